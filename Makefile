@@ -1,0 +1,50 @@
+# Two commands matter to a newcomer: `make demo` and `make test`; both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(wildcard proto/iplab/v1/*.proto)
+GENERATED := client/iplab/v1
+
+# uv does not read pip's settings: pass on a folder of local wheels and a certificate bundle if pip is told of them.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+ifdef PIP_CERT
+export SSL_CERT_FILE ?= $(PIP_CERT)
+endif
+
+.PHONY: help setup demo test check format proto bench clean
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## create .venv with the tested versions
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet 'uv>=0.5'
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: setup ## start the service, train the quickstart, show the table
+	$(BIN)/python examples/demo.py
+
+test: setup ## the test suite (PostgreSQL tests run where IPLAB_TEST_POSTGRES holds a DSN)
+	$(BIN)/python -m pytest
+
+check: setup ## formatter, linter, types, import contracts, protos
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	./proto/check
+
+format: setup ## format and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+proto: setup ## generate client/iplab/v1 from proto/
+	./proto/generate $(GENERATED)
+
+bench: setup ## benchmarks: ratios against a baseline in the same run
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

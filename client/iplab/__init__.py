@@ -1,0 +1,1 @@
+"""iplab's Python SDK: submit experiments, follow them, get metrics and weights back."""

@@ -1,0 +1,1 @@
+"""The science of iplab: parameterizations, packed training, evaluation. No service needed."""

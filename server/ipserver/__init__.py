@@ -1,0 +1,1 @@
+"""The iplab service: API, store, dispatcher, forwarder."""

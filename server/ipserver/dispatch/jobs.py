@@ -1,0 +1,70 @@
+"""What the dispatcher hands to a trainer and gets back. Plain values: they cross a process boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ipcore.config import PackConfig, RunConfig
+from ipserver.store.records import CheckpointRecord, Failure, SliceCommit
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRequest:
+    """What one pack may use.
+
+    Attributes:
+        cpus: Cores, > 0; threads are this, rounded up.
+        gpus: 0: the CPU.
+        custom: Further resources by name.
+    """
+
+    cpus: float = 1.0
+    gpus: float = 0.0
+    custom: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PackJob:
+    """One attempt at a pack.
+
+    Attributes:
+        run_indices: Index in the grid of each run, in pack order.
+        labels: Label of each run's parameterization, for file headers.
+        ended: Run indices that are terminal already; they stay in the batch, masked.
+        committed_steps: Updates already committed; what is trained again up to there is thrown away.
+        checkpoints: Committed checkpoints, newest first; the newest valid one is resumed.
+    """
+
+    experiment: str
+    pack: str
+    token: int
+    config: PackConfig
+    runs: tuple[RunConfig, ...]
+    run_indices: tuple[int, ...]
+    labels: tuple[str, ...]
+    ended: frozenset[int]
+    committed_steps: int
+    checkpoints: tuple[CheckpointRecord, ...]
+    resources: ResourceRequest
+    artifact_root: str
+    data_root: str | None
+    slice_seconds: float = 1.0
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReport:
+    """What `advance()` returns: a slice to commit, or a failure.
+
+    Attributes:
+        commit: The slice, unless it failed.
+        failure: What went wrong, if it failed.
+        notices: Sentences for the experiment's events ("resumed at step 300").
+        seconds: Time the slice took in the trainer.
+    """
+
+    commit: SliceCommit | None = None
+    failure: Failure | None = None
+    notices: tuple[str, ...] = ()
+    seconds: float = 0.0

@@ -1,0 +1,80 @@
+"""Errors of the service. `ipserver.api.status` has the one table from these to gRPC status.
+
+ServiceError
++-- InvalidRequest        every wrong field at once
++-- NotFound
++-- AlreadyExists
+|   +-- RequestIdReused
++-- Fenced                a commit under a token that is no longer current (never leaves the service)
++-- WatchOverflow
++-- ArtifactDamaged
++-- StoreUnavailable
++-- StartupError          a part cannot start; for people at a terminal
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One wrong field.
+
+    Attributes:
+        field: Path in the request ("experiment.spec.grid.widths[1]").
+        message: The value, what is allowed, what to do instead.
+    """
+
+    field: str
+    message: str
+
+
+class ServiceError(Exception):
+    """Base of all errors that the service raises on purpose."""
+
+
+class InvalidRequest(ServiceError):
+    """A request with wrong fields.
+
+    Attributes:
+        violations: All of them; never empty.
+    """
+
+    def __init__(self, violations: Sequence[FieldViolation]) -> None:
+        self.violations = tuple(violations)
+        listing = "; ".join(f"{v.field}: {v.message}" for v in self.violations)
+        super().__init__(listing)
+
+
+class NotFound(ServiceError):
+    """No resource of that name."""
+
+
+class AlreadyExists(ServiceError):
+    """The experiment id is taken."""
+
+
+class RequestIdReused(AlreadyExists):
+    """The request id was used with another request."""
+
+
+class Fenced(ServiceError):
+    """A write under a lease or token that is no longer current; nothing was written."""
+
+
+class WatchOverflow(ServiceError):
+    """A watcher fell too far behind."""
+
+
+class ArtifactDamaged(ServiceError):
+    """A stored file does not have its recorded size or checksum."""
+
+
+class StoreUnavailable(ServiceError):
+    """The store cannot be reached now."""
+
+
+class StartupError(ServiceError):
+    """A part cannot start: a port in use, a folder without write permission, an unknown schema."""

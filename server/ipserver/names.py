@@ -1,0 +1,80 @@
+"""Resource names: the only file that puts them together and takes them apart."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ipserver.errors import FieldViolation, InvalidRequest
+
+_ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
+_RUN = re.compile(r"r(\d{5})")
+_SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
+
+
+@dataclass(frozen=True, slots=True)
+class RunName:
+    """A run's place: experiment id and index."""
+
+    experiment: str
+    index: int
+
+
+def is_experiment_id(text: str) -> bool:
+    """Whether `text` can be the last part of an experiment's name (`ID_RULE`)."""
+    return _ID.fullmatch(text) is not None
+
+
+def experiment_name(experiment: str) -> str:
+    """experiments/{experiment}."""
+    return f"experiments/{experiment}"
+
+
+def run_id(index: int) -> str:
+    """A run's id, a function of its index (0 .. 99,999)."""
+    return f"r{index:05d}"
+
+
+def run_name(experiment: str, index: int) -> str:
+    """experiments/{experiment}/runs/{run}."""
+    return f"experiments/{experiment}/runs/{run_id(index)}"
+
+
+def artifact_name(experiment: str, index: int, path: str) -> str:
+    """experiments/{experiment}/runs/{run}/artifacts/{path}."""
+    return f"{run_name(experiment, index)}/artifacts/{path}"
+
+
+def parse_experiment(name: str, field: str) -> str:
+    """The experiment id in an experiment's name.
+
+    Raises:
+        InvalidRequest: Not such a name; `field` is named.
+    """
+    match name.split("/"):
+        case ["experiments", experiment] if is_experiment_id(experiment):
+            return experiment
+    raise _malformed(name, field, "experiments/{experiment}")
+
+
+def parse_run(name: str, field: str) -> RunName:
+    """The parts of a run's name. Raises InvalidRequest as `parse_experiment`."""
+    match name.split("/"):
+        case ["experiments", experiment, "runs", run] if is_experiment_id(experiment):
+            if found := _RUN.fullmatch(run):
+                return RunName(experiment, int(found[1]))
+    raise _malformed(name, field, "experiments/{experiment}/runs/r00000")
+
+
+def parse_artifact(name: str, field: str) -> tuple[RunName, str]:
+    """Run and path of an artifact's name. Raises InvalidRequest as `parse_experiment`."""
+    run, separator, path = name.partition("/artifacts/")
+    if separator and all(_SEGMENT.fullmatch(part) for part in path.split("/")):
+        return parse_run(run, field), path
+    raise _malformed(name, field, "experiments/{experiment}/runs/r00000/artifacts/{path}")
+
+
+def _malformed(name: str, field: str, form: str) -> InvalidRequest:
+    shown = name if len(name) <= 100 else f"{name[:100]}..."
+    return InvalidRequest([FieldViolation(field, f"{shown!r} is not a resource name of the form {form}")])

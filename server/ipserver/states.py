@@ -1,0 +1,83 @@
+"""States of experiments, runs and packs, by the names that the store and the API share."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ExperimentState(StrEnum):
+    """Where an experiment stands (`iplab.v1.ExperimentState` without its prefix)."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final."""
+        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
+
+
+class RunState(StrEnum):
+    """Where a run stands (`iplab.v1.RunState` without its prefix)."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    DIVERGED = "DIVERGED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final."""
+        return self in {self.SUCCEEDED, self.DIVERGED, self.FAILED, self.CANCELLED}
+
+
+class PackState(StrEnum):
+    """Where a pack stands."""
+
+    QUEUED = "QUEUED"
+    LEASED = "LEASED"
+    DONE = "DONE"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final."""
+        return self is PackState.DONE
+
+
+class FailureReason(StrEnum):
+    """Why an attempt or a run failed (`iplab.v1.FailureReason` without its prefix)."""
+
+    WORKER_LOST = "WORKER_LOST"
+    LEASE_LOST = "LEASE_LOST"
+    DATA_UNAVAILABLE = "DATA_UNAVAILABLE"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    TRAINING_ERROR = "TRAINING_ERROR"
+
+
+def experiment_state(counts: dict[RunState, int], cancelling: bool) -> ExperimentState:
+    """The experiment's state from the number of its runs in each state.
+
+    Args:
+        counts: Runs per state; missing states count 0. At least one run.
+        cancelling: Whether cancellation of the whole experiment was asked for.
+
+    >>> experiment_state({RunState.SUCCEEDED: 2, RunState.DIVERGED: 1}, cancelling=False).value
+    'SUCCEEDED'
+    """
+    total = sum(counts.values())
+    if sum(n for state, n in counts.items() if state.terminal) == total:
+        if counts.get(RunState.FAILED):
+            return ExperimentState.FAILED
+        if counts.get(RunState.CANCELLED):
+            return ExperimentState.CANCELLED
+        return ExperimentState.SUCCEEDED
+    if cancelling:
+        return ExperimentState.CANCELLING
+    return ExperimentState.QUEUED if counts.get(RunState.QUEUED) == total else ExperimentState.RUNNING

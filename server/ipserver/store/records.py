@@ -1,0 +1,352 @@
+"""What goes into the store and comes out of it, as plain values (no SQLAlchemy, no proto).
+
+Times are seconds since 1970-01-01 UTC by the store's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ipserver.states import ExperimentState, FailureReason, PackState, RunState
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One term of a filter; a filter is the conjunction of its terms.
+
+    Attributes:
+        field: A field name of the listing ("width", "labels.team").
+        op: The operator.
+        value: Already of the field's type.
+    """
+
+    field: str
+    op: Operator
+    value: str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A point of the grid, as accepted."""
+
+    index: int
+    parameterization: str
+    hidden_layers: int
+    width: int
+    activation: str
+    base_learning_rate: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewExperiment:
+    """An experiment, as accepted.
+
+    Attributes:
+        id: Last part of its resource name.
+        request_id: Key of idempotent creation, or "".
+        request_hash: SHA-256 of the request, to tell a repetition from another request with its id.
+        spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
+    """
+
+    id: str
+    uid: str
+    request_id: str
+    request_hash: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    spec_hash: str
+    steps: int
+    run_memory_bytes: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """An experiment, as stored."""
+
+    id: str
+    uid: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    spec_hash: str
+    steps: int
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
+    state: ExperimentState
+    counts: Mapping[RunState, int]
+    committed_steps: int
+    sequence: int
+    mlflow_pending_runs: int
+    create_time: float
+    start_time: float | None
+    end_time: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Metrics in short; None until there is such a value."""
+
+    last_train_loss: float | None = None
+    best_test_loss: float | None = None
+    best_test_accuracy: float | None = None
+    final_test_loss: float | None = None
+    final_test_accuracy: float | None = None
+    diverged_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong."""
+
+    reason: FailureReason
+    message: str
+    traceback: str = ""
+    log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run, as stored."""
+
+    experiment: str
+    index: int
+    parameterization: str
+    hidden_layers: int
+    width: int
+    activation: str
+    base_learning_rate: float
+    seed: int
+    state: RunState
+    pack: str
+    committed_steps: int
+    steps: int
+    summary: Summary
+    calibrated_rates: tuple[float, ...]
+    failure: Failure | None
+    start_time: float | None
+    end_time: float | None
+    mlflow_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One assignment of a pack to a worker."""
+
+    number: int
+    token: int
+    owner: str
+    first_step: int
+    start_time: float
+    end_time: float | None
+    end_reason: FailureReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewPack:
+    """Runs to be trained together, as planned.
+
+    Attributes:
+        id: Unique in the experiment, [a-z0-9-].
+        run_indices: Its runs, ascending; fixed for ever.
+        memory_bytes: Estimated memory of the worker.
+    """
+
+    id: str
+    run_indices: tuple[int, ...]
+    hidden_layers: int
+    width: int
+    activation: str
+    steps: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """A checkpoint that a commit has named.
+
+    Attributes:
+        path: Relative to the artifact root, with forward slashes.
+        step: Updates done when it was written.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedPack:
+    """A pack in the hands of one dispatcher.
+
+    Attributes:
+        token: Fencing token of this lease; every commit names it.
+        attempt: 1 for the first.
+        committed_steps: Updates committed by earlier attempts.
+        runs: Its runs in pack order (all of them, the ended ones too).
+        checkpoints: Committed checkpoints, newest first.
+        lost_attempts: Earlier attempts that ended with reason WORKER_LOST.
+    """
+
+    experiment: ExperimentRecord
+    id: str
+    state: PackState
+    token: int
+    attempt: int
+    committed_steps: int
+    steps: int
+    memory_bytes: int
+    runs: tuple[RunRecord, ...]
+    checkpoints: tuple[CheckpointRecord, ...]
+    lost_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewArtifact:
+    """A file that a slice has produced.
+
+    Attributes:
+        path: Name within the run: "weights/final.safetensors".
+        location: Relative to the artifact root, with forward slashes.
+    """
+
+    run_index: int
+    path: str
+    location: str
+    size_bytes: int
+    sha256: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """A file of a run, as stored."""
+
+    experiment: str
+    run_index: int
+    path: str
+    location: str
+    size_bytes: int
+    sha256: str
+    step: int
+    create_time: float
+
+
+@dataclass(frozen=True, slots=True)
+class SliceCommit:
+    """All that one slice changes, applied in one transaction or not at all.
+
+    Attributes:
+        first_step: First update of the slice; must be committed_steps + 1 of the pack. A pack whose runs
+            all ended early commits a last slice with finished = True.
+        last_step: Last update of the slice, >= first_step.
+        segment: Metric points as one compressed Arrow block; b"" if there are none.
+        summaries: Summary per run index, whole (not a delta).
+        ended: Runs that end with this slice: SUCCEEDED or DIVERGED.
+        calibrated_rates: Base rates of step 0 per run index; only in the first slice.
+        artifacts: Files written in this slice.
+        checkpoint: Checkpoint written in this slice, if any.
+        finished: Whether the pack has nothing more to train.
+    """
+
+    first_step: int
+    last_step: int
+    segment: bytes
+    summaries: Mapping[int, Summary]
+    ended: Mapping[int, RunState] = field(default_factory=dict)
+    calibrated_rates: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
+    artifacts: tuple[NewArtifact, ...] = ()
+    checkpoint: CheckpointRecord | None = None
+    finished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommitResult:
+    """What the dispatcher must know after a commit.
+
+    Attributes:
+        ended: Indices of all runs of the pack that are terminal now (the trainer masks them).
+        done: Whether the pack has ended: no run is left to train.
+    """
+
+    ended: frozenset[int]
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRecord:
+    """One committed metric segment.
+
+    Attributes:
+        id: Ascending in commit order within a pack.
+    """
+
+    id: int
+    pack: str
+    first_step: int
+    last_step: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One event. Exactly one of state, run_state, pack, message says what happened.
+
+    Attributes:
+        kind: "experiment_state", "runs_state", "pack_progress" or "notice".
+        payload: JSON-ready values: {"state"}, {"state", "runs"}, {"pack", "hidden_layers", "width",
+            "activation", "runs", "committed_steps", "steps"} or {"message"}.
+    """
+
+    sequence: int
+    time: float
+    kind: str
+    payload: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetReport:
+    """A dataset as a dispatcher found it; `problem` is "" if it can be used."""
+
+    name: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityReport:
+    """What a dispatcher saw last.
+
+    Attributes:
+        resources: Total of the cluster by name ("cpus", "gpus", custom names).
+        datasets: One report per known dataset.
+        time: When it was stored.
+    """
+
+    resources: Mapping[str, float]
+    datasets: tuple[DatasetReport, ...]
+    time: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardTask:
+    """A run that MLflow does not hold in full yet.
+
+    Attributes:
+        after_segment: Id of the newest segment of its pack already sent for it; 0: none.
+        sent_artifacts: Paths already published.
+    """
+
+    experiment: ExperimentRecord
+    run: RunRecord
+    attempt: int
+    after_segment: int
+    sent_artifacts: frozenset[str]
