@@ -1,0 +1,1 @@
+"""Specs: their defaults, their rules, and what they expand to."""

@@ -1,0 +1,51 @@
+"""Fills the defaults into a spec, so that what is stored and hashed says everything."""
+
+from __future__ import annotations
+
+import hashlib
+
+from iplab.v1 import spec_pb2 as pb
+
+LOSS = "cross_entropy"
+BIAS = "first"
+OPTIMIZER = "sgd"
+METRICS_INTERVAL = 10
+WEIGHTS = "final"
+CPUS = 1.0
+GPUS = 0.0
+READOUT_TARGET = 1.0
+CAP = 1000.0
+
+
+def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
+    """A copy of a spec with every default of spec.proto written out.
+
+    A label that is not given becomes the preset's name. Fields without a default stay as they are.
+
+    >>> with_defaults(pb.ExperimentSpec(dataset="digits")).optimizer.name
+    'sgd'
+    """
+    filled = pb.ExperimentSpec()
+    filled.CopyFrom(spec)
+    filled.loss = spec.loss or LOSS
+    filled.bias = spec.bias or BIAS
+    filled.optimizer.name = spec.optimizer.name or OPTIMIZER
+    filled.record.metrics_interval = spec.record.metrics_interval or METRICS_INTERVAL
+    filled.record.weights = spec.record.weights or WEIGHTS
+    if not spec.resources.HasField("cpus"):
+        filled.resources.cpus = CPUS
+    if not spec.resources.HasField("gpus"):
+        filled.resources.gpus = GPUS
+    for entry in filled.grid.parameterizations:
+        entry.label = entry.label or entry.preset
+        if entry.HasField("calibration"):
+            if not entry.calibration.HasField("readout_target"):
+                entry.calibration.readout_target = READOUT_TARGET
+            if not entry.calibration.HasField("cap"):
+                entry.calibration.cap = CAP
+    return filled
+
+
+def spec_hash(filled: pb.ExperimentSpec) -> str:
+    """SHA-256, in hexadecimal, of a spec whose defaults are filled in."""
+    return hashlib.sha256(filled.SerializeToString(deterministic=True)).hexdigest()
