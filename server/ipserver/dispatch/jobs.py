@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ipcore.config import PackConfig, RunConfig
-from ipserver.store.records import CheckpointRecord, Failure, SliceCommit
+from ipserver.store.records import CheckpointRecord, Failure, SliceCommit, Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class PackJob:
         labels: Label of each run's parameterization, for file headers.
         ended: Run indices that are terminal already; they stay in the batch, masked.
         committed_steps: Updates already committed; what is trained again up to there is thrown away.
+        summaries: Metrics in short of each run as committed, in pack order.
         checkpoints: Committed checkpoints, newest first; the newest valid one is resumed.
     """
 
@@ -45,6 +46,7 @@ class PackJob:
     labels: tuple[str, ...]
     ended: frozenset[int]
     committed_steps: int
+    summaries: tuple[Summary, ...]
     checkpoints: tuple[CheckpointRecord, ...]
     resources: ResourceRequest
     artifact_root: str

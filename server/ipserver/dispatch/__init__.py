@@ -1,0 +1,1 @@
+"""From accepted experiments to trained packs: planning, placing, committing."""

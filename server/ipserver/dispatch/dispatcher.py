@@ -1,0 +1,295 @@
+"""The dispatcher: plans experiments, leases packs, has them trained, commits what comes back.
+
+Several may run on one store: leases and fencing tokens keep them apart. Between calls of `step` all that it
+knows is in the store or can be lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipcore.catalogue import DATASETS
+from ipcore.data import check_dataset
+from ipcore.errors import DataError
+from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.dispatch.executor import Executor, Worker
+from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.dispatch.planner import PlanLimits, plan
+from ipserver.errors import Fenced, StoreUnavailable
+from ipserver.settings import Settings
+from ipserver.spec.convert import pack_config, resource_request, run_config
+from ipserver.states import FailureReason
+from ipserver.store import Store
+from ipserver.store.records import CapacityReport, DatasetReport, Failure, LeasedPack
+
+_log = logging.getLogger(__name__)
+_REPORT_SECONDS = 15.0
+_WAIT_SECONDS = 0.2
+_OUTAGE_SECONDS = 2.0
+_UNPLACEABLE_SECONDS = 10.0
+# A pack that loses its worker is tried again up to the budget; a second try would meet these again.
+_RETRIED = frozenset({FailureReason.WORKER_LOST})
+
+PackKey = tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A pack in this dispatcher's hands."""
+
+    pack: LeasedPack
+    worker: Worker
+    resources: ResourceRequest
+    ended: frozenset[int]
+    draining: bool = False
+
+    @property
+    def key(self) -> PackKey:
+        return self.pack.experiment.id, self.pack.id
+
+
+class Dispatcher:
+    """Leads packs from QUEUED to DONE.
+
+    Args:
+        store: Where the truth is.
+        executor: Where trainers run.
+        settings: Leases, slices, limits, folders.
+        owner: Name of this dispatcher in leases, unique among those alive.
+        monotonic: Clock for intervals, in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        settings: Settings,
+        owner: str,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._settings = settings
+        self._owner = owner
+        self._monotonic = monotonic
+        self._placed: list[_Placed] = []
+        self._unplaceable: dict[PackKey, float] = {}
+        self._next_report = -float("inf")
+        self._capacity: Mapping[str, float] = {}
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set, then finish the slices in hand and give the packs back with checkpoints.
+
+        Leases are renewed by a thread of its own, so a long commit does not lose them. While the store cannot
+        be reached the workers are stopped; their packs go on from checkpoints when their leases have run out.
+        """
+        renewer = threading.Thread(target=self._renew_until, args=(stop,), name="lease-renewal", daemon=True)
+        renewer.start()
+        while not stop.is_set():
+            try:
+                busy = self.step()
+            except StoreUnavailable as error:
+                _log.warning("the store is out of reach: %s", error)
+                self._abandon()
+                stop.wait(_OUTAGE_SECONDS)
+                continue
+            if not busy:
+                stop.wait(_WAIT_SECONDS)
+        self.drain()
+        renewer.join()
+
+    def step(self) -> bool:
+        """One pass: report, reap, plan, place, commit what has arrived.
+
+        Returns:
+            Whether anything is in hand (if not, the caller may rest a little).
+        """
+        now = self._monotonic()
+        if now >= self._next_report:
+            self._report()
+            self._store.reap_expired()
+            self._next_report = now + _REPORT_SECONDS
+        self._plan()
+        self._place()
+        self._collect(_WAIT_SECONDS)
+        return bool(self._placed)
+
+    def renew(self) -> None:
+        """Renew the leases of the packs in hand; those that are lost are noticed at their next commit."""
+        self._store.renew(self._owner, self._settings.lease_seconds)
+
+    def drain(self, seconds: float = 20.0) -> None:
+        """Let every worker write a checkpoint with its next slice, commit it, and give the packs back."""
+        deadline = self._monotonic() + seconds
+        for placed in self._placed:
+            placed.draining = True
+            placed.worker.advance(placed.ended, checkpoint=True)
+        while self._placed and self._monotonic() < deadline:
+            self.renew()
+            self._collect(_WAIT_SECONDS)
+        for placed in list(self._placed):
+            self._give_back(placed)
+
+    def _renew_until(self, stop: threading.Event) -> None:
+        while not stop.wait(self._settings.lease_seconds / 3):
+            try:
+                self.renew()
+            except Exception:
+                # The thread must outlive a short outage of the store; a lease that is lost meanwhile is
+                # noticed by the fencing of the next commit.
+                _log.exception("leases were not renewed")
+
+    def _report(self) -> None:
+        """Tell the API, through the store, what this dispatcher can reach."""
+        self._capacity = self._executor.capacity()
+        datasets = tuple(
+            DatasetReport(name, _dataset_problem(name, self._settings.data)) for name in DATASETS
+        )
+        self._store.save_capacity(CapacityReport(self._capacity, datasets))
+
+    def _plan(self) -> None:
+        while leased := self._store.lease_unplanned(self._owner, self._settings.lease_seconds):
+            experiment, runs = leased
+            spec = ExperimentSpec.FromString(experiment.spec)
+            slots = max(1, self._slots(resource_request(spec)))
+            limits = PlanLimits(slots, self._settings.max_pack_runs, self._settings.max_pack_memory_bytes)
+            packs = plan([(run, pack_config(spec, run)) for run in runs], limits)
+            try:
+                self._store.save_plan(experiment.id, self._owner, packs)
+            except Fenced:
+                _log.warning("%s was planned by another dispatcher", experiment.id)
+            else:
+                _log.info("%s: %d runs in %d packs", experiment.id, len(runs), len(packs))
+
+    def _slots(self, asked: ResourceRequest) -> int:
+        wanted = {"cpus": asked.cpus, "gpus": asked.gpus} | dict(asked.custom)
+        return min(int(self._capacity.get(name, 0.0) / amount) for name, amount in wanted.items() if amount)
+
+    def _place(self) -> None:
+        now = self._monotonic()
+        self._unplaceable = {key: until for key, until in self._unplaceable.items() if until > now}
+        while self._has_room():
+            pack = self._store.lease_pack(
+                self._owner, self._settings.lease_seconds, exclude=tuple(self._unplaceable)
+            )
+            if pack is None:
+                return
+            spec = ExperimentSpec.FromString(pack.experiment.spec)
+            resources = resource_request(spec)
+            if self._slots(resources) < 1:
+                self._refuse(pack, resources)
+                continue
+            worker = self._executor.start(self._job(pack, spec, resources))
+            ended = frozenset(run.index for run in pack.runs if run.state.terminal)
+            worker.advance(ended)
+            self._placed.append(_Placed(pack, worker, resources, ended))
+
+    def _has_room(self) -> bool:
+        """Whether a further pack could start soon: cores are free and no placed one waits for its own."""
+        cpus = self._capacity.get("cpus", 0.0) - sum(placed.resources.cpus for placed in self._placed)
+        return cpus > 0 and all(placed.worker.started() for placed in self._placed)
+
+    def _refuse(self, pack: LeasedPack, asked: ResourceRequest) -> None:
+        """Give back a pack that no node could ever hold; it is tried again, since a node may join."""
+        key = (pack.experiment.id, pack.id)
+        there = ", ".join(f"{amount:g} {name}" for name, amount in sorted(self._capacity.items()))
+        wanted = {"cpus": asked.cpus, "gpus": asked.gpus} | dict(asked.custom)
+        text = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items() if amount)
+        self._store.notice(pack.experiment.id, f"pack {pack.id} waits: it asks for {text}; there are {there}")
+        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=None, retry=True)
+        self._unplaceable[key] = self._monotonic() + _UNPLACEABLE_SECONDS
+
+    def _job(self, pack: LeasedPack, spec: ExperimentSpec, resources: ResourceRequest) -> PackJob:
+        settings = self._settings
+        return PackJob(
+            experiment=pack.experiment.id,
+            pack=pack.id,
+            token=pack.token,
+            config=pack_config(spec, pack.runs[0]),
+            runs=tuple(run_config(spec, run) for run in pack.runs),
+            run_indices=tuple(run.index for run in pack.runs),
+            labels=tuple(run.parameterization for run in pack.runs),
+            ended=frozenset(run.index for run in pack.runs if run.state.terminal),
+            committed_steps=pack.committed_steps,
+            summaries=tuple(run.summary for run in pack.runs),
+            checkpoints=pack.checkpoints,
+            resources=resources,
+            artifact_root=str(settings.artifact_root),
+            data_root=str(settings.data) if settings.data else None,
+            slice_seconds=settings.slice_seconds,
+            checkpoint_seconds=settings.checkpoint_seconds,
+        )
+
+    def _collect(self, timeout: float) -> None:
+        """Commit the slices that have arrived."""
+        by_worker = {id(placed.worker): placed for placed in self._placed}
+        workers = [placed.worker for placed in self._placed]
+        for worker, report in self._executor.ready(workers, timeout) if workers else ():
+            placed = by_worker[id(worker)]
+            if placed in self._placed:
+                self._handle(placed, report)
+
+    def _handle(self, placed: _Placed, report: SliceReport) -> None:
+        experiment, pack = placed.key
+        try:
+            for text in report.notices:
+                self._store.notice(experiment, text)
+            if report.commit is None:
+                self._fail(placed, report.failure or Failure(FailureReason.WORKER_LOST, "no report"))
+                return
+            if not report.commit.finished and not placed.draining:
+                # The next slice is queued before this one is committed: the device does not wait for us.
+                placed.worker.advance(placed.ended)
+            result = self._store.commit_slice(experiment, pack, placed.pack.token, report.commit)
+            placed.ended = result.ended
+            self._remove_files(result.obsolete_checkpoints)
+            if result.done:
+                self._forget(placed)
+            elif placed.draining and report.commit.checkpoint is not None:
+                self._give_back(placed)
+        except Fenced as error:
+            _log.warning("pack %s of %s is led by another dispatcher: %s", pack, experiment, error)
+            self._forget(placed)
+
+    def _fail(self, placed: _Placed, failure: Failure) -> None:
+        experiment, pack = placed.key
+        budget = self._settings.max_attempts - 1
+        retry = failure.reason in _RETRIED and placed.pack.lost_attempts < budget
+        what = "is tried again" if retry else "failed"
+        self._store.notice(experiment, f"pack {pack} {what}: {failure.reason.value}: {failure.message}"[:500])
+        _log.warning("pack %s of %s %s: %s", pack, experiment, what, failure.message)
+        self._store.end_attempt(experiment, pack, placed.pack.token, failure=failure, retry=retry)
+        self._forget(placed)
+
+    def _give_back(self, placed: _Placed) -> None:
+        try:
+            self._store.end_attempt(*placed.key, placed.pack.token, failure=None, retry=True)
+        except Fenced:
+            _log.warning("pack %s of %s was already taken over", placed.pack.id, placed.pack.experiment.id)
+        self._forget(placed)
+
+    def _abandon(self) -> None:
+        """Stop all workers without a word to the store: their leases run out and the packs are resumed."""
+        for placed in list(self._placed):
+            self._forget(placed)
+
+    def _forget(self, placed: _Placed) -> None:
+        placed.worker.stop()
+        self._placed.remove(placed)
+
+    def _remove_files(self, paths: Collection[str]) -> None:
+        for path in paths:
+            (self._settings.artifact_root / path).unlink(missing_ok=True)
+
+
+def _dataset_problem(name: str, data_root: Path | None) -> str:
+    try:
+        check_dataset(name, data_root)
+    except DataError as error:
+        return str(error)
+    return ""

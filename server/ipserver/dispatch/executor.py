@@ -1,0 +1,52 @@
+"""Where trainers run: the interface that the dispatcher knows.
+
+A trainer is asked for slices one at a time; the answers arrive in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.states import FailureReason
+from ipserver.store.records import Failure
+
+
+class Worker(Protocol):
+    """A placed (or pending) trainer."""
+
+    def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
+        """Ask for the next slice; several may be queued.
+
+        Args:
+            ended: Run indices that are terminal by now; the trainer masks them.
+            checkpoint: Write a checkpoint at the slice's end, whatever the time.
+        """
+
+    def started(self) -> bool:
+        """Whether it has its resources, so is no longer pending."""
+
+    def stop(self) -> None:
+        """End it at once; what it had queued is dropped."""
+
+
+class Executor(Protocol):
+    """A place for trainers."""
+
+    def capacity(self) -> Mapping[str, float]:
+        """Resources in all, by name ("cpus", "gpus", custom names)."""
+
+    def start(self, job: PackJob) -> Worker:
+        """Place a trainer; it may stay pending until resources are free."""
+
+    def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
+        """Slices that have arrived, waiting up to `timeout` seconds for the first one."""
+
+    def close(self) -> None:
+        """End all trainers."""
+
+
+def worker_lost(message: str) -> SliceReport:
+    """The report of a worker that died without one."""
+    return SliceReport(failure=Failure(FailureReason.WORKER_LOST, message))

@@ -1,0 +1,147 @@
+"""Trainers as Ray actors: the only file that knows Ray.
+
+Actors are not detached: they die with this process, and nothing that Ray says is taken for truth.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+
+from ipserver.dispatch.executor import Worker, worker_lost
+from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.errors import StartupError
+from ipserver.states import FailureReason
+from ipserver.store.records import Failure
+
+# Ray reads these when it is imported: no reports to its makers, and actors without a GPU leave the
+# visible devices alone (Ray warns about its old default otherwise).
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+import ray.exceptions
+
+_log = logging.getLogger(__name__)
+# Slices travel as plain replies; the object store is hardly used.
+_OBJECT_STORE_BYTES = 128 << 20
+
+
+class RayExecutor:
+    """Places trainers on a Ray cluster.
+
+    Args:
+        address: Cluster to join; "": start a Ray of its own on this machine, ended by `close`.
+        cpus: Cores of a Ray of its own; None: all.
+
+    Raises:
+        StartupError: No Ray at the address.
+    """
+
+    def __init__(self, address: str = "", cpus: int | None = None) -> None:
+        if address:
+            try:
+                ray.init(address=address, namespace="iplab", log_to_driver=False)
+            except (ConnectionError, ray.exceptions.RayError, ValueError) as error:
+                raise StartupError(f"IPLAB_RAY_ADDRESS: no Ray cluster at {address!r}: {error}") from error
+        else:
+            ray.init(
+                address="local",
+                namespace="iplab",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+            )
+        self._actor = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
+
+    def capacity(self) -> Mapping[str, float]:
+        """Resources of the whole cluster, under this service's names."""
+        names = {"CPU": "cpus", "GPU": "gpus"}
+        internal = ("node:", "object_store_memory", "memory", "accelerator_type:")
+        total = {
+            names.get(name, name): float(amount)
+            for name, amount in ray.cluster_resources().items()
+            if not name.startswith(internal)
+        }
+        return {"cpus": 0.0, "gpus": 0.0} | total
+
+    def start(self, job: PackJob) -> Worker:
+        """Ask for an actor; Ray creates it when its resources are free."""
+        asked = job.resources
+        actor = self._actor.options(
+            name=f"{job.experiment}.{job.pack}.{job.token}",
+            num_cpus=asked.cpus,
+            num_gpus=asked.gpus,
+            resources=dict(asked.custom),
+        ).remote(job)
+        return _RayWorker(actor)
+
+    def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
+        """Slices that have arrived; a dead actor's first missing slice says WORKER_LOST."""
+        heads = {w.pending[0]: w for w in workers if isinstance(w, _RayWorker) and w.pending}
+        if not heads:
+            return []
+        first, rest = ray.wait(list(heads), num_returns=1, timeout=timeout)
+        more, _ = ray.wait(rest, num_returns=len(rest), timeout=0) if first and rest else ([], rest)
+        arrived: list[tuple[Worker, SliceReport]] = []
+        for reference in [*first, *more]:
+            worker = heads[reference]
+            worker.pending.popleft()
+            arrived.append((worker, _result(reference)))
+        return arrived
+
+    def close(self) -> None:
+        """Leave the cluster (and end a Ray of its own); actors end with it."""
+        ray.shutdown()
+
+
+class _Trainer:
+    """The actor: a PackTrainer, imported where it runs so that the dispatcher never loads torch."""
+
+    def __init__(self, job: PackJob) -> None:
+        from ipserver.dispatch.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
+
+        logging.getLogger().setLevel(logging.INFO)
+        self._trainer = PackTrainer(job)
+
+    def ready(self) -> bool:
+        return True
+
+    def advance(self, ended: Collection[int], checkpoint: bool) -> SliceReport:
+        return self._trainer.advance(ended, checkpoint=checkpoint)
+
+
+class _RayWorker:
+    def __init__(self, actor: ray.actor.ActorHandle) -> None:
+        self._actor = actor
+        self._ready = actor.ready.remote()
+        self._started = False
+        self.pending: collections.deque[ray.ObjectRef] = collections.deque()
+
+    def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
+        self.pending.append(self._actor.advance.remote(frozenset(ended), checkpoint))
+
+    def started(self) -> bool:
+        self._started = self._started or bool(ray.wait([self._ready], timeout=0)[0])
+        return self._started
+
+    def stop(self) -> None:
+        self.pending.clear()
+        ray.kill(self._actor, no_restart=True)
+
+
+def _result(reference: ray.ObjectRef) -> SliceReport:
+    try:
+        report: SliceReport = ray.get(reference)
+    except ray.exceptions.OutOfMemoryError as error:
+        return SliceReport(failure=Failure(FailureReason.OUT_OF_MEMORY, str(error)))
+    except ray.exceptions.RayActorError as error:
+        return worker_lost(str(error).strip() or "the worker process died")
+    except ray.exceptions.RayError as error:
+        _log.exception("a slice was lost")
+        return worker_lost(f"{type(error).__name__}: {error}")
+    return report

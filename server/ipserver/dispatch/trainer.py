@@ -1,0 +1,241 @@
+"""PackTrainer: trains one pack slice by slice and says what each slice changes.
+
+It knows neither Ray nor the store: it gets a job, writes files below the artifact root, and returns values.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import logging
+import math
+import time
+import traceback
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import ipcore.checkpoint
+from ipcore.catalogue import METRICS
+from ipcore.data import load_dataset
+from ipcore.errors import CheckpointError, DataError
+from ipcore.trainer import Slice, Trainer, weights_due
+from ipserver import segments
+from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.names import run_id, run_name
+from ipserver.states import FailureReason, RunState
+from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
+
+_LOG_LINES = 50
+_log = logging.getLogger(__name__)
+
+
+class PackTrainer:
+    """One attempt at a pack.
+
+    Nothing is loaded before the first slice, so that every trouble comes back as a `SliceReport` with its
+    traceback and the last lines of the log.
+    """
+
+    def __init__(self, job: PackJob) -> None:
+        self._job = job
+        self._root = Path(job.artifact_root)
+        self._log = _LogTail()
+        self._trainer: Trainer | None = None
+        self._summaries: dict[int, Summary] = dict(zip(job.run_indices, job.summaries, strict=True))
+        self._ended = set(job.ended)
+        self._checkpoint_time = time.monotonic()
+        self._notices: list[str] = []
+
+    def advance(self, ended: Collection[int] = (), *, checkpoint: bool = False) -> SliceReport:
+        """Train a slice of about `job.slice_seconds`.
+
+        Args:
+            ended: Run indices that are terminal by now (cancelled, say); they stay in the batch, masked.
+            checkpoint: Write a checkpoint at the end of the slice even if none is due.
+
+        Returns:
+            What to commit, or the failure; never raises.
+        """
+        start = time.perf_counter()
+        try:
+            with self._log:
+                commit = self._advance(ended, checkpoint)
+        except Exception as error:
+            # The boundary of the worker: every error becomes a report with its reason and traceback.
+            return SliceReport(failure=_failure(error, self._log.text()))
+        notices, self._notices = tuple(self._notices), []
+        return SliceReport(commit, notices=notices, seconds=time.perf_counter() - start)
+
+    def _advance(self, ended: Collection[int], checkpoint: bool) -> SliceCommit:
+        job = self._job
+        trainer = self._trainer = self._trainer or self._prepare()
+        self._mask(trainer, ended)
+        first_slice = trainer.step == 0
+        artifacts = self._keep_weights(trainer) if first_slice else []
+        part = trainer.advance(max_seconds=job.slice_seconds)
+        newly_ended = self._fold(part)
+        if trainer.finished:
+            newly_ended |= dict.fromkeys(set(job.run_indices) - self._ended, RunState.SUCCEEDED)
+        artifacts += self._keep_weights(trainer)
+        self._ended |= newly_ended.keys()
+        done = trainer.finished or self._ended.issuperset(job.run_indices)
+        due = checkpoint or time.monotonic() - self._checkpoint_time >= job.checkpoint_seconds
+        return SliceCommit(
+            first_step=part.first_step,
+            last_step=part.last_step,
+            segment=self._segment(part),
+            summaries=dict(self._summaries),
+            ended=newly_ended,
+            calibrated_rates={job.run_indices[k]: rates for k, rates in trainer.calibrated_rates.items()}
+            if first_slice
+            else {},
+            artifacts=tuple(artifacts),
+            checkpoint=self._save_checkpoint(trainer) if due and not done else None,
+            finished=done,
+        )
+
+    def _prepare(self) -> Trainer:
+        """Build the pack, go on from the newest valid checkpoint, catch up to what is committed."""
+        job = self._job
+        device = "cuda" if job.resources.gpus > 0 else "cpu"
+        threads = math.ceil(job.resources.cpus)
+        torch.set_num_threads(threads)
+        dataset = load_dataset(job.config.dataset, job.data_root)
+
+        def build() -> Trainer:
+            return Trainer(job.config, job.runs, dataset, device=device, threads=threads)
+
+        trainer = build()
+        for record in job.checkpoints:
+            try:
+                path = self._root / record.path
+                if _sha256(path) != record.sha256:
+                    raise CheckpointError(f"{path} does not have its recorded checksum")
+                ipcore.checkpoint.restore(trainer, path)
+            except (CheckpointError, OSError) as error:
+                self._notices.append(f"pack {job.pack}: checkpoint of step {record.step} not used: {error}")
+                trainer = build()
+            else:
+                self._notices.append(f"pack {job.pack}: resumed from the checkpoint of step {record.step}")
+                break
+        self._mask(trainer, job.ended)
+        if trainer.step < job.committed_steps:
+            _log.info("training steps %d to %d again", trainer.step + 1, job.committed_steps)
+        while trainer.step < job.committed_steps:
+            # These steps are committed already: the same numbers come out and are thrown away.
+            trainer.advance(max_steps=job.committed_steps - trainer.step)
+        return trainer
+
+    def _mask(self, trainer: Trainer, ended: Collection[int]) -> None:
+        positions = [k for k, index in enumerate(self._job.run_indices) if index in ended]
+        self._ended.update(index for index in self._job.run_indices if index in ended)
+        trainer.stop(positions)
+
+    def _fold(self, part: Slice) -> dict[int, RunState]:
+        """Bring the summaries up to date; returns the runs that diverged."""
+        job = self._job
+        final_step = job.config.steps
+        for position, metric, step, value in zip(
+            part.runs, part.metrics, part.steps, part.values, strict=True
+        ):
+            index = job.run_indices[int(position)]
+            self._summaries[index] = _updated(
+                self._summaries[index], METRICS[int(metric)], float(value), final=int(step) == final_step
+            )
+        diverged: dict[int, RunState] = {}
+        for position, step in part.diverged.items():
+            index = job.run_indices[position]
+            if index not in self._ended:
+                self._summaries[index] = replace(self._summaries[index], diverged_step=step)
+                diverged[index] = RunState.DIVERGED
+        return diverged
+
+    def _segment(self, part: Slice) -> bytes:
+        if not len(part.values):
+            return b""
+        indices = np.asarray(self._job.run_indices, dtype=np.int32)[part.runs]
+        return segments.encode(indices, part.metrics, METRICS, part.steps, part.times_ms, part.values)
+
+    def _keep_weights(self, trainer: Trainer) -> list[NewArtifact]:
+        """Write the weights due at this step, once: steps that are committed have theirs already."""
+        job = self._job
+        stem = weights_due(job.config, trainer.step)
+        if stem is None or (trainer.step <= job.committed_steps and trainer.step > 0):
+            return []
+        artifacts = []
+        for position, (index, label) in enumerate(zip(job.run_indices, job.labels, strict=True)):
+            if index in self._ended:
+                continue
+            path = f"weights/{stem}.safetensors"
+            location = f"{job.experiment}/{run_id(index)}/{job.token}/{path}"
+            target = self._root / location
+            target.parent.mkdir(parents=True, exist_ok=True)
+            extra = {"label": label, "run": run_name(job.experiment, index)}
+            trainer.network(position).save(target, extra)
+            size, sha256 = target.stat().st_size, _sha256(target)
+            artifacts.append(NewArtifact(index, path, location, size, sha256, trainer.step))
+        return artifacts
+
+    def _save_checkpoint(self, trainer: Trainer) -> CheckpointRecord:
+        job = self._job
+        name = f"step-{trainer.step:08d}.safetensors"
+        relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
+        path = self._root / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ipcore.checkpoint.save(trainer, path)
+        self._checkpoint_time = time.monotonic()
+        return CheckpointRecord(relative, path.stat().st_size, _sha256(path), trainer.step)
+
+
+def _updated(old: Summary, metric: str, value: float, *, final: bool) -> Summary:
+    if metric == "train_loss":
+        return replace(old, last_train_loss=value)
+    if metric == "test_loss":
+        best = value if old.best_test_loss is None else min(value, old.best_test_loss)
+        return replace(old, best_test_loss=best, final_test_loss=value if final else None)
+    if metric == "test_accuracy":
+        best = value if old.best_test_accuracy is None else max(value, old.best_test_accuracy)
+        return replace(old, best_test_accuracy=best, final_test_accuracy=value if final else None)
+    return old
+
+
+def _failure(error: Exception, log_tail: str) -> Failure:
+    if isinstance(error, DataError):
+        reason = FailureReason.DATA_UNAVAILABLE
+    elif isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        reason = FailureReason.OUT_OF_MEMORY
+    else:
+        reason = FailureReason.TRAINING_ERROR
+    text = "".join(traceback.format_exception(error))
+    return Failure(reason, f"{type(error).__name__}: {error}", text, log_tail)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class _LogTail(logging.Handler):
+    """Keeps the last lines that are logged while it is entered, for failure reports."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+    def __enter__(self) -> _LogTail:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self)

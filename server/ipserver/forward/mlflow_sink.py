@@ -1,0 +1,140 @@
+"""MLflow as a sink: the only file that knows MLflow.
+
+Sending the same again changes nothing: runs are found by their tag before they are created, and a batch of
+metrics with the same timestamps is a no-op in MLflow >= 3.17.2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+_BATCH = 1000  # MLflow's limit of metrics in one call
+_RUN_TAG = "iplab.run"
+
+
+class MlflowSink:
+    """Writes experiments and runs to one MLflow tracking store.
+
+    Args:
+        tracking_uri: "sqlite:///...", "http://...".
+        artifacts: Folder for the artifacts of new experiments; None: the tracking server decides.
+    """
+
+    def __init__(self, tracking_uri: str, artifacts: Path | None) -> None:
+        self._client = MlflowClient(tracking_uri=tracking_uri)
+        self._artifacts = artifacts
+        self._experiments: dict[str, str] = {}
+        self._runs: dict[str, dict[str, str]] = {}
+
+    def run(
+        self, experiment: str, name: str, start_ms: int, params: Mapping[str, str], tags: Mapping[str, str]
+    ) -> str:
+        """The MLflow run for a run of ours, created if there is none yet.
+
+        Args:
+            experiment: Our experiment's id; it names the MLflow experiment.
+            name: Our run's resource name; the tag `iplab.run` holds it.
+            start_ms: Start in milliseconds since 1970-01-01 UTC.
+            params: Parameters, written once.
+            tags: Tags, written once.
+
+        Returns:
+            Its MLflow run id.
+        """
+        experiment_id = self._experiment(experiment)
+        known = self._known_runs(experiment_id)
+        if name not in known:
+            run = self._client.create_run(
+                experiment_id,
+                start_time=start_ms,
+                run_name=name.rpartition("/")[2],
+                tags=dict(tags) | {_RUN_TAG: name},
+            )
+            known[name] = run.info.run_id
+        # Parameters cannot change, so writing them again after a crash in between is harmless.
+        self._client.log_batch(known[name], params=[Param(key, value) for key, value in params.items()])
+        return known[name]
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set or overwrite tags."""
+        self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def log_metrics(self, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:
+        """Metric points as (name, value, time in ms, step); in order, in batches."""
+        for start in range(0, len(points), _BATCH):
+            batch = [
+                Metric(name, value, time_ms, step)
+                for name, value, time_ms, step in points[start : start + _BATCH]
+            ]
+            self._client.log_batch(run_id, metrics=batch)
+
+    def publish(self, run_id: str, source: Path, path: str) -> None:
+        """Put a file among the run's artifacts: a hard link on one file system, a copy otherwise."""
+        folder = self._local_folder(run_id)
+        if folder is None:
+            self._client.log_artifact(run_id, str(source), str(Path(path).parent))
+            return
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.with_name(f".{target.name}.new")
+        beside.unlink(missing_ok=True)
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+        beside.replace(target)
+
+    def publish_json(self, run_id: str, value: object, path: str) -> None:
+        """Put a value as a JSON file among the run's artifacts."""
+        self._client.log_text(run_id, json.dumps(value, indent=2, sort_keys=True), path)
+
+    def finish(self, run_id: str, status: str, end_ms: int) -> None:
+        """Set the final status: "FINISHED", "FAILED" or "KILLED"."""
+        self._client.set_terminated(run_id, status=status, end_time=end_ms)
+
+    def _experiment(self, name: str) -> str:
+        if name not in self._experiments:
+            found = self._client.get_experiment_by_name(name)
+            if found is not None:
+                self._experiments[name] = found.experiment_id
+            else:
+                location = (self._artifacts / name).as_uri() if self._artifacts else None
+                try:
+                    created = self._client.create_experiment(name, artifact_location=location)
+                except MlflowException:
+                    # Somebody else was first; if it is another trouble, the lookup says so.
+                    found = self._client.get_experiment_by_name(name)
+                    if found is None:
+                        raise
+                    created = found.experiment_id
+                self._experiments[name] = created
+        return self._experiments[name]
+
+    def _known_runs(self, experiment_id: str) -> dict[str, str]:
+        """Run ids by tag; asked of MLflow once, since only the holder of the forwarder's lease creates runs."""
+        if experiment_id not in self._runs:
+            known: dict[str, str] = {}
+            token: str | None = None
+            while True:
+                page = self._client.search_runs([experiment_id], max_results=1000, page_token=token)
+                known.update(
+                    {run.data.tags[_RUN_TAG]: run.info.run_id for run in page if _RUN_TAG in run.data.tags}
+                )
+                token = page.token
+                if not token:
+                    break
+            self._runs[experiment_id] = known
+        return self._runs[experiment_id]
+
+    def _local_folder(self, run_id: str) -> Path | None:
+        uri = urlparse(self._client.get_run(run_id).info.artifact_uri)
+        return Path(unquote(uri.path)) if uri.scheme in {"", "file"} else None
