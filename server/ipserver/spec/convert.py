@@ -67,7 +67,7 @@ def parameterization(entry: pb.ParameterizationSpec, hidden_layers: int) -> theo
 
 
 def exponents(value: theory.Parameterization) -> pb.Exponents:
-    """A parameterization written out, one entry per layer; `c_first_step` is empty if the rates do not change.
+    """Exponents written out, one entry per layer; `c_first_step` is empty if the rates do not change.
 
     >>> list(exponents(theory.preset("ip-llr", 2)).c_first_step)
     ['-3/2', '-2', '-3/2']

@@ -1,0 +1,99 @@
+"""Collects what is wrong with a request, and words it so that the reader can mend it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar
+
+from ipserver.errors import FieldViolation
+
+T = TypeVar("T", bound=Hashable)
+
+
+class Problems:
+    """Violations in the order in which they were found."""
+
+    def __init__(self) -> None:
+        self.found: list[FieldViolation] = []
+
+    def add(self, field: str, message: str) -> None:
+        """Note one wrong field."""
+        self.found.append(FieldViolation(field, message))
+
+    def name(self, field: str, value: str, kind: str, known: Iterable[str]) -> bool:
+        """Check that `value` is one of `known`; the nearest is proposed if not.
+
+        Returns:
+            Whether it is.
+        """
+        names = tuple(known)
+        if value in names:
+            return True
+        self.add(field, unknown(kind, value, names))
+        return False
+
+    def integer(self, field: str, value: int, least: int, most: int, kind: str) -> bool:
+        """Check least <= value <= most. Returns whether it holds."""
+        if least <= value <= most:
+            return True
+        self.add(field, f"{kind} must lie in {least} .. {most:,}, not {value}")
+        return False
+
+    def axis(self, field: str, values: Sequence[T], kind: str, check: Callable[[str, T], bool]) -> list[T]:
+        """Check an axis of the grid: not empty, no value twice, every value valid.
+
+        Args:
+            field: Path of the list.
+            values: Its entries.
+            kind: What they are, in the singular.
+            check: Adds the problems of one entry at a path; returns whether there are none.
+
+        Returns:
+            The valid values, each once.
+        """
+        if not values:
+            self.add(field, f"is empty; give at least one {kind}")
+        first_at: dict[T, int] = {}
+        valid = []
+        for i, value in enumerate(values):
+            path = f"{field}[{i}]"
+            if value in first_at:
+                self.add(path, f"{shown(value)} is there twice (also at [{first_at[value]}]); remove one")
+                continue
+            first_at[value] = i
+            if check(path, value):
+                valid.append(value)
+        return valid
+
+
+def unknown(kind: str, value: str, names: Sequence[str]) -> str:
+    """Says that a name is not known, which are, and which is nearest.
+
+    >>> unknown("dataset", "minst", ("digits", "mnist"))
+    "unknown dataset 'minst'; did you mean 'mnist'? There are: digits, mnist"
+    """
+    if not value:
+        return f"is empty; name a {kind}: {', '.join(names)}"
+    close = difflib.get_close_matches(value.lower(), names, n=1)
+    hint = f"did you mean {close[0]!r}? There are: " if close else "there are: "
+    return f"unknown {kind} {shown(value)}; {hint}{', '.join(names)}"
+
+
+def shown(value: object) -> str:
+    """A value as text of bounded length, for a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def human_bytes(count: float) -> str:
+    """A number of bytes for people.
+
+    >>> human_bytes(3 * 2**30)
+    '3.0 GiB'
+    """
+    units = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+    power = min(max(int(math.log2(max(count, 1))) // 10, 0), len(units) - 1)
+    scaled = count / 1024**power
+    return f"{scaled:.1f} {units[power]}" if power else f"{scaled:.0f} {units[0]}"

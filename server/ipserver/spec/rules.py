@@ -1,0 +1,122 @@
+"""Rules of a spec outside its grid: dataset, loss, training, recording, resources."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ipcore.catalogue import BIASES, DATASETS, LOSSES, OPTIMIZERS, DatasetInfo
+from iplab.v1 import spec_pb2 as pb
+from ipserver.spec.limits import Limits
+from ipserver.spec.problems import Problems, shown
+from ipserver.store.records import CapacityReport
+
+WEIGHTS = ("none", "final", "initial_and_final", "every")
+# Names under which a cluster counts what the spec's own fields ask for.
+_RESERVED = frozenset({"cpus", "gpus", "cpu", "gpu", "memory", "object_store_memory"})
+
+
+def check_training(
+    spec: pb.ExperimentSpec, path: str, limits: Limits, capacity: CapacityReport | None, problems: Problems
+) -> None:
+    """Dataset, loss, bias, optimizer, batch size, steps, evaluation interval."""
+    known = problems.name(f"{path}.dataset", spec.dataset, "dataset", DATASETS)
+    fits = problems.name(f"{path}.loss", spec.loss, "loss", LOSSES)
+    most = 2**31 - 1
+    if known:
+        info = DATASETS[spec.dataset]
+        most = info.train_size
+        if problem := _unavailable(spec.dataset, capacity):
+            problems.add(f"{path}.dataset", problem)
+        if fits and (misfit := loss_misfit(spec.loss, info)):
+            problems.add(f"{path}.loss", misfit)
+    problems.name(f"{path}.bias", spec.bias, "bias", BIASES)
+    problems.name(f"{path}.optimizer.name", spec.optimizer.name, "optimizer", OPTIMIZERS)
+    if spec.batch_size > most:
+        problems.add(
+            f"{path}.batch_size",
+            f"{spec.batch_size} is larger than the training set of {spec.dataset!r} ({most:,} examples)",
+        )
+    else:
+        problems.integer(f"{path}.batch_size", spec.batch_size, 1, most, "the batch size")
+    problems.integer(f"{path}.steps", spec.steps, 1, limits.max_steps, "the number of updates")
+    problems.integer(
+        f"{path}.evaluation_interval",
+        spec.evaluation_interval,
+        0,
+        limits.max_steps,
+        "the interval (0: ends only)",
+    )
+
+
+def loss_misfit(loss: str, info: DatasetInfo) -> str:
+    """Why a loss cannot be used with a dataset's labels; "" if it can.
+
+    >>> loss_misfit("cross_entropy", DATASETS["digits"])
+    ''
+    """
+    if loss == "cross_entropy" and info.classes < 2:
+        return f"'cross_entropy' needs classes as labels, but {info.name!r} has real-valued targets"
+    return ""
+
+
+def check_record(record: pb.Recording, path: str, limits: Limits, problems: Problems) -> None:
+    """Metrics interval and which weights are kept."""
+    problems.integer(
+        f"{path}.metrics_interval", record.metrics_interval, 1, limits.max_steps, "the interval (0: default)"
+    )
+    problems.name(f"{path}.weights", record.weights, "choice of weights", WEIGHTS)
+    field = f"{path}.weights_interval"
+    if record.weights == "every":
+        problems.integer(
+            field, record.weights_interval, 1, limits.max_steps, "with weights 'every' the interval"
+        )
+    elif record.weights_interval:
+        problems.add(
+            field,
+            f"is {record.weights_interval} but is used only with weights 'every'; set weights or remove it",
+        )
+
+
+def check_resources(resources: pb.Resources, path: str, problems: Problems) -> None:
+    """Amounts of a pack's resources."""
+    if not (math.isfinite(resources.cpus) and resources.cpus > 0):
+        problems.add(f"{path}.cpus", f"must be a number above 0, not {resources.cpus}")
+    gpus = resources.gpus
+    if not (math.isfinite(gpus) and gpus >= 0):
+        problems.add(f"{path}.gpus", f"must be a number, 0 or more, not {gpus}")
+    elif gpus > 1 and gpus != int(gpus):
+        problems.add(f"{path}.gpus", f"above 1 must be whole, not {gpus}; a fraction shares one device")
+    for name, amount in sorted(resources.custom.items()):
+        field = f'{path}.custom["{name}"]'
+        if not name or len(name) > 100:
+            problems.add(f"{path}.custom", f"{shown(name)} is not a name of 1 to 100 characters")
+        elif name.lower() in _RESERVED:
+            problems.add(field, f"{name!r} is not a custom resource; cpus and gpus have fields of their own")
+        elif not (math.isfinite(amount) and amount > 0):
+            problems.add(field, f"must be a number above 0, not {amount}")
+
+
+def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) -> list[str]:
+    """What the last capacity report makes doubtful; never a reason to refuse, since clusters grow."""
+    if capacity is None:
+        return [
+            "no dispatcher has reported yet: whether the dataset and the resources are there is not known; "
+            "the runs wait until one starts"
+        ]
+    asked: Mapping[str, float] = {
+        "cpus": spec.resources.cpus,
+        "gpus": spec.resources.gpus,
+        **spec.resources.custom,
+    }
+    return [
+        f"a pack asks for {name}={amount:g} but the cluster had {capacity.resources.get(name, 0.0):g} "
+        "when last seen; its runs wait until there is more"
+        for name, amount in asked.items()
+        if amount > capacity.resources.get(name, 0.0)
+    ]
+
+
+def _unavailable(dataset: str, capacity: CapacityReport | None) -> str:
+    reports = capacity.datasets if capacity else ()
+    return next((report.problem for report in reports if report.name == dataset), "")

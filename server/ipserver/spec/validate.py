@@ -1,0 +1,162 @@
+"""Checks a CreateExperimentRequest as a whole: every wrong field at once, or what it amounts to."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ipcore.catalogue import DATASETS
+from ipcore.memory import run_memory_bytes
+from iplab.v1 import experiment_pb2, spec_pb2
+from iplab.v1 import experiment_service_pb2 as service_pb2
+from ipserver import names
+from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.spec.convert import pack_config
+from ipserver.spec.defaults import spec_hash, with_defaults
+from ipserver.spec.expand import expand
+from ipserver.spec.grid import check_grid, grid_warnings
+from ipserver.spec.limits import Limits
+from ipserver.spec.problems import Problems, human_bytes, shown
+from ipserver.spec.rules import capacity_warnings, check_record, check_resources, check_training
+from ipserver.store.records import CapacityReport, NewRun
+
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec"})
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a valid request amounts to.
+
+    Attributes:
+        spec: With its defaults filled in.
+        spec_hash: SHA-256 of it, in hexadecimal.
+        runs: The expanded grid, by index.
+        run_memory_bytes: Estimated memory of the largest single run.
+        warnings: What is allowed but worth knowing.
+    """
+
+    spec: spec_pb2.ExperimentSpec
+    spec_hash: str
+    runs: tuple[NewRun, ...]
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
+
+
+def check_create(
+    request: service_pb2.CreateExperimentRequest, limits: Limits, capacity: CapacityReport | None
+) -> Checked:
+    """Check a request and expand its grid.
+
+    Args:
+        request: As it came.
+        limits: Of this service.
+        capacity: What a dispatcher saw last; None: nothing is known.
+
+    Raises:
+        InvalidRequest: Something is wrong; every wrong field is named.
+    """
+    problems = Problems()
+    check_ids(request, problems)
+    if not request.HasField("experiment"):
+        problems.add("experiment", "is required")
+        raise InvalidRequest(problems.found)
+    _check_envelope(request.experiment, problems)
+    if not request.experiment.HasField("spec"):
+        problems.add("experiment.spec", "is required")
+        raise InvalidRequest(problems.found)
+    spec = with_defaults(request.experiment.spec)
+    check_training(spec, "experiment.spec", limits, capacity, problems)
+    check_grid(spec.grid, "experiment.spec.grid", limits, problems)
+    check_record(spec.record, "experiment.spec.record", limits, problems)
+    check_resources(spec.resources, "experiment.spec.resources", problems)
+    if problems.found:
+        # Without a valid spec there may be no estimate; with one wrong field elsewhere there still is.
+        problems.found += _memory_if_possible(spec, limits, {v.field for v in problems.found})
+        raise InvalidRequest(problems.found)
+    if too_large := list(_memory_violations(spec, limits)):
+        raise InvalidRequest(too_large)
+    runs = tuple(expand(spec))
+    return Checked(
+        spec,
+        spec_hash(spec),
+        runs,
+        max(memory for _, memory in _memories(spec)),
+        (*grid_warnings(spec.grid), *capacity_warnings(spec, capacity)),
+    )
+
+
+def check_ids(request: service_pb2.CreateExperimentRequest, problems: Problems) -> None:
+    """The experiment id and the request id, both optional."""
+    if request.experiment_id and not names.is_experiment_id(request.experiment_id):
+        problems.add("experiment_id", f"{shown(request.experiment_id)} is not an id: {names.ID_RULE}")
+    if request.request_id:
+        try:
+            uuid.UUID(request.request_id)
+        except ValueError:
+            problems.add(
+                "request_id",
+                f"{shown(request.request_id)} is not a UUID such as 123e4567-e89b-42d3-a456-426614174000",
+            )
+
+
+def _check_envelope(experiment: experiment_pb2.Experiment, problems: Problems) -> None:
+    for descriptor, _ in experiment.ListFields():
+        if descriptor.name not in _INPUT_FIELDS:
+            problems.add(f"experiment.{descriptor.name}", "is set by the service; leave it out")
+    if len(experiment.display_name) > 200:
+        problems.add(
+            "experiment.display_name",
+            f"has {len(experiment.display_name)} characters; at most 200 are allowed",
+        )
+    problems.integer("experiment.priority", experiment.priority, -1000, 1000, "the priority")
+    if len(experiment.labels) > 32:
+        problems.add("experiment.labels", f"has {len(experiment.labels)} labels; at most 32 are allowed")
+    for key, value in sorted(experiment.labels.items()):
+        if not _LABEL_KEY.fullmatch(key):
+            rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
+            problems.add("experiment.labels", f"{shown(key)} is not a key: {rule}")
+        elif len(value) > 200:
+            problems.add(
+                f'experiment.labels["{key}"]', f"has {len(value)} characters; at most 200 are allowed"
+            )
+
+
+def _memories(spec: spec_pb2.ExperimentSpec) -> Iterator[tuple[NewRun, int]]:
+    """Estimated memory of one run per depth, width and activation."""
+    info = DATASETS[spec.dataset]
+    for depth in spec.grid.hidden_layers:
+        for width in spec.grid.widths:
+            for activation in spec.grid.activations:
+                run = NewRun(0, "", depth, width, activation, 0.0, 0)
+                yield run, run_memory_bytes(pack_config(spec, run), info.input_dim, info.classes)
+
+
+def _memory_violations(spec: spec_pb2.ExperimentSpec, limits: Limits) -> Iterator[FieldViolation]:
+    too_large: dict[int, tuple[int, int]] = {}
+    for run, memory in _memories(spec):
+        if memory > limits.max_run_memory_bytes:
+            depth, _ = too_large.get(run.width, (run.hidden_layers, 0))
+            if run.hidden_layers <= depth:
+                too_large[run.width] = (run.hidden_layers, memory)
+    for i, width in enumerate(spec.grid.widths):
+        if width in too_large:
+            depth, memory = too_large[width]
+            yield FieldViolation(
+                f"experiment.spec.grid.widths[{i}]",
+                f"width {width} with {depth} hidden layers and batches of {spec.batch_size} needs about "
+                f"{human_bytes(memory)} per run; the limit is {human_bytes(limits.max_run_memory_bytes)}",
+            )
+
+
+def _memory_if_possible(
+    spec: spec_pb2.ExperimentSpec, limits: Limits, wrong: set[str]
+) -> Iterator[FieldViolation]:
+    """Memory violations of a spec with wrong fields, where those that the estimate depends on are right."""
+    used = ("dataset", "bias", "batch_size", "grid.widths", "grid.hidden_layers", "grid.activations")
+    prefixes = tuple(f"experiment.spec.{name}" for name in used)
+    if "experiment.spec.grid" in wrong or any(field.startswith(prefixes) for field in wrong):
+        return iter(())
+    return _memory_violations(spec, limits)
