@@ -10,14 +10,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Protocol
 
 from google.protobuf import json_format
 
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver import segments
 from ipserver.errors import StoreUnavailable
+from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.params import run_params
 from ipserver.names import run_name
 from ipserver.states import RunState
@@ -29,9 +30,10 @@ _LEASE = "forwarder"
 _LEASE_SECONDS = 30.0
 _TASKS = 50
 _REST_SECONDS = 0.5
-_OUTAGE_SECONDS = 5.0
+_OUTAGE_SECONDS = 2.0
 # A training run is sent now and then; a finished one at once.
 _RUNNING_INTERVAL_SECONDS = 10.0
+_RETRY_SECONDS = 30.0
 
 _FINAL_STATUS: Mapping[RunState, str] = {
     RunState.SUCCEEDED: "FINISHED",
@@ -41,17 +43,12 @@ _FINAL_STATUS: Mapping[RunState, str] = {
 }
 
 
-class Sink(Protocol):
-    """What a forwarder needs of MLflow (see `ipserver.forward.mlflow_sink.MlflowSink`)."""
+class Pass(Enum):
+    """How a pass over the store went."""
 
-    def run(
-        self, experiment: str, name: str, start_ms: int, params: Mapping[str, str], tags: Mapping[str, str]
-    ) -> str: ...
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None: ...
-    def log_metrics(self, run_id: str, points: list[tuple[str, float, int, int]]) -> None: ...
-    def publish(self, run_id: str, source: Path, path: str) -> None: ...
-    def publish_json(self, run_id: str, value: object, path: str) -> None: ...
-    def finish(self, run_id: str, status: str, end_ms: int) -> None: ...
+    BUSY = "something was sent"
+    IDLE = "there was nothing to send"
+    TROUBLE = "MLflow or the store did not answer"
 
 
 class Forwarder:
@@ -68,7 +65,7 @@ class Forwarder:
     def __init__(
         self,
         store: Store,
-        sink: Sink,
+        sink: MlflowSink,
         artifact_root: Path,
         owner: str,
         monotonic: Callable[[], float] = time.monotonic,
@@ -78,50 +75,51 @@ class Forwarder:
         self._root = artifact_root
         self._owner = owner
         self._monotonic = monotonic
-        self._sent_at: dict[tuple[str, int], float] = {}
+        self._not_before: dict[tuple[str, int], float] = {}
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. An outage of MLflow or of the store is waited out; nothing is lost."""
         while not stop.is_set():
             try:
-                busy = self.step(stop)
+                outcome = self.step(stop)
             except StoreUnavailable as error:
                 _log.warning("the store is out of reach: %s", error)
-                stop.wait(_OUTAGE_SECONDS)
-            except Exception:
-                # MLflow raises whatever its transport raises. The marks are in the store: try again later.
-                _log.exception("MLflow did not take a run; trying again in %g s", _OUTAGE_SECONDS)
-                stop.wait(_OUTAGE_SECONDS)
-            else:
-                if not busy:
-                    stop.wait(_REST_SECONDS)
+                outcome = Pass.TROUBLE
+            if outcome is not Pass.BUSY:
+                stop.wait(_REST_SECONDS if outcome is Pass.IDLE else _OUTAGE_SECONDS)
         self._store.release_lease(_LEASE, self._owner)
 
-    def step(self, stop: threading.Event | None = None) -> bool:
+    def step(self, stop: threading.Event | None = None) -> Pass:
         """Forward some runs, if this forwarder holds (or gets) the lease.
 
-        Returns:
-            Whether there was something to do.
+        A run that MLflow does not take is set aside for a while, so that it does not hold up the others.
         """
-        if not self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
-            return False
         now = self._monotonic()
-        self._sent_at = {key: at for key, at in self._sent_at.items() if now - at < _RUNNING_INTERVAL_SECONDS}
-        tasks = self._store.forward_tasks(_TASKS, exclude=tuple(self._sent_at))
+        self._not_before = {key: until for key, until in self._not_before.items() if until > now}
+        tasks = []
+        if self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
+            tasks = self._store.forward_tasks(_TASKS, exclude=tuple(self._not_before))
         for task in tasks:
             if stop is not None and stop.is_set():
                 break
             if not self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
                 break
-            self._forward(task)
+            name = run_name(task.experiment.id, task.run.index)
+            try:
+                self._forward(task)
+            except StoreUnavailable:
+                raise
+            except Exception:
+                # MLflow raises whatever its transport raises. The marks are in the store: nothing is lost.
+                _log.exception("MLflow did not take %s; it is tried again later", name)
+                self._not_before[task.experiment.id, task.run.index] = now + _RETRY_SECONDS
+                return Pass.TROUBLE
             if not task.run.state.terminal:
-                self._sent_at[task.experiment.id, task.run.index] = now
-        return bool(tasks)
+                self._not_before[task.experiment.id, task.run.index] = now + _RUNNING_INTERVAL_SECONDS
+        return Pass.BUSY if tasks else Pass.IDLE
 
     def _forward(self, task: ForwardTask) -> None:
-        """Send one run's news: the run itself, new points, new files, its end. In that order, so that a
-        run that MLflow calls finished is complete.
-        """
+        """Send one run's news; its end comes last, so a run that MLflow calls finished is complete."""
         experiment, run = task.experiment, task.run
         mlflow_run = run.mlflow_run_id
         if not mlflow_run:

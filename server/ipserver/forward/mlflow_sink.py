@@ -120,7 +120,7 @@ class MlflowSink:
         return self._experiments[name]
 
     def _known_runs(self, experiment_id: str) -> dict[str, str]:
-        """Run ids by tag; asked of MLflow once, since only the holder of the forwarder's lease creates runs."""
+        """Run ids by tag; asked of MLflow once, since only the forwarder in charge creates runs."""
         if experiment_id not in self._runs:
             known: dict[str, str] = {}
             token: str | None = None

@@ -1,0 +1,5 @@
+"""`python -m ipserver` is `ipserver`."""
+
+from ipserver.cli import main
+
+main()

@@ -1,0 +1,131 @@
+"""`ipserver`: the whole service, or one part of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ipserver.errors import ServiceError
+from ipserver.settings import Settings, load_settings, prepare_home
+
+_OPTIONS = (
+    click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
+    click.option("--data", type=click.Path(), help="Folder of datasets (IPLAB_DATA)."),
+    click.option("--address", help="HOST:PORT of the API; port 0 takes a free one (IPLAB_ADDRESS)."),
+    click.option("--store", help="DSN of the database (IPLAB_STORE)."),
+    click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback, unencrypted."),
+    click.option("--cpus", type=int, help="CPU cores for training on this machine (IPLAB_CPUS)."),
+)
+
+
+def _with_settings(function: Callable[[Settings], None]) -> Callable[..., None]:
+    """Give a command the options, and the function behind it the settings."""
+
+    def command(**options: Any) -> None:
+        try:
+            function(load_settings(**options))
+        except ServiceError as error:
+            click.echo(f"ipserver: {error}", err=True)
+            sys.exit(2)
+
+    command.__doc__ = function.__doc__
+    command.__name__ = function.__name__
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="iplab")
+def main() -> None:
+    """The iplab service. `ipserver up` is all of it on this machine.
+
+    Settings come from IPLAB_* environment variables (`ipserver settings` lists them); options win.
+    Exit codes: 0 stopped as asked, 2 could not start.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+@main.command("up")
+@_with_settings
+def up_command(settings: Settings) -> None:
+    """API, dispatcher (with a local Ray) and forwarder, until Ctrl-C."""
+    from ipserver.up import up  # noqa: PLC0415 - each command loads what it needs
+
+    up(settings)
+
+
+@main.command("api")
+@_with_settings
+def api_command(settings: Settings) -> None:
+    """The API alone."""
+    from ipserver.parts import run_api  # noqa: PLC0415
+
+    run_api(settings)
+
+
+@main.command("dispatch")
+@_with_settings
+def dispatch_command(settings: Settings) -> None:
+    """A dispatcher alone."""
+    from ipserver.parts import run_dispatch  # noqa: PLC0415
+
+    run_dispatch(settings)
+
+
+@main.command("forward")
+@_with_settings
+def forward_command(settings: Settings) -> None:
+    """The forwarder alone."""
+    from ipserver.parts import run_forward  # noqa: PLC0415
+
+    run_forward(settings)
+
+
+@main.command("migrate")
+@_with_settings
+def migrate_command(settings: Settings) -> None:
+    """Bring the store's schema up to date."""
+    from ipserver.store import migrate  # noqa: PLC0415
+
+    prepare_home(settings)
+    migrate(settings.store_dsn)
+    click.echo("the store's schema is up to date")
+
+
+@main.command("mlflow")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on loopback."
+)
+@click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME).")
+def mlflow_command(port: int, home: str | None) -> None:
+    """MLflow's web UI on 127.0.0.1, over this service's tracking store."""
+    try:
+        settings = load_settings(home=home)
+    except ServiceError as error:
+        click.echo(f"ipserver: {error}", err=True)
+        sys.exit(2)
+    uri = settings.mlflow_uri
+    click.echo(f"MLflow on http://127.0.0.1:{port} over {uri}")
+    # One worker and no job machinery: a UI for one person.
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    os.execve(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(port)], environment)
+
+
+@main.command("settings")
+@_with_settings
+def settings_command(settings: Settings) -> None:
+    """Every setting: its variable, its value, its meaning."""
+    from ipserver.store import shown_dsn  # noqa: PLC0415
+
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        shown = shown_dsn(value) if name in {"store", "mlflow_tracking_uri"} and value else value
+        click.echo(f"IPLAB_{name.upper()}={'' if shown is None else shown}\n    {field.description}")

@@ -1,0 +1,134 @@
+"""The parts of the service as functions that work until told to stop. Each runs in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+from ipserver.errors import StartupError
+from ipserver.settings import Settings, prepare_home
+from ipserver.store import Store, open_store
+
+_log = logging.getLogger(__name__)
+_SUPERVISED = "IPLAB_SUPERVISED"
+
+
+def run_api(settings: Settings) -> None:
+    """Serve gRPC until a signal."""
+    from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
+    from ipserver.spec.limits import Limits  # noqa: PLC0415
+
+    store = _open(settings)
+    limits = Limits(
+        max_runs=settings.max_runs,
+        max_width=settings.max_width,
+        max_hidden_layers=settings.max_hidden_layers,
+        max_steps=settings.max_steps,
+        max_run_memory_bytes=settings.max_run_memory_bytes,
+    )
+    config = ApiConfig(address=settings.address, limits=limits, artifact_root=settings.artifact_root)
+    stop = stop_event()
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        waiter = threading.Thread(
+            target=lambda: (stop.wait(), loop.call_soon_threadsafe(ended.set)), name="stop", daemon=True
+        )
+        waiter.start()
+        await serve(store, config, stop=ended)
+
+    asyncio.run(main())
+
+
+def run_dispatch(settings: Settings) -> None:
+    """Lead packs on Ray until a signal."""
+    from ipserver.dispatch.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
+    from ipserver.dispatch.ray_executor import RayExecutor  # noqa: PLC0415
+
+    stop = stop_event()
+    store = _open(settings)
+    executor = RayExecutor(settings.ray_address, settings.cpus)
+    try:
+        Dispatcher(store, executor, settings, _owner("dispatch")).run(stop)
+    finally:
+        executor.close()
+
+
+def run_forward(settings: Settings) -> None:
+    """Bring everything to MLflow until a signal, at low priority."""
+    from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415 - only this part needs MLflow
+    from ipserver.forward.mlflow_sink import MlflowSink  # noqa: PLC0415
+
+    os.nice(10)
+    stop = stop_event()
+    store = _open(settings)
+    sink = MlflowSink(settings.mlflow_uri, settings.mlflow_artifacts)
+    Forwarder(store, sink, settings.artifact_root, _owner("forward")).run(stop)
+
+
+def stop_event() -> threading.Event:
+    """An event set by SIGTERM, by SIGINT, or by the end of the supervisor that started this process."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    if os.environ.get(_SUPERVISED):
+        # The supervisor holds the other end of standard input: it closes even if the supervisor is killed.
+        def watch() -> None:
+            sys.stdin.buffer.read()
+            stop.set()
+
+        threading.Thread(target=watch, name="supervisor", daemon=True).start()
+    return stop
+
+
+def supervised_environment(settings: Settings) -> dict[str, str]:
+    """Environment of a part that a supervisor starts with a pipe as its standard input."""
+    return {**os.environ, **settings.environment(), _SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
+
+
+def free_address(address: str) -> str:
+    """`address` with a free port in the place of port 0.
+
+    Raises:
+        StartupError: The port is in use, or the host is not one of this machine.
+    """
+    host, _, port = address.rpartition(":")
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bare, int(port)))
+        except OSError as error:
+            raise StartupError(
+                f"cannot listen on {address}: {error.strerror}; another service may run there, "
+                "choose another with --address HOST:PORT (port 0 takes a free one)"
+            ) from None
+        return f"{host}:{probe.getsockname()[1]}"
+
+
+def _open(settings: Settings) -> Store:
+    from ipserver.store import check_schema  # noqa: PLC0415
+
+    prepare_home(settings)
+    store = open_store(settings.store_dsn)
+    check_schema(store)
+    return store
+
+
+def _owner(part: str) -> str:
+    """Name of this process in leases."""
+    return f"{part}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def log_file(settings: Settings, part: str) -> Path:
+    """Where `ipserver up` writes a part's log."""
+    return settings.home / "logs" / f"{part}.log"

@@ -1,0 +1,159 @@
+"""`ipserver up`: the whole service on one machine, its parts as supervised processes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from ipserver.errors import StartupError
+from ipserver.parts import free_address, log_file, stop_event, supervised_environment
+from ipserver.settings import Settings, prepare_home
+from ipserver.store import migrate
+
+_log = logging.getLogger(__name__)
+_PARTS = ("api", "dispatch", "forward")
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_POLL_SECONDS = 0.2
+# A part that ends by itself is started again, unless it has done so this often within the time below.
+_RESTARTS = 5
+_RESTART_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class _Part:
+    name: str
+    process: subprocess.Popen[bytes]
+    restarts: list[float] = field(default_factory=list)
+
+
+def up(settings: Settings) -> None:
+    """Migrate the store, start all parts, keep them alive until SIGTERM or SIGINT, then stop them in order.
+
+    Raises:
+        StartupError: A port in use, a home that is not writable or in use, a part that does not stay up.
+    """
+    prepare_home(settings)
+    with _only_one(settings):
+        settings = settings.model_copy(update={"address": free_address(settings.address)})
+        migrate(settings.store_dsn)
+        stop = stop_event()
+        parts = [_Part(name, _start(settings, name)) for name in _PARTS]
+        try:
+            _await_api(settings, parts, stop)
+            if not stop.is_set():
+                _announce(settings, parts)
+                _supervise(settings, parts, stop)
+        finally:
+            _stop(parts)
+            (settings.home / "service.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the home folder: two services in one home would both believe that they own its Ray and MLflow."""
+    with (settings.home / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartupError(
+                f"another `ipserver up` runs in {settings.home}; choose another home with --home"
+            ) from None
+        yield
+
+
+def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
+    log: IO[bytes]
+    with log_file(settings, name).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ipserver", name],
+            env=supervised_environment(settings),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C at the terminal must reach the supervisor alone, which stops the parts in order.
+            start_new_session=True,
+        )
+
+
+def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
+    api = parts[0]
+    deadline = time.monotonic() + _START_SECONDS
+    with grpc.insecure_channel(settings.address) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        while not stop.is_set():
+            try:
+                health.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)
+            except grpc.RpcError:
+                if api.process.poll() is not None:
+                    raise StartupError(f"the API ended at its start; {_tail(settings, api)}") from None
+                if time.monotonic() > deadline:
+                    raise StartupError(
+                        f"the API did not answer within {_START_SECONDS:g} s; {_tail(settings, api)}"
+                    ) from None
+            else:
+                return
+
+
+def _announce(settings: Settings, parts: list[_Part]) -> None:
+    status = {
+        "address": settings.address,
+        "mlflow_tracking_uri": settings.mlflow_uri,
+        "pid": os.getpid(),
+        "parts": {part.name: part.process.pid for part in parts},
+    }
+    beside = settings.home / "service.json.new"
+    beside.write_text(json.dumps(status, indent=2) + "\n")
+    beside.replace(settings.home / "service.json")
+    print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
+    print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
+
+
+def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
+    while not stop.wait(_POLL_SECONDS):
+        for part in parts:
+            if part.process.poll() is None:
+                continue
+            now = time.monotonic()
+            part.restarts = [at for at in part.restarts if now - at < _RESTART_SECONDS] + [now]
+            if len(part.restarts) > _RESTARTS:
+                raise StartupError(f"the part {part.name!r} does not stay up; {_tail(settings, part)}")
+            _log.warning(
+                "part %s ended with status %s; starting it again", part.name, part.process.returncode
+            )
+            part.process = _start(settings, part.name)
+
+
+def _stop(parts: list[_Part]) -> None:
+    """The API first (no new work), then the dispatcher (it writes checkpoints), then the forwarder."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    for part in parts:
+        if part.process.poll() is None:
+            part.process.terminate()
+        try:
+            part.process.wait(max(0.1, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _log.warning("part %s did not stop in time and is killed", part.name)
+            part.process.kill()
+            part.process.wait()
+        if part.process.stdin:
+            part.process.stdin.close()
+
+
+def _tail(settings: Settings, part: _Part, lines: int = 8) -> str:
+    path = log_file(settings, part.name)
+    text = path.read_text(errors="replace").splitlines()[-lines:]
+    return f"the end of {path}:\n" + "\n".join(text)
