@@ -1,1 +1,103 @@
-"""iplab's Python SDK: submit experiments, follow them, get metrics and weights back."""
+"""iplab's Python SDK: submit experiments, follow them, get metrics and weights back.
+
+    import iplab
+
+    with iplab.connect() as client:
+        experiment = client.create("examples/quickstart.yaml").wait()
+        for row in experiment.summary():
+            print(row)
+        weights = experiment.run(0).weights()
+
+Importing this package imports neither grpc nor numpy: what needs them is loaded on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from iplab.errors import (
+    AlreadyExistsError,
+    ArtifactDamagedError,
+    InvalidRequestError,
+    IplabError,
+    NotFoundError,
+    RequestIdReusedError,
+    ServerError,
+    SpecError,
+    TimedOutError,
+    UnavailableError,
+    Violation,
+    WatchOverflowError,
+)
+from iplab.states import ExperimentState, RunState
+
+if TYPE_CHECKING:
+    from iplab.client import Client, connect
+    from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
+    from iplab.experiment import Experiment
+    from iplab.metrics import Metrics
+    from iplab.run import Artifact, Run
+    from iplab.specfile import load_spec
+    from iplab.summary import Spread, SummaryRow
+    from iplab.weights import Weights
+
+__all__ = [
+    "AlreadyExistsError",
+    "Artifact",
+    "ArtifactDamagedError",
+    "Client",
+    "Event",
+    "Experiment",
+    "ExperimentState",
+    "InvalidRequestError",
+    "IplabError",
+    "Metrics",
+    "NotFoundError",
+    "Notice",
+    "PackProgressed",
+    "RequestIdReusedError",
+    "Run",
+    "RunState",
+    "RunsChanged",
+    "ServerError",
+    "SpecError",
+    "Spread",
+    "StateChanged",
+    "SummaryRow",
+    "TimedOutError",
+    "UnavailableError",
+    "Violation",
+    "WatchOverflowError",
+    "Weights",
+    "connect",
+    "load_spec",
+]
+
+_LAZY = {
+    "Artifact": "run",
+    "Client": "client",
+    "Event": "events",
+    "Experiment": "experiment",
+    "Metrics": "metrics",
+    "Notice": "events",
+    "PackProgressed": "events",
+    "Run": "run",
+    "RunsChanged": "events",
+    "Spread": "summary",
+    "StateChanged": "events",
+    "SummaryRow": "summary",
+    "Weights": "weights",
+    "connect": "client",
+    "load_spec": "specfile",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'iplab' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"iplab.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,22 @@
+"""The command line: `iplab`. One file per topic; `app` has the group and the exit codes."""
+
+from __future__ import annotations
+
+from iplab.cli import data, look, submit, theory, watch
+from iplab.cli.app import main
+
+for _command in (
+    submit.submit,
+    watch.watch,
+    look.list_experiments,
+    look.show,
+    look.runs,
+    data.metrics,
+    data.weights,
+    submit.cancel,
+    theory.parameterizations,
+    look.catalog,
+):
+    main.add_command(_command)
+
+__all__ = ["main"]

@@ -1,0 +1,5 @@
+"""`python -m iplab.cli`."""
+
+from iplab.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""`iplab metrics` and `iplab weights`."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from iplab.cli.app import Service, json_option, print_json
+from iplab.cli.submit import run_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from iplab.metrics import Metrics
+
+_COLUMNS = ["run", "metric", "step", "time", "value"]
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--filter", "filter_", default="", help="Which runs, as in `iplab runs`.")
+@click.option("--metric", "names", multiple=True, help="Only this metric; may be repeated.")
+@click.option("--first-step", default=0, type=click.IntRange(0), help="Only points from this step on.")
+@click.option("--last-step", default=0, type=click.IntRange(0), help="Only points up to this step; 0: all.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@json_option
+@click.pass_obj
+def metrics(
+    service: Service,
+    experiment: str,
+    *,
+    filter_: str,
+    names: tuple[str, ...],
+    first_step: int,
+    last_step: int,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Print the metric points of EXPERIMENT, by run, metric and step."""
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+
+    if as_csv and as_json:
+        raise click.UsageError("give --csv or --json, not both")
+    with service.connect() as client:
+        found = client.experiment(experiment).metrics(filter_, names, first_step, last_step)
+    if as_json:
+        print_json([dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found)])
+    elif as_csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(_rows(found))
+    else:
+        print_table(table_of(_COLUMNS, _rows(found)))
+
+
+def _rows(found: Metrics) -> Iterator[tuple[int, str, int, str, float]]:
+    columns = (found.run, found.metric, found.step, found.time, found.value)
+    for run, metric, step, time, value in zip(*columns, strict=True):
+        yield int(run), found.names[metric], int(step), f"{time}Z", float(value)
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("run")
+@click.option(
+    "--which", default="final", show_default=True, help="final, initial, or the step they were kept at."
+)
+@click.option("--output", type=click.Path(), help="Save the safetensors file there (a file or a folder).")
+@json_option
+@click.pass_obj
+def weights(
+    service: Service, experiment: str, run: str, *, which: str, output: str | None, as_json: bool
+) -> None:
+    """Show the weights of RUN (index or id) in EXPERIMENT, or save them with --output.
+
+    The file's checksum is verified in both cases.
+    """
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.weights import parse_weights  # noqa: PLC0415 - numpy only where arrays are wanted
+
+    with service.connect() as client:
+        found = client.experiment(experiment).run(run_reference(run))
+        artifact = found.weights_artifact(int(which) if which.isdecimal() else which)
+        if output is not None:
+            saved = found.download(artifact, output)
+            if as_json:
+                plain = asdict(artifact) | {"create_time": artifact.create_time.isoformat()}
+                print_json(plain | {"file": str(saved)})
+            else:
+                click.echo(str(saved))
+            return
+        loaded = parse_weights(found.read(artifact))
+    headings = ["name", "shape", "dtype", "mean", "sd"]
+    rows = [
+        (name, list(array.shape), str(array.dtype), float(array.mean()), float(array.std()))
+        for name, array in loaded.arrays.items()
+    ]
+    if as_json:
+        arrays = [dict(zip(headings, row, strict=True)) for row in rows]
+        print_json({"artifact": artifact.path, "arrays": arrays, "metadata": loaded.metadata})
+        return
+    print_table(table_of(headings, rows))
+    for key, value in loaded.metadata.items():
+        click.echo(f"{key}: {value}")

@@ -1,0 +1,63 @@
+"""`iplab watch`, and how `submit --watch` ends."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from iplab.cli.app import ENDED_BADLY, Service, json_option, print_json
+from iplab.states import ExperimentState
+
+if TYPE_CHECKING:
+    from iplab.events import Event
+    from iplab.experiment import Experiment
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--after", default=0, show_default=True, help="With --json: events with a greater sequence.")
+@json_option
+@click.pass_obj
+def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> None:
+    """Follow EXPERIMENT to its end, with progress per group of runs and the time left.
+
+    With --json: one event per line, as they come. The exit code says how the experiment ended.
+    """
+    with service.connect() as client:
+        found = client.experiment(experiment)
+        if not as_json:
+            finish(found, as_json=False)
+            return
+        for event in found.watch(after):
+            click.echo(json.dumps(_event(event)))
+        _exit(found.refresh())
+
+
+def finish(experiment: Experiment, *, as_json: bool) -> None:
+    """Wait, print the results, and exit by the final state."""
+    from iplab.cli.look import print_experiment  # noqa: PLC0415 - rich only where something is drawn
+
+    experiment.wait()
+    if as_json:
+        print_json(experiment.to_dict())
+    else:
+        print_experiment(experiment)
+    _exit(experiment)
+
+
+def _exit(experiment: Experiment) -> None:
+    if experiment.state is not ExperimentState.SUCCEEDED:
+        click.get_current_context().exit(ENDED_BADLY)
+
+
+def _event(event: Event) -> dict[str, object]:
+    """Its fields, and "event" for its kind."""
+    plain: dict[str, object] = {"event": type(event).__name__}
+    for entry in fields(event):
+        value = getattr(event, entry.name)
+        plain[entry.name] = value.isoformat() if isinstance(value, datetime) else value
+    return plain

@@ -1,0 +1,105 @@
+"""Errors of the SDK. `iplab.status` has the one table from gRPC status to these.
+
+IplabError
++-- InvalidRequestError (ValueError)    the service refused fields of a request; `violations` has all of them
+|   +-- SpecError                       the fields are those of a spec: of its file, dict or message
++-- NotFoundError (LookupError)         no experiment, run or artifact of that name
++-- AlreadyExistsError                  the experiment id is taken
+|   +-- RequestIdReusedError            the request id was used with another request
++-- UnavailableError (ConnectionError)  no service answers, or it cannot reach its store; try again later
++-- TimedOutError (TimeoutError)        no answer within the timeout, or `wait` ran out of time
++-- WatchOverflowError                  a watch fell behind; `Experiment.watch` resumes by itself
++-- ArtifactDamagedError                a file does not have its recorded size or checksum
++-- ServerError                         a defect of the service, or an answer that the SDK does not know
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class IplabError(Exception):
+    """Base of all errors that the SDK raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One wrong field.
+
+    Attributes:
+        field: Its path: "spec.grid.widths[1]" in a spec, "filter" in a request; "" for the whole.
+        message: The value, what is allowed, what to do instead.
+        line: Line in the spec's file, from 1; 0 if there is none.
+    """
+
+    field: str
+    message: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line else ""
+        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
+
+
+class InvalidRequestError(IplabError, ValueError):
+    """A request with wrong fields; nothing was done.
+
+    Attributes:
+        violations: All of them; never empty.
+        source: Where they stand: the spec's file, or "".
+    """
+
+    def __init__(self, violations: Iterable[Violation], source: str = "") -> None:
+        self.violations = tuple(violations)
+        self.source = source
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """One line per wrong field, for a terminal."""
+        prefix = f"{self.source}: " if self.source else ""
+        return [f"{prefix}{violation}" for violation in self.violations]
+
+
+class SpecError(InvalidRequestError):
+    """A spec with wrong fields, found while it was read or by the service; nothing was created."""
+
+
+class NotFoundError(IplabError, LookupError):
+    """No resource of that name."""
+
+
+class AlreadyExistsError(IplabError):
+    """The experiment id is taken; choose another, or none and the service chooses one."""
+
+
+class RequestIdReusedError(AlreadyExistsError):
+    """The request id was used with another request; a new request needs a new id."""
+
+
+class UnavailableError(IplabError, ConnectionError):
+    """No service answers at the address, or it cannot reach its store."""
+
+
+class TimedOutError(IplabError, TimeoutError):
+    """No answer within the timeout. What was asked for may have been done all the same."""
+
+
+class WatchOverflowError(IplabError):
+    """The watch fell too far behind; watch again from the last event received."""
+
+
+class ArtifactDamagedError(IplabError):
+    """A file that does not have its recorded size or checksum."""
+
+
+class ServerError(IplabError):
+    """The service failed, or answered with something that this SDK does not know.
+
+    Attributes:
+        incident: Id under which the service's log has the details; "" if it gave none.
+    """
+
+    def __init__(self, message: str, incident: str = "") -> None:
+        super().__init__(message)
+        self.incident = incident

@@ -1,0 +1,171 @@
+"""What happens to an experiment, as typed events, followed across interruptions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from iplab.errors import ServerError, TimedOutError, UnavailableError, WatchOverflowError
+from iplab.plain import enum_name, time_of
+from iplab.states import ExperimentState, RunState
+from iplab.transport import Transport, pause
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened.
+
+    Attributes:
+        sequence: 1, 2, 3, ... within the experiment.
+        time: When it was committed (UTC).
+    """
+
+    sequence: int
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged(Event):
+    """The experiment changed its state."""
+
+    state: ExperimentState
+
+
+@dataclass(frozen=True, slots=True)
+class RunsChanged(Event):
+    """Some runs changed to the same state together.
+
+    Attributes:
+        run_indices: Their positions in the grid, ascending.
+    """
+
+    state: RunState
+    run_indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackProgressed(Event):
+    """A pack (runs trained together) was planned (committed step 0) or committed a slice.
+
+    Attributes:
+        pack: Its id, unique in the experiment.
+        hidden_layers: L.
+        width: m.
+        runs: Number of its runs.
+        committed_steps: Updates committed, of `steps`.
+    """
+
+    pack: str
+    hidden_layers: int
+    width: int
+    activation: str
+    runs: int
+    committed_steps: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice(Event):
+    """A sentence for people: a retry, a resource that is awaited."""
+
+    message: str
+
+
+def watch(
+    transport: Transport,
+    name: str,
+    after: int = 0,
+    timeout: float | None = None,
+    patience: float = 60.0,
+) -> Iterator[Event]:
+    """Events of an experiment, in order and without gaps, until it is terminal.
+
+    A stream that breaks (service restarted, watcher too slow) is taken up again after the last event.
+
+    Args:
+        transport: Channel to the service.
+        name: "experiments/{experiment}".
+        after: Events with a greater sequence come.
+        timeout: Seconds until TimedOutError; None: no limit.
+        patience: Seconds without any answer until UnavailableError.
+
+    Raises:
+        NotFoundError: No such experiment.
+        TimedOutError: Still not terminal after `timeout`.
+        UnavailableError: The service stayed away longer than `patience`.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    last, heard, delay = after, time.monotonic(), 0.1
+    while True:
+        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        request = experiment_service_pb2.WatchExperimentRequest(name=name, after_sequence=last)
+        try:
+            for answer in transport.stream(transport.experiments.WatchExperiment, request, timeout=left):
+                heard, delay = time.monotonic(), 0.1
+                for message in answer.events:
+                    if message.sequence <= last:
+                        continue
+                    if message.sequence != last + 1:
+                        raise ServerError(f"{name}: event {message.sequence} came after event {last}")
+                    last = message.sequence
+                    yield event_of(message)
+            # The service ends a stream at the terminal event; a proxy may end one at any time.
+            heard = time.monotonic()
+            if _ended(transport, name, last):
+                return
+        except WatchOverflowError:
+            heard = time.monotonic()
+        except TimedOutError:
+            raise TimedOutError(f"{name} has not ended within {timeout:g} s") from None
+        except UnavailableError:
+            if time.monotonic() - heard > patience:
+                raise
+        pause(delay)
+        delay = min(2 * delay, 2.0)
+
+
+def _ended(transport: Transport, name: str, last: int) -> bool:
+    request = experiment_service_pb2.GetExperimentRequest(name=name)
+    now = transport.call(transport.experiments.GetExperiment, request)
+    return state_of(now.state).terminal and last >= now.sequence
+
+
+def state_of(value: int) -> ExperimentState:
+    """From the proto's enum."""
+    return ExperimentState.read(enum_name(experiment_pb2.ExperimentState.DESCRIPTOR, value))
+
+
+def run_state_of(value: int) -> RunState:
+    """From the proto's enum."""
+    return RunState.read(enum_name(run_pb2.RunState.DESCRIPTOR, value))
+
+
+def event_of(message: experiment_pb2.ExperimentEvent) -> Event:
+    """The typed form of one event; a kind that this version does not know becomes a plain `Event`."""
+    sequence, moment = message.sequence, time_of(message.time)
+    match message.WhichOneof("event"):
+        case "experiment_state_changed":
+            return StateChanged(sequence, moment, state_of(message.experiment_state_changed.state))
+        case "runs_state_changed":
+            change = message.runs_state_changed
+            return RunsChanged(sequence, moment, run_state_of(change.state), tuple(change.run_indices))
+        case "pack_progressed":
+            pack = message.pack_progressed
+            return PackProgressed(
+                sequence,
+                moment,
+                pack.pack,
+                pack.hidden_layers,
+                pack.width,
+                pack.activation,
+                pack.runs,
+                pack.committed_steps,
+                pack.steps,
+            )
+        case "notice":
+            return Notice(sequence, moment, message.notice.message)
+        case _:
+            return Event(sequence, moment)

@@ -1,0 +1,257 @@
+"""An experiment: what was submitted, how it goes, what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from iplab import events
+from iplab.events import Event
+from iplab.plain import optional_time, time_of, to_plain
+from iplab.run import Run
+from iplab.states import ExperimentState
+from iplab.summary import SummaryRow, summarize
+from iplab.transport import Transport
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
+
+if TYPE_CHECKING:
+    from iplab.metrics import Metrics
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Number of runs in each state."""
+
+    total: int
+    queued: int
+    running: int
+    cancelling: int
+    succeeded: int
+    diverged: int
+    failed: int
+    cancelled: int
+
+
+class Experiment:
+    """Runs trained from one spec, as of the last time it was read (`refresh`).
+
+    Attributes:
+        id: The last part of its name.
+        name: "experiments/{id}".
+    """
+
+    def __init__(self, transport: Transport, message: experiment_pb2.Experiment) -> None:
+        self._transport = transport
+        self._take(message)
+
+    def _take(self, message: experiment_pb2.Experiment) -> None:
+        self._message = message
+        self.name = message.name
+        self.id = message.name.rpartition("/")[2]
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        ended = counts.succeeded + counts.diverged + counts.failed + counts.cancelled
+        return (
+            f"<Experiment {self.id or '(not created)'}: {self.state}, {ended}/{counts.total} runs ended, "
+            f"{self.committed_steps}/{self.total_steps} steps>"
+        )
+
+    @property
+    def state(self) -> ExperimentState:
+        """Where it stands."""
+        return events.state_of(self._message.state)
+
+    @property
+    def counts(self) -> Counts:
+        """Number of runs in each state."""
+        counts = self._message.counts
+        return Counts(
+            counts.total,
+            counts.queued,
+            counts.running,
+            counts.cancelling,
+            counts.succeeded,
+            counts.diverged,
+            counts.failed,
+            counts.cancelled,
+        )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the service wants its user to know."""
+        return tuple(self._message.warnings)
+
+    @property
+    def spec(self) -> spec_pb2.ExperimentSpec:
+        """What is trained, with defaults filled in (a copy)."""
+        copy = spec_pb2.ExperimentSpec()
+        copy.CopyFrom(self._message.spec)
+        return copy
+
+    @property
+    def display_name(self) -> str:
+        """Free text."""
+        return self._message.display_name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Labels as submitted."""
+        return dict(self._message.labels)
+
+    @property
+    def priority(self) -> int:
+        """Packs of a higher priority are placed first."""
+        return self._message.priority
+
+    @property
+    def committed_steps(self) -> int:
+        """Durable updates, over all runs."""
+        return self._message.committed_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Updates asked for, over all runs."""
+        return self._message.total_steps
+
+    @property
+    def run_memory_bytes(self) -> int:
+        """Estimated memory of the largest single run."""
+        return self._message.run_memory_bytes
+
+    @property
+    def spec_hash(self) -> str:
+        """SHA-256 of the spec with its defaults, in hexadecimal."""
+        return self._message.spec_hash
+
+    @property
+    def sequence(self) -> int:
+        """Number of the newest event."""
+        return self._message.sequence
+
+    @property
+    def mlflow_pending_runs(self) -> int:
+        """Runs that MLflow does not hold in full yet."""
+        return self._message.mlflow_pending_runs
+
+    @property
+    def create_time(self) -> datetime:
+        """When it was accepted (UTC)."""
+        return time_of(self._message.create_time)
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When its first run started (UTC)."""
+        return optional_time(self._message, "start_time")
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it became terminal (UTC)."""
+        return optional_time(self._message, "end_time")
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields as plain values, as `iplab show --json` prints them."""
+        return to_plain(self._message)
+
+    def refresh(self) -> Experiment:
+        """Read it again. Returns itself."""
+        request = experiment_service_pb2.GetExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.GetExperiment, request))
+        return self
+
+    def cancel(self) -> Experiment:
+        """Ask all unfinished runs to stop; harmless if it has ended. Returns itself, with the new state."""
+        request = experiment_service_pb2.CancelExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.CancelExperiment, request))
+        return self
+
+    def runs(self, filter: str = "") -> Iterator[Run]:
+        """Its runs, ascending by index, fetched by page.
+
+        Args:
+            filter: Comparisons joined by AND, of state, index, parameterization, hidden_layers, width,
+                activation, base_learning_rate, seed, pack, final_test_loss, final_test_accuracy,
+                best_test_accuracy, last_train_loss: 'parameterization = "ip-llr" AND width >= 128'.
+
+        Raises:
+            InvalidRequestError: The filter cannot be read.
+        """
+        token = ""
+        while True:
+            request = run_service_pb2.ListRunsRequest(
+                parent=self.name, page_size=_PAGE, page_token=token, filter=filter
+            )
+            page = self._transport.call(self._transport.runs.ListRuns, request)
+            for message in page.runs:
+                yield Run(self._transport, message)
+            token = page.next_page_token
+            if not token:
+                return
+
+    def run(self, run: int | str) -> Run:
+        """One run, with its attempts.
+
+        Args:
+            run: Its index in the grid, or its id ("r00007").
+
+        Raises:
+            NotFoundError: The grid has no such run.
+        """
+        # A run's id is a function of its index, so that no listing is needed.
+        identifier = f"r{run:05d}" if isinstance(run, int) else run
+        request = run_service_pb2.GetRunRequest(name=f"{self.name}/runs/{identifier}")
+        return Run(self._transport, self._transport.call(self._transport.runs.GetRun, request))
+
+    def watch(self, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        """Events in order and without gaps, old ones first, until it has ended.
+
+        A connection that breaks, or a reader that the service finds too slow, does not end the iteration: it
+        goes on after the last event.
+
+        Args:
+            after: Sequence of the last event already known; 0: from the first.
+            timeout: Seconds until TimedOutError; None: no limit.
+
+        Raises:
+            UnavailableError: The service stayed away for a minute.
+        """
+        return events.watch(self._transport, self.name, after, timeout)
+
+    def wait(self, progress: bool = True, timeout: float | None = None) -> Experiment:
+        """Wait until it has ended.
+
+        Args:
+            progress: Show progress per group of runs (hidden layers, width, activation) and the time left on
+                standard error; nothing is shown where that is not a terminal.
+            timeout: Seconds until TimedOutError; None: no limit.
+
+        Returns:
+            Itself, read again: SUCCEEDED, FAILED or CANCELLED.
+        """
+        from iplab.progress import follow  # noqa: PLC0415 - rich only where something is drawn
+
+        follow(self.watch(timeout=timeout), self.id, show=progress)
+        return self.refresh()
+
+    def metrics(
+        self, filter: str = "", names: Sequence[str] = (), first_step: int = 0, last_step: int = 0
+    ) -> Metrics:
+        """Recorded points of its runs as columns.
+
+        Args:
+            filter: Which runs, as in `runs`; "": all.
+            names: Which metrics ("train_loss", "train_accuracy", "test_loss", "test_accuracy"); (): all.
+            first_step: Only points with step >= first_step.
+            last_step: Only points with step <= last_step; 0: to the end.
+        """
+        from iplab.query import query_metrics  # noqa: PLC0415 - numpy only where arrays are wanted
+
+        return query_metrics(self._transport, self.name, filter, names, steps=(first_step, last_step))
+
+    def summary(self, filter: str = "") -> list[SummaryRow]:
+        """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid."""
+        return summarize(self.runs(filter))

@@ -1,0 +1,79 @@
+"""Progress bars for the terminal, fed by events."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from iplab.events import Event, Notice, PackProgressed, StateChanged
+
+Group = tuple[int, int, str]
+
+
+@dataclass(slots=True)
+class Pack:
+    """How far a pack is: updates over all its runs."""
+
+    group: Group
+    done: int
+    total: int
+
+
+class Tally:
+    """Updates done and wanted per group of runs (hidden layers, width, activation), from events."""
+
+    def __init__(self) -> None:
+        self.packs: dict[str, Pack] = {}
+
+    def add(self, event: PackProgressed) -> Group:
+        """Take note of one event; returns the group that it is about."""
+        group = (event.hidden_layers, event.width, event.activation)
+        self.packs[event.pack] = Pack(group, event.runs * event.committed_steps, event.runs * event.steps)
+        return group
+
+    def of(self, group: Group) -> tuple[int, int]:
+        """Updates done and wanted in a group."""
+        packs = [pack for pack in self.packs.values() if pack.group == group]
+        return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
+
+
+def follow(events: Iterable[Event], title: str, *, show: bool, console: Console | None = None) -> None:
+    """Read all events; draw a bar per group while they come.
+
+    Args:
+        events: As `Experiment.watch` gives them.
+        title: Shown before state changes.
+        show: Whether to draw at all.
+        console: Where to draw; default: standard error, and nothing if that is not a terminal.
+    """
+    console = console or Console(file=sys.stderr)
+    if not show or not console.is_terminal:
+        for _ in events:
+            pass
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps, left"),
+        TimeRemainingColumn(),
+    )
+    tally, bars = Tally(), dict[Group, TaskID]()
+    with Progress(*columns, console=console) as progress:
+        for event in events:
+            if isinstance(event, StateChanged):
+                progress.console.print(f"{title} is {event.state}", highlight=False)
+            elif isinstance(event, Notice):
+                progress.console.print(event.message, highlight=False, markup=False)
+            elif isinstance(event, PackProgressed):
+                group = tally.add(event)
+                done, total = tally.of(group)
+                if group not in bars:
+                    layers, width, activation = group
+                    label = f"{layers} hidden layers, width {width}, {activation}"
+                    bars[group] = progress.add_task(label, total=total)
+                progress.update(bars[group], completed=done, total=total)

@@ -1,0 +1,314 @@
+"""A run: one network of an experiment, its metrics and files."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from iplab.errors import ArtifactDamagedError, NotFoundError, UnavailableError
+from iplab.events import run_state_of
+from iplab.plain import enum_name, optional_time, time_of, to_plain
+from iplab.states import RunState
+from iplab.transport import RETRY_DELAYS, Transport, pause
+from iplab.v1 import run_pb2, run_service_pb2
+
+if TYPE_CHECKING:
+    from iplab.metrics import Metrics
+    from iplab.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a run has produced.
+
+    Attributes:
+        path: Within the run: "weights/final.safetensors".
+        size_bytes: Its size.
+        sha256: Of its bytes, in hexadecimal.
+        step: Updates done when it was written.
+        create_time: When it was committed (UTC).
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
+    step: int
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run failed.
+
+    Attributes:
+        reason: "WORKER_LOST", "DATA_UNAVAILABLE", "OUT_OF_MEMORY", "TRAINING_ERROR", ...
+        message: One sentence.
+        traceback: The worker's, or "".
+        log_tail: The last lines of the worker's log, or "".
+    """
+
+    reason: str
+    message: str
+    traceback: str
+    log_tail: str
+
+
+class Run:
+    """One network trained from one point of the grid, as of the last time it was read (`refresh`).
+
+    Attributes:
+        id: "r00007", a function of the index.
+        name: "experiments/{experiment}/runs/{id}".
+        index: Position in the grid, from 0.
+        parameterization: Label.
+        hidden_layers: L.
+        width: m.
+        activation: Name.
+        base_learning_rate: eta.
+        seed: Keys initial weights and batches.
+    """
+
+    def __init__(self, transport: Transport, message: run_pb2.Run) -> None:
+        self._transport = transport
+        self._take(message)
+
+    def _take(self, message: run_pb2.Run) -> None:
+        self._message = message
+        self.name = message.name
+        self.id = message.name.rpartition("/")[2]
+        self.index = message.index
+        self.parameterization = message.parameterization
+        self.hidden_layers = message.hidden_layers
+        self.width = message.width
+        self.activation = message.activation
+        self.base_learning_rate = message.base_learning_rate
+        self.seed = message.seed
+
+    def __repr__(self) -> str:
+        return (
+            f"<Run {self.name}: {self.parameterization} L={self.hidden_layers} m={self.width} "
+            f"{self.activation} eta={self.base_learning_rate:g} seed={self.seed}, {self.state}, "
+            f"{self.committed_steps}/{self.steps} steps>"
+        )
+
+    @property
+    def state(self) -> RunState:
+        """Where it stands."""
+        return run_state_of(self._message.state)
+
+    @property
+    def committed_steps(self) -> int:
+        """Updates that are durable."""
+        return self._message.committed_steps
+
+    @property
+    def steps(self) -> int:
+        """Updates asked for."""
+        return self._message.steps
+
+    @property
+    def pack(self) -> str:
+        """Id of the pack it is trained in; "" until planned."""
+        return self._message.pack
+
+    @property
+    def final_test_loss(self) -> float | None:
+        """Of the final weights, in nats; None until there is one."""
+        return self._summary("final_test_loss")
+
+    @property
+    def final_test_accuracy(self) -> float | None:
+        """Of the final weights, in [0, 1]; None until there is one."""
+        return self._summary("final_test_accuracy")
+
+    @property
+    def best_test_loss(self) -> float | None:
+        """Smallest seen at an evaluation; None until there is one."""
+        return self._summary("best_test_loss")
+
+    @property
+    def best_test_accuracy(self) -> float | None:
+        """Largest seen at an evaluation; None until there is one."""
+        return self._summary("best_test_accuracy")
+
+    @property
+    def last_train_loss(self) -> float | None:
+        """Newest recorded one, on the batch of its step; None until there is one."""
+        return self._summary("last_train_loss")
+
+    @property
+    def diverged_step(self) -> int | None:
+        """Update at which the loss was not finite; None unless DIVERGED."""
+        step = self._summary("diverged_step")
+        return None if step is None else int(step)
+
+    @property
+    def calibrated_rates(self) -> tuple[float, ...]:
+        """Base rates of step 0 per layer, first to last; empty without calibration."""
+        return tuple(self._message.calibrated_rates)
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it failed; None unless FAILED."""
+        if not self._message.HasField("failure"):
+            return None
+        failure = self._message.failure
+        reason = enum_name(run_pb2.FailureReason.DESCRIPTOR, failure.reason)
+        return Failure(reason, failure.message, failure.traceback, failure.log_tail)
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When its pack first started (UTC)."""
+        return optional_time(self._message, "start_time")
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it reached a terminal state (UTC)."""
+        return optional_time(self._message, "end_time")
+
+    @property
+    def mlflow_run_id(self) -> str:
+        """Its id in MLflow; "" until it is there."""
+        return self._message.mlflow_run_id
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields as plain values, as `iplab runs --json` prints them."""
+        return to_plain(self._message)
+
+    def refresh(self) -> Run:
+        """Read it again, with its attempts. Returns itself."""
+        request = run_service_pb2.GetRunRequest(name=self.name)
+        self._take(self._transport.call(self._transport.runs.GetRun, request))
+        return self
+
+    def cancel(self) -> Run:
+        """Ask it to stop; harmless if it has ended. Returns itself, with the new state."""
+        request = run_service_pb2.CancelRunRequest(name=self.name)
+        self._take(self._transport.call(self._transport.runs.CancelRun, request))
+        return self
+
+    def metrics(self, names: tuple[str, ...] = (), first_step: int = 0, last_step: int = 0) -> Metrics:
+        """Its metric points; arguments as `Experiment.metrics`."""
+        from iplab.query import query_metrics  # noqa: PLC0415 - numpy only where arrays are wanted
+
+        parent = self.name.partition("/runs/")[0]
+        return query_metrics(
+            self._transport, parent, f"index = {self.index}", names, steps=(first_step, last_step)
+        )
+
+    def artifacts(self) -> list[Artifact]:
+        """Its files, ascending by path."""
+        found: list[Artifact] = []
+        token = ""
+        while True:
+            request = run_service_pb2.ListArtifactsRequest(parent=self.name, page_size=1000, page_token=token)
+            page = self._transport.call(self._transport.runs.ListArtifacts, request)
+            found += [
+                Artifact(a.path, a.size_bytes, a.sha256, a.step, time_of(a.create_time))
+                for a in page.artifacts
+            ]
+            token = page.next_page_token
+            if not token:
+                return found
+
+    def weights(self, which: str | int = "final") -> Weights:
+        """Weights as arrays, checked against the recorded checksum.
+
+        Args:
+            which: "final", "initial", or the number of updates after which they were kept.
+
+        Raises:
+            NotFoundError: Not kept (or not yet there); the message lists what is.
+            ArtifactDamagedError: Not the recorded size or checksum.
+        """
+        from iplab.weights import parse_weights  # noqa: PLC0415 - numpy only where arrays are wanted
+
+        return parse_weights(self.read(self.weights_artifact(which)))
+
+    def weights_artifact(self, which: str | int = "final") -> Artifact:
+        """The file that `weights` reads. Raises NotFoundError as there."""
+        files = [a for a in self.artifacts() if a.path.startswith("weights/")]
+        for artifact in files:
+            stem = artifact.path.removeprefix("weights/").removesuffix(".safetensors")
+            if stem == str(which) or (isinstance(which, int) and artifact.step == which):
+                return artifact
+        there = ", ".join(f"{a.path} (step {a.step})" for a in files) or "none"
+        raise NotFoundError(f"{self.name} is {self.state} and has no weights {which!r}; there are: {there}")
+
+    def read(self, artifact: Artifact | str) -> bytes:
+        """A file's bytes, checked. Raises as `download`."""
+        return b"".join(self._chunks(self._artifact(artifact)))
+
+    def download(self, path: Artifact | str, to: str | os.PathLike[str]) -> Path:
+        """Copy a file of the run here: complete and checked, or not at all.
+
+        Args:
+            path: An artifact, or its path within the run.
+            to: Where to put it: a file (overwritten), or an existing folder.
+
+        Returns:
+            The file.
+
+        Raises:
+            NotFoundError: No such artifact.
+            ArtifactDamagedError: Not the recorded size or checksum; nothing is written.
+        """
+        artifact = self._artifact(path)
+        target = Path(to)
+        if target.is_dir():
+            target /= Path(artifact.path).name
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in self._chunks(artifact):
+                    file.write(chunk)
+            Path(temporary).replace(target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        return target
+
+    def _summary(self, name: str) -> float | None:
+        summary = self._message.summary
+        return getattr(summary, name) if summary.HasField(name) else None  # type: ignore[arg-type] # a literal
+
+    def _artifact(self, wanted: Artifact | str) -> Artifact:
+        if isinstance(wanted, Artifact):
+            return wanted
+        files = self.artifacts()
+        for artifact in files:
+            if artifact.path == wanted:
+                return artifact
+        there = ", ".join(a.path for a in files) or "none"
+        raise NotFoundError(f"{self.name} has no artifact {wanted!r}; there are: {there}")
+
+    def _chunks(self, artifact: Artifact) -> Iterator[bytes]:
+        """Bytes in order; goes on where it was after an interruption; checked when all are there."""
+        digest, offset, failures = hashlib.sha256(), 0, 0
+        while True:
+            request = run_service_pb2.ReadArtifactRequest(
+                name=f"{self.name}/artifacts/{artifact.path}", offset=offset
+            )
+            try:
+                for chunk in self._transport.stream(self._transport.runs.ReadArtifact, request):
+                    digest.update(chunk.data)
+                    offset += len(chunk.data)
+                    failures = 0
+                    yield chunk.data
+                break
+            except UnavailableError:
+                if failures == len(RETRY_DELAYS):
+                    raise
+                pause(RETRY_DELAYS[failures])
+                failures += 1
+        if offset != artifact.size_bytes or digest.hexdigest() != artifact.sha256:
+            raise ArtifactDamagedError(
+                f"{self.name}/artifacts/{artifact.path} came as {offset} bytes with SHA-256 "
+                f"{digest.hexdigest()}; recorded are {artifact.size_bytes} bytes with {artifact.sha256}"
+            )

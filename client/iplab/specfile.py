@@ -1,0 +1,277 @@
+"""Specs from YAML, JSON, a dict or a message to a typed `Experiment`.
+
+A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, priority and spec. What is checked
+here is its form (names and types, all problems at once); what the values may be, the service checks.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from difflib import get_close_matches
+from fractions import Fraction
+from numbers import Integral, Rational, Real
+from pathlib import Path
+from typing import Final
+
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from iplab.errors import SpecError, Violation
+from iplab.v1.experiment_pb2 import Experiment
+from iplab.v1.spec_pb2 import Exponents
+from iplab.yamltext import Document, Lines, parse_json, parse_yaml
+
+SpecSource = str | os.PathLike[str] | Mapping[str, object] | Experiment
+
+_ROOT: Final = Experiment.DESCRIPTOR
+_INPUT: Final = ("display_name", "labels", "priority", "spec")
+_INTEGERS: Final = {
+    FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
+    FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),
+    FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
+    FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
+}
+_REALS: Final = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSpec:
+    """A spec and where it came from, so that the service's objections can be shown in place.
+
+    Attributes:
+        message: The typed form.
+        source: The file's name; "" if it was no file.
+        lines: Line of each value by its path; empty if unknown.
+    """
+
+    message: Experiment
+    source: str = ""
+    lines: Lines = field(default_factory=dict)
+
+    def error(self, violations: Sequence[Violation]) -> SpecError:
+        """The service's violations (paths from the request: "experiment.spec...") as paths in this spec."""
+        return _spec_error([(v.field.removeprefix("experiment."), v.message) for v in violations], self)
+
+
+def load_spec(source: SpecSource) -> Experiment:
+    """A typed experiment from a file, a dict or a message.
+
+    Args:
+        source: Path of a YAML file (or JSON, if its name ends in .json), a dict of the same form, or an
+            `iplab.v1.experiment_pb2.Experiment` (copied).
+
+    Raises:
+        SpecError: Unreadable or malformed file, unknown fields (nearest name given), values of a wrong type;
+            all at once.
+
+    >>> spec = load_spec({"spec": {"dataset": "digits", "grid": {"widths": [64, 128]}}})
+    >>> list(spec.spec.grid.widths)
+    [64, 128]
+    """
+    return read_spec(source).message
+
+
+def read_spec(source: SpecSource) -> LoadedSpec:
+    """As `load_spec`, with the lines of the values."""
+    if isinstance(source, Experiment):
+        copy = Experiment()
+        copy.CopyFrom(source)
+        return LoadedSpec(copy)
+    if isinstance(source, Mapping):
+        return _typed(Document(source), "")
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SpecError([Violation("", f"cannot read the spec: {reason}")], str(path)) from error
+    except UnicodeDecodeError as error:
+        raise SpecError([Violation("", f"not UTF-8 text: {error}")], str(path)) from error
+    return parse_spec(text, str(path))
+
+
+def parse_spec(text: str, source: str) -> LoadedSpec:
+    """As `read_spec`, from the text of a file named `source`."""
+    parse = parse_json if source.endswith(".json") else parse_yaml
+    return _typed(parse(text, source), source)
+
+
+def _typed(document: Document, source: str) -> LoadedSpec:
+    problems: list[tuple[str, str]] = []
+    plain = _message(document.value, _ROOT, "", problems)
+    message = Experiment()
+    if not problems:
+        json_format.ParseDict(plain, message)
+    loaded = LoadedSpec(message, source, document.lines)
+    if problems:
+        raise _spec_error(problems, loaded)
+    return loaded
+
+
+def _spec_error(problems: Sequence[tuple[str, str]], spec: LoadedSpec) -> SpecError:
+    return SpecError([Violation(path, text, _line(path, spec.lines)) for path, text in problems], spec.source)
+
+
+def _line(path: str, lines: Lines) -> int:
+    """Of the value itself, or else of the nearest one around it."""
+    while path and path not in lines:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return lines.get(path, 0) if path else 0
+
+
+Problems = list[tuple[str, str]]
+
+
+def _message(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object]:
+    if not isinstance(value, Mapping):
+        shown = "an empty document" if value is None else _shown(value)
+        problems.append((path, f"{shown} is not a mapping; it may have {', '.join(_names(kind))}"))
+        return {}
+    plain: dict[str, object] = {}
+    for key, entry in value.items():
+        below = f"{path}.{key}" if path else str(key)
+        target = kind.fields_by_name.get(str(key)) or kind.fields_by_camelcase_name.get(str(key))
+        if target is None or target.name not in _names(kind):
+            problems.append((below, _unknown(str(key), kind)))
+        elif target.name in plain:
+            problems.append((below, f"is {target.name}, given twice; keep one"))
+        elif (plain_entry := _field(entry, target, below, problems)) is not None:
+            plain[target.name] = plain_entry
+    for group in kind.oneofs:
+        given = [member.name for member in group.fields if member.name in plain]
+        if len(given) > 1:
+            problems.append((path, f"has {' and '.join(given)}; keep one of them"))
+    return plain
+
+
+def _names(kind: Descriptor) -> Sequence[str]:
+    """Names that a spec may use; the rest of Experiment is set by the service."""
+    return _INPUT if kind is _ROOT else [entry.name for entry in kind.fields]
+
+
+def _unknown(name: str, kind: Descriptor) -> str:
+    if kind is _ROOT and name in kind.fields_by_name:
+        return "is set by the service; leave it out"
+    known = _names(kind)
+    if nearest := get_close_matches(name, known, n=1):
+        return f"unknown field; did you mean {nearest[0]}?"
+    if place := _place_of(name, _ROOT, ""):
+        return f"unknown field here; it belongs at {place}"
+    return f"unknown field; here may stand {', '.join(known)}"
+
+
+def _place_of(name: str, kind: Descriptor, path: str) -> str:
+    """Path of the field `name` somewhere below `kind`, or ""."""
+    for known in _names(kind):
+        entry = kind.fields_by_name[known]
+        below = f"{path}.{known}" if path else known
+        if known == name:
+            return below
+        nested = entry.message_type
+        if nested and not nested.GetOptions().map_entry:
+            bracket = "[]" if entry.is_repeated else ""
+            if found := _place_of(name, nested, below + bracket):
+                return found
+    return ""
+
+
+def _field(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:
+    if target.message_type and target.message_type.GetOptions().map_entry:
+        return _map(value, target.message_type, path, problems)
+    if target.is_repeated:
+        if value is None:
+            return None
+        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+            problems.append(
+                (path, f"{_shown(value)} is not a list; write [{_shown(value)}] for a single value")
+            )
+            return None
+        entries = enumerate(value)
+        return [_single(entry, target, f"{path}[{i}]", problems) for i, entry in entries]
+    if value is None:
+        if target.message_type:
+            problems.append((path, "is empty; write {} for its defaults, or leave it out"))
+        return None
+    return _single(value, target, path, problems)
+
+
+def _map(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        problems.append((path, f"{_shown(value)} is not a mapping of names to values"))
+        return None
+    for key in value:
+        if not isinstance(key, str):
+            problems.append((path, f"the key {_shown(key)} is not text; quote it"))
+    target = kind.fields_by_name["value"]
+    return {str(key): _single(entry, target, f"{path}.{key}", problems) for key, entry in value.items()}
+
+
+def _single(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:
+    """One value of the field's type as protobuf's JSON reader takes it; None after a problem."""
+    if target.message_type:
+        return _message(value, target.message_type, path, problems)
+    if target.type in _INTEGERS:
+        least, most = _INTEGERS[target.type]
+        number = _number(value)
+        if number is None or number != (whole := int(number) if math.isfinite(number) else 0):
+            problems.append((path, f"{_shown(value)} is not a whole number"))
+        elif not least <= whole <= most:
+            problems.append(
+                (path, f"{_shown(value)} is out of range; it must lie between {least} and {most}")
+            )
+        else:
+            return whole
+    elif target.type in _REALS:
+        number = _number(value)
+        if number is not None:
+            return float(number) if math.isfinite(number) else str(float(number)).replace("inf", "Infinity")
+        problems.append((path, f"{_shown(value)} is not a number"))
+    elif isinstance(value, str):
+        return value
+    elif target.containing_type is Exponents.DESCRIPTOR:
+        if (exact := _exponent(value)) is not None:
+            return exact
+        problems.append((path, f"{_shown(value)} is not an exponent; write 1, -5/2 or 0.5"))
+    else:
+        problems.append((path, f"{_shown(value)} is not text; quote it"))
+    return None
+
+
+def _number(value: object) -> Decimal | float | None:
+    """The number that `value` is or spells, as protobuf's JSON form allows; else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        try:
+            return Decimal(value)
+        except ArithmeticError:
+            return None
+    if isinstance(value, Integral):
+        return Decimal(int(value))
+    if isinstance(value, Decimal):
+        return value
+    return float(value) if isinstance(value, Real) else None
+
+
+def _exponent(value: object) -> str | None:
+    """An exponent given as a number, exactly: 1 -> "1", 0.5 -> "0.5", Fraction(-5, 2) -> "-5/2"."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, Rational):
+        return str(Fraction(int(value.numerator), int(value.denominator)))
+    if isinstance(value, float):
+        value = Decimal(repr(value))
+    return format(value, "f") if isinstance(value, Decimal) else None
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = "null" if value is None else str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

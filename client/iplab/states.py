@@ -1,0 +1,48 @@
+"""States of experiments and runs, by the names that filters use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class _State(StrEnum):
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """By name; a newer service may send one that is UNKNOWN here."""
+        return cls(name) if name in cls.__members__ else cls("UNKNOWN")
+
+
+class ExperimentState(_State):
+    """Where an experiment stands (`iplab.v1.ExperimentState` without its prefix)."""
+
+    UNKNOWN = "UNKNOWN"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final."""
+        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
+
+
+class RunState(_State):
+    """Where a run stands (`iplab.v1.RunState` without its prefix)."""
+
+    UNKNOWN = "UNKNOWN"
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    DIVERGED = "DIVERGED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final. DIVERGED is a result, not an error."""
+        return self in {self.SUCCEEDED, self.DIVERGED, self.FAILED, self.CANCELLED}

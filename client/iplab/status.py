@@ -1,0 +1,91 @@
+"""From gRPC status to the SDK's errors: the one table."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from iplab.errors import (
+    AlreadyExistsError,
+    ArtifactDamagedError,
+    InvalidRequestError,
+    IplabError,
+    NotFoundError,
+    RequestIdReusedError,
+    ServerError,
+    TimedOutError,
+    UnavailableError,
+    Violation,
+    WatchOverflowError,
+)
+
+DOMAIN: Final = "iplab"
+
+# ErrorInfo.reason decides; the code alone decides where an answer came from no iplab service (a proxy, gRPC).
+_BY_REASON: Final[dict[str, type[IplabError]]] = {
+    "INVALID_REQUEST": InvalidRequestError,
+    "NOT_FOUND": NotFoundError,
+    "ALREADY_EXISTS": AlreadyExistsError,
+    "REQUEST_ID_REUSED": RequestIdReusedError,
+    "WATCH_OVERFLOW": WatchOverflowError,
+    "ARTIFACT_DAMAGED": ArtifactDamagedError,
+    "STORE_UNAVAILABLE": UnavailableError,
+    "INTERNAL": ServerError,
+}
+_BY_CODE: Final[dict[grpc.StatusCode, type[IplabError]]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
+    grpc.StatusCode.NOT_FOUND: NotFoundError,
+    grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
+    grpc.StatusCode.UNAVAILABLE: UnavailableError,
+    grpc.StatusCode.DEADLINE_EXCEEDED: TimedOutError,
+}
+
+
+def from_call(error: grpc.Call, address: str) -> IplabError:
+    """The SDK's error for a failed call.
+
+    Args:
+        error: What a stub raised: an RpcError, which is also a call.
+        address: Of the service, for the message.
+    """
+    code, details = error.code(), error.details() or ""
+    reason, violations, incident = _unpack(error)
+    kind = _BY_REASON.get(reason) or _BY_CODE.get(code, ServerError)
+    if kind is InvalidRequestError:
+        return InvalidRequestError(violations or [Violation("", details)])
+    if kind is UnavailableError and not reason:
+        return UnavailableError(
+            f"no iplab service answers at {address} ({details}); "
+            "start one with `ipserver up`, or name another address (--address, IPLAB_ADDRESS)"
+        )
+    if kind is TimedOutError:
+        return TimedOutError(f"no answer from {address} within the timeout ({details})")
+    if kind is ServerError:
+        return ServerError(f"{code.name}: {details}", incident)
+    return kind(details)
+
+
+def _unpack(error: grpc.Call) -> tuple[str, list[Violation], str]:
+    """ErrorInfo's reason, BadRequest's violations, and the incident id; empty where there is none."""
+    reason, violations, incident = "", [], ""
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:  # details that contradict the code: not written by this service
+        status = None
+    for detail in status.details if status is not None else ():
+        info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            reason, incident = info.reason, info.metadata.get("incident", "")
+        elif detail.Unpack(bad_request):
+            violations = [Violation(v.field, v.description) for v in bad_request.field_violations]
+    if (
+        reason == "INTERNAL"
+        and not incident
+        and (found := re.search(r"\b[0-9a-f]{8,32}\b", error.details() or ""))
+    ):
+        incident = found[0]
+    return reason, violations, incident

@@ -1,0 +1,123 @@
+"""The channel to a service: calls with a deadline, retries, and the SDK's errors."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar, cast
+
+import grpc
+
+from iplab.errors import IplabError, TimedOutError, UnavailableError
+from iplab.status import from_call
+from iplab.v1.catalog_service_pb2_grpc import CatalogServiceStub
+from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
+from iplab.v1.parameterization_service_pb2_grpc import ParameterizationServiceStub
+from iplab.v1.run_service_pb2_grpc import RunServiceStub
+
+Request = TypeVar("Request")
+Answer = TypeVar("Answer")
+Value = TypeVar("Value")
+Metadata = tuple[tuple[str, str], ...]
+
+# The service permits a ping every 10 s without data; idle watches pass firewalls that forget after a minute.
+_OPTIONS: Final = (
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+)
+# A restart of the service on one machine is over within these delays; more patience is the caller's choice.
+RETRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
+
+
+class Transport:
+    """One channel, shared by all handles of a client. Thread-safe.
+
+    Attributes:
+        address: "host:port".
+        timeout: Seconds that a call with one answer may take, all its retries included.
+    """
+
+    def __init__(self, address: str, timeout: float, metadata: Sequence[tuple[str, str]] = ()) -> None:
+        self.address = address
+        self.timeout = timeout
+        self._metadata: Metadata = tuple(metadata)
+        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        self.experiments = ExperimentServiceStub(self._channel)
+        self.runs = RunServiceStub(self._channel)
+        self.catalog = CatalogServiceStub(self._channel)
+        self.parameterizations = ParameterizationServiceStub(self._channel)
+
+    def close(self) -> None:
+        """Close the channel; running calls end with an error."""
+        self._channel.close()
+
+    def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Answer], request: Request) -> Answer:
+        """One request, one answer; tried again while the service is unavailable.
+
+        Only for requests that may be sent twice: reads, cancellation, creation under a request id.
+
+        Raises:
+            IplabError: As `iplab.status` maps it.
+        """
+        deadline = time.monotonic() + self.timeout
+
+        def once() -> Answer:
+            left = max(deadline - time.monotonic(), 0.001)
+            return method(request, timeout=left, metadata=self._metadata)
+
+        return self.retry(once)
+
+    def stream(
+        self,
+        method: grpc.UnaryStreamMultiCallable[Request, Answer],
+        request: Request,
+        timeout: float | None = None,
+    ) -> Iterator[Answer]:
+        """One request, a stream of answers; not tried again: only the caller knows where to go on.
+
+        Raises:
+            IplabError: As `iplab.status` maps it.
+        """
+        try:
+            call = method(request, timeout=timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self._translated(error) from error
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise self._translated(error) from error
+        finally:
+            # A reader that stops early (break, Ctrl-C) must not leave the stream open on the service.
+            cast(grpc.RpcContext, call).cancel()  # type: ignore[no-untyped-call] # so in grpc-stubs
+
+    def retry(self, attempt: Callable[[], Value]) -> Value:
+        """Run `attempt`; while the service is unavailable, again after growing, jittered delays."""
+        for delay in RETRY_DELAYS:
+            try:
+                return self._attempt(attempt)
+            except UnavailableError:
+                pause(delay)
+        return self._attempt(attempt)
+
+    def _attempt(self, attempt: Callable[[], Value]) -> Value:
+        try:
+            return attempt()
+        except grpc.RpcError as error:
+            raise self._translated(error) from error
+
+    def _translated(self, error: grpc.RpcError) -> IplabError:
+        translated = from_call(cast(grpc.Call, error), self.address)
+        if isinstance(translated, TimedOutError):
+            return TimedOutError(f"{translated}; raise it with iplab.connect(timeout=...)")
+        return translated
+
+
+def pause(delay: float) -> None:
+    """Sleep about `delay` seconds; the jitter keeps many clients from coming back at the same moment."""
+    time.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - jitter, not a secret
