@@ -139,7 +139,7 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
             number = int(raw) if kind is int else float(raw)
         except ValueError:
             number = None
-    if number is None or not math.isfinite(number) or (kind is int and number not in _INTEGER):
+    if number is None or (number not in _INTEGER if kind is int else not math.isfinite(number)):
         article = "an integer" if kind is int else "a number"
         raise _wrong(f"{name!r} is compared with {article}, not with {raw[:40]!r}")
     return number

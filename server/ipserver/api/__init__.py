@@ -1,0 +1,1 @@
+"""The gRPC API: stateless, knows the store and nothing of Ray, torch or MLflow."""

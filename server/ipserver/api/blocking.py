@@ -1,0 +1,39 @@
+"""Runs blocking calls in a bounded pool, so that no handler ever stops the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Blocking:
+    """A pool of threads for the store and for files.
+
+    Args:
+        workers: Threads; more calls wait on the event loop, where a cancelled one costs nothing.
+    """
+
+    def __init__(self, workers: int = 16) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="api-blocking")
+        self._slots = asyncio.Semaphore(workers)
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `function` in a thread. What it raises is raised here."""
+        async with self._slots:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+
+    async def iterate(self, items: Iterator[T]) -> AsyncIterator[T]:
+        """The items of a blocking iterator, each fetched in a thread."""
+        end = object()
+        while (item := await self.run(next, items, end)) is not end:
+            yield item  # type: ignore[misc]  # only `end` is not a T
+
+    def close(self) -> None:
+        """End the threads once their present calls are done."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

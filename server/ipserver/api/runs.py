@@ -1,0 +1,96 @@
+"""RunService."""
+# ruff: noqa: N802 - the methods are named in the proto
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from iplab.v1 import run_pb2
+from iplab.v1 import run_service_pb2 as pb
+from iplab.v1 import run_service_pb2_grpc as pb_grpc
+from ipserver import names
+from ipserver.api import artifacts, convert, metrics, paging
+from ipserver.api.blocking import Blocking
+from ipserver.filters import RUN_FIELDS, parse_filter
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+
+class RunService(pb_grpc.RunServiceServicer):
+    """Looking at runs, their metrics and files.
+
+    Args:
+        store: Where runs are.
+        blocking: Pool for its calls and for files.
+        artifact_root: Folder that artifacts' locations are relative to.
+    """
+
+    def __init__(self, store: Store, blocking: Blocking, artifact_root: Path) -> None:
+        self._store = store
+        self._blocking = blocking
+        self._artifact_root = artifact_root
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
+        """One run, with its attempts."""
+        run = names.parse_run(request.name, "name")
+        record = await self._blocking.run(self._store.get_run, run.experiment, run.index)
+        attempts = await self._blocking.run(self._store.attempts, run.experiment, run.index)
+        return convert.run(record, attempts)
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
+        """Runs by index."""
+        experiment = names.parse_experiment(request.parent, "parent")
+        size = paging.page_size(request.page_size)
+        where = parse_filter(request.filter, RUN_FIELDS)
+        scope = ("runs", request.parent, request.filter)
+        place = paging.read_token(request.page_token, [0], *scope)
+        after = int(place[0]) if place else -1
+        records = await self._blocking.run(
+            self._store.list_runs, experiment, where, limit=size + 1, after=after
+        )
+        page = paging.fitting([convert.run(record) for record in records[:size]])
+        more = len(records) > len(page)
+        token = paging.make_token([records[len(page) - 1].index], *scope) if more else ""
+        return pb.ListRunsResponse(runs=page, next_page_token=token)
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> run_pb2.Run:
+        """Ask one run to stop."""
+        run = names.parse_run(request.name, "name")
+        return convert.run(await self._blocking.run(self._store.cancel_run, run.experiment, run.index))
+
+    async def QueryMetrics(
+        self, request: pb.QueryMetricsRequest, context: Any
+    ) -> AsyncIterator[pb.QueryMetricsResponse]:
+        """Committed metric points as columns."""
+        query = metrics.parse(request)
+        async for block in self._blocking.iterate(metrics.blocks(self._store, query)):
+            yield block
+
+    async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: Any) -> pb.ListArtifactsResponse:
+        """Files by path."""
+        run = names.parse_run(request.parent, "parent")
+        size = paging.page_size(request.page_size)
+        scope = ("artifacts", request.parent)
+        place = paging.read_token(request.page_token, [""], *scope)
+        records = await self._blocking.run(self._store.artifacts, run.experiment, run.index)
+        rest = sorted(
+            (record for record in records if not place or record.path > str(place[0])),
+            key=lambda record: record.path,
+        )
+        token = paging.make_token([rest[size - 1].path], *scope) if len(rest) > size else ""
+        return pb.ListArtifactsResponse(
+            artifacts=[convert.artifact(record) for record in rest[:size]], next_page_token=token
+        )
+
+    async def ReadArtifact(
+        self, request: pb.ReadArtifactRequest, context: Any
+    ) -> AsyncIterator[pb.ReadArtifactResponse]:
+        """A file's bytes."""
+        run, path = names.parse_artifact(request.name, "name")
+        record = await self._blocking.run(self._store.get_artifact, run.experiment, run.index, path)
+        chunks = artifacts.chunks(self._artifact_root, record, request.offset)
+        async for offset, data in self._blocking.iterate(chunks):
+            yield pb.ReadArtifactResponse(offset=offset, data=data)

@@ -1,0 +1,156 @@
+"""The gRPC server: services, health, reflection, and an end that loses nobody's request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from iplab.v1 import (
+    catalog_service_pb2,
+    catalog_service_pb2_grpc,
+    experiment_service_pb2,
+    experiment_service_pb2_grpc,
+    parameterization_service_pb2,
+    parameterization_service_pb2_grpc,
+    run_service_pb2,
+    run_service_pb2_grpc,
+)
+from ipserver.api.blocking import Blocking
+from ipserver.api.catalog import CatalogService
+from ipserver.api.experiments import ExperimentService
+from ipserver.api.parameterizations import ParameterizationService
+from ipserver.api.runs import RunService
+from ipserver.api.status import ErrorInterceptor
+from ipserver.api.watch import WatchHub
+from ipserver.errors import StartupError
+from ipserver.spec.limits import Limits
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+_log = logging.getLogger(__name__)
+
+SERVICES: Final = (
+    *(
+        module.DESCRIPTOR.services_by_name[name].full_name
+        for module, name in (
+            (experiment_service_pb2, "ExperimentService"),
+            (run_service_pb2, "RunService"),
+            (parameterization_service_pb2, "ParameterizationService"),
+            (catalog_service_pb2, "CatalogService"),
+        )
+    ),
+    health.SERVICE_NAME,
+    reflection.SERVICE_NAME,
+)
+_OPTIONS: Final = (
+    # Two servers on one port would share its connections in silence.
+    ("grpc.so_reuseport", 0),
+    # A grid of 20,000 listed values is far below this.
+    ("grpc.max_receive_message_length", 16 * 2**20),
+    # Idle watches live as long as both ends let each other's pings pass: clients may ping every 10 s.
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiConfig:
+    """Settings of an API process.
+
+    Attributes:
+        address: HOST:PORT to listen on; port 0 takes a free one.
+        artifact_root: Folder that artifacts' locations are relative to.
+        limits: What specs are checked against.
+        workers: Threads for the store and for files.
+        watch_interval: Seconds between two looks for new events.
+        watch_capacity: Events that a watcher may be behind.
+        grace: Seconds that running calls are given at the end.
+    """
+
+    address: str
+    artifact_root: Path
+    limits: Limits = field(default_factory=Limits)
+    workers: int = 16
+    watch_interval: float = 0.2
+    watch_capacity: int = 10_000
+    grace: float = 5.0
+
+
+async def serve(
+    store: Store,
+    config: ApiConfig,
+    *,
+    stop: asyncio.Event,
+    ready: Callable[[int], None] | None = None,
+) -> None:
+    """Serve until `stop` is set; then let running calls end.
+
+    Args:
+        store: The store.
+        config: Settings.
+        stop: Set to end the server. Watches are ended at once, in a way that makes clients come back.
+        ready: Called with the port when requests are answered.
+
+    Raises:
+        StartupError: The address cannot be listened on.
+    """
+    blocking = Blocking(config.workers)
+    hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
+    server = aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
+    experiments = ExperimentService(store, blocking, hub, config.limits)
+    experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, server)
+    runs = RunService(store, blocking, config.artifact_root)
+    run_service_pb2_grpc.add_RunServiceServicer_to_server(runs, server)
+    parameterization_service_pb2_grpc.add_ParameterizationServiceServicer_to_server(
+        ParameterizationService(), server
+    )
+    catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
+        CatalogService(store, blocking, config.limits), server
+    )
+    servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack it
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    reflection.enable_server_reflection(SERVICES, server)
+    port = _listen(server, config.address)
+    poller = asyncio.create_task(hub.poll(), name="watch-poller")
+    try:
+        await server.start()
+        await _report_serving(servicer)
+        _log.info("listening on port %d", port)
+        if ready is not None:
+            ready(port)
+        await stop.wait()
+    finally:
+        await servicer.enter_graceful_shutdown()
+        hub.close()
+        await server.stop(config.grace)
+        poller.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await poller
+        blocking.close()
+
+
+def _listen(server: aio.Server, address: str) -> int:
+    try:
+        return server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise StartupError(
+            f"cannot listen on {address}: the port is in use or the host is not this machine's; "
+            "choose another address"
+        ) from error
+
+
+async def _report_serving(servicer: Any) -> None:
+    for name in ("", *SERVICES):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,197 @@
+"""Watching experiments: one poller per process, one bounded queue per watcher.
+
+A watcher first reads from the store until it has caught up, then takes what the poller hands to its queue.
+The numbers of the events, without gaps in the store, tell where one source ends and the other begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ipserver.api.blocking import Blocking
+from ipserver.errors import FieldViolation, InvalidRequest, StoreUnavailable, WatchOverflow
+from ipserver.states import ExperimentState
+from ipserver.store.records import EventRecord
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+_log = logging.getLogger(__name__)
+_PAGE = 500
+
+
+class _Queue:
+    """Events on their way to one watcher; holds at most `capacity` of them."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._events: deque[EventRecord] = deque()
+        self._changed = asyncio.Event()
+        self._error: Exception | None = None
+
+    def put(self, events: Sequence[EventRecord]) -> None:
+        """Append events; one too many ends the watcher, never the poller."""
+        if len(self._events) + len(events) > self._capacity:
+            self.fail(
+                WatchOverflow(
+                    f"the watcher is more than {self._capacity} events behind; "
+                    "watch again from the last event received"
+                )
+            )
+        elif self._error is None:
+            self._events.extend(events)
+            self._changed.set()
+
+    def fail(self, error: Exception) -> None:
+        """Make `get` raise `error`, at once."""
+        self._events.clear()
+        self._error = self._error or error
+        self._changed.set()
+
+    async def get(self) -> list[EventRecord]:
+        """All events there are, at least one; waits for it."""
+        await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+        events = list(self._events)
+        self._events.clear()
+        self._changed.clear()
+        return events
+
+
+@dataclass
+class _Feed:
+    """One watched experiment: the newest event handed out, and to whom."""
+
+    position: int
+    queues: set[_Queue] = field(default_factory=set)
+
+
+class WatchHub:
+    """Fans the events of experiments out to watchers.
+
+    Args:
+        store: Where events are.
+        blocking: Pool for its calls.
+        interval: Seconds between two looks at the store.
+        capacity: Events that a watcher may be behind.
+    """
+
+    def __init__(
+        self, store: Store, blocking: Blocking, *, interval: float = 0.2, capacity: int = 10_000
+    ) -> None:
+        self._store = store
+        self._blocking = blocking
+        self._interval = interval
+        self._capacity = max(capacity, _PAGE)
+        self._feeds: dict[str, _Feed] = {}
+        self._watched = asyncio.Event()
+        self._closed = False
+
+    async def watch(self, experiment: str, after: int) -> AsyncIterator[list[EventRecord]]:
+        """Events after number `after`, in order and without gaps, until the experiment is terminal.
+
+        Raises:
+            NotFound: No such experiment.
+            InvalidRequest: `after` is no number of an event.
+            WatchOverflow: The caller took events too slowly.
+            StoreUnavailable: The store cannot be read, or the service stops.
+        """
+        record = await self._blocking.run(self._store.get_experiment, experiment)
+        if not 0 <= after <= record.sequence:
+            raise InvalidRequest(
+                [FieldViolation("after_sequence", f"must lie in 0 .. {record.sequence}, not {after}")]
+            )
+        last, ended = after, False
+        while not ended and (page := await self._read(experiment, last)):
+            page, ended = _until_terminal(page)
+            last = page[-1].sequence
+            yield page
+        if ended or record.state.terminal:
+            return
+        queue, position = self._subscribe(experiment, last)
+        try:
+            while not ended:
+                # What came between the last page and the subscription is in the store alone.
+                events = await (self._read(experiment, last) if last < position else queue.get())
+                page, ended = _until_terminal([event for event in events if event.sequence > last])
+                if page:
+                    last = page[-1].sequence
+                    yield page
+        finally:
+            self._unsubscribe(experiment, queue)
+
+    async def poll(self) -> None:
+        """Hand out new events, for ever."""
+        while True:
+            await self._watched.wait()
+            try:
+                heads = await self._blocking.run(self._store.heads, list(self._feeds))
+                for experiment, head in heads.items():
+                    await self._advance(experiment, head)
+            except Exception as error:
+                # The watchers tell their clients, who come back; the poller itself goes on.
+                if not isinstance(error, StoreUnavailable):
+                    _log.exception("reading events failed")
+                self._fail_all(error)
+            await asyncio.sleep(self._interval)
+
+    def close(self) -> None:
+        """End all watches, present and future, in a way that makes clients come back."""
+        self._closed = True
+        self._fail_all(_stopping())
+
+    async def _read(self, experiment: str, after: int) -> list[EventRecord]:
+        return list(await self._blocking.run(self._store.events, experiment, after=after, limit=_PAGE))
+
+    async def _advance(self, experiment: str, head: int) -> None:
+        while (feed := self._feeds.get(experiment)) and feed.position < head:
+            position = feed.position
+            page = await self._read(experiment, position)
+            if not page:
+                return
+            # While the page was read the feed may have ended and begun anew, at another place.
+            if self._feeds.get(experiment) is feed and feed.position == position:
+                feed.position = page[-1].sequence
+                for queue in feed.queues:
+                    queue.put(page)
+
+    def _subscribe(self, experiment: str, last: int) -> tuple[_Queue, int]:
+        """A queue of all events after the returned number."""
+        if self._closed:
+            raise _stopping()
+        queue = _Queue(self._capacity)
+        feed = self._feeds.setdefault(experiment, _Feed(last))
+        feed.queues.add(queue)
+        self._watched.set()
+        return queue, feed.position
+
+    def _unsubscribe(self, experiment: str, queue: _Queue) -> None:
+        feed = self._feeds[experiment]
+        feed.queues.discard(queue)
+        if not feed.queues:
+            del self._feeds[experiment]
+        if not self._feeds:
+            self._watched.clear()
+
+    def _fail_all(self, error: Exception) -> None:
+        for feed in self._feeds.values():
+            for queue in feed.queues:
+                queue.fail(error)
+
+
+def _stopping() -> StoreUnavailable:
+    return StoreUnavailable("this server is stopping; watch again from the last event received")
+
+
+def _until_terminal(events: list[EventRecord]) -> tuple[list[EventRecord], bool]:
+    """The events up to the one that makes the experiment terminal, and whether it is among them."""
+    for i, event in enumerate(events):
+        if event.kind == "experiment_state" and ExperimentState(str(event.payload["state"])).terminal:
+            return events[: i + 1], True
+    return events, False
