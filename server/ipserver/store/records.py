@@ -276,10 +276,12 @@ class CommitResult:
     Attributes:
         ended: Indices of all runs of the pack that are terminal now (the trainer masks them).
         done: Whether the pack has ended: no run is left to train.
+        obsolete_checkpoints: Paths of checkpoints that are no longer recorded; their files may go.
     """
 
     ended: frozenset[int]
     done: bool
+    obsolete_checkpoints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,188 @@
+"""Transactions on SQLite or PostgreSQL: the only file in which the two differ.
+
+SQLite has one writer at a time: a write begins with BEGIN IMMEDIATE and waits up to `LOCK_SECONDS`; the journal is a
+write-ahead log that is synced at every commit. PostgreSQL runs at READ COMMITTED with row locks.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from ipserver.errors import StartupError, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+LOCK_SECONDS = 30
+CONNECT_SECONDS = 10
+TRIES = 8
+# serialization_failure, deadlock_detected
+_TRANSIENT = frozenset({"40001", "40P01"})
+_FORMS = "sqlite:////absolute/path/iplab.db or postgresql+psycopg://user:password@host:5432/database"
+
+_NOW = {
+    # julianday counts days from noon of 24 November 4714 BC; this is 1970-01-01.
+    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "SELECT extract(epoch FROM clock_timestamp())::float8",
+}
+
+
+class Transaction:
+    """One transaction.
+
+    Attributes:
+        connection: Where to execute.
+    """
+
+    def __init__(self, connection: sa.Connection, clock: Callable[[], float] | None) -> None:
+        self.connection = connection
+        self._clock = clock
+        self._now: float | None = None
+
+    def now(self) -> float:
+        """The store's time in seconds since 1970-01-01 UTC, the same throughout the transaction.
+
+        Read it after locks are taken: a time from before the wait would make leases shorter.
+        """
+        if self._now is None:
+            if self._clock is not None:
+                self._now = self._clock()
+            else:
+                self._now = float(
+                    self.connection.exec_driver_sql(_NOW[self.connection.dialect.name]).scalar_one()
+                )
+        return self._now
+
+
+class Database:
+    """An engine that runs functions as transactions. Thread-safe.
+
+    Args:
+        dsn: See `parse_dsn`.
+        clock: Replaces the database's clock, for tests.
+
+    Raises:
+        StartupError: The DSN is malformed or SQLite's folder does not exist.
+    """
+
+    def __init__(self, dsn: str, clock: Callable[[], float] | None = None) -> None:
+        url = parse_dsn(dsn)
+        self.shown = url.render_as_string(hide_password=True)
+        self._password = str(url.password) if url.password else ""
+        self._clock = clock
+        if url.get_backend_name() == "sqlite":
+            self.engine = sa.create_engine(
+                url,
+                pool_size=16,
+                max_overflow=16,
+                connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
+            )
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            # A process that stops inside a transaction must not hold its locks for ever.
+            options = (
+                f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={LOCK_SECONDS}s"
+            )
+            self.engine = sa.create_engine(
+                url,
+                pool_size=16,
+                max_overflow=16,
+                pool_pre_ping=True,
+                isolation_level="READ COMMITTED",
+                connect_args={"connect_timeout": CONNECT_SECONDS, "options": options},
+            )
+
+    def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work` in a transaction that writes nothing."""
+        return self._run(False, lambda transaction: work(transaction, *args, **kwargs))
+
+    def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """`work` in a transaction; it may run several times, of which one counts.
+
+        Raises:
+            StoreUnavailable: The database is gone or busy. Whether it had committed is then unknown.
+        """
+        return self._run(True, lambda transaction: work(transaction, *args, **kwargs))
+
+    def close(self) -> None:
+        """Closes all idle connections."""
+        self.engine.dispose()
+
+    def _run(self, writes: bool, work: Callable[[Transaction], T]) -> T:
+        for attempt in range(1, TRIES + 1):
+            try:
+                with self.engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                    return work(Transaction(connection, self._clock))
+            except exc.DBAPIError as error:
+                # Unique keys settle races (two creations, say): the loser looks again, once, and sees the winner.
+                raced = isinstance(error, exc.IntegrityError) and attempt == 1
+                if raced or (_sqlstate(error) in _TRANSIENT and attempt < TRIES):
+                    time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 (no secret)
+                elif (
+                    isinstance(error, exc.OperationalError | exc.InterfaceError)
+                    or error.connection_invalidated
+                ):
+                    raise self._unavailable(error.orig) from None
+                else:
+                    raise
+            except exc.TimeoutError as error:
+                raise self._unavailable(error) from None
+        raise AssertionError("unreachable")
+
+    def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
+        message = " ".join(str(error).split())
+        if self._password:
+            message = message.replace(self._password, "***")
+        return StoreUnavailable(f"the store {self.shown} cannot be used now: {message}")
+
+
+def parse_dsn(dsn: str) -> sa.URL:
+    """The DSN as a URL.
+
+    Args:
+        dsn: "sqlite:////absolute/path/iplab.db" or "postgresql+psycopg://user:password@host:5432/database".
+
+    Raises:
+        StartupError: It is neither; the message does not show it, for it may hold a password.
+    """
+    try:
+        url = sa.make_url(dsn)
+    except (exc.ArgumentError, ValueError):
+        raise StartupError(f"the store's DSN cannot be read; it must be {_FORMS}") from None
+    if url.drivername not in {"sqlite", "postgresql+psycopg"}:
+        raise StartupError(f"the store's DSN starts with {url.drivername!r}; it must be {_FORMS}")
+    if url.drivername == "sqlite":
+        path = Path(url.database or "")
+        if not path.is_absolute():
+            raise StartupError(
+                f"SQLite's path {url.database!r} is not absolute; the store's DSN must be {_FORMS}"
+            )
+        if not path.parent.is_dir():
+            raise StartupError(f"SQLite's folder {path.parent} does not exist; create it first")
+    return url
+
+
+def _sqlstate(error: exc.DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    # The driver's own transaction handling would begin late and never IMMEDIATE: `_begin_sqlite` does it.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    writes = connection.get_execution_options().get("writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,163 @@
+"""Changes to one experiment, counted and numbered.
+
+Every transaction that changes an experiment, its runs or its packs first locks the experiment's row. So an experiment
+has one writer at a time: its counters are exact, its events are numbered in commit order, and writers cannot
+deadlock. The one exception is the renewal of leases, which touches nothing but their expiry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from ipserver.errors import NotFound
+from ipserver.states import ExperimentState, PackState, RunState, experiment_state
+from ipserver.store.database import Transaction
+from ipserver.store.tables import events, experiments, packs, runs
+
+UNFINISHED = tuple(state for state in RunState if not state.terminal)
+
+
+class Edit:
+    """The pending changes of one transaction to one experiment.
+
+    Attributes:
+        transaction: Where it happens.
+        experiment: The experiment's id.
+        before: Its row as it was found, locked.
+        values: Further columns to set.
+        pending: Change of the number of runs that MLflow does not hold in full.
+        trained: Change of the number of committed updates.
+    """
+
+    def __init__(self, transaction: Transaction, before: sa.Row[Any]) -> None:
+        self.transaction = transaction
+        self.experiment: str = before.id
+        self.before = before
+        self.values: dict[str, object] = {}
+        self.pending = 0
+        self.trained = 0
+        self._counts = {state: int(getattr(before, state.value.lower())) for state in RunState}
+        self._events: list[tuple[str, Mapping[str, object]]] = []
+
+    def event(self, kind: str, payload: Mapping[str, object]) -> None:
+        """Adds an event; it gets its number at the end of the transaction."""
+        self._events.append((kind, payload))
+
+    def progress(self, pack: sa.Row[Any] | Mapping[str, Any], committed_steps: int) -> None:
+        """Adds the event that a pack stands at `committed_steps`."""
+        row = pack._mapping if isinstance(pack, sa.Row) else pack
+        payload = {key: row[key] for key in ("hidden_layers", "width", "activation", "runs", "steps")}
+        self.event("pack_progress", {"pack": row["id"], "committed_steps": committed_steps, **payload})
+
+    def move(
+        self, before: RunState, after: RunState, *where: sa.ColumnElement[bool], **values: object
+    ) -> tuple[int, ...]:
+        """Moves all runs in state `before` that fulfil `where` to state `after`.
+
+        Args:
+            before: Not terminal: terminal states are final.
+            after: The new state.
+            where: Further conditions.
+            values: Further columns to set.
+
+        Returns:
+            The indices of the runs that moved, ascending.
+        """
+        assert not before.terminal  # noqa: S101 (a mistake of the caller's)
+        now = self.transaction.now()
+        since = sa.func.coalesce(runs.c.due_since, now)
+        if after is RunState.RUNNING:
+            values["start_time"] = sa.func.coalesce(runs.c.start_time, now)
+            values["due_since"] = sa.case((runs.c.mlflow_run_id == "", since), else_=runs.c.due_since)
+        if after.terminal:
+            values |= {"end_time": now, "due_since": since}
+        statement = (
+            sa.update(runs)
+            .where(runs.c.experiment == self.experiment, runs.c.state == before, *where)
+            .values(state=after, **values)
+            .returning(runs.c.run_index)
+        )
+        moved = tuple(sorted(self.transaction.connection.execute(statement).scalars()))
+        if moved:
+            self._counts[before] -= len(moved)
+            self._counts[after] += len(moved)
+            self.event("runs_state", {"state": after.value, "runs": list(moved)})
+        return moved
+
+    def close_idle_packs(self) -> None:
+        """Ends the packs that wait for a worker though none of their runs is left to train."""
+        left = (
+            sa.select(runs.c.run_index)
+            .where(
+                runs.c.experiment == self.experiment, runs.c.pack == packs.c.id, runs.c.state.in_(UNFINISHED)
+            )
+            .exists()
+        )
+        self.transaction.connection.execute(
+            sa.update(packs)
+            .where(packs.c.experiment == self.experiment, packs.c.state == PackState.QUEUED, ~left)
+            .values(state=PackState.DONE)
+        )
+
+    def save(self) -> None:
+        """Writes counters, the experiment's state and the events."""
+        cancelling = bool(self.values.get("cancel_requested", self.before.cancel_requested))
+        state = experiment_state(self._counts, cancelling)
+        if state is not self.before.state:
+            self.values["state"] = state
+            self.event("experiment_state", {"state": state.value})
+            if state.terminal:
+                self.values["end_time"] = self.transaction.now()
+        if not (self.values or self._events or self.pending or self.trained):
+            return
+        seq = self.transaction.connection.execute(
+            sa.update(experiments)
+            .where(experiments.c.id == self.experiment)
+            .values(
+                seq=experiments.c.seq + len(self._events),
+                committed_steps=experiments.c.committed_steps + self.trained,
+                mlflow_pending_runs=experiments.c.mlflow_pending_runs + self.pending,
+                **{state.value.lower(): count for state, count in self._counts.items()},
+                **self.values,
+            )
+            .returning(experiments.c.seq)
+        ).scalar_one()
+        insert_events(self.transaction, self.experiment, seq - len(self._events) + 1, self._events)
+
+
+@contextmanager
+def editing(transaction: Transaction, experiment: str) -> Iterator[Edit]:
+    """Locks an experiment for changes and saves them at the end, unless an error ends the block.
+
+    Raises:
+        NotFound: There is no such experiment.
+    """
+    row = transaction.connection.execute(
+        sa.select(experiments).where(experiments.c.id == experiment).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no experiment {experiment!r}")
+    edit = Edit(transaction, row)
+    yield edit
+    edit.save()
+
+
+def insert_events(
+    transaction: Transaction, experiment: str, first: int, new: Iterable[tuple[str, Mapping[str, object]]]
+) -> None:
+    """Writes events with the numbers `first`, `first + 1`, ..."""
+    rows = [
+        {"experiment": experiment, "seq": seq, "time": transaction.now(), "kind": kind, "payload": payload}
+        for seq, (kind, payload) in enumerate(new, start=first)
+    ]
+    if rows:
+        transaction.connection.execute(sa.insert(events), rows)
+
+
+def created_event() -> tuple[str, Mapping[str, object]]:
+    """The first event of every experiment."""
+    return "experiment_state", {"state": ExperimentState.QUEUED.value}

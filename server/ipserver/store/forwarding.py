@@ -1,0 +1,182 @@
+"""What MLflow does not hold yet, and the singleton lease of whoever sends it.
+
+A run is due while something of it is there to be sent, and pending until its terminal state, its artifacts and all
+segments up to its own last step have been sent. Terminal runs stay due until they are no longer pending.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ipserver.errors import NotFound
+from ipserver.states import RunState
+from ipserver.store.database import Transaction
+from ipserver.store.edits import Edit, editing
+from ipserver.store.experiments import experiment_record
+from ipserver.store.records import ForwardTask
+from ipserver.store.runs import run_record, select_runs
+from ipserver.store.tables import artifacts, experiments, packs, runs, segments, singletons
+
+
+def acquire_lease(transaction: Transaction, name: str, owner: str, ttl: float) -> bool:
+    """See `Store.acquire_lease`."""
+    now = transaction.now()
+    row = transaction.connection.execute(
+        sa.select(singletons).where(singletons.c.name == name).with_for_update()
+    ).one_or_none()
+    if row is None:
+        transaction.connection.execute(
+            sa.insert(singletons).values(name=name, owner=owner, expires=now + ttl)
+        )
+        return True
+    if row.owner != owner and row.expires > now:
+        return False
+    transaction.connection.execute(
+        sa.update(singletons).where(singletons.c.name == name).values(owner=owner, expires=now + ttl)
+    )
+    return True
+
+
+def release_lease(transaction: Transaction, name: str, owner: str) -> None:
+    """See `Store.release_lease`."""
+    transaction.connection.execute(
+        sa.delete(singletons).where(singletons.c.name == name, singletons.c.owner == owner)
+    )
+
+
+def tasks(transaction: Transaction, limit: int, exclude: Collection[tuple[str, int]]) -> list[ForwardTask]:
+    """See `Store.forward_tasks`."""
+    connection = transaction.connection
+    skipped: dict[str, list[int]] = defaultdict(list)
+    for experiment, index in exclude:
+        skipped[experiment].append(index)
+    due = sa.exists().where(runs.c.experiment == experiments.c.id, runs.c.due_since.is_not(None))
+    waiting = connection.execute(
+        sa.select(experiments)
+        .where(experiments.c.mlflow_pending_runs > 0, due)
+        .order_by(experiments.c.create_time, experiments.c.id)
+    ).all()
+    found: list[ForwardTask] = []
+    for row in waiting:
+        statement = (
+            select_runs(row.id, runs.c.due_since.is_not(None))
+            .where(runs.c.run_index.not_in(sorted(skipped[row.id])))
+            # Who has waited longest, so that busy runs do not starve the others.
+            .order_by(None)
+            .order_by(runs.c.due_since, runs.c.run_index)
+            .limit(limit - len(found))
+        )
+        found += _tasks_of(transaction, row, connection.execute(statement).all())
+        if len(found) >= limit:
+            break
+    return found
+
+
+def set_mlflow_run(transaction: Transaction, experiment: str, index: int, mlflow_run_id: str) -> None:
+    """See `Store.set_mlflow_run`."""
+    with editing(transaction, experiment) as edit:
+        _settle(edit, index, mlflow_run_id=mlflow_run_id)
+
+
+def mark(
+    transaction: Transaction,
+    experiment: str,
+    index: int,
+    segment: int | None,
+    paths: Collection[str],
+    state: RunState | None,
+) -> None:
+    """See `Store.mark_forwarded`."""
+    with editing(transaction, experiment) as edit:
+        if paths:
+            transaction.connection.execute(
+                sa.update(artifacts)
+                .where(
+                    artifacts.c.experiment == experiment,
+                    artifacts.c.run_index == index,
+                    artifacts.c.path.in_(sorted(paths)),
+                )
+                .values(sent=True)
+            )
+        sent: dict[str, object] = {}
+        if segment is not None:
+            sent["sent_segment"] = segment
+        if state is not None:
+            sent["sent_state"] = state
+        _settle(edit, index, **sent)
+
+
+def _settle(edit: Edit, index: int, **sent: Any) -> None:
+    """Notes what was sent and finds out whether the run is still due."""
+    connection = edit.transaction.connection
+    this = (runs.c.experiment == edit.experiment, runs.c.run_index == index)
+    run = connection.execute(sa.select(runs).where(*this)).one_or_none()
+    if run is None:
+        raise NotFound(f"there is no run {index} in experiment {edit.experiment!r}")
+    sent["sent_segment"] = max(run.sent_segment, sent.get("sent_segment", 0))
+    state = sent.get("sent_state", run.sent_state)
+    settled = (
+        bool(sent.get("mlflow_run_id", run.mlflow_run_id))
+        and (not run.state.terminal or state is run.state)
+        and not _unsent(edit, run, sent["sent_segment"])
+    )
+    if settled:
+        sent["due_since"] = None
+        if run.state.terminal and run.due_since is not None:
+            edit.pending -= 1
+    elif run.due_since is not None:
+        sent["due_since"] = edit.transaction.now()
+    connection.execute(sa.update(runs).where(*this).values(**sent))
+
+
+def _unsent(edit: Edit, run: sa.Row[Any], sent_segment: int) -> bool:
+    """Whether a segment that concerns the run or one of its artifacts has not been sent."""
+    newer = sa.exists().where(
+        segments.c.experiment == edit.experiment,
+        segments.c.pack == run.pack,
+        segments.c.first_step <= run.committed_steps,
+        segments.c.id > sent_segment,
+    )
+    files = sa.exists().where(
+        artifacts.c.experiment == edit.experiment, artifacts.c.run_index == run.run_index, ~artifacts.c.sent
+    )
+    return bool(edit.transaction.connection.execute(sa.select(sa.or_(newer, files))).scalar_one())
+
+
+def _tasks_of(
+    transaction: Transaction, experiment: sa.Row[Any], due: Sequence[sa.Row[Any]]
+) -> list[ForwardTask]:
+    connection = transaction.connection
+    tokens = dict(
+        connection.execute(
+            sa.select(packs.c.id, packs.c.token).where(
+                packs.c.experiment == experiment.id, packs.c.id.in_({row.pack for row in due})
+            )
+        )
+        .tuples()
+        .all()
+    )
+    sent: dict[int, set[str]] = defaultdict(set)
+    for row in connection.execute(
+        sa.select(artifacts.c.run_index, artifacts.c.path).where(
+            artifacts.c.experiment == experiment.id,
+            artifacts.c.run_index.in_([row.run_index for row in due]),
+            artifacts.c.sent,
+        )
+    ):
+        sent[row.run_index].add(row.path)
+    record = experiment_record(experiment)
+    return [
+        ForwardTask(
+            experiment=record,
+            run=run_record(row),
+            attempt=tokens.get(row.pack, 0),
+            after_segment=row.sent_segment,
+            sent_artifacts=frozenset(sent[row.run_index]),
+        )
+        for row in due
+    ]

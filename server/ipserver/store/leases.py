@@ -1,0 +1,229 @@
+"""Leases of packs: who trains what, under which token, until when.
+
+The token is the number of the lease. Whoever holds an older one is fenced off, whatever he believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from ipserver.errors import Fenced
+from ipserver.states import FailureReason, PackState, RunState
+from ipserver.store import experiments as experiment_store
+from ipserver.store.database import Transaction
+from ipserver.store.edits import UNFINISHED, Edit, editing
+from ipserver.store.records import CheckpointRecord, Failure, LeasedPack
+from ipserver.store.runs import run_record, select_runs
+from ipserver.store.tables import attempts, checkpoints, experiments, packs, runs
+
+
+def lease(
+    transaction: Transaction, owner: str, ttl: float, exclude: Collection[tuple[str, str]]
+) -> LeasedPack | None:
+    """See `Store.lease_pack`."""
+    while (candidate := _candidate(transaction, exclude)) is not None:
+        experiment, name = candidate
+        with editing(transaction, experiment) as edit:
+            pack = _pack(edit, name)
+            if pack.state is not PackState.QUEUED:
+                continue  # Taken while we waited for the experiment.
+            edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(name))
+            if not edit.move(RunState.QUEUED, RunState.RUNNING, in_pack(name)):
+                edit.close_idle_packs()
+                continue
+            _start(edit, pack, owner, ttl)
+        return _leased(transaction, experiment, name)
+    return None
+
+
+def renew(transaction: Transaction, owner: str, ttl: float) -> set[tuple[str, str, int]]:
+    """See `Store.renew`."""
+    connection = transaction.connection
+    ours = (packs.c.owner == owner, packs.c.state == PackState.LEASED)
+    held = connection.execute(
+        sa.select(packs.c.experiment, packs.c.id, packs.c.token)
+        .where(*ours)
+        .order_by(packs.c.experiment, packs.c.id)
+        .with_for_update()
+    ).all()
+    if held:
+        connection.execute(sa.update(packs).where(*ours).values(expires=transaction.now() + ttl))
+    return {(row.experiment, row.id, row.token) for row in held}
+
+
+def end_attempt(
+    transaction: Transaction, experiment: str, name: str, token: int, failure: Failure | None, retry: bool
+) -> None:
+    """See `Store.end_attempt`."""
+    with editing(transaction, experiment) as edit:
+        pack = _pack(edit, name)
+        if pack.token == token and pack.state is PackState.DONE:
+            return
+        require_token(pack, token)
+        edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(name))
+        if retry:
+            edit.move(RunState.RUNNING, RunState.QUEUED, in_pack(name))
+        elif failure is not None:
+            edit.move(RunState.RUNNING, RunState.FAILED, in_pack(name), failure=asdict(failure))
+        elif unfinished(edit, name):
+            raise ValueError(f"pack {name!r} has runs left to train: retry it or say what failed")
+        finish(edit, pack, None if failure is None else failure.reason)
+
+
+def reap(transaction: Transaction) -> int:
+    """See `Store.reap_expired`."""
+    expired = (packs.c.state == PackState.LEASED, packs.c.expires <= transaction.now())
+    found = transaction.connection.execute(
+        sa.select(packs.c.experiment).where(*expired).distinct().order_by(packs.c.experiment)
+    ).scalars()
+    reaped = 0
+    for experiment in found.all():
+        with editing(transaction, experiment) as edit:
+            # Again, under the lock: a renewal may have come first.
+            lost = transaction.connection.execute(
+                sa.select(packs)
+                .where(packs.c.experiment == experiment, *expired)
+                .order_by(packs.c.id)
+                .with_for_update()
+            ).all()
+            for pack in lost:
+                edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(pack.id))
+                edit.move(RunState.RUNNING, RunState.QUEUED, in_pack(pack.id))
+                finish(edit, pack, FailureReason.LEASE_LOST)
+            reaped += len(lost)
+    return reaped
+
+
+def in_pack(name: str) -> sa.ColumnElement[bool]:
+    """The condition that a run belongs to a pack."""
+    return runs.c.pack == name
+
+
+def require_token(pack: sa.Row[Any], token: int) -> None:
+    """Raises Fenced unless `token` is the pack's current lease."""
+    if pack.state is not PackState.LEASED or pack.token != token:
+        raise Fenced(
+            f"pack {pack.id!r} of experiment {pack.experiment!r} is {pack.state} under token {pack.token}, "
+            f"not leased under token {token}"
+        )
+
+
+def unfinished(edit: Edit, name: str) -> bool:
+    """Whether a pack has runs left to train."""
+    statement = sa.select(
+        sa.exists().where(runs.c.experiment == edit.experiment, in_pack(name), runs.c.state.in_(UNFINISHED))
+    )
+    return bool(edit.transaction.connection.execute(statement).scalar_one())
+
+
+def finish(edit: Edit, pack: sa.Row[Any], reason: FailureReason | None) -> None:
+    """Closes the current attempt; the pack waits again if it has runs left to train, and is done otherwise."""
+    connection = edit.transaction.connection
+    connection.execute(
+        sa.update(attempts)
+        .where(
+            attempts.c.experiment == edit.experiment,
+            attempts.c.pack == pack.id,
+            attempts.c.token == pack.token,
+        )
+        .values(end_time=edit.transaction.now(), end_reason=reason)
+    )
+    state = PackState.QUEUED if unfinished(edit, pack.id) else PackState.DONE
+    connection.execute(
+        sa.update(packs)
+        .where(packs.c.experiment == edit.experiment, packs.c.id == pack.id)
+        .values(state=state, owner="", expires=None)
+    )
+
+
+def leased_pack(edit: Edit, name: str, token: int) -> sa.Row[Any]:
+    """The row of a pack that must be leased under `token`; Fenced otherwise."""
+    pack = _pack(edit, name)
+    require_token(pack, token)
+    return pack
+
+
+def _candidate(transaction: Transaction, exclude: Collection[tuple[str, str]]) -> tuple[str, str] | None:
+    statement = (
+        sa.select(packs.c.experiment, packs.c.id)
+        .join(experiments, experiments.c.id == packs.c.experiment)
+        .where(packs.c.state == PackState.QUEUED)
+        .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id, packs.c.id)
+        .limit(1)
+    )
+    if exclude:
+        statement = statement.where(sa.tuple_(packs.c.experiment, packs.c.id).not_in(sorted(exclude)))
+    row = transaction.connection.execute(statement).one_or_none()
+    return None if row is None else (row.experiment, row.id)
+
+
+def _pack(edit: Edit, name: str) -> sa.Row[Any]:
+    pack = edit.transaction.connection.execute(
+        sa.select(packs).where(packs.c.experiment == edit.experiment, packs.c.id == name)
+    ).one_or_none()
+    if pack is None:
+        raise Fenced(f"experiment {edit.experiment!r} has no pack {name!r}")
+    return pack
+
+
+def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float) -> None:
+    connection = edit.transaction.connection
+    now = edit.transaction.now()
+    token = pack.token + 1
+    connection.execute(
+        sa.update(packs)
+        .where(packs.c.experiment == edit.experiment, packs.c.id == pack.id)
+        .values(state=PackState.LEASED, token=token, owner=owner, expires=now + ttl)
+    )
+    connection.execute(
+        sa.insert(attempts).values(
+            experiment=edit.experiment,
+            pack=pack.id,
+            token=token,
+            owner=owner,
+            first_step=pack.committed_steps,
+            start_time=now,
+        )
+    )
+    if edit.before.start_time is None:
+        edit.values["start_time"] = now
+
+
+def _leased(transaction: Transaction, experiment: str, name: str) -> LeasedPack:
+    connection = transaction.connection
+    this = (packs.c.experiment == experiment, packs.c.id == name)
+    pack = connection.execute(sa.select(packs).where(*this)).one()
+    lost = connection.execute(
+        sa.select(sa.func.count())
+        .select_from(attempts)
+        .where(
+            attempts.c.experiment == experiment,
+            attempts.c.pack == name,
+            attempts.c.end_reason == FailureReason.WORKER_LOST,
+        )
+    ).scalar_one()
+    saved = connection.execute(
+        sa.select(checkpoints)
+        .where(checkpoints.c.experiment == experiment, checkpoints.c.pack == name)
+        .order_by(checkpoints.c.step.desc(), checkpoints.c.id.desc())
+    )
+    return LeasedPack(
+        experiment=experiment_store.get(transaction, experiment),
+        id=name,
+        state=pack.state,
+        token=pack.token,
+        attempt=pack.token,
+        committed_steps=pack.committed_steps,
+        steps=pack.steps,
+        memory_bytes=pack.memory_bytes,
+        runs=tuple(run_record(row) for row in connection.execute(select_runs(experiment, in_pack(name)))),
+        checkpoints=tuple(
+            CheckpointRecord(path=row.path, size_bytes=row.size_bytes, sha256=row.sha256, step=row.step)
+            for row in saved
+        ),
+        lost_attempts=lost,
+    )

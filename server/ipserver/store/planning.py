@@ -1,0 +1,114 @@
+"""From accepted experiments to packs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ipserver.errors import Fenced
+from ipserver.states import PackState, RunState
+from ipserver.store import experiments as experiment_store
+from ipserver.store.database import Transaction
+from ipserver.store.edits import Edit, editing
+from ipserver.store.records import ExperimentRecord, NewPack, RunRecord
+from ipserver.store.runs import run_record, select_runs
+from ipserver.store.tables import experiments, packs, runs
+
+_CHUNK = 500
+_UNPLANNED = sa.and_(~experiments.c.planned, experiments.c.end_time.is_(None))
+
+
+def lease(
+    transaction: Transaction, owner: str, ttl: float
+) -> tuple[ExperimentRecord, list[RunRecord]] | None:
+    """See `Store.lease_unplanned`."""
+    connection = transaction.connection
+    now = transaction.now()
+    free = sa.or_(experiments.c.planner_expires.is_(None), experiments.c.planner_expires <= now)
+    found: str | None = connection.execute(
+        sa.select(experiments.c.id)
+        .where(_UNPLANNED, free)
+        .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    ).scalar_one_or_none()
+    if found is None:
+        return None
+    connection.execute(
+        sa.update(experiments)
+        .where(experiments.c.id == found)
+        .values(planner=owner, planner_expires=now + ttl)
+    )
+    queued = connection.execute(select_runs(found, runs.c.state == RunState.QUEUED))
+    return experiment_store.get(transaction, found), [run_record(row) for row in queued]
+
+
+def save(transaction: Transaction, experiment: str, owner: str, plan: Sequence[NewPack]) -> None:
+    """See `Store.save_plan`."""
+    with editing(transaction, experiment) as edit:
+        if edit.before.planned or edit.before.planner != owner:
+            raise Fenced(
+                f"experiment {experiment!r} is planned already, or {owner!r} does not hold its planning lease"
+            )
+        queued = _queued(transaction, experiment)
+        _check(experiment, plan, queued)
+        edit.values |= {"planned": True, "planner": "", "planner_expires": None}
+        for pack in plan:
+            members = [index for index in pack.run_indices if index in queued]
+            if members:
+                _insert(edit, pack, members)
+
+
+def idle(transaction: Transaction) -> bool:
+    """See `Store.idle`."""
+    waiting = sa.exists().where(_UNPLANNED)
+    unfinished = sa.exists().where(packs.c.state != PackState.DONE)
+    return not transaction.connection.execute(sa.select(sa.or_(waiting, unfinished))).scalar_one()
+
+
+def _queued(transaction: Transaction, experiment: str) -> frozenset[int]:
+    statement = sa.select(runs.c.run_index).where(
+        runs.c.experiment == experiment, runs.c.state == RunState.QUEUED, runs.c.pack == ""
+    )
+    return frozenset(transaction.connection.execute(statement).scalars())
+
+
+def _check(experiment: str, plan: Sequence[NewPack], queued: frozenset[int]) -> None:
+    planned = Counter(index for pack in plan for index in pack.run_indices)
+    doubled = sorted(index for index, times in planned.items() if times > 1)
+    missing = sorted(queued - planned.keys())
+    if doubled or missing:
+        raise ValueError(
+            f"a plan of {experiment!r} must hold every queued run once: "
+            f"{len(doubled)} are in several packs {doubled[:5]}, {len(missing)} in none {missing[:5]}"
+        )
+
+
+def _insert(edit: Edit, pack: NewPack, members: list[int]) -> None:
+    connection = edit.transaction.connection
+    row: dict[str, Any] = {
+        "experiment": edit.experiment,
+        "id": pack.id,
+        "runs": len(members),
+        "hidden_layers": pack.hidden_layers,
+        "width": pack.width,
+        "activation": pack.activation,
+        "steps": pack.steps,
+        "memory_bytes": pack.memory_bytes,
+        "state": PackState.QUEUED,
+        "committed_steps": 0,
+        "token": 0,
+        "owner": "",
+    }
+    connection.execute(sa.insert(packs).values(row))
+    for start in range(0, len(members), _CHUNK):
+        chunk = members[start : start + _CHUNK]
+        connection.execute(
+            sa.update(runs)
+            .where(runs.c.experiment == edit.experiment, runs.c.run_index.in_(chunk))
+            .values(pack=pack.id)
+        )
+    edit.progress(row, 0)

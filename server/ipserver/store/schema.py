@@ -1,0 +1,89 @@
+"""The version of the tables: bring it up to date, or find out that it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from ipserver.errors import StartupError
+from ipserver.store.database import Database, Transaction
+from ipserver.store.store import Store
+
+# Any number will do, as long as all migrations take the same lock.
+_ADVISORY_LOCK = 7246853
+
+
+def migrate(dsn: str) -> None:
+    """Brings the tables to the version of this code; does nothing if they are there. Safe to run concurrently.
+
+    Args:
+        dsn: As for `open_store`.
+
+    Raises:
+        StartupError: The DSN is malformed, or the tables are newer than this code.
+        StoreUnavailable: The database cannot be reached.
+    """
+    database = Database(dsn)
+    try:
+        database.write(_upgrade, database.shown)
+    finally:
+        database.close()
+
+
+def check_schema(store: Store) -> None:
+    """Returns if the tables have the version of this code.
+
+    Raises:
+        StartupError: They are older or newer; the message says what to do.
+        StoreUnavailable: The database cannot be reached.
+    """
+    found = store.database.read(_revision)
+    newest = _scripts().get_current_head()
+    if found == newest:
+        return
+    if found is None or _known(found):
+        version = "has no tables yet" if found is None else f"has the older schema {found}"
+        raise StartupError(f"the store {store.database.shown} {version}, not {newest}; run ipserver migrate")
+    raise _newer(store.database.shown, found)
+
+
+def _upgrade(transaction: Transaction, shown: str) -> None:
+    connection = transaction.connection
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+    found = _revision(transaction)
+    if found is not None and not _known(found):
+        raise _newer(shown, found)
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _revision(transaction: Transaction) -> str | None:
+    return MigrationContext.configure(transaction.connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    # Interpolation would trip over a percent sign in the folder's name.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _known(revision: str) -> bool:
+    return revision in {script.revision for script in _scripts().walk_revisions()}
+
+
+def _newer(shown: str, found: str) -> StartupError:
+    return StartupError(
+        f"the store {shown} has the schema {found}, which is newer than this code; update iplab"
+    )

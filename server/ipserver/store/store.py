@@ -1,0 +1,334 @@
+"""The store as the other parts see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from ipserver.states import RunState
+from ipserver.store import capacity, commits, events, experiments, forwarding, leases, planning, runs
+from ipserver.store.database import Database
+from ipserver.store.records import (
+    ArtifactRecord,
+    AttemptRecord,
+    CapacityReport,
+    CommitResult,
+    Comparison,
+    EventRecord,
+    ExperimentRecord,
+    Failure,
+    ForwardTask,
+    LeasedPack,
+    NewExperiment,
+    NewPack,
+    NewRun,
+    RunRecord,
+    SegmentRecord,
+    SliceCommit,
+)
+
+SEGMENTS_AT_ONCE = 16
+
+
+def open_store(dsn: str, *, clock: Callable[[], float] | None = None) -> Store:
+    """A store on the database at `dsn`; connects when first used.
+
+    Args:
+        dsn: "sqlite:////absolute/path/iplab.db" or "postgresql+psycopg://user:password@host:5432/database".
+        clock: Seconds since 1970 instead of the database's clock, for tests.
+
+    Raises:
+        StartupError: The DSN is malformed, or SQLite's folder does not exist.
+
+    >>> import tempfile
+    >>> from ipserver.store import migrate
+    >>> dsn = f"sqlite:///{tempfile.mkdtemp()}/iplab.db"
+    >>> migrate(dsn)
+    >>> with open_store(dsn) as store:
+    ...     store.list_experiments(limit=10)
+    []
+    """
+    return Store(Database(dsn, clock))
+
+
+class Store:
+    """Experiments, runs, packs, leases, events and metric segments.
+
+    Thread-safe. Every method is one transaction, durable when it returns (`segments` reads in several). Any of them may
+    raise `StoreUnavailable`; a write may then have happened or not, and can be repeated where it says so.
+
+    Attributes:
+        database: Where it lies.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.database.close()
+
+    # What users do.
+
+    def create_experiment(self, new: NewExperiment, runs: Sequence[NewRun]) -> ExperimentRecord:
+        """Accepts an experiment with all its runs. Repeatable if it has a request id.
+
+        Args:
+            new: The experiment. A request id that was used with the same hash gives the experiment of then.
+            runs: At least one, with distinct indices.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            AlreadyExists: The id is taken.
+        """
+        return self.database.write(experiments.create, new, runs)
+
+    def find_request(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
+        """The experiment that a request has created, if it has.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+        """
+        return self.database.read(experiments.find_request, request_id, request_hash)
+
+    def get_experiment(self, id: str) -> ExperimentRecord:
+        """One experiment. Raises NotFound."""
+        return self.database.read(experiments.get, id)
+
+    def list_experiments(
+        self, where: Sequence[Comparison] = (), *, limit: int, before: tuple[float, str] | None = None
+    ) -> list[ExperimentRecord]:
+        """Experiments, newest first.
+
+        Args:
+            where: Conditions on state, experiment, priority, labels.KEY.
+            limit: Most records.
+            before: Creation time and id of the last record of the page before.
+
+        Raises:
+            ValueError: A condition on another field.
+        """
+        return self.database.read(experiments.listing, where, limit, before)
+
+    def cancel_experiment(self, id: str) -> ExperimentRecord:
+        """Asks all unfinished runs to stop: queued ones are cancelled now. Repeatable. Raises NotFound."""
+        return self.database.write(experiments.cancel, id)
+
+    def get_run(self, experiment: str, index: int) -> RunRecord:
+        """One run. Raises NotFound."""
+        return self.database.read(runs.get, experiment, index)
+
+    def list_runs(
+        self, experiment: str, where: Sequence[Comparison] = (), *, limit: int, after: int = -1
+    ) -> list[RunRecord]:
+        """Runs by index.
+
+        Args:
+            experiment: The experiment's id.
+            where: Conditions on state, index, parameterization, hidden_layers, width, activation,
+                base_learning_rate, seed, pack, final_test_loss, final_test_accuracy, best_test_accuracy,
+                last_train_loss. A comparison with a value that the run has not got is false.
+            limit: Most records.
+            after: Only greater indices.
+
+        Raises:
+            NotFound: There is no such experiment.
+            ValueError: A condition on another field.
+        """
+        return self.database.read(runs.listing, experiment, where, limit, after)
+
+    def run_indices(self, experiment: str, where: Sequence[Comparison]) -> frozenset[int]:
+        """Indices of the runs that `list_runs` would give. Raises as it does."""
+        return self.database.read(runs.indices, experiment, where)
+
+    def cancel_run(self, experiment: str, index: int) -> RunRecord:
+        """Asks one run to stop; a queued one is cancelled now. Repeatable. Raises NotFound."""
+        return self.database.write(runs.cancel, experiment, index)
+
+    def attempts(self, experiment: str, index: int) -> list[AttemptRecord]:
+        """The attempts at a run, oldest first. Raises NotFound."""
+        return self.database.read(runs.list_attempts, experiment, index)
+
+    def segments(
+        self, experiment: str, *, packs: Collection[str] | None, first_step: int, last_step: int | None
+    ) -> Iterator[SegmentRecord]:
+        """Metric segments by pack and first step, read a few at a time; no transaction is held in between.
+
+        Args:
+            experiment: The experiment's id.
+            packs: Only these; None: all.
+            first_step: Segments that may hold points of this step or later.
+            last_step: Segments that may hold points of this step or earlier; None: to the end.
+
+        Raises:
+            NotFound: There is no such experiment.
+        """
+        after: tuple[str, int] | None = None
+        while True:
+            batch = self.database.read(
+                runs.list_segments, experiment, packs, (first_step, last_step), after, SEGMENTS_AT_ONCE
+            )
+            yield from batch
+            if len(batch) < SEGMENTS_AT_ONCE:
+                return
+            after = (batch[-1].pack, batch[-1].first_step)
+
+    def artifacts(self, experiment: str, index: int) -> list[ArtifactRecord]:
+        """The files of a run by path. Raises NotFound if there is no such run."""
+        return self.database.read(runs.list_artifacts, experiment, index)
+
+    def get_artifact(self, experiment: str, index: int, path: str) -> ArtifactRecord:
+        """One file of a run. Raises NotFound."""
+        return self.database.read(runs.get_artifact, experiment, index, path)
+
+    def events(self, experiment: str, *, after: int, limit: int) -> list[EventRecord]:
+        """Events with a greater number than `after`, in order. Raises NotFound."""
+        return self.database.read(events.listing, experiment, after, limit)
+
+    def heads(self, experiments: Collection[str]) -> dict[str, int]:
+        """Number of the newest event of each experiment that exists."""
+        return self.database.read(events.heads, experiments)
+
+    # What a dispatcher does. Times to live are in seconds.
+
+    def lease_unplanned(self, owner: str, ttl: float) -> tuple[ExperimentRecord, list[RunRecord]] | None:
+        """An experiment to plan, with its queued runs: highest priority, then oldest; None if there is none."""
+        return self.database.write(planning.lease, owner, ttl)
+
+    def save_plan(self, experiment: str, owner: str, packs: Sequence[NewPack]) -> None:
+        """Makes a leased experiment's packs, once and for ever. Runs cancelled in the meantime stay out.
+
+        Args:
+            experiment: The experiment's id.
+            owner: Who leased it.
+            packs: Every queued run in exactly one of them.
+
+        Raises:
+            Fenced: It is planned, or leased to somebody else by now.
+            ValueError: A queued run is in no pack, or a run is in two.
+            NotFound: There is no such experiment.
+        """
+        self.database.write(planning.save, experiment, owner, packs)
+
+    def lease_pack(
+        self, owner: str, ttl: float, exclude: Collection[tuple[str, str]] = ()
+    ) -> LeasedPack | None:
+        """The next pack to train, under a new token; its runs are RUNNING from now on.
+
+        Args:
+            owner: Who will train it.
+            ttl: The lease ends then, unless it is renewed.
+            exclude: (experiment, pack) not wanted now.
+
+        Returns:
+            The first by priority, age of the experiment and id of the pack; None if there is none.
+        """
+        return self.database.write(leases.lease, owner, ttl, exclude)
+
+    def renew(self, owner: str, ttl: float) -> set[tuple[str, str, int]]:
+        """Extends all leases of packs that `owner` still holds; (experiment, pack, token) of each."""
+        return self.database.write(leases.renew, owner, ttl)
+
+    def commit_slice(self, experiment: str, pack: str, token: int, commit: SliceCommit) -> CommitResult:
+        """Records a slice: metrics, summaries, files, progress and ends of runs, or nothing of it.
+
+        What the slice says about runs that are terminal already is ignored. A run whose cancellation was asked for
+        becomes CANCELLED, whatever the slice says.
+
+        Raises:
+            Fenced: The token is not current, or the slice does not follow the committed step. After a
+                `StoreUnavailable` this may mean that the first try had been committed.
+            ValueError: The slice contradicts itself or the pack.
+            NotFound: There is no such experiment.
+        """
+        return self.database.write(commits.commit_slice, experiment, pack, token, commit)
+
+    def end_attempt(
+        self, experiment: str, pack: str, token: int, *, failure: Failure | None, retry: bool
+    ) -> None:
+        """Gives a pack back before its end. Does nothing if this token's last commit has ended the pack.
+
+        Args:
+            experiment: The experiment's id.
+            pack: The pack's id.
+            token: The current token.
+            failure: Why, if something failed.
+            retry: Whether the pack is to be leased again. If not, its unfinished runs are FAILED.
+
+        Raises:
+            Fenced: The token is not current.
+            ValueError: Neither a retry nor a failure, though runs are left.
+            NotFound: There is no such experiment.
+        """
+        self.database.write(leases.end_attempt, experiment, pack, token, failure, retry)
+
+    def reap_expired(self) -> int:
+        """Takes back all packs whose lease has expired, to be leased again; returns how many."""
+        return self.database.write(leases.reap)
+
+    def notice(self, experiment: str, message: str) -> None:
+        """Adds a message for people to the events. Raises NotFound."""
+        self.database.write(events.notice, experiment, message)
+
+    def save_capacity(self, report: CapacityReport) -> None:
+        """Replaces the report on the cluster; the time is the store's."""
+        self.database.write(capacity.save, report)
+
+    def capacity(self) -> CapacityReport | None:
+        """The newest report on the cluster, if there is one."""
+        return self.database.read(capacity.load)
+
+    def idle(self) -> bool:
+        """Whether there is nothing to plan, to train or in training."""
+        return self.database.read(planning.idle)
+
+    # What the forwarder does.
+
+    def acquire_lease(self, name: str, owner: str, ttl: float) -> bool:
+        """Takes or renews the lease `name`, of which there is one; False if somebody else holds it."""
+        return self.database.write(forwarding.acquire_lease, name, owner, ttl)
+
+    def release_lease(self, name: str, owner: str) -> None:
+        """Gives the lease `name` back if `owner` holds it."""
+        self.database.write(forwarding.release_lease, name, owner)
+
+    def forward_tasks(self, limit: int, exclude: Collection[tuple[str, int]] = ()) -> list[ForwardTask]:
+        """Runs with something that MLflow does not hold, oldest experiment first, then longest waiting first.
+
+        Args:
+            limit: Most tasks.
+            exclude: (experiment, index) not wanted now.
+        """
+        return self.database.read(forwarding.tasks, limit, exclude)
+
+    def set_mlflow_run(self, experiment: str, index: int, mlflow_run_id: str) -> None:
+        """Records a run's id in MLflow. Repeatable. Raises NotFound."""
+        self.database.write(forwarding.set_mlflow_run, experiment, index, mlflow_run_id)
+
+    def mark_forwarded(
+        self,
+        experiment: str,
+        index: int,
+        *,
+        segment: int | None = None,
+        artifacts: Collection[str] = (),
+        state: RunState | None = None,
+    ) -> None:
+        """Records what MLflow holds of a run. Repeatable; marks never go back.
+
+        Args:
+            experiment: The experiment's id.
+            index: The run's index.
+            segment: All segments of its pack up to this id.
+            artifacts: Paths of its published files.
+            state: The state that was sent.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        self.database.write(forwarding.mark, experiment, index, segment, artifacts, state)

@@ -1,0 +1,260 @@
+"""The tables. Who may write what is said in `edits`.
+
+Text compares by code point on every database (PostgreSQL would otherwise follow the locale), so that orders and
+pages agree. Times are seconds since 1970-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from ipserver.states import ExperimentState, FailureReason, PackState, RunState
+
+EnumType = TypeVar("EnumType", bound=StrEnum)
+
+Name = sa.Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+Serial = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+class EnumText(sa.TypeDecorator[EnumType], Generic[EnumType]):
+    """A StrEnum stored by its value."""
+
+    impl = Name
+    cache_ok = True
+
+    def __init__(self, members: type[EnumType]) -> None:
+        super().__init__()
+        self.members = members
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
+        """To the database: the value as a plain string."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> EnumType | None:
+        """From the database: the member."""
+        return None if value is None else self.members(value)
+
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=options.pop("nullable", False), **options)
+
+
+def _experiment_column() -> sa.Column[Any]:
+    return sa.Column("experiment", Name, sa.ForeignKey("experiments.id"), nullable=False)
+
+
+def _index(name: str, *columns: Any, where: Any = None) -> sa.Index:
+    return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
+
+
+experiments = sa.Table(
+    "experiments",
+    metadata,
+    _column("id", Name, primary_key=True),
+    _column("uid", Name),
+    _column("request_id", Name, nullable=True, unique=True),
+    _column("request_hash", Name),
+    _column("display_name", Name),
+    _column("labels", sa.JSON()),
+    _column("priority", sa.Integer()),
+    _column("spec", sa.LargeBinary()),
+    _column("spec_hash", Name),
+    _column("steps", sa.Integer()),
+    _column("run_memory_bytes", sa.BigInteger()),
+    _column("warnings", sa.JSON()),
+    _column("state", EnumText(ExperimentState)),
+    _column("cancel_requested", sa.Boolean()),
+    # Number of the newest event.
+    _column("seq", sa.BigInteger()),
+    # Runs per state, kept up to date by `edits.Edit`.
+    *(_column(state.value.lower(), sa.Integer()) for state in RunState),
+    _column("committed_steps", sa.BigInteger()),
+    _column("mlflow_pending_runs", sa.Integer()),
+    # The planning lease.
+    _column("planned", sa.Boolean()),
+    _column("planner", Name),
+    _column("planner_expires", sa.Double(), nullable=True),
+    _column("create_time", sa.Double()),
+    _column("start_time", sa.Double(), nullable=True),
+    # Set exactly when the state is terminal.
+    _column("end_time", sa.Double(), nullable=True),
+)
+_index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
+_index(
+    "ix_experiments_unfinished",
+    experiments.c.priority,
+    experiments.c.create_time,
+    where=experiments.c.end_time.is_(None),
+)
+_index(
+    "ix_experiments_forwarding",
+    experiments.c.create_time,
+    experiments.c.id,
+    where=experiments.c.mlflow_pending_runs > 0,
+)
+
+runs = sa.Table(
+    "runs",
+    metadata,
+    _experiment_column(),
+    _column("run_index", sa.Integer()),
+    _column("parameterization", Name),
+    _column("hidden_layers", sa.Integer()),
+    _column("width", sa.Integer()),
+    _column("activation", Name),
+    _column("base_learning_rate", sa.Double()),
+    _column("seed", sa.BigInteger()),
+    _column("state", EnumText(RunState)),
+    # "" until planned.
+    _column("pack", Name),
+    _column("committed_steps", sa.Integer()),
+    _column("last_train_loss", sa.Double(), nullable=True),
+    _column("best_test_loss", sa.Double(), nullable=True),
+    _column("best_test_accuracy", sa.Double(), nullable=True),
+    _column("final_test_loss", sa.Double(), nullable=True),
+    _column("final_test_accuracy", sa.Double(), nullable=True),
+    _column("diverged_step", sa.Integer(), nullable=True),
+    _column("calibrated_rates", sa.JSON()),
+    _column("failure", sa.JSON(none_as_null=True), nullable=True),
+    _column("start_time", sa.Double(), nullable=True),
+    _column("end_time", sa.Double(), nullable=True),
+    # What MLflow holds: the run, segments up to an id, the terminal state.
+    _column("mlflow_run_id", Name),
+    _column("sent_segment", sa.BigInteger()),
+    _column("sent_state", EnumText(RunState), nullable=True),
+    # Since when something is there to be sent; NULL: nothing is.
+    _column("due_since", sa.Double(), nullable=True),
+    sa.PrimaryKeyConstraint("experiment", "run_index"),
+    sqlite_with_rowid=False,
+)
+_index("ix_runs_pack", runs.c.experiment, runs.c.pack)
+_index(
+    "ix_runs_due",
+    runs.c.experiment,
+    runs.c.due_since,
+    runs.c.run_index,
+    where=runs.c.due_since.is_not(None),
+)
+
+packs = sa.Table(
+    "packs",
+    metadata,
+    _experiment_column(),
+    _column("id", Name),
+    _column("runs", sa.Integer()),
+    _column("hidden_layers", sa.Integer()),
+    _column("width", sa.Integer()),
+    _column("activation", Name),
+    _column("steps", sa.Integer()),
+    _column("memory_bytes", sa.BigInteger()),
+    _column("state", EnumText(PackState)),
+    _column("committed_steps", sa.Integer()),
+    # The lease. The token is also the number of the newest attempt: to lease is to attempt.
+    _column("token", sa.BigInteger()),
+    _column("owner", Name),
+    _column("expires", sa.Double(), nullable=True),
+    sa.PrimaryKeyConstraint("experiment", "id"),
+)
+_index(
+    "ix_packs_unfinished",
+    packs.c.experiment,
+    packs.c.state,
+    packs.c.id,
+    where=packs.c.state != PackState.DONE,
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    _experiment_column(),
+    _column("pack", Name),
+    _column("token", sa.BigInteger()),
+    _column("owner", Name),
+    _column("first_step", sa.Integer()),
+    _column("start_time", sa.Double()),
+    _column("end_time", sa.Double(), nullable=True),
+    _column("end_reason", EnumText(FailureReason), nullable=True),
+    sa.PrimaryKeyConstraint("experiment", "pack", "token"),
+)
+
+segments = sa.Table(
+    "segments",
+    metadata,
+    _column("id", Serial, primary_key=True, autoincrement=True),
+    _experiment_column(),
+    _column("pack", Name),
+    _column("first_step", sa.Integer()),
+    _column("last_step", sa.Integer()),
+    _column("data", sa.LargeBinary()),
+    sa.UniqueConstraint("experiment", "pack", "first_step"),
+)
+
+checkpoints = sa.Table(
+    "checkpoints",
+    metadata,
+    _column("id", Serial, primary_key=True, autoincrement=True),
+    _experiment_column(),
+    _column("pack", Name),
+    _column("step", sa.Integer()),
+    _column("path", Name),
+    _column("size_bytes", sa.BigInteger()),
+    _column("sha256", Name),
+)
+_index("ix_checkpoints_pack", checkpoints.c.experiment, checkpoints.c.pack, checkpoints.c.step)
+
+artifacts = sa.Table(
+    "artifacts",
+    metadata,
+    _experiment_column(),
+    _column("run_index", sa.Integer()),
+    _column("path", Name),
+    _column("location", Name),
+    _column("size_bytes", sa.BigInteger()),
+    _column("sha256", Name),
+    _column("step", sa.Integer()),
+    _column("create_time", sa.Double()),
+    _column("sent", sa.Boolean()),
+    sa.PrimaryKeyConstraint("experiment", "run_index", "path"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    _experiment_column(),
+    _column("seq", sa.BigInteger()),
+    _column("time", sa.Double()),
+    _column("kind", Name),
+    _column("payload", sa.JSON()),
+    sa.PrimaryKeyConstraint("experiment", "seq"),
+)
+
+# Leases of which there is one in the whole service, by name.
+singletons = sa.Table(
+    "singletons",
+    metadata,
+    _column("name", Name, primary_key=True),
+    _column("owner", Name),
+    _column("expires", sa.Double()),
+)
+
+# One row: the newest report of a dispatcher.
+capacity = sa.Table(
+    "capacity",
+    metadata,
+    _column("id", sa.Integer(), primary_key=True, autoincrement=False),
+    _column("report", sa.JSON()),
+    _column("time", sa.Double()),
+)
