@@ -1,1 +1,70 @@
-"""The science of iplab: parameterizations, packed training, evaluation. No service needed."""
+"""The science of iplab: parameterizations, packed training, evaluation. No service needed.
+
+A trained IP-LLR network in ten lines:
+
+>>> import ipcore
+>>> digits = ipcore.load_dataset("digits")
+>>> config = ipcore.PackConfig(
+...     dataset="digits", hidden_layers=4, width=128, activation="tanh", batch_size=64, steps=200
+... )
+>>> run = ipcore.RunConfig(
+...     ipcore.preset("ip-llr", hidden_layers=4),
+...     base_learning_rate=0.1,
+...     seed=0,
+...     calibration=ipcore.Calibration(),
+... )
+>>> network = ipcore.train(config, run, digits)
+>>> ipcore.evaluate(network, digits.test).accuracy > 0.8
+True
+
+Names are imported when they are first used: ``import ipcore`` alone loads neither torch nor numpy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ipcore.config import Calibration as Calibration
+    from ipcore.config import PackConfig as PackConfig
+    from ipcore.config import RunConfig as RunConfig
+    from ipcore.data import Dataset as Dataset
+    from ipcore.data import load_dataset as load_dataset
+    from ipcore.evaluation import Evaluation as Evaluation
+    from ipcore.evaluation import evaluate as evaluate
+    from ipcore.network import Network as Network
+    from ipcore.theory import custom as custom
+    from ipcore.theory import preset as preset
+    from ipcore.trainer import Slice as Slice
+    from ipcore.trainer import Trainer as Trainer
+    from ipcore.training import train as train
+
+_HOMES = {
+    "Calibration": "config",
+    "Dataset": "data",
+    "Evaluation": "evaluation",
+    "Network": "network",
+    "PackConfig": "config",
+    "RunConfig": "config",
+    "Slice": "trainer",
+    "Trainer": "trainer",
+    "custom": "theory",
+    "evaluate": "evaluation",
+    "load_dataset": "data",
+    "preset": "theory",
+    "train": "training",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ipcore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"ipcore.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

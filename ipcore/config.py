@@ -47,8 +47,8 @@ class Calibration:
     """How first rates are calibrated (see `ipcore.calibration`).
 
     Attributes:
-        readout_target: Mean |Delta W^{L+1} x^L| wanted at the last layer (the authors' code: 1.0, 0.1 in 2021).
-        cap: Largest base rate returned (the authors' code: 1000, 500 in 2021).
+        readout_target: Mean |Delta W^{L+1} x^L| wanted at the last layer (the published code: 1.0, or 0.1).
+        cap: Largest base rate returned (the published code: 1000, or 500).
     """
 
     readout_target: float = 1.0

@@ -1,0 +1,60 @@
+"""Errors of ipcore. All say what was wrong, what is allowed and what to do.
+
+Exception
+├── IpcoreError
+│   ├── ConfigError      a pack or run that cannot be trained (also a ValueError)
+│   ├── DataError        a dataset that is missing or damaged
+│   ├── CheckpointError  a checkpoint that is torn, foreign or of another pack
+│   └── WeightsError     a weight file that is torn or not of this format
+└── ValueError
+    └── TheoryError      a parameterization that cannot be built (`ipcore.theory`, standard library only)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class IpcoreError(Exception):
+    """Base of the errors that training, data and files raise."""
+
+
+class ConfigError(IpcoreError, ValueError):
+    """A pack or run that cannot be trained.
+
+    Attributes:
+        problems: One sentence for every wrong field.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[str, ...]]]:
+        # Exceptions rebuild themselves from `args`, which holds the joined text.
+        return (type(self), (self.problems,))
+
+
+class DataError(IpcoreError):
+    """A dataset that is unknown, missing or damaged."""
+
+
+class CheckpointError(IpcoreError):
+    """A checkpoint that cannot be resumed: torn, foreign, or of another pack."""
+
+
+class WeightsError(IpcoreError):
+    """A weight file that is torn or does not have this format."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """A sentence on an unknown name, with the nearest known one.
+
+    >>> unknown("activation", "rellu", ["relu", "tanh"])
+    "unknown activation 'rellu'; did you mean 'relu'? There are: relu, tanh"
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? There are: " if near else "there are: "
+    return f"unknown {kind} {name!r}; {hint}{', '.join(names)}"

@@ -1,0 +1,57 @@
+"""The public evaluation: the one place where final metrics come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+from ipcore.data import Split
+from ipcore.losses import LOSSES
+from ipcore.network import Network
+from ipcore.threads import thread_count
+
+CHUNK: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Metrics on a split.
+
+    Attributes:
+        loss: Mean over examples, in nats for cross entropy.
+        accuracy: Fraction of examples whose largest logit is the label's, 0..1.
+    """
+
+    loss: float
+    accuracy: float
+
+
+def evaluate(network: Network, split: Split) -> Evaluation:
+    """Loss and accuracy of a network.
+
+    The same weights give the same numbers bit for bit, whatever the caller's thread count and wherever they
+    were trained: it runs on the CPU, on one thread, in fixed chunks, and sums in double precision. (Of one
+    machine type and one version of torch, that is: matmul kernels differ between them.)
+
+    Args:
+        network: Trained or not.
+        split: Inputs (n, d) and labels (n,), n >= 1.
+
+    Raises:
+        ValueError: An empty split, or inputs of another dimension.
+    """
+    if not len(split) or split.inputs.shape[1] != network.input_dim:
+        raise ValueError(f"needs inputs of shape (n >= 1, {network.input_dim}), not {split.inputs.shape}")
+    values = LOSSES[network.loss].values
+    total, correct = 0.0, 0
+    with thread_count(1), torch.inference_mode():
+        for start in range(0, len(split), CHUNK):
+            # Copies, not views: torch aligns its own memory, and kernels may round by alignment.
+            inputs = torch.tensor(split.inputs[start : start + CHUNK], dtype=network.dtype)
+            labels = torch.tensor(split.labels[start : start + CHUNK])
+            logits = network.forward(inputs)
+            total += float(values(logits, labels).sum(dtype=torch.float64))
+            correct += int((logits.argmax(dim=-1) == labels).sum())
+    return Evaluation(total / len(split), correct / len(split))

@@ -1,0 +1,101 @@
+"""How much memory training needs, before anything is allocated. Standard library only.
+
+The buffers of `ipcore.pack` are known exactly; what lives only during an evaluation, a calibration or a copy
+of the weights is counted at its largest. The interpreter and torch themselves (some 300 MB) are not included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from ipcore.catalogue import DATASETS
+from ipcore.config import PackConfig
+
+# Updates whose losses wait on the device, and least rows of an evaluation at once (`ipcore.trainer`).
+LOSS_WINDOW: Final = 64
+EVALUATION_ROWS: Final = 64
+# Activations whose derivative needs the preactivation too (`ipcore.activations`).
+KEEPS_PREACTIVATION: Final = frozenset({"gelu"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunMemory:
+    """Bytes per run of a pack.
+
+    Attributes:
+        weights: Weights and bias.
+        buffers: Activations, derivatives, indices, labels and losses of one batch.
+        batches: Batch indices of one epoch (runs with the same seed share them; here they do not).
+        transient: What an evaluation or a calibration needs at its largest moment.
+    """
+
+    weights: int
+    buffers: int
+    batches: int
+    transient: int
+
+    @property
+    def total(self) -> int:
+        """Their sum."""
+        return self.weights + self.buffers + self.batches + self.transient
+
+
+def run_memory(config: PackConfig, input_dim: int, classes: int, itemsize: int = 4) -> RunMemory:
+    """Memory of each run of a pack, by part.
+
+    Args:
+        config: Of the pack.
+        input_dim: d.
+        classes: C.
+        itemsize: Bytes per number: 4, or 8 in double precision.
+    """
+    L, m, B = config.hidden_layers, config.width, config.batch_size
+    dims = [input_dim, *[m] * L, classes]
+    weights = sum(a * b for a, b in pairwise(dims)) + (m if config.bias == "first" else 0)
+    preactivations = L * m if config.activation in KEEPS_PREACTIVATION else 0
+    numbers = B * (sum(dims) + preactivations + min(2, L) * m + classes) + 1 + LOSS_WINDOW
+    evaluation = max(B, EVALUATION_ROWS) * (3 * m + 3 * classes)
+    calibration = B * (L * m + classes) + B * B + 4 * B * max(m, classes)
+    train_size = DATASETS[config.dataset].train_size if config.dataset in DATASETS else 0
+    return RunMemory(
+        weights=itemsize * weights,
+        buffers=itemsize * numbers + 12 * B,
+        batches=4 * train_size,
+        transient=itemsize * max(evaluation, calibration),
+    )
+
+
+def run_memory_bytes(config: PackConfig, input_dim: int, classes: int) -> int:
+    """Bytes of one run on its own in single precision, without the dataset.
+
+    >>> config = PackConfig("mnist", 6, 1024, "elu", batch_size=512, steps=600)
+    >>> run_memory_bytes(config, input_dim=784, classes=10) // 2**20
+    94
+    """
+    return pack_memory_bytes(config, input_dim, classes, runs=1)
+
+
+def pack_memory_bytes(config: PackConfig, input_dim: int, classes: int, runs: int) -> int:
+    """Bytes of a pack in single precision, without the dataset (`dataset_memory_bytes`).
+
+    Args:
+        config: Of the pack.
+        input_dim: d.
+        classes: C.
+        runs: K.
+    """
+    each = run_memory(config, input_dim, classes)
+    # One network at a time is copied (in double precision, layer by layer) to be evaluated or written.
+    return runs * each.total + 4 * each.weights
+
+
+def dataset_memory_bytes(dataset: str) -> int:
+    """Bytes of a dataset in memory, as `ipcore.data` holds it.
+
+    Args:
+        dataset: Name in `ipcore.catalogue.DATASETS`.
+    """
+    info = DATASETS[dataset]
+    return (info.train_size + info.test_size) * (4 * info.input_dim + 8)

@@ -1,0 +1,179 @@
+"""A pack: K networks of one shape, trained by one batched matmul per layer.
+
+Parameterizations differ only in scalars per layer, so runs of different parameterizations, rates and seeds
+share one graph. Forward and backward are written by hand on buffers allocated once, and a layer's update is
+part of the matmul that makes its gradient, so that no gradient is ever stored:
+
+    forward     h^l = x^{l-1} W^{l T} (+ bias),   x^l = phi(h^l)
+    backward    dx^{l-1} = dh^l W^l,   dh^{l-1} = dx^{l-1} * phi'(h^{l-1})
+    update      W^l <- W^l + r_l (dh^l)^T x^{l-1},   r_l = -eta m^{-c_l - 2 a_l} / B    (see `ipcore.scales`)
+
+Rows are examples: x^l has shape (K, B, m), W^l (K, outputs, inputs). Each run has its own batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ipcore.activations import ACTIVATIONS
+from ipcore.losses import LOSSES
+
+
+@dataclass(frozen=True, slots=True)
+class PackShape:
+    """Sizes of a pack.
+
+    Attributes:
+        runs: K.
+        dims: Input dimension d, m once per hidden layer, classes C; L+2 entries.
+        batch_size: B, examples per update and run.
+        bias: Whether the first layer has one.
+    """
+
+    runs: int
+    dims: tuple[int, ...]
+    batch_size: int
+    bias: bool
+
+    @property
+    def layers(self) -> int:
+        """L+1 weight matrices."""
+        return len(self.dims) - 1
+
+
+class Pack:
+    """Weights of K networks and the buffers that train them.
+
+    Attributes:
+        shape: Sizes.
+        weights: Effective weights W^l, one tensor (K, outputs, inputs) per layer.
+        bias: Effective bias of the first layer, (K, 1, m), or None.
+        losses: Mean loss of each run on the batch of the newest step, (K,).
+        logits: f on the batch of the newest step, (K, B, C).
+        labels: Labels of the batch of the newest step, (K, B).
+    """
+
+    def __init__(
+        self, shape: PackShape, activation: str, loss: str, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self.shape = shape
+        self.activation = ACTIVATIONS[activation]
+        self.loss = LOSSES[loss]
+        self.dtype, self.device = dtype, device
+        K, B, dims = shape.runs, shape.batch_size, shape.dims
+
+        def buffer(*size: int) -> Tensor:
+            return torch.zeros(size, dtype=dtype, device=device)
+
+        self.weights = [buffer(K, out, inp) for inp, out in pairwise(dims)]
+        self.bias = buffer(K, 1, dims[1]) if shape.bias else None
+        self._x = [buffer(K, B, n) for n in dims]
+        # h^l lies over x^l unless the activation's derivative needs both; the readout has no activation.
+        split = self.activation.keeps_preactivation
+        self._h = [
+            buffer(K, B, n) if split and 0 < layer < len(dims) - 1 else x
+            for layer, (n, x) in enumerate(zip(dims, self._x, strict=True))
+        ]
+        # Two derivative buffers take turns: dh^l is not needed once dx^{l-1} and the update are made.
+        self._d_hidden = [buffer(K, B, dims[1]) for _ in range(min(2, shape.layers - 1))]
+        self._d_logits = buffer(K, B, dims[-1])
+        self._indices = torch.zeros((K, B), dtype=torch.int32, device=device)
+        self.labels = torch.zeros((K, B), dtype=torch.int64, device=device)
+        self.losses = buffer(K)
+        self.logits = self._x[-1]
+
+    def buffers(self) -> list[Tensor]:
+        """Every tensor that the pack holds on its device, once each."""
+        tensors = [*self.weights, *self._x, *self._h, *self._d_hidden, self._d_logits]
+        tensors += [self._indices, self.labels, self.losses]
+        if self.bias is not None:
+            tensors.append(self.bias)
+        return list({tensor.data_ptr(): tensor for tensor in tensors}.values())
+
+    def gather(self, inputs: Tensor, labels: Tensor, batches: Tensor, slot: Tensor) -> None:
+        """Fetch every run's batch.
+
+        Args:
+            inputs: Training inputs, (n, d).
+            labels: Training labels, (n,).
+            batches: Indices of the batch of each distinct seed, (S, B), int32.
+            slot: Row of `batches` that belongs to each run, (K,).
+        """
+        torch.index_select(batches, 0, slot, out=self._indices)
+        flat = self._indices.view(-1)
+        torch.index_select(inputs, 0, flat, out=self._x[0].view(flat.numel(), -1))
+        torch.index_select(labels, 0, flat, out=self.labels.view(-1))
+
+    def forward(self) -> None:
+        """Compute every layer on the gathered batch."""
+        last = self.shape.layers
+        for layer, weight in enumerate(self.weights, start=1):
+            if layer == 1 and self.bias is not None:
+                torch.baddbmm(self.bias, self._x[0], weight.mT, out=self._h[1])
+            else:
+                torch.bmm(self._x[layer - 1], weight.mT, out=self._h[layer])
+            if layer < last:
+                self.activation.forward(self._h[layer], self._x[layer])
+
+    def backward(self, rates: Sequence[Tensor] | None) -> list[Tensor]:
+        """Compute the loss and every dh^l of the newest forward pass, and update the weights on the way.
+
+        Args:
+            rates: r_l, one tensor (K, 1, 1) per layer. None: no update; instead the dh^l are returned.
+
+        Returns:
+            With `rates` None, copies of dh^1..dh^{L+1} (of the loss summed over the batch), else [].
+        """
+        kept: list[Tensor] = []
+        summed = self.loss.value_and_derivative(self.logits, self.labels, self._d_logits)
+        torch.div(summed, self.shape.batch_size, out=self.losses)
+        dh = self._d_logits
+        for layer in range(self.shape.layers, 0, -1):
+            below = dh
+            if layer > 1:
+                below = self._d_hidden[layer % 2 if len(self._d_hidden) > 1 else 0]
+                torch.bmm(dh, self.weights[layer - 1], out=below)
+                self.activation.backward(below, self._h[layer - 1], self._x[layer - 1])
+            if rates is None:
+                kept.append(dh.clone())
+            else:
+                dh.mul_(rates[layer - 1])
+                self.weights[layer - 1].baddbmm_(dh.mT, self._x[layer - 1])
+                if layer == 1 and self.bias is not None:
+                    self.bias.add_(dh.sum(dim=1, keepdim=True))
+            dh = below
+        return kept[::-1]
+
+    def train_step(self, rates: Sequence[Tensor]) -> None:
+        """One update of every run on the gathered batch; `losses` are those before it."""
+        self.forward()
+        self.backward(rates)
+
+    def correct(self) -> Tensor:
+        """Examples of the newest batch whose largest logit is the label's, per run, (K,)."""
+        return (self.logits.argmax(dim=-1) == self.labels).sum(dim=1)
+
+    def activations(self) -> list[Tensor]:
+        """x^0..x^L of the newest forward pass, each (K, B, n); valid until the next."""
+        return self._x[:-1]
+
+    def infer(self, inputs: Tensor) -> Tensor:
+        """Logits of all runs on the same inputs, outside the training buffers.
+
+        Args:
+            inputs: (n, d) on the pack's device.
+
+        Returns:
+            (K, n, C).
+        """
+        x = inputs.expand(self.shape.runs, *inputs.shape)
+        for layer, weight in enumerate(self.weights, start=1):
+            bias = self.bias if layer == 1 else None
+            h = torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias, x, weight.mT)
+            x = self.activation.apply(h) if layer < self.shape.layers else h
+        return x
