@@ -33,11 +33,12 @@ from iplab.errors import (
 from iplab.states import ExperimentState, RunState
 
 if TYPE_CHECKING:
+    from iplab.artifacts import Artifact
     from iplab.client import Client, connect
     from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
     from iplab.experiment import Experiment
     from iplab.metrics import Metrics
-    from iplab.run import Artifact, Run
+    from iplab.run import Run
     from iplab.specfile import load_spec
     from iplab.summary import Spread, SummaryRow
     from iplab.weights import Weights
@@ -75,7 +76,7 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Artifact": "run",
+    "Artifact": "artifacts",
     "Client": "client",
     "Event": "events",
     "Experiment": "experiment",

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from iplab.errors import ArtifactDamagedError, NotFoundError, UnavailableError
+from iplab.artifacts import Artifact, list_artifacts, read_chunks, save
+from iplab.errors import NotFoundError
 from iplab.events import run_state_of
-from iplab.plain import enum_name, optional_time, time_of, to_plain
+from iplab.plain import enum_name, optional_time, to_plain
 from iplab.states import RunState
-from iplab.transport import RETRY_DELAYS, Transport, pause
+from iplab.transport import Transport
 from iplab.v1 import run_pb2, run_service_pb2
 
 if TYPE_CHECKING:
     from iplab.metrics import Metrics
     from iplab.weights import Weights
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file that a run has produced.
-
-    Attributes:
-        path: Within the run: "weights/final.safetensors".
-        size_bytes: Its size.
-        sha256: Of its bytes, in hexadecimal.
-        step: Updates done when it was written.
-        create_time: When it was committed (UTC).
-    """
-
-    path: str
-    size_bytes: int
-    sha256: str
-    step: int
-    create_time: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,18 +184,7 @@ class Run:
 
     def artifacts(self) -> list[Artifact]:
         """Its files, ascending by path."""
-        found: list[Artifact] = []
-        token = ""
-        while True:
-            request = run_service_pb2.ListArtifactsRequest(parent=self.name, page_size=1000, page_token=token)
-            page = self._transport.call(self._transport.runs.ListArtifacts, request)
-            found += [
-                Artifact(a.path, a.size_bytes, a.sha256, a.step, time_of(a.create_time))
-                for a in page.artifacts
-            ]
-            token = page.next_page_token
-            if not token:
-                return found
+        return list(list_artifacts(self._transport, self.name))
 
     def weights(self, which: str | int = "final") -> Weights:
         """Weights as arrays, checked against the recorded checksum.
@@ -263,15 +232,7 @@ class Run:
         target = Path(to)
         if target.is_dir():
             target /= Path(artifact.path).name
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                for chunk in self._chunks(artifact):
-                    file.write(chunk)
-            Path(temporary).replace(target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        save(self._chunks(artifact), target)
         return target
 
     def _summary(self, name: str) -> float | None:
@@ -289,26 +250,4 @@ class Run:
         raise NotFoundError(f"{self.name} has no artifact {wanted!r}; there are: {there}")
 
     def _chunks(self, artifact: Artifact) -> Iterator[bytes]:
-        """Bytes in order; goes on where it was after an interruption; checked when all are there."""
-        digest, offset, failures = hashlib.sha256(), 0, 0
-        while True:
-            request = run_service_pb2.ReadArtifactRequest(
-                name=f"{self.name}/artifacts/{artifact.path}", offset=offset
-            )
-            try:
-                for chunk in self._transport.stream(self._transport.runs.ReadArtifact, request):
-                    digest.update(chunk.data)
-                    offset += len(chunk.data)
-                    failures = 0
-                    yield chunk.data
-                break
-            except UnavailableError:
-                if failures == len(RETRY_DELAYS):
-                    raise
-                pause(RETRY_DELAYS[failures])
-                failures += 1
-        if offset != artifact.size_bytes or digest.hexdigest() != artifact.sha256:
-            raise ArtifactDamagedError(
-                f"{self.name}/artifacts/{artifact.path} came as {offset} bytes with SHA-256 "
-                f"{digest.hexdigest()}; recorded are {artifact.size_bytes} bytes with {artifact.sha256}"
-            )
+        return read_chunks(self._transport, self.name, artifact)

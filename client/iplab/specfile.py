@@ -230,7 +230,9 @@ def _single(value: object, target: FieldDescriptor, path: str, problems: Problem
     elif target.type in _REALS:
         number = _number(value)
         if number is not None:
-            return float(number) if math.isfinite(number) else str(float(number)).replace("inf", "Infinity")
+            # JSON has no such numbers; these are protobuf's words for them.
+            words = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+            return words.get(str(float(number)), float(number))
         problems.append((path, f"{_shown(value)} is not a number"))
     elif isinstance(value, str):
         return value

@@ -79,7 +79,7 @@ def _unpack(error: grpc.Call) -> tuple[str, list[Violation], str]:
     for detail in status.details if status is not None else ():
         info, bad_request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
         if detail.Unpack(info) and info.domain == DOMAIN:
-            reason, incident = info.reason, info.metadata.get("incident", "")
+            reason = info.reason
         elif detail.Unpack(bad_request):
             violations = [Violation(v.field, v.description) for v in bad_request.field_violations]
     if (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import Service, json_option, print_json
+from iplab.cli.watch import headline
 
 if TYPE_CHECKING:
     from iplab.experiment import Experiment
@@ -59,9 +60,7 @@ def print_experiment(experiment: Experiment) -> None:
     """State, counts, warnings and the results table."""
     from iplab.tables import print_table, summary_table  # noqa: PLC0415 - as above
 
-    counts = [(name, n) for name, n in asdict(experiment.counts).items() if n and name != "total"]
-    of_which = ", ".join(f"{n} {name}" for name, n in counts)
-    click.echo(f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({of_which})")
+    click.echo(headline(experiment))
     if experiment.display_name:
         click.echo(experiment.display_name)
     click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")

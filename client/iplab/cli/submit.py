@@ -13,7 +13,7 @@ from iplab.cli.watch import finish
 @click.option("--id", "experiment_id", default="", help="Id of the experiment. Default: the service chooses.")
 @click.option("--request-id", default=None, help="UUID; submitting again under it creates nothing twice.")
 @click.option("--dry-run", is_flag=True, help="Check only: counts, memory, warnings; nothing is created.")
-@click.option("--watch", "follow", is_flag=True, help="Follow it to its end, then print its results.")
+@click.option("--watch", "follow", is_flag=True, help="Follow it to its end, as `iplab watch`.")
 @json_option
 @click.pass_obj
 def submit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -38,15 +38,19 @@ def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> No
 
 
 def finish(experiment: Experiment, *, as_json: bool) -> None:
-    """Wait, print the results, and exit by the final state."""
-    from iplab.cli.look import print_experiment  # noqa: PLC0415 - rich only where something is drawn
-
+    """Wait, say how it ended, and exit by the final state."""
     experiment.wait()
     if as_json:
         print_json(experiment.to_dict())
     else:
-        print_experiment(experiment)
+        click.echo(headline(experiment))
     _exit(experiment)
+
+
+def headline(experiment: Experiment) -> str:
+    """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)"."""
+    counts = [f"{n} {name}" for name, n in asdict(experiment.counts).items() if n and name != "total"]
+    return f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
 
 
 def _exit(experiment: Experiment) -> None:

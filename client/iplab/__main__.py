@@ -1,0 +1,5 @@
+"""`python -m iplab`: the command line."""
+
+from iplab.cli import main
+
+main()

@@ -1,5 +1,0 @@
-"""`python -m iplab.cli`."""
-
-from iplab.cli import main
-
-main()

@@ -1,0 +1,202 @@
+"""Specs: what is accepted, and how every mistake in one is named."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import iplab
+from iplab.specfile import load_spec, parse_spec, read_spec
+from iplab.v1.experiment_pb2 import Experiment
+
+
+def exponents(**lists):
+    scheme = {"label": "mine", "exponents": {"a": [0], "b": [0], "c": [0]} | lists}
+    return {"spec": {"grid": {"parameterizations": [scheme]}}}
+
+
+def wrong(source):
+    """{path: message} of what is wrong with a dict or YAML text."""
+    with pytest.raises(iplab.SpecError) as caught:
+        parse_spec(source, "spec.yaml") if isinstance(source, str) else load_spec(source)
+    return {violation.field: violation.message for violation in caught.value.violations}
+
+
+def test_yaml_json_and_dict_give_the_same_message(tmp_path):
+    plain = {
+        "display_name": "one",
+        "labels": {"team": "theory"},
+        "priority": 3,
+        "spec": {"dataset": "digits", "grid": {"widths": [64], "base_learning_rates": [0.01]}},
+    }
+    yaml_file, json_file = tmp_path / "spec.yaml", tmp_path / "spec.json"
+    yaml_file.write_text(
+        "display_name: one\nlabels: {team: theory}\npriority: 3\n"
+        "spec:\n  dataset: digits\n  grid:\n    widths: [64]\n    base_learning_rates: [1e-2]\n"
+    )
+    json_file.write_text(
+        '{"displayName": "one", "labels": {"team": "theory"}, "priority": 3,'
+        '\t"spec": {"dataset": "digits", "grid": {"widths": [64], "baseLearningRates": [0.01]}}}'
+    )
+    from_dict = load_spec(plain)
+    assert from_dict.spec.grid.base_learning_rates[0] == 0.01
+    assert load_spec(yaml_file) == load_spec(str(json_file)) == from_dict == load_spec(from_dict)
+
+
+def test_a_message_is_copied():
+    message = Experiment(display_name="mine")
+    loaded = load_spec(message)
+    loaded.display_name = "changed"
+    assert message.display_name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("1", "1"), ("-2", "-2"), ("0.5", "0.5"), ("-5/2", "-5/2"), ("'1/2'", "1/2"), ("1e-1", "0.1")],
+)
+def test_exponents_in_yaml_are_kept_exactly(written, kept):
+    text = f"spec: {{grid: {{parameterizations: [{{exponents: {{a: [{written}]}}}}]}}}}"
+    loaded = parse_spec(text, "spec.yaml").message
+    assert list(loaded.spec.grid.parameterizations[0].exponents.a) == [kept]
+
+
+@given(st.fractions(max_denominator=100))
+def test_fractions_in_a_dict_are_kept_exactly(value):
+    loaded = load_spec(exponents(a=[value, float(value), Decimal("0.1"), np.int64(2)]))
+    exact, rounded, tenth, two = loaded.spec.grid.parameterizations[0].exponents.a
+    assert Fraction(exact) == value
+    assert float(rounded) == float(value)
+    assert (tenth, two) == ("0.1", "2")
+
+
+def test_numpy_arrays_and_ranges_are_lists():
+    grid = {"widths": 2 ** np.arange(6, 9), "seeds": range(3), "base_learning_rates": np.array([0.5, 1.0])}
+    loaded = load_spec({"spec": {"grid": grid}}).spec.grid
+    assert list(loaded.widths) == [64, 128, 256]
+    assert list(loaded.seeds) == [0, 1, 2]
+    assert list(loaded.base_learning_rates) == [0.5, 1.0]
+
+
+def test_every_mistake_is_named_at_once_with_its_line(tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text(
+        "display_nam: x\n"
+        "state: RUNNING\n"
+        "widths: [1]\n"
+        "spec:\n"
+        "  batch_size: many\n"
+        "  steps: 1.5\n"
+        "  batchSize: 2\n"
+        "  grid:\n"
+        "    widths: 64\n"
+        "    seeds:\n"
+        "      - 0\n"
+        "      - -1\n"
+        "    parameterizations:\n"
+        "      - preset: ip\n"
+        "        calibration:\n"
+        "        exponents: {a: [true]}\n"
+    )
+    with pytest.raises(iplab.SpecError) as caught:
+        load_spec(file)
+    found = {v.field: (v.line, v.message) for v in caught.value.violations}
+    assert found == {
+        "display_nam": (1, "unknown field; did you mean display_name?"),
+        "state": (2, "is set by the service; leave it out"),
+        "widths": (3, "unknown field here; it belongs at spec.grid.widths"),
+        "spec.batch_size": (5, "'many' is not a whole number"),
+        "spec.steps": (6, "1.5 is not a whole number"),
+        "spec.grid.widths": (9, "64 is not a list; write [64] for a single value"),
+        "spec.grid.seeds[1]": (12, "-1 is out of range; it must lie between 0 and 4294967295"),
+        "spec.grid.parameterizations[0].calibration": (
+            15,
+            "is empty; write {} for its defaults, or leave it out",
+        ),
+        "spec.grid.parameterizations[0].exponents.a[0]": (
+            16,
+            "true is not an exponent; write 1, -5/2 or 0.5",
+        ),
+        "spec.grid.parameterizations[0]": (14, "has preset and exponents; keep one of them"),
+    }
+    assert str(caught.value).splitlines()[0] == (
+        f"{file}: line 1: display_nam: unknown field; did you mean display_name?"
+    )
+
+
+def test_a_field_under_both_its_names_is_refused():
+    assert wrong({"spec": {"batch_size": 1, "batchSize": 2}}) == {
+        "spec.batchSize": "is batch_size, given twice; keep one"
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("spec: [1,\n  b: }", 2, "column 6: not YAML"),
+        ("spec:\n\tdataset: digits", 2, "column 1: not YAML"),
+        ("a: 1\n---\nb: 2", 2, "column 1: not YAML"),
+        ("spec: {}\nspec: {}", 2, "is given more than once, first in line 1; keep one"),
+        ("spec: \x01", 0, "not YAML: unacceptable character"),
+    ],
+)
+def test_malformed_yaml_shows_line_and_column(text, line, message):
+    with pytest.raises(iplab.SpecError) as caught:
+        parse_spec(text, "spec.yaml")
+    (violation,) = caught.value.violations
+    assert violation.line == line
+    assert violation.message.startswith(message)
+
+
+def test_malformed_json_shows_line_and_column():
+    with pytest.raises(iplab.SpecError, match=r"spec\.json: line 2: column 11: not JSON"):
+        parse_spec('{"spec":\n {"steps" 1}}', "spec.json")
+    with pytest.raises(iplab.SpecError, match="steps: is given more than once"):
+        parse_spec('{"spec": {"steps": 1, "steps": 2}}', "spec.json")
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "just text"])
+def test_what_is_no_mapping_is_refused(text):
+    assert "is not a mapping" in wrong(text)[""]
+
+
+def test_yaml_is_read_as_version_1_2():
+    loaded = parse_spec("display_name: no\nlabels: {on: yes, date: 2026-01-01}", "spec.yaml").message
+    assert loaded.display_name == "no"
+    assert dict(loaded.labels) == {"on": "yes", "date": "2026-01-01"}
+
+
+def test_labels_must_be_text():
+    assert wrong("labels: {team: 7}") == {"labels.team": "7 is not text; quote it"}
+
+
+def test_a_missing_file_is_a_spec_error(tmp_path):
+    with pytest.raises(iplab.SpecError, match=r"nowhere\.yaml: cannot read the spec: No such file"):
+        load_spec(tmp_path / "nowhere.yaml")
+
+
+def test_objections_of_the_service_are_shown_in_place(tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text("spec:\n  grid:\n    widths: [64, 0]\n")
+    loaded = read_spec(file)
+    error = loaded.error(
+        [
+            iplab.Violation("experiment.spec.grid.widths[1]", "0 is too small"),
+            iplab.Violation("experiment.spec.grid.seeds", "is empty"),
+            iplab.Violation("experiment_id", "has a slash"),
+        ]
+    )
+    assert error.lines() == [
+        f"{file}: line 3: spec.grid.widths[1]: 0 is too small",
+        f"{file}: line 2: spec.grid.seeds: is empty",
+        f"{file}: experiment_id: has a slash",
+    ]
+
+
+def test_numbers_that_only_the_service_can_judge_pass():
+    rates = parse_spec("spec: {grid: {base_learning_rates: [.nan, -.inf, 1e400, '0.5']}}", "s.yaml").message
+    nan, low, high, half = rates.spec.grid.base_learning_rates
+    assert np.isnan(nan)
+    assert (low, high, half) == (-np.inf, np.inf, 0.5)
