@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ipserver.errors import ServiceError
-from ipserver.settings import Settings, load_settings, prepare_home
+from ipserver.settings import Settings, load_settings, prepare_home, without_password
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
@@ -123,9 +123,7 @@ def mlflow_command(port: int, home: str | None) -> None:
 @_with_settings
 def settings_command(settings: Settings) -> None:
     """Every setting: its variable, its value, its meaning."""
-    from ipserver.store import shown_dsn  # noqa: PLC0415
-
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
-        shown = shown_dsn(value) if name in {"store", "mlflow_tracking_uri"} and value else value
-        click.echo(f"IPLAB_{name.upper()}={'' if shown is None else shown}\n    {field.description}")
+        shown = "" if value is None else without_password(str(value))
+        click.echo(f"IPLAB_{name.upper()}={shown}\n    {field.description}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -113,6 +114,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def without_password(text: str) -> str:
+    """A URL as it may be shown.
+
+    >>> without_password("postgresql+psycopg://lab:secret@db/iplab")
+    'postgresql+psycopg://lab:***@db/iplab'
+    """
+    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", text)
 
 
 def load_settings(**options: object) -> Settings:

@@ -82,7 +82,7 @@ def _packed(message: Any) -> any_pb2.Any:
     return packed
 
 
-class ErrorInterceptor(aio.ServerInterceptor[Any, Any]):
+class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Turns what a method raises into a rich status."""
 
     async def intercept_service(

@@ -7,9 +7,10 @@ knows is in the store or can be lost.
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -247,9 +248,11 @@ class Dispatcher:
                 placed.worker.advance(placed.ended)
             result = self._store.commit_slice(experiment, pack, placed.pack.token, report.commit)
             placed.ended = result.ended
-            self._remove_files(result.obsolete_checkpoints)
+            for path in result.obsolete_checkpoints:
+                (self._settings.artifact_root / path).unlink(missing_ok=True)
             if result.done:
                 self._forget(placed)
+                self._remove_checkpoints(placed)
             elif placed.draining and report.commit.checkpoint is not None:
                 self._give_back(placed)
         except Fenced as error:
@@ -282,9 +285,10 @@ class Dispatcher:
         placed.worker.stop()
         self._placed.remove(placed)
 
-    def _remove_files(self, paths: Collection[str]) -> None:
-        for path in paths:
-            (self._settings.artifact_root / path).unlink(missing_ok=True)
+    def _remove_checkpoints(self, placed: _Placed) -> None:
+        """Remove a finished pack's checkpoints, also those that no commit has named."""
+        experiment, pack = placed.key
+        shutil.rmtree(self._settings.artifact_root / experiment / "checkpoints" / pack, ignore_errors=True)
 
 
 def _dataset_problem(name: str, data_root: Path | None) -> str:

@@ -9,6 +9,7 @@ import collections
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from ipserver.dispatch.executor import Worker, worker_lost
 from ipserver.dispatch.jobs import PackJob, SliceReport
@@ -56,7 +57,7 @@ class RayExecutor:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 _node_ip_address="127.0.0.1",
             )
-        self._actor = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
+        self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
 
     def capacity(self) -> Mapping[str, float]:
         """Resources of the whole cluster, under this service's names."""
@@ -64,7 +65,7 @@ class RayExecutor:
         internal = ("node:", "object_store_memory", "memory", "accelerator_type:")
         total = {
             names.get(name, name): float(amount)
-            for name, amount in ray.cluster_resources().items()
+            for name, amount in ray.cluster_resources().items()  # type: ignore[no-untyped-call]
             if not name.startswith(internal)
         }
         return {"cpus": 0.0, "gpus": 0.0} | total
@@ -116,11 +117,12 @@ class _Trainer:
 
 
 class _RayWorker:
-    def __init__(self, actor: ray.actor.ActorHandle) -> None:
+    def __init__(self, actor: Any) -> None:
+        # Ray's handles have no useful types: methods exist only by name.
         self._actor = actor
-        self._ready = actor.ready.remote()
+        self._ready: Any = actor.ready.remote()
         self._started = False
-        self.pending: collections.deque[ray.ObjectRef] = collections.deque()
+        self.pending: collections.deque[Any] = collections.deque()
 
     def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
         self.pending.append(self._actor.advance.remote(frozenset(ended), checkpoint))
@@ -134,7 +136,7 @@ class _RayWorker:
         ray.kill(self._actor, no_restart=True)
 
 
-def _result(reference: ray.ObjectRef) -> SliceReport:
+def _result(reference: Any) -> SliceReport:
     try:
         report: SliceReport = ray.get(reference)
     except ray.exceptions.OutOfMemoryError as error:

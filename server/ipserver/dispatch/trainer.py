@@ -22,7 +22,8 @@ import ipcore.checkpoint
 from ipcore.catalogue import METRICS
 from ipcore.data import load_dataset
 from ipcore.errors import CheckpointError, DataError
-from ipcore.trainer import Slice, Trainer, weights_due
+from ipcore.recording import weights_due
+from ipcore.trainer import Slice, Trainer
 from ipserver import segments
 from ipserver.dispatch.jobs import PackJob, SliceReport
 from ipserver.names import run_id, run_name
@@ -79,7 +80,8 @@ class PackTrainer:
         part = trainer.advance(max_seconds=job.slice_seconds)
         newly_ended = self._fold(part)
         if trainer.finished:
-            newly_ended |= dict.fromkeys(set(job.run_indices) - self._ended, RunState.SUCCEEDED)
+            left = set(job.run_indices) - self._ended - newly_ended.keys()
+            newly_ended |= dict.fromkeys(left, RunState.SUCCEEDED)
         artifacts += self._keep_weights(trainer)
         self._ended |= newly_ended.keys()
         done = trainer.finished or self._ended.issuperset(job.run_indices)
@@ -139,13 +141,9 @@ class PackTrainer:
         """Bring the summaries up to date; returns the runs that diverged."""
         job = self._job
         final_step = job.config.steps
-        for position, metric, step, value in zip(
-            part.runs, part.metrics, part.steps, part.values, strict=True
-        ):
-            index = job.run_indices[int(position)]
-            self._summaries[index] = _updated(
-                self._summaries[index], METRICS[int(metric)], float(value), final=int(step) == final_step
-            )
+        for position, metric, step, value in part.points.rows():
+            index = job.run_indices[position]
+            self._summaries[index] = _updated(self._summaries[index], metric, value, step == final_step)
         diverged: dict[int, RunState] = {}
         for position, step in part.diverged.items():
             index = job.run_indices[position]
@@ -155,10 +153,9 @@ class PackTrainer:
         return diverged
 
     def _segment(self, part: Slice) -> bytes:
-        if not len(part.values):
-            return b""
-        indices = np.asarray(self._job.run_indices, dtype=np.int32)[part.runs]
-        return segments.encode(indices, part.metrics, METRICS, part.steps, part.times_ms, part.values)
+        points = part.points
+        indices = np.asarray(self._job.run_indices, dtype=np.int32)[points.run]
+        return segments.encode(indices, points.metric, METRICS, points.step, points.time_ms, points.value)
 
     def _keep_weights(self, trainer: Trainer) -> list[NewArtifact]:
         """Write the weights due at this step, once: steps that are committed have theirs already."""
@@ -191,7 +188,7 @@ class PackTrainer:
         return CheckpointRecord(relative, path.stat().st_size, _sha256(path), trainer.step)
 
 
-def _updated(old: Summary, metric: str, value: float, *, final: bool) -> Summary:
+def _updated(old: Summary, metric: str, value: float, final: bool) -> Summary:
     if metric == "train_loss":
         return replace(old, last_train_loss=value)
     if metric == "test_loss":

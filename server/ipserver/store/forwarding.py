@@ -151,15 +151,14 @@ def _tasks_of(
     transaction: Transaction, experiment: sa.Row[Any], due: Sequence[sa.Row[Any]]
 ) -> list[ForwardTask]:
     connection = transaction.connection
-    tokens = dict(
-        connection.execute(
+    tokens = {
+        pack.id: pack.token
+        for pack in connection.execute(
             sa.select(packs.c.id, packs.c.token).where(
                 packs.c.experiment == experiment.id, packs.c.id.in_({row.pack for row in due})
             )
         )
-        .tuples()
-        .all()
-    )
+    }
     sent: dict[int, set[str]] = defaultdict(set)
     for row in connection.execute(
         sa.select(artifacts.c.run_index, artifacts.c.path).where(

@@ -1,0 +1,317 @@
+"""The dispatcher with real training in threads and a real store: from QUEUED to the end, whatever happens."""
+
+import hashlib
+import shutil
+
+import pytest
+
+from ipcore import Network, evaluate, load_dataset
+from ipserver import segments
+from ipserver.dispatch.dispatcher import Dispatcher
+from ipserver.dispatch.executor import worker_lost
+from ipserver.dispatch.local_executor import LocalExecutor
+from ipserver.states import ExperimentState, FailureReason, RunState
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_in(tmp_path, checkpoint_seconds=1e9)
+
+
+@pytest.fixture
+def store(settings):
+    return store_in(settings)
+
+
+@pytest.fixture
+def executor():
+    executor = LocalExecutor()
+    yield executor
+    executor.close()
+
+
+def run_until(dispatcher, condition, passes=2000):
+    for _ in range(passes):
+        if condition():
+            return
+        dispatcher.step()
+    raise AssertionError("not reached")
+
+
+def ended(store, experiment="e"):
+    return lambda: store.get_experiment(experiment).state.terminal
+
+
+def points(store, experiment="e"):
+    """All committed points as {(run, metric, step): value}."""
+    found = {}
+    for segment in store.segments(experiment, packs=None, first_step=0, last_step=None):
+        block = segments.decode(segment.data)
+        for run, metric, step, value in zip(block.run, block.metric, block.step, block.value, strict=True):
+            key = (int(run), block.metrics[metric], int(step))
+            assert key not in found, f"{key} was committed twice"
+            found[key] = float(value)
+    return found
+
+
+def test_an_experiment_trains_to_its_end(store, settings, executor):
+    submit(store, small_spec(record={"weights": "initial_and_final"}))
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    experiment = store.get_experiment("e")
+    assert experiment.state is ExperimentState.SUCCEEDED
+    assert experiment.committed_steps == 4 * 20
+    for run in store.list_runs("e", limit=10):
+        assert run.state is RunState.SUCCEEDED
+        assert run.committed_steps == 20
+        assert run.summary.final_test_accuracy is not None
+        paths = [artifact.path for artifact in store.artifacts("e", run.index)]
+        assert paths == ["weights/final.safetensors", "weights/initial.safetensors"]
+    recorded = points(store)
+    steps = sorted(step for run, metric, step in recorded if run == 0 and metric == "train_loss")
+    assert steps == [1, 10, 20]
+    assert {step for _, metric, step in recorded if metric == "test_loss"} == {0, 20}
+
+
+def test_final_weights_give_the_recorded_metrics_exactly(store, settings, executor):
+    submit(store, small_spec())
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+    test = load_dataset("digits").test
+
+    for run in store.list_runs("e", limit=10):
+        artifact = store.get_artifact("e", run.index, "weights/final.safetensors")
+        path = settings.artifact_root / artifact.location
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256
+        measured = evaluate(Network.load(path), test)
+        assert measured.loss == run.summary.final_test_loss == points(store)[run.index, "test_loss", 20]
+        assert measured.accuracy == run.summary.final_test_accuracy
+
+
+def test_calibrated_rates_are_kept(store, settings, executor):
+    grid = {"parameterizations": [{"preset": "ip-llr", "calibration": {}}, {"preset": "mup"}]}
+    submit(store, small_spec(grid=grid))
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    runs = store.list_runs("e", limit=10)
+    assert [len(run.calibrated_rates) for run in runs] == [3, 3, 0, 0]
+    assert all(run.calibrated_rates[0] == 0.1 for run in runs[:2])
+
+
+def test_a_diverging_run_is_a_result(store, settings, executor):
+    grid = {"parameterizations": [{"preset": "sp", "base_learning_rates": [0.1, 1e30]}], "seeds": [0]}
+    submit(store, small_spec(grid=grid))
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    good, bad = store.list_runs("e", limit=10)
+    assert good.state is RunState.SUCCEEDED
+    assert bad.state is RunState.DIVERGED
+    assert bad.summary.diverged_step is not None
+    assert bad.summary.diverged_step <= 5
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+
+
+def test_a_pack_of_diverging_runs_ends_early(store, settings, executor):
+    grid = {"parameterizations": [{"preset": "sp", "base_learning_rates": [1e30]}]}
+    submit(store, small_spec(grid=grid, steps=100_000))
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    assert store.get_experiment("e").counts[RunState.DIVERGED] == 2
+
+
+def test_cancel_takes_effect_between_slices(store, settings, executor):
+    submit(store, small_spec(steps=100_000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
+
+    store.cancel_experiment("e")
+    run_until(dispatcher, ended(store))
+
+    assert store.get_experiment("e").state is ExperimentState.CANCELLED
+    assert all(0 < run.committed_steps < 100_000 for run in store.list_runs("e", limit=10))
+
+
+def test_one_run_of_a_pack_can_be_cancelled(store, settings, executor):
+    submit(store, small_spec(steps=2000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
+
+    store.cancel_run("e", 2)
+    run_until(dispatcher, ended(store))
+
+    states = [run.state for run in store.list_runs("e", limit=10)]
+    assert states == [RunState.SUCCEEDED, RunState.SUCCEEDED, RunState.CANCELLED, RunState.SUCCEEDED]
+
+
+def final_weights(store, settings):
+    weights = {}
+    for run in store.list_runs("e", limit=10):
+        artifact = store.get_artifact("e", run.index, "weights/final.safetensors")
+        weights[run.index] = {
+            name: array.tolist()
+            for name, array in Network.load(settings.artifact_root / artifact.location).arrays().items()
+        }
+    return weights
+
+
+def train_interrupted(home, checkpoints, interruptions):
+    """Train the same experiment with so many interruptions; returns weights and points."""
+    settings = settings_in(home, checkpoint_seconds=1e-9 if checkpoints else 1e9)
+    store = store_in(settings)
+    submit(store, small_spec(steps=1000))
+    for attempt in range(interruptions):
+        executor = LocalExecutor()
+        dispatcher = Dispatcher(store, executor, settings, f"d{attempt}")
+        target = 4 * 200 * (attempt + 1)
+        run_until(dispatcher, lambda target=target: store.get_experiment("e").committed_steps > target)
+        if checkpoints:
+            dispatcher.drain()  # as on SIGTERM
+        else:  # as after a crash, found out by the lease's end
+            token = store.attempts("e", 0)[-1].token
+            store.end_attempt("e", "p0000", token, failure=None, retry=True)
+        executor.close()
+    executor = LocalExecutor()
+    run_until(Dispatcher(store, executor, settings, "last"), ended(store))
+    executor.close()
+    assert len(store.attempts("e", 0)) == interruptions + 1
+    return final_weights(store, settings), points(store)
+
+
+@pytest.mark.parametrize("checkpoints", [True, False], ids=["from checkpoints", "from the start"])
+def test_an_interrupted_pack_ends_as_an_undisturbed_one(tmp_path, checkpoints):
+    undisturbed = train_interrupted(tmp_path / "undisturbed", checkpoints, interruptions=0)
+
+    assert train_interrupted(tmp_path / "interrupted", checkpoints, interruptions=2) == undisturbed
+
+
+def test_a_torn_checkpoint_is_not_used(tmp_path):
+    settings = settings_in(tmp_path, checkpoint_seconds=1e-9)
+    store = store_in(settings)
+    submit(store, small_spec(steps=1000))
+    executor = LocalExecutor()
+    dispatcher = Dispatcher(store, executor, settings, "d0")
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 800)
+    dispatcher.drain()
+    executor.close()
+    torn = sorted((settings.artifact_root / "e" / "checkpoints").rglob("*.safetensors"))
+    assert torn
+    for path in torn:
+        path.write_bytes(path.read_bytes()[:-10])
+
+    executor = LocalExecutor()
+    run_until(Dispatcher(store, executor, settings, "d1"), ended(store))
+    executor.close()
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    notices = [e.payload["message"] for e in store.events("e", after=0, limit=1000) if e.kind == "notice"]
+    assert any("not used" in str(message) for message in notices)
+    assert not list((settings.artifact_root / "e" / "checkpoints").rglob("*.*"))
+
+
+def test_missing_data_fails_the_runs_with_reason_and_traceback(store, settings, executor, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    settings = settings.model_copy(update={"data": data})
+    submit(store, small_spec(dataset="mnist"))
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    run = store.get_run("e", 0)
+    assert run.state is RunState.FAILED
+    assert run.failure.reason is FailureReason.DATA_UNAVAILABLE
+    assert str(data) in run.failure.message
+    assert "Traceback" in run.failure.traceback
+    assert len(store.attempts("e", 0)) == 1
+
+
+def test_a_full_artifact_folder_is_a_failure_with_a_reason(store, settings, executor):
+    shutil.rmtree(settings.artifact_root, ignore_errors=True)
+    settings.artifact_root.write_text("not a folder")
+    submit(store, small_spec())
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    assert store.get_run("e", 0).failure.reason is FailureReason.TRAINING_ERROR
+    assert "NotADirectoryError" in store.get_run("e", 0).failure.traceback
+
+
+class _DyingExecutor(LocalExecutor):
+    """Real training, but the first `deaths` answers are lost with their workers, as when it is killed."""
+
+    def __init__(self, deaths):
+        super().__init__()
+        self.deaths = deaths
+
+    def ready(self, workers, timeout):
+        arrived = super().ready(workers, timeout)
+        if arrived and self.deaths:
+            self.deaths -= 1
+            return [(arrived[0][0], worker_lost("killed"))]
+        return arrived
+
+
+def test_a_lost_worker_is_replaced(store, settings):
+    executor = _DyingExecutor(deaths=3)
+    submit(store, small_spec())
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+    executor.close()
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    reasons = [attempt.end_reason for attempt in store.attempts("e", 0)]
+    assert reasons == [FailureReason.WORKER_LOST] * 3 + [None]
+
+
+def test_the_retry_budget_ends(store, settings):
+    executor = _DyingExecutor(deaths=100)
+    submit(store, small_spec())
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+    executor.close()
+
+    run = store.get_run("e", 0)
+    assert run.state is RunState.FAILED
+    assert run.failure.reason is FailureReason.WORKER_LOST
+    assert len(store.attempts("e", 0)) == settings.max_attempts
+
+
+def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
+    submit(store, small_spec(resources={"cpus": 64}), "huge")
+    submit(store, small_spec(), "small")
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store, "small"))
+
+    assert store.get_experiment("huge").counts[RunState.QUEUED] == 4
+    notices = [e.payload["message"] for e in store.events("huge", after=0, limit=1000) if e.kind == "notice"]
+    assert notices == ["pack p0000 waits: it asks for 64 cpus; there are 2 cpus, 0 gpus"]
+
+
+def test_higher_priority_goes_first(store, settings):
+    executor = LocalExecutor(cpus=1)
+    submit(store, small_spec(), "low")
+    submit(store, small_spec(), "high", priority=5)
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store, "low"))
+    executor.close()
+
+    assert store.get_experiment("high").end_time <= store.get_experiment("low").start_time
+
+
+def test_two_dispatchers_share_the_work_without_doubling_it(store, settings):
+    executors = [LocalExecutor(cpus=1), LocalExecutor(cpus=1)]
+    dispatchers = [Dispatcher(store, executor, settings, f"d{i}") for i, executor in enumerate(executors)]
+    submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
+    for _ in range(2000):
+        if ended(store)():
+            break
+        for dispatcher in dispatchers:
+            dispatcher.step()
+    for executor in executors:
+        executor.close()
+
+    assert store.get_experiment("e").counts[RunState.SUCCEEDED] == 24
+    assert len({key for key in points(store) if key[1:] == ("train_loss", 20)}) == 24

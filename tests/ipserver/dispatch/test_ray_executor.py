@@ -1,0 +1,120 @@
+"""The dispatcher on a real Ray: workers are processes that can be killed."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ipserver.dispatch.dispatcher import Dispatcher
+from ipserver.dispatch.ray_executor import RayExecutor
+from ipserver.states import ExperimentState, FailureReason
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def executor():
+    executor = RayExecutor(cpus=2)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_in(tmp_path)
+
+
+@pytest.fixture
+def store(settings):
+    return store_in(settings)
+
+
+def run_until(dispatcher, condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not reached"
+        dispatcher.step()
+
+
+def test_capacity_has_our_names(executor):
+    assert executor.capacity() == {"cpus": 2.0, "gpus": 0.0}
+
+
+def test_an_experiment_trains_on_ray(store, settings, executor):
+    submit(store, small_spec(grid={"activations": ["relu", "tanh"]}))
+
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    experiment = store.get_experiment("e")
+    assert experiment.state is ExperimentState.SUCCEEDED
+    assert experiment.committed_steps == 8 * 20
+
+
+def test_a_killed_worker_is_replaced(store, settings, executor):
+    submit(store, small_spec(steps=3000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
+
+    os.kill(worker_pid(), signal.SIGKILL)
+    run_until(dispatcher, lambda: store.get_experiment("e").state.terminal)
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    first, second = store.attempts("e", 0)
+    assert first.end_reason is FailureReason.WORKER_LOST
+    assert second.end_reason is None
+
+
+def worker_pid():
+    """The process of the one trainer below this process (Ray names it after the actor's class)."""
+    parents = {}
+    names = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+            command = (status.parent / "cmdline").read_text()
+        except OSError:
+            continue  # it ended meanwhile
+        pid = int(status.parent.name)
+        parents[pid], names[pid] = int(fields["PPid"]), command
+
+    def ours(pid):
+        while pid in parents:
+            if pid == os.getpid():
+                return True
+            pid = parents[pid]
+        return False
+
+    (found,) = [pid for pid, name in names.items() if name.startswith("ray::_Trainer") and ours(pid)]
+    return found
+
+
+def test_data_trouble_comes_back_with_its_traceback(store, settings, executor, tmp_path):
+    (tmp_path / "data").mkdir()
+    settings = settings.model_copy(update={"data": tmp_path / "data"})
+    submit(store, small_spec(dataset="mnist"))
+
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    failure = store.get_run("e", 0).failure
+    assert failure.reason is FailureReason.DATA_UNAVAILABLE
+    assert "Traceback" in failure.traceback
+
+
+def test_no_ray_at_the_address_is_a_clear_error():
+    import subprocess
+    import sys
+
+    program = (
+        "from ipserver.dispatch.ray_executor import RayExecutor\n"
+        "from ipserver.errors import StartupError\n"
+        "try:\n    RayExecutor('127.0.0.1:1')\n"
+        "except StartupError as error:\n    print('refused:', error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=120
+    )
+
+    assert "refused: IPLAB_RAY_ADDRESS: no Ray cluster at '127.0.0.1:1'" in done.stdout

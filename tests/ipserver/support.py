@@ -1,0 +1,72 @@
+"""Shared by the server's tests: small specs, submitted straight to a store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+
+from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.settings import Settings, load_settings
+from ipserver.spec.defaults import spec_hash, with_defaults
+from ipserver.spec.expand import expand
+from ipserver.store import Store, migrate, open_store
+from ipserver.store.records import ExperimentRecord, NewExperiment
+
+
+def small_spec(**changes: Any) -> ExperimentSpec:
+    """Two parameterizations, two seeds, width 16, two hidden layers, digits: four runs of one shape."""
+    values: dict[str, Any] = {
+        "dataset": "digits",
+        "batch_size": 32,
+        "steps": 20,
+        "grid": {
+            "parameterizations": [{"preset": "mup"}, {"preset": "ip-llr"}],
+            "widths": [16],
+            "hidden_layers": [2],
+            "activations": ["relu"],
+            "base_learning_rates": [0.1],
+            "seeds": [0, 1],
+        },
+    }
+    grid = values["grid"] | changes.pop("grid", {})
+    return with_defaults(json_format.ParseDict(values | changes | {"grid": grid}, ExperimentSpec()))
+
+
+def submit(
+    store: Store,
+    spec: ExperimentSpec,
+    experiment: str = "e",
+    priority: int = 0,
+    labels: Mapping[str, str] | None = None,
+) -> ExperimentRecord:
+    """Put an experiment into the store as the API does."""
+    new = NewExperiment(
+        id=experiment,
+        uid=f"uid-of-{experiment}",
+        request_id="",
+        request_hash=hashlib.sha256(experiment.encode()).hexdigest(),
+        display_name=experiment,
+        labels=labels or {},
+        priority=priority,
+        spec=spec.SerializeToString(deterministic=True),
+        spec_hash=spec_hash(spec),
+        steps=spec.steps,
+        run_memory_bytes=0,
+    )
+    return store.create_experiment(new, expand(spec))
+
+
+def settings_in(home: Path, **options: Any) -> Settings:
+    """Settings below a folder, with short slices."""
+    return load_settings(**{"home": str(home), "slice_seconds": 0.02, **options})
+
+
+def store_in(settings: Settings) -> Store:
+    """A new, migrated store."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    migrate(settings.store_dsn)
+    return open_store(settings.store_dsn)

@@ -1,0 +1,185 @@
+"""The whole service as a user has it: `ipserver up`, the SDK on its socket, Ray, MLflow, SQLite."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+import iplab
+from ipcore import Network, evaluate, load_dataset
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
+
+SPEC = {
+    "spec": {
+        "dataset": "digits",
+        "batch_size": 32,
+        "steps": 50,
+        "grid": {
+            "parameterizations": [{"preset": "mup"}, {"preset": "ip-llr", "calibration": {}}],
+            "widths": [16],
+            "hidden_layers": [3],
+            "activations": ["relu"],
+            "base_learning_rates": [0.05],
+            "seeds": [0, 1],
+        },
+    }
+}
+
+
+def wait_for(condition, seconds=90.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not reached in time"
+        time.sleep(0.05)
+
+
+def start(home, **environment):
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+    command = [
+        sys.executable,
+        "-m",
+        "ipserver",
+        "up",
+        "--home",
+        str(home),
+        "--address",
+        "127.0.0.1:0",
+        "--cpus",
+        "2",
+    ]
+    with (home / "up.log").open("ab") as log:
+        process = subprocess.Popen(command, env=clean | environment, stdout=log, stderr=log)
+    wait_for(lambda: (home / "service.json").exists() or process.poll() is not None)
+    assert process.poll() is None, (home / "up.log").read_text()
+    return process, json.loads((home / "service.json").read_text())
+
+
+def stop(process):
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def service(home):
+    process, status = start(home)
+    yield status
+    stop(process)
+    assert not any(alive(pid) for pid in status["parts"].values())
+    assert not (home / "service.json").exists()
+
+
+@pytest.fixture(scope="module")
+def experiment(service):
+    with iplab.connect(service["address"]) as client:
+        yield client.create(SPEC, experiment_id="main-job").wait(progress=False, timeout=120)
+
+
+def test_the_main_job(experiment):
+    assert experiment.state == "SUCCEEDED"
+    runs = list(experiment.runs())
+    assert [run.parameterization for run in runs] == ["mup", "mup", "ip-llr", "ip-llr"]
+    assert all(run.state == "SUCCEEDED" for run in runs)
+
+
+def test_weights_read_back_give_the_recorded_metrics_exactly(experiment):
+    test = load_dataset("digits").test
+    for run in experiment.runs():
+        weights = run.weights()
+        measured = evaluate(Network.from_arrays(weights.arrays, weights.metadata), test)
+        assert measured.loss == run.summary.final_test_loss
+        assert measured.accuracy == run.summary.final_test_accuracy
+
+
+def test_mlflow_holds_all_of_it(experiment, service):
+    wait_for(lambda: experiment.refresh().mlflow_pending_runs == 0)
+    mlflow = MlflowClient(tracking_uri=service["mlflow_tracking_uri"])
+    found = mlflow.search_runs([mlflow.get_experiment_by_name("main-job").experiment_id])
+
+    assert sorted(run.info.status for run in found) == ["FINISHED"] * 4
+    for run in found:
+        assert [file.path for file in mlflow.list_artifacts(run.info.run_id, "weights")] == [
+            "weights/final.safetensors"
+        ]
+
+
+def test_a_second_service_in_the_same_home_is_refused(service, home):
+    command = [sys.executable, "-m", "ipserver", "up", "--home", str(home), "--address", "127.0.0.1:0"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert f"another `ipserver up` runs in {home}" in done.stderr
+
+
+def test_a_restart_goes_on_with_what_was_unfinished(tmp_path):
+    long = json.loads(json.dumps(SPEC))
+    long["spec"]["steps"] = 20_000
+    long["spec"]["evaluation_interval"] = 5000
+    process, status = start(tmp_path, IPLAB_CHECKPOINT_SECONDS="1", IPLAB_LEASE_SECONDS="3")
+    with iplab.connect(status["address"]) as client:
+        experiment = client.create(long, experiment_id="long")
+        wait_for(lambda: experiment.refresh().committed_steps > 4000)
+    process.kill()  # no goodbye: neither the parts nor Ray are told
+    process.wait()
+    wait_for(lambda: not any(alive(pid) for pid in status["parts"].values()))
+    (tmp_path / "service.json").unlink()
+
+    process, status = start(tmp_path, IPLAB_LEASE_SECONDS="3")
+    with iplab.connect(status["address"]) as client:
+        experiment = client.experiment("long").wait(progress=False, timeout=150)
+        steps = experiment.metrics(filter="index = 0", names=["train_loss"]).step
+        attempts = experiment.run(0).attempts
+    stop(process)
+
+    assert experiment.state == "SUCCEEDED"
+    assert steps.tolist() == [1, *range(10, 20_001, 10)]
+    assert len(attempts) >= 2
+    assert attempts[-1].first_step > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--address", "0.0.0.0:50051"], "beyond loopback"),
+        (["--home", "/proc/nowhere"], "cannot create the folder /proc/nowhere"),
+        (["--store", "oracle://x"], "oracle"),
+    ],
+)
+def test_what_cannot_start_says_why(options, message, tmp_path):
+    command = [sys.executable, "-m", "ipserver", "up", "--home", str(tmp_path), *options]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_port_in_use_is_refused(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        command = [sys.executable, "-m", "ipserver", "up", "--home", str(tmp_path), "--address", address]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert f"cannot listen on {address}" in done.stderr
