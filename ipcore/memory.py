@@ -72,7 +72,7 @@ def run_memory_bytes(config: PackConfig, input_dim: int, classes: int) -> int:
 
     >>> config = PackConfig("mnist", 6, 1024, "elu", batch_size=512, steps=600)
     >>> run_memory_bytes(config, input_dim=784, classes=10) // 2**20
-    94
+    154
     """
     return pack_memory_bytes(config, input_dim, classes, runs=1)
 
