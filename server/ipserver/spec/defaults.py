@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 from iplab.v1 import spec_pb2 as pb
 
@@ -37,13 +38,18 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     if not spec.resources.HasField("gpus"):
         filled.resources.gpus = GPUS
     for entry in filled.grid.parameterizations:
-        entry.label = entry.label or entry.preset
+        entry.label = entry.label or default_label(entry.preset)
         if entry.HasField("calibration"):
             if not entry.calibration.HasField("readout_target"):
                 entry.calibration.readout_target = READOUT_TARGET
             if not entry.calibration.HasField("cap"):
                 entry.calibration.cap = CAP
     return filled
+
+
+def default_label(preset: str) -> str:
+    """A preset's name as a label: "up:1/4" becomes "up-1-4"."""
+    return re.sub(r"[^a-z0-9._-]", "-", preset)
 
 
 def spec_hash(filled: pb.ExperimentSpec) -> str:

@@ -10,7 +10,9 @@ from fractions import Fraction
 from ipcore import theory
 from ipcore.catalogue import ACTIVATIONS
 from ipcore.theory.parameterization import expand_layers
+from ipcore.theory.presets import find_preset
 from iplab.v1 import spec_pb2 as pb
+from ipserver.spec.defaults import default_label
 from ipserver.spec.expand import count_runs
 from ipserver.spec.limits import Limits
 from ipserver.spec.problems import Problems, shown
@@ -96,9 +98,8 @@ def _check_parameterization(
     entry: pb.ParameterizationSpec, path: str, depths: Sequence[int], width: int, problems: Problems
 ) -> None:
     scheme = entry.WhichOneof("scheme")
-    known = False
     if scheme == "preset":
-        known = problems.name(f"{path}.preset", entry.preset, "preset", theory.PRESETS)
+        _check_preset(entry.preset, f"{path}.preset", depths, width, problems)
     elif scheme == "exponents":
         for name in _LISTS:
             entries = getattr(entry.exponents, name)
@@ -107,10 +108,6 @@ def _check_parameterization(
     else:
         problems.add(path, "has neither 'preset' nor 'exponents'; give one of them")
     _check_label(entry, scheme, path, problems)
-    if known and depths:
-        deepest = theory.preset(entry.preset, max(depths))
-        every = {*deepest.a, *deepest.b, *(e for phase in deepest.phases for e in phase.c)}
-        _check_range(every, f"{path}.preset", width, f" at {max(depths)} hidden layers", problems)
     if entry.base_learning_rates:
         _check_rates(entry.base_learning_rates, f"{path}.base_learning_rates", problems)
     if entry.HasField("calibration"):
@@ -121,15 +118,27 @@ def _check_parameterization(
 
 
 def _check_label(entry: pb.ParameterizationSpec, scheme: str | None, path: str, problems: Problems) -> None:
-    if not entry.label and scheme != "preset":
+    if not entry.label:
+        # A preset's default label is empty only if its name is, which is a mistake of its own.
         if scheme == "exponents":
             problems.add(f"{path}.label", "is required with explicit exponents")
-        return
-    # A label that was not given is the preset's name: a wrong preset is one mistake, not two.
-    given = scheme != "preset" or entry.label != entry.preset
-    if given and not _LABEL.fullmatch(entry.label):
+    elif not _LABEL.fullmatch(entry.label) and entry.label != default_label(entry.preset):
         rule = "1-63 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit"
         problems.add(f"{path}.label", f"{shown(entry.label)} is not a label: {rule}")
+
+
+def _check_preset(name: str, path: str, depths: Sequence[int], width: int, problems: Problems) -> None:
+    try:
+        found = find_preset(name)
+        if reason := found.untrainable_reason:
+            raise theory.TheoryError(f"{name!r}: {reason}")
+        deepest = [found.build(depth) for depth in sorted(depths)][-1:]
+    except theory.TheoryError as error:
+        problems.add(path, str(error))
+        return
+    for value in deepest:
+        every = {*value.a, *value.b, *(e for phase in value.phases for e in phase.c)}
+        _check_range(every, path, width, f" at {value.hidden_layers} hidden layers", problems)
 
 
 def _check_exponents(

@@ -1,0 +1,131 @@
+"""The grid expands in one order for ever, and each run becomes what trains."""
+
+from fractions import Fraction
+
+import pytest
+from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipcore import theory
+from ipcore.config import Calibration, PackConfig, RunConfig
+from iplab.v1 import spec_pb2 as pb
+from ipserver.dispatch.jobs import ResourceRequest
+from ipserver.spec.convert import exponents, pack_config, resource_request, run_config
+from ipserver.spec.defaults import spec_hash, with_defaults
+from ipserver.spec.expand import count_runs, expand
+
+
+def spec_of(**grid):
+    return with_defaults(
+        json_format.ParseDict(
+            {"dataset": "digits", "batchSize": 32, "steps": 5, "grid": grid}, pb.ExperimentSpec()
+        )
+    )
+
+
+TWO = spec_of(
+    hidden_layers=[2, 3],
+    widths=[8, 16],
+    activations=["relu"],
+    parameterizations=[{"preset": "ip"}, {"preset": "mup", "base_learning_rates": [0.5]}],
+    base_learning_rates=[0.1, 0.2],
+    seeds=[7, 8],
+)
+
+
+def test_the_order_by_hand():
+    runs = expand(TWO)
+    points = [
+        (run.hidden_layers, run.width, run.parameterization, run.base_learning_rate, run.seed) for run in runs
+    ]
+    assert points[:7] == [
+        (2, 8, "ip", 0.1, 7),
+        (2, 8, "ip", 0.1, 8),
+        (2, 8, "ip", 0.2, 7),
+        (2, 8, "ip", 0.2, 8),
+        (2, 8, "mup", 0.5, 7),
+        (2, 8, "mup", 0.5, 8),
+        (2, 16, "ip", 0.1, 7),
+    ]
+    assert points[12] == (3, 8, "ip", 0.1, 7)
+    assert [run.index for run in runs] == list(range(24))
+    assert count_runs(TWO.grid) == 24
+
+
+axis = st.lists(st.integers(1, 50), min_size=1, max_size=3, unique=True)
+
+
+@given(axis, axis, axis, st.lists(st.lists(st.floats(0.1, 1), max_size=2), min_size=1, max_size=3))
+def test_the_number_of_runs_is_known_before_they_are_expanded(widths, depths, seeds, own_rates):
+    entries = [{"preset": "ip", "label": f"p{i}", "base_learning_rates": r} for i, r in enumerate(own_rates)]
+    spec = spec_of(
+        widths=widths,
+        hidden_layers=depths,
+        seeds=seeds,
+        activations=["relu", "tanh"],
+        parameterizations=entries,
+        base_learning_rates=[0.1, 0.2],
+    )
+    runs = expand(spec)
+    assert len(runs) == count_runs(spec.grid)
+    assert len(set(runs)) == len(runs)
+    assert runs == expand(spec)
+
+
+def test_defaults_are_written_out():
+    spec = with_defaults(pb.ExperimentSpec())
+    assert (spec.loss, spec.bias, spec.optimizer.name) == ("cross_entropy", "first", "sgd")
+    assert (spec.record.metrics_interval, spec.record.weights, spec.record.weights_interval) == (
+        10,
+        "final",
+        0,
+    )
+    assert (spec.resources.cpus, spec.resources.gpus) == (1.0, 0.0)
+    calibrated = spec_of(parameterizations=[{"preset": "ip-llr", "calibration": {"cap": 500}}])
+    (entry,) = calibrated.grid.parameterizations
+    assert (entry.label, entry.calibration.readout_target, entry.calibration.cap) == ("ip-llr", 1.0, 500.0)
+
+
+def test_a_default_written_out_changes_no_hash_and_a_value_does():
+    short = pb.ExperimentSpec(dataset="digits")
+    written = pb.ExperimentSpec(dataset="digits", loss="cross_entropy", record=pb.Recording(weights="final"))
+    assert spec_hash(with_defaults(short)) == spec_hash(with_defaults(written))
+    assert spec_hash(with_defaults(short)) != spec_hash(with_defaults(pb.ExperimentSpec(dataset="mnist")))
+    assert with_defaults(with_defaults(TWO)) == with_defaults(TWO)
+
+
+def test_what_trains():
+    spec = spec_of(
+        hidden_layers=[2],
+        widths=[8],
+        activations=["tanh"],
+        seeds=[3],
+        base_learning_rates=[0.1],
+        parameterizations=[
+            {
+                "label": "mine",
+                "exponents": {"a": ["0", "0.5", "1"], "b": ["0", "0", "0"], "c": ["-1", "-1", "-1"]},
+                "calibration": {},
+            }
+        ],
+    )
+    (run,) = expand(spec)
+    half, one = Fraction(1, 2), Fraction(1)
+    same = theory.custom(2, [0 * one, half, one], [0 * one] * 3, [-one] * 3)
+    assert run_config(spec, run) == RunConfig(same, 0.1, 3, Calibration(1.0, 1000.0))
+    assert pack_config(spec, run) == PackConfig("digits", 2, 8, "tanh", batch_size=32, steps=5)
+    assert resource_request(spec) == ResourceRequest(1.0, 0.0, {})
+
+
+@pytest.mark.parametrize("depth", [1, 2, 5])
+def test_exponents_written_out_read_back_as_the_same_parameterization(depth):
+    for name in ("sp", "ntk", "mup", "ip", "ip-llr"):
+        value = theory.preset(name, depth)
+        text = exponents(value)
+        assert theory.custom(depth, text.a, text.b, text.c, text.c_first_step) == value
+
+
+def test_labels_of_presets_with_an_argument():
+    spec = spec_of(parameterizations=[{"preset": "up:1/4"}, {"preset": "ip"}, {"preset": "ip", "label": "x"}])
+    assert [entry.label for entry in spec.grid.parameterizations] == ["up-1-4", "ip", "x"]

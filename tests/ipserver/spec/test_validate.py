@@ -1,0 +1,356 @@
+"""Every wrong field of a request is named at once, with what is allowed; right requests are accepted."""
+
+import copy
+import math
+
+import pytest
+from google.protobuf import json_format
+
+from ipcore.catalogue import DatasetInfo
+from iplab.v1 import experiment_service_pb2 as pb
+from ipserver.errors import InvalidRequest
+from ipserver.spec.limits import Limits
+from ipserver.spec.rules import loss_misfit
+from ipserver.spec.validate import check_create
+from ipserver.store.records import CapacityReport, DatasetReport
+
+GOOD = {
+    "experiment_id": "first-try",
+    "request_id": "123e4567-e89b-42d3-a456-426614174000",
+    "experiment": {
+        "display_name": "First try",
+        "labels": {"team": "theory"},
+        "priority": 5,
+        "spec": {
+            "dataset": "digits",
+            "batch_size": 32,
+            "steps": 20,
+            "grid": {
+                "parameterizations": [
+                    {"preset": "ip-llr", "calibration": {}},
+                    {
+                        "label": "mine",
+                        "exponents": {"a": ["0", "1/2", "1"], "b": ["0", "0", "0"], "c": ["-1", "-1", "-1"]},
+                    },
+                ],
+                "widths": [16, 32],
+                "hidden_layers": [2, 4],
+                "activations": ["relu", "tanh"],
+                "base_learning_rates": [0.1, 0.2],
+                "seeds": [0, 1],
+            },
+        },
+    },
+}
+CAPACITY = CapacityReport(
+    {"cpus": 4.0, "gpus": 0.0}, (DatasetReport("digits", ""), DatasetReport("mnist", ""))
+)
+GRID = "experiment.spec.grid"
+
+
+def changed(**changes):
+    """GOOD with values replaced at dotted paths (__ for a dot; numbers index lists)."""
+    tree = copy.deepcopy(GOOD)
+    for path, value in changes.items():
+        node = tree
+        *parents, last = [int(part) if part.isdigit() else part for part in path.split("__")]
+        for part in parents:
+            node = node.setdefault(part, {}) if isinstance(node, dict) else node[part]
+        node[last] = value
+    return json_format.ParseDict(tree, pb.CreateExperimentRequest())
+
+
+def spec(**changes):
+    return changed(**{f"experiment__spec__{path}": value for path, value in changes.items()})
+
+
+def grid(**changes):
+    return spec(**{f"grid__{path}": value for path, value in changes.items()})
+
+
+def violations(request, limits=Limits(), capacity=CAPACITY):  # noqa: B008 - frozen
+    with pytest.raises(InvalidRequest) as caught:
+        check_create(request, limits, capacity)
+    return {violation.field: violation.message for violation in caught.value.violations}
+
+
+def test_a_good_request_is_accepted():
+    checked = check_create(changed(), Limits(), CAPACITY)
+    assert len(checked.runs) == 2 * 2 * 2 * 2 * 2 * 2
+    assert checked.warnings == ()
+    assert checked.run_memory_bytes > 4 * 32 * 32
+    assert len(checked.spec_hash) == 64
+
+
+def test_all_mistakes_are_named_at_once():
+    request = changed(
+        experiment_id="Has/Slash",
+        request_id="not-a-uuid",
+        experiment__display_name="x" * 201,
+        experiment__priority=1001,
+        experiment__labels={"Team": "theory"},
+        experiment__spec__dataset="minst",
+        experiment__spec__loss="mse",
+        experiment__spec__bias="all",
+        experiment__spec__optimizer={"name": "adam"},
+        experiment__spec__steps=0,
+        experiment__spec__record={"weights": "all"},
+        experiment__spec__resources={"cpus": 0, "gpus": -1, "custom": {"tpu": 0, "GPU": 1}},
+        experiment__spec__grid__widths=[0, -3, 70_000, 16, 16],
+        experiment__spec__grid__seeds=[],
+        experiment__spec__grid__activations=["rely"],
+    )
+    found = violations(request)
+    spec_path = "experiment.spec"
+    assert set(found) == {
+        "experiment_id",
+        "request_id",
+        "experiment.display_name",
+        "experiment.priority",
+        "experiment.labels",
+        f"{spec_path}.dataset",
+        f"{spec_path}.loss",
+        f"{spec_path}.bias",
+        f"{spec_path}.optimizer.name",
+        f"{spec_path}.steps",
+        f"{spec_path}.record.weights",
+        f"{spec_path}.resources.cpus",
+        f"{spec_path}.resources.gpus",
+        f'{spec_path}.resources.custom["tpu"]',
+        f'{spec_path}.resources.custom["GPU"]',
+        f"{GRID}.widths[0]",
+        f"{GRID}.widths[1]",
+        f"{GRID}.widths[2]",
+        f"{GRID}.widths[4]",
+        f"{GRID}.seeds",
+        f"{GRID}.activations[0]",
+    }
+    assert "did you mean 'mnist'" in found[f"{spec_path}.dataset"]
+    assert "did you mean 'relu'" in found[f"{GRID}.activations[0]"]
+    assert "1 .. 65,536, not 70000" in found[f"{GRID}.widths[2]"]
+    assert "twice (also at [3])" in found[f"{GRID}.widths[4]"]
+
+
+@pytest.mark.parametrize("axis", ["widths", "hidden_layers", "activations", "base_learning_rates", "seeds"])
+def test_an_axis_may_be_neither_empty_nor_hold_a_value_twice(axis):
+    assert "is empty" in violations(grid(**{axis: []}))[f"{GRID}.{axis}"]
+    twice = GOOD["experiment"]["spec"]["grid"][axis][:1] * 2
+    assert "twice" in violations(grid(**{axis: twice}))[f"{GRID}.{axis}[1]"]
+
+
+@pytest.mark.parametrize("rate", [0.0, -0.1, "NaN", "Infinity", "-Infinity"])
+def test_rates_are_finite_and_positive(rate):
+    assert "above 0" in violations(grid(base_learning_rates=[0.1, rate]))[f"{GRID}.base_learning_rates[1]"]
+    own = violations(grid(parameterizations__0__base_learning_rates=[rate]))
+    assert set(own) == {f"{GRID}.parameterizations[0].base_learning_rates[0]"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"), [("1/0", "denominator 0"), ("abc", "not an exponent"), ("", "not an")]
+)
+@pytest.mark.parametrize("name", ["a", "b", "c", "c_first_step"])
+def test_exponents_that_are_none(name, entry, told):
+    found = violations(grid(**{f"parameterizations__1__exponents__{name}": ["0", entry, "0"]}))
+    assert set(found) == {f"{GRID}.parameterizations[1].exponents.{name}[1]"}
+    assert told in found.popitem()[1]
+
+
+def test_lists_of_the_wrong_length_name_the_depth():
+    found = violations(
+        grid(
+            parameterizations__1__exponents={"a": ["0", "1"], "b": ["0"] * 5, "c": [], "c_first_step": ["x"]}
+        )
+    )
+    path = f"{GRID}.parameterizations[1].exponents"
+    assert set(found) == {
+        f"{path}.a",
+        f"{path}.b",
+        f"{path}.c",
+        f"{path}.c_first_step",
+        f"{path}.c_first_step[0]",
+    }
+    assert "with 2 hidden layers it needs 3" in found[f"{path}.a"]
+    # Five entries fit L = 4 but not L = 2, which the grid also has.
+    assert "has 5 entries; with 2 hidden layers" in found[f"{path}.b"]
+    five = {"a": ["0"] * 5, "b": ["0"] * 5, "c": ["0"] * 5}
+    check_create(grid(parameterizations__1__exponents=five, hidden_layers=[4]), Limits(), CAPACITY)
+
+
+def test_a_parameterization_needs_a_scheme_and_a_label_of_its_own():
+    found = violations(
+        grid(
+            parameterizations=[
+                {},
+                {"preset": "ip"},
+                {"preset": "ip"},
+                {"preset": "ip-lrr"},
+                {"preset": "ip", "label": "No Spaces"},
+                {"exponents": {"a": ["0"] * 3, "b": ["0"] * 3, "c": ["0"] * 3}},
+            ]
+        )
+    )
+    path = f"{GRID}.parameterizations"
+    assert set(found) == {
+        f"{path}[0]",
+        f"{path}[2].label",
+        f"{path}[3].preset",
+        f"{path}[4].label",
+        f"{path}[5].label",
+    }
+    assert "did you mean 'ip-llr'" in found[f"{path}[3].preset"]
+    assert "required with explicit exponents" in found[f"{path}[5].label"]
+    assert "at least one parameterization" in violations(grid(parameterizations=[]))[path]
+
+
+def test_presets_that_theory_knows_but_training_does_not():
+    found = violations(grid(parameterizations=[{"preset": "hp"}, {"preset": "mfp"}, {"preset": "up:3"}]))
+    path = f"{GRID}.parameterizations"
+    assert set(found) == {f"{path}[0].preset", f"{path}[1].preset", f"{path}[2].preset"}
+    assert "training does not support" in found[f"{path}[0].preset"]
+    assert "1 hidden layer, not 2" in found[f"{path}[1].preset"]
+    check_create(grid(parameterizations=[{"preset": "mfp"}], hidden_layers=[1]), Limits(), CAPACITY)
+    check_create(grid(parameterizations=[{"preset": "up:1/4"}]), Limits(), CAPACITY)
+
+
+@pytest.mark.parametrize("name", ["readout_target", "cap"])
+@pytest.mark.parametrize("value", [0, -1, "NaN"])
+def test_calibration_targets_are_positive(name, value):
+    found = violations(grid(parameterizations__0__calibration={name: value}))
+    assert set(found) == {f"{GRID}.parameterizations[0].calibration.{name}"}
+
+
+def test_powers_that_no_number_can_hold():
+    assert (
+        "powers of the width"
+        in violations(grid(parameterizations__1__exponents__c=["0", "-999999999", "0"]))[
+            f"{GRID}.parameterizations[1].exponents.c"
+        ]
+    )
+    deep = violations(grid(hidden_layers=[900], widths=[64]))
+    assert "-451 at 900 hidden layers" in deep[f"{GRID}.parameterizations[0].preset"]
+
+
+def test_rates_may_be_left_out_if_every_parameterization_brings_its_own():
+    own = {
+        "parameterizations__0__base_learning_rates": [0.5],
+        "parameterizations__1__base_learning_rates": [0.25, 2.0],
+    }
+    checked = check_create(grid(**own, base_learning_rates=[]), Limits(), CAPACITY)
+    assert len(checked.runs) == 2 * 2 * 2 * 3 * 2
+    (warning,) = check_create(grid(**own), Limits(), CAPACITY).warnings
+    assert "not used" in warning
+
+
+def test_a_batch_must_fit_into_the_training_set():
+    assert (
+        "larger than the training set of 'digits' (1,437"
+        in violations(spec(batch_size=1438))["experiment.spec.batch_size"]
+    )
+    check_create(spec(batch_size=1437), Limits(), CAPACITY)
+    assert "1 .. 1,437, not 0" in violations(spec(batch_size=0))["experiment.spec.batch_size"]
+
+
+def test_a_loss_must_fit_the_labels():
+    regression = DatasetInfo("curve", "", input_dim=1, classes=0, train_size=10, test_size=10)
+    assert "real-valued targets" in loss_misfit("cross_entropy", regression)
+
+
+def test_more_runs_than_the_limit():
+    found = violations(grid(seeds=list(range(20_000))))
+    assert "has 640,000 runs but one experiment may have 20,000" in found[GRID]
+    exactly = {"widths": [8], "hidden_layers": [2], "activations": ["relu"], "base_learning_rates": [0.1]}
+    one = [{"preset": "ip"}]
+    many = check_create(grid(**exactly, parameterizations=one, seeds=list(range(20_000))), Limits(), CAPACITY)
+    assert len(many.runs) == 20_000
+    assert GRID in violations(grid(**exactly, parameterizations=one, seeds=list(range(20_001))))
+
+
+def test_memory_beyond_the_limit_comes_with_the_estimate():
+    found = violations(grid(widths=[16, 60_000]))
+    assert set(found) == {f"{GRID}.widths[1]"}
+    message = found.popitem()[1]
+    # One hidden matrix of 60,000^2 single-precision numbers is 13.4 GiB; gradients come on top.
+    assert "with 2 hidden layers" in message
+    assert "the limit is 16.0 GiB" in message
+    assert float(message.partition("about ")[2].split()[0]) > 13.4
+    both = violations(grid(widths=[60_000], base_learning_rates=[0.0]))
+    assert set(both) == {f"{GRID}.widths[0]", f"{GRID}.base_learning_rates[0]"}
+
+
+def test_recording():
+    path = "experiment.spec.record"
+    assert set(violations(spec(record={"weights": "every"}))) == {f"{path}.weights_interval"}
+    assert "used only with" in violations(spec(record={"weights_interval": 5}))[f"{path}.weights_interval"]
+    assert set(violations(spec(record={"metrics_interval": -1}))) == {f"{path}.metrics_interval"}
+    assert set(violations(spec(evaluation_interval=-1))) == {"experiment.spec.evaluation_interval"}
+    check_create(spec(record={"weights": "every", "weights_interval": 5}), Limits(), CAPACITY)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", -1])
+def test_resources_are_numbers(value):
+    found = violations(spec(resources={"cpus": value, "gpus": value, "custom": {"tpu": value}}))
+    path = "experiment.spec.resources"
+    assert set(found) == {f"{path}.cpus", f"{path}.gpus", f'{path}.custom["tpu"]'}
+
+
+def test_a_part_of_a_gpu_shares_one_and_two_and_a_half_are_none():
+    assert "whole" in violations(spec(resources={"gpus": 2.5}))["experiment.spec.resources.gpus"]
+
+
+def test_labels():
+    many = {f"k{i}": "" for i in range(33)}
+    assert "33 labels" in violations(changed(experiment__labels=many))["experiment.labels"]
+    long = violations(changed(experiment__labels={"key": "x" * 201}))
+    assert set(long) == {'experiment.labels["key"]'}
+
+
+@pytest.mark.parametrize("bad", ["a/b", "x" * 300, "-a", "A", "a-"])
+def test_experiment_ids(bad):
+    assert set(violations(changed(experiment_id=bad))) == {"experiment_id"}
+
+
+def test_output_only_fields_are_refused():
+    found = violations(
+        changed(
+            experiment__name="experiments/x",
+            experiment__state="EXPERIMENT_STATE_RUNNING",
+            experiment__sequence=3,
+        )
+    )
+    assert set(found) == {"experiment.name", "experiment.state", "experiment.sequence"}
+
+
+def test_an_empty_request_says_what_is_required():
+    assert set(violations(pb.CreateExperimentRequest())) == {"experiment"}
+    assert set(violations(changed(experiment={}))) == {"experiment.spec"}
+    empty = violations(changed(experiment={"spec": {}}))
+    assert {"experiment.spec.dataset", f"{GRID}.widths", f"{GRID}.parameterizations"} <= set(empty)
+    assert "name a dataset: digits, mnist" in empty["experiment.spec.dataset"]
+
+
+def test_a_dataset_that_is_not_there_is_refused_with_its_problem():
+    problem = "train-images-idx3-ubyte is missing; set IPLAB_DATA to the folder that holds mnist/"
+    report = CapacityReport({"cpus": 4.0}, (DatasetReport("mnist", problem),))
+    assert violations(spec(dataset="mnist"), capacity=report) == {"experiment.spec.dataset": problem}
+
+
+def test_what_is_not_known_is_accepted_with_a_warning():
+    (warning,) = check_create(changed(), Limits(), None).warnings
+    assert "no dispatcher has reported yet" in warning
+
+
+def test_resources_beyond_the_last_report_are_accepted_with_a_warning():
+    asks = spec(resources={"cpus": 16, "gpus": 1, "custom": {"tpu": 2}})
+    warnings = check_create(asks, Limits(), CAPACITY).warnings
+    assert [warning.split(" when")[0] for warning in warnings] == [
+        "a pack asks for cpus=16 but the cluster had 4",
+        "a pack asks for gpus=1 but the cluster had 0",
+        "a pack asks for tpu=2 but the cluster had 0",
+    ]
+
+
+def test_limits_are_the_services_own():
+    small = Limits(max_runs=63, max_width=16, max_hidden_layers=3, max_steps=10)
+    found = violations(changed(), limits=small)
+    assert set(found) == {"experiment.spec.steps", f"{GRID}.widths[1]", f"{GRID}.hidden_layers[1]", GRID}
+    assert math.prod([2, 2, 2, 2, 2, 2]) == 64
