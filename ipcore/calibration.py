@@ -72,7 +72,7 @@ def calibrate(
         if layer == 1:
             rate = column(base_rates)
         else:
-            mean = effect.to(torch.float64).abs_().mean(dim=(1, 2), keepdim=True)
+            mean = effect.abs().mean(dim=(1, 2), keepdim=True, dtype=torch.float64)
             target = readout_targets if layer == pack.shape.layers else torch.ones_like(mean)
             rate = torch.where(mean > 0, target / mean, caps)
         rates.append(rate)
