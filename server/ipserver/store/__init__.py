@@ -1,7 +1,8 @@
 """The store: the truth about experiments, runs, packs, leases, events and metric segments.
 
-`open_store(dsn)` gives a `Store`; `migrate(dsn)` brings its tables up to date and `check_schema(store)` finds out whether
-they are. The names are loaded when first used: workers import `ipserver.store.records` and need no database library.
+`open_store(dsn)` gives a `Store`; `migrate(dsn)` brings its tables up to date and `check_schema(store)`
+finds out whether they are. The names are loaded when first used: workers import `ipserver.store.records` and
+need no database library.
 """
 
 from __future__ import annotations

@@ -120,10 +120,8 @@ def _stored_summary(row: sa.Row[Any]) -> dict[str, Any]:
 
 def _summary(summary: Summary) -> dict[str, Any]:
     # A value that is not a number is no value: the databases would disagree on how it compares.
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in asdict(summary).items()
-    }
+    values = {name: getattr(summary, name) for name in SUMMARY_COLUMNS}
+    return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
 
 
 def _insert_artifacts(edit: Edit, live: Mapping[int, object], new: tuple[NewArtifact, ...]) -> None:

@@ -1,7 +1,8 @@
 """Transactions on SQLite or PostgreSQL: the only file in which the two differ.
 
-SQLite has one writer at a time: a write begins with BEGIN IMMEDIATE and waits up to `LOCK_SECONDS`; the journal is a
-write-ahead log that is synced at every commit. PostgreSQL runs at READ COMMITTED with row locks.
+SQLite has one writer at a time: a write begins with BEGIN IMMEDIATE and waits up to `LOCK_SECONDS`; the
+journal is a write-ahead log that is synced at every commit. PostgreSQL runs at READ COMMITTED with row
+locks.
 """
 
 from __future__ import annotations
@@ -88,9 +89,8 @@ class Database:
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
             # A process that stops inside a transaction must not hold its locks for ever.
-            options = (
-                f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={LOCK_SECONDS}s"
-            )
+            limits = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={LOCK_SECONDS}s"
+            options = " ".join([*url.normalized_query.get("options", ()), limits])
             self.engine = sa.create_engine(
                 url,
                 pool_size=16,
@@ -122,14 +122,11 @@ class Database:
                 with self.engine.connect().execution_options(writes=writes) as connection, connection.begin():
                     return work(Transaction(connection, self._clock))
             except exc.DBAPIError as error:
-                # Unique keys settle races (two creations, say): the loser looks again, once, and sees the winner.
+                # Unique keys settle races (two creations, say): the loser looks again and sees the winner.
                 raced = isinstance(error, exc.IntegrityError) and attempt == 1
                 if raced or (_sqlstate(error) in _TRANSIENT and attempt < TRIES):
                     time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 (no secret)
-                elif (
-                    isinstance(error, exc.OperationalError | exc.InterfaceError)
-                    or error.connection_invalidated
-                ):
+                elif _is_outage(error):
                     raise self._unavailable(error.orig) from None
                 else:
                     raise
@@ -168,6 +165,14 @@ def parse_dsn(dsn: str) -> sa.URL:
         if not path.parent.is_dir():
             raise StartupError(f"SQLite's folder {path.parent} does not exist; create it first")
     return url
+
+
+def _is_outage(error: exc.DBAPIError) -> bool:
+    """Whether the database is at fault, not the statement; what is no database file is a DatabaseError."""
+    unusable = (
+        isinstance(error, exc.OperationalError | exc.InterfaceError) or type(error) is exc.DatabaseError
+    )
+    return unusable or error.connection_invalidated
 
 
 def _sqlstate(error: exc.DBAPIError) -> str | None:

@@ -1,8 +1,8 @@
 """Changes to one experiment, counted and numbered.
 
-Every transaction that changes an experiment, its runs or its packs first locks the experiment's row. So an experiment
-has one writer at a time: its counters are exact, its events are numbered in commit order, and writers cannot
-deadlock. The one exception is the renewal of leases, which touches nothing but their expiry.
+Every transaction that changes an experiment, its runs or its packs first locks the experiment's row. So an
+experiment has one writer at a time: its counters are exact, its events are numbered in commit order, and
+writers cannot deadlock. The one exception is the renewal of leases, which touches nothing but their expiry.
 """
 
 from __future__ import annotations

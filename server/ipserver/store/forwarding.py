@@ -1,7 +1,8 @@
 """What MLflow does not hold yet, and the singleton lease of whoever sends it.
 
-A run is due while something of it is there to be sent, and pending until its terminal state, its artifacts and all
-segments up to its own last step have been sent. Terminal runs stay due until they are no longer pending.
+A run is due while something of it is there to be sent, and pending until its terminal state, its artifacts
+and all segments up to its own last step have been sent. Terminal runs stay due until they are no longer
+pending.
 """
 
 from __future__ import annotations

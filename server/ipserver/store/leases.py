@@ -121,7 +121,7 @@ def unfinished(edit: Edit, name: str) -> bool:
 
 
 def finish(edit: Edit, pack: sa.Row[Any], reason: FailureReason | None) -> None:
-    """Closes the current attempt; the pack waits again if it has runs left to train, and is done otherwise."""
+    """Closes the current attempt; the pack waits again if it has runs left to train, else it is done."""
     connection = edit.transaction.connection
     connection.execute(
         sa.update(attempts)

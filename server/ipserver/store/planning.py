@@ -17,7 +17,6 @@ from ipserver.store.records import ExperimentRecord, NewPack, RunRecord
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.tables import experiments, packs, runs
 
-_CHUNK = 500
 _UNPLANNED = sa.and_(~experiments.c.planned, experiments.c.end_time.is_(None))
 
 
@@ -56,10 +55,7 @@ def save(transaction: Transaction, experiment: str, owner: str, plan: Sequence[N
         queued = _queued(transaction, experiment)
         _check(experiment, plan, queued)
         edit.values |= {"planned": True, "planner": "", "planner_expires": None}
-        for pack in plan:
-            members = [index for index in pack.run_indices if index in queued]
-            if members:
-                _insert(edit, pack, members)
+        _insert(edit, plan, queued)
 
 
 def idle(transaction: Transaction) -> bool:
@@ -87,28 +83,38 @@ def _check(experiment: str, plan: Sequence[NewPack], queued: frozenset[int]) -> 
         )
 
 
-def _insert(edit: Edit, pack: NewPack, members: list[int]) -> None:
-    connection = edit.transaction.connection
-    row: dict[str, Any] = {
-        "experiment": edit.experiment,
-        "id": pack.id,
-        "runs": len(members),
-        "hidden_layers": pack.hidden_layers,
-        "width": pack.width,
-        "activation": pack.activation,
-        "steps": pack.steps,
-        "memory_bytes": pack.memory_bytes,
-        "state": PackState.QUEUED,
-        "committed_steps": 0,
-        "token": 0,
-        "owner": "",
-    }
-    connection.execute(sa.insert(packs).values(row))
-    for start in range(0, len(members), _CHUNK):
-        chunk = members[start : start + _CHUNK]
+def _insert(edit: Edit, plan: Sequence[NewPack], queued: frozenset[int]) -> None:
+    rows: list[dict[str, Any]] = []
+    places: list[dict[str, Any]] = []
+    for pack in plan:
+        members = [index for index in pack.run_indices if index in queued]
+        if not members:
+            continue
+        rows.append(
+            {
+                "experiment": edit.experiment,
+                "id": pack.id,
+                "runs": len(members),
+                "hidden_layers": pack.hidden_layers,
+                "width": pack.width,
+                "activation": pack.activation,
+                "steps": pack.steps,
+                "memory_bytes": pack.memory_bytes,
+                "state": PackState.QUEUED,
+                "committed_steps": 0,
+                "token": 0,
+                "owner": "",
+            }
+        )
+        places += [{"member": index, "its_pack": pack.id} for index in members]
+        edit.progress(rows[-1], 0)
+    if rows:
+        connection = edit.transaction.connection
+        connection.execute(sa.insert(packs), rows)
+        # Row by row: the whole key leaves a database without statistics no choice of a bad plan.
         connection.execute(
             sa.update(runs)
-            .where(runs.c.experiment == edit.experiment, runs.c.run_index.in_(chunk))
-            .values(pack=pack.id)
+            .where(runs.c.experiment == edit.experiment, runs.c.run_index == sa.bindparam("member"))
+            .values(pack=sa.bindparam("its_pack")),
+            places,
         )
-    edit.progress(row, 0)

@@ -19,7 +19,7 @@ _ADVISORY_LOCK = 7246853
 
 
 def migrate(dsn: str) -> None:
-    """Brings the tables to the version of this code; does nothing if they are there. Safe to run concurrently.
+    """Brings the tables to the version of this code, from none or an older one. Safe to run concurrently.
 
     Args:
         dsn: As for `open_store`.

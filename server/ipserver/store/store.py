@@ -53,8 +53,9 @@ def open_store(dsn: str, *, clock: Callable[[], float] | None = None) -> Store:
 class Store:
     """Experiments, runs, packs, leases, events and metric segments.
 
-    Thread-safe. Every method is one transaction, durable when it returns (`segments` reads in several). Any of them may
-    raise `StoreUnavailable`; a write may then have happened or not, and can be repeated where it says so.
+    Thread-safe. Every method is one transaction, durable when it returns (`segments` reads in several). Any
+    of them may raise `StoreUnavailable`; a write may then have happened or not, and can be repeated where it
+    says so.
 
     Attributes:
         database: Where it lies.
@@ -197,7 +198,7 @@ class Store:
     # What a dispatcher does. Times to live are in seconds.
 
     def lease_unplanned(self, owner: str, ttl: float) -> tuple[ExperimentRecord, list[RunRecord]] | None:
-        """An experiment to plan, with its queued runs: highest priority, then oldest; None if there is none."""
+        """An experiment to plan, with its queued runs: highest priority, then oldest; None: there is none."""
         return self.database.write(planning.lease, owner, ttl)
 
     def save_plan(self, experiment: str, owner: str, packs: Sequence[NewPack]) -> None:
@@ -237,8 +238,8 @@ class Store:
     def commit_slice(self, experiment: str, pack: str, token: int, commit: SliceCommit) -> CommitResult:
         """Records a slice: metrics, summaries, files, progress and ends of runs, or nothing of it.
 
-        What the slice says about runs that are terminal already is ignored. A run whose cancellation was asked for
-        becomes CANCELLED, whatever the slice says.
+        What the slice says about runs that are terminal already is ignored. A run whose cancellation was
+        asked for becomes CANCELLED, whatever the slice says.
 
         Raises:
             Fenced: The token is not current, or the slice does not follow the committed step. After a

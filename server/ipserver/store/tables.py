@@ -1,7 +1,7 @@
 """The tables. Who may write what is said in `edits`.
 
-Text compares by code point on every database (PostgreSQL would otherwise follow the locale), so that orders and
-pages agree. Times are seconds since 1970-01-01 UTC.
+Text compares by code point on every database (PostgreSQL would otherwise follow the locale), so that orders
+and pages agree. Times are seconds since 1970-01-01 UTC.
 """
 
 from __future__ import annotations
