@@ -96,11 +96,14 @@ def collect(blocks: Iterable[QueryMetricsResponse]) -> Metrics:
         times.append(np.fromiter(block.times_ms, np.int64, len(block.times_ms)))
         values.append(np.fromiter(block.values, np.float64, len(block.values)))
     run, metric, step = (np.concatenate(column) for column in (runs, metrics, steps))
-    order = np.lexsort((step, metric, run))
+    # A block may name metrics that none of its points has.
+    used, renumbered = np.unique(metric, return_inverse=True)
+    named = list(position)
+    order = np.lexsort((step, renumbered, run))
     return Metrics(
-        tuple(position),
+        tuple(named[i] for i in used),
         run[order],
-        metric[order],
+        renumbered[order].astype(np.int32),
         step[order],
         np.concatenate(times)[order].astype("datetime64[ms]"),
         np.concatenate(values)[order],

@@ -27,6 +27,10 @@ class Service:
     def address(self):
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def running(self):
+        return self._thread is not None
+
     def start(self):
         """Listen: on a free port at first, on the same one ever after."""
         ready = threading.Event()

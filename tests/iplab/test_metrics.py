@@ -25,14 +25,20 @@ def metrics():
     # The same metric has another number in the second block, and its steps come before the first's of run 1.
     return collect(
         [
-            block(["train_loss"], [(1, "train_loss", 10, 1000, 0.5), (1, "train_loss", 20, 2000, 0.25)]),
-            block(["test_loss", "train_loss"], [(0, "test_loss", 0, 500, 2.0), (0, "train_loss", 1, 600, 1.0)]),
+            block(
+                ["test_accuracy", "train_loss"],
+                [(1, "train_loss", 10, 1000, 0.5), (1, "train_loss", 20, 2000, 0.25)],
+            ),
+            block(
+                ["test_loss", "train_loss"], [(0, "test_loss", 0, 500, 2.0), (0, "train_loss", 1, 600, 1.0)]
+            ),
         ]
     )
 
 
 def test_rows_are_ordered_by_run_metric_and_step(metrics):
-    named = [(int(r), metrics.names[m], int(s)) for r, m, s in zip(metrics.run, metrics.metric, metrics.step)]
+    columns = zip(metrics.run, metrics.metric, metrics.step, strict=True)
+    named = [(int(run), metrics.names[metric], int(step)) for run, metric, step in columns]
     assert named == [
         (0, "train_loss", 1),
         (0, "test_loss", 0),

@@ -1,0 +1,256 @@
+"""The command line against a real service: output, JSON, exit codes."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from iplab.cli import main
+from tests.iplab.conftest import small_spec
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+@pytest.fixture
+def iplab(service):
+    """Run a command; gives click's result, with the two streams apart."""
+
+    def call(*arguments, address=service.address):
+        return CliRunner().invoke(main, ["--address", address, *map(str, arguments)])
+
+    return call
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(small_spec()))
+    return file
+
+
+def test_help_states_the_exit_codes():
+    result = CliRunner().invoke(main, ["--help"])
+    assert result.exit_code == 0
+    for line in ("0  done", "1  the experiment ended FAILED", "3  no service answers", "130  interrupted"):
+        assert line in result.output
+
+
+def test_submit_prints_the_id(iplab, spec_file):
+    result = iplab("submit", spec_file, "--id", "by-cli")
+    assert (result.exit_code, result.stdout) == (0, "by-cli\n")
+    assert json.loads(iplab("show", "by-cli", "--json").stdout)["counts"]["queued"] == 8
+    assert iplab("cancel", "by-cli").stdout == "by-cli is CANCELLED\n"
+
+
+def test_a_dry_run_creates_nothing(iplab, spec_file):
+    result = iplab("submit", spec_file, "--id", "dry", "--dry-run")
+    assert result.exit_code == 0
+    assert "8 runs, 160 steps" in result.stdout
+    assert iplab("show", "dry").exit_code == 4
+
+
+def test_a_wrong_spec_prints_a_line_per_field_and_exits_2(iplab, tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text("display_nam: x\nspec:\n  grid: {widths: 64}\n")
+    result = iplab("submit", file)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == [
+        f"error: {file}: line 1: display_nam: unknown field; did you mean display_name?",
+        f"error: {file}: line 3: spec.grid.widths: 64 is not a list; write [64] for a single value",
+    ]
+
+
+def test_what_the_service_refuses_is_shown_with_its_line(iplab, tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(small_spec(activations=["rellu"])))
+    result = iplab("submit", file)
+    assert result.exit_code == 2
+    line = 1 + file.read_text().splitlines().index("    - rellu")
+    assert f"error: {file}: line {line}: spec.grid.activations[0]: " in result.stderr
+    assert "relu" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["submit"],
+        ["submit", "x.yaml", "--colour"],
+        ["konnect"],
+        ["submit", "x.yaml", "--dry-run", "--watch"],
+        ["metrics", "trained", "--csv", "--json"],
+        ["runs", "trained", "--filter", "widht = 3"],
+        ["list", "--limit", "0"],
+    ],
+)
+def test_wrong_usage_exits_2(iplab, trained, arguments):
+    result = iplab(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["show", "absent"], ["runs", "absent"], ["watch", "absent"], ["weights", "trained", "99"]],
+)
+def test_what_is_not_there_exits_4(iplab, trained, arguments):
+    result = iplab(*arguments)
+    assert result.exit_code == 4
+    assert result.stderr.startswith("error: ")
+    assert "Traceback" not in result.stderr
+
+
+def test_no_service_exits_3(iplab, impatient):
+    result = iplab("list", address="127.0.0.1:1")
+    assert result.exit_code == 3
+    assert "no iplab service answers at 127.0.0.1:1" in result.stderr
+    assert "ipserver up" in result.stderr
+
+
+def test_watch_says_how_it_ended(iplab, trained):
+    result = iplab("watch", "trained")
+    assert (result.exit_code, result.stdout) == (0, "trained is SUCCEEDED: 8 runs (8 succeeded)\n")
+    assert result.stderr == ""
+
+
+def test_watch_as_json_prints_an_event_per_line(iplab, trained):
+    result = iplab("watch", "trained", "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [event["sequence"] for event in events] == list(range(1, trained.sequence + 1))
+    assert events[-1]["event"] == "StateChanged"
+    assert events[-1]["state"] == "SUCCEEDED"
+
+
+def test_a_cancelled_experiment_exits_1(iplab, client):
+    identifier = client.create(small_spec()).cancel().id
+    for arguments in (["watch", identifier], ["watch", identifier, "--json"]):
+        assert iplab(*arguments).exit_code == 1
+
+
+def test_submit_and_watch(iplab, service, client, spec_file):
+    """Cancelled from elsewhere while it is followed."""
+    import threading
+
+    def cancel_when_there():
+        while not list(client.experiments('experiment = "followed"')):
+            pass
+        client.experiment("followed").cancel()
+
+    other = threading.Thread(target=cancel_when_there)
+    other.start()
+    result = iplab("submit", spec_file, "--id", "followed", "--watch")
+    other.join()
+    assert result.exit_code == 1
+    assert result.stdout == "followed is CANCELLED: 8 runs (8 cancelled)\n"
+    assert "submitted followed" in result.stderr
+
+
+def test_list_and_show(iplab, trained):
+    assert "trained" in iplab("list", "--filter", 'experiment = "trained"').stdout
+    listed = json.loads(iplab("list", "--filter", 'experiment = "trained"', "--json").stdout)
+    assert [entry["name"] for entry in listed] == ["experiments/trained"]
+    shown = iplab("show", "trained").stdout
+    assert "trained is SUCCEEDED: 8 runs (8 succeeded)" in shown
+    assert "160 of 160 steps" in shown
+    assert shown.count("±") == 8, "loss and accuracy of four points of the grid"
+    assert len(json.loads(iplab("show", "trained", "--json").stdout)["summary"]) == 4
+
+
+def test_runs(iplab, trained):
+    table = iplab("runs", "trained", "--filter", "width = 16").stdout
+    assert table.count("SUCCEEDED") == 4
+    runs = json.loads(iplab("runs", "trained", "--json").stdout)
+    assert [run["index"] for run in runs] == list(range(8))
+
+
+def test_metrics_in_three_forms(iplab, trained):
+    select = ["metrics", "trained", "--filter", "index = 0", "--metric", "test_loss"]
+    rows = list(csv.DictReader(io.StringIO(iplab(*select, "--csv").stdout)))
+    assert [(row["run"], row["metric"], row["step"]) for row in rows] == [
+        ("0", "test_loss", "0"),
+        ("0", "test_loss", "20"),
+    ]
+    assert float(rows[-1]["value"]) == trained.run(0).final_test_loss, "all digits"
+    plain = json.loads(iplab(*select, "--json").stdout)
+    assert [row["step"] for row in plain] == [0, 20]
+    assert "test_loss" in iplab(*select).stdout
+    late = json.loads(iplab(*select, "--first-step", 1, "--json").stdout)
+    assert [row["step"] for row in late] == [20]
+
+
+def test_weights_are_shown_or_saved(iplab, trained, tmp_path):
+    shown = iplab("weights", "trained", "r00001").stdout
+    assert "float32" in shown
+    assert "seed: 1" in shown
+    described = json.loads(iplab("weights", "trained", "1", "--which", "initial", "--json").stdout)
+    assert described["artifact"] == "weights/initial.safetensors"
+    file = tmp_path / "w.safetensors"
+    assert iplab("weights", "trained", "1", "--output", file).stdout == f"{file}\n"
+    saved = json.loads(iplab("weights", "trained", "1", "--output", file, "--json").stdout)
+    assert saved["size_bytes"] == file.stat().st_size
+    assert iplab("weights", "trained", "1", "--output", tmp_path / "no" / "w").exit_code == 2
+
+
+def test_one_run_is_cancelled(iplab, client):
+    experiment = client.create(small_spec())
+    assert iplab("cancel", experiment.id, "3").stdout == "r00003 is CANCELLED\n"
+    assert json.loads(iplab("cancel", experiment.id, "--json").stdout)["state"] == "CANCELLED"
+
+
+def test_catalog(iplab):
+    assert "digits" in iplab("catalog").stdout
+    assert "relu" in json.loads(iplab("catalog", "--json").stdout)["activations"]
+
+
+def test_parameterizations_need_no_service(iplab):
+    table = iplab("parameterizations", "--hidden-layers", 4, address="127.0.0.1:1").stdout
+    assert "from step 0: -5/2 | -3 | -5/2; from step 1: -1 | -2 | -1" in table
+    plain = json.loads(iplab("parameterizations", "--json").stdout)
+    assert next(p for p in plain if p["preset"] == "mup")["a"] == ["0", "1/2", "1/2", "1"]
+
+
+def test_the_installed_command_reads_its_address_from_the_environment(service, trained):
+    def run(address):
+        return subprocess.run(
+            [sys.executable, "-m", "iplab", "list", "--json"],
+            env={**os.environ, "IPLAB_ADDRESS": address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run(service.address).returncode == 0
+    missing = run("127.0.0.1:1")
+    assert missing.returncode == 3
+    assert len(missing.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_exits_130(service, client):
+    experiment = client.create(small_spec())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "iplab", "--address", service.address, "watch", experiment.id, "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.readline()  # it is watching
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    experiment.cancel()
+    assert experiment.refresh().counts.cancelled == 8
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.name)
+def test_the_examples_are_good_specs(iplab, example):
+    result = iplab("submit", example, "--dry-run")
+    assert result.exit_code == 0, result.stderr

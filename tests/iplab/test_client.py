@@ -1,0 +1,150 @@
+"""Submitting and finding experiments on a real service."""
+
+import socket
+import uuid
+
+import grpc
+import pytest
+
+import iplab
+from tests.iplab.conftest import small_spec
+
+
+def test_a_spec_file_becomes_an_experiment(client, tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text(
+        "display_name: from a file\n"
+        "spec:\n"
+        "  dataset: digits\n"
+        "  batch_size: 16\n"
+        "  steps: 3\n"
+        "  grid:\n"
+        "    parameterizations:\n"
+        "      - preset: ip\n"
+        "      - {label: mine, exponents: {a: [0, 1, 1], b: [0, 0, 0], c: [-1, -2, -1]}}\n"
+        "    widths: [4, 8]\n"
+        "    hidden_layers: [1]\n"
+        "    activations: [tanh]\n"
+        "    base_learning_rates: [1e-2]\n"
+        "    seeds: [0]\n"
+    )
+    experiment = client.create(file, experiment_id="from-a-file")
+    assert experiment.id == "from-a-file"
+    assert experiment.state is iplab.ExperimentState.QUEUED
+    assert (experiment.counts.total, experiment.counts.queued) == (4, 4)
+    assert experiment.total_steps == 4 * 3
+    assert experiment.spec.record.weights == "final", "defaults are filled in"
+    assert client.experiment("from-a-file").display_name == "from a file"
+    assert client.experiment("experiments/from-a-file").spec_hash == experiment.spec_hash
+    experiment.cancel()
+
+
+def test_validation_creates_nothing(client):
+    checked = client.create(small_spec(), experiment_id="only-checked", validate_only=True)
+    assert checked.counts.total == 8
+    assert checked.run_memory_bytes > 0
+    with pytest.raises(iplab.NotFoundError, match="only-checked"):
+        client.experiment("only-checked")
+
+
+def test_every_wrong_field_is_named_at_once_in_the_callers_words(client):
+    spec = small_spec(widths=[0, 8, 8], activations=[], base_learning_rates=[-1.0])
+    spec["spec"]["dataset"] = "digit"
+    with pytest.raises(iplab.SpecError) as caught:
+        client.create(spec, experiment_id="has/slash")
+    fields = {violation.field for violation in caught.value.violations}
+    assert {
+        "experiment_id",
+        "spec.dataset",
+        "spec.grid.widths[0]",
+        "spec.grid.activations",
+        "spec.grid.base_learning_rates[0]",
+    } <= fields
+
+
+def test_the_same_request_is_done_once(client):
+    request = str(uuid.uuid4())
+    first = client.create(small_spec(), request_id=request)
+    assert client.create(small_spec(), request_id=request).id == first.id
+    with pytest.raises(iplab.RequestIdReusedError):
+        client.create(small_spec(widths=[4]), request_id=request)
+    first.cancel()
+
+
+def test_calls_without_a_request_id_are_different_requests(client):
+    one, two = client.create(small_spec()), client.create(small_spec())
+    assert one.id != two.id
+    with pytest.raises(iplab.AlreadyExistsError):
+        client.create(small_spec(), experiment_id=one.id)
+    for experiment in (one, two):
+        experiment.cancel()
+
+
+def test_listing_filters_limits_and_goes_newest_first(client):
+    ids = [client.create({**small_spec(), "labels": {"batch": "listing"}}).cancel().id for _ in range(3)]
+    found = list(client.experiments('labels.batch = "listing"'))
+    assert [experiment.id for experiment in found] == ids[::-1]
+    assert [e.id for e in client.experiments('labels.batch = "listing"', limit=2)] == ids[:0:-1]
+    assert list(client.experiments('labels.batch = "listing" AND state = RUNNING')) == []
+    with pytest.raises(iplab.InvalidRequestError) as caught:
+        list(client.experiments("colour = 1"))
+    assert caught.value.violations[0].field == "filter"
+
+
+def test_what_may_be_named_comes_from_the_service(client):
+    assert "digits" in [dataset.name for dataset in client.catalog().datasets]
+    llr = next(p for p in client.parameterizations(hidden_layers=4) if p.preset == "ip-llr")
+    assert list(llr.exponents.c_first_step) == ["-5/2", "-3", "-3", "-3", "-5/2"]
+
+
+def test_nobody_there(impatient):
+    with socket.socket() as bound:  # a port that is surely nobody's: bound, but not listened on
+        bound.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{bound.getsockname()[1]}"
+        with iplab.connect(address) as client, pytest.raises(iplab.UnavailableError, match=address):
+            client.experiment("any")
+
+
+def test_a_silent_peer_ends_in_a_timeout(impatient):
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        either = pytest.raises((iplab.TimedOutError, iplab.UnavailableError))
+        with iplab.connect(address, timeout=0.3) as client, either:
+            client.experiment("any")
+
+
+def test_a_call_survives_a_restart_of_the_service(own_service, monkeypatch):
+    def meanwhile(delay):
+        """The service comes back while the client waits for its next attempt."""
+        if not own_service.running:
+            own_service.start()
+        wait_for_connection(client)
+
+    with iplab.connect(own_service.address) as client:
+        client.create(small_spec(), experiment_id="kept")
+        own_service.stop()
+        monkeypatch.setattr("iplab.transport.pause", meanwhile)
+        assert client.experiment("kept").counts.total == 8
+
+
+def wait_for_connection(client):
+    """gRPC waits for some time of its own before it connects again."""
+    grpc.channel_ready_future(client._transport._channel).result(timeout=10)
+
+
+def test_metadata_goes_with_every_call(service):
+    seen = []
+
+    class Recorder(grpc.UnaryUnaryClientInterceptor):
+        def intercept_unary_unary(self, continuation, details, request):
+            seen.append(details.metadata)
+            return continuation(details, request)
+
+    with iplab.connect(service.address, metadata=[("x-token", "secret")]) as client:
+        transport = client._transport
+        channel = grpc.intercept_channel(transport._channel, Recorder())
+        transport.catalog = type(transport.catalog)(channel)
+        client.catalog()
+    assert [tuple(metadata) for metadata in seen] == [(("x-token", "secret"),)]

@@ -1,0 +1,183 @@
+"""Following an experiment on a real service, through restarts and overflows."""
+
+import threading
+from itertools import pairwise
+
+import pytest
+
+import iplab
+from iplab.events import PackProgressed, RunsChanged, StateChanged
+from ipserver.store.records import NewPack, SliceCommit
+from tests.iplab.conftest import Service, small_spec
+
+
+def plan(service, experiment):
+    """One pack of all runs, leased: what a dispatcher does before it trains. Returns the lease."""
+    service.store.lease_unplanned("test", 60.0)
+    indices = tuple(range(experiment.counts.total))
+    service.store.save_plan(
+        experiment.id, "test", [NewPack("p0", indices, 2, 16, "relu", steps=20, memory_bytes=1)]
+    )
+    return service.store.lease_pack("test", 60.0)
+
+
+def commit(service, lease, first, last):
+    ended = {run.index: "SUCCEEDED" for run in lease.runs} if last == lease.steps else {}
+    slice_ = SliceCommit(
+        first, last, segment=b"", summaries={}, ended=_states(ended), finished=last == lease.steps
+    )
+    service.store.commit_slice(lease.experiment.id, lease.id, lease.token, slice_)
+
+
+def _states(ended):
+    from ipserver.states import RunState
+
+    return {index: RunState(state) for index, state in ended.items()}
+
+
+@pytest.fixture
+def own_client(own_service):
+    with iplab.connect(own_service.address) as client:
+        yield client
+
+
+def test_events_tell_the_whole_story_in_order(trained):
+    events = list(trained.watch())
+    assert [event.sequence for event in events] == list(range(1, trained.sequence + 1))
+    assert [e.state for e in events if isinstance(e, StateChanged)][-1] is iplab.ExperimentState.SUCCEEDED
+    ended = [
+        i
+        for e in events
+        if isinstance(e, RunsChanged) and e.state is iplab.RunState.SUCCEEDED
+        for i in e.run_indices
+    ]
+    assert sorted(ended) == list(range(8))
+    packs = {e.pack: e for e in events if isinstance(e, PackProgressed)}
+    assert sorted((p.width, p.runs, p.committed_steps, p.steps) for p in packs.values()) == [
+        (8, 4, 20, 20),
+        (16, 4, 20, 20),
+    ]
+
+
+def test_a_watch_can_begin_anywhere(trained):
+    assert [e.sequence for e in trained.watch(after=trained.sequence - 2)] == [
+        trained.sequence - 1,
+        trained.sequence,
+    ]
+    assert list(trained.watch(after=trained.sequence)) == []
+
+
+def test_a_watch_goes_on_after_a_restart(own_service, own_client, impatient):
+    experiment = own_client.create(small_spec(), experiment_id="e")
+    watch = experiment.watch()
+    seen = [next(watch)]
+    own_service.stop()
+    lease = plan(own_service, experiment)
+    commit(own_service, lease, 1, 10)
+    own_service.start()
+    seen.append(next(watch))
+    commit(own_service, lease, 11, 20)
+    seen += list(watch)
+    assert [event.sequence for event in seen] == list(range(1, experiment.refresh().sequence + 1))
+    assert experiment.state is iplab.ExperimentState.SUCCEEDED
+
+
+def test_a_watch_goes_on_after_an_overflow(tmp_path, impatient):
+    service = Service(tmp_path, watch_capacity=1)
+    with iplab.connect(service.address) as client:
+        experiment = client.create(small_spec(), experiment_id="e")
+        watch = experiment.watch()
+        seen = [next(watch)]
+        # More than one event at a time is more than this service keeps for a watcher.
+        commit(service, plan(service, experiment), 1, 20)
+        seen += list(watch)
+        assert all(b.sequence == a.sequence + 1 for a, b in pairwise(seen))
+        assert seen[-1].sequence == experiment.refresh().sequence
+    service.close()
+
+
+def test_a_watch_gives_up_when_the_service_stays_away(own_service, own_client, monkeypatch):
+    experiment = own_client.create(small_spec(), experiment_id="e")
+    now = [0.0]
+    monkeypatch.setattr("iplab.events.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("iplab.events.pause", lambda delay: now.__setitem__(0, now[0] + 20.0))
+    watch = experiment.watch()
+    next(watch)
+    own_service.stop()
+    with pytest.raises(iplab.UnavailableError, match="no iplab service answers"):
+        list(watch)
+    assert now[0] > 60.0
+
+
+def test_waiting_returns_the_ended_experiment(own_service, own_client, capsys):
+    experiment = own_client.create(small_spec(), experiment_id="e")
+    trainer = threading.Thread(target=own_service.train)
+    trainer.start()
+    done = experiment.wait()
+    trainer.join()
+    assert done is experiment
+    assert done.state is iplab.ExperimentState.SUCCEEDED
+    assert done.counts.succeeded == 8
+    assert done.end_time >= done.start_time >= done.create_time
+    captured = capsys.readouterr()
+    assert captured.out == captured.err == "", "nothing is drawn where there is no terminal"
+
+
+def test_waiting_has_a_timeout(own_client):
+    experiment = own_client.create(small_spec(), experiment_id="e")
+    with pytest.raises(iplab.TimedOutError, match=r"has not ended within 0\.2 s"):
+        experiment.wait(timeout=0.2)
+    assert experiment.refresh().state is iplab.ExperimentState.QUEUED
+
+
+def test_cancelling_ends_what_waits_and_is_harmless_after_the_end(own_client):
+    experiment = own_client.create(small_spec(), experiment_id="e").cancel()
+    assert experiment.state is iplab.ExperimentState.CANCELLED
+    assert experiment.counts.cancelled == 8
+    assert experiment.cancel().wait().state is iplab.ExperimentState.CANCELLED
+
+
+def test_runs_are_listed_and_filtered(trained):
+    assert [run.index for run in trained.runs()] == list(range(8))
+    wide = list(trained.runs('parameterization = "llr" AND width > 8'))
+    assert [(run.parameterization, run.width, run.seed) for run in wide] == [("llr", 16, 0), ("llr", 16, 1)]
+    with pytest.raises(iplab.InvalidRequestError, match="filter"):
+        list(trained.runs("widht = 8"))
+
+
+def test_listing_fetches_every_page(trained, monkeypatch):
+    monkeypatch.setattr("iplab.experiment._PAGE", 3)
+    assert [run.index for run in trained.runs()] == list(range(8))
+
+
+def test_metrics_are_those_of_the_runs(trained):
+    metrics = trained.metrics()
+    assert set(metrics.names) == {"train_loss", "train_accuracy", "test_loss", "test_accuracy"}
+    steps, losses = metrics.series(3, "test_loss")
+    assert steps.tolist() == [0, 20]
+    assert losses[-1] == trained.run(3).final_test_loss
+    part = trained.metrics("width = 8", names=["train_loss"], first_step=5, last_step=15)
+    assert part.names == ("train_loss",)
+    assert set(part.step.tolist()) == {5, 10, 15}
+    assert len(set(part.run.tolist())) == 4
+
+
+def test_the_summary_has_a_row_per_point(trained):
+    rows = trained.summary()
+    assert [(row.parameterization, row.width, row.runs) for row in rows] == [
+        ("mup", 8, 2),
+        ("llr", 8, 2),
+        ("mup", 16, 2),
+        ("llr", 16, 2),
+    ]
+    losses = [run.final_test_loss for run in trained.runs('parameterization = "mup" AND width = 8')]
+    assert rows[0].test_loss.mean == pytest.approx(sum(losses) / 2)
+
+
+def test_plain_values_have_numbers_and_short_names(trained):
+    plain = trained.to_dict()
+    assert plain["state"] == "SUCCEEDED"
+    assert plain["total_steps"] == 160
+    assert plain["counts"]["succeeded"] == 8
+    assert plain["labels"] == {"team": "theory"}
+    assert plain["create_time"].endswith("Z")
