@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
+from ipserver.store import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -106,8 +107,8 @@ def test_weights_read_back_give_the_recorded_metrics_exactly(experiment):
     for run in experiment.runs():
         weights = run.weights()
         measured = evaluate(Network.from_arrays(weights.arrays, weights.metadata), test)
-        assert measured.loss == run.summary.final_test_loss
-        assert measured.accuracy == run.summary.final_test_accuracy
+        assert measured.loss == run.final_test_loss
+        assert measured.accuracy == run.final_test_accuracy
 
 
 def test_mlflow_holds_all_of_it(experiment, service):
@@ -147,8 +148,9 @@ def test_a_restart_goes_on_with_what_was_unfinished(tmp_path):
     with iplab.connect(status["address"]) as client:
         experiment = client.experiment("long").wait(progress=False, timeout=150)
         steps = experiment.metrics(filter="index = 0", names=["train_loss"]).step
-        attempts = experiment.run(0).attempts
     stop(process)
+    with open_store(f"sqlite:///{tmp_path}/iplab.db") as store:
+        attempts = store.attempts("long", 0)
 
     assert experiment.state == "SUCCEEDED"
     assert steps.tolist() == [1, *range(10, 20_001, 10)]

@@ -8,12 +8,14 @@ from __future__ import annotations
 import collections
 import logging
 import os
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ipserver.dispatch.executor import Worker, worker_lost
 from ipserver.dispatch.jobs import PackJob, SliceReport
 from ipserver.errors import StartupError
+from ipserver.settings import split_address
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
 
@@ -28,6 +30,7 @@ import ray.exceptions
 _log = logging.getLogger(__name__)
 # Slices travel as plain replies; the object store is hardly used.
 _OBJECT_STORE_BYTES = 128 << 20
+_CONNECT_SECONDS = 10.0
 
 
 class RayExecutor:
@@ -43,10 +46,8 @@ class RayExecutor:
 
     def __init__(self, address: str = "", cpus: int | None = None) -> None:
         if address:
-            try:
-                ray.init(address=address, namespace="iplab", log_to_driver=False)
-            except (ConnectionError, ray.exceptions.RayError, ValueError) as error:
-                raise StartupError(f"IPLAB_RAY_ADDRESS: no Ray cluster at {address!r}: {error}") from error
+            _require_cluster(address)
+            ray.init(address=address, namespace="iplab", log_to_driver=False)
         else:
             ray.init(
                 address="local",
@@ -98,6 +99,19 @@ class RayExecutor:
     def close(self) -> None:
         """Leave the cluster (and end a Ray of its own); actors end with it."""
         ray.shutdown()
+
+
+def _require_cluster(address: str) -> None:
+    """Refuse an address where nothing listens: Ray itself would try for minutes."""
+    host, port = split_address(address)
+    if not port.isdigit():
+        raise StartupError(f"IPLAB_RAY_ADDRESS: {address!r} is not HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise StartupError(
+            f"IPLAB_RAY_ADDRESS: no Ray cluster at {address!r}: {error.strerror or error}"
+        ) from None
 
 
 class _Trainer:

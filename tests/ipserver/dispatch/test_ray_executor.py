@@ -9,6 +9,7 @@ import pytest
 
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.ray_executor import RayExecutor
+from ipserver.errors import StartupError
 from ipserver.states import ExperimentState, FailureReason
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -103,18 +104,13 @@ def test_data_trouble_comes_back_with_its_traceback(store, settings, executor, t
     assert "Traceback" in failure.traceback
 
 
-def test_no_ray_at_the_address_is_a_clear_error():
-    import subprocess
-    import sys
-
-    program = (
-        "from ipserver.dispatch.ray_executor import RayExecutor\n"
-        "from ipserver.errors import StartupError\n"
-        "try:\n    RayExecutor('127.0.0.1:1')\n"
-        "except StartupError as error:\n    print('refused:', error)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=False, capture_output=True, text=True, timeout=120
-    )
-
-    assert "refused: IPLAB_RAY_ADDRESS: no Ray cluster at '127.0.0.1:1'" in done.stdout
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", "no Ray cluster at '127.0.0.1:1': Connection refused"),
+        ("ray", "'ray' is not HOST:PORT"),
+    ],
+)
+def test_no_ray_at_the_address_is_a_clear_error(address, message):
+    with pytest.raises(StartupError, match=f"IPLAB_RAY_ADDRESS: {message}"):
+        RayExecutor(address)
