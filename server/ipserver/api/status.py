@@ -33,8 +33,8 @@ _TABLE: Final[
     (errors.StoreUnavailable, grpc.StatusCode.UNAVAILABLE, _Reason.ERROR_REASON_STORE_UNAVAILABLE),
 )
 # A status travels in HTTP/2 headers, bounded at 8 KiB by many clients; its text is there twice.
-_MESSAGE_CHARACTERS = 600
-_DETAIL_BYTES = 3800
+_MESSAGE_BYTES = 600
+_DETAIL_BYTES = 3400
 
 
 def to_status(error: Exception) -> status_pb2.Status:
@@ -58,8 +58,8 @@ def _status(
         details.append(_packed(_bad_request(error)))
         wrong = len(error.violations)
         text = f"{wrong} wrong field{'s' if wrong > 1 else ''}: {text}"
-    if len(text) > _MESSAGE_CHARACTERS:
-        text = text[: _MESSAGE_CHARACTERS - 3] + "..."
+    if len(encoded := text.encode()) > _MESSAGE_BYTES:
+        text = encoded[: _MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
     return status_pb2.Status(code=code.value[0], message=text, details=details)
 
 

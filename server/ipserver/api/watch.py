@@ -126,12 +126,17 @@ class WatchHub:
         finally:
             self._unsubscribe(experiment, queue)
 
+    @property
+    def watched(self) -> list[str]:
+        """Ids of the experiments that the poller looks at."""
+        return sorted(self._feeds)
+
     async def poll(self) -> None:
         """Hand out new events, for ever."""
         while True:
             await self._watched.wait()
             try:
-                heads = await self._blocking.run(self._store.heads, list(self._feeds))
+                heads = await self._blocking.run(self._store.heads, self.watched)
                 for experiment, head in heads.items():
                     await self._advance(experiment, head)
             except Exception as error:

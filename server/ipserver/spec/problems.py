@@ -76,7 +76,7 @@ def unknown(kind: str, value: str, names: Sequence[str]) -> str:
     """
     if not value:
         return f"is empty; name a {kind}: {', '.join(names)}"
-    close = difflib.get_close_matches(value.lower(), names, n=1)
+    close = difflib.get_close_matches(value[:64].lower(), names, n=1)
     hint = f"did you mean {close[0]!r}? There are: " if close else "there are: "
     return f"unknown {kind} {shown(value)}; {hint}{', '.join(names)}"
 

@@ -104,17 +104,21 @@ def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) 
             "no dispatcher has reported yet: whether the dataset and the resources are there is not known; "
             "the runs wait until one starts"
         ]
+    warnings = []
+    if spec.dataset not in {report.name for report in capacity.datasets}:
+        warnings.append(f"whether the dataset {spec.dataset!r} is there is not known: no dispatcher told")
     asked: Mapping[str, float] = {
         "cpus": spec.resources.cpus,
         "gpus": spec.resources.gpus,
         **spec.resources.custom,
     }
-    return [
+    warnings += [
         f"a pack asks for {name}={amount:g} but the cluster had {capacity.resources.get(name, 0.0):g} "
         "when last seen; its runs wait until there is more"
         for name, amount in asked.items()
         if amount > capacity.resources.get(name, 0.0)
     ]
+    return warnings
 
 
 def _unavailable(dataset: str, capacity: CapacityReport | None) -> str:

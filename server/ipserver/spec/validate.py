@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ipcore.catalogue import DATASETS
@@ -76,14 +77,15 @@ def check_create(
         # Without a valid spec there may be no estimate; with one wrong field elsewhere there still is.
         problems.found += _memory_if_possible(spec, limits, {v.field for v in problems.found})
         raise InvalidRequest(problems.found)
-    if too_large := list(_memory_violations(spec, limits)):
+    memories = _memories(spec)
+    if too_large := _memory_violations(spec, memories, limits):
         raise InvalidRequest(too_large)
     runs = tuple(expand(spec))
     return Checked(
         spec,
         spec_hash(spec),
         runs,
-        max(memory for _, memory in _memories(spec)),
+        max(memory for _, memory in memories),
         (*grid_warnings(spec.grid), *capacity_warnings(spec, capacity)),
     )
 
@@ -124,39 +126,41 @@ def _check_envelope(experiment: experiment_pb2.Experiment, problems: Problems) -
             )
 
 
-def _memories(spec: spec_pb2.ExperimentSpec) -> Iterator[tuple[NewRun, int]]:
+def _memories(spec: spec_pb2.ExperimentSpec) -> list[tuple[NewRun, int]]:
     """Estimated memory of one run per depth, width and activation."""
-    info = DATASETS[spec.dataset]
-    for depth in spec.grid.hidden_layers:
-        for width in spec.grid.widths:
-            for activation in spec.grid.activations:
-                run = NewRun(0, "", depth, width, activation, 0.0, 0)
-                yield run, run_memory_bytes(pack_config(spec, run), info.input_dim, info.classes)
+    info, grid = DATASETS[spec.dataset], spec.grid
+    shapes = itertools.product(grid.hidden_layers, grid.widths, grid.activations)
+    runs = [NewRun(0, "", depth, width, activation, 0.0, 0) for depth, width, activation in shapes]
+    return [(run, run_memory_bytes(pack_config(spec, run), info.input_dim, info.classes)) for run in runs]
 
 
-def _memory_violations(spec: spec_pb2.ExperimentSpec, limits: Limits) -> Iterator[FieldViolation]:
+def _memory_violations(
+    spec: spec_pb2.ExperimentSpec, memories: Iterable[tuple[NewRun, int]], limits: Limits
+) -> list[FieldViolation]:
+    """One for each width that is too large, at the smallest depth at which it is."""
     too_large: dict[int, tuple[int, int]] = {}
-    for run, memory in _memories(spec):
+    for run, memory in memories:
         if memory > limits.max_run_memory_bytes:
-            depth, _ = too_large.get(run.width, (run.hidden_layers, 0))
-            if run.hidden_layers <= depth:
-                too_large[run.width] = (run.hidden_layers, memory)
-    for i, width in enumerate(spec.grid.widths):
-        if width in too_large:
-            depth, memory = too_large[width]
-            yield FieldViolation(
-                f"experiment.spec.grid.widths[{i}]",
-                f"width {width} with {depth} hidden layers and batches of {spec.batch_size} needs about "
-                f"{human_bytes(memory)} per run; the limit is {human_bytes(limits.max_run_memory_bytes)}",
-            )
+            worst = too_large.get(run.width, (run.hidden_layers, memory))
+            too_large[run.width] = min(worst, (run.hidden_layers, memory))
+    return [
+        FieldViolation(
+            f"experiment.spec.grid.widths[{i}]",
+            f"width {width} with {too_large[width][0]} hidden layers and batches of {spec.batch_size} needs "
+            f"about {human_bytes(too_large[width][1])} per run; "
+            f"the limit is {human_bytes(limits.max_run_memory_bytes)}",
+        )
+        for i, width in enumerate(spec.grid.widths)
+        if width in too_large
+    ]
 
 
 def _memory_if_possible(
     spec: spec_pb2.ExperimentSpec, limits: Limits, wrong: set[str]
-) -> Iterator[FieldViolation]:
+) -> list[FieldViolation]:
     """Memory violations of a spec with wrong fields, where those that the estimate depends on are right."""
     used = ("dataset", "bias", "batch_size", "grid.widths", "grid.hidden_layers", "grid.activations")
     prefixes = tuple(f"experiment.spec.{name}" for name in used)
     if "experiment.spec.grid" in wrong or any(field.startswith(prefixes) for field in wrong):
-        return iter(())
-    return _memory_violations(spec, limits)
+        return []
+    return _memory_violations(spec, _memories(spec), limits)

@@ -1,0 +1,194 @@
+"""Creating, listing and cancelling experiments over a real channel."""
+
+import asyncio
+import uuid
+
+import grpc
+import pytest
+
+from iplab.v1 import experiment_pb2
+from iplab.v1 import experiment_service_pb2 as pb
+from ipserver.store.records import CapacityReport, DatasetReport
+
+QUEUED = experiment_pb2.EXPERIMENT_STATE_QUEUED
+
+
+async def test_an_accepted_experiment_is_complete_and_durable(api):
+    created = await api.create(
+        experiment={"display_name": "First", "labels": {"team": "theory"}, "priority": 3}
+    )
+    assert created.name == "experiments/e"
+    assert (created.state, created.counts.total, created.counts.queued) == (QUEUED, 4, 4)
+    assert (created.total_steps, created.committed_steps) == (80, 0)
+    assert (created.display_name, dict(created.labels), created.priority) == ("First", {"team": "theory"}, 3)
+    assert created.spec.loss == "cross_entropy"
+    assert created.run_memory_bytes > 0
+    assert len(created.spec_hash) == 64
+    assert created.create_time.seconds > 0
+    assert not created.HasField("start_time")
+    assert await api.experiments.GetExperiment(pb.GetExperimentRequest(name="experiments/e")) == created
+    assert len(api.store.list_runs("e", (), limit=10)) == 4
+
+
+async def test_every_wrong_field_is_named_and_nothing_is_created(api, request_of):
+    request = request_of(
+        "Not/An/Id",
+        spec={"dataset": "minst", "steps": 0},
+        grid={"widths": [0], "base_learning_rates": [-1.0]},
+    )
+    failed = await api.fails(api.experiments.CreateExperiment(request))
+    assert (failed.code, failed.reason, failed.domain) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_REQUEST",
+        "iplab",
+    )
+    assert set(failed.violations) == {
+        "experiment_id",
+        "experiment.spec.dataset",
+        "experiment.spec.steps",
+        "experiment.spec.grid.widths[0]",
+        "experiment.spec.grid.base_learning_rates[0]",
+    }
+    assert failed.message.startswith("5 wrong fields: experiment_id: ")
+    assert api.store.list_experiments((), limit=10) == []
+
+
+@pytest.mark.parametrize("letter", ["a", "ä", "鶴"])
+async def test_thousands_of_mistakes_still_fit_into_a_status(api, request_of, letter):
+    wrong = [f"{i}{letter * 500}" for i in range(5000)]
+    failed = await api.fails(api.experiments.CreateExperiment(request_of(grid={"activations": wrong})))
+    assert failed.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert failed.message.startswith("5000 wrong fields")
+    listed = len(failed.violations) - 1
+    assert failed.violations[""] == f"and {5000 - listed} more; mend these first"
+    assert listed >= 10
+
+
+async def test_the_service_chooses_a_readable_id(api):
+    named = await api.create("", experiment={"display_name": "Width 128, take 2"})
+    plain = await api.create("")
+    again = await api.create("")
+    assert named.name.startswith("experiments/width-128-take-2-")
+    assert plain.name.startswith("experiments/digits-")
+    assert plain.name != again.name
+
+
+async def test_a_taken_id_is_refused(api, request_of):
+    await api.create("e")
+    failed = await api.fails(api.experiments.CreateExperiment(request_of("e")))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_EXISTS")
+    preview = await api.fails(api.experiments.CreateExperiment(request_of("e", validate_only=True)))
+    assert preview.reason == "ALREADY_EXISTS"
+
+
+async def test_the_same_request_gives_the_first_answer(api, request_of):
+    request = request_of("", request_id=str(uuid.uuid4()))
+    first = await api.experiments.CreateExperiment(request)
+    # Not even a dataset that is gone by now changes that.
+    api.store.save_capacity(CapacityReport({"cpus": 1.0}, (DatasetReport("digits", "is gone"),)))
+    request.request_id = request.request_id.upper()
+    assert await api.experiments.CreateExperiment(request) == first
+    assert len(api.store.list_experiments((), limit=10)) == 1
+
+
+async def test_another_request_under_the_same_request_id_is_refused(api, request_of):
+    key = str(uuid.uuid4())
+    await api.create("e", request_id=key)
+    failed = await api.fails(
+        api.experiments.CreateExperiment(request_of("e", request_id=key, grid={"seeds": [5]}))
+    )
+    assert (failed.code, failed.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+async def test_twenty_callers_with_one_request_id_create_one_experiment(api, request_of):
+    request = request_of("", request_id=str(uuid.uuid4()))
+    answers = await asyncio.gather(*(api.experiments.CreateExperiment(request) for _ in range(20)))
+    assert len({answer.name for answer in answers}) == 1
+    assert len(api.store.list_experiments((), limit=100)) == 1
+
+
+async def test_validate_only_says_what_would_be_and_creates_nothing(api, request_of):
+    preview = await api.experiments.CreateExperiment(request_of("e", validate_only=True))
+    assert api.store.list_experiments((), limit=10) == []
+    assert (preview.counts.total, preview.total_steps) == (4, 80)
+    assert "no dispatcher has reported yet" in preview.warnings[0]
+    created = await api.create("e")
+    for field in ("name", "spec", "spec_hash", "run_memory_bytes", "warnings", "counts"):
+        assert getattr(preview, field) == getattr(created, field)
+
+
+async def test_a_dataset_that_the_dispatcher_misses(api, request_of):
+    api.store.save_capacity(
+        CapacityReport({"cpus": 1.0}, (DatasetReport("digits", "is damaged; install it"),))
+    )
+    failed = await api.fails(api.experiments.CreateExperiment(request_of()))
+    assert failed.violations == {"experiment.spec.dataset": "is damaged; install it"}
+
+
+async def test_pages_go_through_all_experiments_newest_first(api):
+    for i in range(7):
+        await api.create(f"e{i}", experiment={"priority": i % 2, "labels": {"half": str(i // 4)}})
+    names, token = [], ""
+    while True:
+        answer = await api.experiments.ListExperiments(
+            pb.ListExperimentsRequest(page_size=3, page_token=token)
+        )
+        names.append([experiment.name[-2:] for experiment in answer.experiments])
+        token = answer.next_page_token
+        if not token:
+            break
+    assert names == [["e6", "e5", "e4"], ["e3", "e2", "e1"], ["e0"]]
+
+
+async def test_filters(api):
+    for i in range(4):
+        await api.create(f"e{i}", experiment={"priority": i, "labels": {"team": "ab"[i % 2]}})
+
+    async def found(text):
+        answer = await api.experiments.ListExperiments(pb.ListExperimentsRequest(filter=text))
+        return [experiment.name[-2:] for experiment in answer.experiments]
+
+    assert await found('labels.team = "a"') == ["e2", "e0"]
+    assert await found("priority >= 1 AND priority < 3") == ["e2", "e1"]
+    assert await found("experiment = e3 AND state = QUEUED") == ["e3"]
+    assert await found("labels.other = x") == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.ListExperimentsRequest(page_size=-1), "page_size"),
+        (pb.ListExperimentsRequest(page_size=1001), "page_size"),
+        (pb.ListExperimentsRequest(page_token="nonsense"), "page_token"),
+        (pb.ListExperimentsRequest(filter="stat = QUEUED"), "filter"),
+    ],
+)
+async def test_wrong_listings(api, request_, field):
+    failed = await api.fails(api.experiments.ListExperiments(request_))
+    assert failed.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert set(failed.violations) == {field}
+
+
+async def test_a_page_token_belongs_to_its_filter(api):
+    for i in range(3):
+        await api.create(f"e{i}")
+    page = await api.experiments.ListExperiments(pb.ListExperimentsRequest(page_size=1))
+    other = pb.ListExperimentsRequest(page_size=1, page_token=page.next_page_token, filter="priority = 0")
+    assert set((await api.fails(api.experiments.ListExperiments(other))).violations) == {"page_token"}
+
+
+async def test_cancelling_ends_queued_runs_at_once_and_is_repeatable(api):
+    await api.create("e")
+    request = pb.CancelExperimentRequest(name="experiments/e")
+    cancelled = await api.experiments.CancelExperiment(request)
+    assert cancelled.state == experiment_pb2.EXPERIMENT_STATE_CANCELLED
+    assert cancelled.counts.cancelled == 4
+    assert await api.experiments.CancelExperiment(request) == cancelled
+
+
+async def test_what_is_not_there(api):
+    get = api.experiments.GetExperiment(pb.GetExperimentRequest(name="experiments/nothing"))
+    failed = await api.fails(get)
+    assert (failed.code, failed.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
+    wrong = await api.fails(api.experiments.GetExperiment(pb.GetExperimentRequest(name="nothing")))
+    assert set(wrong.violations) == {"name"}
