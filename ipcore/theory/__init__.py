@@ -1,18 +1,58 @@
 """The exponent calculus: exact, standard library only (the thin client imports it)."""
 
+from ipcore.theory.activation import ACTIVATIONS
+from ipcore.theory.analysis import Analysis, LayerAlignment, StepSizes, analyze
+from ipcore.theory.completion import Completion, complete
 from ipcore.theory.errors import TheoryError
-from ipcore.theory.exponents import format_exponent, parse_exponent
-from ipcore.theory.parameterization import Parameterization, RatePhase, custom
-from ipcore.theory.presets import PRESETS, Preset, preset
+from ipcore.theory.exponents import decimal_note, format_exponent, parse_exponent
+from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
+from ipcore.theory.parameterization import (
+    MAX_HIDDEN_LAYERS,
+    Biases,
+    Parameterization,
+    RatePhase,
+    Reweighting,
+    custom,
+)
+from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
+from ipcore.theory.published import TABLES, in_gauge_of, published
+from ipcore.theory.rules import LOSSES, OPTIMIZERS
+from ipcore.theory.training import untrainable_reason
+from ipcore.theory.verdict import FeatureMove, Regime
 
 __all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "MAX_HIDDEN_LAYERS",
+    "OPTIMIZERS",
     "PRESETS",
+    "TABLES",
+    "Analysis",
+    "Biases",
+    "Completion",
+    "FeatureMove",
+    "LayerAlignment",
     "Parameterization",
     "Preset",
     "RatePhase",
+    "Regime",
+    "Reweighting",
+    "StepSizes",
     "TheoryError",
+    "analyze",
+    "canonical",
+    "complete",
     "custom",
+    "decimal_note",
+    "equivalent",
+    "find_preset",
     "format_exponent",
+    "gauge_of",
+    "in_gauge_of",
     "parse_exponent",
     "preset",
+    "presets_at",
+    "published",
+    "shift",
+    "untrainable_reason",
 ]

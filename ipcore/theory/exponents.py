@@ -8,6 +8,7 @@ from fractions import Fraction
 from ipcore.theory.errors import TheoryError
 
 _EXPONENT = re.compile(r"[+-]?(\d{1,9}(/\d{1,9})?|\d{1,9}\.\d{1,9})")
+_SIMPLE_DENOMINATOR = 12
 
 
 def parse_exponent(text: str, field: str = "") -> Fraction:
@@ -35,6 +36,64 @@ def parse_exponent(text: str, field: str = "") -> Fraction:
         raise TheoryError(f"{text!r} has denominator 0", field) from None
 
 
+def as_exponent(value: str | Fraction | int, field: str = "") -> Fraction:
+    """An exponent from text or from an exact number.
+
+    Raises:
+        TheoryError: As `parse_exponent`; or the value is a float, which cannot say which rational is meant.
+
+    >>> as_exponent(-2), as_exponent("1/2")
+    (Fraction(-2, 1), Fraction(1, 2))
+    """
+    if isinstance(value, str):
+        return parse_exponent(value, field)
+    if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
+        return Fraction(value)
+    raise TheoryError(
+        f"{value!r} is a {type(value).__name__}; exponents are exact: write text such as '1/2' or a Fraction",
+        field,
+    )
+
+
+def decimal_note(text: str) -> str | None:
+    """What to tell somebody who wrote a decimal that looks like a rounded fraction.
+
+    Args:
+        text: Anything that `parse_exponent` reads.
+
+    Returns:
+        A sentence if the exact decimal is no simple fraction; None if there is nothing to say.
+
+    >>> decimal_note("0.333")
+    "'0.333' is taken as exactly 333/1000; write '1/3' if that is meant"
+    >>> decimal_note("0.25") is None
+    True
+    """
+    if "." not in text:
+        return None
+    value = parse_exponent(text)
+    near = value.limit_denominator(_SIMPLE_DENOMINATOR)
+    if near == value:
+        return None
+    return f"{text!r} is taken as exactly {value}; write '{near}' if that is meant"
+
+
 def format_exponent(value: Fraction) -> str:
     """Write an exponent as `parse_exponent` reads it: "0", "-5/2"."""
     return str(value)
+
+
+def power(exponent: Fraction | None, symbol: str = "m") -> str:
+    """A power of the width for people: "m^(-1/2)", "1" for exponent 0, "0" for exactly zero (None).
+
+    >>> power(Fraction(-1, 2)), power(Fraction(0)), power(Fraction(2))
+    ('m^(-1/2)', '1', 'm^2')
+    """
+    if exponent is None:
+        return "0"
+    if exponent == 0:
+        return "1"
+    if exponent == 1:
+        return symbol
+    plain = exponent.denominator == 1 and exponent > 0
+    return f"{symbol}^{exponent}" if plain else f"{symbol}^({exponent})"

@@ -8,11 +8,24 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.errors import TheoryError
-from ipcore.theory.parameterization import Parameterization, RatePhase, custom
+from ipcore.theory.exponents import parse_exponent
+from ipcore.theory.names import check_name
+from ipcore.theory.parameterization import (
+    Biases,
+    Exponents,
+    Parameterization,
+    RatePhase,
+    Reweighting,
+    check_depth,
+    custom,
+)
+from ipcore.theory.training import untrainable_reason
 
 _HALF: Final = Fraction(1, 2)
 _ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
+_TP4: Final = "Yang & Hu, arXiv:2011.14522, table 1"
+_HAJJAR: Final = "Hajjar, Chizat & Giraud, arXiv:2110.15596"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +37,32 @@ class Preset:
         description: One line for people.
         source: Paper and place.
         build: Exponents at a number of hidden layers L >= 1.
+        largest_depth: Largest L it is defined for; None: any.
     """
 
     name: str
     description: str
     source: str
     build: Callable[[int], Parameterization]
+    largest_depth: int | None = None
+
+    @property
+    def untrainable_reason(self) -> str | None:
+        """Why the trainer cannot train it yet; None: it can. Analysis works either way."""
+        return untrainable_reason(self.build(self.largest_depth or 2))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the trainer can train it."""
+        return self.untrainable_reason is None
 
 
 def _sp(hidden_layers: int) -> Parameterization:
     return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_ZERO] * 3)
+
+
+def _sp_stable(hidden_layers: int) -> Parameterization:
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_ONE] * 3)
 
 
 def _ntk(hidden_layers: int) -> Parameterization:
@@ -44,6 +73,19 @@ def _mup(hidden_layers: int) -> Parameterization:
     return custom(hidden_layers, a=[_ZERO, _HALF, _ONE], b=[_ZERO] * 3, c=[-_ONE] * 3)
 
 
+def _mup_yang_hu(hidden_layers: int) -> Parameterization:
+    return custom(hidden_layers, a=[-_HALF, _ZERO, _HALF], b=[_HALF] * 3, c=[_ZERO] * 3)
+
+
+def _mfp(hidden_layers: int) -> Parameterization:
+    if hidden_layers != 1:
+        raise TheoryError(
+            f"'mfp' is defined for 1 hidden layer, not {hidden_layers}; its deep versions are 'ip' and 'mup'",
+            "hidden_layers",
+        )
+    return custom(1, a=[_ZERO, _ONE], b=[_ZERO] * 2, c=[-_ONE] * 2)
+
+
 def _ip(hidden_layers: int) -> Parameterization:
     return custom(hidden_layers, a=[_ZERO, _ONE, _ONE], b=[_ZERO] * 3, c=[-_ONE, -2 * _ONE, -_ONE])
 
@@ -52,36 +94,130 @@ def _ip_llr(hidden_layers: int) -> Parameterization:
     naive = _ip(hidden_layers)
     outer, inner = -Fraction(hidden_layers + 1, 2), -Fraction(hidden_layers + 2, 2)
     first = (outer, *[inner] * (hidden_layers - 1), outer)
-    return Parameterization(naive.a, naive.b, (RatePhase(0, first), RatePhase(1, naive.phases[0].c)))
+    return Parameterization(naive.a, naive.b, _two_phases(first, naive.phases[0].c))
+
+
+def _ip_bias(hidden_layers: int) -> Parameterization:
+    naive = _ip(hidden_layers)
+    L = hidden_layers
+    first = (-Fraction(L + 1, 2), *[-Fraction(L - i + 4, 2) for i in range(2, L + 1)], -_ONE)
+    bias_first = (*[-Fraction(L - i + 2, 2) for i in range(1, L + 1)], _ZERO)
+    zeros = (_ZERO,) * (L + 1)
+    biases = Biases(zeros, zeros, _two_phases(bias_first, (*[-_ONE] * L, _ZERO)))
+    return Parameterization(naive.a, naive.b, _two_phases(first, naive.phases[0].c), biases)
+
+
+def _ip_non_centered(hidden_layers: int) -> Parameterization:
+    naive = _ip(hidden_layers)
+    return Parameterization(naive.a, naive.b, naive.phases, mean=(None, *[_ZERO] * hidden_layers))
+
+
+def _hybrid(hidden_layers: int, k: Fraction | None) -> Parameterization:
+    base = _mup(hidden_layers)
+    if hidden_layers == 1:
+        return base  # there is no hidden matrix to re-weight
+    weights = (_ZERO, *[k] * (hidden_layers - 1), _ZERO)
+    return Parameterization(base.a, base.b, base.phases, reweightings=(Reweighting(1, weights),))
+
+
+def _hp(hidden_layers: int) -> Parameterization:
+    return _hybrid(hidden_layers, _HALF)
+
+
+def _hpz(hidden_layers: int) -> Parameterization:
+    return _hybrid(hidden_layers, None)
+
+
+def _two_phases(first: Exponents, later: Exponents) -> tuple[RatePhase, ...]:
+    return (RatePhase(0, first),) if first == later else (RatePhase(0, first), RatePhase(1, later))
+
+
+def up(s: Fraction) -> Preset:
+    """The line from muP (s = 0) to the NTK parameterization (s = 1/2).
+
+    Args:
+        s: 0 <= s <= 1/2; features move like m^{-s} in every hidden layer.
+
+    Raises:
+        TheoryError: s outside its range.
+    """
+    if not 0 <= s <= _HALF:
+        raise TheoryError(f"s must be between 0 and 1/2, not {s}; write for example 'up:1/4'", "preset")
+
+    def build(hidden_layers: int) -> Parameterization:
+        return custom(hidden_layers, a=[_ZERO, _HALF, 1 - s], b=[_ZERO] * 3, c=[2 * s - 1] * 3)
+
+    return Preset(
+        f"up:{s}",
+        f"Between muP (up:0) and NTK (up:1/2): features move like m^(-{s}); any 0 <= s <= 1/2",
+        "inside the class of arXiv:2011.14522, with r = s in every layer",
+        build,
+    )
 
 
 _PRESETS: Final = (
-    Preset("sp", "Standard parameterization, the framework default", "arXiv:2011.14522, table 1", _sp),
-    Preset("ntk", "Neural tangent kernel: a kernel machine in the limit", "arXiv:2011.14522, table 1", _ntk),
-    Preset(
-        "mup", "Maximal update: features move in every layer (gauge b = 0)", "arXiv:2011.14522, table 1", _mup
-    ),
-    Preset("ip", "Integrable (mean field): stationary in the limit for L >= 3", "arXiv:2110.15596", _ip),
-    Preset("ip-llr", "Integrable with large learning rates at step 0", "arXiv:2110.15596", _ip_llr),
+    Preset("sp", "Standard parameterization, the framework default", _TP4, _sp),
+    Preset("sp-stable", "Standard with the global rate 1/m that keeps it stable: kernel", _TP4, _sp_stable),
+    Preset("ntk", "Neural tangent kernel: a kernel machine in the limit", _TP4, _ntk),
+    Preset("mup", "Maximal update: features move in every layer (gauge b = 0)", _TP4, _mup),
+    Preset("mup-yang-hu", "Maximal update in Yang & Hu's gauge (c = 0)", _TP4, _mup_yang_hu),
+    Preset("mfp", "Mean field, one hidden layer: IP and muP at L = 1", _TP4, _mfp, largest_depth=1),
+    Preset("ip", "Integrable (mean field): stationary in the limit for L >= 3", _HAJJAR, _ip),
+    Preset("ip-llr", "Integrable with large learning rates at step 0", _HAJJAR, _ip_llr),
+    Preset("ip-bias", "Integrable with biases of order 1 in every layer", _HAJJAR, _ip_bias),
+    Preset("ip-non-centered", "Integrable, weights drawn with a mean", _HAJJAR, _ip_non_centered),
+    Preset("hp", "muP whose initial hidden matrices count m^(-1/2) from step 1 on", _HAJJAR, _hp),
+    Preset("hpz", "muP whose initial hidden matrices are removed from step 1 on", _HAJJAR, _hpz),
+    up(Fraction(1, 4)),
 )
 PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in _PRESETS}
+
+
+def find_preset(name: str) -> Preset:
+    """A preset by its name; "up:s" is one for every 0 <= s <= 1/2.
+
+    Raises:
+        TheoryError: Unknown name (with the nearest), or s outside its range.
+
+    >>> find_preset("up:1/3").name
+    'up:1/3'
+    """
+    family, colon, argument = name.partition(":")
+    if family == "up":
+        if not colon:
+            raise TheoryError("'up' needs its s between 0 and 1/2, for example 'up:1/4'", "preset")
+        return up(parse_exponent(argument, "preset"))
+    check_name(name, PRESETS, "preset", "up:s with 0 <= s <= 1/2")
+    return PRESETS[name]
 
 
 def preset(name: str, hidden_layers: int) -> Parameterization:
     """A published parameterization at a depth.
 
     Args:
-        name: A key of `PRESETS`.
-        hidden_layers: L >= 1.
+        name: A key of `PRESETS`, or "up:s" with 0 <= s <= 1/2.
+        hidden_layers: L, 1..10,000.
 
     Raises:
-        TheoryError: Unknown name, or L < 1.
+        TheoryError: Unknown name, L outside its range, or a preset that is not defined at this depth.
 
     >>> [str(c) for c in preset("ip-llr", hidden_layers=4).c_at(0)]
     ['-5/2', '-3', '-3', '-3', '-5/2']
     """
-    if name not in PRESETS:
-        raise TheoryError(f"unknown preset {name!r}; there are {', '.join(PRESETS)}", "preset")
-    if hidden_layers < 1:
-        raise TheoryError(f"must be at least 1, not {hidden_layers}", "hidden_layers")
-    return PRESETS[name].build(hidden_layers)
+    found = find_preset(name)
+    check_depth(hidden_layers)
+    return found.build(hidden_layers)
+
+
+def presets_at(hidden_layers: int) -> dict[str, Parameterization]:
+    """All presets that are defined at a depth, in the catalogue's order.
+
+    Raises:
+        TheoryError: L outside its range.
+    """
+    check_depth(hidden_layers)
+    return {
+        name: entry.build(hidden_layers)
+        for name, entry in PRESETS.items()
+        if entry.largest_depth is None or hidden_layers <= entry.largest_depth
+    }

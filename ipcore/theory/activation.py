@@ -1,0 +1,121 @@
+"""Activations as the calculus sees them: their behaviour near 0 and far from it.
+
+Sizes: x = phi(h) with coordinates of order m^e(h). Near 0 there are three local types, and they decide
+    whether activations of two steps are correlated when they vanish at initialization (see
+    `ipcore.theory.alignment`):
+
+    aligned   alpha h_+ - beta h_- with alpha != beta (ReLU, leaky ReLU, |h|), or its p-th power: x has a mean
+    linear    phi(h) ~ phi'(0) h (tanh, GELU, ELU, identity): x is as centred as h
+    offset    phi(0) != 0 (sigmoid, softplus): x has a mean of order 1
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final, Literal
+
+from ipcore.theory.errors import TheoryError
+from ipcore.theory.maxplus import Size, smaller
+from ipcore.theory.names import check_name
+
+_ZERO: Final = Fraction(0)
+_ONE: Final = Fraction(1)
+_POWER: Final = re.compile(r"relu\^(\d{1,3}(/\d{1,3})?)")
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """The local type of an activation and how it grows.
+
+    Attributes:
+        name: Name in specs.
+        kind: "aligned", "linear" or "offset", as above.
+        degree: p of a p-homogeneous activation (kind "aligned"), else 1.
+        bounded: |phi| stays bounded (tanh, sigmoid).
+        odd: phi(-h) = -phi(h), so that phi''(0) = 0 and a centred h gives a centred x.
+        nonlinear: phi' is not constant.
+    """
+
+    name: str
+    kind: Literal["aligned", "linear", "offset"]
+    degree: Fraction = _ONE
+    bounded: bool = False
+    odd: bool = False
+    nonlinear: bool = True
+
+    def size(self, h: Size) -> Size:
+        """e(x) from e(h)."""
+        if self.kind == "offset":
+            return _ZERO if self.bounded or h is None else max(_ZERO, h)
+        if h is None:
+            return None
+        return min(h, _ZERO) if self.bounded else self.degree * h
+
+    def slope(self, h: Size) -> Size:
+        """e(phi'(h)) from e(h); an upper bound for a bounded activation far from 0."""
+        if self.degree == 1:
+            return _ZERO
+        return None if h is None else (self.degree - 1) * h
+
+    def change(self, h0: Fraction, dh: Size) -> Size:
+        """e(phi(h0 + dh) - phi(h0)) from e(h0) and e(dh): first order while dh is not larger than h0."""
+        if dh is None:
+            return None
+        if self.degree != 1:
+            return dh + (self.degree - 1) * h0 if dh <= h0 else self.degree * dh
+        return min(dh, _ZERO) if self.bounded else dh
+
+    def change_needed(self, h0: Fraction, dx: Fraction) -> Fraction:
+        """The e(dh) that gives e(dx) <= 0: the inverse of `change`."""
+        if dx > self.degree * h0:
+            return dx / self.degree
+        return dx - (self.degree - 1) * h0
+
+    def mean_size(self, h: Fraction) -> Size:
+        """Exponent of the mean of x over the neurons when h is centred; None where symmetry makes it 0."""
+        if self.kind != "linear":
+            return self.size(h)
+        if self.odd:
+            return None
+        # phi''(0) h^2 / 2, or a kink of the second derivative: second order in h.
+        return smaller(2 * h, self.size(h)) if h <= 0 else self.size(h)
+
+
+_ACTIVATIONS: Final = (
+    Activation("relu", "aligned"),
+    Activation("leaky_relu", "aligned"),
+    Activation("abs", "aligned"),
+    Activation("gelu", "linear"),
+    Activation("silu", "linear"),
+    Activation("elu", "linear"),
+    Activation("tanh", "linear", bounded=True, odd=True),
+    Activation("erf", "linear", bounded=True, odd=True),
+    Activation("identity", "linear", odd=True, nonlinear=False),
+    Activation("sigmoid", "offset", bounded=True),
+    Activation("softplus", "offset"),
+)
+ACTIVATIONS: Final[dict[str, Activation]] = {entry.name: entry for entry in _ACTIVATIONS}
+
+
+def activation(name: str) -> Activation:
+    """An activation by name; "relu^p" is ReLU to the power p >= 1, for example "relu^2".
+
+    Raises:
+        TheoryError: The calculus does not know it; the message has what it covers.
+
+    >>> activation("relu^2").degree, activation("gelu").kind
+    (Fraction(2, 1), 'linear')
+    """
+    power = _POWER.fullmatch(name)
+    if power is None:
+        check_name(name, ACTIVATIONS, "activation", "relu^p with p >= 1")
+        return ACTIVATIONS[name]
+    numerator, _, denominator = power[1].partition("/")
+    if denominator and int(denominator) == 0:
+        raise TheoryError(f"{name!r} has denominator 0", "activation")
+    degree = Fraction(int(numerator), int(denominator or 1))
+    if degree < 1:
+        raise TheoryError(f"{name!r}: p must be at least 1 (phi' is infinite at 0 below)", "activation")
+    return Activation(name, "aligned", degree)

@@ -1,0 +1,91 @@
+"""Inner products between step 0 and later steps: where the law of large numbers may be used, and where not.
+
+The first update of layer l is rank one, Delta W_0^l = -eta m^{...} dh_0^l (x_0^{l-1})^T. What it adds at step
+t is proportional to x_0^{l-1} . x_t^{l-1}, a sum over m neurons. *Aligned* means that this sum is of order m
+|x_0| |x_t|. If x_0 is centred and independent of what dominates x_t, it is a random sum: m^{1/2} |x_0| |x_t|.
+That happens where activations vanish at initialization and the activation is linear at 0: after the first
+step x_t is dominated by the update, whose direction (a backward Gaussian) is independent of x_0 (a forward
+Gaussian). The forward and backward recursions below are ours; for tensors of order 1 they reduce to the law
+of large numbers of Yang & Hu (arXiv:2011.14522).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from ipcore.theory.activation import Activation
+from ipcore.theory.maxplus import Size, largest, smaller, times
+from ipcore.theory.parameterization import Parameterization
+
+_HALF: Final = Fraction(1, 2)
+_ONE: Final = Fraction(1)
+
+
+def forward_product(
+    p: Parameterization,
+    phi: Activation,
+    layer: int,
+    *,
+    kept: Size,
+    below: Size,
+    h0: Fraction,
+    x0: Size,
+    x: Size,
+) -> Size:
+    """Exponent I^l of x_0^l . x_t^l for a hidden layer.
+
+        I^l = max( 1/2 + e(x_0) + e(x_t),  1 - 2(a_l+b_l) + I^{l-1},  1 + mean(x_0) + e(x_t) )
+
+    at most 1 + e(x_0) + e(x_t): a random sum; what both steps share through the initial matrix (or a bias);
+    what the means over the neurons share.
+
+    Args:
+        p: The parameterization (a, b, biases, mean).
+        phi: The activation.
+        layer: Index of the layer, 0..L-1.
+        kept: Exponent of what is left of the initial matrix at step t; None: removed.
+        below: I^{l-1}; 0 below the first layer, the inputs being the same.
+        h0: e(h_0^l).
+        x0: e(x_0^l).
+        x: e(x_t^l).
+    """
+    shared = times(1 - 2 * (p.a[layer] + p.b[layer]), kept, below)
+    if p.biases is not None:
+        shared = largest(shared, 1 - 2 * (p.biases.a[layer] + p.biases.b[layer]))
+    mean = x0 if p.mean is not None and layer > 0 else phi.mean_size(h0)
+    product = largest(times(_HALF, x0, x), shared, times(_ONE, mean, x))
+    return smaller(product, times(_ONE, x0, x))
+
+
+def backward_product(
+    p: Parameterization,
+    phi: Activation,
+    layer: int,
+    *,
+    kept: Size,
+    above: Size,
+    stays: bool,
+    dh0: Size,
+    dh: Size,
+) -> Size:
+    """Exponent J^l of dh_0^l . dh_t^l for a hidden layer: as forward, from the readout down.
+
+    With a nonlinear activation that is aligned near 0, or whose initial preactivation is still as large as
+    the present one, phi'(h_t) depends on dh_0 through the update and correlates the two: aligned.
+
+    Args:
+        p: The parameterization.
+        phi: The activation.
+        layer: Index of the layer, 0..L-1.
+        kept: Exponent of what is left of the initial matrix of the layer above; None: removed.
+        above: J^{l+1}; e(df_0) + e(df_t) at the readout.
+        stays: Whether the initial preactivation of the layer is kept and not smaller than the present one.
+        dh0: e(dh_0^l).
+        dh: e(dh_t^l).
+    """
+    aligned = times(_ONE, dh0, dh)
+    if phi.kind == "aligned" or (stays and phi.nonlinear):
+        return aligned
+    shared = times(1 - 2 * (p.a[layer + 1] + p.b[layer + 1]), kept, above)
+    return smaller(largest(times(_HALF, dh0, dh), shared), aligned)

@@ -1,0 +1,244 @@
+"""The exponent calculus: sizes of everything in a wide network, step by step, as exact exponents.
+
+Every vector over neurons has coordinates of order m^e. The forward and backward passes and the updates
+multiply and add such vectors, so exponents follow max-plus algebra. Sources of the rules: Yang & Hu
+(arXiv:2011.14522) for SGD, Yang & Littwin (arXiv:2308.01814) for Adam; here they are iterated for any
+exponents, so that networks whose activations vanish at initialization (Hajjar et al., arXiv:2110.15596) are
+covered too. docs/theory.md derives them.
+
+Two runs of the same rules bracket the truth where alignment is in doubt: `aligned=True` takes every inner
+product with step 0 as aligned, an upper bound; `aligned=False` takes the products of
+`ipcore.theory.alignment`, a lower one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from ipcore.theory.alignment import backward_product, forward_product
+from ipcore.theory.maxplus import Size, inverse, largest, nonzero, times
+from ipcore.theory.parameterization import Parameterization, RatePhase
+from ipcore.theory.rules import Rules
+
+_HALF: Final = Fraction(1, 2)
+_ONE: Final = Fraction(1)
+_ZERO: Final = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """A forward pass. Each tuple has L+1 entries: h^1..h^L and, last, the output f.
+
+    Attributes:
+        step: Updates done before it.
+        h: e(h_t).
+        change: e(h_t - h_0); None at step 0.
+        from_below: The part of the change that W_0 passes on from the layer below.
+        from_update: The part that the updates of the layer's own matrix add.
+        from_bias: The part that the updates of its bias add.
+        from_removal: The part that re-weighting the initial matrices takes away, here or below.
+    """
+
+    step: int
+    h: tuple[Size, ...]
+    change: tuple[Size, ...]
+    from_below: tuple[Size, ...]
+    from_update: tuple[Size, ...]
+    from_bias: tuple[Size, ...]
+    from_removal: tuple[Size, ...]
+
+    def learned(self, layer: int) -> Size:
+        """The change at index `layer` without what re-weighting alone takes away."""
+        return largest(self.from_below[layer], self.from_update[layer], self.from_bias[layer])
+
+
+class Propagation:
+    """The state of the calculus between steps: what the updates have added so far.
+
+    Use: `forward(0)`, `backward(0)`, `update(0, ...)`, `forward(1)`, ...
+
+    Args:
+        p: The parameterization; its rates are not used, they come with `update`.
+        rules: Optimizer, activation, loss.
+        aligned: Upper bound (True) or lower bound (False) on inner products with step 0.
+
+    Attributes:
+        x: e(x_t^l) of the last forward pass, L entries.
+        dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
+        products: e(x_0^l . x_t^l) of the last forward pass (lower bound run), L entries.
+    """
+
+    def __init__(self, p: Parameterization, rules: Rules, *, aligned: bool = True) -> None:
+        self.p, self.rules, self.aligned = p, rules, aligned
+        self.L = p.hidden_layers
+        self.initial = [-(a + b) for a, b in zip(p.a, p.b, strict=True)]
+        nothing: list[Size] = [None] * (self.L + 1)
+        self.x: list[Size] = []
+        self.dh: list[Size] = []
+        self.products: list[Size] = []
+        self._h: list[Size] = []
+        # Sizes of step 0, to which later steps are compared.
+        self.h0: list[Fraction] = []
+        self._x0: list[Size] = []
+        self._dh0: list[Size] = []
+        self._weights0: list[Size] = []
+        self._bias0 = nothing
+        if p.biases is not None:
+            self._bias0 = [-(a + b) for a, b in zip(p.biases.a, p.biases.b, strict=True)]
+        # Entries that updates have added to W: by the gradient of step 0, by later ones; and to biases.
+        self._first, self._later, self._bias = list(nothing), list(nothing), list(nothing)
+        # Largest gradients so far, for momentum: by step 0, by later steps, of biases.
+        self._first_gradient, self._later_gradient = list(nothing), list(nothing)
+        self._bias_gradient = list(nothing)
+
+    def forward(self, step: int) -> Sizes:
+        """Sizes after `step` updates."""
+        if step == 0:
+            return self._forward_at_initialization()
+        phi, k = self.rules.activation, self.p.k_at(step)
+        self._h, self.x, self.products = [], [], []
+        parts: list[tuple[Size, Size, Size, Size]] = []
+        learned: Size = None
+        removed: Size = None
+        product: Size = _ZERO
+        for i in range(self.L + 1):
+            kept = inverse(k[i])
+            # The readout is correlated with what it taught the layer below: law of large numbers.
+            summed = _ONE if i == self.L or self.p.mean is not None else _HALF
+            below = times(self.initial[i], kept, summed, learned) if i > 0 else None
+            own = self._from_update(i, product)
+            removal = times(self.initial[i], kept, _HALF, removed) if i > 0 else None
+            if kept != 0:
+                removal = largest(removal, times(self._weights0[i], max(_ZERO, kept or _ZERO)))
+            moved = largest(below, own, self._bias[i])
+            parts.append((below, own, self._bias[i], removal))
+            self._h.append(largest(times(self._weights0[i], kept), self._bias0[i], moved))
+            if i < self.L:
+                x = phi.size(self._h[i])
+                learned = phi.change(self.h0[i], moved)
+                removed = phi.change(self.h0[i], removal)
+                product = forward_product(
+                    self.p, phi, i, kept=kept, below=product, h0=self.h0[i], x0=self._x0[i], x=x
+                )
+                self.x.append(x)
+                self.products.append(product)
+        below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
+        change = tuple(largest(*part) for part in parts)
+        return Sizes(step, tuple(self._h), change, below_t, own_t, bias_t, removal_t)
+
+    def _forward_at_initialization(self) -> Sizes:
+        phi = self.rules.activation
+        mean: Size = None
+        for i in range(self.L + 1):
+            if i == 0:
+                signal: Size = self.initial[0]
+            else:
+                # Central limit theorem; weights with a mean also add up the mean of their input.
+                signal = times(self.initial[i], _HALF, self.x[i - 1])
+                if self.p.mean is not None:
+                    signal = largest(signal, times(self.initial[i], _ONE, mean))
+            h = largest(signal, self._bias0[i])
+            self._weights0.append(signal)
+            self.h0.append(nonzero(h))
+            if i < self.L:
+                self.x.append(phi.size(h))
+                # From the second layer on, weights with a mean give all neurons the same part.
+                mean = phi.mean_size(self.h0[0]) if i == 0 else self.x[i]
+        self._x0 = list(self.x)
+        self._h = list(self.h0)
+        none: tuple[Size, ...] = (None,) * (self.L + 1)
+        return Sizes(0, tuple(self.h0), none, none, none, none, none)
+
+    def _from_update(self, i: int, product: Size) -> Size:
+        added = largest(self._first[i], self._later[i])
+        if i == 0:
+            return added
+        aligned = times(_ONE, self._x0[i - 1], self.x[i - 1])
+        if self.aligned or product == aligned:
+            return times(added, _ONE, self.x[i - 1])
+        return largest(
+            times(self._first[i], inverse(self._x0[i - 1]), product),
+            times(self._later[i], _HALF, self.x[i - 1]),
+        )
+
+    def backward(self, step: int) -> None:
+        """Sizes of the derivatives at `step`, after `forward(step)`."""
+        phi, k = self.rules.activation, self.p.k_at(step)
+        dh: list[Size] = [None] * self.L + [self.rules.loss_derivative(self._h[self.L])]
+        product = times(self._dh0[self.L], dh[self.L]) if step > 0 else None
+        for i in range(self.L, 0, -1):
+            kept = inverse(k[i])
+            across_neurons = _HALF if self.p.mean is None else _ONE
+            summed = across_neurons if i < self.L else _ZERO  # the number of outputs does not grow
+            through_initial = times(self.initial[i], kept, summed, dh[i])
+            through_update = self._back_through_update(i, dh[i], product)
+            dh[i - 1] = times(largest(through_initial, through_update), phi.slope(self._h[i - 1]))
+            if step > 0:
+                stays = k[i - 1] == 0 and self._h[i - 1] == self.h0[i - 1]
+                product = backward_product(
+                    self.p, phi, i - 1, kept=kept, above=product, stays=stays,
+                    dh0=self._dh0[i - 1], dh=dh[i - 1],
+                )  # fmt: skip
+        self.dh = dh
+        if step == 0:
+            self._dh0 = list(dh)
+
+    def _back_through_update(self, i: int, dh: Size, product: Size) -> Size:
+        added = largest(self._first[i], self._later[i])
+        if i == self.L or added is None:
+            return times(added, dh)
+        if self.aligned or product == times(_ONE, self._dh0[i], dh):
+            return times(added, _ONE, dh)
+        return largest(
+            times(self._first[i], inverse(self._dh0[i]), product), times(self._later[i], _HALF, dh)
+        )
+
+    def gradient(self, i: int) -> Size:
+        """e(dh_t^l) + e(x_t^{l-1}): the gradient of W^l (not yet of w^l) after `backward`."""
+        return times(self.dh[i], self.x[i - 1]) if i > 0 else self.dh[0]
+
+    def largest_gradient(self, i: int) -> Size:
+        """The gradient that the next update of layer l uses: with momentum the largest so far."""
+        if self.rules.optimizer != "momentum":
+            return self.gradient(i)
+        return largest(self.gradient(i), self._first_gradient[i], self._later_gradient[i])
+
+    def update(self, step: int, phase: RatePhase, bias_phase: RatePhase | None = None) -> None:
+        """Add the update of `step`, after `backward(step)`, with the exponents of `phase`."""
+        for i in range(self.L + 1):
+            gradient, a, c = self.gradient(i), self.p.a[i], phase.c[i]
+            d = None if phase.d is None else phase.d[i]
+            if self.rules.optimizer == "momentum" and step > 0:
+                self._later_gradient[i] = largest(self._later_gradient[i], gradient)
+                first = self._entry(self._first_gradient[i], a, c, d)
+                self._first[i] = largest(self._first[i], first)
+                self._later[i] = largest(self._later[i], self._entry(self._later_gradient[i], a, c, d))
+            elif step > 0:
+                self._later[i] = largest(self._later[i], self._entry(gradient, a, c, d))
+            else:
+                self._first_gradient[i] = gradient
+                self._first[i] = self._entry(gradient, a, c, d)
+            if self.p.biases is not None and bias_phase is not None:
+                momentum = self.rules.optimizer == "momentum"
+                self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
+                own_d = None if bias_phase.d is None else bias_phase.d[i]
+                entry = self._entry(self._bias_gradient[i], self.p.biases.a[i], bias_phase.c[i], own_d)
+                self._bias[i] = largest(self._bias[i], entry)
+
+    def _entry(self, gradient: Size, a: Fraction, c: Fraction, d: Fraction | None) -> Size:
+        """Entries of m^{-a} eta m^{-c} update(w), the gradient of w being m^{-a} times that of W."""
+        if gradient is None:
+            return None
+        if not self.rules.entrywise:
+            return -c - 2 * a + gradient
+        if d is None or self.rules.optimizer == "sign" or gradient - a >= -d:
+            return -c - a
+        return -c + d - 2 * a + gradient  # epsilon larger than the gradient: SGD with c - d
+
+    def state(self) -> tuple[tuple[Size, ...], ...]:
+        """All that later steps depend on, to see when exponents repeat."""
+        columns = (self._h, self.dh, self._first, self._later, self._bias)
+        momentum = (self._first_gradient, self._later_gradient, self._bias_gradient)
+        return tuple(tuple(column) for column in columns + momentum)

@@ -1,0 +1,66 @@
+"""Sizes as powers of the width: products add exponents, sums keep the largest."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+Size = Fraction | None
+"""Exponent e of a quantity of order m^e; None: exactly zero."""
+
+
+def times(*factors: Size) -> Size:
+    """Exponent of a product; zero if a factor is zero.
+
+    >>> times(Fraction(1, 2), Fraction(-2))
+    Fraction(-3, 2)
+    """
+    total = Fraction(0)
+    for factor in factors:
+        if factor is None:
+            return None
+        total += factor
+    return total
+
+
+def largest(*terms: Size) -> Size:
+    """Exponent of a sum of terms that do not cancel.
+
+    >>> largest(None, Fraction(-1), Fraction(0))
+    Fraction(0, 1)
+    """
+    result: Size = None
+    for term in terms:
+        if term is not None and (result is None or term > result):
+            result = term
+    return result
+
+
+def smaller(left: Size, right: Size) -> Size:
+    """The smaller of two exponents; zero (None) is the smallest."""
+    return None if left is None or right is None else min(left, right)
+
+
+def inverse(size: Size) -> Size:
+    """Exponent of 1 over a quantity; nothing is divided by zero here, so zero stays zero."""
+    return None if size is None else -size
+
+
+def nonzero(size: Size) -> Fraction:
+    """The exponent of a quantity that cannot be zero, such as an initial preactivation.
+
+    Raises:
+        ArithmeticError: It is.
+    """
+    if size is None:
+        raise ArithmeticError("a quantity that cannot be zero has no exponent")
+    return size
+
+
+def at_least(size: Size, bound: Fraction) -> bool:
+    """Whether a size is m^bound or more."""
+    return size is not None and size >= bound
+
+
+def above(size: Size, bound: Fraction) -> bool:
+    """Whether a size is more than m^bound."""
+    return size is not None and size > bound

@@ -1,0 +1,34 @@
+"""Look-up by name with an error that helps."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from ipcore.theory.errors import TheoryError
+
+
+def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> None:
+    """Accept `name` only if it is one of `known`.
+
+    Args:
+        name: What was given.
+        known: Allowed names.
+        field: Where it stands; also the noun of the message.
+        hint: More allowed spellings, in words.
+
+    Raises:
+        TheoryError: It is not; the message has the nearest name and all that are covered.
+
+    >>> check_name("ip-lr", ["ip", "ip-llr"], "preset")
+    Traceback (most recent call last):
+    ...
+    ipcore.theory.errors.TheoryError: unknown preset 'ip-lr'; did you mean 'ip-llr'? covered: ip, ip-llr
+    """
+    names = list(known)
+    if name in names:
+        return
+    near = difflib.get_close_matches(name.lower(), names, n=1)
+    guess = f" did you mean {near[0]!r}?" if near else ""
+    more = f", {hint}" if hint else ""
+    raise TheoryError(f"unknown {field} {name!r};{guess} covered: {', '.join(names)}{more}", field)

@@ -1,0 +1,63 @@
+"""What besides the exponents enters the calculus: optimizer, loss, activation, by their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from ipcore.theory.activation import Activation, activation
+from ipcore.theory.maxplus import Size
+from ipcore.theory.names import check_name
+
+OPTIMIZERS: Final = {
+    "sgd": "gradient descent",
+    "momentum": "gradient descent with momentum; the velocity holds raw gradients, rates apply on use",
+    "adam": "Adam; sign-like where epsilon is small beside the gradient",
+    "sign": "sign of the gradient",
+}
+LOSSES: Final = {
+    "cross_entropy": "bounded derivative",
+    "logistic": "bounded derivative",
+    "mse": "derivative as large as the output",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The setting of an analysis.
+
+    Attributes:
+        optimizer: Key of `OPTIMIZERS`.
+        activation: Local type of the activation.
+        loss: Key of `LOSSES`.
+    """
+
+    optimizer: str
+    activation: Activation
+    loss: str
+
+    @property
+    def entrywise(self) -> bool:
+        """Whether the update is (nearly) a sign of the gradient."""
+        return self.optimizer in {"adam", "sign"}
+
+    @property
+    def gauge_factor(self) -> int:
+        """How c moves with a under a gauge shift: (a+t, b-t, c - factor t)."""
+        return 1 if self.entrywise else 2
+
+    def loss_derivative(self, f: Size) -> Fraction:
+        """e(dloss/df): 0 for bounded derivatives (an upper bound where f grows), max(0, e(f)) for squares."""
+        return max(Fraction(0), f) if self.loss == "mse" and f is not None else Fraction(0)
+
+
+def rules(optimizer: str, activation_name: str, loss: str) -> Rules:
+    """The setting from names.
+
+    Raises:
+        TheoryError: An optimizer, activation or loss that the calculus does not cover, with what it covers.
+    """
+    check_name(optimizer, OPTIMIZERS, "optimizer")
+    check_name(loss, LOSSES, "loss")
+    return Rules(optimizer, activation(activation_name), loss)

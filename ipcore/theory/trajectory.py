@@ -1,0 +1,78 @@
+"""Iterate the calculus until the exponents repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.maxplus import Size, above
+from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.rules import Rules
+
+_ZERO: Final = Fraction(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """Sizes of all steps that were looked at.
+
+    Attributes:
+        steps: Ascending from step 0. Steps left out have the sizes of the step before.
+        settled: The exponents stay the same for ever after the last step.
+        products: e(x_0^l . x_1^l) for l = 1..L, as a lower bound of alignment gives it.
+        activations: e(x_0^l) and e(x_1^l) for l = 1..L.
+    """
+
+    steps: tuple[Sizes, ...]
+    settled: bool
+    products: tuple[Size, ...]
+    activations: tuple[tuple[Size, Size], ...]
+
+
+def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int | None) -> Trajectory:
+    """Run the calculus.
+
+    Args:
+        p: The parameterization.
+        rules: Optimizer, activation, loss.
+        aligned: See `Propagation`.
+        steps: Updates to look at, >= 1. None: until the exponents repeat, until something is unstable, or
+            until 4(L+2) steps after the last change of the rates.
+    """
+    run = Propagation(p, rules, aligned=aligned)
+    records = [run.forward(0)]
+    run.backward(0)
+    x0 = tuple(run.x)
+    products: tuple[Size, ...] = ()
+    activations: tuple[tuple[Size, Size], ...] = ()
+    rounds = steps or 4 * (p.hidden_layers + 2) * (len(p.changes) + 1)
+    step, settled = 0, False
+    for _ in range(rounds):
+        if steps is None and is_unstable(records[-1]):
+            break
+        before = run.state()
+        bias_phase = None if p.biases is None else p.biases.phase_at(step)
+        run.update(step, p.phase_at(step), bias_phase)
+        step += 1
+        records.append(run.forward(step))
+        run.backward(step)
+        if step == 1:
+            products, activations = tuple(run.products), tuple(zip(x0, run.x, strict=True))
+        if run.state() == before:
+            # Nothing moves before the rates change again: go on with the update just before that.
+            upcoming = [change for change in p.changes if change >= step]
+            if not upcoming:
+                settled = True
+                break
+            if steps is None:
+                step = max(step, upcoming[0] - 1)
+    if steps is not None:
+        records += [replace(records[-1], step=later) for later in range(step + 1, steps + 1)]
+    return Trajectory(tuple(records), settled or is_unstable(records[-1]), products, activations)
+
+
+def is_unstable(sizes: Sizes) -> bool:
+    """Whether a preactivation or the output grows with the width."""
+    return any(above(h, _ZERO) for h in sizes.h)
