@@ -1,0 +1,143 @@
+"""What is left to send to MLflow, and who sends it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ipserver.errors import NotFound
+from ipserver.states import FailureReason, RunState
+from ipserver.store import Store, open_store
+from ipserver.store.records import Failure, NewArtifact
+from tests.ipserver.store.cases import Clock, a_slice, last_slice, lease, planned
+
+
+def due(store: Store, limit: int = 100) -> list[tuple[str, int]]:
+    return [(task.experiment.id, task.run.index) for task in store.forward_tasks(limit)]
+
+
+def segment_ids(store: Store) -> list[int]:
+    return [segment.id for segment in store.segments("e", packs=None, first_step=0, last_step=None)]
+
+
+def test_a_run_is_due_whenever_there_is_something_new(store: Store) -> None:
+    planned(store, [[0]])
+    assert due(store) == []  # Queued: MLflow need not know yet.
+    pack = lease(store)
+    (task,) = store.forward_tasks(10)
+    assert (task.run.index, task.attempt, task.after_segment, task.sent_artifacts) == (0, 1, 0, frozenset())
+    assert task.experiment == store.get_experiment("e")
+    store.set_mlflow_run("e", 0, "abc")
+    assert store.get_run("e", 0).mlflow_run_id == "abc"
+    assert due(store) == []
+
+    file = NewArtifact(0, "weights/initial.safetensors", "l", 1, "a", 0)
+    store.commit_slice("e", "p0", pack.token, a_slice(1, 5, artifacts=(file,)))
+    (segment,) = segment_ids(store)
+    assert due(store) == [("e", 0)]
+    store.mark_forwarded("e", 0, segment=segment)
+    (task,) = store.forward_tasks(10)
+    assert (task.after_segment, task.sent_artifacts) == (segment, frozenset())
+    store.mark_forwarded("e", 0, artifacts=["weights/initial.safetensors"])
+    assert due(store) == []
+
+    store.commit_slice("e", "p0", pack.token, last_slice(pack, first=6))
+    (task,) = store.forward_tasks(10)
+    assert task.sent_artifacts == {"weights/initial.safetensors"}
+    store.mark_forwarded("e", 0, state=RunState.SUCCEEDED)
+    assert due(store) == [("e", 0)]
+    assert store.get_experiment("e").mlflow_pending_runs == 1
+    store.mark_forwarded("e", 0, segment=segment_ids(store)[-1])
+    assert due(store) == []
+    assert store.get_experiment("e").mlflow_pending_runs == 0
+    store.mark_forwarded("e", 0, segment=0, state=RunState.SUCCEEDED)  # Again, and late: nothing goes back.
+    assert due(store) == []
+    assert store.get_experiment("e").mlflow_pending_runs == 0
+
+
+def test_a_run_does_not_wait_for_segments_after_its_end(store: Store) -> None:
+    planned(store, [[0, 1]])
+    pack = lease(store)
+    store.commit_slice("e", "p0", pack.token, a_slice(1, 2, ended={0: RunState.DIVERGED}))
+    store.commit_slice("e", "p0", pack.token, a_slice(3, 4))
+    first, _ = segment_ids(store)
+    store.set_mlflow_run("e", 0, "abc")
+    store.mark_forwarded("e", 0, segment=first, state=RunState.DIVERGED)
+    assert due(store) == [("e", 1)]
+    assert store.get_experiment("e").mlflow_pending_runs == 1
+
+
+def test_a_new_artifact_of_an_old_path_is_due(store: Store) -> None:
+    planned(store, [[0]])
+    pack = lease(store)
+    file = NewArtifact(0, "w", "l", 1, "a", 0)
+    store.commit_slice("e", "p0", pack.token, a_slice(1, 5, segment=b"", artifacts=(file,)))
+    store.set_mlflow_run("e", 0, "abc")
+    store.mark_forwarded("e", 0, artifacts=["w"])
+    assert due(store) == []
+    store.commit_slice("e", "p0", pack.token, a_slice(6, 7, segment=b"", artifacts=(file,)))
+    assert due(store) == [("e", 0)]
+
+
+def test_runs_that_never_trained_are_due_when_they_end(store: Store) -> None:
+    planned(store, [[0], [1]])
+    store.cancel_run("e", 1)
+    pack = lease(store)
+    store.end_attempt(
+        "e", pack.id, pack.token, failure=Failure(FailureReason.DATA_UNAVAILABLE, "no data"), retry=False
+    )
+    assert sorted(due(store)) == [("e", 0), ("e", 1)]
+    for index, state in enumerate((RunState.FAILED, RunState.CANCELLED)):
+        store.set_mlflow_run("e", index, str(index))
+        store.mark_forwarded("e", index, state=state)
+    assert due(store) == []
+    assert store.get_experiment("e").mlflow_pending_runs == 0
+
+
+def test_oldest_experiment_first_then_longest_waiting(store: Store, clock: Clock) -> None:
+    for id in ("a", "b"):
+        planned(store, [[0, 1], [2]], id)
+        clock.advance(1)
+        lease(store)
+        clock.advance(1)
+        lease(store)
+    assert due(store) == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("b", 2)]
+    assert due(store, limit=4) == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+    tasks = store.forward_tasks(2, exclude=[("a", 0), ("a", 2), ("b", 0)])
+    assert [(task.experiment.id, task.run.index) for task in tasks] == [("a", 1), ("b", 1)]
+    # What was served but has more to send goes to the end of the queue.
+    clock.advance(1)
+    store.commit_slice("a", "p0", 1, a_slice(1, 2))
+    store.set_mlflow_run("a", 0, "abc")
+    assert due(store, limit=3) == [("a", 1), ("a", 2), ("a", 0)]
+
+
+def test_marks_of_unknown_runs_are_refused(store: Store) -> None:
+    planned(store, [[0]])
+    with pytest.raises(NotFound):
+        store.set_mlflow_run("e", 1, "abc")
+    with pytest.raises(NotFound):
+        store.mark_forwarded("e", 1, segment=1)
+
+
+def test_a_singleton_lease_has_one_owner(store: Store, clock: Clock) -> None:
+    assert store.acquire_lease("forwarder", "a", 10)
+    assert not store.acquire_lease("forwarder", "b", 10)
+    assert store.acquire_lease("another", "b", 10)
+    clock.advance(9)
+    assert store.acquire_lease("forwarder", "a", 10)  # renewed
+    clock.advance(9)
+    assert not store.acquire_lease("forwarder", "b", 10)
+    store.release_lease("forwarder", "b")  # not his to give
+    assert not store.acquire_lease("forwarder", "b", 10)
+    clock.advance(1)
+    assert store.acquire_lease("forwarder", "b", 10)
+    assert not store.acquire_lease("forwarder", "a", 10)
+    store.release_lease("forwarder", "b")
+    assert store.acquire_lease("forwarder", "a", 10)
+
+
+def test_racing_for_a_singleton_lease(dsn: str) -> None:
+    with open_store(dsn) as store, ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda n: store.acquire_lease("forwarder", f"owner-{n}", 60), range(16))) == 1
