@@ -26,7 +26,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(on_cpu, temporary, metadata={**header, "sha256": _digest(on_cpu)})
+        try:
+            save_file(on_cpu, temporary, metadata={**header, "sha256": _digest(on_cpu)})
+        except SafetensorError as error:
+            raise OSError(f"{path} cannot be written: {error}") from error
         _fsync(temporary)
         temporary.replace(path)
     finally:

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import doctest
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import ipcore
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["ipcore", "ipcore.data", "ipcore.errors", "ipcore.memory", "ipcore.randomness", "ipcore.recording"],
+)
+def test_examples_in_docstrings(module: str):
+    """Among them: a trained IP-LLR network in ten lines, with no server."""
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.attempted
+    assert not result.failed
+
+
+def test_importing_ipcore_loads_nothing_heavy():
+    code = "import sys, ipcore; sys.exit(bool({'torch', 'numpy', 'sklearn'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_can_be_had():
+    for name in ipcore.__all__:
+        assert getattr(ipcore, name) is not None
+        assert name in dir(ipcore)
+    with pytest.raises(AttributeError, match="Trainr"):
+        _ = ipcore.Trainr

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ipcore import checkpoint
+from ipcore.config import Calibration, PackConfig, RunConfig
+from ipcore.data import Dataset
+from ipcore.errors import CheckpointError
+from ipcore.theory import custom, preset
+from ipcore.trainer import Trainer
+
+CONFIG = PackConfig(
+    "digits", 2, 12, "relu", batch_size=8, steps=24, metrics_interval=1, evaluation_interval=6
+)
+RUNS = [
+    RunConfig(preset("mup", 2), 0.1, 0),
+    RunConfig(preset("ip-llr", 2), 0.1, 1, Calibration()),
+    # Diverges within a few updates.
+    RunConfig(custom(2, a=["0"] * 3, b=["0", "1/2", "1/2"], c=["-2"] * 3), 10.0, 0),
+    RunConfig(preset("sp", 2), 0.1, 2),
+]
+
+
+def make(tiny: Dataset, **changes) -> Trainer:
+    return Trainer(replace(CONFIG, **changes), RUNS, tiny, threads=1)
+
+
+def rows(*slices):
+    return [row for part in slices for row in part.points.rows()]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 7, 23])
+def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tiny: Dataset, tmp_path: Path, cut: int):
+    whole = make(tiny)
+    expected = rows(whole.advance())
+    first = make(tiny)
+    before = rows(first.advance(max_steps=cut))
+    checkpoint.save(first, tmp_path / "c")
+    second = make(tiny)
+    assert checkpoint.restore(second, tmp_path / "c") == ()
+    assert second.step == cut
+    after = rows(second.advance(max_steps=3), *([] if second.finished else [second.advance()]))
+    # Compared as sets of rows: a slice orders its points by step.
+    assert sorted(before + after) == sorted(expected)
+    for one, two in zip(whole.pack.weights, second.pack.weights, strict=True):
+        assert torch.equal(one[[0, 1, 3]], two[[0, 1, 3]])
+    assert torch.equal(whole.pack.bias[[0, 1, 3]], second.pack.bias[[0, 1, 3]])
+    assert second.diverged == whole.diverged
+    assert list(second.diverged) == [2]
+    assert second.calibrated_rates == whole.calibrated_rates
+
+
+def test_masks_are_restored(tiny: Dataset, tmp_path: Path):
+    trainer = make(tiny)
+    trainer.advance(max_steps=5)
+    trainer.stop([0])
+    checkpoint.save(trainer, tmp_path / "c")
+    again = make(tiny)
+    checkpoint.restore(again, tmp_path / "c")
+    assert {position for position, *_ in rows(again.advance())} == {1, 3}
+
+
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.5, 0.999])
+def test_a_torn_file_is_never_resumed(tiny: Dataset, tmp_path: Path, part: float):
+    trainer = make(tiny)
+    checkpoint.save(trainer, tmp_path / "c")
+    content = (tmp_path / "c").read_bytes()
+    (tmp_path / "c").write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(CheckpointError):
+        checkpoint.restore(make(tiny), tmp_path / "c")
+
+
+def test_one_flipped_bit_is_noticed(tiny: Dataset, tmp_path: Path):
+    checkpoint.save(make(tiny), tmp_path / "c")
+    content = bytearray((tmp_path / "c").read_bytes())
+    content[-40] ^= 1
+    (tmp_path / "c").write_bytes(content)
+    trainer = make(tiny)
+    before = [weight.clone() for weight in trainer.pack.weights]
+    with pytest.raises(CheckpointError, match="damaged"):
+        checkpoint.restore(trainer, tmp_path / "c")
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.pack.weights, strict=True))
+
+
+def test_another_packs_checkpoint_is_refused(tiny: Dataset, tmp_path: Path):
+    checkpoint.save(make(tiny), tmp_path / "c")
+    others = [
+        make(tiny, steps=25),
+        make(tiny, activation="elu"),
+        Trainer(CONFIG, RUNS[:3], tiny),
+        Trainer(CONFIG, [*RUNS[:3], replace(RUNS[3], seed=9)], tiny),
+        Trainer(CONFIG, RUNS, tiny, dtype=torch.float64),
+    ]
+    for other in others:
+        with pytest.raises(CheckpointError, match="another pack"):
+            checkpoint.restore(other, tmp_path / "c")
+
+
+def test_foreign_files_are_refused(tiny: Dataset, tmp_path: Path):
+    with pytest.raises(CheckpointError, match="No such file"):
+        checkpoint.restore(make(tiny), tmp_path / "none")
+    (tmp_path / "text").write_text("not tensors at all")
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
+        checkpoint.restore(make(tiny), tmp_path / "text")
+    save_file({"x": torch.zeros(1)}, tmp_path / "foreign")
+    with pytest.raises(CheckpointError, match="digest"):
+        checkpoint.restore(make(tiny), tmp_path / "foreign")
+    make(tiny).network(0).save(tmp_path / "weights")
+    with pytest.raises(CheckpointError, match="iplab-weights/1"):
+        checkpoint.restore(make(tiny), tmp_path / "weights")
+
+
+def test_another_thread_count_is_accepted_and_said(tiny: Dataset, tmp_path: Path):
+    checkpoint.save(make(tiny), tmp_path / "c")
+    (note,) = checkpoint.restore(Trainer(CONFIG, RUNS, tiny, threads=2), tmp_path / "c")
+    assert note == "checkpoint was written with threads 1, now 2"
+
+
+def test_nothing_but_the_file_is_left_behind(tiny: Dataset, tmp_path: Path):
+    checkpoint.save(make(tiny), tmp_path / "c")
+    checkpoint.save(make(tiny), tmp_path / "c")
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+    assert set(load_file(tmp_path / "c")) >= {"W1", "W2", "W3", "B1", "step"}
+    with pytest.raises(OSError, match="No such file"):
+        checkpoint.save(make(tiny), tmp_path / "nowhere" / "c")
