@@ -67,9 +67,10 @@ def read_token(token: str, like: Place, *request: str) -> Place | None:
         return None
     try:
         padded = token + "=" * (-len(token) % 4)
-        digest, place = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
-    except ValueError:
-        digest, place = "", None
+        held = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
+    except (ValueError, RecursionError):  # no text, no JSON, or brackets without end
+        held = None
+    digest, place = held if isinstance(held, list) and len(held) == 2 else ("", None)
     if digest != _digest(request) or not isinstance(place, list) or [*map(type, place)] != [*map(type, like)]:
         raise InvalidRequest(
             [

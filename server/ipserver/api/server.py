@@ -57,8 +57,8 @@ _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),
     # A grid of 20,000 listed values is far below this.
     ("grpc.max_receive_message_length", 16 * 2**20),
-    # Idle watches live as long as both ends let each other's pings pass: clients may ping every 10 s.
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    # Idle watches live as long as both ends let each other's pings pass: clients may ping every 5 s.
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),

@@ -22,23 +22,22 @@ def check_training(
     """Dataset, loss, bias, optimizer, batch size, steps, evaluation interval."""
     known = problems.name(f"{path}.dataset", spec.dataset, "dataset", DATASETS)
     fits = problems.name(f"{path}.loss", spec.loss, "loss", LOSSES)
-    most = 2**31 - 1
     if known:
         info = DATASETS[spec.dataset]
-        most = info.train_size
+        if spec.batch_size > info.train_size:
+            problems.add(
+                f"{path}.batch_size",
+                f"{spec.batch_size} is larger than the training set of {spec.dataset!r} "
+                f"({info.train_size:,} examples)",
+            )
         if problem := _unavailable(spec.dataset, capacity):
             problems.add(f"{path}.dataset", problem)
         if fits and (misfit := loss_misfit(spec.loss, info)):
             problems.add(f"{path}.loss", misfit)
     problems.name(f"{path}.bias", spec.bias, "bias", BIASES)
     problems.name(f"{path}.optimizer.name", spec.optimizer.name, "optimizer", OPTIMIZERS)
-    if spec.batch_size > most:
-        problems.add(
-            f"{path}.batch_size",
-            f"{spec.batch_size} is larger than the training set of {spec.dataset!r} ({most:,} examples)",
-        )
-    else:
-        problems.integer(f"{path}.batch_size", spec.batch_size, 1, most, "the batch size")
+    if spec.batch_size < 1:
+        problems.add(f"{path}.batch_size", f"the batch size must be at least 1, not {spec.batch_size}")
     problems.integer(f"{path}.steps", spec.steps, 1, limits.max_steps, "the number of updates")
     problems.integer(
         f"{path}.evaluation_interval",

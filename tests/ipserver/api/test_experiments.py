@@ -91,6 +91,14 @@ async def test_the_same_request_gives_the_first_answer(api, request_of):
     assert len(api.store.list_experiments((), limit=10)) == 1
 
 
+async def test_the_first_answer_outlives_the_server(running, request_of):
+    request = request_of("", request_id=str(uuid.uuid4()))
+    async with running() as before:
+        first = await before.experiments.CreateExperiment(request)
+    async with running() as after:
+        assert await after.experiments.CreateExperiment(request) == first
+
+
 async def test_another_request_under_the_same_request_id_is_refused(api, request_of):
     key = str(uuid.uuid4())
     await api.create("e", request_id=key)
