@@ -69,11 +69,13 @@ def new_pack(id: str, indices: Sequence[int], steps: int = 10) -> NewPack:
 
 def planned(store: Store, packs: Sequence[Sequence[int]], id: str = "e", **changes: Any) -> ExperimentRecord:
     """An experiment whose runs 0, 1, ... lie in packs "p0", "p1", ... as given."""
-    store.create_experiment(new_experiment(id, **changes), new_runs(sum(len(pack) for pack in packs)))
+    steps = store.create_experiment(
+        new_experiment(id, **changes), new_runs(sum(len(pack) for pack in packs))
+    ).steps
     leased = store.lease_unplanned("planner", TTL)
     assert leased is not None
     assert leased[0].id == id
-    store.save_plan(id, "planner", [new_pack(f"p{n}", pack) for n, pack in enumerate(packs)])
+    store.save_plan(id, "planner", [new_pack(f"p{n}", pack, steps) for n, pack in enumerate(packs)])
     return store.get_experiment(id)
 
 

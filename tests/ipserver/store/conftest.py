@@ -47,7 +47,9 @@ def empty_dsn(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with engine.begin() as connection:
         connection.execute(sa.schema.CreateSchema(schema))
     try:
-        url = sa.make_url(POSTGRES).update_query_dict({"options": f"-csearch_path={schema} -csynchronous_commit=off"})
+        url = sa.make_url(POSTGRES).update_query_dict(
+            {"options": f"-csearch_path={schema} -csynchronous_commit=off"}
+        )
         yield url.render_as_string(hide_password=False)
     finally:
         with engine.begin() as connection:

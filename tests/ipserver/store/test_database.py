@@ -1,0 +1,134 @@
+"""Addresses, outages, durability."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ipserver.errors import StartupError, StoreUnavailable
+from ipserver.store import check_schema, migrate, open_store
+from tests.ipserver.store.cases import new_experiment, new_runs
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("dsn", "message"),
+    [
+        ("", "cannot be read"),
+        ("not a dsn", "cannot be read"),
+        ("mysql://u:s3cret@h/db", "starts with 'mysql'"),
+        ("postgresql://u:s3cret@h/db", "must be sqlite:////absolute"),
+        ("postgresql+psycopg://u:s3cret@h:port/db", "cannot be read"),
+        ("sqlite:///relative.db", "'relative.db' is not absolute"),
+        ("sqlite://", "not absolute"),
+        ("sqlite:////no/such/folder/iplab.db", "/no/such/folder does not exist"),
+    ],
+)
+def test_malformed_addresses_are_refused_without_showing_passwords(dsn: str, message: str) -> None:
+    for use in (open_store, migrate):
+        with pytest.raises(StartupError, match=re.escape(message)) as caught:
+            use(dsn)
+        assert "s3cret" not in str(caught.value)
+
+
+def test_an_absent_server_is_an_outage_and_the_password_stays_hidden() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    store = open_store(f"postgresql+psycopg://u:s3cret@127.0.0.1:{port}/db")
+    for use in (store.idle, lambda: check_schema(store), lambda: store.cancel_experiment("e")):
+        with pytest.raises(StoreUnavailable, match=r"u:\*\*\*@127.0.0.1") as caught:
+            use()
+        assert "s3cret" not in str(caught.value)
+        assert caught.value.__cause__ is None
+
+
+def test_a_file_that_is_no_database_is_an_outage(tmp_path: Path) -> None:
+    path = tmp_path / "iplab.db"
+    path.write_bytes(b"something else " * 1000)
+    with open_store(f"sqlite:///{path}") as store, pytest.raises(StoreUnavailable, match="not a database"):
+        store.idle()
+
+
+def test_a_lost_connection_is_replaced(dsn: str) -> None:
+    if dsn.startswith("sqlite"):
+        pytest.skip("SQLite has no connections to lose")
+    with open_store(dsn) as store, open_store(dsn) as other:
+        with store.database.engine.connect() as connection:
+            process = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        with other.database.engine.connect() as connection:
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend({process})")
+        store.create_experiment(new_experiment(), new_runs(1))
+
+
+def test_sqlite_is_set_up_for_durability(tmp_path: Path) -> None:
+    dsn = f"sqlite:///{tmp_path}/iplab.db"
+    migrate(dsn)
+    with open_store(dsn) as store, store.database.engine.connect() as connection:
+        values = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        }
+    assert values == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+WRITER = """
+import sys
+from ipserver.store import open_store
+from tests.ipserver.store.cases import a_slice, lease, new_experiment, new_runs, planned
+store = open_store(sys.argv[1])
+planned(store, [range(20)], "e", steps=100_000)
+pack = lease(store)
+for step in range(1, 11):
+    store.commit_slice("e", pack.id, pack.token, a_slice(step, step))
+    print(f"step {step}", flush=True)
+for n in range(100_000):
+    store.create_experiment(new_experiment(f"e{n}"), new_runs(200))
+    print(f"created {n}", flush=True)
+"""
+
+
+def test_what_was_acknowledged_survives_a_kill(dsn: str) -> None:
+    """The writer dies in the middle of a transaction: all it was told is there, and nothing by halves."""
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, dsn],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ.copy(),
+    )
+    assert writer.stdout is not None
+    lines = []
+    for line in writer.stdout:
+        lines.append(line.strip())
+        if line.strip() == "created 5":
+            break
+    time.sleep(0.02)
+    writer.send_signal(signal.SIGKILL)
+    lines += writer.stdout.read().split("\n")[:-1]
+    writer.wait()
+    writer.stdout.close()
+
+    acknowledged = [line.split()[1] for line in lines if re.fullmatch(r"created \d+", line)]
+    with open_store(dsn) as store:
+        check_schema(store)
+        assert len(acknowledged) >= 6
+        assert store.get_run("e", 0).committed_steps == 10
+        assert len(list(store.segments("e", packs=None, first_step=0, last_step=None))) == 10
+        for n in acknowledged:
+            assert len(store.list_runs(f"e{n}", limit=1000)) == 200
+        for record in store.list_experiments(limit=1000):
+            runs = store.list_runs(record.id, limit=1000)
+            assert len(runs) == sum(record.counts.values())
+            events = store.events(record.id, after=0, limit=1000)
+            assert [event.sequence for event in events] == list(range(1, record.sequence + 1))
+        assert store.cancel_experiment("e").counts  # And it can still be written.

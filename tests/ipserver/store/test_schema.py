@@ -1,0 +1,105 @@
+"""Migrations, and what a part says when the tables are not those of its version."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from ipserver.errors import StartupError
+from ipserver.store import check_schema, migrate, open_store
+from ipserver.store.database import Database
+from ipserver.store.tables import metadata
+from tests.ipserver.store.cases import new_experiment, new_runs
+
+
+def test_migrations_make_the_tables_of_the_code(empty_dsn: str) -> None:
+    migrate(empty_dsn)
+    database = Database(empty_dsn)
+    with database.engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "target_metadata": metadata}
+        )
+        assert compare_metadata(context, metadata) == []
+        migrated = _described(connection)
+        connection.rollback()
+    with database.engine.begin() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+    with database.engine.connect() as connection:
+        assert _described(connection) == migrated
+    database.close()
+
+
+def _described(connection: sa.Connection) -> dict[str, object]:
+    """Tables, columns, keys and (with their conditions) indices, as the database tells them."""
+    if connection.dialect.name == "sqlite":
+        rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+        return {name: _parts(sql) for name, sql in rows if name != "alembic_version"}
+    inspector = sa.inspect(connection)
+    indices = connection.exec_driver_sql(
+        "SELECT indexname, regexp_replace(indexdef, ' ON [^.]+[.]', ' ON ') FROM pg_indexes"
+        " WHERE schemaname = current_schema()"
+    ).all()
+    return {
+        "indices": {name: text for name, text in indices if "alembic" not in name},
+        "columns": {
+            table: [
+                (column["name"], str(column["type"]), column["nullable"])
+                for column in inspector.get_columns(table)
+            ]
+            for table in metadata.tables
+        },
+        "foreign keys": {table: inspector.get_foreign_keys(table) for table in metadata.tables},
+    }
+
+
+def _parts(sql: str) -> tuple[str, list[str], str]:
+    """A definition's head, its columns and constraints in some order, and what follows them."""
+    found = re.fullmatch(r"(.*?)\((.*)\)(.*)", re.sub(r"\s+", " ", sql).replace('"', ""))
+    assert found is not None
+    head, body, tail = found.groups()
+    return head, sorted(part.strip() for part in re.split(r",(?![^(]*\))", body)), tail
+
+
+def test_migrating_again_changes_nothing(empty_dsn: str) -> None:
+    migrate(empty_dsn)
+    with open_store(empty_dsn) as store:
+        record = store.create_experiment(new_experiment(), new_runs(1))
+        migrate(empty_dsn)
+        check_schema(store)
+        assert store.get_experiment("e") == record
+
+
+def test_processes_may_migrate_at_the_same_time(empty_dsn: str) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=migrate, args=(empty_dsn,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+    with open_store(empty_dsn) as store:
+        check_schema(store)
+
+
+def test_missing_tables_are_reported(empty_dsn: str) -> None:
+    with (
+        open_store(empty_dsn) as store,
+        pytest.raises(StartupError, match=r"no tables yet.*run ipserver migrate"),
+    ):
+        check_schema(store)
+
+
+def test_newer_tables_are_reported_and_left_alone(dsn: str) -> None:
+    with open_store(dsn) as store:
+        with store.database.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+        with pytest.raises(StartupError, match="schema 9999, which is newer than this code; update iplab"):
+            check_schema(store)
+        with pytest.raises(StartupError, match="9999"):
+            migrate(dsn)
