@@ -21,6 +21,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +46,14 @@ def loop(config: PackConfig, data: Dataset, runs: int) -> Step:
     nets = []
     for _ in range(few):
         layers: list[nn.Module] = []
-        for number, (a, b) in enumerate(zip(dims[:-1], dims[1:], strict=True)):
+        for number, (a, b) in enumerate(pairwise(dims)):
             layers += [nn.Linear(a, b, bias=number == 0), nn.Tanh()]
         net = nn.Sequential(*layers, nn.Linear(config.width, data.classes, bias=False))
         groups = [{"params": list(layer.parameters())} for layer in net if isinstance(layer, nn.Linear)]
         nets.append((net, torch.optim.SGD(groups, lr=0.01)))
 
     def step(updates: int) -> None:
-        for number in range(updates):
+        for _ in range(updates):
             for net, optimizer in nets:
                 batch = torch.randint(0, len(labels), (config.batch_size,))
                 optimizer.zero_grad()
@@ -66,10 +67,7 @@ def autograd(config: PackConfig, data: Dataset, runs: int) -> Step:
     """One update of all networks by batched matmuls, differentiated by autograd."""
     inputs, labels = torch.from_numpy(data.train.inputs), torch.from_numpy(data.train.labels)
     dims = [data.input_dim, *[config.width] * config.hidden_layers, data.classes]
-    weights = [
-        torch.randn(runs, b, a).div_(a**0.5).requires_grad_()
-        for a, b in zip(dims[:-1], dims[1:], strict=True)
-    ]
+    weights = [torch.randn(runs, b, a).div_(a**0.5).requires_grad_() for a, b in pairwise(dims)]
     bias = torch.zeros(runs, 1, config.width, requires_grad=True)
     rates = [torch.full((runs, 1, 1), 0.01) for _ in weights]
 
