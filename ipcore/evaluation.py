@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 
 from ipcore.data import Split
 from ipcore.losses import LOSSES
+from ipcore.memory import EVALUATION_CHUNK
 from ipcore.network import Network
 from ipcore.threads import thread_count
-
-CHUNK: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +45,10 @@ def evaluate(network: Network, split: Split) -> Evaluation:
     values = LOSSES[network.loss].values
     total, correct = 0.0, 0
     with thread_count(1), torch.inference_mode():
-        for start in range(0, len(split), CHUNK):
+        for start in range(0, len(split), EVALUATION_CHUNK):
             # Copies, not views: torch aligns its own memory, and kernels may round by alignment.
-            inputs = torch.tensor(split.inputs[start : start + CHUNK], dtype=network.dtype)
-            labels = torch.tensor(split.labels[start : start + CHUNK])
+            inputs = torch.tensor(split.inputs[start : start + EVALUATION_CHUNK], dtype=network.dtype)
+            labels = torch.tensor(split.labels[start : start + EVALUATION_CHUNK])
             logits = network.forward(inputs)
             total += float(values(logits, labels).sum(dtype=torch.float64))
             correct += int((logits.argmax(dim=-1) == labels).sum())

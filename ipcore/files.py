@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 
@@ -22,6 +20,10 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
     Raises:
         OSError: The folder is missing, not writable or full.
     """
+    # Imported where it is used: training without files needs torch alone.
+    from safetensors import SafetensorError  # noqa: PLC0415
+    from safetensors.torch import save_file  # noqa: PLC0415
+
     path = Path(path)
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -44,6 +46,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         FileNotFoundError: No such file.
         ValueError: Torn, altered, or not such a file; says which.
     """
+    from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - as above
+
     try:
         with safe_open(path, framework="pt") as file:
             header = dict(file.metadata() or {})

@@ -16,6 +16,8 @@ from ipcore.config import PackConfig
 # Updates whose losses wait on the device, and least rows of an evaluation at once (`ipcore.trainer`).
 LOSS_WINDOW: Final = 64
 EVALUATION_ROWS: Final = 64
+# Rows at once of the public evaluation, one run at a time (`ipcore.evaluation`).
+EVALUATION_CHUNK: Final = 1024
 # Activations whose derivative needs the preactivation too (`ipcore.activations`).
 KEEPS_PREACTIVATION: Final = frozenset({"gelu"})
 
@@ -72,7 +74,7 @@ def run_memory_bytes(config: PackConfig, input_dim: int, classes: int) -> int:
 
     >>> config = PackConfig("mnist", 6, 1024, "elu", batch_size=512, steps=600)
     >>> run_memory_bytes(config, input_dim=784, classes=10) // 2**20
-    154
+    169
     """
     return pack_memory_bytes(config, input_dim, classes, runs=1)
 
@@ -88,7 +90,8 @@ def pack_memory_bytes(config: PackConfig, input_dim: int, classes: int, runs: in
     """
     each = run_memory(config, input_dim, classes)
     # One network at a time is copied (in double precision, layer by layer) to be evaluated or written.
-    return runs * each.total + 4 * each.weights
+    evaluation = 4 * EVALUATION_CHUNK * (input_dim + 3 * max(config.width, classes))
+    return runs * each.total + 4 * each.weights + evaluation
 
 
 def dataset_memory_bytes(dataset: str) -> int:

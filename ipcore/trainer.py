@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,7 +15,6 @@ from ipcore.batches import Batches
 from ipcore.calibration import calibrate
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset, Split
-from ipcore.errors import ConfigError
 from ipcore.evaluation import evaluate
 from ipcore.initialization import initialize
 from ipcore.losses import LOSSES
@@ -24,6 +22,7 @@ from ipcore.memory import EVALUATION_ROWS, LOSS_WINDOW
 from ipcore.network import Network
 from ipcore.pack import Pack, PackShape
 from ipcore.randomness import calibration_batches
+from ipcore.rates import Rates
 from ipcore.recording import Points, Recorder, next_weights_due, test_metrics_due, training_metrics_due
 from ipcore.scales import power, rate_factors
 from ipcore.threads import thread_count
@@ -99,14 +98,11 @@ class Trainer:
         self._last_step = np.full(shape.runs, _NEVER, dtype=np.int64)
         self._masked = np.zeros(shape.runs, dtype=bool)
         self._diverged: dict[int, int] = {}
-        self._rates: tuple[int, list[Tensor]] | None = None
         self.calibrated_rates: dict[int, tuple[float, ...]] = {}
         with thread_count(threads), torch.inference_mode():
             initialize(self.pack, config, self.runs)
             self._calibrate()
-        self._starts = self._phase_starts()
-        for start in self._starts:
-            self._rate_table(start)
+        self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
 
     @property
     def finished(self) -> bool:
@@ -181,7 +177,9 @@ class Trainer:
         self._diverged = {p: step for p, step in enumerate(tensors["diverged"].tolist()) if step >= 0}
         rates = tensors["calibrated_rates"].tolist()
         self.calibrated_rates = {p: tuple(rates[p]) for p in self.calibrated_rates}
-        self._rates = None
+        self._rates = Rates(self.config, self.runs, self.calibrated_rates, self.pack)
+        for position in np.flatnonzero(self._masked):
+            self._rates.mask(int(position))
 
     def advance(self, max_steps: int | None = None, max_seconds: float | None = None) -> Slice:
         """Train until a limit, the next step at which weights are due, or the end; at least one update.
@@ -216,10 +214,9 @@ class Trainer:
         first = self.step + 1
         due: list[tuple[int, int, Tensor]] = []
         while self.step < end:
-            rates = self._rates_at(self.step)
             step = self.step + 1
             self.pack.gather(self._inputs, self._labels, self._batches.at(step), self._batches.slot)
-            self.pack.train_step(rates)
+            self.pack.train_step(self._rates.at(step - 1))
             self._history[step - first].copy_(self.pack.losses)
             self.step = step
             if training_metrics_due(self.config, step):
@@ -287,7 +284,7 @@ class Trainer:
     def _mask(self, position: int, last_step: int) -> None:
         self._last_step[position] = min(self._last_step[position], last_step)
         self._masked[position] = True
-        self._rates = None
+        self._rates.mask(position)
 
     def _calibrate(self) -> None:
         if all(run.calibration is None for run in self.runs):
@@ -308,38 +305,6 @@ class Trainer:
         self.calibrated_rates = {
             position: rates[position] for position, run in enumerate(self.runs) if run.calibration is not None
         }
-
-    def _phase_starts(self) -> list[int]:
-        """Steps at which any run's rates change."""
-        starts = {phase.start for run in self.runs for phase in run.parameterization.phases}
-        return sorted(starts | ({1} if self.calibrated_rates else set()))
-
-    def _rates_at(self, step: int) -> list[Tensor]:
-        """r_l of the update after `step` updates, per layer (K, 1, 1)."""
-        start = max(s for s in self._starts if s <= step)
-        if self._rates is None or self._rates[0] != start:
-            table = torch.from_numpy(self._rate_table(start)).to(self.device, self.pack.dtype)
-            self._rates = (start, [row.view(-1, 1, 1) for row in table.unbind(1)])
-        return self._rates[1]
-
-    def _rate_table(self, start: int) -> npt.NDArray[np.float64]:
-        """-eta m^{-c_l - 2 a_l} / B, per run and layer (K, L+1); 0 for masked runs."""
-        table = np.zeros((len(self.runs), self.pack.shape.layers))
-        for position, run in enumerate(self.runs):
-            factors = np.array(rate_factors(run.parameterization, self.config.width, start))
-            base = self.calibrated_rates.get(position) if start == 0 else None
-            table[position] = -np.array(base or run.base_learning_rate) * factors / self.config.batch_size
-        largest = torch.finfo(self.pack.dtype).max
-        wrong = np.flatnonzero((np.abs(table) > largest).any(axis=1))
-        if wrong.size:
-            raise ConfigError(
-                [
-                    f"runs[{p}].parameterization: its rates from step {start} on exceed {largest:g}"
-                    for p in wrong
-                ]
-            )
-        table[self._masked] = 0.0
-        return table
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

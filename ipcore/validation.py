@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ipcore.catalogue import ACTIVATIONS, BIASES, LOSSES, OPTIMIZERS
-from ipcore.config import PackConfig, RunConfig
+from ipcore.config import PackConfig, RunConfig, untrainable
 from ipcore.data import Dataset
 from ipcore.errors import ConfigError, unknown
 from ipcore.losses import LOSSES as LOSS_FUNCTIONS
@@ -72,17 +72,8 @@ def _run_problems(config: PackConfig, run: RunConfig) -> list[str]:
         problems.append(
             f"parameterization: is for {depth} hidden layers; the pack has {config.hidden_layers}"
         )
-    p = run.parameterization
-    beyond = {
-        "biases with exponents of their own": p.biases is not None,
-        "weights with a mean": p.mean is not None,
-        "re-weighted initial matrices": bool(p.reweightings),
-    }
-    problems += [
-        f"parameterization: has {feature}; the theory analyses them but the trainer cannot train them"
-        for feature, present in beyond.items()
-        if present
-    ]
+    if features := untrainable(run.parameterization):
+        problems.append(f"parameterization: has {', '.join(features)}; that can be analysed but not trained")
     if not 0 < run.base_learning_rate < math.inf:
         problems.append(f"base_learning_rate: must be positive and finite, not {run.base_learning_rate}")
     if not 0 <= run.seed <= _LARGEST_SEED:

@@ -12,7 +12,15 @@ import ipcore
 
 @pytest.mark.parametrize(
     "module",
-    ["ipcore", "ipcore.data", "ipcore.errors", "ipcore.memory", "ipcore.randomness", "ipcore.recording"],
+    [
+        "ipcore",
+        "ipcore.config",
+        "ipcore.data",
+        "ipcore.errors",
+        "ipcore.memory",
+        "ipcore.randomness",
+        "ipcore.recording",
+    ],
 )
 def test_examples_in_docstrings(module: str):
     """Among them: a trained IP-LLR network in ten lines, with no server."""

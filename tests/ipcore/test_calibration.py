@@ -11,6 +11,7 @@ from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.pack import Pack, PackShape
 from ipcore.randomness import calibration_batches
+from ipcore.rates import Rates
 from ipcore.theory import preset
 from ipcore.trainer import Trainer
 
@@ -111,8 +112,7 @@ def test_first_update_with_the_rates_found_has_the_size_asked_for(tiny: Dataset,
     only = Dataset("digits", Split(tiny.train.inputs[one], tiny.train.labels[one]), tiny.test, 3)
     calibrated = Trainer(config, [run], tiny, dtype=torch.float64)
     trainer = Trainer(config, [RunConfig(run.parameterization, 0.1, 5)], only, dtype=torch.float64)
-    trainer.calibrated_rates = dict(calibrated.calibrated_rates)
-    trainer._starts = [0, 1]
+    trainer._rates = Rates(config, trainer.runs, calibrated.calibrated_rates, trainer.pack)
     before = [weight[0].clone() for weight in trainer.pack.weights]
     bias = trainer.pack.bias[0].clone()
     trainer.advance(max_steps=1)
@@ -133,7 +133,7 @@ def test_only_runs_that_ask_are_calibrated_and_only_for_step_0(tiny: Dataset, co
     rates = trainer.calibrated_rates[1]
     assert len(rates) == 4
     assert rates[0] == 0.1
-    first, later = trainer._rate_table(0), trainer._rate_table(1)
+    first, later = trainer._rates.table(0), trainer._rates.table(1)
     assert first[1] / first[0] == pytest.approx(np.array(rates) / 0.1)
     assert later[1] == pytest.approx(later[0])
 

@@ -2,20 +2,17 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ipcore import evaluate
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.errors import ConfigError
 from ipcore.recording import Points, weights_due
-from ipcore.theory import Parameterization, RatePhase, custom, preset
+from ipcore.theory import Parameterization, custom, preset
 from ipcore.trainer import Slice, Trainer
 
 CONFIG = PackConfig(
@@ -117,17 +114,6 @@ def test_a_time_limit_ends_a_slice_after_at_least_one_update(tiny: Dataset):
     assert (nothing.first_step, nothing.last_step, len(nothing.points)) == (24, 23, 0)
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
-@settings(max_examples=10, deadline=None)
-def test_slice_boundaries_change_no_number(tiny: Dataset, sizes: list[int]):
-    runs = [run(0), run(1, p=preset("ip-llr", 2), calibration=Calibration())]
-    whole, cut = (Trainer(CONFIG, runs, tiny, threads=1) for _ in range(2))
-    expected = rows(train(whole))
-    parts = [cut.advance(max_steps=n) for n in sizes if not cut.finished]
-    assert rows(parts + train(cut)) == expected
-    assert all(torch.equal(a, b) for a, b in zip(whole.pack.weights, cut.pack.weights, strict=True))
-
-
 # Packs and runs
 
 
@@ -170,30 +156,6 @@ def test_initial_standard_deviations(tiny: Dataset):
     bare = Trainer(replace(config, bias="none"), [run(p=preset("sp", 2))], tiny).network(0)
     assert bare.bias is None
     assert bare.weights[0].std().item() == pytest.approx((2 / 5) ** 0.5, rel=0.05)
-
-
-exponents = st.fractions(-1, 1, max_denominator=2)
-
-
-@given(st.lists(exponents, min_size=3, max_size=3))
-@settings(max_examples=10, deadline=None)
-def test_a_gauge_shift_changes_no_training(tiny: Dataset, shift: list[Fraction]):
-    """(a, b, c) -> (a + t, b - t, c - 2t), per layer, is the same network and the same training under SGD."""
-    p = preset("ip-llr", 2)
-    shifted = Parameterization(
-        tuple(a + t for a, t in zip(p.a, shift, strict=True)),
-        tuple(b - t for b, t in zip(p.b, shift, strict=True)),
-        tuple(
-            RatePhase(q.start, tuple(c - 2 * t for c, t in zip(q.c, shift, strict=True))) for q in p.phases
-        ),
-    )
-    trainer = Trainer(CONFIG, [run(p=p), run(p=shifted)], tiny, dtype=torch.float64)
-    train(trainer)
-    one, two = (trainer.network(position) for position in range(2))
-    inputs = torch.from_numpy(tiny.test.inputs).double()
-    assert torch.allclose(one.forward(inputs), two.forward(inputs), rtol=1e-9)
-    factor = 12.0 ** float(shift[1])
-    assert torch.allclose(two.weights[1], one.weights[1] * factor, rtol=1e-9)
 
 
 def test_large_first_rates_hold_for_one_step_only(tiny: Dataset):
@@ -346,6 +308,14 @@ def test_rates_beyond_the_number_format_are_refused(tiny: Dataset):
         Trainer(CONFIG, [run(p=custom(2, a=["0"] * 3, b=["0"] * 3, c=["-999"] * 3))], tiny)
 
 
+@pytest.mark.parametrize(
+    ("name", "feature"), [("ip-bias", "biases"), ("ip-non-centered", "mean"), ("hp", "initial matrices")]
+)
+def test_what_the_trainer_cannot_train_is_refused(tiny: Dataset, name: str, feature: str):
+    with pytest.raises(ConfigError, match=feature):
+        Trainer(CONFIG, [run(p=preset(name, 2))], tiny)
+
+
 def test_a_pack_needs_runs(tiny: Dataset):
     with pytest.raises(ConfigError, match="at least one run"):
         Trainer(CONFIG, [], tiny)
@@ -367,3 +337,12 @@ def test_naive_ip_stays_and_calibrated_ip_llr_learns(digits: Dataset):
     assert abs(loss[0, 150] - loss[0, 0]) < 1e-3
     assert loss[1, 150] < 1.0
     assert loss[2, 150] < 1.0
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_trains_as_the_cpu_does(tiny: Dataset):
+    runs = [run(0), run(1, p=preset("ip-llr", 2), calibration=Calibration()), run(2, p=preset("sp", 2))]
+    trainers = [Trainer(CONFIG, runs, tiny, device=device, dtype=torch.float64) for device in ("cpu", "cuda")]
+    cpu, gpu = (rows(train(trainer, max_seconds=60.0)) for trainer in trainers)
+    assert [row[:3] for row in cpu] == [row[:3] for row in gpu]
+    assert [row[3] for row in gpu] == pytest.approx([row[3] for row in cpu], rel=1e-6)
