@@ -21,7 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ipserver.errors import StartupError
 from ipserver.parts import free_address, log_file, stop_event, supervised_environment
 from ipserver.settings import Settings, prepare_home
-from ipserver.store import migrate
+from ipserver.store import migrate, open_store
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward")
@@ -54,6 +54,7 @@ def up(settings: Settings) -> None:
         parts = [_Part(name, _start(settings, name)) for name in _PARTS]
         try:
             _await_api(settings, parts, stop)
+            _await_dispatcher(settings, parts, stop)
             if not stop.is_set():
                 _announce(settings, parts)
                 _supervise(settings, parts, stop)
@@ -106,6 +107,20 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
                     ) from None
             else:
                 return
+
+
+def _await_dispatcher(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
+    """Wait for the first report of a dispatcher: before it, the API cannot tell which datasets there are."""
+    dispatcher = parts[1]
+    deadline = time.monotonic() + _START_SECONDS
+    with open_store(settings.store_dsn) as store:
+        while store.capacity() is None and not stop.wait(_POLL_SECONDS):
+            if dispatcher.process.poll() is not None:
+                raise StartupError(f"the dispatcher ended at its start; {_tail(settings, dispatcher)}")
+            if time.monotonic() > deadline:
+                raise StartupError(
+                    f"Ray did not start within {_START_SECONDS:g} s; {_tail(settings, dispatcher)}"
+                )
 
 
 def _announce(settings: Settings, parts: list[_Part]) -> None:
