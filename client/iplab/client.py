@@ -80,7 +80,7 @@ class Client:
             experiment_id: 1-63 lower-case letters, digits and hyphens, starting with a letter, not ending
                 with a hyphen; "": the service chooses one.
             request_id: A UUID. The same id with the same request gives the first answer again. Default: a
-                new one for this call, so that its retries create one experiment; "": no such protection.
+                new one for this call, so that its retries create one experiment; "": none, and no retries.
             validate_only: Create nothing; the answer has counts, memory estimate and warnings.
 
         Raises:
@@ -95,8 +95,9 @@ class Client:
             request_id=str(uuid.uuid4()) if request_id is None else request_id,
             validate_only=validate_only,
         )
+        safe = bool(request.request_id) or validate_only
         try:
-            message = self._transport.call(self._transport.experiments.CreateExperiment, request)
+            message = self._transport.call(self._transport.experiments.CreateExperiment, request, repeat=safe)
         except InvalidRequestError as error:
             raise loaded.error(error.violations) from error
         return Experiment(self._transport, message)

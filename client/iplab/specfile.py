@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from difflib import get_close_matches
 from fractions import Fraction
-from numbers import Integral, Rational, Real
+from numbers import Integral, Number, Rational, Real
 from pathlib import Path
 from typing import Final
 
@@ -267,13 +267,13 @@ def _exponent(value: object) -> str | None:
         return None
     if isinstance(value, Rational):
         return str(Fraction(int(value.numerator), int(value.denominator)))
-    if isinstance(value, float):
-        value = Decimal(repr(value))
+    if isinstance(value, Real):
+        value = Decimal(repr(float(value)))  # the shortest decimal that is this float: 0.1, not 0.1000...0555
     return format(value, "f") if isinstance(value, Decimal) else None
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = "null" if value is None else str(value) if isinstance(value, Decimal) else repr(value)
+    text = "null" if value is None else str(value) if isinstance(value, Number) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -57,10 +57,15 @@ class Transport:
         """Close the channel; running calls end with an error."""
         self._channel.close()
 
-    def call(self, method: grpc.UnaryUnaryMultiCallable[Request, Answer], request: Request) -> Answer:
+    def call(
+        self, method: grpc.UnaryUnaryMultiCallable[Request, Answer], request: Request, *, repeat: bool = True
+    ) -> Answer:
         """One request, one answer; tried again while the service is unavailable.
 
-        Only for requests that may be sent twice: reads, cancellation, creation under a request id.
+        Args:
+            method: Of one of the stubs.
+            request: Its message.
+            repeat: Whether it may be sent twice, as a read or a cancellation may.
 
         Raises:
             IplabError: As `iplab.status` maps it.
@@ -71,7 +76,7 @@ class Transport:
             left = max(deadline - time.monotonic(), 0.001)
             return method(request, timeout=left, metadata=self._metadata)
 
-        return self.retry(once)
+        return self.retry(once) if repeat else self._attempt(once)
 
     def stream(
         self,

@@ -67,6 +67,7 @@ class Service:
         executor = LocalExecutor()
         dispatcher = Dispatcher(self.store, executor, self.settings, "dispatcher")
         while not self.store.idle():
+            dispatcher.renew()
             dispatcher.step()
         executor.close()
 

@@ -105,6 +105,19 @@ def test_nobody_there(impatient):
             client.experiment("any")
 
 
+def test_creation_is_tried_again_only_under_a_request_id(monkeypatch):
+    pauses = []
+    monkeypatch.setattr("iplab.transport.pause", pauses.append)
+    with iplab.connect("127.0.0.1:1") as client:
+        with pytest.raises(iplab.UnavailableError):
+            client.create(small_spec(), request_id="")
+        assert pauses == []
+        with pytest.raises(iplab.UnavailableError):
+            client.create(small_spec())
+        assert pauses == sorted(pauses)
+        assert len(pauses) == 5
+
+
 def test_a_silent_peer_ends_in_a_timeout(impatient):
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -1,11 +1,12 @@
 """Specs: what is accepted, and how every mistake in one is named."""
 
+import contextlib
 from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import iplab
@@ -65,10 +66,10 @@ def test_exponents_in_yaml_are_kept_exactly(written, kept):
 
 @given(st.fractions(max_denominator=100))
 def test_fractions_in_a_dict_are_kept_exactly(value):
-    loaded = load_spec(exponents(a=[value, float(value), Decimal("0.1"), np.int64(2)]))
-    exact, rounded, tenth, two = loaded.spec.grid.parameterizations[0].exponents.a
+    loaded = load_spec(exponents(a=[value, float(value), np.float64(value), Decimal("0.1"), np.int64(2)]))
+    exact, rounded, also_rounded, tenth, two = loaded.spec.grid.parameterizations[0].exponents.a
     assert Fraction(exact) == value
-    assert float(rounded) == float(value)
+    assert float(rounded) == float(also_rounded) == float(value)
     assert (tenth, two) == ("0.1", "2")
 
 
@@ -193,6 +194,43 @@ def test_objections_of_the_service_are_shown_in_place(tmp_path):
         f"{file}: line 2: spec.grid.seeds: is empty",
         f"{file}: experiment_id: has a slash",
     ]
+
+
+NAMES = [
+    "spec",
+    "labels",
+    "grid",
+    "widths",
+    "seeds",
+    "parameterizations",
+    "exponents",
+    "a",
+    "steps",
+    "nonsense",
+]
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.fractions()
+TREES = st.recursive(
+    LEAVES,
+    lambda tree: st.lists(tree, max_size=3) | st.dictionaries(st.sampled_from(NAMES), tree, max_size=4),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TREES.filter(lambda tree: not isinstance(tree, str)))
+def test_nothing_but_a_spec_error_comes_of_any_value(tree):
+    value = tree if isinstance(tree, dict) else {"spec": tree}
+    try:
+        load_spec(value)
+    except iplab.SpecError as error:
+        assert error.violations
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="ab:{}[]-,'\"#&*!|>%@\n\t 01.e\x00\ud800", max_size=30))
+def test_nothing_but_a_spec_error_comes_of_any_text(text):
+    for name in ("spec.yaml", "spec.json"):
+        with contextlib.suppress(iplab.SpecError):
+            parse_spec(text, name)
 
 
 def test_numbers_that_only_the_service_can_judge_pass():

@@ -39,7 +39,11 @@ def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> No
 
 def finish(experiment: Experiment, *, as_json: bool) -> None:
     """Wait, say how it ended, and exit by the final state."""
-    experiment.wait()
+    try:
+        experiment.wait()
+    except KeyboardInterrupt:
+        click.echo(f"{experiment.id} goes on; follow it again with: iplab watch {experiment.id}", err=True)
+        raise
     if as_json:
         print_json(experiment.to_dict())
     else:
