@@ -1,7 +1,8 @@
 """The exponent calculus: exact, standard library only (the thin client imports it)."""
 
 from ipcore.theory.activation import ACTIVATIONS
-from ipcore.theory.analysis import Analysis, LayerAlignment, StepSizes, analyze
+from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, analyze
+from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, format_exponent, parse_exponent
@@ -12,17 +13,18 @@ from ipcore.theory.parameterization import (
     Parameterization,
     RatePhase,
     Reweighting,
-    custom,
 )
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published
 from ipcore.theory.rules import LOSSES, OPTIMIZERS
 from ipcore.theory.training import untrainable_reason
+from ipcore.theory.trajectory import LayerAlignment
 from ipcore.theory.verdict import FeatureMove, Regime
 
 __all__ = [
     "ACTIVATIONS",
     "LOSSES",
+    "MAX_ANALYSIS_LAYERS",
     "MAX_HIDDEN_LAYERS",
     "OPTIMIZERS",
     "PRESETS",

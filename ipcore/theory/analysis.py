@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Final
 
 from ipcore.theory.calculus import Sizes
-from ipcore.theory.completion import complete
 from ipcore.theory.errors import TheoryError
-from ipcore.theory.exponents import power
-from ipcore.theory.maxplus import Size, nonzero, times
+from ipcore.theory.maxplus import Size, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules, rules
-from ipcore.theory.trajectory import Trajectory, trajectory
+from ipcore.theory.trajectory import LayerAlignment, Trajectory, layer_alignment, trajectory
 from ipcore.theory.verdict import FeatureMove, Regime, verdict
+from ipcore.theory.wording import advice, notes, who_moves
 
 MAX_ANALYSIS_LAYERS: Final = 1_000
 MAX_ANALYSIS_WORK: Final = 100_000  # hidden layers times steps: a few seconds
-
-_ONE: Final = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +37,6 @@ class StepSizes:
     f: Size
     f_change: Size
     exact: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LayerAlignment:
-    """Whether the first update of matrix W^l is aligned with its input at step 1.
-
-    Attributes:
-        layer: l, 2..L+1.
-        deficit: x_0^{l-1} . x_1^{l-1} is smaller than m |x_0| |x_1| by m^{-deficit}; 0: aligned. It is also
-            what the calibrated first rate of W^l grows by.
-    """
-
-    layer: int
-    deficit: Fraction
-
-    @property
-    def aligned(self) -> bool:
-        """Whether the law of large numbers holds."""
-        return self.deficit == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +81,7 @@ class Analysis:
         """One sentence: the regime, who moves when, and why."""
         head = self.regime.replace("_", " ")
         if self.regime in {Regime.FEATURE_LEARNING, Regime.MEASURE} and self.features:
-            head += f" ({_who_moves(self.features, self.parameterization.hidden_layers)})"
+            head += f" ({who_moves(self.features, self.parameterization.hidden_layers)})"
         return f"{head}: {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -170,7 +147,9 @@ def analyze(
     _check_limits(p, steps)
     _check_covered(p)
     upper = trajectory(p, setting, aligned=True, steps=steps)
-    doubtful = any(a.deficit for a in _alignment(upper)) or setting.activation.kind != "aligned"
+    alignment = layer_alignment(upper)
+    # Aligned activations have no inner product in doubt: both bounds are the same.
+    doubtful = setting.activation.kind != "aligned"
     lower = trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
     decided = verdict(upper, lower, setting)
     initial = upper.steps[0].h
@@ -185,11 +164,11 @@ def analyze(
         steps=_steps(upper, lower, setting),
         features=decided.moves,
         vanishing=any(nonzero(h) < 0 for h in initial[:-1]),
-        alignment=_alignment(upper),
+        alignment=alignment,
         reason=decided.reason,
         source=decided.source,
-        advice=_advice(p, setting, decided.regime),
-        notes=_notes(p, setting, upper),
+        advice=advice(p, setting, decided.regime),
+        notes=notes(p, setting, upper, alignment),
     )
 
 
@@ -222,19 +201,10 @@ def _check_covered(p: Parameterization) -> None:
         )
 
 
-def _alignment(run: Trajectory) -> tuple[LayerAlignment, ...]:
-    found = []
-    for i, (product, (x0, x1)) in enumerate(zip(run.products, run.activations, strict=True)):
-        aligned = times(_ONE, x0, x1)
-        if product is not None and aligned is not None:
-            found.append(LayerAlignment(i + 2, aligned - product))
-    return tuple(found)
-
-
 def _steps(upper: Trajectory, lower: Trajectory, setting: Rules) -> tuple[StepSizes, ...]:
     result, certain = [], True
-    for i, sizes in enumerate(upper.steps):
-        other = lower.steps[i] if i < len(lower.steps) else lower.steps[-1]
+    for sizes in upper.steps:
+        other = lower.at(sizes.step)
         same = sizes.h == other.h and sizes.change == other.change
         # The first gradient update is known through its inner products; signs and later steps are bounds.
         first = sizes.step <= 1 and not setting.entrywise
@@ -245,80 +215,6 @@ def _steps(upper: Trajectory, lower: Trajectory, setting: Rules) -> tuple[StepSi
 
 def _public(sizes: Sizes, exact: bool) -> StepSizes:
     return StepSizes(sizes.step, sizes.h[:-1], sizes.change[:-1], sizes.h[-1], sizes.change[-1], exact)
-
-
-def _advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
-    if regime in {Regime.FEATURE_LEARNING, Regime.KERNEL, Regime.OPERATOR}:
-        return ""
-    if p.reweightings:
-        return "no completion with re-weighted initial matrices; compare with 'mup' and 'hp'"
-    try:
-        done = complete(
-            p.a,
-            p.b,
-            optimizer=setting.optimizer,
-            activation=setting.activation.name,
-            loss=setting.loss,
-            biases=p.biases,
-            mean=p.mean,
-        )
-    except TheoryError as error:
-        return f"change a or b: {error}"
-    rates = f"the largest stable rates for these a and b are {_rates(done.parameterization)}"
-    if done.maximal:
-        return rates
-    if regime == Regime.UNSTABLE:
-        return f"{rates}; but {done.reason}"
-    return f"other rates do not help: {done.reason}"
-
-
-def _rates(p: Parameterization) -> str:
-    """Rate exponents: first | hidden | last per phase, or all layers where hidden ones differ."""
-    texts = []
-    for i, phase in enumerate(p.phases):
-        c = phase.c
-        short = len(set(c[1:-1])) <= 1
-        entries = (c[0], *c[1:2], c[-1]) if short and len(c) > 2 else c
-        when = "" if len(p.phases) == 1 else " at step 0" if i == 0 else f" from step {phase.start}"
-        texts.append(f"c = {' | '.join(map(str, entries))}{when}")
-    return ", ".join(texts)
-
-
-def _notes(p: Parameterization, setting: Rules, run: Trajectory) -> tuple[str, ...]:
-    notes = []
-    gaps = [a for a in _alignment(run) if not a.aligned]
-    if gaps:
-        where = ", ".join(f"W^{a.layer} by {power(-a.deficit)}" for a in gaps)
-        notes.append(
-            f"alignment: with {setting.activation.name} the first update is not aligned with its input in "
-            f"{where}; calibrated first rates grow by the inverse, and a second step with them grows the "
-            "output"
-        )
-    if p.mean is not None:
-        notes.append("weights with a mean: from layer 2 on all neurons share their leading part")
-    if p.reweightings:
-        notes.append("re-weighting alone changes h_t - h_0; a layer counts as moving only by what it learns")
-    if setting.loss != "mse" and any((s.h[-1] or 0) > 0 for s in run.steps):
-        notes.append("the loss derivative is taken as order 1; where f grows, sizes are upper bounds")
-    return tuple(notes)
-
-
-def _who_moves(features: tuple[FeatureMove, ...], hidden_layers: int) -> str:
-    steps = sorted({move.step for move in features})
-    if len(features) == hidden_layers and len(steps) == 1:
-        return f"every hidden layer from step {steps[0]}"
-    texts = []
-    for step in steps:
-        layers = [move.layer for move in features if move.step == step]
-        noun = "layer" if len(layers) == 1 else "layers"
-        texts.append(f"{noun} {_ranges(layers)} from step {step}")
-    return ", ".join(texts)
-
-
-def _ranges(layers: list[int]) -> str:
-    if len(layers) > 2 and layers == list(range(layers[0], layers[-1] + 1)):
-        return f"{layers[0]}..{layers[-1]}"
-    return ", ".join(map(str, layers))
 
 
 def _text(size: Size) -> str | None:

@@ -180,6 +180,7 @@ class Parameterization:
         Raises:
             TheoryError: A missing or unknown key, or a value that is no exponent; `field` is its path.
 
+        >>> from ipcore.theory.building import custom
         >>> p = custom(2, a=["0", "1", "1"], b=["0"] * 3, c=["-1", "-2", "-1"])
         >>> Parameterization.from_dict(p.to_dict()) == p
         True
@@ -236,43 +237,6 @@ def expand_layers(
         f"has {len(values)} entries; with {hidden_layers} hidden layers it needs {hidden_layers + 1} "
         "(one per layer) or 3 (first, hidden, last)",
         field,
-    )
-
-
-def custom(
-    hidden_layers: int,
-    a: Sequence[str | Fraction | int],
-    b: Sequence[str | Fraction | int],
-    c: Sequence[str | Fraction | int],
-    c_first_step: Sequence[str | Fraction | int] = (),
-    d: Sequence[str | Fraction | int] = (),
-) -> Parameterization:
-    """A parameterization from exponents written out.
-
-    Args:
-        hidden_layers: L, 1..10,000.
-        a: Multipliers; each list has 3 entries (first, hidden, last) or L+1.
-        b: Initial standard deviations.
-        c: Learning rates; from step 1 on if `c_first_step` is given.
-        c_first_step: Learning rates of step 0; empty: as `c`.
-        d: Adam's epsilon exponents at every step; empty: epsilon is negligible.
-
-    Raises:
-        TheoryError: As `expand_layers`; `field` names the list and entry.
-
-    >>> naive_ip = custom(4, a=["0", "1", "1"], b=["0", "0", "0"], c=["-1", "-2", "-1"])
-    >>> naive_ip.hidden_layers
-    4
-    """
-    check_depth(hidden_layers)
-    later = expand_layers(c, hidden_layers, "c")
-    epsilon = expand_layers(d, hidden_layers, "d") if d else None
-    phases: tuple[RatePhase, ...] = (RatePhase(0, later, epsilon),)
-    if c_first_step:
-        first = expand_layers(c_first_step, hidden_layers, "c_first_step")
-        phases = (RatePhase(0, first, epsilon), RatePhase(1, later, epsilon))
-    return Parameterization(
-        expand_layers(a, hidden_layers, "a"), expand_layers(b, hidden_layers, "b"), phases
     )
 
 

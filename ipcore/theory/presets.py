@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from ipcore.theory.building import custom
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import parse_exponent
 from ipcore.theory.names import check_name
@@ -17,7 +18,6 @@ from ipcore.theory.parameterization import (
     RatePhase,
     Reweighting,
     check_depth,
-    custom,
 )
 from ipcore.theory.training import untrainable_reason
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from ipcore.theory.building import custom
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.gauge import gauge_of
 from ipcore.theory.names import check_name
-from ipcore.theory.parameterization import Parameterization, check_depth, custom
+from ipcore.theory.parameterization import Parameterization, check_depth
 from ipcore.theory.rules import OPTIMIZERS
 
 Three = tuple[str, str, str]

@@ -7,11 +7,12 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.calculus import Propagation, Sizes
-from ipcore.theory.maxplus import Size, above
+from ipcore.theory.maxplus import Size, above, times
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
 
 _ZERO: Final = Fraction(0)
+_ONE: Final = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,39 @@ class Trajectory:
     settled: bool
     products: tuple[Size, ...]
     activations: tuple[tuple[Size, Size], ...]
+
+    def at(self, step: int) -> Sizes:
+        """Sizes after `step` updates."""
+        return next(sizes for sizes in reversed(self.steps) if sizes.step <= step)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerAlignment:
+    """Whether the first update of matrix W^l is aligned with its input at step 1.
+
+    Attributes:
+        layer: l, 2..L+1.
+        deficit: x_0^{l-1} . x_1^{l-1} is smaller than m |x_0| |x_1| by m^{-deficit}; 0: aligned. It is also
+            what the calibrated first rate of W^l grows by.
+    """
+
+    layer: int
+    deficit: Fraction
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the law of large numbers holds."""
+        return self.deficit == 0
+
+
+def layer_alignment(run: Trajectory) -> tuple[LayerAlignment, ...]:
+    """Alignment of the matrices W^2..W^{L+1} at step 1, from the aligned run (what calibration measures)."""
+    found = []
+    for i, (product, (x0, x1)) in enumerate(zip(run.products, run.activations, strict=True)):
+        aligned = times(_ONE, x0, x1)
+        if product is not None and aligned is not None:
+            found.append(LayerAlignment(i + 2, aligned - product))
+    return tuple(found)
 
 
 def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int | None) -> Trajectory:

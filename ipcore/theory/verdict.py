@@ -113,7 +113,9 @@ def _moves(run: Trajectory) -> tuple[FeatureMove, ...]:
 
 
 def _same_sizes(upper: Trajectory, lower: Trajectory) -> bool:
-    return [(s.h, s.change) for s in upper.steps] == [(s.h, s.change) for s in lower.steps]
+    steps = {sizes.step for sizes in (*upper.steps, *lower.steps)}
+    pairs = [(upper.at(step), lower.at(step)) for step in steps]
+    return all((high.h, high.change) == (low.h, low.change) for high, low in pairs)
 
 
 def _vanishes(run: Trajectory) -> bool:
@@ -161,8 +163,8 @@ def _why_features(run: Trajectory, moves: tuple[FeatureMove, ...]) -> str:
     sizes = next(s for s in run.steps if s.step == first.step)
     change, start = sizes.learned(first.layer - 1), run.steps[0].h[first.layer - 1]
     return (
-        f"e(h_t - h_0) >= e(h_0) in a hidden layer: h^{first.layer} changes by {power(change)} in step "
-        f"{first.step} from {power(start)}; nothing grows with m and the output moves by order 1"
+        f"e(h_t - h_0) >= e(h_0) in a hidden layer: h^{first.layer} changes by order {power(change)} in "
+        f"step {first.step}, from order {power(start)}; nothing grows with m and the output moves by order 1"
     )
 
 
@@ -182,7 +184,8 @@ def _why_kernel(run: Trajectory) -> str:
 
 
 def _doubt(upper: Trajectory, lower: Trajectory, high: Regime, low: Regime) -> str:
-    for bound, other in zip(upper.steps, lower.steps, strict=False):
+    for bound in upper.steps:
+        other = lower.at(bound.step)
         short = [
             f"{_name(i, bound)} {power(size)} instead of {power(bound.h[i])}"
             for i, size in enumerate(other.h)

@@ -1,0 +1,90 @@
+"""What an analysis says in words beside its verdict: who moves, what would help, what else to know."""
+
+from __future__ import annotations
+
+from ipcore.theory.completion import complete
+from ipcore.theory.errors import TheoryError
+from ipcore.theory.exponents import power
+from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.rules import Rules
+from ipcore.theory.trajectory import LayerAlignment, Trajectory
+from ipcore.theory.verdict import FeatureMove, Regime
+
+
+def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
+    """What would change a trivial, unstable or unsettled verdict; empty for the others."""
+    if regime in {Regime.FEATURE_LEARNING, Regime.KERNEL, Regime.OPERATOR}:
+        return ""
+    if p.reweightings:
+        return "no completion with re-weighted initial matrices; compare with 'mup' and 'hp'"
+    try:
+        done = complete(
+            p.a,
+            p.b,
+            optimizer=setting.optimizer,
+            activation=setting.activation.name,
+            loss=setting.loss,
+            biases=p.biases,
+            mean=p.mean,
+        )
+    except TheoryError as error:
+        return f"change a or b: {error}"
+    rates = f"the largest stable rates for these a and b are {_rates(done.parameterization)}"
+    if done.maximal:
+        return rates
+    if regime == Regime.UNSTABLE:
+        return f"{rates}; but {done.reason}"
+    return f"other rates do not help: {done.reason}"
+
+
+def _rates(p: Parameterization) -> str:
+    """Rate exponents: first | hidden | last per phase, or all layers where hidden ones differ."""
+    texts = []
+    for i, phase in enumerate(p.phases):
+        c = phase.c
+        short = len(set(c[1:-1])) <= 1
+        entries = (c[0], *c[1:2], c[-1]) if short and len(c) > 2 else c
+        when = "" if len(p.phases) == 1 else " at step 0" if i == 0 else f" from step {phase.start}"
+        texts.append(f"c = {' | '.join(map(str, entries))}{when}")
+    return ", ".join(texts)
+
+
+def notes(
+    p: Parameterization, setting: Rules, run: Trajectory, alignment: tuple[LayerAlignment, ...]
+) -> tuple[str, ...]:
+    """What else to know about the validity of an analysis."""
+    found = []
+    gaps = [a for a in alignment if not a.aligned]
+    if gaps:
+        where = ", ".join(f"W^{a.layer} by {power(-a.deficit)}" for a in gaps)
+        found.append(
+            f"alignment: with {setting.activation.name} the first update is not aligned with its input in "
+            f"{where}; calibrated first rates grow by the inverse, and a second step with them grows the "
+            "output"
+        )
+    if p.mean is not None:
+        found.append("weights with a mean: from layer 2 on all neurons share their leading part")
+    if p.reweightings:
+        found.append("re-weighting alone changes h_t - h_0; a layer counts as moving only by what it learns")
+    if setting.loss != "mse" and any((s.h[-1] or 0) > 0 for s in run.steps):
+        found.append("the loss derivative is taken as order 1; where f grows, sizes are upper bounds")
+    return tuple(found)
+
+
+def who_moves(features: tuple[FeatureMove, ...], hidden_layers: int) -> str:
+    """Layers whose features move, and from which step, in words."""
+    steps = sorted({move.step for move in features})
+    if len(features) == hidden_layers and len(steps) == 1:
+        return f"every hidden layer from step {steps[0]}"
+    texts = []
+    for step in steps:
+        layers = [move.layer for move in features if move.step == step]
+        noun = "layer" if len(layers) == 1 else "layers"
+        texts.append(f"{noun} {_ranges(layers)} from step {step}")
+    return ", ".join(texts)
+
+
+def _ranges(layers: list[int]) -> str:
+    if len(layers) > 2 and layers == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}..{layers[-1]}"
+    return ", ".join(map(str, layers))
