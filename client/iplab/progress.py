@@ -35,14 +35,14 @@ class Tally:
         self.packs[event.pack] = Pack(group, event.runs * event.committed_steps, event.runs * event.steps)
         return group
 
-    def of(self, group: Group) -> tuple[int, int]:
-        """Updates done and wanted in a group."""
-        packs = [pack for pack in self.packs.values() if pack.group == group]
+    def of(self, group: Group | None) -> tuple[int, int]:
+        """Updates done and wanted in a group; None: in all of them."""
+        packs = [pack for pack in self.packs.values() if group is None or pack.group == group]
         return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
 
 
 def follow(events: Iterable[Event], title: str, *, show: bool, console: Console | None = None) -> None:
-    """Read all events; draw a bar per group while they come.
+    """Read all events; draw a bar per group, and one for all of them, while they come.
 
     Args:
         events: As `Experiment.watch` gives them.
@@ -62,7 +62,7 @@ def follow(events: Iterable[Event], title: str, *, show: bool, console: Console 
         TextColumn("steps, left"),
         TimeRemainingColumn(),
     )
-    tally, bars = Tally(), dict[Group, TaskID]()
+    tally, bars = Tally(), dict[Group | None, TaskID]()
     with Progress(*columns, console=console) as progress:
         for event in events:
             if isinstance(event, StateChanged):
@@ -70,10 +70,15 @@ def follow(events: Iterable[Event], title: str, *, show: bool, console: Console 
             elif isinstance(event, Notice):
                 progress.console.print(event.message, highlight=False, markup=False)
             elif isinstance(event, PackProgressed):
-                group = tally.add(event)
-                done, total = tally.of(group)
-                if group not in bars:
-                    layers, width, activation = group
-                    label = f"{layers} hidden layers, width {width}, {activation}"
-                    bars[group] = progress.add_task(label, total=total)
-                progress.update(bars[group], completed=done, total=total)
+                for group in (None, tally.add(event)):
+                    done, total = tally.of(group)
+                    if group not in bars:
+                        bars[group] = progress.add_task(_label(group), total=total)
+                    progress.update(bars[group], completed=done, total=total)
+
+
+def _label(group: Group | None) -> str:
+    if group is None:
+        return "all runs"
+    layers, width, activation = group
+    return f"{layers} hidden layers, width {width}, {activation}"

@@ -34,6 +34,7 @@ def test_a_group_sums_its_packs():
     tally.add(progressed("a", 50))
     assert tally.of((4, 64, "relu")) == (170, 400)
     assert tally.of((4, 128, "relu")) == (21, 300)
+    assert tally.of(None) == (191, 700)
 
 
 def test_a_terminal_gets_bars_states_and_notices():
@@ -42,6 +43,7 @@ def test_a_terminal_gets_bars_states_and_notices():
     text = stream.getvalue()
     assert "4 hidden layers, width 64, relu" in text
     assert "150/400" in text
+    assert "all runs" in text
     assert "quick is SUCCEEDED" in text
     assert "waiting for [2] cpus" in text
 

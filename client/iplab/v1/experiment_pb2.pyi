@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from iplab.v1 import run_pb2 as _run_pb2
 from iplab.v1 import spec_pb2 as _spec_pb2
+from iplab.v1 import theory_pb2 as _theory_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -106,6 +107,7 @@ class Experiment(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     MLFLOW_PENDING_RUNS_FIELD_NUMBER: _builtins.int
+    PREDICTIONS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "experiments/{experiment}". Output only."""
     uid: _builtins.str
@@ -156,6 +158,10 @@ class Experiment(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached a terminal state. Output only."""
 
+    @_builtins.property
+    def predictions(self) -> _containers.RepeatedCompositeFieldContainer[_theory_pb2.Prediction]:
+        """What theory predicts, for every parameterization, depth and activation of the grid. Output only."""
+
     def __init__(
         self,
         *,
@@ -177,10 +183,11 @@ class Experiment(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         mlflow_pending_runs: _builtins.int = ...,
+        predictions: _abc.Iterable[_theory_pb2.Prediction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "priority", b"priority", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "predictions", b"predictions", "priority", b"priority", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

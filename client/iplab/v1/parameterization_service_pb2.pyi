@@ -66,6 +66,102 @@ class ListParameterizationsResponse(_message.Message):
 Global___ListParameterizationsResponse: _TypeAlias = ListParameterizationsResponse  # noqa: Y015
 
 @_typing.final
+class AnalyzeParameterizationRequest(_message.Message):
+    """Request of AnalyzeParameterization."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESET_FIELD_NUMBER: _builtins.int
+    EXPONENTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_LAYERS_FIELD_NUMBER: _builtins.int
+    OPTIMIZER_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    preset: _builtins.str
+    """A preset by name; also one that cannot be trained yet ("hp", "ip-bias", "up:1/4")."""
+    hidden_layers: _builtins.int
+    """Depth L, 1 .. 1,000. Required."""
+    optimizer: _builtins.str
+    """"sgd" (default), "momentum", "adam" or "sign"."""
+    activation: _builtins.str
+    """Activation; "relu" by default."""
+    loss: _builtins.str
+    """"cross_entropy" (default), "logistic" or "mse"."""
+    steps: _builtins.int
+    """Updates to look at, >= 1; 0 (default): until nothing changes."""
+    @_builtins.property
+    def exponents(self) -> _spec_pb2.Exponents:
+        """Exponents written out."""
+
+    def __init__(
+        self,
+        *,
+        preset: _builtins.str = ...,
+        exponents: _spec_pb2.Exponents | None = ...,
+        hidden_layers: _builtins.int = ...,
+        optimizer: _builtins.str = ...,
+        activation: _builtins.str = ...,
+        loss: _builtins.str = ...,
+        steps: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exponents", b"exponents", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "loss", b"loss", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_scheme: _TypeAlias = _typing.Literal["preset", "exponents"]  # noqa: Y015
+    _WhichOneofArgType_scheme: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_scheme) -> _WhichOneofReturnType_scheme | None: ...
+
+Global___AnalyzeParameterizationRequest: _TypeAlias = AnalyzeParameterizationRequest  # noqa: Y015
+
+@_typing.final
+class CompleteParameterizationRequest(_message.Message):
+    """Request of CompleteParameterization."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESET_FIELD_NUMBER: _builtins.int
+    EXPONENTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_LAYERS_FIELD_NUMBER: _builtins.int
+    OPTIMIZER_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    preset: _builtins.str
+    """A preset by name."""
+    hidden_layers: _builtins.int
+    """Depth L, 1 .. 1,000. Required."""
+    optimizer: _builtins.str
+    """As in AnalyzeParameterizationRequest."""
+    activation: _builtins.str
+    """As in AnalyzeParameterizationRequest."""
+    loss: _builtins.str
+    """As in AnalyzeParameterizationRequest."""
+    @_builtins.property
+    def exponents(self) -> _spec_pb2.Exponents:
+        """Exponents written out: a and b; c and c_first_step stay empty."""
+
+    def __init__(
+        self,
+        *,
+        preset: _builtins.str = ...,
+        exponents: _spec_pb2.Exponents | None = ...,
+        hidden_layers: _builtins.int = ...,
+        optimizer: _builtins.str = ...,
+        activation: _builtins.str = ...,
+        loss: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exponents", b"exponents", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "loss", b"loss", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_scheme: _TypeAlias = _typing.Literal["preset", "exponents"]  # noqa: Y015
+    _WhichOneofArgType_scheme: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_scheme) -> _WhichOneofReturnType_scheme | None: ...
+
+Global___CompleteParameterizationRequest: _TypeAlias = CompleteParameterizationRequest  # noqa: Y015
+
+@_typing.final
 class Parameterization(_message.Message):
     """A preset at a given depth."""
 

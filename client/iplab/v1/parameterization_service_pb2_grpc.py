@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from iplab.v1 import parameterization_service_pb2 as iplab_dot_v1_dot_parameterization__service__pb2
+from iplab.v1 import theory_pb2 as iplab_dot_v1_dot_theory__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -26,7 +27,8 @@ if _version_not_supported:
 
 
 class ParameterizationServiceStub:
-    """The parameterizations that specs may name.
+    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    same functions that Python users call as ipcore.theory.
     """
 
     def __init__(self, channel):
@@ -40,14 +42,40 @@ class ParameterizationServiceStub:
                 request_serializer=iplab_dot_v1_dot_parameterization__service__pb2.ListParameterizationsRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_parameterization__service__pb2.ListParameterizationsResponse.FromString,
                 _registered_method=True)
+        self.AnalyzeParameterization = channel.unary_unary(
+                '/iplab.v1.ParameterizationService/AnalyzeParameterization',
+                request_serializer=iplab_dot_v1_dot_parameterization__service__pb2.AnalyzeParameterizationRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_theory__pb2.Analysis.FromString,
+                _registered_method=True)
+        self.CompleteParameterization = channel.unary_unary(
+                '/iplab.v1.ParameterizationService/CompleteParameterization',
+                request_serializer=iplab_dot_v1_dot_parameterization__service__pb2.CompleteParameterizationRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_theory__pb2.Completion.FromString,
+                _registered_method=True)
 
 
 class ParameterizationServiceServicer:
-    """The parameterizations that specs may name.
+    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    same functions that Python users call as ipcore.theory.
     """
 
     def ListParameterizations(self, request, context):
-        """All presets, with their exponents at a depth.
+        """Presets that can be trained at a depth, with their exponents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnalyzeParameterization(self, request, context):
+        """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
+        not cover (the message says what it covers).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompleteParameterization(self, request, context):
+        """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -61,6 +89,16 @@ def add_ParameterizationServiceServicer_to_server(servicer, server):
                     request_deserializer=iplab_dot_v1_dot_parameterization__service__pb2.ListParameterizationsRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_parameterization__service__pb2.ListParameterizationsResponse.SerializeToString,
             ),
+            'AnalyzeParameterization': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnalyzeParameterization,
+                    request_deserializer=iplab_dot_v1_dot_parameterization__service__pb2.AnalyzeParameterizationRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_theory__pb2.Analysis.SerializeToString,
+            ),
+            'CompleteParameterization': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompleteParameterization,
+                    request_deserializer=iplab_dot_v1_dot_parameterization__service__pb2.CompleteParameterizationRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_theory__pb2.Completion.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'iplab.v1.ParameterizationService', rpc_method_handlers)
@@ -70,7 +108,8 @@ def add_ParameterizationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ParameterizationService:
-    """The parameterizations that specs may name.
+    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    same functions that Python users call as ipcore.theory.
     """
 
     @staticmethod
@@ -90,6 +129,60 @@ class ParameterizationService:
             '/iplab.v1.ParameterizationService/ListParameterizations',
             iplab_dot_v1_dot_parameterization__service__pb2.ListParameterizationsRequest.SerializeToString,
             iplab_dot_v1_dot_parameterization__service__pb2.ListParameterizationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnalyzeParameterization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ParameterizationService/AnalyzeParameterization',
+            iplab_dot_v1_dot_parameterization__service__pb2.AnalyzeParameterizationRequest.SerializeToString,
+            iplab_dot_v1_dot_theory__pb2.Analysis.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompleteParameterization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ParameterizationService/CompleteParameterization',
+            iplab_dot_v1_dot_parameterization__service__pb2.CompleteParameterizationRequest.SerializeToString,
+            iplab_dot_v1_dot_theory__pb2.Completion.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from iplab.v1 import parameterization_service_pb2 as _parameterization_service_pb2
+from iplab.v1 import theory_pb2 as _theory_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -27,25 +28,43 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ParameterizationServiceStub:
-    """The parameterizations that specs may name."""
+    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    same functions that Python users call as ipcore.theory.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ParameterizationServiceAsyncStub: ...
     ListParameterizations: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]
-    """All presets, with their exponents at a depth."""
+    """Presets that can be trained at a depth, with their exponents."""
+    AnalyzeParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]
+    """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
+    not cover (the message says what it covers).
+    """
+    CompleteParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]
+    """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT."""
 
 @_typing.type_check_only
 class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
-    """The parameterizations that specs may name."""
+    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    same functions that Python users call as ipcore.theory.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListParameterizations: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]  # type: ignore[assignment]
-    """All presets, with their exponents at a depth."""
+    """Presets that can be trained at a depth, with their exponents."""
+    AnalyzeParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]  # type: ignore[assignment]
+    """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
+    not cover (the message says what it covers).
+    """
+    CompleteParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]  # type: ignore[assignment]
+    """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT."""
 
 class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The parameterizations that specs may name."""
+    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    same functions that Python users call as ipcore.theory.
+    """
 
     @_abc_1.abstractmethod
     def ListParameterizations(
@@ -53,6 +72,24 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.ListParameterizationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_parameterization_service_pb2.ListParameterizationsResponse, _abc.Awaitable[_parameterization_service_pb2.ListParameterizationsResponse]]:
-        """All presets, with their exponents at a depth."""
+        """Presets that can be trained at a depth, with their exponents."""
+
+    @_abc_1.abstractmethod
+    def AnalyzeParameterization(
+        self,
+        request: _parameterization_service_pb2.AnalyzeParameterizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_theory_pb2.Analysis, _abc.Awaitable[_theory_pb2.Analysis]]:
+        """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
+        not cover (the message says what it covers).
+        """
+
+    @_abc_1.abstractmethod
+    def CompleteParameterization(
+        self,
+        request: _parameterization_service_pb2.CompleteParameterizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_theory_pb2.Completion, _abc.Awaitable[_theory_pb2.Completion]]:
+        """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT."""
 
 def add_ParameterizationServiceServicer_to_server(servicer: ParameterizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from iplab.v1 import theory_pb2 as _theory_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -125,6 +126,7 @@ class Run(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     MLFLOW_RUN_ID_FIELD_NUMBER: _builtins.int
+    PREDICTED_REGIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "experiments/{experiment}/runs/{run}". {run} is a function of the index."""
     index: _builtins.int
@@ -151,6 +153,8 @@ class Run(_message.Message):
     """Updates asked for."""
     mlflow_run_id: _builtins.str
     """Run id in MLflow; empty until the forwarder has created it."""
+    predicted_regime: _theory_pb2.Regime.ValueType
+    """What theory predicts for it."""
     @_builtins.property
     def summary(self) -> Global___RunSummary:
         """Last, best and final metrics."""
@@ -197,10 +201,11 @@ class Run(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         mlflow_run_id: _builtins.str = ...,
+        predicted_regime: _theory_pb2.Regime.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "failure", b"failure", "start_time", b"start_time", "summary", b"summary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "attempts", b"attempts", "base_learning_rate", b"base_learning_rate", "calibrated_rates", b"calibrated_rates", "committed_steps", b"committed_steps", "end_time", b"end_time", "failure", b"failure", "hidden_layers", b"hidden_layers", "index", b"index", "mlflow_run_id", b"mlflow_run_id", "name", b"name", "pack", b"pack", "parameterization", b"parameterization", "seed", b"seed", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary", b"summary", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "attempts", b"attempts", "base_learning_rate", b"base_learning_rate", "calibrated_rates", b"calibrated_rates", "committed_steps", b"committed_steps", "end_time", b"end_time", "failure", b"failure", "hidden_layers", b"hidden_layers", "index", b"index", "mlflow_run_id", b"mlflow_run_id", "name", b"name", "pack", b"pack", "parameterization", b"parameterization", "predicted_regime", b"predicted_regime", "seed", b"seed", "start_time", b"start_time", "state", b"state", "steps", b"steps", "summary", b"summary", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
