@@ -8,8 +8,11 @@ from typing import Any
 
 from google.protobuf import timestamp_pb2
 
+from ipcore.theory import Regime
 from iplab.v1 import experiment_pb2, run_pb2, spec_pb2
 from ipserver import names
+from ipserver.api import theory
+from ipserver.spec.predict import predicted_regimes, predictions
 from ipserver.states import ExperimentState, FailureReason, RunState
 from ipserver.store.records import (
     ArtifactRecord,
@@ -20,16 +23,19 @@ from ipserver.store.records import (
     RunRecord,
 )
 
+Regimes = Mapping[tuple[str, int, str], Regime | None]
+
 
 def experiment(record: ExperimentRecord) -> experiment_pb2.Experiment:
-    """An experiment."""
+    """An experiment, with what theory predicts for it (which can take long the first time)."""
+    spec = spec_pb2.ExperimentSpec.FromString(record.spec)
     return experiment_pb2.Experiment(
         name=names.experiment_name(record.id),
         uid=record.uid,
         display_name=record.display_name,
         labels=record.labels,
         priority=record.priority,
-        spec=spec_pb2.ExperimentSpec.FromString(record.spec),
+        spec=spec,
         state=experiment_state(record.state),
         counts=counts(record.counts),
         committed_steps=record.committed_steps,
@@ -42,6 +48,7 @@ def experiment(record: ExperimentRecord) -> experiment_pb2.Experiment:
         start_time=timestamp(record.start_time),
         end_time=timestamp(record.end_time),
         mlflow_pending_runs=record.mlflow_pending_runs,
+        predictions=[theory.prediction(value) for value in predictions(spec)],
     )
 
 
@@ -51,8 +58,15 @@ def counts(per_state: Mapping[RunState, int]) -> experiment_pb2.RunCounts:
     return experiment_pb2.RunCounts(total=sum(named.values()), **named)
 
 
-def run(record: RunRecord, attempts: Iterable[AttemptRecord] = ()) -> run_pb2.Run:
-    """A run, with its attempts if they were asked for."""
+def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] = ()) -> run_pb2.Run:
+    """A run, with its attempts if they were asked for.
+
+    Args:
+        record: The run.
+        regimes: `predicted_regimes` of its experiment's spec.
+        attempts: Of its pack.
+    """
+    predicted = regimes[record.parameterization, record.hidden_layers, record.activation]
     return run_pb2.Run(
         name=names.run_name(record.experiment, record.index),
         index=record.index,
@@ -73,7 +87,13 @@ def run(record: RunRecord, attempts: Iterable[AttemptRecord] = ()) -> run_pb2.Ru
         start_time=timestamp(record.start_time),
         end_time=timestamp(record.end_time),
         mlflow_run_id=record.mlflow_run_id,
+        predicted_regime=theory.regime(predicted),
     )
+
+
+def regimes(record: ExperimentRecord) -> Regimes:
+    """What theory predicts for the runs of an experiment."""
+    return predicted_regimes(spec_pb2.ExperimentSpec.FromString(record.spec))
 
 
 def artifact(record: ArtifactRecord) -> run_pb2.Artifact:

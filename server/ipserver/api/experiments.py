@@ -7,22 +7,23 @@ import hashlib
 import re
 import secrets
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
 from iplab.v1 import experiment_pb2
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import experiment_service_pb2_grpc as pb_grpc
 from ipserver import names
-from ipserver.api import convert, paging
+from ipserver.api import convert, paging, theory
 from ipserver.api.blocking import Blocking
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.spec.limits import Limits
+from ipserver.spec.predict import predictions
 from ipserver.spec.validate import Checked, check_create
 from ipserver.states import RunState
-from ipserver.store.records import NewExperiment
+from ipserver.store.records import ExperimentRecord, NewExperiment
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -57,7 +58,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.Experiment:
         """One experiment."""
         experiment = names.parse_experiment(request.name, "name")
-        return convert.experiment(await self._blocking.run(self._store.get_experiment, experiment))
+        return await self._blocking.run(self._converted, self._store.get_experiment, experiment)
 
     async def ListExperiments(
         self, request: pb.ListExperimentsRequest, context: Any
@@ -69,7 +70,8 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         place = paging.read_token(request.page_token, [0.0, ""], *scope)
         before = (float(place[0]), str(place[1])) if place else None
         records = await self._blocking.run(self._store.list_experiments, where, limit=size + 1, before=before)
-        page = paging.fitting([convert.experiment(record) for record in records[:size]])
+        messages = await self._blocking.run(lambda: [convert.experiment(record) for record in records[:size]])
+        page = paging.fitting(messages)
         token = ""
         if len(records) > len(page):
             last = records[len(page) - 1]
@@ -81,7 +83,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.Experiment:
         """Ask all unfinished runs to stop."""
         experiment = names.parse_experiment(request.name, "name")
-        return convert.experiment(await self._blocking.run(self._store.cancel_experiment, experiment))
+        return await self._blocking.run(self._converted, self._store.cancel_experiment, experiment)
 
     async def WatchExperiment(
         self, request: pb.WatchExperimentRequest, context: Any
@@ -94,6 +96,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
                 part = paging.fitting(rest)
                 yield pb.WatchExperimentResponse(events=part)
                 rest = rest[len(part) :]
+
+    @staticmethod
+    def _converted(call: Callable[[str], ExperimentRecord], experiment: str) -> experiment_pb2.Experiment:
+        return convert.experiment(call(experiment))
 
     def _create(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
         request_hash = _request_hash(request)
@@ -134,6 +140,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             run_memory_bytes=checked.run_memory_bytes,
             warnings=checked.warnings,
             spec_hash=checked.spec_hash,
+            predictions=[theory.prediction(value) for value in predictions(checked.spec)],
         )
 
 

@@ -6,28 +6,34 @@ from __future__ import annotations
 from typing import Any
 
 from ipcore import theory
-from ipcore.theory.presets import presets_at
 from iplab.v1 import parameterization_service_pb2 as pb
 from iplab.v1 import parameterization_service_pb2_grpc as pb_grpc
+from iplab.v1 import theory_pb2
+from ipserver.api import theory as messages
+from ipserver.api.blocking import Blocking
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.spec.convert import exponents
 
 _DEFAULT_DEPTH = 3
-_MAX_DEPTH = 10_000
+_OPTIMIZER, _ACTIVATION, _LOSS = "sgd", "relu", "cross_entropy"
 
 
 class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
-    """The presets of `ipcore.theory` that can be trained."""
+    """The presets of `ipcore.theory` that can be trained, and its calculus.
+
+    Args:
+        blocking: Pool for analyses, which take up to seconds at great depth.
+    """
+
+    def __init__(self, blocking: Blocking) -> None:
+        self._blocking = blocking
 
     async def ListParameterizations(
         self, request: pb.ListParameterizationsRequest, context: Any
     ) -> pb.ListParameterizationsResponse:
         """All presets that specs may name at a depth."""
         depth = request.hidden_layers or _DEFAULT_DEPTH
-        if not 1 <= depth <= _MAX_DEPTH:
-            raise InvalidRequest(
-                [FieldViolation("hidden_layers", f"must lie in 1 .. {_MAX_DEPTH:,}, not {depth}")]
-            )
+        _check_depth(depth, theory.MAX_HIDDEN_LAYERS)
         return pb.ListParameterizationsResponse(
             parameterizations=[
                 pb.Parameterization(
@@ -37,7 +43,87 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
                     hidden_layers=depth,
                     exponents=exponents(value),
                 )
-                for name, value in presets_at(depth).items()
+                for name, value in theory.presets_at(depth).items()
                 if theory.PRESETS[name].trainable
             ]
         )
+
+    async def AnalyzeParameterization(
+        self, request: pb.AnalyzeParameterizationRequest, context: Any
+    ) -> theory_pb2.Analysis:
+        """What a parameterization does as the width grows."""
+        return await self._blocking.run(_analyze, request)
+
+    async def CompleteParameterization(
+        self, request: pb.CompleteParameterizationRequest, context: Any
+    ) -> theory_pb2.Completion:
+        """The largest stable learning rates."""
+        return await self._blocking.run(_complete, request)
+
+
+def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
+    try:
+        return messages.analysis(
+            theory.analyze(
+                _scheme(request, rates=True),
+                optimizer=request.optimizer or _OPTIMIZER,
+                activation=request.activation or _ACTIVATION,
+                loss=request.loss or _LOSS,
+                # Not given and 0 are the same in proto3; both mean: until nothing changes.
+                steps=request.steps or None,
+            )
+        )
+    except theory.TheoryError as error:
+        raise _wrong(error, request) from None
+
+
+def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Completion:
+    try:
+        given = _scheme(request, rates=False)
+        return messages.completion(
+            theory.complete(
+                given.a,
+                given.b,
+                optimizer=request.optimizer or _OPTIMIZER,
+                activation=request.activation or _ACTIVATION,
+                loss=request.loss or _LOSS,
+                biases=given.biases,
+                mean=given.mean,
+            )
+        )
+    except theory.TheoryError as error:
+        raise _wrong(error, request) from None
+
+
+def _scheme(
+    request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest, rates: bool
+) -> theory.Parameterization:
+    """The parameterization of a request; without `rates` those of explicit exponents must be left out."""
+    _check_depth(request.hidden_layers, theory.MAX_ANALYSIS_LAYERS)
+    match request.WhichOneof("scheme"):
+        case "preset":
+            return theory.preset(request.preset, request.hidden_layers)
+        case "exponents":
+            given = request.exponents
+            if rates:
+                return theory.custom(request.hidden_layers, given.a, given.b, given.c, given.c_first_step)
+            if given.c or given.c_first_step:
+                raise theory.TheoryError("is what completion finds; leave it out", "c")
+            return theory.custom(request.hidden_layers, given.a, given.b, ["0", "0", "0"])
+    raise theory.TheoryError("is required: name a preset, or write exponents out", "preset")
+
+
+def _check_depth(depth: int, most: int) -> None:
+    if not 1 <= depth <= most:
+        raise InvalidRequest([FieldViolation("hidden_layers", f"must lie in 1 .. {most:,}, not {depth}")])
+
+
+def _wrong(
+    error: theory.TheoryError, request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest
+) -> InvalidRequest:
+    """The error with the path of the field in the request."""
+    inside = error.field.partition("[")[0] in {"a", "b", "c", "c_first_step"}
+    path = (
+        f"exponents.{error.field}" if inside and request.WhichOneof("scheme") == "exponents" else error.field
+    )
+    return InvalidRequest([FieldViolation(path or "scheme", str(error))])

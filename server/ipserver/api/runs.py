@@ -38,7 +38,7 @@ class RunService(pb_grpc.RunServiceServicer):
         run = names.parse_run(request.name, "name")
         record = await self._blocking.run(self._store.get_run, run.experiment, run.index)
         attempts = await self._blocking.run(self._store.attempts, run.experiment, run.index)
-        return convert.run(record, attempts)
+        return convert.run(record, await self._regimes(run.experiment), attempts)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         """Runs by index."""
@@ -51,7 +51,8 @@ class RunService(pb_grpc.RunServiceServicer):
         records = await self._blocking.run(
             self._store.list_runs, experiment, where, limit=size + 1, after=after
         )
-        page = paging.fitting([convert.run(record) for record in records[:size]])
+        regimes = await self._regimes(experiment)
+        page = paging.fitting([convert.run(record, regimes) for record in records[:size]])
         more = len(records) > len(page)
         token = paging.make_token([records[len(page) - 1].index], *scope) if more else ""
         return pb.ListRunsResponse(runs=page, next_page_token=token)
@@ -59,7 +60,11 @@ class RunService(pb_grpc.RunServiceServicer):
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> run_pb2.Run:
         """Ask one run to stop."""
         run = names.parse_run(request.name, "name")
-        return convert.run(await self._blocking.run(self._store.cancel_run, run.experiment, run.index))
+        record = await self._blocking.run(self._store.cancel_run, run.experiment, run.index)
+        return convert.run(record, await self._regimes(run.experiment))
+
+    async def _regimes(self, experiment: str) -> convert.Regimes:
+        return await self._blocking.run(lambda: convert.regimes(self._store.get_experiment(experiment)))
 
     async def QueryMetrics(
         self, request: pb.QueryMetricsRequest, context: Any

@@ -114,7 +114,7 @@ async def serve(
     runs = RunService(store, blocking, config.artifact_root)
     run_service_pb2_grpc.add_RunServiceServicer_to_server(runs, server)
     parameterization_service_pb2_grpc.add_ParameterizationServiceServicer_to_server(
-        ParameterizationService(), server
+        ParameterizationService(blocking), server
     )
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
         CatalogService(store, blocking, config.limits), server

@@ -21,9 +21,10 @@ from ipserver.errors import StoreUnavailable
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.params import run_params
 from ipserver.names import run_name
+from ipserver.spec.predict import predicted_regimes
 from ipserver.states import RunState
 from ipserver.store import Store
-from ipserver.store.records import ForwardTask
+from ipserver.store.records import ForwardTask, RunRecord
 
 _log = logging.getLogger(__name__)
 _LEASE = "forwarder"
@@ -129,7 +130,12 @@ class Forwarder:
                 run_name(experiment.id, run.index),
                 _milliseconds(run.start_time or experiment.create_time),
                 run_params(spec, run),
-                {"iplab.spec_hash": experiment.spec_hash, "iplab.uid": experiment.uid, **experiment.labels},
+                {
+                    "iplab.spec_hash": experiment.spec_hash,
+                    "iplab.uid": experiment.uid,
+                    "iplab.predicted_regime": _predicted(spec, run),
+                    **experiment.labels,
+                },
             )
             self._sink.publish_json(mlflow_run, json_format.MessageToDict(spec), "spec.json")
             self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)
@@ -169,6 +175,12 @@ class Forwarder:
             if artifact.path not in task.sent_artifacts:
                 self._sink.publish(mlflow_run, self._root / artifact.location, artifact.path)
                 self._store.mark_forwarded(task.experiment.id, task.run.index, artifacts=[artifact.path])
+
+
+def _predicted(spec: ExperimentSpec, run: RunRecord) -> str:
+    """What theory predicts for a run, or "not covered"."""
+    regime = predicted_regimes(spec)[run.parameterization, run.hidden_layers, run.activation]
+    return regime.value if regime else "not covered"
 
 
 def _tags(task: ForwardTask) -> dict[str, str]:

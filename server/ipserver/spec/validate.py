@@ -19,6 +19,7 @@ from ipserver.spec.defaults import spec_hash, with_defaults
 from ipserver.spec.expand import expand
 from ipserver.spec.grid import check_grid, grid_warnings
 from ipserver.spec.limits import Limits
+from ipserver.spec.predict import prediction_warnings
 from ipserver.spec.problems import Problems, human_bytes, shown
 from ipserver.spec.rules import capacity_warnings, check_record, check_resources, check_training
 from ipserver.store.records import CapacityReport, NewRun
@@ -86,7 +87,7 @@ def check_create(
         spec_hash(spec),
         runs,
         max(memory for _, memory in memories),
-        (*grid_warnings(spec.grid), *capacity_warnings(spec, capacity)),
+        (*grid_warnings(spec.grid), *capacity_warnings(spec, capacity), *prediction_warnings(spec)),
     )
 
 

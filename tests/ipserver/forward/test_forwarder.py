@@ -90,6 +90,7 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
     assert theirs.data.tags["iplab.state"] == "SUCCEEDED"
     assert theirs.data.tags["iplab.spec_hash"] == store.get_experiment("e").spec_hash
     assert theirs.data.tags["team"] == "theory"
+    assert theirs.data.tags["iplab.predicted_regime"] == "feature_learning"
     assert theirs.data.metrics["test_loss"] == ours.summary.final_test_loss
     history = mlflow.get_metric_history(theirs.info.run_id, "train_loss")
     assert [point.step for point in sorted(history, key=lambda point: point.step)] == [1, 10, 20]

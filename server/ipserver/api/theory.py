@@ -1,0 +1,83 @@
+"""From the values of `ipcore.theory` to messages of iplab.v1."""
+
+from __future__ import annotations
+
+from ipcore import theory
+from iplab.v1 import theory_pb2 as pb
+from ipserver.spec.predict import Prediction
+
+
+def regime(value: theory.Regime | None) -> pb.Regime.ValueType:
+    """A verdict; None: not covered."""
+    return pb.Regime.Value(f"REGIME_{value.name}") if value else pb.Regime.REGIME_UNSPECIFIED
+
+
+def prediction(value: Prediction) -> pb.Prediction:
+    """The verdict on one parameterization of a grid."""
+    return pb.Prediction(
+        parameterization=value.parameterization,
+        hidden_layers=value.hidden_layers,
+        activation=value.activation,
+        regime=regime(value.regime),
+        summary=value.summary,
+        advice=value.advice,
+    )
+
+
+def analysis(value: theory.Analysis) -> pb.Analysis:
+    """What the calculus says of a parameterization."""
+    return pb.Analysis(
+        hidden_layers=value.parameterization.hidden_layers,
+        optimizer=value.optimizer,
+        activation=value.activation,
+        loss=value.loss,
+        regime=regime(value.regime),
+        settled=value.settled,
+        vanishing_at_initialization=value.vanishing,
+        summary=value.summary,
+        reason=value.reason,
+        source=value.source,
+        advice=value.advice,
+        notes=value.notes,
+        features=[pb.FeatureMove(layer=move.layer, step=move.step) for move in value.features],
+        steps=[
+            pb.StepSizes(
+                step=sizes.step,
+                h=[_size(size) for size in sizes.h],
+                h_change=[_size(size) for size in sizes.h_change],
+                f=_size(sizes.f),
+                f_change=_size(sizes.f_change),
+                exact=sizes.exact,
+            )
+            for sizes in value.steps
+        ],
+        alignment=[
+            pb.LayerAlignment(layer=layer.layer, aligned=layer.aligned, deficit=str(layer.deficit))
+            for layer in value.alignment
+        ],
+    )
+
+
+def completion(value: theory.Completion) -> pb.Completion:
+    """Learning rates that complete multipliers and initial weights."""
+    found = value.parameterization
+    return pb.Completion(
+        a=[str(exponent) for exponent in found.a],
+        b=[str(exponent) for exponent in found.b],
+        phases=[
+            pb.RatePhase(
+                start=phase.start,
+                c=[str(exponent) for exponent in phase.c],
+                d=[str(exponent) for exponent in phase.d or ()],
+            )
+            for phase in found.phases
+        ],
+        r=str(value.r),
+        maximal=value.maximal,
+        reason=value.reason,
+    )
+
+
+def _size(size: object) -> str:
+    """An exponent as exact text; "" stands for exactly zero."""
+    return "" if size is None else str(size)

@@ -1,0 +1,114 @@
+"""Theory over gRPC: analysis, completion, and predictions that experiments carry."""
+
+import grpc
+import pytest
+
+from ipcore.theory import analyze, preset
+from iplab.v1 import experiment_service_pb2, run_service_pb2, spec_pb2
+from iplab.v1 import parameterization_service_pb2 as pb
+from iplab.v1.theory_pb2 import Regime
+
+NAIVE_IP = spec_pb2.Exponents(a=["0", "1", "1"], b=["0", "0", "0"], c=["-1", "-2", "-1"])
+IP_AB = spec_pb2.Exponents(a=["0", "1", "1"], b=["0", "0", "0"])
+
+
+async def test_analysis_is_the_analysis_of_ipcore(api):
+    answer = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=3)
+    )
+
+    expected = analyze(preset("ip", 3))
+    assert answer.regime == Regime.REGIME_TRIVIAL
+    assert answer.summary == expected.summary
+    # Hajjar et al.: h^l_0 shrinks by m^(-1/2) per layer; hand-worked changes after one step.
+    assert list(answer.steps[0].h) == ["0", "-1/2", "-1"]
+    assert answer.steps[0].f == "-3/2"
+    assert list(answer.steps[1].h_change) == ["-1", "-1/2", "-1"]
+    assert answer.vanishing_at_initialization
+    assert [layer.layer for layer in answer.alignment] == [2, 3, 4]
+
+
+async def test_exponents_written_out_give_the_same(api):
+    by_name = pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=2)
+    written = pb.AnalyzeParameterizationRequest(exponents=NAIVE_IP, hidden_layers=2)
+
+    answer = await api.parameterizations.AnalyzeParameterization(written)
+
+    assert answer == await api.parameterizations.AnalyzeParameterization(by_name)
+    assert [(move.layer, move.step) for move in answer.features] == [(1, 2), (2, 1)]
+
+
+@pytest.mark.parametrize("scheme", [{"preset": "ip"}, {"exponents": IP_AB}], ids=["preset", "exponents"])
+async def test_completing_ip_gives_ip_llr(api, scheme):
+    answer = await api.parameterizations.CompleteParameterization(
+        pb.CompleteParameterizationRequest(hidden_layers=4, **scheme)
+    )
+
+    assert [(phase.start, list(phase.c)) for phase in answer.phases] == [
+        (0, ["-5/2", "-3", "-3", "-3", "-5/2"]),
+        (1, ["-1", "-2", "-2", "-2", "-1"]),
+    ]
+    assert answer.r == "0"
+    assert answer.maximal
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "message"),
+    [
+        (pb.AnalyzeParameterizationRequest(preset="ip"), "hidden_layers", "1 .. 1,000"),
+        (pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=1001), "hidden_layers", "not 1001"),
+        (pb.AnalyzeParameterizationRequest(hidden_layers=2), "preset", "required"),
+        (pb.AnalyzeParameterizationRequest(preset="mupp", hidden_layers=2), "preset", "mup"),
+        (
+            pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=2, activation="rleu"),
+            "activation",
+            "relu",
+        ),
+        (pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=2, steps=-1), "steps", "at least 1"),
+        (
+            pb.AnalyzeParameterizationRequest(
+                exponents=spec_pb2.Exponents(a=["0", "x", "1"], b=["0"] * 3, c=["0"] * 3), hidden_layers=2
+            ),
+            "exponents.a[1]",
+            "'x' is not an exponent",
+        ),
+    ],
+)
+async def test_bad_input_names_the_field(api, request_, field, message):
+    failed = await api.fails(api.parameterizations.AnalyzeParameterization(request_))
+
+    assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert list(failed.violations) == [field]
+    assert message in failed.violations[field]
+
+
+async def test_completion_takes_no_rates(api):
+    request = pb.CompleteParameterizationRequest(exponents=NAIVE_IP, hidden_layers=2)
+
+    failed = await api.fails(api.parameterizations.CompleteParameterization(request))
+
+    assert list(failed.violations) == ["exponents.c"]
+
+
+async def test_experiments_and_runs_carry_predictions(api):
+    created = await api.create(
+        grid={"parameterizations": [{"preset": "ip"}, {"preset": "mup"}], "hidden_layers": [3]}
+    )
+
+    assert [(p.parameterization, p.regime) for p in created.predictions] == [
+        ("ip", Regime.REGIME_TRIVIAL),
+        ("mup", Regime.REGIME_FEATURE_LEARNING),
+    ]
+    assert any("theory predicts trivial" in warning for warning in created.warnings)
+    got = await api.experiments.GetExperiment(experiment_service_pb2.GetExperimentRequest(name=created.name))
+    assert got.predictions == created.predictions
+    runs = await api.runs.ListRuns(run_service_pb2.ListRunsRequest(parent=created.name))
+    assert [run.predicted_regime for run in runs.runs] == [Regime.REGIME_TRIVIAL] * 2 + [
+        Regime.REGIME_FEATURE_LEARNING
+    ] * 2
+
+
+async def test_validate_only_predicts_too(api):
+    preview = await api.create(validate_only=True)
+
+    assert {p.parameterization for p in preview.predictions} == {"mup", "ip-llr"}
