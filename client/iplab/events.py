@@ -13,6 +13,8 @@ from iplab.states import ExperimentState, RunState
 from iplab.transport import Transport, pause
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2
 
+_FIRST_DELAY, _LAST_DELAY = 0.1, 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -90,7 +92,7 @@ def watch(
         name: "experiments/{experiment}".
         after: Events with a greater sequence come.
         timeout: Seconds until TimedOutError; None: no limit.
-        patience: Seconds without any answer until UnavailableError.
+        patience: Seconds without the service until UnavailableError.
 
     Raises:
         NotFoundError: No such experiment.
@@ -98,13 +100,17 @@ def watch(
         UnavailableError: The service stayed away longer than `patience`.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    last, heard, delay = after, time.monotonic(), 0.1
+    last, delay = after, _FIRST_DELAY
+    lost: float | None = None  # since when the service has been away
     while True:
         left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
         request = experiment_service_pb2.WatchExperimentRequest(name=name, after_sequence=last)
         try:
+            if lost is not None:
+                # A watch without news looks the same as one without a service: ask for something.
+                _newest(transport, name)
+                lost, delay = None, _FIRST_DELAY
             for answer in transport.stream(transport.experiments.WatchExperiment, request, timeout=left):
-                heard, delay = time.monotonic(), 0.1
                 for message in answer.events:
                     if message.sequence <= last:
                         continue
@@ -113,24 +119,26 @@ def watch(
                     last = message.sequence
                     yield event_of(message)
             # The service ends a stream at the terminal event; a proxy may end one at any time.
-            heard = time.monotonic()
-            if _ended(transport, name, last):
+            now = _newest(transport, name)
+            if state_of(now.state).terminal and last >= now.sequence:
                 return
         except WatchOverflowError:
-            heard = time.monotonic()
+            delay = _FIRST_DELAY
         except TimedOutError:
+            if left is None:
+                raise
             raise TimedOutError(f"{name} has not ended within {timeout:g} s") from None
         except UnavailableError:
-            if time.monotonic() - heard > patience:
+            lost = time.monotonic() if lost is None else lost
+            if time.monotonic() - lost > patience:
                 raise
         pause(delay)
-        delay = min(2 * delay, 2.0)
+        delay = min(2 * delay, _LAST_DELAY)
 
 
-def _ended(transport: Transport, name: str, last: int) -> bool:
+def _newest(transport: Transport, name: str) -> experiment_pb2.Experiment:
     request = experiment_service_pb2.GetExperimentRequest(name=name)
-    now = transport.call(transport.experiments.GetExperiment, request)
-    return state_of(now.state).terminal and last >= now.sequence
+    return transport.call(transport.experiments.GetExperiment, request)
 
 
 def state_of(value: int) -> ExperimentState:

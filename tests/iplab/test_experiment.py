@@ -2,11 +2,13 @@
 
 import threading
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
 import iplab
 from iplab.events import PackProgressed, RunsChanged, StateChanged
+from ipserver.states import RunState
 from ipserver.store.records import NewPack, SliceCommit
 from tests.iplab.conftest import Service, small_spec
 
@@ -22,17 +24,9 @@ def plan(service, experiment):
 
 
 def commit(service, lease, first, last):
-    ended = {run.index: "SUCCEEDED" for run in lease.runs} if last == lease.steps else {}
-    slice_ = SliceCommit(
-        first, last, segment=b"", summaries={}, ended=_states(ended), finished=last == lease.steps
-    )
+    ended = {run.index: RunState.SUCCEEDED for run in lease.runs} if last == lease.steps else {}
+    slice_ = SliceCommit(first, last, segment=b"", summaries={}, ended=ended, finished=last == lease.steps)
     service.store.commit_slice(lease.experiment.id, lease.id, lease.token, slice_)
-
-
-def _states(ended):
-    from ipserver.states import RunState
-
-    return {index: RunState(state) for index, state in ended.items()}
 
 
 @pytest.fixture
@@ -96,17 +90,24 @@ def test_a_watch_goes_on_after_an_overflow(tmp_path, impatient):
     service.close()
 
 
-def test_a_watch_gives_up_when_the_service_stays_away(own_service, own_client, monkeypatch):
+def test_a_watch_gives_up_when_the_service_stays_away(own_service, own_client, monkeypatch, impatient):
     experiment = own_client.create(small_spec(), experiment_id="e")
     now = [0.0]
-    monkeypatch.setattr("iplab.events.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("iplab.events.pause", lambda delay: now.__setitem__(0, now[0] + 20.0))
     watch = experiment.watch()
     next(watch)
+    monkeypatch.setattr("iplab.events.time", clock(now))
+    monkeypatch.setattr("iplab.events.pause", lambda delay: now.__setitem__(0, now[0] + 20.0))
+    # However long nothing has happened before, patience is counted from the loss of the service.
+    now[0] = 3600.0
     own_service.stop()
     with pytest.raises(iplab.UnavailableError, match="no iplab service answers"):
         list(watch)
-    assert now[0] > 60.0
+    assert 3600.0 + 60.0 < now[0] <= 3600.0 + 80.0
+
+
+def clock(now):
+    """Something like the module `time` that shows `now[0]`."""
+    return SimpleNamespace(monotonic=lambda: now[0])
 
 
 def test_waiting_returns_the_ended_experiment(own_service, own_client, capsys):
