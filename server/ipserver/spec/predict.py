@@ -63,7 +63,7 @@ def predicted_regimes(spec: pb.ExperimentSpec) -> dict[tuple[str, int, str], the
 
 
 def prediction_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
-    """A sentence for each parameterization that theory calls trivial or unstable, and what would change it."""
+    """A sentence for each parameterization called trivial or unstable, and what would change it."""
     bad = sorted((found for found in predictions(spec) if found.regime in _WARNED), key=_what)
     for (label, hidden_layers, summary, advice), group in itertools.groupby(bad, key=_what):
         activations = ", ".join(prediction.activation for prediction in group)
