@@ -268,11 +268,12 @@ class Trainer:
         """Evaluate every live run by the public function, so that its saved weights give the same numbers."""
         loss = np.full(len(self.runs), np.nan)
         accuracy = np.full(len(self.runs), np.nan)
-        for position in np.flatnonzero(~self._masked):
-            result = evaluate(self.network(int(position)), self.dataset.test)
-            loss[position], accuracy[position] = result.loss, result.accuracy
-            if not np.isfinite(result.loss):
-                self._diverge(int(position), self.step)
+        with thread_count(1):  # Once, not around each evaluation: it wakes and stops threads.
+            for position in map(int, np.flatnonzero(~self._masked)):
+                result = evaluate(self.network(position), self.dataset.test)
+                loss[position], accuracy[position] = result.loss, result.accuracy
+                if not np.isfinite(result.loss):
+                    self._diverge(position, self.step)
         now = self._now_ms()
         recorder.add("test_loss", self.step, now, loss)
         recorder.add("test_accuracy", self.step, now, accuracy)

@@ -55,6 +55,23 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tiny: Dataset, tm
     assert second.calibrated_rates == whole.calibrated_rates
 
 
+def test_two_threads_are_as_reproducible_as_one(digits: Dataset, tmp_path: Path):
+    config = PackConfig("digits", 2, 200, "tanh", batch_size=128, steps=12)
+    runs = [RunConfig(preset("mup", 2), 0.1, 0)]
+
+    def fresh() -> Trainer:
+        return Trainer(config, runs, digits, threads=2)
+
+    whole, first, second = fresh(), fresh(), fresh()
+    whole.advance()
+    first.advance(max_steps=5)
+    checkpoint.save(first, tmp_path / "c")
+    checkpoint.restore(second, tmp_path / "c")
+    second.advance()
+    for one, two in zip(whole.pack.weights, second.pack.weights, strict=True):
+        assert torch.equal(one, two)
+
+
 def test_masks_are_restored(tiny: Dataset, tmp_path: Path):
     trainer = make(tiny)
     trainer.advance(max_steps=5)

@@ -270,6 +270,15 @@ def test_a_stopped_run_learns_and_records_nothing_more(tiny: Dataset):
     assert [r for r in rows(train(whole)) if r[0] == 1] == [r for r in rows(slices) if r[0] == 1]
 
 
+def test_a_run_with_absurd_rates_can_be_stopped_before_it_diverges(tiny: Dataset):
+    trainer = Trainer(RELU, [exploding(), run()], tiny)
+    trainer.advance(max_steps=1)
+    trainer.stop([0])
+    (part,) = train(trainer)
+    assert part.diverged == {}
+    assert {position for position, *_ in part.points.rows()} == {1}
+
+
 def test_stopping_all_runs_finishes(tiny: Dataset):
     trainer = Trainer(CONFIG, [run(0), run(1)], tiny)
     trainer.stop([0, 1])
