@@ -30,13 +30,13 @@ from iplab.errors import (
     Violation,
     WatchOverflowError,
 )
-from iplab.states import ExperimentState, RunState
+from iplab.states import ExperimentState, Regime, RunState
 
 if TYPE_CHECKING:
     from iplab.artifacts import Artifact
     from iplab.client import Client, connect
     from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
-    from iplab.experiment import Experiment
+    from iplab.experiment import Experiment, Prediction
     from iplab.metrics import Metrics
     from iplab.run import Run
     from iplab.specfile import load_spec
@@ -57,6 +57,8 @@ __all__ = [
     "NotFoundError",
     "Notice",
     "PackProgressed",
+    "Prediction",
+    "Regime",
     "RequestIdReusedError",
     "Run",
     "RunState",
@@ -83,6 +85,7 @@ _LAZY = {
     "Metrics": "metrics",
     "Notice": "events",
     "PackProgressed": "events",
+    "Prediction": "experiment",
     "Run": "run",
     "RunsChanged": "events",
     "Spread": "summary",

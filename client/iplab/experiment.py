@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from iplab import events
 from iplab.events import Event
-from iplab.plain import optional_time, time_of, to_plain
+from iplab.plain import enum_name, optional_time, time_of, to_plain
 from iplab.run import Run
-from iplab.states import ExperimentState
+from iplab.states import ExperimentState, Regime
 from iplab.summary import SummaryRow, summarize
 from iplab.transport import Transport
-from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2, theory_pb2
 
 if TYPE_CHECKING:
     from iplab.metrics import Metrics
@@ -34,6 +34,27 @@ class Counts:
     diverged: int
     failed: int
     cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What theory says of one parameterization of the grid at one depth and activation.
+
+    Attributes:
+        parameterization: Its label.
+        hidden_layers: L.
+        activation: Name.
+        regime: The verdict.
+        summary: One sentence: the regime, which layers move from which step, and what decides.
+        advice: What would change a trivial or unstable verdict, or "".
+    """
+
+    parameterization: str
+    hidden_layers: int
+    activation: str
+    regime: Regime
+    summary: str
+    advice: str
 
 
 class Experiment:
@@ -85,6 +106,21 @@ class Experiment:
     def warnings(self) -> tuple[str, ...]:
         """What the service wants its user to know."""
         return tuple(self._message.warnings)
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """What theory says of every parameterization, depth and activation of the grid."""
+        return tuple(
+            Prediction(
+                p.parameterization,
+                p.hidden_layers,
+                p.activation,
+                Regime.read(enum_name(theory_pb2.Regime.DESCRIPTOR, p.regime)),
+                p.summary,
+                p.advice,
+            )
+            for p in self._message.predictions
+        )
 
     @property
     def spec(self) -> spec_pb2.ExperimentSpec:

@@ -13,9 +13,9 @@ from iplab.artifacts import Artifact, list_artifacts, read_chunks, save
 from iplab.errors import NotFoundError
 from iplab.events import run_state_of
 from iplab.plain import enum_name, optional_time, to_plain
-from iplab.states import RunState
+from iplab.states import Regime, RunState
 from iplab.transport import Transport
-from iplab.v1 import run_pb2, run_service_pb2
+from iplab.v1 import run_pb2, run_service_pb2, theory_pb2
 
 if TYPE_CHECKING:
     from iplab.metrics import Metrics
@@ -132,6 +132,11 @@ class Run:
     def calibrated_rates(self) -> tuple[float, ...]:
         """Base rates of step 0 per layer, first to last; empty without calibration."""
         return tuple(self._message.calibrated_rates)
+
+    @property
+    def predicted_regime(self) -> Regime:
+        """What theory predicts for it in the limit of infinite width."""
+        return Regime.read(enum_name(theory_pb2.Regime.DESCRIPTOR, self._message.predicted_regime))
 
     @property
     def failure(self) -> Failure | None:

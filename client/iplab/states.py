@@ -1,4 +1,4 @@
-"""States of experiments and runs, by the names that filters use."""
+"""States of experiments and runs, by the names that filters use, and the regimes of theory."""
 
 from __future__ import annotations
 
@@ -46,3 +46,23 @@ class RunState(_State):
     def terminal(self) -> bool:
         """Whether the state is final. DIVERGED is a result, not an error."""
         return self in {self.SUCCEEDED, self.DIVERGED, self.FAILED, self.CANCELLED}
+
+
+class Regime(_State):
+    """What theory predicts in the limit of infinite width (`iplab.v1.Regime` without its prefix).
+
+    UNKNOWN: not analysed. MEASURE: theory does not settle it.
+    """
+
+    UNKNOWN = "UNKNOWN"
+    UNSTABLE = "UNSTABLE"
+    TRIVIAL = "TRIVIAL"
+    FEATURE_LEARNING = "FEATURE_LEARNING"
+    KERNEL = "KERNEL"
+    OPERATOR = "OPERATOR"
+    MEASURE = "MEASURE"
+
+    @property
+    def words(self) -> str:
+        """For tables: "feature learning"; "-" if unknown."""
+        return "-" if self is self.UNKNOWN else self.value.lower().replace("_", " ")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from iplab.states import RunState
+from iplab.states import Regime, RunState
 
 if TYPE_CHECKING:
     from iplab.run import Run
@@ -37,6 +37,7 @@ class SummaryRow:
         hidden_layers: L.
         width: m.
         base_learning_rate: eta.
+        predicted_regime: What theory says of it in the limit of infinite width.
         runs: How many there are.
         diverged: How many ended by a loss that is not finite; they are in no mean.
         unfinished: How many are neither succeeded nor diverged: waiting, training, failed or cancelled.
@@ -49,6 +50,7 @@ class SummaryRow:
     width: int
     activation: str
     base_learning_rate: float
+    predicted_regime: Regime
     runs: int
     diverged: int
     unfinished: int
@@ -81,6 +83,7 @@ def summarize(runs: Iterable[Run]) -> list[SummaryRow]:
     return [
         SummaryRow(
             *key,
+            predicted_regime=group[0].predicted_regime,
             runs=len(group),
             diverged=sum(run.state is RunState.DIVERGED for run in group),
             unfinished=sum(run.state not in {RunState.SUCCEEDED, RunState.DIVERGED} for run in group),

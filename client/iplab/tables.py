@@ -44,7 +44,7 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
 
     Columns in which nothing ever stands (no run diverged, say) are left out.
     """
-    headings = ["parameterization", "hidden layers", "width", "activation", "base rate", "seeds"]
+    headings = ["parameterization", "hidden layers", "width", "activation", "base rate", "theory", "seeds"]
     headings += ["test loss", "test accuracy"]
     cells: list[list[object]] = [
         [
@@ -53,6 +53,7 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
             row.width,
             row.activation,
             row.base_learning_rate,
+            row.predicted_regime.words,
             row.runs,
             row.test_loss,
             row.test_accuracy,

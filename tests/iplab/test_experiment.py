@@ -175,6 +175,23 @@ def test_the_summary_has_a_row_per_point(trained):
     assert rows[0].test_loss.mean == pytest.approx(sum(losses) / 2)
 
 
+def test_theory_speaks_before_anything_trains(own_client):
+    spec = small_spec(parameterizations=[{"preset": "ip"}, {"preset": "mup"}])
+    spec["spec"]["grid"]["hidden_layers"] = [4]
+    experiment = own_client.create(spec, validate_only=True)
+    ip, mup = experiment.predictions
+    assert (ip.parameterization, ip.hidden_layers, ip.activation) == ("ip", 4, "relu")
+    assert (ip.regime, mup.regime) == (iplab.Regime.TRIVIAL, iplab.Regime.FEATURE_LEARNING)
+    assert ip.summary
+    assert ip.advice, "what would change it"
+    assert not mup.advice
+
+
+def test_runs_and_rows_carry_their_regime(trained):
+    assert {run.predicted_regime for run in trained.runs()} == {iplab.Regime.FEATURE_LEARNING}
+    assert {row.predicted_regime.words for row in trained.summary()} == {"feature learning"}
+
+
 def test_plain_values_have_numbers_and_short_names(trained):
     plain = trained.to_dict()
     assert plain["state"] == "SUCCEEDED"

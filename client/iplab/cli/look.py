@@ -92,7 +92,7 @@ def runs(service: Service, experiment: str, *, filter_: str, as_json: bool) -> N
         print_json([run.to_dict() for run in found])
         return
     headings = ["run", "state", "parameterization", "hidden layers", "width", "activation", "base rate"]
-    headings += ["seed", "step", "train loss", "test loss", "test accuracy"]
+    headings += ["seed", "theory", "step", "train loss", "test loss", "test accuracy"]
     rows = [
         (
             run.id,
@@ -103,6 +103,7 @@ def runs(service: Service, experiment: str, *, filter_: str, as_json: bool) -> N
             run.activation,
             run.base_learning_rate,
             run.seed,
+            run.predicted_regime.words,
             run.committed_steps,
             run.last_train_loss,
             run.final_test_loss,
