@@ -179,6 +179,7 @@ class Dispatcher:
                 self._owner, self._settings.lease_seconds, exclude=tuple(self._unplaceable)
             )
             if pack is None:
+                self._executor.trim()
                 return
             spec = ExperimentSpec.FromString(pack.experiment.spec)
             resources = resource_request(spec)
@@ -251,7 +252,8 @@ class Dispatcher:
             for path in result.obsolete_checkpoints:
                 (self._settings.artifact_root / path).unlink(missing_ok=True)
             if result.done:
-                self._forget(placed)
+                self._placed.remove(placed)
+                placed.worker.release()
                 self._remove_checkpoints(placed)
             elif placed.draining and report.commit.checkpoint is not None:
                 self._give_back(placed)

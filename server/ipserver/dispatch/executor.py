@@ -27,6 +27,9 @@ class Worker(Protocol):
     def started(self) -> bool:
         """Whether it has its resources, so is no longer pending."""
 
+    def release(self) -> None:
+        """It has done its work: end it, or keep its process for the next pack of the same resources."""
+
     def stop(self) -> None:
         """End it at once; what it had queued is dropped."""
 
@@ -42,6 +45,9 @@ class Executor(Protocol):
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
         """Slices that have arrived, waiting up to `timeout` seconds for the first one."""
+
+    def trim(self) -> None:
+        """End what is kept for a next pack: there is none now, and the cluster may shrink."""
 
     def close(self) -> None:
         """End all trainers."""

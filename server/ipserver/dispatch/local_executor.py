@@ -39,6 +39,9 @@ class LocalExecutor:
         except queue.Empty:
             return [item for item in arrived if item[0] in workers]
 
+    def trim(self) -> None:
+        """Nothing is kept."""
+
     def close(self) -> None:
         """Stop the threads and wait for the slices in hand."""
         for worker in self._workers:
@@ -62,6 +65,9 @@ class _LocalWorker:
 
     def started(self) -> bool:
         return True
+
+    def release(self) -> None:
+        self.stop()
 
     def stop(self) -> None:
         self._stopped.set()

@@ -9,11 +9,11 @@ import collections
 import logging
 import os
 import socket
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ipserver.dispatch.executor import Worker, worker_lost
-from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.errors import StartupError
 from ipserver.settings import split_address
 from ipserver.states import FailureReason
@@ -26,6 +26,9 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 import ray.exceptions
+
+if TYPE_CHECKING:
+    from ipserver.dispatch.trainer import PackTrainer
 
 _log = logging.getLogger(__name__)
 # Slices travel as plain replies; the object store is hardly used.
@@ -59,6 +62,10 @@ class RayExecutor:
                 _node_ip_address="127.0.0.1",
             )
         self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
+        # Actors that have done their pack, all with the same resources: a new process takes seconds to load
+        # torch, which a small pack would feel.
+        self._kept: list[Any] = []
+        self._kept_resources = ResourceRequest()
 
     def capacity(self) -> Mapping[str, float]:
         """Resources of the whole cluster, under this service's names."""
@@ -72,15 +79,15 @@ class RayExecutor:
         return {"cpus": 0.0, "gpus": 0.0} | total
 
     def start(self, job: PackJob) -> Worker:
-        """Ask for an actor; Ray creates it when its resources are free."""
+        """Give the pack to a kept actor, or ask for a new one; Ray creates it when its resources are free."""
         asked = job.resources
-        actor = self._actor.options(
-            name=f"{job.experiment}.{job.pack}.{job.token}",
-            num_cpus=asked.cpus,
-            num_gpus=asked.gpus,
-            resources=dict(asked.custom),
-        ).remote(job)
-        return _RayWorker(actor)
+        actor = self._kept.pop() if self._kept and self._kept_resources == asked else None
+        if actor is None:
+            self.trim()
+            actor = self._actor.options(
+                num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom)
+            ).remote()
+        return _RayWorker(actor, job, self._keep)
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
         """Slices that have arrived; a dead actor's first missing slice says WORKER_LOST."""
@@ -95,6 +102,18 @@ class RayExecutor:
             worker.pending.popleft()
             arrived.append((worker, _result(reference)))
         return arrived
+
+    def trim(self) -> None:
+        """End the actors that are kept."""
+        for actor in self._kept:
+            ray.kill(actor, no_restart=True)
+        self._kept.clear()
+
+    def _keep(self, actor: Any, resources: ResourceRequest) -> None:
+        if resources != self._kept_resources:
+            self.trim()
+        self._kept_resources = resources
+        self._kept.append(actor)
 
     def close(self) -> None:
         """Leave the cluster (and end a Ray of its own); actors end with it."""
@@ -117,24 +136,29 @@ def _require_cluster(address: str) -> None:
 class _Trainer:
     """The actor: a PackTrainer, imported where it runs so that the dispatcher never loads torch."""
 
-    def __init__(self, job: PackJob) -> None:
+    def __init__(self) -> None:
+        logging.getLogger().setLevel(logging.INFO)
+        self._trainer: PackTrainer | None = None
+
+    def load(self, job: PackJob) -> bool:
         from ipserver.dispatch.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
 
-        logging.getLogger().setLevel(logging.INFO)
         self._trainer = PackTrainer(job)
-
-    def ready(self) -> bool:
         return True
 
     def advance(self, ended: Collection[int], checkpoint: bool) -> SliceReport:
+        if self._trainer is None:
+            raise RuntimeError("a slice was asked for before a pack was given")
         return self._trainer.advance(ended, checkpoint=checkpoint)
 
 
 class _RayWorker:
-    def __init__(self, actor: Any) -> None:
+    def __init__(self, actor: Any, job: PackJob, keep: Callable[[Any, ResourceRequest], None]) -> None:
         # Ray's handles have no useful types: methods exist only by name.
         self._actor = actor
-        self._ready: Any = actor.ready.remote()
+        self._resources = job.resources
+        self._keep = keep
+        self._loaded: Any = actor.load.remote(job)
         self._started = False
         self.pending: collections.deque[Any] = collections.deque()
 
@@ -142,8 +166,14 @@ class _RayWorker:
         self.pending.append(self._actor.advance.remote(frozenset(ended), checkpoint))
 
     def started(self) -> bool:
-        self._started = self._started or bool(ray.wait([self._ready], timeout=0)[0])
+        self._started = self._started or bool(ray.wait([self._loaded], timeout=0)[0])
         return self._started
+
+    def release(self) -> None:
+        if self.pending:
+            self.stop()  # it still trains: the pack ended early, by cancellation
+        else:
+            self._keep(self._actor, self._resources)
 
     def stop(self) -> None:
         self.pending.clear()

@@ -6,6 +6,7 @@ It knows neither Ray nor the store: it gets a job, writes files below the artifa
 from __future__ import annotations
 
 import collections
+import functools
 import hashlib
 import logging
 import math
@@ -20,7 +21,7 @@ import torch
 
 import ipcore.checkpoint
 from ipcore.catalogue import METRICS
-from ipcore.data import load_dataset
+from ipcore.data import Dataset, load_dataset
 from ipcore.errors import CheckpointError, DataError
 from ipcore.recording import weights_due
 from ipcore.trainer import Slice, Trainer
@@ -106,7 +107,7 @@ class PackTrainer:
         device = "cuda" if job.resources.gpus > 0 else "cpu"
         threads = math.ceil(job.resources.cpus)
         torch.set_num_threads(threads)
-        dataset = load_dataset(job.config.dataset, job.data_root)
+        dataset = _dataset(job.config.dataset, job.data_root)
 
         def build() -> Trainer:
             return Trainer(job.config, job.runs, dataset, device=device, threads=threads)
@@ -186,6 +187,12 @@ class PackTrainer:
         ipcore.checkpoint.save(trainer, path)
         self._checkpoint_time = time.monotonic()
         return CheckpointRecord(relative, path.stat().st_size, _sha256(path), trainer.step)
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(name: str, data_root: str | None) -> Dataset:
+    """A worker often trains several packs on the same data, whose checksum says that it has not changed."""
+    return load_dataset(name, data_root)
 
 
 def _updated(old: Summary, metric: str, value: float, final: bool) -> Summary:

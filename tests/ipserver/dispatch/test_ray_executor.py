@@ -59,7 +59,8 @@ def test_a_killed_worker_is_replaced(store, settings, executor):
     dispatcher = Dispatcher(store, executor, settings, "d")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
 
-    os.kill(worker_pid(), signal.SIGKILL)
+    (worker,) = worker_pids()
+    os.kill(worker, signal.SIGKILL)
     run_until(dispatcher, lambda: store.get_experiment("e").state.terminal)
 
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
@@ -68,10 +69,9 @@ def test_a_killed_worker_is_replaced(store, settings, executor):
     assert second.end_reason is None
 
 
-def worker_pid():
-    """The process of the one trainer below this process (Ray names it after the actor's class)."""
-    parents = {}
-    names = {}
+def worker_pids():
+    """The trainers' processes below this process (Ray names them after the actor's class)."""
+    parents, names = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
@@ -88,8 +88,23 @@ def worker_pid():
             pid = parents[pid]
         return False
 
-    (found,) = [pid for pid, name in names.items() if name.startswith("ray::_Trainer") and ours(pid)]
-    return found
+    return {pid for pid, name in names.items() if name.startswith("ray::_Trainer") and ours(pid)}
+
+
+def test_workers_are_kept_for_the_next_pack_and_ended_after_the_last(store, settings, executor):
+    submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    seen = set()
+
+    def ended():
+        seen.update(worker_pids())
+        return store.get_experiment("e").state.terminal
+
+    run_until(dispatcher, ended)
+
+    assert len({run.pack for run in store.list_runs("e", limit=100)}) == 6
+    assert len(seen) == 2
+    run_until(dispatcher, lambda: not worker_pids())
 
 
 def test_data_trouble_comes_back_with_its_traceback(store, settings, executor, tmp_path):
