@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from ipserver.errors import Fenced
 from ipserver.states import (
@@ -32,6 +39,8 @@ PACKS = {"p0": (0, 1, 2), "p1": (3, 4), "p2": (5,)}
 RUNS = [index for members in PACKS.values() for index in members]
 STEPS = 4
 OWNERS = st.sampled_from(["ann", "bob"])
+# Cancelling ends an example soon, and little else would happen in it.
+SELDOM = st.sampled_from([False, False, False, True])
 FAILURE = Failure(FailureReason.TRAINING_ERROR, "it broke")
 UNFINISHED = {RunState.QUEUED, RunState.RUNNING, RunState.CANCELLING}
 
@@ -91,15 +100,21 @@ class StoreMachine(RuleBasedStateMachine):
             for table in reversed(metadata.sorted_tables):
                 connection.execute(table.delete())
         self.model = Model()
-        self.tokens: list[tuple[str, int]] = [("p0", 0), ("p0", 1)]
+        self.tokens: list[tuple[str, int]] = []
         self.replayed: dict[int, RunState] = dict.fromkeys(RUNS, RunState.QUEUED)
         self.told_experiment = ""
         self.heard = 0
 
-    @initialize()
-    def create(self) -> None:
+    @initialize(ready=st.sampled_from([True, True, False]))
+    def create(self, ready: bool) -> None:
+        """Most examples begin when two packs train."""
         self.store.create_experiment(new_experiment(steps=STEPS), new_runs(len(RUNS)))
+        if ready:
+            self.plan("ann")
+            self.lease("ann")
+            self.lease("bob")
 
+    @precondition(lambda self: not self.model.planned)
     @rule(owner=OWNERS)
     def plan(self, owner: str) -> None:
         leased = self.store.lease_unplanned(owner, TTL)
@@ -122,6 +137,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _unfinished_runs(self) -> list[int]:
         return [index for index, state in self.model.runs.items() if state in UNFINISHED]
 
+    @precondition(lambda self: self.model.planned)
     @rule(owner=OWNERS)
     def lease(self, owner: str) -> None:
         waiting = sorted(name for name, pack in self.model.packs.items() if pack.state is PackState.QUEUED)
@@ -133,56 +149,65 @@ class StoreMachine(RuleBasedStateMachine):
         pack = self.model.packs[waiting[0]]
         assert (leased.id, leased.committed_steps) == (waiting[0], pack.committed)
         assert leased.token > pack.token
+        following = a_slice(pack.committed + 1, pack.committed + 1)
+        with pytest.raises(Fenced):  # The holder before this one does not know yet.
+            self.store.commit_slice("e", leased.id, pack.token, following)
         self.tokens.append((leased.id, leased.token))
         pack.state, pack.token, pack.owner = PackState.LEASED, leased.token, owner
         pack.expires = self.clock.time + TTL
         self.model.move(pack.members, RunState.QUEUED, RunState.RUNNING)
 
-    @rule(
-        pick=st.integers(0, 100),
-        skip=st.sampled_from([1, 1, 1, 1, 0, 2]),
-        length=st.integers(1, 2),
-        ends=st.dictionaries(
-            st.sampled_from(RUNS), st.sampled_from([RunState.SUCCEEDED, RunState.DIVERGED]), max_size=2
-        ),
-    )
-    def commit(self, pick: int, skip: int, length: int, ends: dict[int, RunState]) -> None:
-        """By any token that ever was, newest most likely; `skip` 0 or 2 is not the next step."""
-        name, token = self.tokens[-1 - pick % len(self.tokens)] if pick > 60 else self.tokens[-1]
-        pack = self.model.packs.get(name)
-        first = (0 if pack is None else pack.committed) + skip
-        last = min(first + length - 1, STEPS)
-        commit = a_slice(first, max(first, last), ended=ends)
-        good = pack is not None and pack.state is PackState.LEASED and pack.token == token and skip == 1
-        if not good:
-            with pytest.raises(Fenced):
-                self.store.commit_slice("e", name, token, commit)
+    @precondition(lambda self: self.tokens)
+    @rule(pick=st.integers(0, 20), skip=st.sampled_from([0, 1, 2]))
+    def commit_astray(self, pick: int, skip: int) -> None:
+        """By any token that ever was; what does not follow under the current one is refused."""
+        name, token = self.tokens[pick % len(self.tokens)]
+        pack = self.model.packs[name]
+        if skip == 1 and pack.token == token and pack.state is PackState.LEASED:
             return
-        assert pack is not None
+        first = pack.committed + skip
+        with pytest.raises(Fenced):
+            self.store.commit_slice("e", name, token, a_slice(first, first))
+
+    @precondition(lambda self: self._held())
+    @rule(
+        pick=st.integers(0, 2),
+        length=st.integers(1, 2),
+        ends=st.lists(st.sampled_from([None, RunState.SUCCEEDED, RunState.DIVERGED]), max_size=3),
+    )
+    def commit(self, pick: int, length: int, ends: list[RunState | None]) -> None:
+        """The next slice of a pack; `ends` are for its runs, in order."""
+        held = self._held()
+        name, pack = held[pick % len(held)]
+        first = pack.committed + 1
+        last = min(first + length - 1, STEPS)
+        ended = {index: state for index, state in zip(pack.members, ends, strict=False) if state is not None}
+        commit = a_slice(first, last, ended=ended)
         if first > STEPS:  # Nothing is left to train: end it.
-            ends = dict.fromkeys(pack.members, RunState.SUCCEEDED)
-            commit = a_slice(STEPS, STEPS, segment=b"", ended=ends, finished=True)
-            last = STEPS
-        result = self.store.commit_slice("e", name, token, commit)
+            ended = dict.fromkeys(pack.members, RunState.SUCCEEDED)
+            commit = a_slice(STEPS, STEPS, segment=b"", ended=ended, finished=True)
+        result = self.store.commit_slice("e", name, pack.token, commit)
         for index in pack.members:
             if self.model.runs[index] in UNFINISHED:
                 self.model.steps[index] = last
         pack.committed = last
         self.model.move(pack.members, RunState.CANCELLING, RunState.CANCELLED)
-        for index, state in ends.items():
-            if index in pack.members:
-                self.model.move([index], RunState.RUNNING, state)
-        ended = {index for index in pack.members if self.model.runs[index] not in UNFINISHED}
-        assert result.ended == ended
-        assert result.done == (len(ended) == len(pack.members))
+        for index, state in ended.items():
+            self.model.move([index], RunState.RUNNING, state)
+        assert result.ended == {index for index in pack.members if self.model.runs[index] not in UNFINISHED}
+        assert result.done == (len(result.ended) == len(pack.members))
         if result.done:
             pack.state, pack.owner = PackState.DONE, ""
 
+    def _held(self) -> list[tuple[str, Pack]]:
+        return [(name, pack) for name, pack in self.model.packs.items() if pack.state is PackState.LEASED]
+
+    @precondition(lambda self: self.tokens)
     @rule(pick=st.integers(0, 100), retry=st.booleans())
     def end_attempt(self, pick: int, retry: bool) -> None:
-        name, token = self.tokens[-1 - pick % len(self.tokens)]
-        pack = self.model.packs.get(name)
-        if pack is None or pack.token != token or pack.state is PackState.QUEUED:
+        name, token = self.tokens[pick % len(self.tokens)]
+        pack = self.model.packs[name]
+        if pack.token != token or pack.state is PackState.QUEUED:
             with pytest.raises(Fenced):
                 self.store.end_attempt("e", name, token, failure=FAILURE, retry=retry)
             return
@@ -190,10 +215,7 @@ class StoreMachine(RuleBasedStateMachine):
         if pack.state is PackState.LEASED:
             self.model.give_back(pack, RunState.QUEUED if retry else RunState.FAILED)
 
-    @rule(seconds=st.sampled_from([1.0, TTL / 2, TTL]))
-    def wait(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-
+    @precondition(lambda self: self.tokens)
     @rule(owner=OWNERS)
     def renew(self, owner: str) -> None:
         ours = {name: pack for name, pack in self.model.packs.items() if pack.owner == owner}
@@ -202,8 +224,10 @@ class StoreMachine(RuleBasedStateMachine):
         for pack in ours.values():
             pack.expires = self.clock.time + TTL
 
-    @rule()
-    def reap(self) -> None:
+    @precondition(lambda self: self.tokens)
+    @rule(seconds=st.sampled_from([1.0, TTL / 2, TTL]))
+    def wait_and_reap(self, seconds: float) -> None:
+        self.clock.advance(seconds)
         expired = [
             pack
             for pack in self.model.packs.values()
@@ -213,16 +237,27 @@ class StoreMachine(RuleBasedStateMachine):
         for pack in expired:
             self.model.give_back(pack, RunState.QUEUED)
 
-    @rule(index=st.sampled_from(RUNS))
-    def cancel_run(self, index: int) -> None:
+    @rule(index=st.sampled_from(RUNS), really=SELDOM)
+    def cancel_any_run(self, index: int, really: bool) -> None:
+        if really:
+            self._cancel(index)
+
+    @precondition(lambda self: self._held())
+    @rule(pick=st.integers(0, 2), really=st.booleans())
+    def cancel_a_training_run(self, pick: int, really: bool) -> None:
+        if really:
+            held = self._held()
+            self._cancel(held[pick % len(held)][1].members[0])
+
+    def _cancel(self, index: int) -> None:
         self.model.move([index], RunState.QUEUED, RunState.CANCELLED)
         self.model.move([index], RunState.RUNNING, RunState.CANCELLING)
         self.model.settle()
         assert self.store.cancel_run("e", index).state is self.model.runs[index]
 
-    @rule(really=st.integers(0, 3))
-    def cancel_experiment(self, really: int) -> None:
-        if really:  # Seldom, or little else would happen.
+    @rule(really=SELDOM, quite=SELDOM)
+    def cancel_experiment(self, really: bool, quite: bool) -> None:
+        if not (really and quite):
             return
         if self._unfinished_runs():
             self.model.cancelling = True
@@ -231,6 +266,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.settle()
         self.store.cancel_experiment("e")
 
+    @precondition(lambda self: self.tokens)
     @rule(index=st.sampled_from(RUNS))
     def forward(self, index: int) -> None:
         """Sends all there is of one run; it is no longer due then."""
@@ -254,28 +290,14 @@ class StoreMachine(RuleBasedStateMachine):
         for run in runs:
             assert (run.failure is not None) == (run.state is RunState.FAILED)
             assert (run.end_time is not None) == run.state.terminal
-            pack = self.model.packs.get(run.pack)
-            live = [attempt for attempt in self.store.attempts("e", run.index) if attempt.end_time is None]
-            if run.state in {RunState.RUNNING, RunState.CANCELLING}:
-                assert pack is not None
-                assert [attempt.token for attempt in live] == [pack.token]
-            else:
-                assert len(live) <= 1
+        for pack in self.model.packs.values():
+            live = [it for it in self.store.attempts("e", pack.members[0]) if it.end_time is None]
+            assert len(live) <= 1
+            if self.model.runs[pack.members[0]] in {RunState.RUNNING, RunState.CANCELLING}:
+                assert [(attempt.token, attempt.owner) for attempt in live] == [(pack.token, pack.owner)]
         busy = any(pack.state is not PackState.DONE for pack in self.model.packs.values())
         unplanned = not self.model.planned and bool(self._unfinished_runs())
         assert self.store.idle() == (not busy and not unplanned)
-
-    @invariant()
-    def counters_are_exact(self) -> None:
-        record = self.store.get_experiment("e")
-        counts = Counter(self.model.runs.values())
-        assert record.counts == dict.fromkeys(RunState, 0) | counts
-        assert record.committed_steps == sum(self.model.steps.values())
-        assert record.state is experiment_state(dict(counts), self.model.cancelling)
-        assert (record.end_time is not None) == record.state.terminal
-        due = {task.run.index for task in self.store.forward_tasks(100)}
-        open_runs = {index for index, state in self.model.runs.items() if state in UNFINISHED}
-        assert record.mlflow_pending_runs == len(open_runs | due)
 
     @invariant()
     def events_are_gapless_and_tell_all(self) -> None:
@@ -292,9 +314,23 @@ class StoreMachine(RuleBasedStateMachine):
             elif event.kind == "experiment_state":
                 self.told_experiment = str(event.payload["state"])
         assert self.replayed == self.model.runs
-        record = self.store.get_experiment("e")
-        assert (record.sequence, record.state.value) == (self.heard, self.told_experiment)
+        assert self.told_experiment == self._experiment_state().value
         assert self.store.heads(["e"]) == {"e": self.heard}
+
+    def _experiment_state(self) -> ExperimentState:
+        return experiment_state(dict(Counter(self.model.runs.values())), self.model.cancelling)
+
+    @invariant()
+    def counters_are_exact(self) -> None:
+        record = self.store.get_experiment("e")
+        counts = Counter(self.model.runs.values())
+        assert record.counts == dict.fromkeys(RunState, 0) | counts
+        assert record.committed_steps == sum(self.model.steps.values())
+        assert record.state is self._experiment_state()
+        assert (record.end_time is not None) == record.state.terminal
+        due = {task.run.index for task in self.store.forward_tasks(100)}
+        open_runs = {index for index, state in self.model.runs.items() if state in UNFINISHED}
+        assert record.mlflow_pending_runs == len(open_runs | due)
 
 
 def test_any_sequence_of_operations(dsn: str) -> None:
@@ -304,8 +340,8 @@ def test_any_sequence_of_operations(dsn: str) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=20 if dsn.startswith("sqlite") else 6,
-                stateful_step_count=30,
+                max_examples=30 if dsn.startswith("sqlite") else 10,
+                stateful_step_count=40,
                 deadline=None,
                 derandomize=True,
                 suppress_health_check=[HealthCheck.too_slow],
