@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iplab.cli import data, look, submit, theory, watch
+from iplab.cli import analyze, data, look, submit, theory, watch
 from iplab.cli.app import main
 
 for _command in (
@@ -15,6 +15,8 @@ for _command in (
     data.weights,
     submit.cancel,
     theory.parameterizations,
+    analyze.analyze,
+    analyze.complete,
     look.catalog,
 ):
     main.add_command(_command)

@@ -217,6 +217,49 @@ def test_parameterizations_need_no_service(iplab):
     assert next(p for p in plain if p["preset"] == "mup")["a"] == ["0", "1/2", "1/2", "1"]
 
 
+def test_analysis_says_what_and_why():
+    def call(*arguments):
+        return CliRunner().invoke(main, ["analyze", *arguments])
+
+    trivial = call("--preset", "ip", "--hidden-layers", "3")
+    assert trivial.exit_code == 0
+    assert "trivial" in trivial.stdout
+    # IP at L = 3: h^1..h^3 have exponents 0, -1/2, -1 at the start and change by -1, -1/2, -1 in step 1.
+    assert "0  -1/2  -1" in trivial.stdout
+    assert "-1  -1/2  -1" in trivial.stdout
+    by_hand = call("--a", "0,1,1", "--b", "0,0,0", "--c", "-1,-2,-1", "--json")
+    assert json.loads(by_hand.stdout) == json.loads(call("--preset", "ip", "--json").stdout)
+    assert "gelu" in call("--preset", "ip-llr", "--hidden-layers", "4", "--activation", "gelu").stdout
+
+
+def test_completing_ip_gives_ip_llr():
+    result = CliRunner().invoke(main, ["complete", "--preset", "ip", "--hidden-layers", "6", "--json"])
+    first = json.loads(result.stdout)["parameterization"]["phases"][0]
+    assert first["c"] == ["-7/2", "-4", "-4", "-4", "-4", "-4", "-7/2"]
+    text = CliRunner().invoke(main, ["complete", "--a", "0,1,1", "--b", "0,0,0", "--hidden-layers", "6"])
+    assert "-7/2" in text.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["analyze"], "missing: --a, --b, --c"),
+        (["analyze", "--preset", "ipp"], "ip"),
+        (["analyze", "--preset", "ip", "--a", "1,1,1"], "not both"),
+        (["analyze", "--preset", "ip", "--hidden-layers", "0"], "hidden_layers"),
+        (["analyze", "--preset", "ip", "--steps", "0"], "steps"),
+        (["analyze", "--preset", "ip", "--activation", "rellu"], "relu"),
+        (["analyze", "--a", "0,1/0,1", "--b", "0,0,0", "--c", "0,0,0"], "denominator"),
+        (["complete", "--a", "0,1", "--b", "0,0,0"], "entries"),
+        (["complete", "--a", "0,1,1"], "missing: --b"),
+    ],
+)
+def test_what_theory_refuses_exits_2(arguments, said):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 def test_the_installed_command_reads_its_address_from_the_environment(service, trained):
     def run(address):
         return subprocess.run(

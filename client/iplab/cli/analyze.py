@@ -1,0 +1,191 @@
+"""`iplab analyze` and `iplab complete`: what theory says, in process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from iplab.cli.app import json_option, print_json
+
+if TYPE_CHECKING:
+    from ipcore.theory import Analysis, Parameterization
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _setting(command: Command) -> Command:
+    """Options that both commands have."""
+    for option in (
+        click.option("--loss", default="cross_entropy", show_default=True, help="Or logistic, mse."),
+        click.option("--activation", default="relu", show_default=True, help="Or gelu, elu, tanh, ..."),
+        click.option("--optimizer", default="sgd", show_default=True, help="Or momentum, adam, sign."),
+        click.option("--hidden-layers", default=3, show_default=True, type=int, help="Depth L."),
+        click.option("--b", default="", help="Initial standard deviations, as --a."),
+        click.option("--a", default="", help='Multipliers: "0,1,1" (first, hidden, last) or L+1 entries.'),
+        click.option("--preset", default="", help="A name that `iplab parameterizations` lists."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_setting
+@click.option("--c", default="", help="Learning rates, as --a; from step 1 on with --c-first-step.")
+@click.option("--c-first-step", default="", help="Learning rates of step 0, as --a.")
+@click.option("--steps", default=None, type=int, help="Updates to look at. Default: until nothing changes.")
+@json_option
+def analyze(
+    *,
+    preset: str,
+    a: str,
+    b: str,
+    c: str,
+    c_first_step: str,
+    hidden_layers: int,
+    optimizer: str,
+    activation: str,
+    loss: str,
+    steps: int | None,
+    as_json: bool,
+) -> None:
+    """Say what a parameterization does as the width grows: regime, sizes, and why.
+
+    Either --preset or the exponents --a, --b, --c ("1", "-5/2", "0.5"; separated by commas).
+    """
+    from ipcore import theory  # noqa: PLC0415 - only here
+
+    with _theory_errors():
+        if preset:
+            _only_preset(a, b, c, c_first_step)
+            parameterization = theory.preset(preset, hidden_layers)
+        else:
+            _needed(a=a, b=b, c=c)
+            lists = (_entries(a), _entries(b), _entries(c), _entries(c_first_step))
+            parameterization = theory.custom(hidden_layers, *lists)
+        found = theory.analyze(
+            parameterization, optimizer=optimizer, activation=activation, loss=loss, steps=steps
+        )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    click.echo(_title(preset, hidden_layers, optimizer, activation))
+    _print_exponents(parameterization)
+    _print_sizes(found)
+    click.echo(found.summary)
+    click.echo(f"source: {found.source}")
+    if found.advice:
+        click.echo(f"advice: {found.advice}")
+    for note in found.notes:
+        click.echo(f"note: {note}")
+
+
+@click.command()
+@_setting
+@json_option
+def complete(
+    *,
+    preset: str,
+    a: str,
+    b: str,
+    hidden_layers: int,
+    optimizer: str,
+    activation: str,
+    loss: str,
+    as_json: bool,
+) -> None:
+    """Find the largest stable learning rates for given multipliers and initial weights.
+
+    Either --preset (its own rates are not used) or --a and --b.
+    """
+    from ipcore import theory  # noqa: PLC0415 - only here
+
+    with _theory_errors():
+        if preset:
+            _only_preset(a, b)
+            given = theory.preset(preset, hidden_layers)
+            found = theory.complete(
+                given.a,
+                given.b,
+                optimizer=optimizer,
+                activation=activation,
+                loss=loss,
+                biases=given.biases,
+                mean=given.mean,
+            )
+        else:
+            _needed(a=a, b=b)
+            found = theory.complete(
+                _entries(a),
+                _entries(b),
+                hidden_layers=hidden_layers,
+                optimizer=optimizer,
+                activation=activation,
+                loss=loss,
+            )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    click.echo(_title(preset, hidden_layers, optimizer, activation))
+    _print_exponents(found.parameterization)
+    click.echo(found.summary)
+
+
+@contextmanager
+def _theory_errors() -> Iterator[None]:
+    """What theory refuses is wrong usage: exit code 2, with the option that is meant."""
+    from ipcore.theory import TheoryError  # noqa: PLC0415 - only here
+
+    try:
+        yield
+    except TheoryError as error:
+        raise click.UsageError(f"{error.field}: {error}" if error.field else str(error)) from error
+
+
+def _needed(**lists: str) -> None:
+    missing = [f"--{name}" for name, text in lists.items() if not text]
+    if missing:
+        raise click.UsageError(f"give --preset, or exponents; missing: {', '.join(missing)}")
+
+
+def _only_preset(*lists: str) -> None:
+    if any(lists):
+        raise click.UsageError("--preset brings its own exponents; give it or --a, --b, --c, not both")
+
+
+def _entries(text: str) -> list[str]:
+    return [entry.strip() for entry in text.split(",")] if text else []
+
+
+def _title(preset: str, hidden_layers: int, optimizer: str, activation: str) -> str:
+    return f"{preset or 'custom'}, {hidden_layers} hidden layers, {optimizer}, {activation}\n"
+
+
+def _print_exponents(parameterization: Parameterization) -> None:
+    click.echo(f"{parameterization.table()}\n")
+
+
+def _print_sizes(found: Analysis) -> None:
+    """Exponents e of sizes m^e after each number of updates."""
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+
+    headings = ["updates", "h^1 .. h^L", "change of h", "f", "change of f", ""]
+    rows = [
+        (
+            str(sizes.step),
+            _row(sizes.h),
+            _row(sizes.h_change),
+            _row([sizes.f]),
+            _row([sizes.f_change]),
+            "" if sizes.exact else "at most",
+        )
+        for sizes in found.steps
+    ]
+    print_table(table_of(headings, rows, "sizes are m^e; e after each number of updates (-: exactly zero)"))
+
+
+def _row(exponents: Sequence[Fraction | None]) -> str:
+    return "  ".join("-" if entry is None else str(entry) for entry in exponents)
