@@ -6,6 +6,7 @@ knows is in the store or can be lost.
 
 from __future__ import annotations
 
+import collections
 import logging
 import shutil
 import threading
@@ -168,8 +169,7 @@ class Dispatcher:
                 _log.info("%s: %d runs in %d packs", experiment.id, len(runs), len(packs))
 
     def _slots(self, asked: ResourceRequest) -> int:
-        wanted = {"cpus": asked.cpus, "gpus": asked.gpus} | dict(asked.custom)
-        return min(int(self._capacity.get(name, 0.0) / amount) for name, amount in wanted.items() if amount)
+        return min(int(self._capacity.get(name, 0.0) / amount) for name, amount in asked.amounts().items())
 
     def _place(self) -> None:
         now = self._monotonic()
@@ -192,16 +192,24 @@ class Dispatcher:
             self._placed.append(_Placed(pack, worker, resources, ended))
 
     def _has_room(self) -> bool:
-        """Whether a further pack could start soon: cores are free and no placed one waits for its own."""
-        cpus = self._capacity.get("cpus", 0.0) - sum(placed.resources.cpus for placed in self._placed)
-        return cpus > 0 and all(placed.worker.started() for placed in self._placed)
+        """Whether a further pack could start soon.
+
+        What it will ask for is not known before it is leased. So: something is left of every resource in use;
+        or of cores at least, and nothing waits for its resources already.
+        """
+        used = collections.Counter[str]()
+        for placed in self._placed:
+            used.update(placed.resources.amounts())
+        left = {name: self._capacity.get(name, 0.0) - amount for name, amount in used.items()}
+        if all(amount > 0 for amount in left.values()):
+            return True
+        return left.get("cpus", 0.0) > 0 and all(placed.worker.started() for placed in self._placed)
 
     def _refuse(self, pack: LeasedPack, asked: ResourceRequest) -> None:
         """Give back a pack that no node could ever hold; it is tried again, since a node may join."""
         key = (pack.experiment.id, pack.id)
         there = ", ".join(f"{amount:g} {name}" for name, amount in sorted(self._capacity.items()))
-        wanted = {"cpus": asked.cpus, "gpus": asked.gpus} | dict(asked.custom)
-        text = ", ".join(f"{amount:g} {name}" for name, amount in wanted.items() if amount)
+        text = ", ".join(f"{amount:g} {name}" for name, amount in asked.amounts().items())
         self._store.notice(pack.experiment.id, f"pack {pack.id} waits: it asks for {text}; there are {there}")
         self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=None, retry=True)
         self._unplaceable[key] = self._monotonic() + _UNPLACEABLE_SECONDS

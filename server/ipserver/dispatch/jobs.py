@@ -23,6 +23,11 @@ class ResourceRequest:
     gpus: float = 0.0
     custom: Mapping[str, float] = field(default_factory=dict)
 
+    def amounts(self) -> dict[str, float]:
+        """What is asked for by name ("cpus", "gpus", custom names); nothing that is 0."""
+        everything = {"cpus": self.cpus, "gpus": self.gpus, **self.custom}
+        return {name: amount for name, amount in everything.items() if amount}
+
 
 @dataclass(frozen=True, slots=True)
 class PackJob:
