@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+
+pytest.importorskip("safetensors")
+
 from safetensors.torch import load_file, save_file
 
 from ipcore import checkpoint

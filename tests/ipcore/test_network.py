@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+pytest.importorskip("safetensors")
+
 from safetensors import safe_open
 
 from ipcore import Network, evaluate
