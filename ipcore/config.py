@@ -55,21 +55,6 @@ class Calibration:
     cap: float = 1000.0
 
 
-def untrainable(parameterization: Parameterization) -> tuple[str, ...]:
-    """What a parameterization has that the theory analyses and the trainer cannot train; () if nothing.
-
-    >>> from ipcore.theory import preset
-    >>> untrainable(preset("ip-llr", 4))
-    ()
-    """
-    features = {
-        "biases with exponents of their own": parameterization.biases is not None,
-        "weights with a mean": parameterization.mean is not None,
-        "re-weighted initial matrices": bool(parameterization.reweightings),
-    }
-    return tuple(feature for feature, present in features.items() if present)
-
-
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """What is a run's own.

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 from ipcore.catalogue import ACTIVATIONS, BIASES, LOSSES, OPTIMIZERS
-from ipcore.config import PackConfig, RunConfig, untrainable
+from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.errors import ConfigError, unknown
 from ipcore.losses import LOSSES as LOSS_FUNCTIONS
+from ipcore.theory import untrainable_reason
 
 _WEIGHTS = ("none", "final", "initial_and_final", "every")
 _LARGEST_SEED = 2**32 - 1
@@ -72,8 +73,8 @@ def _run_problems(config: PackConfig, run: RunConfig) -> list[str]:
         problems.append(
             f"parameterization: is for {depth} hidden layers; the pack has {config.hidden_layers}"
         )
-    if features := untrainable(run.parameterization):
-        problems.append(f"parameterization: has {', '.join(features)}; that can be analysed but not trained")
+    if reason := untrainable_reason(run.parameterization):
+        problems.append(f"parameterization: {reason}")
     if not 0 < run.base_learning_rate < math.inf:
         problems.append(f"base_learning_rate: must be positive and finite, not {run.base_learning_rate}")
     if not 0 <= run.seed <= _LARGEST_SEED:

@@ -14,7 +14,6 @@ import ipcore
     "module",
     [
         "ipcore",
-        "ipcore.config",
         "ipcore.data",
         "ipcore.errors",
         "ipcore.memory",
