@@ -39,6 +39,23 @@ class Failure:
     log_tail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One assignment of a run's pack to a worker.
+
+    Attributes:
+        number: 1, 2, ...
+        owner: The dispatcher that led it.
+        first_step: Updates already committed when it started.
+        end_reason: Why it ended early ("WORKER_LOST", "LEASE_LOST", ...), or "".
+    """
+
+    number: int
+    owner: str
+    first_step: int
+    end_reason: str
+
+
 class Run:
     """One network trained from one point of the grid, as of the last time it was read (`refresh`).
 
@@ -146,6 +163,19 @@ class Run:
         failure = self._message.failure
         reason = enum_name(run_pb2.FailureReason.DESCRIPTOR, failure.reason)
         return Failure(reason, failure.message, failure.traceback, failure.log_tail)
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """Every time a worker was given this run, oldest first; empty unless read by `run()` or `refresh`."""
+        return tuple(
+            Attempt(
+                attempt.number,
+                attempt.owner,
+                attempt.first_step,
+                enum_name(run_pb2.FailureReason.DESCRIPTOR, attempt.end_reason) if attempt.end_reason else "",
+            )
+            for attempt in self._message.attempts
+        )
 
     @property
     def start_time(self) -> datetime | None:

@@ -80,7 +80,7 @@ class Analysis:
     def summary(self) -> str:
         """One sentence: the regime, who moves when, and why."""
         head = self.regime.replace("_", " ")
-        if self.regime in {Regime.FEATURE_LEARNING, Regime.MEASURE} and self.features:
+        if self.regime == Regime.FEATURE_LEARNING:
             head += f" ({who_moves(self.features, self.parameterization.hidden_layers)})"
         return f"{head}: {self.reason}"
 

@@ -32,9 +32,12 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
     rates = f"the largest stable rates for these a and b are {_rates(done.parameterization)}"
     if done.maximal:
         return rates
-    if regime == Regime.UNSTABLE:
-        return f"{rates}; but {done.reason}"
-    return f"other rates do not help: {done.reason}"
+    # Only a missing alignment keeps rates from being maximal; `complete` gives the sizes.
+    gap = (
+        f"with {setting.activation.name} no rates make the first step both non-vanishing and stable; an "
+        "activation with a kink at 0 (relu) or biases of order 1 (ip-bias) would"
+    )
+    return f"{rates}; but {gap}" if regime == Regime.UNSTABLE else gap
 
 
 def _rates(p: Parameterization) -> str:

@@ -14,7 +14,6 @@ from mlflow.tracking import MlflowClient
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
-from ipserver.store import open_store
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -133,12 +132,13 @@ def test_a_restart_goes_on_with_what_was_unfinished(tmp_path):
     wait_for(lambda: not any(alive(pid) for pid in status["parts"].values()))
     (tmp_path / "service.json").unlink()
 
-    with serving(tmp_path, IPLAB_LEASE_SECONDS="3") as (_, status):
-        with iplab.connect(status["address"]) as client:
-            experiment = client.experiment("long").wait(progress=False, timeout=150)
-            steps = experiment.metrics(filter="index = 0", names=["train_loss"]).step
-        with open_store(f"sqlite:///{tmp_path}/iplab.db") as store:
-            attempts = store.attempts("long", 0)
+    with (
+        serving(tmp_path, IPLAB_LEASE_SECONDS="3") as (_, status),
+        iplab.connect(status["address"]) as client,
+    ):
+        experiment = client.experiment("long").wait(progress=False, timeout=150)
+        steps = experiment.metrics(filter="index = 0", names=["train_loss"]).step
+        attempts = experiment.run(0).attempts
 
     assert experiment.state == "SUCCEEDED"
     assert steps.tolist() == [1, *range(10, 8001, 10)]

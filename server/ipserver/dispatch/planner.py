@@ -8,7 +8,7 @@ from itertools import groupby
 
 from ipcore.catalogue import DATASETS
 from ipcore.config import PackConfig
-from ipcore.memory import pack_memory_bytes
+from ipcore.memory import dataset_memory_bytes, pack_memory_bytes
 from ipserver.store.records import NewPack, RunRecord
 
 
@@ -86,7 +86,8 @@ def _shape(run: RunRecord) -> tuple[int, int, str]:
 
 def _memory(config: PackConfig, runs: int) -> int:
     info = DATASETS[config.dataset]
-    return pack_memory_bytes(config, runs, info.input_dim, info.classes)
+    pack = pack_memory_bytes(config, info.input_dim, info.classes, runs)
+    return pack + dataset_memory_bytes(config.dataset)
 
 
 def _pack_size(config: PackConfig, pack_cost: float, limits: PlanLimits) -> int:

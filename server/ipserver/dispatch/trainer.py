@@ -128,7 +128,7 @@ class PackTrainer:
         self._mask(trainer, job.ended)
         if trainer.step < job.committed_steps:
             _log.info("training steps %d to %d again", trainer.step + 1, job.committed_steps)
-        while trainer.step < job.committed_steps:
+        while trainer.step < job.committed_steps and not trainer.finished:
             # These steps are committed already: the same numbers come out and are thrown away.
             trainer.advance(max_steps=job.committed_steps - trainer.step)
         return trainer

@@ -35,7 +35,7 @@ def test_ip_llr_gelu_at_four_hidden_layers_is_explained_layer_by_layer() -> None
         "h^3 m^(-1/2) instead of 1, h^4 m^(-1) instead of 1, the output f m^(-1) instead of 1"
         in result.summary
     )
-    assert "no first step is both non-vanishing and stable" in result.advice
+    assert "no rates make the first step both non-vanishing and stable" in result.advice
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs"])
