@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from ipserver.errors import StartupError, StoreUnavailable
+from ipserver.store.turns import Turns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +80,9 @@ class Database:
         self.shown = url.render_as_string(hide_password=True)
         self._password = str(url.password) if url.password else ""
         self._clock = clock
+        self._turn: AbstractContextManager[object] = nullcontext()
         if url.get_backend_name() == "sqlite":
+            self._turn = Turns()
             self.engine = sa.create_engine(
                 url,
                 pool_size=16,
@@ -119,7 +123,11 @@ class Database:
     def _run(self, writes: bool, work: Callable[[Transaction], T]) -> T:
         for attempt in range(1, TRIES + 1):
             try:
-                with self.engine.connect().execution_options(writes=writes) as connection, connection.begin():
+                with (
+                    self._turn if writes else nullcontext(),
+                    self.engine.connect().execution_options(writes=writes) as connection,
+                    connection.begin(),
+                ):
                     return work(Transaction(connection, self._clock))
             except exc.DBAPIError as error:
                 # Unique keys settle races (two creations, say): the loser looks again and sees the winner.
