@@ -53,9 +53,10 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.dispatch.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.dispatch.ray_executor import RayExecutor  # noqa: PLC0415
 
-    stop = stop_event()
     store = _open(settings)
     executor = RayExecutor(settings.ray_address, settings.cpus)
+    # After Ray has started: it sets a handler of its own, which would end this process without a checkpoint.
+    stop = stop_event()
     try:
         Dispatcher(store, executor, settings, _owner("dispatch")).run(stop)
     finally:
@@ -81,8 +82,10 @@ def stop_event() -> threading.Event:
         signal.signal(number, lambda *_: stop.set())
     if os.environ.get(_SUPERVISED):
         # The supervisor holds the other end of standard input: it closes even if the supervisor is killed.
+        # Read unbuffered: a buffer's lock, held by a daemon thread, is fatal when the interpreter ends.
         def watch() -> None:
-            sys.stdin.buffer.read()
+            while os.read(sys.stdin.fileno(), 1024):
+                pass
             stop.set()
 
         threading.Thread(target=watch, name="supervisor", daemon=True).start()

@@ -22,6 +22,7 @@ from ipserver.errors import StartupError
 from ipserver.parts import free_address, log_file, stop_event, supervised_environment
 from ipserver.settings import Settings, prepare_home
 from ipserver.store import migrate, open_store
+from ipserver.store.records import CapacityReport
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward")
@@ -51,10 +52,12 @@ def up(settings: Settings) -> None:
         settings = settings.model_copy(update={"address": free_address(settings.address)})
         migrate(settings.store_dsn)
         stop = stop_event()
+        with open_store(settings.store_dsn) as store:
+            last_report = store.capacity()
         parts = [_Part(name, _start(settings, name)) for name in _PARTS]
         try:
             _await_api(settings, parts, stop)
-            _await_dispatcher(settings, parts, stop)
+            _await_dispatcher(settings, parts, stop, last_report)
             if not stop.is_set():
                 _announce(settings, parts)
                 _supervise(settings, parts, stop)
@@ -109,12 +112,14 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
                 return
 
 
-def _await_dispatcher(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
-    """Wait for the first report of a dispatcher: before it, the API cannot tell which datasets there are."""
+def _await_dispatcher(
+    settings: Settings, parts: list[_Part], stop: threading.Event, last_report: CapacityReport | None
+) -> None:
+    """Wait for a new report of the dispatcher: before it, the API cannot tell which datasets there are."""
     dispatcher = parts[1]
     deadline = time.monotonic() + _START_SECONDS
     with open_store(settings.store_dsn) as store:
-        while store.capacity() is None and not stop.wait(_POLL_SECONDS):
+        while store.capacity() == last_report and not stop.wait(_POLL_SECONDS):
             if dispatcher.process.poll() is not None:
                 raise StartupError(f"the dispatcher ended at its start; {_tail(settings, dispatcher)}")
             if time.monotonic() > deadline:
