@@ -122,12 +122,15 @@ def test_a_second_service_in_the_same_home_is_refused(service, home):
 
 
 def test_a_restart_goes_on_with_what_was_unfinished(tmp_path):
-    long = {"spec": SPEC["spec"] | {"steps": 8000, "evaluation_interval": 1000}}
+    grid = SPEC["spec"]["grid"] | {"widths": [64]}
+    long = {"spec": SPEC["spec"] | {"steps": 8000, "evaluation_interval": 1000, "grid": grid}}
     with serving(tmp_path, IPLAB_CHECKPOINT_SECONDS="0.5", IPLAB_LEASE_SECONDS="3") as (process, status):
         with iplab.connect(status["address"]) as client:
             experiment = client.create(long, experiment_id="long")
             wait_for(lambda: experiment.refresh().committed_steps > 4 * 1000)
-        process.kill()  # no goodbye: neither the parts nor Ray are told
+        for pid in status["parts"].values():
+            os.kill(pid, signal.SIGKILL)  # no goodbye: no checkpoint is written, Ray is not told
+        process.kill()
         process.wait()
     wait_for(lambda: not any(alive(pid) for pid in status["parts"].values()))
     (tmp_path / "service.json").unlink()
