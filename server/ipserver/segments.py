@@ -59,7 +59,7 @@ class Points:
         )
 
 
-def encode(  # noqa: PLR0917 - the five columns and the names of one of them, in the order of a block
+def encode(
     run_indices: npt.ArrayLike,
     metric_indices: npt.ArrayLike,
     metrics: Sequence[str],
