@@ -5,7 +5,7 @@ The block carries the time of every point, so sending it again to another system
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -131,3 +131,10 @@ def decode(data: bytes) -> Points:
         batch.column("time_ms").to_numpy(),
         batch.column("value").to_numpy(),
     )
+
+
+def without(data: bytes, runs: Collection[int]) -> bytes:
+    """A block less the points of some runs (indices in the grid)."""
+    points = decode(data)
+    rest = points.select(~np.isin(points.run, list(runs)))
+    return encode(rest.run, rest.metric, rest.metrics, rest.step, rest.time_ms, rest.value)

@@ -11,14 +11,16 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ipcore.catalogue import DATASETS
 from ipcore.data import check_dataset
 from ipcore.errors import DataError
 from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver import segments
 from ipserver.dispatch.executor import Executor, Worker
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.dispatch.planner import PlanLimits, plan
@@ -27,7 +29,15 @@ from ipserver.settings import Settings
 from ipserver.spec.convert import pack_config, resource_request, run_config
 from ipserver.states import FailureReason
 from ipserver.store import Store
-from ipserver.store.records import CapacityReport, DatasetReport, Failure, LeasedPack
+from ipserver.store.records import (
+    CapacityReport,
+    DatasetReport,
+    ExperimentRecord,
+    Failure,
+    LeasedPack,
+    NewPack,
+    RunRecord,
+)
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
@@ -42,17 +52,28 @@ PackKey = tuple[str, str]
 
 @dataclass(slots=True)
 class _Placed:
-    """A pack in this dispatcher's hands."""
+    """A pack in this dispatcher's hands.
+
+    Attributes:
+        ended: Runs known to be terminal, by index.
+        told: For every slice that is queued, the ended runs that its trainer was told of.
+    """
 
     pack: LeasedPack
     worker: Worker
     resources: ResourceRequest
     ended: frozenset[int]
+    told: collections.deque[frozenset[int]] = field(default_factory=collections.deque)
     draining: bool = False
 
     @property
     def key(self) -> PackKey:
         return self.pack.experiment.id, self.pack.id
+
+    def advance(self, *, checkpoint: bool = False) -> None:
+        """Queue a slice."""
+        self.told.append(self.ended)
+        self.worker.advance(self.ended, checkpoint=checkpoint)
 
 
 class Dispatcher:
@@ -130,7 +151,7 @@ class Dispatcher:
         deadline = self._monotonic() + seconds
         for placed in self._placed:
             placed.draining = True
-            placed.worker.advance(placed.ended, checkpoint=True)
+            placed.advance(checkpoint=True)
         while self._placed and self._monotonic() < deadline:
             self.renew()
             self._collect(_WAIT_SECONDS)
@@ -157,16 +178,24 @@ class Dispatcher:
     def _plan(self) -> None:
         while leased := self._store.lease_unplanned(self._owner, self._settings.lease_seconds):
             experiment, runs = leased
-            spec = ExperimentSpec.FromString(experiment.spec)
-            slots = max(1, self._slots(resource_request(spec)))
-            limits = PlanLimits(slots, self._settings.max_pack_runs, self._settings.max_pack_memory_bytes)
-            packs = plan([(run, pack_config(spec, run)) for run in runs], limits)
             try:
-                self._store.save_plan(experiment.id, self._owner, packs)
+                try:
+                    packs = self._packs(experiment, runs)
+                except Exception as error:
+                    # One experiment that this version cannot plan must not keep the others from training.
+                    _log.exception("%s cannot be planned", experiment.id)
+                    self._store.refuse_plan(experiment.id, self._owner, _defect("planning", error))
+                else:
+                    self._store.save_plan(experiment.id, self._owner, packs)
+                    _log.info("%s: %d runs in %d packs", experiment.id, len(runs), len(packs))
             except Fenced:
                 _log.warning("%s was planned by another dispatcher", experiment.id)
-            else:
-                _log.info("%s: %d runs in %d packs", experiment.id, len(runs), len(packs))
+
+    def _packs(self, experiment: ExperimentRecord, runs: Sequence[RunRecord]) -> list[NewPack]:
+        spec = ExperimentSpec.FromString(experiment.spec)
+        slots = max(1, self._slots(resource_request(spec)))
+        limits = PlanLimits(slots, self._settings.max_pack_runs, self._settings.max_pack_memory_bytes)
+        return plan([(run, pack_config(spec, run)) for run in runs], limits)
 
     def _slots(self, asked: ResourceRequest) -> int:
         return min(int(self._capacity.get(name, 0.0) / amount) for name, amount in asked.amounts().items())
@@ -181,15 +210,19 @@ class Dispatcher:
             if pack is None:
                 self._executor.trim()
                 return
-            spec = ExperimentSpec.FromString(pack.experiment.spec)
-            resources = resource_request(spec)
-            if self._slots(resources) < 1:
-                self._refuse(pack, resources)
+            try:
+                job = self._job(pack)
+            except Exception as error:
+                _log.exception("no job can be made of pack %s of %s", pack.id, pack.experiment.id)
+                failure = _defect("building the job", error)
+                self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
                 continue
-            worker = self._executor.start(self._job(pack, spec, resources))
-            ended = frozenset(run.index for run in pack.runs if run.state.terminal)
-            worker.advance(ended)
-            self._placed.append(_Placed(pack, worker, resources, ended))
+            if self._slots(job.resources) < 1:
+                self._refuse(pack, job.resources)
+                continue
+            placed = _Placed(pack, self._executor.start(job), job.resources, job.ended)
+            placed.advance()
+            self._placed.append(placed)
 
     def _has_room(self) -> bool:
         """Whether a further pack could start soon.
@@ -214,8 +247,9 @@ class Dispatcher:
         self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=None, retry=True)
         self._unplaceable[key] = self._monotonic() + _UNPLACEABLE_SECONDS
 
-    def _job(self, pack: LeasedPack, spec: ExperimentSpec, resources: ResourceRequest) -> PackJob:
+    def _job(self, pack: LeasedPack) -> PackJob:
         settings = self._settings
+        spec = ExperimentSpec.FromString(pack.experiment.spec)
         return PackJob(
             experiment=pack.experiment.id,
             pack=pack.id,
@@ -228,7 +262,7 @@ class Dispatcher:
             committed_steps=pack.committed_steps,
             summaries=tuple(run.summary for run in pack.runs),
             checkpoints=pack.checkpoints,
-            resources=resources,
+            resources=resource_request(spec),
             artifact_root=str(settings.artifact_root),
             data_root=str(settings.data) if settings.data else None,
             slice_seconds=settings.slice_seconds,
@@ -246,6 +280,7 @@ class Dispatcher:
 
     def _handle(self, placed: _Placed, report: SliceReport) -> None:
         experiment, pack = placed.key
+        overlooked = placed.ended - placed.told.popleft()
         try:
             for text in report.notices:
                 self._store.notice(experiment, text)
@@ -254,8 +289,12 @@ class Dispatcher:
                 return
             if not report.commit.finished and not placed.draining:
                 # The next slice is queued before this one is committed: the device does not wait for us.
-                placed.worker.advance(placed.ended)
-            result = self._store.commit_slice(experiment, pack, placed.pack.token, report.commit)
+                placed.advance()
+            commit = report.commit
+            if overlooked and commit.segment:
+                # Runs that were cancelled when this slice was queued already: their history ends with them.
+                commit = replace(commit, segment=segments.without(commit.segment, overlooked))
+            result = self._store.commit_slice(experiment, pack, placed.pack.token, commit)
             placed.ended = result.ended
             for path in result.obsolete_checkpoints:
                 (self._settings.artifact_root / path).unlink(missing_ok=True)
@@ -299,6 +338,12 @@ class Dispatcher:
         """Remove a finished pack's checkpoints, also those that no commit has named."""
         experiment, pack = placed.key
         shutil.rmtree(self._settings.artifact_root / experiment / "checkpoints" / pack, ignore_errors=True)
+
+
+def _defect(where: str, error: Exception) -> Failure:
+    """The failure of runs that a defect of the service keeps from training."""
+    text = "".join(traceback.format_exception(error))
+    return Failure(FailureReason.TRAINING_ERROR, f"{where}: {type(error).__name__}: {error}", text)
 
 
 def _dataset_problem(name: str, data_root: Path | None) -> str:

@@ -25,6 +25,7 @@ from ipserver.spec.rules import capacity_warnings, check_record, check_resources
 from ipserver.store.records import CapacityReport, NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_MAX_TEXT = 200
 _INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec"})
 
 
@@ -109,11 +110,7 @@ def _check_envelope(experiment: experiment_pb2.Experiment, problems: Problems) -
     for descriptor, _ in experiment.ListFields():
         if descriptor.name not in _INPUT_FIELDS:
             problems.add(f"experiment.{descriptor.name}", "is set by the service; leave it out")
-    if len(experiment.display_name) > 200:
-        problems.add(
-            "experiment.display_name",
-            f"has {len(experiment.display_name)} characters; at most 200 are allowed",
-        )
+    _check_text("experiment.display_name", experiment.display_name, problems)
     problems.integer("experiment.priority", experiment.priority, -1000, 1000, "the priority")
     if len(experiment.labels) > 32:
         problems.add("experiment.labels", f"has {len(experiment.labels)} labels; at most 32 are allowed")
@@ -121,10 +118,16 @@ def _check_envelope(experiment: experiment_pb2.Experiment, problems: Problems) -
         if not _LABEL_KEY.fullmatch(key):
             rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
             problems.add("experiment.labels", f"{shown(key)} is not a key: {rule}")
-        elif len(value) > 200:
-            problems.add(
-                f'experiment.labels["{key}"]', f"has {len(value)} characters; at most 200 are allowed"
-            )
+        else:
+            _check_text(f'experiment.labels["{key}"]', value, problems)
+
+
+def _check_text(path: str, text: str, problems: Problems) -> None:
+    """Free text for people: of bounded length, on one line, and nothing that a terminal would obey."""
+    if len(text) > _MAX_TEXT:
+        problems.add(path, f"has {len(text)} characters; at most {_MAX_TEXT} are allowed")
+    if not text.isprintable():
+        problems.add(path, f"{shown(text)} has characters that cannot be printed; use one line of plain text")
 
 
 def _memories(spec: spec_pb2.ExperimentSpec) -> list[tuple[NewRun, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from ipserver.states import PackState, RunState
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
-from ipserver.store.records import ExperimentRecord, NewPack, RunRecord
+from ipserver.store.records import ExperimentRecord, Failure, NewPack, RunRecord
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.tables import experiments, packs, runs
 
@@ -48,14 +49,17 @@ def lease(
 def save(transaction: Transaction, experiment: str, owner: str, plan: Sequence[NewPack]) -> None:
     """See `Store.save_plan`."""
     with editing(transaction, experiment) as edit:
-        if edit.before.planned or edit.before.planner != owner:
-            raise Fenced(
-                f"experiment {experiment!r} is planned already, or {owner!r} does not hold its planning lease"
-            )
+        _close_planning(edit, owner)
         queued = _queued(transaction, experiment)
         _check(experiment, plan, queued)
-        edit.values |= {"planned": True, "planner": "", "planner_expires": None}
         _insert(edit, plan, queued)
+
+
+def refuse(transaction: Transaction, experiment: str, owner: str, failure: Failure) -> None:
+    """See `Store.refuse_plan`."""
+    with editing(transaction, experiment) as edit:
+        _close_planning(edit, owner)
+        edit.move(RunState.QUEUED, RunState.FAILED, failure=asdict(failure))
 
 
 def idle(transaction: Transaction) -> bool:
@@ -63,6 +67,14 @@ def idle(transaction: Transaction) -> bool:
     waiting = sa.exists().where(_UNPLANNED)
     unfinished = sa.exists().where(packs.c.state != PackState.DONE)
     return not transaction.connection.execute(sa.select(sa.or_(waiting, unfinished))).scalar_one()
+
+
+def _close_planning(edit: Edit, owner: str) -> None:
+    if edit.before.planned or edit.before.planner != owner:
+        raise Fenced(
+            f"experiment {edit.experiment!r} is planned already, or its planning is not leased to {owner!r}"
+        )
+    edit.values |= {"planned": True, "planner": "", "planner_expires": None}
 
 
 def _queued(transaction: Transaction, experiment: str) -> frozenset[int]:

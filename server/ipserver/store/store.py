@@ -216,6 +216,15 @@ class Store:
         """
         self.database.write(planning.save, experiment, owner, packs)
 
+    def refuse_plan(self, experiment: str, owner: str, failure: Failure) -> None:
+        """Ends a leased experiment that cannot be planned: its queued runs are FAILED.
+
+        Raises:
+            Fenced: It is planned, or leased to somebody else by now.
+            NotFound: There is no such experiment.
+        """
+        self.database.write(planning.refuse, experiment, owner, failure)
+
     def lease_pack(
         self, owner: str, ttl: float, exclude: Collection[tuple[str, str]] = ()
     ) -> LeasedPack | None:

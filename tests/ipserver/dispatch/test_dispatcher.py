@@ -143,8 +143,12 @@ def test_one_run_of_a_pack_can_be_cancelled(store, settings, executor):
     store.cancel_run("e", 2)
     run_until(dispatcher, ended(store))
 
-    states = [run.state for run in store.list_runs("e", limit=10)]
-    assert states == [RunState.SUCCEEDED, RunState.SUCCEEDED, RunState.CANCELLED, RunState.SUCCEEDED]
+    runs = store.list_runs("e", limit=10)
+    expected = [RunState.SUCCEEDED, RunState.SUCCEEDED, RunState.CANCELLED, RunState.SUCCEEDED]
+    assert [run.state for run in runs] == expected
+    last = {run.index: max(step for index, _, step in points(store) if index == run.index) for run in runs}
+    assert last[0] == 2000
+    assert last[2] <= runs[2].committed_steps < 2000
 
 
 def final_weights(store, settings):
@@ -315,3 +319,36 @@ def test_two_dispatchers_share_the_work_without_doubling_it(store, settings):
 
     assert store.get_experiment("e").counts[RunState.SUCCEEDED] == 24
     assert len({key for key in points(store) if key[1:] == ("train_loss", 20)}) == 24
+
+
+def test_an_experiment_that_cannot_be_planned_fails_alone(store, settings, executor):
+    poison = small_spec()
+    poison.dataset = "of-a-later-version"
+    submit(store, poison, "poison", priority=1)
+    submit(store, small_spec())
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    assert store.get_experiment("poison").state is ExperimentState.FAILED
+    failure = store.get_run("poison", 0).failure
+    assert failure.reason is FailureReason.TRAINING_ERROR
+    assert "planning: KeyError: 'of-a-later-version'" in failure.message
+
+
+def test_a_pack_whose_job_cannot_be_built_fails_alone(store, settings, executor, monkeypatch):
+    submit(store, small_spec(), "poison")
+    submit(store, small_spec(), "e")
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    build = dispatcher._job
+
+    def job(pack):
+        if pack.experiment.id == "poison":
+            raise RuntimeError("a defect")
+        return build(pack)
+
+    monkeypatch.setattr(dispatcher, "_job", job)
+    run_until(dispatcher, ended(store))
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    assert "building the job: RuntimeError: a defect" in store.get_run("poison", 0).failure.message

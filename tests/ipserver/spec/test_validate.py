@@ -131,6 +131,14 @@ def test_all_mistakes_are_named_at_once():
     assert "twice (also at [3])" in found[f"{GRID}.widths[4]"]
 
 
+@pytest.mark.parametrize("text", ["a\0b", "two\nlines", "\x1b[31mred"])
+def test_text_for_people_is_one_line_that_can_be_printed(text):
+    found = violations(changed(experiment__display_name=text, experiment__labels={"note": text}))
+
+    assert set(found) == {"experiment.display_name", 'experiment.labels["note"]'}
+    assert all("cannot be printed" in message for message in found.values())
+
+
 @pytest.mark.parametrize("axis", ["widths", "hidden_layers", "activations", "base_learning_rates", "seeds"])
 def test_an_axis_may_be_neither_empty_nor_hold_a_value_twice(axis):
     assert "is empty" in violations(grid(**{axis: []}))[f"{GRID}.{axis}"]

@@ -97,6 +97,28 @@ def test_a_plan_holds_every_run_once(store: Store, packs: list[list[int]], messa
     assert store.get_run("e", 0).pack == ""
 
 
+def test_an_experiment_that_cannot_be_planned_fails(store: Store) -> None:
+    store.create_experiment(new_experiment(), new_runs(3))
+    store.lease_unplanned("planner", TTL)
+    store.cancel_run("e", 0)
+    failure = Failure(FailureReason.TRAINING_ERROR, "cannot be planned")
+    with pytest.raises(Fenced, match="not leased to 'other'"):
+        store.refuse_plan("e", "other", failure)
+
+    store.refuse_plan("e", "planner", failure)
+
+    assert [run.state for run in store.list_runs("e", limit=9)] == [
+        RunState.CANCELLED,
+        RunState.FAILED,
+        RunState.FAILED,
+    ]
+    assert store.get_run("e", 1).failure == failure
+    assert store.get_experiment("e").state is ExperimentState.FAILED
+    assert store.idle()
+    with pytest.raises(Fenced, match="planned already"):
+        store.refuse_plan("e", "planner", failure)
+
+
 def test_packs_are_leased_by_priority_age_and_id(store: Store, clock: Clock) -> None:
     for id, priority in (("old", 0), ("young", 0), ("urgent", 5)):
         planned(store, [[0], [1]], id, priority=priority)
