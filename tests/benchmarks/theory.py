@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from ipcore.theory import analyze, complete, preset
 
@@ -43,10 +45,16 @@ def measure() -> dict[str, float]:
 
 def main() -> None:
     """Print the table and the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
     seconds = measure()
     for name, value in seconds.items():
         print(f"{name:<52} {value * 1000:9.2f} ms")
-    print(json.dumps({"python": platform.python_version(), "seconds": seconds}))
+    text = json.dumps({"python": platform.python_version(), "seconds": seconds})
+    print(text)
+    if arguments.json:
+        arguments.json.write_text(text + "\n")
 
 
 if __name__ == "__main__":
