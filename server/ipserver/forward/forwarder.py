@@ -122,59 +122,56 @@ class Forwarder:
     def _forward(self, task: ForwardTask) -> None:
         """Send one run's news; its end comes last, so a run that MLflow calls finished is complete."""
         experiment, run = task.experiment, task.run
-        mlflow_run = run.mlflow_run_id
-        if not mlflow_run:
-            spec = ExperimentSpec.FromString(experiment.spec)
-            mlflow_run = self._sink.run(
-                experiment.id,
-                run_name(experiment.id, run.index),
-                _milliseconds(run.start_time or experiment.create_time),
-                run_params(spec, run),
-                {
-                    "iplab.spec_hash": experiment.spec_hash,
-                    "iplab.uid": experiment.uid,
-                    "iplab.predicted_regime": _predicted(spec, run),
-                    **experiment.labels,
-                },
-            )
-            self._sink.publish_json(mlflow_run, json_format.MessageToDict(spec), "spec.json")
+        spec = ExperimentSpec.FromString(experiment.spec)
+        newest, points = self._points(task)
+        if run.mlflow_run_id:
+            mlflow_run = run.mlflow_run_id
+            self._sink.send(mlflow_run, {}, _tags(task), points)
+        else:
+            name = run_name(experiment.id, run.index)
+            start = _milliseconds(run.start_time or experiment.create_time)
+            mlflow_run = self._sink.run(experiment.id, name, start, _first_tags(task, spec))
+            self._sink.send(mlflow_run, run_params(spec, run), _tags(task), points)
+            text = json_format.MessageToJson(spec, preserving_proto_field_name=True)
+            self._sink.publish_text(mlflow_run, text, "spec.json")
             self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)
-        newest = self._send_points(task, mlflow_run)
-        self._store.mark_forwarded(experiment.id, run.index, segment=newest)
-        self._send_files(task, mlflow_run)
-        self._sink.set_tags(mlflow_run, _tags(task))
-        if run.state.terminal:
-            end = run.end_time or experiment.create_time
-            self._sink.finish(mlflow_run, _FINAL_STATUS[run.state], _milliseconds(end))
-            self._store.mark_forwarded(experiment.id, run.index, state=run.state)
-
-    def _send_points(self, task: ForwardTask, mlflow_run: str) -> int:
-        run = task.run
-        newest = task.after_segment
-        for segment in self._store.segments(
-            task.experiment.id, packs=[run.pack], first_step=0, last_step=None
-        ):
-            if segment.id <= task.after_segment:
-                continue
-            points = segments.decode(segment.data)
-            own = points.select(points.run == run.index)
-            self._sink.log_metrics(
-                mlflow_run,
-                [
-                    (own.metrics[metric], float(value), int(time_ms), int(step))
-                    for metric, value, time_ms, step in zip(
-                        own.metric, own.value, own.time_ms, own.step, strict=True
-                    )
-                ],
-            )
-            newest = max(newest, segment.id)
-        return newest
-
-    def _send_files(self, task: ForwardTask, mlflow_run: str) -> None:
-        for artifact in self._store.artifacts(task.experiment.id, task.run.index):
+        sent = []
+        for artifact in self._store.artifacts(experiment.id, run.index):
             if artifact.path not in task.sent_artifacts:
                 self._sink.publish(mlflow_run, self._root / artifact.location, artifact.path)
-                self._store.mark_forwarded(task.experiment.id, task.run.index, artifacts=[artifact.path])
+                sent.append(artifact.path)
+        final = run.state if run.state.terminal else None
+        if final:
+            end = _milliseconds(run.end_time or experiment.create_time)
+            self._sink.finish(mlflow_run, _FINAL_STATUS[final], end)
+        self._store.mark_forwarded(experiment.id, run.index, segment=newest, artifacts=sent, state=final)
+
+    def _points(self, task: ForwardTask) -> tuple[int, list[tuple[str, float, int, int]]]:
+        """The run's points that were not sent yet, and the newest segment that they come from."""
+        newest = task.after_segment
+        points: list[tuple[str, float, int, int]] = []
+        history = self._store.segments(
+            task.experiment.id, packs=[task.run.pack], first_step=0, last_step=None
+        )
+        for segment in history:
+            if segment.id <= task.after_segment:
+                continue
+            block = segments.decode(segment.data)
+            own = block.select(block.run == task.run.index)
+            columns = zip(own.metric, own.value, own.time_ms, own.step, strict=True)
+            points += [(own.metrics[m], float(v), int(time_ms), int(step)) for m, v, time_ms, step in columns]
+            newest = max(newest, segment.id)
+        return newest, points
+
+
+def _first_tags(task: ForwardTask, spec: ExperimentSpec) -> dict[str, str]:
+    """Tags that never change; the user's labels cannot hide them."""
+    return {
+        **task.experiment.labels,
+        "iplab.spec_hash": task.experiment.spec_hash,
+        "iplab.uid": task.experiment.uid,
+        "iplab.predicted_regime": _predicted(spec, task.run),
+    }
 
 
 def _predicted(spec: ExperimentSpec, run: RunRecord) -> str:

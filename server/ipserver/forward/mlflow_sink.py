@@ -6,14 +6,13 @@ metrics with the same timestamps is a no-op in MLflow >= 3.17.2.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -34,18 +33,16 @@ class MlflowSink:
         self._artifacts = artifacts
         self._experiments: dict[str, str] = {}
         self._runs: dict[str, dict[str, str]] = {}
+        self._folders: dict[str, Path | None] = {}
 
-    def run(
-        self, experiment: str, name: str, start_ms: int, params: Mapping[str, str], tags: Mapping[str, str]
-    ) -> str:
+    def run(self, experiment: str, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
         """The MLflow run for a run of ours, created if there is none yet.
 
         Args:
             experiment: Our experiment's id; it names the MLflow experiment.
             name: Our run's resource name; the tag `iplab.run` holds it.
             start_ms: Start in milliseconds since 1970-01-01 UTC.
-            params: Parameters, written once.
-            tags: Tags, written once.
+            tags: Tags that it starts with.
 
         Returns:
             Its MLflow run id.
@@ -60,26 +57,34 @@ class MlflowSink:
                 tags=dict(tags) | {_RUN_TAG: name},
             )
             known[name] = run.info.run_id
-        # Parameters cannot change, so writing them again after a crash in between is harmless.
-        self._client.log_batch(known[name], params=[Param(key, value) for key, value in params.items()])
+            self._folders[run.info.run_id] = _local_folder(run)
         return known[name]
 
-    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Set or overwrite tags."""
-        self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+    def send(
+        self,
+        run_id: str,
+        params: Mapping[str, str],
+        tags: Mapping[str, str],
+        points: Sequence[tuple[str, float, int, int]],
+    ) -> None:
+        """Parameters (which cannot change), tags (which can), and metric points, in as few calls as possible.
 
-    def log_metrics(self, run_id: str, points: Sequence[tuple[str, float, int, int]]) -> None:
-        """Metric points as (name, value, time in ms, step); in order, in batches."""
-        for start in range(0, len(points), _BATCH):
-            batch = [
-                Metric(name, value, time_ms, step)
-                for name, value, time_ms, step in points[start : start + _BATCH]
-            ]
-            self._client.log_batch(run_id, metrics=batch)
+        Args:
+            run_id: MLflow's.
+            params: Parameters.
+            tags: Tags.
+            points: (metric, value, time in ms, step), in order.
+        """
+        new_params = [Param(key, value) for key, value in params.items()]
+        new_tags = [RunTag(key, value) for key, value in tags.items()]
+        for start in range(0, max(1, len(points)), _BATCH):
+            metrics = [Metric(*point) for point in points[start : start + _BATCH]]
+            self._client.log_batch(run_id, metrics=metrics, params=new_params, tags=new_tags)
+            new_params, new_tags = [], []
 
     def publish(self, run_id: str, source: Path, path: str) -> None:
         """Put a file among the run's artifacts: a hard link on one file system, a copy otherwise."""
-        folder = self._local_folder(run_id)
+        folder = self._folder(run_id)
         if folder is None:
             self._client.log_artifact(run_id, str(source), str(Path(path).parent))
             return
@@ -93,9 +98,14 @@ class MlflowSink:
             shutil.copyfile(source, beside)
         beside.replace(target)
 
-    def publish_json(self, run_id: str, value: object, path: str) -> None:
-        """Put a value as a JSON file among the run's artifacts."""
-        self._client.log_text(run_id, json.dumps(value, indent=2, sort_keys=True), path)
+    def publish_text(self, run_id: str, text: str, path: str) -> None:
+        """Put a text file among the run's artifacts."""
+        folder = self._folder(run_id)
+        if folder is None:
+            self._client.log_text(run_id, text, path)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
 
     def finish(self, run_id: str, status: str, end_ms: int) -> None:
         """Set the final status: "FINISHED", "FAILED" or "KILLED"."""
@@ -135,6 +145,13 @@ class MlflowSink:
             self._runs[experiment_id] = known
         return self._runs[experiment_id]
 
-    def _local_folder(self, run_id: str) -> Path | None:
-        uri = urlparse(self._client.get_run(run_id).info.artifact_uri)
-        return Path(unquote(uri.path)) if uri.scheme in {"", "file"} else None
+    def _folder(self, run_id: str) -> Path | None:
+        """Where the run's artifacts lie, if that is a folder of this machine."""
+        if run_id not in self._folders:
+            self._folders[run_id] = _local_folder(self._client.get_run(run_id))
+        return self._folders[run_id]
+
+
+def _local_folder(run: Run) -> Path | None:
+    uri = urlparse(run.info.artifact_uri)
+    return Path(unquote(uri.path)) if uri.scheme in {"", "file"} else None
