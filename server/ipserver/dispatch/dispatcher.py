@@ -103,6 +103,7 @@ class Dispatcher:
         self._placed: list[_Placed] = []
         self._unplaceable: dict[PackKey, float] = {}
         self._next_report = -float("inf")
+        self._next_reap = -float("inf")
         self._capacity: Mapping[str, float] = {}
 
     def run(self, stop: threading.Event) -> None:
@@ -135,8 +136,10 @@ class Dispatcher:
         now = self._monotonic()
         if now >= self._next_report:
             self._report()
-            self._store.reap_expired()
             self._next_report = now + _REPORT_SECONDS
+        if now >= self._next_reap:
+            self._store.reap_expired()
+            self._next_reap = now + self._settings.lease_seconds / 5
         self._plan()
         self._place()
         self._collect(_WAIT_SECONDS)
