@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import Final, Literal
 
 from ipcore.theory.errors import TheoryError
-from ipcore.theory.maxplus import Size, smaller
+from ipcore.theory.maxplus import Size, nonzero, smaller
 from ipcore.theory.names import check_name
 
 _ZERO: Final = Fraction(0)
@@ -59,12 +59,13 @@ class Activation:
             return _ZERO
         return None if h is None else (self.degree - 1) * h
 
-    def change(self, h0: Fraction, dh: Size) -> Size:
+    def change(self, h0: Size, dh: Size) -> Size:
         """e(phi(h0 + dh) - phi(h0)) from e(h0) and e(dh): first order while dh is not larger than h0."""
         if dh is None:
             return None
         if self.degree != 1:
-            return dh + (self.degree - 1) * h0 if dh <= h0 else self.degree * dh
+            first_order = h0 is not None and dh <= h0
+            return dh + (self.degree - 1) * nonzero(h0) if first_order else self.degree * dh
         return min(dh, _ZERO) if self.bounded else dh
 
     def change_needed(self, h0: Fraction, dx: Fraction) -> Fraction:
@@ -73,11 +74,11 @@ class Activation:
             return dx / self.degree
         return dx - (self.degree - 1) * h0
 
-    def mean_size(self, h: Fraction) -> Size:
+    def mean_size(self, h: Size) -> Size:
         """Exponent of the mean of x over the neurons when h is centred; None where symmetry makes it 0."""
         if self.kind != "linear":
             return self.size(h)
-        if self.odd:
+        if self.odd or h is None:
             return None
         # phi''(0) h^2 / 2, or a kink of the second derivative: second order in h.
         return smaller(2 * h, self.size(h)) if h <= 0 else self.size(h)

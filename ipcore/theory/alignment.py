@@ -31,11 +31,12 @@ def forward_product(
     below: Size,
     h0: Fraction,
     x0: Size,
+    h: Size,
     x: Size,
 ) -> Size:
     """Exponent I^l of x_0^l . x_t^l for a hidden layer.
 
-        I^l = max( 1/2 + e(x_0) + e(x_t),  1 - 2(a_l+b_l) + I^{l-1},  1 + mean(x_0) + e(x_t) )
+        I^l = max( 1/2 + e(x_0) + e(x_t),  1 - 2(a_l+b_l) + I^{l-1},  1 + mean(x_0) + mean(x_t) )
 
     at most 1 + e(x_0) + e(x_t): a random sum; what both steps share through the initial matrix (or a bias);
     what the means over the neurons share.
@@ -48,13 +49,14 @@ def forward_product(
         below: I^{l-1}; 0 below the first layer, the inputs being the same.
         h0: e(h_0^l).
         x0: e(x_0^l).
+        h: e(h_t^l).
         x: e(x_t^l).
     """
     shared = times(1 - 2 * (p.a[layer] + p.b[layer]), kept, below)
     if p.biases is not None:
         shared = largest(shared, 1 - 2 * (p.biases.a[layer] + p.biases.b[layer]))
-    mean = x0 if p.mean is not None and layer > 0 else phi.mean_size(h0)
-    product = largest(times(_HALF, x0, x), shared, times(_ONE, mean, x))
+    means = (x0, x) if p.mean is not None and layer > 0 else (phi.mean_size(h0), phi.mean_size(h))
+    product = largest(times(_HALF, x0, x), shared, times(_ONE, *means))
     return smaller(product, times(_ONE, x0, x))
 
 

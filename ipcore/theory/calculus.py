@@ -83,7 +83,8 @@ class Propagation:
         self.h0: list[Fraction] = []
         self._x0: list[Size] = []
         self._dh0: list[Size] = []
-        self._weights0: list[Size] = []
+        # The present network without its updates: preactivations, as far as initial weights survive.
+        self._kept: list[Size] = []
         self._bias0 = nothing
         if p.biases is not None:
             self._bias0 = [-(a + b) for a, b in zip(p.biases.a, p.biases.b, strict=True)]
@@ -98,30 +99,34 @@ class Propagation:
         if step == 0:
             return self._forward_at_initialization()
         phi, k = self.rules.activation, self.p.k_at(step)
+        start = self._without_updates(self.p.k_at(0))
+        kept = start if k == self.p.k_at(0) else self._without_updates(k)
+        self._kept = [largest(*pair) for pair in zip(kept, self._bias0, strict=True)]
         self._h, self.x, self.products = [], [], []
         parts: list[tuple[Size, Size, Size, Size]] = []
         learned: Size = None
         removed: Size = None
         product: Size = _ZERO
         for i in range(self.L + 1):
-            kept = inverse(k[i])
+            weight = inverse(k[i])
             # The readout is correlated with what it taught the layer below: law of large numbers.
             summed = _ONE if i == self.L or self.p.mean is not None else _HALF
-            below = times(self.initial[i], kept, summed, learned) if i > 0 else None
+            below = times(self.initial[i], weight, summed, learned) if i > 0 else None
             own = self._from_update(i, product)
-            removal = times(self.initial[i], kept, _HALF, removed) if i > 0 else None
-            if kept != 0:
-                removal = largest(removal, times(self._weights0[i], max(_ZERO, kept or _ZERO)))
+            removal = times(self.initial[i], weight, _HALF, removed) if i > 0 else None
+            if weight != 0:
+                removal = largest(removal, start[i], kept[i])
             moved = largest(below, own, self._bias[i])
             parts.append((below, own, self._bias[i], removal))
-            self._h.append(largest(times(self._weights0[i], kept), self._bias0[i], moved))
+            self._h.append(largest(self._kept[i], moved))
             if i < self.L:
                 x = phi.size(self._h[i])
-                learned = phi.change(self.h0[i], moved)
+                learned = phi.change(self._kept[i], moved)
                 removed = phi.change(self.h0[i], removal)
                 product = forward_product(
-                    self.p, phi, i, kept=kept, below=product, h0=self.h0[i], x0=self._x0[i], x=x
-                )
+                    self.p, phi, i, kept=weight, below=product,
+                    h0=self.h0[i], x0=self._x0[i], h=self._h[i], x=x,
+                )  # fmt: skip
                 self.x.append(x)
                 self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
@@ -129,27 +134,35 @@ class Propagation:
         return Sizes(step, tuple(self._h), change, below_t, own_t, bias_t, removal_t)
 
     def _forward_at_initialization(self) -> Sizes:
-        phi = self.rules.activation
-        mean: Size = None
-        for i in range(self.L + 1):
-            if i == 0:
-                signal: Size = self.initial[0]
-            else:
-                # Central limit theorem; weights with a mean also add up the mean of their input.
-                signal = times(self.initial[i], _HALF, self.x[i - 1])
-                if self.p.mean is not None:
-                    signal = largest(signal, times(self.initial[i], _ONE, mean))
-            h = largest(signal, self._bias0[i])
-            self._weights0.append(signal)
-            self.h0.append(nonzero(h))
-            if i < self.L:
-                self.x.append(phi.size(h))
-                # From the second layer on, weights with a mean give all neurons the same part.
-                mean = phi.mean_size(self.h0[0]) if i == 0 else self.x[i]
-        self._x0 = list(self.x)
+        signals = self._without_updates(self.p.k_at(0))
+        self.h0 = [nonzero(largest(*pair)) for pair in zip(signals, self._bias0, strict=True)]
         self._h = list(self.h0)
+        self.x = [self.rules.activation.size(h) for h in self.h0[: self.L]]
+        self._x0 = list(self.x)
         none: tuple[Size, ...] = (None,) * (self.L + 1)
         return Sizes(0, tuple(self.h0), none, none, none, none, none)
+
+    def _without_updates(self, k: tuple[Size, ...]) -> list[Size]:
+        """What W_0, re-weighted by m^{-k}, makes of its input (no bias) in a network without any update."""
+        phi = self.rules.activation
+        signals: list[Size] = []
+        x: Size = None
+        mean: Size = None
+        for i in range(self.L + 1):
+            weight = times(self.initial[i], inverse(k[i]))
+            if i == 0:
+                signal = weight
+            else:
+                # Central limit theorem; weights with a mean also add up the mean of their input.
+                signal = times(weight, _HALF, x)
+                if self.p.mean is not None:
+                    signal = largest(signal, times(weight, _ONE, mean))
+            signals.append(signal)
+            h = largest(signal, self._bias0[i])
+            x = phi.size(h)
+            # From the second layer on, weights with a mean give all neurons the same part.
+            mean = phi.mean_size(h) if i == 0 else x
+        return signals
 
     def _from_update(self, i: int, product: Size) -> Size:
         added = largest(self._first[i], self._later[i])
@@ -176,7 +189,7 @@ class Propagation:
             through_update = self._back_through_update(i, dh[i], product)
             dh[i - 1] = times(largest(through_initial, through_update), phi.slope(self._h[i - 1]))
             if step > 0:
-                stays = k[i - 1] == 0 and self._h[i - 1] == self.h0[i - 1]
+                stays = self.h0[i - 1] == self._kept[i - 1] == self._h[i - 1]
                 product = backward_product(
                     self.p, phi, i - 1, kept=kept, above=product, stays=stays,
                     dh0=self._dh0[i - 1], dh=dh[i - 1],
