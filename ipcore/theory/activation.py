@@ -59,6 +59,14 @@ class Activation:
             return _ZERO
         return None if h is None else (self.degree - 1) * h
 
+    def slope_variation(self, h: Size) -> Size:
+        """By how much phi'(h) differs between neurons, relative to its size; an upper bound."""
+        if not self.nonlinear or h is None:
+            return None
+        if self.kind == "aligned":
+            return _ZERO
+        return min(_ZERO, 2 * h if self.odd else h)
+
     def change(self, h0: Size, dh: Size) -> Size:
         """e(phi(h0 + dh) - phi(h0)) from e(h0) and e(dh): first order while dh is not larger than h0."""
         if dh is None:

@@ -24,14 +24,12 @@ _ONE: Final = Fraction(1)
 
 def forward_product(
     p: Parameterization,
-    phi: Activation,
     layer: int,
     *,
     kept: Size,
     below: Size,
-    h0: Fraction,
+    means: Size,
     x0: Size,
-    h: Size,
     x: Size,
 ) -> Size:
     """Exponent I^l of x_0^l . x_t^l for a hidden layer.
@@ -42,21 +40,18 @@ def forward_product(
     what the means over the neurons share.
 
     Args:
-        p: The parameterization (a, b, biases, mean).
-        phi: The activation.
+        p: The parameterization (a, b, biases).
         layer: Index of the layer, 0..L-1.
         kept: Exponent of what is left of the initial matrix at step t; None: removed.
         below: I^{l-1}; 0 below the first layer, the inputs being the same.
-        h0: e(h_0^l).
+        means: Exponent of the product of the means over neurons of x_0 and x_t; None: centred.
         x0: e(x_0^l).
-        h: e(h_t^l).
         x: e(x_t^l).
     """
     shared = times(1 - 2 * (p.a[layer] + p.b[layer]), kept, below)
     if p.biases is not None:
         shared = largest(shared, 1 - 2 * (p.biases.a[layer] + p.biases.b[layer]))
-    means = (x0, x) if p.mean is not None and layer > 0 else (phi.mean_size(h0), phi.mean_size(h))
-    product = largest(times(_HALF, x0, x), shared, times(_ONE, *means))
+    product = largest(times(_HALF, x0, x), shared, times(_ONE, means))
     return smaller(product, times(_ONE, x0, x))
 
 
@@ -67,6 +62,7 @@ def backward_product(
     *,
     kept: Size,
     above: Size,
+    means: Size,
     stays: bool,
     dh0: Size,
     dh: Size,
@@ -82,6 +78,7 @@ def backward_product(
         layer: Index of the layer, 0..L-1.
         kept: Exponent of what is left of the initial matrix of the layer above; None: removed.
         above: J^{l+1}; e(df_0) + e(df_t) at the readout.
+        means: Exponent of the product of the means over neurons of dh_0 and dh_t; None: centred.
         stays: Whether the initial preactivation of the layer is kept and not smaller than the present one.
         dh0: e(dh_0^l).
         dh: e(dh_t^l).
@@ -90,4 +87,4 @@ def backward_product(
     if phi.kind == "aligned" or (stays and phi.nonlinear):
         return aligned
     shared = times(1 - 2 * (p.a[layer + 1] + p.b[layer + 1]), kept, above)
-    return smaller(largest(times(_HALF, dh0, dh), shared), aligned)
+    return smaller(largest(times(_HALF, dh0, dh), shared, times(_ONE, means)), aligned)

@@ -10,7 +10,7 @@ from ipcore.theory.errors import TheoryError
 from ipcore.theory.maxplus import Size, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules, rules
-from ipcore.theory.trajectory import LayerAlignment, Trajectory, layer_alignment, trajectory
+from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable, layer_alignment, trajectory
 from ipcore.theory.verdict import FeatureMove, Regime, verdict
 from ipcore.theory.wording import advice, notes, who_moves
 
@@ -133,8 +133,8 @@ def analyze(
         optimizer: Key of `OPTIMIZERS`: "sgd", "momentum", "adam", "sign".
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`: "cross_entropy", "logistic", "mse".
-        steps: Updates to look at, >= 1; hidden layers times steps at most 100,000. None: until nothing
-            changes.
+        steps: Updates to show, >= 1; hidden layers times steps at most 100,000. None: until nothing
+            changes. The verdict does not depend on it.
 
     Raises:
         TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers).
@@ -148,10 +148,10 @@ def analyze(
     _check_covered(p)
     upper = trajectory(p, setting, aligned=True, steps=steps)
     alignment = layer_alignment(upper)
-    # Aligned activations have no inner product in doubt: both bounds are the same.
-    doubtful = setting.activation.kind != "aligned"
+    # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
+    doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
     lower = trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
-    decided = verdict(upper, lower, setting)
+    decided = verdict(p, upper, lower, setting)
     initial = upper.steps[0].h
     settled = upper.settled and lower.settled and decided.regime != Regime.MEASURE
     return Analysis(
@@ -161,14 +161,14 @@ def analyze(
         loss=loss,
         regime=decided.regime,
         settled=settled,
-        steps=_steps(upper, lower, setting),
+        steps=_steps(upper, lower, setting, steps),
         features=decided.moves,
         vanishing=any(nonzero(h) < 0 for h in initial[:-1]),
         alignment=alignment,
         reason=decided.reason,
         source=decided.source,
         advice=advice(p, setting, decided.regime),
-        notes=notes(p, setting, upper, alignment),
+        notes=notes(p, setting, upper, lower, alignment),
     )
 
 
@@ -201,20 +201,29 @@ def _check_covered(p: Parameterization) -> None:
         )
 
 
-def _steps(upper: Trajectory, lower: Trajectory, setting: Rules) -> tuple[StepSizes, ...]:
-    result, certain = [], True
-    for sizes in upper.steps:
-        other = lower.at(sizes.step)
+def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | None) -> tuple[StepSizes, ...]:
+    """Sizes after every one of `steps` updates; None: after all that were looked at."""
+    result, certain, grown = [], True, False
+    ascending = iter(upper.steps)
+    sizes = upper.steps[0]
+    following: Sizes | None = next(ascending)
+    for step in [s.step for s in upper.steps] if steps is None else range(steps + 1):
+        # Steps left out are as the one before.
+        while following is not None and following.step <= step:
+            sizes, following = following, next(ascending, None)
+        other = lower.at(step)
         same = sizes.h == other.h and sizes.change == other.change
         # The first gradient update is known through its inner products; signs and later steps are bounds.
-        first = sizes.step <= 1 and not setting.entrywise
-        certain = certain and (same or first)
-        result.append(_public(other if first and not same else sizes, certain))
+        first = step <= 1 and not setting.entrywise
+        # Once something grows, bounded losses and activations make what follows an upper bound.
+        certain = certain and not grown and (same or first)
+        grown = grown or is_unstable(sizes)
+        result.append(_public(step, other if first and not same else sizes, certain))
     return tuple(result)
 
 
-def _public(sizes: Sizes, exact: bool) -> StepSizes:
-    return StepSizes(sizes.step, sizes.h[:-1], sizes.change[:-1], sizes.h[-1], sizes.change[-1], exact)
+def _public(step: int, sizes: Sizes, exact: bool) -> StepSizes:
+    return StepSizes(step, sizes.h[:-1], sizes.change[:-1], sizes.h[-1], sizes.change[-1], exact)
 
 
 def _text(size: Size) -> str | None:

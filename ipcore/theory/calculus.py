@@ -18,7 +18,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.alignment import backward_product, forward_product
-from ipcore.theory.maxplus import Size, inverse, largest, nonzero, times
+from ipcore.theory.maxplus import Size, inverse, largest, nonzero, smaller, times
 from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.rules import Rules
 
@@ -83,6 +83,7 @@ class Propagation:
         self.h0: list[Fraction] = []
         self._x0: list[Size] = []
         self._dh0: list[Size] = []
+        self._means0: list[Size] = []  # of dh_0 over the neurons, where weights have a mean
         # The present network without its updates: preactivations, as far as initial weights survive.
         self._kept: list[Size] = []
         self._bias0 = nothing
@@ -123,10 +124,10 @@ class Propagation:
                 x = phi.size(self._h[i])
                 learned = phi.change(self._kept[i], moved)
                 removed = phi.change(self.h0[i], removal)
+                means = self._forward_means(i, self._h[i], x)
                 product = forward_product(
-                    self.p, phi, i, kept=weight, below=product,
-                    h0=self.h0[i], x0=self._x0[i], h=self._h[i], x=x,
-                )  # fmt: skip
+                    self.p, i, kept=weight, below=product, means=means, x0=self._x0[i], x=x
+                )
                 self.x.append(x)
                 self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
@@ -164,6 +165,16 @@ class Propagation:
             mean = phi.mean_size(h) if i == 0 else x
         return signals
 
+    def _forward_means(self, i: int, h: Size, x: Size) -> Size:
+        """The product of the means over the neurons of x_0 and x_t."""
+        phi, x0 = self.rules.activation, self._x0[i]
+        if self.p.mean is None or i == 0:
+            return times(phi.mean_size(self.h0[i]), phi.mean_size(h))
+        if self.rules.cancels and i == self.L - 1:
+            # What the last hidden layer learns is centred: it has no more than its first mean, or its own.
+            return times(x0, largest(smaller(x0, x), phi.mean_size(h)))
+        return times(x0, x)
+
     def _from_update(self, i: int, product: Size) -> Size:
         added = largest(self._first[i], self._later[i])
         if i == 0:
@@ -181,22 +192,44 @@ class Propagation:
         phi, k = self.rules.activation, self.p.k_at(step)
         dh: list[Size] = [None] * self.L + [self.rules.loss_derivative(self._h[self.L])]
         product = times(self._dh0[self.L], dh[self.L]) if step > 0 else None
+        # Over the outputs: their number does not grow, so the mean is of the order of the sum.
+        mean = None if self.rules.cancels else dh[self.L]
+        means: list[Size] = [*[None] * self.L, mean]
         for i in range(self.L, 0, -1):
             kept = inverse(k[i])
-            across_neurons = _HALF if self.p.mean is None else _ONE
-            summed = across_neurons if i < self.L else _ZERO  # the number of outputs does not grow
+            summed = _HALF if i < self.L else _ZERO  # the number of outputs does not grow
             through_initial = times(self.initial[i], kept, summed, dh[i])
             through_update = self._back_through_update(i, dh[i], product)
-            dh[i - 1] = times(largest(through_initial, through_update), phi.slope(self._h[i - 1]))
+            through_mean: Size = None
+            slope = phi.slope(self._h[i - 1])
+            if self.p.mean is not None:
+                through_mean = times(self.initial[i], kept, 2 * summed, means[i])
+                # A random vector has a mean of m^{-1/2} its size.
+                mean = largest(
+                    times(-_HALF, through_initial), through_mean, self._mean_of(through_update, i, dh[i])
+                )
+                means[i - 1] = times(mean, slope)
+            dh[i - 1] = times(largest(through_initial, through_mean, through_update), slope)
+            if self.p.mean is not None and self.aligned and step > 0:
+                # Upper bound: phi'(h_t) may be correlated with dx_t, through the updates in h_t.
+                correlated = times(dh[i - 1], phi.slope_variation(self._h[i - 1]))
+                means[i - 1] = largest(means[i - 1], correlated)
             if step > 0:
                 stays = self.h0[i - 1] == self._kept[i - 1] == self._h[i - 1]
                 product = backward_product(
                     self.p, phi, i - 1, kept=kept, above=product, stays=stays,
-                    dh0=self._dh0[i - 1], dh=dh[i - 1],
+                    means=times(self._means0[i - 1], means[i - 1]), dh0=self._dh0[i - 1], dh=dh[i - 1],
                 )  # fmt: skip
         self.dh = dh
         if step == 0:
-            self._dh0 = list(dh)
+            self._dh0, self._means0 = list(dh), means
+
+    def _mean_of(self, through_update: Size, i: int, dh: Size) -> Size:
+        """The mean over neurons of what the updates add to dx, along x_s, where weights have a mean."""
+        if self.aligned or i < self.L or self.rules.activation.kind != "linear" or not self.rules.cancels:
+            return through_update
+        # x_0 has a mean of its own size; later the last hidden layer may have learned something centred.
+        return largest(times(self._first[i], dh), times(-_HALF, self._later[i], dh))
 
     def _back_through_update(self, i: int, dh: Size, product: Size) -> Size:
         added = largest(self._first[i], self._later[i])

@@ -15,7 +15,7 @@ arXiv:2308.01814).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
@@ -27,10 +27,12 @@ from ipcore.theory.parameterization import (
     Biases,
     Parameterization,
     RatePhase,
+    Reweighting,
     check_depth,
     expand_layers,
 )
 from ipcore.theory.rules import Rules, rules
+from ipcore.theory.verdict import SOFTMAX_CANCELS
 
 _ZERO: Final = Fraction(0)
 
@@ -85,6 +87,7 @@ def complete(
     loss: str = "cross_entropy",
     biases: Biases | None = None,
     mean: tuple[Fraction | None, ...] | None = None,
+    reweightings: Sequence[Reweighting] = (),
 ) -> Completion:
     """The largest stable rates for given multipliers and initial standard deviations.
 
@@ -97,20 +100,32 @@ def complete(
         loss: Key of `LOSSES`.
         biases: Biases with exponents of their own; their rates are completed, those given are not used.
         mean: As in `Parameterization`.
+        reweightings: Refused unless empty, so that those of a parameterization are not lost in silence.
 
     Raises:
-        TheoryError: Lists that do not fit, unknown names, or an (a, b) that no rates make stable.
+        TheoryError: Lists that do not fit, unknown names, re-weighted initial matrices, an (a, b) that no
+            rates make stable, or one whose layers cannot all change by the same m^{-r}.
 
     >>> done = complete(["0", "1", "1"], ["0", "0", "0"], hidden_layers=6)
     >>> [str(c) for c in done.parameterization.c_at(0)]
     ['-7/2', '-4', '-4', '-4', '-4', '-4', '-7/2']
     """
+    if hidden_layers is None and len(a) < 2:
+        raise TheoryError(f"has {len(a)} entries; a network has at least 2 layers (one hidden)", "a")
     L = len(a) - 1 if hidden_layers is None else hidden_layers
     check_depth(L)
+    if reweightings:
+        raise TheoryError(
+            "not covered: completion with re-weighted initial matrices ('hp', 'hpz'); covered are initial "
+            "matrices that stay: 'mup' has the same (a, b)",
+            "reweightings",
+        )
     setting = rules(optimizer, activation, loss)
     zeros = (RatePhase(0, (_ZERO,) * (L + 1)),)
     start = Parameterization(expand_layers(a, L, "a"), expand_layers(b, L, "b"), zeros, biases, mean)
-    solver = _Solver(start, setting)
+    # What may cancel in the first backward pass is counted: rates that are stable whatever the loss.
+    cancels = mean is not None and setting.cancels
+    solver = _Solver(start, replace(setting, loss="logistic") if cancels else setting)
     solved, first = solver.solve()
     maximal, reason = _judge(solved, setting, solver.r, first)
     return Completion(solved, optimizer, activation, solver.r, maximal, reason)
@@ -201,11 +216,15 @@ class _Solver:
             if above(change, target):
                 name = "the output" if i == self.L else f"h^{i + 1}"
                 raise TheoryError(
-                    f"no rates let every layer change by m^({-self.r}): the initial matrix of layer {i + 1} "
-                    f"turns the change below into {power(change)} of {name}; a + b must be at least 1/2 there"
-                    "",
+                    f"no rates let every hidden layer change by {_order(self.r)} and the output by order 1: the "
+                    f"initial matrix of layer {i + 1} turns the change below into {power(change)} of {name}; a + b must be at "
+                    "least 1/2 there",
                     f"a[{i}]",
                 )
+
+
+def _order(r: Fraction) -> str:
+    return "order 1" if r == 0 else power(-r)
 
 
 def _append(phases: list[RatePhase], phase: RatePhase) -> None:
@@ -226,9 +245,14 @@ def _judge(p: Parameterization, setting: Rules, r: Fraction, first: Sizes) -> tu
             return True, "every hidden layer and the output change by order 1 in every step"
         return (
             True,
-            f"the output changes by order 1, hidden layers by m^({-r}): larger rates make the output grow",
+            f"the output changes by order 1, hidden layers by {power(-r)}: larger rates make the output grow",
         )
     names = [f"{'f' if i == p.hidden_layers else f'h^{i + 1}'} by {power(reached.change[i])}" for i in short]
+    if p.mean is not None and setting.cancels:
+        return False, (
+            f"{SOFTMAX_CANCELS}: the first step changes {', '.join(names)} only. These rates are stable "
+            "whatever the loss; with one output (loss logistic) they are the largest"
+        )
     estimate = " (for sign-like updates this is an estimate)" if setting.entrywise else ""
     return False, (
         "no first step is both non-vanishing and stable: activations vanish at initialization and "

@@ -17,8 +17,8 @@ OPTIMIZERS: Final = {
     "sign": "sign of the gradient",
 }
 LOSSES: Final = {
-    "cross_entropy": "bounded derivative",
-    "logistic": "bounded derivative",
+    "cross_entropy": "softmax: bounded derivatives, which sum to 0 over the outputs",
+    "logistic": "one output, bounded derivative",
     "mse": "derivative as large as the output",
 }
 
@@ -41,6 +41,11 @@ class Rules:
     def entrywise(self) -> bool:
         """Whether the update is (nearly) a sign of the gradient."""
         return self.optimizer in {"adam", "sign"}
+
+    @property
+    def cancels(self) -> bool:
+        """Whether the loss derivatives of the outputs sum to exactly 0, as those of a softmax do."""
+        return self.loss == "cross_entropy"
 
     @property
     def gauge_factor(self) -> int:

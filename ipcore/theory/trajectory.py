@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -72,8 +72,8 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
         p: The parameterization.
         rules: Optimizer, activation, loss.
         aligned: See `Propagation`.
-        steps: Updates to look at, >= 1. None: until the exponents repeat, until something is unstable, or
-            until 4(L+2) steps after the last change of the rates.
+        steps: Updates that are wanted at least, >= 1, even if something is unstable. It goes on until the
+            exponents repeat, something is unstable, or 4(L+2) steps after the last change of the rates.
     """
     run = Propagation(p, rules, aligned=aligned)
     records = [run.forward(0)]
@@ -81,10 +81,11 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
     x0 = tuple(run.x)
     products: tuple[Size, ...] = ()
     activations: tuple[tuple[Size, Size], ...] = ()
-    rounds = steps or 4 * (p.hidden_layers + 2) * (len(p.changes) + 1)
+    wanted = steps or 1
+    rounds = max(wanted, 4 * (p.hidden_layers + 2) * (len(p.changes) + 1))
     step, settled = 0, False
     for _ in range(rounds):
-        if steps is None and is_unstable(records[-1]):
+        if (steps is None or step >= wanted) and is_unstable(records[-1]):
             break
         before = run.state()
         bias_phase = None if p.biases is None else p.biases.phase_at(step)
@@ -100,10 +101,7 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
             if not upcoming:
                 settled = True
                 break
-            if steps is None:
-                step = max(step, upcoming[0] - 1)
-    if steps is not None:
-        records += [replace(records[-1], step=later) for later in range(step + 1, steps + 1)]
+            step = max(step, upcoming[0] - 1)
     return Trajectory(tuple(records), settled or is_unstable(records[-1]), products, activations)
 
 

@@ -23,14 +23,17 @@ from typing import Final
 from ipcore.theory.calculus import Sizes
 from ipcore.theory.exponents import power
 from ipcore.theory.maxplus import above, at_least, largest, nonzero
+from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.provenance import source
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import Trajectory, is_unstable
 
 _ZERO: Final = Fraction(0)
 _NAMED: Final = 6
-_LIMITS: Final = "Yang & Hu, arXiv:2011.14522, section 3"
-_ADAM_LIMITS: Final = "Yang & Littwin, arXiv:2308.01814"
-_IP: Final = "Hajjar et al., arXiv:2110.15596"
+SOFTMAX_CANCELS: Final = (
+    "the loss derivatives of a softmax sum to 0 over the outputs, so the mean of the readout's initial "
+    "weights cancels in the backward pass, and with it what the means below would add up"
+)
 
 
 class Regime(StrEnum):
@@ -74,21 +77,22 @@ class Verdict:
     source: str
 
 
-def verdict(upper: Trajectory, lower: Trajectory, rules: Rules) -> Verdict:
+def verdict(p: Parameterization, upper: Trajectory, lower: Trajectory, rules: Rules) -> Verdict:
     """The regime from both bounds of the calculus (the same trajectory twice where nothing is in doubt)."""
     high, low = _regime(upper, rules), _regime(lower, rules)
     moves = _moves(lower)
-    source = _ADAM_LIMITS if rules.entrywise else _LIMITS
     agree = high == low and (high != Regime.FEATURE_LEARNING or _same_sizes(upper, lower))
     if not agree:
-        return Verdict(Regime.MEASURE, moves, _doubt(upper, lower, high, low), "ours (see docs/theory.md)")
+        doubt = _why_mean(upper, lower) if p.mean is not None else _doubt(upper, lower, high, low)
+        return Verdict(Regime.MEASURE, moves, doubt, "ours (docs/theory.md)")
+    origin = source(p, rules)
     if high == Regime.UNSTABLE:
-        return Verdict(high, moves, _why_unstable(lower), source)
+        return Verdict(high, moves, _why_unstable(lower), origin)
     if high == Regime.TRIVIAL:
-        return Verdict(high, (), _why_trivial(upper), _IP if _vanishes(upper) else source)
+        return Verdict(high, (), _why_trivial(p, upper, rules), origin)
     if high == Regime.FEATURE_LEARNING:
-        return Verdict(high, moves, _why_features(lower, moves), source)
-    return Verdict(high, (), _why_kernel(upper), source)
+        return Verdict(high, moves, _why_features(lower, moves), origin)
+    return Verdict(high, (), _why_kernel(upper), origin)
 
 
 def _regime(run: Trajectory, rules: Rules) -> Regime:
@@ -118,10 +122,6 @@ def _same_sizes(upper: Trajectory, lower: Trajectory) -> bool:
     return all((high.h, high.change) == (low.h, low.change) for high, low in pairs)
 
 
-def _vanishes(run: Trajectory) -> bool:
-    return any(not at_least(h, _ZERO) for h in run.steps[0].h[:-1])
-
-
 def _name(layer: int, sizes: Sizes) -> str:
     return "the output f" if layer == len(sizes.h) - 1 else f"h^{layer + 1}"
 
@@ -133,10 +133,10 @@ def _why_unstable(run: Trajectory) -> str:
     grows = f"{_name(layer, sizes)} is of order {power(size)} at step {sizes.step}, and {size} > 0"
     if sizes.step == 0:
         return f"{grows}: the initial weights are too large"
+    # The inputs of W^1 are given and of fixed dimension: nothing to be aligned with.
+    aligned = " are aligned with its input (law of large numbers) and" if layer > 0 else ""
     parts = {
-        "updates of its own matrix are aligned with its input (law of large numbers) and add that much": (
-            sizes.from_update[layer]
-        ),
+        f"updates of its own matrix{aligned} add that much": sizes.from_update[layer],
         "its initial matrix passes on the change of the layer below": sizes.from_below[layer],
         "updates of its bias add that much": sizes.from_bias[layer],
         "its initial matrix is re-weighted upwards": sizes.from_removal[layer],
@@ -145,15 +145,22 @@ def _why_unstable(run: Trajectory) -> str:
     return f"{grows}: {' and '.join(causes) or 'it starts that large'}"
 
 
-def _why_trivial(run: Trajectory) -> str:
+def _why_trivial(p: Parameterization, run: Trajectory, rules: Rules) -> str:
     last = len(run.steps[0].h) - 1
     change = largest(*[sizes.learned(last) for sizes in run.steps[1:]])
-    text = f"f_t - f_0 is at most of order {power(change)} at every step, and {change} < 0"
-    smallest = run.steps[0].h[last - 1]
-    if _vanishes(run) and smallest is not None:
+    when = "at every step" if run.settled else f"in the {run.steps[-1].step} steps looked at"
+    text = f"f_t - f_0 is at most of order {power(change)} {when}, and {change} < 0"
+    if p.mean is not None and rules.cancels:
+        return f"{text}: {SOFTMAX_CANCELS}"
+    if rules.entrywise:
+        epsilon = rules.optimizer == "adam" and any(phase.d is not None for phase in p.phases)
+        also = ", or epsilon too large beside the gradients" if epsilon else ""
+        return f"{text}: sign-like updates do not depend on the size of gradients; these rates are too small{also}"
+    smallest, layer = min((nonzero(h), i + 1) for i, h in enumerate(run.steps[0].h[:-1]))
+    if smallest < 0:
         text += (
-            f": activations vanish at initialization (h^{last} starts at {power(smallest)}), so gradients "
-            "and with them the updates are too small for these rates"
+            f": activations vanish at initialization (h^{layer} starts at {power(smallest)}), so gradients "
+            "are small, and these rates do not make up for it"
         )
     return text
 
@@ -180,6 +187,14 @@ def _why_kernel(run: Trajectory) -> str:
     return (
         f"the output moves by order 1 but every hidden layer stays near its start: at most h^{layer + 1} "
         f"changes, by {power(gap)} of its size, and {gap} < 0"
+    )
+
+
+def _why_mean(upper: Trajectory, lower: Trajectory) -> str:
+    steps = (s.step for s in upper.steps if (s.h, s.change) != (lower.at(s.step).h, lower.at(s.step).change))
+    return (
+        f"{SOFTMAX_CANCELS}; from step {next(steps)} on bounds on what is left of the mean, or on alignment, "
+        "do not agree"
     )
 
 

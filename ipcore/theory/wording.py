@@ -7,8 +7,8 @@ from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
-from ipcore.theory.trajectory import LayerAlignment, Trajectory
-from ipcore.theory.verdict import FeatureMove, Regime
+from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable
+from ipcore.theory.verdict import SOFTMAX_CANCELS, FeatureMove, Regime
 
 
 def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
@@ -16,7 +16,10 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
     if regime in {Regime.FEATURE_LEARNING, Regime.KERNEL, Regime.OPERATOR}:
         return ""
     if p.reweightings:
-        return "no completion with re-weighted initial matrices; compare with 'mup' and 'hp'"
+        return (
+            "completion does not cover re-weighted initial matrices; compare with 'mup', which keeps them, "
+            "or use an activation with a kink at 0 (relu)"
+        )
     try:
         done = complete(
             p.a,
@@ -32,6 +35,9 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
     rates = f"the largest stable rates for these a and b are {_rates(done.parameterization)}"
     if done.maximal:
         return rates
+    if p.mean is not None and setting.cancels:
+        cure = "one output (loss logistic) keeps the mean in the backward pass; or draw centred weights"
+        return cure if done.parameterization.phases == p.phases else f"{rates}; {cure}"
     # Only a missing alignment keeps rates from being maximal; `complete` gives the sizes.
     gap = (
         f"with {setting.activation.name} no rates make the first step both non-vanishing and stable; an "
@@ -53,7 +59,11 @@ def _rates(p: Parameterization) -> str:
 
 
 def notes(
-    p: Parameterization, setting: Rules, run: Trajectory, alignment: tuple[LayerAlignment, ...]
+    p: Parameterization,
+    setting: Rules,
+    upper: Trajectory,
+    lower: Trajectory,
+    alignment: tuple[LayerAlignment, ...],
 ) -> tuple[str, ...]:
     """What else to know about the validity of an analysis."""
     found = []
@@ -67,10 +77,21 @@ def notes(
         )
     if p.mean is not None:
         found.append("weights with a mean: from layer 2 on all neurons share their leading part")
+        if setting.cancels:
+            found.append(
+                f"cross entropy: {SOFTMAX_CANCELS}; first updates below layer {p.hidden_layers} lose "
+                "m^(-1/2) (loss logistic: one output, nothing cancels). At finite width it takes some steps to be seen"
+            )
     if p.reweightings:
         found.append("re-weighting alone changes h_t - h_0; a layer counts as moving only by what it learns")
-    if setting.loss != "mse" and any((s.h[-1] or 0) > 0 for s in run.steps):
-        found.append("the loss derivative is taken as order 1; where f grows, sizes are upper bounds")
+    if any(is_unstable(s) for s in upper.steps):
+        found.append(
+            "after something grows with the width sizes are upper bounds: bounded losses and activations "
+            "saturate"
+        )
+    elif not (upper.settled and lower.settled):
+        last = upper.steps[-1].step
+        found.append(f"exponents still change after {last} steps: the verdict holds up to there")
     return tuple(found)
 
 

@@ -123,7 +123,7 @@ def test_adam_with_a_global_rate_of_1_over_m_moves_features_but_the_output_explo
     assert result.regime == Regime.UNSTABLE
 
 
-@pytest.mark.parametrize("name", ["mup", "mup-yang-hu", "hp", "hpz", "ip-llr", "ip-bias", "ip-non-centered"])
+@pytest.mark.parametrize("name", ["mup", "mup-yang-hu", "hp", "hpz", "ip-llr", "ip-bias"])
 @pytest.mark.parametrize("hidden_layers", [1, 2, 5])
 def test_feature_learners_move_every_layer_from_the_first_step(name: str, hidden_layers: int) -> None:
     result = analyze(preset(name, hidden_layers))
