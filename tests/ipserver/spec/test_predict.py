@@ -1,5 +1,8 @@
 """What theory says of a spec before anything trains."""
 
+import pytest
+
+from ipcore import theory
 from ipcore.theory import Regime
 from ipserver.spec.predict import predicted_regimes, prediction_warnings, predictions
 from tests.ipserver.support import small_spec
@@ -54,3 +57,71 @@ def test_networks_too_deep_to_analyse_at_once_have_no_verdict():
 
     assert found.regime is None
     assert found.summary.startswith("not analysed: more than 100 hidden layers")
+
+
+def explicit(count, first=0):
+    """Entries that all differ: constant exponents a, b and a rate exponent of each one's own."""
+    zeros = ["0"] * 3
+    return [
+        {"label": f"p{i}", "exponents": {"a": zeros, "b": zeros, "c": [f"{i}/7"] * 3}}
+        for i in range(first, first + count)
+    ]
+
+
+@pytest.fixture
+def analysed(monkeypatch):
+    """Numbers of hidden layers of all networks that the calculus is asked about."""
+    asked = []
+    analyze = theory.analyze
+
+    def counted(value, **more):
+        asked.append(value.hidden_layers)
+        return analyze(value, **more)
+
+    monkeypatch.setattr(theory, "analyze", counted)
+    return asked
+
+
+def test_a_grid_of_many_networks_is_analysed_as_far_as_the_budget_goes(analysed):
+    depths = list(range(50, 100))
+    found = predictions(spec("mup", "ntk", hidden_layers=depths))
+
+    # 2 (50 + ... + 64) = 1710 and 2 (50 + ... + 66) = 1972 layers fit; neither mup nor ntk with 67 does.
+    assert sum(analysed) <= 1972
+    assert [p.hidden_layers for p in found if p.regime] == [d for d in range(50, 67) for _ in range(2)]
+    left_out = {p.summary for p in found if p.hidden_layers >= 67}
+    assert left_out == {
+        "not analysed: this grid has too many different parameterizations and depths (iplab analyze can)"
+    }
+
+
+def test_nothing_is_analysed_again_for_the_same_spec(analysed):
+    many = small_spec(grid={"parameterizations": explicit(5000), "hidden_layers": [1]})
+    first = predictions(many)
+    assert len(first) == 5000
+    assert 0 < sum(analysed) <= 2000
+    analysed.clear()
+
+    copy = type(many).FromString(many.SerializeToString())
+    copy.grid.seeds.append(99)
+    copy.steps += 1
+    assert predictions(copy) is first
+    assert predicted_regimes(copy) is predicted_regimes(many)
+    assert list(prediction_warnings(copy))
+    assert analysed == []
+
+
+def test_entries_that_differ_in_label_alone_cost_once(analysed):
+    entries = [{"preset": "mup", "label": f"p{i}"} for i in range(500)]
+    found = predictions(small_spec(grid={"parameterizations": entries, "hidden_layers": [47]}))
+
+    assert {p.regime for p in found} == {Regime.FEATURE_LEARNING}
+    assert len(analysed) <= 1
+
+
+def test_warnings_stay_readable_however_many_parameterizations_are_bad():
+    # With a = b = 0 hidden layers grow with the width whatever the rates are.
+    *named, rest = prediction_warnings(small_spec(grid={"parameterizations": explicit(50)}))
+
+    assert len(named) == 20
+    assert rest.startswith("theory predicts trivial or unstable for 30 more")
