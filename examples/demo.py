@@ -28,6 +28,7 @@ MLFLOW_SECONDS = 120.0
 def service(home: Path) -> Iterator[str]:
     """`ipserver up` on a free port; yields its address and stops it at the end."""
     status = home / "service.json"
+    status.unlink(missing_ok=True)  # what a killed service has left says nothing
     process = subprocess.Popen(
         [sys.executable, "-m", "ipserver", "up", "--home", home, "--address", "127.0.0.1:0"]
     )
@@ -50,6 +51,19 @@ def command(*arguments: str, address: str) -> int:
     return subprocess.call([sys.executable, "-m", "iplab", *arguments], env=environment)
 
 
+def wait_for_mlflow(address: str, experiment_id: str) -> int:
+    """Wait until MLflow holds every run; returns an exit code."""
+    with iplab.connect(address) as client:
+        experiment = client.experiment(experiment_id)
+        deadline = time.monotonic() + MLFLOW_SECONDS
+        while pending := experiment.refresh().mlflow_pending_runs:
+            if time.monotonic() > deadline:
+                print(f"MLflow still lacks {pending} runs; the next start of the service sends them")
+                return 1
+            time.sleep(0.2)
+    return 0
+
+
 def main() -> int:
     """Run the demo; returns its exit code."""
     start = time.monotonic()
@@ -58,19 +72,14 @@ def main() -> int:
         spec = str(SPEC.relative_to(Path.cwd())) if SPEC.is_relative_to(Path.cwd()) else str(SPEC)
         code = command("submit", spec, "--id", experiment_id, "--watch", address=address)
         code = code or command("show", experiment_id, address=address)
-        with iplab.connect(address) as client:
-            experiment = client.experiment(experiment_id)
-            deadline = time.monotonic() + MLFLOW_SECONDS
-            while code == 0 and (pending := experiment.refresh().mlflow_pending_runs):
-                if time.monotonic() > deadline:
-                    print(f"MLflow still lacks {pending} runs; the next start of the service sends them")
-                    code = 1
-                time.sleep(0.2)
+        code = code or wait_for_mlflow(address, experiment_id)
+    if code:
+        return code
     print(
         f"\nDone in {time.monotonic() - start:.0f} s. MLflow holds metrics and weights, in {HOME / 'mlflow'}."
     )
     print(f"Open it:  .venv/bin/ipserver mlflow --home {HOME}   then http://127.0.0.1:5000")
-    return code
+    return 0
 
 
 if __name__ == "__main__":

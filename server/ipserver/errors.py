@@ -9,6 +9,7 @@ ServiceError
 +-- WatchOverflow
 +-- ArtifactDamaged
 +-- StoreUnavailable
++-- ClusterLost           the cluster that trainers run on is gone; the dispatcher must start again
 +-- StartupError          a part cannot start; for people at a terminal
 """
 
@@ -74,6 +75,10 @@ class ArtifactDamaged(ServiceError):
 
 class StoreUnavailable(ServiceError):
     """The store cannot be reached now."""
+
+
+class ClusterLost(ServiceError):
+    """The cluster that trainers run on is gone and does not come back to this process."""
 
 
 class StartupError(ServiceError):

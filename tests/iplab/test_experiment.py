@@ -20,7 +20,7 @@ def plan(service, experiment):
     service.store.save_plan(
         experiment.id, "test", [NewPack("p0", indices, 2, 16, "relu", steps=20, memory_bytes=1)]
     )
-    return service.store.lease_pack("test", 60.0)
+    return service.store.lease_pack(experiment.id, "test", 60.0)
 
 
 def commit(service, lease, first, last):

@@ -121,6 +121,27 @@ def test_a_second_service_in_the_same_home_is_refused(service, home):
     assert f"another `ipserver up` runs in {home}" in done.stderr
 
 
+def test_a_ray_that_dies_is_replaced(tmp_path):
+    long = {"spec": SPEC["spec"] | {"steps": 30_000}}
+    with serving(tmp_path) as (_, status), iplab.connect(status["address"]) as client:
+        experiment = client.create(long, experiment_id="long")
+        wait_for(lambda: experiment.refresh().committed_steps > 0)
+        (raylet,) = children(status["parts"]["dispatch"], "raylet/raylet")
+        os.kill(raylet, signal.SIGKILL)
+        wait_for(lambda: not alive(status["parts"]["dispatch"]))
+        experiment.cancel()
+        assert experiment.wait(progress=False, timeout=90).state == "CANCELLED"
+        again = client.create(SPEC, experiment_id="again")
+        assert again.wait(progress=False, timeout=90).state == "SUCCEEDED"
+
+
+def children(parent, name):
+    """Processes below `parent` whose program's path ends so."""
+    done = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True)
+    rows = [line.split(None, 2) for line in done.stdout.splitlines()]
+    return [int(pid) for pid, ppid, command in rows if int(ppid) == parent and name in command.split()[0]]
+
+
 def test_a_restart_goes_on_with_what_was_unfinished(tmp_path):
     grid = SPEC["spec"]["grid"] | {"widths": [64]}
     long = {"spec": SPEC["spec"] | {"steps": 8000, "evaluation_interval": 1000, "grid": grid}}

@@ -14,24 +14,20 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from ipcore.catalogue import DATASETS
-from ipcore.data import check_dataset
-from ipcore.errors import DataError
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver import segments
+from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor, Worker
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
-from ipserver.dispatch.planner import PlanLimits, plan
-from ipserver.errors import Fenced, StoreUnavailable
+from ipserver.dispatch.planner import PlanLimits, evaluation_cost, plan
+from ipserver.errors import ClusterLost, Fenced, StoreUnavailable
 from ipserver.settings import Settings
 from ipserver.spec.convert import pack_config, resource_request, run_config
 from ipserver.states import FailureReason
 from ipserver.store import Store
 from ipserver.store.records import (
     CapacityReport,
-    DatasetReport,
     ExperimentRecord,
     Failure,
     LeasedPack,
@@ -43,7 +39,6 @@ _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
 _WAIT_SECONDS = 0.2
 _OUTAGE_SECONDS = 2.0
-_UNPLACEABLE_SECONDS = 10.0
 # A pack that loses its worker is tried again up to the budget; a second try would meet these again.
 _RETRIED = frozenset({FailureReason.WORKER_LOST})
 
@@ -56,6 +51,7 @@ class _Placed:
 
     Attributes:
         ended: Runs known to be terminal, by index.
+        since: When its worker last answered (or was seen waiting for resources).
         told: For every slice that is queued, the ended runs that its trainer was told of.
     """
 
@@ -63,6 +59,7 @@ class _Placed:
     worker: Worker
     resources: ResourceRequest
     ended: frozenset[int]
+    since: float
     told: collections.deque[frozenset[int]] = field(default_factory=collections.deque)
     draining: bool = False
 
@@ -101,7 +98,11 @@ class Dispatcher:
         self._owner = owner
         self._monotonic = monotonic
         self._placed: list[_Placed] = []
-        self._unplaceable: dict[PackKey, float] = {}
+        self._datasets = DatasetChecks(settings.data)
+        # Experiments that nothing in the cluster could hold when it was last looked at, and what was said of
+        # it to their users, so that it is said once.
+        self._unplaceable: set[str] = set()
+        self._refused: dict[str, str] = {}
         self._next_report = -float("inf")
         self._next_reap = -float("inf")
         self._capacity: Mapping[str, float] = {}
@@ -111,6 +112,9 @@ class Dispatcher:
 
         Leases are renewed by a thread of its own, so a long commit does not lose them. While the store cannot
         be reached the workers are stopped; their packs go on from checkpoints when their leases have run out.
+
+        Raises:
+            ClusterLost: There is nothing left to train on; the packs in hand go on with the next start.
         """
         renewer = threading.Thread(target=self._renew_until, args=(stop,), name="lease-renewal", daemon=True)
         renewer.start()
@@ -122,6 +126,11 @@ class Dispatcher:
                 self._abandon()
                 stop.wait(_OUTAGE_SECONDS)
                 continue
+            except ClusterLost:
+                stop.set()
+                for placed in list(self._placed):
+                    self._give_back(placed)
+                raise
             if not busy:
                 stop.wait(_WAIT_SECONDS)
         self.drain()
@@ -143,11 +152,14 @@ class Dispatcher:
         self._plan()
         self._place()
         self._collect(_WAIT_SECONDS)
+        self._end_hung()
         return bool(self._placed)
 
     def renew(self) -> None:
         """Renew the leases of the packs in hand; those that are lost are noticed at their next commit."""
-        self._store.renew(self._owner, self._settings.lease_seconds)
+        held = [(*placed.key, placed.pack.token) for placed in tuple(self._placed)]
+        if held:
+            self._store.renew(held, self._settings.lease_seconds)
 
     def drain(self, seconds: float = 20.0) -> None:
         """Let every worker write a checkpoint with its next slice, commit it, and give the packs back."""
@@ -155,11 +167,15 @@ class Dispatcher:
         for placed in self._placed:
             placed.draining = True
             placed.advance(checkpoint=True)
-        while self._placed and self._monotonic() < deadline:
-            self.renew()
-            self._collect(_WAIT_SECONDS)
-        for placed in list(self._placed):
-            self._give_back(placed)
+        try:
+            while self._placed and self._monotonic() < deadline:
+                self.renew()
+                self._collect(_WAIT_SECONDS)
+            for placed in list(self._placed):
+                self._give_back(placed)
+        except StoreUnavailable as error:
+            _log.warning("the store is out of reach: packs are left to the end of their leases: %s", error)
+            self._abandon()
 
     def _renew_until(self, stop: threading.Event) -> None:
         while not stop.wait(self._settings.lease_seconds / 3):
@@ -173,10 +189,8 @@ class Dispatcher:
     def _report(self) -> None:
         """Tell the API, through the store, what this dispatcher can reach."""
         self._capacity = self._executor.capacity()
-        datasets = tuple(
-            DatasetReport(name, _dataset_problem(name, self._settings.data)) for name in DATASETS
-        )
-        self._store.save_capacity(CapacityReport(self._capacity, datasets))
+        self._store.save_capacity(CapacityReport(self._capacity, self._datasets.report()))
+        self._unplaceable.clear()
 
     def _plan(self) -> None:
         while leased := self._store.lease_unplanned(self._owner, self._settings.lease_seconds):
@@ -196,36 +210,45 @@ class Dispatcher:
 
     def _packs(self, experiment: ExperimentRecord, runs: Sequence[RunRecord]) -> list[NewPack]:
         spec = ExperimentSpec.FromString(experiment.spec)
-        slots = max(1, self._slots(resource_request(spec)))
+        slots = max(1, self._executor.slots(resource_request(spec)))
         limits = PlanLimits(slots, self._settings.max_pack_runs, self._settings.max_pack_memory_bytes)
         return plan([(run, pack_config(spec, run)) for run in runs], limits)
 
-    def _slots(self, asked: ResourceRequest) -> int:
-        return min(int(self._capacity.get(name, 0.0) / amount) for name, amount in asked.amounts().items())
-
     def _place(self) -> None:
-        now = self._monotonic()
-        self._unplaceable = {key: until for key, until in self._unplaceable.items() if until > now}
+        """Lease and start packs while there is room, most urgent experiment first."""
         while self._has_room():
-            pack = self._store.lease_pack(
-                self._owner, self._settings.lease_seconds, exclude=tuple(self._unplaceable)
-            )
-            if pack is None:
+            experiment = self._next_experiment()
+            if experiment is None:
                 self._executor.trim()
                 return
-            try:
-                job = self._job(pack)
-            except Exception as error:
-                _log.exception("no job can be made of pack %s of %s", pack.id, pack.experiment.id)
-                failure = _defect("building the job", error)
-                self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
+            pack = self._store.lease_pack(experiment, self._owner, self._settings.lease_seconds)
+            if pack is not None:
+                self._start(pack)
+
+    def _next_experiment(self) -> str | None:
+        """The first experiment with a waiting pack that some node could hold."""
+        for experiment in self._store.waiting():
+            if experiment.id in self._unplaceable:
                 continue
-            if self._slots(job.resources) < 1:
-                self._refuse(pack, job.resources)
-                continue
-            placed = _Placed(pack, self._executor.start(job), job.resources, job.ended)
-            placed.advance()
-            self._placed.append(placed)
+            asked = resource_request(ExperimentSpec.FromString(experiment.spec))
+            if self._executor.slots(asked) >= 1:
+                self._refused.pop(experiment.id, None)
+                return experiment.id
+            self._refuse(experiment.id, asked)
+        return None
+
+    def _start(self, pack: LeasedPack) -> None:
+        try:
+            job = self._job(pack)
+            placed = _Placed(pack, self._executor.start(job), job.resources, job.ended, self._monotonic())
+        except Exception as error:
+            # A pack that this version cannot start must not keep the others from training.
+            _log.exception("pack %s of %s cannot be started", pack.id, pack.experiment.id)
+            failure = _defect("starting the pack", error)
+            self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
+            return
+        placed.advance()
+        self._placed.append(placed)
 
     def _has_room(self) -> bool:
         """Whether a further pack could start soon.
@@ -241,14 +264,15 @@ class Dispatcher:
             return True
         return left.get("cpus", 0.0) > 0 and all(placed.worker.started() for placed in self._placed)
 
-    def _refuse(self, pack: LeasedPack, asked: ResourceRequest) -> None:
-        """Give back a pack that no node could ever hold; it is tried again, since a node may join."""
-        key = (pack.experiment.id, pack.id)
+    def _refuse(self, experiment: str, asked: ResourceRequest) -> None:
+        """Leave an experiment waiting until the cluster is looked at again: a node that fits may join."""
+        self._unplaceable.add(experiment)
         there = ", ".join(f"{amount:g} {name}" for name, amount in sorted(self._capacity.items()))
         text = ", ".join(f"{amount:g} {name}" for name, amount in asked.amounts().items())
-        self._store.notice(pack.experiment.id, f"pack {pack.id} waits: it asks for {text}; there are {there}")
-        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=None, retry=True)
-        self._unplaceable[key] = self._monotonic() + _UNPLACEABLE_SECONDS
+        notice = f"no node can hold a pack: it asks for {text}; in all there are {there}"
+        if self._refused.get(experiment) != notice:
+            self._refused[experiment] = notice
+            self._store.notice(experiment, notice)
 
     def _job(self, pack: LeasedPack) -> PackJob:
         settings = self._settings
@@ -272,12 +296,27 @@ class Dispatcher:
             checkpoint_seconds=settings.checkpoint_seconds,
         )
 
+    def _end_hung(self) -> None:
+        """Give up workers that have not answered for far longer than a slice can take."""
+        now = self._monotonic()
+        for placed in list(self._placed):
+            if not placed.worker.started():
+                placed.since = now  # it waits for its resources
+            limit = slice_deadline(placed.pack, self._settings)
+            if now - placed.since > limit:
+                message = f"no answer for {now - placed.since:.0f} s (limit {limit:.0f} s)"
+                try:
+                    self._fail(placed, Failure(FailureReason.WORKER_LOST, message))
+                except Fenced:
+                    self._forget(placed)
+
     def _collect(self, timeout: float) -> None:
         """Commit the slices that have arrived."""
         by_worker = {id(placed.worker): placed for placed in self._placed}
         workers = [placed.worker for placed in self._placed]
         for worker, report in self._executor.ready(workers, timeout) if workers else ():
             placed = by_worker[id(worker)]
+            placed.since = self._monotonic()
             if placed in self._placed:
                 self._handle(placed, report)
 
@@ -320,6 +359,8 @@ class Dispatcher:
         _log.warning("pack %s of %s %s: %s", pack, experiment, what, failure.message)
         self._store.end_attempt(experiment, pack, placed.pack.token, failure=failure, retry=retry)
         self._forget(placed)
+        if not retry:
+            self._remove_checkpoints(placed)
 
     def _give_back(self, placed: _Placed) -> None:
         try:
@@ -329,7 +370,7 @@ class Dispatcher:
         self._forget(placed)
 
     def _abandon(self) -> None:
-        """Stop all workers without a word to the store: their leases run out and the packs are resumed."""
+        """Stop all workers without a word to the store: no longer renewed, their leases run out."""
         for placed in list(self._placed):
             self._forget(placed)
 
@@ -349,9 +390,11 @@ def _defect(where: str, error: Exception) -> Failure:
     return Failure(FailureReason.TRAINING_ERROR, f"{where}: {type(error).__name__}: {error}", text)
 
 
-def _dataset_problem(name: str, data_root: Path | None) -> str:
-    try:
-        check_dataset(name, data_root)
-    except DataError as error:
-        return str(error)
-    return ""
+def slice_deadline(pack: LeasedPack, settings: Settings) -> float:
+    """Seconds after which a slice is taken for hung: far beyond the slowest honest one.
+
+    That is the last slice, which evaluates every run on one thread: here at 1e9 multiply-adds a second.
+    """
+    config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
+    evaluation = evaluation_cost(config) * len(pack.runs) / 1e9
+    return max(60.0, 20 * settings.slice_seconds, 5 * evaluation)

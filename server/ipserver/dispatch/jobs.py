@@ -28,6 +28,10 @@ class ResourceRequest:
         everything = {"cpus": self.cpus, "gpus": self.gpus, **self.custom}
         return {name: amount for name, amount in everything.items() if amount}
 
+    def packs_within(self, there: Mapping[str, float]) -> int:
+        """How many such packs fit into what one node has."""
+        return min(int(there.get(name, 0.0) / amount) for name, amount in self.amounts().items())
+
 
 @dataclass(frozen=True, slots=True)
 class PackJob:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 
 from ipserver.dispatch.executor import Worker
-from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.dispatch.trainer import PackTrainer
 
 
@@ -22,6 +22,10 @@ class LocalExecutor:
     def capacity(self) -> Mapping[str, float]:
         """As given."""
         return {"cpus": self._cpus, "gpus": 0.0}
+
+    def slots(self, asked: ResourceRequest) -> int:
+        """Threads stand for cores; there is nothing else."""
+        return asked.packs_within(self.capacity())
 
     def start(self, job: PackJob) -> Worker:
         """Start a thread."""

@@ -39,6 +39,13 @@ def step_cost(config: PackConfig) -> float:
     return config.batch_size * (2.0 * first + 3.0 * rest)
 
 
+def evaluation_cost(config: PackConfig) -> float:
+    """Multiply-adds of evaluating one run on the test set."""
+    info = DATASETS[config.dataset]
+    hidden = (config.hidden_layers - 1) * config.width**2
+    return info.test_size * float(info.input_dim * config.width + hidden + config.width * info.classes)
+
+
 def plan(runs: Sequence[tuple[RunRecord, PackConfig]], limits: PlanLimits) -> list[NewPack]:
     """Group runs of equal shape into packs that fill the cluster at once and leave a short tail.
 

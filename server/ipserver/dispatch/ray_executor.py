@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipserver.dispatch.executor import Worker, worker_lost
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
-from ipserver.errors import StartupError
+from ipserver.errors import ClusterLost, StartupError
 from ipserver.settings import split_address
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
@@ -61,6 +61,7 @@ class RayExecutor:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 _node_ip_address="127.0.0.1",
             )
+        self._own = not address
         self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
         # Actors that have done their pack, all with the same resources: a new process takes seconds to load
         # torch, which a small pack would feel.
@@ -68,15 +69,22 @@ class RayExecutor:
         self._kept_resources = ResourceRequest()
 
     def capacity(self) -> Mapping[str, float]:
-        """Resources of the whole cluster, under this service's names."""
-        names = {"CPU": "cpus", "GPU": "gpus"}
-        internal = ("node:", "object_store_memory", "memory", "accelerator_type:")
-        total = {
-            names.get(name, name): float(amount)
-            for name, amount in ray.cluster_resources().items()  # type: ignore[no-untyped-call]
-            if not name.startswith(internal)
-        }
-        return {"cpus": 0.0, "gpus": 0.0} | total
+        """Resources of the whole cluster, under this service's names.
+
+        Raises:
+            ClusterLost: No node is left of a Ray of its own, or Ray does not answer.
+        """
+        total = collections.Counter[str]()
+        nodes = _nodes()
+        if self._own and not nodes:
+            raise ClusterLost("no node is left of the Ray that this process started")
+        for node in nodes:
+            total.update(node)
+        return {"cpus": 0.0, "gpus": 0.0} | dict(total)
+
+    def slots(self, asked: ResourceRequest) -> int:
+        """A pack lies on one node, so what counts is what each node has."""
+        return sum(asked.packs_within(node) for node in _nodes())
 
     def start(self, job: PackJob) -> Worker:
         """Give the pack to a kept actor, or ask for a new one; Ray creates it when its resources are free."""
@@ -120,6 +128,25 @@ class RayExecutor:
         ray.shutdown()
 
 
+def _nodes() -> list[dict[str, float]]:
+    """Resources of each node that is alive, under this service's names."""
+    names = {"CPU": "cpus", "GPU": "gpus"}
+    internal = ("node:", "object_store_memory", "memory", "accelerator_type:")
+    try:
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    except ray.exceptions.RayError as error:
+        raise ClusterLost(f"Ray does not answer: {error}") from error
+    return [
+        {
+            names.get(name, name): float(amount)
+            for name, amount in node["Resources"].items()
+            if not name.startswith(internal)
+        }
+        for node in nodes
+        if node["Alive"]
+    ]
+
+
 def _require_cluster(address: str) -> None:
     """Refuse an address where nothing listens: Ray itself would try for minutes."""
     host, port = split_address(address)
@@ -143,6 +170,7 @@ class _Trainer:
     def load(self, job: PackJob) -> bool:
         from ipserver.dispatch.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
 
+        self._trainer = None  # the last pack's memory is free before the next one's is taken
         self._trainer = PackTrainer(job)
         return True
 

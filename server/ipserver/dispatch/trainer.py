@@ -79,12 +79,13 @@ class PackTrainer:
         first_slice = trainer.step == 0
         artifacts = self._keep_weights(trainer) if first_slice else []
         part = trainer.advance(max_seconds=job.slice_seconds)
-        newly_ended = self._fold(part)
-        if trainer.finished:
-            left = set(job.run_indices) - self._ended - newly_ended.keys()
-            newly_ended |= dict.fromkeys(left, RunState.SUCCEEDED)
-        artifacts += self._keep_weights(trainer)
+        self._fold(part)
+        newly_ended = self._diverged(trainer)
         self._ended |= newly_ended.keys()
+        artifacts += self._keep_weights(trainer)
+        if trainer.finished:
+            newly_ended |= dict.fromkeys(set(job.run_indices) - self._ended, RunState.SUCCEEDED)
+            self._ended.update(job.run_indices)
         done = trainer.finished or self._ended.issuperset(job.run_indices)
         due = checkpoint or time.monotonic() - self._checkpoint_time >= job.checkpoint_seconds
         return SliceCommit(
@@ -118,12 +119,13 @@ class PackTrainer:
                 path = self._root / record.path
                 if _sha256(path) != record.sha256:
                     raise CheckpointError(f"{path} does not have its recorded checksum")
-                ipcore.checkpoint.restore(trainer, path)
+                changed = ipcore.checkpoint.restore(trainer, path)
             except (CheckpointError, OSError) as error:
                 self._notices.append(f"pack {job.pack}: checkpoint of step {record.step} not used: {error}")
                 trainer = build()
             else:
                 self._notices.append(f"pack {job.pack}: resumed from the checkpoint of step {record.step}")
+                self._notices += [f"pack {job.pack}: {sentence}" for sentence in changed]
                 break
         self._mask(trainer, job.ended)
         if trainer.step < job.committed_steps:
@@ -138,20 +140,26 @@ class PackTrainer:
         self._ended.update(index for index in self._job.run_indices if index in ended)
         trainer.stop(positions)
 
-    def _fold(self, part: Slice) -> dict[int, RunState]:
-        """Bring the summaries up to date; returns the runs that diverged."""
-        job = self._job
-        final_step = job.config.steps
+    def _fold(self, part: Slice) -> None:
+        """Bring the summaries up to date."""
+        final_step = self._job.config.steps
         for position, metric, step, value in part.points.rows():
-            index = job.run_indices[position]
+            index = self._job.run_indices[position]
             self._summaries[index] = _updated(self._summaries[index], metric, value, step == final_step)
-        diverged: dict[int, RunState] = {}
-        for position, step in part.diverged.items():
-            index = job.run_indices[position]
+
+    def _diverged(self, trainer: Trainer) -> dict[int, RunState]:
+        """Runs that have diverged and are not terminal yet.
+
+        All of the trainer's, not only this slice's: on another machine than before, a run may diverge in the
+        part that is trained again.
+        """
+        found: dict[int, RunState] = {}
+        for position, step in trainer.diverged.items():
+            index = self._job.run_indices[position]
             if index not in self._ended:
                 self._summaries[index] = replace(self._summaries[index], diverged_step=step)
-                diverged[index] = RunState.DIVERGED
-        return diverged
+                found[index] = RunState.DIVERGED
+        return found
 
     def _segment(self, part: Slice) -> bytes:
         points = part.points

@@ -5,7 +5,7 @@ The token is the number of the lease. Whoever holds an older one is fenced off, 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,43 +16,49 @@ from ipserver.states import FailureReason, PackState, RunState
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
-from ipserver.store.records import CheckpointRecord, Failure, LeasedPack
+from ipserver.store.records import CheckpointRecord, ExperimentRecord, Failure, LeasedPack
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.tables import attempts, checkpoints, experiments, packs, runs
 
 
-def lease(
-    transaction: Transaction, owner: str, ttl: float, exclude: Collection[tuple[str, str]]
-) -> LeasedPack | None:
+def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
+    """See `Store.waiting`."""
+    queued = sa.exists().where(packs.c.experiment == experiments.c.id, packs.c.state == PackState.QUEUED)
+    found = transaction.connection.execute(
+        sa.select(experiments.c.id)
+        .where(queued)
+        .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
+        .limit(limit)
+    ).scalars()
+    return [experiment_store.get(transaction, experiment) for experiment in found.all()]
+
+
+def lease(transaction: Transaction, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
     """See `Store.lease_pack`."""
-    while (candidate := _candidate(transaction, exclude)) is not None:
-        experiment, name = candidate
-        with editing(transaction, experiment) as edit:
-            pack = _pack(edit, name)
-            if pack.state is not PackState.QUEUED:
-                continue  # Taken while we waited for the experiment.
-            edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(name))
-            if not edit.move(RunState.QUEUED, RunState.RUNNING, in_pack(name)):
-                edit.close_idle_packs()
-                continue
-            _start(edit, pack, owner, ttl)
-        return _leased(transaction, experiment, name)
-    return None
+    with editing(transaction, experiment) as edit:
+        for pack in _queued(edit):
+            edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(pack.id))
+            if edit.move(RunState.QUEUED, RunState.RUNNING, in_pack(pack.id)):
+                _start(edit, pack, owner, ttl)
+                break
+        else:
+            edit.close_idle_packs()
+            return None
+    return _leased(transaction, experiment, pack.id)
 
 
-def renew(transaction: Transaction, owner: str, ttl: float) -> set[tuple[str, str, int]]:
+def renew(
+    transaction: Transaction, held: Collection[tuple[str, str, int]], ttl: float
+) -> set[tuple[str, str, int]]:
     """See `Store.renew`."""
     connection = transaction.connection
-    ours = (packs.c.owner == owner, packs.c.state == PackState.LEASED)
-    held = connection.execute(
-        sa.select(packs.c.experiment, packs.c.id, packs.c.token)
-        .where(*ours)
-        .order_by(packs.c.experiment, packs.c.id)
-        .with_for_update()
-    ).all()
-    if held:
-        connection.execute(sa.update(packs).where(*ours).values(expires=transaction.now() + ttl))
-    return {(row.experiment, row.id, row.token) for row in held}
+    key = (packs.c.experiment, packs.c.id, packs.c.token)
+    ours = sa.and_(packs.c.state == PackState.LEASED, sa.tuple_(*key).in_(sorted(held)))
+    # In one order, so that renewals of several dispatchers cannot deadlock.
+    found = connection.execute(sa.select(*key).where(ours).order_by(*key).with_for_update()).all()
+    if found:
+        connection.execute(sa.update(packs).where(ours).values(expires=transaction.now() + ttl))
+    return {(row.experiment, row.id, row.token) for row in found}
 
 
 def end_attempt(
@@ -147,18 +153,14 @@ def leased_pack(edit: Edit, name: str, token: int) -> sa.Row[Any]:
     return pack
 
 
-def _candidate(transaction: Transaction, exclude: Collection[tuple[str, str]]) -> tuple[str, str] | None:
+def _queued(edit: Edit) -> Sequence[sa.Row[Any]]:
+    """The experiment's packs that wait for a worker, by id."""
     statement = (
-        sa.select(packs.c.experiment, packs.c.id)
-        .join(experiments, experiments.c.id == packs.c.experiment)
-        .where(packs.c.state == PackState.QUEUED)
-        .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id, packs.c.id)
-        .limit(1)
+        sa.select(packs)
+        .where(packs.c.experiment == edit.experiment, packs.c.state == PackState.QUEUED)
+        .order_by(packs.c.id)
     )
-    if exclude:
-        statement = statement.where(sa.tuple_(packs.c.experiment, packs.c.id).not_in(sorted(exclude)))
-    row = transaction.connection.execute(statement).one_or_none()
-    return None if row is None else (row.experiment, row.id)
+    return edit.transaction.connection.execute(statement).all()
 
 
 def _pack(edit: Edit, name: str) -> sa.Row[Any]:

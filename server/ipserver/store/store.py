@@ -156,7 +156,13 @@ class Store:
         return self.database.read(runs.list_attempts, experiment, index)
 
     def segments(
-        self, experiment: str, *, packs: Collection[str] | None, first_step: int, last_step: int | None
+        self,
+        experiment: str,
+        *,
+        packs: Collection[str] | None,
+        first_step: int,
+        last_step: int | None,
+        after: int = 0,
     ) -> Iterator[SegmentRecord]:
         """Metric segments by pack and first step, read a few at a time; no transaction is held in between.
 
@@ -165,19 +171,21 @@ class Store:
             packs: Only these; None: all.
             first_step: Segments that may hold points of this step or later.
             last_step: Segments that may hold points of this step or earlier; None: to the end.
+            after: Only segments with a greater id, which are those committed later.
 
         Raises:
             NotFound: There is no such experiment.
         """
-        after: tuple[str, int] | None = None
+        steps = first_step, last_step
+        place: tuple[str, int] | None = None
         while True:
             batch = self.database.read(
-                runs.list_segments, experiment, packs, (first_step, last_step), after, SEGMENTS_AT_ONCE
+                runs.list_segments, experiment, packs, steps, after, place, SEGMENTS_AT_ONCE
             )
             yield from batch
             if len(batch) < SEGMENTS_AT_ONCE:
                 return
-            after = (batch[-1].pack, batch[-1].first_step)
+            place = (batch[-1].pack, batch[-1].first_step)
 
     def artifacts(self, experiment: str, index: int) -> list[ArtifactRecord]:
         """The files of a run by path. Raises NotFound if there is no such run."""
@@ -225,24 +233,38 @@ class Store:
         """
         self.database.write(planning.refuse, experiment, owner, failure)
 
-    def lease_pack(
-        self, owner: str, ttl: float, exclude: Collection[tuple[str, str]] = ()
-    ) -> LeasedPack | None:
-        """The next pack to train, under a new token; its runs are RUNNING from now on.
+    def waiting(self, limit: int = 100) -> list[ExperimentRecord]:
+        """Experiments with packs that wait for a worker, by priority and age."""
+        return self.database.read(leases.waiting, limit)
+
+    def lease_pack(self, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
+        """The experiment's next pack to train, under a new token; its runs are RUNNING from now on.
 
         Args:
+            experiment: The experiment's id.
             owner: Who will train it.
             ttl: The lease ends then, unless it is renewed.
-            exclude: (experiment, pack) not wanted now.
 
         Returns:
-            The first by priority, age of the experiment and id of the pack; None if there is none.
-        """
-        return self.database.write(leases.lease, owner, ttl, exclude)
+            The first by id of those that wait; None if there is none (any more).
 
-    def renew(self, owner: str, ttl: float) -> set[tuple[str, str, int]]:
-        """Extends all leases of packs that `owner` still holds; (experiment, pack, token) of each."""
-        return self.database.write(leases.renew, owner, ttl)
+        Raises:
+            NotFound: There is no such experiment.
+        """
+        return self.database.write(leases.lease, experiment, owner, ttl)
+
+    def renew(self, held: Collection[tuple[str, str, int]], ttl: float) -> set[tuple[str, str, int]]:
+        """Extends leases.
+
+        Args:
+            held: (experiment, pack, token) of packs in the caller's hands. A lease that its holder does not
+                know of (because the answer to `lease_pack` was lost) must run out, so only these are renewed.
+            ttl: The leases end then.
+
+        Returns:
+            Those that are still held.
+        """
+        return self.database.write(leases.renew, held, ttl)
 
     def commit_slice(self, experiment: str, pack: str, token: int, commit: SliceCommit) -> CommitResult:
         """Records a slice: metrics, summaries, files, progress and ends of runs, or nothing of it.
@@ -307,14 +329,20 @@ class Store:
         """Gives the lease `name` back if `owner` holds it."""
         self.database.write(forwarding.release_lease, name, owner)
 
-    def forward_tasks(self, limit: int, exclude: Collection[tuple[str, int]] = ()) -> list[ForwardTask]:
+    def forward_tasks(
+        self,
+        limit: int,
+        exclude: Collection[tuple[str, int]] = (),
+        exclude_experiments: Collection[str] = (),
+    ) -> list[ForwardTask]:
         """Runs with something that MLflow does not hold, oldest experiment first, then longest waiting first.
 
         Args:
             limit: Most tasks.
             exclude: (experiment, index) not wanted now.
+            exclude_experiments: Experiments of which nothing is wanted now.
         """
-        return self.database.read(forwarding.tasks, limit, exclude)
+        return self.database.read(forwarding.tasks, limit, exclude, exclude_experiments)
 
     def set_mlflow_run(self, experiment: str, index: int, mlflow_run_id: str) -> None:
         """Records a run's id in MLflow. Repeatable. Raises NotFound."""

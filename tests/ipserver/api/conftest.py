@@ -124,7 +124,7 @@ class Trainer:
 
     def lease(self) -> Any:
         """The next pack."""
-        leased = self.store.lease_pack("tester", 60.0)
+        leased = self.store.lease_pack(self.store.waiting()[0].id, "tester", 60.0)
         assert leased is not None
         return leased
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import shutil
+import threading
+import time
 
 import pytest
 
@@ -10,6 +12,7 @@ from ipserver import segments
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.executor import worker_lost
 from ipserver.dispatch.local_executor import LocalExecutor
+from ipserver.errors import StoreUnavailable
 from ipserver.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -291,7 +294,8 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
 
     assert store.get_experiment("huge").counts[RunState.QUEUED] == 4
     notices = [e.payload["message"] for e in store.events("huge", after=0, limit=1000) if e.kind == "notice"]
-    assert notices == ["pack p0000 waits: it asks for 64 cpus; there are 2 cpus, 0 gpus"]
+    assert notices == ["no node can hold a pack: it asks for 64 cpus; in all there are 2 cpus, 0 gpus"]
+    assert store.attempts("huge", 0) == []
 
 
 def test_higher_priority_goes_first(store, settings):
@@ -351,4 +355,119 @@ def test_a_pack_whose_job_cannot_be_built_fails_alone(store, settings, executor,
     run_until(dispatcher, ended(store))
 
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
-    assert "building the job: RuntimeError: a defect" in store.get_run("poison", 0).failure.message
+    assert "starting the pack: RuntimeError: a defect" in store.get_run("poison", 0).failure.message
+
+
+def test_a_diverged_run_keeps_no_final_weights(store, settings, executor):
+    grid = {"parameterizations": [{"preset": "sp", "base_learning_rates": [0.1, 1e30]}], "seeds": [0]}
+    submit(store, small_spec(grid=grid, steps=5))
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store))
+
+    assert [artifact.path for artifact in store.artifacts("e", 0)] == ["weights/final.safetensors"]
+    assert store.get_run("e", 1).state is RunState.DIVERGED
+    assert store.artifacts("e", 1) == []
+
+
+class Clock:
+    def __init__(self):
+        self.time = 1000.0
+
+    def __call__(self):
+        return self.time
+
+
+class _HangingExecutor(LocalExecutor):
+    """Real training, but while `hangs` the answers are held back, as by a process that is stopped."""
+
+    hangs = True
+
+    def ready(self, workers, timeout):
+        return [] if self.hangs else super().ready(workers, timeout)
+
+
+def test_a_worker_that_hangs_is_given_up(store, settings):
+    executor, clock = _HangingExecutor(), Clock()
+    submit(store, small_spec())
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=clock)
+    dispatcher.step()
+    clock.time += 59
+    dispatcher.step()
+    assert [attempt.end_reason for attempt in store.attempts("e", 0)] == [None]
+
+    clock.time += 2
+    dispatcher.step()
+    executor.hangs = False
+    run_until(dispatcher, ended(store))
+    executor.close()
+
+    assert [attempt.end_reason for attempt in store.attempts("e", 0)] == [FailureReason.WORKER_LOST, None]
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+
+
+def test_an_outage_of_the_store_is_survived(tmp_path, monkeypatch):
+    settings = settings_in(tmp_path, lease_seconds=1.0)
+    store = store_in(settings)
+    submit(store, small_spec(steps=200))
+    commit, outages = store.commit_slice, iter([StoreUnavailable("gone"), None, StoreUnavailable("gone")])
+
+    def fragile(*arguments):
+        if error := next(outages, None):
+            raise error
+        return commit(*arguments)
+
+    monkeypatch.setattr(store, "commit_slice", fragile)
+    executor, stop = LocalExecutor(), threading.Event()
+    thread = threading.Thread(target=Dispatcher(store, executor, settings, "d").run, args=(stop,))
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not ended(store)():
+        assert time.monotonic() < deadline, "the pack was not taken up again"
+        time.sleep(0.05)
+    stop.set()
+    thread.join()
+    executor.close()
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    reasons = [attempt.end_reason for attempt in store.attempts("e", 0)]
+    assert reasons == [FailureReason.LEASE_LOST, FailureReason.LEASE_LOST, None]
+    assert len({key for key in points(store) if key[1:] == ("train_loss", 200)}) == 4
+
+
+def test_a_stopped_dispatcher_writes_checkpoints_and_gives_its_packs_back(tmp_path):
+    settings = settings_in(tmp_path)
+    store = store_in(settings)
+    submit(store, small_spec(steps=100_000))
+    executor, stop = LocalExecutor(), threading.Event()
+    thread = threading.Thread(target=Dispatcher(store, executor, settings, "d").run, args=(stop,))
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not store.get_experiment("e").committed_steps:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stop.set()
+    thread.join()
+    executor.close()
+
+    assert store.get_experiment("e").counts[RunState.QUEUED] == 4
+    (experiment,) = store.waiting()
+    pack = store.lease_pack(experiment.id, "next", 60)
+    assert pack.checkpoints[0].step == pack.committed_steps > 0
+    assert (settings.artifact_root / pack.checkpoints[0].path).exists()
+
+
+def test_a_failed_pack_leaves_no_checkpoints(tmp_path):
+    settings = settings_in(tmp_path, checkpoint_seconds=1e-9, max_attempts=1)
+    store = store_in(settings)
+    executor = _DyingExecutor(deaths=0)
+    submit(store, small_spec(steps=100_000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    checkpoints = settings.artifact_root / "e" / "checkpoints"
+    run_until(dispatcher, lambda: list(checkpoints.rglob("*.safetensors")))
+
+    executor.deaths = 1
+    run_until(dispatcher, ended(store))
+    executor.close()
+
+    assert store.get_experiment("e").state is ExperimentState.FAILED
+    assert not list(checkpoints.rglob("*.safetensors"))

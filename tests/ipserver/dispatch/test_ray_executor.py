@@ -119,6 +119,16 @@ def test_data_trouble_comes_back_with_its_traceback(store, settings, executor, t
     assert "Traceback" in failure.traceback
 
 
+def test_resources_that_ray_refuses_fail_their_pack_alone(store, settings, executor):
+    submit(store, small_spec(resources={"cpus": 0.00001}), "poison")
+    submit(store, small_spec())
+
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    assert "starting the pack: ValueError" in store.get_run("poison", 0).failure.message
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [

@@ -81,7 +81,7 @@ def planned(store: Store, packs: Sequence[Sequence[int]], id: str = "e", **chang
 
 def lease(store: Store, owner: str = "dispatcher") -> LeasedPack:
     """The next pack; there must be one."""
-    pack = store.lease_pack(owner, TTL)
+    pack = store.lease_pack(store.waiting()[0].id, owner, TTL)
     assert pack is not None
     return pack
 

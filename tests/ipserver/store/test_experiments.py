@@ -139,7 +139,7 @@ def test_cancelling_ends_what_waits_and_asks_what_trains(store: Store, clock: Cl
     record = store.cancel_experiment("e")
     assert record.state is ExperimentState.CANCELLING
     assert states(store) == [RunState.CANCELLING, RunState.CANCELLING, RunState.CANCELLED]
-    assert store.lease_pack("other", 15) is None  # The pack of run 2 is done.
+    assert store.lease_pack("e", "other", 15) is None  # The pack of run 2 is done.
     result = store.commit_slice("e", pack.id, pack.token, a_slice(1, 4))
     assert result.done
     assert result.ended == {0, 1}

@@ -56,6 +56,23 @@ def test_a_run_is_due_whenever_there_is_something_new(store: Store) -> None:
     assert store.get_experiment("e").mlflow_pending_runs == 0
 
 
+def test_only_segments_after_the_newest_sent_are_read(store: Store) -> None:
+    planned(store, [[0], [1]])
+    packs = [lease(store), lease(store)]
+    for step in range(1, 9):
+        for pack in packs:
+            store.commit_slice("e", pack.id, pack.token, a_slice(step, step))
+    ids = [segment.id for segment in store.segments("e", packs=["p1"], first_step=0, last_step=None)]
+    for sent, last, left in (
+        (0, None, ids),
+        (ids[4], None, ids[5:]),
+        (ids[4], 5, ids[5:6]),
+        (ids[-1], None, []),
+    ):
+        found = store.segments("e", packs=["p1"], first_step=0, last_step=last, after=sent)
+        assert [segment.id for segment in found] == left
+
+
 def test_a_run_does_not_wait_for_segments_after_its_end(store: Store) -> None:
     planned(store, [[0, 1]])
     pack = lease(store)
@@ -66,6 +83,17 @@ def test_a_run_does_not_wait_for_segments_after_its_end(store: Store) -> None:
     store.mark_forwarded("e", 0, segment=first, state=RunState.DIVERGED)
     assert due(store) == [("e", 1)]
     assert store.get_experiment("e").mlflow_pending_runs == 1
+
+
+def test_the_attempt_is_the_one_that_ended_the_run(store: Store, clock: Clock) -> None:
+    planned(store, [[0, 1]])
+    pack = lease(store)
+    clock.advance(1)
+    store.commit_slice("e", "p0", pack.token, a_slice(1, 2, ended={0: RunState.DIVERGED}))
+    clock.advance(1)
+    store.end_attempt("e", "p0", pack.token, failure=Failure(FailureReason.WORKER_LOST, "gone"), retry=True)
+    lease(store)  # The pack goes on without run 0.
+    assert {task.run.index: task.attempt for task in store.forward_tasks(10)} == {0: 1, 1: 2}
 
 
 def test_a_new_artifact_of_an_old_path_is_due(store: Store) -> None:
@@ -106,6 +134,9 @@ def test_oldest_experiment_first_then_longest_waiting(store: Store, clock: Clock
     assert due(store, limit=4) == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
     tasks = store.forward_tasks(2, exclude=[("a", 0), ("a", 2), ("b", 0)])
     assert [(task.experiment.id, task.run.index) for task in tasks] == [("a", 1), ("b", 1)]
+    assert store.forward_tasks(9, exclude_experiments=["a", "b"]) == []
+    tasks = store.forward_tasks(9, exclude=[("b", 0)], exclude_experiments=["a"])
+    assert [(task.experiment.id, task.run.index) for task in tasks] == [("b", 1), ("b", 2)]
     # What was served but has more to send goes to the end of the queue.
     clock.advance(1)
     store.commit_slice("a", "p0", 1, a_slice(1, 2))

@@ -141,7 +141,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(owner=OWNERS)
     def lease(self, owner: str) -> None:
         waiting = sorted(name for name, pack in self.model.packs.items() if pack.state is PackState.QUEUED)
-        leased = self.store.lease_pack(owner, TTL)
+        leased = self.store.lease_pack("e", owner, TTL)
         if not waiting:
             assert leased is None
             return
@@ -216,12 +216,17 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.give_back(pack, RunState.QUEUED if retry else RunState.FAILED)
 
     @precondition(lambda self: self.tokens)
-    @rule(owner=OWNERS)
-    def renew(self, owner: str) -> None:
-        ours = {name: pack for name, pack in self.model.packs.items() if pack.owner == owner}
-        held = self.store.renew(owner, TTL)
-        assert held == {("e", name, pack.token) for name, pack in ours.items()}
-        for pack in ours.values():
+    @rule(data=st.data())
+    def renew(self, data: st.DataObject) -> None:
+        known = data.draw(st.sets(st.sampled_from(self.tokens)))
+        held = {
+            name: pack
+            for name, pack in self.model.packs.items()
+            if (name, pack.token) in known and pack.state is PackState.LEASED
+        }
+        renewed = self.store.renew([("e", name, token) for name, token in known], TTL)
+        assert renewed == {("e", name, pack.token) for name, pack in held.items()}
+        for pack in held.values():
             pack.expires = self.clock.time + TTL
 
     @precondition(lambda self: self.tokens)

@@ -83,7 +83,7 @@ def test_runs_cancelled_before_planning_stay_out(store: Store) -> None:
     store.save_plan("e", "planner", [new_pack("p0", [0, 1]), new_pack("p1", [2])])
     assert [store.get_run("e", index).pack for index in range(3)] == ["", "p0", ""]
     assert [run.index for run in lease(store).runs] == [1]
-    assert store.lease_pack("dispatcher", TTL) is None
+    assert store.lease_pack("e", "dispatcher", TTL) is None
 
 
 @pytest.mark.parametrize(
@@ -123,12 +123,14 @@ def test_packs_are_leased_by_priority_age_and_id(store: Store, clock: Clock) -> 
     for id, priority in (("old", 0), ("young", 0), ("urgent", 5)):
         planned(store, [[0], [1]], id, priority=priority)
         clock.advance(1)
-    skipped = [("urgent", "p0"), ("old", "p1")]
+    assert [experiment.id for experiment in store.waiting(2)] == ["urgent", "old"]
     order = []
-    while pack := store.lease_pack("dispatcher", TTL, exclude=skipped):
+    while waiting := store.waiting():
+        pack = store.lease_pack(waiting[0].id, "dispatcher", TTL)
+        assert pack is not None
         order.append((pack.experiment.id, pack.id))
-    assert order == [("urgent", "p1"), ("old", "p0"), ("young", "p0"), ("young", "p1")]
-    assert lease(store).experiment.id == "urgent"
+    assert order == [(id, pack) for id in ("urgent", "old", "young") for pack in ("p0", "p1")]
+    assert store.lease_pack("old", "dispatcher", TTL) is None
 
 
 def test_a_lease_starts_runs_and_experiment(store: Store, clock: Clock) -> None:
@@ -177,7 +179,7 @@ def test_a_pack_from_start_to_end(store: Store, clock: Clock) -> None:
     ]
     assert store.heads(["e", "none"]) == {"e": 8}
     assert store.idle()
-    assert store.renew("dispatcher", TTL) == set()
+    assert store.renew([("e", "p0", pack.token)], TTL) == set()
     with pytest.raises(Fenced, match="DONE"):
         store.commit_slice("e", "p0", pack.token, last_slice(pack))
     store.end_attempt("e", "p0", pack.token, failure=None, retry=True)  # It had ended: nothing happens.
@@ -286,12 +288,12 @@ def test_an_expired_lease_is_taken_back(store: Store, clock: Clock) -> None:
     store.cancel_run("e", 1)
     clock.advance(TTL - 1)
     assert store.reap_expired() == 0
-    assert store.renew("alive", TTL) == {("e", "p1", kept.token)}
+    assert store.renew([("e", "p1", kept.token)], TTL) == {("e", "p1", kept.token)}
     clock.advance(1)
     assert store.reap_expired() == 1
     assert states(store) == [RunState.QUEUED, RunState.CANCELLED, RunState.RUNNING]
     assert store.attempts("e", 0)[0].end_reason is FailureReason.LEASE_LOST
-    assert store.renew("dead", TTL) == set()
+    assert store.renew([("e", "p0", lost.token)], TTL) == set()
     # The zombie is fenced before anybody else has taken the pack, and afterwards.
     with pytest.raises(Fenced):
         store.commit_slice("e", "p0", lost.token, a_slice(1, 1))
@@ -308,7 +310,7 @@ def test_an_expired_lease_that_nobody_took_back_is_good(store: Store, clock: Clo
     planned(store, [[0]])
     pack = lease(store)
     clock.advance(10 * TTL)
-    assert store.renew("dispatcher", TTL) == {("e", "p0", pack.token)}
+    assert store.renew([("e", "p0", pack.token)], TTL) == {("e", "p0", pack.token)}
     clock.advance(10 * TTL)
     store.commit_slice("e", "p0", pack.token, a_slice(1, 1))
 
@@ -322,7 +324,7 @@ def test_racing_owners_never_share_a_pack(dsn: str) -> None:
         mine = []
         with open_store(dsn) as store:
             barrier.wait()
-            while pack := store.lease_pack(owner, TTL):
+            while pack := store.lease_pack("e", owner, TTL):
                 mine.append(pack.id)
                 if len(mine) % 2:
                     store.commit_slice("e", pack.id, pack.token, last_slice(pack))
@@ -367,7 +369,8 @@ def test_commits_cancellation_and_reaping_at_the_same_time(dsn: str) -> None:
             for step in range(pack.committed_steps + 1, 11):
                 if store.commit_slice("e", pack.id, pack.token, a_slice(step, step)).done:
                     return
-                assert ("e", pack.id, pack.token) in store.renew(f"owner-{n}", TTL)
+                held = ("e", pack.id, pack.token)
+                assert store.renew([held], TTL) == {held}
             store.end_attempt("e", pack.id, pack.token, failure=LOST, retry=True)
 
         def disturb(n: int) -> None:
@@ -393,9 +396,9 @@ def test_commits_cancellation_and_reaping_at_the_same_time(dsn: str) -> None:
 def test_leases_end_by_the_databases_own_clock(dsn: str) -> None:
     with open_store(dsn) as store:
         planned(store, [[0]])
-        assert store.lease_pack("brief", -0.001) is not None
+        assert store.lease_pack("e", "brief", -0.001) is not None
         assert store.reap_expired() == 1
-        assert store.lease_pack("long", 60) is not None
+        assert store.lease_pack("e", "long", 60) is not None
         assert store.reap_expired() == 0
 
 

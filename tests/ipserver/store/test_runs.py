@@ -107,7 +107,7 @@ def test_cancelling_runs_one_by_one(store: Store) -> None:
     planned(store, [[0, 1], [2]])
     pack = lease(store)
     assert store.cancel_run("e", 2).state is RunState.CANCELLED
-    assert store.lease_pack("other", 15) is None
+    assert store.lease_pack("e", "other", 15) is None
     assert store.cancel_run("e", 0).state is RunState.CANCELLING
     before = told(store)
     assert store.cancel_run("e", 0).state is RunState.CANCELLING
