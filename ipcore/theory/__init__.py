@@ -5,7 +5,7 @@ from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, ana
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
 from ipcore.theory.errors import TheoryError
-from ipcore.theory.exponents import decimal_note, format_exponent, parse_exponent
+from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
 from ipcore.theory.parameterization import (
     MAX_HIDDEN_LAYERS,
@@ -46,6 +46,7 @@ __all__ = [
     "complete",
     "custom",
     "decimal_note",
+    "decimal_notes",
     "equivalent",
     "find_preset",
     "format_exponent",

@@ -9,6 +9,7 @@ from ipcore.theory.calculus import Sizes
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.maxplus import Size, nonzero
 from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.report import analysis_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable, layer_alignment, trajectory
 from ipcore.theory.verdict import FeatureMove, Regime, verdict
@@ -83,6 +84,13 @@ class Analysis:
         if self.regime == Regime.FEATURE_LEARNING:
             head += f" ({who_moves(self.features, self.parameterization.hidden_layers)})"
         return f"{head}: {self.reason}"
+
+    def __str__(self) -> str:
+        return analysis_text(self)
+
+    def __rich__(self) -> str:
+        """For rich, which would print a dataclass field by field."""
+        return str(self)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; exponents are exact texts, null: exactly zero."""
@@ -181,6 +189,8 @@ def _check_limits(p: Parameterization, steps: int | None) -> None:
         )
     if steps is None:
         return
+    if isinstance(steps, bool) or not isinstance(steps, int):
+        raise TheoryError(f"must be an integer, not {steps!r}", "steps")
     if steps < 1:
         raise TheoryError(f"must be at least 1, not {steps}: a verdict compares with step 0", "steps")
     if steps * p.hidden_layers > MAX_ANALYSIS_WORK:

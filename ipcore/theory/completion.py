@@ -31,6 +31,7 @@ from ipcore.theory.parameterization import (
     check_depth,
     expand_layers,
 )
+from ipcore.theory.report import completion_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.verdict import SOFTMAX_CANCELS
 
@@ -63,6 +64,13 @@ class Completion:
         phases = len(self.parameterization.phases)
         kind = "one set of rates" if phases == 1 else "other rates in the first step than later"
         return f"{kind}, r = {self.r}: {self.reason}"
+
+    def __str__(self) -> str:
+        return completion_text(self)
+
+    def __rich__(self) -> str:
+        """For rich, which would print a dataclass field by field."""
+        return str(self)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; exponents are exact texts."""
@@ -216,9 +224,9 @@ class _Solver:
             if above(change, target):
                 name = "the output" if i == self.L else f"h^{i + 1}"
                 raise TheoryError(
-                    f"no rates let every hidden layer change by {_order(self.r)} and the output by order 1: the "
-                    f"initial matrix of layer {i + 1} turns the change below into {power(change)} of {name}; a + b must be at "
-                    "least 1/2 there",
+                    f"no rates let every hidden layer change by {_order(self.r)} and the output by order 1: "
+                    f"the initial matrix of layer {i + 1} turns the change below into {power(change)} of "
+                    f"{name}; a + b must be at least 1/2 there",
                     f"a[{i}]",
                 )
 

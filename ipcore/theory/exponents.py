@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 
 from ipcore.theory.errors import TheoryError
@@ -76,6 +77,17 @@ def decimal_note(text: str) -> str | None:
     if near == value:
         return None
     return f"{text!r} is taken as exactly {value}; write '{near}' if that is meant"
+
+
+def decimal_notes(*lists: Iterable[str | Fraction | int]) -> tuple[str, ...]:
+    """`decimal_note` of every text in some lists of exponents that `parse_exponent` reads, each once.
+
+    >>> decimal_notes(["0.5", "0.333"], [1, "0.333"])
+    ("'0.333' is taken as exactly 333/1000; write '1/3' if that is meant",)
+    """
+    texts = (entry for entries in lists for entry in entries if isinstance(entry, str))
+    notes = (decimal_note(text.strip()) for text in texts)
+    return tuple(dict.fromkeys(note for note in notes if note is not None))
 
 
 def format_exponent(value: Fraction) -> str:

@@ -233,9 +233,10 @@ def expand_layers(
     if len(values) == 3:
         first, hidden, last = values
         return (first, *[hidden] * (hidden_layers - 1), last)
+    short = " or 3 (first, hidden, last)" if hidden_layers != 2 else ""  # there they are the same
     raise TheoryError(
         f"has {len(values)} entries; with {hidden_layers} hidden layers it needs {hidden_layers + 1} "
-        "(one per layer) or 3 (first, hidden, last)",
+        f"(one per layer){short}",
         field,
     )
 

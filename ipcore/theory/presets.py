@@ -26,6 +26,7 @@ _ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
 _TP4: Final = "Yang & Hu, arXiv:2011.14522, table 1"
 _HAJJAR: Final = "Hajjar, Chizat & Giraud, arXiv:2110.15596"
+_READING: Final = f"our reading of {_HAJJAR}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +167,8 @@ _PRESETS: Final = (
     Preset("ip-llr", "Integrable with large learning rates at step 0", _HAJJAR, _ip_llr),
     Preset("ip-bias", "Integrable with biases of order 1 in every layer", _HAJJAR, _ip_bias),
     Preset("ip-non-centered", "Integrable, weights drawn with a mean", _HAJJAR, _ip_non_centered),
-    Preset("hp", "muP whose initial hidden matrices count m^(-1/2) from step 1 on", _HAJJAR, _hp),
-    Preset("hpz", "muP whose initial hidden matrices are removed from step 1 on", _HAJJAR, _hpz),
+    Preset("hp", "muP whose initial hidden matrices count m^(-1/2) from step 1 on", _READING, _hp),
+    Preset("hpz", "muP whose initial hidden matrices are removed from step 1 on", _READING, _hpz),
     up(Fraction(1, 4)),
 )
 PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in _PRESETS}

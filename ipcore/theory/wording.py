@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import groupby
+from typing import Final
+
 from ipcore.theory.completion import complete
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
@@ -9,6 +14,8 @@ from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable
 from ipcore.theory.verdict import SOFTMAX_CANCELS, FeatureMove, Regime
+
+_NAMED: Final = 6
 
 
 def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
@@ -50,12 +57,15 @@ def _rates(p: Parameterization) -> str:
     """Rate exponents: first | hidden | last per phase, or all layers where hidden ones differ."""
     texts = []
     for i, phase in enumerate(p.phases):
-        c = phase.c
-        short = len(set(c[1:-1])) <= 1
-        entries = (c[0], *c[1:2], c[-1]) if short and len(c) > 2 else c
         when = "" if len(p.phases) == 1 else " at step 0" if i == 0 else f" from step {phase.start}"
-        texts.append(f"c = {' | '.join(map(str, entries))}{when}")
+        epsilon = "" if phase.d is None else f" with d = {_layers(phase.d)}"
+        texts.append(f"c = {_layers(phase.c)}{epsilon}{when}")
     return ", ".join(texts)
+
+
+def _layers(entries: Sequence[Fraction]) -> str:
+    short = len(entries) > 2 and len(set(entries[1:-1])) <= 1
+    return " | ".join(map(str, (entries[0], *entries[1:2], entries[-1]) if short else entries))
 
 
 def notes(
@@ -69,7 +79,7 @@ def notes(
     found = []
     gaps = [a for a in alignment if not a.aligned]
     if gaps:
-        where = ", ".join(f"W^{a.layer} by {power(-a.deficit)}" for a in gaps)
+        where = ", ".join(_gaps(gaps))
         found.append(
             f"alignment: with {setting.activation.name} the first update is not aligned with its input in "
             f"{where}; calibrated first rates grow by the inverse, and a second step with them grows the "
@@ -80,7 +90,7 @@ def notes(
         if setting.cancels:
             found.append(
                 f"cross entropy: {SOFTMAX_CANCELS}; first updates below layer {p.hidden_layers} lose "
-                "m^(-1/2) (loss logistic: one output, nothing cancels). At finite width it takes some steps to be seen"
+                "m^(-1/2) (loss logistic: one output, nothing cancels). Small widths hide it"
             )
     if p.reweightings:
         found.append("re-weighting alone changes h_t - h_0; a layer counts as moving only by what it learns")
@@ -93,6 +103,16 @@ def notes(
         last = upper.steps[-1].step
         found.append(f"exponents still change after {last} steps: the verdict holds up to there")
     return tuple(found)
+
+
+def _gaps(gaps: list[LayerAlignment]) -> Iterator[str]:
+    """Consecutive matrices with the same deficit in one text."""
+    for deficit, group in groupby(gaps, key=lambda gap: gap.deficit):
+        layers = [gap.layer for gap in group]
+        if len(layers) > _NAMED and layers[-1] - layers[0] == len(layers) - 1:
+            yield f"W^{layers[0]} .. W^{layers[-1]} by {power(-deficit)} each"
+        else:
+            yield from (f"W^{layer} by {power(-deficit)}" for layer in layers)
 
 
 def who_moves(features: tuple[FeatureMove, ...], hidden_layers: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,7 +11,7 @@ import click
 from iplab.cli.app import json_option, print_json
 
 if TYPE_CHECKING:
-    from ipcore.theory import Analysis, Parameterization
+    from ipcore.theory import Analysis, Completion
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -23,7 +22,7 @@ def _setting(command: Command) -> Command:
         click.option("--loss", default="cross_entropy", show_default=True, help="Or logistic, mse."),
         click.option("--activation", default="relu", show_default=True, help="Or gelu, elu, tanh, ..."),
         click.option("--optimizer", default="sgd", show_default=True, help="Or momentum, adam, sign."),
-        click.option("--hidden-layers", default=3, show_default=True, type=int, help="Depth L."),
+        click.option("--hidden-layers", default=3, show_default=True, type=int, help="Depth L, 1 to 1,000."),
         click.option("--b", default="", help="Initial standard deviations, as --a."),
         click.option("--a", default="", help='Multipliers: "0,1,1" (first, hidden, last) or L+1 entries.'),
         click.option("--preset", default="", help="A name that `iplab parameterizations` lists."),
@@ -36,7 +35,11 @@ def _setting(command: Command) -> Command:
 @_setting
 @click.option("--c", default="", help="Learning rates, as --a; from step 1 on with --c-first-step.")
 @click.option("--c-first-step", default="", help="Learning rates of step 0, as --a.")
-@click.option("--steps", default=None, type=int, help="Updates to look at. Default: until nothing changes.")
+@click.option(
+    "--d", default="", help="Adam: epsilon is eps m^(-d); as --a, from step 1 on with --d-first-step."
+)
+@click.option("--d-first-step", default="", help="Epsilon exponents of step 0, as --a.")
+@click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
 def analyze(
     *,
@@ -45,6 +48,8 @@ def analyze(
     b: str,
     c: str,
     c_first_step: str,
+    d: str,
+    d_first_step: str,
     hidden_layers: int,
     optimizer: str,
     activation: str,
@@ -55,32 +60,28 @@ def analyze(
     """Say what a parameterization does as the width grows: regime, sizes, and why.
 
     Either --preset or the exponents --a, --b, --c ("1", "-5/2", "0.5"; separated by commas).
+    Biases with exponents of their own, weights with a mean and re-weighted initial matrices beyond the
+    presets: in Python, ipcore.theory.Parameterization.
     """
     from ipcore import theory  # noqa: PLC0415 - only here
 
+    decimals: Sequence[str] = ()
     with _theory_errors():
         if preset:
-            _only_preset(a, b, c, c_first_step)
+            _only_preset(a, b, c, c_first_step, d, d_first_step)
             parameterization = theory.preset(preset, hidden_layers)
         else:
             _needed(a=a, b=b, c=c)
-            lists = (_entries(a), _entries(b), _entries(c), _entries(c_first_step))
+            lists = [_entries(text) for text in (a, b, c, c_first_step, d, d_first_step)]
             parameterization = theory.custom(hidden_layers, *lists)
+            decimals = theory.decimal_notes(*lists)
         found = theory.analyze(
             parameterization, optimizer=optimizer, activation=activation, loss=loss, steps=steps
         )
     if as_json:
-        print_json(found.to_dict())
+        print_json({**found.to_dict(), "notes": [*found.notes, *decimals]})
         return
-    click.echo(_title(preset, hidden_layers, optimizer, activation))
-    _print_exponents(parameterization)
-    _print_sizes(found)
-    click.echo(found.summary)
-    click.echo(f"source: {found.source}")
-    if found.advice:
-        click.echo(f"advice: {found.advice}")
-    for note in found.notes:
-        click.echo(f"note: {note}")
+    _print_text(preset, found, decimals)
 
 
 @click.command()
@@ -103,6 +104,7 @@ def complete(
     """
     from ipcore import theory  # noqa: PLC0415 - only here
 
+    decimals: Sequence[str] = ()
     with _theory_errors():
         if preset:
             _only_preset(a, b)
@@ -115,23 +117,23 @@ def complete(
                 loss=loss,
                 biases=given.biases,
                 mean=given.mean,
+                reweightings=given.reweightings,
             )
         else:
             _needed(a=a, b=b)
+            lists = [_entries(a), _entries(b)]
+            decimals = theory.decimal_notes(*lists)
             found = theory.complete(
-                _entries(a),
-                _entries(b),
+                *lists,
                 hidden_layers=hidden_layers,
                 optimizer=optimizer,
                 activation=activation,
                 loss=loss,
             )
     if as_json:
-        print_json(found.to_dict())
+        print_json({**found.to_dict(), "notes": list(decimals)})
         return
-    click.echo(_title(preset, hidden_layers, optimizer, activation))
-    _print_exponents(found.parameterization)
-    click.echo(found.summary)
+    _print_text(preset, found, decimals)
 
 
 @contextmanager
@@ -160,32 +162,7 @@ def _entries(text: str) -> list[str]:
     return [entry.strip() for entry in text.split(",")] if text else []
 
 
-def _title(preset: str, hidden_layers: int, optimizer: str, activation: str) -> str:
-    return f"{preset or 'custom'}, {hidden_layers} hidden layers, {optimizer}, {activation}\n"
-
-
-def _print_exponents(parameterization: Parameterization) -> None:
-    click.echo(f"{parameterization.table()}\n")
-
-
-def _print_sizes(found: Analysis) -> None:
-    """Exponents e of sizes m^e after each number of updates."""
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
-
-    headings = ["updates", "h^1 .. h^L", "change of h", "f", "change of f", ""]
-    rows = [
-        (
-            str(sizes.step),
-            _row(sizes.h),
-            _row(sizes.h_change),
-            _row([sizes.f]),
-            _row([sizes.f_change]),
-            "" if sizes.exact else "at most",
-        )
-        for sizes in found.steps
-    ]
-    print_table(table_of(headings, rows, "sizes are m^e; e after each number of updates (-: exactly zero)"))
-
-
-def _row(exponents: Sequence[Fraction | None]) -> str:
-    return "  ".join("-" if entry is None else str(entry) for entry in exponents)
+def _print_text(preset: str, found: Analysis | Completion, decimals: Sequence[str]) -> None:
+    click.echo(f"{preset or 'custom'}, {found}")
+    for note in decimals:
+        click.echo(f"note: {note}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from iplab.cli.app import json_option, print_json
 
 if TYPE_CHECKING:
-    from ipcore.theory import Parameterization
+    from ipcore.theory import Parameterization, RatePhase
 
 
 @click.command()
@@ -49,25 +50,49 @@ def parameterizations(*, hidden_layers: int, as_json: bool) -> None:
             "yes" if known.trainable else "no",
             _row(exponents.a),
             _row(exponents.b),
-            _phases(exponents),
+            _phases(exponents.phases),
+            _beyond(exponents),
             known.description,
             known.source,
         )
         for known, exponents in found
     ]
+    headings = ["preset", "trains", "a", "b", "c", "beyond a, b, c", "description", "source"]
     title = f"{hidden_layers} hidden layers; entries: first | hidden | last layer"
-    print_table(table_of(["preset", "trains", "a", "b", "c", "description", "source"], rows, title))
+    print_table(table_of(headings, rows, title))
+    shown = {known.name for known, _ in found}
+    for known in PRESETS.values():
+        if known.name not in shown:
+            click.echo(f"not at this depth: {known.name} (L <= {known.largest_depth}): {known.description}")
 
 
-def _phases(exponents: Parameterization) -> str:
+def _phases(phases: Sequence[RatePhase]) -> str:
     """Rates, with the steps at which they change."""
-    if len(exponents.phases) == 1:
-        return _row(exponents.phases[0].c)
-    return "; ".join(f"from step {phase.start}: {_row(phase.c)}" for phase in exponents.phases)
+    if len(phases) == 1:
+        return _row(phases[0].c)
+    return "; ".join(f"from step {phase.start}: {_row(phase.c)}" for phase in phases)
 
 
-def _row(exponents: tuple[Fraction, ...]) -> str:
-    """Three entries (first | hidden | last) where all hidden matrices agree, else every layer."""
+def _beyond(exponents: Parameterization) -> str:
+    """What a parameterization holds beside its weights' a, b and c."""
+    texts = []
+    if exponents.mean is not None:
+        texts.append(f"mean of w_0: m^-k, k = {_row(exponents.mean, 'centred')}")
+    texts += [
+        f"w_0 x m^-k from step {later.start}, k = {_row(later.k, 'removed')}"
+        for later in exponents.reweightings
+    ]
+    if exponents.biases is not None:
+        own = exponents.biases
+        texts.append(f"biases: a = {_row(own.a)}, b = {_row(own.b)}, c {_phases(own.phases)}")
+    return "; ".join(texts)
+
+
+def _row(exponents: Sequence[Fraction | None], missing: str = "") -> str:
+    """Three entries (first | hidden | last) where all hidden matrices agree, else folded layers."""
+    from ipcore.theory.report import folded  # noqa: PLC0415 - only here
+
     first, *hidden, last = exponents
-    middle = hidden[:1] if len(set(hidden)) == 1 else hidden
-    return " | ".join(str(entry) for entry in (first, *middle, last))
+    if len(set(hidden)) == 1:
+        return " | ".join(missing if entry is None else str(entry) for entry in (first, hidden[0], last))
+    return " | ".join(missing if text == "-" else text for text in folded(exponents))

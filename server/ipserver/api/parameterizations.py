@@ -63,7 +63,7 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
 
 def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
     try:
-        return messages.analysis(
+        found = messages.analysis(
             theory.analyze(
                 _scheme(request, rates=True),
                 optimizer=request.optimizer or _OPTIMIZER,
@@ -73,6 +73,8 @@ def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
                 steps=request.steps or None,
             )
         )
+        found.notes.extend(_decimals(request))
+        return found
     except theory.TheoryError as error:
         raise _wrong(error, request) from None
 
@@ -80,7 +82,7 @@ def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
 def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Completion:
     try:
         given = _scheme(request, rates=False)
-        return messages.completion(
+        found = messages.completion(
             theory.complete(
                 given.a,
                 given.b,
@@ -89,8 +91,11 @@ def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Complet
                 loss=request.loss or _LOSS,
                 biases=given.biases,
                 mean=given.mean,
+                reweightings=given.reweightings,
             )
         )
+        found.reason = "; note: ".join([found.reason, *_decimals(request)])
+        return found
     except theory.TheoryError as error:
         raise _wrong(error, request) from None
 
@@ -113,6 +118,14 @@ def _scheme(
     raise theory.TheoryError("is required: name a preset, or write exponents out", "preset")
 
 
+def _decimals(
+    request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest,
+) -> tuple[str, ...]:
+    """What to say of decimals that look like rounded fractions."""
+    given = request.exponents
+    return theory.decimal_notes(given.a, given.b, given.c, given.c_first_step)
+
+
 def _check_depth(depth: int, most: int) -> None:
     if not 1 <= depth <= most:
         raise InvalidRequest([FieldViolation("hidden_layers", f"must lie in 1 .. {most:,}, not {depth}")])
@@ -122,8 +135,8 @@ def _wrong(
     error: theory.TheoryError, request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest
 ) -> InvalidRequest:
     """The error with the path of the field in the request."""
-    inside = error.field.partition("[")[0] in {"a", "b", "c", "c_first_step"}
-    path = (
-        f"exponents.{error.field}" if inside and request.WhichOneof("scheme") == "exponents" else error.field
-    )
+    inside = error.field.partition("[")[0] in {"a", "b", "c", "c_first_step", "reweightings"}
+    path = error.field
+    if inside:
+        path = "preset" if request.WhichOneof("scheme") == "preset" else f"exponents.{error.field}"
     return InvalidRequest([FieldViolation(path or "scheme", str(error))])

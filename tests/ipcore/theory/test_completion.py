@@ -111,3 +111,21 @@ def test_result_is_json_ready() -> None:
     assert data["parameterization"]["phases"][0]["c"] == ["-2", "-5/2", "-5/2", "-2"]
     assert data["maximal"] is True
     assert "r = 0" in data["summary"]
+
+
+def test_reweighted_initial_matrices_are_refused() -> None:
+    hp = preset("hp", 3)
+    with pytest.raises(TheoryError, match="re-weighted initial matrices") as error:
+        complete(hp.a, hp.b, reweightings=hp.reweightings)
+    assert error.value.field == "reweightings"
+    assert "not cover re-weighted" in analyze(hp, activation="tanh").advice
+
+
+def test_refusals_speak_of_what_was_given() -> None:
+    with pytest.raises(TheoryError, match="has 0 entries; a network has at least 2 layers") as error:
+        complete([], [])
+    assert error.value.field == "a"
+    with pytest.raises(TheoryError, match="change by order 1 and the output by order 1"):
+        complete(["1", "0", "1"], ["0", "0", "0"], hidden_layers=2)
+    with pytest.raises(TheoryError, match=r"needs 3 \(one per layer\)$"):
+        complete(["0", "1"], ["0", "0", "0"], hidden_layers=2)

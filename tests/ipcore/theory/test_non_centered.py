@@ -1,4 +1,4 @@
-"""Initial weights with a mean, and the loss that makes it cancel. Worked by hand; docs/theory.md derives it."""
+"""Initial weights with a mean, and the loss that makes it cancel; docs/theory.md derives it."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_softmax_takes_half_a_power_from_the_first_step_of_all_layers_but_the_la
 
 @pytest.mark.parametrize("activation", ["tanh", "identity"])
 def test_softmax_makes_odd_activations_trivial(activation: str) -> None:
-    # x^1 is centred, so x^2, .. are m^{-1/2}: the readout's update has a mean of m^{-3/2} only, dx^{L-1} stays
-    # m^{-3/2} at every step, and everything moves by m^{-1/2}.
+    # x^1 is centred, so x^2, .. are m^{-1/2}: the readout's update has a mean of m^{-3/2} only, dx^{L-1}
+    # stays m^{-3/2} at every step, and everything moves by m^{-1/2}.
     result = analyze(preset("ip-non-centered", 3), activation=activation)
     assert (result.regime, result.settled) == (Regime.TRIVIAL, True)
     for sizes in result.steps[1:]:

@@ -131,6 +131,15 @@ def test_decimals_are_exact_and_said_so() -> None:
     assert decimal_note("0.5") is None and decimal_note("1/3") is None
 
 
+def test_epsilon_exponents_may_differ_in_the_first_step() -> None:
+    lists = {"a": [0, 0], "b": [0, 0], "c": [1, 1], "d": [0, 1], "d_first_step": [2, 3]}
+    first, later = custom(1, **lists).phases
+    assert (first.c, first.d, later.c, later.d) == ((1, 1), (2, 3), (1, 1), (0, 1))
+    with pytest.raises(TheoryError, match="needs d") as error:
+        custom(1, a=[0, 0], b=[0, 0], c=[1, 1], d_first_step=[2, 3])
+    assert error.value.field == "d_first_step"
+
+
 def test_values_that_cannot_be_are_refused() -> None:
     zeros = (Fraction(0),) * 3
     steady = (RatePhase(0, zeros),)

@@ -112,3 +112,29 @@ async def test_validate_only_predicts_too(api):
     preview = await api.create(validate_only=True)
 
     assert {p.parameterization for p in preview.predictions} == {"mup", "ip-llr"}
+
+
+@pytest.mark.parametrize("name", ["hp", "hpz"])
+async def test_completion_refuses_reweighted_initial_matrices(api, name):
+    request = pb.CompleteParameterizationRequest(preset=name, hidden_layers=3)
+
+    failed = await api.fails(api.parameterizations.CompleteParameterization(request))
+
+    assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "re-weighted initial matrices" in failed.violations["preset"]
+
+
+async def test_rounded_decimals_are_said(api):
+    rounded = spec_pb2.Exponents(a=["0.3333", "1", "1"], b=["0", "0.5", "0"], c=["-1", "-2", "-1"])
+    said = "'0.3333' is taken as exactly 3333/10000; write '1/3' if that is meant"
+
+    answer = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(exponents=rounded, hidden_layers=3)
+    )
+    del rounded.c[:]
+    completed = await api.parameterizations.CompleteParameterization(
+        pb.CompleteParameterizationRequest(exponents=rounded, hidden_layers=3)
+    )
+
+    assert said in answer.notes
+    assert said in completed.reason
