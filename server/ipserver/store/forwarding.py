@@ -8,7 +8,7 @@ pending.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from ipserver.store.edits import Edit, editing
 from ipserver.store.experiments import experiment_record
 from ipserver.store.records import ForwardTask
 from ipserver.store.runs import run_record, select_runs
-from ipserver.store.tables import artifacts, experiments, packs, runs, segments, singletons
+from ipserver.store.tables import artifacts, attempts, experiments, runs, segments, singletons
 
 
 def acquire_lease(transaction: Transaction, name: str, owner: str, ttl: float) -> bool:
@@ -49,7 +49,12 @@ def release_lease(transaction: Transaction, name: str, owner: str) -> None:
     )
 
 
-def tasks(transaction: Transaction, limit: int, exclude: Collection[tuple[str, int]]) -> list[ForwardTask]:
+def tasks(
+    transaction: Transaction,
+    limit: int,
+    exclude: Collection[tuple[str, int]],
+    exclude_experiments: Collection[str],
+) -> list[ForwardTask]:
     """See `Store.forward_tasks`."""
     connection = transaction.connection
     skipped: dict[str, list[int]] = defaultdict(list)
@@ -58,7 +63,11 @@ def tasks(transaction: Transaction, limit: int, exclude: Collection[tuple[str, i
     due = sa.exists().where(runs.c.experiment == experiments.c.id, runs.c.due_since.is_not(None))
     waiting = connection.execute(
         sa.select(experiments)
-        .where(experiments.c.mlflow_pending_runs > 0, due)
+        .where(
+            experiments.c.mlflow_pending_runs > 0,
+            due,
+            experiments.c.id.not_in(sorted(exclude_experiments)),
+        )
         .order_by(experiments.c.create_time, experiments.c.id)
     ).all()
     found: list[ForwardTask] = []
@@ -152,14 +161,13 @@ def _tasks_of(
     transaction: Transaction, experiment: sa.Row[Any], due: Sequence[sa.Row[Any]]
 ) -> list[ForwardTask]:
     connection = transaction.connection
-    tokens = {
-        pack.id: pack.token
-        for pack in connection.execute(
-            sa.select(packs.c.id, packs.c.token).where(
-                packs.c.experiment == experiment.id, packs.c.id.in_({row.pack for row in due})
-            )
+    begun: dict[str, list[tuple[int, float]]] = defaultdict(list)
+    for attempt in connection.execute(
+        sa.select(attempts.c.pack, attempts.c.token, attempts.c.start_time).where(
+            attempts.c.experiment == experiment.id, attempts.c.pack.in_({row.pack for row in due})
         )
-    }
+    ):
+        begun[attempt.pack].append((attempt.token, attempt.start_time))
     sent: dict[int, set[str]] = defaultdict(set)
     for row in connection.execute(
         sa.select(artifacts.c.run_index, artifacts.c.path).where(
@@ -174,9 +182,14 @@ def _tasks_of(
         ForwardTask(
             experiment=record,
             run=run_record(row),
-            attempt=tokens.get(row.pack, 0),
+            attempt=_attempt(row, begun[row.pack]),
             after_segment=row.sent_segment,
             sent_artifacts=frozenset(sent[row.run_index]),
         )
         for row in due
     ]
+
+
+def _attempt(run: sa.Row[Any], begun: Iterable[tuple[int, float]]) -> int:
+    """The newest attempt at a run; later ones than its end are at the rest of its pack."""
+    return max((token for token, start in begun if run.end_time is None or start <= run.end_time), default=0)

@@ -343,6 +343,7 @@ class ForwardTask:
     """A run that MLflow does not hold in full yet.
 
     Attributes:
+        attempt: Number of the newest attempt at it, which is the one that ended it if it has ended; 0: none.
         after_segment: Id of the newest segment of its pack already sent for it; 0: none.
         sent_artifacts: Paths already published.
     """

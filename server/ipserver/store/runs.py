@@ -108,6 +108,7 @@ def list_segments(
     experiment: str,
     packs: Collection[str] | None,
     steps: tuple[int, int | None],
+    after_id: int,
     after: tuple[str, int] | None,
     limit: int,
 ) -> list[SegmentRecord]:
@@ -118,6 +119,7 @@ def list_segments(
         experiment: The experiment's id.
         packs: Only these; None: all.
         steps: First and last step wanted; None: to the end.
+        after_id: Only greater ids.
         after: Pack and first step of the segment to go on behind.
         limit: Most segments.
     """
@@ -127,7 +129,7 @@ def list_segments(
     order = (segments.c.pack, segments.c.first_step)
     statement = (
         sa.select(segments)
-        .where(segments.c.experiment == experiment, segments.c.last_step >= first)
+        .where(segments.c.experiment == experiment, segments.c.last_step >= first, segments.c.id > after_id)
         .order_by(*order)
         .limit(limit)
     )

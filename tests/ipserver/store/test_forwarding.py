@@ -63,12 +63,8 @@ def test_only_segments_after_the_newest_sent_are_read(store: Store) -> None:
         for pack in packs:
             store.commit_slice("e", pack.id, pack.token, a_slice(step, step))
     ids = [segment.id for segment in store.segments("e", packs=["p1"], first_step=0, last_step=None)]
-    for sent, last, left in (
-        (0, None, ids),
-        (ids[4], None, ids[5:]),
-        (ids[4], 5, ids[5:6]),
-        (ids[-1], None, []),
-    ):
+    cases = ((0, None, ids), (ids[4], None, ids[5:]), (ids[4], 5, ids[5:6]), (ids[-1], None, []))
+    for sent, last, left in cases:
         found = store.segments("e", packs=["p1"], first_step=0, last_step=last, after=sent)
         assert [segment.id for segment in found] == left
 
