@@ -10,14 +10,20 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlparse
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+Value = TypeVar("Value")
+
 _BATCH = 1000  # MLflow's limit of metrics in one call
 _RUN_TAG = "iplab.run"
+# What is remembered at most; the rest is asked of MLflow again.
+_KNOWN_EXPERIMENTS = 16
+_KNOWN_FOLDERS = 4096
 
 
 class MlflowSink:
@@ -57,8 +63,15 @@ class MlflowSink:
                 tags=dict(tags) | {_RUN_TAG: name},
             )
             known[name] = run.info.run_id
-            self._folders[run.info.run_id] = _local_folder(run)
+            _remember(self._folders, run.info.run_id, _local_folder(run), _KNOWN_FOLDERS)
         return known[name]
+
+    def forget(self, experiment: str) -> None:
+        """Ask MLflow again about an experiment of ours: after an error, what it holds is not known.
+
+        A run may have been created though the answer was lost; a run or experiment may have been deleted.
+        """
+        self._runs.pop(self._experiments.pop(experiment, ""), None)
 
     def send(
         self,
@@ -97,6 +110,8 @@ class MlflowSink:
         except OSError:
             shutil.copyfile(source, beside)
         beside.replace(target)
+        # Two links to one file are the same name to `rename`, which then leaves both.
+        beside.unlink(missing_ok=True)
 
     def publish_text(self, run_id: str, text: str, path: str) -> None:
         """Put a text file among the run's artifacts."""
@@ -115,18 +130,18 @@ class MlflowSink:
         if name not in self._experiments:
             found = self._client.get_experiment_by_name(name)
             if found is not None:
-                self._experiments[name] = found.experiment_id
+                experiment_id = found.experiment_id
             else:
                 location = (self._artifacts / name).as_uri() if self._artifacts else None
                 try:
-                    created = self._client.create_experiment(name, artifact_location=location)
+                    experiment_id = self._client.create_experiment(name, artifact_location=location)
                 except MlflowException:
                     # Somebody else was first; if it is another trouble, the lookup says so.
                     found = self._client.get_experiment_by_name(name)
                     if found is None:
                         raise
-                    created = found.experiment_id
-                self._experiments[name] = created
+                    experiment_id = found.experiment_id
+            _remember(self._experiments, name, experiment_id, _KNOWN_EXPERIMENTS)
         return self._experiments[name]
 
     def _known_runs(self, experiment_id: str) -> dict[str, str]:
@@ -142,14 +157,21 @@ class MlflowSink:
                 token = page.token
                 if not token:
                     break
-            self._runs[experiment_id] = known
+            _remember(self._runs, experiment_id, known, _KNOWN_EXPERIMENTS)
         return self._runs[experiment_id]
 
     def _folder(self, run_id: str) -> Path | None:
         """Where the run's artifacts lie, if that is a folder of this machine."""
         if run_id not in self._folders:
-            self._folders[run_id] = _local_folder(self._client.get_run(run_id))
+            _remember(self._folders, run_id, _local_folder(self._client.get_run(run_id)), _KNOWN_FOLDERS)
         return self._folders[run_id]
+
+
+def _remember(memory: dict[str, Value], key: str, value: Value, most: int) -> None:
+    """Add to a memory of bounded size; the oldest goes."""
+    memory[key] = value
+    while len(memory) > most:
+        del memory[next(iter(memory))]
 
 
 def _local_folder(run: Run) -> Path | None:
