@@ -2,6 +2,9 @@
 
 One forwarder works at a time (a named lease). What is sent is marked afterwards, so a crash in between sends
 something again, which MLflow takes without doubling it. Training never waits for MLflow.
+
+What MLflow does not take (a run whose file is lost, an experiment that somebody deleted there) is tried again
+after growing rests and does not hold up the others.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -16,8 +20,9 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from iplab.v1.spec_pb2 import ExperimentSpec
-from ipserver import segments
 from ipserver.errors import StoreUnavailable
+from ipserver.forward.backoff import Backoff
+from ipserver.forward.history import History
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.params import run_params
 from ipserver.names import run_name
@@ -34,7 +39,11 @@ _REST_SECONDS = 0.5
 _OUTAGE_SECONDS = 2.0
 # A training run is sent now and then; a finished one at once.
 _RUNNING_INTERVAL_SECONDS = 10.0
-_RETRY_SECONDS = 30.0
+# Rests of what MLflow did not take. An experiment rests when this many of its runs were refused in a row. Its
+# rests are shorter than those of a run, so that they end with other runs of it.
+_PATIENCE = 3
+_EXPERIMENT_RESTS = (2.0, 60.0)
+_RUN_RESTS = (30.0, 600.0)
 
 _FINAL_STATUS: Mapping[RunState, str] = {
     RunState.SUCCEEDED: "FINISHED",
@@ -77,6 +86,8 @@ class Forwarder:
         self._owner = owner
         self._monotonic = monotonic
         self._not_before: dict[tuple[str, int], float] = {}
+        self._refused_runs = Backoff[tuple[str, int]](*_RUN_RESTS)
+        self._refused_experiments = Backoff[str](*_EXPERIMENT_RESTS)
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. An outage of MLflow or of the store is waited out; nothing is lost."""
@@ -93,48 +104,87 @@ class Forwarder:
     def step(self, stop: threading.Event | None = None) -> Pass:
         """Forward some runs, if this forwarder holds (or gets) the lease.
 
-        A run that MLflow does not take is set aside for a while, so that it does not hold up the others.
+        A run that MLflow does not take rests for a while, and so does an experiment several of whose runs it
+        does not take; the pass goes on with the others. If none are left, it is an outage.
+
+        Returns:
+            TROUBLE: MLflow took nothing, of several experiments or of the only one.
         """
         now = self._monotonic()
         self._not_before = {key: until for key, until in self._not_before.items() if until > now}
-        tasks = []
-        if self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
-            tasks = self._store.forward_tasks(_TASKS, exclude=tuple(self._not_before))
+        if not self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
+            return Pass.IDLE
+        tasks = self._store.forward_tasks(
+            _TASKS,
+            exclude=(*self._not_before, *self._refused_runs.resting(now)),
+            exclude_experiments=self._refused_experiments.resting(now),
+        )
+        # Oldest experiment first, and runs that share a reading of their pack's history one after another.
+        tasks.sort(key=_reading_order)
+        history = History(self._store)
+        taken: set[str] = set()
+        refused: Counter[str] = Counter()  # in a row, by experiment
         for task in tasks:
+            experiment = task.experiment.id
+            if refused[experiment] == _PATIENCE:
+                continue
             if stop is not None and stop.is_set():
                 break
             if not self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
                 break
-            name = run_name(task.experiment.id, task.run.index)
-            try:
-                self._forward(task)
-            except StoreUnavailable:
-                raise
-            except Exception:
-                # MLflow raises whatever its transport raises. The marks are in the store: nothing is lost.
-                _log.exception("MLflow did not take %s; it is tried again later", name)
-                self._not_before[task.experiment.id, task.run.index] = now + _RETRY_SECONDS
-                return Pass.TROUBLE
-            if not task.run.state.terminal:
-                self._not_before[task.experiment.id, task.run.index] = now + _RUNNING_INTERVAL_SECONDS
+            if self._try(task, history):
+                taken.add(experiment)
+                refused[experiment] = 0
+                self._refused_experiments.succeeded(experiment)
+            else:
+                refused[experiment] += 1
+                if refused[experiment] == _PATIENCE:
+                    self._refused_experiments.failed(experiment, self._monotonic())
+        # A full pass with runs of one experiment alone says nothing of the others, which come next.
+        if refused and not taken and (len(refused) > 1 or len(tasks) < _TASKS):
+            return Pass.TROUBLE
         return Pass.BUSY if tasks else Pass.IDLE
 
-    def _forward(self, task: ForwardTask) -> None:
+    def _try(self, task: ForwardTask, history: History) -> bool:
+        """Forward one run; False if MLflow does not take it, and then the run rests."""
+        experiment, key = task.experiment.id, (task.experiment.id, task.run.index)
+        try:
+            self._forward(task, history)
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            # MLflow raises whatever its transport raises. The marks are in the store: nothing is lost.
+            self._sink.forget(experiment)
+            rest = self._refused_runs.failed(key, self._monotonic())
+            name = run_name(experiment, task.run.index)
+            # One traceback is enough.
+            new = rest == _RUN_RESTS[0]
+            _log.warning("MLflow did not take %s: %s; next try in %g s", name, error, rest, exc_info=new)
+            return False
+        self._refused_runs.succeeded(key)
+        if not task.run.state.terminal:
+            self._not_before[key] = self._monotonic() + _RUNNING_INTERVAL_SECONDS
+        return True
+
+    def _forward(self, task: ForwardTask, history: History) -> None:
         """Send one run's news; its end comes last, so a run that MLflow calls finished is complete."""
         experiment, run = task.experiment, task.run
         spec = ExperimentSpec.FromString(experiment.spec)
-        newest, points = self._points(task)
+        news = history.news(task)
         if run.mlflow_run_id:
             mlflow_run = run.mlflow_run_id
-            self._sink.send(mlflow_run, {}, _tags(task), points)
+            self._sink.send(mlflow_run, {}, _tags(task), news.points)
         else:
             name = run_name(experiment.id, run.index)
             start = _milliseconds(run.start_time or experiment.create_time)
             mlflow_run = self._sink.run(experiment.id, name, start, _first_tags(task, spec))
-            self._sink.send(mlflow_run, run_params(spec, run), _tags(task), points)
+            self._sink.send(mlflow_run, run_params(spec, run), _tags(task), news.points)
             text = json_format.MessageToJson(spec, preserving_proto_field_name=True)
             self._sink.publish_text(mlflow_run, text, "spec.json")
             self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)
+        if not news.complete:
+            self._store.mark_forwarded(experiment.id, run.index, segment=news.newest)
+            return
         sent = []
         for artifact in self._store.artifacts(experiment.id, run.index):
             if artifact.path not in task.sent_artifacts:
@@ -144,24 +194,11 @@ class Forwarder:
         if final:
             end = _milliseconds(run.end_time or experiment.create_time)
             self._sink.finish(mlflow_run, _FINAL_STATUS[final], end)
-        self._store.mark_forwarded(experiment.id, run.index, segment=newest, artifacts=sent, state=final)
+        self._store.mark_forwarded(experiment.id, run.index, segment=news.newest, artifacts=sent, state=final)
 
-    def _points(self, task: ForwardTask) -> tuple[int, list[tuple[str, float, int, int]]]:
-        """The run's points that were not sent yet, and the newest segment that they come from."""
-        newest = task.after_segment
-        points: list[tuple[str, float, int, int]] = []
-        history = self._store.segments(
-            task.experiment.id, packs=[task.run.pack], first_step=0, last_step=None
-        )
-        for segment in history:
-            if segment.id <= task.after_segment:
-                continue
-            block = segments.decode(segment.data)
-            own = block.select(block.run == task.run.index)
-            columns = zip(own.metric, own.value, own.time_ms, own.step, strict=True)
-            points += [(own.metrics[m], float(v), int(time_ms), int(step)) for m, v, time_ms, step in columns]
-            newest = max(newest, segment.id)
-        return newest, points
+
+def _reading_order(task: ForwardTask) -> tuple[float, str, str, int]:
+    return task.experiment.create_time, task.experiment.id, task.run.pack, task.after_segment
 
 
 def _first_tags(task: ForwardTask, spec: ExperimentSpec) -> dict[str, str]:

@@ -1,14 +1,19 @@
 """The forwarder against a real MLflow on SQLite: everything arrives, once, and an outage loses nothing."""
 
 import shutil
+import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from ipserver import segments
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.local_executor import LocalExecutor
+from ipserver.forward import history
 from ipserver.forward.forwarder import Forwarder, Pass
+from ipserver.forward.history import History
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.store.records import ForwardTask
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
@@ -40,19 +45,40 @@ def mlflow(settings):
     return MlflowClient(tracking_uri=settings.mlflow_uri)
 
 
-def train(store, settings, passes=2000):
+def train(store, settings, passes=2000, experiment="e"):
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings, "d")
     for _ in range(passes):
-        if store.get_experiment("e").state.terminal:
+        if store.get_experiment(experiment).state.terminal:
             break
         dispatcher.step()
     executor.close()
 
 
-def a_forwarder(store, settings, owner="f"):
-    sink = MlflowSink(settings.mlflow_uri, settings.mlflow_artifacts)
-    return Forwarder(store, sink, settings.artifact_root, owner)
+def a_sink(settings):
+    return MlflowSink(settings.mlflow_uri, settings.mlflow_artifacts)
+
+
+def a_forwarder(store, settings, owner="f", monotonic=time.monotonic):
+    return Forwarder(store, a_sink(settings), settings.artifact_root, owner, monotonic)
+
+
+def pending(store, experiment="e"):
+    return store.get_experiment(experiment).mlflow_pending_runs
+
+
+def submit_cancelled(store, experiment, seeds=2):
+    """An experiment that is over at once: its runs wait for MLflow without having trained."""
+    submit(store, small_spec(grid={"seeds": list(range(seeds))}), experiment)
+    store.cancel_experiment(experiment)
+
+
+class Clock:
+    def __init__(self):
+        self.time = 0.0
+
+    def __call__(self):
+        return self.time
 
 
 def forward_all(store, settings, owner="f"):
@@ -121,7 +147,8 @@ def test_sending_everything_again_changes_nothing(store, settings, mlflow):
     forwarder = a_forwarder(store, settings, "g")
     for index in range(4):
         run = replace(store.get_run("e", index), mlflow_run_id="")
-        forwarder._forward(ForwardTask(store.get_experiment("e"), run, 1, 0, frozenset()))
+        task = ForwardTask(store.get_experiment("e"), run, 1, 0, frozenset())
+        forwarder._forward(task, History(store))
 
     runs = mlflow_runs(mlflow)
     assert {name: run.info.run_id for name, run in runs.items()} == before
@@ -160,16 +187,17 @@ def test_a_failed_run_is_failed(store, settings, mlflow, tmp_path):
 
 
 def test_only_one_forwarder_works_at_a_time(store, settings, mlflow):
-    submit(store, small_spec())
-    train(store, settings)
-    first, second = (a_forwarder(store, settings, owner) for owner in ("f", "g"))
+    submit_cancelled(store, "e")
+    assert store.acquire_lease("forwarder", "f", 30)
+    second = a_forwarder(store, settings, "g")
 
-    assert first.step() is Pass.BUSY
     assert second.step() is Pass.IDLE
+    assert pending(store) == 4
+    assert mlflow.get_experiment_by_name("e") is None
 
     store.release_lease("forwarder", "f")
-    assert second.step() is Pass.IDLE  # nothing is left
-    assert store.get_experiment("e").mlflow_pending_runs == 0
+    assert second.step() is Pass.BUSY
+    assert pending(store) == 0
 
 
 def test_an_outage_of_mlflow_loses_nothing(store, settings, mlflow):
@@ -197,13 +225,158 @@ def test_a_run_that_mlflow_refuses_does_not_hold_up_the_others(store, settings, 
     artifact = store.get_artifact("e", 0, "weights/final.safetensors")
     path = settings.artifact_root / artifact.location
     hidden = path.rename(path.with_suffix(".hidden"))
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, monotonic=clock)
+
+    assert forwarder.step() is Pass.BUSY
+    assert pending(store) == 1
+    assert forwarder.step() is Pass.IDLE  # it rests
+
+    hidden.rename(path)
+    clock.time = 30.0
+    assert forwarder.step() is Pass.BUSY
+    assert pending(store) == 0
+
+
+def test_an_experiment_deleted_in_mlflow_does_not_hold_up_the_others(store, settings, mlflow):
+    submit_cancelled(store, "deleted", seeds=30)  # 60 runs: more than one pass takes
+    mlflow.delete_experiment(mlflow.create_experiment("deleted"))
+    submit_cancelled(store, "e")
+    submit_cancelled(store, "f")
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, monotonic=clock)
+
+    assert forwarder.step() is not Pass.TROUBLE  # 50 tasks of one experiment: no outage
+    assert forwarder.step() is Pass.BUSY
+
+    assert (pending(store), pending(store, "f")) == (0, 0)
+    assert pending(store, "deleted") == 60
+    assert forwarder.step() is Pass.IDLE
+
+
+def test_what_mlflow_refuses_is_tried_less_and_less(store, settings, mlflow, monkeypatch):
+    submit_cancelled(store, "deleted", seeds=30)
+    mlflow.delete_experiment(mlflow.create_experiment("deleted"))
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, monotonic=clock)
+    tries = []
+    run = forwarder._sink.run
+
+    def noted(experiment, name, *rest):
+        tries.append((clock.time, name))
+        return run(experiment, name, *rest)
+
+    monkeypatch.setattr(forwarder._sink, "run", noted)
+
+    for second in range(200):
+        clock.time = float(second)
+        forwarder.step()
+
+    assert Counter(at for at, _ in tries) == dict.fromkeys([0, 2, 6, 14, 30, 62, 122, 182], 3)
+    assert len({name for _, name in tries[:12]}) == 12  # others each time: the refused ones rest
+
+
+def test_several_experiments_that_fail_are_an_outage(store, settings):
+    submit_cancelled(store, "e", seeds=30)
+    submit_cancelled(store, "f")
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, monotonic=clock)
+    database = settings.home / "mlflow" / "mlflow.db"
+    away = database.rename(database.with_suffix(".away"))
+    database.mkdir()
+
+    outcomes = [forwarder.step(), forwarder.step()]
+
+    assert outcomes == [Pass.BUSY, Pass.TROUBLE]  # after one experiment others may do; after the second not
+    database.rmdir()
+    away.rename(database)
+    clock.time = 30.0
+    while forwarder.step() is Pass.BUSY:
+        pass
+    assert (pending(store), pending(store, "f")) == (0, 0)
+
+
+def test_a_lost_answer_does_not_double_a_run(store, settings, mlflow, monkeypatch):
+    submit_cancelled(store, "e")
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, monotonic=clock)
+    client = forwarder._sink._client
+    create, created = client.create_run, []
+
+    def create_and_lose_the_third_answer(*args, **kwargs):
+        created.append(create(*args, **kwargs))
+        if len(created) == 3:
+            raise ConnectionError("the answer is lost")
+        return created[-1]
+
+    monkeypatch.setattr(client, "create_run", create_and_lose_the_third_answer)
+    forwarder.step()
+    clock.time = 30.0
+    forwarder.step()
+
+    assert pending(store) == 0
+    experiment = mlflow.get_experiment_by_name("e").experiment_id
+    tags = [run.data.tags["iplab.run"] for run in mlflow.search_runs([experiment])]
+    assert sorted(tags) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
+
+
+def test_what_the_sink_remembers_is_bounded(settings, monkeypatch):
+    monkeypatch.setattr("ipserver.forward.mlflow_sink._KNOWN_EXPERIMENTS", 2)
+    monkeypatch.setattr("ipserver.forward.mlflow_sink._KNOWN_FOLDERS", 3)
+    sink = a_sink(settings)
+    names = [(f"e{i}", f"experiments/e{i}/runs/r{j}") for i in range(3) for j in range(2)]
+
+    first = [sink.run(experiment, name, 0, {}) for experiment, name in names]
+
+    assert (len(sink._experiments), len(sink._runs), len(sink._folders)) == (2, 2, 3)
+    assert [sink.run(experiment, name, 0, {}) for experiment, name in names] == first
+
+
+def test_a_file_published_twice_leaves_nothing_beside_it(settings, mlflow, tmp_path):
+    sink = a_sink(settings)
+    run = sink.run("e", "experiments/e/runs/r00000", 0, {})
+    (tmp_path / "file").write_text("weights")
+
+    for _ in range(2):
+        sink.publish(run, tmp_path / "file", "weights/final.safetensors")
+
+    files = [file.path for file in mlflow.list_artifacts(run, "weights")]
+    assert files == ["weights/final.safetensors"]
+
+
+def test_a_pack_is_decoded_once_for_all_its_runs_and_only_what_is_new(store, settings, mlflow, monkeypatch):
+    submit(store, small_spec(steps=200))
+    train(store, settings)
+    (pack,) = {run.pack for run in store.list_runs("e", limit=10)}
+    stored = list(store.segments("e", packs=[pack], first_step=0, last_step=None))
+    assert len(stored) > 3
+    for index in range(4):
+        store.mark_forwarded("e", index, segment=stored[1].id)
+    decoded = []
+    decode = segments.decode
+    monkeypatch.setattr(segments, "decode", lambda data: decoded.append(data) or decode(data))
+
+    forward_all(store, settings)
+
+    assert pending(store) == 0
+    assert decoded == [segment.data for segment in stored[2:]]
+
+
+def test_a_long_history_arrives_in_portions_and_in_full(store, settings, mlflow, monkeypatch):
+    submit(store, small_spec(steps=200))
+    train(store, settings)
+    monkeypatch.setattr(history, "_SEGMENTS", 2)
     forwarder = a_forwarder(store, settings)
 
-    outcomes = [forwarder.step(), forwarder.step(), forwarder.step()]
+    forwarder.step()
+    # Not over, as their history is not complete.
+    assert {run.info.status for run in mlflow_runs(mlflow).values()} == {"RUNNING"}
+    assert pending(store) == 4
 
-    assert Pass.TROUBLE in outcomes
-    assert store.get_experiment("e").mlflow_pending_runs == 1
-    hidden.rename(path)
-    store.release_lease("forwarder", "f")
-    forward_all(store, settings, "g")
-    assert store.get_experiment("e").mlflow_pending_runs == 0
+    while forwarder.step() is Pass.BUSY:
+        pass
+    assert pending(store) == 0
+    for run in mlflow_runs(mlflow).values():
+        assert run.info.status == "FINISHED"
+        steps = [point.step for point in mlflow.get_metric_history(run.info.run_id, "train_loss")]
+        assert sorted(steps) == [1, *range(10, 201, 10)]

@@ -1,0 +1,64 @@
+"""Metric points that MLflow does not hold yet, read once for all runs of a pack that stand equally far."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from ipserver import segments
+from ipserver.store import Store
+from ipserver.store.records import ForwardTask
+
+# Bounds the memory of a forwarder that is far behind; the rest follows in the next pass.
+_SEGMENTS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A run's points.
+
+    Attributes:
+        points: (metric, value, time in ms, step), in order.
+        newest: Id of the newest segment that they come from, or that was sent before.
+        complete: Whether the pack has no further segments.
+    """
+
+    points: list[tuple[str, float, int, int]]
+    newest: int
+    complete: bool
+
+
+class History:
+    """What packs have recorded, as of one pass.
+
+    The last reading is kept, so ask for the runs of one pack and segment one after another.
+
+    Args:
+        store: Where the segments lie.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._key: tuple[str, str, int] | None = None
+        self._blocks: list[segments.Points] = []
+        self._newest = 0
+
+    def news(self, task: ForwardTask) -> News:
+        """The run's points of segments after the one that was sent last; some of them, if they are many."""
+        key = task.experiment.id, task.run.pack, task.after_segment
+        if key != self._key:
+            self._read(*key)
+        points: list[tuple[str, float, int, int]] = []
+        for block in self._blocks:
+            own = block.select(block.run == task.run.index)
+            columns = zip(own.metric, own.value, own.time_ms, own.step, strict=True)
+            points += [(own.metrics[m], float(v), int(time_ms), int(step)) for m, v, time_ms, step in columns]
+        return News(points, self._newest, complete=len(self._blocks) < _SEGMENTS)
+
+    def _read(self, experiment: str, pack: str, after: int) -> None:
+        history = self._store.segments(experiment, packs=[pack], first_step=0, last_step=None, after=after)
+        self._key, self._blocks, self._newest = None, [], after
+        for segment in islice(history, _SEGMENTS):
+            self._blocks.append(segments.decode(segment.data))
+            self._newest = segment.id
+        self._key = experiment, pack, after
