@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.alignment import backward_product, forward_product
+from ipcore.theory.initial import without_updates
 from ipcore.theory.maxplus import Size, inverse, largest, nonzero, smaller, times
 from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.rules import Rules
@@ -144,26 +145,7 @@ class Propagation:
         return Sizes(0, tuple(self.h0), none, none, none, none, none)
 
     def _without_updates(self, k: tuple[Size, ...]) -> list[Size]:
-        """What W_0, re-weighted by m^{-k}, makes of its input (no bias) in a network without any update."""
-        phi = self.rules.activation
-        signals: list[Size] = []
-        x: Size = None
-        mean: Size = None
-        for i in range(self.L + 1):
-            weight = times(self.initial[i], inverse(k[i]))
-            if i == 0:
-                signal = weight
-            else:
-                # Central limit theorem; weights with a mean also add up the mean of their input.
-                signal = times(weight, _HALF, x)
-                if self.p.mean is not None:
-                    signal = largest(signal, times(weight, _ONE, mean))
-            signals.append(signal)
-            h = largest(signal, self._bias0[i])
-            x = phi.size(h)
-            # From the second layer on, weights with a mean give all neurons the same part.
-            mean = phi.mean_size(h) if i == 0 else x
-        return signals
+        return without_updates(self.p, self.rules.activation, self._bias0, k)
 
     def _forward_means(self, i: int, h: Size, x: Size) -> Size:
         """The product of the means over the neurons of x_0 and x_t."""
