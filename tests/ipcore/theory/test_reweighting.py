@@ -64,3 +64,20 @@ def test_growing_weights_above_shrunk_layers() -> None:
     )
     first = analyze(p).steps[1]
     assert (first.h, first.f) == ((0, -HALF, 0), 0)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "identity"])
+@pytest.mark.parametrize("hidden_layers", [2, 3, 6])
+def test_hp_is_ip_llr_from_step_1_on(activation: str, hidden_layers: int) -> None:
+    # 1-homogeneous activations: the two train the same network after the first step.
+    hybrid = analyze(preset("hp", hidden_layers), activation=activation, steps=4)
+    llr = analyze(preset("ip-llr", hidden_layers), activation=activation, steps=4)
+    for one, other in zip(hybrid.steps[1:], llr.steps[1:], strict=True):
+        assert (one.h, one.f, one.exact) == (other.h, other.f, other.exact)
+
+
+def test_weights_that_count_as_before_change_nothing() -> None:
+    mup = preset("mup", 3)
+    same = Parameterization(mup.a, mup.b, mup.phases, reweightings=(Reweighting(1, (ZERO,) * 4),))
+    for activation in ("relu", "tanh"):
+        assert analyze(same, activation=activation).steps == analyze(mup, activation=activation).steps
