@@ -129,15 +129,14 @@ def test_a_ray_that_dies_is_replaced(tmp_path):
         (raylet,) = children(status["parts"]["dispatch"], "raylet/raylet")
         os.kill(raylet, signal.SIGKILL)
         wait_for(lambda: not alive(status["parts"]["dispatch"]))
-        experiment.cancel()
-        assert experiment.wait(progress=False, timeout=90).state == "CANCELLED"
+        assert experiment.wait(progress=False, timeout=120).state == "SUCCEEDED"
         again = client.create(SPEC, experiment_id="again")
         assert again.wait(progress=False, timeout=90).state == "SUCCEEDED"
 
 
 def children(parent, name):
     """Processes below `parent` whose program's path ends so."""
-    done = subprocess.run(["ps", "-e", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True)
+    done = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True)
     rows = [line.split(None, 2) for line in done.stdout.splitlines()]
     return [int(pid) for pid, ppid, command in rows if int(ppid) == parent and name in command.split()[0]]
 
