@@ -112,10 +112,15 @@ def mlflow_command(port: int, home: str | None) -> None:
         click.echo(f"ipserver: {error}", err=True)
         sys.exit(2)
     uri = settings.mlflow_uri
-    click.echo(f"MLflow on http://127.0.0.1:{port} over {uri}")
-    # One worker and no job machinery: a UI for one person.
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
+    # One worker and no job machinery: a UI for one person. The URI may hold a password, and every user of the
+    # machine can read a command line.
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     os.execve(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(port)], environment)
 
 

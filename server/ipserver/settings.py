@@ -119,10 +119,15 @@ def is_loopback(host: str) -> bool:
 def without_password(text: str) -> str:
     """A URL as it may be shown.
 
+    A password may hold any character, escaped or not, so it ends at the last "@": rather too much is hidden.
+
     >>> without_password("postgresql+psycopg://lab:secret@db/iplab")
     'postgresql+psycopg://lab:***@db/iplab'
+    >>> without_password("postgresql+psycopg://db/iplab?user=lab&password=secret")
+    'postgresql+psycopg://db/iplab?user=lab&password=***'
     """
-    return re.sub(r"(://[^:/@]*):[^/]*@", r"\1:***@", text)
+    text = re.sub(r"(://[^:/]*):.*@", r"\1:***@", text)
+    return re.sub(r"([?&]password=)[^&]*", r"\1***", text)
 
 
 def load_settings(**options: object) -> Settings:

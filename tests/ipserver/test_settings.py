@@ -4,7 +4,7 @@ import pytest
 
 from ipserver.errors import StartupError
 from ipserver.parts import free_address
-from ipserver.settings import load_settings, prepare_home
+from ipserver.settings import load_settings, prepare_home, without_password
 
 
 @pytest.fixture(autouse=True)
@@ -85,3 +85,21 @@ def test_port_0_takes_a_free_one():
 
     assert host == "127.0.0.1"
     assert int(port) > 0
+
+
+@pytest.mark.parametrize(
+    "password", ["secret", "se/cret", "se@cret", "s/e@c/r@et", "a:b", "se%2Fcret", "secret?#&"]
+)
+@pytest.mark.parametrize("user", ["lab", "", "lab@tenant"])
+def test_no_password_is_shown(user, password):
+    shown = without_password(f"postgresql+psycopg://{user}:{password}@db:5432/iplab")
+
+    assert shown == f"postgresql+psycopg://{user}:***@db:5432/iplab"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["sqlite:////home/a:b@c/iplab.db", "http://127.0.0.1:5000/path", "postgresql://lab@db/iplab", "", "64"],
+)
+def test_what_has_no_password_is_shown_as_it_is(text):
+    assert without_password(text) == text
