@@ -18,6 +18,7 @@ from ipserver.store import Store, open_store
 
 _log = logging.getLogger(__name__)
 _SUPERVISED = "IPLAB_SUPERVISED"
+_LOG_BYTES = 10_000_000
 
 
 def run_api(settings: Settings) -> None:
@@ -135,3 +136,9 @@ def _owner(part: str) -> str:
 def log_file(settings: Settings, part: str) -> Path:
     """Where `ipserver up` writes a part's log."""
     return settings.home / "logs" / f"{part}.log"
+
+
+def rotate_log(path: Path) -> None:
+    """Move a long log to NAME.log.1, in the place of the one before it."""
+    if path.exists() and path.stat().st_size > _LOG_BYTES:
+        path.replace(path.with_name(f"{path.name}.1"))

@@ -19,15 +19,16 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ipserver.errors import StartupError
-from ipserver.parts import free_address, log_file, stop_event, supervised_environment
-from ipserver.settings import Settings, prepare_home
+from ipserver.parts import free_address, log_file, rotate_log, stop_event, supervised_environment
+from ipserver.settings import Settings, prepare_home, without_password
 from ipserver.store import migrate, open_store
 from ipserver.store.records import CapacityReport
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward")
 _START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
+# The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
+_STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0}
 _POLL_SECONDS = 0.2
 # A part that ends by itself is started again, unless it has done so this often within the time below.
 _RESTARTS = 5
@@ -81,6 +82,7 @@ def _only_one(settings: Settings) -> Iterator[None]:
 
 def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
     log: IO[bytes]
+    rotate_log(log_file(settings, name))
     with log_file(settings, name).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "ipserver", name],
@@ -131,11 +133,13 @@ def _await_dispatcher(
 def _announce(settings: Settings, parts: list[_Part]) -> None:
     status = {
         "address": settings.address,
-        "mlflow_tracking_uri": settings.mlflow_uri,
+        "mlflow_tracking_uri": without_password(settings.mlflow_uri),
         "pid": os.getpid(),
         "parts": {part.name: part.process.pid for part in parts},
     }
     beside = settings.home / "service.json.new"
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
     beside.write_text(json.dumps(status, indent=2) + "\n")
     beside.replace(settings.home / "service.json")
     print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
@@ -158,13 +162,20 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
 
 
 def _stop(parts: list[_Part]) -> None:
-    """The API first (no new work), then the dispatcher (it writes checkpoints), then the forwarder."""
-    deadline = time.monotonic() + _STOP_SECONDS
+    """The API first (no new work), then the dispatcher (it writes checkpoints) and the forwarder."""
+    _end([part for part in parts if part.name == "api"])
+    _end([part for part in parts if part.name != "api"])
+
+
+def _end(parts: list[_Part]) -> None:
+    """End parts at the same time; each is killed when its own time is over."""
+    begin = time.monotonic()
     for part in parts:
         if part.process.poll() is None:
             part.process.terminate()
+    for part in sorted(parts, key=lambda part: _STOP_SECONDS[part.name]):
         try:
-            part.process.wait(max(0.1, deadline - time.monotonic()))
+            part.process.wait(max(0.1, begin + _STOP_SECONDS[part.name] - time.monotonic()))
         except subprocess.TimeoutExpired:
             _log.warning("part %s did not stop in time and is killed", part.name)
             part.process.kill()

@@ -1,0 +1,113 @@
+"""How `ipserver up` starts, announces and stops its parts; the whole of it is in test_up.py."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ipserver import parts, up
+from tests.ipserver.support import settings_in
+
+# A part that notes when it was told to stop and takes its time.
+_PART = """
+import signal, sys, time
+def stop(*_):
+    print("told", time.monotonic(), flush=True)
+    time.sleep({seconds})
+    print("done", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def start():
+    """Starts a stand-in for a part that needs so many seconds to stop."""
+    started = []
+
+    def start(name, seconds):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _PART.format(seconds=seconds)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        started.append(process)
+        assert process.stdout.readline() == b"ready\n"
+        return up._Part(name, process)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stdin.close()
+
+
+def test_a_slow_api_takes_no_time_from_the_dispatcher(start, monkeypatch):
+    monkeypatch.setattr(up, "_STOP_SECONDS", {"api": 0.5, "dispatch": 20.0, "forward": 20.0})
+    api, dispatch, forward = start("api", 60), start("dispatch", 1), start("forward", 1)
+
+    begin = time.monotonic()
+    up._stop([api, dispatch, forward])
+
+    told = [float(part.process.stdout.readline().split()[1]) for part in (api, dispatch, forward)]
+    assert api.process.returncode == -9
+    assert (dispatch.process.returncode, forward.process.returncode) == (0, 0)
+    assert min(told[1:]) > told[0] + 0.4  # after the API
+    assert abs(told[1] - told[2]) < 0.9  # together
+    assert time.monotonic() - begin < 15
+
+
+def test_each_part_has_its_own_bound(start, monkeypatch):
+    monkeypatch.setattr(up, "_STOP_SECONDS", {"api": 20.0, "dispatch": 20.0, "forward": 0.2})
+    dispatch, forward = start("dispatch", 1), start("forward", 60)
+
+    up._stop([dispatch, forward])
+
+    assert (dispatch.process.returncode, forward.process.returncode) == (0, -9)
+
+
+def test_the_dispatcher_has_time_to_drain_even_after_a_slow_api():
+    assert up._STOP_SECONDS["dispatch"] >= 25
+    assert sum(up._STOP_SECONDS.values()) <= 60
+
+
+def test_the_announcement_is_for_its_owner_and_holds_no_password(tmp_path):
+    settings = settings_in(tmp_path, mlflow_tracking_uri="postgresql://lab:se/cret@db/mlflow")
+    (tmp_path / "service.json.new").write_text("left behind, readable by all")
+
+    up._announce(settings, [])
+
+    path = tmp_path / "service.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text())["mlflow_tracking_uri"] == "postgresql://lab:***@db/mlflow"
+
+
+def test_the_announcement_holds_the_uri_of_sqlite(tmp_path):
+    up._announce(settings_in(tmp_path), [])
+
+    status = json.loads((tmp_path / "service.json").read_text())
+    assert status["mlflow_tracking_uri"] == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+
+
+def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "_LOG_BYTES", 10)
+    settings = settings_in(tmp_path, address="127.0.0.1:0", store="nonsense")
+    log = parts.log_file(settings, "api")
+    log.parent.mkdir()
+    older = log.with_name("api.log.1")
+    older.write_text("older")
+    log.write_text("x" * 10)
+
+    parts.rotate_log(log)
+    assert (log.read_text(), older.read_text()) == ("x" * 10, "older")  # not too long yet
+
+    log.write_text("x" * 11)
+    up._start(settings, "api").communicate(timeout=60)
+    assert older.read_text() == "x" * 11
+    assert "DSN" in log.read_text()  # the new log is the part's
