@@ -346,7 +346,7 @@ def test_a_file_published_twice_leaves_nothing_beside_it(settings, mlflow, tmp_p
 
 def test_a_pack_is_decoded_once_for_all_its_runs_and_only_what_is_new(store, settings, mlflow, monkeypatch):
     submit(store, small_spec(steps=200))
-    train(store, settings)
+    train(store, settings.model_copy(update={"slice_seconds": 0.001}))
     (pack,) = {run.pack for run in store.list_runs("e", limit=10)}
     stored = list(store.segments("e", packs=[pack], first_step=0, last_step=None))
     assert len(stored) > 3
@@ -364,7 +364,7 @@ def test_a_pack_is_decoded_once_for_all_its_runs_and_only_what_is_new(store, set
 
 def test_a_long_history_arrives_in_portions_and_in_full(store, settings, mlflow, monkeypatch):
     submit(store, small_spec(steps=200))
-    train(store, settings)
+    train(store, settings.model_copy(update={"slice_seconds": 0.001}))
     monkeypatch.setattr(history, "_SEGMENTS", 2)
     forwarder = a_forwarder(store, settings)
 
