@@ -89,7 +89,7 @@ class AnalyzeParameterizationRequest(_message.Message):
     loss: _builtins.str
     """"cross_entropy" (default), "logistic" or "mse"."""
     steps: _builtins.int
-    """Updates to look at, >= 1; 0 (default): until nothing changes."""
+    """Updates to show, >= 1; 0 (default): until nothing changes. The verdict looks on in any case."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out."""

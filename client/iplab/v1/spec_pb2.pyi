@@ -368,12 +368,12 @@ class Resources(_message.Message):
     GPUS_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
     cpus: _builtins.float
-    """CPU cores, > 0; also the number of threads (rounded up). Default 1."""
+    """CPU cores, a positive multiple of 0.0001; also the number of threads (rounded up). Default 1."""
     gpus: _builtins.float
-    """GPUs, >= 0; fractions share a device. Default 0: trains on the CPU."""
+    """GPUs: 0 (default: trains on the CPU), a fraction of one in multiples of 0.0001, or a whole number."""
     @_builtins.property
     def custom(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Further resources of the cluster, by name; amounts > 0."""
+        """Further resources of the cluster, by name; amounts are positive multiples of 0.0001."""
 
     def __init__(
         self,
