@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Final
 
 from ipcore.catalogue import ACTIVATION_VARIANCE
 from ipcore.errors import ConfigError
@@ -30,6 +31,33 @@ def power(width: int, exponent: Fraction) -> float:
         return math.pow(width, float(exponent))
     except OverflowError:
         raise ConfigError([f"{width}^({exponent}) is too large for any number format"]) from None
+
+
+# Multipliers, initial sizes and rates in this range are 32-bit numbers of full precision, and so are their
+# products with normals and with the constants of `layer_constants` (IEEE 754 binary32: 1.2e-38 .. 3.4e38).
+SMALLEST_SCALE: Final = 1e-36
+LARGEST_SCALE: Final = 1e36
+
+
+def scaled(factor: float, width: int, exponent: Fraction) -> float:
+    """A factor times m^exponent in double precision, >= 0; infinite if too large for a double.
+
+    >>> scaled(0.5, 4, Fraction(3, 2)), scaled(1.0, 4, Fraction(600))
+    (4.0, inf)
+    """
+    try:
+        return factor * power(width, exponent)
+    except ConfigError:
+        return math.inf
+
+
+def fits(scale: float) -> bool:
+    """Whether a positive scale can be trained with in 32-bit numbers.
+
+    >>> fits(1e30), fits(1e-40), fits(math.inf)
+    (True, False, False)
+    """
+    return SMALLEST_SCALE <= scale <= LARGEST_SCALE
 
 
 def layer_constants(activation: str, hidden_layers: int, input_dim: int, bias: str) -> tuple[float, ...]:

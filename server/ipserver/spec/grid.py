@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import re
 from collections.abc import Sequence
 from fractions import Fraction
 
 from ipcore import theory
 from ipcore.catalogue import ACTIVATIONS
+from ipcore.scales import fits
 from ipcore.theory.parameterization import expand_layers
 from ipcore.theory.presets import find_preset
 from iplab.v1 import spec_pb2 as pb
@@ -16,20 +17,27 @@ from ipserver.spec.defaults import default_label
 from ipserver.spec.expand import count_runs
 from ipserver.spec.limits import Limits
 from ipserver.spec.problems import Problems, shown
+from ipserver.spec.scales import ALLOWED, Axes, check_scales, extremes
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _LISTS = ("a", "b", "c", "c_first_step")
-# Rates and multipliers m^e are double precision numbers on their way to the layers.
-_LARGEST_POWER_OF_TWO = 1000
 
 
-def check_grid(grid: pb.Grid, path: str, limits: Limits, problems: Problems) -> None:
+def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Problems) -> None:
     """All axes and what they make together, but not the memory, which needs a valid spec."""
+    grid = spec.grid
+    if (runs := count_runs(grid)) > limits.max_runs:
+        problems.add(
+            path,
+            f"has {runs:,} runs but one experiment may have {limits.max_runs:,}; shorten an axis or submit "
+            "several experiments",
+        )
     widths = problems.axis(
         f"{path}.widths",
         grid.widths,
         "width",
         lambda field, m: problems.integer(field, m, 1, limits.max_width, "a width"),
+        limits.max_runs,
     )
     depths = problems.axis(
         f"{path}.hidden_layers",
@@ -38,24 +46,24 @@ def check_grid(grid: pb.Grid, path: str, limits: Limits, problems: Problems) -> 
         lambda field, depth: problems.integer(
             field, depth, 1, limits.max_hidden_layers, "a number of hidden layers"
         ),
+        limits.max_runs,
     )
     problems.axis(
         f"{path}.activations",
         grid.activations,
         "activation",
         lambda field, name: problems.name(field, name, "activation", ACTIVATIONS),
+        limits.max_runs,
     )
-    problems.axis(f"{path}.seeds", grid.seeds, "seed", lambda _field, _seed: True)
+    problems.axis(f"{path}.seeds", grid.seeds, "seed", lambda _field, _seed: True, limits.max_runs)
     own_rates = [bool(entry.base_learning_rates) for entry in grid.parameterizations]
+    rates: list[float] = []
     if grid.base_learning_rates or not own_rates or not all(own_rates):
-        _check_rates(grid.base_learning_rates, f"{path}.base_learning_rates", problems)
-    _check_parameterizations(grid, path, depths, max(widths, default=1), problems)
-    if (runs := count_runs(grid)) > limits.max_runs:
-        problems.add(
-            path,
-            f"has {runs:,} runs but one experiment may have {limits.max_runs:,}; shorten an axis or submit "
-            "several experiments",
-        )
+        rates = _check_rates(grid.base_learning_rates, f"{path}.base_learning_rates", limits, problems)
+    # Parameterizations cost most to check: not worth it for a grid that must be cut anyway.
+    if runs <= limits.max_runs:
+        axes = Axes(widths, depths, max(1, spec.batch_size))
+        _check_parameterizations(grid, f"{path}.parameterizations", axes, rates, limits, problems)
 
 
 def grid_warnings(grid: pb.Grid) -> list[str]:
@@ -65,22 +73,26 @@ def grid_warnings(grid: pb.Grid) -> list[str]:
     return []
 
 
-def _check_rates(rates: Sequence[float], path: str, problems: Problems) -> None:
+def _check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Problems) -> list[float]:
+    """The valid ones, each once."""
+
     def check(field: str, rate: float) -> bool:
-        if math.isfinite(rate) and rate > 0:
+        if fits(rate):
             return True
-        problems.add(field, f"a base learning rate must be a finite number above 0, not {rate}")
+        rule = f"a finite number above 0 that training can hold ({ALLOWED})"
+        problems.add(field, f"a base learning rate must be {rule}, not {rate}")
         return False
 
-    problems.axis(path, rates, "base learning rate", check)
+    return problems.axis(path, rates, "base learning rate", check, limits.max_runs)
 
 
 def _check_parameterizations(
-    grid: pb.Grid, path: str, depths: Sequence[int], width: int, problems: Problems
+    grid: pb.Grid, field: str, axes: Axes, rates: Sequence[float], limits: Limits, problems: Problems
 ) -> None:
-    field = f"{path}.parameterizations"
     if not grid.parameterizations:
         problems.add(field, "is empty; give at least one parameterization, as {preset: ip-llr}")
+    if problems.too_long(field, grid.parameterizations, limits.max_runs):
+        return
     first_at: dict[str, int] = {}
     for i, entry in enumerate(grid.parameterizations):
         here = f"{field}[{i}]"
@@ -91,30 +103,37 @@ def _check_parameterizations(
                 "give each entry a label of its own",
             )
         first_at.setdefault(entry.label, i)
-        _check_parameterization(entry, here, depths, width, problems)
+        _check_parameterization(entry, here, axes, rates, limits, problems)
 
 
 def _check_parameterization(
-    entry: pb.ParameterizationSpec, path: str, depths: Sequence[int], width: int, problems: Problems
+    entry: pb.ParameterizationSpec,
+    path: str,
+    axes: Axes,
+    rates: Sequence[float],
+    limits: Limits,
+    problems: Problems,
 ) -> None:
+    before = len(problems.found)
+    values: list[theory.Parameterization] = []
     scheme = entry.WhichOneof("scheme")
     if scheme == "preset":
-        _check_preset(entry.preset, f"{path}.preset", depths, width, problems)
+        values = _check_preset(entry.preset, f"{path}.preset", axes.depths, problems)
     elif scheme == "exponents":
-        for name in _LISTS:
-            entries = getattr(entry.exponents, name)
-            if entries or name != "c_first_step":
-                _check_exponents(entries, f"{path}.exponents.{name}", depths, width, problems)
+        values = _check_exponents(entry.exponents, f"{path}.exponents", axes.depths, problems)
     else:
         problems.add(path, "has neither 'preset' nor 'exponents'; give one of them")
     _check_label(entry, scheme, path, problems)
     if entry.base_learning_rates:
-        _check_rates(entry.base_learning_rates, f"{path}.base_learning_rates", problems)
+        rates = _check_rates(entry.base_learning_rates, f"{path}.base_learning_rates", limits, problems)
     if entry.HasField("calibration"):
         for name in ("readout_target", "cap"):
             value = getattr(entry.calibration, name)
-            if not (math.isfinite(value) and value > 0):
-                problems.add(f"{path}.calibration.{name}", f"must be a finite number above 0, not {value}")
+            if not fits(value):
+                rule = f"a finite number above 0 that training can hold ({ALLOWED})"
+                problems.add(f"{path}.calibration.{name}", f"must be {rule}, not {value}")
+    if len(problems.found) == before:
+        check_scales(entry, values, path, axes, rates, problems)
 
 
 def _check_label(entry: pb.ParameterizationSpec, scheme: str | None, path: str, problems: Problems) -> None:
@@ -127,45 +146,58 @@ def _check_label(entry: pb.ParameterizationSpec, scheme: str | None, path: str, 
         problems.add(f"{path}.label", f"{shown(entry.label)} is not a label: {rule}")
 
 
-def _check_preset(name: str, path: str, depths: Sequence[int], width: int, problems: Problems) -> None:
+def _check_preset(
+    name: str, path: str, depths: Sequence[int], problems: Problems
+) -> list[theory.Parameterization]:
+    """The preset at the least and the largest depth."""
     try:
         found = find_preset(name)
         if reason := found.untrainable_reason:
             raise theory.TheoryError(f"{name!r}: {reason}")
-        deepest = [found.build(depth) for depth in sorted(depths)][-1:]
+        return [found.build(depth) for depth in extremes(depths)]
     except theory.TheoryError as error:
         problems.add(path, str(error))
-        return
-    for value in deepest:
-        every = {*value.a, *value.b, *(e for phase in value.phases for e in phase.c)}
-        _check_range(every, path, width, f" at {value.hidden_layers} hidden layers", problems)
+        return []
 
 
 def _check_exponents(
-    entries: Sequence[str], path: str, depths: Sequence[int], width: int, problems: Problems
-) -> None:
-    values: list[Fraction] = []
+    given: pb.Exponents, path: str, depths: Sequence[int], problems: Problems
+) -> list[theory.Parameterization]:
+    """The parameterization at the least and the largest depth."""
+    before = len(problems.found)
+    lists = {
+        name: _check_list(getattr(given, name), f"{path}.{name}", depths, problems)
+        for name in _LISTS
+        if getattr(given, name) or name != "c_first_step"
+    }
+    if len(problems.found) > before:
+        return []
+    return [theory.custom(depth, **lists) for depth in extremes(depths)]
+
+
+def _check_list(
+    entries: Sequence[str], path: str, depths: Sequence[int], problems: Problems
+) -> list[Fraction]:
+    """The valid entries."""
+    values = []
     for i, text in enumerate(entries):
         try:
-            values.append(theory.parse_exponent(text))
+            values.append(_parse(text))
         except theory.TheoryError as error:
             problems.add(f"{path}[{i}]", str(error))
-    # The length does not depend on what the entries say, so both kinds of mistake are found at once.
+    # The length does not depend on what the entries say, so both kinds of mistake are found at once. A list
+    # that fits two depths fits all.
     zeros = [Fraction(0)] * len(entries)
-    for depth in sorted(depths):
+    for depth in sorted(depths)[:2]:
         try:
             expand_layers(zeros, depth, path)
         except theory.TheoryError as error:
             problems.add(path, str(error))
             break
-    _check_range(values, path, width, "", problems)
+    return values
 
 
-def _check_range(
-    values: Sequence[Fraction] | set[Fraction], path: str, width: int, where: str, problems: Problems
-) -> None:
-    largest = max(values, key=abs, default=Fraction(0))
-    if abs(largest) * max(1.0, math.log2(width)) > _LARGEST_POWER_OF_TWO:
-        problems.add(
-            path, f"the exponent {largest}{where} makes powers of the width {width} that no number can hold"
-        )
+@functools.lru_cache(maxsize=4096)
+def _parse(text: str) -> Fraction:
+    """Lists for many layers say few things many times."""
+    return theory.parse_exponent(text)

@@ -41,20 +41,32 @@ class Problems:
         self.add(field, f"{kind} must lie in {least} .. {most:,}, not {value}")
         return False
 
-    def axis(self, field: str, values: Sequence[T], kind: str, check: Callable[[str, T], bool]) -> list[T]:
-        """Check an axis of the grid: not empty, no value twice, every value valid.
+    def too_long(self, field: str, values: Sequence[object], most: int) -> bool:
+        """Refuse a list of more than `most` values at once, whatever they are. Returns whether it is."""
+        if len(values) <= most:
+            return False
+        self.add(field, f"has {len(values):,} values but one experiment may have {most:,} runs")
+        return True
+
+    def axis(
+        self, field: str, values: Sequence[T], kind: str, check: Callable[[str, T], bool], most: int
+    ) -> list[T]:
+        """Check an axis of the grid: not empty, not too long, no value twice, every value valid.
 
         Args:
             field: Path of the list.
             values: Its entries.
             kind: What they are, in the singular.
             check: Adds the problems of one entry at a path; returns whether there are none.
+            most: Values that it may have.
 
         Returns:
             The valid values, each once.
         """
         if not values:
             self.add(field, f"is empty; give at least one {kind}")
+        if self.too_long(field, values, most):
+            return []
         first_at: dict[T, int] = {}
         valid = []
         for i, value in enumerate(values):

@@ -72,7 +72,7 @@ def check_create(
         raise InvalidRequest(problems.found)
     spec = with_defaults(request.experiment.spec)
     check_training(spec, "experiment.spec", limits, capacity, problems)
-    check_grid(spec.grid, "experiment.spec.grid", limits, problems)
+    check_grid(spec, "experiment.spec.grid", limits, problems)
     check_record(spec.record, "experiment.spec.record", limits, problems)
     check_resources(spec.resources, "experiment.spec.resources", problems)
     if problems.found:

@@ -1,15 +1,21 @@
 """Every wrong field of a request is named at once, with what is allowed; right requests are accepted."""
 
 import copy
+import dataclasses
 import math
 
 import pytest
 from google.protobuf import json_format
 
+from ipcore import theory
 from ipcore.catalogue import DatasetInfo
+from ipcore.theory.presets import find_preset
 from iplab.v1 import experiment_service_pb2 as pb
 from ipserver.errors import InvalidRequest
+from ipserver.spec import grid as grid_rules
+from ipserver.spec.grid import check_grid
 from ipserver.spec.limits import Limits
+from ipserver.spec.problems import Problems
 from ipserver.spec.rules import loss_misfit
 from ipserver.spec.validate import check_create
 from ipserver.store.records import CapacityReport, DatasetReport
@@ -227,15 +233,53 @@ def test_calibration_targets_are_positive(name, value):
     assert set(found) == {f"{GRID}.parameterizations[0].calibration.{name}"}
 
 
-def test_powers_that_no_number_can_hold():
-    assert (
-        "powers of the width"
-        in violations(grid(parameterizations__1__exponents__c=["0", "-999999999", "0"]))[
-            f"{GRID}.parameterizations[1].exponents.c"
-        ]
-    )
-    deep = violations(grid(hidden_layers=[900], widths=[64]))
-    assert "-451 at 900 hidden layers" in deep[f"{GRID}.parameterizations[0].preset"]
+def rows(**lists):
+    """Exponents of which only these lists are not 0."""
+    return {"a": ["0"] * 3, "b": ["0"] * 3, "c": ["0"] * 3} | lists
+
+
+# GOOD has the widths 16 = 2^4 and 32 = 2^5, at most 0.2 / 32 = 2^-7.3 as a rate, and 1e36 is 2^119.6.
+@pytest.mark.parametrize(
+    ("exponents", "wrong"),
+    [
+        (rows(c=["0", "-999999999", "0"]), {"c"}),
+        (rows(c=["0", "-26", "0"]), {"c"}),
+        (rows(c=["0", "-25", "0"]), set()),
+        (rows(c=["0", "0", "0"], c_first_step=["-26", "0", "0"]), {"c_first_step"}),
+        (rows(c=["0", "0", "30"]), {"c"}),
+        (rows(a=["0", "-13", "0"], b=["0", "13", "0"], c=["0", "26", "0"]), set()),
+        (rows(a=["0", "-13", "0"], b=["0", "13", "0"]), {"c"}),
+        (rows(a=["0", "24", "0"], b=["0", "-24", "0"], c=["0", "-48", "0"]), {"a", "b"}),
+        (rows(b=["24", "0", "0"]), {"b"}),
+        (rows(a=["13", "0", "0"], b=["13", "0", "0"], c=["-26", "0", "0"]), {"b"}),
+    ],
+)
+def test_scales_that_training_cannot_hold_are_refused(exponents, wrong):
+    request = grid(parameterizations__1__exponents=exponents)
+    if not wrong:
+        check_create(request, Limits(), CAPACITY)
+        return
+    found = violations(request)
+    assert set(found) == {f"{GRID}.parameterizations[1].exponents.{name}" for name in wrong}
+    assert all("beyond what training can hold (1e-36 .. 1e+36)" in message for message in found.values())
+
+
+def test_scales_name_layer_depth_and_width():
+    deep = violations(grid(hidden_layers=[2, 900], widths=[16, 64], parameterizations__0__preset="ip-llr"))
+    message = deep[f"{GRID}.parameterizations[0].preset"]
+    # IP-LLR: c_l(0) = -(L+2)/2 and a_l = 1 in hidden layers, so -c - 2a = 449; the first has (L+1)/2.
+    assert "the rate of layer 1 with 900 hidden layers at step 0 is 0.003125 * 16^(901/2)" in message
+
+
+def test_rates_and_caps_that_training_cannot_hold_are_refused():
+    found = violations(grid(base_learning_rates=[0.1, 1e300, 1e-300]))
+    assert set(found) == {f"{GRID}.base_learning_rates[1]", f"{GRID}.base_learning_rates[2]"}
+    # A calibrated rate may be cap / 32 * 32^(-c - 2a), so the largest cap goes with -c - 2a = 1 and no more.
+    entry = {"label": "mine", "calibration": {"cap": 1e36}}
+    check_create(grid(parameterizations=[entry | {"exponents": rows(c=["-1"] * 3)}]), Limits(), CAPACITY)
+    found = violations(grid(parameterizations=[entry | {"exponents": rows(c=["-2"] * 3)}]))
+    assert set(found) == {f"{GRID}.parameterizations[0].calibration.cap"}
+    assert "layer 2 with 2 hidden layers is 3.125e+34 * 16^(2)" in found.popitem()[1]
 
 
 def test_rates_may_be_left_out_if_every_parameterization_brings_its_own():
@@ -247,6 +291,36 @@ def test_rates_may_be_left_out_if_every_parameterization_brings_its_own():
     assert len(checked.runs) == 2 * 2 * 2 * 3 * 2
     (warning,) = check_create(grid(**own), Limits(), CAPACITY).warnings
     assert "not used" in warning
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        {"parameterizations": [{"preset": "mup", "label": f"p{i}"} for i in range(1000)]},
+        {"widths": list(range(1, 1001))},
+        {"seeds": [], "widths": [0] * 1_000_000, "parameterizations": [{"preset": "up:1/3"}] * 20_001},
+    ],
+)
+def test_grids_far_beyond_the_limit_are_refused_unexpanded(large, monkeypatch):
+    built = []
+    preset = find_preset("ip-llr")
+    monkeypatch.setattr(grid_rules, "find_preset", lambda name: built.append(name) or preset)
+    found = violations(grid(**{"hidden_layers": list(range(1, 1001))} | large))
+    assert built == []
+    assert all("one experiment may have 20,000" in text or "is empty" in text for text in found.values())
+
+
+def test_a_preset_is_built_at_the_ends_of_the_depth_axis_alone(monkeypatch):
+    built = []
+
+    def counted(depth):
+        built.append(depth)
+        return theory.preset("mup", depth)
+
+    preset = dataclasses.replace(find_preset("mup"), build=counted)
+    monkeypatch.setattr(grid_rules, "find_preset", lambda _name: preset)
+    check_grid(grid(hidden_layers=list(range(3, 400))).experiment.spec, GRID, Limits(), Problems())
+    assert {3, 399} <= set(built) <= {2, 3, 399}
 
 
 def test_a_batch_must_fit_into_the_training_set():
