@@ -200,6 +200,23 @@ def test_only_one_forwarder_works_at_a_time(store, settings, mlflow):
     assert pending(store) == 0
 
 
+def test_who_loses_the_lease_stops(store, settings, mlflow, monkeypatch):
+    submit_cancelled(store, "e")
+    forwarder = a_forwarder(store, settings, "f")
+    finish = forwarder._sink.finish
+
+    def finish_and_lose_the_lease(*call):
+        finish(*call)
+        store.release_lease("forwarder", "f")
+        assert store.acquire_lease("forwarder", "g", 30)
+
+    monkeypatch.setattr(forwarder._sink, "finish", finish_and_lose_the_lease)
+    forwarder.step()
+
+    assert pending(store) == 3
+    assert forwarder.step() is Pass.IDLE
+
+
 def test_an_outage_of_mlflow_loses_nothing(store, settings, mlflow):
     submit(store, small_spec())
     train(store, settings)
