@@ -11,29 +11,22 @@ import logging
 import shutil
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver import segments
+from ipserver.dispatch.assembly import defect, make_job, plan_packs, slice_deadline
 from ipserver.dispatch.datasets import DatasetChecks
-from ipserver.dispatch.executor import Executor, Worker
-from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
-from ipserver.dispatch.planner import PlanLimits, evaluation_cost, plan
+from ipserver.dispatch.executor import Executor
+from ipserver.dispatch.jobs import ResourceRequest, SliceReport
+from ipserver.dispatch.placed import Placed
 from ipserver.errors import ClusterLost, Fenced, StoreUnavailable
 from ipserver.settings import Settings
-from ipserver.spec.convert import pack_config, resource_request, run_config
+from ipserver.spec.convert import resource_request
 from ipserver.states import FailureReason
 from ipserver.store import Store
-from ipserver.store.records import (
-    CapacityReport,
-    ExperimentRecord,
-    Failure,
-    LeasedPack,
-    NewPack,
-    RunRecord,
-)
+from ipserver.store.records import CapacityReport, Failure, LeasedPack
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
@@ -41,36 +34,6 @@ _WAIT_SECONDS = 0.2
 _OUTAGE_SECONDS = 2.0
 # A pack that loses its worker is tried again up to the budget; a second try would meet these again.
 _RETRIED = frozenset({FailureReason.WORKER_LOST})
-
-PackKey = tuple[str, str]
-
-
-@dataclass(slots=True)
-class _Placed:
-    """A pack in this dispatcher's hands.
-
-    Attributes:
-        ended: Runs known to be terminal, by index.
-        since: When its worker last answered (or was seen waiting for resources).
-        told: For every slice that is queued, the ended runs that its trainer was told of.
-    """
-
-    pack: LeasedPack
-    worker: Worker
-    resources: ResourceRequest
-    ended: frozenset[int]
-    since: float
-    told: collections.deque[frozenset[int]] = field(default_factory=collections.deque)
-    draining: bool = False
-
-    @property
-    def key(self) -> PackKey:
-        return self.pack.experiment.id, self.pack.id
-
-    def advance(self, *, checkpoint: bool = False) -> None:
-        """Queue a slice."""
-        self.told.append(self.ended)
-        self.worker.advance(self.ended, checkpoint=checkpoint)
 
 
 class Dispatcher:
@@ -97,7 +60,7 @@ class Dispatcher:
         self._settings = settings
         self._owner = owner
         self._monotonic = monotonic
-        self._placed: list[_Placed] = []
+        self._placed: list[Placed] = []
         self._datasets = DatasetChecks(settings.data)
         # Experiments that nothing in the cluster could hold when it was last looked at, and what was said of
         # it to their users, so that it is said once.
@@ -197,22 +160,16 @@ class Dispatcher:
             experiment, runs = leased
             try:
                 try:
-                    packs = self._packs(experiment, runs)
+                    packs = plan_packs(experiment, runs, self._executor, self._settings)
                 except Exception as error:
                     # One experiment that this version cannot plan must not keep the others from training.
                     _log.exception("%s cannot be planned", experiment.id)
-                    self._store.refuse_plan(experiment.id, self._owner, _defect("planning", error))
+                    self._store.refuse_plan(experiment.id, self._owner, defect("planning", error))
                 else:
                     self._store.save_plan(experiment.id, self._owner, packs)
                     _log.info("%s: %d runs in %d packs", experiment.id, len(runs), len(packs))
             except Fenced:
                 _log.warning("%s was planned by another dispatcher", experiment.id)
-
-    def _packs(self, experiment: ExperimentRecord, runs: Sequence[RunRecord]) -> list[NewPack]:
-        spec = ExperimentSpec.FromString(experiment.spec)
-        slots = max(1, self._executor.slots(resource_request(spec)))
-        limits = PlanLimits(slots, self._settings.max_pack_runs, self._settings.max_pack_memory_bytes)
-        return plan([(run, pack_config(spec, run)) for run in runs], limits)
 
     def _place(self) -> None:
         """Lease and start packs while there is room, most urgent experiment first."""
@@ -239,12 +196,12 @@ class Dispatcher:
 
     def _start(self, pack: LeasedPack) -> None:
         try:
-            job = self._job(pack)
-            placed = _Placed(pack, self._executor.start(job), job.resources, job.ended, self._monotonic())
+            job = make_job(pack, self._settings)
+            placed = Placed(pack, self._executor.start(job), job.resources, job.ended, self._monotonic())
         except Exception as error:
             # A pack that this version cannot start must not keep the others from training.
             _log.exception("pack %s of %s cannot be started", pack.id, pack.experiment.id)
-            failure = _defect("starting the pack", error)
+            failure = defect("starting the pack", error)
             self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
             return
         placed.advance()
@@ -274,28 +231,6 @@ class Dispatcher:
             self._refused[experiment] = notice
             self._store.notice(experiment, notice)
 
-    def _job(self, pack: LeasedPack) -> PackJob:
-        settings = self._settings
-        spec = ExperimentSpec.FromString(pack.experiment.spec)
-        return PackJob(
-            experiment=pack.experiment.id,
-            pack=pack.id,
-            token=pack.token,
-            config=pack_config(spec, pack.runs[0]),
-            runs=tuple(run_config(spec, run) for run in pack.runs),
-            run_indices=tuple(run.index for run in pack.runs),
-            labels=tuple(run.parameterization for run in pack.runs),
-            ended=frozenset(run.index for run in pack.runs if run.state.terminal),
-            committed_steps=pack.committed_steps,
-            summaries=tuple(run.summary for run in pack.runs),
-            checkpoints=pack.checkpoints,
-            resources=resource_request(spec),
-            artifact_root=str(settings.artifact_root),
-            data_root=str(settings.data) if settings.data else None,
-            slice_seconds=settings.slice_seconds,
-            checkpoint_seconds=settings.checkpoint_seconds,
-        )
-
     def _end_hung(self) -> None:
         """Give up workers that have not answered for far longer than a slice can take."""
         now = self._monotonic()
@@ -320,7 +255,7 @@ class Dispatcher:
             if placed in self._placed:
                 self._handle(placed, report)
 
-    def _handle(self, placed: _Placed, report: SliceReport) -> None:
+    def _handle(self, placed: Placed, report: SliceReport) -> None:
         experiment, pack = placed.key
         overlooked = placed.ended - placed.told.popleft()
         try:
@@ -350,7 +285,7 @@ class Dispatcher:
             _log.warning("pack %s of %s is led by another dispatcher: %s", pack, experiment, error)
             self._forget(placed)
 
-    def _fail(self, placed: _Placed, failure: Failure) -> None:
+    def _fail(self, placed: Placed, failure: Failure) -> None:
         experiment, pack = placed.key
         budget = self._settings.max_attempts - 1
         retry = failure.reason in _RETRIED and placed.pack.lost_attempts < budget
@@ -362,7 +297,7 @@ class Dispatcher:
         if not retry:
             self._remove_checkpoints(placed)
 
-    def _give_back(self, placed: _Placed) -> None:
+    def _give_back(self, placed: Placed) -> None:
         try:
             self._store.end_attempt(*placed.key, placed.pack.token, failure=None, retry=True)
         except Fenced:
@@ -374,27 +309,11 @@ class Dispatcher:
         for placed in list(self._placed):
             self._forget(placed)
 
-    def _forget(self, placed: _Placed) -> None:
+    def _forget(self, placed: Placed) -> None:
         placed.worker.stop()
         self._placed.remove(placed)
 
-    def _remove_checkpoints(self, placed: _Placed) -> None:
+    def _remove_checkpoints(self, placed: Placed) -> None:
         """Remove a finished pack's checkpoints, also those that no commit has named."""
         experiment, pack = placed.key
         shutil.rmtree(self._settings.artifact_root / experiment / "checkpoints" / pack, ignore_errors=True)
-
-
-def _defect(where: str, error: Exception) -> Failure:
-    """The failure of runs that a defect of the service keeps from training."""
-    text = "".join(traceback.format_exception(error))
-    return Failure(FailureReason.TRAINING_ERROR, f"{where}: {type(error).__name__}: {error}", text)
-
-
-def slice_deadline(pack: LeasedPack, settings: Settings) -> float:
-    """Seconds after which a slice is taken for hung: far beyond the slowest honest one.
-
-    That is the last slice, which evaluates every run on one thread: here at 1e9 multiply-adds a second.
-    """
-    config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
-    evaluation = evaluation_cost(config) * len(pack.runs) / 1e9
-    return max(60.0, 20 * settings.slice_seconds, 5 * evaluation)

@@ -9,6 +9,8 @@ import pytest
 
 from ipcore import Network, evaluate, load_dataset
 from ipserver import segments
+from ipserver.dispatch import assembly
+from ipserver.dispatch import dispatcher as dispatcher_module
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.executor import worker_lost
 from ipserver.dispatch.local_executor import LocalExecutor
@@ -343,15 +345,14 @@ def test_an_experiment_that_cannot_be_planned_fails_alone(store, settings, execu
 def test_a_pack_whose_job_cannot_be_built_fails_alone(store, settings, executor, monkeypatch):
     submit(store, small_spec(), "poison")
     submit(store, small_spec(), "e")
-    dispatcher = Dispatcher(store, executor, settings, "d")
-    build = dispatcher._job
 
-    def job(pack):
+    def job(pack, settings):
         if pack.experiment.id == "poison":
             raise RuntimeError("a defect")
-        return build(pack)
+        return assembly.make_job(pack, settings)
 
-    monkeypatch.setattr(dispatcher, "_job", job)
+    monkeypatch.setattr(dispatcher_module, "make_job", job)
+    dispatcher = Dispatcher(store, executor, settings, "d")
     run_until(dispatcher, ended(store))
 
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED

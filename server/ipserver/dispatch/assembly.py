@@ -1,0 +1,64 @@
+"""From records of the store to plans and jobs, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+
+from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.dispatch.executor import Executor
+from ipserver.dispatch.jobs import PackJob
+from ipserver.dispatch.planner import PlanLimits, evaluation_cost, plan
+from ipserver.settings import Settings
+from ipserver.spec.convert import pack_config, resource_request, run_config
+from ipserver.states import FailureReason
+from ipserver.store.records import ExperimentRecord, Failure, LeasedPack, NewPack, RunRecord
+
+
+def plan_packs(
+    experiment: ExperimentRecord, runs: Sequence[RunRecord], executor: Executor, settings: Settings
+) -> list[NewPack]:
+    """The packs of an experiment for the cluster as it is now."""
+    spec = ExperimentSpec.FromString(experiment.spec)
+    slots = max(1, executor.slots(resource_request(spec)))
+    limits = PlanLimits(slots, settings.max_pack_runs, settings.max_pack_memory_bytes)
+    return plan([(run, pack_config(spec, run)) for run in runs], limits)
+
+
+def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
+    """What a trainer must know to go on with a pack."""
+    spec = ExperimentSpec.FromString(pack.experiment.spec)
+    return PackJob(
+        experiment=pack.experiment.id,
+        pack=pack.id,
+        token=pack.token,
+        config=pack_config(spec, pack.runs[0]),
+        runs=tuple(run_config(spec, run) for run in pack.runs),
+        run_indices=tuple(run.index for run in pack.runs),
+        labels=tuple(run.parameterization for run in pack.runs),
+        ended=frozenset(run.index for run in pack.runs if run.state.terminal),
+        committed_steps=pack.committed_steps,
+        summaries=tuple(run.summary for run in pack.runs),
+        checkpoints=pack.checkpoints,
+        resources=resource_request(spec),
+        artifact_root=str(settings.artifact_root),
+        data_root=str(settings.data) if settings.data else None,
+        slice_seconds=settings.slice_seconds,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+
+
+def slice_deadline(pack: LeasedPack, settings: Settings) -> float:
+    """Seconds after which a slice is taken for hung: far beyond the slowest honest one.
+
+    That is the last slice, which evaluates every run on one thread: here at 1e9 multiply-adds a second.
+    """
+    config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
+    evaluation = evaluation_cost(config) * len(pack.runs) / 1e9
+    return max(60.0, 20 * settings.slice_seconds, 5 * evaluation)
+
+
+def defect(where: str, error: Exception) -> Failure:
+    """The failure of runs that a defect of the service keeps from training."""
+    text = "".join(traceback.format_exception(error))
+    return Failure(FailureReason.TRAINING_ERROR, f"{where}: {type(error).__name__}: {error}", text)

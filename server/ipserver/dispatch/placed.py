@@ -1,0 +1,40 @@
+"""A pack in a dispatcher's hands."""
+
+from __future__ import annotations
+
+import collections
+from dataclasses import dataclass, field
+
+from ipserver.dispatch.executor import Worker
+from ipserver.dispatch.jobs import ResourceRequest
+from ipserver.store.records import LeasedPack
+
+
+@dataclass(slots=True, eq=False)
+class Placed:
+    """A leased pack with its worker.
+
+    Attributes:
+        ended: Runs known to be terminal, by index.
+        since: When its worker last answered (or was seen waiting for resources).
+        told: For every slice that is queued, the ended runs that its trainer was told of.
+        draining: Whether it is to be given back after a slice with a checkpoint.
+    """
+
+    pack: LeasedPack
+    worker: Worker
+    resources: ResourceRequest
+    ended: frozenset[int]
+    since: float
+    told: collections.deque[frozenset[int]] = field(default_factory=collections.deque)
+    draining: bool = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Experiment and pack."""
+        return self.pack.experiment.id, self.pack.id
+
+    def advance(self, *, checkpoint: bool = False) -> None:
+        """Queue a slice."""
+        self.told.append(self.ended)
+        self.worker.advance(self.ended, checkpoint=checkpoint)
