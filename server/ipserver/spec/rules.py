@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
 from ipcore.catalogue import BIASES, DATASETS, LOSSES, OPTIMIZERS, DatasetInfo
 from iplab.v1 import spec_pb2 as pb
+from ipserver.spec.convert import resource_request
 from ipserver.spec.limits import Limits
 from ipserver.spec.problems import Problems, shown
 from ipserver.store.records import CapacityReport
@@ -14,6 +12,13 @@ from ipserver.store.records import CapacityReport
 WEIGHTS = ("none", "final", "initial_and_final", "every")
 # Names under which a cluster counts what the spec's own fields ask for.
 _RESERVED = frozenset({"cpus", "gpus", "cpu", "gpu", "memory", "object_store_memory"})
+_INTERNAL = ("node:", "accelerator_type:")
+# Ray counts resources in units of 0.0001, in 64-bit integers.
+_DECIMALS = 4
+_MOST = 1_000_000
+# Accelerators that Ray shares out whole, and what a TPU host can be divided into.
+_WHOLE = frozenset({"HPU", "neuron_cores", "RBLN", "FURIOSA", "MBLT"})
+_TPU_CHIPS = (1, 2, 4, 8)
 
 
 def check_training(
@@ -78,22 +83,34 @@ def check_record(record: pb.Recording, path: str, limits: Limits, problems: Prob
 
 
 def check_resources(resources: pb.Resources, path: str, problems: Problems) -> None:
-    """Amounts of a pack's resources."""
-    if not (math.isfinite(resources.cpus) and resources.cpus > 0):
-        problems.add(f"{path}.cpus", f"must be a number above 0, not {resources.cpus}")
+    """Amounts of a pack's resources: what Ray can count and share out."""
+    _check_amount(resources.cpus, f"{path}.cpus", problems)
     gpus = resources.gpus
-    if not (math.isfinite(gpus) and gpus >= 0):
-        problems.add(f"{path}.gpus", f"must be a number, 0 or more, not {gpus}")
-    elif gpus > 1 and gpus != int(gpus):
+    if gpus != 0 and _check_amount(gpus, f"{path}.gpus", problems) and gpus > 1 and gpus != int(gpus):
         problems.add(f"{path}.gpus", f"above 1 must be whole, not {gpus}; a fraction shares one device")
     for name, amount in sorted(resources.custom.items()):
         field = f'{path}.custom["{name}"]'
-        if not name or len(name) > 100:
-            problems.add(f"{path}.custom", f"{shown(name)} is not a name of 1 to 100 characters")
+        if not 1 <= len(name) <= 100 or not name.isprintable():
+            problems.add(f"{path}.custom", f"{shown(name)} is not a name of 1 to 100 printable characters")
         elif name.lower() in _RESERVED:
             problems.add(field, f"{name!r} is not a custom resource; cpus and gpus have fields of their own")
-        elif not (math.isfinite(amount) and amount > 0):
-            problems.add(field, f"must be a number above 0, not {amount}")
+        elif name.startswith(_INTERNAL):
+            problems.add(field, f"{name!r} is a name that the cluster keeps for itself; ask for another")
+        elif not _check_amount(amount, field, problems):
+            continue
+        elif name in _WHOLE and amount != int(amount):
+            problems.add(field, f"must be whole, not {amount}: this accelerator cannot be shared")
+        elif name == "TPU" and amount not in _TPU_CHIPS:
+            problems.add(field, f"must be one of {', '.join(map(str, _TPU_CHIPS))}, not {amount}")
+
+
+def _check_amount(amount: float, field: str, problems: Problems) -> bool:
+    """Whether an amount that is not 0 can be counted."""
+    # The double nearest to a multiple of 0.0001 is what rounding gives again.
+    if 0 < amount <= _MOST and round(amount, _DECIMALS) == amount:
+        return True
+    problems.add(field, f"must be a multiple of 0.0001 above 0, at most {_MOST:,}, not {amount}")
+    return False
 
 
 def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) -> list[str]:
@@ -106,15 +123,10 @@ def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) 
     warnings = []
     if spec.dataset not in {report.name for report in capacity.datasets}:
         warnings.append(f"whether the dataset {spec.dataset!r} is there is not known: no dispatcher told")
-    asked: Mapping[str, float] = {
-        "cpus": spec.resources.cpus,
-        "gpus": spec.resources.gpus,
-        **spec.resources.custom,
-    }
     warnings += [
         f"a pack asks for {name}={amount:g} but the cluster had {capacity.resources.get(name, 0.0):g} "
         "when last seen; its runs wait until there is more"
-        for name, amount in asked.items()
+        for name, amount in resource_request(spec).amounts().items()
         if amount > capacity.resources.get(name, 0.0)
     ]
     return warnings

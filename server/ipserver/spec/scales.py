@@ -115,7 +115,7 @@ def _product(factor: float, width: int, exponent: Fraction) -> str:
 
 
 def _layers(value: Parameterization) -> list[tuple[int, tuple[Fraction, ...]]]:
-    """Number and exponents (a, b, c of each phase) of layer 1 and of one each of the later ones that differ."""
+    """Number and exponents (a, b, c of each phase) of layer 1, and of the later ones that differ."""
     first, *rest = zip(value.a, value.b, *(phase.c for phase in value.phases), strict=True)
     layers: dict[tuple[Fraction, ...], int] = {}
     layer = 2

@@ -5,6 +5,7 @@ import dataclasses
 import math
 
 import pytest
+import ray
 from google.protobuf import json_format
 
 from ipcore import theory
@@ -13,6 +14,7 @@ from ipcore.theory.presets import find_preset
 from iplab.v1 import experiment_service_pb2 as pb
 from ipserver.errors import InvalidRequest
 from ipserver.spec import grid as grid_rules
+from ipserver.spec.convert import resource_request
 from ipserver.spec.grid import check_grid
 from ipserver.spec.limits import Limits
 from ipserver.spec.problems import Problems
@@ -377,6 +379,39 @@ def test_resources_are_numbers(value):
 
 def test_a_part_of_a_gpu_shares_one_and_two_and_a_half_are_none():
     assert "whole" in violations(spec(resources={"gpus": 2.5}))["experiment.spec.resources.gpus"]
+
+
+@pytest.mark.parametrize("amount", [0.00001, 0.00015, 1.00001, 1e-300, 1e300, 0])
+def test_resources_are_multiples_of_what_ray_counts(amount):
+    path = "experiment.spec.resources"
+    found = violations(spec(resources={"cpus": amount, "gpus": amount or 1e-5, "custom": {"tpu": amount}}))
+    assert set(found) == {f"{path}.cpus", f"{path}.gpus", f'{path}.custom["tpu"]'}
+    assert all("must be a multiple of 0.0001" in message for message in found.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "right"),
+    [
+        ("node:10.0.0.1", 0.001, False),
+        ("accelerator_type:H100", 0.001, False),
+        ("two\nlines", 1, False),
+        ("Memory", 1, False),
+        ("HPU", 0.5, False),
+        ("TPU", 3, False),
+        ("TPU", 4, True),
+        ("HPU", 2, True),
+        ("NPU", 0.5, True),
+        ("fast disk", 0.0001, True),
+    ],
+)
+def test_custom_resources_are_those_that_ray_accepts(name, amount, right):
+    request = spec(resources={"cpus": 0.0003, "gpus": 0.3333, "custom": {name: amount}})
+    if not right:
+        assert all("custom" in field for field in violations(request))
+        return
+    asked = resource_request(check_create(request, Limits(), CAPACITY).spec)
+    # Ray checks amounts when they are named, without a cluster.
+    ray.remote(object).options(num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom))
 
 
 def test_labels():
