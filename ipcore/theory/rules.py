@@ -47,11 +47,6 @@ class Rules:
         """Whether the loss derivatives of the outputs sum to exactly 0, as those of a softmax do."""
         return self.loss == "cross_entropy"
 
-    @property
-    def gauge_factor(self) -> int:
-        """How c moves with a under a gauge shift: (a+t, b-t, c - factor t)."""
-        return 1 if self.entrywise else 2
-
     def loss_derivative(self, f: Size) -> Fraction:
         """e(dloss/df): 0 for bounded derivatives (an upper bound where f grows), max(0, e(f)) for squares."""
         return max(Fraction(0), f) if self.loss == "mse" and f is not None else Fraction(0)

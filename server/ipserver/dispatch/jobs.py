@@ -72,10 +72,8 @@ class SliceReport:
         commit: The slice, unless it failed.
         failure: What went wrong, if it failed.
         notices: Sentences for the experiment's events ("resumed at step 300").
-        seconds: Time the slice took in the trainer.
     """
 
     commit: SliceCommit | None = None
     failure: Failure | None = None
     notices: tuple[str, ...] = ()
-    seconds: float = 0.0

@@ -62,7 +62,6 @@ class PackTrainer:
         Returns:
             What to commit, or the failure; never raises.
         """
-        start = time.perf_counter()
         try:
             with self._log:
                 commit = self._advance(ended, checkpoint)
@@ -70,7 +69,7 @@ class PackTrainer:
             # The boundary of the worker: every error becomes a report with its reason and traceback.
             return SliceReport(failure=_failure(error, self._log.text()))
         notices, self._notices = tuple(self._notices), []
-        return SliceReport(commit, notices=notices, seconds=time.perf_counter() - start)
+        return SliceReport(commit, notices=notices)
 
     def _advance(self, ended: Collection[int], checkpoint: bool) -> SliceCommit:
         job = self._job
