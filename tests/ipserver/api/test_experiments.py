@@ -1,6 +1,7 @@
 """Creating, listing and cancelling experiments over a real channel."""
 
 import asyncio
+import copy
 import uuid
 
 import grpc
@@ -50,6 +51,50 @@ async def test_every_wrong_field_is_named_and_nothing_is_created(api, request_of
         "experiment.spec.grid.base_learning_rates[0]",
     }
     assert failed.message.startswith("5 wrong fields: experiment_id: ")
+    assert api.store.list_experiments((), limit=10) == []
+
+
+def _entry(**lists):
+    return {"label": "mine", "exponents": {"a": ["0"] * 3, "b": ["0"] * 3, "c": ["0"] * 3} | lists}
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"spec": {"dataset": "minst"}}, {"dataset"}),
+        ({"spec": {"batch_size": 1438}}, {"batch_size"}),
+        ({"spec": {"resources": {"cpus": 0.00001}}}, {"resources.cpus"}),
+        ({"grid": {"parameterizations": [{"preset": "mupp"}]}}, {"grid.parameterizations[0].preset"}),
+        (
+            {"grid": {"activations": ["rellu", "relu", "relu"]}},
+            {"grid.activations[0]", "grid.activations[2]"},
+        ),
+        ({"grid": {"widths": [0, -1, 2**31 - 1]}}, {f"grid.widths[{i}]" for i in range(3)}),
+        ({"grid": {"widths": [65_536]}}, {"grid.widths[0]"}),
+        ({"grid": {"widths": [], "seeds": []}}, {"grid.widths", "grid.seeds"}),
+        (
+            {"grid": {"base_learning_rates": ["NaN", "Infinity", -0.1, 0, 1e39]}},
+            {f"grid.base_learning_rates[{i}]" for i in range(5)},
+        ),
+        (
+            {"grid": {"parameterizations": [_entry(a=["1/0", "abc", "0"], c=["0"] * 7)]}},
+            {f"grid.parameterizations[0].exponents.{place}" for place in ("a[0]", "a[1]", "c")},
+        ),
+        (
+            {"grid": {"parameterizations": [_entry(c=["0", "-60", "0"])]}},
+            {"grid.parameterizations[0].exponents.c"},
+        ),
+        ({"grid": {"seeds": list(range(1000)), "hidden_layers": list(range(1, 1001))}}, {"grid"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["e", "a/b", "x" * 300])
+async def test_what_is_wrong_is_named_and_nothing_is_created(api, request_of, name, changes, fields):
+    failed = await api.fails(api.experiments.CreateExperiment(request_of(name, **copy.deepcopy(changes))))
+    expected = {f"experiment.spec.{field}" for field in fields} | (
+        {"experiment_id"} if name != "e" else set()
+    )
+    assert failed.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert set(failed.violations) == expected
     assert api.store.list_experiments((), limit=10) == []
 
 
@@ -106,6 +151,7 @@ async def test_another_request_under_the_same_request_id_is_refused(api, request
         api.experiments.CreateExperiment(request_of("e", request_id=key, grid={"seeds": [5]}))
     )
     assert (failed.code, failed.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+    assert len(api.store.list_experiments((), limit=10)) == 1
 
 
 async def test_twenty_callers_with_one_request_id_create_one_experiment(api, request_of):

@@ -89,6 +89,22 @@ async def test_runs_by_page_and_filter(trained):
     assert failed.code == grpc.StatusCode.NOT_FOUND
 
 
+async def test_runs_larger_than_a_page_come_one_by_one(api, trainer):
+    await api.create("e")
+    trainer.plan("e", (0, 2), (1, 3))
+    for _ in range(2):
+        pack = trainer.lease()
+        failure = Failure(FailureReason.TRAINING_ERROR, "it broke", "x" * (3 * 2**20))
+        api.store.end_attempt("e", pack.id, pack.token, failure=failure, retry=False)
+    pages, token = [], ""
+    while not pages or token:
+        request = pb.ListRunsRequest(parent="experiments/e", page_size=1000, page_token=token)
+        answer = await api.runs.ListRuns(request)
+        pages.append([run.index for run in answer.runs])
+        token = answer.next_page_token
+    assert pages == [[0], [1], [2], [3]]
+
+
 async def test_cancelling_a_queued_and_a_running_run(trained):
     await trained.create("other")
     name = "experiments/other/runs/r00001"
