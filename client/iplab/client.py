@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from iplab.errors import InvalidRequestError
+from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
 from iplab.specfile import SpecSource, read_spec
 from iplab.transport import Transport
@@ -89,17 +89,26 @@ class Client:
             RequestIdReusedError: The request id was used with another request.
         """
         loaded = read_spec(spec)
+        # With wrong types the service is still asked, to name everything that is wrong at once.
+        broken = bool(loaded.violations)
         request = experiment_service_pb2.CreateExperimentRequest(
             experiment_id=experiment_id,
             experiment=loaded.message,
             request_id=str(uuid.uuid4()) if request_id is None else request_id,
-            validate_only=validate_only,
+            validate_only=validate_only or broken,
         )
         safe = bool(request.request_id) or validate_only
         try:
-            message = self._transport.call(self._transport.experiments.CreateExperiment, request, repeat=safe)
+            message = self._transport.call(
+                self._transport.experiments.CreateExperiment, request, repeat=safe and not broken
+            )
         except InvalidRequestError as error:
             raise loaded.error(error.violations) from error
+        except IplabError:
+            if not broken:
+                raise
+        if broken:
+            raise loaded.error()
         return Experiment(self._transport, message)
 
     def experiment(self, experiment: str) -> Experiment:

@@ -57,8 +57,17 @@ class InvalidRequestError(IplabError, ValueError):
 
     def lines(self) -> list[str]:
         """One line per wrong field, for a terminal."""
-        prefix = f"{self.source}: " if self.source else ""
-        return [f"{prefix}{violation}" for violation in self.violations]
+        return [
+            f"{self.source}: {violation}"
+            if self.source and not _beside_the_spec(violation)
+            else str(violation)
+            for violation in self.violations
+        ]
+
+
+def _beside_the_spec(violation: Violation) -> bool:
+    """Whether it is about an argument of `create`; a field of this name in a file has a line."""
+    return violation.field in {"experiment_id", "request_id"} and not violation.line
 
 
 class SpecError(InvalidRequestError):

@@ -1,13 +1,16 @@
 """Specs from YAML, JSON, a dict or a message to a typed `Experiment`.
 
 A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, priority and spec. What is checked
-here is its form (names and types, all problems at once); what the values may be, the service checks.
+here is its form (names and types, all problems at once); what the values may be, the service checks. What
+does not fit its field is left out of the message, so that the service can check the rest all the same.
 """
 
 from __future__ import annotations
 
 import math
 import os
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,6 +39,9 @@ _INTEGERS: Final = {
     FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
 }
 _REALS: Final = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT}
+# Bounded, however deep or long a wrong value is.
+_REPR: Final = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +49,39 @@ class LoadedSpec:
     """A spec and where it came from, so that the service's objections can be shown in place.
 
     Attributes:
-        message: The typed form.
+        message: The typed form, without the values that do not fit their fields.
         source: The file's name; "" if it was no file.
         lines: Line of each value by its path; empty if unknown.
+        violations: What does not fit; with any, the message must not be submitted.
+        gaps: Paths in the message at which something is missing for that reason.
     """
 
     message: Experiment
     source: str = ""
     lines: Lines = field(default_factory=dict)
+    violations: tuple[Violation, ...] = ()
+    gaps: frozenset[str] = frozenset()
 
-    def error(self, violations: Sequence[Violation]) -> SpecError:
-        """The service's violations (paths from the request: "experiment.spec...") as paths in this spec."""
-        return _spec_error([(v.field.removeprefix("experiment."), v.message) for v in violations], self)
+    def checked(self) -> Experiment:
+        """The message. Raises SpecError if there are violations."""
+        if self.violations:
+            raise self.error()
+        return self.message
+
+    def error(self, violations: Sequence[Violation] = ()) -> SpecError:
+        """Its own violations and the service's, in the order of the file.
+
+        Args:
+            violations: The service's (paths from the request: "experiment.spec..."), of this message. Those
+                that the gaps have caused are left out.
+        """
+        theirs = [(v.field.removeprefix("experiment."), v.message) for v in violations]
+        added = [
+            Violation(path, text, _line(path, self.lines))
+            for path, text in theirs
+            if not any(_caused(path, gap) for gap in self.gaps)
+        ]
+        return SpecError(sorted((*self.violations, *added), key=lambda one: one.line), self.source)
 
 
 def load_spec(source: SpecSource) -> Experiment:
@@ -72,11 +99,11 @@ def load_spec(source: SpecSource) -> Experiment:
     >>> list(spec.spec.grid.widths)
     [64, 128]
     """
-    return read_spec(source).message
+    return read_spec(source).checked()
 
 
 def read_spec(source: SpecSource) -> LoadedSpec:
-    """As `load_spec`, with the lines of the values."""
+    """As `load_spec`, with the lines of the values; those of a wrong type are in `violations`."""
     if isinstance(source, Experiment):
         copy = Experiment()
         copy.CopyFrom(source)
@@ -101,19 +128,24 @@ def parse_spec(text: str, source: str) -> LoadedSpec:
 
 
 def _typed(document: Document, source: str) -> LoadedSpec:
-    problems: list[tuple[str, str]] = []
+    problems = _Problems()
     plain = _message(document.value, _ROOT, "", problems)
-    message = Experiment()
-    if not problems:
-        json_format.ParseDict(plain, message)
-    loaded = LoadedSpec(message, source, document.lines)
-    if problems:
-        raise _spec_error(problems, loaded)
-    return loaded
+    message = json_format.ParseDict(plain, Experiment())
+    violations = [Violation(path, text, _line(path, document.lines)) for path, text in problems.found]
+    return LoadedSpec(message, source, document.lines, tuple(violations), frozenset(problems.gaps))
 
 
-def _spec_error(problems: Sequence[tuple[str, str]], spec: LoadedSpec) -> SpecError:
-    return SpecError([Violation(path, text, _line(path, spec.lines)) for path, text in problems], spec.source)
+def _caused(path: str, gap: str) -> bool:
+    """Whether the service may object at `path` only because something is missing at `gap`.
+
+    Entries of lists are replaced, not left out, so what is around them is as the user wrote it; anything else
+    that is missing shows around it too ("is required").
+    """
+    return _within(path, gap) or (not gap.endswith("]") and _within(gap, path))
+
+
+def _within(path: str, outer: str) -> bool:
+    return not outer or path == outer or path.startswith((f"{outer}.", f"{outer}["))
 
 
 def _line(path: str, lines: Lines) -> int:
@@ -123,28 +155,42 @@ def _line(path: str, lines: Lines) -> int:
     return lines.get(path, 0) if path else 0
 
 
-Problems = list[tuple[str, str]]
+class _Problems:
+    """What is wrong, and where the message lacks something because of it."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[str, str]] = []
+        self.gaps: set[str] = set()
+
+    def add(self, path: str, message: str, gap: str | None = None) -> None:
+        """One wrong field; `gap` is what was meant, if that has another path."""
+        self.found.append((path, message))
+        # The service knows fields by one of their two names.
+        self.gaps.add(re.sub("(?<=[a-z])[A-Z]", lambda m: f"_{m[0].lower()}", path if gap is None else gap))
 
 
-def _message(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object]:
+def _message(value: object, kind: Descriptor, path: str, problems: _Problems) -> dict[str, object]:
     if not isinstance(value, Mapping):
         shown = "an empty document" if value is None else _shown(value)
-        problems.append((path, f"{shown} is not a mapping; it may have {', '.join(_names(kind))}"))
+        problems.add(path, f"{shown} is not a mapping; it may have {', '.join(_names(kind))}")
         return {}
     plain: dict[str, object] = {}
     for key, entry in value.items():
         below = f"{path}.{key}" if path else str(key)
         target = kind.fields_by_name.get(str(key)) or kind.fields_by_camelcase_name.get(str(key))
         if target is None or target.name not in _names(kind):
-            problems.append((below, _unknown(str(key), kind)))
+            message, meant = _unknown(str(key), kind, path)
+            problems.add(below, message, meant)
         elif target.name in plain:
-            problems.append((below, f"is {target.name}, given twice; keep one"))
+            problems.add(below, f"is {target.name}, given twice; keep one")
         elif (plain_entry := _field(entry, target, below, problems)) is not None:
             plain[target.name] = plain_entry
     for group in kind.oneofs:
         given = [member.name for member in group.fields if member.name in plain]
         if len(given) > 1:
-            problems.append((path, f"has {' and '.join(given)}; keep one of them"))
+            problems.add(path, f"has {' and '.join(given)}; keep one of them")
+            for extra in given[1:]:
+                del plain[extra]
     return plain
 
 
@@ -153,15 +199,17 @@ def _names(kind: Descriptor) -> Sequence[str]:
     return _INPUT if kind is _ROOT else [entry.name for entry in kind.fields]
 
 
-def _unknown(name: str, kind: Descriptor) -> str:
+def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
+    """What is wrong with a field of this name at `path`, and the path that was meant."""
     if kind is _ROOT and name in kind.fields_by_name:
-        return "is set by the service; leave it out"
+        return "is set by the service; leave it out", name
     known = _names(kind)
     if nearest := get_close_matches(name, known, n=1):
-        return f"unknown field; did you mean {nearest[0]}?"
+        meant = f"{path}.{nearest[0]}" if path else nearest[0]
+        return f"unknown field; did you mean {nearest[0]}?", meant
     if place := _place_of(name, _ROOT, ""):
-        return f"unknown field here; it belongs at {place}"
-    return f"unknown field; here may stand {', '.join(known)}"
+        return f"unknown field here; it belongs at {place}", place
+    return f"unknown field; here may stand {', '.join(known)}", f"{path}.{name}"
 
 
 def _place_of(name: str, kind: Descriptor, path: str) -> str:
@@ -179,40 +227,51 @@ def _place_of(name: str, kind: Descriptor, path: str) -> str:
     return ""
 
 
-def _field(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:
+def _field(value: object, target: FieldDescriptor, path: str, problems: _Problems) -> object:
     if target.message_type and target.message_type.GetOptions().map_entry:
         return _map(value, target.message_type, path, problems)
     if target.is_repeated:
         if value is None:
             return None
         if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
-            problems.append(
-                (path, f"{_shown(value)} is not a list; write [{_shown(value)}] for a single value")
-            )
+            problems.add(path, f"{_shown(value)} is not a list; write [{_shown(value)}] for a single value")
             return None
-        entries = enumerate(value)
-        return [_single(entry, target, f"{path}[{i}]", problems) for i, entry in entries]
+        singles = (_single(entry, target, f"{path}[{i}]", problems) for i, entry in enumerate(value))
+        return [_stand_in(target) if single is None else single for single in singles]
     if value is None:
         if target.message_type:
-            problems.append((path, "is empty; write {} for its defaults, or leave it out"))
+            problems.add(path, "is empty; write {} for its defaults, or leave it out")
         return None
     return _single(value, target, path, problems)
 
 
-def _map(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object] | None:
+def _stand_in(target: FieldDescriptor) -> object:
+    """For a wrong entry of a list, so that the others keep their positions: a value that none of them has."""
+    if target.type in _INTEGERS:
+        least, most = _INTEGERS[target.type]
+        return least or most
+    return "NaN" if target.type in _REALS else ""
+
+
+def _map(value: object, kind: Descriptor, path: str, problems: _Problems) -> dict[str, object] | None:
     if value is None:
         return None
     if not isinstance(value, Mapping):
-        problems.append((path, f"{_shown(value)} is not a mapping of names to values"))
+        problems.add(path, f"{_shown(value)} is not a mapping of names to values")
         return None
     for key in value:
-        if not isinstance(key, str):
-            problems.append((path, f"the key {_shown(key)} is not text; quote it"))
+        if not _is_text(key):
+            problems.add(path, f"the key {_shown(key)} is not text; quote it")
     target = kind.fields_by_name["value"]
-    return {str(key): _single(entry, target, f"{path}.{key}", problems) for key, entry in value.items()}
+    singles = {
+        str(key): _single(entry, target, f"{path}.{key}", problems)
+        for key, entry in value.items()
+        if _is_text(key)
+    }
+    return {key: single for key, single in singles.items() if single is not None}
 
 
-def _single(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:
+def _single(value: object, target: FieldDescriptor, path: str, problems: _Problems) -> object:
     """One value of the field's type as protobuf's JSON reader takes it; None after a problem."""
     if target.message_type:
         return _message(value, target.message_type, path, problems)
@@ -220,29 +279,35 @@ def _single(value: object, target: FieldDescriptor, path: str, problems: Problem
         least, most = _INTEGERS[target.type]
         number = _number(value)
         if number is None or number != (whole := int(number) if math.isfinite(number) else 0):
-            problems.append((path, f"{_shown(value)} is not a whole number"))
-        elif not least <= whole <= most:
-            problems.append(
-                (path, f"{_shown(value)} is out of range; it must lie between {least} and {most}")
-            )
-        else:
+            problems.add(path, f"{_shown(value)} is not a whole number")
+        elif least <= whole <= most:
             return whole
+        elif least < 0:
+            # Not a rule that is worth stating: what the service allows is far less.
+            problems.add(path, f"{_shown(value)} is too {'large' if whole > 0 else 'small'} for this field")
+        else:
+            problems.add(path, f"{_shown(value)} is out of range; it must lie between {least} and {most}")
     elif target.type in _REALS:
         number = _number(value)
         if number is not None:
             # JSON has no such numbers; these are protobuf's words for them.
             words = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
             return words.get(str(float(number)), float(number))
-        problems.append((path, f"{_shown(value)} is not a number"))
-    elif isinstance(value, str):
+        problems.add(path, f"{_shown(value)} is not a number")
+    elif _is_text(value):
         return value
     elif target.containing_type is Exponents.DESCRIPTOR:
         if (exact := _exponent(value)) is not None:
             return exact
-        problems.append((path, f"{_shown(value)} is not an exponent; write 1, -5/2 or 0.5"))
+        problems.add(path, f"{_shown(value)} is not an exponent; write 1, -5/2 or 0.5")
     else:
-        problems.append((path, f"{_shown(value)} is not text; quote it"))
+        problems.add(path, f"{_shown(value)} is not text; quote it")
     return None
+
+
+def _is_text(value: object) -> bool:
+    """Python's text may hold half characters (lone surrogates), which have no UTF-8."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _number(value: object) -> Decimal | float | None:
@@ -275,5 +340,5 @@ def _exponent(value: object) -> str | None:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = "null" if value is None else str(value) if isinstance(value, Number) else repr(value)
+    text = "null" if value is None else str(value) if isinstance(value, Number) else _REPR.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

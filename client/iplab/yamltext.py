@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Final
 
 import yaml
 
 from iplab.errors import SpecError, Violation
 
 Lines = dict[str, int]
+
+# Far beyond any spec, and far below what exhausts the stack or, by aliases of aliases, the memory.
+_MAX_DEPTH: Final = 50
+_MAX_VALUES: Final = 200_000
+_TOO_DEEP: Final = f"is nested more than {_MAX_DEPTH} levels deep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +46,19 @@ def parse_yaml(text: str, source: str) -> Document:
         source: Its name, for errors.
 
     Raises:
-        SpecError: Malformed (line and column named), a key given twice, or more than one document.
+        SpecError: Malformed (line and column named), a key given twice, more than one document, nested too
+            deep, or an alias that contains itself.
     """
     try:
-        loader = _Loader(text)
+        loader = _Loader(text, source)
         node = loader.get_single_node()
         if node is None:
             return Document(None)
         lines: Lines = {}
-        repeated: list[Violation] = []
-        _locate(node, "", lines, repeated)
-        if repeated:
-            raise SpecError(repeated, source)
+        problems: list[Violation] = []
+        _locate(node, "", lines, problems, ())
+        if problems:
+            raise SpecError(problems, source)
         return Document(loader.construct_document(node), lines)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -70,7 +75,7 @@ def parse_json(text: str, source: str) -> Document:
     """Read one JSON document.
 
     Raises:
-        SpecError: Malformed (line and column named), or a key given twice.
+        SpecError: Malformed (line and column named), a key given twice, or nested too deep.
     """
     repeated: list[Violation] = []
 
@@ -85,6 +90,8 @@ def parse_json(text: str, source: str) -> Document:
 
     try:
         value = json.loads(text, parse_float=Decimal, object_pairs_hook=build)
+    except RecursionError:
+        raise SpecError([Violation("", "is nested too deep for a spec")], source) from None
     except json.JSONDecodeError as error:
         place = f"column {error.colno}: not JSON: {error.msg}"
         raise SpecError([Violation("", place, error.lineno)], source) from None
@@ -97,6 +104,22 @@ class _Loader(yaml.SafeLoader):
     """The core schema of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's protocol
+
+    def __init__(self, text: str, source: str) -> None:
+        super().__init__(text)
+        self._source = source
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """As PyYAML's, which recurses for every level, but not for more than a spec may have."""
+        if self._depth > _MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # so in types-PyYAML
+            message = f"column {mark.column + 1}: {_TOO_DEEP}"
+            raise SpecError([Violation("", message, mark.line + 1)], self._source)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
 
 def _number(loader: _Loader, node: yaml.ScalarNode) -> Decimal:
@@ -133,20 +156,43 @@ _Loader.add_constructor(_TAG + "int", _integer)
 _Loader.add_constructor(_TAG + "bool", _boolean)
 
 
-def _locate(node: yaml.Node, path: str, lines: Lines, repeated: list[Violation]) -> None:
-    """Note the line of every value below `node`, and the keys that are given twice."""
-    lines.setdefault(path, node.start_mark.line + 1)
+def _locate(
+    node: yaml.Node, path: str, lines: Lines, problems: list[Violation], around: tuple[yaml.Node, ...]
+) -> None:
+    """Note the line of every value below `node`, and what cannot be made a spec of.
+
+    Args:
+        node: Where to begin.
+        path: Of `node`.
+        lines: Receives the lines.
+        problems: Receives keys that are given twice, aliases that contain themselves, and excess.
+        around: The nodes that contain this one, outermost first.
+    """
+    line = node.start_mark.line + 1
+    lines.setdefault(path, line)
+    if node in around:
+        problems.append(Violation(path, "contains itself, by an alias; write its values out", line))
+        return
+    if len(around) > _MAX_DEPTH or len(lines) > _MAX_VALUES:
+        many = f"has more than {_MAX_VALUES:,} values, aliases counted"
+        if not problems:
+            problems.append(Violation("", _TOO_DEEP if len(around) > _MAX_DEPTH else many, line))
+        return
+    inside = (*around, node)
     if isinstance(node, yaml.SequenceNode):
         for position, entry in enumerate(node.value):
-            _locate(entry, f"{path}[{position}]", lines, repeated)
+            _locate(entry, f"{path}[{position}]", lines, problems, inside)
     elif isinstance(node, yaml.MappingNode):
-        first: dict[Hashable, Any] = {}
+        first: dict[str, int] = {}
         for key, entry in node.value:
-            below = f"{path}.{key.value}" if path else str(key.value)
             line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                problems.append(Violation(path, "has a list or mapping as a key; keys are text", line))
+                continue
+            below = f"{path}.{key.value}" if path else str(key.value)
             if key.value in first:
                 message = f"is given more than once, first in line {first[key.value]}; keep one"
-                repeated.append(Violation(below, message, line))
+                problems.append(Violation(below, message, line))
             first.setdefault(key.value, line)
             lines.setdefault(below, line)
-            _locate(entry, below, lines, repeated)
+            _locate(entry, below, lines, problems, inside)

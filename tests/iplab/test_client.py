@@ -62,6 +62,37 @@ def test_every_wrong_field_is_named_at_once_in_the_callers_words(client):
     } <= fields
 
 
+def test_wrong_types_do_not_hide_what_the_service_finds(client, impatient):
+    spec = small_spec(
+        seeds=[-1, 0, 0], base_learning_rates=[-1, 0, float("nan"), "abc", 0.1], widths=["x", 8, 0]
+    )
+    spec["spec"] |= {"dataset": 5, "steps": 0, "batch_size": 2**40}
+    with pytest.raises(iplab.SpecError) as caught:
+        client.create(spec, experiment_id="has/slash")
+    fields = [violation.field.removeprefix("spec.") for violation in caught.value.violations]
+    rates = [f"grid.base_learning_rates[{i}]" for i in range(4)]
+    expected = ["experiment_id", "dataset", "batch_size", "steps", *rates]
+    assert sorted(fields) == sorted(
+        [*expected, "grid.seeds[0]", "grid.seeds[2]", "grid.widths[0]", "grid.widths[2]"]
+    )
+    with iplab.connect("127.0.0.1:1") as nobody, pytest.raises(iplab.SpecError) as caught:
+        nobody.create(spec)
+    assert {violation.field for violation in caught.value.violations} == {
+        "spec.dataset",
+        "spec.batch_size",
+        "spec.grid.seeds[0]",
+        "spec.grid.base_learning_rates[3]",
+        "spec.grid.widths[0]",
+    }
+
+
+def test_a_wrong_type_creates_nothing(client):
+    with pytest.raises(iplab.SpecError):
+        client.create(small_spec(seeds=[-1, 0]), experiment_id="wrong-type")
+    with pytest.raises(iplab.NotFoundError):
+        client.experiment("wrong-type")
+
+
 def test_the_same_request_is_done_once(client):
     request = str(uuid.uuid4())
     first = client.create(small_spec(), request_id=request)

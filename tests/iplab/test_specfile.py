@@ -3,6 +3,7 @@
 import contextlib
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def exponents(**lists):
 def wrong(source):
     """{path: message} of what is wrong with a dict or YAML text."""
     with pytest.raises(iplab.SpecError) as caught:
-        parse_spec(source, "spec.yaml") if isinstance(source, str) else load_spec(source)
+        parse_spec(source, "spec.yaml").checked() if isinstance(source, str) else load_spec(source)
     return {violation.field: violation.message for violation in caught.value.violations}
 
 
@@ -141,6 +142,10 @@ def test_a_field_under_both_its_names_is_refused():
         ("a: 1\n---\nb: 2", 2, "column 1: not YAML"),
         ("spec: {}\nspec: {}", 2, "is given more than once, first in line 1; keep one"),
         ("spec: \x01", 0, "not YAML: unacceptable character"),
+        ("a: &a [*a]\n", 1, "contains itself, by an alias"),
+        ("[" * 5000, 1, "column 52: is nested more than 50 levels deep"),
+        ("a: &a " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 40 + "*a" + "]" * 40, 1, "is nested more than 50"),
+        ("? [a]\n: 1", 1, "has a list or mapping as a key"),
     ],
 )
 def test_malformed_yaml_shows_line_and_column(text, line, message):
@@ -151,9 +156,23 @@ def test_malformed_yaml_shows_line_and_column(text, line, message):
     assert violation.message.startswith(message)
 
 
+def test_aliases_of_aliases_are_bounded():
+    """Nine levels of nine aliases each stand for 9^10 values."""
+    levels = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    levels += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in pairwise("abcdefghij")]
+    assert "more than 200,000 values" in wrong("\n".join(levels))[""]
+
+
+def test_an_alias_may_be_used_again():
+    text = "spec: {grid: {widths: &few [4, 8], seeds: *few}}"
+    assert list(parse_spec(text, "spec.yaml").checked().spec.grid.seeds) == [4, 8]
+
+
 def test_malformed_json_shows_line_and_column():
     with pytest.raises(iplab.SpecError, match=r"spec\.json: line 2: column 11: not JSON"):
         parse_spec('{"spec":\n {"steps" 1}}', "spec.json")
+    with pytest.raises(iplab.SpecError, match="nested too deep"):
+        parse_spec("[" * 5000, "spec.json")
     with pytest.raises(iplab.SpecError, match="steps: is given more than once"):
         parse_spec('{"spec": {"steps": 1, "steps": 2}}', "spec.json")
 
@@ -169,8 +188,27 @@ def test_yaml_is_read_as_version_1_2():
     assert dict(loaded.labels) == {"on": "yes", "date": "2026-01-01"}
 
 
+def test_what_exceeds_its_field_is_no_rule_of_the_service():
+    assert wrong({"spec": {"batch_size": 2**40, "grid": {"widths": [10**12, -(10**12)]}}}) == {
+        "spec.batch_size": "1099511627776 is too large for this field",
+        "spec.grid.widths[0]": "1000000000000 is too large for this field",
+        "spec.grid.widths[1]": "-1000000000000 is too small for this field",
+    }
+
+
+def test_what_the_gaps_have_caused_is_not_said():
+    loaded = read_spec({"spec": {"datast": "x", "batchSize": "many", "grid": {"widths": ["abc", 8, 0]}}})
+    said = ["dataset", "batch_size", "grid.widths[0]", "grid.widths[2]", "grid.widths", "steps"]
+    error = loaded.error([iplab.Violation(f"experiment.spec.{name}", "is wrong") for name in said])
+    fields = [violation.field for violation in error.violations]
+    own, theirs = fields[:3], fields[3:]
+    assert own == ["spec.datast", "spec.batchSize", "spec.grid.widths[0]"]
+    assert theirs == ["spec.grid.widths[2]", "spec.grid.widths", "spec.steps"]
+
+
 def test_labels_must_be_text():
     assert wrong("labels: {team: 7}") == {"labels.team": "7 is not text; quote it"}
+    assert set(wrong({"display_name": "\ud800", "labels": {"\ud800": "x"}})) == {"display_name", "labels"}
 
 
 def test_a_missing_file_is_a_spec_error(tmp_path):
@@ -190,9 +228,9 @@ def test_objections_of_the_service_are_shown_in_place(tmp_path):
         ]
     )
     assert error.lines() == [
-        f"{file}: line 3: spec.grid.widths[1]: 0 is too small",
+        "experiment_id: has a slash",  # not said in the file
         f"{file}: line 2: spec.grid.seeds: is empty",
-        f"{file}: experiment_id: has a slash",
+        f"{file}: line 3: spec.grid.widths[1]: 0 is too small",
     ]
 
 
@@ -230,7 +268,7 @@ def test_nothing_but_a_spec_error_comes_of_any_value(tree):
 def test_nothing_but_a_spec_error_comes_of_any_text(text):
     for name in ("spec.yaml", "spec.json"):
         with contextlib.suppress(iplab.SpecError):
-            parse_spec(text, name)
+            parse_spec(text, name).checked()
 
 
 def test_numbers_that_only_the_service_can_judge_pass():

@@ -59,14 +59,17 @@ def test_a_dry_run_creates_nothing(iplab, spec_file):
 
 def test_a_wrong_spec_prints_a_line_per_field_and_exits_2(iplab, tmp_path):
     file = tmp_path / "spec.yaml"
-    file.write_text("display_nam: x\nspec:\n  grid: {widths: 64}\n")
-    result = iplab("submit", file)
+    text = yaml.safe_dump({**small_spec(activations=["rellu"]), "display_nam": "x"}, default_flow_style=None)
+    file.write_text(text.replace("widths: [8, 16]", "widths: 64"))
+    result = iplab("submit", file, "--id", "Wrong")
     assert result.exit_code == 2
     assert result.stdout == ""
-    assert result.stderr.splitlines() == [
-        f"error: {file}: line 1: display_nam: unknown field; did you mean display_name?",
-        f"error: {file}: line 3: spec.grid.widths: 64 is not a list; write [64] for a single value",
-    ]
+    lines = [line.removeprefix(f"error: {file}: ") for line in result.stderr.splitlines()]
+    assert lines[0].startswith("error: experiment_id: 'Wrong' is not an id"), "not said in the file"
+    assert lines[1] == "line 1: display_nam: unknown field; did you mean display_name?"
+    assert ": spec.grid.activations[0]: unknown activation 'rellu'" in lines[2]
+    assert ": spec.grid.widths: 64 is not a list; write [64] for a single value" in lines[3]
+    assert len(lines) == 4
 
 
 def test_what_the_service_refuses_is_shown_with_its_line(iplab, tmp_path):
