@@ -79,6 +79,7 @@ def _misfits(
 ) -> Iterator[tuple[str, str]]:
     """Fields below the entry's path, and what is wrong."""
     base_rates = extremes(rates)
+    mend = "use smaller" if entry.preset else "bring exponents nearer to 0, or use smaller"
     for width, (layer, (a, b, *phases)) in itertools.product(extremes(axes.widths), _layers(value)):
         where = f"of layer {layer} with {value.hidden_layers} hidden layers"
         numbers = [
@@ -97,7 +98,7 @@ def _misfits(
                 yield (
                     "preset" if entry.preset else f"exponents.{field}",
                     f"{what} is {_product(factor, width, exponent)}, beyond what training can hold "
-                    f"({ALLOWED}); bring exponents nearer to 0, or change widths, depths or rates",
+                    f"({ALLOWED}); {mend} widths or depths",
                 )
         # Calibration may return any base rate up to its cap, for step 0 and all layers but the first.
         cap, exponent = entry.calibration.cap / axes.batch_size, -phases[0] - 2 * a
