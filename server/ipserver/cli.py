@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ipserver.errors import ServiceError
+from ipserver.errors import ServiceError, StartupError
 from ipserver.settings import Settings, load_settings, prepare_home, without_password
 
 _OPTIONS = (
@@ -106,8 +106,15 @@ def migrate_command(settings: Settings) -> None:
 @click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME).")
 def mlflow_command(port: int, home: str | None) -> None:
     """MLflow's web UI on 127.0.0.1, over this service's tracking store."""
+    from ipserver.parts import free_address  # noqa: PLC0415 - each command loads what it needs
+
     try:
         settings = load_settings(home=home)
+        if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
+            raise StartupError(
+                f"there is no MLflow store in {settings.home}; start `ipserver up` there first"
+            )
+        free_address(f"127.0.0.1:{port}")
     except ServiceError as error:
         click.echo(f"ipserver: {error}", err=True)
         sys.exit(2)

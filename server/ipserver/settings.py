@@ -66,7 +66,9 @@ class Settings(BaseSettings):
     def _loopback(self) -> Settings:
         host, port = split_address(self.address)
         if not port.isdigit() or int(port) > 65_535:
-            raise ValueError(f"address {self.address!r} has no port; write HOST:PORT, as 127.0.0.1:50051")
+            raise ValueError(
+                f"address {self.address!r} is not HOST:PORT with a port of 0 .. 65535, as 127.0.0.1:50051"
+            )
         if not is_loopback(host) and not self.insecure:
             raise ValueError(
                 f"address {self.address!r} is beyond loopback: anyone who reaches it could submit work. "
@@ -142,7 +144,9 @@ def load_settings(**options: object) -> Settings:
         problems = []
         for item in error.errors():
             name = "IPLAB_" + "_".join(str(part) for part in item["loc"]).upper() if item["loc"] else ""
-            problems.append(f"{name}: {item['msg']}" if name else item["msg"].removeprefix("Value error, "))
+            value = f"{without_password(str(item['input']))!r}: " if name else ""
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}={value}{message}" if name else message)
         raise StartupError("wrong settings: " + "; ".join(problems)) from None
 
 

@@ -1,6 +1,7 @@
 """The command line: what it hands on and what it shows."""
 
 import os
+import socket
 
 from click.testing import CliRunner
 
@@ -20,6 +21,26 @@ def test_mlflow_gets_its_uri_where_other_users_cannot_read_it(monkeypatch, tmp_p
     assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
     assert not any("se/cr" in word for word in command)
     assert shown.output == "MLflow on http://127.0.0.1:5001 over postgresql://lab:***@db/mlflow\n"
+
+
+def test_mlflow_of_a_home_without_a_store_is_refused(tmp_path):
+    done = CliRunner().invoke(main, ["mlflow", "--home", str(tmp_path / "typo")])
+
+    assert done.exit_code == 2
+    assert f"there is no MLflow store in {tmp_path}/typo" in done.output
+    assert not (tmp_path / "typo").exists()
+
+
+def test_mlflow_on_a_port_in_use_is_refused():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        environment = {"IPLAB_MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
+        done = CliRunner().invoke(main, ["mlflow", "--port", port], env=environment)
+
+    assert done.exit_code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in done.output
 
 
 def test_mlflow_reads_its_uri_from_that_variable():

@@ -136,7 +136,9 @@ def test_a_ray_that_dies_is_replaced(tmp_path):
 
 def children(parent, name):
     """Processes below `parent` whose program's path ends so."""
-    done = subprocess.run(["ps", "-eww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        ["ps", "-eww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True
+    )
     rows = [line.split(None, 2) for line in done.stdout.splitlines()]
     return [int(pid) for pid, ppid, command in rows if int(ppid) == parent and name in command.split()[0]]
 

@@ -146,8 +146,8 @@ class Grid(_message.Message):
 
     @_builtins.property
     def base_learning_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Base learning rates eta > 0, finite; the rate of layer l is eta m^{-c_l}. May be empty only if every
-        parameterization brings its own.
+        """Base learning rates eta > 0; the rate of layer l is eta m^{-c_l}, which must lie in what single precision
+        can hold (1e-36 .. 1e36, multipliers counted). May be empty only if every parameterization brings its own.
         """
 
     @_builtins.property
@@ -373,7 +373,9 @@ class Resources(_message.Message):
     """GPUs: 0 (default: trains on the CPU), a fraction of one in multiples of 0.0001, or a whole number."""
     @_builtins.property
     def custom(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Further resources of the cluster, by name; amounts are positive multiples of 0.0001."""
+        """Further resources of the cluster, by name (1 to 100 printable characters); amounts are positive multiples
+        of 0.0001, at most 1,000,000.
+        """
 
     def __init__(
         self,

@@ -32,6 +32,7 @@ from ipserver.states import FailureReason, RunState
 from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
 
 _LOG_LINES = 50
+_MESSAGE_LIMIT, _TEXT_LIMIT = 1_000, 10_000
 _log = logging.getLogger(__name__)
 
 
@@ -222,7 +223,9 @@ def _failure(error: Exception, log_tail: str) -> Failure:
     else:
         reason = FailureReason.TRAINING_ERROR
     text = "".join(traceback.format_exception(error))
-    return Failure(reason, f"{type(error).__name__}: {error}", text, log_tail)
+    message = f"{type(error).__name__}: {error}"
+    # Bounded, as every listing of failed runs carries them; the end of a traceback tells most.
+    return Failure(reason, message[:_MESSAGE_LIMIT], text[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])
 
 
 def _sha256(path: Path) -> str:

@@ -21,6 +21,7 @@ from ipserver.spec.scales import ALLOWED, Axes, check_scales, extremes
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _LISTS = ("a", "b", "c", "c_first_step")
+_NOTES = 3  # per parameterization; more of them say nothing new
 
 
 def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Problems) -> None:
@@ -68,9 +69,14 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
 
 def grid_warnings(grid: pb.Grid) -> list[str]:
     """What is allowed but probably not meant."""
+    warnings = []
     if grid.base_learning_rates and all(entry.base_learning_rates for entry in grid.parameterizations):
-        return ["grid.base_learning_rates is not used: every parameterization brings its own rates"]
-    return []
+        warnings.append("grid.base_learning_rates is not used: every parameterization brings its own rates")
+    for entry in grid.parameterizations:
+        given = entry.exponents
+        notes = theory.decimal_notes(given.a, given.b, given.c, given.c_first_step)
+        warnings += [f"{entry.label}: exponent {note}" for note in notes[:_NOTES]]
+    return warnings
 
 
 def _check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Problems) -> list[float]:

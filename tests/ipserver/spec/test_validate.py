@@ -471,3 +471,13 @@ def test_limits_are_the_services_own():
     found = violations(changed(), limits=small)
     assert set(found) == {"experiment.spec.steps", f"{GRID}.widths[1]", f"{GRID}.hidden_layers[1]", GRID}
     assert math.prod([2, 2, 2, 2, 2, 2]) == 64
+
+
+def test_decimals_that_look_rounded_are_taken_exactly_and_said_so():
+    entry = {"label": "mine", "exponents": {"a": ["0", "0.333", "1"], "b": ["0"] * 3, "c": ["0"] * 3}}
+    request = changed(experiment__spec__grid__parameterizations=[entry])
+
+    checked = check_create(request, Limits(), CAPACITY)
+
+    expected = "mine: exponent '0.333' is taken as exactly 333/1000; write '1/3' if that is meant"
+    assert expected in checked.warnings
