@@ -161,6 +161,8 @@ class Dispatcher:
             try:
                 try:
                     packs = plan_packs(experiment, runs, self._executor, self._settings)
+                except ClusterLost:
+                    raise
                 except Exception as error:
                     # One experiment that this version cannot plan must not keep the others from training.
                     _log.exception("%s cannot be planned", experiment.id)
@@ -195,17 +197,26 @@ class Dispatcher:
         return None
 
     def _start(self, pack: LeasedPack) -> None:
+        # A pack that this version cannot start must not keep the others from training. What else a cluster
+        # in trouble raises ends this process: the leases run out, and the packs are tried again.
         try:
             job = make_job(pack, self._settings)
-            placed = Placed(pack, self._executor.start(job), job.resources, job.ended, self._monotonic())
         except Exception as error:
-            # A pack that this version cannot start must not keep the others from training.
-            _log.exception("pack %s of %s cannot be started", pack.id, pack.experiment.id)
-            failure = defect("starting the pack", error)
-            self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
+            self._refuse_pack(pack, error)
             return
+        try:
+            worker = self._executor.start(job)
+        except ValueError as error:
+            self._refuse_pack(pack, error)
+            return
+        placed = Placed(pack, worker, job.resources, job.ended, self._monotonic())
         placed.advance()
         self._placed.append(placed)
+
+    def _refuse_pack(self, pack: LeasedPack, error: Exception) -> None:
+        _log.error("pack %s of %s cannot be started", pack.id, pack.experiment.id, exc_info=error)
+        failure = defect("starting the pack", error)
+        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
 
     def _has_room(self) -> bool:
         """Whether a further pack could start soon.

@@ -14,7 +14,7 @@ from ipserver.dispatch import dispatcher as dispatcher_module
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.executor import worker_lost
 from ipserver.dispatch.local_executor import LocalExecutor
-from ipserver.errors import StoreUnavailable
+from ipserver.errors import ClusterLost, StoreUnavailable
 from ipserver.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -472,3 +472,16 @@ def test_a_failed_pack_leaves_no_checkpoints(tmp_path):
 
     assert store.get_experiment("e").state is ExperimentState.FAILED
     assert not list(checkpoints.rglob("*.safetensors"))
+
+
+def test_a_lost_cluster_ends_the_dispatcher_and_fails_nobody(store, settings, executor, monkeypatch):
+    submit(store, small_spec())
+
+    def lost(asked):
+        raise ClusterLost("no node is left")
+
+    monkeypatch.setattr(executor, "slots", lost)
+    with pytest.raises(ClusterLost):
+        Dispatcher(store, executor, settings, "d").run(threading.Event())
+
+    assert store.get_experiment("e").counts[RunState.QUEUED] == 4
