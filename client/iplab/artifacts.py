@@ -82,7 +82,10 @@ def read_chunks(transport: Transport, run: str, artifact: Artifact) -> Iterator[
 
 def save(chunks: Iterable[bytes], target: Path) -> None:
     """Write a file beside the target and rename it: it is there whole, or not at all."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:  # it names the file beside, which nobody has asked for
+        raise OSError(error.errno, error.strerror, str(target)) from error
     try:
         with os.fdopen(handle, "wb") as file:
             for chunk in chunks:

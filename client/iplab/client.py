@@ -10,7 +10,7 @@ from typing import Final, Self
 from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
 from iplab.specfile import SpecSource, read_spec
-from iplab.transport import Transport
+from iplab.transport import Transport, check_address
 from iplab.v1 import catalog_service_pb2, experiment_service_pb2, parameterization_service_pb2
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
@@ -26,10 +26,13 @@ def connect(
     """A client of the service at an address. Nothing is sent before the first call.
 
     Args:
-        address: "host:port", or any name that gRPC resolves.
+        address: "host:port", or another name that gRPC resolves ("unix:/run/iplab.sock", "dns:///host:port").
         timeout: Seconds that a call with one answer may take, all its retries included. While the service is
             unavailable, calls are tried again for about three seconds.
         metadata: Sent with every call.
+
+    Raises:
+        InvalidRequestError: That is no address.
 
     Example:
         >>> import iplab
@@ -37,6 +40,7 @@ def connect(
         ...     experiment = client.create("examples/quickstart.yaml").wait()
         ...     final = experiment.summary()
     """
+    check_address(address)
     return Client(Transport(address, timeout, metadata))
 
 

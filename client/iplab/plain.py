@@ -31,6 +31,15 @@ def time_of(stamp: Timestamp) -> datetime:
     return stamp.ToDatetime(tzinfo=UTC)
 
 
+def time_text(moment: datetime) -> str:
+    """The one form of times in JSON and CSV: UTC in milliseconds.
+
+    >>> time_text(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    '2026-01-02T03:04:05.000Z'
+    """
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def optional_time(message: Message, name: str) -> datetime | None:
     """A timestamp field, or None if it is unset."""
     return time_of(cast(Timestamp, getattr(message, name))) if message.HasField(name) else None
@@ -49,7 +58,7 @@ def _field(message: Message, entry: FieldDescriptor) -> object:
 
 def _single(value: object, entry: FieldDescriptor) -> object:
     if isinstance(value, Timestamp):
-        return time_of(value).isoformat().replace("+00:00", "Z")
+        return time_text(time_of(value))
     if isinstance(value, Message):
         return to_plain(value)
     if entry.enum_type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,12 +49,16 @@ class Attempt:
         owner: The dispatcher that led it.
         first_step: Updates already committed when it started.
         end_reason: Why it ended early ("WORKER_LOST", "LEASE_LOST", ...), or "".
+        start_time: When it started (UTC).
+        end_time: When it ended (UTC); None while it lives.
     """
 
     number: int
     owner: str
     first_step: int
     end_reason: str
+    start_time: datetime | None
+    end_time: datetime | None
 
 
 class Run:
@@ -173,6 +178,8 @@ class Run:
                 attempt.owner,
                 attempt.first_step,
                 enum_name(run_pb2.FailureReason.DESCRIPTOR, attempt.end_reason) if attempt.end_reason else "",
+                optional_time(attempt, "start_time"),
+                optional_time(attempt, "end_time"),
             )
             for attempt in self._message.attempts
         )
@@ -193,7 +200,10 @@ class Run:
         return self._message.mlflow_run_id
 
     def to_dict(self) -> dict[str, object]:
-        """All fields as plain values, as `iplab runs --json` prints them."""
+        """All fields as plain values, as `iplab show EXPERIMENT RUN --json` prints them.
+
+        "attempts" is empty unless it was read by `run()` or `refresh`.
+        """
         return to_plain(self._message)
 
     def refresh(self) -> Run:
@@ -249,12 +259,13 @@ class Run:
         """A file's bytes, checked. Raises as `download`."""
         return b"".join(self._chunks(self._artifact(artifact)))
 
-    def download(self, path: Artifact | str, to: str | os.PathLike[str]) -> Path:
+    def download(self, path: Artifact | str, to: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Copy a file of the run here: complete and checked, or not at all.
 
         Args:
             path: An artifact, or its path within the run.
-            to: Where to put it: a file (overwritten), or an existing folder.
+            to: Where to put it: a file, or an existing folder.
+            overwrite: Whether a file that is there is replaced.
 
         Returns:
             The file.
@@ -262,11 +273,15 @@ class Run:
         Raises:
             NotFoundError: No such artifact.
             ArtifactDamagedError: Not the recorded size or checksum; nothing is written.
+            FileExistsError: There is such a file, and `overwrite` is false.
+            OSError: It cannot be written.
         """
         artifact = self._artifact(path)
         target = Path(to)
         if target.is_dir():
             target /= Path(artifact.path).name
+        if not overwrite and target.exists():
+            raise FileExistsError(errno.EEXIST, "exists already", str(target))
         save(self._chunks(artifact), target)
         return target
 

@@ -1,39 +1,88 @@
-"""Tables for people, shared by the command line and the examples."""
+"""Tables for people, shared by the command line and the examples.
+
+Numbers, ids and states are never cut: on a narrow terminal headings wrap first, then columns move together,
+then labels fold; what does not fit even so is left to the terminal to wrap.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from iplab.summary import Spread, SummaryRow
 
+if TYPE_CHECKING:
+    from iplab.run import Run
+
 # Wide enough for every table of ours: what is piped into a file or `less -S` is never cut.
 _PIPED_WIDTH = 400
+# Between columns: a space, with another on each side of it where there is room.
+_WIDE_GAP, _NARROW_GAP = 3, 1
+# Labels up to the first are left whole where the columns can move together; then they fold to the second.
+_FOLDED_WIDTH, _LEAST_WIDTH = 20, 8
+
+# Heading, how it is said of all rows at once ("": always a column), values.
+Setting = tuple[str, str, list[object]]
 
 
 def print_table(table: Table) -> None:
-    """To standard output; folded to the terminal's width only where there is a terminal."""
+    """To standard output; fitted to the terminal's width only where there is a terminal."""
     console = Console(file=sys.stdout)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, width=_PIPED_WIDTH)
-    console.print(table)
+    width = console.width if console.is_terminal else _PIPED_WIDTH
+    Console(file=sys.stdout, width=max(width, fit(table, width))).print(table)
 
 
-def table_of(headings: Sequence[str], rows: Iterable[Sequence[object]], title: str = "") -> Table:
-    """A plain table; columns of numbers are set to the right. None is shown as "-"."""
+def fit(table: Table, width: int) -> int:
+    """Set the widths of a table of `table_of` so that it takes at most `width`; returns what it takes."""
+    least = [column.min_width or 1 for column in table.columns]
+    gap = _WIDE_GAP
+    if sum(least) + gap * (len(least) - 1) > width:
+        gap, table.padding = _NARROW_GAP, (0, 0)
+    room = width - gap * (len(least) - 1)
+    widths = [column.max_width or 1 for column in table.columns]
+    folding = [column.overflow == "fold" for column in table.columns]
+    whole = [full if folds else short for full, short, folds in zip(widths, least, folding, strict=True)]
+    narrow = [
+        min(short, _LEAST_WIDTH) if folds else short for short, folds in zip(least, folding, strict=True)
+    ]
+    for floor in (whole, least, narrow):
+        while sum(widths) > room and (larger := [i for i, w in enumerate(widths) if w > floor[i]]):
+            widths[max(larger, key=widths.__getitem__)] -= 1
+    for column, chosen in zip(table.columns, widths, strict=True):
+        column.width = chosen
+    return sum(widths) + gap * (len(widths) - 1)
+
+
+def table_of(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    folding: Collection[str] | None = None,
+) -> Table:
+    """A plain table; columns of numbers are set to the right. None is shown as "-".
+
+    Args:
+        headings: One per column.
+        rows: Their cells.
+        title: Above the table.
+        folding: Headings of the columns whose cells may be folded; None: all but numbers.
+    """
     listed = [list(row) for row in rows]
-    table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
+    columns = []
     for position, heading in enumerate(headings):
         column = [row[position] for row in listed]
-        numbers = all(isinstance(value, int | float | Spread | None) for value in column)
-        justify: Literal["right", "left"] = "right" if numbers and column else "left"
-        table.add_column(heading, justify=justify)
+        numbers = bool(column) and all(isinstance(value, int | float | Spread | None) for value in column)
+        may_fold = not numbers if folding is None else heading in folding
+        columns.append(_column(heading, [_shown(v) for v in column], numbers=numbers, folds=may_fold))
+    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.title, table.title_justify, table.title_style = title or None, "left", ""
     for row in listed:
         table.add_row(*[Text(_shown(value)) for value in row])
     return table
@@ -42,33 +91,84 @@ def table_of(headings: Sequence[str], rows: Iterable[Sequence[object]], title: s
 def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
     """Mean and sample standard deviation over seeds of the final test loss and accuracy.
 
-    Columns in which nothing ever stands (no run diverged, say) are left out.
+    Settings that all rows share stand in the title; columns in which nothing ever stands (no run diverged,
+    say) are left out.
     """
-    headings = ["parameterization", "hidden layers", "width", "activation", "base rate", "theory", "seeds"]
-    headings += ["test loss", "test accuracy"]
-    cells: list[list[object]] = [
-        [
-            row.parameterization,
-            row.hidden_layers,
-            row.width,
-            row.activation,
-            row.base_learning_rate,
-            row.predicted_regime.words,
-            row.runs,
-            row.test_loss,
-            row.test_accuracy,
-        ]
-        for row in rows
+    settings: list[Setting] = [
+        ("parameterization", "", [row.parameterization for row in rows]),
+        ("L", "L={}", [row.hidden_layers for row in rows]),
+        ("width", "width {}", [row.width for row in rows]),
+        ("activation", "{}", [row.activation for row in rows]),
+        ("base rate", "base rate {}", [row.base_learning_rate for row in rows]),
+        ("theory", "theory: {}", [row.predicted_regime.words for row in rows]),
+        ("seeds", "seeds: {}", [row.runs for row in rows]),
     ]
-    for heading, values in (
-        ("diverged", [row.diverged for row in rows]),
-        ("unfinished", [row.unfinished for row in rows]),
-    ):
-        if any(values):
-            headings.append(heading)
-            for line, value in zip(cells, values, strict=True):
-                line.append(value)
-    return table_of(headings, cells, title)
+    results: dict[str, list[object]] = {
+        "final test loss": [row.test_loss if row.test_loss.n else None for row in rows],
+        "final test accuracy": [row.test_accuracy if row.test_accuracy.n else None for row in rows],
+        "diverged": [row.diverged or None for row in rows],
+        "unfinished": [row.unfinished or None for row in rows],
+    }
+    return _settings_and_results(settings, results, title)
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """One row per run; what all of them share stands in the title."""
+    settings: list[Setting] = [
+        ("run", "", [run.id for run in runs]),
+        ("state", "all {}", [str(run.state) for run in runs]),
+        ("parameterization", "", [run.parameterization for run in runs]),
+        ("L", "L={}", [run.hidden_layers for run in runs]),
+        ("width", "width {}", [run.width for run in runs]),
+        ("activation", "{}", [run.activation for run in runs]),
+        ("base rate", "base rate {}", [run.base_learning_rate for run in runs]),
+        ("seed", "seed {}", [run.seed for run in runs]),
+        ("step", "step {}", [run.committed_steps for run in runs]),
+    ]
+    results: dict[str, list[object]] = {
+        "last train loss": [_rounded(run.last_train_loss) for run in runs],
+        "final test loss": [_rounded(run.final_test_loss) for run in runs],
+        "final test accuracy": [_rounded(run.final_test_accuracy) for run in runs],
+    }
+    return _settings_and_results(settings, results)
+
+
+def _settings_and_results(
+    settings: Sequence[Setting], results: dict[str, list[object]], title: str = ""
+) -> Table:
+    shared, columns = [title] if title else [], dict[str, list[object]]()
+    for heading, phrase, values in settings:
+        if phrase and len(values) > 1 and len(set(values)) == 1:
+            shared.append(phrase.format(_shown(values[0])))
+        else:
+            columns[heading] = values
+    columns |= {heading: values for heading, values in results.items() if any(v is not None for v in values)}
+    rows = zip(*columns.values(), strict=True)
+    return table_of(list(columns), rows, ", ".join(shared), folding={"parameterization", "theory"})
+
+
+def _column(heading: str, cells: Sequence[str], *, numbers: bool, folds: bool) -> Column:
+    """With the least width at which nothing is cut, and the one at which nothing is wrapped."""
+    lines = [line for cell in cells for line in cell.splitlines()]
+    full = max(map(cell_len, lines), default=0)
+    least = full
+    if folds:
+        least = min(
+            _FOLDED_WIDTH, max((cell_len(word) for line in lines for word in line.split()), default=0)
+        )
+    justify: Literal["right", "left"] = "right" if numbers else "left"
+    return Column(
+        heading,
+        justify=justify,
+        overflow="fold" if folds else "ellipsis",
+        min_width=max(least, *map(cell_len, heading.split())),
+        max_width=max(full, cell_len(heading)),
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    """To four significant digits; `--json` has them all."""
+    return None if value is None else float(f"{value:.4g}")
 
 
 def _shown(value: object) -> str:

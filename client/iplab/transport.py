@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar, cast
 
 import grpc
 
-from iplab.errors import IplabError, TimedOutError, UnavailableError
+from iplab.errors import InvalidRequestError, IplabError, TimedOutError, UnavailableError, Violation
 from iplab.status import from_call
 from iplab.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
@@ -33,6 +34,25 @@ _OPTIONS: Final = (
 )
 # A restart of the service on one machine is over within these delays; more patience is the caller's choice.
 RETRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
+_HOST_AND_PORT: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(?P<port>[0-9]{1,5})", re.ASCII)
+_OTHER_NAME: Final = re.compile(r"(?:unix|unix-abstract|dns|ipv4|ipv6|vsock|xds):\S*[^\s0-9:]\S*", re.ASCII)
+
+
+def check_address(address: str) -> None:
+    """Refuse what gRPC would take for another address than meant: no port is 443 to it, 65537 is 1.
+
+    Raises:
+        InvalidRequestError: Neither "host:port" nor a name with a scheme of gRPC's.
+
+    >>> check_address("[::1]:50051")
+    """
+    found = _HOST_AND_PORT.fullmatch(address)
+    if found and 1 <= int(found["port"]) <= 65_535:
+        return
+    if not found and _OTHER_NAME.fullmatch(address):
+        return
+    message = f"{address!r} is not an address; write HOST:PORT with a port in 1 .. 65535, as 127.0.0.1:50051"
+    raise InvalidRequestError([Violation("address", message)])
 
 
 class Transport:

@@ -1,19 +1,21 @@
 """Means over seeds, and the table of them."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
 
 from iplab.run import Run
 from iplab.summary import Spread, spread, summarize
-from iplab.tables import summary_table, table_of
+from iplab.tables import fit, runs_table, summary_table, table_of
 from iplab.v1 import run_pb2
 
 
-def run(seed, loss=None, accuracy=None, *, state="SUCCEEDED", rate=0.1):
+def run(seed, loss=None, accuracy=None, *, state="SUCCEEDED", rate=0.1, label="ip", index=0):
     message = run_pb2.Run(
-        parameterization="ip",
+        name=f"experiments/e/runs/r{index:05d}",
+        parameterization=label,
         hidden_layers=4,
         width=64,
         activation="relu",
@@ -60,6 +62,39 @@ def test_the_table_shows_mean_and_spread():
     assert "0.6000 ± 0.1414" in text
     assert "diverged" not in text
     assert "diverged" in drawn(summary_table(summarize([run(0, state="DIVERGED")])))
+
+
+def test_what_all_rows_share_stands_in_the_title():
+    text = drawn(summary_table(summarize([run(0, 1.0, 0.5), run(0, 3.0, 0.7, rate=0.2)])))
+    title, heading = text.splitlines()[:2]
+    assert title.strip() == "L=4, width 64, relu, theory: -, seeds: 1"
+    assert re.split(r"\s{2,}", heading.strip()) == [
+        "parameterization",
+        "base rate",
+        "final test loss",
+        "final test accuracy",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_numbers_ids_and_states_are_never_cut(width):
+    runs = [
+        run(seed, 1.23456, 0.98765, state=state, rate=rate, label=label, index=seed)
+        for seed, (state, rate, label) in enumerate(
+            [
+                ("SUCCEEDED", 0.0001234, "ip-llr-calibrated-to-0.1-at-the-readout"),
+                ("CANCELLING", 0.5, "ip"),
+            ]
+        )
+    ]
+    for table in (runs_table(runs), summary_table(summarize(runs))):
+        needed = fit(table, width)
+        assert width < 80 or needed <= width
+        text = drawn(table, max(width, needed))
+        assert "…" not in text
+        words = text.split()
+        assert {"0.0001234", "0.5"} <= set(words)
+    assert {"r00000", "SUCCEEDED", "CANCELLING", "1.235", "0.9877"} <= set(drawn(runs_table(runs)).split())
 
 
 def test_cells_are_text_not_markup():

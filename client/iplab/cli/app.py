@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -115,6 +117,27 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
+def folded(text: str, *, err: bool = False) -> str:
+    """Indented lines as wide as the terminal; as it is where there is none."""
+    if not (sys.stderr if err else sys.stdout).isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return textwrap.fill(
+        text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def note(message: str) -> None:
+    """For people, on standard error."""
+    click.echo(message, err=True)
+
+
 def warn(message: str) -> None:
-    """One line on standard error."""
-    click.echo(f"warning: {message}", err=True)
+    """A warning on standard error."""
+    click.echo(folded(f"warning: {message}", err=True), err=True)
+
+
+def run_reference(text: str) -> int | str:
+    """A run as people write it: "7", "r00007" or its full name."""
+    last = text.rpartition("/")[2]
+    return int(last) if last.isdecimal() else last

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, json_option, print_json
-from iplab.cli.submit import run_reference
+from iplab.cli.app import Service, json_option, note, print_json, run_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,21 +39,26 @@ def metrics(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """Print the metric points of EXPERIMENT, by run, metric and step."""
+    """Print the metric points of EXPERIMENT.
+
+    By run, metric and step.
+    """
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     if as_csv and as_json:
         raise click.UsageError("give --csv or --json, not both")
     with service.connect() as client:
         found = client.experiment(experiment).metrics(filter_, names, first_step, last_step)
+    if not len(found):
+        note("no points")
     if as_json:
         print_json([dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found)])
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(_COLUMNS)
         writer.writerows(_rows(found))
-    else:
-        print_table(table_of(_COLUMNS, _rows(found)))
+    elif len(found):
+        print_table(table_of(_COLUMNS, _rows(found), folding=()))
 
 
 def _rows(found: Metrics) -> Iterator[tuple[int, str, int, str, float]]:
@@ -70,14 +74,15 @@ def _rows(found: Metrics) -> Iterator[tuple[int, str, int, str, float]]:
     "--which", default="final", show_default=True, help="final, initial, or the step they were kept at."
 )
 @click.option("--output", type=click.Path(), help="Save the safetensors file there (a file or a folder).")
+@click.option("--force", is_flag=True, help="With --output: replace a file that is there.")
 @json_option
 @click.pass_obj
 def weights(
-    service: Service, experiment: str, run: str, *, which: str, output: str | None, as_json: bool
+    service: Service, experiment: str, run: str, *, which: str, output: str | None, force: bool, as_json: bool
 ) -> None:
-    """Show the weights of RUN (index or id) in EXPERIMENT, or save them with --output.
+    """Show or save the weights of a RUN.
 
-    The file's checksum is verified in both cases.
+    RUN is an index or id. The file's checksum is verified in both cases.
     """
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
     from iplab.weights import parse_weights  # noqa: PLC0415 - numpy only where arrays are wanted
@@ -86,9 +91,14 @@ def weights(
         found = client.experiment(experiment).run(run_reference(run))
         artifact = found.weights_artifact(int(which) if which.isdecimal() else which)
         if output is not None:
-            saved = found.download(artifact, output)
+            try:
+                saved = found.download(artifact, output, overwrite=force)
+            except FileExistsError as error:
+                raise click.UsageError(f"{error.filename} exists already; --force replaces it") from error
             if as_json:
-                plain = asdict(artifact) | {"create_time": artifact.create_time.isoformat()}
+                from iplab.plain import time_text  # noqa: PLC0415 - messages only after connecting
+
+                plain = asdict(artifact) | {"create_time": time_text(artifact.create_time)}
                 print_json(plain | {"file": str(saved)})
             else:
                 click.echo(str(saved))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, json_option, print_json
+from iplab.cli.app import Service, folded, json_option, note, print_json, run_reference
 from iplab.cli.watch import headline
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from iplab.experiment import Experiment
+    from iplab.run import Run
 
 
 @click.command("list")
@@ -28,6 +32,9 @@ def list_experiments(service: Service, *, filter_: str, limit: int, as_json: boo
     if as_json:
         print_json([experiment.to_dict() for experiment in found])
         return
+    if not found:
+        note("no experiments match" if filter_ else "there are no experiments yet")
+        return
     rows = [
         (
             experiment.id,
@@ -39,18 +46,30 @@ def list_experiments(service: Service, *, filter_: str, limit: int, as_json: boo
         )
         for experiment in found
     ]
-    print_table(table_of(["experiment", "state", "runs", "steps", "created (UTC)", "name"], rows))
+    headings = ["experiment", "state", "runs", "steps", "created (UTC)", "name"]
+    print_table(table_of(headings, rows, folding={"name"}))
 
 
 @click.command()
 @click.argument("experiment")
+@click.argument("run", required=False)
 @json_option
 @click.pass_obj
-def show(service: Service, experiment: str, *, as_json: bool) -> None:
-    """Show EXPERIMENT: its state, warnings, and final results (mean and sample sd over seeds)."""
+def show(service: Service, experiment: str, run: str | None, *, as_json: bool) -> None:
+    """Show EXPERIMENT with its results, or one RUN of it.
+
+    Of an experiment: state, warnings, and final results (mean and sample sd over seeds). Of a run (index or
+    id): settings, metrics, every attempt, and why it failed, with the worker's traceback and log.
+    """
     with service.connect() as client:
         found = client.experiment(experiment)
-        if as_json:
+        if run is not None:
+            one = found.run(run_reference(run))
+            if as_json:
+                print_json(one.to_dict())
+            else:
+                print_run(one)
+        elif as_json:
             print_json({**found.to_dict(), "summary": [asdict(row) for row in found.summary()]})
         else:
             print_experiment(found)
@@ -67,14 +86,67 @@ def print_experiment(experiment: Experiment) -> None:
     if experiment.mlflow_pending_runs:
         click.echo(f"MLflow does not hold {experiment.mlflow_pending_runs} runs in full yet")
     for warning in experiment.warnings:
-        click.echo(f"warning: {warning}")
+        first = _first_sentence(warning)
+        more = "" if first == warning else " (more: --json)"
+        click.echo(folded(f"warning: {first}{more}"))
     print_table(summary_table(experiment.summary()))
     # A hundred runs often fail for the same reason; one of each is enough here, `runs --json` has them all.
-    reasons = {
-        failed.failure.message: failed for failed in experiment.runs("state = FAILED") if failed.failure
-    }
+    reasons: dict[str, Run] = {}
+    for failed in experiment.runs("state = FAILED"):
+        if failed.failure:
+            reasons.setdefault(failed.failure.message, failed)
     for message, failed in reasons.items():
-        click.echo(f"{failed.id} failed: {message}")
+        click.echo(folded(f"{failed.id} failed: {message} (more: iplab show {experiment.id} {failed.id})"))
+
+
+def print_run(run: Run) -> None:
+    """State, settings, metrics, attempts, and the failure in full."""
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
+
+    click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
+    settings = (
+        f"{run.parameterization}, L={run.hidden_layers}, width {run.width}, {run.activation}, "
+        f"base rate {run.base_learning_rate:g}, seed {run.seed}; theory: {run.predicted_regime.words}"
+    )
+    click.echo(folded(settings))
+    if run.calibrated_rates:
+        rates = ", ".join(f"{rate:.4g}" for rate in run.calibrated_rates)
+        click.echo(folded(f"calibrated rates of step 0: {rates}"))
+    metrics = {
+        "last train loss": run.last_train_loss,
+        "best test loss": run.best_test_loss,
+        "best test accuracy": run.best_test_accuracy,
+        "final test loss": run.final_test_loss,
+        "final test accuracy": run.final_test_accuracy,
+        "diverged at step": run.diverged_step,
+    }
+    for name, value in metrics.items():
+        if value is not None:
+            click.echo(f"{name}: {value:.6g}")
+    attempts = [
+        (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), a.end_reason or None)
+        for a in run.attempts
+    ]
+    if attempts:
+        click.echo()
+        headings = ["attempt", "from step", "started (UTC)", "ended (UTC)", "ended by"]
+        print_table(table_of(headings, attempts, folding=()))
+    if run.failure:
+        click.echo()
+        click.echo(folded(f"failed, {run.failure.reason}: {run.failure.message}"))
+        if run.failure.traceback:
+            click.echo(run.failure.traceback.rstrip())
+        if run.failure.log_tail:
+            click.echo(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}")
+
+
+def _clock(moment: datetime | None) -> str | None:
+    return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _first_sentence(text: str) -> str:
+    found = re.match(r".*?[.!?](?=\s+[A-Z])", text)
+    return found[0] if found else text
 
 
 @click.command()
@@ -83,42 +155,28 @@ def print_experiment(experiment: Experiment) -> None:
 @json_option
 @click.pass_obj
 def runs(service: Service, experiment: str, *, filter_: str, as_json: bool) -> None:
-    """List the runs of EXPERIMENT by index."""
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
+    """List the runs of EXPERIMENT by index.
+
+    What all of them share stands in the title; `iplab show EXPERIMENT RUN` has the attempts of a run.
+    """
+    from iplab.tables import print_table, runs_table  # noqa: PLC0415 - as above
 
     with service.connect() as client:
         found = list(client.experiment(experiment).runs(filter_))
     if as_json:
-        print_json([run.to_dict() for run in found])
-        return
-    headings = ["run", "state", "parameterization", "hidden layers", "width", "activation", "base rate"]
-    headings += ["seed", "theory", "step", "train loss", "test loss", "test accuracy"]
-    rows = [
-        (
-            run.id,
-            str(run.state),
-            run.parameterization,
-            run.hidden_layers,
-            run.width,
-            run.activation,
-            run.base_learning_rate,
-            run.seed,
-            run.predicted_regime.words,
-            run.committed_steps,
-            run.last_train_loss,
-            run.final_test_loss,
-            run.final_test_accuracy,
-        )
-        for run in found
-    ]
-    print_table(table_of(headings, rows))
+        # A listing does not read the attempts, so it cannot say that there are none.
+        print_json([{k: v for k, v in run.to_dict().items() if k != "attempts"} for run in found])
+    elif not found:
+        note("no runs match")
+    else:
+        print_table(runs_table(found))
 
 
 @click.command()
 @json_option
 @click.pass_obj
 def catalog(service: Service, *, as_json: bool) -> None:
-    """Show what specs may name on this service, and its limits."""
+    """Show what specs may name, and the limits."""
     from iplab.plain import to_plain  # noqa: PLC0415 - messages only after connecting
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
 
@@ -142,12 +200,12 @@ def catalog(service: Service, *, as_json: bool) -> None:
         )
         for d in found.datasets
     ]
-    print_table(table_of(headings, rows))
+    print_table(table_of(headings, rows, folding={"description"}))
     for d in found.datasets:
         if d.problem:
-            click.echo(f"{d.name}: {d.problem}")
+            click.echo(folded(f"{d.name}: {d.problem}"))
     for name in ("activations", "losses", "optimizers", "biases"):
         click.echo(f"{name}: {', '.join(getattr(found, name))}")
     limits = plain["limits"]
     if isinstance(limits, dict):
-        click.echo("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items()))
+        click.echo(folded("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items())))

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import click
 
-from iplab.cli.app import Service, json_option, print_json, warn
+from iplab.cli.app import Service, json_option, print_json, run_reference, warn
 from iplab.cli.watch import finish
+
+# What an experiment has only once it is there.
+_ONLY_CREATED = frozenset(
+    {
+        "name",
+        "uid",
+        "state",
+        "committed_steps",
+        "sequence",
+        "create_time",
+        "start_time",
+        "end_time",
+        "mlflow_pending_runs",
+    }
+)
 
 
 @click.command()
 @click.argument("file", type=click.Path())
-@click.option("--id", "experiment_id", default="", help="Id of the experiment. Default: the service chooses.")
+@click.option(
+    "--id", "experiment_id", default=None, help="Id of the experiment. Default: the service chooses."
+)
 @click.option("--request-id", default=None, help="UUID; submitting again under it creates nothing twice.")
 @click.option("--dry-run", is_flag=True, help="Check only: counts, memory, warnings; nothing is created.")
 @click.option("--watch", "follow", is_flag=True, help="Follow it to its end, as `iplab watch`.")
@@ -20,18 +37,23 @@ def submit(
     service: Service,
     file: str,
     *,
-    experiment_id: str,
+    experiment_id: str | None,
     request_id: str | None,
     dry_run: bool,
     follow: bool,
     as_json: bool,
 ) -> None:
-    """Submit the spec in FILE (YAML, or JSON if it ends in .json) and print the experiment's id."""
+    """Submit the spec in FILE, print its id.
+
+    FILE is YAML, or JSON if its name ends in .json.
+    """
     if dry_run and follow:
         raise click.UsageError("--dry-run creates nothing that --watch could follow; give one of them")
+    if experiment_id == "":
+        raise click.UsageError("--id is empty; name an id, or leave --id out and the service chooses one")
     with service.connect() as client:
         experiment = client.create(
-            file, experiment_id=experiment_id, request_id=request_id, validate_only=dry_run
+            file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
         )
         for warning in experiment.warnings:
             warn(warning)
@@ -39,7 +61,8 @@ def submit(
             click.echo(f"submitted {experiment.id}", err=True)
             finish(experiment, as_json=as_json)
         elif as_json:
-            print_json(experiment.to_dict())
+            plain = experiment.to_dict()
+            print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
             memory = experiment.run_memory_bytes / 2**20
             click.echo(
@@ -56,9 +79,11 @@ def submit(
 @json_option
 @click.pass_obj
 def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool) -> None:
-    """Ask EXPERIMENT, or one RUN of it (index or id), to stop.
+    """Stop EXPERIMENT, or one RUN of it.
 
-    What trains stops at its next slice boundary, about a second later. What has ended stays as it is.
+    RUN is an index or id. What trains stops at its next slice boundary, about a second later. What has ended
+    stays as it is. An experiment of which a run was cancelled ends CANCELLED (or FAILED), not SUCCEEDED, even
+    if all its other runs succeed.
     """
     with service.connect() as client:
         found = client.experiment(experiment)
@@ -67,9 +92,3 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
             print_json(target.to_dict())
         else:
             click.echo(f"{target.id} is {target.state}")
-
-
-def run_reference(text: str) -> int | str:
-    """A run as people write it: "7", "r00007" or its full name."""
-    last = text.rpartition("/")[2]
-    return int(last) if last.isdecimal() else last

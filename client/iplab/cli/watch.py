@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> None:
-    """Follow EXPERIMENT to its end, with progress per group of runs and the time left.
+    """Follow EXPERIMENT to its end.
 
-    With --json: one event per line, as they come. The exit code says how the experiment ended.
+    Shows progress per group of runs and the time left; with --json one event per line, as they come. The exit
+    code says how the experiment ended.
     """
     with service.connect() as client:
         found = client.experiment(experiment)
@@ -64,8 +65,10 @@ def _exit(experiment: Experiment) -> None:
 
 def _event(event: Event) -> dict[str, object]:
     """Its fields, and "event" for its kind."""
+    from iplab.plain import time_text  # noqa: PLC0415 - messages only after connecting
+
     plain: dict[str, object] = {"event": type(event).__name__}
     for entry in fields(event):
         value = getattr(event, entry.name)
-        plain[entry.name] = value.isoformat() if isinstance(value, datetime) else value
+        plain[entry.name] = time_text(value) if isinstance(value, datetime) else value
     return plain
