@@ -180,7 +180,9 @@ def _message(value: object, kind: Descriptor, path: str, problems: _Problems) ->
         target = kind.fields_by_name.get(str(key)) or kind.fields_by_camelcase_name.get(str(key))
         if target is None or target.name not in _names(kind):
             message, meant = _unknown(str(key), kind, path)
-            problems.add(below, message, meant)
+            nearest = meant.rpartition(".")[2]
+            # What was meant may be there as well.
+            problems.add(below, message, below if nearest != key and nearest in value else meant)
         elif target.name in plain:
             problems.add(below, f"is {target.name}, given twice; keep one")
         elif (plain_entry := _field(entry, target, below, problems)) is not None:

@@ -95,10 +95,10 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
     say) are left out.
     """
     settings: list[Setting] = [
-        ("parameterization", "", [row.parameterization for row in rows]),
+        ("label", "", [row.parameterization for row in rows]),
         ("L", "L={}", [row.hidden_layers for row in rows]),
         ("width", "width {}", [row.width for row in rows]),
-        ("activation", "{}", [row.activation for row in rows]),
+        ("act", "{}", [row.activation for row in rows]),
         ("base rate", "base rate {}", [row.base_learning_rate for row in rows]),
         ("theory", "theory: {}", [row.predicted_regime.words for row in rows]),
         ("seeds", "seeds: {}", [row.runs for row in rows]),
@@ -117,10 +117,10 @@ def runs_table(runs: Sequence[Run]) -> Table:
     settings: list[Setting] = [
         ("run", "", [run.id for run in runs]),
         ("state", "all {}", [str(run.state) for run in runs]),
-        ("parameterization", "", [run.parameterization for run in runs]),
+        ("label", "", [run.parameterization for run in runs]),
         ("L", "L={}", [run.hidden_layers for run in runs]),
         ("width", "width {}", [run.width for run in runs]),
-        ("activation", "{}", [run.activation for run in runs]),
+        ("act", "{}", [run.activation for run in runs]),
         ("base rate", "base rate {}", [run.base_learning_rate for run in runs]),
         ("seed", "seed {}", [run.seed for run in runs]),
         ("step", "step {}", [run.committed_steps for run in runs]),
@@ -144,7 +144,7 @@ def _settings_and_results(
             columns[heading] = values
     columns |= {heading: values for heading, values in results.items() if any(v is not None for v in values)}
     rows = zip(*columns.values(), strict=True)
-    return table_of(list(columns), rows, ", ".join(shared), folding={"parameterization", "theory"})
+    return table_of(list(columns), rows, ", ".join(shared), folding={"label", "theory"})
 
 
 def _column(heading: str, cells: Sequence[str], *, numbers: bool, folds: bool) -> Column:

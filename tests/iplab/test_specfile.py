@@ -197,12 +197,14 @@ def test_what_exceeds_its_field_is_no_rule_of_the_service():
 
 
 def test_what_the_gaps_have_caused_is_not_said():
-    loaded = read_spec({"spec": {"datast": "x", "batchSize": "many", "grid": {"widths": ["abc", 8, 0]}}})
+    loaded = read_spec(
+        {"spec": {"datast": "x", "batchSize": "many", "gird": {}, "grid": {"widths": ["abc", 8, 0]}}}
+    )
     said = ["dataset", "batch_size", "grid.widths[0]", "grid.widths[2]", "grid.widths", "steps"]
     error = loaded.error([iplab.Violation(f"experiment.spec.{name}", "is wrong") for name in said])
     fields = [violation.field for violation in error.violations]
-    own, theirs = fields[:3], fields[3:]
-    assert own == ["spec.datast", "spec.batchSize", "spec.grid.widths[0]"]
+    own, theirs = fields[:4], fields[4:]
+    assert own == ["spec.datast", "spec.batchSize", "spec.gird", "spec.grid.widths[0]"]
     assert theirs == ["spec.grid.widths[2]", "spec.grid.widths", "spec.steps"]
 
 

@@ -1,0 +1,25 @@
+"""Commands against the service of the SDK's tests."""
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from iplab.cli import main
+from tests.iplab.conftest import small_spec
+
+
+@pytest.fixture
+def iplab(service):
+    """Run a command; gives click's result, with the two streams apart."""
+
+    def call(*arguments, address=service.address):
+        return CliRunner().invoke(main, ["--address", address, *map(str, arguments)])
+
+    return call
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    file = tmp_path / "spec.yaml"
+    file.write_text(yaml.safe_dump(small_spec()))
+    return file

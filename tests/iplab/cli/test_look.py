@@ -1,0 +1,133 @@
+"""Commands that read: tables for people, JSON and CSV for programs."""
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+import iplab as sdk
+from iplab.cli import main
+from tests.iplab.conftest import small_spec
+
+
+def test_list_and_show(iplab, trained):
+    assert "trained" in iplab("list", "--filter", 'experiment = "trained"').stdout
+    listed = json.loads(iplab("list", "--filter", 'experiment = "trained"', "--json").stdout)
+    assert [entry["name"] for entry in listed] == ["experiments/trained"]
+    shown = iplab("show", "trained").stdout
+    assert "trained is SUCCEEDED: 8 runs (8 succeeded)" in shown
+    assert "160 of 160 steps" in shown
+    assert shown.count("±") == 8, "loss and accuracy of four points of the grid"
+    assert len(json.loads(iplab("show", "trained", "--json").stdout)["summary"]) == 4
+
+
+def test_runs(iplab, trained):
+    table = iplab("runs", "trained", "--filter", "width = 16").stdout
+    assert table.startswith("all SUCCEEDED, L=2, width 16, relu, base rate 0.1, step 20")
+    assert table.count("r0000") == 4
+    for heading in ("last train loss", "final test loss", "final test accuracy"):
+        assert heading in table
+    runs = json.loads(iplab("runs", "trained", "--json").stdout)
+    assert [run["index"] for run in runs] == list(range(8))
+    assert not any("attempts" in run for run in runs), "a listing does not read them"
+
+
+def test_one_run_is_shown_with_its_attempts(iplab, trained):
+    shown = iplab("show", "trained", "2").stdout
+    assert shown.startswith("r00002 is SUCCEEDED: 20 of 20 steps\nllr, L=2, width 8, relu")
+    assert "from step" in shown
+    assert f"final test loss: {trained.run(2).final_test_loss:.6g}" in shown
+    assert json.loads(iplab("show", "trained", "r00002", "--json").stdout)["attempts"][0]["number"] == 1
+    assert iplab("show", "trained", "99").exit_code == 4
+
+
+def test_a_failed_run_shows_traceback_and_log(own_service):
+    from ipserver.states import FailureReason
+    from ipserver.store.records import Failure
+    from tests.iplab.test_experiment import plan
+
+    def call(*arguments):
+        return CliRunner().invoke(main, ["--address", own_service.address, *arguments]).stdout
+
+    with sdk.connect(own_service.address) as client:
+        lease = plan(own_service, client.create(small_spec(), experiment_id="e"))
+    failure = Failure(FailureReason.TRAINING_ERROR, "it broke", "Traceback: here", "the last line")
+    own_service.store.end_attempt("e", lease.id, lease.token, failure=failure, retry=False)
+    assert "r00000 failed: it broke (more: iplab show e r00000)" in call("show", "e")
+    shown = call("show", "e", "0")
+    for part in ("TRAINING_ERROR: it broke", "Traceback: here", "the last line"):
+        assert part in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["runs", "trained", "--filter", "width = 3"], "no runs match"),
+        (["metrics", "trained", "--first-step", "500"], "no points"),
+        (["list", "--filter", 'experiment = "absent"'], "no experiments match"),
+    ],
+)
+def test_no_result_is_said_on_standard_error(iplab, trained, arguments, said):
+    result = iplab(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"{said}\n")
+    assert json.loads(iplab(*arguments, "--json").stdout) == []
+
+
+def test_times_have_one_form(iplab, trained, tmp_path):
+    metrics = json.loads(iplab("metrics", "trained", "--metric", "test_loss", "--json").stdout)
+    file = tmp_path / "w"
+    saved = json.loads(iplab("weights", "trained", "0", "--output", file, "--json").stdout)
+    event = json.loads(iplab("watch", "trained", "--json").stdout.splitlines()[0])
+    shown = json.loads(iplab("show", "trained", "--json").stdout)
+    times = [metrics[0]["time"], saved["create_time"], event["time"], shown["create_time"]]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time) for time in times), times
+
+
+def test_warnings_are_short_in_show_and_whole_in_json(iplab, client, tmp_path):
+    spec = small_spec(parameterizations=[{"preset": "ip"}], hidden_layers=[4])
+    identifier = client.create(spec).cancel().id
+    (line,) = [w for w in iplab("show", identifier).stdout.splitlines() if w.startswith("warning: ip,")]
+    (whole,) = [
+        w for w in json.loads(iplab("show", identifier, "--json").stdout)["warnings"] if w[:3] == "ip,"
+    ]
+    assert line.endswith(". (more: --json)")
+    assert whole.startswith(line.removeprefix("warning: ").removesuffix(" (more: --json)"))
+    assert "The largest stable rates" in whole
+    assert "The largest stable rates" not in line
+
+
+def test_metrics_in_three_forms(iplab, trained):
+    select = ["metrics", "trained", "--filter", "index = 0", "--metric", "test_loss"]
+    rows = list(csv.DictReader(io.StringIO(iplab(*select, "--csv").stdout)))
+    assert [(row["run"], row["metric"], row["step"]) for row in rows] == [
+        ("0", "test_loss", "0"),
+        ("0", "test_loss", "20"),
+    ]
+    assert float(rows[-1]["value"]) == trained.run(0).final_test_loss, "all digits"
+    plain = json.loads(iplab(*select, "--json").stdout)
+    assert [row["step"] for row in plain] == [0, 20]
+    assert "test_loss" in iplab(*select).stdout
+    late = json.loads(iplab(*select, "--first-step", 1, "--json").stdout)
+    assert [row["step"] for row in late] == [20]
+
+
+def test_weights_are_shown_or_saved(iplab, trained, tmp_path):
+    shown = iplab("weights", "trained", "r00001").stdout
+    assert "float32" in shown
+    assert "seed: 1" in shown
+    described = json.loads(iplab("weights", "trained", "1", "--which", "initial", "--json").stdout)
+    assert described["artifact"] == "weights/initial.safetensors"
+    file = tmp_path / "w.safetensors"
+    assert iplab("weights", "trained", "1", "--output", file).stdout == f"{file}\n"
+    again = iplab("weights", "trained", "1", "--output", file)
+    assert again.exit_code == 2
+    assert f"{file} exists already; --force replaces it" in again.stderr
+    saved = json.loads(iplab("weights", "trained", "1", "--output", file, "--force", "--json").stdout)
+    assert saved["size_bytes"] == file.stat().st_size
+    nowhere = tmp_path / "no" / "w"
+    result = iplab("weights", "trained", "1", "--output", nowhere)
+    assert result.exit_code == 2
+    assert result.stderr == f"error: [Errno 2] No such file or directory: '{nowhere}'\n"

@@ -1,0 +1,115 @@
+"""What theory says on the command line, without a service."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from iplab.cli import main
+
+
+def test_parameterizations_need_no_service(iplab):
+    table = iplab("parameterizations", "--hidden-layers", 4, address="127.0.0.1:1").stdout
+    assert "from step 0: -5/2 | -3 | -5/2; from step 1: -1 | -2 | -1" in table
+    plain = json.loads(iplab("parameterizations", "--json").stdout)
+    assert next(p for p in plain if p["preset"] == "mup")["a"] == ["0", "1/2", "1/2", "1"]
+
+
+def test_analysis_says_what_and_why():
+    def call(*arguments):
+        return CliRunner().invoke(main, ["analyze", *arguments])
+
+    trivial = call("--preset", "ip", "--hidden-layers", "3")
+    assert trivial.exit_code == 0
+    assert "trivial" in trivial.stdout
+    # IP at L = 3: h^1..h^3 have exponents 0, -1/2, -1 at the start and change by -1, -1/2, -1 in step 1.
+    assert "0  -1/2  -1" in trivial.stdout
+    assert "-1  -1/2  -1" in trivial.stdout
+    by_hand = call("--a", "0,1,1", "--b", "0,0,0", "--c", "-1,-2,-1", "--json")
+    assert json.loads(by_hand.stdout) == json.loads(call("--preset", "ip", "--json").stdout)
+    assert "gelu" in call("--preset", "ip-llr", "--hidden-layers", "4", "--activation", "gelu").stdout
+
+
+def test_completing_ip_gives_ip_llr():
+    result = CliRunner().invoke(main, ["complete", "--preset", "ip", "--hidden-layers", "6", "--json"])
+    first = json.loads(result.stdout)["parameterization"]["phases"][0]
+    assert first["c"] == ["-7/2", "-4", "-4", "-4", "-4", "-4", "-7/2"]
+    text = CliRunner().invoke(main, ["complete", "--a", "0,1,1", "--b", "0,0,0", "--hidden-layers", "6"])
+    assert "-7/2" in text.stdout
+
+
+def theory_says(*arguments):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def test_what_complete_prints_can_be_fed_back():
+    # IP with Adam: no large first step, but epsilon follows the gradients.
+    done = json.loads(theory_says("complete", "--preset", "ip", "--optimizer", "adam", "--json"))
+    first, later = done["parameterization"]["phases"]
+    assert (first["d"], later["d"]) == (["2", "5/2", "5/2", "2"], ["1", "2", "2", "1"])
+    lists = {"a": "0,1,1", "b": "0,0,0", "c": "0,0,0", "d": "1,2,1", "d-first-step": "2,5/2,2"}
+    options = [text for name, entries in lists.items() for text in (f"--{name}", entries)]
+    found = json.loads(theory_says("analyze", *options, "--optimizer", "adam", "--json"))
+    assert found["parameterization"] == done["parameterization"]
+    assert found["regime"] == "feature_learning"
+    advice = json.loads(theory_says("analyze", "--preset", "ip", "--optimizer", "adam", "--json"))["advice"]
+    assert "c = 0 | 0 | 0 with d = 2 | 5/2 | 2 at step 0" in advice
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.parametrize("command", [["analyze", "--c", "-1,-2,-1"], ["complete"]])
+def test_rounded_decimals_are_said(command, form):
+    said = theory_says(*command, "--a", "0.3333,1,1", "--b", "0,0.5,0", *form)
+    assert "'0.3333' is taken as exactly 3333/10000; write '1/3' if that is meant" in said
+    assert "'0.5'" not in said
+
+
+def test_long_analyses_are_folded_to_a_terminal():
+    text = theory_says("analyze", "--preset", "ip", "--hidden-layers", "12", "--steps", "1000")
+    table = text.partition("trivial:")[0].splitlines()
+    assert max(map(len, table)) <= 80
+    assert any(line.startswith("1..1000 ") for line in table)
+    assert "0  -1/2 .. -11/2" in text
+    assert "0 (x998)" in theory_says("analyze", "--preset", "mup", "--hidden-layers", "998")
+
+
+def test_the_number_of_steps_shown_does_not_change_the_verdict():
+    lists = ["--a", "0,1/2,1", "--b", "0,0,0", "--c", "-1,-1,-1", "--c-first-step", "5,5,5"]
+    found = json.loads(theory_says("analyze", *lists, "--steps", "1", "--json"))
+    assert (found["regime"], found["settled"]) == ("feature_learning", True)
+    assert found["features"][0] == {"layer": 1, "step": 2}
+    assert [sizes["step"] for sizes in found["steps"]] == [0, 1]
+
+
+def test_presets_show_what_goes_beyond_their_exponents():
+    table = theory_says("parameterizations")
+    assert "w_0 x m^-k from step 1, k = 0 | 1/2 | 0" in table
+    assert "k = 0 | removed | 0" in table
+    assert "biases: a = 0 | 0 | 0" in table
+    assert "not at this depth: mfp" in table
+    assert "not at this depth" not in theory_says("parameterizations", "--hidden-layers", "1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["complete", "--preset", "hp"], "re-weighted initial matrices"),
+        (["complete", "--preset", "hpz"], "re-weighted initial matrices"),
+        (["analyze", "--preset", "ip", "--d", "0,0,0"], "not both"),
+        (["analyze"], "missing: --a, --b, --c"),
+        (["analyze", "--preset", "ipp"], "ip"),
+        (["analyze", "--preset", "ip", "--a", "1,1,1"], "not both"),
+        (["analyze", "--preset", "ip", "--hidden-layers", "0"], "hidden_layers"),
+        (["analyze", "--preset", "ip", "--steps", "0"], "steps"),
+        (["analyze", "--preset", "ip", "--activation", "rellu"], "relu"),
+        (["analyze", "--a", "0,1/0,1", "--b", "0,0,0", "--c", "0,0,0"], "denominator"),
+        (["complete", "--a", "0,1", "--b", "0,0,0"], "entries"),
+        (["complete", "--a", "0,1,1"], "missing: --b"),
+    ],
+)
+def test_what_theory_refuses_exits_2(arguments, said):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
