@@ -92,7 +92,8 @@ def test_the_client_needs_none_of_the_servers_libraries(tmp_path):
         "import sys, iplab, iplab.cli\n"
         "client = iplab.connect('127.0.0.1:1')\n"
         "client.close()\n"
-        "print(*(name for name in ('torch', 'ray', 'mlflow', 'sqlalchemy', 'ipserver') if name in sys.modules))"
+        "servers = ('torch', 'ray', 'mlflow', 'sqlalchemy', 'ipserver')\n"
+        "print(*(name for name in servers if name in sys.modules))"
     )
 
     assert run(program, tmp_path) == []

@@ -63,7 +63,9 @@ def analyze(
     steps: int | None,
     as_json: bool,
 ) -> None:
-    """Say what a parameterization does as the width grows: regime, sizes, and why.
+    """Say what a parameterization does.
+
+    As the width grows: its regime, sizes of every layer, and why.
 
     Either --preset or the exponents --a, --b, --c ("1", "-5/2", "0.5"; separated by commas).
     Biases with exponents of their own, weights with a mean and re-weighted initial matrices beyond the
@@ -104,7 +106,9 @@ def complete(
     loss: str,
     as_json: bool,
 ) -> None:
-    """Find the largest stable learning rates for given multipliers and initial weights.
+    """Find the largest stable learning rates.
+
+    For given multipliers and initial weights.
 
     Either --preset (its own rates are not used) or --a and --b.
     """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @json_option
 def parameterizations(*, hidden_layers: int, as_json: bool) -> None:
-    """List the published parameterizations, with their exponents at a depth.
+    """List the published parameterizations.
 
     W^l = m^{-a_l} w^l; initial w^l ~ N(0, s_l^2 m^{-2 b_l}); learning rate of layer l: eta m^{-c_l}.
     """
