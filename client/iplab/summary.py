@@ -27,6 +27,12 @@ class Spread:
     sd: float | None
     n: int
 
+    def __str__(self) -> str:
+        """As in tables: "0.9370 ± 0.0446", "0.9370" of one value, "-" of none."""
+        if self.mean is None:
+            return "-"
+        return f"{self.mean:.4f}" if self.sd is None else f"{self.mean:.4f} ± {self.sd:.4f}"
+
 
 @dataclass(frozen=True, slots=True)
 class SummaryRow:

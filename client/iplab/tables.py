@@ -107,7 +107,7 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
         "final test loss": [row.test_loss if row.test_loss.n else None for row in rows],
         "final test accuracy": [row.test_accuracy if row.test_accuracy.n else None for row in rows],
         "diverged": [row.diverged or None for row in rows],
-        "unfinished": [row.unfinished or None for row in rows],
+        "no result": [row.unfinished or None for row in rows],
     }
     return _settings_and_results(settings, results, title)
 
@@ -175,12 +175,6 @@ def _shown(value: object) -> str:
     match value:
         case None:
             return "-"
-        case Spread(mean=None):
-            return "-"
-        case Spread(mean=mean, sd=None):
-            return f"{mean:.4f}"
-        case Spread(mean=mean, sd=sd):
-            return f"{mean:.4f} ± {sd:.4f}"
         case float():
             return f"{value:.6g}"
         case _:

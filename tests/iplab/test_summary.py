@@ -40,6 +40,11 @@ def test_spread_is_the_sample_standard_deviation():
     assert spread([1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3)
     assert spread([5.0]) == Spread(5.0, None, 1)
     assert spread([]) == Spread(None, None, 0)
+    assert [str(spread(values)) for values in ([1.0, 2.0, 3.0], [5.0], [])] == [
+        "2.0000 ± 1.0000",
+        "5.0000",
+        "-",
+    ]
 
 
 def test_rows_differ_in_more_than_the_seed():
