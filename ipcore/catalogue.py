@@ -13,6 +13,8 @@ ACTIVATION_VARIANCE: Final[dict[str, float]] = {"relu": 2.0, "gelu": 4.0, "elu":
 ACTIVATIONS: Final = tuple(ACTIVATION_VARIANCE)
 LOSSES: Final = ("cross_entropy",)
 OPTIMIZERS: Final = ("sgd",)
+SCHEDULES: Final = ("constant", "linear", "cosine", "step")
+PROBES: Final = ("coordinates", "gradients", "alignment", "ranks", "kernels")
 BIASES: Final = ("first", "none")
 METRICS: Final = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 

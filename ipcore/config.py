@@ -8,6 +8,63 @@ from ipcore.theory import Parameterization
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """A factor of all learning rates that depends on the step alone (see `ipcore.schedule`).
+
+    Attributes:
+        name: Name in `ipcore.catalogue.SCHEDULES`.
+        warmup_steps: Updates over which the factor rises linearly, >= 0.
+        final_fraction: "linear", "cosine": factor at the end, 0..1.
+        milestones: "step": numbers of updates after which the factor is multiplied by `decay`.
+        decay: "step": 0 < decay < 1.
+    """
+
+    name: str = "constant"
+    warmup_steps: int = 0
+    final_fraction: float = 0.0
+    milestones: tuple[int, ...] = ()
+    decay: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Probes:
+    """What is measured inside the networks, and when (see `ipcore.probes`).
+
+    Attributes:
+        quantities: Names in `ipcore.catalogue.PROBES`.
+        layers: Layers 1..L+1; empty: all.
+        steps: States (updates done) at which they are measured, besides the multiples of `interval`.
+        interval: 0: only at `steps`.
+        examples: Size of the fixed set of training inputs.
+    """
+
+    quantities: tuple[str, ...]
+    layers: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    interval: int = 0
+    examples: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerSettings:
+    """A run's settings of the pack's optimizer; those that it does not use are ignored.
+
+    Attributes:
+        momentum: 0 <= momentum < 1.
+        beta1: Adam, 0 <= beta1 < 1.
+        beta2: Adam, 0 <= beta2 < 1.
+        epsilon: Adam, >= 0; layer l uses epsilon m^{-d_l}.
+        weight_decay: lambda >= 0, decoupled: weights are multiplied by 1 - eta lambda per update.
+    """
+
+    momentum: float = 0.9
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class PackConfig:
     """What all runs of a pack share: one graph, one batched matmul per layer.
 
@@ -25,6 +82,9 @@ class PackConfig:
         evaluation_interval: Test metrics at step 0, multiples of this, and the last step; 0: only the ends.
         weights: "none", "final", "initial_and_final" or "every".
         weights_interval: Updates between kept weights with "every", else 0.
+        validation_size: Training examples held out, 0: none.
+        schedule: Multiplies all rates.
+        probes: What is measured inside the networks; None: nothing.
     """
 
     dataset: str
@@ -40,6 +100,9 @@ class PackConfig:
     evaluation_interval: int = 0
     weights: str = "final"
     weights_interval: int = 0
+    validation_size: int = 0
+    schedule: Schedule = Schedule()
+    probes: Probes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +127,11 @@ class RunConfig:
         base_learning_rate: eta > 0.
         seed: Keys the normals and the batches, never anything else.
         calibration: Calibrate the base rates of step 0; None: all layers use eta.
+        settings: Of the optimizer.
     """
 
     parameterization: Parameterization
     base_learning_rate: float
     seed: int
     calibration: Calibration | None = None
+    settings: OptimizerSettings = OptimizerSettings()

@@ -72,6 +72,8 @@ class Catalog(_message.Message):
     OPTIMIZERS_FIELD_NUMBER: _builtins.int
     BIASES_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dataset]:
         """Datasets."""
@@ -96,6 +98,14 @@ class Catalog(_message.Message):
     def limits(self) -> Global___Limits:
         """Limits that specs are checked against."""
 
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Schedule names."""
+
+    @_builtins.property
+    def probes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of probe quantities."""
+
     def __init__(
         self,
         *,
@@ -105,10 +115,12 @@ class Catalog(_message.Message):
         optimizers: _abc.Iterable[_builtins.str] | None = ...,
         biases: _abc.Iterable[_builtins.str] | None = ...,
         limits: Global___Limits | None = ...,
+        schedules: _abc.Iterable[_builtins.str] | None = ...,
+        probes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "limits", b"limits", "losses", b"losses", "optimizers", b"optimizers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "limits", b"limits", "losses", b"losses", "optimizers", b"optimizers", "probes", b"probes", "schedules", b"schedules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

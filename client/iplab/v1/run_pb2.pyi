@@ -213,8 +213,8 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class RunSummary(_message.Message):
-    """Metrics in short. A field is unset until there is such a value. Losses are means over examples in nats
-    (cross entropy); accuracies lie in [0, 1].
+    """Metrics in short. A field is unset until there is such a value. Losses are means over examples (cross
+    entropy and logistic: in nats); accuracies lie in [0, 1].
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -225,6 +225,11 @@ class RunSummary(_message.Message):
     FINAL_TEST_LOSS_FIELD_NUMBER: _builtins.int
     FINAL_TEST_ACCURACY_FIELD_NUMBER: _builtins.int
     DIVERGED_STEP_FIELD_NUMBER: _builtins.int
+    BEST_VALIDATION_LOSS_FIELD_NUMBER: _builtins.int
+    BEST_VALIDATION_ACCURACY_FIELD_NUMBER: _builtins.int
+    BEST_VALIDATION_STEP_FIELD_NUMBER: _builtins.int
+    TEST_LOSS_AT_BEST_VALIDATION_FIELD_NUMBER: _builtins.int
+    TEST_ACCURACY_AT_BEST_VALIDATION_FIELD_NUMBER: _builtins.int
     last_train_loss: _builtins.float
     """Newest recorded training loss (on the batch of that step)."""
     best_test_loss: _builtins.float
@@ -237,6 +242,18 @@ class RunSummary(_message.Message):
     """Test accuracy of the final weights."""
     diverged_step: _builtins.int
     """Update at which the loss was not finite; only if DIVERGED."""
+    best_validation_loss: _builtins.float
+    """Smallest validation loss seen at an evaluation."""
+    best_validation_accuracy: _builtins.float
+    """Largest validation accuracy seen at an evaluation."""
+    best_validation_step: _builtins.int
+    """Updates done at the best validation: the first with the largest accuracy, or with the smallest loss where
+    there is no accuracy.
+    """
+    test_loss_at_best_validation: _builtins.float
+    """Test loss there."""
+    test_accuracy_at_best_validation: _builtins.float
+    """Test accuracy there."""
     def __init__(
         self,
         *,
@@ -246,15 +263,26 @@ class RunSummary(_message.Message):
         final_test_loss: _builtins.float | None = ...,
         final_test_accuracy: _builtins.float | None = ...,
         diverged_step: _builtins.int | None = ...,
+        best_validation_loss: _builtins.float | None = ...,
+        best_validation_accuracy: _builtins.float | None = ...,
+        best_validation_step: _builtins.int | None = ...,
+        test_loss_at_best_validation: _builtins.float | None = ...,
+        test_accuracy_at_best_validation: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_diverged_step", b"_diverged_step", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "diverged_step", b"diverged_step", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_best_validation_accuracy", b"_best_validation_accuracy", "_best_validation_loss", b"_best_validation_loss", "_best_validation_step", b"_best_validation_step", "_diverged_step", b"_diverged_step", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "_test_accuracy_at_best_validation", b"_test_accuracy_at_best_validation", "_test_loss_at_best_validation", b"_test_loss_at_best_validation", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "best_validation_accuracy", b"best_validation_accuracy", "best_validation_loss", b"best_validation_loss", "best_validation_step", b"best_validation_step", "diverged_step", b"diverged_step", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss", "test_accuracy_at_best_validation", b"test_accuracy_at_best_validation", "test_loss_at_best_validation", b"test_loss_at_best_validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_diverged_step", b"_diverged_step", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "diverged_step", b"diverged_step", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_best_validation_accuracy", b"_best_validation_accuracy", "_best_validation_loss", b"_best_validation_loss", "_best_validation_step", b"_best_validation_step", "_diverged_step", b"_diverged_step", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "_test_accuracy_at_best_validation", b"_test_accuracy_at_best_validation", "_test_loss_at_best_validation", b"_test_loss_at_best_validation", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "best_validation_accuracy", b"best_validation_accuracy", "best_validation_loss", b"best_validation_loss", "best_validation_step", b"best_validation_step", "diverged_step", b"diverged_step", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss", "test_accuracy_at_best_validation", b"test_accuracy_at_best_validation", "test_loss_at_best_validation", b"test_loss_at_best_validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_test_accuracy: _TypeAlias = _typing.Literal["best_test_accuracy"]  # noqa: Y015
     _WhichOneofArgType__best_test_accuracy: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy"]  # noqa: Y015
     _WhichOneofReturnType__best_test_loss: _TypeAlias = _typing.Literal["best_test_loss"]  # noqa: Y015
     _WhichOneofArgType__best_test_loss: _TypeAlias = _typing.Literal["_best_test_loss", b"_best_test_loss"]  # noqa: Y015
+    _WhichOneofReturnType__best_validation_accuracy: _TypeAlias = _typing.Literal["best_validation_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__best_validation_accuracy: _TypeAlias = _typing.Literal["_best_validation_accuracy", b"_best_validation_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__best_validation_loss: _TypeAlias = _typing.Literal["best_validation_loss"]  # noqa: Y015
+    _WhichOneofArgType__best_validation_loss: _TypeAlias = _typing.Literal["_best_validation_loss", b"_best_validation_loss"]  # noqa: Y015
+    _WhichOneofReturnType__best_validation_step: _TypeAlias = _typing.Literal["best_validation_step"]  # noqa: Y015
+    _WhichOneofArgType__best_validation_step: _TypeAlias = _typing.Literal["_best_validation_step", b"_best_validation_step"]  # noqa: Y015
     _WhichOneofReturnType__diverged_step: _TypeAlias = _typing.Literal["diverged_step"]  # noqa: Y015
     _WhichOneofArgType__diverged_step: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step"]  # noqa: Y015
     _WhichOneofReturnType__final_test_accuracy: _TypeAlias = _typing.Literal["final_test_accuracy"]  # noqa: Y015
@@ -263,10 +291,20 @@ class RunSummary(_message.Message):
     _WhichOneofArgType__final_test_loss: _TypeAlias = _typing.Literal["_final_test_loss", b"_final_test_loss"]  # noqa: Y015
     _WhichOneofReturnType__last_train_loss: _TypeAlias = _typing.Literal["last_train_loss"]  # noqa: Y015
     _WhichOneofArgType__last_train_loss: _TypeAlias = _typing.Literal["_last_train_loss", b"_last_train_loss"]  # noqa: Y015
+    _WhichOneofReturnType__test_accuracy_at_best_validation: _TypeAlias = _typing.Literal["test_accuracy_at_best_validation"]  # noqa: Y015
+    _WhichOneofArgType__test_accuracy_at_best_validation: _TypeAlias = _typing.Literal["_test_accuracy_at_best_validation", b"_test_accuracy_at_best_validation"]  # noqa: Y015
+    _WhichOneofReturnType__test_loss_at_best_validation: _TypeAlias = _typing.Literal["test_loss_at_best_validation"]  # noqa: Y015
+    _WhichOneofArgType__test_loss_at_best_validation: _TypeAlias = _typing.Literal["_test_loss_at_best_validation", b"_test_loss_at_best_validation"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__best_test_accuracy) -> _WhichOneofReturnType__best_test_accuracy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__best_test_loss) -> _WhichOneofReturnType__best_test_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_validation_accuracy) -> _WhichOneofReturnType__best_validation_accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_validation_loss) -> _WhichOneofReturnType__best_validation_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_validation_step) -> _WhichOneofReturnType__best_validation_step | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__diverged_step) -> _WhichOneofReturnType__diverged_step | None: ...
     @_typing.overload
@@ -275,6 +313,10 @@ class RunSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__final_test_loss) -> _WhichOneofReturnType__final_test_loss | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__last_train_loss) -> _WhichOneofReturnType__last_train_loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__test_accuracy_at_best_validation) -> _WhichOneofReturnType__test_accuracy_at_best_validation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__test_loss_at_best_validation) -> _WhichOneofReturnType__test_loss_at_best_validation | None: ...
 
 Global___RunSummary: _TypeAlias = RunSummary  # noqa: Y015
 

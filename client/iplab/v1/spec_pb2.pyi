@@ -40,8 +40,12 @@ class ExperimentSpec(_message.Message):
     GRID_FIELD_NUMBER: _builtins.int
     RECORD_FIELD_NUMBER: _builtins.int
     RESOURCES_FIELD_NUMBER: _builtins.int
+    VALIDATION_SIZE_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
-    """Dataset, by its name in the catalogue ("digits", "mnist"). Required."""
+    """Dataset, by its name in the catalogue ("digits", "mnist"), of a family with parameters
+    ("single-index:d=64,n=4096") or registered on the server. Required.
+    """
     loss: _builtins.str
     """Loss, by its name in the catalogue. Default "cross_entropy"."""
     bias: _builtins.str
@@ -55,6 +59,10 @@ class ExperimentSpec(_message.Message):
     evaluation_interval: _builtins.int
     """Test metrics are computed at step 0, at every multiple of this number of updates, and after the last.
     0 (default): only at step 0 and at the end.
+    """
+    validation_size: _builtins.int
+    """Training examples held out as a validation set, the same for all runs. They are evaluated whenever the
+    test set is. 0 (default): none.
     """
     @_builtins.property
     def optimizer(self) -> Global___Optimizer:
@@ -72,6 +80,10 @@ class ExperimentSpec(_message.Message):
     def resources(self) -> Global___Resources:
         """What one pack (the runs trained together by one worker) may use."""
 
+    @_builtins.property
+    def schedule(self) -> Global___Schedule:
+        """Multiplies the learning rates of all layers, step by step. Default: constant."""
+
     def __init__(
         self,
         *,
@@ -85,10 +97,12 @@ class ExperimentSpec(_message.Message):
         grid: Global___Grid | None = ...,
         record: Global___Recording | None = ...,
         resources: Global___Resources | None = ...,
+        validation_size: _builtins.int = ...,
+        schedule: Global___Schedule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "optimizer", b"optimizer", "record", b"record", "resources", b"resources"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "loss", b"loss", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "loss", b"loss", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -96,25 +110,116 @@ Global___ExperimentSpec: _TypeAlias = ExperimentSpec  # noqa: Y015
 
 @_typing.final
 class Optimizer(_message.Message):
-    """The optimizer and its settings."""
+    """The optimizer and its settings. A setting that the optimizer does not use must not be given."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    MOMENTUM_FIELD_NUMBER: _builtins.int
+    BETA1_FIELD_NUMBER: _builtins.int
+    BETA2_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the catalogue. Default "sgd": w <- w - eta m^{-c} gradient."""
+    """Name in the catalogue: "sgd" (default: w <- w - eta m^{-c} gradient), "momentum", "adam" or "adamw"."""
+    momentum: _builtins.float
+    """With "momentum": v <- momentum v + gradient, w <- w - eta m^{-c(t)} v. 0 <= momentum < 1, default 0.9."""
+    beta1: _builtins.float
+    """With "adam" and "adamw": decay of the first moment, 0 <= beta1 < 1. Default 0.9."""
+    beta2: _builtins.float
+    """With "adam" and "adamw": decay of the second moment, 0 <= beta2 < 1. Default 0.999."""
+    epsilon: _builtins.float
+    """With "adam" and "adamw": epsilon >= 0, scaled per layer as epsilon m^{-d_l}. Default 1e-8."""
+    weight_decay: _builtins.float
+    """With "sgd", "momentum" and "adamw": decoupled decay lambda >= 0. Each update multiplies the weights by
+    1 - eta lambda (times the schedule) at any width: lambda_l = lambda m^{c_l}. Biases do not decay.
+    Default 0.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        momentum: _builtins.float | None = ...,
+        beta1: _builtins.float | None = ...,
+        beta2: _builtins.float | None = ...,
+        epsilon: _builtins.float | None = ...,
+        weight_decay: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_momentum", b"_momentum", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "momentum", b"momentum", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_momentum", b"_momentum", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "momentum", b"momentum", "name", b"name", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__beta1: _TypeAlias = _typing.Literal["beta1"]  # noqa: Y015
+    _WhichOneofArgType__beta1: _TypeAlias = _typing.Literal["_beta1", b"_beta1"]  # noqa: Y015
+    _WhichOneofReturnType__beta2: _TypeAlias = _typing.Literal["beta2"]  # noqa: Y015
+    _WhichOneofArgType__beta2: _TypeAlias = _typing.Literal["_beta2", b"_beta2"]  # noqa: Y015
+    _WhichOneofReturnType__epsilon: _TypeAlias = _typing.Literal["epsilon"]  # noqa: Y015
+    _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
+    _WhichOneofReturnType__momentum: _TypeAlias = _typing.Literal["momentum"]  # noqa: Y015
+    _WhichOneofArgType__momentum: _TypeAlias = _typing.Literal["_momentum", b"_momentum"]  # noqa: Y015
+    _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
+    _WhichOneofArgType__weight_decay: _TypeAlias = _typing.Literal["_weight_decay", b"_weight_decay"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta1) -> _WhichOneofReturnType__beta1 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__beta2) -> _WhichOneofReturnType__beta2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__momentum) -> _WhichOneofReturnType__momentum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_decay) -> _WhichOneofReturnType__weight_decay | None: ...
 
 Global___Optimizer: _TypeAlias = Optimizer  # noqa: Y015
+
+@_typing.final
+class Schedule(_message.Message):
+    """A factor of all learning rates that depends on the step alone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    WARMUP_STEPS_FIELD_NUMBER: _builtins.int
+    FINAL_FRACTION_FIELD_NUMBER: _builtins.int
+    MILESTONES_FIELD_NUMBER: _builtins.int
+    DECAY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"constant" (default), "linear" or "cosine" (from 1 to final_fraction at the last update), or "step"."""
+    warmup_steps: _builtins.int
+    """The first updates have rates that rise linearly: factor (t+1)/(warmup_steps+1) after t < warmup_steps
+    updates. Less than the number of updates; default 0.
+    """
+    final_fraction: _builtins.float
+    """With "linear" and "cosine": the factor at the end, 0 <= final_fraction <= 1. Default 0."""
+    decay: _builtins.float
+    """With "step": 0 < decay < 1. Default 0.1."""
+    @_builtins.property
+    def milestones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """With "step": numbers of updates, ascending, after each of which the factor is multiplied by decay."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        warmup_steps: _builtins.int = ...,
+        final_fraction: _builtins.float | None = ...,
+        milestones: _abc.Iterable[_builtins.int] | None = ...,
+        decay: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "_final_fraction", b"_final_fraction", "decay", b"decay", "final_fraction", b"final_fraction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decay", b"_decay", "_final_fraction", b"_final_fraction", "decay", b"decay", "final_fraction", b"final_fraction", "milestones", b"milestones", "name", b"name", "warmup_steps", b"warmup_steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decay: _TypeAlias = _typing.Literal["decay"]  # noqa: Y015
+    _WhichOneofArgType__decay: _TypeAlias = _typing.Literal["_decay", b"_decay"]  # noqa: Y015
+    _WhichOneofReturnType__final_fraction: _TypeAlias = _typing.Literal["final_fraction"]  # noqa: Y015
+    _WhichOneofArgType__final_fraction: _TypeAlias = _typing.Literal["_final_fraction", b"_final_fraction"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decay) -> _WhichOneofReturnType__decay | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final_fraction) -> _WhichOneofReturnType__final_fraction | None: ...
+
+Global___Schedule: _TypeAlias = Schedule  # noqa: Y015
 
 @_typing.final
 class Grid(_message.Message):
@@ -142,7 +247,7 @@ class Grid(_message.Message):
 
     @_builtins.property
     def activations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Activations, by their names in the catalogue ("relu", "gelu", "elu", "tanh")."""
+        """Activations, by their names in the catalogue ("relu", "gelu", "tanh"); "relu^p" is ReLU to the power p >= 1."""
 
     @_builtins.property
     def base_learning_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -234,6 +339,8 @@ class Exponents(_message.Message):
     B_FIELD_NUMBER: _builtins.int
     C_FIELD_NUMBER: _builtins.int
     C_FIRST_STEP_FIELD_NUMBER: _builtins.int
+    D_FIELD_NUMBER: _builtins.int
+    D_FIRST_STEP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def a(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Layer multipliers: W^l = m^{-a_l} w^l."""
@@ -250,6 +357,16 @@ class Exponents(_message.Message):
     def c_first_step(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Learning rates of step 0 alone. Empty: as c."""
 
+    @_builtins.property
+    def d(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With Adam: epsilon of layer l is epsilon m^{-d_l}; from step 1 on if d_first_step is given, else at every
+        step. Empty: 0 in every layer.
+        """
+
+    @_builtins.property
+    def d_first_step(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With Adam: epsilon of step 0 alone. Empty: as d."""
+
     def __init__(
         self,
         *,
@@ -257,10 +374,12 @@ class Exponents(_message.Message):
         b: _abc.Iterable[_builtins.str] | None = ...,
         c: _abc.Iterable[_builtins.str] | None = ...,
         c_first_step: _abc.Iterable[_builtins.str] | None = ...,
+        d: _abc.Iterable[_builtins.str] | None = ...,
+        d_first_step: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "c", b"c", "c_first_step", b"c_first_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "c", b"c", "c_first_step", b"c_first_step", "d", b"d", "d_first_step", b"d_first_step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -313,6 +432,7 @@ class Recording(_message.Message):
     METRICS_INTERVAL_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
     WEIGHTS_INTERVAL_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
     metrics_interval: _builtins.int
     """Training loss and accuracy are recorded at step 1, at every multiple of this many updates, and at the
     last. Default 10.
@@ -323,20 +443,71 @@ class Recording(_message.Message):
     """
     weights_interval: _builtins.int
     """Updates between kept weights. Required >= 1 with weights "every", otherwise 0."""
+    @_builtins.property
+    def probes(self) -> Global___Probes:
+        """What is measured inside the networks. Default: nothing."""
+
     def __init__(
         self,
         *,
         metrics_interval: _builtins.int = ...,
         weights: _builtins.str = ...,
         weights_interval: _builtins.int = ...,
+        probes: Global___Probes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["probes", b"probes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["metrics_interval", b"metrics_interval", "weights", b"weights", "weights_interval", b"weights_interval"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["metrics_interval", b"metrics_interval", "probes", b"probes", "weights", b"weights", "weights_interval", b"weights_interval"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Recording: _TypeAlias = Recording  # noqa: Y015
+
+@_typing.final
+class Probes(_message.Message):
+    """Measurements inside the networks, on a fixed set of training inputs shared by all runs. A quantity of layer
+    l is the metric "quantity/l"; layer L+1 is the output f.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUANTITIES_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    EXAMPLES_FIELD_NUMBER: _builtins.int
+    interval: _builtins.int
+    """They are measured at every multiple of this many updates. 0 (default): only at `steps`."""
+    examples: _builtins.int
+    """Size of the fixed set. Default 64."""
+    @_builtins.property
+    def quantities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names in the catalogue: "coordinates", "gradients", "alignment", "ranks", "kernels". At least one."""
+
+    @_builtins.property
+    def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Layers, 1 .. L+1 at every depth of the grid. Empty: all."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """States at which they are measured, in updates done, 0 .. steps; added to those of `interval`."""
+
+    def __init__(
+        self,
+        *,
+        quantities: _abc.Iterable[_builtins.str] | None = ...,
+        layers: _abc.Iterable[_builtins.int] | None = ...,
+        steps: _abc.Iterable[_builtins.int] | None = ...,
+        interval: _builtins.int = ...,
+        examples: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["examples", b"examples", "interval", b"interval", "layers", b"layers", "quantities", b"quantities", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Probes: _TypeAlias = Probes  # noqa: Y015
 
 @_typing.final
 class Resources(_message.Message):
