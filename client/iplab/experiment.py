@@ -211,7 +211,9 @@ class Experiment:
         Args:
             filter: Comparisons joined by AND, of state, index, parameterization, hidden_layers, width,
                 activation, base_learning_rate, seed, pack, final_test_loss, final_test_accuracy,
-                best_test_accuracy, last_train_loss: 'parameterization = "ip-llr" AND width >= 128'.
+                best_test_accuracy, last_train_loss, best_validation_loss, best_validation_accuracy,
+                test_loss_at_best_validation, test_accuracy_at_best_validation:
+                'parameterization = "ip-llr" AND width >= 128'.
 
         Raises:
             InvalidRequestError: The filter cannot be read.

@@ -41,6 +41,10 @@ RUN_FIELDS: Final[Mapping[str, FieldType]] = {
     "final_test_accuracy": float,
     "best_test_accuracy": float,
     "last_train_loss": float,
+    "best_validation_loss": float,
+    "best_validation_accuracy": float,
+    "test_loss_at_best_validation": float,
+    "test_accuracy_at_best_validation": float,
 }
 
 _TOKEN = re.compile(

@@ -27,6 +27,7 @@ from ipcore.recording import weights_due
 from ipcore.trainer import Slice, Trainer
 from ipserver import segments
 from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.dispatch.summaries import fold
 from ipserver.names import run_id, run_name
 from ipserver.states import FailureReason, RunState
 from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
@@ -142,10 +143,9 @@ class PackTrainer:
 
     def _fold(self, part: Slice) -> None:
         """Bring the summaries up to date."""
-        final_step = self._job.config.steps
-        for position, metric, step, value in part.points.rows():
-            index = self._job.run_indices[position]
-            self._summaries[index] = _updated(self._summaries[index], metric, value, step == final_step)
+        indices = self._job.run_indices
+        rows = ((indices[position], *rest) for position, *rest in part.points.rows())
+        fold(self._summaries, rows, self._job.config.steps)
 
     def _diverged(self, trainer: Trainer) -> dict[int, RunState]:
         """Runs that have diverged and are not terminal yet.
@@ -201,18 +201,6 @@ class PackTrainer:
 def _dataset(name: str, data_root: str | None) -> Dataset:
     """A worker often trains several packs on the same data, whose checksum says that it has not changed."""
     return load_dataset(name, data_root)
-
-
-def _updated(old: Summary, metric: str, value: float, final: bool) -> Summary:
-    if metric == "train_loss":
-        return replace(old, last_train_loss=value)
-    if metric == "test_loss":
-        best = value if old.best_test_loss is None else min(value, old.best_test_loss)
-        return replace(old, best_test_loss=best, final_test_loss=value if final else None)
-    if metric == "test_accuracy":
-        best = value if old.best_test_accuracy is None else max(value, old.best_test_accuracy)
-        return replace(old, best_test_accuracy=best, final_test_accuracy=value if final else None)
-    return old
 
 
 def _failure(error: Exception, log_tail: str) -> Failure:

@@ -28,6 +28,10 @@ RUN_FIELDS: Mapping[str, sa.Column[Any]] = {
             "final_test_accuracy",
             "best_test_accuracy",
             "last_train_loss",
+            "best_validation_loss",
+            "best_validation_accuracy",
+            "test_loss_at_best_validation",
+            "test_accuracy_at_best_validation",
         )
     },
 }

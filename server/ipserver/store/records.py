@@ -101,6 +101,11 @@ class Summary:
     final_test_loss: float | None = None
     final_test_accuracy: float | None = None
     diverged_step: int | None = None
+    best_validation_loss: float | None = None
+    best_validation_accuracy: float | None = None
+    best_validation_step: int | None = None
+    test_loss_at_best_validation: float | None = None
+    test_accuracy_at_best_validation: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -24,14 +25,7 @@ from ipserver.store.records import (
 )
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments
 
-SUMMARY_COLUMNS = (
-    "last_train_loss",
-    "best_test_loss",
-    "best_test_accuracy",
-    "final_test_loss",
-    "final_test_accuracy",
-    "diverged_step",
-)
+SUMMARY_COLUMNS = tuple(field.name for field in fields(Summary))
 
 
 def select_runs(experiment: str, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:

@@ -18,11 +18,12 @@ from ipserver.store.store import Store
 _ADVISORY_LOCK = 7246853
 
 
-def migrate(dsn: str) -> None:
+def migrate(dsn: str, to: str = "head") -> None:
     """Brings the tables to the version of this code, from none or an older one. Safe to run concurrently.
 
     Args:
         dsn: As for `open_store`.
+        to: Revision to stop at.
 
     Raises:
         StartupError: The DSN is malformed, or the tables are newer than this code.
@@ -30,7 +31,7 @@ def migrate(dsn: str) -> None:
     """
     database = Database(dsn)
     try:
-        database.write(_upgrade, database.shown)
+        database.write(_upgrade, database.shown, to)
     finally:
         database.close()
 
@@ -52,7 +53,7 @@ def check_schema(store: Store) -> None:
     raise _newer(store.database.shown, found)
 
 
-def _upgrade(transaction: Transaction, shown: str) -> None:
+def _upgrade(transaction: Transaction, shown: str, to: str) -> None:
     connection = transaction.connection
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
@@ -61,7 +62,7 @@ def _upgrade(transaction: Transaction, shown: str) -> None:
         raise _newer(shown, found)
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, to)
 
 
 def _revision(transaction: Transaction) -> str | None:

@@ -62,6 +62,10 @@ def test_pages_by_index(store: Store) -> None:
         ("final_test_loss", "!=", 0.5, {1}),
         ("best_test_accuracy", "=", 0.75, {0}),
         ("last_train_loss", "<", 1e9, {0}),
+        ("best_validation_accuracy", ">=", 0.5, {1}),
+        ("best_validation_loss", "<", 1.0, {1}),
+        ("test_accuracy_at_best_validation", "!=", 0.4, {1}),
+        ("test_loss_at_best_validation", "=", 0.2, {1}),
     ],
 )
 def test_filters_of_runs(
@@ -88,7 +92,15 @@ def _plan_and_finish_first_pack(store: Store) -> None:
     store.save_plan("e", "planner", [new_pack("p0", [0, 1]), new_pack("p1", [2, 3])])
     summaries = {
         0: Summary(0.25, 0.5, 0.75, 0.5, 0.9),
-        1: Summary(final_test_loss=0.1, final_test_accuracy=0.96),
+        1: Summary(
+            final_test_loss=0.1,
+            final_test_accuracy=0.96,
+            best_validation_loss=0.3,
+            best_validation_accuracy=0.9,
+            best_validation_step=7,
+            test_loss_at_best_validation=0.2,
+            test_accuracy_at_best_validation=0.95,
+        ),
     }
     ended = {0: RunState.SUCCEEDED, 1: RunState.SUCCEEDED}
     pack = lease(store)

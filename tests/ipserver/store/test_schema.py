@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from alembic.migration import MigrationContext
 from ipserver.errors import StartupError
 from ipserver.store import check_schema, migrate, open_store
 from ipserver.store.database import Database
+from ipserver.store.records import Comparison, Summary
 from ipserver.store.tables import metadata
 from tests.ipserver.store.cases import new_experiment, new_runs
 
@@ -48,10 +50,11 @@ def _described(connection: sa.Connection) -> dict[str, object]:
     return {
         "indices": {name: text for name, text in indices if "alembic" not in name},
         "columns": {
-            table: [
+            # Migrations add columns at the end; nothing reads them by position.
+            table: sorted(
                 (column["name"], str(column["type"]), column["nullable"])
                 for column in inspector.get_columns(table)
-            ]
+            )
             for table in metadata.tables
         },
         "foreign keys": {table: inspector.get_foreign_keys(table) for table in metadata.tables},
@@ -73,6 +76,38 @@ def test_migrating_again_changes_nothing(empty_dsn: str) -> None:
         migrate(empty_dsn)
         check_schema(store)
         assert store.get_experiment("e") == record
+
+
+def test_a_store_of_the_first_version_keeps_its_runs(empty_dsn: str) -> None:
+    """Filled under version 0001, brought up to date, and used."""
+    migrate(empty_dsn, to="0001")
+    with open_store(empty_dsn) as store:
+        with pytest.raises(StartupError, match=r"older schema 0001.*run ipserver migrate"):
+            check_schema(store)
+        with store.database.engine.begin() as connection:
+            old = sa.MetaData()
+            old.reflect(connection)
+            experiment = {column.name: _some(column) for column in old.tables["experiments"].c}
+            connection.execute(sa.insert(old.tables["experiments"]).values(experiment | {"id": "e"}))
+            run = {column.name: _some(column) for column in old.tables["runs"].c}
+            run |= {"experiment": "e", "run_index": 0, "final_test_accuracy": 0.75}
+            connection.execute(sa.insert(old.tables["runs"]).values(run))
+        migrate(empty_dsn)
+        check_schema(store)
+        assert store.get_experiment("e").priority == 1
+        assert store.get_run("e", 0).summary == Summary(final_test_accuracy=0.75)
+        assert store.run_indices("e", [Comparison("best_validation_loss", ">", 0)]) == set()
+
+
+def _some(column: sa.Column[Any]) -> object:
+    """A value for a column of any version: NULL where it may be, else the plainest that its records read."""
+    if column.nullable:
+        return None
+    if column.name == "state":
+        return "SUCCEEDED"
+    if column.name in {"labels", "warnings", "calibrated_rates"}:
+        return {} if column.name == "labels" else []
+    return {bool: True, bytes: b"", str: "", float: 1.0}.get(column.type.python_type, 1)
 
 
 def test_processes_may_migrate_at_the_same_time(empty_dsn: str) -> None:
