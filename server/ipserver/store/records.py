@@ -329,6 +329,19 @@ class DatasetReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Identity:
+    """Which store this is.
+
+    Attributes:
+        uid: Made up once, when it was first asked for.
+        artifact_root: Where the artifacts lay that it was first used with; "": no part has said so yet.
+    """
+
+    uid: str
+    artifact_root: str
+
+
+@dataclass(frozen=True, slots=True)
 class CapacityReport:
     """What a dispatcher saw last.
 

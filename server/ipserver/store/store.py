@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from ipserver.states import RunState
-from ipserver.store import capacity, commits, events, experiments, forwarding, leases, planning, runs
+from ipserver.store import (
+    capacity,
+    commits,
+    events,
+    experiments,
+    forwarding,
+    identity,
+    leases,
+    planning,
+    runs,
+)
 from ipserver.store.database import Database
 from ipserver.store.records import (
     ArtifactRecord,
@@ -17,6 +27,7 @@ from ipserver.store.records import (
     ExperimentRecord,
     Failure,
     ForwardTask,
+    Identity,
     LeasedPack,
     NewExperiment,
     NewPack,
@@ -372,3 +383,20 @@ class Store:
             NotFound: There is no such run.
         """
         self.database.write(forwarding.mark, experiment, index, segment, artifacts, state)
+
+    # Whose artifacts are whose.
+
+    def identity(self) -> Identity:
+        """Which store this is."""
+        return self.database.write(identity.get)
+
+    def claim_artifacts(self, artifact_root: str) -> Identity:
+        """Say where artifacts lie; the first one to say so is believed. Repeatable.
+
+        Args:
+            artifact_root: URL of the artifact root, never empty.
+
+        Returns:
+            What holds from now on; another root: somebody was first.
+        """
+        return self.database.write(identity.claim, artifact_root)

@@ -255,6 +255,15 @@ singletons = sa.Table(
     _column("expires", sa.Double()),
 )
 
+# One row: which store this is, and where its artifacts lie ("": no part has said so yet).
+identity = sa.Table(
+    "identity",
+    metadata,
+    _column("id", sa.Integer(), primary_key=True, autoincrement=False),
+    _column("uid", Name),
+    _column("artifact_root", Name),
+)
+
 # One row: the newest report of a dispatcher.
 capacity = sa.Table(
     "capacity",
