@@ -1,0 +1,116 @@
+"""`make cluster-test`: what the whole cluster promises, seen on one machine. See the package's docstring.
+
+This half prepares what needs the world outside (databases, the thin client's environment) and then starts
+`tests.cluster.inside` where nothing of this machine's network is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster.containers import ROOT
+from tests.cluster.postgres import databases
+
+_TOOLS = ("unshare", "nsenter", "setpriv", "mount", "ip")
+_APART = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+_SECONDS = 480.0
+
+
+def main() -> int:
+    """Run the test; returns an exit code. What cannot be tried on this machine is said, and is no failure."""
+    if reason := _why_not():
+        print(f"SKIPPED: {reason}")
+        return 0
+    folder = Path(tempfile.mkdtemp(prefix="iplab-cluster-"))
+    folder.chmod(0o755)
+    (folder / "logs").mkdir()
+    try:
+        print(f"preparing in {folder} ...", flush=True)
+        _thin_client(folder)
+        with databases(os.environ["IPLAB_TEST_POSTGRES"], "postgres") as made:
+            _secrets(folder, made.iplab, made.mlflow)
+            with _relay(folder / "postgres.sock", made.server):
+                code = _inside(folder)
+    except BaseException:
+        print(f"logs are kept in {folder / 'logs'}")
+        raise
+    if code:
+        print(f"logs are kept in {folder / 'logs'}")
+    else:
+        shutil.rmtree(folder)
+    return code
+
+
+def _why_not() -> str:
+    if not os.environ.get("IPLAB_TEST_POSTGRES"):
+        return "IPLAB_TEST_POSTGRES holds no DSN, as postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
+    if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
+        return f"not installed: {', '.join(missing)} (util-linux and iproute2 on Linux)"
+    probe = "ip link add probe type bridge && mount -t tmpfs tmpfs /run"
+    tried = subprocess.run([*_APART, "sh", "-ec", probe], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        return f"no network namespaces here (they need root and Linux): {tried.stderr.strip()}"
+    return ""
+
+
+def _thin_client(folder: Path) -> None:
+    """The wheel, in an environment that holds nothing else."""
+    uv = [sys.executable, "-m", "uv"]
+    dist = folder / "dist"
+    _quietly([*uv, "build", "--quiet", "--wheel", "--no-build-isolation", "--out-dir", str(dist), str(ROOT)])
+    python = str(folder / "client" / "bin" / "python")
+    _quietly([sys.executable, "-m", "venv", "--without-pip", str(folder / "client")])
+    wheel = str(next(dist.glob("*.whl")))
+    constraints = str(ROOT / "constraints.txt")
+    _quietly([*uv, "pip", "install", "--quiet", "--python", python, "-c", constraints, wheel])
+
+
+def _secrets(folder: Path, store: str, mlflow_store: str) -> None:
+    _quietly([str(ROOT / "deploy" / "make-secrets"), str(folder / "secrets")])
+    (folder / "secrets" / "store").write_text(store)
+    (folder / "secrets" / "mlflow_store").write_text(mlflow_store)
+
+
+@contextmanager
+def _relay(socket: Path, server: str) -> Iterator[None]:
+    """PostgreSQL on a Unix socket, which namespaces of the network do not hide."""
+    script = Path(__file__).with_name("relay.py")
+    process = subprocess.Popen([sys.executable, str(script), f"unix:{socket}", f"tcp:{server}"])
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _inside(folder: Path) -> int:
+    # Nothing outlives this process, however it ends: a killed first process takes its namespace along.
+    command = ["setpriv", "--pdeathsig", "KILL", *_APART]
+    process = subprocess.Popen(
+        [*command, sys.executable, "-m", "tests.cluster.inside", str(folder)], cwd=ROOT
+    )
+    try:
+        return process.wait(_SECONDS)
+    except subprocess.TimeoutExpired:
+        print(f"FAILED: not done within {_SECONDS:.0f} s")
+        return 1
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _quietly(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,177 @@
+"""What is seen of a running cluster, each as one line of a table. A broken promise raises AssertionError."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow.artifacts import download_artifacts
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+from rich.table import Table
+
+from tests.cluster.containers import ROOT, Container
+
+EXPERIMENT = "cluster"
+_TRAIN_SECONDS = 240.0
+_MLFLOW_SECONDS = 90.0
+# In MLflow's copy, read back through its client, as a sample.
+_DOWNLOADS = 3
+
+
+@dataclass(slots=True)
+class Checks:
+    """The table, and what fills it.
+
+    Attributes:
+        folder: Where logs and the thin client's environment are.
+        hosts: Address by container's name.
+        started: Containers by service.
+    """
+
+    folder: Path
+    hosts: Mapping[str, str]
+    started: Mapping[str, list[Container]]
+    _rows: list[tuple[str, str, float]] = field(default_factory=list)
+
+    def add(self, what: str, seen: str, seconds: float) -> None:
+        """A line, printed as it comes."""
+        self._rows.append((what, seen, seconds))
+        print(f"{seconds:7.1f} s  {what}: {seen}", flush=True)
+
+    def show(self) -> None:
+        """The table."""
+        table = Table("what", "seen", "seconds", title="Cluster test")
+        for what, seen, seconds in self._rows:
+            table.add_row(what, seen, f"{seconds:.1f}")
+        Console(width=140).print(table)
+
+    def all(self) -> None:
+        """Everything, in order."""
+        self._timed("parts run without privileges", self._unprivileged)
+        self._timed("the thin client submits the quickstart", self._submit)
+        begin = time.monotonic()
+        facts = self._client()
+        runs: dict[str, Any] = facts["runs"]
+        self.add("MLflow holds all of it, after training", f"{len(runs)} runs", facts["mlflow_seconds"])
+        self.add(
+            "weights by the SDK, from S3, checksums right", f"{len(runs)} files", facts["weights_seconds"]
+        )
+        self.add(
+            "the thin client's environment", "no torch, Ray, MLflow, SQLAlchemy", time.monotonic() - begin
+        )
+        self._timed("where runs were trained, by S3's own log", lambda: self._nodes(runs))
+        self._timed("runs, points and files in MLflow", lambda: self._mlflow(runs))
+
+    def _timed(self, what: str, check: Callable[[], str]) -> None:
+        begin = time.monotonic()
+        seen = check()
+        self.add(what, seen, time.monotonic() - begin)
+
+    def _unprivileged(self) -> str:
+        seen = (
+            "grep -E '^(Uid|CapEff|CapBnd|NoNewPrivs)' /proc/self/status; touch /usr/x 2>&1 || echo refused"
+        )
+        ours = [name for name, containers in self.started.items() if containers[0].service.read_only]
+        tried = 0
+        for container in (c for name in ours for c in self.started[name] if c.process.poll() is None):
+            shown = container.run(["sh", "-c", seen]).stdout
+            values = dict(line.split(":\t", 1) for line in shown.splitlines() if ":\t" in line)
+            assert values["Uid"].split() == ["10001"] * 4, f"{container.name}: {shown}"
+            assert int(values["CapEff"], 16) == int(values["CapBnd"], 16) == 0, f"{container.name}: {shown}"
+            assert values["NoNewPrivs"] == "1", f"{container.name}: {shown}"
+            assert shown.endswith("refused\n"), f"{container.name} writes to its root: {shown}"
+            tried += 1
+        assert tried >= 7, f"only {tried} containers are alive"
+        return f"{tried} containers: user 10001, no capability, read-only root"
+
+    def _submit(self) -> str:
+        spec = str(ROOT / "examples" / "quickstart.yaml")
+        command = ["submit", spec, "--id", EXPERIMENT, "--watch"]
+        self._thin("iplab", command, _TRAIN_SECONDS)
+        return "all runs are terminal"
+
+    def _client(self) -> dict[str, Any]:
+        script = str(Path(__file__).with_name("client.py"))
+        limit = 2 * _MLFLOW_SECONDS
+        facts: dict[str, Any] = json.loads(
+            self._thin("python", [script, EXPERIMENT, str(_MLFLOW_SECONDS)], limit)
+        )
+        assert facts["heavy"] == [], f"the thin client's environment holds {facts['heavy']}"
+        assert facts["pending"] == 0, f"MLflow lacks {facts['pending']} runs"
+        assert len(facts["runs"]) == 72, f"{len(facts['runs'])} runs"
+        states = collections.Counter(run["state"] for run in facts["runs"].values())
+        assert states == {"SUCCEEDED": 72}, f"{dict(states)}"
+        return facts
+
+    def _thin(self, program: str, arguments: list[str], seconds: float) -> str:
+        done = subprocess.run(
+            [self.folder / "client" / "bin" / program, *arguments],
+            env={"IPLAB_ADDRESS": "api:50051", "HOME": str(self.folder), "PATH": "/usr/bin:/bin"},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        assert done.returncode == 0, (
+            f"{program} {arguments} ended with {done.returncode}: {done.stderr[-2000:]}"
+        )
+        return done.stdout
+
+    def _nodes(self, runs: Mapping[str, Any]) -> str:
+        """Trainers upload from their own node, so the object store knows which node trained which run."""
+        log = (self.folder / "logs" / "s3.log").read_text()
+        pattern = rf'^(\S+) - - .*"PUT /iplab/artifacts/{EXPERIMENT}/(r\d+)/\S*/weights/final\.safetensors'
+        by_address: dict[str, set[str]] = collections.defaultdict(set)
+        for address, run in re.findall(pattern, log, re.MULTILINE):
+            by_address[address].add(run)
+        names = {address: name for name, address in self.hosts.items()}
+        counts = {names.get(address, address): len(found) for address, found in sorted(by_address.items())}
+        assert set(counts) == {"ray-worker-1", "ray-worker-2"}, f"weights came from {counts}"
+        assert set().union(*by_address.values()) == set(runs), f"weights came from {counts}"
+        return ", ".join(f"{name}: {count} runs" for name, count in counts.items())
+
+    def _mlflow(self, runs: Mapping[str, Any]) -> str:
+        os.environ |= _s3_environment(self.folder)
+        client = MlflowClient("http://mlflow:5000")
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        assert experiment is not None, "MLflow has no such experiment"
+        assert experiment.artifact_location.startswith("s3://iplab/mlflow/"), experiment.artifact_location
+        found = {
+            run.info.run_id: run for run in client.search_runs([experiment.experiment_id], max_results=1000)
+        }
+        assert set(found) == {run["mlflow_run_id"] for run in runs.values()}, "other runs than ours"
+        points = 0
+        for name, run in runs.items():
+            status = found[run["mlflow_run_id"]].info.status
+            assert status == "FINISHED", f"{name} is {status}"
+            for metric, count in run["points"].items():
+                held = len(client.get_metric_history(run["mlflow_run_id"], metric))
+                assert held == count, f"{name}: {held} points of {metric}, not {count}"
+                points += held
+        for name, run in list(runs.items())[:: max(1, len(runs) // _DOWNLOADS)]:
+            uri = f"{experiment.artifact_location}/{run['mlflow_run_id']}/artifacts/{run['path']}"
+            local = download_artifacts(artifact_uri=uri, dst_path=str(self.folder / "mlflow" / name))
+            digest = hashlib.sha256(Path(local).read_bytes()).hexdigest()
+            assert digest == run["sha256"], f"{name}: MLflow's copy of the weights differs"
+        return f"{len(found)} runs FINISHED, {points} points, files with the same checksums"
+
+
+def _s3_environment(folder: Path) -> dict[str, str]:
+    secrets = folder / "secrets"
+    return {
+        "MLFLOW_S3_ENDPOINT_URL": "http://s3:9000",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": (secrets / "s3_access_key_id").read_text(),
+        "AWS_SECRET_ACCESS_KEY": (secrets / "s3_secret_access_key").read_text(),
+    }

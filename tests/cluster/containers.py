@@ -1,0 +1,179 @@
+"""Processes that see what a container would see: `unshare`, `mount` and `setpriv` in the place of Docker.
+
+Needs root, as Docker's daemon does, and ends without a trace: whatever is made lies in namespaces that go
+with their last process, and the first process of each is killed with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tests.cluster.compose import Service
+
+ROOT = Path(__file__).resolve().parents[2]
+NETWORK = "10.213.0"
+_PRIVILEGES = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups")
+
+
+@dataclass(slots=True)
+class Container:
+    """A started service.
+
+    Attributes:
+        name: Of the service, with a number if there are several.
+        service: What it was made from.
+        address: Its IPv4 address.
+        process: `unshare`, which lives as long as the service.
+        log: What the service printed.
+        environment: Of the service's processes.
+    """
+
+    name: str
+    service: Service
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    environment: Mapping[str, str]
+
+    @property
+    def first(self) -> int:
+        """Process id, seen from here, of the service's first process; 0: there is none (yet, any more)."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return int(children[0]) if children else 0
+
+    def run(self, command: Sequence[str], timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
+        """A further command inside, as `docker exec`."""
+        inside = ["nsenter", f"--target={self.first}", "--mount", "--net", "--pid", "--uts"]
+        return subprocess.run(
+            [*inside, *_as_user(self.service, self.environment), *command],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def healthy(self) -> bool:
+        """One health check."""
+        check = self.service.healthcheck
+        return check is None or (self.first > 0 and self.run(check.command).returncode == 0)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the service's first process, if it lives."""
+        if self.process.poll() is None and (first := self.first):
+            os.kill(first, number)
+
+
+def make_network(hosts: Mapping[str, str]) -> None:
+    """A bridge, and a network namespace per address that is joined to it.
+
+    Args:
+        hosts: Address by container's name.
+    """
+    _do("mount -t tmpfs tmpfs /run")
+    _do("ip link set lo up")
+    _do(f"ip link add iplab type bridge && ip addr add {NETWORK}.1/24 dev iplab && ip link set iplab up")
+    for number, (name, address) in enumerate(hosts.items()):
+        _do(f"ip netns add {name}")
+        _do(f"ip link add veth{number} master iplab type veth peer name eth0 netns {name}")
+        _do(f"ip link set veth{number} up")
+        inside = f"ip -n {name}"
+        _do(
+            f"{inside} link set lo up && {inside} addr add {address}/24 dev eth0 && {inside} link set eth0 up"
+        )
+        # Programs find their own address by asking for the way out.
+        _do(f"{inside} route add default via {NETWORK}.1")
+
+
+def start(
+    service: Service,
+    name: str,
+    address: str,
+    folder: Path,
+    image: Mapping[str, str],
+    command: Sequence[str] = (),
+    bind: Mapping[Path, str] | None = None,
+) -> Container:
+    """Start a service in its network namespace.
+
+    Args:
+        service: Which.
+        name: Of the container.
+        address: Of the network namespace `name`.
+        folder: Holds `hosts` and `secrets`; its log goes to `logs`.
+        image: Environment that the image gives.
+        command: In the place of the service's own.
+        bind: Further files and folders: path inside by path here.
+    """
+    environment = {**image, **service.environment}
+    script = _script(service, name, folder, bind or {})
+    inside = [*_as_user(service, environment), *(command or service.command)]
+    log = folder / "logs" / f"{name}.log"
+    with log.open("wb") as output:
+        process = _unshared(name, [*script, *inside], output)
+    return Container(name, service, address, process, log, environment)
+
+
+def _unshared(name: str, command: Sequence[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    apart = ["unshare", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    return subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{name}", *apart, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def _script(service: Service, name: str, folder: Path, bind: Mapping[Path, str]) -> list[str]:
+    """A shell that makes the file system of a container, then becomes what follows it."""
+    lines = ["set -eu", f"hostname {shlex.quote(name)}", *_reachable_by_all()]
+    lines += [f"mount --bind {folder / 'hosts'} /etc/hosts", "mount -t tmpfs -o mode=755 tmpfs /run"]
+    sources = {folder / "secrets" / secret: target for secret, target in service.secrets.items()}
+    for source, target in (sources | dict(bind)).items():
+        made = (
+            f"mkdir -p {target}" if source.is_dir() else f"mkdir -p {Path(target).parent} && touch {target}"
+        )
+        lines.append(f"{made} && mount --bind {source} {target}")
+    # The machine's own /var/lib is not there in a container: there is a place for folders below it.
+    lines.append("mount -t tmpfs -o mode=755 tmpfs /var/lib")
+    lines.append("mount -t tmpfs -o mode=1777,size=256m tmpfs /dev/shm")
+    for target, options in (("/tmp", "mode=1777"), *service.tmpfs):
+        lines.append(f"mkdir -p {target} && mount -t tmpfs -o {options} tmpfs {target}")
+    if service.read_only:
+        lines.append("mount -o remount,bind,ro /")
+    lines.append('cd /tmp && exec "$@"')
+    return ["sh", "-c", "\n".join(lines), "sh"]
+
+
+def _as_user(service: Service, environment: Mapping[str, str]) -> list[str]:
+    user = (
+        [] if service.user is None else [f"--reuid={service.user}", f"--regid={service.user}", *_PRIVILEGES]
+    )
+    return ["setpriv", *user, "env", "-i", *(f"{name}={value}" for name, value in environment.items())]
+
+
+def _reachable_by_all() -> list[str]:
+    """Let the service's user reach Python and our code where a home folder closed to others holds them."""
+    lines: list[str] = []
+    needed = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), ROOT}
+    closed = {folder for path in needed for folder in path.parents if not folder.stat().st_mode & 0o001}
+    for folder in sorted(closed):
+        kept = {
+            path: f"/run/kept{number}" for number, path in enumerate(sorted(needed)) if folder in path.parents
+        }
+        lines.append("mount -t tmpfs -o mode=755 tmpfs /run")
+        lines += [f"mkdir {aside} && mount --bind {path} {aside}" for path, aside in kept.items()]
+        lines.append(f"mount -t tmpfs -o mode=755 tmpfs {folder}")
+        lines += [f"mkdir -p {path} && mount --move {aside} {path}" for path, aside in kept.items()]
+    return lines
+
+
+def _do(command: str) -> None:
+    subprocess.run(["sh", "-ec", command], check=True)
