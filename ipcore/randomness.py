@@ -85,6 +85,19 @@ def calibration_batches(examples: int, batch_size: int) -> tuple[Indices, Indice
     return permutation[:batch_size], permutation[examples - batch_size :]
 
 
+def probe_examples(examples: int, size: int) -> Indices:
+    """The training inputs on which probes measure, the same for all seeds.
+
+    Args:
+        examples: Number n of examples that are trained on.
+        size: How many are wanted, 1 <= size <= n.
+
+    Returns:
+        Indices of shape (size,), the first of one permutation: a smaller set is part of a larger one.
+    """
+    return generator("probe", examples).permutation(examples)[:size]
+
+
 def split_permutation(dataset: str, examples: int) -> Indices:
     """The shuffle that divides a dataset without a published split into training and test set."""
     return generator(dataset, "split").permutation(examples)

@@ -1,11 +1,11 @@
-"""When what is recorded: a function of the configuration and the step alone. Needs no torch.
+"""What is recorded when: a function of the configuration and the step alone. Needs no torch.
 
 Step s is the state after s updates, 0 <= s <= steps; update s uses batch s, s >= 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,22 @@ import numpy.typing as npt
 
 from ipcore.catalogue import METRICS
 from ipcore.config import PackConfig
+from ipcore.probes.quantities import probe_names
+
+
+def metric_names(config: PackConfig) -> tuple[str, ...]:
+    """Metrics that a pack may record; `Points.metric` refers to them.
+
+    The validation metrics are among them only if there is a validation set. (Accuracies of real-valued
+    targets are among them, but never recorded.)
+
+    >>> from ipcore.config import Probes
+    >>> probes = Probes(("kernels",), steps=(0,))
+    >>> metric_names(PackConfig("digits", 2, 8, "relu", 4, steps=20, probes=probes))
+    ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy', 'cka/1', 'cka/2')
+    """
+    base = [name for name in METRICS if config.validation_size or not name.startswith("validation_")]
+    return (*base, *probe_names(config.probes, config.hidden_layers))
 
 
 def training_metrics_due(config: PackConfig, step: int) -> bool:
@@ -24,6 +40,37 @@ def test_metrics_due(config: PackConfig, step: int) -> bool:
     """Whether the test set is evaluated at the state `step`."""
     interval = config.evaluation_interval
     return step in (0, config.steps) or (interval > 0 and step % interval == 0)
+
+
+def probes_due(config: PackConfig, step: int) -> bool:
+    """Whether probes measure the state `step`."""
+    probes = config.probes
+    if probes is None:
+        return False
+    return step in probes.steps or (probes.interval > 0 and step % probes.interval == 0)
+
+
+def points_per_run(config: PackConfig) -> int:
+    """Metric points of a run that neither diverges nor is stopped, at most; no loop over steps.
+
+    >>> points_per_run(PackConfig("digits", 2, 8, "relu", 4, steps=20, metrics_interval=10))
+    10
+    """
+    last = config.steps
+    training = _multiples(config.metrics_interval, last, others={1, last}) - 1  # step 0 has no batch
+    tests = _multiples(config.evaluation_interval, last, others={0, last})
+    points = 2 * training + (4 if config.validation_size else 2) * tests
+    if config.probes is not None:
+        due = _multiples(config.probes.interval, last, others=set(config.probes.steps))
+        points += due * len(probe_names(config.probes, config.hidden_layers))
+    return points
+
+
+def _multiples(interval: int, last: int, others: set[int]) -> int:
+    """How many steps 0..last are multiples of the interval (0: none is) or among some others."""
+    if interval == 0:
+        return len(others)
+    return last // interval + 1 + sum(step % interval > 0 for step in others)
 
 
 def weights_due(config: PackConfig, step: int) -> str | None:
@@ -57,15 +104,17 @@ class Points:
     """Metric points as columns of equal length, ascending in step.
 
     Attributes:
+        metrics: Names that `metric` refers to (`metric_names`).
         run: Position of the run in the pack, int32.
-        metric: Index into `ipcore.catalogue.METRICS`, int8.
+        metric: Position in `metrics`, int32.
         step: int64.
         time_ms: When it was measured, milliseconds since 1970-01-01 UTC, int64.
         value: Finite, float64.
     """
 
+    metrics: tuple[str, ...]
     run: npt.NDArray[np.int32]
-    metric: npt.NDArray[np.int8]
+    metric: npt.NDArray[np.int32]
     step: npt.NDArray[np.int64]
     time_ms: npt.NDArray[np.int64]
     value: npt.NDArray[np.float64]
@@ -76,18 +125,24 @@ class Points:
     def rows(self) -> Iterator[tuple[int, str, int, float]]:
         """(run, metric name, step, value) of every point."""
         for run, metric, step, value in zip(self.run, self.metric, self.step, self.value, strict=True):
-            yield int(run), METRICS[metric], int(step), float(value)
+            yield int(run), self.metrics[metric], int(step), float(value)
 
 
 class Recorder:
-    """Collects the points of one slice: a row of values per metric and step, one value per run."""
+    """Collects the points of one slice: a row of values per metric and step, one value per run.
 
-    def __init__(self) -> None:
-        self._rows: list[tuple[str, int, int, npt.NDArray[np.float64]]] = []
+    Args:
+        metrics: Names that may be recorded, in their order within a step.
+    """
+
+    def __init__(self, metrics: Sequence[str]) -> None:
+        self._metrics = tuple(metrics)
+        self._place = {name: place for place, name in enumerate(self._metrics)}
+        self._rows: list[tuple[int, int, int, npt.NDArray[np.float64]]] = []
 
     def add(self, metric: str, step: int, time_ms: int, values: npt.NDArray[np.float64]) -> None:
         """Add the values of all runs, (K,)."""
-        self._rows.append((metric, step, time_ms, values))
+        self._rows.append((step, self._place[metric], time_ms, values))
 
     def points(self, last_step: npt.NDArray[np.int64]) -> Points:
         """What is recorded of the rows.
@@ -95,12 +150,14 @@ class Recorder:
         Args:
             last_step: Last step of each run at which points count, (K,); values that are not finite never do.
         """
-        rows = sorted(self._rows, key=lambda row: (row[1], METRICS.index(row[0])))
+        rows = sorted(self._rows, key=lambda row: row[:2])
         runs = len(last_step)
         value = np.array([row[3] for row in rows], dtype=np.float64).reshape(len(rows), runs)
-        step = np.array([row[1] for row in rows], dtype=np.int64)[:, None]
+        step = np.array([row[0] for row in rows], dtype=np.int64)[:, None]
         keep = np.isfinite(value) & (step <= last_step)
         row, run = np.nonzero(keep)
-        metric = np.array([METRICS.index(r[0]) for r in rows], dtype=np.int8)
-        time_ms = np.array([r[2] for r in rows], dtype=np.int64)
-        return Points(run.astype(np.int32), metric[row], step[row, 0], time_ms[row], value[keep])
+        metric = np.array([row[1] for row in rows], dtype=np.int32)
+        time_ms = np.array([row[2] for row in rows], dtype=np.int64)
+        return Points(
+            self._metrics, run.astype(np.int32), metric[row], step[row, 0], time_ms[row], value[keep]
+        )

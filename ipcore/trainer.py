@@ -21,9 +21,18 @@ from ipcore.losses import LOSSES
 from ipcore.memory import EVALUATION_ROWS, LOSS_WINDOW
 from ipcore.network import Network
 from ipcore.pack import Pack, PackShape
+from ipcore.probes.prober import Prober
 from ipcore.randomness import calibration_batches
 from ipcore.rates import Rates
-from ipcore.recording import Points, Recorder, next_weights_due, test_metrics_due, training_metrics_due
+from ipcore.recording import (
+    Points,
+    Recorder,
+    metric_names,
+    next_weights_due,
+    probes_due,
+    test_metrics_due,
+    training_metrics_due,
+)
 from ipcore.scales import power, rate_factors
 from ipcore.threads import thread_count
 from ipcore.validation import check_pack
@@ -101,6 +110,9 @@ class Trainer:
         self.calibrated_rates: dict[int, tuple[float, ...]] = {}
         with thread_count(threads), torch.inference_mode():
             initialize(self.pack, config, self.runs)
+            self._prober = None
+            if config.probes is not None:
+                self._prober = Prober(config.probes, self.pack, self.runs, self._inputs, self._labels)
             self._calibrate()
         self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
 
@@ -197,10 +209,11 @@ class Trainer:
         end = next_weights_due(self.config, self.step)
         if max_steps is not None:
             end = min(end, self.step + max_steps)
-        recorder = Recorder()
+        recorder = Recorder(metric_names(self.config))
         with thread_count(self.threads), torch.inference_mode():
             if self.step == 0 and not self.finished:
                 self._record_test(recorder)
+                self._record_probes(recorder)
             while self.step < end and not self.finished:
                 self._train_window(min(end, self.step + LOSS_WINDOW), recorder, begun, max_seconds)
                 if max_seconds is not None and time.monotonic() - begun >= max_seconds:
@@ -223,6 +236,7 @@ class Trainer:
                 due.append((step, self._now_ms(), self.pack.correct()))
             if step < self.config.steps and test_metrics_due(self.config, step):
                 self._record_test(recorder)
+            self._record_probes(recorder)
             if max_seconds is not None and self._out_of_time(begun + max_seconds):
                 break
         losses = self._history[: self.step - first + 1].to("cpu", torch.float64).numpy()
@@ -256,6 +270,14 @@ class Trainer:
         now = self._now_ms()
         recorder.add("test_loss", self.step, now, loss.cpu().numpy() / len(test))
         recorder.add("test_accuracy", self.step, now, correct.cpu().numpy() / len(test))
+
+    def _record_probes(self, recorder: Recorder) -> None:
+        """Measure what is asked for inside the networks, if it is due."""
+        if self._prober is None or not probes_due(self.config, self.step):
+            return
+        now = self._now_ms()
+        for metric, values in self._prober.measure().items():
+            recorder.add(metric, self.step, now, values)
 
     def _chunks(self, split: Split) -> Iterable[tuple[Tensor, Tensor]]:
         size = max(self.config.batch_size, EVALUATION_ROWS)

@@ -1,0 +1,107 @@
+"""Measures what the probes of a pack ask for, a few runs at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ipcore.config import Probes, RunConfig
+from ipcore.pack import Pack
+from ipcore.probes.alignment import log_alignment
+from ipcore.probes.coordinates import activations, coordinates
+from ipcore.probes.gradients import gradients, updates
+from ipcore.probes.kernels import linear_cka
+from ipcore.probes.memory import BACKWARD, COMPARE_ACTIVATIONS, COMPARE_WEIGHTS, slice_runs
+from ipcore.probes.quantities import probe_layers, probe_names
+from ipcore.probes.ranks import ranks
+from ipcore.probes.state import State, backward, forward
+from ipcore.randomness import probe_examples
+from ipcore.scales import multipliers
+
+
+class Prober:
+    """The probes of a pack, with the initialization that they compare with.
+
+    Make it right after initialization: what the networks are then is step 0, and a trainer that goes on from
+    a checkpoint is made anew, so that it has the same step 0.
+
+    Args:
+        probes: What is measured.
+        pack: Networks at step 0; only read, here and later.
+        runs: Of the pack; their exponents a give the gauge of gradients.
+        inputs: Inputs that are trained on, (n, d), on the pack's device.
+        labels: Their labels.
+    """
+
+    def __init__(
+        self, probes: Probes, pack: Pack, runs: Sequence[RunConfig], inputs: Tensor, labels: Tensor
+    ) -> None:
+        self._asked, self._pack = frozenset(probes.quantities), pack
+        self._layers = probe_layers(probes, pack.shape.layers - 1)
+        self._names = probe_names(probes, pack.shape.layers - 1)
+        chosen = torch.from_numpy(probe_examples(len(inputs), probes.examples)).to(pack.device)
+        self._inputs, self._labels = inputs[chosen], labels[chosen]
+        scales = [multipliers(run.parameterization, pack.shape.dims[1]) for run in runs]
+        self._multipliers = torch.tensor(scales, dtype=torch.float64, device=pack.device)
+        size = slice_runs(probes, pack.shape.dims, pack.dtype.itemsize)
+        self._slices = [slice(start, start + size) for start in range(0, pack.shape.runs, size)]
+        keep_weights = bool(self._asked & COMPARE_WEIGHTS)
+        self._weights = [weight.clone() for weight in pack.weights] if keep_weights else []
+        keep_h = bool(self._asked & COMPARE_ACTIVATIONS)
+        self._h = [forward(pack, part, self._inputs).h for part in self._slices] if keep_h else []
+
+    def measure(self) -> dict[str, npt.NDArray[np.float64]]:
+        """What the networks are now, by metric name, in the order of `probe_names`.
+
+        Returns:
+            One value per run, (K,); not finite where the quantity is not defined.
+        """
+        parts = [self._measure(index, part) for index, part in enumerate(self._slices)]
+        return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in self._names}
+
+    def _measure(self, index: int, runs: slice) -> dict[str, Tensor]:
+        now = forward(self._pack, runs, self._inputs)
+        if self._asked & BACKWARD:
+            now = backward(self._pack, now, self._labels)
+        return {
+            f"{quantity}/{layer}": values
+            for layer in self._layers
+            for quantity, values in self._layer(now, index, runs, layer).items()
+        }
+
+    def _layer(self, now: State, index: int, runs: slice, layer: int) -> dict[str, Tensor]:
+        """Everything that is asked of a layer; quantity -> (K,)."""
+        found: dict[str, Tensor] = {}
+        asked, hidden = self._asked, layer < self._pack.shape.layers
+        if asked & COMPARE_ACTIVATIONS:
+            h_0 = self._h[index][layer]
+            x_0 = self._pack.activation.apply(h_0) if hidden else h_0
+            if "coordinates" in asked:
+                found |= coordinates(now.h[layer], h_0)
+                found |= activations(now.x[layer], x_0) if hidden else {}
+            if "kernels" in asked and hidden:
+                found["cka"] = linear_cka(now.x[layer], x_0)
+        if asked & COMPARE_WEIGHTS:
+            found |= self._matrices(now, runs, layer)
+        if "ranks" in asked and hidden:
+            found |= {f"x_{name}": rank for name, rank in ranks(now.x[layer]).items()}
+        return found
+
+    def _matrices(self, now: State, runs: slice, layer: int) -> dict[str, Tensor]:
+        """Everything that is asked of a layer's matrix."""
+        found: dict[str, Tensor] = {}
+        initial = self._weights[layer - 1][runs]
+        change = now.weights[layer] - initial
+        if "gradients" in self._asked:
+            found |= gradients(now.dh[layer], now.x[layer - 1], self._multipliers[runs, layer - 1])
+            found |= updates(change)
+        if "alignment" in self._asked:
+            found["alignment_initial"] = log_alignment(initial, now.x[layer - 1])
+            found["alignment_update"] = log_alignment(change, now.x[layer - 1])
+        if "ranks" in self._asked:
+            found |= {f"update_{name}": rank for name, rank in ranks(change).items()}
+        return found

@@ -1,0 +1,117 @@
+"""What is wrong with probes: every problem at once. Standard library only."""
+
+from __future__ import annotations
+
+from ipcore.catalogue import PROBES
+from ipcore.config import PackConfig, Probes
+from ipcore.errors import unknown
+from ipcore.probes.quantities import QUANTITIES
+
+
+def probe_problems(config: PackConfig, train_size: int | None = None) -> list[str]:
+    """What keeps a pack's probes from being measured.
+
+    Args:
+        config: Of the pack; its depth and number of updates count.
+        train_size: Examples that are trained on (the validation set is not among them); None: not known.
+
+    Returns:
+        One sentence per wrong field; none without probes.
+
+    >>> probe_problems(PackConfig("digits", 2, 8, "relu", 4, 10, probes=Probes(("coordinates",), (4,), (0,))))
+    ['probes.layers[0]: there is no layer 4; with 2 hidden layers there are layers 1..3 (3 is the output)']
+    """
+    if config.probes is None:
+        return []
+    return [f"probes.{field}: {text}" for field, text in probe_violations(config, config.probes, train_size)]
+
+
+def probe_violations(config: PackConfig, probes: Probes, train_size: int | None) -> list[tuple[str, str]]:
+    """As `probe_problems`, but (field of `Probes`, sentence)."""
+    return [
+        *_quantity_violations(config.hidden_layers, probes),
+        *_layer_violations(config.hidden_layers, probes),
+        *_step_violations(config.steps, probes),
+        *_example_violations(probes, train_size),
+    ]
+
+
+def layers_sentence(probe: str) -> str:
+    """Which layers the quantities of a probe have.
+
+    >>> layers_sentence("kernels")
+    'cka has layers 1..L'
+    >>> layers_sentence("coordinates")
+    'h, h_change have layers 1..L+1; x, x_change have layers 1..L'
+    """
+    parts = []
+    for readout, end in ((True, "L+1"), (False, "L")):
+        names = [q.name for q in QUANTITIES if q.probe == probe and q.readout is readout]
+        if names:
+            parts.append(f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} layers 1..{end}")
+    return "; ".join(parts)
+
+
+def _quantity_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, str]]:
+    found = []
+    exist = [layer for layer in probes.layers if 1 <= layer <= hidden_layers + 1]
+    if not probes.quantities:
+        found.append(("quantities", f"names at least one of {', '.join(PROBES)}"))
+    for i, name in enumerate(probes.quantities):
+        field = f"quantities[{i}]"
+        if name not in PROBES:
+            found.append((field, unknown("probe", name, PROBES)))
+        elif name in probes.quantities[:i]:
+            found.append((field, f"{name} is there twice"))
+        elif exist and not any(
+            layer in quantity.layers(hidden_layers)
+            for quantity in QUANTITIES
+            for layer in exist
+            if quantity.probe == name
+        ):
+            chosen = ", ".join(map(str, exist))
+            found.append((field, f"{name} has nothing in layers {chosen} (L={hidden_layers}): {_has(name)}"))
+    return found
+
+
+def _has(name: str) -> str:
+    return f"{layers_sentence(name)}; add such a layer or leave the layers out, which means all"
+
+
+def _layer_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, str]]:
+    last = hidden_layers + 1
+    return [
+        (
+            f"layers[{i}]",
+            f"there is no layer {layer}; with {hidden_layers} hidden layers there are layers 1..{last} "
+            f"({last} is the output)",
+        )
+        for i, layer in enumerate(probes.layers)
+        if not 1 <= layer <= last
+    ]
+
+
+def _step_violations(last: int, probes: Probes) -> list[tuple[str, str]]:
+    found = []
+    if probes.interval < 0:
+        found.append(("interval", f"must be 0 (only at steps) or at least 1, not {probes.interval}"))
+    if not probes.steps and probes.interval == 0:
+        found.append(
+            ("steps", "name the steps at which to measure (0 is the initialization), or an interval")
+        )
+    found += [
+        (f"steps[{i}]", f"must lie in 0..{last} (the number of updates), not {step}")
+        for i, step in enumerate(probes.steps)
+        if not 0 <= step <= last
+    ]
+    return found
+
+
+def _example_violations(probes: Probes, train_size: int | None) -> list[tuple[str, str]]:
+    if probes.examples < 1:
+        return [("examples", f"must be at least 1, not {probes.examples}")]
+    if train_size is not None and probes.examples > train_size:
+        return [("examples", f"{probes.examples} is more than the {train_size} training examples")]
+    if probes.examples < 2 and "kernels" in probes.quantities:
+        return [("examples", "kernels are centred over examples: needs at least 2")]
+    return []
