@@ -172,7 +172,7 @@ FAMILIES: Final[dict[str, Family]] = {
             "y = (g(u_1.x) + ... + g(u_k.x)) / sqrt(k), x standard normal, u_i random and orthonormal",
             (
                 _DIMENSION,
-                Integer("k", 4, 1, 1000, "directions, at most d"),
+                Integer("k", 4, 1, 64, "directions, at most d"),
                 *_SIZES,
                 _LINK,
                 _NOISE,

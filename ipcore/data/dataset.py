@@ -1,0 +1,74 @@
+"""Inputs with labels or targets, in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from ipcore.catalogue import DatasetInfo
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Split:
+    """Inputs with their labels.
+
+    Attributes:
+        inputs: Normalized, shape (n, d), float32.
+        labels: Classes, shape (n,), int64; or real-valued targets, shape (n, k), float32.
+    """
+
+    inputs: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset in memory.
+
+    Attributes:
+        name: Canonical name, as in specs.
+        train: What is trained on.
+        test: What is never trained on.
+        classes: Number of classes C; 0 for real-valued targets.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: int
+
+    @property
+    def input_dim(self) -> int:
+        """Numbers per input, d."""
+        return int(self.train.inputs.shape[1])
+
+    @property
+    def target_dim(self) -> int:
+        """Numbers per target, k; 0 for classes."""
+        return int(self.train.labels.shape[1]) if self.train.labels.ndim == 2 else 0
+
+    @property
+    def info(self) -> DatasetInfo:
+        """Its sizes, as the functions of `ipcore.catalogue` take them."""
+        sizes = len(self.train), len(self.test)
+        return DatasetInfo(self.name, "", self.input_dim, self.classes, *sizes, self.target_dim)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of all inputs and labels: the identity of the numbers, whatever the name.
+
+        Computed once, when it is first asked for (MNIST: a fifth of a second).
+        """
+        digest = hashlib.sha256()
+        for split in (self.train, self.test):
+            for array in (split.inputs, split.labels):
+                digest.update(f"{array.dtype} {array.shape};".encode())
+                digest.update(np.ascontiguousarray(array).data.cast("B"))
+        return digest.hexdigest()
