@@ -282,9 +282,15 @@ class Experiment:
 
         Args:
             filter: Which runs, as in `runs`; "": all.
-            names: Which metrics ("train_loss", "train_accuracy", "test_loss", "test_accuracy"); (): all.
+            names: Which metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", with a
+                validation set "validation_loss", "validation_accuracy", with probes "quantity/layer"
+                ("h_change/2"; "h_change/*" for all layers); (): all.
             first_step: Only points with step >= first_step.
             last_step: Only points with step <= last_step; 0: to the end.
+
+        Raises:
+            InvalidRequestError: A metric that the experiment does not record (all that it does are listed),
+                or wrong steps.
         """
         from iplab.query import query_metrics  # noqa: PLC0415 - numpy only where arrays are wanted
 

@@ -20,12 +20,12 @@ class Metrics:
     """Recorded points, one per row, ordered by run, metric and step.
 
     Attributes:
-        names: The metrics there are: "train_loss", "train_accuracy", "test_loss", "test_accuracy".
+        names: The metrics there are: "train_loss", "test_accuracy", of probes "h_change/2" (layer 2).
         run: [points] index of the run in the grid.
         metric: [points] position in `names`.
-        step: [points] updates done (test metrics), or the update whose batch it is, from 1 (training).
+        step: [points] updates done, or the update whose batch it is, from 1 (training metrics).
         time: [points] when the worker recorded it, UTC, in milliseconds.
-        value: [points] losses in nats, accuracies in [0, 1]; finite.
+        value: [points] losses in nats, accuracies in [0, 1], probes as their quantity says; finite.
     """
 
     names: tuple[str, ...]

@@ -22,7 +22,12 @@ _COLUMNS = ["run", "metric", "step", "time", "value"]
 @click.command()
 @click.argument("experiment")
 @click.option("--filter", "filter_", default="", help="Which runs, as in `iplab runs`.")
-@click.option("--metric", "names", multiple=True, help="Only this metric; may be repeated.")
+@click.option(
+    "--metric",
+    "names",
+    multiple=True,
+    help='Only this metric ("h_change/*": all its layers); may be repeated.',
+)
 @click.option("--first-step", default=0, type=click.IntRange(0), help="Only points from this step on.")
 @click.option("--last-step", default=0, type=click.IntRange(0), help="Only points up to this step; 0: all.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")

@@ -60,7 +60,8 @@ class ListRunsRequest(_message.Message):
     filter: _builtins.str
     """AIP-160, comparisons joined by AND. Fields: state, index, parameterization, hidden_layers, width,
     activation, base_learning_rate, seed, pack, final_test_loss, final_test_accuracy, best_test_accuracy,
-    last_train_loss. Example: parameterization = "ip-llr" AND width >= 128.
+    last_train_loss, best_validation_loss, best_validation_accuracy, test_loss_at_best_validation,
+    test_accuracy_at_best_validation. Example: parameterization = "ip-llr" AND width >= 128.
     """
     def __init__(
         self,
@@ -149,7 +150,10 @@ class QueryMetricsRequest(_message.Message):
     """Only points with step <= last_step; 0: to the end."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Which metrics ("train_loss", "train_accuracy", "test_loss", "test_accuracy"). Empty: all."""
+        """Which metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss",
+        "validation_accuracy", of probes "quantity/layer" ("h_change/2") or "quantity/*" for all layers. Only what
+        the experiment records. Empty: all.
+        """
 
     def __init__(
         self,
@@ -194,7 +198,7 @@ class QueryMetricsResponse(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Updates done (test metrics) or the update whose batch it is (training metrics, from 1)."""
+        """Updates done, or the update whose batch it is (training metrics, from 1)."""
 
     @_builtins.property
     def times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

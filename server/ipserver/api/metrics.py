@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ipcore.catalogue import METRICS
+from ipcore.recording import metric_names
 from iplab.v1 import run_service_pb2 as pb
+from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.filters import RUN_FIELDS, parse_filter
 from ipserver.segments import Points, decode
-from ipserver.store.records import Comparison
+from ipserver.spec.convert import pack_config
+from ipserver.store.records import Comparison, NewRun
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -32,61 +34,49 @@ class Query:
     Attributes:
         experiment: Id.
         where: Which runs.
-        metrics: Names; empty: all.
+        metrics: Names, or "quantity/*" for all layers of a probe's quantity; empty: all.
         first_step: Smallest step.
-        last_step: Largest step; None: to the end.
+        last_step: Largest step; 0: to the end.
     """
 
     experiment: str
     where: tuple[Comparison, ...]
     metrics: tuple[str, ...]
     first_step: int
-    last_step: int | None
+    last_step: int
 
 
 def parse(request: pb.QueryMetricsRequest) -> Query:
-    """Read a request.
+    """Read a request; what depends on the experiment is checked when it is answered.
 
     Raises:
-        InvalidRequest: Wrong fields.
+        InvalidRequest: No experiment's name, or a filter that cannot be read.
     """
     experiment = names.parse_experiment(request.parent, "parent")
     where = tuple(parse_filter(request.filter, RUN_FIELDS))
-    wrong = []
-    for i, name in enumerate(request.metrics):
-        if name not in METRICS:
-            close = difflib.get_close_matches(name, METRICS, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            wrong.append(
-                FieldViolation(
-                    f"metrics[{i}]", f"unknown metric {name!r}; {hint}There are: {', '.join(METRICS)}"
-                )
-            )
-    if request.first_step < 0:
-        wrong.append(FieldViolation("first_step", f"must be at least 0, not {request.first_step}"))
-    if request.last_step < 0 or (request.last_step and request.last_step < request.first_step):
-        wrong.append(
-            FieldViolation(
-                "last_step", f"must be 0 (to the end) or at least first_step, not {request.last_step}"
-            )
-        )
-    if wrong:
-        raise InvalidRequest(wrong)
-    return Query(experiment, where, tuple(request.metrics), request.first_step, request.last_step or None)
+    return Query(experiment, where, tuple(request.metrics), request.first_step, request.last_step)
 
 
 def blocks(store: Store, query: Query) -> Iterator[pb.QueryMetricsResponse]:
-    """The points in blocks of at most `MAX_POINTS`; within a run and metric, steps ascend."""
+    """The points in blocks of at most `MAX_POINTS`; within a run and metric, steps ascend.
+
+    Raises:
+        NotFound: No such experiment.
+        InvalidRequest: Metrics that it does not record, or wrong steps.
+    """
+    spec = ExperimentSpec.FromString(store.get_experiment(query.experiment).spec)
+    wanted = _checked(query, recorded(spec))
     runs, packs = _runs_and_packs(store, query)
     if packs is not None and not packs:
         return
     waiting: list[Points] = []
     count = 0
+    table: dict[str, int] = {}
     segments = store.segments(
-        query.experiment, packs=packs, first_step=query.first_step, last_step=query.last_step
+        query.experiment, packs=packs, first_step=query.first_step, last_step=query.last_step or None
     )
     for segment in segments:
-        points = _selected(_in_catalogue(decode(segment.data)), query, runs)
+        points = _renumbered(_selected(decode(segment.data), query, wanted, runs), table)
         if not len(points):
             continue
         waiting.append(points)
@@ -102,6 +92,55 @@ def blocks(store: Store, query: Query) -> Iterator[pb.QueryMetricsResponse]:
         yield _message(_joined(waiting))
 
 
+def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
+    """Metrics that an experiment may record, in order: those of its deepest networks hold the others'.
+
+    Args:
+        spec: With its defaults filled in.
+    """
+    deepest = NewRun(0, "", max(spec.grid.hidden_layers), 1, "", 0.0, 0)
+    return metric_names(pack_config(spec, deepest))
+
+
+def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
+    """Names of the wanted metrics, patterns resolved; None: all.
+
+    Raises:
+        InvalidRequest: Every wrong field.
+    """
+    found = [_named(pattern, known) for pattern in query.metrics]
+    wrong = [
+        FieldViolation(f"metrics[{i}]", _unknown(query.metrics[i], known))
+        for i, named in enumerate(found)
+        if not named
+    ]
+    first, last = query.first_step, query.last_step
+    if first < 0:
+        wrong.append(FieldViolation("first_step", f"must be at least 0, not {first}"))
+    if last < 0 or 0 < last < first:
+        wrong.append(
+            FieldViolation("last_step", f"must be 0 (to the end) or at least first_step, not {last}")
+        )
+    if wrong:
+        raise InvalidRequest(wrong)
+    return frozenset().union(*found) if found else None
+
+
+def _named(pattern: str, known: tuple[str, ...]) -> frozenset[str]:
+    """The metric of that name, or all layers of "quantity/*"."""
+    if pattern.endswith("/*"):
+        return frozenset(name for name in known if name.startswith(pattern[:-1]))
+    return frozenset({pattern}) & frozenset(known)
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    """What to say of a name; a quantity stands for all its layers, so that the list stays short."""
+    choices = list(dict.fromkeys(n if "/" not in n else f"{n.partition('/')[0]}/*" for n in known))
+    close = difflib.get_close_matches(name, [*known, *choices], n=1)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"the experiment does not record {name[:100]!r}; {hint}It records: {', '.join(choices)}"
+
+
 def _runs_and_packs(store: Store, query: Query) -> tuple[frozenset[int] | None, frozenset[str] | None]:
     """Indices of the wanted runs and the packs that hold them; None: all."""
     if not query.where:
@@ -113,20 +152,22 @@ def _runs_and_packs(store: Store, query: Query) -> tuple[frozenset[int] | None, 
     return store.run_indices(query.experiment, query.where), None
 
 
-def _in_catalogue(points: Points) -> Points:
-    """Points whose metric indices refer to the catalogue's names, so that segments can be joined."""
+def _renumbered(points: Points, table: dict[str, int]) -> Points:
+    """Points whose metric indices refer to a growing table, so that several segments' can be joined."""
     if not len(points):
         return points
-    place = np.array([METRICS.index(name) for name in points.metrics], np.int32)
-    return replace(points, metrics=METRICS, metric=place[points.metric])
+    place = np.array([table.setdefault(name, len(table)) for name in points.metrics], np.int32)
+    return replace(points, metrics=tuple(table), metric=place[points.metric])
 
 
-def _selected(points: Points, query: Query, runs: frozenset[int] | None) -> Points:
+def _selected(
+    points: Points, query: Query, metrics: frozenset[str] | None, runs: frozenset[int] | None
+) -> Points:
     wanted = points.step >= query.first_step
-    if query.last_step is not None:
+    if query.last_step:
         wanted &= points.step <= query.last_step
-    if query.metrics:
-        wanted &= np.isin(points.metric, [METRICS.index(name) for name in query.metrics])
+    if metrics is not None:
+        wanted &= np.isin(points.metric, [i for i, name in enumerate(points.metrics) if name in metrics])
     if runs is not None:
         wanted &= np.isin(points.run, np.fromiter(runs, np.int32, len(runs)))
     return points if wanted.all() else points.select(wanted)
@@ -136,7 +177,7 @@ def _joined(parts: Sequence[Points]) -> Points:
     if len(parts) == 1:
         return parts[0]
     return Points(
-        METRICS,
+        parts[-1].metrics,  # the table as it was last has all names of before
         np.concatenate([part.run for part in parts]),
         np.concatenate([part.metric for part in parts]),
         np.concatenate([part.step for part in parts]),
