@@ -5,7 +5,8 @@ Exception
 │   ├── ConfigError      a pack or run that cannot be trained (also a ValueError)
 │   ├── DataError        a dataset that is missing or damaged
 │   ├── CheckpointError  a checkpoint that is torn, foreign or of another pack
-│   └── WeightsError     a weight file that is torn or not of this format
+│   ├── WeightsError     a weight file that is torn or not of this format
+│   └── AnalysisError    measurements that cannot answer the question (also a ValueError)
 └── ValueError
     └── TheoryError      a parameterization that cannot be built (`ipcore.theory`, standard library only)
 """
@@ -46,6 +47,10 @@ class CheckpointError(IpcoreError):
 
 class WeightsError(IpcoreError):
     """A weight file that is torn or does not have this format."""
+
+
+class AnalysisError(IpcoreError, ValueError):
+    """Measurements that cannot answer the question: too few widths, sizes that are not > 0, no runs left."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

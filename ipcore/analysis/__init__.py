@@ -1,0 +1,39 @@
+"""Measurement held against theory: slopes over widths, and what they say. numpy and `ipcore.theory` alone.
+
+Every verdict is one of agrees, disagrees, undecided, with the numbers that it rests on; docs/analysis.md has
+the rule. Nothing here trains or reads files: what was measured comes in as `Samples`.
+"""
+
+from ipcore.analysis.calibrated_rates import CalibratedRate, check_calibrated_rates
+from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, check_coordinates
+from ipcore.analysis.equivalence import Equivalence, compare_pairs
+from ipcore.analysis.rate_transfer import RateTransfer, check_rate_transfer, predicted_drift
+from ipcore.analysis.resampling import Estimate
+from ipcore.analysis.samples import Samples
+from ipcore.analysis.slopes import Slope, fit_slope
+from ipcore.analysis.stationarity import Stationarity, check_stationarity
+from ipcore.analysis.verdicts import Judgement, Trend, Verdict, judge, trend
+
+__all__ = [
+    "CalibratedRate",
+    "Coordinate",
+    "CoordinateReport",
+    "Equivalence",
+    "Estimate",
+    "Judgement",
+    "RateTransfer",
+    "Samples",
+    "Slope",
+    "Stationarity",
+    "Trend",
+    "Verdict",
+    "check_calibrated_rates",
+    "check_coordinates",
+    "check_rate_transfer",
+    "check_stationarity",
+    "compare_pairs",
+    "fit_slope",
+    "judge",
+    "predicted_drift",
+    "trend",
+]

@@ -1,0 +1,92 @@
+"""Slopes of calibrated first rates: where they grow with the width, an update falls short of its alignment.
+
+A calibrated rate makes the update of its layer contribute a set size on a second batch
+(`ipcore.calibration`). If the rates are the largest stable ones of the exponent calculus, an aligned layer
+needs a rate of order m^0. Where activations vanish at initialization and are linear at 0, the inner products
+with the next inputs are random sums, and the rate grows by the deficit that `ipcore.theory.LayerAlignment`
+has: m^{1/2} from layer 3 on for tanh, GELU, ELU with IP-LLR. [ours]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from ipcore import theory
+from ipcore.analysis.coordinate_check import sentence_of
+from ipcore.analysis.samples import Samples
+from ipcore.analysis.slopes import Slope, fit_slope
+from ipcore.analysis.verdicts import TOLERANCE, Verdict, judge
+from ipcore.errors import AnalysisError
+
+
+@dataclass(frozen=True, slots=True)
+class CalibratedRate:
+    """One layer's calibrated rate against the width.
+
+    Attributes:
+        layer: Matrix l, 2..L+1 (the first layer keeps the user's rate).
+        predicted: By which power of m it grows.
+        tolerance: Of the verdict.
+        fit: What was measured.
+        verdict: At these widths.
+        sentence: All of it in words.
+    """
+
+    layer: int
+    predicted: Fraction
+    tolerance: float
+    fit: Slope
+    verdict: Verdict
+    sentence: str
+
+
+def check_calibrated_rates(
+    measured: Mapping[int, Samples], analysis: theory.Analysis, *, tolerance: float = 2 * TOLERANCE
+) -> tuple[CalibratedRate, ...]:
+    """Hold calibrated rates of step 0 against the deficits of alignment.
+
+    Args:
+        measured: Base rates by layer 2..L+1, none of them capped (a capped rate is the cap, not a
+            measurement).
+        analysis: Of the parameterization, whose rates at step 0 must be the largest stable ones.
+        tolerance: Rates of different seeds differ much, so it is twice that of sizes.
+
+    Raises:
+        AnalysisError: The rates at step 0 are others, so there is nothing to expect; or as `fit_slope`.
+    """
+    _check_rates(analysis)
+    deficits = {entry.layer: entry.deficit for entry in analysis.alignment}
+    found = []
+    for layer, samples in sorted(measured.items()):
+        if layer not in deficits:
+            continue
+        fit = fit_slope(samples.paired())
+        judged = judge(fit, deficits[layer], tolerance=tolerance)
+        name = f"calibrated rate of layer {layer}"
+        sentence = sentence_of(name, fit, deficits[layer], tolerance, judged.verdict, judged.why)
+        found.append(CalibratedRate(layer, deficits[layer], tolerance, fit, judged.verdict, sentence))
+    return tuple(found)
+
+
+def _check_rates(analysis: theory.Analysis) -> None:
+    p = analysis.parameterization
+    try:
+        largest = theory.complete(
+            p.a,
+            p.b,
+            optimizer=analysis.optimizer,
+            activation=analysis.activation,
+            loss=analysis.loss,
+            biases=p.biases,
+            mean=p.mean,
+            reweightings=p.reweightings,
+        ).parameterization
+    except theory.TheoryError as error:
+        raise AnalysisError(f"theory predicts no calibrated rates here: {error}") from error
+    if largest.c_at(0) != p.c_at(0):
+        raise AnalysisError(
+            "theory predicts calibrated rates only for the largest stable rates at step 0 (`iplab "
+            "complete`); this parameterization has others"
+        )

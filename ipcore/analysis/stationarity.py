@@ -1,0 +1,81 @@
+"""Does the output move at all? |f_t - f_0| against the width (Hajjar et al., arXiv:2110.15596, section 3).
+
+A parameterization is trivial if f_t - f_0 vanishes in the limit at every step. That is a question of falling
+or not falling; at which slope is the question of `ipcore.analysis.coordinate_check`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipcore.analysis.coordinate_check import counted
+from ipcore.analysis.samples import Samples
+from ipcore.analysis.slopes import Slope, fit_slope
+from ipcore.analysis.verdicts import TOLERANCE, Trend, Verdict, trend
+from ipcore.theory import Analysis, Regime
+
+
+@dataclass(frozen=True, slots=True)
+class Stationarity:
+    """Whether the output's change falls with the width, and whether theory says so.
+
+    Attributes:
+        step: Updates done.
+        fit: Slope of mean |f_t - f_0|.
+        trend: What was measured.
+        predicted: What theory says; UNDECIDED where it says "measure".
+        tolerance: Slopes above -tolerance are no fall.
+        verdict: Whether the two agree.
+        sentence: All of it in words.
+    """
+
+    step: int
+    fit: Slope
+    trend: Trend
+    predicted: Trend
+    tolerance: float
+    verdict: Verdict
+    sentence: str
+
+
+def check_stationarity(
+    samples: Samples, analysis: Analysis, step: int, *, tolerance: float = TOLERANCE
+) -> Stationarity:
+    """Hold |f_t - f_0| against the regime that theory names.
+
+    Args:
+        samples: Mean |f_t - f_0| at `step` >= 1.
+        analysis: Of the parameterization.
+        step: Updates done.
+        tolerance: See `trend`.
+
+    Raises:
+        AnalysisError: As `Samples.paired` and `fit_slope`.
+    """
+    fit = fit_slope(samples.paired())
+    measured, why = trend(fit, tolerance=tolerance)
+    predicted = _predicted(analysis.regime)
+    if Trend.UNDECIDED in (measured, predicted):
+        verdict = Verdict.UNDECIDED
+    else:
+        verdict = Verdict.AGREES if measured is predicted else Verdict.DISAGREES
+    said = "leaves it open" if predicted is Trend.UNDECIDED else f"says it {predicted}"
+    fall = "whether it falls is undecided" if measured is Trend.UNDECIDED else f"it {measured}"
+    sentence = (
+        f"change of f at step {step} {verdict}: {fall} with the width (slope {fit.slope}), theory {said} "
+        f"({analysis.regime.replace('_', ' ')}), widths {fit.widths[0]}..{fit.widths[-1]}, "
+        f"{counted(fit.seeds, 'seed')}"
+    )
+    return Stationarity(
+        step, fit, measured, predicted, tolerance, verdict, f"{sentence}; {why}" if why else sentence
+    )
+
+
+def _predicted(regime: Regime) -> Trend:
+    match regime:
+        case Regime.MEASURE:
+            return Trend.UNDECIDED
+        case Regime.TRIVIAL:
+            return Trend.FALLS
+        case _:
+            return Trend.STAYS

@@ -1,0 +1,141 @@
+"""The one rule by which a measured slope is held against a predicted exponent.
+
+It is a test of equivalence: agreement must be shown, it is not what is left when a difference could not be
+shown. So few widths, few seeds or much noise give "undecided". Exponents speak of infinite width, so a slope
+that still changes with the width is "undecided" too, where the change could lead to (or away from) the
+prediction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+from ipcore.analysis.resampling import Estimate
+from ipcore.analysis.slopes import Slope
+
+TOLERANCE: Final = 0.1
+MIN_SEEDS: Final = 3
+# A change of the local slope below this part of the tolerance, over all widths, is not worth waiting for.
+_MATERIAL: Final = 0.25
+
+
+class Verdict(StrEnum):
+    """What measurement says of theory, at the widths that were measured."""
+
+    AGREES = "agrees"
+    DISAGREES = "disagrees"
+    UNDECIDED = "undecided"
+
+
+class Trend(StrEnum):
+    """What happens to a size as the width grows."""
+
+    FALLS = "falls"
+    STAYS = "does not fall"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict and why it is no other; `why` is "" where the numbers alone say it."""
+
+    verdict: Verdict
+    why: str = ""
+
+
+def judge(
+    fit: Slope, predicted: Fraction, *, tolerance: float = TOLERANCE, upper_bound: bool = False
+) -> Judgement:
+    """Hold a slope against an exponent.
+
+    With the band predicted +- tolerance:
+
+        agrees      the interval of the slope lies in the band, there are three seeds, and it is not so that
+        the
+                    local slope drifts (its interval excludes 0) to outside the band at twice the doublings
+        disagrees   the interval of the slope lies on one side of the band, so does that of the slope at the
+                    largest width (if too large) or ahead of it (if too small), and the local slope does not
+                    drift toward the band (interval excludes 0, by more than a quarter of the tolerance)
+        undecided   otherwise
+
+    Too small is judged more cautiously than too large: an exponent is that of the largest term, which smaller
+    ones can hide at small widths, while nothing hides a term that is larger than predicted.
+
+    Args:
+        fit: The slope.
+        predicted: The exponent.
+        tolerance: > 0.
+        upper_bound: The exponent is only an upper bound. Then a slope above it disagrees, and nothing agrees.
+    """
+    low, high = float(predicted) - tolerance, float(predicted) + tolerance
+    above, below = fit.slope.low > high, fit.slope.high < low
+    if upper_bound:
+        return _judge_bound(fit, high, tolerance)
+    if above or below:
+        return _judge_outside(fit, low, high, tolerance)
+    if fit.slope.low < low or fit.slope.high > high:
+        return Judgement(Verdict.UNDECIDED, _too_wide(fit))
+    if fit.seeds < MIN_SEEDS:
+        return Judgement(Verdict.UNDECIDED, f"fewer than {MIN_SEEDS} seeds")
+    if _drifts(fit) and not low <= fit.ahead.value <= high:
+        return Judgement(Verdict.UNDECIDED, f"the slope drifts away with the width: {_locals(fit)}")
+    return Judgement(Verdict.AGREES)
+
+
+def trend(fit: Slope, *, tolerance: float = TOLERANCE) -> tuple[Trend, str]:
+    """Whether a size falls as the width grows, with why not if that is undecided.
+
+    It falls if the interval of the slope lies below -tolerance, it does not if it lies above; and the local
+    slope must not drift (its interval excludes 0) to the other side at twice the doublings.
+
+    Args:
+        fit: The slope.
+        tolerance: Slopes above -tolerance are no fall.
+    """
+    if fit.slope.low <= -tolerance <= fit.slope.high:
+        return Trend.UNDECIDED, _too_wide(fit)
+    if fit.seeds < MIN_SEEDS:
+        return Trend.UNDECIDED, f"fewer than {MIN_SEEDS} seeds"
+    falls = fit.slope.value < -tolerance
+    if _drifts(fit) and falls != (fit.ahead.value < -tolerance):
+        return Trend.UNDECIDED, f"the slope drifts with the width: {_locals(fit)}"
+    return (Trend.FALLS if falls else Trend.STAYS), ""
+
+
+def _judge_bound(fit: Slope, high: float, tolerance: float) -> Judgement:
+    if fit.slope.low > high:
+        return _judge_outside(fit, float("-inf"), high, tolerance)
+    if fit.slope.high <= high:
+        return Judgement(Verdict.UNDECIDED, "theory has an upper bound only, which is kept")
+    return Judgement(Verdict.UNDECIDED, "theory has an upper bound only")
+
+
+def _judge_outside(fit: Slope, low: float, high: float, tolerance: float) -> Judgement:
+    """The interval of the slope lies on one side of the band."""
+    above = fit.slope.value > high
+    beyond = fit.end if above else fit.ahead
+    toward = -fit.drift.value if above else fit.drift.value
+    if _drifts(fit) and toward > _MATERIAL * tolerance:
+        return Judgement(Verdict.UNDECIDED, f"the slope still moves toward the prediction: {_locals(fit)}")
+    if beyond.low <= high if above else beyond.high >= low:
+        return Judgement(Verdict.UNDECIDED, f"where it goes as the width grows is too uncertain: {beyond}")
+    return Judgement(Verdict.DISAGREES)
+
+
+def _drifts(fit: Slope) -> bool:
+    return not _holds(fit.drift, 0.0)
+
+
+def _holds(interval: Estimate, value: float) -> bool:
+    return interval.low <= value <= interval.high
+
+
+def _too_wide(fit: Slope) -> str:
+    return "one seed has no interval" if fit.seeds == 1 else "the interval is too wide; add seeds or widths"
+
+
+def _locals(fit: Slope) -> str:
+    return "local slopes " + ", ".join(f"{slope:.2f}" for slope in fit.local)
