@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from ipserver.errors import ServiceError, StartupError
-from ipserver.settings import Settings, load_settings, prepare_home, without_password
+from ipserver.settings import Settings, load_settings, without_password
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
@@ -92,10 +92,10 @@ def forward_command(settings: Settings) -> None:
 @_with_settings
 def migrate_command(settings: Settings) -> None:
     """Bring the store's schema up to date."""
-    from ipserver.store import migrate  # noqa: PLC0415
+    from ipserver.startup import migrate_store, prepare_home  # noqa: PLC0415
 
     prepare_home(settings)
-    migrate(settings.store_dsn)
+    migrate_store(settings)
     click.echo("the store's schema is up to date")
 
 
@@ -134,8 +134,6 @@ def mlflow_command(port: int, home: str | None) -> None:
 @main.command("settings")
 @_with_settings
 def settings_command(settings: Settings) -> None:
-    """Every setting: its variable, its value, its meaning."""
-    for name, field in Settings.model_fields.items():
-        value = getattr(settings, name)
-        shown = "" if value is None else without_password(str(value))
-        click.echo(f"IPLAB_{name.upper()}={shown}\n    {field.description}")
+    """Every setting: its variable, its value, its meaning. Secrets are not shown."""
+    for name, value in settings.shown().items():
+        click.echo(f"IPLAB_{name.upper()}={value}\n    {Settings.model_fields[name].description}")

@@ -9,8 +9,10 @@ ServiceError
 +-- WatchOverflow
 +-- ArtifactDamaged
 +-- StoreUnavailable
++-- ArtifactsUnavailable
 +-- ClusterLost           the cluster that trainers run on is gone; the dispatcher must start again
 +-- StartupError          a part cannot start; for people at a terminal
+    +-- NotReady          ... now: what it needs does not answer yet
 """
 
 from __future__ import annotations
@@ -77,9 +79,17 @@ class StoreUnavailable(ServiceError):
     """The store cannot be reached now."""
 
 
+class ArtifactsUnavailable(ServiceError):
+    """The files of weights and checkpoints cannot be reached now."""
+
+
 class ClusterLost(ServiceError):
     """The cluster that trainers run on is gone and does not come back to this process."""
 
 
 class StartupError(ServiceError):
     """A part cannot start: a port in use, a folder without write permission, an unknown schema."""
+
+
+class NotReady(StartupError):
+    """Something that a part needs does not answer now; it may later (IPLAB_WAIT_SECONDS)."""

@@ -13,8 +13,8 @@ import uuid
 from pathlib import Path
 
 from ipserver.errors import StartupError
-from ipserver.settings import Settings, prepare_home
-from ipserver.store import Store, open_store
+from ipserver.settings import Settings
+from ipserver.startup import open_service, waiting
 
 _log = logging.getLogger(__name__)
 _SUPERVISED = "IPLAB_SUPERVISED"
@@ -26,7 +26,7 @@ def run_api(settings: Settings) -> None:
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
     from ipserver.spec.limits import Limits  # noqa: PLC0415
 
-    store = _open(settings)
+    store = open_service(settings, write=False)
     limits = Limits(
         max_runs=settings.max_runs,
         max_width=settings.max_width,
@@ -54,8 +54,8 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.dispatch.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.dispatch.ray_executor import RayExecutor  # noqa: PLC0415
 
-    store = _open(settings)
-    executor = RayExecutor(settings.ray_address, settings.cpus)
+    store = open_service(settings, write=True)
+    executor = waiting(settings, lambda: RayExecutor(settings.ray_address, settings.cpus))
     # After Ray has started: it sets a handler of its own, which would end this process without a checkpoint.
     stop = stop_event()
     try:
@@ -66,13 +66,13 @@ def run_dispatch(settings: Settings) -> None:
 
 def run_forward(settings: Settings) -> None:
     """Bring everything to MLflow until a signal, at low priority."""
-    from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415 - only this part needs MLflow
-    from ipserver.forward.mlflow_sink import MlflowSink  # noqa: PLC0415
+    from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
+    from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
 
     os.nice(10)
+    store = open_service(settings, write=False)
+    sink = waiting(settings, lambda: connect(settings))
     stop = stop_event()
-    store = _open(settings)
-    sink = MlflowSink(settings.mlflow_uri, settings.mlflow_artifacts)
     Forwarder(store, sink, settings.artifact_root, _owner("forward")).run(stop)
 
 
@@ -117,15 +117,6 @@ def free_address(address: str) -> str:
                 "choose another with --address HOST:PORT (port 0 takes a free one)"
             ) from None
         return f"{host}:{probe.getsockname()[1]}"
-
-
-def _open(settings: Settings) -> Store:
-    from ipserver.store import check_schema  # noqa: PLC0415
-
-    prepare_home(settings)
-    store = open_store(settings.store_dsn)
-    check_schema(store)
-    return store
 
 
 def _owner(part: str) -> str:

@@ -1,6 +1,10 @@
-"""Settings of the service: environment variables `IPLAB_*`, overridden by command-line options.
+"""Settings of the service, and where they come from.
 
-`ipserver settings` prints every setting with its meaning and value.
+The first of these that knows a setting is believed: the command line; the environment variable `IPLAB_`
+and the setting's name; a file of that name (`store`, `s3_secret_access_key`) in the folder of secrets that
+`IPLAB_SECRETS` names; the TOML file that `IPLAB_SETTINGS` names; the default. Empty variables are ignored.
+
+`ipserver settings` prints every setting with its meaning and value, and no secret.
 """
 
 from __future__ import annotations
@@ -11,12 +15,21 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
+from ipserver.artifacts import ArtifactRoot
 from ipserver.errors import StartupError
+from ipserver.settings_files import read_file, read_secrets
 
 Seconds = Annotated[float, Field(gt=0)]
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*")
+_MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks(-uc)?(://.+)?")
 
 
 class Settings(BaseSettings):
@@ -26,21 +39,49 @@ class Settings(BaseSettings):
         pydantic.ValidationError: Wrong values (`load_settings` turns it into a StartupError).
     """
 
-    model_config = SettingsConfigDict(env_prefix="IPLAB_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="IPLAB_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
+    settings: Path | None = Field(
+        None, description="TOML file of settings: the names below, in small letters"
+    )
+    secrets: Path | None = Field(
+        None, description="Folder of secrets: one file per setting, named like it in small letters"
+    )
     home: Path = Field(Path("~/.iplab"), description="Folder of everything the service keeps on this machine")
     data: Path | None = Field(
         None, description="Folder of datasets (it holds mnist/); unset: only embedded ones"
     )
     address: str = Field("127.0.0.1:50051", description="Where the API listens; port 0: a free one")
     insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
-    store: str = Field("", description="Database of the service; empty: SQLite in the home folder")
-    artifacts: Path | None = Field(
-        None, description="Folder of weights and checkpoints; unset: in the home folder"
+    store: SecretStr = Field(
+        SecretStr(""),
+        description="Database of the service, as postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE; "
+        "empty: SQLite in the home folder",
     )
-    mlflow_tracking_uri: str = Field("", description="MLflow's store; empty: SQLite in the home folder")
-    ray_address: str = Field("", description="Ray cluster to join; empty: a Ray of its own on this machine")
+    artifacts: str = Field(
+        "",
+        description="Weights and checkpoints: a folder, or s3://BUCKET/PREFIX; empty: in the home folder",
+    )
+    s3_endpoint_url: str = Field("", description="S3-compatible store, as http://HOST:9000; empty: AWS")
+    s3_region: str = Field("", description="Region of the bucket; empty: what the endpoint takes for granted")
+    s3_access_key_id: SecretStr = Field(
+        SecretStr(""), description="Key of S3; empty: what AWS's libraries find (variables, profile, role)"
+    )
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret of that key")
+    mlflow_tracking_uri: SecretStr = Field(
+        SecretStr(""), description="MLflow's server or database; empty: SQLite in the home folder"
+    )
+    ray_address: str = Field(
+        "",
+        description="Ray cluster to join: HOST:PORT of its head, or auto for the one that this machine is a "
+        "node of; empty: a Ray of its own on this machine",
+    )
     cpus: int | None = Field(None, ge=1, description="CPU cores for a Ray of its own; unset: all")
+    wait_seconds: float = Field(
+        0.0, ge=0, description="How long a part waits at its start for what it needs, in seconds; 0: it ends"
+    )
 
     max_runs: int = Field(20_000, ge=1, le=100_000, description="Most runs in one experiment")
     max_width: int = Field(65_536, ge=1, description="Largest width")
@@ -57,10 +98,73 @@ class Settings(BaseSettings):
     lease_seconds: Seconds = Field(15.0, description="How long a silent dispatcher keeps a pack, in seconds")
     max_attempts: int = Field(4, ge=1, description="Attempts at a pack whose worker dies")
 
-    @field_validator("home", "data", "artifacts")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the module says, the first one first."""
+        known = frozenset(settings_cls.model_fields) - {"settings", "secrets"}
+        secrets, file = (
+            InitSettingsSource(settings_cls, init_kwargs=read(os.environ.get(name, ""), known))
+            for name, read in (("IPLAB_SECRETS", read_secrets), ("IPLAB_SETTINGS", read_file))
+        )
+        return init_settings, env_settings, secrets, file
+
+    @field_validator("settings", "secrets", "home", "data")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().resolve() if value is not None else None
+
+    @field_validator("artifacts")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if not value:
+            return value
+        if "://" not in value:
+            return str(Path(value).expanduser().resolve())
+        value = value.rstrip("/")
+        if not _BUCKET.fullmatch(value):
+            raise ValueError("must be a folder, or s3://BUCKET/PREFIX with a bucket's name in small letters")
+        return value
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/@]+/?", value):
+            raise ValueError("must be http://HOST:PORT or https://HOST")
+        return value.rstrip("/")
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _tracking(cls, value: SecretStr) -> SecretStr:
+        if value and not _MLFLOW.fullmatch(value.get_secret_value()):
+            raise ValueError("must be http://HOST:PORT of an MLflow server, or the URL of its database")
+        return value
+
+    @field_validator("ray_address")
+    @classmethod
+    def _ray(cls, value: str) -> str:
+        if value.startswith("ray://"):
+            raise ValueError(
+                "Ray's client protocol loses its actors when its connection breaks; join this machine to the "
+                "cluster with `ray start --address HOST:6379 --num-cpus 0`, and say auto or HOST:6379"
+            )
+        if value not in {"", "auto"} and not split_address(value)[1].isdigit():
+            raise ValueError("must be HOST:PORT of the cluster's head, or auto")
+        return value
+
+    @model_validator(mode="after")
+    def _key_pair(self) -> Settings:
+        if bool(self.s3_access_key_id) != bool(self.s3_secret_access_key):
+            raise ValueError(
+                "IPLAB_S3_ACCESS_KEY_ID and IPLAB_S3_SECRET_ACCESS_KEY belong together: set both or neither"
+            )
+        return self
 
     @model_validator(mode="after")
     def _loopback(self) -> Settings:
@@ -79,17 +183,25 @@ class Settings(BaseSettings):
     @property
     def store_dsn(self) -> str:
         """DSN of the service's own database."""
-        return self.store or f"sqlite:///{self.home / 'iplab.db'}"
+        return self.store.get_secret_value() or f"sqlite:///{self.home / 'iplab.db'}"
 
     @property
-    def artifact_root(self) -> Path:
-        """Folder below which trainers write."""
-        return self.artifacts or self.home / "artifacts"
+    def artifact_root(self) -> ArtifactRoot:
+        """Below which trainers write."""
+        return ArtifactRoot(
+            self.artifacts or str(self.home / "artifacts"),
+            endpoint_url=self.s3_endpoint_url,
+            region=self.s3_region,
+            access_key_id=self.s3_access_key_id.get_secret_value(),
+            secret_access_key=self.s3_secret_access_key.get_secret_value(),
+        )
 
     @property
     def mlflow_uri(self) -> str:
         """MLflow's tracking URI."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        return (
+            self.mlflow_tracking_uri.get_secret_value() or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        )
 
     @property
     def mlflow_artifacts(self) -> Path | None:
@@ -99,7 +211,11 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """Environment variables that give another process these settings."""
         values = self.model_dump(exclude_none=True)
-        return {f"IPLAB_{name.upper()}": str(value) for name, value in values.items()}
+        return {f"IPLAB_{name.upper()}": _plain(value) for name, value in values.items()}
+
+    def shown(self) -> dict[str, str]:
+        """Every setting's value as it may be shown: no password and no key."""
+        return {name: _masked(name, getattr(self, name)) for name in type(self).model_fields}
 
 
 def split_address(address: str) -> tuple[str, str]:
@@ -133,10 +249,10 @@ def without_password(text: str) -> str:
 
 
 def load_settings(**options: object) -> Settings:
-    """Settings from the environment and options (None: not given).
+    """Settings from where the module says; options that are None count as not given.
 
     Raises:
-        StartupError: Wrong values; every one is named.
+        StartupError: Wrong values (every one is named), or a file or folder of them that cannot be read.
     """
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
@@ -144,24 +260,22 @@ def load_settings(**options: object) -> Settings:
         problems = []
         for item in error.errors():
             name = "IPLAB_" + "_".join(str(part) for part in item["loc"]).upper() if item["loc"] else ""
-            value = f"{without_password(str(item['input']))!r}: " if name else ""
+            value = f"{_masked(str(item['loc'][0]), item['input'])!r}: " if name else ""
             message = item["msg"].removeprefix("Value error, ")
             problems.append(f"{name}={value}{message}" if name else message)
         raise StartupError("wrong settings: " + "; ".join(problems)) from None
 
 
-def prepare_home(settings: Settings) -> None:
-    """Create the folders that the service writes to.
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
-    Raises:
-        StartupError: One of them cannot be created or written.
-    """
-    for folder in (settings.home, settings.artifact_root, settings.home / "logs", settings.home / "mlflow"):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StartupError(
-                f"cannot create the folder {folder}: {error.strerror}; set IPLAB_HOME"
-            ) from None
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise StartupError(f"the folder {folder} is not writable; set IPLAB_HOME or mend its permissions")
+
+_URLS = frozenset({"store", "mlflow_tracking_uri"})
+
+
+def _masked(name: str, value: object) -> str:
+    """A setting's value as it may be shown: of URLs all but the password, of other secrets nothing."""
+    text = "" if value is None else _plain(value)
+    if name in _URLS or Settings.model_fields[name].annotation is not SecretStr:
+        return without_password(text)
+    return "***" if text else ""

@@ -20,8 +20,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ipserver.errors import StartupError
 from ipserver.parts import free_address, log_file, rotate_log, stop_event, supervised_environment
-from ipserver.settings import Settings, prepare_home, without_password
-from ipserver.store import migrate, open_store
+from ipserver.settings import Settings, without_password
+from ipserver.startup import make_folder, migrate_store, prepare_home
+from ipserver.store import open_store
 from ipserver.store.records import CapacityReport
 
 _log = logging.getLogger(__name__)
@@ -49,9 +50,10 @@ def up(settings: Settings) -> None:
         StartupError: A port in use, a home that is not writable or in use, a part that does not stay up.
     """
     prepare_home(settings)
+    make_folder(settings.home / "logs")
     with _only_one(settings):
         settings = settings.model_copy(update={"address": free_address(settings.address)})
-        migrate(settings.store_dsn)
+        migrate_store(settings)
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
             last_report = store.capacity()
@@ -97,7 +99,8 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
 
 def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
     api = parts[0]
-    deadline = time.monotonic() + _START_SECONDS
+    limit = _START_SECONDS + settings.wait_seconds
+    deadline = time.monotonic() + limit
     with grpc.insecure_channel(settings.address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while not stop.is_set():
@@ -108,7 +111,7 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
                     raise StartupError(f"the API ended at its start; {_tail(settings, api)}") from None
                 if time.monotonic() > deadline:
                     raise StartupError(
-                        f"the API did not answer within {_START_SECONDS:g} s; {_tail(settings, api)}"
+                        f"the API did not answer within {limit:g} s; {_tail(settings, api)}"
                     ) from None
             else:
                 return
@@ -119,15 +122,14 @@ def _await_dispatcher(
 ) -> None:
     """Wait for a new report of the dispatcher: before it, the API cannot tell which datasets there are."""
     dispatcher = parts[1]
-    deadline = time.monotonic() + _START_SECONDS
+    limit = _START_SECONDS + settings.wait_seconds
+    deadline = time.monotonic() + limit
     with open_store(settings.store_dsn) as store:
         while store.capacity() == last_report and not stop.wait(_POLL_SECONDS):
             if dispatcher.process.poll() is not None:
                 raise StartupError(f"the dispatcher ended at its start; {_tail(settings, dispatcher)}")
             if time.monotonic() > deadline:
-                raise StartupError(
-                    f"Ray did not start within {_START_SECONDS:g} s; {_tail(settings, dispatcher)}"
-                )
+                raise StartupError(f"Ray did not start within {limit:g} s; {_tail(settings, dispatcher)}")
 
 
 def _announce(settings: Settings, parts: list[_Part]) -> None:

@@ -17,7 +17,7 @@ def run(trained):
 def damage(service, run, change):
     """Change the stored file of the run's final weights; returns a function that puts it back."""
     artifact = service.store.get_artifact("trained", run.index, "weights/final.safetensors")
-    file = service.settings.artifact_root / artifact.location
+    file = service.settings.artifact_root.folder / artifact.location
     whole = file.read_bytes()
     file.unlink()
     file.write_bytes(change(whole))

@@ -4,7 +4,8 @@ import pytest
 
 from ipserver.errors import StartupError
 from ipserver.parts import free_address
-from ipserver.settings import load_settings, prepare_home, without_password
+from ipserver.settings import load_settings, without_password
+from ipserver.startup import prepare_home
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def test_everything_lies_below_the_home_folder(tmp_path):
     settings = load_settings(home=str(tmp_path))
 
     assert settings.store_dsn == f"sqlite:///{tmp_path}/iplab.db"
-    assert settings.artifact_root == tmp_path / "artifacts"
+    assert settings.artifact_root.folder == tmp_path / "artifacts"
     assert settings.mlflow_uri == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
     assert settings.mlflow_artifacts == tmp_path / "mlflow" / "artifacts"
 

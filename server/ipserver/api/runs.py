@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from iplab.v1 import run_pb2
@@ -13,6 +12,7 @@ from iplab.v1 import run_service_pb2_grpc as pb_grpc
 from ipserver import names
 from ipserver.api import artifacts, convert, metrics, paging
 from ipserver.api.blocking import Blocking
+from ipserver.artifacts import ArtifactStore
 from ipserver.filters import RUN_FIELDS, parse_filter
 
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ class RunService(pb_grpc.RunServiceServicer):
     Args:
         store: Where runs are.
         blocking: Pool for its calls and for files.
-        artifact_root: Folder that artifacts' locations are relative to.
+        files: Artifacts' files.
     """
 
-    def __init__(self, store: Store, blocking: Blocking, artifact_root: Path) -> None:
+    def __init__(self, store: Store, blocking: Blocking, files: ArtifactStore) -> None:
         self._store = store
         self._blocking = blocking
-        self._artifact_root = artifact_root
+        self._files = files
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
         """One run, with its attempts."""
@@ -96,6 +96,6 @@ class RunService(pb_grpc.RunServiceServicer):
         """A file's bytes."""
         run, path = names.parse_artifact(request.name, "name")
         record = await self._blocking.run(self._store.get_artifact, run.experiment, run.index, path)
-        chunks = artifacts.chunks(self._artifact_root, record, request.offset)
+        chunks = artifacts.chunks(self._files, record, request.offset)
         async for offset, data in self._blocking.iterate(chunks):
             yield pb.ReadArtifactResponse(offset=offset, data=data)

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from grpc import aio
@@ -31,6 +30,7 @@ from ipserver.api.parameterizations import ParameterizationService
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
 from ipserver.api.watch import WatchHub
+from ipserver.artifacts import ArtifactRoot, open_artifacts
 from ipserver.errors import StartupError
 from ipserver.spec.limits import Limits
 
@@ -71,7 +71,7 @@ class ApiConfig:
 
     Attributes:
         address: HOST:PORT to listen on; port 0 takes a free one.
-        artifact_root: Folder that artifacts' locations are relative to.
+        artifact_root: Where artifacts' files lie.
         limits: What specs are checked against.
         workers: Threads for the store and for files.
         watch_interval: Seconds between two looks for new events.
@@ -80,7 +80,7 @@ class ApiConfig:
     """
 
     address: str
-    artifact_root: Path
+    artifact_root: ArtifactRoot
     limits: Limits = field(default_factory=Limits)
     workers: int = 16
     watch_interval: float = 0.2
@@ -111,7 +111,7 @@ async def serve(
     server = aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
     experiments = ExperimentService(store, blocking, hub, config.limits)
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, server)
-    runs = RunService(store, blocking, config.artifact_root)
+    runs = RunService(store, blocking, open_artifacts(config.artifact_root))
     run_service_pb2_grpc.add_RunServiceServicer_to_server(runs, server)
     parameterization_service_pb2_grpc.add_ParameterizationServiceServicer_to_server(
         ParameterizationService(blocking), server

@@ -31,6 +31,7 @@ _TABLE: Final[
     (errors.WatchOverflow, grpc.StatusCode.ABORTED, _Reason.ERROR_REASON_WATCH_OVERFLOW),
     (errors.ArtifactDamaged, grpc.StatusCode.DATA_LOSS, _Reason.ERROR_REASON_ARTIFACT_DAMAGED),
     (errors.StoreUnavailable, grpc.StatusCode.UNAVAILABLE, _Reason.ERROR_REASON_STORE_UNAVAILABLE),
+    (errors.ArtifactsUnavailable, grpc.StatusCode.UNAVAILABLE, _Reason.ERROR_REASON_STORE_UNAVAILABLE),
 )
 # A status travels in HTTP/2 headers, bounded at 8 KiB by many clients; its text is there twice.
 _MESSAGE_BYTES = 600

@@ -5,7 +5,10 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 
+from ipcore.catalogue import DatasetInfo
+from ipcore.errors import DataError
 from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
 from ipserver.dispatch.jobs import PackJob
 from ipserver.dispatch.planner import PlanLimits, evaluation_cost, plan
@@ -16,13 +19,21 @@ from ipserver.store.records import ExperimentRecord, Failure, LeasedPack, NewPac
 
 
 def plan_packs(
-    experiment: ExperimentRecord, runs: Sequence[RunRecord], executor: Executor, settings: Settings
+    experiment: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    executor: Executor,
+    settings: Settings,
+    datasets: DatasetChecks,
 ) -> list[NewPack]:
-    """The packs of an experiment for the cluster as it is now."""
+    """The packs of an experiment for the cluster as it is now.
+
+    Raises:
+        DataError: Its registered file cannot be used any more.
+    """
     spec = ExperimentSpec.FromString(experiment.spec)
     slots = max(1, executor.slots(resource_request(spec)))
     limits = PlanLimits(slots, settings.max_pack_runs, settings.max_pack_memory_bytes)
-    return plan([(run, pack_config(spec, run)) for run in runs], limits)
+    return plan([(run, pack_config(spec, run)) for run in runs], datasets.info(spec.dataset), limits)
 
 
 def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
@@ -41,24 +52,27 @@ def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
         summaries=tuple(run.summary for run in pack.runs),
         checkpoints=pack.checkpoints,
         resources=resource_request(spec),
-        artifact_root=str(settings.artifact_root),
+        artifact_root=settings.artifact_root,
         data_root=str(settings.data) if settings.data else None,
         slice_seconds=settings.slice_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
     )
 
 
-def slice_deadline(pack: LeasedPack, settings: Settings) -> float:
+def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> float:
     """Seconds after which a slice is taken for hung: far beyond the slowest honest one.
 
     That is the last slice, which evaluates every run on one thread: here at 1e9 multiply-adds a second.
     """
     config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
-    evaluation = evaluation_cost(config) * len(pack.runs) / 1e9
+    evaluation = evaluation_cost(config, info) * len(pack.runs) / 1e9
     return max(60.0, 20 * settings.slice_seconds, 5 * evaluation)
 
 
 def defect(where: str, error: Exception) -> Failure:
-    """The failure of runs that a defect of the service keeps from training."""
+    """The failure of runs that a defect of the service, or data that are gone, keep from training."""
     text = "".join(traceback.format_exception(error))
-    return Failure(FailureReason.TRAINING_ERROR, f"{where}: {type(error).__name__}: {error}", text)
+    reason = FailureReason.TRAINING_ERROR
+    if isinstance(error, DataError):
+        reason = FailureReason.DATA_UNAVAILABLE
+    return Failure(reason, f"{where}: {type(error).__name__}: {error}", text)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import collections
 import logging
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -16,12 +15,13 @@ from dataclasses import replace
 
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver import segments
+from ipserver.artifacts import open_artifacts
 from ipserver.dispatch.assembly import defect, make_job, plan_packs, slice_deadline
 from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
 from ipserver.dispatch.jobs import ResourceRequest, SliceReport
 from ipserver.dispatch.placed import Placed
-from ipserver.errors import ClusterLost, Fenced, StoreUnavailable
+from ipserver.errors import ArtifactsUnavailable, ClusterLost, Fenced, StoreUnavailable
 from ipserver.settings import Settings
 from ipserver.spec.convert import resource_request
 from ipserver.states import FailureReason
@@ -61,6 +61,7 @@ class Dispatcher:
         self._owner = owner
         self._monotonic = monotonic
         self._placed: list[Placed] = []
+        self._artifacts = open_artifacts(settings.artifact_root)
         self._datasets = DatasetChecks(settings.data)
         # Experiments that nothing in the cluster could hold when it was last looked at, and what was said of
         # it to their users, so that it is said once.
@@ -160,7 +161,7 @@ class Dispatcher:
             experiment, runs = leased
             try:
                 try:
-                    packs = plan_packs(experiment, runs, self._executor, self._settings)
+                    packs = plan_packs(experiment, runs, self._executor, self._settings, self._datasets)
                 except ClusterLost:
                     raise
                 except Exception as error:
@@ -201,6 +202,7 @@ class Dispatcher:
         # in trouble raises ends this process: the leases run out, and the packs are tried again.
         try:
             job = make_job(pack, self._settings)
+            limit = slice_deadline(pack, self._datasets.info(job.config.dataset), self._settings)
         except Exception as error:
             self._refuse_pack(pack, error)
             return
@@ -209,7 +211,7 @@ class Dispatcher:
         except ValueError as error:
             self._refuse_pack(pack, error)
             return
-        placed = Placed(pack, worker, job.resources, job.ended, self._monotonic())
+        placed = Placed(pack, worker, job.resources, job.ended, limit, self._monotonic())
         placed.advance()
         self._placed.append(placed)
 
@@ -248,8 +250,8 @@ class Dispatcher:
         for placed in list(self._placed):
             if not placed.worker.started():
                 placed.since = now  # it waits for its resources
-            limit = slice_deadline(placed.pack, self._settings)
-            if now - placed.since > limit:
+            if now - placed.since > placed.slice_limit:
+                limit = placed.slice_limit
                 message = f"no answer for {now - placed.since:.0f} s (limit {limit:.0f} s)"
                 try:
                     self._fail(placed, Failure(FailureReason.WORKER_LOST, message))
@@ -284,8 +286,7 @@ class Dispatcher:
                 commit = replace(commit, segment=segments.without(commit.segment, overlooked))
             result = self._store.commit_slice(experiment, pack, placed.pack.token, commit)
             placed.ended = result.ended
-            for path in result.obsolete_checkpoints:
-                (self._settings.artifact_root / path).unlink(missing_ok=True)
+            self._discard(lambda: self._artifacts.delete(result.obsolete_checkpoints))
             if result.done:
                 self._placed.remove(placed)
                 placed.worker.release()
@@ -327,4 +328,11 @@ class Dispatcher:
     def _remove_checkpoints(self, placed: Placed) -> None:
         """Remove a finished pack's checkpoints, also those that no commit has named."""
         experiment, pack = placed.key
-        shutil.rmtree(self._settings.artifact_root / experiment / "checkpoints" / pack, ignore_errors=True)
+        self._discard(lambda: self._artifacts.delete_folder(f"{experiment}/checkpoints/{pack}"))
+
+    def _discard(self, delete: Callable[[], None]) -> None:
+        """Files that nothing names any more cost room, not truth: what cannot be removed now is left."""
+        try:
+            delete()
+        except (ArtifactsUnavailable, OSError) as error:
+            _log.warning("old checkpoints are left where they are: %s", error)

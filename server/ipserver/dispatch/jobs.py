@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ipcore.config import PackConfig, RunConfig
+from ipserver.artifacts import ArtifactRoot
 from ipserver.store.records import CheckpointRecord, Failure, SliceCommit, Summary
 
 
@@ -44,6 +45,8 @@ class PackJob:
         committed_steps: Updates already committed; what is trained again up to there is thrown away.
         summaries: Metrics in short of each run as committed, in pack order.
         checkpoints: Committed checkpoints, newest first; the newest valid one is resumed.
+        artifact_root: Where files go, with the keys to it. So a job is handed on as an argument of a method:
+            Ray shows people the environment and the construction of actors, but not that.
     """
 
     experiment: str
@@ -58,7 +61,7 @@ class PackJob:
     summaries: tuple[Summary, ...]
     checkpoints: tuple[CheckpointRecord, ...]
     resources: ResourceRequest
-    artifact_root: str
+    artifact_root: ArtifactRoot
     data_root: str | None
     slice_seconds: float = 1.0
     checkpoint_seconds: float = 30.0

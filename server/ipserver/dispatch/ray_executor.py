@@ -8,14 +8,14 @@ from __future__ import annotations
 import collections
 import logging
 import os
-import socket
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ipserver.dispatch.executor import Worker, worker_lost
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
-from ipserver.errors import ClusterLost, StartupError
+from ipserver.errors import ClusterLost, NotReady
 from ipserver.settings import split_address
+from ipserver.startup import require_listener
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Slices travel as plain replies; the object store is hardly used.
 _OBJECT_STORE_BYTES = 128 << 20
-_CONNECT_SECONDS = 10.0
 
 
 class RayExecutor:
@@ -43,14 +42,16 @@ class RayExecutor:
         address: Cluster to join; "": start a Ray of its own on this machine, ended by `close`.
         cpus: Cores of a Ray of its own; None: all.
 
+    Before a dispatcher joins a cluster, its machine must: with `ray start --address HOST:6379 --num-cpus 0`
+    where nothing is to be trained. Such a Ray is left alone by `close`.
+
     Raises:
-        StartupError: No Ray at the address.
+        NotReady: No Ray at the address, or this machine is not a node of it.
     """
 
     def __init__(self, address: str = "", cpus: int | None = None) -> None:
         if address:
-            _require_cluster(address)
-            ray.init(address=address, namespace="iplab", log_to_driver=False)
+            _join(address)
         else:
             ray.init(
                 address="local",
@@ -147,17 +148,23 @@ def _nodes() -> list[dict[str, float]]:
     ]
 
 
-def _require_cluster(address: str) -> None:
-    """Refuse an address where nothing listens: Ray itself would try for minutes."""
-    host, port = split_address(address)
-    if not port.isdigit():
-        raise StartupError(f"IPLAB_RAY_ADDRESS: {address!r} is not HOST:PORT")
+def _join(address: str) -> None:
+    """Become a driver of a cluster that this machine is a node of."""
+    if address != "auto":
+        # Ray itself would try for minutes.
+        host, port = split_address(address)
+        require_listener("IPLAB_RAY_ADDRESS", host, int(port))
     try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        raise StartupError(
-            f"IPLAB_RAY_ADDRESS: no Ray cluster at {address!r}: {error.strerror or error}"
-        ) from None
+        ray.init(address=address, namespace="iplab", log_to_driver=False)
+    except Exception as error:
+        # Ray raises RuntimeError, ConnectionError, ValueError and bare Exception for what is no cluster, for
+        # another Ray version or token, and for a machine that is no node.
+        ray.shutdown()
+        text = " ".join(str(error).split())[:500]
+        raise NotReady(
+            f"IPLAB_RAY_ADDRESS: cannot join the Ray cluster {address!r}: {text}; on this machine run "
+            "`ray start --address HOST:6379 --num-cpus 0` first, with the cluster's version of Ray and token"
+        ) from error
 
 
 class _Trainer:

@@ -1,33 +1,33 @@
 """PackTrainer: trains one pack slice by slice and says what each slice changes.
 
-It knows neither Ray nor the store: it gets a job, writes files below the artifact root, and returns values.
+It knows neither Ray nor the store: it gets a job, puts files into the artifact store, and returns values.
 """
 
 from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 import logging
 import math
 import time
 import traceback
 from collections.abc import Collection
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
 import ipcore.checkpoint
-from ipcore.catalogue import METRICS
-from ipcore.data import Dataset, load_dataset
+from ipcore.data import Dataset, files_signature, load_dataset
+from ipcore.data.loading import Signature
 from ipcore.errors import CheckpointError, DataError
 from ipcore.recording import weights_due
 from ipcore.trainer import Slice, Trainer
 from ipserver import segments
+from ipserver.artifacts import open_artifacts
 from ipserver.dispatch.jobs import PackJob, SliceReport
 from ipserver.dispatch.summaries import fold
+from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from ipserver.names import run_id, run_name
 from ipserver.states import FailureReason, RunState
 from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
@@ -46,7 +46,7 @@ class PackTrainer:
 
     def __init__(self, job: PackJob) -> None:
         self._job = job
-        self._root = Path(job.artifact_root)
+        self._artifacts = open_artifacts(job.artifact_root)
         self._log = _LogTail()
         self._trainer: Trainer | None = None
         self._summaries: dict[int, Summary] = dict(zip(job.run_indices, job.summaries, strict=True))
@@ -117,11 +117,9 @@ class PackTrainer:
         trainer = build()
         for record in job.checkpoints:
             try:
-                path = self._root / record.path
-                if _sha256(path) != record.sha256:
-                    raise CheckpointError(f"{path} does not have its recorded checksum")
-                changed = ipcore.checkpoint.restore(trainer, path)
-            except (CheckpointError, OSError) as error:
+                with self._artifacts.reading(record.path, record.sha256) as path:
+                    changed = ipcore.checkpoint.restore(trainer, path)
+            except (CheckpointError, ArtifactDamaged) as error:
                 self._notices.append(f"pack {job.pack}: checkpoint of step {record.step} not used: {error}")
                 trainer = build()
             else:
@@ -164,7 +162,9 @@ class PackTrainer:
     def _segment(self, part: Slice) -> bytes:
         points = part.points
         indices = np.asarray(self._job.run_indices, dtype=np.int32)[points.run]
-        return segments.encode(indices, points.metric, METRICS, points.step, points.time_ms, points.value)
+        return segments.encode(
+            indices, points.metric, points.metrics, points.step, points.time_ms, points.value
+        )
 
     def _keep_weights(self, trainer: Trainer) -> list[NewArtifact]:
         """Write the weights due at this step, once: steps that are committed have theirs already."""
@@ -178,29 +178,33 @@ class PackTrainer:
                 continue
             path = f"weights/{stem}.safetensors"
             location = f"{job.experiment}/{run_id(index)}/{job.token}/{path}"
-            target = self._root / location
-            target.parent.mkdir(parents=True, exist_ok=True)
             extra = {"label": label, "run": run_name(job.experiment, index)}
-            trainer.network(position).save(target, extra)
-            size, sha256 = target.stat().st_size, _sha256(target)
-            artifacts.append(NewArtifact(index, path, location, size, sha256, trainer.step))
+            save = functools.partial(trainer.network(position).save, extra=extra)
+            file = self._artifacts.put(location, save)
+            artifacts.append(NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step))
         return artifacts
 
     def _save_checkpoint(self, trainer: Trainer) -> CheckpointRecord:
         job = self._job
         name = f"step-{trainer.step:08d}.safetensors"
         relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
-        path = self._root / relative
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ipcore.checkpoint.save(trainer, path)
+        file = self._artifacts.put(relative, functools.partial(ipcore.checkpoint.save, trainer))
         self._checkpoint_time = time.monotonic()
-        return CheckpointRecord(relative, path.stat().st_size, _sha256(path), trainer.step)
+        return CheckpointRecord(relative, file.size_bytes, file.sha256, trainer.step)
 
 
 @functools.lru_cache(maxsize=1)
-def _dataset(name: str, data_root: str | None) -> Dataset:
-    """A worker often trains several packs on the same data, whose checksum says that it has not changed."""
+def _loaded(name: str, data_root: str | None, signature: Signature) -> Dataset:
     return load_dataset(name, data_root)
+
+
+def _dataset(name: str, data_root: str | None) -> Dataset:
+    """A worker often trains several packs on the same data; read again if its files have changed."""
+    try:
+        signature = files_signature(name, data_root)
+    except OSError as error:
+        raise DataError(f"the data folder cannot be read: {error}") from error
+    return _loaded(name, data_root, signature)
 
 
 def _failure(error: Exception, log_tail: str) -> Failure:
@@ -208,17 +212,15 @@ def _failure(error: Exception, log_tail: str) -> Failure:
         reason = FailureReason.DATA_UNAVAILABLE
     elif isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         reason = FailureReason.OUT_OF_MEMORY
+    elif isinstance(error, ArtifactsUnavailable):
+        # Not the pack's fault: a further attempt, within the budget of lost ones, may reach the files.
+        reason = FailureReason.WORKER_LOST
     else:
         reason = FailureReason.TRAINING_ERROR
     text = "".join(traceback.format_exception(error))
     message = f"{type(error).__name__}: {error}"
     # Bounded, as every listing of failed runs carries them; the end of a traceback tells most.
     return Failure(reason, message[:_MESSAGE_LIMIT], text[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _LogTail(logging.Handler):

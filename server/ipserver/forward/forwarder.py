@@ -15,11 +15,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum
-from pathlib import Path
 
 from google.protobuf import json_format
 
 from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.artifacts import ArtifactRoot, open_artifacts
 from ipserver.errors import StoreUnavailable
 from ipserver.forward.backoff import Backoff
 from ipserver.forward.history import History
@@ -67,7 +67,7 @@ class Forwarder:
     Args:
         store: Where the truth is.
         sink: MLflow.
-        artifact_root: Folder that artifact locations are relative to.
+        artifact_root: Where artifacts' files lie.
         owner: Name of this forwarder in its lease.
         monotonic: Clock for intervals, in seconds.
     """
@@ -76,13 +76,13 @@ class Forwarder:
         self,
         store: Store,
         sink: MlflowSink,
-        artifact_root: Path,
+        artifact_root: ArtifactRoot,
         owner: str,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._sink = sink
-        self._root = artifact_root
+        self._artifacts = open_artifacts(artifact_root)
         self._owner = owner
         self._monotonic = monotonic
         self._not_before: dict[tuple[str, int], float] = {}
@@ -188,7 +188,8 @@ class Forwarder:
         sent = []
         for artifact in self._store.artifacts(experiment.id, run.index):
             if artifact.path not in task.sent_artifacts:
-                self._sink.publish(mlflow_run, self._root / artifact.location, artifact.path)
+                with self._artifacts.reading(artifact.location, artifact.sha256) as file:
+                    self._sink.publish(mlflow_run, file, artifact.path)
                 sent.append(artifact.path)
         final = run.state if run.state.terminal else None
         if final:

@@ -41,6 +41,10 @@ class MlflowSink:
         self._runs: dict[str, dict[str, str]] = {}
         self._folders: dict[str, Path | None] = {}
 
+    def ask(self) -> None:
+        """Return if MLflow answers; raises what it raises."""
+        self._client.search_experiments(max_results=1)
+
     def run(self, experiment: str, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
         """The MLflow run for a run of ours, created if there is none yet.
 

@@ -10,7 +10,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from ipserver.errors import StartupError
+from ipserver.errors import NotReady, StartupError
 from ipserver.store.database import Database, Transaction
 from ipserver.store.store import Store
 
@@ -40,7 +40,8 @@ def check_schema(store: Store) -> None:
     """Returns if the tables have the version of this code.
 
     Raises:
-        StartupError: They are older or newer; the message says what to do.
+        NotReady: There are none, or older ones; `ipserver migrate` mends that.
+        StartupError: They are newer than this code.
         StoreUnavailable: The database cannot be reached.
     """
     found = store.database.read(_revision)
@@ -49,7 +50,7 @@ def check_schema(store: Store) -> None:
         return
     if found is None or _known(found):
         version = "has no tables yet" if found is None else f"has the older schema {found}"
-        raise StartupError(f"the store {store.database.shown} {version}, not {newest}; run ipserver migrate")
+        raise NotReady(f"the store {store.database.shown} {version}, not {newest}; run ipserver migrate")
     raise _newer(store.database.shown, found)
 
 

@@ -26,6 +26,7 @@ from iplab.v1 import (
     run_service_pb2_grpc,
 )
 from ipserver.api.server import ApiConfig, serve
+from ipserver.artifacts import ArtifactRoot
 from ipserver.segments import encode
 from ipserver.states import RunState
 from ipserver.store import Store, migrate, open_store
@@ -171,7 +172,12 @@ def running(store: Store, tmp_path: Path) -> Any:
         ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         stop = asyncio.Event()
         config = ApiConfig(
-            **{"address": "127.0.0.1:0", "artifact_root": root, "watch_interval": 0.01, "grace": 0.5}
+            **{
+                "address": "127.0.0.1:0",
+                "artifact_root": ArtifactRoot(str(root)),
+                "watch_interval": 0.01,
+                "grace": 0.5,
+            }
             | settings
         )
         server = asyncio.create_task(serve(store, config, stop=stop, ready=ready.set_result))

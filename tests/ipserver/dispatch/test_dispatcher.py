@@ -87,7 +87,7 @@ def test_final_weights_give_the_recorded_metrics_exactly(store, settings, execut
 
     for run in store.list_runs("e", limit=10):
         artifact = store.get_artifact("e", run.index, "weights/final.safetensors")
-        path = settings.artifact_root / artifact.location
+        path = settings.artifact_root.folder / artifact.location
         assert hashlib.sha256(path.read_bytes()).hexdigest() == artifact.sha256
         measured = evaluate(Network.load(path), test)
         assert measured.loss == run.summary.final_test_loss == points(store)[run.index, "test_loss", 20]
@@ -162,7 +162,9 @@ def final_weights(store, settings):
         artifact = store.get_artifact("e", run.index, "weights/final.safetensors")
         weights[run.index] = {
             name: array.tolist()
-            for name, array in Network.load(settings.artifact_root / artifact.location).arrays().items()
+            for name, array in Network.load(settings.artifact_root.folder / artifact.location)
+            .arrays()
+            .items()
         }
     return weights
 
@@ -207,7 +209,7 @@ def test_a_torn_checkpoint_is_not_used(tmp_path):
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
     dispatcher.drain()
     executor.close()
-    torn = sorted((settings.artifact_root / "e" / "checkpoints").rglob("*.safetensors"))
+    torn = sorted((settings.artifact_root.folder / "e" / "checkpoints").rglob("*.safetensors"))
     assert torn
     for path in torn:
         path.write_bytes(path.read_bytes()[:-10])
@@ -219,7 +221,7 @@ def test_a_torn_checkpoint_is_not_used(tmp_path):
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
     notices = [e.payload["message"] for e in store.events("e", after=0, limit=1000) if e.kind == "notice"]
     assert any("not used" in str(message) for message in notices)
-    assert not list((settings.artifact_root / "e" / "checkpoints").rglob("*.*"))
+    assert not list((settings.artifact_root.folder / "e" / "checkpoints").rglob("*.*"))
 
 
 def test_missing_data_fails_the_runs_with_reason_and_traceback(store, settings, executor, tmp_path):
@@ -239,8 +241,8 @@ def test_missing_data_fails_the_runs_with_reason_and_traceback(store, settings, 
 
 
 def test_a_full_artifact_folder_is_a_failure_with_a_reason(store, settings, executor):
-    shutil.rmtree(settings.artifact_root, ignore_errors=True)
-    settings.artifact_root.write_text("not a folder")
+    shutil.rmtree(settings.artifact_root.folder, ignore_errors=True)
+    settings.artifact_root.folder.write_text("not a folder")
     submit(store, small_spec())
 
     run_until(Dispatcher(store, executor, settings, "d"), ended(store))
@@ -455,7 +457,7 @@ def test_a_stopped_dispatcher_writes_checkpoints_and_gives_its_packs_back(tmp_pa
     (experiment,) = store.waiting()
     pack = store.lease_pack(experiment.id, "next", 60)
     assert pack.checkpoints[0].step == pack.committed_steps > 0
-    assert (settings.artifact_root / pack.checkpoints[0].path).exists()
+    assert (settings.artifact_root.folder / pack.checkpoints[0].path).exists()
 
 
 def test_a_failed_pack_leaves_no_checkpoints(tmp_path):
@@ -464,7 +466,7 @@ def test_a_failed_pack_leaves_no_checkpoints(tmp_path):
     executor = _DyingExecutor(deaths=0)
     submit(store, small_spec(steps=100_000))
     dispatcher = Dispatcher(store, executor, settings, "d")
-    checkpoints = settings.artifact_root / "e" / "checkpoints"
+    checkpoints = settings.artifact_root.folder / "e" / "checkpoints"
     run_until(dispatcher, lambda: list(checkpoints.rglob("*.safetensors")))
 
     executor.deaths = 1

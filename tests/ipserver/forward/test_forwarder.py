@@ -133,7 +133,7 @@ def test_files_arrive_with_the_same_bytes_and_no_second_copy(store, settings, ml
     published = (
         settings.mlflow_artifacts / "e" / theirs.info.run_id / "artifacts" / "weights" / "final.safetensors"
     )
-    ours = settings.artifact_root / store.get_artifact("e", 1, "weights/final.safetensors").location
+    ours = settings.artifact_root.folder / store.get_artifact("e", 1, "weights/final.safetensors").location
     assert published.samefile(ours)
 
 
@@ -240,7 +240,7 @@ def test_a_run_that_mlflow_refuses_does_not_hold_up_the_others(store, settings, 
     submit(store, small_spec())
     train(store, settings)
     artifact = store.get_artifact("e", 0, "weights/final.safetensors")
-    path = settings.artifact_root / artifact.location
+    path = settings.artifact_root.folder / artifact.location
     hidden = path.rename(path.with_suffix(".hidden"))
     clock = Clock()
     forwarder = a_forwarder(store, settings, monotonic=clock)

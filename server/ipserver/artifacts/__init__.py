@@ -1,0 +1,133 @@
+"""Where weights and checkpoints lie: a folder of this machine, or a prefix of an S3 bucket.
+
+`open_artifacts(root)` gives an `ArtifactStore`. Files are named by locations relative to the root, and are
+never changed. A file counts only once a commit in the store names it, with its size and SHA-256: what a
+worker left behind before it died is never read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+CHUNK_BYTES: Final = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRoot:
+    """Below which place files lie, and how to get in. A plain value; it crosses process boundaries.
+
+    Attributes:
+        url: An absolute folder, or "s3://bucket/prefix".
+        endpoint_url: Of an S3-compatible store; "": AWS.
+        region: "": what the endpoint takes for granted.
+        access_key_id: "": what AWS's libraries find (environment, profile, role of the machine).
+        secret_access_key: With `access_key_id`. Neither is ever shown.
+    """
+
+    url: str
+    endpoint_url: str = ""
+    region: str = ""
+    access_key_id: str = field(default="", repr=False)
+    secret_access_key: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.url} at {self.endpoint_url}" if self.endpoint_url else self.url
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder; None: it lies in S3."""
+        return None if self.url.startswith("s3://") else Path(self.url)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that has been put into the artifact store.
+
+    Attributes:
+        size_bytes: Its size.
+        sha256: Its SHA-256 in hexadecimal digits.
+    """
+
+    size_bytes: int
+    sha256: str
+
+
+class ArtifactStore(Protocol):
+    """Files by location ("experiment/r00000/1/weights/final.safetensors"). Thread-safe.
+
+    Every method may raise `ArtifactsUnavailable` if files cannot be reached now, and `ArtifactDamaged` for a
+    location outside the root.
+    """
+
+    def put(self, location: str, write: Callable[[Path], object]) -> Stored:
+        """Store a file, whole or not at all, in the place of an older one; durable when it returns.
+
+        Args:
+            location: Where to.
+            write: Writes the file to the path that it is given.
+
+        Raises:
+            OSError: The file cannot be written to this machine's disk.
+        """
+
+    def reading(self, location: str, sha256: str) -> AbstractContextManager[Path]:
+        """A path on this machine where the file lies, verified, while the context lasts. Only read there.
+
+        Raises:
+            ArtifactDamaged: The file is missing or has another checksum.
+        """
+
+    def size(self, location: str) -> int | None:
+        """Bytes of the file; None: there is none."""
+
+    def chunks(self, location: str, offset: int = 0) -> Iterator[bytes]:
+        """The file's bytes from `offset`, at most `CHUNK_BYTES` at a time. Nothing is verified.
+
+        Raises:
+            ArtifactDamaged: The file cannot be read (any more).
+        """
+
+    def delete(self, locations: Iterable[str]) -> None:
+        """Remove files; what is not there is no error."""
+
+    def delete_folder(self, location: str) -> None:
+        """Remove every file below a location; nothing there is no error."""
+
+    def check(self, *, write: bool) -> None:
+        """Return if the root can be reached, and be written if so asked. Tries once.
+
+        Raises:
+            ArtifactsUnavailable: It cannot; says why.
+        """
+
+
+def open_artifacts(root: ArtifactRoot) -> ArtifactStore:
+    """The artifact store at a root; nothing is opened before it is used.
+
+    >>> import tempfile
+    >>> store = open_artifacts(ArtifactRoot(tempfile.mkdtemp()))
+    >>> store.put("first/r00000/1/note.txt", lambda path: path.write_text("42")).size_bytes
+    2
+    >>> b"".join(store.chunks("first/r00000/1/note.txt"))
+    b'42'
+    """
+    # The libraries of S3 take a while to load, which a local folder need not.
+    if root.folder is not None:
+        from ipserver.artifacts.local import LocalArtifacts  # noqa: PLC0415
+
+        return LocalArtifacts(root.folder)
+    from ipserver.artifacts.s3 import S3Artifacts  # noqa: PLC0415
+
+    return S3Artifacts(root)
+
+
+def measured(path: Path) -> Stored:
+    """Size and checksum of a file of this machine."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return Stored(file.tell(), digest.hexdigest())

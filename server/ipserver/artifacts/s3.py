@@ -1,0 +1,153 @@
+"""Artifacts below a prefix of an S3 bucket, or of any store that speaks S3: the only file that knows s3fs.
+
+S3 has no rename, and needs none: an object appears whole or not at all, and nothing reads an object that no
+commit has named. Files are written to this machine's temporary folder first: their formats need to seek.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+import s3fs
+from botocore.exceptions import BotoCoreError, NoCredentialsError
+
+from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured
+from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
+
+# With growing rests in between this bridges an outage of about half a minute. A check at start asks once.
+_ATTEMPTS: Final = 8
+_CONNECT_SECONDS, _READ_SECONDS = 5, 60
+# One request brings this much, so that a slow reader of a large file holds no connection.
+_RANGE_BYTES: Final = 8 * CHUNK_BYTES
+_DELETED_AT_ONCE: Final = 1000  # S3's limit
+
+
+class S3Artifacts:
+    """See `ArtifactStore`. The credentials may list the bucket, and get, put and delete below the prefix."""
+
+    def __init__(self, root: ArtifactRoot) -> None:
+        self._root = root
+        self._base = root.url.removeprefix("s3://").rstrip("/")
+        self._bucket = self._base.partition("/")[0]
+        self._s3 = _file_system(root, _ATTEMPTS)
+
+    def put(self, location: str, write: Callable[[Path], object]) -> Stored:
+        """See `ArtifactStore.put`."""
+        key = self._key(location)
+        with tempfile.TemporaryDirectory(prefix="iplab-") as folder:
+            path = Path(folder) / PurePosixPath(location).name
+            write(path)
+            stored = measured(path)
+            with self._asking(f"{location} cannot be written"):
+                self._s3.put_file(str(path), key)
+        return stored
+
+    @contextmanager
+    def reading(self, location: str, sha256: str) -> Iterator[Path]:
+        """See `ArtifactStore.reading`: a copy in this machine's temporary folder."""
+        key = self._key(location)
+        with tempfile.TemporaryDirectory(prefix="iplab-") as folder:
+            path = Path(folder) / PurePosixPath(location).name
+            with self._asking(f"{location} cannot be read"):
+                self._s3.get_file(key, str(path))
+            if measured(path).sha256 != sha256:
+                raise ArtifactDamaged(f"s3://{key} does not have its recorded checksum")
+            yield path
+
+    def size(self, location: str) -> int | None:
+        """See `ArtifactStore.size`."""
+        key = self._key(location)
+        with self._asking(f"{location} cannot be read"):
+            try:
+                info = self._s3.info(key)
+            except FileNotFoundError:
+                return None
+        return int(info["size"]) if info["type"] == "file" else None
+
+    def chunks(self, location: str, offset: int = 0) -> Iterator[bytes]:
+        """See `ArtifactStore.chunks`."""
+        key = self._key(location)
+        size = self.size(location)
+        if size is None:
+            raise ArtifactDamaged(f"s3://{key} is not there")
+        for start in range(offset, size, _RANGE_BYTES):
+            with self._asking(f"{location} cannot be read"):
+                data = memoryview(self._s3.cat_file(key, start=start, end=min(start + _RANGE_BYTES, size)))
+            for place in range(0, len(data), CHUNK_BYTES):
+                yield bytes(data[place : place + CHUNK_BYTES])
+
+    def delete(self, locations: Iterable[str]) -> None:
+        """See `ArtifactStore.delete`."""
+        self._delete([self._key(location) for location in locations])
+
+    def delete_folder(self, location: str) -> None:
+        """See `ArtifactStore.delete_folder`."""
+        with self._asking(f"{location} cannot be listed"):
+            found = self._s3.find(self._key(location))
+        self._delete(found)
+
+    def check(self, *, write: bool) -> None:
+        """See `ArtifactStore.check`."""
+        once = _file_system(self._root, attempts=1)
+        with self._asking("the bucket cannot be reached"):
+            try:
+                once.call_s3("head_bucket", Bucket=self._bucket)
+            except FileNotFoundError:
+                raise ArtifactsUnavailable(f"{self._root}: there is no bucket {self._bucket!r}") from None
+        if write:
+            probe = f"{self._base}/.iplab-probe-{uuid.uuid4().hex}"
+            with self._asking("it cannot be written"):
+                once.pipe_file(probe, b"")
+                once.rm_file(probe)
+
+    def _delete(self, keys: list[str]) -> None:
+        names = [{"Key": key.removeprefix(f"{self._bucket}/")} for key in keys]
+        for start in range(0, len(names), _DELETED_AT_ONCE):
+            request = {"Objects": names[start : start + _DELETED_AT_ONCE], "Quiet": True}
+            with self._asking("files cannot be deleted"):
+                answer = self._s3.call_s3("delete_objects", Bucket=self._bucket, Delete=request)
+            for refused in answer.get("Errors", [])[:1]:
+                raise ArtifactsUnavailable(
+                    f"{self._root}: {refused['Key']} is not deleted: {refused['Message']}"
+                )
+
+    def _key(self, location: str) -> str:
+        if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
+            raise ArtifactDamaged(f"{location!r} lies outside the artifact folder")
+        return f"{self._base}/{location}"
+
+    @contextmanager
+    def _asking(self, trouble: str) -> Iterator[None]:
+        """One error for what S3 and the libraries below s3fs raise; none of them shows a key."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise ArtifactDamaged(f"{self._root}: {trouble}: it is not there") from None
+        except NoCredentialsError as error:
+            raise ArtifactsUnavailable(
+                f"{self._root}: {trouble}: no credentials; set IPLAB_S3_ACCESS_KEY_ID and "
+                "IPLAB_S3_SECRET_ACCESS_KEY, or what AWS's own libraries read"
+            ) from error
+        except (OSError, BotoCoreError) as error:
+            raise ArtifactsUnavailable(f"{self._root}: {trouble}: {type(error).__name__}: {error}") from error
+
+
+def _file_system(root: ArtifactRoot, attempts: int) -> Any:
+    """Instances of equal arguments are one, so a worker's next pack finds its connections open."""
+    return s3fs.S3FileSystem(
+        key=root.access_key_id or None,
+        secret=root.secret_access_key or None,
+        endpoint_url=root.endpoint_url or None,
+        client_kwargs={"region_name": root.region} if root.region else {},
+        config_kwargs={
+            "connect_timeout": _CONNECT_SECONDS,
+            "read_timeout": _READ_SECONDS,
+            "retries": {"mode": "standard", "total_max_attempts": attempts},
+        },
+        use_listings_cache=False,
+    )

@@ -1,0 +1,74 @@
+"""MLflow as the settings name it, once it answers."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+
+from ipserver.errors import NotReady
+from ipserver.forward.mlflow_sink import MlflowSink
+from ipserver.settings import Settings, without_password
+from ipserver.startup import require_listener
+
+_SETTING = "IPLAB_MLFLOW_TRACKING_URI"
+
+
+def connect(settings: Settings) -> MlflowSink:
+    """A sink that has been heard to answer.
+
+    Where MLflow keeps artifacts in S3 without a server in between, its client uploads them with the keys of
+    our artifacts, unless variables of its own or of AWS say otherwise.
+
+    Raises:
+        NotReady: MLflow does not answer, or what answers is not MLflow.
+    """
+    uri = settings.mlflow_uri
+    _lend_keys(settings)
+    parts = urlsplit(uri)
+    if parts.scheme in {"http", "https"}:
+        require_listener(
+            _SETTING, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        )
+    elif parts.scheme.partition("+")[0] != "databricks":
+        _require_database(uri)
+    try:
+        sink = MlflowSink(uri, settings.mlflow_artifacts)
+        sink.ask()
+    except Exception as error:
+        # MLflow raises whatever its transport and its database raise.
+        raise _unusable(uri, error) from None
+    return sink
+
+
+def _require_database(uri: str) -> None:
+    """MLflow itself would try for minutes."""
+    try:
+        engine = sa.create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
+    except (sa.exc.SQLAlchemyError, ImportError) as error:
+        raise _unusable(uri, error) from None
+
+
+def _unusable(uri: str, error: Exception) -> NotReady:
+    text = " ".join(str(error).split())[:500]
+    password = urlsplit(uri).password
+    if password:
+        text = text.replace(password, "***")
+    return NotReady(
+        f"{_SETTING}: {without_password(uri)} cannot be used as MLflow: {text}; start MLflow there, or "
+        "correct the address"
+    )
+
+
+def _lend_keys(settings: Settings) -> None:
+    root = settings.artifact_root
+    if root.endpoint_url:
+        os.environ.setdefault("MLFLOW_S3_ENDPOINT_URL", root.endpoint_url)
+    if root.region:
+        os.environ.setdefault("AWS_DEFAULT_REGION", root.region)
+    if root.access_key_id and "AWS_ACCESS_KEY_ID" not in os.environ:
+        os.environ["AWS_ACCESS_KEY_ID"] = root.access_key_id
+        os.environ["AWS_SECRET_ACCESS_KEY"] = root.secret_access_key
