@@ -12,7 +12,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup demo test check format proto bench clean
+.PHONY: help setup demo test cluster-test check format proto bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -28,6 +28,9 @@ demo: setup ## start the service, train the quickstart, show the table
 
 test: setup ## the test suite (PostgreSQL tests run where IPLAB_TEST_POSTGRES holds a DSN)
 	$(BIN)/python -m pytest
+
+cluster-test: setup ## the stack of deploy/compose.yaml for real on this machine (root, IPLAB_TEST_POSTGRES)
+	$(BIN)/python -m tests.cluster
 
 check: setup ## formatter, linter, types, import contracts, protos
 	$(BIN)/ruff format --check .
