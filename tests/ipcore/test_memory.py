@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from ipcore.activations import ACTIVATIONS
+from ipcore.catalogue import DATASETS
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.memory import (
@@ -27,7 +28,7 @@ def test_the_model_is_what_a_trainer_allocates(tiny: Dataset, activation: str, d
     K = 3
     trainer = Trainer(config, [RunConfig(preset("mup", depth), 0.1, seed) for seed in range(K)], tiny)
     found = sum(t.numel() * t.element_size() for t in [*trainer.pack.buffers(), trainer._history])
-    model = run_memory(config, tiny.input_dim, tiny.classes)
+    model = run_memory(config, tiny.info)
     assert K * (model.weights + model.buffers) == found
     weights = [*trainer.pack.weights, *([] if trainer.pack.bias is None else [trainer.pack.bias])]
     assert K * model.weights == sum(w.numel() * w.element_size() for w in weights)
@@ -43,20 +44,23 @@ def test_batches_hold_one_index_per_example(digits: Dataset):
     trainer.advance()
     assert trainer._batches._table is not None
     table = trainer._batches._table
-    assert table.numel() * table.element_size() == 3 * run_memory(config, 64, 10).batches
+    assert table.numel() * table.element_size() == 3 * run_memory(config, digits.info).batches
 
 
 def test_the_dataset_is_what_it_takes(digits: Dataset):
     arrays = [a for split in (digits.train, digits.test) for a in (split.inputs, split.labels)]
-    assert sum(array.nbytes for array in arrays) == dataset_memory_bytes("digits")
-    assert dataset_memory_bytes("mnist") == 70_000 * (4 * 784 + 8)
+    assert sum(array.nbytes for array in arrays) == dataset_memory_bytes(digits.info)
+    assert dataset_memory_bytes(DATASETS["mnist"]) == 70_000 * (4 * 784 + 8)
 
 
 def test_a_pack_of_one_is_a_run_and_packs_add_up():
     config = PackConfig("mnist", 3, 64, "gelu", batch_size=32, steps=1)
-    each = run_memory(config, 784, 10)
-    assert pack_memory_bytes(config, 784, 10, runs=1) == run_memory_bytes(config, 784, 10)
-    assert pack_memory_bytes(config, 784, 10, 9) - pack_memory_bytes(config, 784, 10, 8) == each.total
+    each = run_memory(config, DATASETS["mnist"])
+    assert pack_memory_bytes(config, DATASETS["mnist"], runs=1) == run_memory_bytes(config, DATASETS["mnist"])
+    assert (
+        pack_memory_bytes(config, DATASETS["mnist"], 9) - pack_memory_bytes(config, DATASETS["mnist"], 8)
+        == each.total
+    )
 
 
 def test_transient_memory_is_bounded_by_the_model(tiny: Dataset):
@@ -72,7 +76,7 @@ def test_transient_memory_is_bounded_by_the_model(tiny: Dataset):
         if event.name() == "[memory]":
             current += event.nbytes()
             worst = max(worst, current)
-    model = pack_memory_bytes(config, tiny.input_dim, tiny.classes, runs=4)
+    model = pack_memory_bytes(config, tiny.info, runs=4)
     assert 0.3 * model < worst <= model
 
 
@@ -87,5 +91,5 @@ def test_standard_library_only():
 
 
 def test_weights_of_a_known_size():
-    weights = run_memory(PackConfig("mnist", 6, 1024, "elu", 512, 600), 784, 10).weights
+    weights = run_memory(PackConfig("mnist", 6, 1024, "elu", 512, 600), DATASETS["mnist"]).weights
     assert weights == 4 * (785 * 1024 + 5 * 1024**2 + 10 * 1024)

@@ -4,44 +4,56 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ipcore.catalogue import DATASETS
-from ipcore.data import check_dataset
+from ipcore.catalogue import DATASETS, REGISTERED, DatasetInfo, dataset_info
+from ipcore.data import check_dataset, files_signature, registered_names
+from ipcore.data.loading import Signature
 from ipcore.errors import DataError
 from ipserver.store.records import DatasetReport
 
-_Signature = tuple[tuple[str, int, int], ...]
-
 
 class DatasetChecks:
-    """Checks all known datasets below a data folder (None: there is none)."""
+    """Checks the built-in datasets and the registered files below a data folder (None: there is none)."""
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
-        self._seen: dict[str, tuple[_Signature, str]] = {}
+        self._seen: dict[str, tuple[Signature, DatasetReport]] = {}
 
     def report(self) -> tuple[DatasetReport, ...]:
-        """One report per known dataset."""
-        return tuple(DatasetReport(name, self._problem(name)) for name in DATASETS)
-
-    def _problem(self, name: str) -> str:
-        """What keeps a dataset from being used, or ""; checksums take most of a second for MNIST."""
+        """One report per built-in dataset and registered file."""
         try:
-            signature = self._signature(name)
-            seen, problem = self._seen.get(name, ((), ""))
-            if name not in self._seen or seen != signature:
-                check_dataset(name, self._root)
-                problem = ""
-        except DataError as error:
-            problem = str(error)
-        except OSError as error:
-            return f"the data folder cannot be read: {error}"
-        self._seen[name] = (signature, problem)
-        return problem
+            registered = registered_names(self._root)
+        except OSError:
+            registered = ()  # the built-in ones below the same folder say what is wrong with it
+        reports = tuple(self._look(name) for name in (*DATASETS, *registered))
+        self._seen = {name: seen for name, seen in self._seen.items() if name in {r.name for r in reports}}
+        return reports
 
-    def _signature(self, name: str) -> _Signature:
-        """Names, sizes and times of the dataset's files."""
-        folder = self._root / name if self._root else None
-        if folder is None or not folder.is_dir():
-            return ()
-        files = sorted((path.name, path.stat()) for path in folder.iterdir())
-        return tuple((file, status.st_size, status.st_mtime_ns) for file, status in files)
+    def info(self, name: str) -> DatasetInfo:
+        """What is known of a dataset that a spec names.
+
+        Raises:
+            DataError: A registered file that cannot be used (any more).
+        """
+        if not name.startswith(REGISTERED):
+            return dataset_info(name)
+        report = self._look(name)
+        if report.info is None:
+            raise DataError(report.problem)
+        return report.info
+
+    def _look(self, name: str) -> DatasetReport:
+        """Looks at files only if they have changed: checksums take most of a second for MNIST."""
+        try:
+            signature = files_signature(name, self._root)
+        except OSError as error:
+            return DatasetReport(name, f"the data folder cannot be read: {error}")
+        if name in self._seen and self._seen[name][0] == signature:
+            return self._seen[name][1]
+        try:
+            report = DatasetReport(name, "", check_dataset(name, self._root))
+        except DataError as error:
+            report = DatasetReport(name, str(error))
+        except OSError as error:
+            return DatasetReport(name, f"the data folder cannot be read: {error}")
+        self._seen[name] = (signature, report)
+        return report

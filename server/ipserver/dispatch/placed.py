@@ -16,6 +16,7 @@ class Placed:
 
     Attributes:
         ended: Runs known to be terminal, by index.
+        slice_limit: Seconds after which a slice is taken for hung.
         since: When its worker last answered (or was seen waiting for resources).
         told: For every slice that is queued, the ended runs that its trainer was told of.
         draining: Whether it is to be given back after a slice with a checkpoint.
@@ -25,6 +26,7 @@ class Placed:
     worker: Worker
     resources: ResourceRequest
     ended: frozenset[int]
+    slice_limit: float
     since: float
     told: collections.deque[frozenset[int]] = field(default_factory=collections.deque)
     draining: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from ipcore.catalogue import DATASETS
+from ipcore.catalogue import DatasetInfo, output_dim
 from ipcore.config import PackConfig
 from ipcore.memory import dataset_memory_bytes, pack_memory_bytes
 from ipserver.store.records import NewPack, RunRecord
@@ -31,22 +31,24 @@ class PlanLimits:
 _LEAST_RUNS = 4
 
 
-def step_cost(config: PackConfig) -> float:
+def step_cost(config: PackConfig, info: DatasetInfo) -> float:
     """Multiply-adds of one update of one run: forward, weight gradients, input gradients (not of layer 1)."""
-    info = DATASETS[config.dataset]
     first = info.input_dim * config.width
-    rest = (config.hidden_layers - 1) * config.width**2 + config.width * info.classes
+    rest = (config.hidden_layers - 1) * config.width**2 + config.width * output_dim(config.loss, info)
     return config.batch_size * (2.0 * first + 3.0 * rest)
 
 
-def evaluation_cost(config: PackConfig) -> float:
+def evaluation_cost(config: PackConfig, info: DatasetInfo) -> float:
     """Multiply-adds of evaluating one run on the test set."""
-    info = DATASETS[config.dataset]
     hidden = (config.hidden_layers - 1) * config.width**2
-    return info.test_size * float(info.input_dim * config.width + hidden + config.width * info.classes)
+    return info.test_size * float(
+        info.input_dim * config.width + hidden + config.width * output_dim(config.loss, info)
+    )
 
 
-def plan(runs: Sequence[tuple[RunRecord, PackConfig]], limits: PlanLimits) -> list[NewPack]:
+def plan(
+    runs: Sequence[tuple[RunRecord, PackConfig]], info: DatasetInfo, limits: PlanLimits
+) -> list[NewPack]:
     """Group runs of equal shape into packs that fill the cluster at once and leave a short tail.
 
     A pack costs at most about half of what one slot has to do in all, so that the slots end together;
@@ -54,6 +56,7 @@ def plan(runs: Sequence[tuple[RunRecord, PackConfig]], limits: PlanLimits) -> li
 
     Args:
         runs: Runs with the configuration of their pack, in grid order.
+        info: Of their dataset.
         limits: What to respect.
 
     Returns:
@@ -61,17 +64,17 @@ def plan(runs: Sequence[tuple[RunRecord, PackConfig]], limits: PlanLimits) -> li
     """
     if not runs:
         return []
-    total = sum(step_cost(config) for _, config in runs)
+    total = sum(step_cost(config, info) for _, config in runs)
     pack_cost = total / (2 * limits.slots)
     by_shape = sorted(runs, key=lambda item: (_shape(item[0]), item[0].index))
     packs: list[tuple[float, PackConfig, tuple[int, ...]]] = []
     for _, members in groupby(by_shape, key=lambda item: _shape(item[0])):
         group = list(members)
         config = group[0][1]
-        size = _pack_size(config, pack_cost, limits)
+        size = _pack_size(config, info, pack_cost, limits)
         count = -(-len(group) // size)
         parts = _even_parts([run.index for run, _ in group], count)
-        packs += [(step_cost(config) * len(part), config, part) for part in parts]
+        packs += [(step_cost(config, info) * len(part), config, part) for part in parts]
     packs.sort(key=lambda pack: (-pack[0], pack[2]))
     return [
         NewPack(
@@ -81,7 +84,7 @@ def plan(runs: Sequence[tuple[RunRecord, PackConfig]], limits: PlanLimits) -> li
             width=config.width,
             activation=config.activation,
             steps=config.steps,
-            memory_bytes=_memory(config, len(indices)),
+            memory_bytes=_memory(config, info, len(indices)),
         )
         for number, (_, config, indices) in enumerate(packs)
     ]
@@ -91,15 +94,13 @@ def _shape(run: RunRecord) -> tuple[int, int, str]:
     return run.hidden_layers, run.width, run.activation
 
 
-def _memory(config: PackConfig, runs: int) -> int:
-    info = DATASETS[config.dataset]
-    pack = pack_memory_bytes(config, info.input_dim, info.classes, runs)
-    return pack + dataset_memory_bytes(config.dataset)
+def _memory(config: PackConfig, info: DatasetInfo, runs: int) -> int:
+    return pack_memory_bytes(config, info, runs) + dataset_memory_bytes(info)
 
 
-def _pack_size(config: PackConfig, pack_cost: float, limits: PlanLimits) -> int:
-    size = min(limits.max_runs, max(_LEAST_RUNS, int(pack_cost / step_cost(config))))
-    while size > 1 and _memory(config, size) > limits.max_bytes:
+def _pack_size(config: PackConfig, info: DatasetInfo, pack_cost: float, limits: PlanLimits) -> int:
+    size = min(limits.max_runs, max(_LEAST_RUNS, int(pack_cost / step_cost(config, info))))
+    while size > 1 and _memory(config, info, size) > limits.max_bytes:
         size -= 1
     return size
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from typing import Any
+
 import sqlalchemy as sa
 
+from ipcore.catalogue import DatasetInfo
 from ipserver.store.database import Transaction
 from ipserver.store.records import CapacityReport, DatasetReport
 from ipserver.store.tables import capacity
@@ -14,7 +18,10 @@ def save(transaction: Transaction, report: CapacityReport) -> None:
     values = {
         "report": {
             "resources": dict(report.resources),
-            "datasets": [[dataset.name, dataset.problem] for dataset in report.datasets],
+            "datasets": [
+                [dataset.name, dataset.problem, asdict(dataset.info) if dataset.info else None]
+                for dataset in report.datasets
+            ],
         },
         "time": transaction.now(),
     }
@@ -30,6 +37,11 @@ def load(transaction: Transaction) -> CapacityReport | None:
         return None
     return CapacityReport(
         resources=row.report["resources"],
-        datasets=tuple(DatasetReport(name, problem) for name, problem in row.report["datasets"]),
+        datasets=tuple(_dataset(*entry) for entry in row.report["datasets"]),
         time=row.time,
     )
+
+
+def _dataset(name: str, problem: str, info: dict[str, Any] | None = None) -> DatasetReport:
+    """One report; those of before sizes were reported have none."""
+    return DatasetReport(name, problem, DatasetInfo(**info) if info else None)

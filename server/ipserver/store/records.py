@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ipcore.catalogue import DatasetInfo
 from ipserver.states import ExperimentState, FailureReason, PackState, RunState
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -322,10 +323,17 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """A dataset as a dispatcher found it; `problem` is "" if it can be used."""
+    """A dataset as a dispatcher found it.
+
+    Attributes:
+        name: As in specs.
+        problem: Why it cannot be used, or "".
+        info: What is known of it; None if it cannot be used.
+    """
 
     name: str
     problem: str
+    info: DatasetInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +355,7 @@ class CapacityReport:
 
     Attributes:
         resources: Total of the cluster by name ("cpus", "gpus", custom names).
-        datasets: One report per known dataset.
+        datasets: One report per built-in dataset and registered file.
         time: When it was stored.
     """
 
