@@ -53,6 +53,8 @@ class CifarSource:
         records: Images in each file.
         archive_md5: Of the published archive.
         classes: Number of classes.
+        url: Where the archive is published.
+        folder: Below the data folder.
     """
 
     name: str
@@ -60,7 +62,13 @@ class CifarSource:
     records: int = 10_000
     archive_md5: str = "c32a1d4ab5d03f1284b67883e8d87530"
     classes: int = 10
+    url: str = "https://www.cs.toronto.edu/~kriz"
     folder: str = field(default="cifar10", init=False)
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        """File names as published, below `url`."""
+        return (ARCHIVE,)
 
     def check(self, data_root: str | Path | None) -> str:
         """Check the archive's checksum or, without an archive, sizes and labels of all files.
@@ -73,7 +81,7 @@ class CifarSource:
         """
         folder = data_folder(self.name, self.folder, data_root)
         if (folder / ARCHIVE).is_file():
-            self._verify(folder / ARCHIVE)
+            self.verify_download(folder / ARCHIVE)
             return ""
         self._records(folder)
         return not_verified([f"{FOLDER}/*.bin"], f"the published checksum is of {ARCHIVE}")
@@ -91,7 +99,7 @@ class CifarSource:
         """Training and test records, each of shape (n, 3073)."""
         archive = folder / ARCHIVE
         if archive.is_file():
-            self._verify(archive)
+            self.verify_download(archive)
             parts = _members(archive, self.records * _RECORD)
         else:
             parts = self._unpacked(folder)
@@ -131,7 +139,12 @@ class CifarSource:
                 )
         return parts
 
-    def _verify(self, archive: Path) -> None:
+    def verify_download(self, archive: Path) -> None:
+        """Check the archive's checksum, wherever it lies.
+
+        Raises:
+            DataError: It is not the published archive.
+        """
         try:
             found = md5(archive)
         except OSError as error:

@@ -25,8 +25,10 @@ from ipcore.data.published import (
     PublishedFile,
     check_labels,
     data_folder,
+    md5,
     not_verified,
     read,
+    read_path,
     require,
 )
 from ipcore.data.scaling import pixel_table
@@ -46,6 +48,7 @@ class IdxSource:
         test_inputs: Images of the test set.
         test_labels: Classes of the test set.
         normalization: Mean and standard deviation of pixels scaled to 0..1.
+        url: Where the .gz files are published.
         per_class: Training and test images of each class, required of files that cannot be verified.
         classes: Number of classes.
     """
@@ -56,6 +59,7 @@ class IdxSource:
     test_inputs: PublishedFile
     test_labels: PublishedFile
     normalization: tuple[float, float]
+    url: str
     per_class: tuple[int, int] | None = None
     classes: int = 10
 
@@ -68,6 +72,24 @@ class IdxSource:
     def files(self) -> tuple[PublishedFile, ...]:
         """All files."""
         return (self.train_inputs, self.train_labels, self.test_inputs, self.test_labels)
+
+    @property
+    def downloads(self) -> tuple[str, ...]:
+        """File names as published, below `url`."""
+        return tuple(f"{file.name}.gz" for file in self.files)
+
+    def verify_download(self, path: Path) -> None:
+        """Check one of `downloads`, wherever it lies.
+
+        Raises:
+            DataError: It is not the published file.
+        """
+        file = next(file for file in self.files if f"{file.name}.gz" == path.name)
+        if not read_path(path, file).verified:
+            raise DataError(
+                f"{path} is not the published file: its MD5 is {md5(path)}, not {file.packed_md5}; "
+                "fetch it again"
+            )
 
     def check(self, data_root: str | Path | None) -> str:
         """Read and check everything; keep nothing.
@@ -154,6 +176,8 @@ MNIST: Final = IdxSource(
         "t10k-labels-idx1-ubyte", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
     ),
     normalization=(0.1307, 0.3081),
+    # The mirror that torchvision uses; the publisher's own page asks for a password at times.
+    url="https://ossci-datasets.s3.amazonaws.com/mnist",
 )
 # MD5 as in the table of the authors' repository, github.com/zalandoresearch/fashion-mnist.
 FASHION_MNIST: Final = IdxSource(
@@ -163,5 +187,6 @@ FASHION_MNIST: Final = IdxSource(
     PublishedFile("t10k-images-idx3-ubyte", 7_840_016, packed_md5="bef4ecab320f06d8554ea6380940ec79"),
     PublishedFile("t10k-labels-idx1-ubyte", 10_008, packed_md5="bb300cfdad3c16e7a12a480ee83cd310"),
     normalization=(0.2860, 0.3530),
+    url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
     per_class=(6000, 1000),
 )

@@ -90,6 +90,11 @@ def read(folder: Path, file: PublishedFile) -> Content:
     path = _find(folder, file)
     if path is None:
         raise DataError(f"{folder / file.name} has vanished; put the published file there")
+    return read_path(path, file)
+
+
+def read_path(path: Path, file: PublishedFile) -> Content:
+    """As `read`, from this path, packed if it ends in ".gz"."""
     packed = path.suffix == ".gz"
     try:
         if packed:
@@ -122,7 +127,9 @@ def md5(path: Path) -> str:
 
 
 def _find(folder: Path, file: PublishedFile) -> Path | None:
-    candidates = (folder / file.name, folder / f"{file.name}.gz")
+    plain, packed = folder / file.name, folder / f"{file.name}.gz"
+    # First the form whose checksum is published.
+    candidates = (packed, plain) if file.packed_md5 else (plain, packed)
     return next((path for path in candidates if path.is_file()), None)
 
 
