@@ -1,0 +1,68 @@
+"""What only folders do."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
+
+
+@pytest.fixture
+def files(tmp_path):
+    return open_artifacts(ArtifactRoot(str(tmp_path)))
+
+
+def test_a_file_is_flushed_before_it_gets_its_name(files, tmp_path, monkeypatch):
+    happened = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (happened.append("flush"), fsync(fd)))
+    monkeypatch.setattr(Path, "replace", lambda self, to: (happened.append("rename"), replace(self, to))[1])
+
+    files.put("e/file", lambda path: path.write_text("x"))
+
+    assert happened == ["flush", "rename", "flush"]
+    assert [path.name for path in (tmp_path / "e").iterdir()] == ["file"]
+
+
+def test_a_write_that_fails_leaves_nothing_beside(files, tmp_path):
+    def half(path):
+        path.write_text("half")
+        raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        files.put("e/file", half)
+
+    assert list((tmp_path / "e").iterdir()) == []
+
+
+def test_what_is_read_is_the_file_itself(files, tmp_path):
+    stored = files.put("e/file", lambda path: path.write_text("x"))
+
+    with files.reading("e/file", stored.sha256) as path:
+        assert path == tmp_path / "e" / "file"
+    assert path.exists()
+
+
+def test_a_link_out_of_the_root_is_refused(files, tmp_path):
+    (tmp_path / "e").symlink_to("/etc")
+
+    with pytest.raises(ArtifactDamaged, match="outside"):
+        files.size("e/passwd")
+
+
+def test_a_root_that_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ArtifactsUnavailable, match="file is not a folder"):
+        open_artifacts(ArtifactRoot(str(tmp_path / "file"))).check(write=False)
+
+
+def test_a_root_that_cannot_be_written():
+    # Even for root, nothing can be created there.
+    root = ArtifactRoot("/proc/self")
+
+    open_artifacts(root).check(write=False)
+    with pytest.raises(ArtifactsUnavailable, match=r"the folder /proc/self cannot be written: "):
+        open_artifacts(root).check(write=True)
