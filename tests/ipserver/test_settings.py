@@ -1,10 +1,14 @@
-"""Settings: defaults below the home folder, clear refusals."""
+"""Settings: where they come from, defaults below the home folder, clear refusals, nothing secret shown."""
+
+import pickle
 
 import pytest
+from click.testing import CliRunner
 
+from ipserver.cli import main
 from ipserver.errors import StartupError
 from ipserver.parts import free_address
-from ipserver.settings import load_settings, without_password
+from ipserver.settings import Settings, load_settings, without_password
 from ipserver.startup import prepare_home
 
 
@@ -104,3 +108,215 @@ def test_no_password_is_shown(user, password):
 )
 def test_what_has_no_password_is_shown_as_it_is(text):
     assert without_password(text) == text
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """A settings file and a folder of secrets, both named in the environment."""
+    file, secrets = tmp_path / "settings.toml", tmp_path / "secrets"
+    file.write_text("")
+    secrets.mkdir()
+    monkeypatch.setenv("IPLAB_SETTINGS", str(file))
+    monkeypatch.setenv("IPLAB_SECRETS", str(secrets))
+    return file, secrets
+
+
+def test_each_place_hides_those_after_it(places, monkeypatch):
+    file, secrets = places
+    assert load_settings().ray_address == ""
+
+    file.write_text('ray_address = "file:1"\nmax_runs = 7\ninsecure = true\n')
+    assert load_settings().ray_address == "file:1"
+    (secrets / "ray_address").write_text("secret:1\n")
+    assert load_settings().ray_address == "secret:1"
+    monkeypatch.setenv("IPLAB_RAY_ADDRESS", "environment:1")
+    assert load_settings().ray_address == "environment:1"
+    assert load_settings(ray_address="option:1").ray_address == "option:1"
+
+    assert load_settings().max_runs == 7
+    assert load_settings().insecure is True
+
+
+def test_an_empty_variable_hides_nothing(places, monkeypatch):
+    file, _ = places
+    file.write_text('data = "/from/the/file"')
+    monkeypatch.setenv("IPLAB_DATA", "")
+
+    assert str(load_settings().data) == "/from/the/file"
+
+
+def test_secrets_of_a_kubernetes_volume(places):
+    _, secrets = places
+    (secrets / "..2026_11_23").mkdir()
+    (secrets / "..2026_11_23" / "store").write_text("postgresql+psycopg://lab:se/cret@db/iplab\n")
+    (secrets / "..data").symlink_to("..2026_11_23")
+    (secrets / "store").symlink_to("..data/store")
+
+    assert load_settings().store_dsn == "postgresql+psycopg://lab:se/cret@db/iplab"
+
+
+def test_a_file_among_the_secrets_that_names_no_setting_is_told(places, caplog):
+    _, secrets = places
+    (secrets / "stroe").write_text("postgresql+psycopg://db/iplab")
+
+    assert load_settings().store.get_secret_value() == ""
+    assert "stroe is not used: no setting is called 'stroe'" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda secrets: secrets.rmdir(), r"IPLAB_SECRETS: cannot read the folder .*secrets: No such file"),
+        (
+            lambda secrets: (secrets.rmdir(), secrets.write_text("")),
+            r"IPLAB_SECRETS: cannot read the folder .*secrets: Not a directory",
+        ),
+        (
+            lambda secrets: (secrets / "store").symlink_to("gone"),
+            r"IPLAB_SECRETS: cannot read .*secrets/store: No such file",
+        ),
+        (
+            lambda secrets: (secrets / "store").mkdir(),
+            r"IPLAB_SECRETS: cannot read .*secrets/store: Is a directory",
+        ),
+        (
+            lambda secrets: (secrets / "store").write_bytes(b"\xff\xfe"),
+            r"IPLAB_SECRETS: cannot read .*secrets/store: not text",
+        ),
+        (
+            lambda secrets: (secrets / "store").write_text("\n"),
+            r"IPLAB_SECRETS: .*secrets/store is empty",
+        ),
+    ],
+)
+def test_secrets_that_cannot_be_read_are_named(places, make, message):
+    _, secrets = places
+    make(secrets)
+
+    with pytest.raises(StartupError, match=message):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_runs = many\n", r"IPLAB_SETTINGS: .*settings\.toml is not TOML: .*line 1"),
+        ("max_rnus = 5\n", r"settings\.toml has 'max_rnus', which no setting is called"),
+        ("IPLAB_MAX_RUNS = 5\n", r"'IPLAB_MAX_RUNS'.*without IPLAB_"),
+        ('secrets = "/elsewhere"\n', "'secrets', which no setting is called"),
+        ("max_runs = 0\n", r"IPLAB_MAX_RUNS='0': Input should be greater"),
+    ],
+)
+def test_a_wrong_settings_file_is_named(places, text, message):
+    file, _ = places
+    file.write_text(text)
+
+    with pytest.raises(StartupError, match=message):
+        load_settings()
+
+
+def test_a_missing_settings_file_is_named(places):
+    file, _ = places
+    file.unlink()
+
+    with pytest.raises(StartupError, match=r"IPLAB_SETTINGS: cannot read .*settings\.toml: No such file"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"artifacts": "s3://"}, "IPLAB_ARTIFACTS='s3://': must be a folder, or s3://BUCKET/PREFIX"),
+        ({"artifacts": "s3://Upper/x"}, "IPLAB_ARTIFACTS"),
+        ({"artifacts": "gs://bucket/x"}, "IPLAB_ARTIFACTS='gs://bucket/x'"),
+        ({"artifacts": "s3://bucket//x"}, "IPLAB_ARTIFACTS"),
+        ({"s3_endpoint_url": "minio:9000"}, "IPLAB_S3_ENDPOINT_URL='minio:9000': must be http://HOST:PORT"),
+        ({"s3_endpoint_url": "http://key:word@minio"}, r"IPLAB_S3_ENDPOINT_URL='http://key:\*\*\*@minio'"),
+        ({"s3_access_key_id": "AKIA"}, "belong together: set both or neither"),
+        ({"s3_secret_access_key": "hidden"}, "belong together: set both or neither"),
+        ({"ray_address": "ray://head:10001"}, r"Ray's client protocol.*`ray start --address.*--num-cpus 0`"),
+        ({"ray_address": "head"}, "IPLAB_RAY_ADDRESS='head': must be HOST:PORT"),
+        ({"mlflow_tracking_uri": "mlflow:5000"}, "IPLAB_MLFLOW_TRACKING_URI='mlflow:5000': must be http://"),
+        ({"wait_seconds": -1}, "IPLAB_WAIT_SECONDS='-1'"),
+    ],
+)
+def test_wrong_values_are_named(options, message):
+    with pytest.raises(StartupError, match=message):
+        load_settings(**options)
+
+
+@pytest.mark.parametrize(
+    ("given", "root"),
+    [
+        ("s3://bucket/prefix/", "s3://bucket/prefix"),
+        ("s3://bucket", "s3://bucket"),
+        ("/folder/../other", "/other"),
+    ],
+)
+def test_the_artifact_root(given, root):
+    assert load_settings(artifacts=given).artifact_root.url == root
+
+
+def test_s3_is_reached_with_its_settings():
+    root = load_settings(
+        artifacts="s3://bucket/prefix",
+        s3_endpoint_url="http://minio:9000/",
+        s3_region="eu-1",
+        s3_access_key_id="key",
+        s3_secret_access_key="word",
+    ).artifact_root
+
+    assert (root.endpoint_url, root.region) == ("http://minio:9000", "eu-1")
+    assert (root.access_key_id, root.secret_access_key) == ("key", "word")
+
+
+SECRETS = {
+    "store": "postgresql+psycopg://lab:pass-of-store@db/iplab",
+    "mlflow_tracking_uri": "http://lab:pass-of-mlflow@mlflow:5000",
+    "s3_access_key_id": "the-key-itself",
+    "s3_secret_access_key": "pass-of-s3",
+}
+
+
+def _shows_a_secret(text):
+    return "pass-of" in text or "the-key-itself" in text
+
+
+def test_no_secret_is_ever_shown(monkeypatch):
+    settings = load_settings(**SECRETS)
+    for text in (repr(settings), str(settings), repr(settings.artifact_root), str(settings.model_dump())):
+        assert not _shows_a_secret(text)
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(f"IPLAB_{name.upper()}", value)
+    shown = CliRunner().invoke(main, ["settings"], catch_exceptions=False).output
+    assert not _shows_a_secret(shown)
+    assert "IPLAB_STORE=postgresql+psycopg://lab:***@db/iplab" in shown
+    assert "IPLAB_MLFLOW_TRACKING_URI=http://lab:***@mlflow:5000" in shown
+    assert "IPLAB_S3_ACCESS_KEY_ID=***" in shown
+    assert "IPLAB_S3_SECRET_ACCESS_KEY=***" in shown
+
+
+@pytest.mark.parametrize("name", ["s3_access_key_id", "s3_secret_access_key", "mlflow_tracking_uri"])
+def test_a_wrong_secret_is_not_shown(name):
+    with pytest.raises(StartupError) as caught:
+        load_settings(**{name: "pass-of-x" if name.startswith("s3") else "ftp://lab:pass-of-x@h"}, max_runs=0)
+
+    assert not _shows_a_secret(str(caught.value))
+
+
+def test_secrets_reach_a_part_that_is_started(monkeypatch):
+    settings = load_settings(**SECRETS, artifacts="s3://bucket/prefix")
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert load_settings() == settings
+    assert load_settings().artifact_root == settings.artifact_root
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_every_setting_is_printed_with_its_meaning():
+    shown = CliRunner().invoke(main, ["settings"], catch_exceptions=False).output
+
+    for name, field in Settings.model_fields.items():
+        assert f"IPLAB_{name.upper()}=" in shown
+        assert field.description in shown
