@@ -41,4 +41,4 @@ def log_alignment(matrix: Tensor, x: Tensor) -> Tensor:
 
 def _rms(values: Tensor) -> Tensor:
     """Root mean square per run, with squares in double precision: those of 32-bit numbers may vanish."""
-    return values.double().square_().mean(dim=(1, 2)).sqrt_()
+    return values.double().square().mean(dim=(1, 2)).sqrt_()

@@ -1,0 +1,92 @@
+"""The memory model against what is kept and what torch allocates."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ipcore.catalogue import PROBES, dataset_info
+from ipcore.config import PackConfig, Probes, RunConfig
+from ipcore.data import Dataset
+from ipcore.memory import pack_memory_bytes
+from ipcore.probes import memory, probe_memory_bytes
+from ipcore.theory import preset
+from ipcore.trainer import Trainer
+
+
+def config_of(quantities: tuple[str, ...], width: int = 32, examples: int = 16) -> PackConfig:
+    probes = Probes(quantities, steps=(0, 1), examples=examples)
+    return PackConfig("digits", 3, width, "gelu", batch_size=8, steps=2, probes=probes)
+
+
+def runs(count: int) -> list[RunConfig]:
+    return [RunConfig(preset("mup", 3), 0.1, seed) for seed in range(count)]
+
+
+@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
+def test_what_is_kept(tiny: Dataset, quantities: tuple[str, ...]):
+    config = config_of(quantities)
+    prober = Trainer(config, runs(3), tiny)._prober
+    assert prober is not None
+    # h[0] is the input itself, expanded.
+    kept = [*prober._weights, *(h for part in prober._h for h in part[1:])]
+    dims = (5, 32, 32, 32, 3)
+    found = sum(tensor.numel() * tensor.element_size() for tensor in kept)
+    assert found == 3 * memory._baseline(config.probes, dims, 4)
+
+
+def peak(prepare, act) -> int:
+    """Most bytes that torch holds on the CPU at once during `act`, beyond what it held before."""
+    from torch.profiler import ProfilerActivity, profile
+
+    prepared = prepare()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        act(prepared)
+    worst = current = 0
+    for event in recorded.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            current += event.nbytes()
+            worst = max(worst, current)
+    return worst
+
+
+@pytest.mark.parametrize(("width", "examples"), [(96, 8), (16, 40)])
+@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
+def test_a_measurement_stays_within_the_model(tiny: Dataset, quantities, width: int, examples: int):
+    config = config_of(quantities, width, examples)
+    trainer = Trainer(config, runs(4), tiny)
+    assert trainer._prober is not None
+
+    def measure(prober) -> None:
+        with torch.inference_mode():
+            prober.measure()
+
+    model = 4 * memory.working_bytes(config.probes, (5, width, width, width, 3), 4)
+    found = peak(lambda: trainer._prober, measure)
+    assert 0.3 * model < found <= model
+
+
+def test_runs_are_measured_as_many_at_once_as_fit(monkeypatch):
+    probes = Probes(PROBES, interval=1)
+    dims = (64, 128, 128, 10)
+    monkeypatch.setattr(memory, "SLICE_BYTES", 5 * memory.working_bytes(probes, dims, 4) + 1)
+    assert memory.slice_runs(probes, dims, 4) == 5
+    config = PackConfig("digits", 2, 128, "relu", 8, 2, probes=probes)
+    bytes_of = [probe_memory_bytes(config, 64, 10, runs) for runs in (4, 5, 6)]
+    kept = memory._baseline(probes, dims, 4)
+    assert bytes_of[2] - bytes_of[1] == kept < bytes_of[1] - bytes_of[0]
+
+
+def test_plans_count_them():
+    config = config_of(PROBES)
+    info = dataset_info("digits")
+    less = pack_memory_bytes(replace(config, probes=None), info, runs=4)
+    assert pack_memory_bytes(config, info, runs=4) == less + probe_memory_bytes(config, 64, 10, runs=4)
+    assert probe_memory_bytes(replace(config, probes=None), 64, 10, runs=4) == 0
+
+
+def test_standard_library_only():
+    code = "import sys, ipcore.probes; sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,73 @@
+"""Names of what is recorded, and what is refused."""
+
+from dataclasses import replace
+
+import pytest
+
+from ipcore.catalogue import PROBES
+from ipcore.config import PackConfig, Probes
+from ipcore.probes import QUANTITIES, probe_names, probe_problems
+
+GOOD = Probes(("coordinates", "ranks"), layers=(1, 3), steps=(0, 10), interval=5, examples=40)
+CONFIG = PackConfig("digits", 2, 8, "relu", 4, steps=10, probes=GOOD)
+
+
+def problems(train_size: int | None = 40, **changes) -> list[str]:
+    return probe_problems(replace(CONFIG, probes=replace(GOOD, **changes)), train_size)
+
+
+def test_good_probes_have_no_problem():
+    assert problems() == []
+    assert probe_problems(replace(CONFIG, probes=None), 40) == []
+    assert problems(quantities=PROBES, layers=()) == []
+    # Kernels are of hidden layers; that the output is looked at too does no harm.
+    assert problems(quantities=("kernels",), layers=(2, 3)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"quantities": ()}, ["probes.quantities:", "coordinates, gradients"]),
+        ({"quantities": ("ranks", "kernel")}, ["probes.quantities[1]:", "'kernel'", "'kernels'"]),
+        ({"quantities": ("ranks", "ranks")}, ["probes.quantities[1]:", "twice"]),
+        ({"quantities": ("kernels",), "layers": (3,)}, ["probes.quantities[0]:", "cka has layers 1..L"]),
+        ({"layers": (1, 4)}, ["probes.layers[1]:", "no layer 4", "1..3"]),
+        ({"layers": (0,)}, ["probes.layers[0]:", "no layer 0"]),
+        ({"steps": (0, 11)}, ["probes.steps[1]:", "0..10", "11"]),
+        ({"steps": (-1,)}, ["probes.steps[0]:", "-1"]),
+        ({"steps": (), "interval": 0}, ["probes.steps:", "interval"]),
+        ({"interval": -2}, ["probes.interval:", "-2"]),
+        ({"examples": 0}, ["probes.examples:", "at least 1"]),
+        ({"examples": 41}, ["probes.examples:", "41", "40 training"]),
+        ({"examples": 1, "quantities": ("kernels",)}, ["probes.examples:", "at least 2"]),
+    ],
+)
+def test_a_wrong_field_is_named_with_what_is_allowed(changes, words):
+    (problem,) = problems(**changes)
+    assert all(word in problem for word in words), problem
+
+
+def test_every_wrong_field_is_named_at_once():
+    found = problems(quantities=("x",), layers=(7,), steps=(99,), interval=-1, examples=0)
+    assert [text.partition(":")[0] for text in found] == [
+        "probes.quantities[0]",
+        "probes.layers[0]",
+        "probes.interval",
+        "probes.steps[0]",
+        "probes.examples",
+    ]
+
+
+def test_names_by_layer():
+    """At L = 2: h and gradients have layers 1..3, x and kernels 1..2."""
+    assert probe_names(Probes(("kernels", "coordinates")), 2) == (
+        *("h/1", "h/2", "h/3", "x/1", "x/2", "h_change/1", "h_change/2", "h_change/3"),
+        *("x_change/1", "x_change/2", "cka/1", "cka/2"),
+    )
+    assert probe_names(Probes(("gradients",), layers=(3, 3)), 2) == ("dh/3", "gradient/3", "update/3")
+    assert probe_names(None, 2) == ()
+
+
+def test_every_probe_has_quantities_and_the_reverse():
+    assert {quantity.probe for quantity in QUANTITIES} == set(PROBES)
+    assert len({quantity.name for quantity in QUANTITIES}) == len(QUANTITIES)
