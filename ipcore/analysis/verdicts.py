@@ -8,6 +8,7 @@ prediction.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -20,6 +21,8 @@ TOLERANCE: Final = 0.1
 MIN_SEEDS: Final = 3
 # A change of the local slope below this part of the tolerance, over all widths, is not worth waiting for.
 _MATERIAL: Final = 0.25
+# A leading term that is a tenth of the sum raises the slope by this much above the half step below it.
+_VISIBLE: Final = 0.05
 
 
 class Verdict(StrEnum):
@@ -54,15 +57,19 @@ def judge(
     With the band predicted +- tolerance:
 
         agrees      the interval of the slope lies in the band, there are three seeds, and it is not so that
-        the
-                    local slope drifts (its interval excludes 0) to outside the band at twice the doublings
-        disagrees   the interval of the slope lies on one side of the band, so does that of the slope at the
-                    largest width (if too large) or ahead of it (if too small), and the local slope does not
-                    drift toward the band (interval excludes 0, by more than a quarter of the tolerance)
+                    the local slope drifts (its interval excludes 0) to outside the band over as many
+                    doublings again
+        disagrees   the interval of the slope lies on one side of the band; the local slope does not drift
+                    toward it (interval excludes 0, by more than a quarter of the tolerance); and
+                    - above the band: so does the interval of the slope at the largest width,
+                    - below: no leading term can be hidden, see next
         undecided   otherwise
 
-    Too small is judged more cautiously than too large: an exponent is that of the largest term, which smaller
-    ones can hide at small widths, while nothing hides a term that is larger than predicted.
+    Too small is judged more cautiously than too large: an exponent is that of the largest term, which others
+    can hide at small widths, while nothing hides a term that is larger than predicted. Of a sum of two powers
+    with exponents p > q the local slope s drifts by (p-s)(s-q) per unit of log m. Exponents of the calculus
+    differ by halves, so a slope below p may hide a leading term if its drift may be as large as that, with q
+    the first half step that lies 0.05 or more below s.
 
     Args:
         fit: The slope.
@@ -73,9 +80,9 @@ def judge(
     low, high = float(predicted) - tolerance, float(predicted) + tolerance
     above, below = fit.slope.low > high, fit.slope.high < low
     if upper_bound:
-        return _judge_bound(fit, high, tolerance)
+        return _judge_bound(fit, float(predicted), tolerance)
     if above or below:
-        return _judge_outside(fit, low, high, tolerance)
+        return _judge_outside(fit, float(predicted), tolerance)
     if fit.slope.low < low or fit.slope.high > high:
         return Judgement(Verdict.UNDECIDED, _too_wide(fit))
     if fit.seeds < MIN_SEEDS:
@@ -105,24 +112,37 @@ def trend(fit: Slope, *, tolerance: float = TOLERANCE) -> tuple[Trend, str]:
     return (Trend.FALLS if falls else Trend.STAYS), ""
 
 
-def _judge_bound(fit: Slope, high: float, tolerance: float) -> Judgement:
-    if fit.slope.low > high:
-        return _judge_outside(fit, float("-inf"), high, tolerance)
-    if fit.slope.high <= high:
-        return Judgement(Verdict.UNDECIDED, "theory has an upper bound only, which is kept")
-    return Judgement(Verdict.UNDECIDED, "theory has an upper bound only")
+def _judge_bound(fit: Slope, bound: float, tolerance: float) -> Judgement:
+    if fit.slope.low > bound + tolerance:
+        return _judge_outside(fit, bound, tolerance)
+    kept = ", which is kept" if fit.slope.high <= bound + tolerance else ""
+    return Judgement(Verdict.UNDECIDED, f"theory has an upper bound only{kept}")
 
 
-def _judge_outside(fit: Slope, low: float, high: float, tolerance: float) -> Judgement:
+def _judge_outside(fit: Slope, predicted: float, tolerance: float) -> Judgement:
     """The interval of the slope lies on one side of the band."""
-    above = fit.slope.value > high
-    beyond = fit.end if above else fit.ahead
+    above = fit.slope.value > predicted
     toward = -fit.drift.value if above else fit.drift.value
     if _drifts(fit) and toward > _MATERIAL * tolerance:
         return Judgement(Verdict.UNDECIDED, f"the slope still moves toward the prediction: {_locals(fit)}")
-    if beyond.low <= high if above else beyond.high >= low:
-        return Judgement(Verdict.UNDECIDED, f"where it goes as the width grows is too uncertain: {beyond}")
+    if above and fit.end.low <= predicted + tolerance:
+        return Judgement(
+            Verdict.UNDECIDED,
+            f"the slope at the largest width is too uncertain: {fit.end}; add seeds or widths",
+        )
+    if not above and _may_hide(fit, predicted):
+        return Judgement(
+            Verdict.UNDECIDED,
+            f"a leading term may still be hidden: the slope may rise by {fit.drift.high:.2f} over these widths",
+        )
     return Judgement(Verdict.DISAGREES)
+
+
+def _may_hide(fit: Slope, predicted: float) -> bool:
+    """Whether the slope may drift as that of a sum of two powers does, of which the first is m^predicted."""
+    gap = predicted - fit.slope.value
+    apart = (math.floor(2 * (gap + _VISIBLE)) + 1) / 2
+    return fit.drift.high >= gap * (apart - gap) * math.log(fit.widths[-1] / fit.widths[0])
 
 
 def _drifts(fit: Slope) -> bool:

@@ -1,0 +1,98 @@
+"""T7: optimum by a local parabola, its drift, warnings at the edges of the grid."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from ipcore.analysis import Verdict, check_rate_transfer, predicted_drift
+from ipcore.errors import AnalysisError
+from ipcore.theory import analyze, preset
+from tests.ipcore.analysis.synthetic import WIDTHS
+
+RATES = tuple(2.0**e for e in range(-10, 3))
+
+
+def losses(drift, *, best=-2.0, noise=0.0, seeds=5, rates=RATES, key=0, diverged=lambda m, rate: False):
+    """log loss = (log2 rate - optimum)^2 / 20, optimum = best + drift per doubling of m over 128."""
+    normals = np.random.default_rng(key)
+    found = {}
+    for m in WIDTHS:
+        optimum = best + drift * math.log2(m / 128)
+        for rate in rates:
+            for seed in range(seeds):
+                log = (math.log2(rate) - optimum) ** 2 / 20 + noise * normals.standard_normal()
+                found[m, rate, seed] = math.nan if diverged(m, rate) else math.exp(log)
+    return found
+
+
+@pytest.mark.parametrize("drift", [0.0, -1.0, -0.4])
+def test_the_drift_of_a_parabola_is_exact(drift):
+    found = check_rate_transfer(losses(drift, best=-2.3))
+    assert found.drift.value == pytest.approx(drift, abs=1e-9)
+    assert found.best == pytest.approx([2 ** (-2.3 + drift * i) for i in range(4)])
+    assert not found.warnings
+    assert (found.verdict, found.predicted) == (Verdict.UNDECIDED, None)
+
+
+@pytest.mark.parametrize(
+    ("drift", "predicted", "verdict"),
+    [(0.0, 0, Verdict.AGREES), (-1.0, -1, Verdict.AGREES), (-1.0, 0, Verdict.DISAGREES)],
+)
+def test_against_theory(drift, predicted, verdict):
+    found = check_rate_transfer(losses(drift, noise=0.01), Fraction(predicted))
+    assert found.verdict is verdict
+    assert found.drift.low < drift < found.drift.high
+
+
+def test_noise_is_undecided():
+    assert check_rate_transfer(losses(0.0, noise=0.5), Fraction(0)).verdict is Verdict.UNDECIDED
+
+
+def test_two_seeds_do_not_agree():
+    assert check_rate_transfer(losses(0.0, seeds=2), Fraction(0)).verdict is Verdict.UNDECIDED
+
+
+def test_the_edge_of_the_grid_is_warned_of_and_decides_nothing():
+    found = check_rate_transfer(losses(-1.0, best=-8.0), Fraction(-1))
+    assert found.warnings == (
+        "width 512: the best rate 0.000976562 is at the grid's edge; add smaller rates",
+        "width 1024: the best rate 0.000976562 is at the grid's edge; add smaller rates",
+    )
+    assert found.verdict is Verdict.UNDECIDED
+
+
+def test_divergence_beside_the_best_rate_widens_the_interval():
+    # Beyond the optimum everything diverges: the vertex is not seen, only the grid point below it.
+    def beyond(m, rate):
+        return math.log2(rate) > -1.9 - math.log2(m / 128)
+
+    found = check_rate_transfer(losses(-1.0, diverged=beyond), Fraction(-1))
+    assert len(found.warnings) == 4
+    assert "lies beside one at which runs diverge" in found.warnings[0]
+    # A gap of one octave over three doublings.
+    assert (found.drift.low, found.drift.high) == pytest.approx((-4 / 3, -2 / 3))
+    assert found.verdict is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({}, "all of them diverged"),
+        (losses(0.0, diverged=lambda m, rate: True), "all of them diverged"),
+        (losses(0.0, diverged=lambda m, rate: m == 512), "at widths 512 every rate has a run that diverged"),
+        (losses(0.0, rates=(0.1, 0.2)), "3 rates; there are widths .* and rates 0.1, 0.2"),
+        ({(8, 0.1, 0): -1.0}, "losses must be > 0"),
+    ],
+)
+def test_refusals(given, said):
+    with pytest.raises(AnalysisError, match=said):
+        check_rate_transfer(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "drift"), [("mup", 0), ("ntk", 0), ("sp", -1), ("sp-stable", 0), ("ip-llr", None)]
+)
+def test_predicted_drift(name, drift):
+    assert predicted_drift(analyze(preset(name, 3))) == drift

@@ -1,0 +1,41 @@
+"""T2: naive IP is trivial from three hidden layers on."""
+
+import pytest
+
+from ipcore.analysis import Trend, Verdict, check_stationarity
+from ipcore.theory import analyze, preset
+from tests.ipcore.analysis.networks import coordinates
+from tests.ipcore.analysis.synthetic import power, samples
+
+
+@pytest.mark.parametrize(
+    ("exponent", "depth", "verdict"),
+    [
+        (-1.0, 3, Verdict.AGREES),
+        (0.0, 3, Verdict.DISAGREES),
+        (0.0, 2, Verdict.AGREES),
+        (-0.5, 2, Verdict.DISAGREES),
+        (-0.1, 3, Verdict.UNDECIDED),
+    ],
+)
+def test_verdicts(exponent, depth, verdict):
+    analysis = analyze(preset("ip", depth))
+    found = check_stationarity(samples(power(exponent), noise=0.02), analysis, 20)
+    assert found.verdict is verdict
+    assert found.sentence.startswith(f"change of f at step 20 {verdict}: ")
+    assert found.predicted is (Trend.FALLS if depth == 3 else Trend.STAYS)
+
+
+def test_where_theory_says_measure_nothing_is_held_against_it():
+    analysis = analyze(preset("ip-llr", 4), activation="tanh")
+    assert analysis.regime == "measure"
+    found = check_stationarity(samples(power(-1)), analysis, 3)
+    assert (found.trend, found.verdict) == (Trend.FALLS, Verdict.UNDECIDED)
+    assert "theory leaves it open (measure)" in found.sentence
+
+
+def test_naive_ip_networks_stand_still_when_wide():
+    ip = preset("ip", 3)
+    measured = coordinates(ip, (64, 128, 256, 512), 6, eta=0.5, steps=2)
+    found = check_stationarity(measured["h_change", 4, 2], analyze(ip), 2)
+    assert found.verdict is Verdict.AGREES, found.sentence
