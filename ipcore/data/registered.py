@@ -108,7 +108,7 @@ def load(name: str, data_root: str | Path | None, largest_bytes: int = LARGEST_B
         arrays = reader(path, lambda headers: _check_headers(path, headers, largest_bytes))
     except DataError:
         raise
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise DataError(
             f"{path} is damaged or not a {path.suffix[1:]} file ({error}); write it again"
         ) from error
@@ -183,7 +183,11 @@ def _header_problems(name: str, headers: Mapping[str, _Header]) -> list[str]:
         "targets": (2, "f", f"({n}, k)", "floating-point numbers"),
     }[name.partition("_")[2]]
     problems = []
-    if len(header.shape) != dimensions or 0 in header.shape or (n != "n" and header.shape[0] != rows):
+    if (
+        len(header.shape) != dimensions
+        or min(header.shape, default=0) < 1
+        or (n != "n" and header.shape[0] != rows)
+    ):
         problems.append(f"{name} has shape {header.shape}, wanted is {shape}, nowhere 0")
     if header.dtype.kind not in kinds or header.dtype.itemsize > 8:
         problems.append(f"{name} has dtype {header.dtype}, wanted are {words} of at most 64 bits")

@@ -74,7 +74,7 @@ def test_a_label_out_of_range_is_named(fashion, tmp_path):
     labels = np.arange(20) % 10
     labels[7] = 10
     (tmp_path / "fashion-mnist/train-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
-    with pytest.raises(DataError, match="label 10 of example 7 is out of range 0..9"):
+    with pytest.raises(DataError, match="label 10 of example 7 is out of range"):
         fashion.load(tmp_path)
 
 
@@ -139,7 +139,12 @@ def test_more_bytes_than_published_are_not_unpacked(fashion, tmp_path):
 
 
 def test_sizes_and_checksums_are_the_published_ones():
-    assert [file.size for file in MNIST.files] == [16 + 60_000 * 784, 8 + 60_000, 16 + 10_000 * 784, 8 + 10_000]
+    assert [file.size for file in MNIST.files] == [
+        16 + 60_000 * 784,
+        8 + 60_000,
+        16 + 10_000 * 784,
+        8 + 10_000,
+    ]
     assert [file.size for file in FASHION_MNIST.files] == [file.size for file in MNIST.files]
     assert all(len(file.sha256) == 64 for file in MNIST.files)
     assert all(len(file.packed_md5) == 32 for file in FASHION_MNIST.files)
