@@ -133,7 +133,7 @@ def _judge_outside(fit: Slope, predicted: float, tolerance: float) -> Judgement:
     if not above and _may_hide(fit, predicted):
         return Judgement(
             Verdict.UNDECIDED,
-            f"a leading term may still be hidden: the slope may rise by {fit.drift.high:.2f} over these widths",
+            f"a leading term may be hidden: the slope may rise by {fit.drift.high:.2f} over these widths",
         )
     return Judgement(Verdict.DISAGREES)
 
