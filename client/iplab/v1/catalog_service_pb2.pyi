@@ -74,9 +74,10 @@ class Catalog(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     SCHEDULES_FIELD_NUMBER: _builtins.int
     PROBES_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dataset]:
-        """Datasets."""
+        """Built-in datasets, and the files registered on the server as last reported."""
 
     @_builtins.property
     def activations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -106,6 +107,10 @@ class Catalog(_message.Message):
     def probes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of probe quantities."""
 
+    @_builtins.property
+    def families(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetFamily]:
+        """Datasets that are made up as asked: "family:parameter=value,parameter=value"."""
+
     def __init__(
         self,
         *,
@@ -117,10 +122,11 @@ class Catalog(_message.Message):
         limits: Global___Limits | None = ...,
         schedules: _abc.Iterable[_builtins.str] | None = ...,
         probes: _abc.Iterable[_builtins.str] | None = ...,
+        families: _abc.Iterable[Global___DatasetFamily] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "limits", b"limits", "losses", b"losses", "optimizers", b"optimizers", "probes", b"probes", "schedules", b"schedules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "families", b"families", "limits", b"limits", "losses", b"losses", "optimizers", b"optimizers", "probes", b"probes", "schedules", b"schedules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -140,6 +146,8 @@ class Dataset(_message.Message):
     TEST_SIZE_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    TARGET_DIM_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name for specs."""
     description: _builtins.str
@@ -147,7 +155,7 @@ class Dataset(_message.Message):
     input_dim: _builtins.int
     """Numbers per input."""
     classes: _builtins.int
-    """Classes."""
+    """Classes; 0 for real-valued targets."""
     train_size: _builtins.int
     """Examples to train on."""
     test_size: _builtins.int
@@ -156,6 +164,10 @@ class Dataset(_message.Message):
     """As last reported."""
     problem: _builtins.str
     """What is wrong and what to do, if unavailable."""
+    target_dim: _builtins.int
+    """Numbers per target; 0 for classes."""
+    note: _builtins.str
+    """What could not be verified, if available."""
     def __init__(
         self,
         *,
@@ -167,14 +179,82 @@ class Dataset(_message.Message):
         test_size: _builtins.int = ...,
         state: Global___DatasetState.ValueType = ...,
         problem: _builtins.str = ...,
+        target_dim: _builtins.int = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "description", b"description", "input_dim", b"input_dim", "name", b"name", "problem", b"problem", "state", b"state", "test_size", b"test_size", "train_size", b"train_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["classes", b"classes", "description", b"description", "input_dim", b"input_dim", "name", b"name", "note", b"note", "problem", b"problem", "state", b"state", "target_dim", b"target_dim", "test_size", b"test_size", "train_size", b"train_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
+
+@_typing.final
+class DatasetFamily(_message.Message):
+    """Datasets that differ in parameters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What stands before the colon."""
+    description: _builtins.str
+    """One line for people."""
+    @_builtins.property
+    def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetParameter]:
+        """In the order of the canonical name. All have defaults."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters: _abc.Iterable[Global___DatasetParameter] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters", b"parameters"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatasetFamily: _TypeAlias = DatasetFamily  # noqa: Y015
+
+@_typing.final
+class DatasetParameter(_message.Message):
+    """A parameter of a family."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What stands before the equals sign."""
+    description: _builtins.str
+    """One line for people."""
+    default_value: _builtins.str
+    """Value where it is left out, as text."""
+    allowed: _builtins.str
+    """Values that it may have, for people."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        default_value: _builtins.str = ...,
+        allowed: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "default_value", b"default_value", "description", b"description", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DatasetParameter: _TypeAlias = DatasetParameter  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
@@ -187,6 +267,7 @@ class Limits(_message.Message):
     MAX_HIDDEN_LAYERS_FIELD_NUMBER: _builtins.int
     MAX_STEPS_FIELD_NUMBER: _builtins.int
     MAX_RUN_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_POINTS_FIELD_NUMBER: _builtins.int
     max_runs: _builtins.int
     """Runs in one experiment."""
     max_width: _builtins.int
@@ -197,6 +278,8 @@ class Limits(_message.Message):
     """Updates per run."""
     max_run_memory_bytes: _builtins.int
     """Estimated memory of one run, in bytes."""
+    max_points: _builtins.int
+    """Metric points of one experiment."""
     def __init__(
         self,
         *,
@@ -205,10 +288,11 @@ class Limits(_message.Message):
         max_hidden_layers: _builtins.int = ...,
         max_steps: _builtins.int = ...,
         max_run_memory_bytes: _builtins.int = ...,
+        max_points: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_hidden_layers", b"max_hidden_layers", "max_run_memory_bytes", b"max_run_memory_bytes", "max_runs", b"max_runs", "max_steps", b"max_steps", "max_width", b"max_width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_hidden_layers", b"max_hidden_layers", "max_points", b"max_points", "max_run_memory_bytes", b"max_run_memory_bytes", "max_runs", b"max_runs", "max_steps", b"max_steps", "max_width", b"max_width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipcore import catalogue
+from ipcore.families import FAMILIES, Family
 from iplab.v1 import catalog_service_pb2 as pb
 from iplab.v1 import catalog_service_pb2_grpc as pb_grpc
 from ipserver.api.blocking import Blocking
 from ipserver.spec.limits import Limits
-from ipserver.store.records import CapacityReport
+from ipserver.store.records import CapacityReport, DatasetReport
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -34,27 +35,53 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
         """Names, datasets, limits."""
         capacity = await self._blocking.run(self._store.capacity)
         return pb.Catalog(
-            datasets=[_dataset(info, capacity) for info in catalogue.DATASETS.values()],
+            datasets=_datasets(capacity),
+            families=[_family(family) for family in FAMILIES.values()],
             activations=catalogue.ACTIVATIONS,
             losses=catalogue.LOSSES,
             optimizers=catalogue.OPTIMIZERS,
             biases=catalogue.BIASES,
+            schedules=catalogue.SCHEDULES,
+            probes=catalogue.PROBES,
             limits=self._limits.to_proto(),
         )
 
 
-def _dataset(info: catalogue.DatasetInfo, capacity: CapacityReport | None) -> pb.Dataset:
-    problems = {report.name: report.problem for report in capacity.datasets} if capacity else {}
+def _datasets(capacity: CapacityReport | None) -> list[pb.Dataset]:
+    """The built-in ones, then what else was reported."""
+    reports = {report.name: report for report in capacity.datasets} if capacity else {}
+    names = [*catalogue.DATASETS, *(name for name in reports if name not in catalogue.DATASETS)]
+    return [_dataset(name, reports.get(name)) for name in names]
+
+
+def _dataset(name: str, report: DatasetReport | None) -> pb.Dataset:
+    info = (report.info if report else None) or catalogue.DATASETS.get(name)
     state = pb.DATASET_STATE_UNSPECIFIED
-    if info.name in problems:
-        state = pb.DATASET_STATE_UNAVAILABLE if problems[info.name] else pb.DATASET_STATE_AVAILABLE
-    return pb.Dataset(
-        name=info.name,
-        description=info.description,
-        input_dim=info.input_dim,
-        classes=info.classes,
-        train_size=info.train_size,
-        test_size=info.test_size,
-        state=state,
-        problem=problems.get(info.name, ""),
+    if report is not None:
+        state = pb.DATASET_STATE_UNAVAILABLE if report.problem else pb.DATASET_STATE_AVAILABLE
+    message = pb.Dataset(name=name, state=state, problem=report.problem if report else "")
+    if info is None:
+        message.description = "registered file"
+        return message
+    message.description, message.note = info.description, info.note
+    message.input_dim, message.classes, message.target_dim = info.input_dim, info.classes, info.target_dim
+    message.train_size, message.test_size = info.train_size, info.test_size
+    return message
+
+
+def _family(family: Family) -> pb.DatasetFamily:
+    return pb.DatasetFamily(
+        name=family.name,
+        description=family.description,
+        parameters=[
+            pb.DatasetParameter(
+                name=parameter.name,
+                description=parameter.description,
+                default_value=f"{parameter.default:g}"
+                if isinstance(parameter.default, float)
+                else str(parameter.default),
+                allowed=parameter.allowed,
+            )
+            for parameter in family.parameters
+        ],
     )
