@@ -107,7 +107,7 @@ def start(
         service: Which.
         name: Of the container.
         address: Of the network namespace `name`.
-        folder: Holds `hosts` and `secrets`; its log goes to `logs`.
+        folder: Holds `hosts`, `resolv.conf` and `secrets`; its log goes to `logs`.
         image: Environment that the image gives.
         command: In the place of the service's own.
         bind: Further files and folders: path inside by path here.
@@ -131,10 +131,11 @@ def _unshared(name: str, command: Sequence[str], output: IO[bytes]) -> subproces
     )
 
 
-def _script(service: Service, name: str, folder: Path, bind: Mapping[Path, str]) -> list[str]:
+def _script(service: Service, host: str, folder: Path, bind: Mapping[Path, str]) -> list[str]:
     """A shell that makes the file system of a container, then becomes what follows it."""
-    lines = ["set -eu", f"hostname {shlex.quote(name)}", *_reachable_by_all()]
-    lines += [f"mount --bind {folder / 'hosts'} /etc/hosts", "mount -t tmpfs -o mode=755 tmpfs /run"]
+    lines = ["set -eu", f"hostname {shlex.quote(host)}", *_reachable_by_all()]
+    lines += [f"mount --bind {folder / name} /etc/{name}" for name in ("hosts", "resolv.conf")]
+    lines.append("mount -t tmpfs -o mode=755 tmpfs /run")
     sources = {folder / "secrets" / secret: target for secret, target in service.secrets.items()}
     for source, target in (sources | dict(bind)).items():
         made = (

@@ -75,6 +75,8 @@ def _write_hosts(folder: Path, services: Mapping[str, Service], hosts: Mapping[s
     for service in services.values():
         lines += [f"{hosts[name]} {name} {service.name}" for name in _names(service)]
     (folder / "hosts").write_text("\n".join(lines) + "\n")
+    # Nobody answers there, and says so at once: a name that is not in `hosts` is no name.
+    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
 
 
 def _image_environment() -> dict[str, str]:

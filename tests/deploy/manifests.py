@@ -1,0 +1,68 @@
+"""Our manifests as data, for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.deploy.kustomize import Resource, compose
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+OVERLAYS = ("base", "overlays/laptop", "overlays/gpu")
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+
+
+def overlay(name: str) -> list[Resource]:
+    """The resources of one of `OVERLAYS`."""
+    return compose(DEPLOY / "k8s" / name)
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that some resource makes.
+
+    Attributes:
+        owner: Kind and name of the resource.
+        labels: Of the pod.
+        spec: Of the pod.
+    """
+
+    owner: str
+    labels: dict[str, str]
+    spec: dict[str, Any]
+
+    @property
+    def ours(self) -> bool:
+        """Whether it runs our image."""
+        return all(is_ours(container["image"]) for container in self.spec["containers"])
+
+
+def pods(resources: list[Resource]) -> Iterator[Pod]:
+    """All pods, those of the Ray cluster as well."""
+    for resource in resources:
+        owner = f"{resource['kind']} {resource['metadata']['name']}"
+        spec = resource.get("spec", {})
+        if resource["kind"] in {"Deployment", "StatefulSet", "Job"}:
+            yield _pod(owner, spec["template"])
+        elif resource["kind"] == "RayCluster":
+            yield _pod(f"{owner} head", spec["headGroupSpec"]["template"])
+            for group in spec["workerGroupSpecs"]:
+                yield _pod(f"{owner} {group['groupName']}", group["template"])
+
+
+def is_ours(image: str) -> bool:
+    """Whether an image is built from deploy/Dockerfile."""
+    return image.rpartition(":")[0].rpartition("/")[2] in {"iplab", "iplab-cuda"} or "IPLAB_IMAGE" in image
+
+
+def named(resources: list[Resource], kind: str) -> dict[str, Resource]:
+    """Resources of a kind by name."""
+    return {r["metadata"]["name"]: r for r in resources if r["kind"] == kind}
+
+
+def _pod(owner: str, template: dict[str, Any]) -> Pod:
+    return Pod(owner, template["metadata"]["labels"], template["spec"])

@@ -1,0 +1,100 @@
+"""A schema of `ray.io/v1` RayCluster, as far as our manifests use it.
+
+The CRD itself is not vendored. This is a part of it, written from KubeRay 1.6's field reference
+(https://ray-project.github.io/kuberay/reference/api/): every field that we use with its type and whether it is
+required; any other field is refused, so that a misspelt one is. Pods, variables, mounts and resources are checked
+against Kubernetes' own schemas, as the CRD has them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from importlib.resources import files
+from typing import Any
+
+import jsonschema
+from referencing import Registry, Resource
+
+_DEFINITIONS = "https://kubernetes.io/api/_definitions.json#/$defs/"
+
+
+def _object(required: tuple[str, ...] = (), **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
+
+
+def _kubernetes(name: str) -> dict[str, Any]:
+    return {"$ref": f"{_DEFINITIONS}{name}"}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+_COUNT = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
+_BOOLEAN = {"type": "boolean"}
+_STRING = {"type": "string"}
+# Values are parts of a command line: a number or a boolean would be refused by the API server.
+_START = {"type": "object", "additionalProperties": _STRING}
+
+_AUTOSCALER = _object(
+    image=_STRING,
+    idleTimeoutSeconds={"type": "integer"},
+    upscalingMode={"enum": ["Default", "Aggressive", "Conservative"]},
+    env=_list(_kubernetes("io.k8s.api.core.v1.EnvVar")),
+    resources=_kubernetes("io.k8s.api.core.v1.ResourceRequirements"),
+    securityContext=_kubernetes("io.k8s.api.core.v1.SecurityContext"),
+    volumeMounts=_list(_kubernetes("io.k8s.api.core.v1.VolumeMount")),
+)
+_HEAD = _object(
+    ("template",), rayStartParams=_START, template=_kubernetes("io.k8s.api.core.v1.PodTemplateSpec")
+)
+_GROUP = _object(
+    ("groupName", "maxReplicas", "minReplicas", "template"),
+    groupName=_STRING,
+    replicas=_COUNT,
+    minReplicas=_COUNT,
+    maxReplicas=_COUNT,
+    rayStartParams=_START,
+    template=_kubernetes("io.k8s.api.core.v1.PodTemplateSpec"),
+)
+SCHEMA = _object(
+    ("apiVersion", "kind", "metadata", "spec"),
+    apiVersion={"const": "ray.io/v1"},
+    kind={"const": "RayCluster"},
+    metadata=_kubernetes("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"),
+    spec=_object(
+        ("headGroupSpec",),
+        rayVersion=_STRING,
+        authOptions=_object(mode={"enum": ["disabled", "token"]}, secretName=_STRING),
+        enableInTreeAutoscaling=_BOOLEAN,
+        autoscalerOptions=_AUTOSCALER,
+        headGroupSpec=_HEAD,
+        workerGroupSpecs=_list(_GROUP),
+    ),
+)
+
+
+@functools.cache
+def _registry(kubernetes: str) -> Registry[Any]:
+    folder = files("kubernetes_validate") / "kubernetes-json-schema" / f"v{kubernetes}-local-strict"
+    definitions = json.loads((folder / "_definitions.json").read_text())
+    return Resource.from_contents(definitions) @ Registry()
+
+
+def validate(resource: dict[str, Any], kubernetes: str) -> None:
+    """Check a RayCluster.
+
+    Args:
+        resource: The manifest.
+        kubernetes: Version of the schemas of pods, as "1.34.0".
+
+    Raises:
+        jsonschema.ValidationError: It is wrong.
+    """
+    jsonschema.Draft202012Validator(SCHEMA, registry=_registry(kubernetes)).validate(resource)

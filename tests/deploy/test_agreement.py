@@ -1,0 +1,174 @@
+"""What the manifests say of our code is so: settings, commands, ports, versions."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from dockerfile_parse import DockerfileParser
+
+from ipserver.cli import main
+from ipserver.settings import Settings, load_settings
+from tests.deploy.manifests import COMPOSE, DEPLOY, OVERLAYS, is_ours, named, overlay, pods
+
+ROOT = DEPLOY.parent
+SETTINGS = {f"IPLAB_{name.upper()}" for name in Settings.model_fields}
+CONSTRAINTS = dict(
+    line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+)
+DOCKERFILE = DockerfileParser(str(DEPLOY / "Dockerfile"))
+
+
+def _containers() -> list[Any]:
+    """(where, command, environment) of every container of ours, in every manifest."""
+    found = []
+    for name, service in COMPOSE["services"].items():
+        if is_ours(service["image"]):
+            found.append((f"compose {name}", service["command"], service["environment"]))
+    for name in OVERLAYS:
+        resources = overlay(name)
+        maps = named(resources, "ConfigMap")
+        for pod in pods(resources):
+            for container in pod.spec["containers"] if pod.ours else ():
+                environment = {e["name"]: e["value"] for e in container.get("env", ())}
+                for source in container.get("envFrom", ()):
+                    environment |= maps[source["configMapRef"]["name"]]["data"]
+                # KubeRay makes the command of Ray's nodes.
+                found.append((f"{name} {pod.owner}", container.get("command", ["ray"]), environment))
+    return [pytest.param(command, environment, id=where) for where, command, environment in found]
+
+
+@pytest.mark.parametrize(("command", "environment"), _containers())
+def test_variables_are_settings(command: list[str], environment: dict[str, str]) -> None:
+    ours = {name for name in environment if name.startswith("IPLAB_")}
+    assert ours <= SETTINGS
+
+
+@pytest.mark.parametrize(("command", "environment"), _containers())
+def test_values_are_accepted(
+    command: list[str], environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for secret, value in (("s3_access_key_id", "key"), ("s3_secret_access_key", "secret")):
+        (tmp_path / secret).write_text(value)
+    (tmp_path / "store").write_text("postgresql+psycopg://iplab:secret@postgres:5432/iplab")
+    monkeypatch.setenv("IPLAB_SECRETS", str(tmp_path))
+    settings = load_settings()
+    assert settings.store_dsn == "postgresql+psycopg://iplab:secret@postgres:5432/iplab"
+    assert not environment.get("IPLAB_ARTIFACTS") or settings.artifact_root.url.startswith("s3://")
+
+
+@pytest.fixture(scope="module")
+def options() -> dict[str, set[str]]:
+    """What `ray start` and `mlflow server` understand; asked in a process of its own, which may load both."""
+    code = (
+        "import json, mlflow.cli, ray.scripts.scripts as ray\n"
+        "commands = {'ray': ray.cli.commands['start'], 'mlflow': mlflow.cli.server}\n"
+        "known = {n: [o for p in c.params for o in (*p.opts, *p.secondary_opts)] for n, c in commands.items()}\n"
+        "print(json.dumps(known))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name: set(known) for name, known in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+@pytest.mark.parametrize(("command", "environment"), _containers())
+def test_commands_are_there(
+    command: list[str], environment: dict[str, str], options: dict[str, set[str]]
+) -> None:
+    program, *arguments = command
+    if program == "ipserver":
+        context = click.Context(main)
+        assert len(arguments) == 1 and main.get_command(context, arguments[0]) is not None
+    elif program == "ray":
+        assert arguments[:1] in ([], ["start"])
+        assert {argument.partition("=")[0] for argument in arguments[1:]} <= options["ray"]
+    else:
+        assert (DEPLOY / "bin" / program).exists()
+
+
+def test_ray_start_parameters_are_options(options: dict[str, set[str]]) -> None:
+    """KubeRay writes each as --NAME=VALUE."""
+    spec = named(overlay("base"), "RayCluster")["iplab"]["spec"]
+    for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
+        assert {f"--{name}" for name in group["rayStartParams"]} <= options["ray"]
+
+
+@pytest.mark.parametrize(("script", "program"), [("dispatch", "ray"), ("mlflow-server", "mlflow")])
+def test_what_scripts_run_is_there(script: str, program: str, options: dict[str, set[str]]) -> None:
+    text = (DEPLOY / "bin" / script).read_text()
+    assert set(re.findall(r"--[a-z-]+", text)) <= options[program]
+    (last,) = re.findall(r"^exec (.+)$", text, re.MULTILINE)
+    if last.startswith("ipserver"):
+        assert main.get_command(click.Context(main), last.split()[1]) is not None
+
+
+def test_ports_of_ray_nodes_are_the_same_everywhere() -> None:
+    """And out of the range that Ray gives to its own processes by chance, 10002 .. 19999."""
+    spec = named(overlay("base"), "RayCluster")["iplab"]["spec"]
+    wanted = {
+        "node-manager-port": "6380",
+        "object-manager-port": "6381",
+        "min-worker-port": "20000",
+        "max-worker-port": "20999",
+    }
+    for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
+        assert wanted.items() <= group["rayStartParams"].items()
+    for name in ("ray-head", "ray-worker"):
+        arguments = COMPOSE["services"][name]["command"]
+        assert {f"--{key}={value}" for key, value in wanted.items()} <= set(arguments)
+    script = (DEPLOY / "bin" / "dispatch").read_text()
+    assert all(f"--{key}={value}" in script for key, value in wanted.items())
+
+
+def test_addresses_are_where_something_listens() -> None:
+    """The API's default port; MLflow's, which its script says; Ray's head, whose default is 6379."""
+    resources = overlay("overlays/laptop")
+    services = named(resources, "Service")
+    data = named(resources, "ConfigMap")["iplab"]["data"]
+    assert Settings.model_fields["address"].default.endswith(":50051")
+    assert services["iplab-api"]["spec"]["ports"][0]["port"] == 50051
+    assert "--port 5000" in (DEPLOY / "bin" / "mlflow-server").read_text()
+    for url, name in ((data["IPLAB_MLFLOW_TRACKING_URI"], "mlflow"), (data["IPLAB_S3_ENDPOINT_URL"], "s3")):
+        assert url == f"http://{name}:{services[name]['spec']['ports'][0]['port']}"
+    (dispatch,) = (pod for pod in pods(resources) if pod.owner == "Deployment iplab-dispatch")
+    environment = {entry["name"]: entry["value"] for entry in dispatch.spec["containers"][0]["env"]}
+    # KubeRay names the head's Service after the cluster.
+    assert environment["IPLAB_RAY_ADDRESS"] == "iplab-head-svc:6379"
+    for name in ("mlflow", "s3"):
+        assert name in COMPOSE["services"]
+    assert COMPOSE["services"]["dispatch"]["environment"]["IPLAB_RAY_ADDRESS"] == "ray-head:6379"
+    assert "--port=6379" in COMPOSE["services"]["ray-head"]["command"]
+
+
+def test_compose_and_kubernetes_share_their_settings() -> None:
+    data = dict(named(overlay("overlays/laptop"), "ConfigMap")["iplab"]["data"])
+    shared = dict(COMPOSE["x-settings"])
+    assert (data.pop("IPLAB_SECRETS"), shared.pop("IPLAB_SECRETS")) == ("/run/secrets/iplab", "/run/secrets")
+    assert data == shared
+
+
+def test_versions_agree_with_the_constraints() -> None:
+    assert named(overlay("base"), "RayCluster")["iplab"]["spec"]["rayVersion"] == CONSTRAINTS["ray"]
+    readme = (DEPLOY / "README.md").read_text()
+    for package in ("ray", "mlflow"):
+        assert f"{package} {CONSTRAINTS[package]}" in readme.lower()
+    python = re.search(r"ARG PYTHON_VERSION=(\d+\.\d+)\.\d+", DOCKERFILE.content)
+    assert python is not None
+    assert f"Programming Language :: Python :: {python[1]}" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_image_has_the_projects_version() -> None:
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert f"ARG VERSION={version[1]}" in DOCKERFILE.content
+    for name in ("base", "overlays/laptop"):
+        ours = {c["image"] for pod in pods(overlay(name)) for c in pod.spec["containers"] if pod.ours}
+        assert {image.rpartition(":")[2] for image in ours} == {version[1]}
+    assert COMPOSE["x-image"]["image"] == f"${{IPLAB_IMAGE:-iplab:{version[1]}}}"

@@ -1,0 +1,96 @@
+"""The compose file: valid, complete, on loopback, without privileges."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster import compose
+from tests.deploy.manifests import COMPOSE, DEPLOY, is_ours
+
+SERVICES = COMPOSE["services"]
+OURS = sorted(name for name, service in SERVICES.items() if is_ours(service["image"]))
+
+
+def test_it_fits_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run(
+        [*command, str(DEPLOY / "compose.yaml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_misspelt_field_would_be_seen(tmp_path: Path) -> None:
+    wrong = {"services": {"api": {"image": "iplab:0.1.0", "comand": ["ipserver"]}}}
+    (tmp_path / "compose.yaml").write_text(yaml.safe_dump(wrong))
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(tmp_path / "compose.yaml")], capture_output=True, check=False)
+    assert done.returncode == 1
+
+
+def test_what_the_issue_of_a_cluster_needs_is_there() -> None:
+    parts = {"bucket", "migrate", "mlflow", "ray-head", "ray-worker", "api", "dispatch", "forward"}
+    assert set(OURS) == parts
+    assert SERVICES.keys() == parts | {"postgres", "s3"}
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert published == ["127.0.0.1:5000:5000", "127.0.0.1:50051:50051"]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_nothing_runs_as_root(name: str) -> None:
+    service = SERVICES[name]
+    assert service["user"] == "10001:10001"
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_images_are_pinned(name: str) -> None:
+    tag = SERVICES[name]["image"].rpartition(":")[2]
+    assert any(character.isdigit() for character in tag)
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"bucket", "migrate", "dispatch", "forward"}))
+def test_what_answers_others_has_a_health_check(name: str) -> None:
+    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_no_password_stands_in_the_file() -> None:
+    for service in SERVICES.values():
+        for name in service.get("environment", {}):
+            secret = any(word in name for word in ("PASSWORD", "SECRET_ACCESS", "TOKEN", "STORE_URI"))
+            assert not secret or name.endswith(("_FILE", "_PATH")), name
+
+
+def test_secrets_are_those_that_make_secrets_writes(tmp_path: Path) -> None:
+    subprocess.run([DEPLOY / "make-secrets", tmp_path / "s"], check=True, capture_output=True)
+    written = {path.name for path in (tmp_path / "s").iterdir()}
+    assert {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()} == written
+    used = {
+        entry if isinstance(entry, str) else entry["source"]
+        for service in SERVICES.values()
+        for entry in service.get("secrets", ())
+    }
+    assert used == written
+
+
+def test_the_cluster_test_refuses_what_it_does_not_understand(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text(yaml.safe_dump({"services": {"api": {"image": "iplab:1", "entrypoint": ["sh"]}}}))
+    with pytest.raises(compose.Refused, match="entrypoint"):
+        compose.read({}, path)
+
+
+def test_the_cluster_test_reads_it_whole() -> None:
+    read = compose.read({"IPLAB_WORKER_CPUS": "3"})
+    assert read.keys() == SERVICES.keys()
+    assert "--num-cpus=3" in read["ray-worker"].command
+    assert read["ray-worker"].scale == 2
+    assert read["dispatch"].environment["RAY_AUTH_MODE"] == "token"
+    assert read["dispatch"].grace == 40.0

@@ -1,0 +1,182 @@
+"""The Kubernetes manifests: valid, complete, without privileges."""
+
+import copy
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+
+from tests.deploy import raycluster
+from tests.deploy.manifests import OVERLAYS, Pod, named, overlay, pods
+
+KUBERNETES = ("1.31.0", "1.34.0", "1.37.0")
+# Made by hand, as deploy/README.md says, with these keys.
+SECRETS = {
+    "iplab": {"store", "s3_access_key_id", "s3_secret_access_key"},
+    "iplab-mlflow": {"mlflow_store"},
+    "iplab-ray": {"auth_token"},
+    "iplab-postgres": {"postgres_password"},
+}
+RESOURCES = {name: overlay(name) for name in OVERLAYS}
+PODS = [
+    pytest.param(name, pod, id=f"{name} {pod.owner}") for name in OVERLAYS for pod in pods(RESOURCES[name])
+]
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_every_manifest_fits_its_schema(name: str, version: str) -> None:
+    for resource in RESOURCES[name]:
+        if resource["kind"] == "RayCluster":
+            raycluster.validate(resource, version)
+        else:
+            kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("spec", "workerGroupSpec"), []),
+        (("spec", "headGroupSpec", "rayStartParams", "num-cpus"), 0),
+        (("spec", "workerGroupSpecs", 0, "maxReplicas"), "8"),
+        (("spec", "workerGroupSpecs", 0, "template", "spec", "container"), []),
+        (("spec", "headGroupSpec", "template", "spec", "containers", 0, "image"), 1),
+        (("spec", "authOptions", "mode"), "Token"),
+    ],
+)
+def test_a_wrong_ray_cluster_is_refused(path: tuple[str | int, ...], value: object) -> None:
+    resource = copy.deepcopy(named(RESOURCES["base"], "RayCluster")["iplab"])
+    node: Any = resource
+    for part in path[:-1]:
+        node = node[part]
+    node[path[-1]] = value
+    with pytest.raises(jsonschema.ValidationError):
+        raycluster.validate(resource, KUBERNETES[-1])
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_no_resource_is_there_twice(name: str) -> None:
+    keys = [(r["kind"], r["metadata"]["name"]) for r in RESOURCES[name]]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(("name", "pod"), PODS)
+def test_nothing_runs_as_root(name: str, pod: Pod) -> None:
+    security = pod.spec["securityContext"]
+    assert security["runAsNonRoot"] is True
+    assert security["runAsUser"] >= 999
+    assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod.spec["containers"] + pod.spec.get("initContainers", []):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.spec.keys()
+    assert not any("hostPath" in volume for volume in pod.spec["volumes"])
+
+
+@pytest.mark.parametrize(("name", "pod"), PODS)
+def test_requests_and_limits_are_set(name: str, pod: Pod) -> None:
+    for container in pod.spec["containers"]:
+        for kind in ("requests", "limits"):
+            assert {"cpu", "memory"} <= container["resources"][kind].keys()
+
+
+@pytest.mark.parametrize(("name", "pod"), PODS)
+def test_images_are_pinned(name: str, pod: Pod) -> None:
+    for container in pod.spec["containers"]:
+        tag = container["image"].rpartition(":")[2]
+        assert any(character.isdigit() for character in tag), container["image"]
+
+
+@pytest.mark.parametrize(("name", "pod"), PODS)
+def test_what_a_pod_refers_to_is_there(name: str, pod: Pod) -> None:
+    resources = RESOURCES[name]
+    if account := pod.spec.get("serviceAccountName"):
+        assert account in named(resources, "ServiceAccount")
+    volumes = {volume["name"]: volume for volume in pod.spec["volumes"]}
+    mounted = set()
+    for container in pod.spec["containers"]:
+        mounted |= {mount["name"] for mount in container["volumeMounts"]}
+        for source in container.get("envFrom", ()):
+            assert source["configMapRef"]["name"] in named(resources, "ConfigMap")
+    kind, resource = pod.owner.split()[:2]
+    claims = named(resources, kind)[resource]["spec"].get("volumeClaimTemplates", ())
+    assert mounted == volumes.keys() | {claim["metadata"]["name"] for claim in claims}
+    for volume in volumes.values():
+        for source in volume.get("projected", {"sources": [volume]})["sources"]:
+            if "configMap" in source:
+                assert source["configMap"]["name"] in named(resources, "ConfigMap")
+            if "secret" in source:
+                secret = source["secret"].get("secretName") or source["secret"]["name"]
+                keys = {item["key"] for item in source["secret"].get("items", ())}
+                assert keys <= SECRETS[secret]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_selectors_find_the_pods_that_they_mean(name: str) -> None:
+    labels = [pod.labels for pod in pods(RESOURCES[name])]
+
+    def matches(selector: dict[str, str]) -> int:
+        return sum(selector.items() <= found.items() for found in labels)
+
+    for kind in ("Deployment", "StatefulSet", "PodDisruptionBudget"):
+        for resource in named(RESOURCES[name], kind).values():
+            assert matches(resource["spec"]["selector"]["matchLabels"]) == 1
+    for service in named(RESOURCES[name], "Service").values():
+        assert matches(service["spec"]["selector"]) == 1
+    for policy in named(RESOURCES[name], "NetworkPolicy").values():
+        assert matches(policy["spec"]["podSelector"].get("matchLabels", {})) >= 1
+        for peer in (p for rule in policy["spec"].get("ingress", ()) for p in rule["from"]):
+            wanted = peer["podSelector"].get("matchLabels", {})
+            # The label of clients is for pods that are not ours.
+            assert matches(wanted) >= 1 or wanted == {"iplab.io/client": "true"}
+            for expression in peer["podSelector"].get("matchExpressions", ()):
+                assert all(matches({expression["key"]: value}) == 1 for value in expression["values"])
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_services_and_probes_name_ports_that_containers_have(name: str) -> None:
+    resources = RESOURCES[name]
+    for service in named(resources, "Service").values():
+        (pod,) = (p for p in pods(resources) if service["spec"]["selector"].items() <= p.labels.items())
+        ports = {port["name"]: port["containerPort"] for port in pod.spec["containers"][0]["ports"]}
+        for port in service["spec"]["ports"]:
+            assert ports[port["targetPort"]] == port["port"]
+    for pod in pods(resources):
+        for container in pod.spec["containers"]:
+            ports = {port["name"] for port in container.get("ports", ())}
+            for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
+                if "httpGet" in (probe := container.get(kind, {})):
+                    assert probe["httpGet"]["port"] in ports
+
+
+def test_the_head_trains_nothing_and_gpus_start_from_none() -> None:
+    spec = named(RESOURCES["base"], "RayCluster")["iplab"]["spec"]
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    (gpu,) = (group for group in spec["workerGroupSpecs"] if group["groupName"] == "gpu")
+    assert (gpu["minReplicas"], gpu["replicas"]) == (0, 0) and gpu["maxReplicas"] > 0
+    assert spec["enableInTreeAutoscaling"] is True
+    assert spec["authOptions"] == {"mode": "token", "secretName": "iplab-ray"}
+
+
+def test_the_api_drains_before_it_is_killed() -> None:
+    """Out of the Service (preStop), then the server's own grace for running calls."""
+    from ipserver.api.server import ApiConfig
+
+    spec = named(RESOURCES["base"], "Deployment")["iplab-api"]["spec"]["template"]["spec"]
+    command = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert command[0] == "sleep"
+    grace = ApiConfig.__dataclass_fields__["grace"].default
+    assert spec["terminationGracePeriodSeconds"] >= float(command[1]) + grace + 10
+
+
+def test_what_must_be_changed_says_so() -> None:
+    resources = RESOURCES["overlays/gpu"]
+    images = {c["image"] for pod in pods(resources) for c in pod.spec["containers"]}
+    assert all(image.startswith("CHANGE-ME") for image in images)
+    for name in ("iplab", "mlflow"):
+        data = named(resources, "ConfigMap")[name]["data"]
+        assert sum("change-me" in value.lower() for value in data.values()) == 3
