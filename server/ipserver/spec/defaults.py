@@ -1,10 +1,17 @@
-"""Fills the defaults into a spec, so that what is stored and hashed says everything."""
+"""Fills the defaults into a spec, so that what is stored and hashed says everything.
+
+A part that is not given and then does nothing (schedule, validation set, weight decay, probes) stays out: so
+a spec of before that part existed keeps its hash.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from typing import Final
 
+from ipcore.catalogue import canonical_name
 from iplab.v1 import spec_pb2 as pb
 
 LOSS = "cross_entropy"
@@ -16,6 +23,19 @@ CPUS = 1.0
 GPUS = 0.0
 READOUT_TARGET = 1.0
 CAP = 1000.0
+SCHEDULE = "constant"
+FINAL_FRACTION = 0.0
+DECAY = 0.1
+PROBE_EXAMPLES = 64
+
+_ADAM: Final = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+# The settings that each optimizer uses, with their defaults; weight_decay is 0 where it is not given.
+OPTIMIZER_SETTINGS: Final[Mapping[str, Mapping[str, float]]] = {
+    "sgd": {"weight_decay": 0.0},
+    "momentum": {"momentum": 0.9, "weight_decay": 0.0},
+    "adam": _ADAM,
+    "adamw": {**_ADAM, "weight_decay": 0.0},
+}
 
 
 def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
@@ -28,9 +48,17 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     """
     filled = pb.ExperimentSpec()
     filled.CopyFrom(spec)
+    filled.dataset = canonical_name(spec.dataset)
     filled.loss = spec.loss or LOSS
     filled.bias = spec.bias or BIAS
     filled.optimizer.name = spec.optimizer.name or OPTIMIZER
+    for name, value in OPTIMIZER_SETTINGS.get(filled.optimizer.name, {}).items():
+        if value and not spec.optimizer.HasField(name):  # type: ignore[arg-type] # a literal
+            setattr(filled.optimizer, name, value)
+    if spec.HasField("schedule"):
+        _fill_schedule(filled.schedule)
+    if spec.record.HasField("probes"):
+        filled.record.probes.examples = spec.record.probes.examples or PROBE_EXAMPLES
     filled.record.metrics_interval = spec.record.metrics_interval or METRICS_INTERVAL
     filled.record.weights = spec.record.weights or WEIGHTS
     if not spec.resources.HasField("cpus"):
@@ -45,6 +73,14 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
             if not entry.calibration.HasField("cap"):
                 entry.calibration.cap = CAP
     return filled
+
+
+def _fill_schedule(schedule: pb.Schedule) -> None:
+    schedule.name = schedule.name or SCHEDULE
+    if schedule.name in {"linear", "cosine"} and not schedule.HasField("final_fraction"):
+        schedule.final_fraction = FINAL_FRACTION
+    if schedule.name == "step" and not schedule.HasField("decay"):
+        schedule.decay = DECAY
 
 
 def default_label(preset: str) -> str:

@@ -19,6 +19,7 @@ class Limits:
         max_hidden_layers: Hidden layers L.
         max_steps: Updates per run.
         max_run_memory_bytes: Estimated memory of one run.
+        max_points: Metric points of one experiment.
     """
 
     max_runs: int = 20_000
@@ -26,6 +27,7 @@ class Limits:
     max_hidden_layers: int = 1_000
     max_steps: int = 10_000_000
     max_run_memory_bytes: int = 16 * GIB
+    max_points: int = 100_000_000
 
     def to_proto(self) -> pb.Limits:
         """As the catalogue shows them."""
@@ -35,4 +37,5 @@ class Limits:
             max_hidden_layers=self.max_hidden_layers,
             max_steps=self.max_steps,
             max_run_memory_bytes=self.max_run_memory_bytes,
+            max_points=self.max_points,
         )

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from ipcore import theory
 from iplab.v1 import spec_pb2 as pb
-from ipserver.spec.convert import parameterization
+from ipserver.spec.convert import parameterization, theory_optimizer
 
 # Somebody waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
 # networks more.
@@ -82,7 +82,8 @@ def _key(spec: pb.ExperimentSpec) -> bytes:
     grid = spec.grid
     return pb.ExperimentSpec(
         loss=spec.loss,
-        optimizer=spec.optimizer,
+        # Its settings change constants, not exponents.
+        optimizer=pb.Optimizer(name=spec.optimizer.name),
         grid=pb.Grid(
             parameterizations=grid.parameterizations,
             hidden_layers=grid.hidden_layers,
@@ -112,8 +113,9 @@ def _predict(key: bytes) -> tuple[Prediction, ...]:
             verdict = (None, _TOO_MANY, "")
         else:
             layers += hidden_layers
-            value = parameterization(entry, hidden_layers)
-            verdict = verdicts[network] = _verdict(value, spec.optimizer.name, activation, spec.loss)
+            value = parameterization(entry, hidden_layers, spec.optimizer.name)
+            optimizer = theory_optimizer(spec.optimizer.name)
+            verdict = verdicts[network] = _verdict(value, optimizer, activation, spec.loss)
         found.append(Prediction(entry.label, hidden_layers, activation, *verdict))
     return tuple(found)
 

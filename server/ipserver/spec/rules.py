@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipcore.catalogue import BIASES, DATASETS, LOSSES, OPTIMIZERS, DatasetInfo
+from ipcore.catalogue import BIASES, LOSSES, DatasetInfo, loss_misfit
 from iplab.v1 import spec_pb2 as pb
 from ipserver.spec.convert import resource_request
+from ipserver.spec.datasets import check_dataset, dataset_warnings
 from ipserver.spec.limits import Limits
 from ipserver.spec.problems import Problems, shown
 from ipserver.store.records import CapacityReport
@@ -23,24 +24,24 @@ _TPU_CHIPS = (1, 2, 4, 8)
 
 def check_training(
     spec: pb.ExperimentSpec, path: str, limits: Limits, capacity: CapacityReport | None, problems: Problems
-) -> None:
-    """Dataset, loss, bias, optimizer, batch size, steps, evaluation interval."""
-    known = problems.name(f"{path}.dataset", spec.dataset, "dataset", DATASETS)
+) -> DatasetInfo | None:
+    """Dataset, loss, bias, batch size, steps, evaluation interval.
+
+    Returns:
+        What is known of the dataset; None if its name means nothing here.
+    """
+    info = check_dataset(spec.dataset, f"{path}.dataset", capacity, problems)
     fits = problems.name(f"{path}.loss", spec.loss, "loss", LOSSES)
-    if known:
-        info = DATASETS[spec.dataset]
+    if info is not None:
         if spec.batch_size > info.train_size:
             problems.add(
                 f"{path}.batch_size",
                 f"{spec.batch_size} is larger than the training set of {spec.dataset!r} "
                 f"({info.train_size:,} examples)",
             )
-        if problem := _unavailable(spec.dataset, capacity):
-            problems.add(f"{path}.dataset", problem)
         if fits and (misfit := loss_misfit(spec.loss, info)):
             problems.add(f"{path}.loss", misfit)
     problems.name(f"{path}.bias", spec.bias, "bias", BIASES)
-    problems.name(f"{path}.optimizer.name", spec.optimizer.name, "optimizer", OPTIMIZERS)
     if spec.batch_size < 1:
         problems.add(f"{path}.batch_size", f"the batch size must be at least 1, not {spec.batch_size}")
     problems.integer(f"{path}.steps", spec.steps, 1, limits.max_steps, "the number of updates")
@@ -51,17 +52,7 @@ def check_training(
         limits.max_steps,
         "the interval (0: ends only)",
     )
-
-
-def loss_misfit(loss: str, info: DatasetInfo) -> str:
-    """Why a loss cannot be used with a dataset's labels; "" if it can.
-
-    >>> loss_misfit("cross_entropy", DATASETS["digits"])
-    ''
-    """
-    if loss == "cross_entropy" and info.classes < 2:
-        return f"'cross_entropy' needs classes as labels, but {info.name!r} has real-valued targets"
-    return ""
+    return info
 
 
 def check_record(record: pb.Recording, path: str, limits: Limits, problems: Problems) -> None:
@@ -120,9 +111,7 @@ def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) 
             "no dispatcher has reported yet: whether the dataset and the resources are there is not known; "
             "the runs wait until one starts"
         ]
-    warnings = []
-    if spec.dataset not in {report.name for report in capacity.datasets}:
-        warnings.append(f"whether the dataset {spec.dataset!r} is there is not known: no dispatcher told")
+    warnings = dataset_warnings(spec.dataset, capacity)
     warnings += [
         f"a pack asks for {name}={amount:g} but the cluster had {capacity.resources.get(name, 0.0):g} "
         "when last seen; its runs wait until there is more"
@@ -130,8 +119,3 @@ def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) 
         if amount > capacity.resources.get(name, 0.0)
     ]
     return warnings
-
-
-def _unavailable(dataset: str, capacity: CapacityReport | None) -> str:
-    reports = capacity.datasets if capacity else ()
-    return next((report.problem for report in reports if report.name == dataset), "")

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ipcore.catalogue import DATASETS
+from ipcore.catalogue import DatasetInfo
 from ipcore.memory import run_memory_bytes
 from iplab.v1 import experiment_pb2, spec_pb2
 from iplab.v1 import experiment_service_pb2 as service_pb2
@@ -17,11 +17,14 @@ from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.spec.convert import pack_config
 from ipserver.spec.defaults import spec_hash, with_defaults
 from ipserver.spec.expand import expand
-from ipserver.spec.grid import check_grid, grid_warnings
+from ipserver.spec.grid import check_grid
 from ipserver.spec.limits import Limits
+from ipserver.spec.parameterizations import parameterization_warnings
 from ipserver.spec.predict import prediction_warnings
+from ipserver.spec.probes import check_points, check_probes
 from ipserver.spec.problems import Problems, human_bytes, shown
 from ipserver.spec.rules import capacity_warnings, check_record, check_resources, check_training
+from ipserver.spec.training import check_optimizer, check_schedule, check_validation
 from ipserver.store.records import CapacityReport, NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -71,24 +74,32 @@ def check_create(
         problems.add("experiment.spec", "is required")
         raise InvalidRequest(problems.found)
     spec = with_defaults(request.experiment.spec)
-    check_training(spec, "experiment.spec", limits, capacity, problems)
+    info = check_training(spec, "experiment.spec", limits, capacity, problems)
+    check_optimizer(spec, "experiment.spec.optimizer", problems)
+    check_schedule(spec, "experiment.spec.schedule", problems)
     check_grid(spec, "experiment.spec.grid", limits, problems)
     check_record(spec.record, "experiment.spec.record", limits, problems)
+    trained_on = None
+    if info is not None and check_validation(spec, info.train_size, "experiment.spec", problems):
+        trained_on = info.train_size - spec.validation_size
+    check_probes(spec, trained_on, "experiment.spec.record.probes", problems)
     check_resources(spec.resources, "experiment.spec.resources", problems)
-    if problems.found:
+    if problems.found or info is None:
         # Without a valid spec there may be no estimate; with one wrong field elsewhere there still is.
-        problems.found += _memory_if_possible(spec, limits, {v.field for v in problems.found})
+        problems.found += _memory_if_possible(spec, info, limits, {v.field for v in problems.found})
         raise InvalidRequest(problems.found)
-    memories = _memories(spec)
-    if too_large := _memory_violations(spec, memories, limits):
-        raise InvalidRequest(too_large)
+    check_points(spec, "experiment.spec.record", limits, problems)
+    memories = _memories(spec, info)
+    problems.found += _memory_violations(spec, memories, limits)
+    if problems.found:
+        raise InvalidRequest(problems.found)
     runs = tuple(expand(spec))
     return Checked(
         spec,
         spec_hash(spec),
         runs,
         max(memory for _, memory in memories),
-        (*grid_warnings(spec.grid), *capacity_warnings(spec, capacity), *prediction_warnings(spec)),
+        (*parameterization_warnings(spec), *capacity_warnings(spec, capacity), *prediction_warnings(spec)),
     )
 
 
@@ -130,12 +141,12 @@ def _check_text(path: str, text: str, problems: Problems) -> None:
         problems.add(path, f"{shown(text)} has characters that cannot be printed; use one line of plain text")
 
 
-def _memories(spec: spec_pb2.ExperimentSpec) -> list[tuple[NewRun, int]]:
+def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NewRun, int]]:
     """Estimated memory of one run per depth, width and activation."""
-    info, grid = DATASETS[spec.dataset], spec.grid
+    grid = spec.grid
     shapes = itertools.product(grid.hidden_layers, grid.widths, grid.activations)
     runs = [NewRun(0, "", depth, width, activation, 0.0, 0) for depth, width, activation in shapes]
-    return [(run, run_memory_bytes(pack_config(spec, run), info.input_dim, info.classes)) for run in runs]
+    return [(run, run_memory_bytes(pack_config(spec, run), info)) for run in runs]
 
 
 def _memory_violations(
@@ -160,11 +171,21 @@ def _memory_violations(
 
 
 def _memory_if_possible(
-    spec: spec_pb2.ExperimentSpec, limits: Limits, wrong: set[str]
+    spec: spec_pb2.ExperimentSpec, info: DatasetInfo | None, limits: Limits, wrong: set[str]
 ) -> list[FieldViolation]:
     """Memory violations of a spec with wrong fields, where those that the estimate depends on are right."""
-    used = ("dataset", "bias", "batch_size", "grid.widths", "grid.hidden_layers", "grid.activations")
+    axes = ("grid.widths", "grid.hidden_layers", "grid.activations")
+    used = (
+        "dataset",
+        "loss",
+        "bias",
+        "optimizer.name",
+        "batch_size",
+        "validation_size",
+        "record.probes",
+        *axes,
+    )
     prefixes = tuple(f"experiment.spec.{name}" for name in used)
-    if "experiment.spec.grid" in wrong or any(field.startswith(prefixes) for field in wrong):
+    if info is None or "experiment.spec.grid" in wrong or any(field.startswith(prefixes) for field in wrong):
         return []
-    return _memory_violations(spec, _memories(spec), limits)
+    return _memory_violations(spec, _memories(spec, info), limits)

@@ -1,19 +1,16 @@
 """Every wrong field of a request is named at once, with what is allowed; right requests are accepted."""
 
-import copy
 import dataclasses
 import math
 
 import pytest
 import ray
-from google.protobuf import json_format
 
 from ipcore import theory
 from ipcore.catalogue import DatasetInfo
 from ipcore.theory.presets import find_preset
 from iplab.v1 import experiment_service_pb2 as pb
-from ipserver.errors import InvalidRequest
-from ipserver.spec import grid as grid_rules
+from ipserver.spec import parameterizations as parameterization_rules
 from ipserver.spec.convert import resource_request
 from ipserver.spec.grid import check_grid
 from ipserver.spec.limits import Limits
@@ -21,65 +18,7 @@ from ipserver.spec.problems import Problems
 from ipserver.spec.rules import loss_misfit
 from ipserver.spec.validate import check_create
 from ipserver.store.records import CapacityReport, DatasetReport
-
-GOOD = {
-    "experiment_id": "first-try",
-    "request_id": "123e4567-e89b-42d3-a456-426614174000",
-    "experiment": {
-        "display_name": "First try",
-        "labels": {"team": "theory"},
-        "priority": 5,
-        "spec": {
-            "dataset": "digits",
-            "batch_size": 32,
-            "steps": 20,
-            "grid": {
-                "parameterizations": [
-                    {"preset": "ip-llr", "calibration": {}},
-                    {
-                        "label": "mine",
-                        "exponents": {"a": ["0", "1/2", "1"], "b": ["0", "0", "0"], "c": ["-1", "-1", "-1"]},
-                    },
-                ],
-                "widths": [16, 32],
-                "hidden_layers": [2, 4],
-                "activations": ["relu", "tanh"],
-                "base_learning_rates": [0.1, 0.2],
-                "seeds": [0, 1],
-            },
-        },
-    },
-}
-CAPACITY = CapacityReport(
-    {"cpus": 4.0, "gpus": 0.0}, (DatasetReport("digits", ""), DatasetReport("mnist", ""))
-)
-GRID = "experiment.spec.grid"
-
-
-def changed(**changes):
-    """GOOD with values replaced at dotted paths (__ for a dot; numbers index lists)."""
-    tree = copy.deepcopy(GOOD)
-    for path, value in changes.items():
-        node = tree
-        *parents, last = [int(part) if part.isdigit() else part for part in path.split("__")]
-        for part in parents:
-            node = node.setdefault(part, {}) if isinstance(node, dict) else node[part]
-        node[last] = value
-    return json_format.ParseDict(tree, pb.CreateExperimentRequest())
-
-
-def spec(**changes):
-    return changed(**{f"experiment__spec__{path}": value for path, value in changes.items()})
-
-
-def grid(**changes):
-    return spec(**{f"grid__{path}": value for path, value in changes.items()})
-
-
-def violations(request, limits=Limits(), capacity=CAPACITY):  # noqa: B008 - frozen
-    with pytest.raises(InvalidRequest) as caught:
-        check_create(request, limits, capacity)
-    return {violation.field: violation.message for violation in caught.value.violations}
+from tests.ipserver.spec.requests import CAPACITY, GOOD, GRID, changed, grid, spec, violations
 
 
 def test_a_good_request_is_accepted():
@@ -98,9 +37,9 @@ def test_all_mistakes_are_named_at_once():
         experiment__priority=1001,
         experiment__labels={"Team": "theory"},
         experiment__spec__dataset="minst",
-        experiment__spec__loss="mse",
+        experiment__spec__loss="mean",
         experiment__spec__bias="all",
-        experiment__spec__optimizer={"name": "adam"},
+        experiment__spec__optimizer={"name": "adagrad"},
         experiment__spec__steps=0,
         experiment__spec__record={"weights": "all"},
         experiment__spec__resources={"cpus": 0, "gpus": -1, "custom": {"tpu": 0, "GPU": 1}},
@@ -218,12 +157,13 @@ def test_a_parameterization_needs_a_scheme_and_a_label_of_its_own():
     assert "at least one parameterization" in violations(grid(parameterizations=[]))[path]
 
 
-def test_presets_that_theory_knows_but_training_does_not():
-    found = violations(grid(parameterizations=[{"preset": "hp"}, {"preset": "mfp"}, {"preset": "up:3"}]))
+def test_every_preset_trains_at_the_depths_it_is_defined_for():
+    entries = [{"preset": name} for name in theory.PRESETS if name != "mfp"]
+    check_create(grid(parameterizations=entries), Limits(), CAPACITY)
+    found = violations(grid(parameterizations=[{"preset": "mfp"}, {"preset": "up:3"}]))
     path = f"{GRID}.parameterizations"
-    assert set(found) == {f"{path}[0].preset", f"{path}[1].preset", f"{path}[2].preset"}
-    assert "training does not support" in found[f"{path}[0].preset"]
-    assert "1 hidden layer, not 2" in found[f"{path}[1].preset"]
+    assert set(found) == {f"{path}[0].preset", f"{path}[1].preset"}
+    assert "1 hidden layer, not 2" in found[f"{path}[0].preset"]
     check_create(grid(parameterizations=[{"preset": "mfp"}], hidden_layers=[1]), Limits(), CAPACITY)
     check_create(grid(parameterizations=[{"preset": "up:1/4"}]), Limits(), CAPACITY)
 
@@ -306,7 +246,7 @@ def test_rates_may_be_left_out_if_every_parameterization_brings_its_own():
 def test_grids_far_beyond_the_limit_are_refused_unexpanded(large, monkeypatch):
     built = []
     preset = find_preset("ip-llr")
-    monkeypatch.setattr(grid_rules, "find_preset", lambda name: built.append(name) or preset)
+    monkeypatch.setattr(parameterization_rules, "find_preset", lambda name: built.append(name) or preset)
     found = violations(grid(**{"hidden_layers": list(range(1, 1001))} | large))
     assert built == []
     assert all("one experiment may have 20,000" in text or "is empty" in text for text in found.values())
@@ -320,7 +260,7 @@ def test_a_preset_is_built_at_the_ends_of_the_depth_axis_alone(monkeypatch):
         return theory.preset("mup", depth)
 
     preset = dataclasses.replace(find_preset("mup"), build=counted)
-    monkeypatch.setattr(grid_rules, "find_preset", lambda _name: preset)
+    monkeypatch.setattr(parameterization_rules, "find_preset", lambda _name: preset)
     check_grid(grid(hidden_layers=list(range(3, 400))).experiment.spec, GRID, Limits(), Problems())
     assert {3, 399} <= set(built) <= {2, 3, 399}
 
