@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from iplab.events import Event, Notice, PackProgressed, StateChanged
 
@@ -59,8 +68,8 @@ def follow(events: Iterable[Event], title: str, *, show: bool, console: Console 
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("steps, left"),
-        TimeRemainingColumn(),
+        TextColumn("steps"),
+        _TimeLeft(),
     )
     tally, bars = Tally(), dict[Group | None, TaskID]()
     with Progress(*columns, console=console) as progress:
@@ -75,6 +84,18 @@ def follow(events: Iterable[Event], title: str, *, show: bool, console: Console 
                     if group not in bars:
                         bars[group] = progress.add_task(_label(group), total=total)
                     progress.update(bars[group], completed=done, total=total)
+        for bar in bars.values():
+            progress.stop_task(bar)
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """Nothing once the events have ended, whether all steps were done or not."""
+
+    max_refresh = 0.0  # what is kept from before must not outlive the end
+
+    def render(self, task: Task) -> Text:
+        """As in "left 0:01:30"."""
+        return Text() if task.stop_time is not None else Text("left ").append_text(super().render(task))
 
 
 def _label(group: Group | None) -> str:

@@ -145,6 +145,35 @@ class Run:
         return self._summary("last_train_loss")
 
     @property
+    def best_validation_loss(self) -> float | None:
+        """Smallest seen at an evaluation; None until there is one."""
+        return self._summary("best_validation_loss")
+
+    @property
+    def best_validation_accuracy(self) -> float | None:
+        """Largest seen at an evaluation; None until there is one."""
+        return self._summary("best_validation_accuracy")
+
+    @property
+    def best_validation_step(self) -> int | None:
+        """Updates done at the best validation; None until there is one.
+
+        The first with the largest accuracy, or with the smallest loss where there is no accuracy.
+        """
+        step = self._summary("best_validation_step")
+        return None if step is None else int(step)
+
+    @property
+    def test_loss_at_best_validation(self) -> float | None:
+        """At `best_validation_step`; None until there is one."""
+        return self._summary("test_loss_at_best_validation")
+
+    @property
+    def test_accuracy_at_best_validation(self) -> float | None:
+        """At `best_validation_step`, in [0, 1]; None until there is one."""
+        return self._summary("test_accuracy_at_best_validation")
+
+    @property
     def diverged_step(self) -> int | None:
         """Update at which the loss was not finite; None unless DIVERGED."""
         step = self._summary("diverged_step")

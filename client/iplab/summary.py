@@ -49,6 +49,8 @@ class SummaryRow:
         unfinished: How many are neither succeeded nor diverged: waiting, training, failed or cancelled.
         test_loss: Of the final weights, in nats.
         test_accuracy: Of the final weights, in [0, 1].
+        test_loss_at_best_validation: Of the weights with the best validation; n = 0 without a validation set.
+        test_accuracy_at_best_validation: Likewise.
     """
 
     parameterization: str
@@ -62,6 +64,8 @@ class SummaryRow:
     unfinished: int
     test_loss: Spread
     test_accuracy: Spread
+    test_loss_at_best_validation: Spread
+    test_accuracy_at_best_validation: Spread
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -93,8 +97,21 @@ def summarize(runs: Iterable[Run]) -> list[SummaryRow]:
             runs=len(group),
             diverged=sum(run.state is RunState.DIVERGED for run in group),
             unfinished=sum(run.state not in {RunState.SUCCEEDED, RunState.DIVERGED} for run in group),
-            test_loss=spread([r.final_test_loss for r in group if r.final_test_loss is not None]),
-            test_accuracy=spread([r.final_test_accuracy for r in group if r.final_test_accuracy is not None]),
+            test_loss=spread(_values(r.final_test_loss for r in group)),
+            test_accuracy=spread(_values(r.final_test_accuracy for r in group)),
+            test_loss_at_best_validation=spread(_values(_at_best(r, "loss") for r in group)),
+            test_accuracy_at_best_validation=spread(_values(_at_best(r, "accuracy") for r in group)),
         )
         for key, group in groups.items()
     ]
+
+
+def _at_best(run: Run, what: str) -> float | None:
+    """Of runs with a final result alone, so that both are means over the same runs."""
+    if run.state is not RunState.SUCCEEDED:
+        return None
+    return run.test_loss_at_best_validation if what == "loss" else run.test_accuracy_at_best_validation
+
+
+def _values(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]

@@ -1,7 +1,8 @@
 """Tables for people, shared by the command line and the examples.
 
 Numbers, ids and states are never cut: on a narrow terminal headings wrap first, then columns move together,
-then labels fold; what does not fit even so is left to the terminal to wrap.
+then labels fold, then a mean and its deviation go on two lines; what does not fit even so is left to the
+terminal to wrap.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ _WIDE_GAP, _NARROW_GAP = 3, 1
 # Labels up to the first are left whole where the columns can move together; then they fold to the second.
 _FOLDED_WIDTH, _LEAST_WIDTH = 20, 8
 
+_LOSS_AT_BEST = "test loss at best validation"
+_ACCURACY_AT_BEST = "test accuracy at best validation"
+
 # Heading, how it is said of all rows at once ("": always a column), values.
 Setting = tuple[str, str, list[object]]
 
@@ -47,17 +51,23 @@ def fit(table: Table, width: int) -> int:
         gap, table.padding = _NARROW_GAP, (0, 0)
     room = width - gap * (len(least) - 1)
     widths = [column.max_width or 1 for column in table.columns]
-    folding = [column.overflow == "fold" for column in table.columns]
-    whole = [full if folds else short for full, short, folds in zip(widths, least, folding, strict=True)]
-    narrow = [
-        min(short, _LEAST_WIDTH) if folds else short for short, folds in zip(least, folding, strict=True)
-    ]
-    for floor in (whole, least, narrow):
+    for floor in zip(*(_floors(column) for column in table.columns), strict=True):
         while sum(widths) > room and (larger := [i for i, w in enumerate(widths) if w > floor[i]]):
             widths[max(larger, key=widths.__getitem__)] -= 1
     for column, chosen in zip(table.columns, widths, strict=True):
         column.width = chosen
     return sum(widths) + gap * (len(widths) - 1)
+
+
+def _floors(column: Column) -> tuple[int, int, int, int]:
+    """Its least width: together with the others, labels by words, labels folded, spreads on two lines."""
+    least, full = column.min_width or 1, column.max_width or 1
+    if column.overflow != "fold":
+        return least, least, least, least
+    if column.justify == "right":
+        return full, full, full, least
+    narrow = min(least, _LEAST_WIDTH)
+    return full, least, narrow, narrow
 
 
 def table_of(
@@ -79,7 +89,8 @@ def table_of(
     for position, heading in enumerate(headings):
         column = [row[position] for row in listed]
         numbers = bool(column) and all(isinstance(value, int | float | Spread | None) for value in column)
-        may_fold = not numbers if folding is None else heading in folding
+        spreads = any(isinstance(value, Spread) for value in column)
+        may_fold = spreads or (not numbers if folding is None else heading in folding)
         columns.append(_column(heading, [_shown(v) for v in column], numbers=numbers, folds=may_fold))
     table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.title, table.title_justify, table.title_style = title or None, "left", ""
@@ -103,9 +114,14 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
         ("theory", "theory: {}", [row.predicted_regime.words for row in rows]),
         ("seeds", "seeds: {}", [row.runs for row in rows]),
     ]
-    results: dict[str, list[object]] = {
-        "final test loss": [row.test_loss if row.test_loss.n else None for row in rows],
-        "final test accuracy": [row.test_accuracy if row.test_accuracy.n else None for row in rows],
+    results = _best_results(
+        {
+            "final test loss": [_if_any(row.test_loss) for row in rows],
+            "final test accuracy": [_if_any(row.test_accuracy) for row in rows],
+            _LOSS_AT_BEST: [_if_any(row.test_loss_at_best_validation) for row in rows],
+            _ACCURACY_AT_BEST: [_if_any(row.test_accuracy_at_best_validation) for row in rows],
+        }
+    ) | {
         "diverged": [row.diverged or None for row in rows],
         "no result": [row.unfinished or None for row in rows],
     }
@@ -129,8 +145,27 @@ def runs_table(runs: Sequence[Run]) -> Table:
         "last train loss": [_rounded(run.last_train_loss) for run in runs],
         "final test loss": [_rounded(run.final_test_loss) for run in runs],
         "final test accuracy": [_rounded(run.final_test_accuracy) for run in runs],
+        _LOSS_AT_BEST: [_rounded(run.test_loss_at_best_validation) for run in runs],
+        _ACCURACY_AT_BEST: [_rounded(run.test_accuracy_at_best_validation) for run in runs],
     }
+    results = _best_results(results)
     return _settings_and_results(settings, results)
+
+
+def _best_results(results: dict[str, list[object]]) -> dict[str, list[object]]:
+    """With a validation set: what was best by it, beside what was last, of one metric; `--json` has both.
+
+    Accuracies where there are any, else losses.
+    """
+    if not any(value is not None for value in (*results[_LOSS_AT_BEST], *results[_ACCURACY_AT_BEST])):
+        return results
+    classes = any(value is not None for value in results[_ACCURACY_AT_BEST])
+    left_out = ("final test loss", _LOSS_AT_BEST) if classes else ("final test accuracy", _ACCURACY_AT_BEST)
+    return {heading: values for heading, values in results.items() if heading not in left_out}
+
+
+def _if_any(value: Spread) -> Spread | None:
+    return value if value.n else None
 
 
 def _settings_and_results(

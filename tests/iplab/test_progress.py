@@ -48,6 +48,18 @@ def test_a_terminal_gets_bars_states_and_notices():
     assert "waiting for [2] cpus" in text
 
 
+def test_no_time_is_left_once_the_job_has_ended():
+    stream = io.StringIO()
+    ended = [*EVENTS[:-1], StateChanged(6, NOW, ExperimentState.CANCELLED)]
+    follow(ended, "quick", show=True, console=Console(file=stream, force_terminal=True, width=120))
+    drawn = stream.getvalue()
+    assert "150/400" in drawn, "some steps were never done"
+    last = drawn[drawn.rindex("all runs") :]
+    assert "steps" in last
+    assert "left" not in last
+    assert ":" not in last
+
+
 def test_what_is_no_terminal_stays_empty():
     stream = io.StringIO()
     remaining = iter(EVENTS)

@@ -12,20 +12,37 @@ from iplab.tables import fit, runs_table, summary_table, table_of
 from iplab.v1 import run_pb2
 
 
-def run(seed, loss=None, accuracy=None, *, state="SUCCEEDED", rate=0.1, label="ip", index=0):
+def run(
+    seed,
+    loss=None,
+    accuracy=None,
+    *,
+    state="SUCCEEDED",
+    rate=0.1,
+    label="ip",
+    index=0,
+    layers=4,
+    width=64,
+    activation="relu",
+    at_best=None,
+):
+    """at_best: test metrics at the best validation."""
     message = run_pb2.Run(
         name=f"experiments/e/runs/r{index:05d}",
         parameterization=label,
-        hidden_layers=4,
-        width=64,
-        activation="relu",
+        hidden_layers=layers,
+        width=width,
+        activation=activation,
         base_learning_rate=rate,
         seed=seed,
         state=f"RUN_STATE_{state}",
     )
     if loss is not None:
-        message.summary.last_train_loss = loss
-        message.summary.final_test_loss, message.summary.final_test_accuracy = loss, accuracy
+        message.summary.last_train_loss = message.summary.final_test_loss = loss
+    if accuracy is not None:
+        message.summary.final_test_accuracy = accuracy
+    for name, value in (at_best or {}).items():
+        setattr(message.summary, f"test_{name}_at_best_validation", value)
     return Run(None, message)
 
 
@@ -106,6 +123,48 @@ def test_numbers_ids_and_states_are_never_cut(width):
         assert "…" not in text
         assert {"0.0001234", "0.5"} & set(text.split())
     assert {"r00000", "SUCCEEDED", "CANCELLING", "1.235", "0.9877"} <= set(drawn(runs_table(runs)).split())
+
+
+def test_a_validation_set_shows_what_was_best_by_it():
+    best = [run(i, 1.0, 0.5, at_best={"loss": 0.8, "accuracy": 0.6 + i / 10}) for i in range(2)]
+    (row,) = summarize([*best, run(2, state="DIVERGED", at_best={"accuracy": 0.1})])
+    # The run that diverged is in neither mean.
+    assert (row.test_accuracy_at_best_validation.n, row.test_accuracy.n) == (2, 2)
+    assert row.test_accuracy_at_best_validation.mean == pytest.approx(0.65)
+    assert row.test_loss_at_best_validation.mean == pytest.approx(0.8)
+
+    for table in (summary_table([row]), runs_table(best)):
+        headings = [str(column.header) for column in table.columns]
+        assert {"final test accuracy", "test accuracy at best validation"} <= set(headings)
+        assert not {"final test loss", "test loss at best validation"} & set(headings)
+
+
+def test_targets_without_classes_show_losses():
+    table = runs_table([run(0, 1.0, at_best={"loss": 0.8}), run(1, 2.0, at_best={"loss": 0.7})])
+    headings = [str(column.header) for column in table.columns]
+    assert headings[-3:] == ["last train loss", "final test loss", "test loss at best validation"]
+
+
+@pytest.mark.parametrize("at_best", [None, {"loss": 0.8, "accuracy": 0.6}])
+def test_the_widest_table_of_results_fits_eighty_columns(at_best):
+    """Every axis varies, and finished, diverged and cancelled runs meet."""
+    settings = [
+        {"label": "ip-llr-calibrated", "layers": 10, "width": 1024, "activation": "sigmoid", "rate": 0.0125},
+        {"label": "ip-non-centered", "layers": 2, "width": 64, "activation": "tanh", "rate": 0.1},
+    ]
+    runs = []
+    for cancelled, setting in enumerate(settings, start=1):
+        runs += [run(seed, 0.5, 0.90 + 0.05 * seed, at_best=at_best, **setting) for seed in range(2)]
+        runs += [run(2, state="DIVERGED", **setting)]
+        runs += [run(3 + more, state="CANCELLED", **setting) for more in range(cancelled)]
+    table = summary_table(summarize(runs))
+    headings = {str(column.header) for column in table.columns}
+    assert {"label", "L", "width", "act", "base rate", "seeds", "diverged", "no result"} <= headings
+    needed = fit(table, 80)
+    assert needed <= 80
+    text = drawn(table, needed)
+    assert "…" not in text
+    assert {"0.9250", "0.0354", "0.0125", "1024", "sigmoid", "diverged"} <= set(text.split())
 
 
 def test_cells_are_text_not_markup():

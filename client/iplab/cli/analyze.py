@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from iplab.cli.app import json_option, print_json
+from iplab.cli.app import folded, json_option, print_json
 
 if TYPE_CHECKING:
     from ipcore.theory import Analysis, Completion
@@ -173,6 +173,8 @@ def _entries(text: str) -> list[str]:
 
 
 def _print_text(preset: str, found: Analysis | Completion, decimals: Sequence[str]) -> None:
-    click.echo(f"{preset or 'custom'}, {found}")
+    for line in f"{preset or 'custom'}, {found}".splitlines():
+        text = line.lstrip()
+        click.echo(folded(text, indent=len(line) - len(text)))
     for note in decimals:
-        click.echo(f"note: {note}")
+        click.echo(folded(f"note: {note}"))

@@ -117,13 +117,25 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def folded(text: str, *, err: bool = False) -> str:
-    """Indented lines as wide as the terminal; as it is where there is none."""
+def folded(text: str, *, err: bool = False, indent: int = 0) -> str:
+    """Indented lines as wide as the terminal; one line where there is none.
+
+    Args:
+        text: One paragraph.
+        err: For standard error.
+        indent: Spaces before the first line; further ones have four more.
+    """
+    start = " " * indent
     if not (sys.stderr if err else sys.stdout).isatty():
-        return text
+        return start + text
     width = shutil.get_terminal_size().columns
     return textwrap.fill(
-        text, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        text,
+        width,
+        initial_indent=start,
+        subsequent_indent=start + "    ",
+        break_long_words=False,
+        break_on_hyphens=False,
     )
 
 

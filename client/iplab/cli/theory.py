@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import json_option, print_json
+from iplab.cli.app import folded, json_option, print_json
 
 if TYPE_CHECKING:
     from ipcore.theory import Parameterization, RatePhase
@@ -26,7 +26,6 @@ def parameterizations(*, hidden_layers: int, as_json: bool) -> None:
     """
     from ipcore.theory import PRESETS  # noqa: PLC0415 - only here
     from ipcore.theory.presets import presets_at  # noqa: PLC0415 - as above
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     found = [(PRESETS[name], exponents) for name, exponents in presets_at(hidden_layers).items()]
     if as_json:
@@ -36,7 +35,6 @@ def parameterizations(*, hidden_layers: int, as_json: bool) -> None:
                     "preset": known.name,
                     "description": known.description,
                     "source": known.source,
-                    "untrainable_reason": known.untrainable_reason,
                     "hidden_layers": hidden_layers,
                     **exponents.to_dict(),
                 }
@@ -44,26 +42,20 @@ def parameterizations(*, hidden_layers: int, as_json: bool) -> None:
             ]
         )
         return
-    rows = [
-        (
-            known.name,
-            "yes" if known.trainable else "no",
-            _row(exponents.a),
-            _row(exponents.b),
-            _phases(exponents.phases),
-            _beyond(exponents),
-            known.description,
-            known.source,
-        )
-        for known, exponents in found
-    ]
-    headings = ["preset", "trains", "a", "b", "c", "beyond a, b, c", "description", "source"]
-    title = f"{hidden_layers} hidden layers; entries: first | hidden | last layer"
-    print_table(table_of(headings, rows, title))
+    click.echo(folded(f"{hidden_layers} hidden layers; exponents: first | hidden | last layer"))
+    for known, exponents in found:
+        click.echo()
+        click.echo(folded(f"{known.name}: {known.description}"))
+        rates = _phases(exponents.phases)
+        lines = [f"a = {_row(exponents.a)}", f"b = {_row(exponents.b)}", f"c = {rates}", *_beyond(exponents)]
+        for line in (*lines, f"source: {known.source}"):
+            click.echo(folded(line, indent=4))
     shown = {known.name for known, _ in found}
     for known in PRESETS.values():
         if known.name not in shown:
-            click.echo(f"not at this depth: {known.name} (L <= {known.largest_depth}): {known.description}")
+            text = f"not at this depth: {known.name} (L <= {known.largest_depth}): {known.description}"
+            click.echo()
+            click.echo(folded(text))
 
 
 def _phases(phases: Sequence[RatePhase]) -> str:
@@ -73,26 +65,23 @@ def _phases(phases: Sequence[RatePhase]) -> str:
     return "; ".join(f"from step {phase.start}: {_row(phase.c)}" for phase in phases)
 
 
-def _beyond(exponents: Parameterization) -> str:
+def _beyond(exponents: Parameterization) -> Iterator[str]:
     """What a parameterization holds beside its weights' a, b and c."""
-    texts = []
     if exponents.mean is not None:
-        texts.append(f"mean of w_0: m^-k, k = {_row(exponents.mean, 'centred')}")
-    texts += [
-        f"w_0 x m^-k from step {later.start}, k = {_row(later.k, 'removed')}"
-        for later in exponents.reweightings
-    ]
+        yield f"mean of w_0: m^-k, k = {_row(exponents.mean, 'centred')}"
+    for later in exponents.reweightings:
+        yield f"w_0 x m^-k from step {later.start}, k = {_row(later.k, 'removed')}"
     if exponents.biases is not None:
         own = exponents.biases
-        texts.append(f"biases: a = {_row(own.a)}, b = {_row(own.b)}, c {_phases(own.phases)}")
-    return "; ".join(texts)
+        yield f"biases: a = {_row(own.a)}, b = {_row(own.b)}"
+        yield f"biases: c = {_phases(own.phases)}"
 
 
 def _row(exponents: Sequence[Fraction | None], missing: str = "") -> str:
     """Three entries (first | hidden | last) where all hidden matrices agree, else folded layers."""
-    from ipcore.theory.report import folded  # noqa: PLC0415 - only here
+    from ipcore.theory import report  # noqa: PLC0415 - only here
 
     first, *hidden, last = exponents
     if len(set(hidden)) == 1:
         return " | ".join(missing if entry is None else str(entry) for entry in (first, hidden[0], last))
-    return " | ".join(missing if text == "-" else text for text in folded(exponents))
+    return " | ".join(missing if text == "-" else text for text in report.folded(exponents))

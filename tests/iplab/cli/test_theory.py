@@ -1,6 +1,9 @@
 """What theory says on the command line, without a service."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -113,3 +116,35 @@ def test_what_theory_refuses_exits_2(arguments, said):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["parameterizations", "--hidden-layers", "6"],
+        ["analyze", "--preset", "ip", "--activation", "tanh"],
+    ],
+)
+def test_a_terminal_gets_whole_exponents_and_no_line_wider_than_it(arguments):
+    ours, theirs = os.openpty()
+    # The size of a terminal that has none of its own.
+    command = [sys.executable, "-m", "iplab", *arguments]
+    process = subprocess.Popen(command, stdout=theirs, env=os.environ | {"COLUMNS": "80"})
+    os.close(theirs)
+    chunks = []
+    while chunk := _read(ours):
+        chunks.append(chunk)
+    os.close(ours)
+    assert process.wait(60) == 0
+    shown = b"".join(chunks).decode().splitlines()
+
+    assert max(map(len, shown)) <= 80
+    whole = theory_says(*arguments).split()
+    assert " ".join(shown).split() == whole, "folded between words alone"
+
+
+def _read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # its other end is closed
+        return b""
