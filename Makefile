@@ -12,7 +12,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup demo test cluster-test check format proto bench clean
+.PHONY: help setup demo test cluster-test check format proto bench reproduce clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -49,5 +49,8 @@ proto: setup ## generate client/iplab/v1 from proto/
 bench: setup ## benchmarks: ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks
 
+reproduce: setup ## measure what docs/reproduction.md says (under two hours; MNIST by IPLAB_DATA), rewrite it
+	$(BIN)/python -m reproduction
+
 clean: ## remove what the targets made
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) .demo .reproduce .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

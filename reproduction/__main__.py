@@ -1,0 +1,105 @@
+"""Measures what is missing, then writes the page: `python -m reproduction [STUDY ...]`.
+
+What has been measured with the same spec is not measured again. An interrupted reproduction goes on where it
+stopped: experiments live in the home folder `.reproduce`; studies that need no service begin anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+import iplab
+from ipcore import DataError
+from ipcore.data import check_dataset
+from reproduction.page import write
+from reproduction.results import load, measured_now, save
+from reproduction.service import StudyError, run, service
+from reproduction.studies import STUDIES
+from reproduction.study import ROOT, Spec, Study
+
+HOME: Final = ROOT / ".reproduce"
+RESULTS: Final = ROOT / "reproduction" / "results"
+DOCS: Final = ROOT / "docs"
+
+
+def main() -> int:
+    """Measure what is missing, write the page; returns the number of studies that failed."""
+    options = _options()
+    quick, names = options.quick, options.studies or list(STUDIES)
+    results = HOME / "quick" / "results" if quick else RESULTS
+    docs = HOME / "quick" if quick else DOCS
+    console, failed = Console(), 0
+    with ExitStack() as stack:
+        client: iplab.Client | None = None
+        for name in [] if options.page else names:
+            study = STUDIES[name]
+            spec = study.quick if quick else study.spec
+            if load(name, spec, results) is not None:
+                console.print(f"{name}: measured already")
+                continue
+            if missing := _missing_data(spec):
+                console.print(f"{name}: not run: {missing}", style="yellow")
+                continue
+            try:
+                if study.measure is None and client is None:
+                    address = options.address or stack.enter_context(service(HOME / "service"))
+                    client = stack.enter_context(iplab.connect(address))
+                _measure(study, spec, client, results, console)
+            except (StudyError, iplab.IplabError) as error:
+                failed += 1
+                console.print(f"{name}: failed: {error}", style="red")
+    page = write(results, docs, quick=quick)
+    console.print(f"Written: {page.relative_to(ROOT)}")
+    return failed
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m reproduction", description=__doc__)
+    parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}; default: all")
+    parser.add_argument("--quick", action="store_true", help="small versions, below .reproduce/quick")
+    parser.add_argument(
+        "--page", action="store_true", help="measure nothing, write the page from the results"
+    )
+    parser.add_argument("--address", help="use the service at this address instead of one of its own")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.studies) - set(STUDIES)):
+        parser.error(f"no study is called {', '.join(unknown)}; there are {', '.join(STUDIES)}")
+    return options
+
+
+def _missing_data(spec: Spec) -> str:
+    """Why a spec's dataset cannot be loaded, or ""."""
+    try:
+        check_dataset(spec.get("spec", spec)["dataset"], os.environ.get("IPLAB_DATA"))
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def _measure(study: Study, spec: Spec, client: iplab.Client | None, results: Path, console: Console) -> None:
+    console.print(f"{study.name}: {study.title}", style="bold")
+    if study.measure is None:
+        if client is None:
+            raise StudyError("it needs a service")
+        seconds, runs = run(client, study, spec)
+    else:
+        begun = time.monotonic()
+        with Progress(console=console) as progress:
+            task = progress.add_task(study.name, total=1.0)
+            runs = tuple(study.measure(spec, lambda done: progress.update(task, completed=done)))
+        seconds = time.monotonic() - begun
+    save(measured_now(study.name, spec, seconds, runs), results)
+    console.print(f"{study.name}: {len(runs)} runs in {seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

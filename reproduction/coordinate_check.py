@@ -1,0 +1,108 @@
+"""T1: sizes and their changes against the calculus, by layer and step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from ipcore.analysis import Coordinate, CoordinateReport, Samples, Verdict, check_coordinates, fit_slope
+from ipcore.theory import analyze, format_exponent, preset
+from reproduction.examples import experiment, smaller
+from reproduction.markdown import slope, table
+from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.study import Result, Section, Study
+
+_SPEC: Final = experiment("coordinate-check")
+_LAYERS: Final = _SPEC["spec"]["grid"]["hidden_layers"][0]
+_STEPS: Final = _SPEC["spec"]["steps"]
+
+
+def reports(result: Result) -> dict[tuple[str, str], CoordinateReport]:
+    """The report of every parameterization and activation."""
+    found = {}
+    for name, activation in dict.fromkeys((r.parameterization, r.activation) for r in result.runs):
+        analysis = analyze(preset(name, _LAYERS), activation=activation, steps=_STEPS)
+        chosen = {"parameterization": name, "activation": activation}
+        measured: dict[tuple[str, int, int], Samples] = {}
+        for layer in range(1, _LAYERS + 2):
+            measured["h", layer, 0] = result.samples(f"h/{layer}@0", **chosen)
+            for step in range(1, _STEPS + 1):
+                measured["h_change", layer, step] = result.samples(f"h_change/{layer}@{step}", **chosen)
+        found[name, activation] = check_coordinates(measured, analysis)
+    return found
+
+
+def _section(result: Result) -> Section:
+    checked = reports(result)
+    rows = []
+    for (name, activation), report in checked.items():
+        counts = Counter(c.verdict for c in report.coordinates)
+        rows.append(
+            [
+                f"{name}, {activation}",
+                *(str(counts[verdict]) for verdict in Verdict),
+                str(report.verdict),
+                *(_cell(report, layer) for layer in range(1, _LAYERS + 2)),
+            ]
+        )
+    head = ["", *Verdict, "as a whole", *(f"change of h^{layer}" for layer in range(1, _LAYERS + 1)), "of f"]
+    others = [
+        f"- {name}, {activation}: {c.sentence}."
+        for (name, activation), report in checked.items()
+        for c in report.coordinates
+        if c.verdict is not Verdict.AGREES and c.exact
+    ]
+    text = [
+        "How large are h^1..h^L and f at the start, and how much have they changed after 1, 2 and 3 updates? "
+        "Theory gives each an exponent of m; the slope of the logarithm of the measured mean against log m "
+        "is held against it. A slope agrees if its whole 95 % interval over seeds lies within 0.1 (output: "
+        "0.2) of the exponent; every other verdict needs proof too, so that noise gives *undecided*.",
+        table(head, rows),
+        "The last columns are the changes after the first update, measured (predicted). Where theory has "
+        "upper bounds only (sp after its first step, which grows without limit, and ip with tanh, which it "
+        "leaves to measurement) nothing can agree, only disagree.",
+    ]
+    if others:
+        text += ["Sizes for which theory has an exponent, and which do not clearly agree:", "\n".join(others)]
+    else:
+        text.append("Every size for which theory has an exponent agrees.")
+    return Section("\n\n".join(text), {"coordinate-check.svg": _picture(result)})
+
+
+def _cell(report: CoordinateReport, layer: int) -> str:
+    wanted: Coordinate | None = next(
+        (c for c in report.coordinates if c.layer == layer and c.step == 1), None
+    )
+    if wanted is None:
+        return "-"
+    bound = "" if wanted.exact else "at most "
+    return f"{slope(wanted.fit.slope)} ({bound}{format_exponent(wanted.predicted)})"
+
+
+def _picture(result: Result) -> str:
+    names = list(dict.fromkeys(r.parameterization for r in result.select(activation="relu")))
+    figure, axes = panels([f"{name}, relu, step 1" for name in names], 3)
+    for name, axis in zip(names, axes, strict=False):
+        for layer in range(1, _LAYERS + 2):
+            fit = fit_slope(
+                result.samples(f"h_change/{layer}@1", parameterization=name, activation="relu").paired()
+            )
+            label = "f" if layer == _LAYERS + 1 else f"h^{layer}"
+            style = {"color": COLOURS[layer - 1], "marker": MARKERS[layer - 1], "markersize": 4}
+            axis.loglog(fit.widths, fit.means, label=f"{label}: {fit.slope.value:.2f}", **style)
+        axis.set_xticks(fit.widths, [str(width) for width in fit.widths])
+        axis.minorticks_off()
+        axis.set_xlabel("width m")
+        axis.legend(fontsize=7)
+    axes[0].set_ylabel("mean change")
+    return svg(figure)
+
+
+STUDY: Final = Study(
+    name="coordinate-check",
+    title="Coordinate check (T1)",
+    spec=_SPEC,
+    quick=smaller(_SPEC, widths=[64, 128, 256], seeds=[0, 1, 2]),
+    section=_section,
+    metrics=("h", "h_change"),
+)

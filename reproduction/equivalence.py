@@ -1,0 +1,128 @@
+"""T3: IP-LLR is muP whose initial hidden matrices fade after the first step (HP); HP against HPZ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import torch
+
+import ipcore
+from ipcore.analysis import Equivalence, Trend, compare_pairs, fit_slope
+from ipcore.theory import preset
+from reproduction.data import load
+from reproduction.markdown import slope, table
+from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.study import Measured, Result, Section, Spec, Study
+
+_UNCAPPED: Final = 1e30
+_SPEC: Final[dict[str, Any]] = {
+    "dataset": "digits",
+    "batch_size": 64,
+    "hidden_layers": 3,
+    "steps": [1, 2, 5],
+    "examples": 64,
+    "widths": [128, 256, 512, 1024, 2048],
+    "seeds": 5,
+    # (activation, the two parameterizations, base rate, whether first rates are calibrated)
+    "pairs": [
+        ["relu", "hp", "ip-llr", 1.0, False],
+        ["relu", "hp", "hpz", 1.0, True],
+        ["identity", "hp", "hpz", 1.0, True],
+        ["tanh", "hp", "hpz", 1.0, True],
+    ],
+}
+
+
+def _measure(spec: Spec, progress: Callable[[float], None]) -> Iterator[Measured]:
+    dataset = load(spec["dataset"])
+    inputs = torch.from_numpy(dataset.train.inputs[: spec["examples"]]).double()
+    depth, work = spec["hidden_layers"], 0.0
+    total = len(spec["pairs"]) * spec["seeds"] * sum(m * m for m in spec["widths"])
+    for activation, one, other, rate, calibrated in spec["pairs"]:
+        calibration = ipcore.Calibration(readout_target=1.0, cap=_UNCAPPED) if calibrated else None
+        for width in spec["widths"]:
+            config = ipcore.PackConfig(
+                spec["dataset"], depth, width, activation, spec["batch_size"], max(spec["steps"])
+            )
+            for seed in range(spec["seeds"]):
+                runs = [
+                    ipcore.RunConfig(preset(name, depth), rate, seed, calibration) for name in (one, other)
+                ]
+                trainer = ipcore.Trainer(config, runs, dataset, dtype=torch.float64)
+                values = {}
+                for step in spec["steps"]:
+                    trainer.advance(max_steps=step - trainer.step)
+                    values[f"distance@{step}"] = relative_distance(*trainer.pack.infer(inputs))
+                yield Measured(f"{one} to {other}", depth, width, activation, rate, seed, values)
+                work += width * width
+                progress(work / total)
+
+
+def relative_distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    """|f - f'| / |f| over the fixed inputs."""
+    return float(torch.linalg.norm(one - other) / torch.linalg.norm(one))
+
+
+def comparisons(result: Result) -> dict[tuple[str, str, int], Equivalence]:
+    """By pair, activation and step: does the distance fall with the width."""
+    found = {}
+    for activation, one, other, *_ in result.spec["pairs"]:
+        pair = f"{one} to {other}"
+        for step in result.spec["steps"]:
+            samples = result.samples(f"distance@{step}", parameterization=pair, activation=activation)
+            found[pair, activation, step] = compare_pairs(samples, (one, other))
+    return found
+
+
+def _section(result: Result) -> Section:
+    compared = comparisons(result)
+    widths = result.spec["widths"]
+    rows = [
+        [
+            f"{pair}, {activation}, step {step}",
+            *(f"{mean:.2g}" for mean in c.fit.means),
+            slope(c.fit.slope),
+            "undecided" if c.trend is Trend.UNDECIDED else str(c.trend),
+        ]
+        for (pair, activation, step), c in compared.items()
+    ]
+    text = [
+        "HP is muP whose initial hidden matrices count m^(-1/2) from the first update on; HPZ removes them. "
+        "For 1-homogeneous activations IP-LLR with the same first loss derivative *is* HP, to float error "
+        "(`tests/reproduction/test_equivalence.py` trains both in double precision). With their own f_0, "
+        "which are m^(-1/2) and m^(-L/2), they come together as the width grows. Relative distance |f - f'| "
+        "/ |f| of the outputs on 64 inputs, paired runs (same normals, same batches), double precision:",
+        table(["", *(f"m = {m}" for m in widths), "slope", ""], rows),
+        "HP to HPZ is measured with calibrated first rates, so that each first update has size 1. For ReLU "
+        "the initial matrices become irrelevant at m^(-1/2); for activations that are linear at 0 they do "
+        "not, as their updates are not aligned.",
+    ]
+    return Section("\n\n".join(text), {"equivalence.svg": _picture(result)})
+
+
+def _picture(result: Result) -> str:
+    last = max(result.spec["steps"])
+    figure, (axis,) = panels([f"relative distance of outputs, step {last}"], 1, height=3)
+    for i, (activation, one, other, *_) in enumerate(result.spec["pairs"]):
+        pair = f"{one} to {other}"
+        fit = fit_slope(
+            result.samples(f"distance@{last}", parameterization=pair, activation=activation).paired()
+        )
+        label = f"{pair}, {activation}: {fit.slope.value:.2f}"
+        axis.loglog(fit.widths, fit.means, label=label, color=COLOURS[i], marker=MARKERS[i], markersize=4)
+    axis.set_xticks(fit.widths, [str(width) for width in fit.widths])
+    axis.minorticks_off()
+    axis.legend(fontsize=7)
+    axis.set_xlabel("width m")
+    return svg(figure)
+
+
+STUDY: Final = Study(
+    name="equivalence",
+    title="IP-LLR, HP and HPZ (T3)",
+    spec=_SPEC,
+    quick=_SPEC | {"widths": [64, 128, 256], "seeds": 3},
+    section=_section,
+    measure=_measure,
+)

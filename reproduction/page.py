@@ -1,0 +1,82 @@
+"""docs/reproduction.md and its pictures, from the results alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from reproduction.markdown import table
+from reproduction.results import load
+from reproduction.studies import STUDIES
+from reproduction.study import Result, Section, Study
+
+_INTRODUCTION: Final = """# Reproduction
+
+What theory and the paper (Hajjar, Chizat & Giraud, arXiv:2110.15596) claim, held against experiments of
+our own. This page is made from `reproduction/results/*.json` by `python -m reproduction --page`: tables,
+verdicts and pictures come from there, the prose from `reproduction/*.py`. To measure everything anew,
+delete those files and run
+
+    IPLAB_DATA=<folder that holds mnist/> make reproduce
+
+Without that folder the MNIST studies are left out. A verdict is *agrees*, *disagrees* or *undecided*; the
+rule is in [analysis.md](analysis.md), the theory in [theory.md](theory.md)."""
+
+
+def write(results: Path, docs: Path, *, quick: bool = False) -> Path:
+    """Write the page and its pictures; pictures that belong to nothing any more are removed.
+
+    Args:
+        results: Folder of results.
+        docs: Folder of the page; pictures go to `reproduction` below it.
+        quick: Results of the small versions.
+
+    Returns:
+        The page.
+    """
+    pages = render(results, quick=quick)
+    folder = docs / "reproduction"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.svg"):
+        if f"reproduction/{old.name}" not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        (docs / name).write_text(text)
+    return docs / "reproduction.md"
+
+
+def render(results: Path, *, quick: bool = False) -> dict[str, str]:
+    """All files of the page, by their path below docs/."""
+    files: dict[str, str] = {}
+    parts, overview = [], []
+    for name, study in STUDIES.items():
+        result = load(name, study.quick if quick else study.spec, results)
+        anchor = "".join(c for c in study.title.lower().replace(" ", "-") if c.isalnum() or c == "-")
+        row = [f"[{study.title}](#{anchor})", f"`python -m reproduction {name}`"]
+        if result is None:
+            overview.append([*row, "not run", "-"])
+            parts.append(f"## {study.title}\n\nNot measured yet: `python -m reproduction {name}`.")
+            continue
+        section = study.section(result)
+        overview.append([*row, str(len(result.runs)), f"{result.seconds:.0f} s"])
+        files |= {f"reproduction/{picture}": text for picture, text in section.pictures.items()}
+        parts.append(_part(study, result, section))
+    head = table(["", "measured by", "runs", "time"], overview)
+    files["reproduction.md"] = "\n\n".join([_INTRODUCTION, head, *parts]) + "\n"
+    return files
+
+
+def _part(study: Study, result: Result, section: Section) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
+    source = f"[{study.source}](../{study.source})" if study.source else _parameters(result)
+    foot = (
+        f"Measured by `python -m reproduction {study.name}` ({source}): {len(result.runs)} runs in "
+        f"{result.seconds:.0f} s on {result.machine}, {result.date}; {versions}."
+    )
+    pictures = [f"![{study.title}](reproduction/{name})" for name in section.pictures]
+    return "\n\n".join([f"## {study.title}", section.text, *pictures, foot])
+
+
+def _parameters(result: Result) -> str:
+    return f"parameters `{json.dumps(result.spec)}`"

@@ -1,0 +1,31 @@
+"""All studies, in the order of the page."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from reproduction import (
+    authors_mnist,
+    calibrated_rates,
+    coordinate_check,
+    equivalence,
+    rate_transfer,
+    relu,
+    stationarity,
+)
+from reproduction.study import Study
+
+STUDIES: Final[dict[str, Study]] = {
+    study.name: study
+    for study in (
+        coordinate_check.STUDY,
+        stationarity.STUDY,
+        equivalence.STUDY,
+        rate_transfer.STUDY,
+        calibrated_rates.STUDY,
+        authors_mnist.ROW,
+        authors_mnist.METHODS,
+        relu.STUDY,
+        relu.CONFIRMATION,
+    )
+}
