@@ -18,8 +18,42 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ipcore.config import Calibration
+from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.pack import Pack
+from ipcore.randomness import calibration_batches
+from ipcore.scales import biased_layers, rate_factors
+
+
+def calibrated_rates(
+    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], inputs: Tensor, labels: Tensor
+) -> dict[int, tuple[float, ...]]:
+    """Position -> base rates of step 0, one per layer, of the runs that ask for calibration.
+
+    Args:
+        pack: Networks at step 0.
+        config: Of the pack.
+        runs: Of the pack.
+        inputs: Inputs that are trained on, (n, d), on the pack's device.
+        labels: Their labels.
+    """
+    wanted = [position for position, run in enumerate(runs) if run.calibration is not None]
+    if not wanted:
+        return {}
+    one, two = (
+        torch.from_numpy(indices).to(pack.device)
+        for indices in calibration_batches(len(inputs), config.batch_size)
+    )
+    # The whole pack takes part, which costs no memory; the others' rates are not used.
+    rates = calibrate(
+        pack,
+        first=(inputs[one], labels[one]),
+        second=inputs[two],
+        base_rates=[run.base_learning_rate for run in runs],
+        factors=[rate_factors(run.parameterization, config.width, 0) for run in runs],
+        settings=[run.calibration or Calibration() for run in runs],
+        biased=[biased_layers(run.parameterization, config.bias) > 0 for run in runs],
+    )
+    return {position: rates[position] for position in wanted}
 
 
 def calibrate(
@@ -30,6 +64,7 @@ def calibrate(
     base_rates: Sequence[float],
     factors: Sequence[Sequence[float]],
     settings: Sequence[Calibration],
+    biased: Sequence[bool],
 ) -> list[tuple[float, ...]]:
     """Base rates of step 0 for every run of a pack at initialization.
 
@@ -38,11 +73,13 @@ def calibrate(
 
     Args:
         pack: Networks at step 0; their weights are not changed.
-        first: Inputs (B, d) and labels (B,) of the batch of the update.
+        first: Inputs (B, d) and labels (B,) or (B, k) of the batch of the update.
         second: Inputs (B, d) of the batch on which its effect is measured.
         base_rates: The user's eta per run.
         factors: m^{-c_l(0) - 2 a_l} per run and layer (`ipcore.scales.rate_factors`).
         settings: Targets and caps per run.
+        biased: Whether a run's first layer has a bias that shares its rate. (Rates found for runs whose
+            biases have exponents of their own mean nothing.)
 
     Returns:
         One rate per layer, first to last, per run. A layer whose update has no effect at all on the second
@@ -52,7 +89,7 @@ def calibrate(
     batch = torch.arange(pack.shape.batch_size, dtype=torch.int32, device=pack.device).unsqueeze(0)
     pack.gather(*first, batch, torch.zeros(runs, dtype=torch.int64, device=pack.device))
     pack.forward()
-    derivatives = pack.backward(rates=None)
+    derivatives = pack.backward(update=None)
 
     def column(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=pack.device).view(runs, 1, 1)
@@ -65,10 +102,11 @@ def calibrate(
         zip(pack.weights, pack.activations(), derivatives, strict=True), start=1
     ):
         scale = column([-row[layer - 1] / pack.shape.batch_size for row in factors]).to(pack.dtype)
-        # The first layer's bias is an input that is always 1, so it adds 1 to every inner product.
-        biased = layer == 1 and pack.bias is not None
         inner = torch.bmm(x, below.mT)
-        effect = torch.bmm(inner.add_(1) if biased else inner, dh * scale)
+        if layer == 1:
+            # The first layer's bias is an input that is always 1, so it adds 1 to every inner product.
+            inner.add_(column([float(has) for has in biased]).to(pack.dtype))
+        effect = torch.bmm(inner, dh * scale)
         if layer == 1:
             rate = column(base_rates)
         else:
@@ -78,6 +116,8 @@ def calibrate(
         rates.append(rate)
         if layer < pack.shape.layers:
             h = torch.bmm(x, weight.mT).add_(effect.mul_(rate.to(pack.dtype)))
-            x = pack.activation.apply(h.add_(pack.bias) if biased and pack.bias is not None else h)
+            if layer <= len(pack.biases):
+                h.add_(pack.biases[layer - 1])
+            x = pack.activation.apply(h)
     capped = [rates[0], *(torch.minimum(rate, caps) for rate in rates[1:])]
     return [tuple(row) for row in torch.cat(capped, dim=1).squeeze(-1).tolist()]

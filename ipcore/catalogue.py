@@ -9,20 +9,27 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from ipcore.activation_facts import ACTIVATION_VARIANCE
 from ipcore.errors import DataError, unknown
 from ipcore.families import FAMILIES, is_member, parse
 
-# s^2 of the initial weights that keeps activations Theta(1) (authors' code of arXiv:2110.15596).
-ACTIVATION_VARIANCE: Final[dict[str, float]] = {"relu": 2.0, "gelu": 4.0, "elu": 1.0, "tanh": 1.0}
+# Besides these there is "relu^p" for every rational p >= 1.
 ACTIVATIONS: Final = tuple(ACTIVATION_VARIANCE)
-LOSSES: Final = ("cross_entropy",)
-OPTIMIZERS: Final = ("sgd",)
+LOSSES: Final = ("cross_entropy", "mse", "logistic", "exponential")
+OPTIMIZERS: Final = ("sgd", "momentum", "adam", "adamw")
 SCHEDULES: Final = ("constant", "linear", "cosine", "step")
 PROBES: Final = ("coordinates", "gradients", "alignment", "ranks", "kernels")
 BIASES: Final = ("first", "none")
 # Losses of one output and labels y = +-1.
 _BINARY_LOSSES: Final = frozenset({"logistic", "exponential"})
-METRICS: Final = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
+METRICS: Final = (
+    "train_loss",
+    "train_accuracy",
+    "test_loss",
+    "test_accuracy",
+    "validation_loss",
+    "validation_accuracy",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,8 @@ def registered_file(name: str) -> str:
     stem = name.removeprefix(REGISTERED)
     if not name.startswith(REGISTERED) or not _REGISTERED_NAME.fullmatch(stem):
         raise DataError(
-            f"{name[:100]!r} is not the name of a registered file: after '{REGISTERED}' it has {REGISTERED_RULE}"
+            f"{name[:100]!r} is not the name of a registered file: after '{REGISTERED}' it has "
+            f"{REGISTERED_RULE}"
         )
     return stem
 

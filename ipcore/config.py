@@ -54,7 +54,8 @@ class OptimizerSettings:
         beta1: Adam, 0 <= beta1 < 1.
         beta2: Adam, 0 <= beta2 < 1.
         epsilon: Adam, >= 0; layer l uses epsilon m^{-d_l}.
-        weight_decay: lambda >= 0, decoupled: weights are multiplied by 1 - eta lambda per update.
+        weight_decay: lambda >= 0, decoupled: weights are multiplied by 1 - eta lambda per update. "adam"
+            accepts 0 only.
     """
 
     momentum: float = 0.9

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ipcore.data import Split
-from ipcore.losses import LOSSES
+from ipcore.losses import LOSSES, correct
 from ipcore.memory import EVALUATION_CHUNK
 from ipcore.network import Network
 from ipcore.threads import thread_count
@@ -18,12 +19,13 @@ class Evaluation:
     """Metrics on a split.
 
     Attributes:
-        loss: Mean over examples, in nats for cross entropy.
-        accuracy: Fraction of examples whose largest logit is the label's, 0..1.
+        loss: Mean over examples, in nats where it is a likelihood.
+        accuracy: Fraction of examples classified rightly (`ipcore.losses.correct`), 0..1; None where labels
+            are real-valued targets.
     """
 
     loss: float
-    accuracy: float
+    accuracy: float | None
 
 
 def evaluate(network: Network, split: Split) -> Evaluation:
@@ -35,7 +37,7 @@ def evaluate(network: Network, split: Split) -> Evaluation:
 
     Args:
         network: Trained or not.
-        split: Inputs (n, d) and labels (n,), n >= 1.
+        split: Inputs (n, d) and labels (n,) or (n, k), n >= 1.
 
     Raises:
         ValueError: An empty split, or inputs of another dimension.
@@ -43,13 +45,17 @@ def evaluate(network: Network, split: Split) -> Evaluation:
     if not len(split) or split.inputs.shape[1] != network.input_dim:
         raise ValueError(f"needs inputs of shape (n >= 1, {network.input_dim}), not {split.inputs.shape}")
     values = LOSSES[network.loss].values
-    total, correct = 0.0, 0
+    classes = np.issubdtype(split.labels.dtype, np.integer)
+    total, hits = 0.0, 0
     with thread_count(1), torch.inference_mode():
         for start in range(0, len(split), EVALUATION_CHUNK):
             # Copies, not views: torch aligns its own memory, and kernels may round by alignment.
             inputs = torch.tensor(split.inputs[start : start + EVALUATION_CHUNK], dtype=network.dtype)
             labels = torch.tensor(split.labels[start : start + EVALUATION_CHUNK])
+            if not classes:
+                labels = labels.to(network.dtype)
             logits = network.forward(inputs)
             total += float(values(logits, labels).sum(dtype=torch.float64))
-            correct += int((logits.argmax(dim=-1) == labels).sum())
-    return Evaluation(total / len(split), correct / len(split))
+            if classes:
+                hits += int(correct(logits, labels).sum())
+    return Evaluation(total / len(split), hits / len(split) if classes else None)

@@ -1,38 +1,84 @@
-"""Weights at step 0: keyed normals times the standard deviations of each parameterization."""
+"""Weights at step 0: keyed normals, shaped by each parameterization; and how they are re-weighted later."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from ipcore.config import PackConfig, RunConfig
 from ipcore.pack import Pack
 from ipcore.randomness import bias_normals, weight_normals
-from ipcore.scales import initial_bias_std, initial_stds
+from ipcore.scales import initial_bias_stds, initial_means, initial_stds, remainders
+
+Matrix = npt.NDArray[np.float64]
 
 
 def initialize(pack: Pack, config: PackConfig, runs: Sequence[RunConfig]) -> None:
-    """Draw the effective weights of every run: W^l = s_l m^{-(a_l + b_l)} z^l.
+    """Draw the effective weights of every run: W^l = mu_l m^{-(a_l + mean_l)} + s_l m^{-(a_l + b_l)} z^l.
 
     Runs with the same seed have the same z, drawn once.
     """
-    by_seed = defaultdict(list)
+    everything = range(len(pack.weights))
+    for position, layer, initial in _initial_weights(pack, config, runs, range(len(runs)), everything):
+        pack.weights[layer][position].copy_(torch.from_numpy(initial))
     for position, run in enumerate(runs):
-        by_seed[run.seed].append(position)
-    stds = [
-        initial_stds(run.parameterization, config.width, config.activation, pack.shape.dims[0], config.bias)
-        for run in runs
-    ]
-    for seed, positions in by_seed.items():
-        for layer, weight in enumerate(pack.weights, start=1):
-            z = weight_normals(seed, layer, (weight.shape[1], weight.shape[2]))
-            for position in positions:
-                weight[position].copy_(torch.from_numpy(z * np.float64(stds[position][layer - 1])))
-        if pack.bias is not None:
-            z = bias_normals(seed, 1, config.width)
-            for position in positions:
-                std = initial_bias_std(runs[position].parameterization, config.width, config.activation)
-                pack.bias[position, 0].copy_(torch.from_numpy(z * std))
+        stds = initial_bias_stds(run.parameterization, config.width, config.activation, config.bias)
+        for layer, std in enumerate(stds):
+            bias = pack.biases[layer][position, 0]
+            bias.copy_(torch.from_numpy(bias_normals(run.seed, layer + 1, len(bias)) * std))
+
+
+def reweighting_steps(runs: Sequence[RunConfig]) -> frozenset[int]:
+    """States at which the initial weights of some run begin to count differently."""
+    return frozenset(r.start for run in runs for r in run.parameterization.reweightings)
+
+
+def reweight(
+    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], step: int
+) -> None:
+    """Bring the weights of `reweighting_steps` to how they count at a state: W += m^{-a} (rho' - rho) w_0.
+
+    rho = m^{-k_l(step)} is 0 where removed. w_0 is drawn again from the seed, not kept.
+
+    Args:
+        pack: Weights as the update before left them.
+        config: Of the pack.
+        runs: All runs.
+        positions: Runs that are still trained.
+        step: The state, in updates done.
+    """
+    changes = {}
+    for position in positions:
+        p = runs[position].parameterization
+        now, before = (remainders(p, config.width, s) for s in (step, step - 1))
+        changes[position] = [new - old for new, old in zip(now, before, strict=True)]
+    affected = [p for p, change in changes.items() if any(change)]
+    layers = [i for i in range(len(pack.weights)) if any(changes[p][i] for p in affected)]
+    for position, layer, initial in _initial_weights(pack, config, runs, affected, layers):
+        if change := changes[position][layer]:
+            pack.weights[layer][position].add_(torch.from_numpy(initial * change).to(pack.weights[layer]))
+
+
+def _initial_weights(
+    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], layers: Iterable[int]
+) -> Iterable[tuple[int, int, Matrix]]:
+    """(position, layer from 0, effective initial matrix), in double precision."""
+    by_seed = defaultdict(list)
+    for position in positions:
+        by_seed[runs[position].seed].append(position)
+    sizes = list(pairwise(pack.shape.dims))
+    layers = list(layers)
+    for seed, members in by_seed.items():
+        for layer in layers:
+            inputs, outputs = sizes[layer]
+            z = weight_normals(seed, layer + 1, (outputs, inputs))
+            for position in members:
+                p = runs[position].parameterization
+                std = initial_stds(p, config.width, config.activation, sizes[0][0], config.bias)[layer]
+                mean = initial_means(p, config.width)[layer]
+                yield position, layer, z * np.float64(std) + mean

@@ -1,27 +1,31 @@
 """A pack: K networks of one shape, trained by one batched matmul per layer.
 
 Parameterizations differ only in scalars per layer, so runs of different parameterizations, rates and seeds
-share one graph. Forward and backward are written by hand on buffers allocated once, and a layer's update is
-part of the matmul that makes its gradient, so that no gradient is ever stored:
+share one graph. Forward and backward are written by hand on buffers allocated once, and each layer is updated
+on the way back, so that with plain gradient descent no gradient is ever stored:
 
     forward     h^l = x^{l-1} W^{l T} (+ bias),   x^l = phi(h^l)
     backward    dx^{l-1} = dh^l W^l,   dh^{l-1} = dx^{l-1} * phi'(h^{l-1})
-    update      W^l <- W^l + r_l (dh^l)^T x^{l-1},   r_l = -eta m^{-c_l - 2 a_l} / B    (see `ipcore.scales`)
+    update      W^l from its gradient (dh^l)^T x^{l-1}    (see `ipcore.optimizers`)
 
 Rows are examples: x^l has shape (K, B, m), W^l (K, outputs, inputs). Each run has its own batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from ipcore.activations import ACTIVATIONS
-from ipcore.losses import LOSSES
+from ipcore.activations import activation as find_activation
+from ipcore.losses import LOSSES, correct
+
+# (l, dh^l, x^{l-1}) updates layer l = 1..L+1 with the gradient of the loss summed over the batch; it may
+# overwrite dh^l.
+Update = Callable[[int, Tensor, Tensor], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +34,17 @@ class PackShape:
 
     Attributes:
         runs: K.
-        dims: Input dimension d, m once per hidden layer, classes C; L+2 entries.
+        dims: Input dimension d, m once per hidden layer, outputs C; L+2 entries.
         batch_size: B, examples per update and run.
-        bias: Whether the first layer has one.
+        biases: Layers with a bias, counted from the first: 0, 1 or L+1.
+        target_dim: Real numbers per label, k; 0: labels are classes.
     """
 
     runs: int
     dims: tuple[int, ...]
     batch_size: int
-    bias: bool
+    biases: int
+    target_dim: int = 0
 
     @property
     def layers(self) -> int:
@@ -52,17 +58,17 @@ class Pack:
     Attributes:
         shape: Sizes.
         weights: Effective weights W^l, one tensor (K, outputs, inputs) per layer.
-        bias: Effective bias of the first layer, (K, 1, m), or None.
+        biases: Effective biases of the layers that have one, (K, 1, outputs) each, first layer first.
         losses: Mean loss of each run on the batch of the newest step, (K,).
         logits: f on the batch of the newest step, (K, B, C).
-        labels: Labels of the batch of the newest step, (K, B).
+        labels: Labels of the batch of the newest step, (K, B), or (K, B, k) where they are targets.
     """
 
     def __init__(
         self, shape: PackShape, activation: str, loss: str, dtype: torch.dtype, device: torch.device
     ) -> None:
         self.shape = shape
-        self.activation = ACTIVATIONS[activation]
+        self.activation = find_activation(activation)
         self.loss = LOSSES[loss]
         self.dtype, self.device = dtype, device
         K, B, dims = shape.runs, shape.batch_size, shape.dims
@@ -71,7 +77,7 @@ class Pack:
             return torch.zeros(size, dtype=dtype, device=device)
 
         self.weights = [buffer(K, out, inp) for inp, out in pairwise(dims)]
-        self.bias = buffer(K, 1, dims[1]) if shape.bias else None
+        self.biases = [buffer(K, 1, out) for out in dims[1 : 1 + shape.biases]]
         self._x = [buffer(K, B, n) for n in dims]
         # h^l lies over x^l unless the activation's derivative needs both; the readout has no activation.
         split = self.activation.keeps_preactivation
@@ -84,15 +90,15 @@ class Pack:
         self._d_logits = buffer(K, B, dims[-1])
         self._indices = torch.zeros((K, B), dtype=torch.int32, device=device)
         self.labels = torch.zeros((K, B), dtype=torch.int64, device=device)
+        if shape.target_dim:
+            self.labels = buffer(K, B, shape.target_dim)
         self.losses = buffer(K)
         self.logits = self._x[-1]
 
     def buffers(self) -> list[Tensor]:
         """Every tensor that the pack holds on its device, once each."""
-        tensors = [*self.weights, *self._x, *self._h, *self._d_hidden, self._d_logits]
+        tensors = [*self.weights, *self.biases, *self._x, *self._h, *self._d_hidden, self._d_logits]
         tensors += [self._indices, self.labels, self.losses]
-        if self.bias is not None:
-            tensors.append(self.bias)
         return list({tensor.data_ptr(): tensor for tensor in tensors}.values())
 
     def gather(self, inputs: Tensor, labels: Tensor, batches: Tensor, slot: Tensor) -> None:
@@ -100,34 +106,35 @@ class Pack:
 
         Args:
             inputs: Training inputs, (n, d).
-            labels: Training labels, (n,).
+            labels: Training labels, (n,) or (n, k).
             batches: Indices of the batch of each distinct seed, (S, B), int32.
             slot: Row of `batches` that belongs to each run, (K,).
         """
         torch.index_select(batches, 0, slot, out=self._indices)
         flat = self._indices.view(-1)
         torch.index_select(inputs, 0, flat, out=self._x[0].view(flat.numel(), -1))
-        torch.index_select(labels, 0, flat, out=self.labels.view(-1))
+        torch.index_select(labels, 0, flat, out=self.labels.view(flat.numel(), *labels.shape[1:]))
 
     def forward(self) -> None:
         """Compute every layer on the gathered batch."""
         last = self.shape.layers
         for layer, weight in enumerate(self.weights, start=1):
-            if layer == 1 and self.bias is not None:
-                torch.baddbmm(self.bias, self._x[0], weight.mT, out=self._h[1])
+            if layer <= len(self.biases):
+                bias = self.biases[layer - 1]
+                torch.baddbmm(bias, self._x[layer - 1], weight.mT, out=self._h[layer])
             else:
                 torch.bmm(self._x[layer - 1], weight.mT, out=self._h[layer])
             if layer < last:
                 self.activation.forward(self._h[layer], self._x[layer])
 
-    def backward(self, rates: Sequence[Tensor] | None) -> list[Tensor]:
+    def backward(self, update: Update | None) -> list[Tensor]:
         """Compute the loss and every dh^l of the newest forward pass, and update the weights on the way.
 
         Args:
-            rates: r_l, one tensor (K, 1, 1) per layer. None: no update; instead the dh^l are returned.
+            update: Called from the last layer to the first. None: no update; instead the dh^l are returned.
 
         Returns:
-            With `rates` None, copies of dh^1..dh^{L+1} (of the loss summed over the batch), else [].
+            With `update` None, copies of dh^1..dh^{L+1} (of the loss summed over the batch), else [].
         """
         kept: list[Tensor] = []
         summed = self.loss.value_and_derivative(self.logits, self.labels, self._d_logits)
@@ -139,24 +146,21 @@ class Pack:
                 below = self._d_hidden[layer % 2 if len(self._d_hidden) > 1 else 0]
                 torch.bmm(dh, self.weights[layer - 1], out=below)
                 self.activation.backward(below, self._h[layer - 1], self._x[layer - 1])
-            if rates is None:
+            if update is None:
                 kept.append(dh.clone())
             else:
-                dh.mul_(rates[layer - 1])
-                self.weights[layer - 1].baddbmm_(dh.mT, self._x[layer - 1])
-                if layer == 1 and self.bias is not None:
-                    self.bias.add_(dh.sum(dim=1, keepdim=True))
+                update(layer, dh, self._x[layer - 1])
             dh = below
         return kept[::-1]
 
-    def train_step(self, rates: Sequence[Tensor]) -> None:
+    def train_step(self, update: Update) -> None:
         """One update of every run on the gathered batch; `losses` are those before it."""
         self.forward()
-        self.backward(rates)
+        self.backward(update)
 
     def correct(self) -> Tensor:
-        """Examples of the newest batch whose largest logit is the label's, per run, (K,)."""
-        return (self.logits.argmax(dim=-1) == self.labels).sum(dim=1)
+        """Examples of the newest batch that are classified rightly, per run, (K,)."""
+        return correct(self.logits, self.labels).sum(dim=1)
 
     def activations(self) -> list[Tensor]:
         """x^0..x^L of the newest forward pass, each (K, B, n); valid until the next."""
@@ -173,7 +177,7 @@ class Pack:
         """
         x = inputs.expand(self.shape.runs, *inputs.shape)
         for layer, weight in enumerate(self.weights, start=1):
-            bias = self.bias if layer == 1 else None
-            h = torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias, x, weight.mT)
+            biased = layer <= len(self.biases)
+            h = torch.baddbmm(self.biases[layer - 1], x, weight.mT) if biased else torch.bmm(x, weight.mT)
             x = self.activation.apply(h) if layer < self.shape.layers else h
         return x

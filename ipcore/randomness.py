@@ -101,3 +101,8 @@ def probe_examples(examples: int, size: int) -> Indices:
 def split_permutation(dataset: str, examples: int) -> Indices:
     """The shuffle that divides a dataset without a published split into training and test set."""
     return generator(dataset, "split").permutation(examples)
+
+
+def validation_permutation(dataset: str, examples: int) -> Indices:
+    """The order of training examples whose first ones are held out for validation (`ipcore.holdout`)."""
+    return generator("validation", dataset, examples).permutation(examples)

@@ -1,8 +1,9 @@
-"""The rate of every run and layer at every step, as the pack uses it."""
+"""The rate of every run and layer at every step, as optimizers use it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,36 @@ from torch import Tensor
 from ipcore.config import PackConfig, RunConfig
 from ipcore.errors import ConfigError
 from ipcore.pack import Pack
-from ipcore.scales import rate_factors
+from ipcore.scales import bias_rate_factors, rate_factors
+from ipcore.schedule import factor
+
+Table = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StepRates:
+    """What an update is multiplied with, one number per run.
+
+    Attributes:
+        weights: r_l, (K, 1, 1) per layer.
+        biases: Likewise for biases, if they have rates of their own. None: a bias in the first layer has its
+            layer's.
+        decay: 1 - eta f(t) lambda, (K, 1, 1); None: no run decays.
+    """
+
+    weights: list[Tensor]
+    biases: list[Tensor] | None
+    decay: Tensor | None
 
 
 class Rates:
-    """Rates r_l = -eta m^{-c_l(t) - 2 a_l} / B of a pack's runs (see `ipcore.scales`).
+    """Rates of effective weights W^l = m^{-a_l} w^l (see `ipcore.scales`), times the schedule's factor f(t).
 
-    At step 0 a calibrated run has a base rate of its own in every layer instead of eta.
+        r_l = -eta f(t) m^{-c_l(t) - 2 a_l} / B     for gradients summed over the batch (SGD, momentum)
+        r_l = -eta f(t) m^{-c_l(t) - a_l}           for Adam, whose updates have a size of their own
+
+    At step 0 a calibrated run has a base rate of its own in every layer instead of eta. A masked run has
+    rates 0 and does not decay.
 
     Raises:
         ConfigError: A rate that the pack's number format cannot hold.
@@ -33,41 +57,75 @@ class Rates:
     ) -> None:
         self._config, self._runs, self._calibrated = config, runs, calibrated
         self._dtype, self._device = pack.dtype, pack.device
+        self._entrywise = config.optimizer in ("adam", "adamw")
+        self._own_biases = len(pack.biases) > 1
         self._masked = np.zeros(len(runs), dtype=bool)
-        starts = {phase.start for run in runs for phase in run.parameterization.phases}
-        self._starts = sorted(starts | ({1} if calibrated else set()))
-        self._current: tuple[int, list[Tensor]] | None = None
+        lambdas = [run.settings.weight_decay for run in runs]
+        self._decay = np.array([run.base_learning_rate for run in runs]) * lambdas
+        starts = {0, *([1] if calibrated else [])}
+        self._starts = sorted(starts.union(*(starts_of(run) for run in runs)))
+        self._constant: tuple[int, Table] | None = None
+        self._current: tuple[tuple[int, float], StepRates] | None = None
         for start in self._starts:
             self._check(start)
 
     def mask(self, position: int) -> None:
         """Let a run learn nothing from now on."""
         self._masked[position] = True
-        self._current = None
+        self._constant = self._current = None
 
-    def at(self, step: int) -> list[Tensor]:
-        """r_l of the update after `step` updates: one tensor (K, 1, 1) per layer."""
+    def at(self, step: int) -> StepRates:
+        """Rates of the update after `step` updates."""
         start = max(s for s in self._starts if s <= step)
-        if self._current is None or self._current[0] != start:
-            table = torch.from_numpy(self.table(start)).to(self._device, self._dtype)
-            self._current = (start, [column.view(-1, 1, 1) for column in table.unbind(1)])
+        schedule = factor(self._config.schedule, step, self._config.steps)
+        if self._current is None or self._current[0] != (start, schedule):
+            self._current = ((start, schedule), self._rates(start, schedule))
         return self._current[1]
 
-    def table(self, step: int) -> npt.NDArray[np.float64]:
+    def table(self, step: int) -> Table:
         """r_l of the update after `step` updates, per run and layer (K, L+1); 0 for masked runs."""
-        table = np.zeros((len(self._runs), self._config.hidden_layers + 1))
+        layers = self._config.hidden_layers + 1
+        start = max(s for s in self._starts if s <= step)
+        return self._table(start)[:, :layers] * factor(self._config.schedule, step, self._config.steps)
+
+    def _rates(self, start: int, schedule: float) -> StepRates:
+        if self._constant is None or self._constant[0] != start:
+            self._constant = (start, self._table(start))
+        table = self._constant[1] * schedule
+        if self._decay.any():
+            kept = 1 - schedule * np.where(self._masked, 0.0, self._decay)
+            table = np.concatenate([table, kept[:, None]], axis=1)
+        moved = torch.from_numpy(table).to(self._device, self._dtype)
+        columns = [column.view(-1, 1, 1) for column in moved.unbind(1)]
+        layers = self._config.hidden_layers + 1
+        return StepRates(
+            columns[:layers],
+            columns[layers : 2 * layers] if self._own_biases else None,
+            columns[-1] if self._decay.any() else None,
+        )
+
+    def _table(self, start: int) -> Table:
+        """Weights' and, if they have their own, biases' rates from a step on, before the schedule."""
+        layers = self._config.hidden_layers + 1
+        table = np.zeros((len(self._runs), (1 + self._own_biases) * layers))
         for position, run in enumerate(self._runs):
             if self._masked[position]:
                 continue
-            factors = np.array(rate_factors(run.parameterization, self._config.width, step))
-            calibrated = self._calibrated.get(position) if step == 0 else None
+            p, width, entrywise = run.parameterization, self._config.width, self._entrywise
+            calibrated = self._calibrated.get(position) if start == 0 else None
             base = np.array(calibrated or run.base_learning_rate)
-            table[position] = -base * factors / self._config.batch_size
-        return table
+            factors = np.array(rate_factors(p, width, start, entrywise=entrywise))
+            table[position, :layers] = -base * factors
+            if self._own_biases:
+                # A calibrated run has no biases of its own: at most one that shares the first layer's rate,
+                # and that is the user's.
+                own = bias_rate_factors(p, width, start, self._config.bias, entrywise=entrywise)
+                table[position, layers:] = -run.base_learning_rate * np.array(own)
+        return table if self._entrywise else table / self._config.batch_size
 
     def _check(self, start: int) -> None:
         largest = torch.finfo(self._dtype).max
-        wrong = np.flatnonzero((np.abs(self.table(start)) > largest).any(axis=1))
+        wrong = np.flatnonzero((np.abs(self._table(start)) > largest).any(axis=1))
         if wrong.size:
             raise ConfigError(
                 [
@@ -75,3 +133,10 @@ class Rates:
                     for p in wrong
                 ]
             )
+
+
+def starts_of(run: RunConfig) -> set[int]:
+    """Steps from which a run's rates are others than before."""
+    p = run.parameterization
+    phases = (*p.phases, *(p.biases.phases if p.biases is not None else ()))
+    return {phase.start for phase in phases}

@@ -13,12 +13,16 @@ m^{-2} meet as exponents (exact) and in double precision before any 32-bit numbe
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from ipcore.catalogue import ACTIVATION_VARIANCE
+from ipcore.activation_facts import activation_variance
 from ipcore.errors import ConfigError
 from ipcore.theory import Parameterization
+
+# mu: weights with a mean have mean mu m^{-mean_l}.
+INITIAL_MEAN: Final = 1.0
 
 
 def power(width: int, exponent: Fraction) -> float:
@@ -60,14 +64,26 @@ def fits(scale: float) -> bool:
     return SMALLEST_SCALE <= scale <= LARGEST_SCALE
 
 
-def layer_constants(activation: str, hidden_layers: int, input_dim: int, bias: str) -> tuple[float, ...]:
+def biased_layers(parameterization: Parameterization, bias: str) -> int:
+    """Layers of a network with a bias, counted from the first: all L+1 if biases have exponents of their own.
+
+    Args:
+        parameterization: Exponents.
+        bias: "first" or "none": whether the first layer has one that shares its exponents.
+    """
+    if parameterization.biases is not None:
+        return parameterization.hidden_layers + 1
+    return 1 if bias == "first" else 0
+
+
+def layer_constants(activation: str, hidden_layers: int, input_dim: int, biased: bool) -> tuple[float, ...]:
     """Width-free factors s_l of the initial standard deviations, l = 1..L+1.
 
-    s^2 is `ACTIVATION_VARIANCE`; the first layer has s/sqrt(d+1) (its bias counts as an input; s/sqrt(d)
-    without a bias) and the last layer 1, as in the code published with arXiv:2110.15596. A first bias has s.
+    s^2 is `ipcore.activation_facts.activation_variance`; the first layer has s/sqrt(d+1) (its bias counts as
+    an input; s/sqrt(d) without a bias) and the last layer 1, as in the code published with arXiv:2110.15596.
     """
-    s = math.sqrt(ACTIVATION_VARIANCE[activation])
-    fan_in = input_dim + (1 if bias == "first" else 0)
+    s = math.sqrt(activation_variance(activation))
+    fan_in = input_dim + biased
     return (s / math.sqrt(fan_in), *[s] * (hidden_layers - 1), 1.0)
 
 
@@ -75,32 +91,89 @@ def initial_stds(
     parameterization: Parameterization, width: int, activation: str, input_dim: int, bias: str
 ) -> tuple[float, ...]:
     """Standard deviations s_l m^{-(a_l + b_l)} of the effective weights at step 0, l = 1..L+1."""
-    constants = layer_constants(activation, parameterization.hidden_layers, input_dim, bias)
+    biased = biased_layers(parameterization, bias) > 0
+    constants = layer_constants(activation, parameterization.hidden_layers, input_dim, biased)
     return tuple(
         s * power(width, -(a + b))
         for s, a, b in zip(constants, parameterization.a, parameterization.b, strict=True)
     )
 
 
-def initial_bias_std(parameterization: Parameterization, width: int, activation: str) -> float:
-    """Standard deviation s m^{-(a_1 + b_1)} of the first layer's effective bias at step 0."""
-    s = math.sqrt(ACTIVATION_VARIANCE[activation])
-    return s * power(width, -(parameterization.a[0] + parameterization.b[0]))
+def initial_means(parameterization: Parameterization, width: int) -> tuple[float, ...]:
+    """Means mu m^{-(a_l + mean_l)} of the effective weights at step 0, l = 1..L+1; 0 where centred.
+
+    mu is `INITIAL_MEAN`, as in the code published with arXiv:2110.15596.
+    """
+    exponents = parameterization.mean or (None,) * len(parameterization.a)
+    return tuple(
+        0.0 if mean is None else INITIAL_MEAN * power(width, -(a + mean))
+        for a, mean in zip(parameterization.a, exponents, strict=True)
+    )
 
 
-def rate_factors(parameterization: Parameterization, width: int, step: int) -> tuple[float, ...]:
+def initial_bias_stds(
+    parameterization: Parameterization, width: int, activation: str, bias: str
+) -> tuple[float, ...]:
+    """Standard deviations of the effective biases at step 0, one per biased layer.
+
+    A first bias that shares its layer's exponents has s m^{-(a_1 + b_1)}. Biases with their own have
+    s m^{-(a + b)} with those, and 1 instead of s at the last layer (code of arXiv:2110.15596).
+    """
+    s = math.sqrt(activation_variance(activation))
+    own = parameterization.biases
+    if own is None:
+        shared = s * power(width, -(parameterization.a[0] + parameterization.b[0]))
+        return (shared,) * biased_layers(parameterization, bias)
+    constants = (*[s] * parameterization.hidden_layers, 1.0)
+    return tuple(c * power(width, -(a + b)) for c, a, b in zip(constants, own.a, own.b, strict=True))
+
+
+def rate_factors(
+    parameterization: Parameterization, width: int, step: int, *, entrywise: bool = False
+) -> tuple[float, ...]:
     """Factors m^{-c_l(step) - 2 a_l} of the base rate for effective weights, l = 1..L+1.
 
     Args:
         parameterization: Exponents.
         width: m.
         step: Updates done before the one that uses them, >= 0.
+        entrywise: Adam, whose updates do not shrink with the gradient: m^{-c_l(step) - a_l}.
     """
-    return tuple(
-        power(width, -c - 2 * a) for a, c in zip(parameterization.a, parameterization.c_at(step), strict=True)
-    )
+    return _factors(parameterization.a, parameterization.c_at(step), width, entrywise)
+
+
+def bias_rate_factors(
+    parameterization: Parameterization, width: int, step: int, bias: str, *, entrywise: bool = False
+) -> tuple[float, ...]:
+    """As `rate_factors` for the biases of all L+1 layers; 0 where this network has none."""
+    own = parameterization.biases
+    if own is not None:
+        return _factors(own.a, own.phase_at(step).c, width, entrywise)
+    first = rate_factors(parameterization, width, step, entrywise=entrywise)[0]
+    biased = biased_layers(parameterization, bias)
+    return (*[first] * biased, *[0.0] * (len(parameterization.a) - biased))
+
+
+def _factors(a: Sequence[Fraction], c: Sequence[Fraction], width: int, entrywise: bool) -> tuple[float, ...]:
+    times = 1 if entrywise else 2
+    return tuple(power(width, -rate - times * entry) for entry, rate in zip(a, c, strict=True))
 
 
 def multipliers(parameterization: Parameterization, width: int) -> tuple[float, ...]:
     """Layer multipliers m^{-a_l}, l = 1..L+1."""
     return tuple(power(width, -a) for a in parameterization.a)
+
+
+def bias_exponents(parameterization: Parameterization) -> tuple[Fraction, ...]:
+    """Exponents a of biases, L+1 entries; those of the weights where biases share their exponents."""
+    return parameterization.a if parameterization.biases is None else parameterization.biases.a
+
+
+def bias_multipliers(parameterization: Parameterization, width: int) -> tuple[float, ...]:
+    """Multipliers m^{-a_l} of biases, L+1 entries."""
+    return tuple(power(width, -a) for a in bias_exponents(parameterization))
+
+
+def remainders(parameterization: Parameterization, width: int, step: int) -> tuple[float, ...]:
+    """How much the initial weights count at a state, m^{-k_l(step)}, l = 1..L+1; 0 where removed."""
+    return tuple(0.0 if k is None else power(width, -k) for k in parameterization.k_at(step))

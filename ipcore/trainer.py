@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 from ipcore.batches import Batches
-from ipcore.calibration import calibrate
-from ipcore.config import Calibration, PackConfig, RunConfig
-from ipcore.data import Dataset, Split
-from ipcore.evaluation import evaluate
-from ipcore.initialization import initialize
-from ipcore.losses import LOSSES
-from ipcore.memory import EVALUATION_ROWS, LOSS_WINDOW
+from ipcore.calibration import calibrated_rates
+from ipcore.catalogue import output_dim
+from ipcore.config import PackConfig, RunConfig
+from ipcore.data import Dataset
+from ipcore.extraction import extract
+from ipcore.holdout import split_training
+from ipcore.initialization import initialize, reweight, reweighting_steps
+from ipcore.memory import LOSS_WINDOW
 from ipcore.network import Network
+from ipcore.optimizers import make_optimizer
 from ipcore.pack import Pack, PackShape
+from ipcore.pack_evaluation import PackEvaluation, evaluate_networks, evaluate_pack
 from ipcore.probes.prober import Prober
-from ipcore.randomness import calibration_batches
 from ipcore.rates import Rates
 from ipcore.recording import (
     Points,
@@ -33,7 +35,7 @@ from ipcore.recording import (
     test_metrics_due,
     training_metrics_due,
 )
-from ipcore.scales import power, rate_factors
+from ipcore.scales import biased_layers
 from ipcore.threads import thread_count
 from ipcore.validation import check_pack
 
@@ -62,10 +64,10 @@ class Slice:
 class Trainer:
     """K runs trained together.
 
-    Training metrics of step s are those of the batch of update s, before it; test metrics are those of the
-    state after s updates, and at the last step come from `ipcore.evaluate`. A run has diverged at the first
-    update whose training loss is not finite, or at the last step if its test loss is not: from there on it
-    stays in the batch but nothing of it is recorded.
+    Training metrics of step s are those of the batch of update s, before it; test and validation metrics are
+    those of the state after s updates, and at the last step come from `ipcore.evaluate`. A run has diverged
+    at the first update whose training loss is not finite, or at the last step if its test or validation loss
+    is not: from there on it stays in the batch but nothing of it is recorded.
 
     Attributes:
         config: What the runs share.
@@ -96,24 +98,30 @@ class Trainer:
         self.device, self.threads = torch.device(device), threads
         self.step = 0
         self._clock = clock
-        dims = (dataset.input_dim, *[config.width] * config.hidden_layers, dataset.classes)
-        shape = PackShape(len(self.runs), dims, config.batch_size, config.bias == "first")
-        self._inputs = torch.from_numpy(dataset.train.inputs).to(self.device, dtype)
-        self._labels = torch.from_numpy(dataset.train.labels).to(self.device)
-        self._batches = Batches([r.seed for r in runs], len(dataset.train), config.batch_size, self.device)
+        train, validation = split_training(dataset, config.validation_size)
+        self._splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
+        outputs = output_dim(config.loss, dataset.info)
+        dims = (dataset.input_dim, *[config.width] * config.hidden_layers, outputs)
+        biases = max(biased_layers(run.parameterization, config.bias) for run in runs)
+        shape = PackShape(len(self.runs), dims, config.batch_size, biases, dataset.target_dim)
+        self._inputs = torch.from_numpy(train.inputs).to(self.device, dtype)
+        self._labels = torch.from_numpy(train.labels).to(self.device, dtype if dataset.target_dim else None)
+        self._batches = Batches([r.seed for r in runs], len(train), config.batch_size, self.device)
         self.pack = Pack(shape, config.activation, config.loss, dtype, self.device)
+        self._optimizer = make_optimizer(config, self.runs, self.pack)
+        self._reweightings = reweighting_steps(self.runs)
         self._history = torch.zeros((LOSS_WINDOW, shape.runs), dtype=dtype, device=self.device)
         # Last step of each run at which points count: lowered when it is stopped or diverges.
         self._last_step = np.full(shape.runs, _NEVER, dtype=np.int64)
         self._masked = np.zeros(shape.runs, dtype=bool)
         self._diverged: dict[int, int] = {}
-        self.calibrated_rates: dict[int, tuple[float, ...]] = {}
         with thread_count(threads), torch.inference_mode():
             initialize(self.pack, config, self.runs)
             self._prober = None
             if config.probes is not None:
                 self._prober = Prober(config.probes, self.pack, self.runs, self._inputs, self._labels)
-            self._calibrate()
+            found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
+        self.calibrated_rates = found
         self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
 
     @property
@@ -139,33 +147,11 @@ class Trainer:
 
     def network(self, position: int) -> Network:
         """The network of a run as it is now, on the CPU; holds w^l = m^{a_l} W^l."""
-        run = self.runs[position]
-        scales = [power(self.config.width, a) for a in run.parameterization.a]
-
-        def plain(effective: Tensor, scale: float) -> Tensor:
-            return (effective.to("cpu", torch.float64) * scale).to(self.pack.dtype)
-
-        bias = self.pack.bias
-        return Network(
-            weights=tuple(
-                plain(weight[position], scale)
-                for weight, scale in zip(self.pack.weights, scales, strict=True)
-            ),
-            bias=None if bias is None else plain(bias[position, 0], scales[0]),
-            parameterization=run.parameterization,
-            activation=self.config.activation,
-            loss=self.config.loss,
-            dataset=self.config.dataset,
-            base_learning_rate=run.base_learning_rate,
-            seed=run.seed,
-            step=self.step,
-        )
+        return extract(self.pack, self.config, self.runs[position], position, self.step)
 
     def state(self) -> dict[str, Tensor]:
         """All that a checkpoint must hold, by name: views, valid until the next update."""
-        tensors = {f"W{layer}": weight for layer, weight in enumerate(self.pack.weights, start=1)}
-        if self.pack.bias is not None:
-            tensors["B1"] = self.pack.bias
+        tensors = self._trained()
         diverged = np.full(len(self.runs), -1, dtype=np.int64)
         diverged[list(self._diverged)] = list(self._diverged.values())
         tensors["step"] = torch.tensor(self.step)
@@ -176,13 +162,17 @@ class Trainer:
         tensors["calibrated_rates"] = torch.tensor(filled, dtype=torch.float64)
         return tensors
 
+    def _trained(self) -> dict[str, Tensor]:
+        """Every tensor that updates change."""
+        tensors = {f"W{layer}": weight for layer, weight in enumerate(self.pack.weights, start=1)}
+        tensors |= {f"B{layer}": bias for layer, bias in enumerate(self.pack.biases, start=1)}
+        return {**tensors, **self._optimizer.state()}
+
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the `state` of a trainer with the same configuration and runs."""
         with torch.inference_mode():
-            for layer, weight in enumerate(self.pack.weights, start=1):
-                weight.copy_(tensors[f"W{layer}"])
-            if self.pack.bias is not None:
-                self.pack.bias.copy_(tensors["B1"])
+            for name, tensor in self._trained().items():
+                tensor.copy_(tensors[name])
         self.step = int(tensors["step"])
         self._last_step = tensors["last_step"].numpy().copy()
         self._masked = self._last_step != _NEVER
@@ -212,7 +202,7 @@ class Trainer:
         recorder = Recorder(metric_names(self.config))
         with thread_count(self.threads), torch.inference_mode():
             if self.step == 0 and not self.finished:
-                self._record_test(recorder)
+                self._record_held_out(recorder)
                 self._record_probes(recorder)
             while self.step < end and not self.finished:
                 self._train_window(min(end, self.step + LOSS_WINDOW), recorder, begun, max_seconds)
@@ -225,25 +215,30 @@ class Trainer:
     def _train_window(self, end: int, recorder: Recorder, begun: float, max_seconds: float | None) -> None:
         """Train to `end` or the time limit, then look at the losses of all updates done."""
         first = self.step + 1
-        due: list[tuple[int, int, Tensor]] = []
+        due: list[tuple[int, int, Tensor | None]] = []
         while self.step < end:
             step = self.step + 1
             self.pack.gather(self._inputs, self._labels, self._batches.at(step), self._batches.slot)
-            self.pack.train_step(self._rates.at(step - 1))
+            self._optimizer.begin(step - 1, self._rates.at(step - 1))
+            self.pack.train_step(self._optimizer.update)
             self._history[step - first].copy_(self.pack.losses)
             self.step = step
+            if step in self._reweightings:
+                live = map(int, np.flatnonzero(~self._masked))
+                reweight(self.pack, self.config, self.runs, live, step)
             if training_metrics_due(self.config, step):
-                due.append((step, self._now_ms(), self.pack.correct()))
+                due.append((step, self._now_ms(), self._correct()))
             if step < self.config.steps and test_metrics_due(self.config, step):
-                self._record_test(recorder)
+                self._record_held_out(recorder)
             self._record_probes(recorder)
             if max_seconds is not None and self._out_of_time(begun + max_seconds):
                 break
         losses = self._history[: self.step - first + 1].to("cpu", torch.float64).numpy()
         for step, time_ms, correct in due:
             recorder.add("train_loss", step, time_ms, losses[step - first].copy())
-            accuracy = correct.cpu().numpy() / self.config.batch_size
-            recorder.add("train_accuracy", step, time_ms, accuracy)
+            if correct is not None:
+                accuracy = correct.cpu().numpy() / self.config.batch_size
+                recorder.add("train_accuracy", step, time_ms, accuracy)
         bad = ~np.isfinite(losses)
         for position in np.flatnonzero(bad.any(axis=0) & ~self._masked):
             self._diverge(int(position), first + int(bad[:, position].argmax()))
@@ -258,18 +253,20 @@ class Trainer:
             torch.cuda.synchronize(self.device)
         return time.monotonic() >= deadline
 
-    def _record_test(self, recorder: Recorder) -> None:
-        """Evaluate all runs at once on the test set."""
-        test, values = self.dataset.test, LOSSES[self.config.loss].values
-        loss = torch.zeros(len(self.runs), dtype=torch.float64, device=self.device)
-        correct = torch.zeros(len(self.runs), dtype=torch.int64, device=self.device)
-        for inputs, labels in self._chunks(test):
-            logits = self.pack.infer(inputs)
-            loss += values(logits, labels.expand(len(self.runs), -1)).sum(dim=1, dtype=torch.float64)
-            correct += (logits.argmax(dim=-1) == labels).sum(dim=1)
+    def _correct(self) -> Tensor | None:
+        """Examples of the batch classified rightly, (K,); None where labels are no classes."""
+        return None if self.dataset.target_dim else self.pack.correct()
+
+    def _record_held_out(self, recorder: Recorder) -> None:
+        """Evaluate all runs at once on what they are not trained on."""
+        self._record(recorder, [evaluate_pack(self.pack, split) for split in self._splits.values()])
+
+    def _record(self, recorder: Recorder, results: Sequence[PackEvaluation]) -> None:
         now = self._now_ms()
-        recorder.add("test_loss", self.step, now, loss.cpu().numpy() / len(test))
-        recorder.add("test_accuracy", self.step, now, correct.cpu().numpy() / len(test))
+        for name, result in zip(self._splits, results, strict=True):
+            recorder.add(f"{name}_loss", self.step, now, result.loss)
+            if result.accuracy is not None:
+                recorder.add(f"{name}_accuracy", self.step, now, result.accuracy)
 
     def _record_probes(self, recorder: Recorder) -> None:
         """Measure what is asked for inside the networks, if it is due."""
@@ -279,26 +276,15 @@ class Trainer:
         for metric, values in self._prober.measure().items():
             recorder.add(metric, self.step, now, values)
 
-    def _chunks(self, split: Split) -> Iterable[tuple[Tensor, Tensor]]:
-        size = max(self.config.batch_size, EVALUATION_ROWS)
-        for start in range(0, len(split), size):
-            inputs = torch.from_numpy(split.inputs[start : start + size])
-            labels = torch.from_numpy(split.labels[start : start + size])
-            yield inputs.to(self.device, self.pack.dtype), labels.to(self.device)
-
     def _record_final(self, recorder: Recorder) -> None:
         """Evaluate every live run by the public function, so that its saved weights give the same numbers."""
-        loss = np.full(len(self.runs), np.nan)
-        accuracy = np.full(len(self.runs), np.nan)
-        with thread_count(1):  # Once, not around each evaluation: it wakes and stops threads.
-            for position in map(int, np.flatnonzero(~self._masked)):
-                result = evaluate(self.network(position), self.dataset.test)
-                loss[position], accuracy[position] = result.loss, result.accuracy
-                if not np.isfinite(result.loss):
-                    self._diverge(position, self.step)
-        now = self._now_ms()
-        recorder.add("test_loss", self.step, now, loss)
-        recorder.add("test_accuracy", self.step, now, accuracy)
+        live = [int(position) for position in np.flatnonzero(~self._masked)]
+        networks = ((position, self.network(position)) for position in live)
+        results = evaluate_networks(networks, len(self.runs), list(self._splits.values()))
+        for position in live:
+            if not all(np.isfinite(result.loss[position]) for result in results):
+                self._diverge(position, self.step)
+        self._record(recorder, results)
 
     def _diverge(self, position: int, step: int) -> None:
         self._diverged[position] = step
@@ -308,26 +294,6 @@ class Trainer:
         self._last_step[position] = min(self._last_step[position], last_step)
         self._masked[position] = True
         self._rates.mask(position)
-
-    def _calibrate(self) -> None:
-        if all(run.calibration is None for run in self.runs):
-            return
-        one, two = (
-            torch.from_numpy(indices).to(self.device)
-            for indices in calibration_batches(len(self.dataset.train), self.config.batch_size)
-        )
-        # The whole pack takes part, which costs no memory; the others' rates are not used.
-        rates = calibrate(
-            self.pack,
-            first=(self._inputs[one], self._labels[one]),
-            second=self._inputs[two],
-            base_rates=[run.base_learning_rate for run in self.runs],
-            factors=[rate_factors(run.parameterization, self.config.width, 0) for run in self.runs],
-            settings=[run.calibration or Calibration() for run in self.runs],
-        )
-        self.calibrated_rates = {
-            position: rates[position] for position, run in enumerate(self.runs) if run.calibration is not None
-        }
 
     def _now_ms(self) -> int:
         return int(self._clock() * 1000)

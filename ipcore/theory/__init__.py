@@ -17,7 +17,6 @@ from ipcore.theory.parameterization import (
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published
 from ipcore.theory.rules import LOSSES, OPTIMIZERS
-from ipcore.theory.training import untrainable_reason
 from ipcore.theory.trajectory import LayerAlignment
 from ipcore.theory.verdict import FeatureMove, Regime
 
@@ -57,5 +56,4 @@ __all__ = [
     "presets_at",
     "published",
     "shift",
-    "untrainable_reason",
 ]

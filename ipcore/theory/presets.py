@@ -19,8 +19,9 @@ from ipcore.theory.parameterization import (
     Reweighting,
     check_depth,
 )
-from ipcore.theory.training import untrainable_reason
 
+# What can be trained with; `ipcore.theory.rules` has what can be analysed.
+OPTIMIZERS: Final = ("sgd", "momentum", "adam", "adamw")
 _HALF: Final = Fraction(1, 2)
 _ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
@@ -37,7 +38,10 @@ class Preset:
         name: Lower-case name for specs.
         description: One line for people.
         source: Paper and place.
-        build: Exponents at a number of hidden layers L >= 1.
+        build: Exponents at a number of hidden layers L >= 1, for gradient descent.
+        build_adam: Those for Adam: the largest stable rates with epsilon scaled faithfully, or, for "sp",
+            what frameworks do. None: not defined.
+        adam_advice: Why it is not defined for Adam, and what to use instead.
         largest_depth: Largest L it is defined for; None: any.
     """
 
@@ -45,17 +49,27 @@ class Preset:
     description: str
     source: str
     build: Callable[[int], Parameterization]
+    build_adam: Callable[[int], Parameterization] | None = None
+    adam_advice: str = ""
     largest_depth: int | None = None
 
-    @property
-    def untrainable_reason(self) -> str | None:
-        """Why the trainer cannot train it yet; None: it can. Analysis works either way."""
-        return untrainable_reason(self.build(self.largest_depth or 2))
+    def exponents(self, hidden_layers: int, optimizer: str = "sgd") -> Parameterization:
+        """Exponents at a depth, for an optimizer.
 
-    @property
-    def trainable(self) -> bool:
-        """Whether the trainer can train it."""
-        return self.untrainable_reason is None
+        Args:
+            hidden_layers: L >= 1.
+            optimizer: "sgd" and "momentum" have the same, and so have "adam" and "adamw".
+
+        Raises:
+            TheoryError: Unknown optimizer, a depth at which it is not defined, or a preset without exponents
+                for Adam; says what to use instead.
+        """
+        check_name(optimizer, OPTIMIZERS, "optimizer")
+        if optimizer in ("sgd", "momentum"):
+            return self.build(hidden_layers)
+        if self.build_adam is None:
+            raise TheoryError(f"{self.name!r} is not defined for {optimizer}: {self.adam_advice}", "preset")
+        return self.build_adam(hidden_layers)
 
 
 def _sp(hidden_layers: int) -> Parameterization:
@@ -89,6 +103,53 @@ def _mfp(hidden_layers: int) -> Parameterization:
 
 def _ip(hidden_layers: int) -> Parameterization:
     return custom(hidden_layers, a=[_ZERO, _ONE, _ONE], b=[_ZERO] * 3, c=[-_ONE, -2 * _ONE, -_ONE])
+
+
+def _sp_adam(hidden_layers: int) -> Parameterization:
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_ZERO] * 3, d=[_ZERO] * 3)
+
+
+def _ntk_adam(hidden_layers: int) -> Parameterization:
+    return _faithful(_ntk(hidden_layers))
+
+
+def _mup_adam(hidden_layers: int) -> Parameterization:
+    return _faithful(_mup(hidden_layers))
+
+
+def _mup_yang_hu_adam(hidden_layers: int) -> Parameterization:
+    return _faithful(_mup_yang_hu(hidden_layers))
+
+
+def _mfp_adam(hidden_layers: int) -> Parameterization:
+    return _faithful(_mfp(hidden_layers))
+
+
+def _faithful(p: Parameterization) -> Parameterization:
+    """Yang & Littwin (arXiv:2308.01814): the largest stable rates and faithful epsilons, in closed form.
+
+    r = max(0, 1 - a_{L+1} - b_{L+1}),  c_l = r + 1(l > 1) - a_l,  d_l = a_l + a_{L+1} + b_{L+1} for l <= L,
+    c_{L+1} = 1 - a_{L+1},  d_{L+1} = a_{L+1}.
+    """
+    a, readout = p.a, p.a[-1] + p.b[-1]
+    r = max(_ZERO, 1 - readout)
+    c = [r - a[0], *(r + 1 - entry for entry in a[1:-1]), 1 - a[-1]]
+    d = [*(entry + readout for entry in a[:-1]), a[-1]]
+    return custom(p.hidden_layers, a=p.a, b=p.b, c=c, d=d)
+
+
+def _ip_adam(hidden_layers: int) -> Parameterization:
+    """Sign-like updates do not vanish with activations: c = 0 at every step; epsilon follows the gradients.
+
+    At step 0 these are m^{-(L+1)/2}, from step 1 on, when activations are of order 1, they are those of muP.
+    """
+    naive = _ip(hidden_layers)
+    zeros = (_ZERO,) * (hidden_layers + 1)
+    outer, inner = Fraction(hidden_layers + 1, 2), Fraction(hidden_layers + 2, 2)
+    first = (outer, *[inner] * (hidden_layers - 1), outer)
+    later = (_ONE, *[2 * _ONE] * (hidden_layers - 1), _ONE)
+    phases = (RatePhase(0, zeros, first), RatePhase(1, zeros, later))
+    return Parameterization(naive.a, naive.b, phases[:1] if first == later else phases)
 
 
 def _ip_llr(hidden_layers: int) -> Parameterization:
@@ -153,22 +214,59 @@ def up(s: Fraction) -> Preset:
         f"Between muP (up:0) and NTK (up:1/2): features move like m^(-{s}); any 0 <= s <= 1/2",
         "inside the class of arXiv:2011.14522, with r = s in every layer",
         build,
+        adam_advice="its rates are made for gradient descent; use mup or ntk, its ends",
     )
 
 
+_NO_LLR: Final = "its updates do not shrink with the gradient, so IP needs no large first step: use ip"
+_NO_BIAS: Final = (
+    "its rates and biases are made for gradient descent, and Adam needs no large first step: use ip"
+)
+_NO_MEAN: Final = "its rates are made for gradient descent: use ip"
+_NO_HYBRID: Final = "its re-weighting stands for the large first step of gradient descent: use mup or ip"
 _PRESETS: Final = (
-    Preset("sp", "Standard parameterization, the framework default", _TP4, _sp),
-    Preset("sp-stable", "Standard with the global rate 1/m that keeps it stable: kernel", _TP4, _sp_stable),
-    Preset("ntk", "Neural tangent kernel: a kernel machine in the limit", _TP4, _ntk),
-    Preset("mup", "Maximal update: features move in every layer (gauge b = 0)", _TP4, _mup),
-    Preset("mup-yang-hu", "Maximal update in Yang & Hu's gauge (c = 0)", _TP4, _mup_yang_hu),
-    Preset("mfp", "Mean field, one hidden layer: IP and muP at L = 1", _TP4, _mfp, largest_depth=1),
-    Preset("ip", "Integrable (mean field): stationary in the limit for L >= 3", _HAJJAR, _ip),
-    Preset("ip-llr", "Integrable with large learning rates at step 0", _HAJJAR, _ip_llr),
-    Preset("ip-bias", "Integrable with biases of order 1 in every layer", _HAJJAR, _ip_bias),
-    Preset("ip-non-centered", "Integrable, weights drawn with a mean", _HAJJAR, _ip_non_centered),
-    Preset("hp", "muP whose initial hidden matrices count m^(-1/2) from step 1 on", _READING, _hp),
-    Preset("hpz", "muP whose initial hidden matrices are removed from step 1 on", _READING, _hpz),
+    Preset("sp", "Standard parameterization, the framework default", _TP4, _sp, _sp_adam),
+    Preset(
+        "sp-stable",
+        "Standard with the global rate 1/m that keeps it stable: kernel",
+        _TP4,
+        _sp_stable,
+        adam_advice="rate 1/m in every layer leaves its output growing like m^(1/2): use ntk or mup, or sp",
+    ),
+    Preset("ntk", "Neural tangent kernel: a kernel machine in the limit", _TP4, _ntk, _ntk_adam),
+    Preset("mup", "Maximal update: features move in every layer (gauge b = 0)", _TP4, _mup, _mup_adam),
+    Preset(
+        "mup-yang-hu", "Maximal update in Yang & Hu's gauge (c = 0)", _TP4, _mup_yang_hu, _mup_yang_hu_adam
+    ),
+    Preset(
+        "mfp", "Mean field, one hidden layer: IP and muP at L = 1", _TP4, _mfp, _mfp_adam, largest_depth=1
+    ),
+    Preset("ip", "Integrable (mean field): stationary in the limit for L >= 3", _HAJJAR, _ip, _ip_adam),
+    Preset("ip-llr", "Integrable with large learning rates at step 0", _HAJJAR, _ip_llr, adam_advice=_NO_LLR),
+    Preset(
+        "ip-bias", "Integrable with biases of order 1 in every layer", _HAJJAR, _ip_bias, adam_advice=_NO_BIAS
+    ),
+    Preset(
+        "ip-non-centered",
+        "Integrable, weights drawn with a mean",
+        _HAJJAR,
+        _ip_non_centered,
+        adam_advice=_NO_MEAN,
+    ),
+    Preset(
+        "hp",
+        "muP whose initial hidden matrices count m^(-1/2) from step 1 on",
+        _READING,
+        _hp,
+        adam_advice=_NO_HYBRID,
+    ),
+    Preset(
+        "hpz",
+        "muP whose initial hidden matrices are removed from step 1 on",
+        _READING,
+        _hpz,
+        adam_advice=_NO_HYBRID,
+    ),
     up(Fraction(1, 4)),
 )
 PRESETS: Final[dict[str, Preset]] = {preset.name: preset for preset in _PRESETS}
@@ -192,33 +290,40 @@ def find_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def preset(name: str, hidden_layers: int) -> Parameterization:
+def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Parameterization:
     """A published parameterization at a depth.
 
     Args:
         name: A key of `PRESETS`, or "up:s" with 0 <= s <= 1/2.
         hidden_layers: L, 1..10,000.
+        optimizer: "sgd", "momentum", "adam" or "adamw"; Adam's have other rates, and exponents of epsilon.
 
     Raises:
-        TheoryError: Unknown name, L outside its range, or a preset that is not defined at this depth.
+        TheoryError: Unknown name or optimizer, L outside its range, or a preset that is not defined at this
+            depth or for this optimizer.
 
     >>> [str(c) for c in preset("ip-llr", hidden_layers=4).c_at(0)]
     ['-5/2', '-3', '-3', '-3', '-5/2']
+    >>> [str(c) for c in preset("mup", hidden_layers=2, optimizer="adam").c_at(0)]
+    ['0', '1/2', '0']
     """
     found = find_preset(name)
     check_depth(hidden_layers)
-    return found.build(hidden_layers)
+    return found.exponents(hidden_layers, optimizer)
 
 
-def presets_at(hidden_layers: int) -> dict[str, Parameterization]:
-    """All presets that are defined at a depth, in the catalogue's order.
+def presets_at(hidden_layers: int, *, optimizer: str = "sgd") -> dict[str, Parameterization]:
+    """All presets that are defined at a depth and for an optimizer, in the catalogue's order.
 
     Raises:
-        TheoryError: L outside its range.
+        TheoryError: L outside its range, or an unknown optimizer.
     """
     check_depth(hidden_layers)
+    check_name(optimizer, OPTIMIZERS, "optimizer")
+    descent = optimizer in ("sgd", "momentum")
     return {
-        name: entry.build(hidden_layers)
+        name: entry.exponents(hidden_layers, optimizer)
         for name, entry in PRESETS.items()
-        if entry.largest_depth is None or hidden_layers <= entry.largest_depth
+        if (entry.largest_depth is None or hidden_layers <= entry.largest_depth)
+        and (descent or entry.build_adam is not None)
     }

@@ -14,11 +14,15 @@ import ipcore
     "module",
     [
         "ipcore",
-        "ipcore.data",
+        "ipcore.activation_facts",
+        "ipcore.catalogue",
+        "ipcore.data.loading",
         "ipcore.errors",
         "ipcore.memory",
         "ipcore.randomness",
         "ipcore.recording",
+        "ipcore.scales",
+        "ipcore.schedule",
     ],
 )
 def test_examples_in_docstrings(module: str):

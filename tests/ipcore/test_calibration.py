@@ -25,9 +25,7 @@ def test_values_worked_out_by_hand():
     Second batch x = 2, first rate 1/q: h^1 = (2 + 3) 2 = 10. Layer 2: |dW^2 x^1| = 20 q, rate 1/(20q);
     h^2 = 3*10 + 1 = 31. Readout: mean |dW^3 x^2| = 6q*31, rate 1/(186 q).
     """
-    pack = Pack(
-        PackShape(1, (1, 1, 1, 2), 1, False), "relu", "cross_entropy", torch.float64, torch.device("cpu")
-    )
+    pack = Pack(PackShape(1, (1, 1, 1, 2), 1, 0), "relu", "cross_entropy", torch.float64, torch.device("cpu"))
     for weight, values in zip(pack.weights, ([2.0], [3.0], [1.0, 0.0]), strict=True):
         weight.copy_(torch.tensor(values).view_as(weight))
     q = 1 - 1 / (1 + math.exp(-6))
@@ -41,6 +39,7 @@ def test_values_worked_out_by_hand():
             base_rates=[1 / q],
             factors=[(1.0, 1.0, 1.0)],
             settings=[Calibration(**settings)],
+            biased=[False],
         )
         return found
 
@@ -56,13 +55,12 @@ def test_the_bias_counts_as_an_input():
     """With x = (x', 1) and the bias as a last column, a network without bias gives the same rates."""
     torch.manual_seed(0)
     cpu = torch.device("cpu")
-    with_bias = Pack(PackShape(2, (3, 4, 4, 2), 5, True), "tanh", "cross_entropy", torch.float64, cpu)
-    without = Pack(PackShape(2, (4, 4, 4, 2), 5, False), "tanh", "cross_entropy", torch.float64, cpu)
+    with_bias = Pack(PackShape(2, (3, 4, 4, 2), 5, 1), "tanh", "cross_entropy", torch.float64, cpu)
+    without = Pack(PackShape(2, (4, 4, 4, 2), 5, 0), "tanh", "cross_entropy", torch.float64, cpu)
     for weight in without.weights:
         weight.normal_()
-    assert with_bias.bias is not None
     with_bias.weights[0].copy_(without.weights[0][:, :, :3])
-    with_bias.bias.copy_(without.weights[0][:, :, 3].unsqueeze(1))
+    with_bias.biases[0].copy_(without.weights[0][:, :, 3].unsqueeze(1))
     for one, two in zip(with_bias.weights[1:], without.weights[1:], strict=True):
         one.copy_(two)
     x1, x2 = torch.randn(2, 5, 3).double()
@@ -73,18 +71,20 @@ def test_the_bias_counts_as_an_input():
         "settings": [Calibration(), Calibration(0.1, 5.0)],
     }
     labels = torch.tensor([0, 1, 0, 1, 1])
-    found = calibrate(with_bias, first=(x1, labels), second=x2, **common)
+    found = calibrate(with_bias, first=(x1, labels), second=x2, biased=[True, True], **common)
     padded = calibrate(
-        without, first=(torch.cat([x1, ones], 1), labels), second=torch.cat([x2, ones], 1), **common
+        without,
+        first=(torch.cat([x1, ones], 1), labels),
+        second=torch.cat([x2, ones], 1),
+        biased=[False, False],
+        **common,
     )
     assert found[0] == pytest.approx(padded[0], rel=1e-10)
     assert found[1] == pytest.approx(padded[1], rel=1e-10)
 
 
 def test_dead_units_get_the_cap():
-    pack = Pack(
-        PackShape(1, (1, 1, 2), 1, False), "relu", "cross_entropy", torch.float64, torch.device("cpu")
-    )
+    pack = Pack(PackShape(1, (1, 1, 2), 1, 0), "relu", "cross_entropy", torch.float64, torch.device("cpu"))
     pack.weights[0].fill_(-1.0)
     pack.weights[1].fill_(1.0)
     x = torch.ones(1, 1).double()
@@ -95,6 +95,7 @@ def test_dead_units_get_the_cap():
         base_rates=[0.5],
         factors=[(1.0, 1.0)],
         settings=[Calibration(cap=7.0)],
+        biased=[False],
     )
     assert found == (0.5, 7.0)
 
@@ -114,15 +115,15 @@ def test_first_update_with_the_rates_found_has_the_size_asked_for(tiny: Dataset,
     trainer = Trainer(config, [RunConfig(run.parameterization, 0.1, 5)], only, dtype=torch.float64)
     trainer._rates = Rates(config, trainer.runs, calibrated.calibrated_rates, trainer.pack)
     before = [weight[0].clone() for weight in trainer.pack.weights]
-    bias = trainer.pack.bias[0].clone()
+    bias = trainer.pack.biases[0][0].clone()
     trainer.advance(max_steps=1)
     x = torch.from_numpy(tiny.train.inputs[two]).double()
     for layer, (old, new) in enumerate(zip(before, trainer.pack.weights, strict=True)):
         effect = (x @ (new[0] - old).mT).abs().mean().item()
         if layer > 0:
             assert effect == pytest.approx(0.5 if layer == 3 else 1.0, rel=1e-9)
-        x = torch.tanh(x @ new[0].mT + (trainer.pack.bias[0] if layer == 0 else 0))
-    assert not torch.equal(bias, trainer.pack.bias[0])
+        x = torch.tanh(x @ new[0].mT + (trainer.pack.biases[0][0] if layer == 0 else 0))
+    assert not torch.equal(bias, trainer.pack.biases[0][0])
 
 
 def test_only_runs_that_ask_are_calibrated_and_only_for_step_0(tiny: Dataset, config: PackConfig):

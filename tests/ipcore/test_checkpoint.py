@@ -52,7 +52,7 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tiny: Dataset, tm
     assert sorted(before + after) == sorted(expected)
     for one, two in zip(whole.pack.weights, second.pack.weights, strict=True):
         assert torch.equal(one[[0, 1, 3]], two[[0, 1, 3]])
-    assert torch.equal(whole.pack.bias[[0, 1, 3]], second.pack.bias[[0, 1, 3]])
+    assert torch.equal(whole.pack.biases[0][[0, 1, 3]], second.pack.biases[0][[0, 1, 3]])
     assert second.diverged == whole.diverged
     assert list(second.diverged) == [2]
     assert second.calibrated_rates == whole.calibrated_rates
@@ -131,7 +131,7 @@ def test_foreign_files_are_refused(tiny: Dataset, tmp_path: Path):
     with pytest.raises(CheckpointError, match="digest"):
         checkpoint.restore(make(tiny), tmp_path / "foreign")
     make(tiny).network(0).save(tmp_path / "weights")
-    with pytest.raises(CheckpointError, match="iplab-weights/1"):
+    with pytest.raises(CheckpointError, match="iplab-weights/2"):
         checkpoint.restore(make(tiny), tmp_path / "weights")
 
 

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from ipcore.activations import ACTIVATIONS
-from ipcore.catalogue import DATASETS
+from ipcore.catalogue import DATASETS, OPTIMIZERS
 from ipcore.config import Calibration, PackConfig, RunConfig
-from ipcore.data import Dataset
+from ipcore.data import Dataset, Split
+from ipcore.holdout import split_training
 from ipcore.memory import (
-    KEEPS_PREACTIVATION,
     dataset_memory_bytes,
     pack_memory_bytes,
     run_memory,
@@ -20,22 +21,51 @@ from ipcore.theory import preset
 from ipcore.trainer import Trainer
 
 
+def size(tensors) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors)
+
+
 @pytest.mark.parametrize("bias", ["first", "none"])
 @pytest.mark.parametrize("depth", [1, 2, 5])
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("activation", [*ACTIVATIONS, "relu^2", "relu^1"])
 def test_the_model_is_what_a_trainer_allocates(tiny: Dataset, activation: str, depth: int, bias: str):
     config = PackConfig("digits", depth, 16, activation, batch_size=8, steps=1, bias=bias)
     K = 3
     trainer = Trainer(config, [RunConfig(preset("mup", depth), 0.1, seed) for seed in range(K)], tiny)
-    found = sum(t.numel() * t.element_size() for t in [*trainer.pack.buffers(), trainer._history])
     model = run_memory(config, tiny.info)
-    assert K * (model.weights + model.buffers) == found
-    weights = [*trainer.pack.weights, *([] if trainer.pack.bias is None else [trainer.pack.bias])]
-    assert K * model.weights == sum(w.numel() * w.element_size() for w in weights)
+    assert K * (model.weights + model.buffers) == size([*trainer.pack.buffers(), trainer._history])
+    assert K * model.weights == size([*trainer.pack.weights, *trainer.pack.biases])
+    assert model.optimizer == 0
 
 
-def test_the_list_of_kept_preactivations_is_right():
-    assert {name for name, phi in ACTIVATIONS.items() if phi.keeps_preactivation} == KEEPS_PREACTIVATION
+@pytest.mark.parametrize("own_biases", [False, True])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_model_of_an_optimizer_is_what_it_allocates(tiny: Dataset, optimizer: str, own_biases: bool):
+    config = PackConfig("digits", 2, 16, "relu", batch_size=8, steps=1, optimizer=optimizer)
+    names = ["ip", "ip-bias" if own_biases else "mup"]
+    # Exponents of ip-bias with Adam are not published; what it allocates does not depend on them.
+    trainer = Trainer(config, [RunConfig(preset(name, 2), 0.01, 0) for name in names], tiny)
+    model = run_memory(config, tiny.info, own_biases=own_biases)
+    assert 2 * model.optimizer == size(trainer._optimizer.buffers())
+    assert 2 * model.weights == size([*trainer.pack.weights, *trainer.pack.biases])
+
+
+def test_real_targets_take_the_place_of_classes(tiny: Dataset):
+    targets = [Split(s.inputs, s.inputs[:, :3].copy()) for s in (tiny.train, tiny.test)]
+    data = Dataset("digits", *targets, classes=0)
+    config = PackConfig("digits", 2, 16, "relu", batch_size=8, steps=1, loss="mse")
+    trainer = Trainer(config, [RunConfig(preset("mup", 2), 0.1, 0)], data)
+    model = run_memory(config, data.info)
+    assert model.weights + model.buffers == size([*trainer.pack.buffers(), trainer._history])
+
+
+def test_a_validation_set_costs_a_copy_of_the_training_set(digits: Dataset):
+    config = PackConfig("digits", 1, 4, "relu", batch_size=1, steps=1)
+    held = replace(config, validation_size=437)
+    parts = [part for part in split_training(digits, 437) if part is not None]
+    copied = sum(part.inputs.nbytes + part.labels.nbytes for part in parts)
+    more = pack_memory_bytes(held, digits.info, 2) - pack_memory_bytes(config, digits.info, 2)
+    assert more == copied - 2 * 4 * 437  # fewer batch indices
 
 
 def test_batches_hold_one_index_per_example(digits: Dataset):
@@ -55,7 +85,7 @@ def test_the_dataset_is_what_it_takes(digits: Dataset):
 
 def test_a_pack_of_one_is_a_run_and_packs_add_up():
     config = PackConfig("mnist", 3, 64, "gelu", batch_size=32, steps=1)
-    each = run_memory(config, DATASETS["mnist"])
+    each = run_memory(config, DATASETS["mnist"], own_biases=True)
     assert pack_memory_bytes(config, DATASETS["mnist"], runs=1) == run_memory_bytes(config, DATASETS["mnist"])
     assert (
         pack_memory_bytes(config, DATASETS["mnist"], 9) - pack_memory_bytes(config, DATASETS["mnist"], 8)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,11 @@ def test_the_header_says_what_the_file_holds(trained: Trainer, tmp_path: Path):
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert set(HEADER) <= set(header)
     assert header["format"] == FORMAT
-    assert (header["a"], header["c"]) == ("0,1,1", "0:-3/2,-2,-3/2;1:-1,-2,-1")
+    assert json.loads(header["parameterization"]) == {
+        "a": ["0", "1", "1"],
+        "b": ["0", "0", "0"],
+        "phases": [{"start": 0, "c": ["-3/2", "-2", "-3/2"]}, {"start": 1, "c": ["-1", "-2", "-1"]}],
+    }
     assert (header["base_learning_rate"], header["seed"], header["step"]) == ("0.25", "7", "6")
     assert (header["width"], header["input_dim"], header["output_dim"]) == ("12", "5", "3")
     assert header["label"] == "ip-llr"
@@ -71,7 +76,7 @@ def test_files_hold_w_without_its_multiplier(trained: Trainer):
     w1, w2, w3 = network.weights
     x = torch.randn(4, 5)
     gelu = torch.nn.functional.gelu
-    expected = gelu(gelu(x @ w1.T + network.bias) @ w2.T / 12) @ w3.T / 12
+    expected = gelu(gelu(x @ w1.T + network.biases[0]) @ w2.T / 12) @ w3.T / 12
     assert torch.allclose(network.forward(x), expected, rtol=1e-5, atol=1e-7)
 
 
@@ -87,9 +92,13 @@ def test_numpy_arrays_make_a_network_too(trained: Trainer, tiny: Dataset):
     [
         ({"format": "other/9"}, "this version reads"),
         ({"activation": "step"}, "unknown activation"),
-        ({"a": "0,1"}, "malformed"),
-        ({"a": "0,1,x"}, "not an exponent"),
-        ({"c": "nonsense"}, "malformed"),
+        ({"parameterization": "nonsense"}, "malformed"),
+        ({"parameterization": "[1]"}, "no JSON object"),
+        ({"parameterization": '{"a": ["0", "x"]}'}, "malformed"),
+        ({"parameterization": '{"a": ["0", "1"], "b": ["0", "0"], "phases": [{}]}'}, "malformed"),
+        ({"bias": "every"}, "does not fit"),
+        ({"bias": "some"}, "does not fit"),
+        ({"loss": "hinge"}, "unknown loss"),
         ({"seed": "seven"}, "malformed"),
         ({"width": "13"}, "w1 is 12x5"),
         ({"dtype": "float64"}, "torch.float32"),

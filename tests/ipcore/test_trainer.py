@@ -151,10 +151,9 @@ def test_initial_standard_deviations(tiny: Dataset):
     assert hidden.std().item() == pytest.approx((2 / m) ** 0.5, rel=0.02)
     assert last.std().item() == pytest.approx((1 / m) ** 0.5, rel=0.1)
     biased = Trainer(config, [run(p=preset("sp", 2))], tiny).network(0)
-    assert biased.bias is not None
-    assert biased.bias.std().item() == pytest.approx(2**0.5, rel=0.15)
+    assert biased.biases[0].std().item() == pytest.approx(2**0.5, rel=0.15)
     bare = Trainer(replace(config, bias="none"), [run(p=preset("sp", 2))], tiny).network(0)
-    assert bare.bias is None
+    assert bare.biases == ()
     assert bare.weights[0].std().item() == pytest.approx((2 / 5) ** 0.5, rel=0.05)
 
 
@@ -165,7 +164,7 @@ def test_large_first_rates_hold_for_one_step_only(tiny: Dataset):
     assert not torch.allclose(trainer.pack.weights[0][0], trainer.pack.weights[0][1])
     for weight in trainer.pack.weights:
         weight[1].copy_(weight[0])
-    trainer.pack.bias[1].copy_(trainer.pack.bias[0])
+    trainer.pack.biases[0][1].copy_(trainer.pack.biases[0][0])
     train(trainer)
     for weight in trainer.pack.weights:
         assert torch.allclose(weight[0], weight[1], rtol=1e-12)
@@ -177,7 +176,7 @@ def test_w_itself_follows_sgd_with_the_rates_of_its_gauge(tiny: Dataset):
     trainer = Trainer(CONFIG, [run(p=p, eta=0.3)], tiny, dtype=torch.float64)
     network = trainer.network(0)
     w = [weight.requires_grad_() for weight in network.weights]
-    beta = network.bias.requires_grad_()
+    beta = network.biases[0].requires_grad_()
     trainer.advance(max_steps=1)
     from ipcore.randomness import epoch_batches
 
@@ -188,7 +187,7 @@ def test_w_itself_follows_sgd_with_the_rates_of_its_gauge(tiny: Dataset):
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(h @ (w[2] / 12).mT, y), [*w, beta])
     # c at step 0: -(L+1)/2, -(L+2)/2, -(L+1)/2
     for new, old, gradient, c in zip(
-        [*trainer.network(0).weights, trainer.network(0).bias],
+        [*trainer.network(0).weights, *trainer.network(0).biases],
         [*w, beta],
         gradients,
         (1.5, 2, 1.5, 1.5),
@@ -315,14 +314,6 @@ def test_rates_beyond_the_number_format_are_refused(tiny: Dataset):
         Trainer(CONFIG, [run(p=custom(2, a=["0"] * 3, b=["0"] * 3, c=["-99"] * 3))], tiny)
     with pytest.raises(ConfigError, match="too large"):
         Trainer(CONFIG, [run(p=custom(2, a=["0"] * 3, b=["0"] * 3, c=["-999"] * 3))], tiny)
-
-
-@pytest.mark.parametrize(
-    ("name", "feature"), [("ip-bias", "biases"), ("ip-non-centered", "mean"), ("hp", "initial matrices")]
-)
-def test_what_the_trainer_cannot_train_is_refused(tiny: Dataset, name: str, feature: str):
-    with pytest.raises(ConfigError, match=feature):
-        Trainer(CONFIG, [run(p=preset(name, 2))], tiny)
 
 
 def test_a_pack_needs_runs(tiny: Dataset):

@@ -12,14 +12,14 @@ from iplab.v1 import theory_pb2
 from ipserver.api import theory as messages
 from ipserver.api.blocking import Blocking
 from ipserver.errors import FieldViolation, InvalidRequest
-from ipserver.spec.convert import exponents
+from ipserver.spec.convert import custom, exponents
 
 _DEFAULT_DEPTH = 3
 _OPTIMIZER, _ACTIVATION, _LOSS = "sgd", "relu", "cross_entropy"
 
 
 class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
-    """The presets of `ipcore.theory` that can be trained, and its calculus.
+    """The presets of `ipcore.theory`, and its calculus.
 
     Args:
         blocking: Pool for analyses, which take up to seconds at great depth.
@@ -44,7 +44,6 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
                     exponents=exponents(value),
                 )
                 for name, value in theory.presets_at(depth).items()
-                if theory.PRESETS[name].trainable
             ]
         )
 
@@ -104,16 +103,23 @@ def _scheme(
     request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest, rates: bool
 ) -> theory.Parameterization:
     """The parameterization of a request; without `rates` those of explicit exponents must be left out."""
-    _check_depth(request.hidden_layers, theory.MAX_ANALYSIS_LAYERS)
+    depth, optimizer = request.hidden_layers, request.optimizer or _OPTIMIZER
+    _check_depth(depth, theory.MAX_ANALYSIS_LAYERS)
     match request.WhichOneof("scheme"):
+        case "preset" if rates:
+            # The sign of the gradient is the limit of Adam.
+            return theory.preset(
+                request.preset, depth, optimizer="adam" if optimizer == "sign" else optimizer
+            )
         case "preset":
-            return theory.preset(request.preset, request.hidden_layers)
+            return theory.preset(request.preset, depth)
         case "exponents":
             given = request.exponents
             if rates:
-                return theory.custom(request.hidden_layers, given.a, given.b, given.c, given.c_first_step)
-            if given.c or given.c_first_step:
-                raise theory.TheoryError("is what completion finds; leave it out", "c")
+                return custom(given, depth, optimizer)
+            for name in ("c", "c_first_step", "d", "d_first_step"):
+                if getattr(given, name):
+                    raise theory.TheoryError("is what completion finds; leave it out", name)
             return theory.custom(request.hidden_layers, given.a, given.b, ["0", "0", "0"])
     raise theory.TheoryError("is required: name a preset, or write exponents out", "preset")
 
@@ -123,7 +129,8 @@ def _decimals(
 ) -> tuple[str, ...]:
     """What to say of decimals that look like rounded fractions."""
     given = request.exponents
-    return theory.decimal_notes(given.a, given.b, given.c, given.c_first_step)
+    lists = (given.a, given.b, given.c, given.c_first_step, given.d, given.d_first_step)
+    return theory.decimal_notes(*lists)
 
 
 def _check_depth(depth: int, most: int) -> None:
@@ -135,7 +142,8 @@ def _wrong(
     error: theory.TheoryError, request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest
 ) -> InvalidRequest:
     """The error with the path of the field in the request."""
-    inside = error.field.partition("[")[0] in {"a", "b", "c", "c_first_step", "reweightings"}
+    lists = {"a", "b", "c", "c_first_step", "d", "d_first_step"}
+    inside = error.field.partition("[")[0] in {*lists, "reweightings"}
     path = error.field
     if inside:
         path = "preset" if request.WhichOneof("scheme") == "preset" else f"exponents.{error.field}"

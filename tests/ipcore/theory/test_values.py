@@ -17,12 +17,13 @@ from ipcore.theory import (
     RatePhase,
     Reweighting,
     TheoryError,
+    complete,
     custom,
     decimal_note,
+    equivalent,
     find_preset,
     preset,
     presets_at,
-    untrainable_reason,
 )
 
 exponents = st.fractions(min_value=-9, max_value=9, max_denominator=12)
@@ -95,13 +96,39 @@ def test_up_runs_from_mup_to_ntk() -> None:
         assert error.value.field == "preset"
 
 
-def test_what_training_does_not_support_is_said() -> None:
-    untrainable = {name for name, entry in PRESETS.items() if not entry.trainable}
-    assert untrainable == {"ip-bias", "ip-non-centered", "hp", "hpz"}
-    assert "re-weighting" in (untrainable_reason(preset("hp", 3)) or "")
-    epsilon = custom(1, a=["0", "0"], b=["0", "0"], c=["0", "0"], d=["0", "1"])
-    assert "epsilon" in (untrainable_reason(epsilon) or "")
-    assert untrainable_reason(preset("up:1/3", 3)) is None
+@pytest.mark.parametrize("name", ["mup", "mup-yang-hu", "ntk", "ip"])
+@pytest.mark.parametrize("hidden_layers", [1, 2, 3, 6])
+def test_exponents_for_adam_are_those_of_completion(name: str, hidden_layers: int) -> None:
+    p = preset(name, hidden_layers, optimizer="adam")
+    assert complete(p.a, p.b, optimizer="adam").parameterization == p
+    assert preset(name, hidden_layers, optimizer="adamw") == p
+    sgd = preset(name, hidden_layers)
+    assert (p.a, p.b) == (sgd.a, sgd.b)
+
+
+def test_exponents_for_adam_by_hand() -> None:
+    """The closed form of Yang & Littwin: muP r = 0, NTK r = 1/2; mfp is muP at L = 1; sp as frameworks do."""
+    mup, ntk = preset("mup", 2, optimizer="adam"), preset("ntk", 2, optimizer="adam")
+    half = Fraction(1, 2)
+    assert mup.phases == (RatePhase(0, (0, half, 0), (1, 1 + half, 1)),)
+    assert ntk.phases == (RatePhase(0, (half, 1, half), (half, 1, half)),)
+    assert preset("mfp", 1, optimizer="adam") == preset("mup", 1, optimizer="adam")
+    sp = preset("sp", 2, optimizer="adam")
+    assert sp.phases == (RatePhase(0, (0, 0, 0), (0, 0, 0)),)
+    assert equivalent(mup, preset("mup-yang-hu", 2, optimizer="adam"), "adam")
+
+
+def test_momentum_has_the_exponents_of_gradient_descent() -> None:
+    assert presets_at(3, optimizer="momentum") == presets_at(3)
+
+
+def test_presets_made_for_gradient_descent_are_refused_with_adam_and_say_what_to_use() -> None:
+    assert list(presets_at(1, optimizer="adam")) == ["sp", "ntk", "mup", "mup-yang-hu", "mfp", "ip"]
+    for name in ("sp-stable", "ip-llr", "ip-bias", "ip-non-centered", "hp", "hpz", "up:1/4", "up:1/3"):
+        with pytest.raises(TheoryError, match=f"'{name}' is not defined for adamw: .* use "):
+            preset(name, 3, optimizer="adamw")
+    with pytest.raises(TheoryError, match="unknown optimizer 'adma'; did you mean 'adam'"):
+        preset("mup", 3, optimizer="adma")
 
 
 @pytest.mark.parametrize(

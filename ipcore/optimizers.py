@@ -1,0 +1,246 @@
+"""Optimizers of a pack: how a layer's gradient becomes its update, with settings of each run's own.
+
+With g the gradient of the mean loss with respect to the effective weights W^l = m^{-a_l} w^l:
+
+    sgd        W <- W - eta f m^{-c-2a} g
+    momentum   v <- beta v + g,   W <- W - eta f m^{-c-2a} v
+    adam       M <- b1 M + (1 - b1) g,   V <- b2 V + (1 - b2) g^2,
+               W <- W - eta f m^{-c-a} Mhat / (sqrt(Vhat) + eps m^{a-d}),   Mhat = M / (1 - b1^{t+1}), ...
+    adamw      as adam
+
+which are the optimizers of w^l (Sutskever et al., 2013; Kingma & Ba, arXiv:1412.6980) written for W^l, with
+the exponents of Yang & Littwin (arXiv:2308.01814) and the schedule's factor f. The velocity holds raw
+gradients and c(t) is applied on use, so that a large first step is not replayed. Weight decay is decoupled
+(Loshchilov & Hutter, arXiv:1711.05101): before its update a matrix (not a bias) is multiplied by
+1 - eta f lambda, at any width; that is lambda_l = lambda m^{c_l(t)}, which no gauge changes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipcore.config import PackConfig, RunConfig
+from ipcore.errors import ConfigError
+from ipcore.pack import Pack
+from ipcore.rates import StepRates, starts_of
+from ipcore.scales import scaled
+
+
+class Optimizer:
+    """What a trainer needs of an optimizer, and plain gradient descent.
+
+    A layer's update is part of the matmul that makes its gradient.
+    """
+
+    def __init__(self, pack: Pack) -> None:
+        self._weights, self._biases = pack.weights, pack.biases
+        self._rates: StepRates
+
+    def begin(self, step: int, rates: StepRates) -> None:
+        """Set the scalars of the update after `step` updates."""
+        self._rates = rates
+
+    def update(self, layer: int, dh: Tensor, x: Tensor) -> None:
+        """Update layer 1..L+1 from dh^l and x^{l-1} (see `ipcore.pack.Update`)."""
+        rates, weight = self._rates, self._decayed(layer)
+        biased = layer <= len(self._biases)
+        if biased and rates.biases is not None:
+            self._biases[layer - 1].addcmul_(dh.sum(dim=1, keepdim=True), rates.biases[layer - 1])
+        dh.mul_(rates.weights[layer - 1])
+        weight.baddbmm_(dh.mT, x)
+        if biased and rates.biases is None:
+            self._biases[layer - 1].add_(dh.sum(dim=1, keepdim=True))
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold, by name: the tensors themselves."""
+        return {}
+
+    def buffers(self) -> list[Tensor]:
+        """Every tensor held on the device."""
+        return list(self.state().values())
+
+    def _decayed(self, layer: int) -> Tensor:
+        """The layer's matrix after this update's decay."""
+        weight = self._weights[layer - 1]
+        return weight if self._rates.decay is None else weight.mul_(self._rates.decay)
+
+    def _bias_rate(self, layer: int) -> Tensor:
+        return (self._rates.biases or self._rates.weights)[layer - 1]
+
+
+class Momentum(Optimizer):
+    """Gradient descent with a velocity (of gradients summed over the batch) for every tensor."""
+
+    def __init__(self, runs: Sequence[RunConfig], pack: Pack) -> None:
+        super().__init__(pack)
+        self._velocity = [torch.zeros_like(weight) for weight in pack.weights]
+        self._bias_velocity = [torch.zeros_like(bias) for bias in pack.biases]
+        self._beta = _column([run.settings.momentum for run in runs], pack)
+
+    def update(self, layer: int, dh: Tensor, x: Tensor) -> None:
+        """As `Optimizer.update`."""
+        weight = self._decayed(layer)
+        velocity = self._velocity[layer - 1].mul_(self._beta).baddbmm_(dh.mT, x)
+        weight.addcmul_(velocity, self._rates.weights[layer - 1])
+        if layer <= len(self._biases):
+            velocity = self._bias_velocity[layer - 1].mul_(self._beta).add_(dh.sum(dim=1, keepdim=True))
+            self._biases[layer - 1].addcmul_(velocity, self._bias_rate(layer))
+
+    def state(self) -> dict[str, Tensor]:
+        """As `Optimizer.state`: velocities."""
+        return {**_named("velocity", self._velocity), **_named("bias_velocity", self._bias_velocity)}
+
+    def buffers(self) -> list[Tensor]:
+        """As `Optimizer.buffers`."""
+        return [*super().buffers(), self._beta]
+
+
+class Adam(Optimizer):
+    """Adam and AdamW: moments of every tensor, and one gradient at a time.
+
+    Moments are those of m^{d-a} g, with d of the last phase: of order 1 where epsilon is scaled faithfully,
+    so that the square of a gradient that vanishes with the width is a 32-bit number too. Epsilon becomes
+    eps m^{d - d(t)}, the same quotient. It is never less than the root of the smallest normal number, so that
+    0/0 is 0 without epsilon too.
+    """
+
+    def __init__(self, config: PackConfig, runs: Sequence[RunConfig], pack: Pack) -> None:
+        super().__init__(pack)
+        self._config, self._runs, self._pack = config, runs, pack
+        self._own_biases = len(pack.biases) > 1
+        self._mean = [torch.zeros_like(weight) for weight in pack.weights]
+        self._square = [torch.zeros_like(weight) for weight in pack.weights]
+        self._bias_mean = [torch.zeros_like(bias) for bias in pack.biases]
+        self._bias_square = [torch.zeros_like(bias) for bias in pack.biases]
+        largest = max(weight[0].numel() for weight in pack.weights)
+        self._scratch = torch.zeros(pack.shape.runs * largest, dtype=pack.dtype, device=pack.device)
+        self._beta1 = _column([run.settings.beta1 for run in runs], pack, torch.float64)
+        self._beta2 = _column([run.settings.beta2 for run in runs], pack, torch.float64)
+        self._new1, self._new2 = ((1 - beta).to(pack.dtype) for beta in (self._beta1, self._beta2))
+        self._scales = self._columns(0, lambda run, d: scaled(1 / config.batch_size, config.width, d.scale))
+        self._check()
+        self._starts = sorted(set[int]().union(*map(starts_of, runs)))
+        self._start = -1
+        self._epsilons: list[Tensor] = []
+        self._correction: Tensor
+        self._root: Tensor
+
+    def begin(self, step: int, rates: StepRates) -> None:
+        """As `Optimizer.begin`."""
+        super().begin(step, rates)
+        # Mhat / (sqrt(Vhat) + eps) = correction M / (sqrt(V) + root eps).
+        root = (1 - self._beta2 ** (step + 1)).sqrt_()
+        self._correction = (root / (1 - self._beta1 ** (step + 1))).to(self._pack.dtype)
+        self._root = root.to(self._pack.dtype)
+        start = max(s for s in self._starts if s <= step)
+        if start != self._start:
+            floor = math.sqrt(torch.finfo(self._pack.dtype).tiny)
+            width = self._config.width
+            self._epsilons = self._columns(
+                start, lambda run, d: max(floor, scaled(run.settings.epsilon, width, d.epsilon))
+            )
+            self._start = start
+
+    def update(self, layer: int, dh: Tensor, x: Tensor) -> None:
+        """As `Optimizer.update`."""
+        i, weight = layer - 1, self._decayed(layer)
+        if layer <= len(self._biases):
+            # Scalars of weights come first, then those of biases with exponents of their own.
+            own = len(self._weights) + i if self._own_biases else i
+            gradient = dh.sum(dim=1, keepdim=True).mul_(self._scales[own])
+            rate = self._bias_rate(layer)
+            self._apply(self._biases[i], gradient, self._bias_mean[i], self._bias_square[i], rate, own)
+        dh.mul_(self._scales[i])
+        gradient = self._scratch[: weight.numel()].view_as(weight)
+        torch.bmm(dh.mT, x, out=gradient)
+        self._apply(weight, gradient, self._mean[i], self._square[i], self._rates.weights[i], i)
+
+    def _apply(
+        self, target: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, rate: Tensor, scalars: int
+    ) -> None:
+        """Update one tensor; overwrites the gradient."""
+        mean.lerp_(gradient, self._new1)
+        square.lerp_(gradient.square_(), self._new2)
+        torch.sqrt(square, out=gradient).add_(self._epsilons[scalars] * self._root)
+        torch.div(mean, gradient, out=gradient)
+        target.addcmul_(gradient, rate * self._correction)
+
+    def state(self) -> dict[str, Tensor]:
+        """As `Optimizer.state`: moments."""
+        return {
+            **_named("mean", self._mean),
+            **_named("square", self._square),
+            **_named("bias_mean", self._bias_mean),
+            **_named("bias_square", self._bias_square),
+        }
+
+    def buffers(self) -> list[Tensor]:
+        """As `Optimizer.buffers`."""
+        columns = [self._beta1, self._beta2, self._new1, self._new2, *self._scales]
+        return [*self.state().values(), self._scratch, *columns]
+
+    def _columns(self, step: int, value: Callable[[RunConfig, _Exponents], float]) -> list[Tensor]:
+        """A value per run, (K, 1, 1), for every layer's weights and, if they have their own, biases."""
+        rows = [
+            [value(run, exponents) for exponents in _exponents(run, step, self._own_biases)]
+            for run in self._runs
+        ]
+        return [_column(values, self._pack) for values in zip(*rows, strict=True)]
+
+    def _check(self) -> None:
+        usable = torch.stack([(scale > 0) & scale.isfinite() for scale in self._scales]).all(dim=0)
+        if wrong := [p for p, fits in enumerate(usable.flatten().tolist()) if not fits]:
+            text = "m^(d-a), by which gradients are multiplied, is beyond the number format; change d or a"
+            raise ConfigError([f"runs[{p}].parameterization: {text}" for p in wrong])
+
+
+def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Pack) -> Optimizer:
+    """The optimizer of a pack.
+
+    Raises:
+        ConfigError: A scale that the pack's number format cannot hold.
+    """
+    if config.optimizer == "sgd":
+        return Optimizer(pack)
+    if config.optimizer == "momentum":
+        return Momentum(runs, pack)
+    return Adam(config, runs, pack)
+
+
+@dataclass(frozen=True, slots=True)
+class _Exponents:
+    """Of m, for one tensor: m^{d-a} that multiplies its gradient, and m^{d-d(t)} of its epsilon."""
+
+    scale: Fraction
+    epsilon: Fraction
+
+
+def _exponents(run: RunConfig, step: int, own_biases: bool) -> list[_Exponents]:
+    """Of every layer's weights and, if wanted, biases; without d it is 0."""
+    p = run.parameterization
+    groups = [(p.a, p.phases)]
+    if own_biases:
+        groups.append((p.a, p.phases) if p.biases is None else (p.biases.a, p.biases.phases))
+    found = []
+    for a, phases in groups:
+        zeros = (Fraction(0),) * len(a)
+        now = next(phase for phase in reversed(phases) if phase.start <= step).d or zeros
+        last = phases[-1].d or zeros
+        found += [_Exponents(d - own, d - d_now) for own, d, d_now in zip(a, last, now, strict=True)]
+    return found
+
+
+def _column(values: Sequence[float], pack: Pack, dtype: torch.dtype | None = None) -> Tensor:
+    table = np.array(values, dtype=np.float64)
+    return torch.from_numpy(table).to(pack.device, dtype or pack.dtype).view(-1, 1, 1)
+
+
+def _named(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    return {f"{name}{layer}": tensor for layer, tensor in enumerate(tensors, start=1)}
