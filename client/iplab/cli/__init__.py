@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iplab.cli import analyze, data, look, submit, theory, watch
+from iplab.cli import analyze, catalog, data, look, submit, theory, watch
 from iplab.cli.app import main
 
 for _command in (
@@ -17,7 +17,7 @@ for _command in (
     theory.parameterizations,
     analyze.analyze,
     analyze.complete,
-    look.catalog,
+    catalog.catalog,
 ):
     main.add_command(_command)
 

@@ -1,4 +1,4 @@
-"""`iplab list`, `show`, `runs` and `catalog`."""
+"""`iplab list`, `show` and `runs`."""
 
 from __future__ import annotations
 
@@ -118,6 +118,11 @@ def print_run(run: Run) -> None:
         "best test accuracy": run.best_test_accuracy,
         "final test loss": run.final_test_loss,
         "final test accuracy": run.final_test_accuracy,
+        "best validation loss": run.best_validation_loss,
+        "best validation accuracy": run.best_validation_accuracy,
+        "best validation at step": run.best_validation_step,
+        "test loss at best validation": run.test_loss_at_best_validation,
+        "test accuracy at best validation": run.test_accuracy_at_best_validation,
         "diverged at step": run.diverged_step,
     }
     for name, value in metrics.items():
@@ -170,42 +175,3 @@ def runs(service: Service, experiment: str, *, filter_: str, as_json: bool) -> N
         note("no runs match")
     else:
         print_table(runs_table(found))
-
-
-@click.command()
-@json_option
-@click.pass_obj
-def catalog(service: Service, *, as_json: bool) -> None:
-    """Show what specs may name, and the limits."""
-    from iplab.plain import to_plain  # noqa: PLC0415 - messages only after connecting
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
-
-    with service.connect() as client:
-        found = client.catalog()
-    plain = to_plain(found)
-    if as_json:
-        print_json(plain)
-        return
-    states = {0: "not reported yet", 1: "available", 2: "unavailable"}
-    headings = ["dataset", "inputs", "classes", "train", "test", "state", "description"]
-    rows = [
-        (
-            d.name,
-            d.input_dim,
-            d.classes,
-            d.train_size,
-            d.test_size,
-            states.get(d.state, "unknown"),
-            d.description,
-        )
-        for d in found.datasets
-    ]
-    print_table(table_of(headings, rows, folding={"description"}))
-    for d in found.datasets:
-        if d.problem:
-            click.echo(folded(f"{d.name}: {d.problem}"))
-    for name in ("activations", "losses", "optimizers", "biases"):
-        click.echo(f"{name}: {', '.join(getattr(found, name))}")
-    limits = plain["limits"]
-    if isinstance(limits, dict):
-        click.echo(folded("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items())))

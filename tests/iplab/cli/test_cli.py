@@ -185,7 +185,9 @@ def test_one_run_is_cancelled(iplab, client):
 
 
 def test_catalog(iplab):
-    assert "digits" in iplab("catalog").stdout
+    shown = iplab("catalog").stdout
+    assert "digits" in shown
+    assert "parity: class 1 where the product" in shown
     assert "relu" in json.loads(iplab("catalog", "--json").stdout)["activations"]
 
 

@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from ipcore.catalogue import ACTIVATIONS, DatasetInfo
 from iplab.v1 import catalog_service_pb2, errors_pb2, parameterization_service_pb2
 from iplab.v1 import experiment_service_pb2 as pb
 from ipserver import errors
@@ -61,12 +62,29 @@ async def test_the_catalogue_shows_datasets_as_last_reported(api):
         CapacityReport({"cpus": 2.0}, (DatasetReport("digits", ""), DatasetReport("mnist", "missing")))
     )
     after = await api.catalog.GetCatalog(catalog_service_pb2.GetCatalogRequest())
-    digits, mnist = after.datasets
+    digits, mnist = after.datasets[:2]
+    assert {d.state for d in after.datasets[2:]} == {catalog_service_pb2.DATASET_STATE_UNSPECIFIED}
     assert digits.state == catalog_service_pb2.DATASET_STATE_AVAILABLE
     assert (digits.input_dim, digits.classes, digits.train_size + digits.test_size) == (64, 10, 1797)
     assert (mnist.state, mnist.problem) == (catalog_service_pb2.DATASET_STATE_UNAVAILABLE, "missing")
-    assert list(after.activations) == ["relu", "gelu", "elu", "tanh"]
+    assert list(after.activations) == list(ACTIVATIONS)
     assert (after.limits.max_runs, after.limits.max_width) == (20_000, 65_536)
+
+
+async def test_the_catalogue_shows_families_and_registered_files(api):
+    info = DatasetInfo(
+        "registered:curve", "registered file curve.npz", 1, 0, 40, 10, target_dim=2, note="seen"
+    )
+    reports = (DatasetReport(info.name, "", info), DatasetReport("registered:torn", "is damaged"))
+    api.store.save_capacity(CapacityReport({"cpus": 2.0}, reports))
+    found = await api.catalog.GetCatalog(catalog_service_pb2.GetCatalogRequest())
+    curve, torn = found.datasets[-2:]
+    assert (curve.name, curve.classes, curve.target_dim, curve.note) == ("registered:curve", 0, 2, "seen")
+    assert (torn.name, torn.problem) == ("registered:torn", "is damaged")
+    assert torn.state == catalog_service_pb2.DATASET_STATE_UNAVAILABLE
+    parity = next(family for family in found.families if family.name == "parity")
+    assert [p.name for p in parity.parameters] == ["d", "k", "n", "test", "flip", "seed"]
+    assert (parity.parameters[4].default_value, parity.parameters[4].allowed) == ("0", "numbers 0 .. 0.5")
 
 
 async def test_parameterizations_at_a_depth(api):

@@ -8,6 +8,7 @@ from threading import Barrier
 
 import pytest
 
+from ipcore.catalogue import DatasetInfo
 from ipserver.errors import Fenced, NotFound
 from ipserver.states import ExperimentState, FailureReason, PackState, RunState
 from ipserver.store import Store, open_store
@@ -410,6 +411,15 @@ def test_notices_are_events(store: Store, clock: Clock) -> None:
     assert event.payload == {"message": "waiting for 4 gpus, 2 there"}
     assert store.events("e", after=3, limit=10) == []
     assert [event.sequence for event in store.events("e", after=0, limit=2)] == [1, 2]
+
+
+def test_a_capacity_report_keeps_what_is_known_of_datasets(store: Store, clock: Clock) -> None:
+    info = DatasetInfo(
+        "registered:mine", "registered file mine.npz", 3, 0, 40, 10, target_dim=2, note="a note"
+    )
+    datasets = (DatasetReport("registered:mine", "", info), DatasetReport("registered:torn", "is damaged"))
+    store.save_capacity(CapacityReport({"cpus": 2.0}, datasets))
+    assert store.capacity() == CapacityReport({"cpus": 2.0}, datasets, clock.time)
 
 
 def test_the_newest_capacity_report_counts(store: Store, clock: Clock) -> None:

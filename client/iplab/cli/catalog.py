@@ -1,0 +1,66 @@
+"""`iplab catalog`: what specs may name on a service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from iplab.cli.app import Service, folded, json_option, print_json
+
+if TYPE_CHECKING:
+    from iplab.v1.catalog_service_pb2 import Catalog
+
+_STATES = {0: "not reported yet", 1: "available", 2: "unavailable"}
+_LISTS = ("activations", "losses", "optimizers", "schedules", "biases", "probes")
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def catalog(service: Service, *, as_json: bool) -> None:
+    """Show what specs may name, and the limits."""
+    from iplab.plain import to_plain  # noqa: PLC0415 - messages only after connecting
+
+    with service.connect() as client:
+        found = client.catalog()
+    plain = to_plain(found)
+    if as_json:
+        print_json(plain)
+        return
+    _print_datasets(found)
+    _print_families(found)
+    for name in _LISTS:
+        click.echo(folded(f"{name}: {', '.join(getattr(found, name))}"))
+    limits = plain["limits"]
+    if isinstance(limits, dict):
+        click.echo(folded("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items())))
+
+
+def _print_datasets(found: Catalog) -> None:
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
+
+    headings = ["dataset", "inputs", "classes", "targets", "train", "test", "state", "description"]
+    rows = []
+    for d in found.datasets:
+        sizes = (d.input_dim, d.classes, d.target_dim, d.train_size, d.test_size)
+        rows.append(
+            (d.name, *(size or None for size in sizes), _STATES.get(d.state, "unknown"), d.description)
+        )
+    print_table(table_of(headings, rows, folding={"description"}))
+    for d in found.datasets:
+        if d.problem or d.note:
+            click.echo(folded(f"{d.name}: {d.problem or d.note}"))
+
+
+def _print_families(found: Catalog) -> None:
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
+
+    click.echo("\nfamilies of datasets, as 'parity:d=20,k=3':")
+    for family in found.families:
+        click.echo()
+        rows = [(p.name, p.default_value, p.allowed, p.description) for p in family.parameters]
+        headings = [family.name, "default", "allowed", "meaning"]
+        title = f"{family.name}: {family.description}"
+        print_table(table_of(headings, rows, title=title, folding={"allowed", "meaning"}))
+    click.echo()
