@@ -11,7 +11,7 @@ layer.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -19,7 +19,7 @@ from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import TOLERANCE, Verdict, judge
 from ipcore.errors import AnalysisError
-from ipcore.theory import Analysis, StepSizes, format_exponent
+from ipcore.theory import Analysis, Regime, StepSizes, format_exponent
 
 # Outputs are few, so their sizes vary more over seeds than those of hidden layers.
 READOUT_TOLERANCE: Final = 2 * TOLERANCE
@@ -173,8 +173,14 @@ def _by_step(item: tuple[Key, Samples]) -> tuple[int, int]:
 
 
 def sizes_at(analysis: Analysis, step: int) -> StepSizes:
-    """Sizes after `step` updates; a step left out is as the one before."""
-    return next(sizes for sizes in reversed(analysis.steps) if sizes.step <= step)
+    """Sizes after `step` updates; a step left out is as the one before.
+
+    Beyond the last step they stand only if the exponents have settled without anything growing.
+    """
+    sizes = next(sizes for sizes in reversed(analysis.steps) if sizes.step <= step)
+    known = step <= analysis.steps[-1].step
+    lasting = analysis.settled and analysis.regime is not Regime.UNSTABLE
+    return sizes if known or lasting else replace(sizes, exact=False)
 
 
 def sentence_of(

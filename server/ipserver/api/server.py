@@ -20,6 +20,8 @@ from iplab.v1 import (
     experiment_service_pb2_grpc,
     parameterization_service_pb2,
     parameterization_service_pb2_grpc,
+    report_service_pb2,
+    report_service_pb2_grpc,
     run_service_pb2,
     run_service_pb2_grpc,
 )
@@ -27,6 +29,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.parameterizations import ParameterizationService
+from ipserver.api.reports import ReportService
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
 from ipserver.api.watch import WatchHub
@@ -47,6 +50,7 @@ SERVICES: Final = (
             (run_service_pb2, "RunService"),
             (parameterization_service_pb2, "ParameterizationService"),
             (catalog_service_pb2, "CatalogService"),
+            (report_service_pb2, "ReportService"),
         )
     ),
     health.SERVICE_NAME,
@@ -119,6 +123,7 @@ async def serve(
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
         CatalogService(store, blocking, config.limits), server
     )
+    report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(store, blocking), server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(SERVICES, server)

@@ -23,6 +23,7 @@ from iplab.v1 import (
     experiment_service_pb2,
     experiment_service_pb2_grpc,
     parameterization_service_pb2_grpc,
+    report_service_pb2_grpc,
     run_service_pb2_grpc,
 )
 from ipserver.api.server import ApiConfig, serve
@@ -60,6 +61,7 @@ class Api:
         self.experiments = experiment_service_pb2_grpc.ExperimentServiceStub(self.channel)
         self.runs = run_service_pb2_grpc.RunServiceStub(self.channel)
         self.parameterizations = parameterization_service_pb2_grpc.ParameterizationServiceStub(self.channel)
+        self.reports = report_service_pb2_grpc.ReportServiceStub(self.channel)
         self.catalog = catalog_service_pb2_grpc.CatalogServiceStub(self.channel)
 
     async def create(self, name: str = "e", /, **changes: Any) -> Any:

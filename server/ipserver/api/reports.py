@@ -1,0 +1,105 @@
+"""ReportService."""
+# ruff: noqa: N802 - the methods are named in the proto
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from ipcore import theory
+from ipcore.analysis.verdicts import TOLERANCE
+from iplab.v1 import report_pb2, spec_pb2
+from iplab.v1 import report_service_pb2 as pb
+from iplab.v1 import report_service_pb2_grpc as pb_grpc
+from ipserver import names
+from ipserver.api.blocking import Blocking
+from ipserver.api.checks import Checker
+from ipserver.api.measured import read, recorded_steps
+from ipserver.errors import FieldViolation, InvalidRequest
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+MAX_STEPS: Final = 20
+_FIRST_STEPS: Final = range(4)
+
+
+class ReportService(pb_grpc.ReportServiceServicer):
+    """Measurement against theory.
+
+    Args:
+        store: Where runs and their metrics are.
+        blocking: Pool for the store and the arithmetic, which takes up to seconds.
+    """
+
+    def __init__(self, store: Store, blocking: Blocking) -> None:
+        self._store = store
+        self._blocking = blocking
+
+    async def CheckExperiment(self, request: pb.CheckExperimentRequest, context: Any) -> report_pb2.Report:
+        """Compute a report; see the proto."""
+        experiment = names.parse_experiment(request.name, "name")
+        return await self._blocking.run(self._check, experiment, request)
+
+    def _check(self, experiment: str, request: pb.CheckExperimentRequest) -> report_pb2.Report:
+        spec = spec_pb2.ExperimentSpec.FromString(self._store.get_experiment(experiment).spec)
+        recorded = recorded_steps(spec)
+        checker = _checker(request, spec, recorded)
+        chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
+        return checker.report(request.name, read(self._store, experiment, chosen))
+
+
+def _checker(
+    request: pb.CheckExperimentRequest, spec: spec_pb2.ExperimentSpec, recorded: tuple[int, ...]
+) -> Checker:
+    """The checker of a request.
+
+    Raises:
+        InvalidRequest: All wrong fields.
+    """
+    wrong = []
+    labels = [entry.label for entry in spec.grid.parameterizations]
+    references: dict[str, str] = {}
+    for i, intended in enumerate(request.references):
+        label, place = intended.parameterization, f"references[{i}]"
+        if label not in labels:
+            wrong.append(
+                FieldViolation(
+                    f"{place}.parameterization", f"no label {label!r}; there are: {', '.join(labels)}"
+                )
+            )
+        elif label in references:
+            wrong.append(FieldViolation(f"{place}.parameterization", f"{label!r} has a reference already"))
+        references[label] = intended.reference
+    tolerance = request.tolerance if request.HasField("tolerance") else TOLERANCE
+    if not 0 < tolerance <= 1:
+        wrong.append(FieldViolation("tolerance", f"must be > 0 and at most 1, not {tolerance:g}"))
+    checker = Checker(spec, references, tolerance)
+    for i, intended in enumerate(request.references):
+        try:
+            for hidden_layers in spec.grid.hidden_layers:
+                checker.scheme(intended.reference, hidden_layers)
+        except theory.TheoryError as error:
+            message = (
+                f"neither a label of the experiment ({', '.join(labels)}) nor a preset that fits: {error}"
+            )
+            wrong.append(FieldViolation(f"references[{i}].reference", message))
+    if len(request.steps) > MAX_STEPS:
+        wrong.append(
+            FieldViolation("steps", f"has {len(request.steps)} entries; at most {MAX_STEPS} are allowed")
+        )
+    for i, step in enumerate(request.steps):
+        if step not in recorded:
+            said = (
+                f"coordinates are recorded at {_some(recorded)}"
+                if recorded
+                else "no coordinates are recorded"
+            )
+            wrong.append(FieldViolation(f"steps[{i}]", f"step {step} is not recorded; {said}"))
+    if wrong:
+        raise InvalidRequest(wrong)
+    return checker
+
+
+def _some(steps: tuple[int, ...]) -> str:
+    shown = ", ".join(map(str, steps[:MAX_STEPS]))
+    return shown if len(steps) <= MAX_STEPS else f"{shown}, ... {steps[-1]}"

@@ -1,0 +1,236 @@
+"""ReportService over a channel: sizes are committed as a dispatcher would, by formula."""
+
+from dataclasses import replace
+
+import grpc
+import numpy as np
+import pytest
+
+from ipcore.theory import analyze, preset
+from iplab.v1 import report_pb2
+from iplab.v1 import report_service_pb2 as pb
+from ipserver.segments import encode
+from ipserver.states import RunState
+from ipserver.store.records import NewPack, SliceCommit, Summary
+
+WIDTHS, SEEDS, STEPS = (64, 128, 256, 512), (0, 1, 2, 3), 3
+PROBES = {"probes": {"quantities": ["coordinates"], "steps": [0, 1, 2, 3]}}
+AGREES, DISAGREES, UNDECIDED = (
+    report_pb2.VERDICT_AGREES,
+    report_pb2.VERDICT_DISAGREES,
+    report_pb2.VERDICT_UNDECIDED,
+)
+
+
+async def create(api, *parameterizations, record=PROBES, **grid):
+    entries = [{"preset": p} if isinstance(p, str) else p for p in parameterizations]
+    axes = {"parameterizations": entries, "widths": list(WIDTHS), "hidden_layers": [2], "seeds": list(SEEDS)}
+    await api.create(grid=axes | grid, spec={"steps": STEPS, "record": record})
+
+
+def exponent(run, quantity, layer, step):
+    """As theory has it for the run's own preset."""
+    analysis = analyze(preset(run.parameterization, run.hidden_layers))
+    sizes = next(s for s in reversed(analysis.steps) if s.step <= step)
+    if quantity == "h":
+        return [*sizes.h, sizes.f][layer - 1]
+    return [*sizes.h_change, sizes.f_change][layer - 1]
+
+
+def train(store, size=exponent, summary=lambda run: Summary(), ended=lambda run: RunState.SUCCEEDED):
+    """Commit coordinates m^size, with 1 % of noise, and the end of every run."""
+    noise = np.random.default_rng(0)
+    leased = store.lease_unplanned("tester", 60.0)
+    packs = [
+        NewPack(f"p{run.index:03d}", (run.index,), run.hidden_layers, run.width, run.activation, STEPS, 1)
+        for run in leased[1]
+    ]
+    store.save_plan(leased[0].id, "tester", packs)
+    for run in leased[1]:
+        names, rows = ["train_loss"], [(0, 1, 2.0)]
+        for layer in range(1, run.hidden_layers + 2):
+            for quantity in ("h", "h_change"):
+                for step in range(STEPS + 1):
+                    power = None if (quantity, step) == ("h_change", 0) else size(run, quantity, layer, step)
+                    if power is not None:
+                        names.append(f"{quantity}/{layer}")
+                        rows.append(
+                            (len(names) - 1, step, run.width ** float(power) * np.exp(noise.normal(0, 0.01)))
+                        )
+        metric, step, value = zip(*rows, strict=True)
+        same = np.full(len(rows), run.index)
+        pack = store.lease_pack(leased[0].id, "tester", 60.0)
+        index = pack.runs[0].index
+        assert index == run.index
+        commit = SliceCommit(
+            first_step=1,
+            last_step=STEPS,
+            segment=encode(same, metric, names, step, np.ones(len(rows)), value),
+            summaries={index: summary(run)},
+            ended={index: ended(run)},
+            finished=True,
+        )
+        store.commit_slice(leased[0].id, pack.id, pack.token, commit)
+
+
+async def report(api, **request):
+    return await api.reports.CheckExperiment(pb.CheckExperimentRequest(name="experiments/e", **request))
+
+
+async def test_measurement_that_follows_theory_agrees(api, store):
+    await create(api, "mup", "ip")
+    train(store)
+    found = await report(api)
+    assert list(found.notes) == []
+    assert [(c.subject.parameterization, c.verdict) for c in found.conclusions] == [
+        ("mup", AGREES),
+        ("ip", AGREES),
+    ]
+    assert {c.verdict for c in found.checks} == {AGREES}
+    coordinates = [c for c in found.checks if c.kind == report_pb2.CHECK_KIND_COORDINATE]
+    # Two parameterizations, three layers, sizes at step 0 and changes after steps 1, 2, 3.
+    assert len(coordinates) == 2 * 3 * 4
+    first = coordinates[0]
+    assert (first.quantity, first.layer, first.step, first.predicted) == ("h", 1, 0, "0")
+    assert first.low < first.slope < first.high
+    assert [p.width for p in first.points] == list(WIDTHS)
+    assert first.seeds == len(SEEDS)
+    (still,) = [
+        c
+        for c in found.checks
+        if c.kind == report_pb2.CHECK_KIND_STATIONARITY and c.subject.parameterization == "mup"
+    ]
+    assert (still.layer, still.step) == (3, 3)
+    assert "it does not fall with the width" in still.sentence
+
+
+async def test_a_reference_names_the_layer_that_is_wrong(api, store):
+    # a_2 is 0 instead of 1/2: h^2 is larger by m^{1/2} from step 0 on.
+    wrong = {"a": ["0", "0", "1"], "b": ["0", "0", "0"], "c": ["-1", "-1", "-1"]}
+    await create(api, {"label": "mine", "exponents": wrong})
+
+    def size(run, quantity, layer, step):
+        return {1: 0.0, 2: 0.5, 3: 0.0}[layer]
+
+    train(store, size)
+    found = await report(
+        api, references=[pb.IntendedParameterization(parameterization="mine", reference="mup")]
+    )
+    (conclusion,) = found.conclusions
+    assert conclusion.verdict == DISAGREES
+    assert conclusion.subject.reference == "mup"
+    assert conclusion.sentence.startswith("layer 2 disagrees from step 0: slope 0.5")
+    # Held against its own exponents, sizes at step 0 are right.
+    own = await report(api, steps=[0])
+    assert {c.verdict for c in own.checks} == {AGREES}
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("ip", AGREES), ("mup", DISAGREES)])
+async def test_a_reference_may_be_a_label(api, store, name, verdict):
+    written = {"a": ["0", "1", "1"], "b": ["0", "0", "0"], "c": ["-1", "-2", "-1"]}
+    await create(api, "mup", "ip", {"label": "mine", "exponents": written})
+    train(
+        store,
+        lambda run, *where: (
+            exponent(replaced(run, "ip"), *where) if run.parameterization == "mine" else exponent(run, *where)
+        ),
+    )
+    found = await report(
+        api, references=[pb.IntendedParameterization(parameterization="mine", reference=name)]
+    )
+    assert [c.verdict for c in found.conclusions] == [AGREES, AGREES, verdict]
+
+
+def replaced(run, parameterization):
+    return replace(run, parameterization=parameterization)
+
+
+async def test_without_probes_a_note_says_what_to_add(api, store):
+    await create(api, "mup", record={})
+    train(store)
+    found = await report(api)
+    assert not found.checks
+    assert not found.conclusions
+    (note,) = found.notes
+    assert "record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]}" in note
+
+
+async def test_too_few_widths_and_runs_that_wait_are_noted(api, store):
+    await create(api, "mup", widths=[64, 128])
+    found = await report(api)
+    assert not found.checks
+    assert list(found.notes) == [
+        "8 runs have not ended; only what is committed is checked",
+        "mup, L=2, relu, base rate 0.1: a slope needs at least 3 widths, the experiment has 64, 128",
+    ]
+
+
+async def test_all_diverged_is_noted(api, store):
+    await create(api, "mup")
+    train(store, lambda *_: None, ended=lambda run: RunState.DIVERGED)
+    found = await report(api)
+    assert not found.checks
+    assert list(found.notes) == [
+        "mup, L=2, relu, base rate 0.1: no run has recorded coordinates yet at the steps that are checked"
+    ]
+
+
+async def test_one_seed_decides_nothing(api, store):
+    await create(api, "mup", seeds=[0])
+    train(store)
+    found = await report(api)
+    assert {c.verdict for c in found.checks} == {UNDECIDED}
+    assert not found.checks[0].HasField("low")
+    assert "one seed has no interval" in found.checks[0].sentence
+
+
+async def test_rates_are_checked_where_there_are_three(api, store):
+    rates = [2.0**-e for e in range(6)]
+    await create(api, "mup", "sp", record={}, base_learning_rates=rates)
+
+    def summary(run):
+        octaves = np.log2(run.base_learning_rate) + (
+            2 if run.parameterization == "mup" else np.log2(run.width / 64) + 1
+        )
+        return Summary(final_test_loss=float(np.exp(octaves**2 / 20)))
+
+    train(store, summary=summary)
+    found = await report(api)
+    assert [(c.subject.parameterization, c.predicted, c.verdict) for c in found.checks] == [
+        ("mup", "0", AGREES),
+        ("sp", "-1", AGREES),
+    ]
+    assert [c.slope for c in found.checks] == pytest.approx([0, -1], abs=1e-6)
+    assert [p.value for p in found.checks[0].points] == pytest.approx([0.25] * 4)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "said"),
+    [
+        (
+            {"references": [pb.IntendedParameterization(parameterization="mupp", reference="ip")]},
+            "references[0].parameterization",
+            "there are: mup",
+        ),
+        (
+            {"references": [pb.IntendedParameterization(parameterization="mup", reference="ipp")]},
+            "references[0].reference",
+            "did you mean 'ip'",
+        ),
+        ({"steps": [2, 7]}, "steps[1]", "step 7 is not recorded; coordinates are recorded at 0, 1, 2, 3"),
+        ({"steps": list(range(30))}, "steps", "has 30 entries; at most 20"),
+        ({"tolerance": 0.0}, "tolerance", "must be > 0 and at most 1, not 0"),
+        ({"tolerance": 1.5}, "tolerance", "not 1.5"),
+    ],
+)
+async def test_wrong_requests_name_the_field(api, store, request_, field, said):
+    await create(api, "mup")
+    failed = await api.fails(report(api, **request_))
+    assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert said in failed.violations[field]
+
+
+async def test_there_must_be_such_an_experiment(api):
+    assert (await api.fails(report(api))).code is grpc.StatusCode.NOT_FOUND
+    bad = api.reports.CheckExperiment(pb.CheckExperimentRequest(name="e"))
+    assert (await api.fails(bad)).code is grpc.StatusCode.INVALID_ARGUMENT
