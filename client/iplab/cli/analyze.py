@@ -67,7 +67,8 @@ def analyze(
 
     As the width grows: its regime, sizes of every layer, and why.
 
-    Either --preset or the exponents --a, --b, --c ("1", "-5/2", "0.5"; separated by commas).
+    Either --preset (with its exponents for the optimizer) or the exponents --a, --b, --c ("1", "-5/2", "0.5";
+    separated by commas).
     Biases with exponents of their own, weights with a mean and re-weighted initial matrices beyond the
     presets: in Python, ipcore.theory.Parameterization.
     """
@@ -77,7 +78,9 @@ def analyze(
     with _theory_errors():
         if preset:
             _only_preset(a, b, c, c_first_step, d, d_first_step)
-            parameterization = theory.preset(preset, hidden_layers)
+            # The sign of the gradient is the limit of Adam.
+            trained = "adam" if optimizer == "sign" else optimizer
+            parameterization = theory.preset(preset, hidden_layers, optimizer=trained)
         else:
             _needed(a=a, b=b, c=c)
             lists = [_entries(text) for text in (a, b, c, c_first_step, d, d_first_step)]

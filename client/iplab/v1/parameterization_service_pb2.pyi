@@ -79,7 +79,7 @@ class AnalyzeParameterizationRequest(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     preset: _builtins.str
-    """A preset by name; also one that cannot be trained yet ("hp", "ip-bias", "up:1/4")."""
+    """A preset by name ("ip-llr", "up:1/4"), with its exponents for the optimizer."""
     hidden_layers: _builtins.int
     """Depth L, 1 .. 1,000. Required."""
     optimizer: _builtins.str
@@ -182,7 +182,9 @@ class Parameterization(_message.Message):
     """Depth L."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
-        """One entry per layer; c_first_step empty if the rates do not change."""
+        """For gradient descent; one entry per layer; c_first_step empty if the rates do not change. Biases with
+        exponents of their own, means and re-weighted initial matrices are not said here.
+        """
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ class ParameterizationServiceServicer:
     """
 
     def ListParameterizations(self, request, context):
-        """Presets that can be trained at a depth, with their exponents.
+        """Presets that are defined at a depth, with their exponents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,7 @@ class ParameterizationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ParameterizationServiceAsyncStub: ...
     ListParameterizations: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]
-    """Presets that can be trained at a depth, with their exponents."""
+    """Presets that are defined at a depth, with their exponents."""
     AnalyzeParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]
     """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
     not cover (the message says what it covers).
@@ -53,7 +53,7 @@ class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListParameterizations: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]  # type: ignore[assignment]
-    """Presets that can be trained at a depth, with their exponents."""
+    """Presets that are defined at a depth, with their exponents."""
     AnalyzeParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]  # type: ignore[assignment]
     """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
     not cover (the message says what it covers).
@@ -72,7 +72,7 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.ListParameterizationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_parameterization_service_pb2.ListParameterizationsResponse, _abc.Awaitable[_parameterization_service_pb2.ListParameterizationsResponse]]:
-        """Presets that can be trained at a depth, with their exponents."""
+        """Presets that are defined at a depth, with their exponents."""
 
     @_abc_1.abstractmethod
     def AnalyzeParameterization(

@@ -82,12 +82,35 @@ async def test_bad_input_names_the_field(api, request_, field, message):
     assert message in failed.violations[field]
 
 
-async def test_completion_takes_no_rates(api):
-    request = pb.CompleteParameterizationRequest(exponents=NAIVE_IP, hidden_layers=2)
+@pytest.mark.parametrize("name", ["c", "c_first_step", "d", "d_first_step"])
+async def test_completion_takes_no_rates(api, name):
+    given = spec_pb2.Exponents(a=IP_AB.a, b=IP_AB.b, **{name: ["0"] * 3})
+    request = pb.CompleteParameterizationRequest(exponents=given, hidden_layers=2)
 
     failed = await api.fails(api.parameterizations.CompleteParameterization(request))
 
-    assert list(failed.violations) == ["exponents.c"]
+    assert list(failed.violations) == [f"exponents.{name}"]
+
+
+async def test_presets_have_their_exponents_for_the_optimizer(api):
+    adam = {"hidden_layers": 3, "optimizer": "adam"}
+    ip = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(preset="ip", **adam)
+    )
+    # IP with Adam, epsilon scaled: c = 0 at every step.
+    assert ip.regime == Regime.REGIME_FEATURE_LEARNING
+    failed = await api.fails(
+        api.parameterizations.AnalyzeParameterization(
+            pb.AnalyzeParameterizationRequest(preset="ip-llr", **adam)
+        )
+    )
+    assert "use ip" in failed.violations["preset"]
+    # Without d, epsilon is the same at every width: larger than IP's gradients.
+    written = spec_pb2.Exponents(a=IP_AB.a, b=IP_AB.b, c=["0"] * 3)
+    drowned = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(exponents=written, **adam)
+    )
+    assert drowned.regime == Regime.REGIME_TRIVIAL
 
 
 async def test_experiments_and_runs_carry_predictions(api):

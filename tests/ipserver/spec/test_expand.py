@@ -8,12 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipcore import theory
-from ipcore.config import Calibration, PackConfig, RunConfig
+from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from iplab.v1 import spec_pb2 as pb
 from ipserver.dispatch.jobs import ResourceRequest
-from ipserver.spec.convert import exponents, pack_config, resource_request, run_config
+from ipserver.spec.convert import custom, exponents, pack_config, resource_request, run_config
 from ipserver.spec.defaults import spec_hash, with_defaults
 from ipserver.spec.expand import count_runs, expand
+from ipserver.store.records import NewRun
 
 
 def spec_of(**grid):
@@ -95,6 +96,89 @@ def test_a_default_written_out_changes_no_hash_and_a_value_does():
     assert with_defaults(with_defaults(TWO)) == with_defaults(TWO)
 
 
+def test_a_spec_of_before_there_were_optimizers_keeps_its_hash():
+    entries = [
+        {"preset": "ip-llr", "calibration": {}},
+        {"label": "mine", "exponents": {"a": ["0", "1/2", "1"], "b": ["0"] * 3, "c": ["-1"] * 3}},
+    ]
+    old = spec_of(
+        parameterizations=entries,
+        widths=[16],
+        hidden_layers=[2],
+        activations=["relu"],
+        base_learning_rates=[0.1],
+        seeds=[0],
+    )
+    old.steps = 20
+    # Of the code before momentum, Adam, schedules, validation sets and probes.
+    assert spec_hash(old) == "de74c42a7cde601cc47abe1603cab7d127d20974a08dc3c91c5505a6be10ac15"
+
+
+def test_everything_that_trains():
+    given = {
+        "optimizer": {"name": "adamw", "beta1": 0.5, "weight_decay": 0.01},
+        "schedule": {"name": "cosine", "warmup_steps": 2, "final_fraction": 0.1},
+        "validation_size": 100,
+        "record": {"probes": {"quantities": ["ranks"], "layers": [2], "steps": [0, 3], "interval": 5}},
+        "grid": {
+            "hidden_layers": [2],
+            "widths": [8],
+            "activations": ["tanh"],
+            "seeds": [3],
+            "base_learning_rates": [0.1],
+            "parameterizations": [
+                {"label": "mine", "exponents": {"a": ["0"] * 3, "b": ["0"] * 3, "c": ["0"] * 3}}
+            ],
+        },
+    }
+    given |= {"dataset": "digits", "batch_size": 32, "steps": 5}
+    spec = with_defaults(json_format.ParseDict(given, pb.ExperimentSpec()))
+    (run,) = expand(spec)
+    # With Adam no exponents of epsilon mean that it does not change with the width.
+    zeros = [0] * 3
+    settings = OptimizerSettings(beta1=0.5, beta2=0.999, epsilon=1e-8, weight_decay=0.01)
+    same = theory.custom(2, zeros, zeros, zeros, d=zeros)
+    assert run_config(spec, run) == RunConfig(same, 0.1, 3, settings=settings)
+    assert pack_config(spec, run) == PackConfig(
+        "digits",
+        2,
+        8,
+        "tanh",
+        batch_size=32,
+        steps=5,
+        optimizer="adamw",
+        validation_size=100,
+        schedule=Schedule("cosine", 2, 0.1),
+        probes=Probes(("ranks",), (2,), (0, 3), 5, 64),
+    )
+
+
+def test_what_a_schedule_does_not_use_is_as_in_a_schedule_by_hand():
+    spec = spec_of(hidden_layers=[1])
+    run = NewRun(0, "ip", 1, 8, "relu", 0.1, 0)
+    spec.schedule.CopyFrom(pb.Schedule(name="linear", warmup_steps=3))
+    assert pack_config(with_defaults(spec), run).schedule == Schedule("linear", 3)
+    spec.schedule.CopyFrom(pb.Schedule(name="step", milestones=[1, 4]))
+    assert pack_config(with_defaults(spec), run).schedule == Schedule("step", milestones=(1, 4), decay=0.1)
+
+
+def test_presets_have_other_exponents_with_adam():
+    spec = spec_of(
+        hidden_layers=[2],
+        widths=[8],
+        activations=["tanh"],
+        seeds=[0],
+        base_learning_rates=[0.1],
+        parameterizations=[{"preset": "mup"}],
+    )
+    for name, family in {"sgd": "sgd", "momentum": "sgd", "adam": "adam", "adamw": "adam"}.items():
+        spec.optimizer.Clear()
+        spec.optimizer.name = name
+        filled = with_defaults(spec)
+        found = run_config(filled, expand(filled)[0]).parameterization
+        assert found == theory.preset("mup", 2, optimizer=family)
+
+
 def test_what_trains():
     spec = spec_of(
         hidden_layers=[2],
@@ -120,10 +204,13 @@ def test_what_trains():
 
 @pytest.mark.parametrize("depth", [1, 2, 5])
 def test_exponents_written_out_read_back_as_the_same_parameterization(depth):
-    for name in ("sp", "ntk", "mup", "ip", "ip-llr"):
-        value = theory.preset(name, depth)
-        text = exponents(value)
-        assert theory.custom(depth, text.a, text.b, text.c, text.c_first_step) == value
+    for optimizer, names in {
+        "sgd": ("sp", "ntk", "mup", "ip", "ip-llr"),
+        "adam": ("sp", "mup", "ip"),
+    }.items():
+        for name in names:
+            value = theory.preset(name, depth, optimizer=optimizer)
+            assert custom(exponents(value), depth, optimizer) == value
 
 
 def test_labels_of_presets_with_an_argument():

@@ -59,6 +59,65 @@ def test_networks_too_deep_to_analyse_at_once_have_no_verdict():
     assert found.summary.startswith("not analysed: more than 100 hidden layers")
 
 
+def with_optimizer(name, *presets, **more):
+    entries = [{"preset": preset} for preset in presets]
+    grid = {"parameterizations": entries, "hidden_layers": [3], **more.pop("grid", {})}
+    return small_spec(optimizer={"name": name}, grid=grid, **more)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_has_its_own_regimes(name):
+    # Yang & Littwin, arXiv:2308.01814; SP with the framework's rates grows. IP needs no large first step.
+    assert predicted_regimes(with_optimizer(name, "sp", "ntk", "mup", "ip")) == {
+        ("sp", 3, "relu"): Regime.UNSTABLE,
+        ("ntk", 3, "relu"): Regime.OPERATOR,
+        ("mup", 3, "relu"): Regime.FEATURE_LEARNING,
+        ("ip", 3, "relu"): Regime.FEATURE_LEARNING,
+    }
+
+
+def test_without_exponents_of_epsilon_it_does_not_change_with_the_width():
+    zeros, gradients = ["0"] * 3, ["2", "5/2", "2"]
+    ip = {"a": ["0", "1", "1"], "b": zeros, "c": zeros}
+    entries = [
+        {"label": "framework", "exponents": ip},
+        {"label": "faithful", "exponents": ip | {"d": ["1", "2", "1"], "d_first_step": gradients}},
+    ]
+    found = predicted_regimes(with_optimizer("adam", grid={"parameterizations": entries}))
+    # Its gradients, of order m^-2 and m^(-5/2) at first, drown in an epsilon of order 1.
+    assert found["framework", 3, "relu"] is Regime.TRIVIAL
+    assert found["faithful", 3, "relu"] is Regime.FEATURE_LEARNING
+
+
+def test_momentum_has_the_regimes_of_gradient_descent():
+    names = ("sp", "ntk", "mup", "ip", "ip-llr")
+    descent = predicted_regimes(with_optimizer("sgd", *names))
+    assert predicted_regimes(with_optimizer("momentum", *names)) == descent
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"loss": "exponential", "dataset": "parity"}, "exponential"),
+        ({"grid": {"activations": ["sin"]}}, "sin"),
+    ],
+)
+def test_what_theory_does_not_cover_is_said(changes, said):
+    (found,) = predictions(with_optimizer("sgd", "mup", **changes))
+    assert found.regime is None
+    assert found.summary.startswith("not covered: ")
+    assert said in found.summary
+    assert list(prediction_warnings(with_optimizer("sgd", "mup", **changes))) == []
+
+
+def test_settings_and_schedules_change_no_prediction():
+    plain = predictions(with_optimizer("sgd", "mup", "ip"))
+    more = {"schedule": {"name": "cosine", "warmup_steps": 3}, "validation_size": 10}
+    decayed = with_optimizer("sgd", "mup", "ip", **more)
+    decayed.optimizer.weight_decay = 0.1
+    assert predictions(decayed) is plain, "not even computed again"
+
+
 def explicit(count, first=0):
     """Entries that all differ: constant exponents a, b and a rate exponent of each one's own."""
     zeros = ["0"] * 3
