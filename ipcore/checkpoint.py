@@ -8,13 +8,15 @@ device type, thread count and library versions; the header records these.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
 
-from ipcore.errors import CheckpointError
+from ipcore.catalogue import REGISTERED
+from ipcore.errors import CheckpointError, DataError
 from ipcore.files import read_tensors, write_tensors
 from ipcore.trainer import Trainer
 
@@ -22,8 +24,11 @@ FORMAT: Final = "iplab-checkpoint/1"
 
 
 def fingerprint(trainer: Trainer) -> str:
-    """SHA-256 of everything that determines the numbers of a pack: configuration, runs, data sizes, dtype."""
-    data = (len(trainer.dataset.train), len(trainer.dataset.test), trainer.pack.shape.dims)
+    """SHA-256 of everything that determines the numbers of a pack: configuration, runs, data, dtype.
+
+    The data count by the digest of their numbers (`Dataset.digest`), not by their name.
+    """
+    data = (trainer.dataset.digest, trainer.pack.shape.dims)
     text = repr((trainer.config, trainer.runs, data, trainer.pack.dtype))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -34,7 +39,13 @@ def save(trainer: Trainer, path: str | Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    header = {"format": FORMAT, "fingerprint": fingerprint(trainer), **_environment(trainer)}
+    header = {
+        "format": FORMAT,
+        "fingerprint": fingerprint(trainer),
+        "dataset": trainer.dataset.name,
+        "dataset_sha256": trainer.dataset.digest,
+        **_environment(trainer),
+    }
     write_tensors(path, trainer.state(), header)
 
 
@@ -48,6 +59,8 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
     Raises:
         CheckpointError: The file is missing, torn, not a checkpoint, or of another pack. The trainer is
             unchanged.
+        DataError: It was trained on the same registered file, which has been replaced since: to go on would
+            mix two datasets in one run. The trainer is unchanged.
     """
     try:
         tensors, header = read_tensors(path)
@@ -55,6 +68,12 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
         raise CheckpointError(f"checkpoint cannot be used: {error}") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{path} has format {header.get('format')!r}, not {FORMAT!r}")
+    if _replaced(header, trainer):
+        raise DataError(
+            f"the file of {trainer.dataset.name!r} has changed since {path} was written: its numbers had "
+            f"SHA-256 {header['dataset_sha256']} and now have {trainer.dataset.digest}; put the former file "
+            "back, or submit the experiment again under a new name of the file"
+        )
     if header.get("fingerprint") != fingerprint(trainer):
         raise CheckpointError(f"{path} belongs to another pack (configuration, runs, data or dtype differ)")
     trainer.load_state(tensors)
@@ -64,6 +83,13 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
         for key, value in now.items()
         if header.get(key) != value
     )
+
+
+def _replaced(header: Mapping[str, str], trainer: Trainer) -> bool:
+    """Whether the same registered file holds other numbers now. Other datasets are known by their names."""
+    name, digest = header.get("dataset"), header.get("dataset_sha256")
+    same_file = name == trainer.dataset.name and trainer.dataset.name.startswith(REGISTERED)
+    return same_file and digest is not None and digest != trainer.dataset.digest
 
 
 def _environment(trainer: Trainer) -> dict[str, str]:

@@ -70,7 +70,8 @@ class PackConfig:
     """What all runs of a pack share: one graph, one batched matmul per layer.
 
     Attributes:
-        dataset: Name in `ipcore.catalogue.DATASETS`.
+        dataset: Name as `ipcore.load_dataset` takes it; parameters of a family that are left out have their
+            defaults.
         hidden_layers: L >= 1.
         width: m >= 1.
         activation: Name in `ipcore.catalogue.ACTIVATIONS`.

@@ -8,6 +8,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from ipcore.catalogue import canonical_name
 from ipcore.config import PackConfig, RunConfig
 from ipcore.network import Network
 from ipcore.pack import Pack
@@ -39,7 +40,7 @@ def extract(pack: Pack, config: PackConfig, run: RunConfig, position: int, step:
         parameterization=p,
         activation=config.activation,
         loss=config.loss,
-        dataset=config.dataset,
+        dataset=canonical_name(config.dataset),
         base_learning_rate=run.base_learning_rate,
         seed=run.seed,
         step=step,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ipcore.activation_facts import check_activation
-from ipcore.catalogue import BIASES, LOSSES, OPTIMIZERS, SCHEDULES, loss_misfit
+from ipcore.catalogue import BIASES, LOSSES, OPTIMIZERS, SCHEDULES, canonical_name, loss_misfit
 from ipcore.config import OptimizerSettings, PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.errors import ConfigError, unknown
@@ -66,7 +66,7 @@ def _config_problems(config: PackConfig) -> list[str]:
 
 def _dataset_problems(config: PackConfig, dataset: Dataset) -> list[str]:
     problems = []
-    if config.dataset != dataset.name:
+    if canonical_name(config.dataset) != dataset.name:
         problems.append(f"dataset: the pack names {config.dataset!r} but was given {dataset.name!r}")
     size, held_out = len(dataset.train), config.validation_size
     if held_out >= size:

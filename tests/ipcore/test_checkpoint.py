@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from ipcore import checkpoint
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset
-from ipcore.errors import CheckpointError
+from ipcore.errors import CheckpointError, DataError
 from ipcore.theory import custom, preset
 from ipcore.trainer import Trainer
 
@@ -148,3 +149,29 @@ def test_nothing_but_the_file_is_left_behind(tiny: Dataset, tmp_path: Path):
     assert set(load_file(tmp_path / "c")) >= {"W1", "W2", "W3", "B1", "step"}
     with pytest.raises(OSError, match="No such file"):
         checkpoint.save(make(tiny), tmp_path / "nowhere" / "c")
+
+
+def renamed(dataset: Dataset, name: str, **changes) -> Dataset:
+    return replace(dataset, name=name, **changes)
+
+
+def test_data_are_known_by_their_numbers(tiny: Dataset, tmp_path: Path):
+    """One input that differs in the last bit is another dataset, whatever the sizes and the name."""
+    first = make(tiny)
+    checkpoint.save(first, tmp_path / "c")
+    inputs = tiny.train.inputs.copy()
+    inputs[3, 2] = np.nextafter(inputs[3, 2], np.float32(9))
+    other = make(renamed(tiny, "digits", train=replace(tiny.train, inputs=inputs)))
+    assert checkpoint.fingerprint(first) != checkpoint.fingerprint(other)
+    with pytest.raises(CheckpointError, match="data"):
+        checkpoint.restore(other, tmp_path / "c")
+
+
+def test_a_registered_file_that_was_replaced_stops_the_run(tiny: Dataset, tmp_path: Path):
+    """Training from the start on other numbers would mix two datasets in one history."""
+    mine = renamed(tiny, "registered:mine")
+    checkpoint.save(make(mine, dataset=mine.name), tmp_path / "c")
+    assert checkpoint.restore(make(mine, dataset=mine.name), tmp_path / "c") == ()
+    other = make(renamed(mine, mine.name, train=tiny.test), dataset=mine.name)
+    with pytest.raises(DataError, match=r"registered:mine.*has changed since.*submit the experiment again"):
+        checkpoint.restore(other, tmp_path / "c")

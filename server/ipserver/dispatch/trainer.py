@@ -179,6 +179,7 @@ class PackTrainer:
             path = f"weights/{stem}.safetensors"
             location = f"{job.experiment}/{run_id(index)}/{job.token}/{path}"
             extra = {"label": label, "run": run_name(job.experiment, index)}
+            extra["dataset_sha256"] = trainer.dataset.digest
             save = functools.partial(trainer.network(position).save, extra=extra)
             file = self._artifacts.put(location, save)
             artifacts.append(NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step))
