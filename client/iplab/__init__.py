@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
     from iplab.experiment import Experiment, Prediction
     from iplab.metrics import Metrics
+    from iplab.report import Check, Report, Verdict
     from iplab.run import Run
     from iplab.specfile import load_spec
     from iplab.summary import Spread, SummaryRow
@@ -47,6 +48,7 @@ __all__ = [
     "AlreadyExistsError",
     "Artifact",
     "ArtifactDamagedError",
+    "Check",
     "Client",
     "Event",
     "Experiment",
@@ -59,6 +61,7 @@ __all__ = [
     "PackProgressed",
     "Prediction",
     "Regime",
+    "Report",
     "RequestIdReusedError",
     "Run",
     "RunState",
@@ -70,6 +73,7 @@ __all__ = [
     "SummaryRow",
     "TimedOutError",
     "UnavailableError",
+    "Verdict",
     "Violation",
     "WatchOverflowError",
     "Weights",
@@ -79,6 +83,7 @@ __all__ = [
 
 _LAZY = {
     "Artifact": "artifacts",
+    "Check": "report",
     "Client": "client",
     "Event": "events",
     "Experiment": "experiment",
@@ -86,11 +91,13 @@ _LAZY = {
     "Notice": "events",
     "PackProgressed": "events",
     "Prediction": "experiment",
+    "Report": "report",
     "Run": "run",
     "RunsChanged": "events",
     "Spread": "summary",
     "StateChanged": "events",
     "SummaryRow": "summary",
+    "Verdict": "report",
     "Weights": "weights",
     "connect": "client",
     "load_spec": "specfile",

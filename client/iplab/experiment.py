@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from iplab import events
 from iplab.events import Event
 from iplab.plain import enum_name, optional_time, time_of, to_plain
+from iplab.report import Report, check_experiment
 from iplab.run import Run
 from iplab.states import ExperimentState, Regime
 from iplab.summary import SummaryRow, summarize
@@ -299,3 +300,25 @@ class Experiment:
     def summary(self, filter: str = "") -> list[SummaryRow]:
         """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid."""
         return summarize(self.runs(filter))
+
+    def check(
+        self,
+        references: Mapping[str, str] | None = None,
+        steps: Sequence[int] = (),
+        tolerance: float | None = None,
+    ) -> Report:
+        """What it recorded, held against theory: slopes over widths, verdicts, what is missing.
+
+        Coordinates need `record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]}`, three widths and,
+        to agree, three seeds.
+
+        Args:
+            references: What was intended, by label: another label or a preset. {"mine": "mup"} finds the
+                layer in which "mine" is not muP.
+            steps: At which coordinates are checked; (): 0 to 3 and the last recorded one.
+            tolerance: Distance from a predicted exponent that still agrees, 0 < tolerance <= 1; None: 0.1.
+
+        Raises:
+            InvalidRequestError: Labels, presets, steps or a tolerance that do not exist.
+        """
+        return check_experiment(self._transport, self.name, references or {}, steps, tolerance)

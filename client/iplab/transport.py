@@ -15,6 +15,7 @@ from iplab.status import from_call
 from iplab.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from iplab.v1.parameterization_service_pb2_grpc import ParameterizationServiceStub
+from iplab.v1.report_service_pb2_grpc import ReportServiceStub
 from iplab.v1.run_service_pb2_grpc import RunServiceStub
 
 Request = TypeVar("Request")
@@ -72,6 +73,7 @@ class Transport:
         self.runs = RunServiceStub(self._channel)
         self.catalog = CatalogServiceStub(self._channel)
         self.parameterizations = ParameterizationServiceStub(self._channel)
+        self.reports = ReportServiceStub(self._channel)
 
     def close(self) -> None:
         """Close the channel; running calls end with an error."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iplab.cli import analyze, catalog, data, look, submit, theory, watch
+from iplab.cli import analyze, catalog, check, data, look, submit, theory, watch
 from iplab.cli.app import main
 
 for _command in (
@@ -13,6 +13,7 @@ for _command in (
     look.runs,
     data.metrics,
     data.weights,
+    check.check,
     submit.cancel,
     theory.parameterizations,
     analyze.analyze,

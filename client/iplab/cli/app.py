@@ -17,7 +17,7 @@ import iplab
 if TYPE_CHECKING:
     from iplab.client import Client
 
-ENDED_BADLY, BAD_USAGE, UNAVAILABLE, NOT_FOUND, SERVICE_ERROR, INTERRUPTED = 1, 2, 3, 4, 5, 130
+ENDED_BADLY, BAD_USAGE, UNAVAILABLE, NOT_FOUND, SERVICE_ERROR, DISAGREES, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
 
 _EXIT_CODES: tuple[tuple[type[iplab.IplabError], int], ...] = (
     (iplab.InvalidRequestError, BAD_USAGE),
@@ -39,6 +39,7 @@ Exit codes:
     3  no service answers (in time)
     4  no such experiment, run or file
     5  any other error of the service
+    6  measurement disagrees with theory (check)
   130  interrupted; the experiment goes on
 """
 

@@ -1,0 +1,117 @@
+"""`iplab check`: measurement held against theory."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+
+from iplab.cli.app import DISAGREES, Service, folded, json_option, note, print_json
+
+if TYPE_CHECKING:
+    from iplab.report import Check, Report, Subject
+
+_HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
+
+
+@click.command()
+@click.argument("experiment")
+@click.option(
+    "--reference",
+    "references",
+    multiple=True,
+    metavar="LABEL=NAME",
+    help="Hold LABEL against NAME, another label or a preset: what was intended. May be repeated.",
+)
+@click.option(
+    "--step", "steps", multiple=True, type=click.IntRange(0), help="Only at this step; may be repeated."
+)
+@click.option(
+    "--tolerance", type=float, help="Distance from a predicted exponent that still agrees.  [default: 0.1]"
+)
+@click.option(
+    "--plot", type=click.Path(dir_okay=False), help="Save a picture (.svg, .png, .pdf) of the sizes."
+)
+@json_option
+@click.pass_context
+def check(
+    context: click.Context,
+    experiment: str,
+    *,
+    references: tuple[str, ...],
+    steps: tuple[int, ...],
+    tolerance: float | None,
+    plot: str | None,
+    as_json: bool,
+) -> None:
+    """Hold the measurements of EXPERIMENT against theory.
+
+    Slopes of log size against log width, layer by layer, with 95 % intervals over seeds, each with a verdict:
+    agrees, disagrees or undecided (docs/analysis.md). Exit code 6 if something disagrees.
+    """
+    service: Service = context.obj
+    with service.connect() as client:
+        report = client.experiment(experiment).check(_pairs(references), steps, tolerance)
+    if plot:
+        _plot(report, plot)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        print_report(report)
+    if report.disagrees:
+        context.exit(DISAGREES)
+
+
+def print_report(report: Report) -> None:
+    """A table per subject, its conclusion below, then notes."""
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+
+    conclusions = {c.subject: c for c in report.conclusions}
+    for subject, checks in groupby(report.checks, key=lambda check: check.subject):
+        print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
+        if subject in conclusions:
+            click.echo(folded(f"{subject.parameterization}: {conclusions[subject].sentence}"))
+        click.echo()
+    for text in report.notes:
+        note(folded(f"note: {text}", err=True))
+    if not report.checks:
+        note("nothing could be checked")
+
+
+def _row(check: Check) -> tuple[object, ...]:
+    bound = "<= " if check.upper_bound else ""
+    interval = None if check.low is None else f"{check.low:.2f} .. {check.high:.2f}"
+    step = check.step if check.quantity else None
+    theory = f"{bound}{check.predicted}" or None
+    return step, check.name, theory, f"{check.slope:.2f}", interval, check.verdict.value
+
+
+def _title(subject: Subject) -> str:
+    intended = f" as {subject.reference}" if subject.reference != subject.parameterization else ""
+    rate = "" if subject.base_learning_rate is None else f", base rate {subject.base_learning_rate:g}"
+    return f"{subject.parameterization}{intended}, L={subject.hidden_layers}, {subject.activation}{rate}"
+
+
+def _pairs(references: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in references:
+        label, equals, name = text.partition("=")
+        if not (label and equals and name):
+            raise click.UsageError(f"--reference {text!r}: write LABEL=NAME, as mine=mup")
+        if label in pairs:
+            raise click.UsageError(f"--reference {label}=...: given twice")
+        pairs[label] = name
+    return pairs
+
+
+def _plot(report: Report, file: str) -> None:
+    try:
+        from iplab.plots import save_report  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        raise click.UsageError("--plot needs matplotlib: pip install 'iplab[plot]'") from error
+    try:
+        save_report(report, file)
+    except ValueError as error:
+        raise click.UsageError(f"--plot: {error}") from error
+    note(f"saved {file}")

@@ -1,0 +1,136 @@
+"""Reports of a really trained experiment: muP and an implementation that is wrong in one layer."""
+
+import dataclasses
+import json
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+import iplab as sdk
+from iplab.cli import main
+from iplab.report import Verdict
+from tests.iplab.conftest import small_spec
+
+# a_2 is 0 instead of 1/2.
+WRONG = {"label": "mine", "exponents": {"a": ["0", "0", "1"], "b": ["0", "0", "0"], "c": ["-1", "-1", "-1"]}}
+
+
+@pytest.fixture
+def iplab(service):
+    """Run a command; gives click's result, with the two streams apart."""
+    return lambda *args: CliRunner().invoke(main, ["--address", service.address, *map(str, args)])
+
+
+@pytest.fixture(scope="module")
+def checked(service, client):
+    """Widths 64 to 256, eight seeds, two updates, on digits."""
+    spec = small_spec(
+        parameterizations=[{"preset": "mup"}, WRONG],
+        widths=[64, 128, 256],
+        seeds=list(range(8)),
+    )
+    spec["spec"] |= {
+        "steps": 2,
+        "record": {"weights": "none", "probes": {"quantities": ["coordinates"], "steps": [0, 1, 2]}},
+    }
+    experiment = client.create(spec, experiment_id="checked")
+    service.train()
+    return experiment.refresh()
+
+
+def test_a_wrong_multiplier_is_found_in_its_layer(checked):
+    report = checked.check(references={"mine": "mup"})
+    mup, mine = report.conclusions
+    assert mup.verdict is not Verdict.DISAGREES, mup.sentence
+    assert mine.verdict is Verdict.DISAGREES
+    assert mine.sentence.startswith("layer 2 disagrees from step 0: slope 0.")
+    assert report.disagrees
+    assert not checked.check(steps=[0]).disagrees, "its own exponents describe it"
+
+
+def test_checks_are_values(checked):
+    report = checked.check(steps=[0])
+    first = report.checks[0]
+    assert (first.kind, first.name, first.layer, first.step, first.predicted) == (
+        "COORDINATE",
+        "h^1",
+        1,
+        0,
+        "0",
+    )
+    assert first.widths == (64, 128, 256)
+    assert first.low < first.slope < first.high
+    assert first.verdict is Verdict.AGREES, first.sentence
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        first.slope = 0.0
+    assert json.loads(json.dumps(report.to_dict()))["checks"][0]["verdict"] == "agrees"
+
+
+def test_a_tolerance_that_is_too_small_decides_nothing(checked):
+    report = checked.check(tolerance=1e-6)
+    coordinates = [check for check in report.checks if check.kind == "COORDINATE"]
+    assert coordinates
+    assert Verdict.AGREES not in {check.verdict for check in coordinates}
+
+
+def test_wrong_arguments_are_named(checked):
+    with pytest.raises(sdk.InvalidRequestError, match="there are: mup, mine") as caught:
+        checked.check(references={"yours": "mup"}, steps=[5])
+    assert [v.field for v in caught.value.violations] == ["references[0].parameterization", "steps[0]"]
+
+
+def test_without_probes_there_is_only_a_note(trained):
+    report = trained.check()
+    assert not report.disagrees
+    assert "record.probes" in report.notes[0]
+
+
+def test_the_command_prints_tables_that_fit(iplab, checked):
+    result = iplab("check", "checked", "--reference", "mine=mup")
+    assert result.exit_code == 6
+    lines = result.stdout.splitlines()
+    assert lines[0].strip() == "mup, L=2, relu, base rate 0.1"
+    assert max(len(line) for line in lines if not line.startswith(("mup:", "mine:"))) <= 80
+    assert any(line.startswith("mine: layer 2 disagrees from step 0") for line in lines)
+    # Three layers at steps 0, 1, 2 and the stationarity, of both.
+    assert sum(line.rstrip().endswith(("agrees", "undecided")) for line in lines if "mup:" not in line) == 20
+
+
+def test_the_command_prints_json_and_succeeds_where_nothing_disagrees(iplab, checked):
+    result = iplab("check", "checked", "--step", 0, "--json")
+    assert result.exit_code == 0
+    assert len(json.loads(result.stdout)["checks"]) == 6
+
+
+def test_nothing_checked_is_said(iplab, trained):
+    result = iplab("check", "trained")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr.endswith("nothing could be checked\n")
+    assert "record.probes" in result.stderr
+
+
+def test_a_picture(iplab, checked, tmp_path):
+    file = tmp_path / "report.svg"
+    assert iplab("check", "checked", "--step", 0, "--plot", file).stderr == f"saved {file}\n"
+    assert ElementTree.parse(file).getroot().tag.endswith("svg")
+    assert "must end in .svg" in iplab("check", "checked", "--plot", tmp_path / "a.txt").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--reference", "mine"], 2, "write LABEL=NAME"),
+        (["--reference", "mine=mup", "--reference", "mine=ip"], 2, "given twice"),
+        (["--reference", "mine=mupp"], 2, "did you mean 'mup'"),
+        (["--tolerance", "-1"], 2, "must be > 0"),
+    ],
+)
+def test_wrong_usage(iplab, checked, arguments, code, said):
+    result = iplab("check", "checked", *arguments)
+    assert result.exit_code == code
+    assert said in result.stderr
+
+
+def test_no_such_experiment(iplab):
+    assert iplab("check", "absent").exit_code == 4
