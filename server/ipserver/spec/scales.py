@@ -129,16 +129,25 @@ def _powers(row: _Row, axes: Axes, rates: Sequence[float]) -> Iterator[_Power]:
     for k in row.k:
         if k is not None:
             yield "b", "the re-weighted initial size times the multiplier {}", 1.0, -a - b - k
-    adam = axes.optimizer == "adam"
     yield from _rates(row.c, a, "the rate {}", axes, rates)
-    for i, d in enumerate(row.d if adam and axes.epsilon else ()):
-        if d is not None:
-            field, when = _phase("d", i, row.d)
-            yield field, f"Adam's epsilon {{}}{when}", axes.epsilon, a - d
+    if axes.optimizer == "adam":
+        yield from _epsilons(row, axes)
     if row.bias:
         bias_a, bias_b, *bias_c = row.bias
         yield "b", "the initial size of the bias {}", 1.0, -bias_a - bias_b
         yield from _rates(bias_c, bias_a, "the rate of the bias {}", axes, rates)
+
+
+def _epsilons(row: _Row, axes: Axes) -> Iterator[_Power]:
+    """Adam divides gradients m^{d-a} g by their size and epsilon m^{d-d(t)}, where d is that of the end."""
+    last = row.d[-1] or Fraction(0)
+    yield "d", "the factor of Adam's gradients {}", 1 / axes.batch_size, last - row.a
+    for i, d in enumerate(row.d):
+        exponent = last - (d or Fraction(0))
+        # An epsilon that is too small does no harm.
+        if axes.epsilon and exponent > 0:
+            field, when = _phase("d", i, row.d)
+            yield field, f"Adam's epsilon, beside its gradients, {{}}{when}", axes.epsilon, exponent
 
 
 def _rates(
