@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("engine", "theory", "service")
+BENCHMARKS = ("engine", "probes", "theory", "service")
 
 
 def main() -> int:

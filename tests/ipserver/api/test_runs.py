@@ -10,6 +10,7 @@ import pytest
 from iplab.v1 import run_pb2
 from iplab.v1 import run_service_pb2 as pb
 from ipserver.api import metrics
+from ipserver.segments import encode
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure, NewArtifact
 
@@ -161,8 +162,45 @@ async def test_large_answers_come_in_blocks(trained, monkeypatch):
     ],
 )
 async def test_wrong_queries(api, query, field):
+    await api.create("e")
     request = pb.QueryMetricsRequest(**{"parent": "experiments/e"} | query)
     assert set((await api.fails(api.runs.QueryMetrics(request))).violations) == {field}
+
+
+PROBED = {"record": {"probes": {"quantities": ["coordinates"], "steps": [0, 5]}}}
+
+
+async def test_metrics_of_probes_by_name_and_by_quantity(api, trainer):
+    await api.create("e", spec=PROBED)
+    trainer.plan("e", (0, 1, 2, 3))
+    # Another order of names in each segment, as those of another pack or version could have.
+    pack = trainer.lease()
+    for first, last, names in ((1, 10, ["h/1", "h/2", "x/1"]), (11, 20, ["x/1", "train_loss", "h/2"])):
+        segment = encode([0, 0, 1], [0, 1, 2], names, [last] * 3, [1000 * last] * 3, [1.0, 2.0, 3.0])
+        trainer.commit(pack, first, last, segment=segment)
+    assert await points_of(api, metrics=["h/2"]) == {(0, "h/2"): [(10, 2.0)], (1, "h/2"): [(20, 3.0)]}
+    assert await points_of(api, metrics=["h/*", "train_loss"], filter="index = 0") == {
+        (0, "h/1"): [(10, 1.0)],
+        (0, "h/2"): [(10, 2.0)],
+        (0, "train_loss"): [(20, 2.0)],
+    }
+    assert set(await points_of(api)) == {
+        *((0, name) for name in ("h/1", "h/2", "x/1", "train_loss")),
+        *((1, name) for name in ("x/1", "h/2")),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("h_chnage/2", "'h_change/2'"), ("h/4", "'h/3'"), ("gradient/1", "h/*, x/*"), ("cka/*", "x_change/*")],
+)
+async def test_metrics_that_the_experiment_does_not_record(api, name, hint):
+    """L = 2 and coordinates: h and its change in layers 1..3, x and its change in 1..2."""
+    await api.create("e", spec=PROBED)
+    request = pb.QueryMetricsRequest(parent="experiments/e", metrics=[name])
+    text = (await api.fails(api.runs.QueryMetrics(request))).violations["metrics[0]"]
+    assert hint in text
+    assert "It records: train_loss, train_accuracy, test_loss, test_accuracy, h/*" in text
 
 
 async def test_metrics_of_no_experiment(api):

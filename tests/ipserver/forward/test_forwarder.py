@@ -122,6 +122,31 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
     assert [point.step for point in sorted(history, key=lambda point: point.step)] == [1, 10, 20]
 
 
+def test_probes_arrive_under_their_names(store, settings, mlflow):
+    probes = {"quantities": ["coordinates", "ranks"], "layers": [2], "steps": [0, 1, 20], "examples": 16}
+    submit(store, small_spec(record={"probes": probes}))
+    train(store, settings)
+    forward_all(store, settings)
+    run = mlflow_runs(mlflow)["experiments/e/runs/r00001"]
+    ours = {}
+    for segment in store.segments("e", packs=None, first_step=0, last_step=None):
+        block = segments.decode(segment.data)
+        for i in (block.run == 1).nonzero()[0]:
+            ours.setdefault(block.metrics[block.metric[i]], []).append((int(block.step[i]), block.value[i]))
+    assert {name for name in ours if "/" in name} == {
+        *("h/2", "x/2", "h_change/2", "x_change/2"),
+        *(
+            f"{of}_{rank}_rank/2"
+            for of in ("x", "update")
+            for rank in ("squared_trace", "stable", "threshold")
+        ),
+    }
+    assert [step for step, _ in ours["h_change/2"]] == [0, 1, 20]
+    for name, points in ours.items():
+        history = mlflow.get_metric_history(run.info.run_id, name)
+        assert sorted((point.step, point.value) for point in history) == points
+
+
 def test_files_arrive_with_the_same_bytes_and_no_second_copy(store, settings, mlflow):
     submit(store, small_spec())
     train(store, settings)
