@@ -64,10 +64,10 @@ class S3Artifacts:
         key = self._key(location)
         with self._asking(f"{location} cannot be read"):
             try:
-                info = self._s3.info(key)
+                found = self._s3.call_s3("head_object", Bucket=self._bucket, Key=self._name(key))
             except FileNotFoundError:
                 return None
-        return int(info["size"]) if info["type"] == "file" else None
+        return int(found["ContentLength"])
 
     def chunks(self, location: str, offset: int = 0) -> Iterator[bytes]:
         """See `ArtifactStore.chunks`."""
@@ -106,7 +106,7 @@ class S3Artifacts:
                 once.rm_file(probe)
 
     def _delete(self, keys: list[str]) -> None:
-        names = [{"Key": key.removeprefix(f"{self._bucket}/")} for key in keys]
+        names = [{"Key": self._name(key)} for key in keys]
         for start in range(0, len(names), _DELETED_AT_ONCE):
             request = {"Objects": names[start : start + _DELETED_AT_ONCE], "Quiet": True}
             with self._asking("files cannot be deleted"):
@@ -120,6 +120,10 @@ class S3Artifacts:
         if PurePosixPath(location).is_absolute() or ".." in PurePosixPath(location).parts:
             raise ArtifactDamaged(f"{location!r} lies outside the artifact folder")
         return f"{self._base}/{location}"
+
+    def _name(self, key: str) -> str:
+        """A key of s3fs, whose keys begin with the bucket, as S3 itself knows it."""
+        return key.removeprefix(f"{self._bucket}/")
 
     @contextmanager
     def _asking(self, trouble: str) -> Iterator[None]:

@@ -162,8 +162,9 @@ def _join(address: str) -> None:
         ray.shutdown()
         text = " ".join(str(error).split())[:500]
         raise NotReady(
-            f"IPLAB_RAY_ADDRESS: cannot join the Ray cluster {address!r}: {text}; on this machine run "
-            "`ray start --address HOST:6379 --num-cpus 0` first, with the cluster's version of Ray and token"
+            f"IPLAB_RAY_ADDRESS: cannot join the Ray cluster {address!r}: {text}; this machine must be a "
+            "node of it (`ray start --address HOST:6379 --num-cpus 0`), with its version of Ray; where it "
+            "asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from error
 
 
