@@ -70,7 +70,7 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
         raise CheckpointError(f"{path} has format {header.get('format')!r}, not {FORMAT!r}")
     if _replaced(header, trainer):
         raise DataError(
-            f"the file of {trainer.dataset.name!r} has changed since {path} was written: its numbers had "
+            f"the file of {trainer.dataset.name!r} has changed since the checkpoint was written: its numbers had "
             f"SHA-256 {header['dataset_sha256']} and now have {trainer.dataset.digest}; put the former file "
             "back, or submit the experiment again under a new name of the file"
         )
