@@ -342,7 +342,7 @@ def test_an_experiment_that_cannot_be_planned_fails_alone(store, settings, execu
     assert store.get_experiment("poison").state is ExperimentState.FAILED
     failure = store.get_run("poison", 0).failure
     assert failure.reason is FailureReason.DATA_UNAVAILABLE
-    assert "planning: KeyError: 'of-a-later-version'" in failure.message
+    assert "planning: DataError: unknown dataset 'of-a-later-version'" in failure.message
 
 
 def test_a_pack_whose_job_cannot_be_built_fails_alone(store, settings, executor, monkeypatch):
