@@ -186,27 +186,33 @@ def _optimum(means: Floats, octaves: Floats) -> _Optimum:
         slack = float(np.diff(octaves[best - 1 : best + 2]).max())
         warning = f"{rate} lies beside one at which runs diverge; refine the grid there"
         return _Optimum(float(octaves[best]), slack, warning=warning)
-    return _Optimum(_vertex(octaves[best - 1 : best + 2], near))
+    return _Optimum(float(_vertex(octaves[best - 1 : best + 2], near)))
 
 
-def _vertex(x: Floats, y: Floats) -> float:
-    """Minimum of the parabola through three points of which the middle one is lowest."""
+def _vertex(x: Floats, y: Floats) -> Floats:
+    """Minimum of the parabola through three points, [3, ...] each, of which the middle one is lowest."""
     left, right = (y[0] - y[1]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
-    if left + right <= 0:  # all three are equal
-        return float(x[1])
-    # The slope falls linearly from -left at the middle of the left gap to +right at that of the right gap.
+    # The slope falls linearly from -left in the middle of the left gap to +right in that of the right gap.
     middle_left, middle_right = (x[0] + x[1]) / 2, (x[1] + x[2]) / 2
-    return float(middle_left + (middle_right - middle_left) * left / (left + right))
+    total = left + right
+    flat = total <= 0  # all three are equal
+    share = np.where(flat, 0.0, left) / np.where(flat, 1.0, total)
+    return np.asarray(np.where(flat, x[1], middle_left + (middle_right - middle_left) * share), np.float64)
 
 
 def _drawn_optima(filled: Floats, usable: npt.NDArray[np.bool_], octaves: Floats, weights: Floats) -> Floats:
-    """log2 of the best rate of every width and draw, [widths, draws]."""
-    columns = []
+    """log2 of the best rate of every width and draw as `_optimum` has it, [widths, draws]."""
+    places = []
     for logs, good in zip(filled, usable, strict=True):
         means = np.full((len(octaves), len(weights)), np.inf)
         means[good] = logs[good] @ weights.T
-        columns.append([_optimum(drawn, octaves).place for drawn in means.T])
-    return np.array(columns, np.float64)
+        best = means.argmin(axis=0)
+        near = np.clip(best, 1, len(octaves) - 2) + np.arange(-1, 2)[:, None]
+        y = np.take_along_axis(means, near, axis=0)
+        parabola = (near[1] == best) & np.isfinite(y).all(axis=0)
+        vertex = _vertex(octaves[near], np.where(parabola, y, 0.0))
+        places.append(np.where(parabola, vertex, octaves[best]))
+    return np.array(places, np.float64)
 
 
 def _verdict(

@@ -31,7 +31,7 @@ from ipserver.spec.predict import MAX_PREDICTED_LAYERS
 from ipserver.states import RunState
 from ipserver.store.records import RunRecord
 
-# Somebody waits for the answer: a check takes about half a millisecond and 300 bytes.
+# Somebody waits for the answer: a check takes about a millisecond and 300 bytes.
 MAX_CHECKS: Final = 5_000
 MIN_RATES: Final = 3
 _MAX_NOTES: Final = 100
