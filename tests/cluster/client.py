@@ -1,6 +1,6 @@
 """What the thin client's own Python runs: the SDK against the cluster. Prints one JSON object.
 
-python client.py EXPERIMENT SECONDS
+python client.py ADDRESS EXPERIMENT SECONDS
 """
 
 import collections
@@ -13,19 +13,20 @@ import iplab
 
 HEAVY = ("torch", "ray", "mlflow", "sqlalchemy", "boto3")
 
-with iplab.connect() as client:
-    experiment = client.experiment(sys.argv[1])
-    deadline = time.monotonic() + float(sys.argv[2])
+address, name, seconds = sys.argv[1:]
+with iplab.connect(address) as client:
+    experiment = client.experiment(name)
+    deadline = time.monotonic() + float(seconds)
     begin = time.monotonic()
     while experiment.refresh().mlflow_pending_runs and time.monotonic() < deadline:
         time.sleep(0.2)
     mlflow_seconds = time.monotonic() - begin
     metrics = experiment.metrics()
     points: dict[int, dict[str, int]] = collections.defaultdict(dict)
-    for index, name in enumerate(metrics.names):
+    for index, metric in enumerate(metrics.names):
         counts = collections.Counter(metrics.run[metrics.metric == index].tolist())
         for run_index, count in counts.items():
-            points[run_index][name] = count
+            points[run_index][metric] = count
     begin = time.monotonic()
     runs = {}
     for run in experiment.runs():

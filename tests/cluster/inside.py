@@ -49,8 +49,8 @@ def main(folder: Path) -> int:
         checks.all()
         _stop(started, checks)
     except (Failed, AssertionError, subprocess.SubprocessError) as error:
-        checks.add("FAILED", str(error) or repr(error), 0.0)
         checks.show()
+        print(f"FAILED: {error or repr(error)}")
         return 1
     finally:
         for containers in started.values():

@@ -1,4 +1,4 @@
-"""What `kubectl kustomize` does, as far as our kustomizations use it; what they might say beyond it is refused.
+"""What `kubectl kustomize` does, as far as our kustomizations use it; what they might say beyond is refused.
 
 `tests/deploy/test_kustomize.py` compares it with the real one where that is installed.
 """

@@ -1,9 +1,9 @@
 """A schema of `ray.io/v1` RayCluster, as far as our manifests use it.
 
 The CRD itself is not vendored. This is a part of it, written from KubeRay 1.6's field reference
-(https://ray-project.github.io/kuberay/reference/api/): every field that we use with its type and whether it is
-required; any other field is refused, so that a misspelt one is. Pods, variables, mounts and resources are checked
-against Kubernetes' own schemas, as the CRD has them.
+(https://ray-project.github.io/kuberay/reference/api/): every field that we use, its type, and whether it is
+required; any other field is refused, so that a misspelt one is. Pods, variables, mounts and resources are
+checked against Kubernetes' own schemas, as the CRD has them.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def options() -> dict[str, set[str]]:
     code = (
         "import json, mlflow.cli, ray.scripts.scripts as ray\n"
         "commands = {'ray': ray.cli.commands['start'], 'mlflow': mlflow.cli.server}\n"
-        "known = {n: [o for p in c.params for o in (*p.opts, *p.secondary_opts)] for n, c in commands.items()}\n"
-        "print(json.dumps(known))"
+        "names = lambda command: [o for p in command.params for o in (*p.opts, *p.secondary_opts)]\n"
+        "print(json.dumps({name: names(command) for name, command in commands.items()}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return {name: set(known) for name, known in json.loads(done.stdout.splitlines()[-1]).items()}
