@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 import iplab
-from ipcore import DataError
 from ipcore.data import check_dataset
+from ipcore.errors import DataError
 from reproduction.page import write
 from reproduction.results import load, measured_now, save
 from reproduction.service import StudyError, run, service

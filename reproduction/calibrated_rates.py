@@ -21,7 +21,7 @@ _SPEC: Final[dict[str, Any]] = {
     "batch_size": 256,
     "base_learning_rate": 1.0,
     "widths": [256, 512, 1024, 2048, 4096],
-    "seeds": 16,
+    "seeds": 24,
     "networks": [
         ["relu", 3],
         ["tanh", 3],
