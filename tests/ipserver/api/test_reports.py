@@ -37,7 +37,13 @@ def exponent(run, quantity, layer, step):
     return [*sizes.h_change, sizes.f_change][layer - 1]
 
 
-def train(store, size=exponent, summary=lambda run: Summary(), ended=lambda run: RunState.SUCCEEDED):
+def train(
+    store,
+    size=exponent,
+    summary=lambda run: Summary(),
+    ended=lambda run: RunState.SUCCEEDED,
+    rates=lambda run: (),
+):
     """Commit coordinates m^size, with 1 % of noise, and the end of every run."""
     noise = np.random.default_rng(0)
     leased = store.lease_unplanned("tester", 60.0)
@@ -67,6 +73,7 @@ def train(store, size=exponent, summary=lambda run: Summary(), ended=lambda run:
             last_step=STEPS,
             segment=encode(same, metric, names, step, np.ones(len(rows)), value),
             summaries={index: summary(run)},
+            calibrated_rates={index: rates(run)} if rates(run) else {},
             ended={index: ended(run)},
             finished=True,
         )
@@ -143,6 +150,22 @@ async def test_a_reference_may_be_a_label(api, store, name, verdict):
 
 def replaced(run, parameterization):
     return replace(run, parameterization=parameterization)
+
+
+async def test_calibrated_rates_are_held_against_alignment(api, store):
+    """tanh, L = 3: flat at layer 2, m^1/2 at layer 3; the readout's are the cap, which measures nothing."""
+    entry = {"preset": "ip-llr", "calibration": {"cap": 50}}
+    await create(api, entry, record={}, hidden_layers=[3], activations=["tanh"])
+
+    def rates(run):
+        wobble = 1 + run.seed / 100
+        return (0.1, 2.0 * wobble, 0.1 * run.width**0.5 * wobble, 50.0)
+
+    train(store, lambda *_: None, rates=rates)
+    found = await report(api)
+    assert [(c.layer, c.predicted, c.verdict) for c in found.checks] == [(2, "0", AGREES), (3, "1/2", AGREES)]
+    assert {c.kind for c in found.checks} == {report_pb2.CHECK_KIND_CALIBRATED_RATE}
+    assert any("16 calibrated rates are left out: they are the cap 50" in note for note in found.notes)
 
 
 async def test_without_probes_a_note_says_what_to_add(api, store):
