@@ -163,6 +163,22 @@ def test_metrics_are_those_of_the_runs(trained):
     assert len(set(part.run.tolist())) == 4
 
 
+def test_metrics_of_probes(own_service, own_client):
+    request = small_spec(widths=[8])
+    request["spec"]["record"]["probes"] = {"quantities": ["coordinates"], "layers": [2, 3], "steps": [0, 3]}
+    probed = own_client.create(request, experiment_id="probed")
+    own_service.train()
+    changes = probed.metrics("index = 0", names=["h_change/*", "x/2"])
+    assert set(changes.names) == {"h_change/2", "h_change/3", "x/2"}
+    steps, sizes = changes.series(0, "h_change/2")
+    assert steps.tolist() == [0, 3]
+    assert 0 == sizes[0] < sizes[1]
+    with pytest.raises(iplab.InvalidRequestError, match=r"h_change/\*"):
+        probed.metrics(names=["h_chnage/2"])
+    with pytest.raises(iplab.InvalidRequestError, match="does not record 'h/1'"):
+        probed.run(0).metrics(names=("h/1",))
+
+
 def test_the_summary_has_a_row_per_point(trained):
     rows = trained.summary()
     assert [(row.parameterization, row.width, row.runs) for row in rows] == [
