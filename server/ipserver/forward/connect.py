@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -13,6 +15,7 @@ from ipserver.settings import Settings, without_password
 from ipserver.startup import require_listener
 
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 def connect(settings: Settings) -> MlflowSink:
@@ -35,7 +38,8 @@ def connect(settings: Settings) -> MlflowSink:
         _require_database(uri)
     try:
         sink = MlflowSink(uri, settings.mlflow_artifacts)
-        sink.ask()
+        with _no_patience():
+            sink.ask()
     except Exception as error:
         # MLflow raises whatever its transport and its database raise.
         raise _unusable(uri, error) from None
@@ -61,6 +65,19 @@ def _unusable(uri: str, error: Exception) -> NotReady:
         f"{_SETTING}: {without_password(uri)} cannot be used as MLflow: {text}; start MLflow there, or "
         "correct the address"
     )
+
+
+@contextmanager
+def _no_patience() -> Iterator[None]:
+    """MLflow asks a server in trouble for minutes. How long to wait here, the settings say."""
+    patience = os.environ.get(_RETRIES)
+    os.environ[_RETRIES] = "0"
+    try:
+        yield
+    finally:
+        del os.environ[_RETRIES]
+        if patience is not None:
+            os.environ[_RETRIES] = patience
 
 
 def _lend_keys(settings: Settings) -> None:
