@@ -101,6 +101,85 @@ def test_weights_read_back_give_the_recorded_metrics_exactly(experiment):
         assert measured.accuracy == run.final_test_accuracy
 
 
+# One grid may mix biases in every layer, weights with a mean, re-weighted initial matrices and calibration.
+VARIANTS = {
+    "dataset": "digits",
+    "batch_size": 32,
+    "steps": 60,
+    "evaluation_interval": 20,
+    "validation_size": 237,
+    "schedule": {"name": "cosine", "final_fraction": 0.1},
+    "grid": {
+        "parameterizations": [
+            {"preset": "ip-bias"},
+            {"preset": "ip-non-centered"},
+            {"preset": "hp"},
+            {"preset": "ip-llr", "calibration": {}},
+        ],
+        "widths": [16],
+        "hidden_layers": [3],
+        "activations": ["relu"],
+        "base_learning_rates": [0.1],
+        "seeds": [0],
+    },
+    "record": {"probes": {"quantities": ["coordinates", "ranks"], "interval": 30, "examples": 16}},
+}
+ADAM = VARIANTS | {
+    "optimizer": {"name": "adamw", "weight_decay": 0.01},
+    "grid": VARIANTS["grid"] | {"parameterizations": [{"preset": "mup"}, {"preset": "ip"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def variants(service):
+    """Momentum with every kind of parameterization, and AdamW."""
+    momentum = VARIANTS | {"optimizer": {"name": "momentum", "momentum": 0.5}}
+    with iplab.connect(service["address"]) as client:
+        created = [client.create({"spec": spec}) for spec in (momentum, ADAM)]
+        yield [experiment.wait(progress=False, timeout=120) for experiment in created]
+
+
+def test_every_variant_trains_and_its_weights_give_its_metrics_exactly(variants):
+    digits = load_dataset("digits")
+    for experiment in variants:
+        assert experiment.state == "SUCCEEDED"
+        for run in experiment.runs():
+            assert run.state == "SUCCEEDED"
+            weights = run.weights()
+            network = Network.from_arrays(weights.arrays, weights.metadata)
+            measured = evaluate(network, digits.test)
+            assert (measured.loss, measured.accuracy) == (run.final_test_loss, run.final_test_accuracy)
+    first, second = (list(experiment.runs()) for experiment in variants)
+    assert {"b1", "b2", "b3", "b4"} < set(first[0].weights().arrays), "ip-bias: one in each layer"
+    assert max(run.final_test_accuracy for run in second) > 0.5, "Adam has learned"
+
+
+def test_summaries_say_what_was_best_by_validation(variants):
+    for experiment in variants:
+        measured = experiment.metrics(names=["validation_accuracy", "validation_loss", "test_accuracy"])
+        for run in experiment.runs():
+            series = {name: {} for name in measured.names}
+            for point in range(len(measured)):
+                if measured.run[point] == run.index:
+                    name = measured.names[measured.metric[point]]
+                    series[name][int(measured.step[point])] = float(measured.value[point])
+            accuracies = series["validation_accuracy"]
+            assert list(accuracies) == [0, 20, 40, 60]
+            best = min(accuracies, key=lambda step: (-accuracies[step], step))
+            assert (run.best_validation_step, run.best_validation_accuracy) == (best, accuracies[best])
+            assert run.test_accuracy_at_best_validation == series["test_accuracy"][best]
+            assert run.best_validation_loss == min(series["validation_loss"].values())
+
+
+def test_probes_measure_what_was_asked_for(variants):
+    for experiment in variants:
+        moved = experiment.metrics(names=["h_change/3", "h/4", "update_stable_rank/2"], filter="index = 0")
+        assert sorted(set(moved.step.tolist())) == [0, 30, 60]
+        change = moved.value[moved.metric == moved.names.index("h_change/3")]
+        assert change[0] == 0
+        assert (change[1:] > 0).all()
+
+
 def test_mlflow_holds_all_of_it(experiment, service):
     wait_for(lambda: experiment.refresh().mlflow_pending_runs == 0)
     mlflow = MlflowClient(tracking_uri=service["mlflow_tracking_uri"])
