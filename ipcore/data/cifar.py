@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ipcore.data.dataset import Dataset, Split
 from ipcore.data.published import check_labels, data_folder, md5, not_verified
-from ipcore.data.scaling import pixel_table
+from ipcore.data.scaling import scale_pixels
 from ipcore.errors import DataError
 
 ARCHIVE: Final = "cifar-10-binary.tar.gz"
@@ -159,10 +159,10 @@ class CifarSource:
         channels = records[:, 1:].reshape(len(records), 3, _PIXELS)
         labels = records[:, 0].astype(np.int64)
         if self.grey:
-            return Split(pixel_table(GREY_NORMALIZATION)[luma(channels)], labels)
+            return Split(scale_pixels(luma(channels), GREY_NORMALIZATION), labels)
         inputs = np.empty(channels.shape, dtype=np.float32)
         for channel, constants in enumerate(COLOUR_NORMALIZATION):
-            inputs[:, channel] = pixel_table(constants)[channels[:, channel]]
+            scale_pixels(channels[:, channel], constants, out=inputs[:, channel])
         return Split(inputs.reshape(len(records), -1), labels)
 
 

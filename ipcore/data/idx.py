@@ -31,7 +31,7 @@ from ipcore.data.published import (
     read_path,
     require,
 )
-from ipcore.data.scaling import pixel_table
+from ipcore.data.scaling import scale_pixels
 from ipcore.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -109,9 +109,9 @@ class IdxSource:
             DataError: As `check`.
         """
         parts, _ = self._read(data_root)
-        table = pixel_table(self.normalization)
         train, test = (
-            Split(table[pixels.reshape(len(pixels), -1)], labels.astype(np.int64)) for pixels, labels in parts
+            Split(scale_pixels(pixels.reshape(len(pixels), -1), self.normalization), labels.astype(np.int64))
+            for pixels, labels in parts
         )
         if train.inputs.shape[1] != test.inputs.shape[1]:
             raise DataError(f"{self.name}: training and test images have different sizes")

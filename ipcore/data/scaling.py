@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
+
+# Rows at a time: look-ups need an index of eight bytes for each pixel of them.
+_ROWS: Final = 256
 
 
 def normalize(values: npt.NDArray[np.floating], constants: tuple[float, float]) -> npt.NDArray[np.float32]:
@@ -12,9 +17,23 @@ def normalize(values: npt.NDArray[np.floating], constants: tuple[float, float]) 
     return ((values - mean) / std).astype(np.float32)
 
 
-def pixel_table(constants: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """Input of each of the 256 values of a pixel, for pixels scaled to 0..1; shape (256,).
+def scale_pixels(
+    pixels: npt.NDArray[np.uint8], constants: tuple[float, float], out: npt.NDArray[np.float32] | None = None
+) -> npt.NDArray[np.float32]:
+    """Inputs of pixels 0..255: `normalize` of pixel / 255.
 
-    A look-up gives the same numbers as the formula, without a large double array.
+    It looks the 256 values up: the same numbers as the formula, without a large double array.
+
+    Args:
+        pixels: Any shape.
+        constants: Mean and standard deviation of pixel / 255.
+        out: Where to put them, of the same shape; None: a new array.
+
+    Returns:
+        The inputs, of the same shape.
     """
-    return normalize(np.arange(256) / 255, constants)
+    table = normalize(np.arange(256) / 255, constants)
+    inputs = np.empty(pixels.shape, dtype=np.float32) if out is None else out
+    for start in range(0, len(pixels), _ROWS):
+        inputs[start : start + _ROWS] = table[pixels[start : start + _ROWS]]
+    return inputs
