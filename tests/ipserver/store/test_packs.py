@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
+import sqlalchemy as sa
 
 from ipcore.catalogue import DatasetInfo
 from ipserver.errors import Fenced, NotFound
 from ipserver.states import ExperimentState, FailureReason, PackState, RunState
-from ipserver.store import Store, open_store
+from ipserver.store import Store, open_store, tables
 from ipserver.store.records import (
     CapacityReport,
     CheckpointRecord,
@@ -420,6 +421,15 @@ def test_a_capacity_report_keeps_what_is_known_of_datasets(store: Store, clock: 
     datasets = (DatasetReport("registered:mine", "", info), DatasetReport("registered:torn", "is damaged"))
     store.save_capacity(CapacityReport({"cpus": 2.0}, datasets))
     assert store.capacity() == CapacityReport({"cpus": 2.0}, datasets, clock.time)
+
+
+def test_a_report_of_before_sizes_were_reported_is_read(store: Store) -> None:
+    old = {"resources": {"cpus": 2.0}, "datasets": [["digits", ""], ["mnist", "no such folder"]]}
+    insert = sa.insert(tables.capacity).values(id=1, report=old, time=5.0)
+    store.database.write(lambda transaction: transaction.connection.execute(insert))
+    found = store.capacity()
+    assert found is not None
+    assert found.datasets == (DatasetReport("digits", ""), DatasetReport("mnist", "no such folder"))
 
 
 def test_the_newest_capacity_report_counts(store: Store, clock: Clock) -> None:
