@@ -44,7 +44,8 @@ class ExperimentSpec(_message.Message):
     SCHEDULE_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Dataset, by its name in the catalogue ("digits", "mnist"), of a family with parameters
-    ("single-index:d=64,n=4096") or registered on the server. Required.
+    ("single-index:d=64,n=4096") or registered on the server ("registered:spirals"). A family's name is
+    stored with all its parameters. Required.
     """
     loss: _builtins.str
     """Loss, by its name in the catalogue. Default "cross_entropy"."""
