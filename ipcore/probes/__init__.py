@@ -4,11 +4,12 @@ Everything is measured on one fixed set of training inputs (`ipcore.randomness.p
 the probes' own: what is trained is the same bit for bit with and without them. Step 0 is the initialization,
 before calibration or training touch anything.
 
-This file and `quantities`, `problems` and `memory` are standard library only; the rest needs torch.
+This file and `quantities`, `problems`, `memory` and `cost` are standard library only; the rest needs torch.
 """
 
+from ipcore.probes.cost import probe_cost
 from ipcore.probes.memory import probe_memory_bytes
 from ipcore.probes.problems import probe_problems
 from ipcore.probes.quantities import QUANTITIES, Quantity, probe_names
 
-__all__ = ["QUANTITIES", "Quantity", "probe_memory_bytes", "probe_names", "probe_problems"]
+__all__ = ["QUANTITIES", "Quantity", "probe_cost", "probe_memory_bytes", "probe_names", "probe_problems"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 
-from ipcore.catalogue import DatasetInfo
+from ipcore.catalogue import DatasetInfo, output_dim
 from ipcore.errors import DataError
+from ipcore.probes import probe_cost
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
@@ -62,11 +63,13 @@ def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
 def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> float:
     """Seconds after which a slice is taken for hung: far beyond the slowest honest one.
 
-    That is the last slice, which evaluates every run on one thread: here at 1e9 multiply-adds a second.
+    That is the last slice, which evaluates every run on one thread, or the first, which may measure probes at
+    steps 0 and 1: here at 1e9 multiply-adds a second.
     """
     config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
-    evaluation = evaluation_cost(config, info) * len(pack.runs) / 1e9
-    return max(60.0, 20 * settings.slice_seconds, 5 * evaluation)
+    probes = probe_cost(config, info.input_dim, output_dim(config.loss, info))
+    work = (evaluation_cost(config, info) + 2 * probes) * len(pack.runs) / 1e9
+    return max(60.0, 20 * settings.slice_seconds, 5 * work)
 
 
 def defect(where: str, error: Exception) -> Failure:
