@@ -193,6 +193,8 @@ class Forwarder:
                 sent.append(artifact.path)
         final = run.state if run.state.terminal else None
         if final:
+            if best := _best(task):
+                self._sink.send(mlflow_run, {}, {}, best)
             end = _milliseconds(run.end_time or experiment.create_time)
             self._sink.finish(mlflow_run, _FINAL_STATUS[final], end)
         self._store.mark_forwarded(experiment.id, run.index, segment=news.newest, artifacts=sent, state=final)
@@ -226,6 +228,21 @@ def _tags(task: ForwardTask) -> dict[str, str]:
     if run.summary.diverged_step is not None:
         tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
     return tags
+
+
+def _best(task: ForwardTask) -> list[tuple[str, float, int, int]]:
+    """What was best by validation, as points at its step, so that MLflow can sort and compare runs by it."""
+    summary = task.run.summary
+    step, time = summary.best_validation_step, task.run.end_time
+    if step is None or time is None:
+        return []
+    values = {
+        "best_validation_loss": summary.best_validation_loss,
+        "best_validation_accuracy": summary.best_validation_accuracy,
+        "test_loss_at_best_validation": summary.test_loss_at_best_validation,
+        "test_accuracy_at_best_validation": summary.test_accuracy_at_best_validation,
+    }
+    return [(name, value, _milliseconds(time), step) for name, value in values.items() if value is not None]
 
 
 def _milliseconds(seconds: float) -> int:

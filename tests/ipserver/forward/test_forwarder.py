@@ -122,6 +122,21 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
     assert [point.step for point in sorted(history, key=lambda point: point.step)] == [1, 10, 20]
 
 
+def test_what_was_best_by_validation_arrives_at_its_step(store, settings, mlflow):
+    submit(store, small_spec(validation_size=100, evaluation_interval=5))
+    train(store, settings)
+
+    forward_all(store, settings)
+
+    for name, theirs in mlflow_runs(mlflow).items():
+        ours = store.get_run("e", int(name[-5:])).summary
+        history = mlflow.get_metric_history(theirs.info.run_id, "test_accuracy_at_best_validation")
+        points = [(point.step, point.value) for point in history]
+        assert points == [(ours.best_validation_step, ours.test_accuracy_at_best_validation)]
+        assert theirs.data.metrics["best_validation_accuracy"] == ours.best_validation_accuracy
+        assert theirs.data.params["validation_size"] == "100"
+
+
 def test_probes_arrive_under_their_names(store, settings, mlflow):
     probes = {"quantities": ["coordinates", "ranks"], "layers": [2], "steps": [0, 1, 20], "examples": 16}
     submit(store, small_spec(record={"probes": probes}))
