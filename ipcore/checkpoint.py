@@ -71,8 +71,8 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
     if _replaced(header, trainer):
         raise DataError(
             f"the file of {trainer.dataset.name!r} has changed since the checkpoint was written: its numbers "
-            f"had SHA-256 {header['dataset_sha256']} and now have {trainer.dataset.digest}; put the former file "
-            "back, or submit the experiment again under a new name of the file"
+            f"had SHA-256 {header['dataset_sha256']} and now have {trainer.dataset.digest}; put the former "
+            "file back, or submit the experiment again under a new name of the file"
         )
     if header.get("fingerprint") != fingerprint(trainer):
         raise CheckpointError(f"{path} belongs to another pack (configuration, runs, data or dtype differ)")
