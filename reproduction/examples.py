@@ -27,7 +27,8 @@ def smaller(document: dict[str, Any], steps: int | None = None, **axes: list[Any
         old = spec["steps"]
         spec["steps"] = steps
         if probes := spec.get("record", {}).get("probes"):
-            probes["steps"] = sorted({steps if step == old else step for step in probes["steps"]})
+            within = {steps if step == old else step for step in probes["steps"]}
+            probes["steps"] = sorted(step for step in within if step <= steps)
         if spec.get("evaluation_interval", 0) > steps:
             spec["evaluation_interval"] = 0
     return result
