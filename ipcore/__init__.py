@@ -27,12 +27,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ipcore.config import Calibration as Calibration
+    from ipcore.config import OptimizerSettings as OptimizerSettings
     from ipcore.config import PackConfig as PackConfig
+    from ipcore.config import Probes as Probes
     from ipcore.config import RunConfig as RunConfig
+    from ipcore.config import Schedule as Schedule
     from ipcore.data import Dataset as Dataset
     from ipcore.data import load_dataset as load_dataset
     from ipcore.evaluation import Evaluation as Evaluation
     from ipcore.evaluation import evaluate as evaluate
+    from ipcore.holdout import split_training as split_training
     from ipcore.network import Network as Network
     from ipcore.theory import custom as custom
     from ipcore.theory import preset as preset
@@ -45,14 +49,18 @@ _HOMES = {
     "Dataset": "data",
     "Evaluation": "evaluation",
     "Network": "network",
+    "OptimizerSettings": "config",
     "PackConfig": "config",
+    "Probes": "config",
     "RunConfig": "config",
+    "Schedule": "config",
     "Slice": "trainer",
     "Trainer": "trainer",
     "custom": "theory",
     "evaluate": "evaluation",
     "load_dataset": "data",
     "preset": "theory",
+    "split_training": "holdout",
     "train": "training",
 }
 __all__ = list(_HOMES)

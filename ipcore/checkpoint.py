@@ -1,8 +1,9 @@
 """Checkpoints of a trainer: safetensors with a header, written whole or not at all.
 
-A checkpoint holds what cannot be computed again: effective weights, step, masks, calibrated rates. Batches
-are a function of the step. Training resumed from it is the uninterrupted one bit for bit, given the same
-device type, thread count and library versions; the header records these.
+A checkpoint holds what cannot be computed again: effective weights and biases, the optimizer's velocity or
+moments, step, masks, calibrated rates. Batches, schedules and initial weights (which re-weighting and probes
+need again) are functions of the step and the seed. Training resumed from it is the uninterrupted one bit for
+bit, given the same device type, thread count and library versions; the header records these.
 """
 
 from __future__ import annotations

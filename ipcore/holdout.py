@@ -15,6 +15,8 @@ def split_training(dataset: Dataset, validation_size: int) -> tuple[Split, Split
         dataset: Any.
         validation_size: Examples held out, 0 .. training examples - 1; 0: none.
 
+    Use it to evaluate a network that was trained with `PackConfig.validation_size` on what was held out.
+
     Returns:
         Training part, in its old order, and validation part; None with size 0.
     """

@@ -61,7 +61,8 @@ def reweight(
     layers = [i for i in range(len(pack.weights)) if any(changes[p][i] for p in affected)]
     for position, layer, initial in _initial_weights(pack, config, runs, affected, layers):
         if change := changes[position][layer]:
-            pack.weights[layer][position].add_(torch.from_numpy(initial * change).to(pack.weights[layer]))
+            np.multiply(initial, change, out=initial)
+            pack.weights[layer][position].add_(torch.from_numpy(initial).to(pack.weights[layer]))
 
 
 def _initial_weights(
@@ -71,14 +72,16 @@ def _initial_weights(
     by_seed = defaultdict(list)
     for position in positions:
         by_seed[runs[position].seed].append(position)
-    sizes = list(pairwise(pack.shape.dims))
-    layers = list(layers)
+    sizes, layers = list(pairwise(pack.shape.dims)), list(layers)
     for seed, members in by_seed.items():
+        exponents = [runs[position].parameterization for position in members]
+        stds = [initial_stds(p, config.width, config.activation, sizes[0][0], config.bias) for p in exponents]
+        means = [initial_means(p, config.width) for p in exponents]
         for layer in layers:
             inputs, outputs = sizes[layer]
             z = weight_normals(seed, layer + 1, (outputs, inputs))
-            for position in members:
-                p = runs[position].parameterization
-                std = initial_stds(p, config.width, config.activation, sizes[0][0], config.bias)[layer]
-                mean = initial_means(p, config.width)[layer]
-                yield position, layer, z * np.float64(std) + mean
+            for position, std, mean in zip(members, stds, means, strict=True):
+                initial = z * np.float64(std[layer])
+                if mean[layer]:
+                    initial += mean[layer]
+                yield position, layer, initial

@@ -1,10 +1,10 @@
 """With step 0's loss derivative taken at the same f_0, IP-LLR and HP are the same networks from step 1 on.
 
 For a 1-homogeneous activation h_IP^l = m^{-(l-1)/2} h_muP^l and dh_IP^l = m^{-(L-l)/2} dh_muP^l at step 0;
-the large first rates undo both powers, and HP brings its initial hidden matrices to IP's weight m^{-1} w_0 after
-its first update (our reading of Hajjar et al., arXiv:2110.15596). What remains is f_0, of order m^{-1/2} for
-muP and m^{-L/2} for IP, through which the first derivative differs. So here a loss takes its first derivative
-at f = 0.
+the large first rates undo both powers, and HP brings its initial hidden matrices to IP's weight m^{-1} w_0
+after its first update (our reading of Hajjar et al., arXiv:2110.15596). What remains is f_0, of order
+m^{-1/2} for muP and m^{-L/2} for IP, through which the first derivative differs. So here a loss takes its
+first derivative at f = 0.
 """
 
 from __future__ import annotations

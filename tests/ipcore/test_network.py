@@ -16,7 +16,7 @@ from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.errors import WeightsError
 from ipcore.network import FORMAT, HEADER
-from ipcore.theory import preset
+from ipcore.theory import custom, preset
 from ipcore.trainer import Trainer
 
 CONFIG = PackConfig("digits", 2, 12, "gelu", batch_size=8, steps=6)
@@ -108,6 +108,25 @@ def test_bad_headers_are_explained(trained: Trainer, change: dict[str, str], mes
     network = trained.network(0)
     with pytest.raises(WeightsError, match=message):
         Network.from_arrays(network.arrays(), {**network.header(), **change})
+
+
+def test_files_of_the_first_format_are_read(tiny: Dataset):
+    """Header and tensors as iplab-weights/1 had them, w = 1: f by hand with L = 1, m = 2, IP (a = 0, 1)."""
+    header = {
+        "format": "iplab-weights/1", "hidden_layers": "1", "width": "2", "input_dim": "5", "output_dim": "3",
+        "activation": "relu", "bias": "first", "loss": "cross_entropy", "dataset": "digits", "a": "0,1",
+        "b": "0,0", "c": "0:-3/2,-1;1:-1,-1", "base_learning_rate": "0.1", "seed": "0", "step": "9",
+        "dtype": "float32", "sha256": "of the tensors", "label": "x",
+    }  # fmt: skip
+    arrays = {"w1": torch.ones(2, 5), "w2": torch.ones(3, 2), "b1": torch.ones(2)}
+    network = Network.from_arrays(arrays, header)
+    assert network.parameterization == custom(1, ["0", "1"], ["0", "0"], ["-1", "-1"], ["-3/2", "-1"])
+    assert (network.optimizer, dict(network.extra)) == ("sgd", {"label": "x"})
+    assert network.forward(torch.ones(1, 5)).tolist() == [[6.0] * 3]
+    # Written again it is of this version's format.
+    again = Network.from_arrays(network.arrays(), network.header())
+    assert again.header()["format"] == FORMAT
+    assert evaluate(again, tiny.test) == evaluate(network, tiny.test)
 
 
 def test_missing_parts_are_named(trained: Trainer, tmp_path: Path):

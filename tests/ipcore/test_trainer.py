@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ipcore import evaluate
-from ipcore.config import Calibration, PackConfig, RunConfig
+from ipcore.catalogue import OPTIMIZERS
+from ipcore.config import Calibration, PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset, Split
 from ipcore.errors import ConfigError
 from ipcore.recording import Points, weights_due
@@ -340,9 +341,14 @@ def test_naive_ip_stays_and_calibrated_ip_llr_learns(digits: Dataset):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_trains_as_the_cpu_does(tiny: Dataset):
-    runs = [run(0), run(1, p=preset("ip-llr", 2), calibration=Calibration()), run(2, p=preset("sp", 2))]
-    trainers = [Trainer(CONFIG, runs, tiny, device=device, dtype=torch.float64) for device in ("cpu", "cuda")]
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_gpu_trains_as_the_cpu_does(tiny: Dataset, optimizer: str):
+    runs = [run(s, p=preset(name, 2, optimizer=optimizer)) for s, name in enumerate(("mup", "sp", "ip"))]
+    if optimizer in ("sgd", "momentum"):
+        runs += [run(1, p=preset("ip-llr", 2), calibration=Calibration())]
+        runs += [run(3, p=preset(name, 2)) for name in ("ip-bias", "ip-non-centered", "hp")]
+    config = replace(CONFIG, optimizer=optimizer, validation_size=10, schedule=Schedule("linear"))
+    trainers = [Trainer(config, runs, tiny, device=device, dtype=torch.float64) for device in ("cpu", "cuda")]
     cpu, gpu = (rows(train(trainer, max_seconds=60.0)) for trainer in trainers)
     assert [row[:3] for row in cpu] == [row[:3] for row in gpu]
     assert [row[3] for row in gpu] == pytest.approx([row[3] for row in cpu], rel=1e-6)
