@@ -96,7 +96,7 @@ def migrate_command(settings: Settings) -> None:
 
     prepare_home(settings)
     migrate_store(settings)
-    click.echo("the store's schema is up to date")
+    click.echo(f"the schema of {without_password(settings.store_dsn)} is up to date")
 
 
 @main.command("mlflow")

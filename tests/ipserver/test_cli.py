@@ -48,3 +48,10 @@ def test_mlflow_reads_its_uri_from_that_variable():
 
     (option,) = [option for option in server.params if option.name == "backend_store_uri"]
     assert option.envvar == "MLFLOW_BACKEND_STORE_URI"
+
+
+def test_migrate_says_which_store_it_has_migrated(tmp_path):
+    done = CliRunner().invoke(main, ["migrate", "--home", str(tmp_path)], catch_exceptions=False)
+
+    assert done.output == f"the schema of sqlite:///{tmp_path}/iplab.db is up to date\n"
+    assert (tmp_path / "iplab.db").exists()
