@@ -74,6 +74,30 @@ def test_fractions_in_a_dict_are_kept_exactly(value):
     assert (tenth, two) == ("0.1", "2")
 
 
+def test_settings_of_optimizers_schedules_and_probes_have_names_and_types():
+    spec = {
+        "optimizer": {"name": "adam", "beta": 0.9, "epsilon": "small"},
+        "schedule": {"nmae": "cosine", "milestones": 5},
+        "record": {"probes": {"quantities": "ranks", "step": [0]}},
+        "validation": 100,
+    }
+    found = wrong({"spec": spec})
+    assert set(found) == {
+        "spec.optimizer.beta",
+        "spec.optimizer.epsilon",
+        "spec.schedule.nmae",
+        "spec.schedule.milestones",
+        "spec.record.probes.quantities",
+        "spec.record.probes.step",
+        "spec.validation",
+    }
+    assert "did you mean beta" in found["spec.optimizer.beta"]
+    assert "steps" in found["spec.record.probes.step"]
+    assert "validation_size" in found["spec.validation"]
+    loaded = load_spec(exponents(d=[1, 0.5, "1/3"], d_first_step=[0, 0, 0]))
+    assert list(loaded.spec.grid.parameterizations[0].exponents.d) == ["1", "0.5", "1/3"]
+
+
 def test_numpy_arrays_and_ranges_are_lists():
     grid = {"widths": 2 ** np.arange(6, 9), "seeds": range(3), "base_learning_rates": np.array([0.5, 1.0])}
     loaded = load_spec({"spec": {"grid": grid}}).spec.grid

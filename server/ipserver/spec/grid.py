@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipcore.activation_facts import check_activation
-from ipcore.catalogue import OPTIMIZERS
+from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS
 from ipcore.errors import ConfigError
 from ipcore.scales import fits
 from iplab.v1 import spec_pb2 as pb
@@ -14,6 +14,8 @@ from ipserver.spec.limits import Limits
 from ipserver.spec.parameterizations import check_parameterizations, check_rates
 from ipserver.spec.problems import Problems
 from ipserver.spec.scales import Axes
+
+_SHOWN = 64  # characters of a name that is wrong
 
 
 def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Problems) -> None:
@@ -62,8 +64,10 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
 
 
 def _check_activation(field: str, name: str, problems: Problems) -> bool:
+    if not name.startswith("relu^"):
+        return problems.name(field, name, "activation", (*ACTIVATIONS, "relu^p"))
     try:
-        check_activation(name)
+        check_activation(name[:_SHOWN])
     except ConfigError as error:
         problems.add(field, "; ".join(error.problems).removeprefix("activation: "))
         return False

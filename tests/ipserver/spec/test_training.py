@@ -156,6 +156,14 @@ def test_what_is_recorded_is_bounded():
     assert "asks for up to 2,816 metric points but one experiment may have 2,815" in found[f"{SPEC}.record"]
 
 
+def test_powers_of_relu_are_activations_from_one_on():
+    accepted(grid(activations=["relu^2", "relu^3/2", "leaky_relu", "sin"]))
+    found = violations(grid(activations=["relu^1/2", "relu^x", "relu^3/0", "relu^" + "2" * 5000, "relu^p"]))
+    assert set(found) == {f"{GRID}.activations[{i}]" for i in range(5)}
+    assert "p must be at least 1" in found[f"{GRID}.activations[0]"]
+    assert max(map(len, found.values())) < 400
+
+
 def test_epsilon_exponents_belong_to_adam():
     zeros = ["0"] * 3
     entry = {"label": "mine", "exponents": {"a": zeros, "b": zeros, "c": zeros, "d": zeros}}
@@ -187,8 +195,8 @@ def test_calibration_is_of_gradient_steps_without_biases_of_their_own():
 
 
 def test_adams_numbers_must_be_held_by_training():
-    # Widths 16 = 2^4 and 32 = 2^5, batches of 2^5; rates of Adam are 0.2 m^(-c-a), its gradients are multiplied
-    # by m^(d-a) / B, and its epsilon of 2^-26.6 at step 0 by m^(d-d(0)); 1e36 is 2^119.6.
+    # Widths 16 = 2^4 and 32 = 2^5, batches of 2^5; rates of Adam are 0.2 m^(-c-a), gradients are multiplied by
+    # m^(d-a) / B, and the epsilon of 2^-26.6 at step 0 by m^(d-d(0)); 1e36 is 2^119.6.
     adam = {"optimizer": {"name": "adam"}}
     zeros = ["0"] * 3
 
