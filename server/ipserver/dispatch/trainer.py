@@ -142,7 +142,9 @@ class PackTrainer:
     def _fold(self, part: Slice) -> None:
         """Bring the summaries up to date."""
         indices = self._job.run_indices
-        rows = ((indices[position], *rest) for position, *rest in part.points.rows())
+        rows = (
+            (indices[position], metric, step, value) for position, metric, step, value in part.points.rows()
+        )
         fold(self._summaries, rows, self._job.config.steps)
 
     def _diverged(self, trainer: Trainer) -> dict[int, RunState]:

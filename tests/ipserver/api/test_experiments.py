@@ -86,10 +86,12 @@ def _entry(**lists):
         ),
         (
             {
-                "optimizer": {"name": "adam", "momentum": 0.9},
-                "schedule": {"name": "step"},
-                "validation_size": -1,
-                "record": {"probes": {"quantities": ["ranks"], "layers": [9], "steps": [0]}},
+                "spec": {
+                    "optimizer": {"name": "adam", "momentum": 0.9},
+                    "schedule": {"name": "step"},
+                    "validation_size": -1,
+                    "record": {"probes": {"quantities": ["ranks"], "layers": [9], "steps": [0]}},
+                },
                 "grid": {"parameterizations": [{"preset": "hp"}, {"preset": "ip", "calibration": {}}]},
             },
             {

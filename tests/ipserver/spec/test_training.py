@@ -195,8 +195,8 @@ def test_calibration_is_of_gradient_steps_without_biases_of_their_own():
 
 
 def test_adams_numbers_must_be_held_by_training():
-    # Widths 16 = 2^4 and 32 = 2^5, batches of 2^5; rates of Adam are 0.2 m^(-c-a), gradients are multiplied by
-    # m^(d-a) / B, and the epsilon of 2^-26.6 at step 0 by m^(d-d(0)); 1e36 is 2^119.6.
+    # Widths 16 = 2^4 and 32 = 2^5, batches of 2^5, 1e36 = 2^119.6. Rates of Adam are 0.2 m^(-c-a),
+    # gradients are multiplied by m^(d-a) / B, and the epsilon of 2^-26.6 at step 0 by m^(d-d(0)).
     adam = {"optimizer": {"name": "adam"}}
     zeros = ["0"] * 3
 
