@@ -53,7 +53,7 @@ def main() -> int:
                 if study.measure is None and client is None:
                     address = options.address or stack.enter_context(service(HOME / "service"))
                     client = stack.enter_context(iplab.connect(address))
-                _measure(study, spec, client, results, console)
+                _measure(study, spec, client, results, console, options.experiment)
             except (StudyError, iplab.IplabError) as error:
                 failed += 1
                 console.print(f"{name}: failed: {error}", style="red")
@@ -70,7 +70,10 @@ def _options() -> argparse.Namespace:
         "--page", action="store_true", help="measure nothing, write the page from the results"
     )
     parser.add_argument("--address", help="use the service at this address instead of one of its own")
+    parser.add_argument("--experiment", default="", help="take what this experiment there has for the study")
     options = parser.parse_args()
+    if options.experiment and (len(options.studies) != 1 or not options.address):
+        parser.error("--experiment needs --address and exactly one study")
     if unknown := sorted(set(options.studies) - set(STUDIES)):
         parser.error(f"no study is called {', '.join(unknown)}; there are {', '.join(STUDIES)}")
     return options
@@ -85,12 +88,19 @@ def _missing_data(spec: Spec) -> str:
     return ""
 
 
-def _measure(study: Study, spec: Spec, client: iplab.Client | None, results: Path, console: Console) -> None:
+def _measure(
+    study: Study,
+    spec: Spec,
+    client: iplab.Client | None,
+    results: Path,
+    console: Console,
+    experiment: str,
+) -> None:
     console.print(f"{study.name}: {study.title}", style="bold")
     if study.measure is None:
         if client is None:
             raise StudyError("it needs a service")
-        seconds, runs = run(client, study, spec)
+        seconds, runs = run(client, study, spec, experiment)
     else:
         begun = time.monotonic()
         with Progress(console=console) as progress:

@@ -80,7 +80,6 @@ ROW: Final = Study(
     spec=_ROW,
     quick=smaller(_ROW, steps=20, widths=[64], seeds=[0, 1]),
     section=_row_section,
-    metrics=("test_accuracy", "test_loss", "x_squared_trace_rank"),
 )
 METHODS: Final = Study(
     name="authors-mnist-methods",

@@ -47,16 +47,26 @@ def service(home: Path) -> Iterator[str]:
         process.wait()
 
 
-def run(client: iplab.Client, study: Study, spec: Spec) -> tuple[float, tuple[Measured, ...]]:
+def run(
+    client: iplab.Client, study: Study, spec: Spec, identifier: str = ""
+) -> tuple[float, tuple[Measured, ...]]:
     """Train a study's spec, or go on with it, and fetch its numbers.
+
+    Args:
+        client: Of the service.
+        study: The study.
+        spec: Its spec.
+        identifier: An experiment that was submitted with the same spec; "": the reproduction's own.
 
     Returns:
         Seconds from its first run's start to its end, and the runs.
 
     Raises:
-        StudyError: It failed or was cancelled.
+        StudyError: It failed or was cancelled, or the experiment named has another spec.
     """
-    identifier = f"{study.name}-{key(spec)[:8]}"
+    if identifier:
+        _check_same(client, spec, identifier)
+    identifier = identifier or f"{study.name}-{key(spec)[:8]}"
     try:
         experiment = client.experiment(identifier)
     except NotFoundError:
@@ -70,6 +80,18 @@ def run(client: iplab.Client, study: Study, spec: Spec) -> tuple[float, tuple[Me
     begun, ended = experiment.start_time, experiment.end_time
     seconds = (ended - begun).total_seconds() if begun and ended else 0.0
     return seconds, tuple(fetch(experiment, study.metrics))
+
+
+def _check_same(client: iplab.Client, spec: Spec, identifier: str) -> None:
+    """The numbers of an experiment do not depend on the order of its axes; all else must be the same."""
+    wanted, found = client.create(dict(spec), validate_only=True).spec, client.experiment(identifier).spec
+    for one in (wanted, found):
+        grid = one.grid
+        for axis in (grid.widths, grid.hidden_layers, grid.activations, grid.base_learning_rates, grid.seeds):
+            axis.sort()
+        grid.parameterizations.sort(key=lambda entry: entry.label)
+    if wanted != found:
+        raise StudyError(f"the experiment {identifier} was submitted with another spec")
 
 
 def fetch(experiment: iplab.Experiment, metrics: tuple[str, ...]) -> Iterator[Measured]:
