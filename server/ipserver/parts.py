@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import socket
@@ -71,8 +72,15 @@ def run_forward(settings: Settings) -> None:
 
     os.nice(10)
     store = open_service(settings, write=False)
-    sink = waiting(settings, lambda: connect(settings))
     stop = stop_event()
+
+    def rest(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise SystemExit(0)
+
+    # Nothing else of `ipserver up` needs MLflow, so its being away must not end the service.
+    patience = math.inf if os.environ.get(_SUPERVISED) else None
+    sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
     Forwarder(store, sink, settings.artifact_root, _owner("forward")).run(stop)
 
 

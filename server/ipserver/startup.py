@@ -8,6 +8,7 @@ it cannot (a schema newer than the code).
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import time
@@ -32,7 +33,8 @@ def waiting(
     settings: Settings,
     attempt: Callable[[], T],
     *,
-    sleep: Callable[[float], None] = time.sleep,
+    seconds: float | None = None,
+    sleep: Callable[[float], object] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> T:
     """What `attempt` returns, tried again for as long as the settings say while something is not ready.
@@ -40,14 +42,16 @@ def waiting(
     Args:
         settings: With `wait_seconds`.
         attempt: Something to do that needs another program.
-        sleep: Rests, in seconds.
+        seconds: Instead of `wait_seconds`; may be infinite.
+        sleep: Rests, in seconds; to end the waiting early it raises.
         monotonic: Clock, in seconds.
 
     Raises:
         NotReady: It was not to be had in time; says what was wrong last.
         StartupError: What waiting does not mend.
     """
-    end = monotonic() + settings.wait_seconds
+    patience = settings.wait_seconds if seconds is None else seconds
+    end = monotonic() + patience
     rest = _FIRST_REST
     while True:
         try:
@@ -55,9 +59,10 @@ def waiting(
         except NotReady as error:
             left = end - monotonic()
             if left <= 0:
-                waited = f"; gave up after {settings.wait_seconds:g} s" if settings.wait_seconds else ""
+                waited = f"; gave up after {patience:g} s" if patience else ""
                 raise NotReady(f"{error}{waited}") from None
-            _log.warning("not ready, tried for another %.0f s: %s", left, error)
+            limit = "until it is" if math.isinf(left) else f"for another {left:.0f} s"
+            _log.warning("not ready, tried %s: %s", limit, error)
         sleep(min(rest, left))
         rest = min(2 * rest, _LONGEST_REST)
 

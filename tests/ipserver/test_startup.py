@@ -378,6 +378,27 @@ def test_a_forwarder_whose_mlflow_is_down_ends(tmp_path, nowhere):
     )
 
 
+def test_a_supervised_forwarder_waits_for_mlflow_until_its_supervisor_ends(tmp_path, nowhere):
+    store_in(settings_in(tmp_path)).close()
+    told = tmp_path / "log"
+    supervisor, ours = os.pipe()
+    with told.open("ab") as log:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+        variables = {"IPLAB_MLFLOW_TRACKING_URI": f"http://{nowhere}", "IPLAB_SUPERVISED": "1"}
+        command = [sys.executable, "-m", "ipserver", "forward", "--home", str(tmp_path)]
+        process = subprocess.Popen(command, env=clean | variables, stdin=supervisor, stdout=log, stderr=log)
+    os.close(supervisor)
+    try:
+        deadline = time.monotonic() + 60
+        while told.read_text().count("not ready, tried until it is") < 2:
+            assert process.poll() is None, told.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        os.close(ours)
+        assert process.wait(30) == 0
+
+
 def test_a_missing_secret_file_ends_a_part(tmp_path):
     with (tmp_path / "log").open("ab") as log:
         process = start("api", log=log, IPLAB_SECRETS=str(tmp_path / "secrets"))
