@@ -22,6 +22,19 @@ NETWORK = "10.213.0"
 _PRIVILEGES = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups")
 
 
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a container starts from.
+
+    Attributes:
+        environment: Variables.
+        root: Folder of an unpacked image; None: this machine's own programs.
+    """
+
+    environment: Mapping[str, str]
+    root: Path | None = None
+
+
 @dataclass(slots=True)
 class Container:
     """A started service.
@@ -51,7 +64,7 @@ class Container:
 
     def run(self, command: Sequence[str], timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
         """A further command inside, as `docker exec`."""
-        inside = ["nsenter", f"--target={self.first}", "--mount", "--net", "--pid", "--uts"]
+        inside = ["nsenter", f"--target={self.first}", "--root", "--mount", "--net", "--pid", "--uts"]
         return subprocess.run(
             [*inside, *_as_user(self.service, self.environment), *command],
             capture_output=True,
@@ -97,7 +110,7 @@ def start(
     name: str,
     address: str,
     folder: Path,
-    image: Mapping[str, str],
+    image: Image,
     command: Sequence[str] = (),
     bind: Mapping[Path, str] | None = None,
 ) -> Container:
@@ -108,12 +121,12 @@ def start(
         name: Of the container.
         address: Of the network namespace `name`.
         folder: Holds `hosts`, `resolv.conf` and `secrets`; its log goes to `logs`.
-        image: Environment that the image gives.
+        image: What it sees of programs and variables.
         command: In the place of the service's own.
         bind: Further files and folders: path inside by path here.
     """
-    environment = {**image, **service.environment}
-    script = _script(service, name, folder, bind or {})
+    environment = {**image.environment, **service.environment}
+    script = _script(service, name, folder, image, bind or {})
     inside = [*_as_user(service, environment), *(command or service.command)]
     log = folder / "logs" / f"{name}.log"
     with log.open("wb") as output:
@@ -131,26 +144,34 @@ def _unshared(name: str, command: Sequence[str], output: IO[bytes]) -> subproces
     )
 
 
-def _script(service: Service, host: str, folder: Path, bind: Mapping[Path, str]) -> list[str]:
+def _script(service: Service, host: str, folder: Path, image: Image, bind: Mapping[Path, str]) -> list[str]:
     """A shell that makes the file system of a container, then becomes what follows it."""
-    lines = ["set -eu", f"hostname {shlex.quote(host)}", *_reachable_by_all()]
-    lines += [f"mount --bind {folder / name} /etc/{name}" for name in ("hosts", "resolv.conf")]
-    lines.append("mount -t tmpfs -o mode=755 tmpfs /run")
+    root = "" if image.root is None else "/mnt"
+    lines = ["set -eu", f"hostname {shlex.quote(host)}"]
+    lines += _reachable_by_all() if image.root is None else _from_image(image.root, root)
+    lines += [f"mount --bind {folder / name} {root}/etc/{name}" for name in ("hosts", "resolv.conf")]
+    lines.append(f"mount -t tmpfs -o mode=755 tmpfs {root}/run")
     sources = {folder / "secrets" / secret: target for secret, target in service.secrets.items()}
     for source, target in (sources | dict(bind)).items():
-        made = (
-            f"mkdir -p {target}" if source.is_dir() else f"mkdir -p {Path(target).parent} && touch {target}"
-        )
-        lines.append(f"{made} && mount --bind {source} {target}")
-    # The machine's own /var/lib is not there in a container: there is a place for folders below it.
-    lines.append("mount -t tmpfs -o mode=755 tmpfs /var/lib")
-    lines.append("mount -t tmpfs -o mode=1777,size=256m tmpfs /dev/shm")
+        place = f"{root}{target}"
+        made = f"mkdir -p {place}" if source.is_dir() else f"mkdir -p {Path(place).parent} && touch {place}"
+        lines.append(f"{made} && mount --bind {source} {place}")
+    if image.root is None:
+        # An image has the folders that it writes; on this machine there is a place for them below this one.
+        lines.append("mount -t tmpfs -o mode=755 tmpfs /var/lib")
+    lines.append(f"mount -t tmpfs -o mode=1777,size=256m tmpfs {root}/dev/shm")
     for target, options in (("/tmp", "mode=1777"), *service.tmpfs):
-        lines.append(f"mkdir -p {target} && mount -t tmpfs -o {options} tmpfs {target}")
+        lines.append(f"mkdir -p {root}{target} && mount -t tmpfs -o {options} tmpfs {root}{target}")
     if service.read_only:
-        lines.append("mount -o remount,bind,ro /")
-    lines.append('cd /tmp && exec "$@"')
+        lines.append(f"mount -o remount,bind,ro {root}/")
+    lines.append(f'exec chroot {root or "/"} "$@"')
     return ["sh", "-c", "\n".join(lines), "sh"]
+
+
+def _from_image(image: Path, root: str) -> list[str]:
+    """The image at `root`, with this machine's devices."""
+    lines = [f"mount --bind {image} {root}", f"mount --rbind /dev {root}/dev"]
+    return [*lines, f"mount -t proc proc {root}/proc", f"mount --rbind /sys {root}/sys"]
 
 
 def _as_user(service: Service, environment: Mapping[str, str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from dockerfile_parse import DockerfileParser
 from tests.cluster import compose
 from tests.cluster.checks import Checks
 from tests.cluster.compose import Service
-from tests.cluster.containers import NETWORK, ROOT, Container, make_network, start
+from tests.cluster.containers import NETWORK, ROOT, Container, Image, make_network, start
 
 _POLL_SECONDS = 0.5
 _JOB_SECONDS = 120.0
@@ -31,7 +32,7 @@ def main(folder: Path) -> int:
     _write_hosts(folder, services, hosts)
     make_network(hosts)
     subprocess.run(["mount", "--bind", str(folder / "hosts"), "/etc/hosts"], check=True)
-    image = _image_environment()
+    image = _image()
     stand_ins = _stand_ins(folder)
     started: dict[str, list[Container]] = {}
     checks = Checks(folder, hosts, started)
@@ -79,16 +80,18 @@ def _write_hosts(folder: Path, services: Mapping[str, Service], hosts: Mapping[s
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
 
 
-def _image_environment() -> dict[str, str]:
-    """What the Dockerfile sets, with this machine's programs in the place of the image's."""
+def _image() -> Image:
+    """What the Dockerfile sets, on top of the image of IPLAB_TEST_IMAGE or of this machine's programs."""
     environment = dict(DockerfileParser(str(ROOT / "deploy" / "Dockerfile")).envs)
+    if unpacked := os.environ.get("IPLAB_TEST_IMAGE"):
+        return Image(environment | {"PATH": "/opt/iplab/bin:/usr/local/bin:/usr/bin:/bin"}, Path(unpacked))
     programs = [ROOT / "deploy" / "bin", Path(sys.prefix) / "bin", "/usr/bin", "/bin"]
-    return environment | {"PATH": ":".join(map(str, programs))}
+    return Image(environment | {"PATH": ":".join(map(str, programs))})
 
 
 def _stand_ins(folder: Path) -> Mapping[str, Callable[[Service, str, str], Container]]:
     """What is not of our image: this machine's PostgreSQL behind a relay, and moto as the object store."""
-    here = {"PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin"}
+    here = Image({"PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin"})
     relay = str(Path(__file__).with_name("relay.py"))
 
     def postgres(service: Service, name: str, address: str) -> Container:
