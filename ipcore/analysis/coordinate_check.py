@@ -66,10 +66,12 @@ class CoordinateReport:
     Attributes:
         coordinates: By step, then by layer.
         notes: What could not be checked, and why.
+        gaps: Sizes that could not be checked, or not at all widths and seeds.
     """
 
     coordinates: tuple[Coordinate, ...]
     notes: tuple[str, ...]
+    gaps: int = 0
 
     @property
     def first(self) -> Coordinate | None:
@@ -78,20 +80,22 @@ class CoordinateReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Disagrees if anything does; agrees if all that theory stands for does, and that is something."""
-        exact = [c.verdict for c in self.coordinates if c.exact]
+        """Disagrees if anything does; agrees if all that theory stands for does, and nothing is missing.
+
+        Something that theory stands for must have been measured after an update: initial sizes say nothing of
+        rates. What is missing may be missing because runs diverged, so the rest would flatter.
+        """
+        exact = [c for c in self.coordinates if c.exact]
         if self.first is not None:
             return Verdict.DISAGREES
-        return Verdict.AGREES if exact and set(exact) == {Verdict.AGREES} else Verdict.UNDECIDED
+        shown = all(c.verdict is Verdict.AGREES for c in exact) and any(c.step > 0 for c in exact)
+        return Verdict.AGREES if shown and not self.gaps else Verdict.UNDECIDED
 
     @property
     def conclusion(self) -> str:
         """One line."""
         if (first := self.first) is not None:
-            last = max(c.layer for c in self.coordinates)
-            layer = (
-                "the output" if first.name.endswith("f") and first.layer == last else f"layer {first.layer}"
-            )
+            layer = "the output" if first.name.endswith("f") else f"layer {first.layer}"
             return (
                 f"{layer} disagrees from step {first.step}: slope {first.fit.slope}, "
                 f"predicted {format_exponent(first.predicted)}"
@@ -101,6 +105,10 @@ class CoordinateReport:
         if not total:
             return "nothing could be checked"
         rest = "" if agreeing == total else f", {total - agreeing} undecided, none disagrees"
+        if self.gaps:
+            rest += f"; {self.gaps} could not be checked, or not at all widths and seeds"
+        elif all(c.step == 0 for c in self.coordinates):
+            rest += "; nothing was checked after an update"
         return f"{agreeing} of {total} sizes agree{rest}"
 
 
@@ -114,7 +122,8 @@ def check_coordinates(
     """Hold measured sizes against an analysis of the intended parameterization.
 
     Args:
-        measured: Mean |h| at step 0 and mean |h_t - h_0| at later steps. Others are ignored.
+        measured: Mean |h| at step 0 and mean |h_t - h_0| at later steps. Others are ignored. Runs that have
+            no value belong there as NaN: what is missing keeps the whole from agreeing.
         analysis: Of the parameterization as intended, with the optimizer, activation and loss of the runs,
             and at least as many steps as were measured.
         tolerance: For hidden layers.
@@ -124,7 +133,7 @@ def check_coordinates(
         AnalysisError: A layer that the parameterization has not.
     """
     layers = analysis.parameterization.hidden_layers
-    found, notes = [], []
+    found, notes, gaps = [], [], 0
     for (quantity, layer, step), samples in sorted(measured.items(), key=_by_step):
         if not 1 <= layer <= layers + 1:
             raise AnalysisError(
@@ -142,15 +151,18 @@ def check_coordinates(
         name = name if quantity == "h" else f"change of {name}"
         if predicted is None:
             notes.append(f"{name} at step {step}: theory says exactly zero, which has no slope")
+            gaps += bool(samples.values.any())
             continue
         try:
             paired = samples.paired()
             fit = fit_slope(paired)
         except AnalysisError as error:
             notes.append(f"{name} at step {step}: {error}")
+            gaps += 1
             continue
         if left_out := samples.left_out(paired):
             notes.append(f"{name} at step {step}: {left_out}")
+            gaps += 1
         allowed = readout_tolerance if readout else tolerance
         judged = judge(fit, predicted, tolerance=allowed, upper_bound=not sizes.exact)
         why = judged.why
@@ -164,7 +176,7 @@ def check_coordinates(
                 quantity, layer, step, name, predicted, sizes.exact, allowed, fit, judged.verdict, sentence
             )
         )
-    return CoordinateReport(tuple(found), tuple(notes))
+    return CoordinateReport(tuple(found), tuple(notes), gaps)
 
 
 def _by_step(item: tuple[Key, Samples]) -> tuple[int, int]:

@@ -246,7 +246,9 @@ class Conclusion(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     SENTENCE_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
-    """Disagrees if a check does; agrees if all do that theory stands for (not for upper bounds only)."""
+    """Disagrees if a check does; agrees if all do that theory stands for (not for upper bounds only),
+    one of them after an update, and none is missing.
+    """
     sentence: _builtins.str
     """One line: the first layer that disagrees and from which step, or how many checks agree."""
     @_builtins.property

@@ -110,7 +110,8 @@ class Checker:
             if len(draft.checks) >= MAX_CHECKS:
                 draft.notes.append(f"only the first {MAX_CHECKS} checks are made; choose fewer steps")
                 break
-            self._check_group(draft, group, runs, measured.sizes.get(group, {}), bool(measured.steps))
+            sizes = self._with_gaps(measured, group) if group in measured.sizes else {}
+            self._check_group(draft, group, runs, sizes, bool(measured.steps))
         self._check_transfer(draft, measured)
         notes = list(dict.fromkeys(draft.notes))
         if (more := len(notes) - _MAX_NOTES) > 0:
@@ -140,7 +141,7 @@ class Checker:
         if calibrated:
             self._check_rates(draft, subject, analysis, runs)
         if probed:
-            self._check_sizes(draft, subject, analysis, sizes, calibrated)
+            self._check_sizes(draft, subject, analysis, sizes)
 
     def _check_sizes(
         self,
@@ -148,12 +149,12 @@ class Checker:
         subject: pb.CheckSubject,
         analysis: theory.Analysis,
         sizes: Sizes,
-        calibrated: bool,
     ) -> None:
         where = _where(subject)
         if not sizes:
             draft.notes.append(f"{where}: no run has recorded coordinates yet at the steps that are checked")
             return
+        calibrated = self._entries[subject.parameterization].HasField("calibration")
         short = calibrated and any(not layer.aligned for layer in analysis.alignment)
         if short:
             draft.notes.append(
@@ -184,6 +185,13 @@ class Checker:
         check.quantity, check.layer, check.step = output
         check.tolerance = still.tolerance
         draft.checks.append(check)
+
+    def _with_gaps(self, measured: Measured, group: Group) -> Sizes:
+        """A group's sizes, NaN for runs that should have recorded one: those that diverged before, say."""
+        layers = self._spec.record.probes.layers or range(1, group[1] + 2)
+        nowhere = {(run.width, run.seed): math.nan for run in measured.runs[group]}
+        wanted = [("h_change" if step else "h", layer, step) for step in measured.steps for layer in layers]
+        return {key: nowhere | measured.sizes[group].get(key, {}) for key in wanted}
 
     def _check_rates(
         self, draft: _Draft, subject: pb.CheckSubject, analysis: theory.Analysis, runs: tuple[RunRecord, ...]

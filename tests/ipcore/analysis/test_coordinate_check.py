@@ -137,6 +137,47 @@ def test_what_cannot_be_fitted_is_noted_and_the_rest_is_checked():
     assert "all of them diverged" in report.notes[1]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda data: np.zeros_like(data.values),  # a layer that is never updated
+        lambda data: np.full_like(data.values, np.nan),  # everything diverged before
+        lambda data: np.where(np.array(data.widths)[:, None] == 1024, np.nan, data.values),
+        lambda data: np.where(np.arange(6) == 5, np.nan, data.values),
+    ],
+)
+def test_the_rest_does_not_agree_where_something_is_missing(values):
+    """Survivors of a parameterization that diverges at large widths would show it as stable."""
+    analysis = analyze(MUP, steps=1)
+    measured = made_up(analysis, 1)
+    data = measured["h_change", 2, 1]
+    report = check_coordinates(
+        measured | {("h_change", 2, 1): Samples(data.widths, data.seeds, values(data))}, analysis
+    )
+    assert {c.verdict for c in report.coordinates} == {Verdict.AGREES}
+    assert (report.verdict, report.gaps) == (Verdict.UNDECIDED, 1)
+    assert report.conclusion.endswith("1 could not be checked, or not at all widths and seeds")
+
+
+def test_sizes_at_initialization_alone_are_no_agreement():
+    """SP and muP in Yang & Hu's gauge start alike in hidden layers; rates tell them apart."""
+    analysis = analyze(MUP, steps=1)
+    report = check_coordinates(made_up(analysis, 0), analysis)
+    assert {c.verdict for c in report.coordinates} == {Verdict.AGREES}
+    assert report.verdict is Verdict.UNDECIDED
+    assert report.conclusion == "4 of 4 sizes agree; nothing was checked after an update"
+
+
+def test_what_should_be_exactly_zero_and_is_not_is_no_agreement():
+    exact = analyze(MUP, steps=1)
+    still = replace(exact.steps[1], h_change=(Fraction(0), None, Fraction(0)))
+    analysis = replace(exact, steps=(exact.steps[0], still))
+    measured = made_up(exact, 1)
+    zero = {("h_change", 2, 1): samples(lambda m: 0.0)}
+    assert check_coordinates(measured | zero, analysis).verdict is Verdict.AGREES
+    assert check_coordinates(measured, analysis).verdict is Verdict.UNDECIDED
+
+
 def test_nothing_measured_is_no_agreement():
     report = check_coordinates({}, analyze(MUP, steps=1))
     assert (report.verdict, report.conclusion) == (Verdict.UNDECIDED, "nothing could be checked")

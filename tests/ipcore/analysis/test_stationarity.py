@@ -1,5 +1,7 @@
 """T2: naive IP is trivial from three hidden layers on."""
 
+from dataclasses import replace
+
 import pytest
 
 from ipcore.analysis import Trend, Verdict, check_stationarity
@@ -32,6 +34,19 @@ def test_where_theory_says_measure_nothing_is_held_against_it():
     found = check_stationarity(samples(power(-1)), analysis, 3)
     assert (found.trend, found.verdict) == (Trend.FALLS, Verdict.UNDECIDED)
     assert "theory leaves it open (measure)" in found.sentence
+
+
+def test_theory_is_asked_about_the_step_that_was_measured():
+    """A first step with the rates of naive IP moves f by m^-1; then large rates move it by order 1."""
+    llr = preset("ip-llr", 3)
+    small, large = preset("ip", 3).phases[0], llr.phases[0]
+    late = replace(llr, phases=(small, replace(large, start=1), replace(small, start=2)))
+    analysis = analyze(late, steps=2)
+    assert analysis.regime == "feature_learning"
+    for step, exponent, predicted in ((1, -1.0, Trend.FALLS), (2, 0.0, Trend.STAYS)):
+        found = check_stationarity(samples(power(exponent), noise=0.02), analysis, step)
+        assert (found.predicted, found.verdict) == (predicted, Verdict.AGREES), found.sentence
+    assert check_stationarity(samples(power(-1.0), noise=0.02), analysis, 2).verdict is Verdict.DISAGREES
 
 
 def test_naive_ip_networks_stand_still_when_wide():

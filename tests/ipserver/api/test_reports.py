@@ -111,6 +111,24 @@ async def test_measurement_that_follows_theory_agrees(api, store):
     assert "it does not fall with the width" in still.sentence
 
 
+@pytest.mark.parametrize("widths", [(512,), WIDTHS])
+async def test_what_survives_divergence_does_not_agree(api, store, widths):
+    """Runs of some widths diverge before step 3, so they have no size there."""
+    await create(api, "mup")
+
+    def size(run, quantity, layer, step):
+        return None if step == 3 and run.width in widths else exponent(run, quantity, layer, step)
+
+    train(store, size, ended=lambda run: RunState.DIVERGED if run.width in widths else RunState.SUCCEEDED)
+    found = await report(api)
+    assert {c.verdict for c in found.checks} == {AGREES}
+    (conclusion,) = found.conclusions
+    assert conclusion.verdict == UNDECIDED
+    assert conclusion.sentence.endswith("3 could not be checked, or not at all widths and seeds")
+    said = "left out for missing values: widths 512" if len(widths) == 1 else "all of them diverged"
+    assert [said in note for note in found.notes] == [True] * 3
+
+
 async def test_a_reference_names_the_layer_that_is_wrong(api, store):
     # a_2 is 0 instead of 1/2: h^2 is larger by m^{1/2} from step 0 on.
     wrong = {"a": ["0", "0", "1"], "b": ["0", "0", "0"], "c": ["-1", "-1", "-1"]}
