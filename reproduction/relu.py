@@ -163,8 +163,9 @@ _EXPLANATION: Final = """What happens, as far as these measurements show:
    all images are parallel too, and updates keep the rank. The output is a scalar s(x) >= 0 times a fixed
    vector, so the largest output is the same for nearly all images: the loss falls well below ln 10 while
    the accuracy is the share of one class.
-4. GELU, ELU and tanh are linear near 0, where IP puts their activations: images stay further apart, and
-   the first step leaves several dimensions.
+4. GELU, ELU and tanh are linear near 0, where IP puts their activations, and curved elsewhere: images stay
+   further apart in the first step, fewer neurons have one sign, and what begins near a line can leave it, since
+   the layers are not linear there.
 
 What it takes, accordingly: fewer layers that repeat it, or later base rates so large that neurons change
 their signs again."""

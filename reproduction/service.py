@@ -107,7 +107,8 @@ def fetch(experiment: iplab.Experiment, metrics: tuple[str, ...]) -> Iterator[Me
             strict=True,
         ):
             name = points.names[metric]
-            if name.partition("/")[0] in metrics:
+            quantity = name.partition("/")[0]
+            if quantity in metrics or f"{quantity}@{step}" in metrics:
                 values[run][f"{name}@{step}"] = value
     for run in experiment.runs():
         own = values[run.index]

@@ -94,7 +94,8 @@ class Study:
         spec: What determines the numbers: an experiment spec as in YAML, or parameters of `measure`.
         quick: The same smaller, for a trial in a minute.
         section: Writes about a result.
-        metrics: Recorded metrics that are kept ("h_change" stands for all layers), where a service trains it.
+        metrics: Recorded metrics that are kept, where a service trains it: "h_change" stands for all layers
+            and steps, "h@0" for all layers at step 0.
         measure: Trains it in this process instead. Calls its second argument after each piece of work with
             the part done, 0..1.
     """
