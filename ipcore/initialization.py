@@ -13,6 +13,7 @@ import torch
 from ipcore.config import PackConfig, RunConfig
 from ipcore.pack import Pack
 from ipcore.randomness import bias_normals, weight_normals
+from ipcore.rates import left_by_decay
 from ipcore.scales import initial_bias_stds, initial_means, initial_stds, remainders
 
 Matrix = npt.NDArray[np.float64]
@@ -41,9 +42,10 @@ def reweighting_steps(runs: Sequence[RunConfig]) -> frozenset[int]:
 def reweight(
     pack: Pack, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], step: int
 ) -> None:
-    """Bring the weights of `reweighting_steps` to how they count at a state: W += m^{-a} (rho' - rho) w_0.
+    """Bring the weights of `reweighting_steps` to how they count at a state: W += m^{-a} (rho' - rho) q w_0.
 
-    rho = m^{-k_l(step)} is 0 where removed. w_0 is drawn again from the seed, not kept.
+    rho = m^{-k_l(step)} is 0 where removed; q w_0 is what weight decay has left of w_0, so that a matrix that
+    is removed is gone. w_0 is drawn again from the seed, not kept.
 
     Args:
         pack: Weights as the update before left them.
@@ -56,7 +58,8 @@ def reweight(
     for position in positions:
         p = runs[position].parameterization
         now, before = (remainders(p, config.width, s) for s in (step, step - 1))
-        changes[position] = [new - old for new, old in zip(now, before, strict=True)]
+        left = left_by_decay(config, runs[position], step)
+        changes[position] = [left * (new - old) for new, old in zip(now, before, strict=True)]
     affected = [p for p, change in changes.items() if any(change)]
     layers = [i for i in range(len(pack.weights)) if any(changes[p][i] for p in affected)]
     for position, layer, initial in _initial_weights(pack, config, runs, affected, layers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -133,6 +134,13 @@ class Rates:
                     for p in wrong
                 ]
             )
+
+
+def left_by_decay(config: PackConfig, run: RunConfig, step: int) -> float:
+    """By what weight decay has multiplied the initial matrices at a state: all 1 - eta f(t) lambda, t < step."""
+    rate = run.base_learning_rate * run.settings.weight_decay
+    factors = (factor(config.schedule, t, config.steps) for t in range(step)) if rate else ()
+    return math.prod(1 - rate * f for f in factors)
 
 
 def starts_of(run: RunConfig) -> set[int]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ipcore import evaluate
-from ipcore.config import Calibration, PackConfig, RunConfig
+from ipcore.config import Calibration, OptimizerSettings, PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.errors import ConfigError
 from ipcore.randomness import bias_normals, epoch_batches, weight_normals
@@ -132,6 +132,37 @@ def test_reweighting_at_several_steps_counts_from_the_initial_matrix(tiny: Datas
         trainer.advance(max_steps=1)
         found.append((trainer.pack.weights[1][0] / initial).mean().item())
     assert found == pytest.approx([1, M**-0.5, M**-0.5, 0, 0], abs=1e-12)
+
+
+def test_reweighting_counts_what_decay_has_left(tiny: Dataset):
+    """With eta = 0.1, lambda = 2 and f = 1/3, 2/3, 1: (14/15)(13/15) w_0 is left at step 2, and taken away."""
+    mup = preset("mup", 2)
+    frozen = tuple(RatePhase(p.start, tuple(c + 99 for c in p.c)) for p in mup.phases)  # nothing is learned
+    halved = Reweighting(2, (Fraction(0), Fraction(1, 2), Fraction(0)))
+    removed = Reweighting(3, (Fraction(0), None, Fraction(0)))
+    still = replace(mup, phases=frozen, reweightings=(halved, removed))
+    run = RunConfig(still, 0.1, 3, settings=OptimizerSettings(weight_decay=2.0))
+    config = replace(CONFIG, schedule=Schedule(warmup_steps=2))
+    trainer = Trainer(config, [run], tiny, dtype=torch.float64)
+    initial = trainer.pack.weights[1][0].clone()
+    found = []
+    for _ in range(3):
+        trainer.advance(max_steps=1)
+        found.append((trainer.pack.weights[1][0] / initial).mean().item())
+    assert found == pytest.approx([14 / 15, 14 / 15 * 13 / 15 * M**-0.5, 0], abs=1e-12)
+
+
+def test_with_weight_decay_hp_is_ip_llr_too(tiny: Dataset):
+    """With a readout of 0 nothing but decay changes the hidden matrix at step 0: (1 - eta lambda) w_0/m."""
+    runs = [
+        RunConfig(preset(name, 2), 0.1, 3, settings=OptimizerSettings(weight_decay=0.5))
+        for name in ("ip-llr", "hp")
+    ]
+    trainer = Trainer(replace(CONFIG, bias="none"), runs, tiny, dtype=torch.float64)
+    trainer.pack.weights[2].zero_()
+    trainer.advance(max_steps=1)
+    ip, hp = trainer.pack.weights[1]
+    assert torch.allclose(ip, hp, rtol=1e-12)
 
 
 def test_stopped_runs_keep_their_weights(tiny: Dataset):
