@@ -91,7 +91,7 @@ def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, float]:
 
 
 def theory_optimizer(optimizer: str) -> str:
-    """The optimizer as `ipcore.theory` knows it: decoupled weight decay changes no exponent."""
+    """The optimizer as `ipcore.theory` knows it: predictions leave weight decay out (docs/theory.md, 6)."""
     return "adam" if optimizer == "adamw" else optimizer
 
 

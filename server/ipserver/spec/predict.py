@@ -82,7 +82,7 @@ def _key(spec: pb.ExperimentSpec) -> bytes:
     grid = spec.grid
     return pb.ExperimentSpec(
         loss=spec.loss,
-        # Its settings change constants, not exponents.
+        # Its settings change constants, not exponents; weight decay, which shrinks h_0, is left out.
         optimizer=pb.Optimizer(name=spec.optimizer.name),
         grid=pb.Grid(
             parameterizations=grid.parameterizations,
