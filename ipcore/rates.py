@@ -137,7 +137,7 @@ class Rates:
 
 
 def left_by_decay(config: PackConfig, run: RunConfig, step: int) -> float:
-    """By what weight decay has multiplied the initial matrices at a state: all 1 - eta f(t) lambda, t < step."""
+    """By what weight decay has multiplied the initial matrices at a state: all 1 - eta f lambda before it."""
     rate = run.base_learning_rate * run.settings.weight_decay
     factors = (factor(config.schedule, t, config.steps) for t in range(step)) if rate else ()
     return math.prod(1 - rate * f for f in factors)

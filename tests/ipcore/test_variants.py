@@ -135,7 +135,7 @@ def test_reweighting_at_several_steps_counts_from_the_initial_matrix(tiny: Datas
 
 
 def test_reweighting_counts_what_decay_has_left(tiny: Dataset):
-    """With eta = 0.1, lambda = 2 and f = 1/3, 2/3, 1: (14/15)(13/15) w_0 is left at step 2, and taken away."""
+    """eta = 0.1, lambda = 2 and f = 1/3, 2/3, 1 leave (14/15)(13/15) w_0 at step 2, and nothing more goes."""
     mup = preset("mup", 2)
     frozen = tuple(RatePhase(p.start, tuple(c + 99 for c in p.c)) for p in mup.phases)  # nothing is learned
     halved = Reweighting(2, (Fraction(0), Fraction(1, 2), Fraction(0)))
