@@ -164,8 +164,8 @@ _EXPLANATION: Final = """What happens, as far as these measurements show:
    vector, so the largest output is the same for nearly all images: the loss falls well below ln 10 while
    the accuracy is the share of one class.
 4. GELU, ELU and tanh are linear near 0, where IP puts their activations, and curved elsewhere: images stay
-   further apart in the first step, fewer neurons have one sign, and what begins near a line can leave it, since
-   the layers are not linear there.
+   further apart in the first step, fewer neurons have one sign, and what begins near a line can leave it,
+   since their layers are not linear.
 
 What it takes, accordingly: fewer layers that repeat it, or later base rates so large that neurons change
 their signs again."""
