@@ -10,7 +10,7 @@ from ipcore.analysis import CalibratedRate, Verdict, check_calibrated_rates, fit
 from ipcore.theory import analyze, format_exponent, preset
 from reproduction.data import load
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 _UNCAPPED: Final = 1e30
@@ -108,10 +108,7 @@ def _picture(result: Result) -> str:
             fit = fit_slope(samples.paired())
             label = f"matrix {layer}: {fit.slope.value:.2f}"
             axis.loglog(fit.widths, fit.means, label=label, color=COLOURS[i], marker=MARKERS[i], markersize=4)
-        axis.set_xticks(fit.widths, [str(width) for width in fit.widths])
-        axis.minorticks_off()
-        axis.legend(fontsize=7)
-        axis.set_xlabel("width m")
+        finish(axis, fit.widths)
     axes[0].set_ylabel("calibrated base rate")
     return svg(figure)
 

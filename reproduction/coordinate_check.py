@@ -9,7 +9,7 @@ from ipcore.analysis import Coordinate, CoordinateReport, Samples, Verdict, chec
 from ipcore.theory import analyze, format_exponent, preset
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
 from reproduction.study import Result, Section, Study
 
 _SPEC: Final = experiment("coordinate-check")
@@ -107,10 +107,7 @@ def _picture(result: Result) -> str:
             label = "f" if layer == _LAYERS + 1 else f"h^{layer}"
             style = {"color": COLOURS[layer - 1], "marker": MARKERS[layer - 1], "markersize": 4}
             axis.loglog(fit.widths, fit.means, label=f"{label}: {fit.slope.value:.2f}", **style)
-        axis.set_xticks(fit.widths, [str(width) for width in fit.widths])
-        axis.minorticks_off()
-        axis.set_xlabel("width m")
-        axis.legend(fontsize=7)
+        finish(axis, fit.widths)
     axes[0].set_ylabel("mean change")
     return svg(figure)
 

@@ -12,7 +12,7 @@ from ipcore.analysis import Equivalence, Trend, compare_pairs, fit_slope
 from ipcore.theory import preset
 from reproduction.data import load
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 _UNCAPPED: Final = 1e30
@@ -111,10 +111,7 @@ def _picture(result: Result) -> str:
         )
         label = f"{pair}, {activation}: {fit.slope.value:.2f}"
         axis.loglog(fit.widths, fit.means, label=label, color=COLOURS[i], marker=MARKERS[i], markersize=4)
-    axis.set_xticks(fit.widths, [str(width) for width in fit.widths])
-    axis.minorticks_off()
-    axis.legend(fontsize=7)
-    axis.set_xlabel("width m")
+    finish(axis, fit.widths)
     return svg(figure)
 
 

@@ -10,7 +10,7 @@ from ipcore.analysis import RateTransfer, check_rate_transfer, predicted_drift
 from ipcore.theory import analyze, preset
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.pictures import COLOURS, MARKERS, legend, panels, svg
 from reproduction.study import Result, Section, Study
 
 _SPEC: Final = experiment("rate-transfer")
@@ -79,7 +79,7 @@ def _picture(result: Result) -> str:
             )
         axis.set_xscale("log", base=2)
         axis.set_xlabel("base learning rate")
-        axis.legend(fontsize=7)
+        legend(axis)
     axes[0].set_ylabel("test loss, mean over seeds")
     return svg(figure)
 

@@ -14,7 +14,7 @@ from ipcore.theory import preset
 from reproduction.data import load
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import mean_sd, table
-from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.pictures import COLOURS, MARKERS, legend, panels, svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 _SPEC: Final[dict[str, Any]] = {
@@ -184,7 +184,7 @@ def _picture(result: Result) -> str:
             axis.plot(layers, means, label=f"{activation}, L={depth}", **style)
         axis.set_xlabel("layer l")
     axes[0].set_yscale("log")
-    axes[1].legend(fontsize=7)
+    legend(axes[1])
     return svg(figure)
 
 

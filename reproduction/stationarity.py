@@ -9,7 +9,7 @@ from ipcore.analysis import Stationarity, Verdict, check_stationarity, judge
 from ipcore.theory import analyze, format_exponent, preset
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, panels, svg
+from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
 from reproduction.study import Result, Section, Study
 
 _SPEC: Final = experiment("stationarity")
@@ -91,10 +91,7 @@ def _picture(result: Result, checked: dict[tuple[str, int, int], Stationarity]) 
         axis.loglog(
             check.fit.widths, check.fit.means, label=f"L={depth}: {check.fit.slope.value:.2f}", **style
         )
-        axis.set_xticks(check.fit.widths, [str(width) for width in check.fit.widths])
-        axis.minorticks_off()
-        axis.legend(fontsize=7)
-        axis.set_xlabel("width m")
+        finish(axis, check.fit.widths)
         axis.set_ylabel("mean |f_t - f_0|")
     return svg(figure)
 
