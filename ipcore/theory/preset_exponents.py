@@ -1,0 +1,155 @@
+"""Exponents of the published parameterizations, as functions of the number L of hidden layers.
+
+Lists of three are (first layer, hidden matrices, readout). Names, sources and descriptions: `presets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Final
+
+from ipcore.theory.building import custom
+from ipcore.theory.errors import TheoryError
+from ipcore.theory.parameterization import Biases, Exponents, Parameterization, RatePhase, Reweighting
+
+# Hidden layers L >= 1 -> exponents.
+Build = Callable[[int], Parameterization]
+_HALF: Final = Fraction(1, 2)
+_ZERO: Final = Fraction(0)
+_ONE: Final = Fraction(1)
+
+
+def sp(hidden_layers: int) -> Parameterization:
+    """Standard: weights of variance 1/fan-in, one rate."""
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_ZERO] * 3)
+
+
+def sp_stable(hidden_layers: int) -> Parameterization:
+    """Standard with rate 1/m in every layer."""
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_ONE] * 3)
+
+
+def ntk(hidden_layers: int) -> Parameterization:
+    """Neural tangent kernel."""
+    return custom(hidden_layers, a=[_ZERO, _HALF, _HALF], b=[_ZERO] * 3, c=[_ZERO] * 3)
+
+
+def mup(hidden_layers: int) -> Parameterization:
+    """Maximal update in the gauge b = 0."""
+    return custom(hidden_layers, a=[_ZERO, _HALF, _ONE], b=[_ZERO] * 3, c=[-_ONE] * 3)
+
+
+def mup_yang_hu(hidden_layers: int) -> Parameterization:
+    """Maximal update in Yang & Hu's gauge, c = 0."""
+    return custom(hidden_layers, a=[-_HALF, _ZERO, _HALF], b=[_HALF] * 3, c=[_ZERO] * 3)
+
+
+def mfp(hidden_layers: int) -> Parameterization:
+    """Mean field, L = 1."""
+    if hidden_layers != 1:
+        raise TheoryError(
+            f"'mfp' is defined for 1 hidden layer, not {hidden_layers}; its deep versions are 'ip' and 'mup'",
+            "hidden_layers",
+        )
+    return custom(1, a=[_ZERO, _ONE], b=[_ZERO] * 2, c=[-_ONE] * 2)
+
+
+def ip(hidden_layers: int) -> Parameterization:
+    """Integrable: 1/m in every layer but the first."""
+    return custom(hidden_layers, a=[_ZERO, _ONE, _ONE], b=[_ZERO] * 3, c=[-_ONE, -2 * _ONE, -_ONE])
+
+
+def between(s: Fraction) -> Build:
+    """The line from muP (s = 0) to NTK (s = 1/2): features move like m^{-s}."""
+
+    def build(hidden_layers: int) -> Parameterization:
+        return custom(hidden_layers, a=[_ZERO, _HALF, 1 - s], b=[_ZERO] * 3, c=[2 * s - 1] * 3)
+
+    return build
+
+
+def sp_adam(hidden_layers: int) -> Parameterization:
+    """Standard with one rate and one epsilon, as frameworks have it."""
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_ZERO] * 3, d=[_ZERO] * 3)
+
+
+def faithful_adam(build: Build) -> Build:
+    """Rates and epsilons for Adam with the same a and b, inside the class of arXiv:2011.14522.
+
+    Yang & Littwin (arXiv:2308.01814): the largest stable rates and faithful epsilons, in closed form.
+
+    r = max(0, 1 - a_{L+1} - b_{L+1}),  c_l = r + 1(l > 1) - a_l,  d_l = a_l + a_{L+1} + b_{L+1} for l <= L,
+    c_{L+1} = 1 - a_{L+1},  d_{L+1} = a_{L+1}.
+    """
+
+    def build_adam(hidden_layers: int) -> Parameterization:
+        p = build(hidden_layers)
+        a, readout = p.a, p.a[-1] + p.b[-1]
+        r = max(_ZERO, 1 - readout)
+        c = [r - a[0], *(r + 1 - entry for entry in a[1:-1]), 1 - a[-1]]
+        d = [*(entry + readout for entry in a[:-1]), a[-1]]
+        return custom(hidden_layers, a=p.a, b=p.b, c=c, d=d)
+
+    return build_adam
+
+
+def ip_adam(hidden_layers: int) -> Parameterization:
+    """Sign-like updates do not vanish with activations: c = 0 at every step; epsilon follows the gradients.
+
+    At step 0 these are m^{-(L+1)/2}, from step 1 on, when activations are of order 1, they are those of muP.
+    """
+    naive = ip(hidden_layers)
+    zeros = (_ZERO,) * (hidden_layers + 1)
+    outer, inner = Fraction(hidden_layers + 1, 2), Fraction(hidden_layers + 2, 2)
+    first = (outer, *[inner] * (hidden_layers - 1), outer)
+    later = (_ONE, *[2 * _ONE] * (hidden_layers - 1), _ONE)
+    phases = (RatePhase(0, zeros, first), RatePhase(1, zeros, later))
+    return Parameterization(naive.a, naive.b, phases[:1] if first == later else phases)
+
+
+def ip_llr(hidden_layers: int) -> Parameterization:
+    """Integrable with rates at step 0 that make up for activations that vanish at initialization."""
+    naive = ip(hidden_layers)
+    outer, inner = -Fraction(hidden_layers + 1, 2), -Fraction(hidden_layers + 2, 2)
+    first = (outer, *[inner] * (hidden_layers - 1), outer)
+    return Parameterization(naive.a, naive.b, _two_phases(first, naive.phases[0].c))
+
+
+def ip_bias(hidden_layers: int) -> Parameterization:
+    """Integrable with biases of order 1 in every layer, which have exponents of their own."""
+    naive = ip(hidden_layers)
+    L = hidden_layers
+    first = (-Fraction(L + 1, 2), *[-Fraction(L - i + 4, 2) for i in range(2, L + 1)], -_ONE)
+    bias_first = (*[-Fraction(L - i + 2, 2) for i in range(1, L + 1)], _ZERO)
+    zeros = (_ZERO,) * (L + 1)
+    biases = Biases(zeros, zeros, _two_phases(bias_first, (*[-_ONE] * L, _ZERO)))
+    return Parameterization(naive.a, naive.b, _two_phases(first, naive.phases[0].c), biases)
+
+
+def ip_non_centered(hidden_layers: int) -> Parameterization:
+    """Integrable with weights of mean of order 1 from the second layer on."""
+    naive = ip(hidden_layers)
+    return Parameterization(naive.a, naive.b, naive.phases, mean=(None, *[_ZERO] * hidden_layers))
+
+
+def _hybrid(hidden_layers: int, k: Fraction | None) -> Parameterization:
+    base = mup(hidden_layers)
+    if hidden_layers == 1:
+        return base  # there is no hidden matrix to re-weight
+    weights = (_ZERO, *[k] * (hidden_layers - 1), _ZERO)
+    return Parameterization(base.a, base.b, base.phases, reweightings=(Reweighting(1, weights),))
+
+
+def hp(hidden_layers: int) -> Parameterization:
+    """As muP, but initial hidden matrices count m^{-1/2} from step 1 on."""
+    return _hybrid(hidden_layers, _HALF)
+
+
+def hpz(hidden_layers: int) -> Parameterization:
+    """As muP, but initial hidden matrices are removed from step 1 on."""
+    return _hybrid(hidden_layers, None)
+
+
+def _two_phases(first: Exponents, later: Exponents) -> tuple[RatePhase, ...]:
+    return (RatePhase(0, first),) if first == later else (RatePhase(0, first), RatePhase(1, later))
