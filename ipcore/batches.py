@@ -27,12 +27,13 @@ class Batches:
 
     def at(self, step: int) -> Tensor:
         """Indices (S, B) of batch `step` >= 1 of every distinct seed."""
-        epoch, batch = divmod(step - 1, self._examples // self._batch_size)
+        batches = self._examples // self._batch_size
+        epoch, batch = divmod(step - 1, batches)
         if self._table is None or epoch != self._epoch:
-            tables = [
-                epoch_batches(seed, epoch, self._examples, self._batch_size).astype(np.int32)
-                for seed in self._seeds
-            ]
-            self._table = torch.from_numpy(np.stack(tables, axis=1)).to(self._device)
+            self._table = None  # so that two epochs are never there at once
+            table = np.empty((batches, len(self._seeds), self._batch_size), dtype=np.int32)
+            for row, seed in enumerate(self._seeds):
+                table[:, row] = epoch_batches(seed, epoch, self._examples, self._batch_size)
+            self._table = torch.from_numpy(table).to(self._device)
             self._epoch = epoch
         return self._table[batch]

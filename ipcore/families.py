@@ -249,6 +249,8 @@ def _joint_problems(member: Member) -> list[str]:
     d = member.input_dim
     if "k" in member.values and member.integer("k") > d:
         problems.append(f"k={member.values['k']} is more than d={d}; k may be 1 .. d")
+    if (member.values.get("link"), member.values.get("labels")) == ("abs", "sign"):
+        problems.append("link=abs is never negative, so labels=sign has one class only; choose another link")
     rows = member.integer("n") + member.integer("test")
     if rows * d > LARGEST_SIZE:
         problems.append(

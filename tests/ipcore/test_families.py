@@ -71,6 +71,7 @@ def test_equal_numbers_have_one_spelling():
         ("parity:d=4,,k=2", ["'' is not parameter=value"]),
         ("parity:d=3,k=4", ["k=4 is more than d=3"]),
         ("multi-index:k=65,d=100", ["k=65 is not allowed", "1 .. 64"]),
+        ("multi-index:link=abs,labels=sign", ["never negative", "one class only"]),
         ("parity:q=1,n=0,k=x", ["'q'", "n=0", "k=x"]),
         (
             "single-index:d=1000,n=1000000",

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ipcore.activations import ACTIVATIONS
+from ipcore.batches import Batches
 from ipcore.catalogue import DATASETS, OPTIMIZERS
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset, Split
@@ -17,6 +20,7 @@ from ipcore.memory import (
     run_memory,
     run_memory_bytes,
 )
+from ipcore.randomness import epoch_batches
 from ipcore.theory import preset
 from ipcore.trainer import Trainer
 
@@ -75,6 +79,20 @@ def test_batches_hold_one_index_per_example(digits: Dataset):
     assert trainer._batches._table is not None
     table = trainer._batches._table
     assert table.numel() * table.element_size() == 3 * run_memory(config, digits.info).batches
+
+
+def test_the_next_epochs_batches_take_the_place_of_the_last():
+    """At the worst moment one epoch of every seed, and one permutation (8 bytes) with a copy of it."""
+    seeds, examples = range(32), 10_000
+    tracemalloc.start()
+    batches = Batches(seeds, examples, 100, torch.device("cpu"))
+    first = batches.at(1).clone()
+    again = batches.at(101)
+    worst = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert worst < 4 * len(seeds) * examples + 3 * 8 * examples
+    assert not torch.equal(first, again)
+    assert again[5].tolist() == epoch_batches(5, 1, examples, 100)[0].tolist()
 
 
 def test_the_dataset_is_what_it_takes(digits: Dataset):
