@@ -36,7 +36,7 @@ _WHY: Final = (
     "Two reasons that we know of. The calculus takes a layer whose activations start at order 1 for aligned: "
     "x_0 and x_1 are correlated. Where an unstable first step makes h_1 much larger than h_0 (sp) this is so "
     "for ReLU, whose activations have a mean, but not for tanh, where x_1 forgets x_0: there the exponents "
-    "of the layers above are upper bounds, which the calculus does not say yet. And where f_0 is of order 1 "
+    "of the layers above are upper bounds. And where f_0 is of order 1 "
     "(sp, sp-stable, ntk) the first loss derivative differs from width to width as f_0 does, which shifts "
     "all changes of a seed together."
 )

@@ -225,6 +225,9 @@ def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | No
         same = sizes.h == other.h and sizes.change == other.change
         # The first gradient update is known through its inner products; signs and later steps are bounds.
         first = step <= 1 and not setting.entrywise
+        # Of an odd activation x has no mean: where h_1 outgrows h_0, x_1 forgets x_0, and so layers above
+        # move less.
+        grown = grown or (setting.activation.odd and is_unstable(sizes))
         # Once something grows, bounded losses and activations make what follows an upper bound.
         certain = certain and not grown and (same or first)
         grown = grown or is_unstable(sizes)

@@ -100,6 +100,17 @@ def test_sizes_are_upper_bounds_once_something_grew() -> None:
     assert any("upper bounds" in note for note in grown.notes)
 
 
+def test_an_odd_activation_that_outgrows_its_start_forgets_it() -> None:
+    # SP at L = 3: h^2 is m^{1/2} after one step. tanh's x has no mean, so x_1^2 . x_0^2 falls short of m.
+    assert [sizes.exact for sizes in analyze(preset("sp", 3), activation="tanh", steps=2).steps] == [
+        True,
+        False,
+        False,
+    ]
+    assert analyze(preset("sp", 3), activation="elu", steps=1).steps[1].exact
+    assert analyze(preset("mup", 3), activation="tanh", steps=1).steps[1].exact
+
+
 def test_the_verdict_looks_beyond_the_steps_that_are_shown() -> None:
     slow = custom(3, a=["0", "1/2", "1"], b=["0"] * 3, c=["-1"] * 3, c_first_step=["5"] * 3)
     result = analyze(slow, steps=1)
