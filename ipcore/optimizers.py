@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -105,10 +104,10 @@ class Momentum(Optimizer):
 class Adam(Optimizer):
     """Adam and AdamW: moments of every tensor, and one gradient at a time.
 
-    Moments are those of m^{d-a} g, with d of the last phase: of order 1 where epsilon is scaled faithfully,
-    so that the square of a gradient that vanishes with the width is a 32-bit number too. Epsilon becomes
-    eps m^{d - d(t)}, the same quotient. It is never less than the root of the smallest normal number, so that
-    0/0 is 0 without epsilon too.
+    Moments are those of m^{d-a} g: of order 1 where epsilon is scaled faithfully, so that the square of a
+    gradient that vanishes with the width is a 32-bit number too. The quotient is Mhat / (sqrt(Vhat) + eps)
+    then, and where d changes, moments are multiplied by the power of m by which it does. Epsilon is never
+    less than the root of the smallest normal number, so that 0/0 is 0 without epsilon too.
     """
 
     def __init__(self, config: PackConfig, runs: Sequence[RunConfig], pack: Pack) -> None:
@@ -124,11 +123,12 @@ class Adam(Optimizer):
         self._beta1 = _column([run.settings.beta1 for run in runs], pack, torch.float64)
         self._beta2 = _column([run.settings.beta2 for run in runs], pack, torch.float64)
         self._new1, self._new2 = ((1 - beta).to(pack.dtype) for beta in (self._beta1, self._beta2))
-        self._scales = self._columns(0, lambda run, d: scaled(1 / config.batch_size, config.width, d.scale))
-        self._check()
+        floor = math.sqrt(torch.finfo(pack.dtype).tiny)
+        self._epsilon = _column([max(floor, run.settings.epsilon) for run in runs], pack)
         self._starts = sorted(set[int]().union(*map(starts_of, runs)))
-        self._start = -1
-        self._epsilons: list[Tensor] = []
+        for start in self._starts:
+            self._check(self._scales_at(start))
+        self._start, self._scales = 0, self._scales_at(0)
         self._correction: Tensor
         self._root: Tensor
 
@@ -138,15 +138,12 @@ class Adam(Optimizer):
         # Mhat / (sqrt(Vhat) + eps) = correction M / (sqrt(V) + root eps).
         root = (1 - self._beta2 ** (step + 1)).sqrt_()
         self._correction = (root / (1 - self._beta1 ** (step + 1))).to(self._pack.dtype)
-        self._root = root.to(self._pack.dtype)
+        self._root = self._epsilon * root.to(self._pack.dtype)
         start = max(s for s in self._starts if s <= step)
         if start != self._start:
-            floor = math.sqrt(torch.finfo(self._pack.dtype).tiny)
-            width = self._config.width
-            self._epsilons = self._columns(
-                start, lambda run, d: max(floor, scaled(run.settings.epsilon, width, d.epsilon))
-            )
-            self._start = start
+            self._start, self._scales = start, self._scales_at(start)
+        if step == start > 0:  # by the step alone, so that a resumed trainer does the same
+            self._rescale(step)
 
     def update(self, layer: int, dh: Tensor, x: Tensor) -> None:
         """As `Optimizer.update`."""
@@ -156,19 +153,17 @@ class Adam(Optimizer):
             own = len(self._weights) + i if self._own_biases else i
             gradient = dh.sum(dim=1, keepdim=True).mul_(self._scales[own])
             rate = self._bias_rate(layer)
-            self._apply(self._biases[i], gradient, self._bias_mean[i], self._bias_square[i], rate, own)
+            self._apply(self._biases[i], gradient, self._bias_mean[i], self._bias_square[i], rate)
         dh.mul_(self._scales[i])
         gradient = self._scratch[: weight.numel()].view_as(weight)
         torch.bmm(dh.mT, x, out=gradient)
-        self._apply(weight, gradient, self._mean[i], self._square[i], self._rates.weights[i], i)
+        self._apply(weight, gradient, self._mean[i], self._square[i], self._rates.weights[i])
 
-    def _apply(
-        self, target: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, rate: Tensor, scalars: int
-    ) -> None:
+    def _apply(self, target: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, rate: Tensor) -> None:
         """Update one tensor; overwrites the gradient."""
         mean.lerp_(gradient, self._new1)
         square.lerp_(gradient.square_(), self._new2)
-        torch.sqrt(square, out=gradient).add_(self._epsilons[scalars] * self._root)
+        torch.sqrt(square, out=gradient).add_(self._root)
         torch.div(mean, gradient, out=gradient)
         target.addcmul_(gradient, rate * self._correction)
 
@@ -183,19 +178,47 @@ class Adam(Optimizer):
 
     def buffers(self) -> list[Tensor]:
         """As `Optimizer.buffers`."""
-        columns = [self._beta1, self._beta2, self._new1, self._new2, *self._scales]
+        columns = [self._beta1, self._beta2, self._new1, self._new2, self._epsilon, *self._scales]
         return [*self.state().values(), self._scratch, *columns]
 
-    def _columns(self, step: int, value: Callable[[RunConfig, _Exponents], float]) -> list[Tensor]:
-        """A value per run, (K, 1, 1), for every layer's weights and, if they have their own, biases."""
-        rows = [
-            [value(run, exponents) for exponents in _exponents(run, step, self._own_biases)]
-            for run in self._runs
-        ]
+    def _scales_at(self, step: int) -> list[Tensor]:
+        """What the summed gradient of every tensor with exponents is multiplied with, (K, 1, 1) each."""
+        return self._powers(1 / self._config.batch_size, lambda run: self._exponents(run, step))
+
+    def _rescale(self, step: int) -> None:
+        """Bring the moments to the d that holds from a step on."""
+
+        def change(run: RunConfig) -> list[Fraction]:
+            now, before = (self._exponents(run, s) for s in (step, step - 1))
+            return [new - old for new, old in zip(now, before, strict=True)]
+
+        ratios = self._powers(1.0, change)
+        biases = ratios[len(self._weights) :] or ratios[: len(self._biases)]
+        means, squares = [*self._mean, *self._bias_mean], [*self._square, *self._bias_square]
+        largest = torch.finfo(self._pack.dtype).max  # not infinite: 0 stays 0
+        for mean, square, ratio in zip(means, squares, ratios[: len(self._weights)] + biases, strict=True):
+            ratio.clamp_(max=largest)
+            mean.mul_(ratio)
+            square.mul_(ratio).mul_(ratio)
+
+    def _powers(self, factor: float, exponents: Callable[[RunConfig], list[Fraction]]) -> list[Tensor]:
+        """A factor times m^exponent of every run, for each of its exponents."""
+        width = self._config.width
+        rows = [[scaled(factor, width, exponent) for exponent in exponents(run)] for run in self._runs]
         return [_column(values, self._pack) for values in zip(*rows, strict=True)]
 
-    def _check(self) -> None:
-        usable = torch.stack([(scale > 0) & scale.isfinite() for scale in self._scales]).all(dim=0)
+    def _exponents(self, run: RunConfig, step: int) -> list[Fraction]:
+        """d(step) - a of every layer's weights and, if they have their own, biases; without d it is 0."""
+        p = run.parameterization
+        groups = [(p.a, p.phase_at(step))]
+        if self._own_biases:
+            own = p.biases
+            groups.append((p.a, p.phase_at(step)) if own is None else (own.a, own.phase_at(step)))
+        zeros = (Fraction(0),) * len(p.a)
+        return [d - a for row, phase in groups for a, d in zip(row, phase.d or zeros, strict=True)]
+
+    def _check(self, scales: list[Tensor]) -> None:
+        usable = torch.stack([(scale > 0) & scale.isfinite() for scale in scales]).all(dim=0)
         if wrong := [p for p, fits in enumerate(usable.flatten().tolist()) if not fits]:
             text = "m^(d-a), by which gradients are multiplied, is beyond the number format; change d or a"
             raise ConfigError([f"runs[{p}].parameterization: {text}" for p in wrong])
@@ -212,29 +235,6 @@ def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Pack) ->
     if config.optimizer == "momentum":
         return Momentum(runs, pack)
     return Adam(config, runs, pack)
-
-
-@dataclass(frozen=True, slots=True)
-class _Exponents:
-    """Of m, for one tensor: m^{d-a} that multiplies its gradient, and m^{d-d(t)} of its epsilon."""
-
-    scale: Fraction
-    epsilon: Fraction
-
-
-def _exponents(run: RunConfig, step: int, own_biases: bool) -> list[_Exponents]:
-    """Of every layer's weights and, if wanted, biases; without d it is 0."""
-    p = run.parameterization
-    groups = [(p.a, p.phases)]
-    if own_biases:
-        groups.append((p.a, p.phases) if p.biases is None else (p.biases.a, p.biases.phases))
-    found = []
-    for a, phases in groups:
-        zeros = (Fraction(0),) * len(a)
-        now = next(phase for phase in reversed(phases) if phase.start <= step).d or zeros
-        last = phases[-1].d or zeros
-        found += [_Exponents(d - own, d - d_now) for own, d, d_now in zip(a, last, now, strict=True)]
-    return found
 
 
 def _column(values: Sequence[float], pack: Pack, dtype: torch.dtype | None = None) -> Tensor:

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.errors import ConfigError
-from ipcore.optimizers import Adam
 from ipcore.randomness import epoch_batches
 from ipcore.theory import custom, preset, shift
 from ipcore.trainer import Trainer
@@ -233,6 +232,31 @@ def test_epsilon_exponents_in_w(tiny: Dataset):
         assert torch.allclose(new, old - 0.01 * g / (g.abs() + 0.3 * M**-d), rtol=1e-8)
 
 
+@pytest.mark.parametrize("name", ["ip", "mup", "sp"])
+def test_adam_on_w_itself_where_epsilon_changes(tiny: Dataset, name: str):
+    """Four updates written on w, epsilon m^{-d_l(t)}; IP's d falls after step 0 and its moments go on."""
+    p, eta, epsilon, b1, b2 = preset(name, 2, optimizer="adam"), 0.01, 0.3, 0.9, 0.999
+    run = RunConfig(p, eta, 0, settings=OptimizerSettings(epsilon=epsilon))
+    trainer = Trainer(replace(CONFIG, optimizer="adam", bias="none"), [run], tiny, dtype=torch.float64)
+    w = [weight.requires_grad_() for weight in trainer.network(0).weights]
+    moments = [(torch.zeros_like(weight), torch.zeros_like(weight)) for weight in w]
+    for t, batch in enumerate(epoch_batches(0, 0, 40, 8)[:4]):
+        x, y = torch.from_numpy(tiny.train.inputs[batch]).double(), torch.from_numpy(tiny.train.labels[batch])
+        one, two, three = (M ** -float(a) * weight for a, weight in zip(p.a, w, strict=True))
+        loss = functional.cross_entropy(torch.tanh(torch.tanh(x @ one.mT) @ two.mT) @ three.mT, y)
+        gradients = torch.autograd.grad(loss, w)
+        phase = p.phase_at(t)
+        for i, (g, (mean, square)) in enumerate(zip(gradients, moments, strict=True)):
+            mean.lerp_(g, 1 - b1)
+            square.lerp_(g.square(), 1 - b2)
+            mhat, vhat = mean / (1 - b1 ** (t + 1)), square / (1 - b2 ** (t + 1))
+            step = mhat / (vhat.sqrt() + epsilon * M ** -float(phase.d[i]))
+            w[i] = (w[i] - eta * M ** -float(phase.c[i]) * step).detach().requires_grad_()
+    trainer.advance(max_steps=4)
+    for found, expected in zip(trainer.network(0).weights, w, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
 def _after_one(trainer: Trainer):
     trainer.advance(max_steps=1)
     return trainer.network(0)
@@ -250,25 +274,24 @@ def test_no_gradient_and_no_epsilon_is_no_update(tiny: Dataset):
     assert trainer.diverged == {}
 
 
-def test_gradients_that_vanish_with_the_width_have_squares_in_single_precision(tiny: Dataset):
-    """IP, L = 12, m = 256: gradients of W^l are of order m^{-13/2} ~ 1e-16, their squares below 1e-31.
+@pytest.mark.parametrize("depth", [12, 20])
+def test_gradients_that_vanish_with_the_width_have_squares_in_single_precision(tiny: Dataset, depth: int):
+    """IP, m = 256, L = 20: gradients of W^l are of order m^{-21/2} ~ 1e-25, their squares no 32-bit number.
 
-    With the faithful d the moments are of order 1, and single precision agrees with double.
+    With the faithful d of the step the moments are of order 1, and single precision agrees with double.
     """
-    p = preset("ip", 12, optimizer="adam")
-    config = PackConfig("digits", 12, 256, "relu", batch_size=8, steps=1, optimizer="adam")
+    p = preset("ip", depth, optimizer="adam")
+    config = PackConfig("digits", depth, 256, "relu", batch_size=8, steps=1, optimizer="adam")
     one, two = (
         Trainer(config, [RunConfig(p, 0.01, 0)], tiny, dtype=t) for t in (torch.float32, torch.float64)
     )
     starts = [weight.clone() for weight in two.pack.weights]
     for trainer in (one, two):
         trainer.advance()
-    assert isinstance(one._optimizer, Adam)
     for start, a, b in zip(starts, one.pack.weights, two.pack.weights, strict=True):
-        assert torch.isfinite(a).all()
         update = b - start
         assert update.abs().max() > 0
-        assert ((a.double() - b).norm() / update.norm()).item() < 1e-2
+        assert ((a.double() - b).norm() / update.norm()).item() < 1e-4
 
 
 def test_scales_beyond_the_number_format_are_refused(tiny: Dataset):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from ipcore.activation_facts import check_activation
 from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS
 from ipcore.errors import ConfigError
-from ipcore.scales import fits
 from iplab.v1 import spec_pb2 as pb
 from ipserver.spec.convert import theory_optimizer
 from ipserver.spec.defaults import OPTIMIZER
@@ -58,8 +57,7 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
     # Parameterizations cost most to check: not worth it for a grid that must be cut anyway.
     if runs <= limits.max_runs:
         optimizer = theory_optimizer(spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else OPTIMIZER)
-        epsilon = spec.optimizer.epsilon if fits(spec.optimizer.epsilon) else 0.0
-        axes = Axes(widths, depths, max(1, spec.batch_size), optimizer, epsilon)
+        axes = Axes(widths, depths, max(1, spec.batch_size), optimizer)
         check_parameterizations(grid, f"{path}.parameterizations", axes, rates, limits, problems)
 
 

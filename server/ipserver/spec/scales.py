@@ -31,14 +31,12 @@ class Axes:
         depths: Valid numbers of hidden layers L; may be empty.
         batch_size: B >= 1.
         optimizer: As `ipcore.theory` knows it.
-        epsilon: Of Adam; 0 where it has none or another optimizer is used.
     """
 
     widths: Sequence[int]
     depths: Sequence[int]
     batch_size: int
     optimizer: str = "sgd"
-    epsilon: float = 0.0
 
 
 def extremes(values: Sequence[Number]) -> list[Number]:
@@ -131,23 +129,23 @@ def _powers(row: _Row, axes: Axes, rates: Sequence[float]) -> Iterator[_Power]:
             yield "b", "the re-weighted initial size times the multiplier {}", 1.0, -a - b - k
     yield from _rates(row.c, a, "the rate {}", axes, rates)
     if axes.optimizer == "adam":
-        yield from _epsilons(row, axes)
+        yield from _gradients(row, axes)
     if row.bias:
         bias_a, bias_b, *bias_c = row.bias
         yield "b", "the initial size of the bias {}", 1.0, -bias_a - bias_b
         yield from _rates(bias_c, bias_a, "the rate of the bias {}", axes, rates)
 
 
-def _epsilons(row: _Row, axes: Axes) -> Iterator[_Power]:
-    """Adam divides gradients m^{d-a} g by their size and epsilon m^{d-d(t)}, where d is that of the end."""
-    last = row.d[-1] or Fraction(0)
-    yield "d", "the factor of Adam's gradients {}", 1 / axes.batch_size, last - row.a
+def _gradients(row: _Row, axes: Axes) -> Iterator[_Power]:
+    """Adam holds gradients as m^{d-a} g, so that they stand beside epsilon as it is given."""
     for i, d in enumerate(row.d):
-        exponent = last - (d or Fraction(0))
-        # An epsilon that is too small does no harm.
-        if axes.epsilon and exponent > 0:
-            field, when = _phase("d", i, row.d)
-            yield field, f"Adam's epsilon, beside its gradients, {{}}{when}", axes.epsilon, exponent
+        field, when = _phase("d", i, row.d)
+        yield (
+            field,
+            f"the factor of Adam's gradients {{}}{when}",
+            1 / axes.batch_size,
+            (d or Fraction(0)) - row.a,
+        )
 
 
 def _rates(

@@ -65,7 +65,7 @@ def test_what_passes_trains_with_adam(a, b, rates, gradients, rate, epsilon):
         grid={"parameterizations": [mine, {"preset": "mup"}], "seeds": [0]},
     )
     problems = Problems()
-    axes = Axes([16], [2], 32, "adam", epsilon)
+    axes = Axes([16], [2], 32, "adam")
     value = custom(2, a, b, c, d=d)
     check_scales(spec.grid.parameterizations[0], [value], "entry", axes, [rate], problems)
     event(f"refused: {bool(problems.found)}")
@@ -126,6 +126,6 @@ def test_the_numbers_of_the_presets_fit_at_usual_sizes():
             check_scales(entry, [preset(name, depth)], "entry", axes, [1e-4, 10.0], problems)
             if known.build_adam is not None:
                 adam = preset(name, depth, optimizer="adam")
-                axes = Axes([16, 1024], [depth], 512, "adam", 1e-8)
+                axes = Axes([16, 1024], [depth], 512, "adam")
                 check_scales(entry, [adam], "entry", axes, [1e-4, 10.0], problems)
     assert problems.found == []
