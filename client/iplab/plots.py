@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from iplab.report import Check, Report, Subject, Verdict
 
@@ -54,4 +55,9 @@ def _draw(axes: Axes, subject: Subject, step: int, checks: Sequence[Check]) -> N
         axes.loglog(widths, predicted, "--", color=f"C{i}", linewidth=0.8)
     axes.set_title(f"{subject.parameterization}, L={subject.hidden_layers}, step {step}", fontsize=8)
     axes.set_xlabel("width", fontsize=8)
+    # Powers of ten say little of widths, and their subdivisions overlap.
+    axes.xaxis.set_major_locator(FixedLocator(sorted({width for check in checks for width in check.widths})))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(which="both", labelsize=7)
     axes.legend(fontsize=6)

@@ -64,5 +64,5 @@ class Regime(_State):
 
     @property
     def words(self) -> str:
-        """For tables: "feature learning"; "-" if unknown."""
-        return "-" if self is self.UNKNOWN else self.value.lower().replace("_", " ")
+        """For tables: "feature learning"; "not analysed" if unknown."""
+        return "not analysed" if self is self.UNKNOWN else self.value.lower().replace("_", " ")

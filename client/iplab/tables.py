@@ -40,7 +40,11 @@ def print_table(table: Table) -> None:
     """To standard output; fitted to the terminal's width only where there is a terminal."""
     console = Console(file=sys.stdout)
     width = console.width if console.is_terminal else _PIPED_WIDTH
-    Console(file=sys.stdout, width=max(width, fit(table, width))).print(table)
+    console = Console(file=sys.stdout, width=max(width, fit(table, width)))
+    if table.title:  # a narrow table would wrap its own title
+        console.print(Text(str(table.title)))
+        table.title = None
+    console.print(table)
 
 
 def fit(table: Table, width: int) -> int:

@@ -91,10 +91,22 @@ def test_the_command_prints_tables_that_fit(iplab, checked):
     assert result.exit_code == 6
     lines = result.stdout.splitlines()
     assert lines[0].strip() == "mup, L=2, relu, base rate 0.1"
-    assert max(len(line) for line in lines if not line.startswith(("mup:", "mine:"))) <= 80
+    assert max(len(line) for line in lines if not line.startswith(("mup:", "mine:", "    "))) <= 80
     assert any(line.startswith("mine: layer 2 disagrees from step 0") for line in lines)
+    (reason,) = {line for line in lines if line.startswith("    h^2 at step 0")}
+    assert "h^2 at step 0 disagrees: slope 0." in reason
     # Three layers at steps 0, 1, 2 and the stationarity, of both.
     assert sum(line.rstrip().endswith(("agrees", "undecided")) for line in lines if "mup:" not in line) == 20
+
+
+def test_the_command_says_why_something_is_undecided(iplab, checked):
+    arguments = ("check", "checked", "--step", 0, "--tolerance", 1e-6)
+    assert iplab(*arguments).stderr == "why something is undecided: --why\n"
+    result = iplab(*arguments, "--why")
+    assert result.stderr == ""
+    reasons = [line for line in result.stdout.splitlines() if " undecided: slope " in line]
+    assert len(reasons) == 6
+    assert all("; " in line for line in reasons)
 
 
 def test_the_command_prints_json_and_succeeds_where_nothing_disagrees(iplab, checked):
@@ -112,7 +124,7 @@ def test_nothing_checked_is_said(iplab, trained):
 
 def test_a_picture(iplab, checked, tmp_path):
     file = tmp_path / "report.svg"
-    assert iplab("check", "checked", "--step", 0, "--plot", file).stderr == f"saved {file}\n"
+    assert iplab("check", "checked", "--step", 0, "--plot", file).stderr.startswith(f"saved {file}\n")
     assert ElementTree.parse(file).getroot().tag.endswith("svg")
     assert "must end in .svg" in iplab("check", "checked", "--plot", tmp_path / "a.txt").stderr
 

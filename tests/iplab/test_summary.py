@@ -8,7 +8,7 @@ from rich.console import Console
 
 from iplab.run import Run
 from iplab.summary import Spread, spread, summarize
-from iplab.tables import fit, runs_table, summary_table, table_of
+from iplab.tables import fit, print_table, runs_table, summary_table, table_of
 from iplab.v1 import run_pb2
 
 
@@ -90,7 +90,7 @@ def test_the_table_shows_mean_and_spread():
 def test_what_all_rows_share_stands_in_the_title():
     text = drawn(summary_table(summarize([run(0, 1.0, 0.5), run(0, 3.0, 0.7, rate=0.2)])))
     title, heading = text.splitlines()[:2]
-    assert title.strip() == "L=4, width 64, relu, theory: -, seeds: 1"
+    assert title.strip() == "L=4, width 64, relu, theory: not analysed, seeds: 1"
     assert re.split(r"\s{2,}", heading.strip()) == [
         "label",
         "base rate",
@@ -169,3 +169,9 @@ def test_the_widest_table_of_results_fits_eighty_columns(at_best):
 
 def test_cells_are_text_not_markup():
     assert "[bold]x" in drawn(table_of(["name"], [["[bold]x"], [None]]))
+
+
+def test_a_narrow_table_does_not_wrap_its_title(capsys):
+    title = "a title of several words that is wider than the table below it"
+    print_table(table_of(["x"], [[1]], title))
+    assert capsys.readouterr().out.splitlines()[0] == title

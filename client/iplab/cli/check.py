@@ -33,6 +33,9 @@ _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
 @click.option(
     "--plot", type=click.Path(dir_okay=False), help="Save a picture (.svg, .png, .pdf) of the sizes."
 )
+@click.option(
+    "--why", is_flag=True, help="Give the reason for each `undecided`; for `disagrees` it is always given."
+)
 @json_option
 @click.pass_context
 def check(
@@ -43,6 +46,7 @@ def check(
     steps: tuple[int, ...],
     tolerance: float | None,
     plot: str | None,
+    why: bool,
     as_json: bool,
 ) -> None:
     """Hold the measurements of EXPERIMENT against theory.
@@ -58,25 +62,38 @@ def check(
     if as_json:
         print_json(report.to_dict())
     else:
-        print_report(report)
+        print_report(report, why=why)
     if report.disagrees:
         context.exit(DISAGREES)
 
 
-def print_report(report: Report) -> None:
-    """A table per subject, its conclusion below, then notes."""
+def print_report(report: Report, *, why: bool = False) -> None:
+    """A table per subject, below it its conclusion and what disagrees, then notes.
+
+    Args:
+        report: What to print.
+        why: Say of what is undecided too why it is.
+    """
+    from iplab.report import Verdict  # noqa: PLC0415 - messages only after connecting
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     conclusions = {c.subject: c for c in report.conclusions}
-    for subject, checks in groupby(report.checks, key=lambda check: check.subject):
+    explained = {Verdict.DISAGREES, Verdict.UNDECIDED} if why else {Verdict.DISAGREES}
+    for subject, group in groupby(report.checks, key=lambda check: check.subject):
+        checks = list(group)
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
         if subject in conclusions:
             click.echo(folded(f"{subject.parameterization}: {conclusions[subject].sentence}"))
+        for check in checks:
+            if check.verdict in explained:
+                click.echo(folded(check.sentence, indent=4))
         click.echo()
     for text in report.notes:
         note(folded(f"note: {text}", err=True))
     if not report.checks:
         note("nothing could be checked")
+    elif not why and any(check.verdict is Verdict.UNDECIDED for check in report.checks):
+        note("why something is undecided: --why")
 
 
 def _row(check: Check) -> tuple[object, ...]:

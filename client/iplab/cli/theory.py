@@ -42,7 +42,8 @@ def parameterizations(*, hidden_layers: int, as_json: bool) -> None:
             ]
         )
         return
-    click.echo(folded(f"{hidden_layers} hidden layers; exponents: first | hidden | last layer"))
+    entries = "first | hidden | last layer; layer by layer where hidden layers differ"
+    click.echo(folded(f"{hidden_layers} hidden layers; exponents: {entries}"))
     for known, exponents in found:
         click.echo()
         click.echo(folded(f"{known.name}: {known.description}"))

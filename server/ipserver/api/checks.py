@@ -106,6 +106,13 @@ class Checker:
                 "changes are not checked: weight decay moves every layer by a part of its initial size, "
                 "which the predictions leave out"
             )
+        widths = sorted(self._spec.grid.widths)
+        if len(widths) < MIN_WIDTHS:
+            draft.notes.append(
+                f"a slope needs at least {MIN_WIDTHS} widths, the experiment has "
+                f"{', '.join(map(str, widths))}: give grid.widths more"
+            )
+            return pb.Report(name=name, notes=draft.notes)
         for group, runs in measured.runs.items():
             if len(draft.checks) >= MAX_CHECKS:
                 draft.notes.append(f"only the first {MAX_CHECKS} checks are made; choose fewer steps")
@@ -127,13 +134,8 @@ class Checker:
         calibrated = self._entries[label].HasField("calibration")
         if not (probed or calibrated):
             return
-        widths = sorted({run.width for run in runs})
-        if len(widths) < MIN_WIDTHS:
-            draft.notes.append(
-                f"{where}: a slope needs at least {MIN_WIDTHS} widths, the experiment has "
-                f"{', '.join(map(str, widths))}"
-            )
-            return
+        if all(run.state is RunState.DIVERGED for run in runs):
+            draft.notes.append(f"{where}: every run diverged; lower the base rate")
         analysis = self._analyze(self.reference(label), hidden_layers, activation)
         if isinstance(analysis, str):
             draft.notes.append(f"{where}: {analysis}")
@@ -230,8 +232,7 @@ class Checker:
             together.setdefault((label, hidden_layers, activation), []).extend(runs)
         for (label, hidden_layers, activation), group in together.items():
             rates = {run.base_learning_rate for run in group}
-            widths = {run.width for run in group}
-            if len(rates) < MIN_RATES or len(widths) < MIN_WIDTHS:
+            if len(rates) < MIN_RATES:
                 continue
             subject = self._subject(label, hidden_layers, activation, 0.0)
             analysis = self._analyze(self.reference(label), hidden_layers, activation)

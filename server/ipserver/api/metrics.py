@@ -137,8 +137,8 @@ def _unknown(name: str, known: tuple[str, ...]) -> str:
     """What to say of a name; a quantity stands for all its layers, so that the list stays short."""
     choices = list(dict.fromkeys(n if "/" not in n else f"{n.partition('/')[0]}/*" for n in known))
     close = difflib.get_close_matches(name, [*known, *choices], n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"the experiment does not record {name[:100]!r}; {hint}It records: {', '.join(choices)}"
+    hint = f"did you mean {close[0]!r}? It" if close else "it"
+    return f"the experiment does not record {name[:100]!r}; {hint} records: {', '.join(choices)}"
 
 
 def _runs_and_packs(store: Store, query: Query) -> tuple[frozenset[int] | None, frozenset[str] | None]:

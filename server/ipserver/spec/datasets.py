@@ -7,6 +7,8 @@ from ipcore.errors import DataError
 from ipserver.spec.problems import Problems, unknown
 from ipserver.store.records import CapacityReport
 
+_WHEN_SEEN = "(A new file is known after about 15 seconds.)"
+
 
 def check_dataset(
     name: str, field: str, capacity: CapacityReport | None, problems: Problems
@@ -62,13 +64,14 @@ def _check_registered(
     there = {report.name: report for report in capacity.datasets if report.name.startswith(REGISTERED)}
     if name not in there:
         if there:
-            problems.add(field, unknown("registered dataset", name, tuple(there)))
+            usable = tuple(file for file, report in there.items() if report.info is not None)
+            problems.add(field, f"{unknown('registered dataset', name, usable)}. {_WHEN_SEEN}")
         else:
             stem = name.removeprefix(REGISTERED)
             problems.add(
                 field,
                 f"unknown registered dataset {name!r}; none is registered: put {stem}.npz or "
-                f"{stem}.safetensors into registered/ below the dispatcher's data folder",
+                f"{stem}.safetensors into registered/ below the dispatcher's data folder. {_WHEN_SEEN}",
             )
         return None
     report = there[name]

@@ -62,7 +62,16 @@ def predicted_regimes(spec: pb.ExperimentSpec) -> Mapping[tuple[str, int, str], 
 
 
 def prediction_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
-    """A sentence for each parameterization called trivial or unstable, and what would change it."""
+    """A sentence for each parameterization called trivial or unstable, and what would change it.
+
+    Before them one for all that theory does not cover for the same reason.
+    """
+    unsettled: dict[str, dict[str, None]] = {}  # activations in order, by reason
+    for found in predictions(spec):
+        if found.regime is None:
+            unsettled.setdefault(found.summary, {})[found.activation] = None
+    for reason, names in unsettled.items():
+        yield f"{', '.join(names)}: trained without a prediction; {reason}"
     bad = sorted((found for found in predictions(spec) if found.regime in _WARNED), key=_what)
     groups = [(what, list(group)) for what, group in itertools.groupby(bad, key=_what)]
     for (label, hidden_layers, summary, advice), group in groups[:_MAX_WARNINGS]:

@@ -200,7 +200,7 @@ async def test_metrics_that_the_experiment_does_not_record(api, name, hint):
     request = pb.QueryMetricsRequest(parent="experiments/e", metrics=[name])
     text = (await api.fails(api.runs.QueryMetrics(request))).violations["metrics[0]"]
     assert hint in text
-    assert "It records: train_loss, train_accuracy, test_loss, test_accuracy, h/*" in text
+    assert "t records: train_loss, train_accuracy, test_loss, test_accuracy, h/*" in text
 
 
 async def test_metrics_of_no_experiment(api):

@@ -61,6 +61,8 @@ def test_registered_files_are_those_that_were_reported():
     found = violations(spec(dataset="registered:mime", batch_size=8), capacity=REPORTED)
     assert "unknown registered dataset 'registered:mime'; did you mean 'registered:mine'" in found[FIELD]
     assert "registered:curve" in found[FIELD]
+    assert "registered:torn" not in found[FIELD], "it cannot be used"
+    assert "A new file is known after about 15 seconds" in found[FIELD]
     found = violations(spec(dataset="registered:torn", batch_size=8), capacity=REPORTED)
     assert "is damaged; write it again" in found[FIELD]
     found = violations(spec(dataset="registered:mine", batch_size=8), capacity=CAPACITY)

@@ -107,7 +107,8 @@ def test_what_theory_does_not_cover_is_said(changes, said):
     assert found.regime is None
     assert found.summary.startswith("not covered: ")
     assert said in found.summary
-    assert list(prediction_warnings(with_optimizer("sgd", "mup", **changes))) == []
+    (warning,) = prediction_warnings(with_optimizer("sgd", "mup", "ntk", **changes))
+    assert warning.endswith(f": trained without a prediction; {found.summary}")
 
 
 def test_settings_and_schedules_change_no_prediction():
