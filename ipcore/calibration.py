@@ -83,7 +83,8 @@ def calibrate(
 
     Returns:
         One rate per layer, first to last, per run. A layer whose update has no effect at all on the second
-        batch (dead units) gets the cap.
+        batch (dead units) gets the cap; so does one whose effect is beyond the number format, so that the run
+        diverges in training rather than stand still with a rate of 0.
     """
     runs = pack.shape.runs
     batch = torch.arange(pack.shape.batch_size, dtype=torch.int32, device=pack.device).unsqueeze(0)
@@ -112,7 +113,7 @@ def calibrate(
         else:
             mean = effect.abs().mean(dim=(1, 2), keepdim=True, dtype=torch.float64)
             target = readout_targets if layer == pack.shape.layers else torch.ones_like(mean)
-            rate = torch.where(mean > 0, target / mean, caps)
+            rate = torch.where((mean > 0) & mean.isfinite(), target / mean, caps)
         rates.append(rate)
         if layer < pack.shape.layers:
             h = torch.bmm(x, weight.mT).add_(effect.mul_(rate.to(pack.dtype)))

@@ -83,12 +83,6 @@ class Rates:
             self._current = ((start, schedule), self._rates(start, schedule))
         return self._current[1]
 
-    def table(self, step: int) -> Table:
-        """r_l of the update after `step` updates, per run and layer (K, L+1); 0 for masked runs."""
-        layers = self._config.hidden_layers + 1
-        start = max(s for s in self._starts if s <= step)
-        return self._table(start)[:, :layers] * factor(self._config.schedule, step, self._config.steps)
-
     def _rates(self, start: int, schedule: float) -> StepRates:
         if self._constant is None or self._constant[0] != start:
             self._constant = (start, self._table(start))

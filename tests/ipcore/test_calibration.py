@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
@@ -105,6 +105,16 @@ def config() -> PackConfig:
     return PackConfig("digits", 3, 16, "tanh", batch_size=8, steps=3)
 
 
+def test_an_effect_beyond_the_number_format_gets_the_cap(tiny: Dataset, config: PackConfig):
+    """A rate of target / inf = 0 would let the run stand still; with the cap it diverges, which is seen."""
+    squares = replace(config, activation="relu^2", hidden_layers=2, steps=2)
+    run = RunConfig(preset("ip-llr", 2), 1e25, 0, Calibration(cap=50.0))
+    trainer = Trainer(squares, [run], tiny)
+    assert trainer.calibrated_rates[0] == (1e25, 50.0, 50.0)
+    trainer.advance()
+    assert trainer.diverged == {0: 2}
+
+
 def test_first_update_with_the_rates_found_has_the_size_asked_for(tiny: Dataset, config: PackConfig):
     """After one step on the first batch, each W^l has moved its output on the second by 1 on average."""
     run = RunConfig(preset("ip-llr", 3), 0.1, seed=5, calibration=Calibration(readout_target=0.5, cap=1e12))
@@ -134,9 +144,9 @@ def test_only_runs_that_ask_are_calibrated_and_only_for_step_0(tiny: Dataset, co
     rates = trainer.calibrated_rates[1]
     assert len(rates) == 4
     assert rates[0] == 0.1
-    first, later = trainer._rates.table(0), trainer._rates.table(1)
-    assert first[1] / first[0] == pytest.approx(np.array(rates) / 0.1)
-    assert later[1] == pytest.approx(later[0])
+    first, later = (torch.cat(trainer._rates.at(step).weights, dim=1).squeeze(-1) for step in (0, 1))
+    assert (first[1] / first[0]).tolist() == pytest.approx([rate / 0.1 for rate in rates])
+    assert later[1].tolist() == pytest.approx(later[0].tolist())
 
 
 def test_rates_of_a_run_do_not_depend_on_its_pack(tiny: Dataset, config: PackConfig):

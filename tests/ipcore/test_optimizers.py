@@ -116,9 +116,10 @@ def test_a_schedule_multiplies_rates_and_decay(tiny: Dataset):
     initial = Trainer(CONFIG, [run], tiny, dtype=torch.float64).network(0).weights[1]
     kept = (1 - 0.1 / 3) * (1 - 0.2 / 3) * (1 - 0.1) * (1 - 0.05)
     assert torch.allclose(trainer.network(0).weights[1], initial * kept, rtol=1e-10)
-    rates = Trainer(replace(CONFIG, steps=5, schedule=schedule), [run], tiny)._rates
-    factors = [rates.table(step)[0, 0] / rates.table(2)[0, 0] for step in range(5)]
-    assert factors == pytest.approx([1 / 3, 2 / 3, 1, 1 / 2, 0])
+    learning = RunConfig(preset("mup", 2), 0.1, 0)
+    rates = Trainer(replace(CONFIG, steps=5, schedule=schedule), [learning], tiny)._rates
+    first_layer = [rates.at(step).weights[0].item() for step in range(5)]
+    assert [rate / first_layer[2] for rate in first_layer] == pytest.approx([1 / 3, 2 / 3, 1, 1 / 2, 0])
 
 
 def test_the_large_first_step_is_scheduled_too(tiny: Dataset):
