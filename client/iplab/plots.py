@@ -53,7 +53,9 @@ def _draw(axes: Axes, subject: Subject, step: int, checks: Sequence[Check]) -> N
         predicted = middle[1] * (widths / middle[0]) ** float(Fraction(check.predicted))
         axes.loglog(widths, values, _MARKERS[check.verdict], color=f"C{i}", label=check.name)
         axes.loglog(widths, predicted, "--", color=f"C{i}", linewidth=0.8)
-    axes.set_title(f"{subject.parameterization}, L={subject.hidden_layers}, step {step}", fontsize=8)
+    rate = f", rate {subject.base_learning_rate:g}" if subject.base_learning_rate else ""
+    network = f"{subject.parameterization}, L={subject.hidden_layers}, {subject.activation}{rate}"
+    axes.set_title(f"{network}, step {step}", fontsize=7)
     axes.set_xlabel("width", fontsize=8)
     # Powers of ten say little of widths, and their subdivisions overlap.
     axes.xaxis.set_major_locator(FixedLocator(sorted({width for check in checks for width in check.widths})))

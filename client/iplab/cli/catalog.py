@@ -9,9 +9,10 @@ import click
 from iplab.cli.app import Service, folded, json_option, print_json
 
 if TYPE_CHECKING:
-    from iplab.v1.catalog_service_pb2 import Catalog
+    from iplab.v1.catalog_service_pb2 import Catalog, Dataset
 
-_STATES = {0: "not reported yet", 1: "available", 2: "unavailable"}
+# What is said before a description; of what is available nothing.
+_STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
 _LISTS = ("activations", "losses", "optimizers", "schedules", "biases", "probes")
 
 
@@ -40,17 +41,22 @@ def catalog(service: Service, *, as_json: bool) -> None:
 def _print_datasets(found: Catalog) -> None:
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
 
-    headings = ["dataset", "inputs", "classes", "targets", "train", "test", "state", "description"]
+    headings = ["dataset", "inputs", "outputs", "train", "test", "description"]
     rows = []
     for d in found.datasets:
-        sizes = (d.input_dim, d.classes, d.target_dim, d.train_size, d.test_size)
-        rows.append(
-            (d.name, *(size or None for size in sizes), _STATES.get(d.state, "unknown"), d.description)
-        )
+        state = _STATES.get(d.state, "(unknown) ")
+        sizes = (d.input_dim or None, _outputs(d), d.train_size or None, d.test_size or None)
+        rows.append((d.name, *sizes, f"{state}{d.description}"))
     print_table(table_of(headings, rows, folding={"description"}))
     for d in found.datasets:
         if d.problem or d.note:
             click.echo(folded(f"{d.name}: {d.problem or d.note}"))
+
+
+def _outputs(dataset: Dataset) -> str | None:
+    if dataset.classes:
+        return f"{dataset.classes} classes"
+    return f"{dataset.target_dim} targets" if dataset.target_dim else None
 
 
 def _print_families(found: Catalog) -> None:

@@ -1,6 +1,7 @@
 """The command line against a real service: output, JSON, exit codes."""
 
 import json
+import re
 import os
 import signal
 import subprocess
@@ -186,7 +187,7 @@ def test_one_run_is_cancelled(iplab, client):
 
 def test_catalog(iplab):
     shown = iplab("catalog").stdout
-    assert "digits" in shown
+    assert re.search(r"^digits +64 +10 classes +1437 +360 +(\(\w[\w ]+\) )?8x8", shown, re.MULTILINE)
     assert "parity: class 1 where the product" in shown
     assert "relu" in json.loads(iplab("catalog", "--json").stdout)["activations"]
 
