@@ -1,8 +1,8 @@
 """The command line against a real service: output, JSON, exit codes."""
 
 import json
-import re
 import os
+import re
 import signal
 import subprocess
 import sys
