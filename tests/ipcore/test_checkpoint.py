@@ -12,7 +12,8 @@ pytest.importorskip("safetensors")
 from safetensors.torch import load_file, save_file
 
 from ipcore import checkpoint
-from ipcore.config import Calibration, PackConfig, RunConfig
+from ipcore.catalogue import PROBES
+from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.errors import CheckpointError, DataError
 from ipcore.theory import custom, preset
@@ -57,6 +58,48 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tiny: Dataset, tm
     assert second.diverged == whole.diverged
     assert list(second.diverged) == [2]
     assert second.calibrated_rates == whole.calibrated_rates
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+def test_everything_at_once_resumes_bit_for_bit(tiny: Dataset, tmp_path: Path, optimizer: str):
+    """A checkpoint after every update, beside probes, a validation set, a schedule, decay and a divergence.
+
+    Among the cuts are those just before and after re-weighting, the large first step and a change of d.
+    """
+    adam = optimizer.startswith("adam")
+    names = ("ip", "mup", "ntk") if adam else ("hp", "hpz", "ip-llr", "ip-bias", "ip-non-centered")
+    decay = 0.0 if optimizer == "adam" else 0.2
+    runs = [
+        RunConfig(
+            preset(name, 2, optimizer=optimizer), 0.05, 1, settings=OptimizerSettings(weight_decay=decay)
+        )
+        for name in names
+    ]
+    runs.append(RunConfig(preset("sp", 2, optimizer=optimizer), 1e30, 0))
+    config = replace(
+        CONFIG,
+        optimizer=optimizer,
+        steps=6,
+        validation_size=15,
+        schedule=Schedule("cosine", warmup_steps=2),
+        probes=Probes(PROBES, interval=1, examples=4),
+    )
+
+    def fresh() -> Trainer:
+        return Trainer(config, runs, tiny, threads=1)
+
+    whole, part, found = fresh(), fresh(), []
+    expected = rows(whole.advance())
+    while not part.finished:
+        found += rows(part.advance(max_steps=1))
+        checkpoint.save(part, tmp_path / "c")
+        part = fresh()
+        assert checkpoint.restore(part, tmp_path / "c") == ()
+    assert sorted(found) == sorted(expected)
+    assert part.diverged == whole.diverged
+    assert list(whole.diverged) == [len(names)]
+    for one, two in zip(whole._trained().values(), part._trained().values(), strict=True):
+        assert torch.equal(one[:-1], two[:-1])
 
 
 def test_two_threads_are_as_reproducible_as_one(digits: Dataset, tmp_path: Path):
