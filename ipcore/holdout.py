@@ -11,11 +11,11 @@ from ipcore.randomness import validation_permutation
 def split_training(dataset: Dataset, validation_size: int) -> tuple[Split, Split | None]:
     """The part of a training set that batches are drawn from, and the part held out.
 
+    Use it to evaluate a network that was trained with `PackConfig.validation_size` on what was held out.
+
     Args:
         dataset: Any.
         validation_size: Examples held out, 0 .. training examples - 1; 0: none.
-
-    Use it to evaluate a network that was trained with `PackConfig.validation_size` on what was held out.
 
     Returns:
         Training part, in its old order, and validation part; None with size 0.
