@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 import iplab as sdk
 from iplab.cli import main
+from iplab.cli.check import print_report
 from iplab.report import Verdict
 from tests.iplab.conftest import small_spec
 
@@ -93,8 +94,6 @@ def test_the_command_prints_tables_that_fit(iplab, checked):
     assert lines[0].strip() == "mup, L=2, relu, base rate 0.1"
     assert max(len(line) for line in lines if not line.startswith(("mup:", "mine:", "    "))) <= 80
     assert any(line.startswith("mine: layer 2 disagrees from step 0") for line in lines)
-    (reason,) = {line for line in lines if line.startswith("    h^2 at step 0")}
-    assert "h^2 at step 0 disagrees: slope 0." in reason
     # Three layers at steps 0, 1, 2 and the stationarity, of both.
     assert sum(line.rstrip().endswith(("agrees", "undecided")) for line in lines if "mup:" not in line) == 20
 
@@ -146,3 +145,15 @@ def test_wrong_usage(iplab, checked, arguments, code, said):
 
 def test_no_such_experiment(iplab):
     assert iplab("check", "absent").exit_code == 4
+
+
+def test_what_disagrees_beside_coordinates_is_said(checked, capsys):
+    """A conclusion speaks of coordinates; whether f falls is another check."""
+    report = checked.check(references={"mine": "mup"})
+    *others, still = [check for check in report.checks if check.subject.parameterization == "mine"]
+    assert still.kind == "STATIONARITY"
+    falls = dataclasses.replace(still, verdict=Verdict.DISAGREES, sentence="it falls")
+    print_report(dataclasses.replace(report, checks=(*others, falls)))
+    assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("    ")] == [
+        "    it falls"
+    ]

@@ -33,9 +33,7 @@ _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
 @click.option(
     "--plot", type=click.Path(dir_okay=False), help="Save a picture (.svg, .png, .pdf) of the sizes."
 )
-@click.option(
-    "--why", is_flag=True, help="Give the reason for each `undecided`; for `disagrees` it is always given."
-)
+@click.option("--why", is_flag=True, help="Say of each size that does not agree why, and of how many seeds.")
 @json_option
 @click.pass_context
 def check(
@@ -68,24 +66,24 @@ def check(
 
 
 def print_report(report: Report, *, why: bool = False) -> None:
-    """A table per subject, below it its conclusion and what disagrees, then notes.
+    """A table per subject, below it its conclusion and what disagrees beside coordinates, then notes.
 
     Args:
         report: What to print.
-        why: Say of what is undecided too why it is.
+        why: Explain everything that does not agree; a conclusion names its first coordinate alone.
     """
     from iplab.report import Verdict  # noqa: PLC0415 - messages only after connecting
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     conclusions = {c.subject: c for c in report.conclusions}
-    explained = {Verdict.DISAGREES, Verdict.UNDECIDED} if why else {Verdict.DISAGREES}
     for subject, group in groupby(report.checks, key=lambda check: check.subject):
         checks = list(group)
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
         if subject in conclusions:
             click.echo(folded(f"{subject.parameterization}: {conclusions[subject].sentence}"))
         for check in checks:
-            if check.verdict in explained:
+            unexpected = check.verdict is Verdict.DISAGREES and check.kind != "COORDINATE"
+            if unexpected or (why and check.verdict is not Verdict.AGREES):
                 click.echo(folded(check.sentence, indent=4))
         click.echo()
     for text in report.notes:
