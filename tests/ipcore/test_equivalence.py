@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ipcore.config import PackConfig, RunConfig
+from ipcore.config import OptimizerSettings, PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.losses import LOSSES, Loss
 from ipcore.theory import preset
@@ -32,10 +32,13 @@ def first_derivative_at_zero(loss: Loss) -> Loss:
     return Loss(loss.values, step, loss.check_labels)
 
 
-def distances(tiny: Dataset, activation: str, depth: int, width: int, *, other: str = "hp") -> list[float]:
+def distances(
+    tiny: Dataset, activation: str, depth: int, width: int, *, other: str = "hp", decay: float = 0.0
+) -> list[float]:
     """Relative distance of the outputs of IP-LLR and another preset on the test set at steps 1..8."""
     config = PackConfig("digits", depth, width, activation, batch_size=8, steps=8)
-    runs = [RunConfig(preset(name, depth), 0.5, 0) for name in ("ip-llr", other)]
+    settings = OptimizerSettings(weight_decay=decay)
+    runs = [RunConfig(preset(name, depth), 0.5, 0, settings=settings) for name in ("ip-llr", other)]
     trainer = Trainer(config, runs, tiny, dtype=torch.float64)
     inputs = torch.from_numpy(tiny.test.inputs).double()
     found = []
@@ -46,11 +49,14 @@ def distances(tiny: Dataset, activation: str, depth: int, width: int, *, other: 
     return found
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.3])
 @pytest.mark.parametrize("depth", [2, 3, 5])
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "abs", "identity"])
-def test_ip_llr_and_hp_agree_to_float_error(monkeypatch, tiny: Dataset, activation: str, depth: int):
+def test_ip_llr_and_hp_agree_to_float_error(
+    monkeypatch, tiny: Dataset, activation: str, depth: int, decay: float
+):
     monkeypatch.setitem(LOSSES, "cross_entropy", first_derivative_at_zero(LOSSES["cross_entropy"]))
-    assert max(distances(tiny, activation, depth, width=24)) < 1e-9
+    assert max(distances(tiny, activation, depth, width=24, decay=decay)) < 1e-9
 
 
 def test_at_their_own_f_0_they_differ(tiny: Dataset):

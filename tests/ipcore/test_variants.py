@@ -152,19 +152,6 @@ def test_reweighting_counts_what_decay_has_left(tiny: Dataset):
     assert found == pytest.approx([14 / 15, 14 / 15 * 13 / 15 * M**-0.5, 0], abs=1e-12)
 
 
-def test_with_weight_decay_hp_is_ip_llr_too(tiny: Dataset):
-    """With a readout of 0 nothing but decay changes the hidden matrix at step 0: (1 - eta lambda) w_0/m."""
-    runs = [
-        RunConfig(preset(name, 2), 0.1, 3, settings=OptimizerSettings(weight_decay=0.5))
-        for name in ("ip-llr", "hp")
-    ]
-    trainer = Trainer(replace(CONFIG, bias="none"), runs, tiny, dtype=torch.float64)
-    trainer.pack.weights[2].zero_()
-    trainer.advance(max_steps=1)
-    ip, hp = trainer.pack.weights[1]
-    assert torch.allclose(ip, hp, rtol=1e-12)
-
-
 def test_stopped_runs_keep_their_weights(tiny: Dataset):
     trainer = make(tiny, "hp", "hpz")
     before = [weight[0].clone() for weight in trainer.pack.weights]
