@@ -62,7 +62,7 @@ def check_rate_transfer(
     """Find the best rate of every width, and its drift.
 
     Args:
-        losses: Final loss > 0 by (width, rate, seed). A run that diverged has none.
+        losses: Final loss > 0 by (width, rate, seed). A run that diverged or has not ended has none.
         predicted: Drift to hold it against (`predicted_drift`).
         tolerance: Octaves per doubling.
 
@@ -78,7 +78,9 @@ def check_rate_transfer(
     # A rate counts at a width only if no seed diverged there: a mean over survivors would flatter it.
     usable = np.asarray(np.isfinite(logs).all(axis=2), np.bool_)
     if bad := [width for width, good in zip(widths, usable, strict=True) if not good.any()]:
-        raise AnalysisError(f"at widths {listed(bad)} every rate has a run that diverged; add smaller rates")
+        raise AnalysisError(
+            f"at widths {listed(bad)} every rate has a run that diverged or has no loss; add rates"
+        )
     filled = np.where(usable[:, :, None], logs, np.inf)
     means = filled.mean(axis=2)
     found = [_optimum(row, octaves) for row in means]
@@ -184,7 +186,7 @@ def _optimum(means: Floats, octaves: Floats) -> _Optimum:
     near = means[best - 1 : best + 2]
     if not np.isfinite(near).all():
         slack = float(np.diff(octaves[best - 1 : best + 2]).max())
-        warning = f"{rate} lies beside one at which runs diverge; refine the grid there"
+        warning = f"{rate} lies beside one at which runs diverged or have no loss; refine the grid there"
         return _Optimum(float(octaves[best]), slack, warning=warning)
     return _Optimum(float(_vertex(octaves[best - 1 : best + 2], near)))
 

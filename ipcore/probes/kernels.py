@@ -6,12 +6,18 @@ Kornblith et al. (arXiv:1905.00414, section 3), features X, Y with one example p
 
 1 means that the kernel between the examples has not moved, up to a factor; rotations of the neurons and
 scaling do not count. Computed from the smaller of the two forms, in double precision. Not defined, and left
-out, where all examples have the same features (a dead layer).
+out, where all examples have the same features up to rounding (a dead or saturated layer).
 """
 
 from __future__ import annotations
 
+from typing import Final
+
+import torch
 from torch import Tensor
+
+# Of the largest feature, in units of its number format.
+_ROUNDING: Final = 4
 
 
 def linear_cka(x: Tensor, y: Tensor) -> Tensor:
@@ -35,10 +41,15 @@ def linear_cka(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _centred(features: Tensor) -> Tensor:
-    """Columns of mean 0, scaled to a largest entry of 1 so that fourth powers neither vanish nor overflow."""
-    centred = features.double()
-    centred = centred - centred.mean(dim=1, keepdim=True)
-    return centred.div_(centred.abs().amax(dim=(1, 2), keepdim=True))
+    """Columns of mean 0, scaled to a largest entry of 1 so that fourth powers neither vanish nor overflow.
+
+    NaN where nothing but the rounding of the features is left.
+    """
+    values = features.double()
+    centred = values - values.mean(dim=1, keepdim=True)
+    largest = centred.abs().amax(dim=(1, 2), keepdim=True)
+    rounding = _ROUNDING * torch.finfo(features.dtype).eps * values.abs().amax(dim=(1, 2), keepdim=True)
+    return centred.div_(torch.where(largest > rounding, largest, torch.nan))
 
 
 def _norm(matrix: Tensor) -> Tensor:

@@ -49,3 +49,13 @@ def test_a_value_by_hand():
 def test_a_dead_layer_has_none():
     assert np.isnan(cka(np.zeros((4, 3)), np.eye(4, 3)))
     assert np.isnan(cka(np.ones((4, 3)), np.eye(4, 3)))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-20])
+def test_rounding_is_no_kernel(size):
+    """Examples in different rows of a matmul round differently; that is nothing they differ in."""
+    saturated, y = torch.full((4, 3), size), torch.eye(4, 3)
+    saturated[1, 2] = torch.nextafter(saturated[1, 2], torch.tensor(1e30))
+    assert np.isnan(cka(saturated, y)) and np.isnan(cka(y, saturated))
+    saturated[1, 2] = size * (1 + 1e-4)
+    assert 0 < cka(saturated, y) <= 1
