@@ -55,6 +55,11 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.dispatch.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.dispatch.ray_executor import RayExecutor  # noqa: PLC0415
 
+    if settings.expected_nodes and not settings.ray_address:
+        raise StartupError(
+            "IPLAB_EXPECTED_NODES: a Ray of its own adds no nodes; leave it empty, or name a cluster with an "
+            "autoscaler (IPLAB_RAY_ADDRESS)"
+        )
     store = open_service(settings, write=True)
     executor = waiting(settings, lambda: RayExecutor(settings.ray_address, settings.cpus))
     # After Ray has started: it sets a handler of its own, which would end this process without a checkpoint.

@@ -10,15 +10,17 @@ and the setting's name; a file of that name (`store`, `s3_secret_access_key`) in
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -28,6 +30,8 @@ from ipserver.errors import StartupError
 from ipserver.settings_files import read_file, read_secrets
 
 Seconds = Annotated[float, Field(gt=0)]
+_Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Node = Annotated[dict[Annotated[str, Field(min_length=1)], _Amount], Field(min_length=1)]
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*")
 _MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks(-uc)?(://.+)?")
 
@@ -79,6 +83,12 @@ class Settings(BaseSettings):
         "node of; empty: a Ray of its own on this machine",
     )
     cpus: int | None = Field(None, ge=1, description="CPU cores for a Ray of its own; unset: all")
+    # NoDecode: the validator below reads the JSON, wherever it lies, and its errors name the setting.
+    expected_nodes: Annotated[tuple[_Node, ...], NoDecode] = Field(
+        (),
+        description="One of each kind of node that the Ray cluster's autoscaler can add, as JSON such as "
+        '[{"cpus": 8, "gpus": 1}] (in the file a list of tables): a pack may wait for one; empty: none',
+    )
     wait_seconds: float = Field(
         0.0, ge=0, description="How long a part waits at its start for what it needs, in seconds; 0: it ends"
     )
@@ -156,6 +166,24 @@ class Settings(BaseSettings):
             )
         if value not in {"", "auto"} and not split_address(value)[1].isdigit():
             raise ValueError("must be HOST:PORT of the cluster's head, or auto")
+        return value
+
+    @field_validator("expected_nodes", mode="before")
+    @classmethod
+    def _json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f'must be JSON such as [{{"cpus": 8, "gpus": 1}}]: {error}') from None
+
+    @field_validator("expected_nodes")
+    @classmethod
+    def _our_names(cls, value: tuple[_Node, ...]) -> tuple[_Node, ...]:
+        wrong = sorted({name for node in value for name in node if name.lower() in {"cpu", "gpu"}})
+        if wrong:
+            raise ValueError(f"has {', '.join(wrong)}; cores are called cpus here, and devices gpus")
         return value
 
     @model_validator(mode="after")
@@ -259,7 +287,8 @@ def load_settings(**options: object) -> Settings:
     except ValidationError as error:
         problems = []
         for item in error.errors():
-            name = "IPLAB_" + "_".join(str(part) for part in item["loc"]).upper() if item["loc"] else ""
+            setting, *inside = item["loc"] or ("",)
+            name = f"IPLAB_{setting}".upper() + "".join(f"[{part!r}]" for part in inside) if setting else ""
             value = f"{_masked(str(item['loc'][0]), item['input'])!r}: " if name else ""
             message = item["msg"].removeprefix("Value error, ")
             problems.append(f"{name}={value}{message}" if name else message)
@@ -267,6 +296,8 @@ def load_settings(**options: object) -> Settings:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return json.dumps(value)
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 

@@ -30,7 +30,14 @@ def test_everything_lies_below_the_home_folder(tmp_path):
 
 
 def test_another_process_gets_the_same_settings(tmp_path, monkeypatch):
-    settings = load_settings(home=str(tmp_path), data="/data", cpus=2, insecure=True, address="0.0.0.0:1")
+    settings = load_settings(
+        home=str(tmp_path),
+        data="/data",
+        cpus=2,
+        insecure=True,
+        address="0.0.0.0:1",
+        expected_nodes='[{"cpus": 2, "disk": 0.5}]',
+    )
     for name, value in settings.environment().items():
         monkeypatch.setenv(name, value)
 
@@ -238,11 +245,36 @@ def test_a_missing_settings_file_is_named(places):
         ({"ray_address": "head"}, "IPLAB_RAY_ADDRESS='head': must be HOST:PORT"),
         ({"mlflow_tracking_uri": "mlflow:5000"}, "IPLAB_MLFLOW_TRACKING_URI='mlflow:5000': must be http://"),
         ({"wait_seconds": -1}, "IPLAB_WAIT_SECONDS='-1'"),
+        (
+            {"expected_nodes": "8 cpus"},
+            r"IPLAB_EXPECTED_NODES='8 cpus': must be JSON such as \[\{\"cpus\": 8",
+        ),
+        ({"expected_nodes": '{"cpus": 8}'}, "IPLAB_EXPECTED_NODES=.*valid tuple"),
+        ({"expected_nodes": "[{}]"}, r"IPLAB_EXPECTED_NODES\[0\]='{}': .*at least 1 item"),
+        (
+            {"expected_nodes": [{"cpus": 8}, {"gpus": 0}]},
+            r"EXPECTED_NODES\[1\]\['gpus'\]='0': .*greater than 0",
+        ),
+        ({"expected_nodes": '[{"cpus": Infinity}]'}, r"EXPECTED_NODES\[0\]\['cpus'\]='inf': .*finite"),
+        ({"expected_nodes": '[{"cpus": NaN}]'}, r"EXPECTED_NODES\[0\]\['cpus'\]='nan': .*finite"),
+        ({"expected_nodes": '[{"cpus": "many"}]'}, r"EXPECTED_NODES\[0\]\['cpus'\]='many': .*number"),
+        ({"expected_nodes": '[{"": 1}]'}, r"EXPECTED_NODES\[0\].*at least 1 character"),
+        ({"expected_nodes": '[{"CPU": 8}]'}, "IPLAB_EXPECTED_NODES=.*has CPU; cores are called cpus here"),
     ],
 )
 def test_wrong_values_are_named(options, message):
     with pytest.raises(StartupError, match=message):
         load_settings(**options)
+
+
+def test_expected_nodes_as_json_and_as_tables(places, monkeypatch):
+    file, _ = places
+    assert load_settings().expected_nodes == ()
+
+    file.write_text("[[expected_nodes]]\ncpus = 8\ngpus = 1\n[[expected_nodes]]\ncpus = 4\n")
+    assert load_settings().expected_nodes == ({"cpus": 8.0, "gpus": 1.0}, {"cpus": 4.0})
+    monkeypatch.setenv("IPLAB_EXPECTED_NODES", '[{"cpus": 2, "disk": 0.5}]')
+    assert load_settings().expected_nodes == ({"cpus": 2.0, "disk": 0.5},)
 
 
 @pytest.mark.parametrize(

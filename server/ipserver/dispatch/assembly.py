@@ -10,8 +10,8 @@ from ipcore.errors import DataError
 from ipcore.probes import probe_cost
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.dispatch.datasets import DatasetChecks
-from ipserver.dispatch.executor import Executor
 from ipserver.dispatch.jobs import PackJob
+from ipserver.dispatch.placement import Cluster
 from ipserver.dispatch.planner import PlanLimits, evaluation_cost, plan
 from ipserver.settings import Settings
 from ipserver.spec.convert import pack_config, resource_request, run_config
@@ -22,17 +22,17 @@ from ipserver.store.records import ExperimentRecord, Failure, LeasedPack, NewPac
 def plan_packs(
     experiment: ExperimentRecord,
     runs: Sequence[RunRecord],
-    executor: Executor,
+    cluster: Cluster,
     settings: Settings,
     datasets: DatasetChecks,
 ) -> list[NewPack]:
-    """The packs of an experiment for the cluster as it is now.
+    """The packs of an experiment for the cluster as it is now, and one more of each node that can be added.
 
     Raises:
         DataError: Its registered file cannot be used any more.
     """
     spec = ExperimentSpec.FromString(experiment.spec)
-    slots = max(1, executor.slots(resource_request(spec)))
+    slots = max(1, cluster.slots(resource_request(spec)))
     limits = PlanLimits(slots, settings.max_pack_runs, settings.max_pack_memory_bytes)
     return plan([(run, pack_config(spec, run)) for run in runs], datasets.info(spec.dataset), limits)
 

@@ -6,7 +6,6 @@ knows is in the store or can be lost.
 
 from __future__ import annotations
 
-import collections
 import logging
 import threading
 import time
@@ -21,6 +20,7 @@ from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
 from ipserver.dispatch.jobs import ResourceRequest, SliceReport
 from ipserver.dispatch.placed import Placed
+from ipserver.dispatch.placement import Cluster
 from ipserver.errors import ArtifactsUnavailable, ClusterLost, Fenced, StoreUnavailable
 from ipserver.settings import Settings
 from ipserver.spec.convert import resource_request
@@ -63,13 +63,11 @@ class Dispatcher:
         self._placed: list[Placed] = []
         self._artifacts = open_artifacts(settings.artifact_root)
         self._datasets = DatasetChecks(settings.data)
-        # Experiments that nothing in the cluster could hold when it was last looked at, and what was said of
-        # it to their users, so that it is said once.
-        self._unplaceable: set[str] = set()
-        self._refused: dict[str, str] = {}
+        # What was said last to the users of experiments that wait for a node, so that it is said once.
+        self._told: dict[str, str] = {}
         self._next_report = -float("inf")
         self._next_reap = -float("inf")
-        self._capacity: Mapping[str, float] = {}
+        self._cluster = Cluster()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then finish the slices in hand and give the packs back with checkpoints.
@@ -152,16 +150,15 @@ class Dispatcher:
 
     def _report(self) -> None:
         """Tell the API, through the store, what this dispatcher can reach."""
-        self._capacity = self._executor.capacity()
-        self._store.save_capacity(CapacityReport(self._capacity, self._datasets.report()))
-        self._unplaceable.clear()
+        self._cluster = Cluster(self._executor.nodes(), self._settings.expected_nodes)
+        self._store.save_capacity(CapacityReport(self._cluster.total(), self._datasets.report()))
 
     def _plan(self) -> None:
         while leased := self._store.lease_unplanned(self._owner, self._settings.lease_seconds):
             experiment, runs = leased
             try:
                 try:
-                    packs = plan_packs(experiment, runs, self._executor, self._settings, self._datasets)
+                    packs = plan_packs(experiment, runs, self._cluster, self._settings, self._datasets)
                 except ClusterLost:
                     raise
                 except Exception as error:
@@ -176,25 +173,24 @@ class Dispatcher:
 
     def _place(self) -> None:
         """Lease and start packs while there is room, most urgent experiment first."""
-        while self._has_room():
-            experiment = self._next_experiment()
-            if experiment is None:
-                self._executor.trim()
-                return
+        while (experiment := self._next_experiment()) is not None:
             pack = self._store.lease_pack(experiment, self._owner, self._settings.lease_seconds)
             if pack is not None:
                 self._start(pack)
+        # No pack waits that could be given to what is kept; one that is placed may wait for its resources.
+        self._executor.trim()
 
     def _next_experiment(self) -> str | None:
-        """The first experiment with a waiting pack that some node could hold."""
+        """The first experiment with a waiting pack that may be started now."""
+        claims = [placed.claim() for placed in self._placed]
+        if not self._cluster.expected and self._cluster.left(claims)["cpus"] <= 0:
+            return None  # every pack asks for cores: the store need not be asked
         for experiment in self._store.waiting():
-            if experiment.id in self._unplaceable:
-                continue
             asked = resource_request(ExperimentSpec.FromString(experiment.spec))
-            if self._executor.slots(asked) >= 1:
-                self._refused.pop(experiment.id, None)
+            may_start = self._cluster.may_start(asked, claims)
+            self._tell(experiment.id, asked, may_start)
+            if may_start:
                 return experiment.id
-            self._refuse(experiment.id, asked)
         return None
 
     def _start(self, pack: LeasedPack) -> None:
@@ -220,28 +216,23 @@ class Dispatcher:
         failure = defect("starting the pack", error)
         self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
 
-    def _has_room(self) -> bool:
-        """Whether a further pack could start soon.
-
-        What it will ask for is not known before it is leased. So: something is left of every resource in use;
-        or of cores at least, and nothing waits for its resources already.
-        """
-        used = collections.Counter[str]()
-        for placed in self._placed:
-            used.update(placed.resources.amounts())
-        left = {name: self._capacity.get(name, 0.0) - amount for name, amount in used.items()}
-        if all(amount > 0 for amount in left.values()):
-            return True
-        return left.get("cpus", 0.0) > 0 and all(placed.worker.started() for placed in self._placed)
-
-    def _refuse(self, experiment: str, asked: ResourceRequest) -> None:
-        """Leave an experiment waiting until the cluster is looked at again: a node that fits may join."""
-        self._unplaceable.add(experiment)
-        there = ", ".join(f"{amount:g} {name}" for name, amount in sorted(self._capacity.items()))
-        text = ", ".join(f"{amount:g} {name}" for name, amount in asked.amounts().items())
-        notice = f"no node can hold a pack: it asks for {text}; in all there are {there}"
-        if self._refused.get(experiment) != notice:
-            self._refused[experiment] = notice
+    def _tell(self, experiment: str, asked: ResourceRequest, may_start: bool) -> None:
+        """Say once to an experiment's users that it waits for a node, and which one."""
+        cluster = self._cluster
+        if cluster.holds(asked):
+            self._told.pop(experiment, None)
+            return
+        wanted = f"it asks for {_amounts(asked.amounts())}; in all there are {_amounts(cluster.total())}"
+        if not cluster.expects(asked):
+            notice = f"no node can hold a pack: {wanted}"
+            if cluster.expected:
+                notice += f"; nodes that can be added have {' or '.join(map(_amounts, cluster.expected))}"
+        elif may_start:
+            notice = f"a pack waits for a node to be added: {wanted}"
+        else:
+            return  # another one waits for a node already
+        if self._told.get(experiment) != notice:
+            self._told[experiment] = notice
             self._store.notice(experiment, notice)
 
     def _end_hung(self) -> None:
@@ -336,3 +327,7 @@ class Dispatcher:
             delete()
         except (ArtifactsUnavailable, OSError) as error:
             _log.warning("old checkpoints are left where they are: %s", error)
+
+
+def _amounts(amounts: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(amounts.items()))

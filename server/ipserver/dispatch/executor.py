@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.dispatch.jobs import PackJob, SliceReport
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
 
@@ -37,11 +37,8 @@ class Worker(Protocol):
 class Executor(Protocol):
     """A place for trainers."""
 
-    def capacity(self) -> Mapping[str, float]:
-        """Resources in all, by name ("cpus", "gpus", custom names)."""
-
-    def slots(self, asked: ResourceRequest) -> int:
-        """How many packs that ask for this could train at a time if all else were idle; 0: no node fits."""
+    def nodes(self) -> Sequence[Mapping[str, float]]:
+        """Resources of each node that is there, by name ("cpus", "gpus", custom names)."""
 
     def start(self, job: PackJob) -> Worker:
         """Place a trainer; it may stay pending until resources are free."""

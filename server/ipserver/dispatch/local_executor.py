@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 
 from ipserver.dispatch.executor import Worker
-from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.dispatch.jobs import PackJob, SliceReport
 from ipserver.dispatch.trainer import PackTrainer
 
 
@@ -19,13 +19,9 @@ class LocalExecutor:
         self._done: queue.Queue[tuple[Worker, SliceReport]] = queue.Queue()
         self._workers: list[_LocalWorker] = []
 
-    def capacity(self) -> Mapping[str, float]:
-        """As given."""
-        return {"cpus": self._cpus, "gpus": 0.0}
-
-    def slots(self, asked: ResourceRequest) -> int:
-        """Threads stand for cores; there is nothing else."""
-        return asked.packs_within(self.capacity())
+    def nodes(self) -> Sequence[Mapping[str, float]]:
+        """One: threads stand for cores; there is nothing else."""
+        return [{"cpus": self._cpus}]
 
     def start(self, job: PackJob) -> Worker:
         """Start a thread."""

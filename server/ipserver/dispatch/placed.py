@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ipserver.dispatch.executor import Worker
 from ipserver.dispatch.jobs import ResourceRequest
+from ipserver.dispatch.placement import Claim
 from ipserver.store.records import LeasedPack
 
 
@@ -35,6 +36,10 @@ class Placed:
     def key(self) -> tuple[str, str]:
         """Experiment and pack."""
         return self.pack.experiment.id, self.pack.id
+
+    def claim(self) -> Claim:
+        """What it takes of the cluster."""
+        return Claim(self.resources, self.worker.started())
 
     def advance(self, *, checkpoint: bool = False) -> None:
         """Queue a slice."""

@@ -69,23 +69,16 @@ class RayExecutor:
         self._kept: list[Any] = []
         self._kept_resources = ResourceRequest()
 
-    def capacity(self) -> Mapping[str, float]:
-        """Resources of the whole cluster, under this service's names.
+    def nodes(self) -> Sequence[Mapping[str, float]]:
+        """Resources of each node that is alive, under this service's names.
 
         Raises:
             ClusterLost: No node is left of a Ray of its own, or Ray does not answer.
         """
-        total = collections.Counter[str]()
         nodes = _nodes()
         if self._own and not nodes:
             raise ClusterLost("no node is left of the Ray that this process started")
-        for node in nodes:
-            total.update(node)
-        return {"cpus": 0.0, "gpus": 0.0} | dict(total)
-
-    def slots(self, asked: ResourceRequest) -> int:
-        """A pack lies on one node, so what counts is what each node has."""
-        return sum(asked.packs_within(node) for node in _nodes())
+        return nodes
 
     def start(self, job: PackJob) -> Worker:
         """Give the pack to a kept actor, or ask for a new one; Ray creates it when its resources are free."""

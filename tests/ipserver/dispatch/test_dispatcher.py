@@ -303,6 +303,93 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
     assert store.attempts("huge", 0) == []
 
 
+class _GrowingExecutor(LocalExecutor):
+    """Real training on one core; what asks for a GPU waits until a node with one is there."""
+
+    def __init__(self):
+        super().__init__(cpus=1)
+        self.grown = False
+        self.waiting = []
+
+    def nodes(self):
+        return [{"cpus": 1.0}, {"cpus": 1.0, "gpus": 1.0}] if self.grown else [{"cpus": 1.0}]
+
+    def start(self, job):
+        if not job.resources.gpus or self.grown:
+            return super().start(job)
+        # Ray's actors keep what is asked of them until they have a process; training stays on the CPU.
+        worker = _Waiting(lambda: super(_GrowingExecutor, self).start(job))
+        self.waiting.append(worker)
+        return worker
+
+    def ready(self, workers, timeout):
+        inner = {id(w.inner) if isinstance(w, _Waiting) else id(w): w for w in workers}
+        there = [w.inner if isinstance(w, _Waiting) else w for w in workers]
+        return [(inner[id(w)], report) for w, report in super().ready([w for w in there if w], timeout)]
+
+    def grow(self):
+        self.grown = True
+        for worker in self.waiting:
+            worker.begin()
+
+
+class _Waiting:
+    def __init__(self, start):
+        self.start, self.inner, self.calls = start, None, []
+
+    def begin(self):
+        self.inner = self.start()
+        for ended, checkpoint in self.calls:
+            self.inner.advance(ended, checkpoint=checkpoint)
+
+    def advance(self, ended, *, checkpoint=False):
+        if self.inner is None:
+            self.calls.append((ended, checkpoint))
+        else:
+            self.inner.advance(ended, checkpoint=checkpoint)
+
+    def started(self):
+        return self.inner is not None
+
+    def release(self):
+        self.inner.release()
+
+    def stop(self):
+        if self.inner is not None:
+            self.inner.stop()
+
+
+def notices(store, experiment):
+    events = store.events(experiment, after=0, limit=1000)
+    return [event.payload["message"] for event in events if event.kind == "notice"]
+
+
+def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path):
+    settings = settings_in(tmp_path, expected_nodes='[{"cpus": 8, "gpus": 1}]')
+    store, executor = store_in(settings), _GrowingExecutor()
+    submit(store, small_spec(resources={"gpus": 1}, grid={"widths": [8, 16]}), "gpu", priority=1)
+    submit(store, small_spec(resources={"gpus": 2}), "larger", priority=1)
+    submit(store, small_spec(), "cpu")
+    clock = iter(range(0, 10**9, 20))  # a report in each step
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(clock)))
+
+    run_until(dispatcher, ended(store, "cpu"))
+    assert len(executor.waiting) == 1
+    assert store.get_experiment("gpu").committed_steps == 0
+    assert notices(store, "gpu") == [
+        "a pack waits for a node to be added: it asks for 1 cpus, 1 gpus; in all there are 1 cpus, 0 gpus"
+    ]
+    assert notices(store, "larger") == [
+        "no node can hold a pack: it asks for 1 cpus, 2 gpus; in all there are 1 cpus, 0 gpus; "
+        "nodes that can be added have 8 cpus, 1 gpus"
+    ]
+
+    executor.grow()
+    run_until(dispatcher, ended(store, "gpu"))
+    executor.close()
+    assert store.get_experiment("gpu").counts[RunState.SUCCEEDED] == 8
+
+
 def test_higher_priority_goes_first(store, settings):
     executor = LocalExecutor(cpus=1)
     submit(store, small_spec(), "low")
@@ -480,10 +567,10 @@ def test_a_failed_pack_leaves_no_checkpoints(tmp_path):
 def test_a_lost_cluster_ends_the_dispatcher_and_fails_nobody(store, settings, executor, monkeypatch):
     submit(store, small_spec())
 
-    def lost(asked):
+    def lost():
         raise ClusterLost("no node is left")
 
-    monkeypatch.setattr(executor, "slots", lost)
+    monkeypatch.setattr(executor, "nodes", lost)
     with pytest.raises(ClusterLost):
         Dispatcher(store, executor, settings, "d").run(threading.Event())
 

@@ -40,8 +40,8 @@ def run_until(dispatcher, condition, seconds=90):
         dispatcher.step()
 
 
-def test_capacity_has_our_names(executor):
-    assert executor.capacity() == {"cpus": 2.0, "gpus": 0.0}
+def test_nodes_have_our_names(executor):
+    assert executor.nodes() == [{"cpus": 2.0}]
 
 
 def test_an_experiment_trains_on_ray(store, settings, executor):
