@@ -19,7 +19,7 @@ from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.verdicts import TOLERANCE, Verdict, judge
 from ipcore.errors import AnalysisError
-from ipcore.theory import Analysis, Regime, StepSizes, format_exponent
+from ipcore.theory import Analysis, Parameterization, Regime, StepSizes, format_exponent
 
 # Outputs are few, so their sizes vary more over seeds than those of hidden layers.
 READOUT_TOLERANCE: Final = 2 * TOLERANCE
@@ -164,7 +164,13 @@ def check_coordinates(
             notes.append(f"{name} at step {step}: {left_out}")
             gaps += 1
         allowed = readout_tolerance if readout else tolerance
-        judged = judge(fit, predicted, tolerance=allowed, upper_bound=not sizes.exact)
+        judged = judge(
+            fit,
+            predicted,
+            tolerance=allowed,
+            upper_bound=not sizes.exact,
+            one_term=step == 0 and _one_term(analysis.parameterization),
+        )
         why = judged.why
         if judged.verdict is Verdict.DISAGREES and step > 0 and fit.slope.value < predicted:
             why = _HIDDEN
@@ -177,6 +183,11 @@ def check_coordinates(
             )
         )
     return CoordinateReport(tuple(found), tuple(notes), gaps)
+
+
+def _one_term(p: Parameterization) -> bool:
+    """Whether h_0^l is one product of order m^{-(a+b)}: no bias of its own, no mean beside the spread."""
+    return p.biases is None and p.mean is None
 
 
 def _by_step(item: tuple[Key, Samples]) -> tuple[int, int]:

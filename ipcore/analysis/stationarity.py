@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipcore.analysis.coordinate_check import counted, sizes_at
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
-from ipcore.analysis.verdicts import TOLERANCE, Trend, Verdict, trend
+from ipcore.analysis.verdicts import TOLERANCE, Trend, Verdict, judge, trend
 from ipcore.theory import Analysis, Regime
 
 
@@ -58,8 +58,10 @@ def check_stationarity(
     predicted = _predicted(analysis, step, tolerance)
     if Trend.UNDECIDED in (measured, predicted):
         verdict = Verdict.UNDECIDED
+    elif measured is predicted:
+        verdict = Verdict.AGREES
     else:
-        verdict = Verdict.AGREES if measured is predicted else Verdict.DISAGREES
+        verdict, why = _against(fit, analysis, step, tolerance)
     said = "leaves it open" if predicted is Trend.UNDECIDED else f"says it {predicted} there"
     fall = "whether it falls is undecided" if measured is Trend.UNDECIDED else f"it {measured}"
     sentence = (
@@ -70,6 +72,15 @@ def check_stationarity(
     return Stationarity(
         step, fit, measured, predicted, tolerance, verdict, f"{sentence}; {why}" if why else sentence
     )
+
+
+def _against(fit: Slope, analysis: Analysis, step: int, tolerance: float) -> tuple[Verdict, str]:
+    """Trends differ: a disagreement unless the slope itself is none (a leading term may be hidden)."""
+    sizes = sizes_at(analysis, step)
+    if sizes.f_change is None:
+        return Verdict.DISAGREES, ""
+    judged = judge(fit, sizes.f_change, tolerance=tolerance, upper_bound=not sizes.exact)
+    return (Verdict.DISAGREES, "") if judged.verdict is Verdict.DISAGREES else (Verdict.UNDECIDED, judged.why)
 
 
 def _predicted(analysis: Analysis, step: int, tolerance: float) -> Trend:

@@ -50,7 +50,12 @@ class Judgement:
 
 
 def judge(
-    fit: Slope, predicted: Fraction, *, tolerance: float = TOLERANCE, upper_bound: bool = False
+    fit: Slope,
+    predicted: Fraction,
+    *,
+    tolerance: float = TOLERANCE,
+    upper_bound: bool = False,
+    one_term: bool = False,
 ) -> Judgement:
     """Hold a slope against an exponent.
 
@@ -76,13 +81,14 @@ def judge(
         predicted: The exponent.
         tolerance: > 0.
         upper_bound: The exponent is only an upper bound. Then a slope above it disagrees, and nothing agrees.
+        one_term: The size is no sum of terms of different orders, so nothing can be hidden.
     """
     low, high = float(predicted) - tolerance, float(predicted) + tolerance
     above, below = fit.slope.low > high, fit.slope.high < low
     if upper_bound:
         return _judge_bound(fit, float(predicted), tolerance)
     if above or below:
-        return _judge_outside(fit, float(predicted), tolerance)
+        return _judge_outside(fit, float(predicted), tolerance, one_term=one_term)
     if fit.slope.low < low or fit.slope.high > high:
         return Judgement(Verdict.UNDECIDED, _too_wide(fit))
     if fit.seeds < MIN_SEEDS:
@@ -114,12 +120,12 @@ def trend(fit: Slope, *, tolerance: float = TOLERANCE) -> tuple[Trend, str]:
 
 def _judge_bound(fit: Slope, bound: float, tolerance: float) -> Judgement:
     if fit.slope.low > bound + tolerance:
-        return _judge_outside(fit, bound, tolerance)
+        return _judge_outside(fit, bound, tolerance, one_term=False)
     kept = ", which is kept" if fit.slope.high <= bound + tolerance else ""
     return Judgement(Verdict.UNDECIDED, f"theory has an upper bound only{kept}")
 
 
-def _judge_outside(fit: Slope, predicted: float, tolerance: float) -> Judgement:
+def _judge_outside(fit: Slope, predicted: float, tolerance: float, *, one_term: bool) -> Judgement:
     """The interval of the slope lies on one side of the band."""
     above = fit.slope.value > predicted
     toward = -fit.drift.value if above else fit.drift.value
@@ -130,7 +136,7 @@ def _judge_outside(fit: Slope, predicted: float, tolerance: float) -> Judgement:
             Verdict.UNDECIDED,
             f"the slope at the largest width is too uncertain: {fit.end}; add seeds or widths",
         )
-    if not above and _may_hide(fit, predicted):
+    if not above and not one_term and _may_hide(fit, predicted):
         return Judgement(
             Verdict.UNDECIDED,
             f"a leading term may be hidden: the slope may rise by {fit.drift.high:.2f} over these widths",

@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ipcore.analysis import Samples, Verdict, check_coordinates
+from ipcore.analysis import Samples, Verdict, check_coordinates, judge
 from ipcore.errors import AnalysisError
 from ipcore.theory import analyze, preset
 from tests.ipcore.analysis.networks import coordinates
@@ -115,6 +115,19 @@ def test_too_small_a_size_is_said_to_be_perhaps_hidden():
     assert report.coordinates[0].sentence.endswith(
         "a small base rate can hide the leading term at these widths"
     )
+
+
+def test_nothing_hides_in_an_initial_size():
+    """h_0^l is one product: a slope below its exponent is wrong, even where its drift is uncertain."""
+    data = samples(power(-0.45), noise=0.3, seeds=24)
+    report = check_coordinates({("h", 2, 0): data}, analyze(MUP, steps=1))
+    (found,) = report.coordinates
+    assert found.verdict is Verdict.DISAGREES, found.sentence
+    assert judge(found.fit, Fraction(0)).verdict is Verdict.UNDECIDED
+    # With biases of their own, or a mean, there are two terms.
+    for name in ("ip-bias", "ip-non-centered"):
+        report = check_coordinates({("h", 1, 0): data}, analyze(preset(name, 3), steps=1))
+        assert report.coordinates[0].verdict is Verdict.UNDECIDED
 
 
 def test_what_cannot_be_fitted_is_noted_and_the_rest_is_checked():

@@ -7,7 +7,7 @@ import pytest
 from ipcore.analysis import Trend, Verdict, check_stationarity
 from ipcore.theory import analyze, preset
 from tests.ipcore.analysis.networks import coordinates
-from tests.ipcore.analysis.synthetic import power, samples
+from tests.ipcore.analysis.synthetic import power, samples, two_powers
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,16 @@ def test_theory_is_asked_about_the_step_that_was_measured():
         found = check_stationarity(samples(power(exponent), noise=0.02), analysis, step)
         assert (found.predicted, found.verdict) == (predicted, Verdict.AGREES), found.sentence
     assert check_stationarity(samples(power(-1.0), noise=0.02), analysis, 2).verdict is Verdict.DISAGREES
+
+
+def test_a_fall_that_may_hide_what_stays_is_no_disagreement():
+    """m^-1 + 0.001 ends at 0, which theory says of IP at L = 2; at these widths it falls."""
+    found = check_stationarity(
+        samples(two_powers(-1.0, 0.0, 0.001), noise=0.05), analyze(preset("ip", 2)), 20
+    )
+    assert (found.trend, found.predicted) == (Trend.FALLS, Trend.STAYS)
+    assert found.verdict is Verdict.UNDECIDED
+    assert "the slope still moves toward the prediction: local slopes -0.85" in found.sentence
 
 
 def test_naive_ip_networks_stand_still_when_wide():
