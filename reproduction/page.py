@@ -20,9 +20,9 @@ delete those files and run
 
     IPLAB_DATA=<folder that holds mnist/> make reproduce
 
-Without that folder the MNIST studies are left out. Times are of a machine that did other work as well; an idle
-one is faster. A verdict is *agrees*, *disagrees* or *undecided*; the rule is in [analysis.md](analysis.md), the
-theory in [theory.md](theory.md)."""
+Without that folder the MNIST studies are left out. Times are of a machine that did other work as well; an
+idle one is faster. A verdict is *agrees*, *disagrees* or *undecided*; the rule is in
+[analysis.md](analysis.md), the theory in [theory.md](theory.md)."""
 
 
 def write(results: Path, docs: Path, *, quick: bool = False) -> Path:
