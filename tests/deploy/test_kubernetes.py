@@ -1,6 +1,7 @@
 """The Kubernetes manifests: valid, complete, without privileges."""
 
 import copy
+import json
 from typing import Any
 
 import jsonschema
@@ -153,13 +154,30 @@ def test_services_and_probes_name_ports_that_containers_have(name: str) -> None:
                     assert probe["httpGet"]["port"] in ports
 
 
-def test_the_head_trains_nothing_and_gpus_start_from_none() -> None:
-    spec = named(RESOURCES["base"], "RayCluster")["iplab"]["spec"]
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_head_trains_nothing_and_gpus_start_from_none(name: str) -> None:
+    spec = named(RESOURCES[name], "RayCluster")["iplab"]["spec"]
     assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
-    (gpu,) = (group for group in spec["workerGroupSpecs"] if group["groupName"] == "gpu")
-    assert (gpu["minReplicas"], gpu["replicas"]) == (0, 0) and gpu["maxReplicas"] > 0
     assert spec["enableInTreeAutoscaling"] is True
     assert spec["authOptions"] == {"mode": "token", "secretName": "iplab-ray"}
+    gpus = [group for group in spec["workerGroupSpecs"] if group["groupName"] == "gpu"]
+    assert len(gpus) == ("laptop" not in name)
+    for group in gpus:
+        assert (group["minReplicas"], group["replicas"]) == (0, 0) and group["maxReplicas"] > 0
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_dispatcher_expects_the_nodes_that_the_autoscaler_can_add(name: str) -> None:
+    """A node offers what its container is limited to; packs are let wait for no other."""
+    offered = []
+    for group in named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["workerGroupSpecs"]:
+        (container,) = group["template"]["spec"]["containers"]
+        limits = container["resources"]["limits"]
+        gpus = {"gpus": limits["nvidia.com/gpu"]} if "nvidia.com/gpu" in limits else {}
+        if group["maxReplicas"] > group["minReplicas"]:
+            offered.append({"cpus": int(limits["cpu"])} | gpus)
+    settings = named(RESOURCES[name], "ConfigMap")["iplab"]["data"]
+    assert json.loads(settings.get("IPLAB_EXPECTED_NODES", "[]")) == offered
 
 
 def test_the_api_drains_before_it_is_killed() -> None:
