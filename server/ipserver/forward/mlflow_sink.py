@@ -17,6 +17,9 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+# Otherwise MLflow asks its server once more for each run that ends, and prints two lines with its address.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+
 Value = TypeVar("Value")
 
 _BATCH = 1000  # MLflow's limit of metrics in one call

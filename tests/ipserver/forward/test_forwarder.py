@@ -1,7 +1,11 @@
 """The forwarder against a real MLflow on SQLite: everything arrives, once, and an outage loses nothing."""
 
 import shutil
+import socket
+import subprocess
+import sys
 import time
+import urllib.request
 from collections import Counter
 from dataclasses import replace
 
@@ -437,3 +441,44 @@ def test_a_long_history_arrives_in_portions_and_in_full(store, settings, mlflow,
         assert run.info.status == "FINISHED"
         steps = [point.step for point in mlflow.get_metric_history(run.info.run_id, "train_loss")]
         assert sorted(steps) == [1, *range(10, 201, 10)]
+
+
+@pytest.fixture
+def server(settings):
+    """A real MLflow server over the settings' database; yields its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
+    command += ["--port", address.rpartition(":")[2], "--backend-store-uri", settings.mlflow_uri]
+    with (settings.home / "mlflow.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=settings.home, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 90
+            while not answers(f"http://{address}/health"):
+                assert process.poll() is None, (settings.home / "mlflow.log").read_text()
+                assert time.monotonic() < deadline, "MLflow does not answer"
+                time.sleep(0.2)
+            yield f"http://{address}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=1) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, settings, capsys):
+    """MLflow's client prints where to look at it, twice per run, into the forwarder's log."""
+    sink = MlflowSink(server, settings.mlflow_artifacts)
+    run = sink.run("e", "experiments/e/runs/r00000", 1000, {})
+    sink.finish(run, "FINISHED", 2000)
+
+    assert MlflowClient(tracking_uri=server).get_run(run).info.status == "FINISHED"
+    assert capsys.readouterr().out == ""
