@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -18,7 +19,7 @@ _PAGE: Final = 1000
 
 
 def connect(
-    address: str = DEFAULT_ADDRESS,
+    address: str | None = None,
     *,
     timeout: float = 30.0,
     metadata: Sequence[tuple[str, str]] = (),
@@ -27,6 +28,7 @@ def connect(
 
     Args:
         address: "host:port", or another name that gRPC resolves ("unix:/run/iplab.sock", "dns:///host:port").
+            Default: what the environment variable IPLAB_ADDRESS says, else "127.0.0.1:50051".
         timeout: Seconds that a call with one answer may take, all its retries included. While the service is
             unavailable, calls are tried again for about three seconds.
         metadata: Sent with every call.
@@ -40,6 +42,8 @@ def connect(
         ...     experiment = client.create("examples/quickstart.yaml").wait()
         ...     final = experiment.summary()
     """
+    if address is None:
+        address = os.environ.get("IPLAB_ADDRESS") or DEFAULT_ADDRESS
     check_address(address)
     return Client(Transport(address, timeout, metadata))
 

@@ -136,6 +136,18 @@ def test_nobody_there(impatient):
             client.experiment("any")
 
 
+def test_the_address_may_come_from_the_environment(service, monkeypatch):
+    monkeypatch.setenv("IPLAB_ADDRESS", service.address)
+    with iplab.connect() as client:
+        assert "digits" in [dataset.name for dataset in client.catalog().datasets]
+    with iplab.connect("127.0.0.1:1") as client:
+        assert repr(client) == "<Client of 127.0.0.1:1>"
+    for unset in ("", None):
+        monkeypatch.delenv("IPLAB_ADDRESS") if unset is None else monkeypatch.setenv("IPLAB_ADDRESS", unset)
+        with iplab.connect() as client:
+            assert repr(client) == "<Client of 127.0.0.1:50051>"
+
+
 def test_creation_is_tried_again_only_under_a_request_id(monkeypatch):
     pauses = []
     monkeypatch.setattr("iplab.transport.pause", pauses.append)
