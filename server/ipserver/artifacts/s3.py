@@ -13,15 +13,23 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+import aiohttp
 import s3fs
 from botocore.exceptions import BotoCoreError, NoCredentialsError
+from fsspec.asyn import FSTimeoutError, sync
 
 from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 
-# With growing rests in between this bridges an outage of about half a minute. A check at start asks once.
+# With growing rests in between this bridges an outage of about half a minute. A check at start asks once, and
+# has not long to wait: whether to ask again, the settings say.
 _ATTEMPTS: Final = 8
-_CONNECT_SECONDS, _READ_SECONDS = 5, 60
+_CONNECT_SECONDS, _READ_SECONDS, _CHECK_SECONDS = 5, 30, 10
+# s3fs repeats what botocore has given up; an answer that broke off it alone repeats, so it tries twice.
+_ROUNDS: Final = 2
+# While a file is sent no other limit counts: a store that takes connections but reads nothing would hold us
+# for good. One below this rate, with all repetitions, is taken for one that is gone.
+_PUT_SECONDS, _PUT_BYTES_PER_SECOND = 300, 2**20
 # One request brings this much, so that a slow reader of a large file holds no connection.
 _RANGE_BYTES: Final = 8 * CHUNK_BYTES
 _DELETED_AT_ONCE: Final = 1000  # S3's limit
@@ -34,7 +42,7 @@ class S3Artifacts:
         self._root = root
         self._base = root.url.removeprefix("s3://").rstrip("/")
         self._bucket = self._base.partition("/")[0]
-        self._s3 = _file_system(root, _ATTEMPTS)
+        self._s3 = _file_system(root, _ATTEMPTS, _ROUNDS, _READ_SECONDS)
 
     def put(self, location: str, write: Callable[[Path], object]) -> Stored:
         """See `ArtifactStore.put`."""
@@ -44,7 +52,8 @@ class S3Artifacts:
             write(path)
             stored = measured(path)
             with self._asking(f"{location} cannot be written"):
-                self._s3.put_file(str(path), key)
+                seconds = _PUT_SECONDS + stored.size_bytes / _PUT_BYTES_PER_SECOND
+                _in_time(self._s3, seconds, self._s3._put_file, str(path), key)
         return stored
 
     @contextmanager
@@ -93,7 +102,7 @@ class S3Artifacts:
 
     def check(self, *, write: bool) -> None:
         """See `ArtifactStore.check`."""
-        once = _file_system(self._root, attempts=1)
+        once = _file_system(self._root, 1, 1, _CHECK_SECONDS)
         with self._asking("the bucket cannot be reached"):
             try:
                 once.call_s3("head_bucket", Bucket=self._bucket)
@@ -102,7 +111,7 @@ class S3Artifacts:
         if write:
             probe = f"{self._base}/.iplab-probe-{uuid.uuid4().hex}"
             with self._asking("it cannot be written"):
-                once.pipe_file(probe, b"")
+                _in_time(once, _CHECK_SECONDS, once._pipe_file, probe, b"")
                 once.rm_file(probe)
 
     def _delete(self, keys: list[str]) -> None:
@@ -137,21 +146,31 @@ class S3Artifacts:
                 f"{self._root}: {trouble}: no credentials; set IPLAB_S3_ACCESS_KEY_ID and "
                 "IPLAB_S3_SECRET_ACCESS_KEY, or what AWS's own libraries read"
             ) from error
-        except (OSError, BotoCoreError) as error:
+        except (OSError, BotoCoreError, aiohttp.ClientError) as error:
             raise ArtifactsUnavailable(f"{self._root}: {trouble}: {type(error).__name__}: {error}") from error
 
 
-def _file_system(root: ArtifactRoot, attempts: int) -> Any:
+def _in_time(system: Any, seconds: float, coroutine: Callable[..., Any], *args: object) -> None:
+    """Run one of s3fs's coroutines, as its methods do, but not for longer than this."""
+    try:
+        sync(system.loop, coroutine, *args, timeout=seconds)
+    except FSTimeoutError:
+        raise TimeoutError(f"not done within {seconds:.0f} s") from None
+
+
+def _file_system(root: ArtifactRoot, attempts: int, rounds: int, read_seconds: float) -> Any:
     """Instances of equal arguments are one, so a worker's next pack finds its connections open."""
-    return s3fs.S3FileSystem(
+    system = s3fs.S3FileSystem(
         key=root.access_key_id or None,
         secret=root.secret_access_key or None,
         endpoint_url=root.endpoint_url or None,
         client_kwargs={"region_name": root.region} if root.region else {},
         config_kwargs={
             "connect_timeout": _CONNECT_SECONDS,
-            "read_timeout": _READ_SECONDS,
+            "read_timeout": read_seconds,
             "retries": {"mode": "standard", "total_max_attempts": attempts},
         },
         use_listings_cache=False,
     )
+    system.retries = rounds
+    return system

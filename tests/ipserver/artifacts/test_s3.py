@@ -2,12 +2,14 @@
 
 import pickle
 import socket
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ipserver.artifacts import open_artifacts
+from ipserver.artifacts import ArtifactRoot, open_artifacts
 from ipserver.artifacts import s3 as module
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from tests.ipserver.s3 import KEY, SECRET
@@ -86,6 +88,64 @@ def test_an_outage_is_no_damage(s3, nobody_listens, monkeypatch):
     ):
         with pytest.raises(ArtifactsUnavailable, match="Could not connect"):
             call()
+
+
+@contextmanager
+def answering(reply):
+    """An endpoint that takes requests and sends `reply` for each; and how many it has got."""
+    requests = []
+
+    def answer(connection):
+        with connection, suppress(OSError):
+            while data := connection.recv(65536):
+                requests.append(data)
+                head, blank, body = reply.partition(b"\r\n\r\n")
+                connection.sendall(head + blank + (b"" if data.startswith(b"HEAD") else body))
+                if reply:
+                    return
+
+    def serve():
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", requests
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_store_that_never_answers_is_not_waited_for_without_bound(monkeypatch):
+    monkeypatch.setattr(module, "_ATTEMPTS", 1)
+    monkeypatch.setattr(module, "_READ_SECONDS", 0.2)
+    monkeypatch.setattr(module, "_CHECK_SECONDS", 0.3)
+    monkeypatch.setattr(module, "_PUT_SECONDS", 0.6)
+    with answering(b"") as (endpoint, requests):
+        files = open_artifacts(ArtifactRoot("s3://bucket/lab", endpoint, "us-east-1", KEY, SECRET))
+
+        with pytest.raises(ArtifactsUnavailable, match="Read timeout"):
+            files.check(write=True)
+        assert len(requests) == 1
+        with pytest.raises(ArtifactsUnavailable, match="Read timeout"):
+            files.size("e/file")
+        assert len(requests) == 1 + 2
+        with pytest.raises(
+            ArtifactsUnavailable, match="cannot be written: TimeoutError: not done within 1 s"
+        ):
+            files.put("e/file", lambda path: path.write_text("x"))
+
+
+def test_an_answer_that_breaks_off_is_an_outage(monkeypatch):
+    monkeypatch.setattr(module, "_ATTEMPTS", 1)
+    half = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\nETag: "x"\r\n\r\nhalf'
+    with answering(half) as (endpoint, requests):
+        files = open_artifacts(ArtifactRoot("s3://bucket/lab", endpoint, "us-east-1", KEY, SECRET))
+
+        with pytest.raises(ArtifactsUnavailable, match="not completed"), files.reading("e/file", "0" * 64):
+            pass
+        assert len(requests) == 2
+        with pytest.raises(ArtifactsUnavailable, match="not completed"):
+            list(files.chunks("e/file"))
 
 
 def test_no_credentials_at_all(s3):
