@@ -165,6 +165,8 @@ def settle_artifacts(store: Store, settings: Settings, *, write: bool) -> None:
         )
     if not mark:
         if identity.artifact_root:
+            if identity.artifact_root == root.url:
+                raise _emptied(str(root), shown, identity.uid)
             raise _elsewhere(str(root), shown, identity.artifact_root)
         _write_mark(files, str(root), identity.uid)
     claimed = store.claim_artifacts(root.url).artifact_root
@@ -188,6 +190,14 @@ def require_listener(setting: str, host: str, port: int) -> None:
             f"{setting}: nothing answers at {host}:{port}: {error.strerror or error}; "
             "start it, or correct the address"
         ) from None
+
+
+def _emptied(root: str, shown: str, uid: str) -> StartupError:
+    return StartupError(
+        f"IPLAB_ARTIFACTS: {root} is where the store {shown} keeps its artifacts, but {MARK} is not there "
+        f"(is the folder mounted?). Bring the files back; if they are gone for good, write {uid} into a file "
+        f"{MARK} there: unfinished runs then train again from their start; weights of finished ones are lost"
+    )
 
 
 def _elsewhere(root: str, shown: str, claimed: str) -> StartupError:

@@ -1,6 +1,7 @@
 """What a part says, and when it waits, where what it needs is missing, wrong or somebody else's."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 from ipserver.artifacts import open_artifacts
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError
 from ipserver.forward.connect import connect
-from ipserver.startup import MARK, migrate_store, open_service, settle_artifacts, waiting
+from ipserver.startup import MARK, migrate_store, open_service, prepare_home, settle_artifacts, waiting
 from ipserver.store import Store, migrate, open_store
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, store_in
@@ -253,6 +254,37 @@ def test_a_folder_that_is_not_mounted_is_not_taken_for_the_artifacts(tmp_path):
 
     with pytest.raises(StartupError, match=r"is the folder mounted\?"):
         open_service(settings, write=False)
+
+
+def test_artifacts_that_were_deleted_are_missed_until_somebody_says_so(roots):
+    settings, _ = roots
+    store_in(settings).close()
+    open_service(settings, write=True).close()
+    files = open_artifacts(settings.artifact_root)
+    files.delete([MARK])
+
+    with pytest.raises(StartupError, match=rf"{MARK} is not there") as caught:
+        open_service(settings, write=True)
+    assert f"not at {settings.artifact_root}" not in str(caught.value)
+
+    (uid,) = re.findall(r"write (\w+) into a file", str(caught.value))
+    files.put(MARK, lambda path: path.write_text(uid))
+    open_service(settings, write=True).close()
+
+
+def test_a_home_of_before_artifacts_had_an_owner_simply_works(tmp_path):
+    settings = settings_in(tmp_path)
+    prepare_home(settings)
+    migrate(settings.store_dsn, to="0001")
+    old = tmp_path / "artifacts" / "first" / "r00000" / "final.safetensors"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"weights")
+
+    migrate_store(settings)
+    open_service(settings, write=False).close()
+
+    assert open_artifacts(settings.artifact_root).size("first/r00000/final.safetensors") == 7
+    open_service(settings, write=True).close()
 
 
 def test_a_part_that_died_between_mark_and_claim_is_finished_by_the_next(roots):
