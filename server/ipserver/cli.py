@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from ipserver.errors import ServiceError, StartupError
-from ipserver.settings import Settings, load_settings, without_password
+from ipserver.masking import without_password
+from ipserver.settings import Settings, load_settings
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),

@@ -27,12 +27,13 @@ from pydantic_settings import (
 
 from ipserver.artifacts import ArtifactRoot
 from ipserver.errors import StartupError
+from ipserver.masking import address, without_password
 from ipserver.settings_files import read_file, read_secrets
 
 Seconds = Annotated[float, Field(gt=0)]
 _Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Node = Annotated[dict[Annotated[str, Field(min_length=1)], _Amount], Field(min_length=1)]
-_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*")
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/?]+)*")
 _MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks(-uc)?(://.+)?")
 
 
@@ -139,7 +140,9 @@ class Settings(BaseSettings):
             return str(Path(value).expanduser().resolve())
         value = value.rstrip("/")
         if not _BUCKET.fullmatch(value):
-            raise ValueError("must be a folder, or s3://BUCKET/PREFIX with a bucket's name in small letters")
+            raise ValueError(
+                "must be a folder, or s3://BUCKET/PREFIX with a bucket's name in small letters and no ?"
+            )
         return value
 
     @field_validator("s3_endpoint_url")
@@ -262,20 +265,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def without_password(text: str) -> str:
-    """A URL as it may be shown.
-
-    A password may hold any character, escaped or not, so it ends at the last "@": rather too much is hidden.
-
-    >>> without_password("postgresql+psycopg://lab:secret@db/iplab")
-    'postgresql+psycopg://lab:***@db/iplab'
-    >>> without_password("postgresql+psycopg://db/iplab?user=lab&password=secret")
-    'postgresql+psycopg://db/iplab?user=lab&password=***'
-    """
-    text = re.sub(r"(://[^:/]*):.*@", r"\1:***@", text)
-    return re.sub(r"([?&]password=)[^&]*", r"\1***", text)
-
-
 def load_settings(**options: object) -> Settings:
     """Settings from where the module says; options that are None count as not given.
 
@@ -307,6 +296,8 @@ _URLS = frozenset({"store", "mlflow_tracking_uri"})
 def _masked(name: str, value: object) -> str:
     """A setting's value as it may be shown: of URLs all but the password, of other secrets nothing."""
     text = "" if value is None else _plain(value)
-    if name in _URLS or Settings.model_fields[name].annotation is not SecretStr:
+    if name in _URLS:
+        return address(text)
+    if Settings.model_fields[name].annotation is not SecretStr:
         return without_password(text)
     return "***" if text else ""

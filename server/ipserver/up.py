@@ -19,8 +19,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ipserver.errors import StartupError
+from ipserver.masking import without_password
 from ipserver.parts import free_address, log_file, rotate_log, stop_event, supervised_environment
-from ipserver.settings import Settings, without_password
+from ipserver.settings import Settings
 from ipserver.startup import make_folder, migrate_store, prepare_home
 from ipserver.store import open_store
 from ipserver.store.records import CapacityReport

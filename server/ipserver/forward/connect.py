@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotReady
 from ipserver.forward.mlflow_sink import MlflowSink
-from ipserver.settings import Settings, without_password
+from ipserver.masking import without_password
+from ipserver.settings import Settings
 from ipserver.startup import require_listener
 
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from ipserver.errors import StartupError, StoreUnavailable
+from ipserver.masking import without_password
 from ipserver.store.turns import Turns
 
 P = ParamSpec("P")
@@ -77,7 +78,7 @@ class Database:
 
     def __init__(self, dsn: str, clock: Callable[[], float] | None = None) -> None:
         url = parse_dsn(dsn)
-        self.shown = url.render_as_string(hide_password=True)
+        self.shown = without_password(url.render_as_string(hide_password=True))
         self._password = str(url.password) if url.password else ""
         self._clock = clock
         self._turn: AbstractContextManager[object] = nullcontext()

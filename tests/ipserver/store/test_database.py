@@ -44,7 +44,7 @@ def test_an_absent_server_is_an_outage_and_the_password_stays_hidden() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
-    store = open_store(f"postgresql+psycopg://u:s3cret@127.0.0.1:{port}/db")
+    store = open_store(f"postgresql+psycopg://u:s3cret@127.0.0.1:{port}/db?sslpassword=s3cret")
     for use in (store.idle, lambda: check_schema(store), lambda: store.cancel_experiment("e")):
         with pytest.raises(StoreUnavailable, match=r"u:\*\*\*@127.0.0.1") as caught:
             use()
