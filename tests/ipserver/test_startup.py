@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ipserver.artifacts import open_artifacts
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError
 from ipserver.forward.connect import connect
+from ipserver.parts import run_dispatch
 from ipserver.startup import MARK, migrate_store, open_service, prepare_home, settle_artifacts, waiting
 from ipserver.store import Store, migrate, open_store
 from tests.ipserver.s3 import KEY, SECRET
@@ -463,3 +464,11 @@ def test_a_part_waits_for_its_tables(tmp_path):
         finally:
             api.terminate()
             assert api.wait(30) == 0
+
+
+def test_a_ray_of_its_own_is_not_told_to_expect_nodes(tmp_path):
+    settings = settings_in(tmp_path / "home", expected_nodes='[{"cpus": 8}]')
+
+    with pytest.raises(StartupError, match=r"IPLAB_EXPECTED_NODES: a Ray of its own.*IPLAB_RAY_ADDRESS"):
+        run_dispatch(settings)
+    assert not settings.home.exists()

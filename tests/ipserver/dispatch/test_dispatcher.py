@@ -304,7 +304,7 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
 
 
 class _GrowingExecutor(LocalExecutor):
-    """Real training on one core; what asks for a GPU waits until a node with one is there."""
+    """Real training on one core; what asks for a disk waits until a node with one is there."""
 
     def __init__(self):
         super().__init__(cpus=1)
@@ -312,12 +312,12 @@ class _GrowingExecutor(LocalExecutor):
         self.waiting = []
 
     def nodes(self):
-        return [{"cpus": 1.0}, {"cpus": 1.0, "gpus": 1.0}] if self.grown else [{"cpus": 1.0}]
+        return [{"cpus": 1.0}, {"cpus": 1.0, "disk": 1.0}] if self.grown else [{"cpus": 1.0}]
 
     def start(self, job):
-        if not job.resources.gpus or self.grown:
+        if not job.resources.custom or self.grown:
             return super().start(job)
-        # Ray's actors keep what is asked of them until they have a process; training stays on the CPU.
+        # As Ray's actors do, it keeps what is asked of it until it has a process.
         worker = _Waiting(lambda: super(_GrowingExecutor, self).start(job))
         self.waiting.append(worker)
         return worker
@@ -365,29 +365,29 @@ def notices(store, experiment):
 
 
 def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path):
-    settings = settings_in(tmp_path, expected_nodes='[{"cpus": 8, "gpus": 1}]')
+    settings = settings_in(tmp_path, expected_nodes='[{"cpus": 8, "disk": 1}]')
     store, executor = store_in(settings), _GrowingExecutor()
-    submit(store, small_spec(resources={"gpus": 1}, grid={"widths": [8, 16]}), "gpu", priority=1)
-    submit(store, small_spec(resources={"gpus": 2}), "larger", priority=1)
+    submit(store, small_spec(resources={"custom": {"disk": 1}}, grid={"widths": [8, 16]}), "disk", priority=1)
+    submit(store, small_spec(resources={"custom": {"disk": 2}}), "larger", priority=1)
     submit(store, small_spec(), "cpu")
     clock = iter(range(0, 10**9, 20))  # a report in each step
     dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(clock)))
 
     run_until(dispatcher, ended(store, "cpu"))
     assert len(executor.waiting) == 1
-    assert store.get_experiment("gpu").committed_steps == 0
-    assert notices(store, "gpu") == [
-        "a pack waits for a node to be added: it asks for 1 cpus, 1 gpus; in all there are 1 cpus, 0 gpus"
+    assert store.get_experiment("disk").committed_steps == 0
+    assert notices(store, "disk") == [
+        "a pack waits for a node to be added: it asks for 1 cpus, 1 disk; in all there are 1 cpus, 0 gpus"
     ]
     assert notices(store, "larger") == [
-        "no node can hold a pack: it asks for 1 cpus, 2 gpus; in all there are 1 cpus, 0 gpus; "
-        "nodes that can be added have 8 cpus, 1 gpus"
+        "no node can hold a pack: it asks for 1 cpus, 2 disk; in all there are 1 cpus, 0 gpus; "
+        "nodes that can be added have 8 cpus, 1 disk"
     ]
 
     executor.grow()
-    run_until(dispatcher, ended(store, "gpu"))
+    run_until(dispatcher, ended(store, "disk"))
     executor.close()
-    assert store.get_experiment("gpu").counts[RunState.SUCCEEDED] == 8
+    assert store.get_experiment("disk").counts[RunState.SUCCEEDED] == 8
 
 
 def test_higher_priority_goes_first(store, settings):
