@@ -9,6 +9,8 @@ from ipcore.config import PackConfig, RunConfig
 from ipserver.artifacts import ArtifactRoot
 from ipserver.store.records import CheckpointRecord, Failure, SliceCommit, Summary
 
+_UNITS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
@@ -30,8 +32,17 @@ class ResourceRequest:
         return {name: amount for name, amount in everything.items() if amount}
 
     def packs_within(self, there: Mapping[str, float]) -> int:
-        """How many such packs fit into what one node has."""
-        return min(int(there.get(name, 0.0) / amount) for name, amount in self.amounts().items())
+        """How many such packs fit into what one node has.
+
+        Counted in units of 0.0001, as Ray does.
+
+        >>> ResourceRequest(cpus=0.1).packs_within({"cpus": 0.3})
+        3
+        """
+        return min(
+            round(there.get(name, 0.0) * _UNITS) // round(amount * _UNITS)
+            for name, amount in self.amounts().items()
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,3 +96,9 @@ def test_ten_tenths_are_a_core():
 def test_a_cluster_from_nothing():
     assert Cluster((), [GPU_NODE]).may_start(CPU, [])
     assert not Cluster((), ()).may_start(CPU, [])
+
+
+def test_fractions_are_counted_exactly():
+    assert ResourceRequest(cpus=0.1).packs_within({"cpus": 0.3}) == 3  # 0.3 / 0.1 is 2.99.. in doubles
+    assert ResourceRequest(cpus=0.7).packs_within({"cpus": 2.0}) == 2
+    assert ResourceRequest(gpus=0.0001, cpus=1).packs_within({"cpus": 1.0}) == 0
