@@ -72,6 +72,7 @@ SCHEMA = _object(
         ("headGroupSpec",),
         rayVersion=_STRING,
         authOptions=_object(mode={"enum": ["disabled", "token"]}, secretName=_STRING),
+        upgradeStrategy=_object(type={"enum": ["Recreate", "None"]}),
         enableInTreeAutoscaling=_BOOLEAN,
         autoscalerOptions=_AUTOSCALER,
         headGroupSpec=_HEAD,

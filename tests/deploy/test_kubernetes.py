@@ -180,6 +180,36 @@ def test_the_dispatcher_expects_the_nodes_that_the_autoscaler_can_add(name: str)
     assert json.loads(settings.get("IPLAB_EXPECTED_NODES", "[]")) == offered
 
 
+def test_ray_takes_up_a_new_image() -> None:
+    """By default KubeRay leaves pods as they are: old trainers would meet a new dispatcher."""
+    for name in OVERLAYS:
+        assert named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["upgradeStrategy"] == {
+            "type": "Recreate"
+        }
+
+
+def test_the_laptop_overlay_fits_a_machine_of_four_cores() -> None:
+    """Beside kind's own pods (0.95 cores), the KubeRay operator (0.1) and a second API during a rollout."""
+
+    def cores(container: dict[str, Any]) -> float:
+        said = container["resources"]["requests"]["cpu"]
+        return float(said.removesuffix("m")) / (1000 if said.endswith("m") else 1)
+
+    resources = RESOURCES["overlays/laptop"]
+    ray = named(resources, "RayCluster")["iplab"]["spec"]
+    replicas = {
+        f"RayCluster iplab {group['groupName']}": group["replicas"] for group in ray["workerGroupSpecs"]
+    }
+    asked = sum(
+        cores(container) * replicas.get(pod.owner, 1)
+        for pod in pods(resources)
+        for container in pod.spec["containers"]
+    )
+    (api,) = (pod for pod in pods(resources) if pod.owner == "Deployment iplab-api")
+    rollout = cores(api.spec["containers"][0])
+    assert asked + cores(ray["autoscalerOptions"]) + rollout + 0.95 + 0.1 <= 4
+
+
 def test_the_api_drains_before_it_is_killed() -> None:
     """Out of the Service (preStop), then the server's own grace for running calls."""
     from ipserver.api.server import ApiConfig
