@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,10 @@ def main() -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    if os.getpid() == 1:
+        # The first process of a container gets no signal that it has no handler for. A part has its own once
+        # it works; one that still waits for what it needs would be killed after the whole grace period.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 @main.command("up")

@@ -1,11 +1,27 @@
 """The command line: what it hands on and what it shows."""
 
 import os
+import shutil
+import signal
 import socket
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from ipserver.cli import main
+
+UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
+
+
+def _namespaces() -> bool:
+    """Whether a process can be the first of a namespace here."""
+    return (
+        bool(shutil.which("unshare"))
+        and not subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode
+    )
 
 
 def test_mlflow_gets_its_uri_where_other_users_cannot_read_it(monkeypatch, tmp_path):
@@ -55,3 +71,21 @@ def test_migrate_says_which_store_it_has_migrated(tmp_path):
 
     assert done.output == f"the schema of sqlite:///{tmp_path}/iplab.db is up to date\n"
     assert (tmp_path / "iplab.db").exists()
+
+
+@pytest.mark.skipif(not _namespaces(), reason="no namespaces of processes here")
+def test_the_first_process_of_a_container_ends_while_it_waits(tmp_path):
+    environment = os.environ | {
+        "IPLAB_HOME": str(tmp_path),
+        "IPLAB_STORE": "postgresql+psycopg://lab@127.0.0.1:1/lab",
+        "IPLAB_WAIT_SECONDS": "3600",
+    }
+    command = [*UNSHARE, sys.executable, "-m", "ipserver", "migrate"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert any("not ready" in line for line in process.stderr)
+            (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(first), signal.SIGTERM)
+            assert process.wait(timeout=30) == 0
+        finally:
+            process.kill()
