@@ -369,6 +369,14 @@ def test_what_is_not_mlflow_is_named(tmp_path, s3):
         connect(settings_in(tmp_path, mlflow_tracking_uri=s3.endpoint))
 
 
+def test_a_database_of_mlflow_that_is_silent_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("ipserver.forward.connect._CONNECT_SECONDS", 2)  # the driver's least
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"postgresql+psycopg://lab:hidden@127.0.0.1:{silent.getsockname()[1]}/mlflow"
+        with pytest.raises(NotReady, match="timeout expired"):
+            connect(settings_in(tmp_path, mlflow_tracking_uri=uri))
+
+
 def test_a_database_of_mlflow_out_of_reach_is_named_without_its_password(tmp_path, nowhere):
     uri = f"postgresql+psycopg://lab:hidden@{nowhere}/mlflow"
 

@@ -16,6 +16,7 @@ from ipserver.settings import Settings
 from ipserver.startup import require_listener
 
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"
+_CONNECT_SECONDS = 5
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
@@ -48,9 +49,10 @@ def connect(settings: Settings) -> MlflowSink:
 
 
 def _require_database(uri: str) -> None:
-    """MLflow itself would try for minutes."""
+    """MLflow itself would try for minutes, and a driver for as long as the other side is silent."""
+    limit = {"connect_timeout": _CONNECT_SECONDS} if uri.startswith("postgresql") else {}
     try:
-        engine = sa.create_engine(uri)
+        engine = sa.create_engine(uri, connect_args=limit)
         engine.connect().close()
         engine.dispose()
     except (sa.exc.SQLAlchemyError, ImportError) as error:
