@@ -101,7 +101,8 @@ def test_make_bucket_makes_it_once(s3: str) -> None:
         aws_access_key_id="key",
         aws_secret_access_key="secret",
     )
-    assert [bucket["Name"] for bucket in client.list_buckets()["Buckets"]] == ["lab"]
+    # All of moto's servers in a process share their buckets, so other tests' may be there.
+    assert [bucket["Name"] for bucket in client.list_buckets()["Buckets"]].count("lab") == 1
 
 
 def test_make_bucket_says_where_no_store_is() -> None:
