@@ -9,8 +9,6 @@ from ipcore.config import PackConfig, RunConfig
 from ipserver.artifacts import ArtifactRoot
 from ipserver.store.records import CheckpointRecord, Failure, SliceCommit, Summary
 
-_UNITS = 10_000
-
 
 @dataclass(frozen=True, slots=True)
 class ResourceRequest:
@@ -34,15 +32,12 @@ class ResourceRequest:
     def packs_within(self, there: Mapping[str, float]) -> int:
         """How many such packs fit into what one node has.
 
-        Counted in units of 0.0001, as Ray does.
+        Amounts are multiples of 0.0001, which doubles only come near.
 
         >>> ResourceRequest(cpus=0.1).packs_within({"cpus": 0.3})
         3
         """
-        return min(
-            round(there.get(name, 0.0) * _UNITS) // round(amount * _UNITS)
-            for name, amount in self.amounts().items()
-        )
+        return min(int(there.get(name, 0.0) / amount + 1e-6) for name, amount in self.amounts().items())
 
 
 @dataclass(frozen=True, slots=True)
