@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
         try:
             save_file(on_cpu, temporary, metadata={**header, "sha256": _digest(on_cpu)})
         except SafetensorError as error:
-            raise OSError(f"{path} cannot be written: {error}") from error
+            raise _os_error(f"{path} cannot be written: {error}") from error
         _fsync(temporary)
         temporary.replace(path)
     finally:
@@ -60,6 +61,12 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     if recorded != _digest(tensors):
         raise ValueError(f"{path} is damaged: its tensors do not have the digest in its header")
     return tensors, header
+
+
+def _os_error(message: str) -> OSError:
+    """With the number that safetensors puts into its message ("... (os error 28)"), if it does."""
+    number = re.search(r"os error (\d+)", message)
+    return OSError(int(number[1]), message) if number else OSError(message)
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:

@@ -6,6 +6,7 @@ ServiceError
 +-- AlreadyExists
 |   +-- RequestIdReused
 +-- Fenced                a commit under a token that is no longer current (never leaves the service)
++-- DatasetChanged        a registered file was replaced while an experiment trains on it (ends its runs)
 +-- WatchOverflow
 +-- ArtifactDamaged
 +-- StoreUnavailable
@@ -65,6 +66,10 @@ class RequestIdReused(AlreadyExists):
 
 class Fenced(ServiceError):
     """A write under a lease or token that is no longer current; nothing was written."""
+
+
+class DatasetChanged(ServiceError):
+    """A registered file holds other numbers than those that an experiment has been trained on so far."""
 
 
 class WatchOverflow(ServiceError):

@@ -107,7 +107,17 @@ class Settings(BaseSettings):
     slice_seconds: Seconds = Field(1.0, description="How long a worker trains before it reports, in seconds")
     checkpoint_seconds: Seconds = Field(30.0, description="Time between checkpoints of a pack, in seconds")
     lease_seconds: Seconds = Field(15.0, description="How long a silent dispatcher keeps a pack, in seconds")
-    max_attempts: int = Field(4, ge=1, description="Attempts at a pack whose worker dies")
+    max_attempts: int = Field(
+        4,
+        ge=1,
+        description="Attempts in a row that lose their worker before they commit anything; then a pack fails",
+    )
+    max_attempts_lease_lost: int = Field(
+        10, ge=1, description="The same for attempts whose dispatcher dies or is cut off from the store"
+    )
+    max_attempts_out_of_memory: int = Field(
+        2, ge=1, description="The same for attempts that run out of memory"
+    )
 
     @classmethod
     def settings_customise_sources(

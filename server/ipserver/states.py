@@ -59,6 +59,7 @@ class FailureReason(StrEnum):
     DATA_UNAVAILABLE = "DATA_UNAVAILABLE"
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     TRAINING_ERROR = "TRAINING_ERROR"
+    ARTIFACTS_UNAVAILABLE = "ARTIFACTS_UNAVAILABLE"
 
 
 def experiment_state(counts: dict[RunState, int], cancelling: bool) -> ExperimentState:

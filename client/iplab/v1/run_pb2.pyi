@@ -83,6 +83,10 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     """The worker ran out of memory."""
     FAILURE_REASON_TRAINING_ERROR: _FailureReason.ValueType  # 5
     """An error in training that a retry would meet again."""
+    FAILURE_REASON_ARTIFACTS_UNAVAILABLE: _FailureReason.ValueType  # 7
+    """Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer); tried
+    again, with rests of up to 5 minutes, until they can.
+    """
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an attempt or a run failed."""
@@ -99,6 +103,10 @@ FAILURE_REASON_OUT_OF_MEMORY: FailureReason.ValueType  # 4
 """The worker ran out of memory."""
 FAILURE_REASON_TRAINING_ERROR: FailureReason.ValueType  # 5
 """An error in training that a retry would meet again."""
+FAILURE_REASON_ARTIFACTS_UNAVAILABLE: FailureReason.ValueType  # 7
+"""Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer); tried
+again, with rests of up to 5 minutes, until they can.
+"""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 @_typing.final

@@ -7,14 +7,21 @@ worker left behind before it died is never read.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from ipserver.errors import ArtifactsUnavailable
+
 CHUNK_BYTES: Final = 2**20
+# A disk that is full, over its quota or broken, a file system that is gone, a limit on a file's size: what a
+# person can mend while packs wait. Anything else (a folder that is none, say) is an error of the set-up.
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,8 @@ class ArtifactStore(Protocol):
             write: Writes the file to the path that it is given.
 
         Raises:
-            OSError: The file cannot be written to this machine's disk.
+            ArtifactsUnavailable: There is no room for it (now).
+            OSError: The file cannot be written to this machine's disk for another reason.
         """
 
     def reading(self, location: str, sha256: str) -> AbstractContextManager[Path]:
@@ -124,6 +132,18 @@ def open_artifacts(root: ArtifactRoot) -> ArtifactStore:
     from ipserver.artifacts.s3 import S3Artifacts  # noqa: PLC0415
 
     return S3Artifacts(root)
+
+
+@contextmanager
+def writing(location: str) -> Iterator[None]:
+    """Turn the error of a disk that takes no more (full, over quota, broken) into ArtifactsUnavailable."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        reason = os.strerror(error.errno or 0)
+        raise ArtifactsUnavailable(f"{location} cannot be written: {reason}") from error
 
 
 def measured(path: Path) -> Stored:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ipserver.artifacts import CHUNK_BYTES, Stored, measured
+from ipserver.artifacts import CHUNK_BYTES, Stored, measured, writing
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 
 
@@ -22,16 +22,17 @@ class LocalArtifacts:
     def put(self, location: str, write: Callable[[Path], object]) -> Stored:
         """See `ArtifactStore.put`."""
         path = self._path(location)
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
-        try:
-            write(beside)
-            stored = measured(beside)
-            _flush(beside)
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-        _flush(path.parent)
+        with writing(f"{self._folder}/{location}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                write(beside)
+                stored = measured(beside)
+                _flush(beside)
+                beside.replace(path)
+            finally:
+                beside.unlink(missing_ok=True)
+            _flush(path.parent)
         return stored
 
     @contextmanager

@@ -18,7 +18,7 @@ import s3fs
 from botocore.exceptions import BotoCoreError, NoCredentialsError
 from fsspec.asyn import FSTimeoutError, sync
 
-from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured
+from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured, writing
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 
 # With growing rests in between this bridges an outage of about half a minute. A check at start asks once, and
@@ -49,8 +49,9 @@ class S3Artifacts:
         key = self._key(location)
         with tempfile.TemporaryDirectory(prefix="iplab-") as folder:
             path = Path(folder) / PurePosixPath(location).name
-            write(path)
-            stored = measured(path)
+            with writing(str(path)):
+                write(path)
+                stored = measured(path)
             with self._asking(f"{location} cannot be written"):
                 seconds = _PUT_SECONDS + stored.size_bytes / _PUT_BYTES_PER_SECOND
                 _in_time(self._s3, seconds, self._s3._put_file, str(path), key)

@@ -55,6 +55,7 @@ def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
         resources=resource_request(spec),
         artifact_root=settings.artifact_root,
         data_root=str(settings.data) if settings.data else None,
+        dataset_sha256=pack.experiment.dataset_sha256,
         slice_seconds=settings.slice_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
     )

@@ -21,19 +21,18 @@ from ipserver.dispatch.executor import Executor
 from ipserver.dispatch.jobs import ResourceRequest, SliceReport
 from ipserver.dispatch.placed import Placed
 from ipserver.dispatch.placement import Cluster
-from ipserver.errors import ArtifactsUnavailable, ClusterLost, Fenced, StoreUnavailable
+from ipserver.dispatch.retries import Action, Rest, decide
+from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
 from ipserver.settings import Settings
 from ipserver.spec.convert import resource_request
 from ipserver.states import FailureReason
 from ipserver.store import Store
-from ipserver.store.records import CapacityReport, Failure, LeasedPack
+from ipserver.store.records import CapacityReport, CommitResult, Failure, LeasedPack
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
 _WAIT_SECONDS = 0.2
 _OUTAGE_SECONDS = 2.0
-# A pack that loses its worker is tried again up to the budget; a second try would meet these again.
-_RETRIED = frozenset({FailureReason.WORKER_LOST})
 
 
 class Dispatcher:
@@ -68,6 +67,7 @@ class Dispatcher:
         self._next_report = -float("inf")
         self._next_reap = -float("inf")
         self._cluster = Cluster()
+        self._rest = Rest()
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then finish the slices in hand and give the packs back with checkpoints.
@@ -173,6 +173,8 @@ class Dispatcher:
 
     def _place(self) -> None:
         """Lease and start packs while there is room, most urgent experiment first."""
+        if not self._rest.over(self._monotonic()):
+            return  # files cannot be written just now
         while (experiment := self._next_experiment()) is not None:
             pack = self._store.lease_pack(experiment, self._owner, self._settings.lease_seconds)
             if pack is not None:
@@ -194,6 +196,15 @@ class Dispatcher:
         return None
 
     def _start(self, pack: LeasedPack) -> None:
+        spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)
+        if spent.action is Action.FAIL:
+            # Leases are taken back without a dispatcher that could decide: so the next one does.
+            times = pack.fruitless[FailureReason.LEASE_LOST]
+            message = (
+                f"{times} dispatchers in a row died, or were cut off, before this pack committed anything"
+            )
+            self._end(pack, Failure(FailureReason.LEASE_LOST, message), f"failed: {message}", retry=False)
+            return
         # A pack that this version cannot start must not keep the others from training. What else a cluster
         # in trouble raises ends this process: the leases run out, and the packs are tried again.
         try:
@@ -265,40 +276,57 @@ class Dispatcher:
         try:
             for text in report.notices:
                 self._store.notice(experiment, text)
-            if report.commit is None:
-                self._fail(placed, report.failure or Failure(FailureReason.WORKER_LOST, "no report"))
+            if report.failure is not None:
+                self._fail(placed, report.failure)
                 return
-            if not report.commit.finished and not placed.draining:
+            if not (report.commit and report.commit.finished) and not placed.draining:
                 # The next slice is queued before this one is committed: the device does not wait for us.
                 placed.advance()
-            commit = report.commit
-            if overlooked and commit.segment:
-                # Runs that were cancelled when this slice was queued already: their history ends with them.
-                commit = replace(commit, segment=segments.without(commit.segment, overlooked))
-            result = self._store.commit_slice(experiment, pack, placed.pack.token, commit)
+            result = self._record(placed, report, overlooked)
             placed.ended = result.ended
             self._discard(lambda: self._artifacts.delete(result.obsolete_checkpoints))
             if result.done:
                 self._placed.remove(placed)
                 placed.worker.release()
-                self._remove_checkpoints(placed)
-            elif placed.draining and report.commit.checkpoint is not None:
+                self._remove_checkpoints(placed.pack)
+            elif placed.draining and not placed.told:
                 self._give_back(placed)
+        except DatasetChanged as error:
+            self._fail(placed, Failure(FailureReason.DATA_UNAVAILABLE, str(error)))
         except Fenced as error:
             _log.warning("pack %s of %s is led by another dispatcher: %s", pack, experiment, error)
             self._forget(placed)
 
+    def _record(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> CommitResult:
+        """Commit what a slice has brought; `overlooked` runs were cancelled when it was queued already."""
+        key, token, commit = placed.key, placed.pack.token, report.commit
+        if commit is None:
+            saved = report.repeated.checkpoint if report.repeated else None
+            return self._store.settle(*key, token, saved)
+        if overlooked and commit.segment:
+            # Their history ends with them.
+            commit = replace(commit, segment=segments.without(commit.segment, overlooked))
+        result = self._store.commit_slice(*key, token, commit)
+        placed.committed = commit.last_step
+        if commit.artifacts or commit.checkpoint is not None:
+            self._rest.reset()
+        return result
+
     def _fail(self, placed: Placed, failure: Failure) -> None:
-        experiment, pack = placed.key
-        budget = self._settings.max_attempts - 1
-        retry = failure.reason in _RETRIED and placed.pack.lost_attempts < budget
-        what = "is tried again" if retry else "failed"
-        self._store.notice(experiment, f"pack {pack} {what}: {failure.reason.value}: {failure.message}"[:500])
-        _log.warning("pack %s of %s %s: %s", pack, experiment, what, failure.message)
-        self._store.end_attempt(experiment, pack, placed.pack.token, failure=failure, retry=retry)
+        decision = decide(failure.reason, placed.fruitless(failure.reason), self._settings)
+        if failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE:
+            self._rest.extend(self._monotonic())
+        what = f"{decision}: {failure.reason.value}: {failure.message}"
+        self._end(placed.pack, failure, what, retry=decision.action is Action.RETRY)
         self._forget(placed)
+
+    def _end(self, pack: LeasedPack, failure: Failure, what: str, *, retry: bool) -> None:
+        """End an attempt that failed, and say what becomes of the pack."""
+        self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
+        _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
+        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=retry)
         if not retry:
-            self._remove_checkpoints(placed)
+            self._remove_checkpoints(pack)
 
     def _give_back(self, placed: Placed) -> None:
         try:
@@ -316,10 +344,9 @@ class Dispatcher:
         placed.worker.stop()
         self._placed.remove(placed)
 
-    def _remove_checkpoints(self, placed: Placed) -> None:
+    def _remove_checkpoints(self, pack: LeasedPack) -> None:
         """Remove a finished pack's checkpoints, also those that no commit has named."""
-        experiment, pack = placed.key
-        self._discard(lambda: self._artifacts.delete_folder(f"{experiment}/checkpoints/{pack}"))
+        self._discard(lambda: self._artifacts.delete_folder(f"{pack.experiment.id}/checkpoints/{pack.id}"))
 
     def _discard(self, delete: Callable[[], None]) -> None:
         """Files that nothing names any more cost room, not truth: what cannot be removed now is left."""

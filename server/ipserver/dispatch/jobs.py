@@ -53,6 +53,7 @@ class PackJob:
         checkpoints: Committed checkpoints, newest first; the newest valid one is resumed.
         artifact_root: Where files go, with the keys to it. So a job is handed on as an argument of a method:
             Ray shows people the environment and the construction of actors, but not that.
+        dataset_sha256: Digest of the registered file that committed steps were trained on, if it is known.
     """
 
     experiment: str
@@ -69,20 +70,34 @@ class PackJob:
     resources: ResourceRequest
     artifact_root: ArtifactRoot
     data_root: str | None
+    dataset_sha256: str | None = None
     slice_seconds: float = 1.0
     checkpoint_seconds: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class SliceReport:
-    """What `advance()` returns: a slice to commit, or a failure.
+class Repeated:
+    """A slice of steps that were committed before: the same numbers came out, and were thrown away.
 
     Attributes:
-        commit: The slice, unless it failed.
+        checkpoint: Checkpoint written in this slice, if any.
+    """
+
+    checkpoint: CheckpointRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReport:
+    """What `advance()` returns: a slice to commit, one of committed steps, or a failure.
+
+    Attributes:
+        commit: The slice, if it holds anything new.
+        repeated: The slice, if it holds nothing new.
         failure: What went wrong, if it failed.
         notices: Sentences for the experiment's events ("resumed at step 300").
     """
 
     commit: SliceCommit | None = None
+    repeated: Repeated | None = None
     failure: Failure | None = None
     notices: tuple[str, ...] = ()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ipserver.dispatch.executor import Worker
 from ipserver.dispatch.jobs import ResourceRequest
 from ipserver.dispatch.placement import Claim
+from ipserver.states import FailureReason
 from ipserver.store.records import LeasedPack
 
 
@@ -21,6 +23,7 @@ class Placed:
         since: When its worker last answered (or was seen waiting for resources).
         told: For every slice that is queued, the ended runs that its trainer was told of.
         draining: Whether it is to be given back after a slice with a checkpoint.
+        committed: Last step that this attempt has committed; 0: none yet.
     """
 
     pack: LeasedPack
@@ -31,11 +34,19 @@ class Placed:
     since: float
     told: collections.deque[frozenset[int]] = field(default_factory=collections.deque)
     draining: bool = False
+    committed: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
         """Experiment and pack."""
         return self.pack.experiment.id, self.pack.id
+
+    def fruitless(self, cause: FailureReason) -> Mapping[FailureReason, int]:
+        """Per cause, attempts that failed since the last commit, if this one ends now for this cause."""
+        if self.committed > self.pack.committed_steps:
+            return {}
+        earlier = self.pack.fruitless
+        return {**earlier, cause: earlier.get(cause, 0) + 1}
 
     def claim(self) -> Claim:
         """What it takes of the cluster."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 import ipcore.checkpoint
+from ipcore.catalogue import REGISTERED
 from ipcore.data import Dataset, files_signature, load_dataset
 from ipcore.data.loading import Signature
 from ipcore.errors import CheckpointError, DataError
@@ -25,7 +26,7 @@ from ipcore.recording import weights_due
 from ipcore.trainer import Slice, Trainer
 from ipserver import segments
 from ipserver.artifacts import open_artifacts
-from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.dispatch.jobs import PackJob, Repeated, SliceReport
 from ipserver.dispatch.summaries import fold
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from ipserver.names import run_id, run_name
@@ -66,17 +67,21 @@ class PackTrainer:
         """
         try:
             with self._log:
-                commit = self._advance(ended, checkpoint)
+                done = self._advance(ended, checkpoint)
         except Exception as error:
             # The boundary of the worker: every error becomes a report with its reason and traceback.
             return SliceReport(failure=_failure(error, self._log.text()))
         notices, self._notices = tuple(self._notices), []
-        return SliceReport(commit, notices=notices)
+        if isinstance(done, Repeated):
+            return SliceReport(repeated=done, notices=notices)
+        return SliceReport(done, notices=notices)
 
-    def _advance(self, ended: Collection[int], checkpoint: bool) -> SliceCommit:
+    def _advance(self, ended: Collection[int], checkpoint: bool) -> SliceCommit | Repeated:
         job = self._job
         trainer = self._trainer = self._trainer or self._prepare()
         self._mask(trainer, ended)
+        if trainer.step < job.committed_steps and not trainer.finished:
+            return self._repeat(trainer, checkpoint)
         first_slice = trainer.step == 0
         artifacts = self._keep_weights(trainer) if first_slice else []
         part = trainer.advance(max_seconds=job.slice_seconds)
@@ -88,7 +93,6 @@ class PackTrainer:
             newly_ended |= dict.fromkeys(set(job.run_indices) - self._ended, RunState.SUCCEEDED)
             self._ended.update(job.run_indices)
         done = trainer.finished or self._ended.issuperset(job.run_indices)
-        due = checkpoint or time.monotonic() - self._checkpoint_time >= job.checkpoint_seconds
         return SliceCommit(
             first_step=part.first_step,
             last_step=part.last_step,
@@ -99,17 +103,24 @@ class PackTrainer:
             if first_slice
             else {},
             artifacts=tuple(artifacts),
-            checkpoint=self._save_checkpoint(trainer) if due and not done else None,
+            checkpoint=None if done else self._checkpoint(trainer, now=checkpoint),
             finished=done,
+            dataset_sha256=_digest(trainer.dataset),
         )
 
     def _prepare(self) -> Trainer:
-        """Build the pack, go on from the newest valid checkpoint, catch up to what is committed."""
+        """Build the pack, go on from the newest valid checkpoint."""
         job = self._job
         device = "cuda" if job.resources.gpus > 0 else "cpu"
         threads = math.ceil(job.resources.cpus)
         torch.set_num_threads(threads)
         dataset = _dataset(job.config.dataset, job.data_root)
+        if job.dataset_sha256 not in (None, _digest(dataset)):
+            raise DataError(
+                f"the file of {dataset.name!r} has changed since the first steps were committed: its numbers "
+                f"had SHA-256 {job.dataset_sha256} and now have {dataset.digest}; put the former file back, "
+                "or submit the experiment again under a new name of the file"
+            )
 
         def build() -> Trainer:
             return Trainer(job.config, job.runs, dataset, device=device, threads=threads)
@@ -128,11 +139,18 @@ class PackTrainer:
                 break
         self._mask(trainer, job.ended)
         if trainer.step < job.committed_steps:
-            _log.info("training steps %d to %d again", trainer.step + 1, job.committed_steps)
-        while trainer.step < job.committed_steps and not trainer.finished:
-            # These steps are committed already: the same numbers come out and are thrown away.
-            trainer.advance(max_steps=job.committed_steps - trainer.step)
+            again = f"trains steps {trainer.step + 1} to {job.committed_steps} again"
+            self._notices.append(f"pack {job.pack}: {again}")
         return trainer
+
+    def _repeat(self, trainer: Trainer, checkpoint: bool) -> Repeated:
+        """Train a slice of steps that are committed: the same numbers come out and are thrown away."""
+        committed = self._job.committed_steps
+        trainer.advance(max_steps=committed - trainer.step, max_seconds=self._job.slice_seconds)
+        saved = self._checkpoint(trainer, now=checkpoint)
+        if saved is not None or trainer.step == committed:
+            self._notices.append(f"pack {self._job.pack}: at step {trainer.step} of {committed} again")
+        return Repeated(saved)
 
     def _mask(self, trainer: Trainer, ended: Collection[int]) -> None:
         positions = [k for k, index in enumerate(self._job.run_indices) if index in ended]
@@ -187,12 +205,23 @@ class PackTrainer:
             artifacts.append(NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step))
         return artifacts
 
+    def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
+        """A checkpoint, if one is due. Training goes on without one that cannot be written, and says so."""
+        if not now and time.monotonic() - self._checkpoint_time < self._job.checkpoint_seconds:
+            return None
+        # Where it fails, the next one is due after the usual time.
+        self._checkpoint_time = time.monotonic()
+        try:
+            return self._save_checkpoint(trainer)
+        except ArtifactsUnavailable as error:
+            self._notices.append(f"pack {self._job.pack}: no checkpoint of step {trainer.step}: {error}")
+            return None
+
     def _save_checkpoint(self, trainer: Trainer) -> CheckpointRecord:
         job = self._job
         name = f"step-{trainer.step:08d}.safetensors"
         relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
         file = self._artifacts.put(relative, functools.partial(ipcore.checkpoint.save, trainer))
-        self._checkpoint_time = time.monotonic()
         return CheckpointRecord(relative, file.size_bytes, file.sha256, trainer.step)
 
 
@@ -210,14 +239,18 @@ def _dataset(name: str, data_root: str | None) -> Dataset:
     return _loaded(name, data_root, signature)
 
 
+def _digest(dataset: Dataset) -> str | None:
+    """Of a registered file, which may be replaced; other datasets are known by their names."""
+    return dataset.digest if dataset.name.startswith(REGISTERED) else None
+
+
 def _failure(error: Exception, log_tail: str) -> Failure:
     if isinstance(error, DataError):
         reason = FailureReason.DATA_UNAVAILABLE
     elif isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         reason = FailureReason.OUT_OF_MEMORY
     elif isinstance(error, ArtifactsUnavailable):
-        # Not the pack's fault: a further attempt, within the budget of lost ones, may reach the files.
-        reason = FailureReason.WORKER_LOST
+        reason = FailureReason.ARTIFACTS_UNAVAILABLE
     else:
         reason = FailureReason.TRAINING_ERROR
     text = "".join(traceback.format_exception(error))

@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import Fenced
+from ipserver.errors import DatasetChanged, Fenced
 from ipserver.states import RunState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.leases import finish, in_pack, leased_pack
-from ipserver.store.records import CommitResult, NewArtifact, SliceCommit, Summary
+from ipserver.store.records import CheckpointRecord, CommitResult, NewArtifact, SliceCommit, Summary
 from ipserver.store.runs import SUMMARY_COLUMNS
 from ipserver.store.tables import artifacts, checkpoints, packs, runs, segments
 
@@ -27,6 +27,7 @@ def commit_slice(
     """See `Store.commit_slice`."""
     with editing(transaction, experiment) as edit:
         pack = leased_pack(edit, name, token)
+        _require_data(edit, commit)
         trained = _trained(pack, commit)
         members = transaction.connection.execute(
             sa.select(runs).where(runs.c.experiment == experiment, in_pack(name))
@@ -36,7 +37,7 @@ def commit_slice(
             _advance(edit, pack, commit)
         _update_runs(edit, live, commit, trained)
         _insert_artifacts(edit, live, commit.artifacts)
-        obsolete = _insert_checkpoint(edit, name, commit)
+        obsolete = _insert_checkpoint(edit, name, commit.checkpoint)
         ended = {row.run_index for row in members if row.state.terminal} | _end_runs(edit, name, commit)
         done = len(ended) == len(members)
         if commit.finished and not done:
@@ -45,6 +46,36 @@ def commit_slice(
         if done:
             finish(edit, pack, None)
     return CommitResult(ended=frozenset(ended), done=done, obsolete_checkpoints=obsolete)
+
+
+def settle(
+    transaction: Transaction, experiment: str, name: str, token: int, checkpoint: CheckpointRecord | None
+) -> CommitResult:
+    """See `Store.settle`."""
+    with editing(transaction, experiment) as edit:
+        pack = leased_pack(edit, name, token)
+        edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(name))
+        obsolete = _insert_checkpoint(edit, name, checkpoint)
+        members = transaction.connection.execute(
+            sa.select(runs.c.run_index, runs.c.state).where(runs.c.experiment == experiment, in_pack(name))
+        ).all()
+        ended = frozenset(row.run_index for row in members if row.state.terminal)
+        done = len(ended) == len(members)
+        if done:
+            finish(edit, pack, None)
+    return CommitResult(ended=ended, done=done, obsolete_checkpoints=obsolete)
+
+
+def _require_data(edit: Edit, commit: SliceCommit) -> None:
+    """All steps of an experiment are trained on the same numbers: the first commit says on which."""
+    known, found = edit.before.dataset_sha256, commit.dataset_sha256
+    if found is not None and known is None:
+        edit.values["dataset_sha256"] = found
+    elif found is not None and found != known:
+        raise DatasetChanged(
+            f"the registered file has changed: its numbers had SHA-256 {known} when the first steps were "
+            f"committed, and now have {found}"
+        )
 
 
 def _trained(pack: sa.Row[Any], commit: SliceCommit) -> bool:
@@ -142,19 +173,19 @@ def _insert_artifacts(edit: Edit, live: Mapping[int, object], new: tuple[NewArti
         edit.transaction.connection.execute(sa.insert(artifacts), rows)
 
 
-def _insert_checkpoint(edit: Edit, name: str, commit: SliceCommit) -> tuple[str, ...]:
-    """Keeps the newest checkpoints; returns the paths of those that went."""
-    if commit.checkpoint is None:
+def _insert_checkpoint(edit: Edit, name: str, new: CheckpointRecord | None) -> tuple[str, ...]:
+    """Keeps the checkpoints written last; returns the paths of those that went.
+
+    Last by time, not by step: one that was written while steps were trained again is valid, and one of a
+    later step, which was there before, was not.
+    """
+    if new is None:
         return ()
     connection = edit.transaction.connection
     this = (checkpoints.c.experiment == edit.experiment, checkpoints.c.pack == name)
-    connection.execute(
-        sa.insert(checkpoints).values(experiment=edit.experiment, pack=name, **asdict(commit.checkpoint))
-    )
+    connection.execute(sa.insert(checkpoints).values(experiment=edit.experiment, pack=name, **asdict(new)))
     rows = connection.execute(
-        sa.select(checkpoints.c.id, checkpoints.c.path)
-        .where(*this)
-        .order_by(checkpoints.c.step.desc(), checkpoints.c.id.desc())
+        sa.select(checkpoints.c.id, checkpoints.c.path).where(*this).order_by(checkpoints.c.id.desc())
     ).all()
     kept = {row.path for row in rows[:CHECKPOINTS_KEPT]}
     old = rows[CHECKPOINTS_KEPT:]

@@ -160,4 +160,5 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         create_time=row.create_time,
         start_time=row.start_time,
         end_time=row.end_time,
+        dataset_sha256=row.dataset_sha256,
     )

@@ -199,15 +199,17 @@ def _leased(transaction: Transaction, experiment: str, name: str) -> LeasedPack:
     connection = transaction.connection
     this = (packs.c.experiment == experiment, packs.c.id == name)
     pack = connection.execute(sa.select(packs).where(*this)).one()
-    lost = connection.execute(
-        sa.select(sa.func.count())
-        .select_from(attempts)
+    # An attempt that began where the pack stands now has committed nothing.
+    fruitless = connection.execute(
+        sa.select(attempts.c.end_reason, sa.func.count().label("times"))
         .where(
             attempts.c.experiment == experiment,
             attempts.c.pack == name,
-            attempts.c.end_reason == FailureReason.WORKER_LOST,
+            attempts.c.first_step == pack.committed_steps,
+            attempts.c.end_reason.is_not(None),
         )
-    ).scalar_one()
+        .group_by(attempts.c.end_reason)
+    ).all()
     saved = connection.execute(
         sa.select(checkpoints)
         .where(checkpoints.c.experiment == experiment, checkpoints.c.pack == name)
@@ -227,5 +229,5 @@ def _leased(transaction: Transaction, experiment: str, name: str) -> LeasedPack:
             CheckpointRecord(path=row.path, size_bytes=row.size_bytes, sha256=row.sha256, step=row.step)
             for row in saved
         ),
-        lost_attempts=lost,
+        fruitless={row.end_reason: row.times for row in fruitless},
     )

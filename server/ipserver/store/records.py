@@ -70,7 +70,12 @@ class NewExperiment:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRecord:
-    """An experiment, as stored."""
+    """An experiment, as stored.
+
+    Attributes:
+        dataset_sha256: Digest of the registered file that its committed steps were trained on; None: another
+            dataset, or nothing is committed.
+    """
 
     id: str
     uid: str
@@ -90,6 +95,7 @@ class ExperimentRecord:
     create_time: float
     start_time: float | None
     end_time: float | None
+    dataset_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +206,8 @@ class LeasedPack:
         committed_steps: Updates committed by earlier attempts.
         runs: Its runs in pack order (all of them, the ended ones too).
         checkpoints: Committed checkpoints, newest first.
-        lost_attempts: Earlier attempts that ended with reason WORKER_LOST.
+        fruitless: Per cause, earlier attempts that failed since the pack last committed a step. Those that
+            were given back count for nothing.
     """
 
     experiment: ExperimentRecord
@@ -213,7 +220,7 @@ class LeasedPack:
     memory_bytes: int
     runs: tuple[RunRecord, ...]
     checkpoints: tuple[CheckpointRecord, ...]
-    lost_attempts: int
+    fruitless: Mapping[FailureReason, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +269,7 @@ class SliceCommit:
         artifacts: Files written in this slice.
         checkpoint: Checkpoint written in this slice, if any.
         finished: Whether the pack has nothing more to train.
+        dataset_sha256: Digest of the registered file that it was trained on; None: another dataset.
     """
 
     first_step: int
@@ -273,6 +281,7 @@ class SliceCommit:
     artifacts: tuple[NewArtifact, ...] = ()
     checkpoint: CheckpointRecord | None = None
     finished: bool = False
+    dataset_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

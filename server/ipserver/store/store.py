@@ -21,6 +21,7 @@ from ipserver.store.records import (
     ArtifactRecord,
     AttemptRecord,
     CapacityReport,
+    CheckpointRecord,
     CommitResult,
     Comparison,
     EventRecord,
@@ -288,10 +289,28 @@ class Store:
         Raises:
             Fenced: The token is not current, or the slice does not follow the committed step. After a
                 `StoreUnavailable` this may mean that the first try had been committed.
+            DatasetChanged: It was trained on other numbers than the experiment's first slice.
             ValueError: The slice contradicts itself or the pack.
             NotFound: There is no such experiment.
         """
         return self.database.write(commits.commit_slice, experiment, pack, token, commit)
+
+    def settle(
+        self, experiment: str, pack: str, token: int, checkpoint: CheckpointRecord | None = None
+    ) -> CommitResult:
+        """What a commit does without a new step: runs that were asked to stop are CANCELLED. Repeatable.
+
+        Args:
+            experiment: The experiment's id.
+            pack: The pack's id.
+            token: The current token.
+            checkpoint: One that was written meanwhile, at a step that may be less than the committed one.
+
+        Raises:
+            Fenced: The token is not current.
+            NotFound: There is no such experiment.
+        """
+        return self.database.write(commits.settle, experiment, pack, token, checkpoint)
 
     def end_attempt(
         self, experiment: str, pack: str, token: int, *, failure: Failure | None, retry: bool

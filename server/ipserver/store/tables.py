@@ -82,6 +82,8 @@ experiments = sa.Table(
     # Runs per state, kept up to date by `edits.Edit`.
     *(_column(state.value.lower(), sa.Integer()) for state in RunState),
     _column("committed_steps", sa.BigInteger()),
+    # Digest of the registered file that its runs train on, known from the first commit on.
+    _column("dataset_sha256", Name, nullable=True),
     _column("mlflow_pending_runs", sa.Integer()),
     # The planning lease.
     _column("planned", sa.Boolean()),

@@ -16,6 +16,7 @@ from ipserver.dispatch.executor import worker_lost
 from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.errors import ClusterLost, StoreUnavailable
 from ipserver.states import ExperimentState, FailureReason, RunState
+from ipserver.store import open_store
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
@@ -276,6 +277,48 @@ def test_a_lost_worker_is_replaced(store, settings):
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
     reasons = [attempt.end_reason for attempt in store.attempts("e", 0)]
     assert reasons == [FailureReason.WORKER_LOST] * 3 + [None]
+
+
+def test_attempts_that_get_on_use_up_no_budget(tmp_path):
+    settings = settings_in(tmp_path, max_attempts=1, slice_seconds=0.005, checkpoint_seconds=1e9)
+    store, executor = store_in(settings), _DyingExecutor(deaths=0)
+    submit(store, small_spec(steps=1000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    for _ in range(3):
+        before = store.get_experiment("e").committed_steps
+        run_until(dispatcher, lambda before=before: store.get_experiment("e").committed_steps > before)
+        executor.deaths = 1
+        run_until(dispatcher, lambda: not executor.deaths)
+    run_until(dispatcher, ended(store))
+    executor.close()
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    reasons = [attempt.end_reason for attempt in store.attempts("e", 0)]
+    assert reasons == [FailureReason.WORKER_LOST] * 3 + [None]
+    assert any("is tried again (1 more try): WORKER_LOST: killed" in notice for notice in notices(store, "e"))
+
+
+def test_a_pack_that_ends_every_dispatcher_ends_some_day(tmp_path):
+    settings = settings_in(tmp_path, max_attempts_lease_lost=3)
+    clock = Clock()
+    store_in(settings).close()
+    store = open_store(settings.store_dsn, clock=clock)
+    submit(store, small_spec(), "poison")
+    for attempt in range(3):
+        executor = _HangingExecutor()
+        Dispatcher(store, executor, settings, f"d{attempt}").step()  # and is never heard of again
+        executor.close()
+        clock.time += settings.lease_seconds
+    executor = LocalExecutor()
+    submit(store, small_spec())
+    run_until(Dispatcher(store, executor, settings, "last"), ended(store))
+    executor.close()
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    run = store.get_run("poison", 0)
+    assert (run.state, run.failure.reason) == (RunState.FAILED, FailureReason.LEASE_LOST)
+    assert "3 dispatchers in a row" in run.failure.message
+    assert [a.end_reason for a in store.attempts("poison", 0)] == [FailureReason.LEASE_LOST] * 4
 
 
 def test_the_retry_budget_ends(store, settings):
@@ -556,11 +599,12 @@ def test_a_failed_pack_leaves_no_checkpoints(tmp_path):
     checkpoints = settings.artifact_root.folder / "e" / "checkpoints"
     run_until(dispatcher, lambda: list(checkpoints.rglob("*.safetensors")))
 
-    executor.deaths = 1
+    executor.deaths = 2  # the first one has committed something, so does not count
     run_until(dispatcher, ended(store))
     executor.close()
 
     assert store.get_experiment("e").state is ExperimentState.FAILED
+    assert len(store.attempts("e", 0)) == 2
     assert not list(checkpoints.rglob("*.safetensors"))
 
 

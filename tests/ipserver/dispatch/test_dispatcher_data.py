@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import safetensors.numpy
+import sqlalchemy as sa
 
 from ipcore import Network, evaluate, load_dataset
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.states import ExperimentState, FailureReason, RunState
+from ipserver.store.tables import experiments
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
@@ -107,6 +109,40 @@ def test_a_file_replaced_between_attempts_fails_the_runs(store, settings, execut
     failure = store.get_run("e", 0).failure
     assert failure.reason is FailureReason.DATA_UNAVAILABLE
     assert "has changed since" in failure.message
+
+
+def test_a_file_replaced_before_the_first_checkpoint_is_noticed_too(store, settings, executor):
+    """The digest is known from the first commit on, and there for all packs of the experiment."""
+    register(settings)
+    submit(store, small_spec(dataset="registered:mine", batch_size=16, steps=100_000))
+    first = Dispatcher(store, executor, settings, "first")
+    run_until(first, lambda: store.get_experiment("e").committed_steps > 0)
+    store.end_attempt("e", "p0000", store.attempts("e", 0)[-1].token, failure=None, retry=True)
+    assert store.get_experiment("e").dataset_sha256 == load_dataset("registered:mine", settings.data).digest
+
+    register(settings, seed=1)
+    run_until(Dispatcher(store, executor, settings, "second"), ended(store))
+
+    failure = store.get_run("e", 0).failure
+    assert (store.get_run("e", 0).state, failure.reason) == (RunState.FAILED, FailureReason.DATA_UNAVAILABLE)
+    assert "has changed since the first steps were committed" in failure.message
+
+
+def test_a_pack_that_read_the_file_after_it_was_replaced_fails(store, settings, executor):
+    """Its steps are not committed beside those of a pack that had read it before."""
+    register(settings)
+    spec = small_spec(dataset="registered:mine", batch_size=16, steps=100_000, grid={"widths": [8, 16]})
+    submit(store, spec)
+    first = Dispatcher(store, executor, settings, "first")
+    run_until(first, lambda: store.get_experiment("e").committed_steps > 0)
+    with store.database.engine.begin() as connection:
+        # As if the other pack had been first.
+        connection.execute(sa.update(experiments).values(dataset_sha256="0" * 64))
+
+    run_until(first, ended(store))
+
+    assert {run.state for run in store.list_runs("e", limit=10)} == {RunState.FAILED}
+    assert "the registered file has changed" in store.get_run("e", 0).failure.message
 
 
 def test_a_file_replaced_between_experiments_is_read_again(store, settings, executor):

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from ipserver.artifacts import open_artifacts
 from ipserver.artifacts import s3 as s3_module
+from ipserver.dispatch import retries
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.states import ExperimentState, FailureReason
@@ -101,11 +102,12 @@ def test_a_checkpoint_that_was_changed_in_s3_is_not_used(store, settings, s3, ro
     assert not any("resumed" in notice for notice in told)
 
 
-def test_an_outage_of_s3_is_tried_again_as_a_lost_worker(store, settings, s3, monkeypatch):
+def test_an_outage_of_s3_is_tried_again_until_it_is_over(store, settings, s3, monkeypatch):
     """Two slices meet a store that refuses them; the third attempt finds it in order again."""
     monkeypatch.setattr(s3_module, "_ATTEMPTS", 1)
     submit(store, small_spec())
     executor = LocalExecutor()
+    monkeypatch.setattr(retries, "_SHORTEST_REST", 0.01)
     dispatcher = Dispatcher(store, executor, settings, "d")
     s3.refuse_everybody(refuse=True)
     try:
@@ -117,6 +119,6 @@ def test_an_outage_of_s3_is_tried_again_as_a_lost_worker(store, settings, s3, mo
 
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
     first = store.attempts("e", 0)[0]
-    assert first.end_reason is FailureReason.WORKER_LOST
+    assert first.end_reason is FailureReason.ARTIFACTS_UNAVAILABLE
     assert any("ArtifactsUnavailable" in notice for notice in notices(store))
     assert not any(SECRET in notice for notice in notices(store))

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from ipcore.catalogue import DatasetInfo
-from ipserver.errors import Fenced, NotFound
+from ipserver.errors import DatasetChanged, Fenced, NotFound
 from ipserver.states import ExperimentState, FailureReason, PackState, RunState
 from ipserver.store import Store, open_store, tables
 from ipserver.store.records import (
@@ -140,10 +140,10 @@ def test_a_lease_starts_runs_and_experiment(store: Store, clock: Clock) -> None:
     clock.advance(7)
     pack = lease(store)
     assert (pack.id, pack.token, pack.attempt, pack.committed_steps, pack.steps) == ("p0", 1, 1, 0, 10)
-    assert (pack.state, pack.memory_bytes, pack.lost_attempts, pack.checkpoints) == (
+    assert (pack.state, pack.memory_bytes, pack.fruitless, pack.checkpoints) == (
         PackState.LEASED,
         7,
-        0,
+        {},
         (),
     )
     assert [(run.index, run.state, run.start_time) for run in pack.runs] == [
@@ -236,7 +236,7 @@ def test_two_checkpoints_are_kept(store: Store) -> None:
     again = lease(store)
     assert [checkpoint.step for checkpoint in again.checkpoints] == [4, 3]
     assert again.checkpoints[0] == CheckpointRecord("e/p0/4.pt", 10**10, "a" * 64, 4)
-    assert (again.committed_steps, again.lost_attempts, again.token) == (4, 1, 2)
+    assert (again.committed_steps, again.fruitless, again.token) == (4, {}, 2)
 
 
 def test_a_retried_pack_waits_again(store: Store) -> None:
@@ -300,7 +300,7 @@ def test_an_expired_lease_is_taken_back(store: Store, clock: Clock) -> None:
     with pytest.raises(Fenced):
         store.commit_slice("e", "p0", lost.token, a_slice(1, 1))
     again = lease(store, "alive")
-    assert (again.id, again.lost_attempts) == ("p0", 0)
+    assert (again.id, again.fruitless) == ("p0", {FailureReason.LEASE_LOST: 1})
     with pytest.raises(Fenced):
         store.commit_slice("e", "p0", lost.token, a_slice(1, 1))
     with pytest.raises(Fenced):
@@ -440,3 +440,57 @@ def test_the_newest_capacity_report_counts(store: Store, clock: Clock) -> None:
     assert store.capacity() == CapacityReport(
         {"gpus": 4.0}, (DatasetReport("mnist", "no such folder"),), clock.time
     )
+
+
+def test_settling_ends_what_was_cancelled_under_the_current_token_alone(store: Store, clock: Clock) -> None:
+    planned(store, [[0, 1]])
+    first = lease(store)
+    store.commit_slice("e", "p0", first.token, a_slice(1, 5))
+    store.cancel_run("e", 0)
+    checkpoint = CheckpointRecord("e/p0/3", 10, "a" * 64, 3)
+
+    result = store.settle("e", "p0", first.token, checkpoint)
+
+    assert (result.ended, result.done) == ({0}, False)
+    assert store.settle("e", "p0", first.token) == result
+    assert states(store) == [RunState.CANCELLED, RunState.RUNNING]
+    clock.advance(TTL)
+    store.reap_expired()
+    with pytest.raises(Fenced):
+        store.settle("e", "p0", first.token)
+    again = lease(store)
+    assert (again.committed_steps, again.checkpoints) == (5, (checkpoint,))
+    store.cancel_experiment("e")
+    assert store.settle("e", "p0", again.token).done
+    with pytest.raises(Fenced):
+        store.settle("e", "p0", again.token)
+
+
+def test_only_attempts_without_a_commit_count(store: Store) -> None:
+    planned(store, [[0]])
+    oom = Failure(FailureReason.OUT_OF_MEMORY, "too much")
+    for failure in (LOST, None, LOST, oom):
+        store.end_attempt("e", "p0", lease(store).token, failure=failure, retry=True)
+    pack = lease(store)
+    assert pack.fruitless == {FailureReason.WORKER_LOST: 2, FailureReason.OUT_OF_MEMORY: 1}
+    store.commit_slice("e", "p0", pack.token, a_slice(1, 1))
+    store.end_attempt("e", "p0", pack.token, failure=LOST, retry=True)
+    again = lease(store)
+    assert again.fruitless == {}
+    store.end_attempt("e", "p0", again.token, failure=LOST, retry=True)
+    assert lease(store).fruitless == {FailureReason.WORKER_LOST: 1}
+
+
+def test_all_steps_are_trained_on_the_same_numbers(store: Store) -> None:
+    planned(store, [[0], [1]])
+    one, two = lease(store), lease(store)
+    store.commit_slice("e", "p0", one.token, a_slice(1, 1))
+    assert store.get_experiment("e").dataset_sha256 is None
+    store.commit_slice("e", "p0", one.token, a_slice(2, 2, dataset_sha256="aa"))
+    assert store.get_experiment("e").dataset_sha256 == "aa"
+
+    with pytest.raises(DatasetChanged, match=r"SHA-256 aa .* now have bb"):
+        store.commit_slice("e", "p1", two.token, a_slice(1, 1, dataset_sha256="bb"))
+
+    assert store.get_run("e", 1).committed_steps == 0
+    store.commit_slice("e", "p1", two.token, a_slice(1, 1, dataset_sha256="aa"))
