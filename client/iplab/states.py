@@ -51,7 +51,7 @@ class RunState(_State):
 class Regime(_State):
     """What theory predicts in the limit of infinite width (`iplab.v1.Regime` without its prefix).
 
-    UNKNOWN: not analysed. MEASURE: theory does not settle it.
+    UNKNOWN: not covered by theory, or beyond what is analysed. MEASURE: theory does not settle it.
     """
 
     UNKNOWN = "UNKNOWN"
@@ -64,5 +64,5 @@ class Regime(_State):
 
     @property
     def words(self) -> str:
-        """For tables: "feature learning"; "not analysed" if unknown."""
-        return "not analysed" if self is self.UNKNOWN else self.value.lower().replace("_", " ")
+        """For tables: "feature learning"; "not covered" if unknown."""
+        return "not covered" if self is self.UNKNOWN else self.value.lower().replace("_", " ")

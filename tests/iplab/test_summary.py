@@ -90,7 +90,7 @@ def test_the_table_shows_mean_and_spread():
 def test_what_all_rows_share_stands_in_the_title():
     text = drawn(summary_table(summarize([run(0, 1.0, 0.5), run(0, 3.0, 0.7, rate=0.2)])))
     title, heading = text.splitlines()[:2]
-    assert title.strip() == "L=4, width 64, relu, theory: not analysed, seeds: 1"
+    assert title.strip() == "L=4, width 64, relu, theory: not covered, seeds: 1"
     assert re.split(r"\s{2,}", heading.strip()) == [
         "label",
         "base rate",

@@ -32,7 +32,8 @@ def catalog(service: Service, *, as_json: bool) -> None:
     _print_datasets(found)
     _print_families(found)
     for name in _LISTS:
-        click.echo(folded(f"{name}: {', '.join(getattr(found, name))}"))
+        powers = ["relu^p (a rational p >= 1)"] if name == "activations" else []
+        click.echo(folded(f"{name}: {', '.join([*getattr(found, name), *powers])}"))
     limits = plain["limits"]
     if isinstance(limits, dict):
         click.echo(folded("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items())))

@@ -162,17 +162,17 @@ def parse_dsn(dsn: str) -> sa.URL:
     try:
         url = sa.make_url(dsn)
     except (exc.ArgumentError, ValueError):
-        raise StartupError(f"the store's DSN cannot be read; it must be {_FORMS}") from None
+        raise StartupError(f"IPLAB_STORE: the DSN cannot be read; it must be {_FORMS}") from None
     if url.drivername not in {"sqlite", "postgresql+psycopg"}:
-        raise StartupError(f"the store's DSN starts with {url.drivername!r}; it must be {_FORMS}")
+        raise StartupError(f"IPLAB_STORE: the DSN starts with {url.drivername!r}; it must be {_FORMS}")
     if url.drivername == "sqlite":
         path = Path(url.database or "")
         if not path.is_absolute():
             raise StartupError(
-                f"SQLite's path {url.database!r} is not absolute; the store's DSN must be {_FORMS}"
+                f"IPLAB_STORE: SQLite's path {url.database!r} is not absolute; the DSN must be {_FORMS}"
             )
         if not path.parent.is_dir():
-            raise StartupError(f"SQLite's folder {path.parent} does not exist; create it first")
+            raise StartupError(f"IPLAB_STORE: SQLite's folder {path.parent} does not exist; create it first")
     return url
 
 

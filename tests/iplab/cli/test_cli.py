@@ -189,6 +189,7 @@ def test_catalog(iplab):
     shown = iplab("catalog").stdout
     assert re.search(r"^digits +64 +10 classes +1437 +360 +(\(\w[\w ]+\) )?8x8", shown, re.MULTILINE)
     assert "parity: class 1 where the product" in shown
+    assert re.search(r"^activations: relu, .*relu\^p", shown, re.MULTILINE)
     assert "relu" in json.loads(iplab("catalog", "--json").stdout)["activations"]
 
 
