@@ -107,6 +107,11 @@ class Settings(BaseSettings):
     slice_seconds: Seconds = Field(1.0, description="How long a worker trains before it reports, in seconds")
     checkpoint_seconds: Seconds = Field(30.0, description="Time between checkpoints of a pack, in seconds")
     lease_seconds: Seconds = Field(15.0, description="How long a silent dispatcher keeps a pack, in seconds")
+    placement_timeout_seconds: Seconds = Field(
+        3600.0,
+        description="How long a pack waits while no node, there or expected, could hold it, in seconds; then "
+        "its runs fail. What waits for others to end waits for ever",
+    )
     max_attempts: int = Field(
         4,
         ge=1,

@@ -60,6 +60,7 @@ class FailureReason(StrEnum):
     OUT_OF_MEMORY = "OUT_OF_MEMORY"
     TRAINING_ERROR = "TRAINING_ERROR"
     ARTIFACTS_UNAVAILABLE = "ARTIFACTS_UNAVAILABLE"
+    UNSCHEDULABLE = "UNSCHEDULABLE"
 
 
 def experiment_state(counts: dict[RunState, int], cancelling: bool) -> ExperimentState:

@@ -87,6 +87,10 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     """Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer); tried
     again, with rests of up to 5 minutes, until they can.
     """
+    FAILURE_REASON_UNSCHEDULABLE: _FailureReason.ValueType  # 8
+    """For a time that the service sets (IPLAB_PLACEMENT_TIMEOUT_SECONDS), no node could hold what the spec asks for.
+    A wait for resources that others use never ends so.
+    """
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """Why an attempt or a run failed."""
@@ -106,6 +110,10 @@ FAILURE_REASON_TRAINING_ERROR: FailureReason.ValueType  # 5
 FAILURE_REASON_ARTIFACTS_UNAVAILABLE: FailureReason.ValueType  # 7
 """Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer); tried
 again, with rests of up to 5 minutes, until they can.
+"""
+FAILURE_REASON_UNSCHEDULABLE: FailureReason.ValueType  # 8
+"""For a time that the service sets (IPLAB_PLACEMENT_TIMEOUT_SECONDS), no node could hold what the spec asks for.
+A wait for resources that others use never ends so.
 """
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 from iplab.v1.spec_pb2 import ExperimentSpec
@@ -18,10 +18,11 @@ from ipserver.artifacts import open_artifacts
 from ipserver.dispatch.assembly import defect, make_job, plan_packs, slice_deadline
 from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
-from ipserver.dispatch.jobs import ResourceRequest, SliceReport
+from ipserver.dispatch.jobs import SliceReport
 from ipserver.dispatch.placed import Placed
 from ipserver.dispatch.placement import Cluster
 from ipserver.dispatch.retries import Action, Rest, decide
+from ipserver.dispatch.unplaced import Unplaced
 from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
 from ipserver.settings import Settings
 from ipserver.spec.convert import resource_request
@@ -31,6 +32,7 @@ from ipserver.store.records import CapacityReport, CommitResult, Failure, Leased
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
+_LOOK_SECONDS = 2.0
 _WAIT_SECONDS = 0.2
 _OUTAGE_SECONDS = 2.0
 
@@ -62,9 +64,9 @@ class Dispatcher:
         self._placed: list[Placed] = []
         self._artifacts = open_artifacts(settings.artifact_root)
         self._datasets = DatasetChecks(settings.data)
-        # What was said last to the users of experiments that wait for a node, so that it is said once.
-        self._told: dict[str, str] = {}
+        self._unplaced = Unplaced(store, settings.placement_timeout_seconds)
         self._next_report = -float("inf")
+        self._next_look = -float("inf")
         self._next_reap = -float("inf")
         self._cluster = Cluster()
         self._rest = Rest()
@@ -112,6 +114,9 @@ class Dispatcher:
             self._store.reap_expired()
             self._next_reap = now + self._settings.lease_seconds / 5
         self._plan()
+        if now >= self._next_look:
+            self._look()
+            self._next_look = now + _LOOK_SECONDS
         self._place()
         self._collect(_WAIT_SECONDS)
         self._end_hung()
@@ -171,6 +176,13 @@ class Dispatcher:
             except Fenced:
                 _log.warning("%s was planned by another dispatcher", experiment.id)
 
+    def _look(self) -> None:
+        """See to what waits for a node, placed or not."""
+        for placed in list(self._placed):
+            if not placed.worker.started() and not self._cluster.could_hold(placed.resources):
+                self._give_back(placed)  # its node went before it could start
+        self._unplaced.look(self._store.waiting(), self._cluster)
+
     def _place(self) -> None:
         """Lease and start packs while there is room, most urgent experiment first."""
         if not self._rest.over(self._monotonic()):
@@ -189,9 +201,9 @@ class Dispatcher:
             return None  # every pack asks for cores: the store need not be asked
         for experiment in self._store.waiting():
             asked = resource_request(ExperimentSpec.FromString(experiment.spec))
-            may_start = self._cluster.may_start(asked, claims)
-            self._tell(experiment.id, asked, may_start)
-            if may_start:
+            if self._cluster.may_start(asked, claims):
+                if not self._cluster.holds(asked):
+                    self._unplaced.awaits_node(experiment.id, asked, self._cluster)
                 return experiment.id
         return None
 
@@ -226,25 +238,6 @@ class Dispatcher:
         _log.error("pack %s of %s cannot be started", pack.id, pack.experiment.id, exc_info=error)
         failure = defect("starting the pack", error)
         self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
-
-    def _tell(self, experiment: str, asked: ResourceRequest, may_start: bool) -> None:
-        """Say once to an experiment's users that it waits for a node, and which one."""
-        cluster = self._cluster
-        if cluster.holds(asked):
-            self._told.pop(experiment, None)
-            return
-        wanted = f"it asks for {_amounts(asked.amounts())}; in all there are {_amounts(cluster.total())}"
-        if not cluster.expects(asked):
-            notice = f"no node can hold a pack: {wanted}"
-            if cluster.expected:
-                notice += f"; nodes that can be added have {' or '.join(map(_amounts, cluster.expected))}"
-        elif may_start:
-            notice = f"a pack waits for a node to be added: {wanted}"
-        else:
-            return  # another one waits for a node already
-        if self._told.get(experiment) != notice:
-            self._told[experiment] = notice
-            self._store.notice(experiment, notice)
 
     def _end_hung(self) -> None:
         """Give up workers that have not answered for far longer than a slice can take."""
@@ -354,7 +347,3 @@ class Dispatcher:
             delete()
         except (ArtifactsUnavailable, OSError) as error:
             _log.warning("old checkpoints are left where they are: %s", error)
-
-
-def _amounts(amounts: Mapping[str, float]) -> str:
-    return ", ".join(f"{amount:g} {name}" for name, amount in sorted(amounts.items()))

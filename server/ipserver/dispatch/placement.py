@@ -57,6 +57,10 @@ class Cluster:
         """Whether a node that can be added has what is asked for."""
         return any(asked.packs_within(node) for node in self.expected)
 
+    def could_hold(self, asked: ResourceRequest) -> bool:
+        """Whether a node, there or to be added, has what is asked for, whoever uses it now."""
+        return self.holds(asked) or self.expects(asked)
+
     def left(self, claims: Sequence[Claim]) -> dict[str, float]:
         """What the nodes that are there have beyond the claims that they can hold; may be below 0."""
         left = collections.Counter(self.total())

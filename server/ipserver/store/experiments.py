@@ -161,4 +161,5 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         start_time=row.start_time,
         end_time=row.end_time,
         dataset_sha256=row.dataset_sha256,
+        unplaceable_since=row.unplaceable_since,
     )

@@ -25,12 +25,12 @@ def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
     """See `Store.waiting`."""
     queued = sa.exists().where(packs.c.experiment == experiments.c.id, packs.c.state == PackState.QUEUED)
     found = transaction.connection.execute(
-        sa.select(experiments.c.id)
-        .where(queued)
+        sa.select(experiments)
+        .where(experiments.c.end_time.is_(None), queued)
         .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
         .limit(limit)
-    ).scalars()
-    return [experiment_store.get(transaction, experiment) for experiment in found.all()]
+    )
+    return [experiment_store.experiment_record(row) for row in found]
 
 
 def lease(transaction: Transaction, experiment: str, owner: str, ttl: float) -> LeasedPack | None:

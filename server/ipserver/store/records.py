@@ -75,6 +75,7 @@ class ExperimentRecord:
     Attributes:
         dataset_sha256: Digest of the registered file that its committed steps were trained on; None: another
             dataset, or nothing is committed.
+        unplaceable_since: Since when dispatchers find that no node can hold its waiting packs; None: not so.
     """
 
     id: str
@@ -96,6 +97,7 @@ class ExperimentRecord:
     start_time: float | None
     end_time: float | None
     dataset_sha256: str | None = None
+    unplaceable_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from ipserver.store import (
     leases,
     planning,
     runs,
+    unplaceable,
 )
 from ipserver.store.database import Database
 from ipserver.store.records import (
@@ -334,6 +335,26 @@ class Store:
     def reap_expired(self) -> int:
         """Takes back all packs whose lease has expired, to be leased again; returns how many."""
         return self.database.write(leases.reap)
+
+    def unplaceable(self, experiment: str, timeout: float, failure: Failure) -> int:
+        """Takes note that no node can hold the experiment's waiting packs. Repeatable.
+
+        Args:
+            experiment: The experiment's id.
+            timeout: Seconds since this was first noted after which its queued runs are FAILED.
+            failure: Why, if they are.
+
+        Returns:
+            How many packs have ended.
+
+        Raises:
+            NotFound: There is no such experiment.
+        """
+        return self.database.write(unplaceable.unplaceable, experiment, timeout, failure)
+
+    def placeable(self, experiment: str) -> None:
+        """Takes note that a node can hold the experiment's packs (again). Raises NotFound."""
+        self.database.write(unplaceable.placeable, experiment)
 
     def notice(self, experiment: str, message: str) -> None:
         """Adds a message for people to the events. Raises NotFound."""

@@ -85,6 +85,8 @@ experiments = sa.Table(
     # Digest of the registered file that its runs train on, known from the first commit on.
     _column("dataset_sha256", Name, nullable=True),
     _column("mlflow_pending_runs", sa.Integer()),
+    # Since when no node can hold the packs that wait, as far as dispatchers know.
+    _column("unplaceable_since", sa.Double(), nullable=True),
     # The planning lease.
     _column("planned", sa.Boolean()),
     _column("planner", Name),

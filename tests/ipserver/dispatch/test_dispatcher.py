@@ -341,9 +341,111 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
     run_until(Dispatcher(store, executor, settings, "d"), ended(store, "small"))
 
     assert store.get_experiment("huge").counts[RunState.QUEUED] == 4
-    notices = [e.payload["message"] for e in store.events("huge", after=0, limit=1000) if e.kind == "notice"]
-    assert notices == ["no node can hold a pack: it asks for 64 cpus; in all there are 2 cpus, 0 gpus"]
+    assert notices(store, "huge") == [
+        "no node can hold a pack: it asks for 64 cpus; nodes that are there: 1 of 2 cpus; "
+        "it fails after 3600 s unless one joins that can"
+    ]
     assert store.attempts("huge", 0) == []
+
+
+def clocked(home, **options):
+    """Settings, and a store whose time is a clock."""
+    settings, clock = settings_in(home, **options), Clock()
+    store_in(settings).close()
+    return settings, open_store(settings.store_dsn, clock=clock), clock
+
+
+def test_what_no_node_could_hold_fails_in_the_end_whoever_looks(tmp_path, executor):
+    settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
+    submit(store, small_spec(resources={"cpus": 64}), "huge")
+    submit(store, small_spec(), "small")
+    run_until(Dispatcher(store, executor, settings, "d0"), ended(store, "small"))
+
+    clock.time += 599
+    Dispatcher(store, executor, settings, "d1").step()
+    assert store.get_experiment("huge").counts[RunState.QUEUED] == 4
+    clock.time += 1
+    Dispatcher(store, executor, settings, "d2").step()
+
+    assert store.get_experiment("huge").state is ExperimentState.FAILED
+    failure = store.get_run("huge", 3).failure
+    assert failure.reason is FailureReason.UNSCHEDULABLE
+    assert failure.message == (
+        "for 600 s no node could hold a pack: it asks for 64 cpus; nodes that are there: 1 of 2 cpus"
+    )
+    assert store.attempts("huge", 0) == []
+    assert store.get_experiment("small").state is ExperimentState.SUCCEEDED
+
+
+def test_a_node_that_joins_in_time_is_used(tmp_path):
+    settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
+    executor = _GrowingExecutor()
+    submit(store, small_spec(resources={"custom": {"disk": 1}}), "disk")
+    reports = iter(range(0, 10**9, 20))  # a report in each step
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(reports)))
+    dispatcher.step()
+    assert store.get_experiment("disk").unplaceable_since == clock.time
+
+    clock.time += 599
+    executor.grow()
+    run_until(dispatcher, ended(store, "disk"))
+    executor.close()
+
+    assert store.get_experiment("disk").state is ExperimentState.SUCCEEDED
+    assert store.get_experiment("disk").unplaceable_since is None
+
+
+def test_one_dispatcher_that_can_hold_it_is_enough(tmp_path):
+    settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
+    small, large = _HangingExecutor(cpus=1), _HangingExecutor(cpus=2)
+    submit(store, small_spec(), "first", priority=1)
+    submit(store, small_spec(resources={"cpus": 2}), "e")
+    monotonic = Clock()
+    those = [Dispatcher(store, it, settings, f"d{it.nodes()}", monotonic) for it in (large, small)]
+    for dispatcher in those * 3:  # `large` trains `first` and has no room now
+        clock.time += 400
+        monotonic.time += 2
+        dispatcher.step()
+        dispatcher.renew()
+
+    assert store.get_experiment("e").counts[RunState.QUEUED] == 4
+    small.close()
+    large.close()
+
+
+def test_what_waits_for_others_to_end_waits_as_long_as_it_takes(tmp_path):
+    settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
+    executor = _HangingExecutor(cpus=2)
+    submit(store, small_spec(resources={"cpus": 2}), "first")
+    submit(store, small_spec(resources={"cpus": 2}), "second")
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    for _ in range(5):
+        dispatcher.step()
+        dispatcher.renew()
+        clock.time += 1e6
+
+    executor.hangs = False
+    run_until(dispatcher, ended(store, "second"))
+    executor.close()
+    assert store.get_experiment("second").state is ExperimentState.SUCCEEDED
+
+
+def test_a_pack_whose_node_went_before_it_started_is_given_back(tmp_path):
+    settings = settings_in(tmp_path)
+    store, executor = store_in(settings), _GrowingExecutor()
+    executor.nodes = lambda: [{"cpus": 1.0, "disk": 1.0}]
+    submit(store, small_spec(resources={"custom": {"disk": 1}}))
+    reports = iter(range(0, 10**9, 20))
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(reports)))
+    dispatcher.step()
+    assert store.get_experiment("e").counts[RunState.RUNNING] == 4
+
+    executor.nodes = lambda: [{"cpus": 1.0}]
+    dispatcher.step()
+    assert store.get_experiment("e").counts[RunState.QUEUED] == 4
+    assert store.get_experiment("e").unplaceable_since is not None
+    assert [attempt.end_reason for attempt in store.attempts("e", 0)] == [None]
+    assert store.attempts("e", 0)[0].end_time is not None
 
 
 class _GrowingExecutor(LocalExecutor):
@@ -420,11 +522,12 @@ def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path):
     assert len(executor.waiting) == 1
     assert store.get_experiment("disk").committed_steps == 0
     assert notices(store, "disk") == [
-        "a pack waits for a node to be added: it asks for 1 cpus, 1 disk; in all there are 1 cpus, 0 gpus"
+        "a pack waits for a node to be added: it asks for 1 cpus + 1 disk; "
+        "nodes that are there: 1 of 1 cpus; nodes that can be added have 8 cpus + 1 disk"
     ]
     assert notices(store, "larger") == [
-        "no node can hold a pack: it asks for 1 cpus, 2 disk; in all there are 1 cpus, 0 gpus; "
-        "nodes that can be added have 8 cpus, 1 disk"
+        "no node can hold a pack: it asks for 1 cpus + 2 disk; nodes that are there: 1 of 1 cpus; "
+        "nodes that can be added have 8 cpus + 1 disk; it fails after 3600 s unless one joins that can"
     ]
 
     executor.grow()
