@@ -3,13 +3,14 @@
 A checkpoint holds what cannot be computed again: effective weights and biases, the optimizer's velocity or
 moments, step, masks, calibrated rates. Batches, schedules and initial weights (which re-weighting and probes
 need again) are functions of the step and the seed. Training resumed from it is the uninterrupted one bit for
-bit, given the same device type, thread count and library versions; the header records these.
+bit, given the same kind of processor, thread count and versions; the header records these.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from ipcore.errors import CheckpointError, DataError
 from ipcore.files import read_tensors, write_tensors
 from ipcore.trainer import Trainer
 
+# To be raised when what `Trainer.state` holds, or what it means, changes.
 FORMAT: Final = "iplab-checkpoint/1"
 
 
@@ -58,8 +60,8 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
         but need not be bit for bit the uninterrupted one.
 
     Raises:
-        CheckpointError: The file is missing, torn, not a checkpoint, or of another pack. The trainer is
-            unchanged.
+        CheckpointError: The file is missing, torn, not a checkpoint, of another pack or of a version that
+            kept other tensors. The trainer is unchanged.
         DataError: It was trained on the same registered file, which has been replaced since: to go on would
             mix two datasets in one run. The trainer is unchanged.
     """
@@ -77,6 +79,8 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
         )
     if header.get("fingerprint") != fingerprint(trainer):
         raise CheckpointError(f"{path} belongs to another pack (configuration, runs, data or dtype differ)")
+    if wrong := _wrong_tensors(tensors, trainer.state()):
+        raise CheckpointError(f"{path} does not hold what this version resumes from: {', '.join(wrong)}")
     trainer.load_state(tensors)
     now = _environment(trainer)
     return tuple(
@@ -93,9 +97,23 @@ def _replaced(header: Mapping[str, str], trainer: Trainer) -> bool:
     return same_file and digest is not None and digest != trainer.dataset.digest
 
 
+def _wrong_tensors(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of tensors that are missing, unknown, or of another shape or type."""
+    kinds = [{name: (tensor.shape, tensor.dtype) for name, tensor in d.items()} for d in (found, expected)]
+    return sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()})
+
+
 def _environment(trainer: Trainer) -> dict[str, str]:
+    device = trainer.device
+    cpu = device.type == "cpu"
+    try:
+        iplab = version("iplab")
+    except PackageNotFoundError:  # `ipcore` from a source tree that is not installed
+        iplab = "unknown"
     return {
-        "device": trainer.device.type,
+        "device": device.type,
+        "processor": torch.backends.cpu.get_cpu_capability() if cpu else torch.cuda.get_device_name(device),
+        "iplab": iplab,
         "threads": str(trainer.threads or torch.get_num_threads()),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -54,6 +54,7 @@ def run_dispatch(settings: Settings) -> None:
     """Lead packs on Ray until a signal."""
     from ipserver.dispatch.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.dispatch.ray_executor import RayExecutor  # noqa: PLC0415
+    from ipserver.dispatch.sweeper import Sweeper  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
         raise StartupError(
@@ -64,6 +65,8 @@ def run_dispatch(settings: Settings) -> None:
     executor = waiting(settings, lambda: RayExecutor(settings.ray_address, settings.cpus))
     # After Ray has started: it sets a handler of its own, which would end this process without a checkpoint.
     stop = stop_event()
+    sweeper = Sweeper(store, settings)
+    threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     try:
         Dispatcher(store, executor, settings, _owner("dispatch")).run(stop)
     finally:

@@ -106,6 +106,11 @@ class Settings(BaseSettings):
 
     slice_seconds: Seconds = Field(1.0, description="How long a worker trains before it reports, in seconds")
     checkpoint_seconds: Seconds = Field(30.0, description="Time between checkpoints of a pack, in seconds")
+    sweep_seconds: Seconds = Field(
+        600.0,
+        description="How long after a pack's end files of it that nothing names are removed, in seconds; a "
+        "worker that is cut off may go on writing for so long",
+    )
     lease_seconds: Seconds = Field(15.0, description="How long a silent dispatcher keeps a pack, in seconds")
     placement_timeout_seconds: Seconds = Field(
         3600.0,

@@ -16,6 +16,7 @@ from ipcore.catalogue import PROBES
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.errors import CheckpointError, DataError
+from ipcore.files import read_tensors, write_tensors
 from ipcore.theory import custom, preset
 from ipcore.trainer import Trainer
 
@@ -192,6 +193,48 @@ def test_nothing_but_the_file_is_left_behind(tiny: Dataset, tmp_path: Path):
     assert set(load_file(tmp_path / "c")) >= {"W1", "W2", "W3", "B1", "step"}
     with pytest.raises(OSError, match="No such file"):
         checkpoint.save(make(tiny), tmp_path / "nowhere" / "c")
+
+
+def altered(path: Path, header: dict[str, str] | None = None, **tensors: torch.Tensor | None) -> None:
+    """Write a checkpoint again, whole and with its own digest, but with other content (None: left out)."""
+    held, metadata = read_tensors(path)
+    kept = {name: tensor for name, tensor in (held | tensors).items() if tensor is not None}
+    write_tensors(path, kept, metadata | (header or {}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"header": {"format": "iplab-checkpoint/2"}}, "has format 'iplab-checkpoint/2'"),
+        ({"header": {"fingerprint": "0" * 64}}, "another pack"),
+        ({"W2": None}, "does not hold what this version resumes from: W2"),
+        ({"moment": torch.zeros(2)}, "resumes from: moment"),
+        ({"W1": torch.zeros(1), "step": torch.zeros(1)}, "resumes from: W1, step"),
+        ({"last_step": torch.zeros(4)}, "resumes from: last_step"),
+    ],
+)
+def test_what_another_version_wrote_is_refused(tiny: Dataset, tmp_path: Path, change, message: str):
+    checkpoint.save(make(tiny), tmp_path / "c")
+    altered(tmp_path / "c", **change)
+    trainer = make(tiny)
+    before = {name: tensor.clone() for name, tensor in trainer.state().items()}
+    with pytest.raises(CheckpointError, match=message):
+        checkpoint.restore(trainer, tmp_path / "c")
+    assert all(torch.equal(before[name], tensor) for name, tensor in trainer.state().items())
+
+
+def test_the_header_tells_where_it_was_written(tiny: Dataset, tmp_path: Path):
+    checkpoint.save(make(tiny), tmp_path / "c")
+    _, header = read_tensors(tmp_path / "c")
+    expected = {"device": "cpu", "threads": "1", "torch": torch.__version__, "numpy": np.__version__}
+    assert header.items() >= expected.items()
+    assert header["processor"] == torch.backends.cpu.get_cpu_capability()
+    altered(tmp_path / "c", {"torch": "1.0", "processor": "DEFAULT", "iplab": "0.0"})
+    assert checkpoint.restore(make(tiny), tmp_path / "c") == (
+        f"checkpoint was written with processor DEFAULT, now {header['processor']}",
+        f"checkpoint was written with iplab 0.0, now {header['iplab']}",
+        f"checkpoint was written with torch 1.0, now {torch.__version__}",
+    )
 
 
 def renamed(dataset: Dataset, name: str, **changes) -> Dataset:

@@ -100,11 +100,17 @@ class ArtifactStore(Protocol):
             ArtifactDamaged: The file cannot be read (any more).
         """
 
+    def below(self, location: str) -> Iterator[str]:
+        """Locations of all files below a location, also those that are being written; no order."""
+
     def delete(self, locations: Iterable[str]) -> None:
         """Remove files; what is not there is no error."""
 
     def delete_folder(self, location: str) -> None:
         """Remove every file below a location; nothing there is no error."""
+
+    def delete_empty(self, location: str) -> None:
+        """Remove folders below a location, and that one, if they hold no file (S3 has no folders)."""
 
     def check(self, *, write: bool) -> None:
         """Return if the root can be reached, and be written if so asked. Tries once.

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ipserver.artifacts import CHUNK_BYTES, Stored, measured, writing
@@ -24,7 +24,7 @@ class LocalArtifacts:
         path = self._path(location)
         beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.new")
         with writing(f"{self._folder}/{location}"):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             try:
                 write(beside)
                 stored = measured(beside)
@@ -66,6 +66,12 @@ class LocalArtifacts:
         except OSError as error:
             raise ArtifactDamaged(f"{path} cannot be read: {error.strerror}") from error
 
+    def below(self, location: str) -> Iterator[str]:
+        """See `ArtifactStore.below`."""
+        for folder, _, names in os.walk(self._path(location)):
+            for name in names:
+                yield (Path(folder) / name).relative_to(self._folder.resolve()).as_posix()
+
     def delete(self, locations: Iterable[str]) -> None:
         """See `ArtifactStore.delete`."""
         for location in locations:
@@ -74,6 +80,12 @@ class LocalArtifacts:
     def delete_folder(self, location: str) -> None:
         """See `ArtifactStore.delete_folder`."""
         shutil.rmtree(self._path(location), ignore_errors=True)
+
+    def delete_empty(self, location: str) -> None:
+        """See `ArtifactStore.delete_empty`."""
+        for folder, _, _ in os.walk(self._path(location), topdown=False):
+            with suppress(OSError):  # not empty, or removed by somebody else
+                Path(folder).rmdir()
 
     def check(self, *, write: bool) -> None:
         """See `ArtifactStore.check`. Whether a file can be made is tried, not read from permissions."""
@@ -96,6 +108,15 @@ class LocalArtifacts:
         if not path.is_relative_to(self._folder.resolve()):
             raise ArtifactDamaged(f"{location!r} lies outside the artifact folder")
         return path
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder; that it is there survives a power cut, as do the folders above it."""
+    if path.exists():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _flush(path.parent)
 
 
 def _flush(path: Path) -> None:

@@ -6,7 +6,6 @@ commit has named. Files are written to this machine's temporary folder first: th
 
 from __future__ import annotations
 
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from botocore.exceptions import BotoCoreError, NoCredentialsError
 from fsspec.asyn import FSTimeoutError, sync
 
 from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured, writing
+from ipserver.artifacts.scratch import scratch_folder
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 
 # With growing rests in between this bridges an outage of about half a minute. A check at start asks once, and
@@ -47,8 +47,8 @@ class S3Artifacts:
     def put(self, location: str, write: Callable[[Path], object]) -> Stored:
         """See `ArtifactStore.put`."""
         key = self._key(location)
-        with tempfile.TemporaryDirectory(prefix="iplab-") as folder:
-            path = Path(folder) / PurePosixPath(location).name
+        with scratch_folder() as folder:
+            path = folder / PurePosixPath(location).name
             with writing(str(path)):
                 write(path)
                 stored = measured(path)
@@ -61,8 +61,8 @@ class S3Artifacts:
     def reading(self, location: str, sha256: str) -> Iterator[Path]:
         """See `ArtifactStore.reading`: a copy in this machine's temporary folder."""
         key = self._key(location)
-        with tempfile.TemporaryDirectory(prefix="iplab-") as folder:
-            path = Path(folder) / PurePosixPath(location).name
+        with scratch_folder() as folder:
+            path = folder / PurePosixPath(location).name
             with self._asking(f"{location} cannot be read"):
                 self._s3.get_file(key, str(path))
             if measured(path).sha256 != sha256:
@@ -91,15 +91,23 @@ class S3Artifacts:
             for place in range(0, len(data), CHUNK_BYTES):
                 yield bytes(data[place : place + CHUNK_BYTES])
 
+    def below(self, location: str) -> Iterator[str]:
+        """See `ArtifactStore.below`."""
+        with self._asking(f"{location} cannot be listed"):
+            found = self._s3.find(self._key(location))
+        for key in found:
+            yield key.removeprefix(f"{self._base}/")
+
     def delete(self, locations: Iterable[str]) -> None:
         """See `ArtifactStore.delete`."""
         self._delete([self._key(location) for location in locations])
 
     def delete_folder(self, location: str) -> None:
         """See `ArtifactStore.delete_folder`."""
-        with self._asking(f"{location} cannot be listed"):
-            found = self._s3.find(self._key(location))
-        self._delete(found)
+        self.delete(self.below(location))
+
+    def delete_empty(self, location: str) -> None:
+        """See `ArtifactStore.delete_empty`: nothing to do."""
 
     def check(self, *, write: bool) -> None:
         """See `ArtifactStore.check`."""

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -43,16 +43,21 @@ class PackTrainer:
 
     Nothing is loaded before the first slice, so that every trouble comes back as a `SliceReport` with its
     traceback and the last lines of the log.
+
+    Args:
+        job: What to train.
+        monotonic: Clock for the time between checkpoints, in seconds.
     """
 
-    def __init__(self, job: PackJob) -> None:
+    def __init__(self, job: PackJob, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._job = job
+        self._monotonic = monotonic
         self._artifacts = open_artifacts(job.artifact_root)
         self._log = _LogTail()
         self._trainer: Trainer | None = None
         self._summaries: dict[int, Summary] = dict(zip(job.run_indices, job.summaries, strict=True))
         self._ended = set(job.ended)
-        self._checkpoint_time = time.monotonic()
+        self._checkpoint_time = self._monotonic()
         self._notices: list[str] = []
 
     def advance(self, ended: Collection[int] = (), *, checkpoint: bool = False) -> SliceReport:
@@ -207,15 +212,16 @@ class PackTrainer:
 
     def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
         """A checkpoint, if one is due. Training goes on without one that cannot be written, and says so."""
-        if not now and time.monotonic() - self._checkpoint_time < self._job.checkpoint_seconds:
+        if not now and self._monotonic() - self._checkpoint_time < self._job.checkpoint_seconds:
             return None
-        # Where it fails, the next one is due after the usual time.
-        self._checkpoint_time = time.monotonic()
         try:
             return self._save_checkpoint(trainer)
         except ArtifactsUnavailable as error:
             self._notices.append(f"pack {self._job.pack}: no checkpoint of step {trainer.step}: {error}")
             return None
+        finally:
+            # From its end, so that even one that takes long (to fail, say) leaves time for training.
+            self._checkpoint_time = self._monotonic()
 
     def _save_checkpoint(self, trainer: Trainer) -> CheckpointRecord:
         job = self._job

@@ -226,6 +226,21 @@ class LeasedPack:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedPack:
+    """A pack of which nothing is trained any more, and which of its files count.
+
+    Attributes:
+        runs: Indices of its runs, ascending.
+        named: Locations of the files that commits have named for them.
+    """
+
+    experiment: str
+    pack: str
+    runs: tuple[int, ...]
+    named: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class NewArtifact:
     """A file that a slice has produced.
 

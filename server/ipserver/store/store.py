@@ -15,6 +15,7 @@ from ipserver.store import (
     leases,
     planning,
     runs,
+    sweeping,
     unplaceable,
 )
 from ipserver.store.database import Database
@@ -25,6 +26,7 @@ from ipserver.store.records import (
     CheckpointRecord,
     CommitResult,
     Comparison,
+    EndedPack,
     EventRecord,
     ExperimentRecord,
     Failure,
@@ -355,6 +357,20 @@ class Store:
     def placeable(self, experiment: str) -> None:
         """Takes note that a node can hold the experiment's packs (again). Raises NotFound."""
         self.database.write(unplaceable.placeable, experiment)
+
+    def unswept(self, quiet_seconds: float, limit: int) -> list[EndedPack]:
+        """Ended packs whose leftover files have not been removed yet.
+
+        Args:
+            quiet_seconds: Only packs whose last attempt ended so long ago: a worker that was cut off may go
+                on writing for a while.
+            limit: Most packs.
+        """
+        return self.database.read(sweeping.unswept, quiet_seconds, limit)
+
+    def mark_swept(self, experiment: str, pack: str) -> None:
+        """Records that of an ended pack only the files that count are left. Repeatable. Raises NotFound."""
+        self.database.write(sweeping.mark_swept, experiment, pack)
 
     def notice(self, experiment: str, message: str) -> None:
         """Adds a message for people to the events. Raises NotFound."""

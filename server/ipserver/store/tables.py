@@ -175,6 +175,8 @@ packs = sa.Table(
     _column("token", sa.BigInteger()),
     _column("owner", Name),
     _column("expires", sa.Double(), nullable=True),
+    # When files of a DONE pack that nothing names were removed.
+    _column("swept_time", sa.Double(), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "id"),
 )
 _index(
@@ -183,6 +185,12 @@ _index(
     packs.c.state,
     packs.c.id,
     where=packs.c.state != PackState.DONE,
+)
+_index(
+    "ix_packs_unswept",
+    packs.c.experiment,
+    packs.c.id,
+    where=sa.and_(packs.c.state == PackState.DONE, packs.c.swept_time.is_(None)),
 )
 
 attempts = sa.Table(

@@ -172,6 +172,26 @@ def test_delete_folder_removes_what_is_below_alone(files):
     assert files.size(PLACE) == 1
 
 
+def test_below_names_every_file_there(files):
+    for location in ("e/checkpoints/p1/1/a", "e/checkpoints/p1/2/b", "e/checkpoints/p10/1/a", PLACE):
+        files.put(location, writes(b"x"))
+
+    assert sorted(files.below("e/checkpoints/p1")) == ["e/checkpoints/p1/1/a", "e/checkpoints/p1/2/b"]
+    assert sorted(files.below("e"))[-1] == PLACE
+    assert list(files.below("never-there")) == []
+
+
+def test_delete_empty_removes_no_file(files):
+    files.put("e/r00000/1/weights/a", writes(b"x"))
+    files.put("e/r00000/2/weights/b", writes(b"x"))
+    files.delete(["e/r00000/1/weights/a"])
+
+    files.delete_empty("e/r00000")
+    files.delete_empty("never-there")
+
+    assert list(files.below("e")) == ["e/r00000/2/weights/b"]
+
+
 @pytest.mark.parametrize("location", ["../iplab.db", "e/../../iplab.db", "/etc/passwd"])
 def test_a_location_outside_the_root_is_refused(files, location):
     outside = "outside the artifact"

@@ -14,16 +14,43 @@ def files(tmp_path):
     return open_artifacts(ArtifactRoot(str(tmp_path)))
 
 
-def test_a_file_is_flushed_before_it_gets_its_name(files, tmp_path, monkeypatch):
+@pytest.fixture
+def happened(tmp_path, monkeypatch):
+    """What is flushed, and where names are changed, in order; temporary names are shown as "*"."""
     happened = []
     fsync, replace = os.fsync, Path.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (happened.append("flush"), fsync(fd)))
-    monkeypatch.setattr(Path, "replace", lambda self, to: (happened.append("rename"), replace(self, to))[1])
 
-    files.put("e/file", lambda path: path.write_text("x"))
+    def shown(path):
+        name = str(Path(path).relative_to(tmp_path))
+        return name if not Path(name).name.startswith(".") else f"{Path(name).parent}/*"
 
-    assert happened == ["flush", "rename", "flush"]
-    assert [path.name for path in (tmp_path / "e").iterdir()] == ["file"]
+    def note_flush(descriptor):
+        happened.append(f"flush {shown(Path(f'/proc/self/fd/{descriptor}').readlink())}")
+        fsync(descriptor)
+
+    def note_rename(path, to):
+        happened.append(f"rename {shown(path)} to {shown(to)}")
+        return replace(path, to)
+
+    monkeypatch.setattr(os, "fsync", note_flush)
+    monkeypatch.setattr(Path, "replace", note_rename)
+    return happened
+
+
+def test_a_file_and_its_new_folders_are_flushed_before_it_counts(files, happened):
+    files.put("e/f/file", lambda path: path.write_text("x"))
+    files.put("e/f/next", lambda path: path.write_text("x"))
+
+    assert happened == [
+        "flush .",  # which holds e
+        "flush e",  # which holds f
+        "flush e/f/*",
+        "rename e/f/* to e/f/file",
+        "flush e/f",
+        "flush e/f/*",
+        "rename e/f/* to e/f/next",
+        "flush e/f",
+    ]
 
 
 def test_a_write_that_fails_leaves_nothing_beside(files, tmp_path):

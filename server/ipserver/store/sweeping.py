@@ -1,0 +1,58 @@
+"""Which files still count once a pack has ended: those that a commit has named for its runs."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ipserver.states import PackState
+from ipserver.store.database import Transaction
+from ipserver.store.edits import editing
+from ipserver.store.records import EndedPack
+from ipserver.store.tables import artifacts, attempts, checkpoints, packs, runs
+
+
+def unswept(transaction: Transaction, quiet_seconds: float, limit: int) -> list[EndedPack]:
+    """See `Store.unswept`."""
+    connection = transaction.connection
+    # A pack that was cancelled while it waited may have no attempt, or only older ones.
+    recent = sa.exists().where(
+        attempts.c.experiment == packs.c.experiment,
+        attempts.c.pack == packs.c.id,
+        sa.or_(attempts.c.end_time.is_(None), attempts.c.end_time > transaction.now() - quiet_seconds),
+    )
+    found = connection.execute(
+        sa.select(packs.c.experiment, packs.c.id)
+        .where(packs.c.state == PackState.DONE, packs.c.swept_time.is_(None), ~recent)
+        .order_by(packs.c.experiment, packs.c.id)
+        .limit(limit)
+    ).all()
+    ended = []
+    for experiment, pack in found:
+        members = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, runs.c.pack == pack)
+        named = sa.select(artifacts.c.location).where(
+            artifacts.c.experiment == experiment, artifacts.c.run_index.in_(members)
+        )
+        ended.append(
+            EndedPack(
+                experiment,
+                pack,
+                tuple(connection.execute(members.order_by(runs.c.run_index)).scalars()),
+                frozenset(connection.execute(named).scalars()),
+            )
+        )
+    return ended
+
+
+def mark_swept(transaction: Transaction, experiment: str, pack: str) -> None:
+    """See `Store.mark_swept`."""
+    with editing(transaction, experiment):
+        this = (packs.c.experiment == experiment, packs.c.id == pack, packs.c.state == PackState.DONE)
+        marked = transaction.connection.execute(
+            sa.update(packs).where(*this).values(swept_time=transaction.now())
+        )
+        if marked.rowcount:
+            transaction.connection.execute(
+                sa.delete(checkpoints).where(
+                    checkpoints.c.experiment == experiment, checkpoints.c.pack == pack
+                )
+            )
