@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ from ipcore.data.loading import Signature
 from ipcore.errors import CheckpointError, DataError
 from ipcore.recording import weights_due
 from ipcore.trainer import Slice, Trainer
-from ipserver import segments
-from ipserver.artifacts import open_artifacts
+from ipserver import failpoints, segments
+from ipserver.artifacts import Stored, open_artifacts
 from ipserver.dispatch.jobs import PackJob, Repeated, SliceReport
 from ipserver.dispatch.summaries import fold
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
@@ -206,7 +207,7 @@ class PackTrainer:
             extra = {"label": label, "run": run_name(job.experiment, index)}
             extra["dataset_sha256"] = trainer.dataset.digest
             save = functools.partial(trainer.network(position).save, extra=extra)
-            file = self._artifacts.put(location, save)
+            file = self._put("weights", location, save)
             artifacts.append(NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step))
         return artifacts
 
@@ -227,8 +228,12 @@ class PackTrainer:
         job = self._job
         name = f"step-{trainer.step:08d}.safetensors"
         relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
-        file = self._artifacts.put(relative, functools.partial(ipcore.checkpoint.save, trainer))
+        file = self._put("checkpoint", relative, functools.partial(ipcore.checkpoint.save, trainer))
         return CheckpointRecord(relative, file.size_bytes, file.sha256, trainer.step)
+
+    def _put(self, point: str, location: str, write: Callable[[Path], object]) -> Stored:
+        with failpoints.around(point):
+            return self._artifacts.put(location, failpoints.then(write, f"{point}.during"))
 
 
 @functools.lru_cache(maxsize=1)

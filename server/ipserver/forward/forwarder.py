@@ -19,6 +19,7 @@ from enum import Enum
 from google.protobuf import json_format
 
 from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver import failpoints
 from ipserver.artifacts import ArtifactRoot, open_artifacts
 from ipserver.errors import StoreUnavailable
 from ipserver.forward.backoff import Backoff
@@ -149,7 +150,8 @@ class Forwarder:
         """Forward one run; False if MLflow does not take it, and then the run rests."""
         experiment, key = task.experiment.id, (task.experiment.id, task.run.index)
         try:
-            self._forward(task, history)
+            with failpoints.around("send"):
+                self._forward(task, history)
         except StoreUnavailable:
             raise
         except Exception as error:
@@ -182,6 +184,7 @@ class Forwarder:
             text = json_format.MessageToJson(spec, preserving_proto_field_name=True)
             self._sink.publish_text(mlflow_run, text, "spec.json")
             self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)
+        failpoints.hit("send.during")
         if not news.complete:
             self._store.mark_forwarded(experiment.id, run.index, segment=news.newest)
             return

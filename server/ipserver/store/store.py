@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Concatenate, ParamSpec, TypeVar
 
+from ipserver import failpoints
 from ipserver.states import RunState
 from ipserver.store import (
     capacity,
@@ -18,7 +20,7 @@ from ipserver.store import (
     sweeping,
     unplaceable,
 )
-from ipserver.store.database import Database
+from ipserver.store.database import Database, Transaction
 from ipserver.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -42,6 +44,9 @@ from ipserver.store.records import (
 )
 
 SEGMENTS_AT_ONCE = 16
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def open_store(dsn: str, *, clock: Callable[[], float] | None = None) -> Store:
@@ -89,6 +94,13 @@ class Store:
         """Closes the connections."""
         self.database.close()
 
+    def _watched(
+        self, point: str, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """A write that tests can interrupt before, during and after its transaction."""
+        with failpoints.around(point):
+            return self.database.write(failpoints.then(work, f"{point}.during"), *args, **kwargs)
+
     # What users do.
 
     def create_experiment(self, new: NewExperiment, runs: Sequence[NewRun]) -> ExperimentRecord:
@@ -102,7 +114,7 @@ class Store:
             RequestIdReused: The request id was used with another hash.
             AlreadyExists: The id is taken.
         """
-        return self.database.write(experiments.create, new, runs)
+        return self._watched("create", experiments.create, new, runs)
 
     def find_request(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
         """The experiment that a request has created, if it has.
@@ -239,7 +251,7 @@ class Store:
             ValueError: A queued run is in no pack, or a run is in two.
             NotFound: There is no such experiment.
         """
-        self.database.write(planning.save, experiment, owner, packs)
+        self._watched("plan", planning.save, experiment, owner, packs)
 
     def refuse_plan(self, experiment: str, owner: str, failure: Failure) -> None:
         """Ends a leased experiment that cannot be planned: its queued runs are FAILED.
@@ -268,7 +280,7 @@ class Store:
         Raises:
             NotFound: There is no such experiment.
         """
-        return self.database.write(leases.lease, experiment, owner, ttl)
+        return self._watched("lease", leases.lease, experiment, owner, ttl)
 
     def renew(self, held: Collection[tuple[str, str, int]], ttl: float) -> set[tuple[str, str, int]]:
         """Extends leases.
@@ -296,7 +308,7 @@ class Store:
             ValueError: The slice contradicts itself or the pack.
             NotFound: There is no such experiment.
         """
-        return self.database.write(commits.commit_slice, experiment, pack, token, commit)
+        return self._watched("commit", commits.commit_slice, experiment, pack, token, commit)
 
     def settle(
         self, experiment: str, pack: str, token: int, checkpoint: CheckpointRecord | None = None
@@ -332,7 +344,7 @@ class Store:
             ValueError: Neither a retry nor a failure, though runs are left.
             NotFound: There is no such experiment.
         """
-        self.database.write(leases.end_attempt, experiment, pack, token, failure, retry)
+        self._watched("end", leases.end_attempt, experiment, pack, token, failure, retry)
 
     def reap_expired(self) -> int:
         """Takes back all packs whose lease has expired, to be leased again; returns how many."""
@@ -415,7 +427,7 @@ class Store:
 
     def set_mlflow_run(self, experiment: str, index: int, mlflow_run_id: str) -> None:
         """Records a run's id in MLflow. Repeatable. Raises NotFound."""
-        self.database.write(forwarding.set_mlflow_run, experiment, index, mlflow_run_id)
+        self._watched("note", forwarding.set_mlflow_run, experiment, index, mlflow_run_id)
 
     def mark_forwarded(
         self,
@@ -438,7 +450,7 @@ class Store:
         Raises:
             NotFound: There is no such run.
         """
-        self.database.write(forwarding.mark, experiment, index, segment, artifacts, state)
+        self._watched("mark", forwarding.mark, experiment, index, segment, artifacts, state)
 
     # Whose artifacts are whose.
 
