@@ -20,7 +20,7 @@ from typing import Final
 
 from ipserver.artifacts import writing
 
-_PREFIX: Final = "iplab-"
+_PREFIX: Final = "iplab-scratch-"
 # A folder that is younger may not be locked yet.
 _SETTLED_SECONDS: Final = 60.0
 
