@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -25,12 +29,14 @@ _OPTIONS = (
 )
 
 
-def _with_settings(function: Callable[[Settings], None]) -> Callable[..., None]:
-    """Give a command the options, and the function behind it the settings."""
+def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options, and the function behind it the settings and what else the command has."""
+    own = {name for name in inspect.signature(function).parameters if name != "settings"}
 
     def command(**options: Any) -> None:
+        others = {name: options.pop(name) for name in own}
         try:
-            function(load_settings(**options))
+            function(load_settings(**options), **others)
         except ServiceError as error:
             click.echo(f"ipserver: {error}", err=True)
             sys.exit(2)
@@ -40,6 +46,18 @@ def _with_settings(function: Callable[[Settings], None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No logs of libraries between the lines of a report."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -135,6 +153,33 @@ def mlflow_command(port: int, home: str | None) -> None:
     }
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
     os.execve(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(port)], environment)
+
+
+@main.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_with_settings
+def doctor_command(settings: Settings, *, as_json: bool) -> None:
+    """What is wrong with this installation, and how to mend it.
+
+    Looks at store, schema, clock, artifacts, Ray, data, MLflow and free space, with this part's settings.
+    Exit code 1 if something is wrong.
+    """
+    from ipserver.doctor import Level, examine  # noqa: PLC0415 - each command loads what it needs
+
+    findings = []
+    with _quiet():
+        for finding in examine(settings):
+            findings.append(finding)
+            if not as_json:
+                click.echo(f"{finding.level:<8}{finding.check:<11}{finding.text}")
+    wrong = sum(finding.level is Level.WRONG for finding in findings)
+    if as_json:
+        click.echo(
+            json.dumps({"wrong": wrong, "findings": [asdict(finding) for finding in findings]}, indent=2)
+        )
+    else:
+        click.echo(f"{wrong} wrong" if wrong else "nothing is wrong")
+    sys.exit(1 if wrong else 0)
 
 
 @main.command("settings")

@@ -55,7 +55,7 @@ def waiting(
     rest = _FIRST_REST
     while True:
         try:
-            return _explained(attempt)
+            return explained(attempt)
         except NotReady as error:
             left = end - monotonic()
             if left <= 0:
@@ -67,13 +67,20 @@ def waiting(
         rest = min(2 * rest, _LONGEST_REST)
 
 
-def _explained(attempt: Callable[[], T]) -> T:
+def explained(attempt: Callable[[], T]) -> T:
+    """What `attempt` returns.
+
+    Raises:
+        NotReady: The store or the artifacts cannot be reached now; names the setting behind it.
+        StartupError: What `attempt` raises of it.
+    """
     try:
         return attempt()
     except StoreUnavailable as error:
-        raise NotReady(
-            f"IPLAB_STORE: {error}; check its host, port, user, password and database name"
-        ) from None
+        what = "the file, its folder and its disk; for a damaged one restore a backup (docs/operations.md)"
+        if "sqlite:" not in str(error):
+            what = "its host, port, user, password and database name"
+        raise NotReady(f"IPLAB_STORE: {error}; check {what}") from None
     except ArtifactsUnavailable as error:
         raise NotReady(
             f"IPLAB_ARTIFACTS: {error}; check it, and for S3 IPLAB_S3_ENDPOINT_URL, _REGION and the keys"
@@ -155,7 +162,26 @@ def settle_artifacts(store: Store, settings: Settings, *, write: bool) -> None:
             raise ArtifactsUnavailable(f"cannot create the folder {root}: {error.strerror}") from None
     files = open_artifacts(root)
     files.check(write=write)
-    shown, identity = store.database.shown, store.identity()
+    shown = store.database.shown
+    marked = check_owner(store, settings, files)
+    if not marked:
+        _write_mark(files, str(root), store.identity().uid)
+    claimed = store.claim_artifacts(root.url).artifact_root
+    if claimed != root.url:
+        if not marked:
+            files.delete([MARK])  # another part was faster, with another root
+            raise _elsewhere(str(root), shown, claimed)
+        _log.info("the artifacts of this store were first at %s, now at %s", claimed, root.url)
+
+
+def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
+    """Return whether the artifacts are marked as this store's; if not, they may be: neither has another yet.
+
+    Raises:
+        ArtifactsUnavailable: They cannot be reached.
+        StartupError: They belong to another store, or the store's artifacts lie elsewhere.
+    """
+    root, shown, identity = settings.artifact_root, store.database.shown, store.identity()
     mark = _read_mark(files)
     if mark not in {"", identity.uid}:
         raise StartupError(
@@ -163,18 +189,11 @@ def settle_artifacts(store: Store, settings: Settings, *, write: bool) -> None:
             f"(id {identity.uid}). Give all parts of a service the same two; if the other store is gone for "
             f"good, remove {MARK} there"
         )
-    if not mark:
-        if identity.artifact_root:
-            if identity.artifact_root == root.url:
-                raise _emptied(str(root), shown, identity.uid)
-            raise _elsewhere(str(root), shown, identity.artifact_root)
-        _write_mark(files, str(root), identity.uid)
-    claimed = store.claim_artifacts(root.url).artifact_root
-    if claimed != root.url:
-        if not mark:
-            files.delete([MARK])  # another part was faster, with another root
-            raise _elsewhere(str(root), shown, claimed)
-        _log.info("the artifacts of this store were first at %s, now at %s", claimed, root.url)
+    if not mark and identity.artifact_root:
+        if identity.artifact_root == root.url:
+            raise _emptied(str(root), shown, identity.uid)
+        raise _elsewhere(str(root), shown, identity.artifact_root)
+    return bool(mark)
 
 
 def require_listener(setting: str, host: str, port: int) -> None:

@@ -150,6 +150,19 @@ class Database:
         return StoreUnavailable(f"the store {self.shown} cannot be used now: {message}")
 
 
+def damage(transaction: Transaction) -> tuple[str, ...]:
+    """See `Store.damage`. SQLite reads the whole file: about a second per 100 MB."""
+    if transaction.connection.dialect.name != "sqlite":
+        return ()
+    pages = transaction.connection.exec_driver_sql("PRAGMA integrity_check(10)").scalars()
+    found = [line for line in pages if line != "ok"]
+    missing = transaction.connection.exec_driver_sql("PRAGMA foreign_key_check")
+    return (
+        *found,
+        *(f"a row of {table} names one of {parent} that is not there" for table, _, parent, _ in missing),
+    )
+
+
 def parse_dsn(dsn: str) -> sa.URL:
     """The DSN as a URL.
 

@@ -21,6 +21,12 @@ def get(transaction: Transaction) -> Identity:
     return new
 
 
+def rewrite(transaction: Transaction) -> None:
+    """See `Store.prove_writable`."""
+    uid = get(transaction).uid
+    transaction.connection.execute(sa.update(identity).values(uid=uid))
+
+
 def claim(transaction: Transaction, artifact_root: str) -> Identity:
     """See `Store.claim_artifacts`."""
     get(transaction)

@@ -20,7 +20,7 @@ from ipserver.store import (
     sweeping,
     unplaceable,
 )
-from ipserver.store.database import Database, Transaction
+from ipserver.store.database import Database, Transaction, damage
 from ipserver.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -468,3 +468,17 @@ class Store:
             What holds from now on; another root: somebody was first.
         """
         return self.database.write(identity.claim, artifact_root)
+
+    # What `ipserver doctor` asks.
+
+    def now(self) -> float:
+        """The store's clock, by which leases are judged: seconds since 1970-01-01 UTC."""
+        return self.database.read(Transaction.now)
+
+    def prove_writable(self) -> None:
+        """Commit a write that changes nothing."""
+        self.database.write(identity.rewrite)
+
+    def damage(self) -> tuple[str, ...]:
+        """What is wrong with the database's pages, indexes and references; on PostgreSQL always nothing."""
+        return self.database.read(damage)

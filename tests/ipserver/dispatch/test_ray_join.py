@@ -80,14 +80,15 @@ def cluster(folder):
                 ended(process)
 
 
-def dispatch(settings, log, **environment):
+def ipserver(command, settings, **environment):
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "ipserver", "dispatch", "--home", str(settings.home)],
-        env=clean | RAY | environment,
-        stdout=log,
-        stderr=log,
-    )
+    words = [sys.executable, "-m", "ipserver", command, "--home", str(settings.home)]
+    return words, clean | RAY | environment
+
+
+def dispatch(settings, log, **environment):
+    words, environment = ipserver("dispatch", settings, **environment)
+    return subprocess.Popen(words, env=environment, stdout=log, stderr=log)
 
 
 @pytest.mark.timeout(300)
@@ -124,7 +125,11 @@ def test_a_dispatcher_joins_a_cluster_and_leaves_it_as_it_was(s3, cluster, folde
             data = b"".join(open_artifacts(root).chunks(artifact.location))
             assert hashlib.sha256(data).hexdigest() == artifact.sha256
         capacity = store.capacity()
+    words, variables = ipserver("doctor", settings, **environment)
+    doctor = subprocess.run(words, env=variables, capture_output=True, text=True, check=False, timeout=120)
 
+    assert doctor.returncode == 0, doctor.stdout
+    assert f"{address}: 2 nodes, 1 CPUs, 0 GPUs" in doctor.stdout
     assert capacity.resources["cpus"] == 1.0
     # Checkpoints went when their pack was done; what is left are the weights and whose they are.
     assert [key.rpartition("/")[2] for key in s3.keys(root)] == [".iplab-store"] + 4 * ["final.safetensors"]
