@@ -30,6 +30,7 @@ class Counts:
     total: int
     queued: int
     running: int
+    paused: int
     cancelling: int
     succeeded: int
     diverged: int
@@ -96,6 +97,7 @@ class Experiment:
             counts.total,
             counts.queued,
             counts.running,
+            counts.paused,
             counts.cancelling,
             counts.succeeded,
             counts.diverged,
@@ -142,7 +144,7 @@ class Experiment:
 
     @property
     def priority(self) -> int:
-        """Packs of a higher priority are placed first."""
+        """Packs of a higher priority are placed first; in a full cluster those of a lower one make room."""
         return self._message.priority
 
     @property
@@ -204,6 +206,25 @@ class Experiment:
         """Ask all unfinished runs to stop; harmless if it has ended. Returns itself, with the new state."""
         request = experiment_service_pb2.CancelExperimentRequest(name=self.name)
         self._take(self._transport.call(self._transport.experiments.CancelExperiment, request))
+        return self
+
+    def pause(self) -> Experiment:
+        """Let nothing of it be trained until `resume`. Returns itself, with the new state.
+
+        What trains is given back about a second later, with a checkpoint: PAUSING until then, PAUSED from
+        then on. It can be cancelled all the same. Harmless if it has ended.
+        """
+        request = experiment_service_pb2.PauseExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.PauseExperiment, request))
+        return self
+
+    def resume(self) -> Experiment:
+        """Let it go on from its checkpoints; harmless if it is not paused. Returns itself, read again.
+
+        Its networks end bit for bit as they would have without the pause.
+        """
+        request = experiment_service_pb2.ResumeExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.ResumeExperiment, request))
         return self
 
     def runs(self, filter: str = "") -> Iterator[Run]:

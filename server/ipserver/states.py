@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -10,6 +11,8 @@ class ExperimentState(StrEnum):
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
+    PAUSING = "PAUSING"
+    PAUSED = "PAUSED"
     CANCELLING = "CANCELLING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -26,6 +29,7 @@ class RunState(StrEnum):
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
     CANCELLING = "CANCELLING"
     SUCCEEDED = "SUCCEEDED"
     DIVERGED = "DIVERGED"
@@ -63,14 +67,17 @@ class FailureReason(StrEnum):
     UNSCHEDULABLE = "UNSCHEDULABLE"
 
 
-def experiment_state(counts: dict[RunState, int], cancelling: bool) -> ExperimentState:
+def experiment_state(
+    counts: Mapping[RunState, int], *, cancelling: bool = False, pausing: bool = False
+) -> ExperimentState:
     """The experiment's state from the number of its runs in each state.
 
     Args:
         counts: Runs per state; missing states count 0. At least one run.
         cancelling: Whether cancellation of the whole experiment was asked for.
+        pausing: Whether a pause of it was asked for (and no end of it).
 
-    >>> experiment_state({RunState.SUCCEEDED: 2, RunState.DIVERGED: 1}, cancelling=False).value
+    >>> experiment_state({RunState.SUCCEEDED: 2, RunState.DIVERGED: 1}).value
     'SUCCEEDED'
     """
     total = sum(counts.values())
@@ -82,4 +89,7 @@ def experiment_state(counts: dict[RunState, int], cancelling: bool) -> Experimen
         return ExperimentState.SUCCEEDED
     if cancelling:
         return ExperimentState.CANCELLING
+    if pausing:
+        in_hand = counts.get(RunState.RUNNING) or counts.get(RunState.CANCELLING)
+        return ExperimentState.PAUSING if in_hand else ExperimentState.PAUSED
     return ExperimentState.QUEUED if counts.get(RunState.QUEUED) == total else ExperimentState.RUNNING

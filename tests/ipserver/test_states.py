@@ -8,34 +8,44 @@ from iplab.v1 import experiment_pb2, run_pb2
 from ipserver.states import ExperimentState, FailureReason, RunState, experiment_state
 
 Q, R, C = RunState.QUEUED, RunState.RUNNING, RunState.CANCELLING
+P = RunState.PAUSED
 S, D, F, X = RunState.SUCCEEDED, RunState.DIVERGED, RunState.FAILED, RunState.CANCELLED
 
 
 @pytest.mark.parametrize(
-    ("counts", "cancelling", "expected"),
+    ("counts", "asked", "expected"),
     [
-        ({Q: 3}, False, "QUEUED"),
-        ({Q: 2, R: 1}, False, "RUNNING"),
-        ({Q: 2, S: 1}, False, "RUNNING"),
-        ({R: 1, C: 1}, False, "RUNNING"),
-        ({C: 1, X: 1}, True, "CANCELLING"),
-        ({S: 2, D: 1}, False, "SUCCEEDED"),
-        ({S: 2, X: 1}, False, "CANCELLED"),
-        ({S: 1, X: 1, F: 1}, True, "FAILED"),
-        ({S: 2, Q: 0}, True, "SUCCEEDED"),
+        ({Q: 3}, "", "QUEUED"),
+        ({Q: 2, R: 1}, "", "RUNNING"),
+        ({Q: 2, S: 1}, "", "RUNNING"),
+        ({R: 1, C: 1}, "", "RUNNING"),
+        ({P: 3}, "pausing", "PAUSED"),
+        ({P: 1, S: 1, X: 1}, "pausing", "PAUSED"),
+        ({P: 2, R: 1}, "pausing", "PAUSING"),
+        ({P: 2, C: 1}, "pausing", "PAUSING"),
+        ({R: 1, S: 1}, "pausing", "PAUSING"),
+        ({S: 2}, "pausing", "SUCCEEDED"),
+        ({C: 1, X: 1}, "cancelling", "CANCELLING"),
+        ({S: 2, D: 1}, "", "SUCCEEDED"),
+        ({S: 2, X: 1}, "", "CANCELLED"),
+        ({S: 1, X: 1, F: 1}, "cancelling", "FAILED"),
+        ({S: 2, Q: 0}, "cancelling", "SUCCEEDED"),
     ],
 )
-def test_states_by_hand(counts, cancelling, expected):
-    assert experiment_state(counts, cancelling).value == expected
+def test_states_by_hand(counts, asked, expected):
+    wishes = {asked: True} if asked else {}
+    assert experiment_state(counts, **wishes).value == expected
 
 
 @given(
     st.dictionaries(st.sampled_from(RunState), st.integers(0, 5)).filter(lambda counts: sum(counts.values())),
     st.booleans(),
+    st.booleans(),
 )
-def test_an_experiment_is_terminal_exactly_if_all_its_runs_are(counts, cancelling):
+def test_an_experiment_is_terminal_exactly_if_all_its_runs_are(counts, cancelling, pausing):
     terminal = all(state.terminal for state, number in counts.items() if number)
-    assert experiment_state(counts, cancelling).terminal == terminal
+    state = experiment_state(counts, cancelling=cancelling, pausing=pausing)
+    assert state.terminal == terminal
 
 
 @pytest.mark.parametrize(

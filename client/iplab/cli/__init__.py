@@ -15,6 +15,8 @@ for _command in (
     data.weights,
     check.check,
     submit.cancel,
+    submit.pause,
+    submit.resume,
     theory.parameterizations,
     analyze.analyze,
     analyze.complete,

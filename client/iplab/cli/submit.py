@@ -1,11 +1,17 @@
-"""`iplab submit` and `iplab cancel`."""
+"""`iplab submit`, `iplab cancel`, `iplab pause` and `iplab resume`."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import click
 
 from iplab.cli.app import Service, json_option, print_json, run_reference, warn
 from iplab.cli.watch import finish
+
+if TYPE_CHECKING:
+    from iplab.experiment import Experiment
+    from iplab.run import Run
 
 # What an experiment has only once it is there.
 _ONLY_CREATED = frozenset(
@@ -87,8 +93,38 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
     """
     with service.connect() as client:
         found = client.experiment(experiment)
-        target = found.cancel() if run is None else found.run(run_reference(run)).cancel()
-        if as_json:
-            print_json(target.to_dict())
-        else:
-            click.echo(f"{target.id} is {target.state}")
+        _say(
+            found.cancel() if run is None else found.run(run_reference(run)).cancel(),
+            as_json=as_json,
+        )
+
+
+@click.command()
+@click.argument("experiment")
+@json_option
+@click.pass_obj
+def pause(service: Service, experiment: str, *, as_json: bool) -> None:
+    """Let nothing of EXPERIMENT be trained until it is resumed.
+
+    What trains is given back with a checkpoint, about a second later: it is PAUSING until then, PAUSED from
+    then on. What has ended, or is being cancelled, stays as it is.
+    """
+    with service.connect() as client:
+        _say(client.experiment(experiment).pause(), as_json=as_json)
+
+
+@click.command()
+@click.argument("experiment")
+@json_option
+@click.pass_obj
+def resume(service: Service, experiment: str, *, as_json: bool) -> None:
+    """Let a paused EXPERIMENT go on from its checkpoints."""
+    with service.connect() as client:
+        _say(client.experiment(experiment).resume(), as_json=as_json)
+
+
+def _say(target: Experiment | Run, *, as_json: bool) -> None:
+    if as_json:
+        print_json(target.to_dict())
+    else:
+        click.echo(f"{target.id} is {target.state}")

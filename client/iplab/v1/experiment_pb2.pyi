@@ -43,6 +43,10 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Terminal: at least one run failed."""
     EXPERIMENT_STATE_CANCELLED: _ExperimentState.ValueType  # 6
     """Terminal: no run failed and at least one was cancelled."""
+    EXPERIMENT_STATE_PAUSING: _ExperimentState.ValueType  # 7
+    """A pause was asked for; what trains is given back at its next slice boundary, with a checkpoint."""
+    EXPERIMENT_STATE_PAUSED: _ExperimentState.ValueType  # 8
+    """Nothing of it trains and nothing will until it is resumed."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
     """Where an experiment stands. Terminal states are final."""
@@ -61,6 +65,10 @@ EXPERIMENT_STATE_FAILED: ExperimentState.ValueType  # 5
 """Terminal: at least one run failed."""
 EXPERIMENT_STATE_CANCELLED: ExperimentState.ValueType  # 6
 """Terminal: no run failed and at least one was cancelled."""
+EXPERIMENT_STATE_PAUSING: ExperimentState.ValueType  # 7
+"""A pause was asked for; what trains is given back at its next slice boundary, with a checkpoint."""
+EXPERIMENT_STATE_PAUSED: ExperimentState.ValueType  # 8
+"""Nothing of it trains and nothing will until it is resumed."""
 Global___ExperimentState: _TypeAlias = ExperimentState  # noqa: Y015
 
 @_typing.final
@@ -115,7 +123,9 @@ class Experiment(_message.Message):
     display_name: _builtins.str
     """Free text for people, at most 200 characters."""
     priority: _builtins.int
-    """Packs of a higher priority are placed first. -1000 .. 1000, default 0."""
+    """Packs of a higher priority are placed first, and in a full cluster those of a lower one make room for them: they
+    go on later from a checkpoint. -1000 .. 1000, default 0.
+    """
     state: Global___ExperimentState.ValueType
     """Output only."""
     committed_steps: _builtins.int
@@ -207,6 +217,7 @@ class RunCounts(_message.Message):
     DIVERGED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
+    PAUSED_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     """All runs."""
     queued: _builtins.int
@@ -223,6 +234,8 @@ class RunCounts(_message.Message):
     """Ended by an error."""
     cancelled: _builtins.int
     """Ended by request."""
+    paused: _builtins.int
+    """Waiting for the experiment to be resumed."""
     def __init__(
         self,
         *,
@@ -234,10 +247,11 @@ class RunCounts(_message.Message):
         diverged: _builtins.int = ...,
         failed: _builtins.int = ...,
         cancelled: _builtins.int = ...,
+        paused: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "cancelling", b"cancelling", "diverged", b"diverged", "failed", b"failed", "queued", b"queued", "running", b"running", "succeeded", b"succeeded", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "cancelling", b"cancelling", "diverged", b"diverged", "failed", b"failed", "paused", b"paused", "queued", b"queued", "running", b"running", "succeeded", b"succeeded", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -275,7 +289,7 @@ class ExperimentEvent(_message.Message):
 
     @_builtins.property
     def notice(self) -> Global___Notice:
-        """A message for people: a retry, a resource that is awaited."""
+        """A message for people: a retry, a resource that is awaited, room made for others."""
 
     def __init__(
         self,

@@ -166,6 +166,50 @@ class CancelExperimentRequest(_message.Message):
 Global___CancelExperimentRequest: _TypeAlias = CancelExperimentRequest  # noqa: Y015
 
 @_typing.final
+class PauseExperimentRequest(_message.Message):
+    """Request of PauseExperiment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"experiments/{experiment}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PauseExperimentRequest: _TypeAlias = PauseExperimentRequest  # noqa: Y015
+
+@_typing.final
+class ResumeExperimentRequest(_message.Message):
+    """Request of ResumeExperiment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"experiments/{experiment}"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeExperimentRequest: _TypeAlias = ResumeExperimentRequest  # noqa: Y015
+
+@_typing.final
 class WatchExperimentRequest(_message.Message):
     """Request of WatchExperiment."""
 

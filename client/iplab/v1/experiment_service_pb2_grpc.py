@@ -56,6 +56,16 @@ class ExperimentServiceStub:
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.CancelExperimentRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.PauseExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/PauseExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.ResumeExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/ResumeExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
         self.WatchExperiment = channel.unary_stream(
                 '/iplab.v1.ExperimentService/WatchExperiment',
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.WatchExperimentRequest.SerializeToString,
@@ -97,6 +107,23 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseExperiment(self, request, context):
+        """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
+        boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
+        cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeExperiment(self, request, context):
+        """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
+        what does not pause changes nothing and is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchExperiment(self, request, context):
         """Events after a given one, then new ones as they happen, in order and without gaps. The stream ends after
         the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
@@ -127,6 +154,16 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
             'CancelExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelExperiment,
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.CancelExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'PauseExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'ResumeExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
             'WatchExperiment': grpc.unary_stream_rpc_method_handler(
@@ -243,6 +280,60 @@ class ExperimentService:
             target,
             '/iplab.v1.ExperimentService/CancelExperiment',
             iplab_dot_v1_dot_experiment__service__pb2.CancelExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/PauseExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.PauseExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/ResumeExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
             iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
             options,
             channel_credentials,

@@ -46,6 +46,15 @@ class ExperimentServiceStub:
     """Asks all unfinished runs to stop: queued ones at once, training ones at their next slice boundary.
     Cancelling what has ended changes nothing and is no error.
     """
+    PauseExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_pb2.Experiment]
+    """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
+    boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
+    cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+    """
+    ResumeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_pb2.Experiment]
+    """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
+    what does not pause changes nothing and is no error.
+    """
     WatchExperiment: _grpc.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]
     """Events after a given one, then new ones as they happen, in order and without gaps. The stream ends after
     the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
@@ -68,6 +77,15 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     CancelExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CancelExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Asks all unfinished runs to stop: queued ones at once, training ones at their next slice boundary.
     Cancelling what has ended changes nothing and is no error.
+    """
+    PauseExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
+    boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
+    cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+    """
+    ResumeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
+    what does not pause changes nothing and is no error.
     """
     WatchExperiment: _aio.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]  # type: ignore[assignment]
     """Events after a given one, then new ones as they happen, in order and without gaps. The stream ends after
@@ -112,6 +130,27 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """Asks all unfinished runs to stop: queued ones at once, training ones at their next slice boundary.
         Cancelling what has ended changes nothing and is no error.
+        """
+
+    @_abc_1.abstractmethod
+    def PauseExperiment(
+        self,
+        request: _experiment_service_pb2.PauseExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
+        boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
+        cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeExperiment(
+        self,
+        request: _experiment_service_pb2.ResumeExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
+        what does not pause changes nothing and is no error.
         """
 
     @_abc_1.abstractmethod

@@ -43,6 +43,8 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """Terminal: an error ended it; see `failure`."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 7
     """Terminal: ended by request."""
+    RUN_STATE_PAUSED: _RunState.ValueType  # 8
+    """Its experiment is paused: it waits, and goes on from a checkpoint when that is resumed."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """Where a run stands. Terminal states are final."""
@@ -63,6 +65,8 @@ RUN_STATE_FAILED: RunState.ValueType  # 6
 """Terminal: an error ended it; see `failure`."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 7
 """Terminal: ended by request."""
+RUN_STATE_PAUSED: RunState.ValueType  # 8
+"""Its experiment is paused: it waits, and goes on from a checkpoint when that is resumed."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 class _FailureReason:

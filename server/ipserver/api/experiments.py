@@ -85,6 +85,20 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.cancel_experiment, experiment)
 
+    async def PauseExperiment(
+        self, request: pb.PauseExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Let nothing of it be trained until it is resumed."""
+        experiment = names.parse_experiment(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.pause_experiment, experiment)
+
+    async def ResumeExperiment(
+        self, request: pb.ResumeExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Let it go on."""
+        experiment = names.parse_experiment(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.resume_experiment, experiment)
+
     async def WatchExperiment(
         self, request: pb.WatchExperimentRequest, context: Any
     ) -> AsyncIterator[pb.WatchExperimentResponse]:

@@ -132,8 +132,7 @@ class Dispatcher:
         """Let every worker write a checkpoint with its next slice, commit it, and give the packs back."""
         deadline = self._monotonic() + seconds
         for placed in self._placed:
-            placed.draining = True
-            placed.advance(checkpoint=True)
+            placed.drain()
         try:
             while self._placed and self._monotonic() < deadline:
                 self.renew()
@@ -177,10 +176,14 @@ class Dispatcher:
                 _log.warning("%s was planned by another dispatcher", experiment.id)
 
     def _look(self) -> None:
-        """See to what waits for a node, placed or not."""
-        for placed in list(self._placed):
-            if not placed.worker.started() and not self._cluster.could_hold(placed.resources):
-                self._give_back(placed)  # its node went before it could start
+        """See to what waits, placed or not."""
+        pending = [placed for placed in self._placed if not placed.worker.started()]
+        unwanted = self._store.unwanted([(*it.key, it.pack.token) for it in pending]) if pending else set()
+        for placed in pending:
+            paused = (*placed.key, placed.pack.token) in unwanted
+            # Or its node went before it could start.
+            if paused or not self._cluster.could_hold(placed.resources):
+                self._give_back(placed)
         self._unplaced.look(self._store.waiting(), self._cluster)
 
     def _place(self) -> None:
@@ -284,6 +287,8 @@ class Dispatcher:
                 self._remove_checkpoints(placed.pack)
             elif placed.draining and not placed.told:
                 self._give_back(placed)
+            elif result.pausing:
+                placed.drain()
         except DatasetChanged as error:
             self._fail(placed, Failure(FailureReason.DATA_UNAVAILABLE, str(error)))
         except Fenced as error:

@@ -52,6 +52,12 @@ class Placed:
         """What it takes of the cluster."""
         return Claim(self.resources, self.worker.started())
 
+    def drain(self) -> None:
+        """Let it write a checkpoint with one slice more, which is its last here."""
+        if not self.draining:
+            self.draining = True
+            self.advance(checkpoint=True)
+
     def advance(self, *, checkpoint: bool = False) -> None:
         """Queue a slice."""
         self.told.append(self.ended)

@@ -17,6 +17,7 @@ from ipserver.store.leases import finish, in_pack, leased_pack
 from ipserver.store.records import CheckpointRecord, CommitResult, NewArtifact, SliceCommit, Summary
 from ipserver.store.runs import SUMMARY_COLUMNS
 from ipserver.store.tables import artifacts, checkpoints, packs, runs, segments
+from ipserver.transitions import Change
 
 CHECKPOINTS_KEPT = 2
 
@@ -45,7 +46,7 @@ def commit_slice(
             raise ValueError(f"pack {name!r} is said to be finished, but its runs {left[:10]} have not ended")
         if done:
             finish(edit, pack, None)
-    return CommitResult(ended=frozenset(ended), done=done, obsolete_checkpoints=obsolete)
+    return CommitResult(frozenset(ended), done=done, pausing=edit.pausing, obsolete_checkpoints=obsolete)
 
 
 def settle(
@@ -54,7 +55,7 @@ def settle(
     """See `Store.settle`."""
     with editing(transaction, experiment) as edit:
         pack = leased_pack(edit, name, token)
-        edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(name))
+        edit.change(Change.STOP, in_pack(name))
         obsolete = _insert_checkpoint(edit, name, checkpoint)
         members = transaction.connection.execute(
             sa.select(runs.c.run_index, runs.c.state).where(runs.c.experiment == experiment, in_pack(name))
@@ -63,7 +64,7 @@ def settle(
         done = len(ended) == len(members)
         if done:
             finish(edit, pack, None)
-    return CommitResult(ended=ended, done=done, obsolete_checkpoints=obsolete)
+    return CommitResult(ended, done=done, pausing=edit.pausing, obsolete_checkpoints=obsolete)
 
 
 def _require_data(edit: Edit, commit: SliceCommit) -> None:
@@ -194,11 +195,11 @@ def _insert_checkpoint(edit: Edit, name: str, new: CheckpointRecord | None) -> t
     return tuple(row.path for row in old if row.path not in kept)
 
 
-def _end_runs(edit: Edit, name: str, commit: SliceCommit) -> set[int]:
+def _end_runs(edit: Edit, name: str, commit: SliceCommit) -> frozenset[int]:
     """Ends what ends with this slice; a run that was asked to stop is cancelled whatever it reached."""
-    ended = set(edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(name)))
-    for state in (RunState.SUCCEEDED, RunState.DIVERGED):
+    ended = edit.change(Change.STOP, in_pack(name))
+    for state, change in ((RunState.SUCCEEDED, Change.SUCCEED), (RunState.DIVERGED, Change.DIVERGE)):
         chosen = [index for index, end in commit.ended.items() if end is state]
         if chosen:
-            ended |= set(edit.move(RunState.RUNNING, state, in_pack(name), runs.c.run_index.in_(chosen)))
+            ended |= edit.change(change, in_pack(name), runs.c.run_index.in_(chosen))
     return ended

@@ -17,6 +17,7 @@ from ipserver.errors import NotFound
 from ipserver.states import ExperimentState, PackState, RunState, experiment_state
 from ipserver.store.database import Transaction
 from ipserver.store.tables import events, experiments, packs, runs
+from ipserver.transitions import Change, moves, require_experiment_move, require_pack_move
 
 UNFINISHED = tuple(state for state in RunState if not state.terminal)
 
@@ -53,21 +54,35 @@ class Edit:
         payload = {key: row[key] for key in ("hidden_layers", "width", "activation", "runs", "steps")}
         self.event("pack_progress", {"pack": row["id"], "committed_steps": committed_steps, **payload})
 
-    def move(
-        self, before: RunState, after: RunState, *where: sa.ColumnElement[bool], **values: object
-    ) -> tuple[int, ...]:
-        """Moves all runs in state `before` that fulfil `where` to state `after`.
+    @property
+    def pausing(self) -> bool:
+        """Whether the experiment is to pause, or does."""
+        return bool(self.values.get("pause_requested", self.before.pause_requested))
+
+    def change(self, change: Change, *where: sa.ColumnElement[bool], **values: object) -> frozenset[int]:
+        """Lets something happen to the runs that fulfil `where`.
 
         Args:
-            before: Not terminal: terminal states are final.
-            after: The new state.
+            change: What; it says which states it is about, and what becomes of them.
             where: Further conditions.
             values: Further columns to set.
 
         Returns:
-            The indices of the runs that moved, ascending.
+            The indices of the runs that moved.
         """
-        assert not before.terminal  # noqa: S101 (a mistake of the caller's)
+        moved = [
+            self._move(before, after, where, dict(values))
+            for before, after in moves(change, pausing=self.pausing).items()
+        ]
+        return frozenset().union(*moved)
+
+    def _move(
+        self,
+        before: RunState,
+        after: RunState,
+        where: Iterable[sa.ColumnElement[bool]],
+        values: dict[str, object],
+    ) -> tuple[int, ...]:
         now = self.transaction.now()
         since = sa.func.coalesce(runs.c.due_since, now)
         if after is RunState.RUNNING:
@@ -97,17 +112,33 @@ class Edit:
             )
             .exists()
         )
+        self.move_packs(PackState.QUEUED, PackState.DONE, ~left)
+
+    def move_packs(
+        self, before: PackState, after: PackState, *where: sa.ColumnElement[bool], **values: object
+    ) -> None:
+        """Moves the packs in state `before` that fulfil `where`.
+
+        Raises:
+            ForbiddenMove: Packs never go from the one state to the other.
+        """
+        require_pack_move(before, after)
         self.transaction.connection.execute(
             sa.update(packs)
-            .where(packs.c.experiment == self.experiment, packs.c.state == PackState.QUEUED, ~left)
-            .values(state=PackState.DONE)
+            .where(packs.c.experiment == self.experiment, packs.c.state == before, *where)
+            .values(state=after, **values)
         )
 
     def save(self) -> None:
-        """Writes counters, the experiment's state and the events."""
+        """Writes counters, the experiment's state and the events.
+
+        Raises:
+            ForbiddenMove: It would leave a terminal state, or cease to be cancelled.
+        """
         cancelling = bool(self.values.get("cancel_requested", self.before.cancel_requested))
-        state = experiment_state(self._counts, cancelling)
+        state = experiment_state(self._counts, cancelling=cancelling, pausing=self.pausing)
         if state is not self.before.state:
+            require_experiment_move(self.before.state, state)
             self.values["state"] = state
             self.event("experiment_state", {"state": state.value})
             if state.terminal:

@@ -1,4 +1,4 @@
-"""Experiments: create, read, cancel."""
+"""Experiments: create, read, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ipserver.store.database import Transaction
 from ipserver.store.edits import created_event, editing, insert_events
 from ipserver.store.records import Comparison, ExperimentRecord, NewExperiment, NewRun
 from ipserver.store.tables import experiments, runs
+from ipserver.transitions import Change
 
 
 def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun]) -> ExperimentRecord:
@@ -42,6 +43,7 @@ def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun
             warnings=list(new.warnings),
             state=ExperimentState.QUEUED,
             cancel_requested=False,
+            pause_requested=False,
             seq=1,
             **{state.value.lower(): 0 for state in RunState} | {"queued": len(points)},
             committed_steps=0,
@@ -132,10 +134,28 @@ def cancel(transaction: Transaction, experiment: str) -> ExperimentRecord:
     """See `Store.cancel_experiment`."""
     with editing(transaction, experiment) as edit:
         if not edit.before.state.terminal and not edit.before.cancel_requested:
-            edit.values["cancel_requested"] = True
-            edit.move(RunState.QUEUED, RunState.CANCELLED)
-            edit.move(RunState.RUNNING, RunState.CANCELLING)
+            edit.values |= {"cancel_requested": True, "pause_requested": False}
+            edit.change(Change.CANCEL)
             edit.close_idle_packs()
+    return get(transaction, experiment)
+
+
+def pause(transaction: Transaction, experiment: str) -> ExperimentRecord:
+    """See `Store.pause_experiment`."""
+    with editing(transaction, experiment) as edit:
+        if not edit.before.state.terminal and not edit.before.cancel_requested and not edit.pausing:
+            # While it pauses nobody looks for a node that can hold it.
+            edit.values |= {"pause_requested": True, "unplaceable_since": None}
+            edit.change(Change.PAUSE)
+    return get(transaction, experiment)
+
+
+def resume(transaction: Transaction, experiment: str) -> ExperimentRecord:
+    """See `Store.resume_experiment`."""
+    with editing(transaction, experiment) as edit:
+        if not edit.before.state.terminal and edit.pausing:
+            edit.values["pause_requested"] = False
+            edit.change(Change.RESUME)
     return get(transaction, experiment)
 
 

@@ -19,6 +19,7 @@ from ipserver.store.edits import UNFINISHED, Edit, editing
 from ipserver.store.records import CheckpointRecord, ExperimentRecord, Failure, LeasedPack
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.tables import attempts, checkpoints, experiments, packs, runs
+from ipserver.transitions import Change
 
 
 def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
@@ -26,7 +27,7 @@ def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
     queued = sa.exists().where(packs.c.experiment == experiments.c.id, packs.c.state == PackState.QUEUED)
     found = transaction.connection.execute(
         sa.select(experiments)
-        .where(experiments.c.end_time.is_(None), queued)
+        .where(experiments.c.end_time.is_(None), ~experiments.c.pause_requested, queued)
         .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
         .limit(limit)
     )
@@ -36,9 +37,10 @@ def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
 def lease(transaction: Transaction, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
     """See `Store.lease_pack`."""
     with editing(transaction, experiment) as edit:
+        if edit.pausing:
+            return None
         for pack in _queued(edit):
-            edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(pack.id))
-            if edit.move(RunState.QUEUED, RunState.RUNNING, in_pack(pack.id)):
+            if edit.change(Change.LEASE, in_pack(pack.id)):
                 _start(edit, pack, owner, ttl)
                 break
         else:
@@ -61,6 +63,24 @@ def renew(
     return {(row.experiment, row.id, row.token) for row in found}
 
 
+def unwanted(transaction: Transaction, held: Collection[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
+    """See `Store.unwanted`."""
+    key = (packs.c.experiment, packs.c.id, packs.c.token)
+    wanted = sa.exists().where(
+        runs.c.experiment == packs.c.experiment, runs.c.pack == packs.c.id, runs.c.state == RunState.RUNNING
+    )
+    statement = (
+        sa.select(*key)
+        .join(experiments, experiments.c.id == packs.c.experiment)
+        .where(
+            packs.c.state == PackState.LEASED,
+            sa.tuple_(*key).in_(sorted(held)),
+            sa.or_(experiments.c.pause_requested, ~wanted),
+        )
+    )
+    return {(row.experiment, row.id, row.token) for row in transaction.connection.execute(statement)}
+
+
 def end_attempt(
     transaction: Transaction, experiment: str, name: str, token: int, failure: Failure | None, retry: bool
 ) -> None:
@@ -70,11 +90,11 @@ def end_attempt(
         if pack.token == token and pack.state is PackState.DONE:
             return
         require_token(pack, token)
-        edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(name))
+        edit.change(Change.STOP, in_pack(name))
         if retry:
-            edit.move(RunState.RUNNING, RunState.QUEUED, in_pack(name))
+            edit.change(Change.GIVE_BACK, in_pack(name))
         elif failure is not None:
-            edit.move(RunState.RUNNING, RunState.FAILED, in_pack(name), failure=asdict(failure))
+            edit.change(Change.FAIL, in_pack(name), failure=asdict(failure))
         elif unfinished(edit, name):
             raise ValueError(f"pack {name!r} has runs left to train: retry it or say what failed")
         finish(edit, pack, None if failure is None else failure.reason)
@@ -97,8 +117,8 @@ def reap(transaction: Transaction) -> int:
                 .with_for_update()
             ).all()
             for pack in lost:
-                edit.move(RunState.CANCELLING, RunState.CANCELLED, in_pack(pack.id))
-                edit.move(RunState.RUNNING, RunState.QUEUED, in_pack(pack.id))
+                edit.change(Change.STOP, in_pack(pack.id))
+                edit.change(Change.GIVE_BACK, in_pack(pack.id))
                 finish(edit, pack, FailureReason.LEASE_LOST)
             reaped += len(lost)
     return reaped
@@ -135,15 +155,12 @@ def finish(edit: Edit, pack: sa.Row[Any], reason: FailureReason | None) -> None:
             attempts.c.experiment == edit.experiment,
             attempts.c.pack == pack.id,
             attempts.c.token == pack.token,
+            attempts.c.end_time.is_(None),
         )
         .values(end_time=edit.transaction.now(), end_reason=reason)
     )
     state = PackState.QUEUED if unfinished(edit, pack.id) else PackState.DONE
-    connection.execute(
-        sa.update(packs)
-        .where(packs.c.experiment == edit.experiment, packs.c.id == pack.id)
-        .values(state=state, owner="", expires=None)
-    )
+    edit.move_packs(PackState.LEASED, state, packs.c.id == pack.id, owner="", expires=None)
 
 
 def leased_pack(edit: Edit, name: str, token: int) -> sa.Row[Any]:
@@ -176,10 +193,8 @@ def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float) -> None:
     connection = edit.transaction.connection
     now = edit.transaction.now()
     token = pack.token + 1
-    connection.execute(
-        sa.update(packs)
-        .where(packs.c.experiment == edit.experiment, packs.c.id == pack.id)
-        .values(state=PackState.LEASED, token=token, owner=owner, expires=now + ttl)
+    edit.move_packs(
+        PackState.QUEUED, PackState.LEASED, packs.c.id == pack.id, token=token, owner=owner, expires=now + ttl
     )
     connection.execute(
         sa.insert(attempts).values(

@@ -17,8 +17,9 @@ from ipserver.store.edits import Edit, editing
 from ipserver.store.records import ExperimentRecord, Failure, NewPack, RunRecord
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.tables import experiments, packs, runs
+from ipserver.transitions import Change
 
-_UNPLANNED = sa.and_(~experiments.c.planned, experiments.c.end_time.is_(None))
+_UNPLANNED = sa.and_(~experiments.c.planned, ~experiments.c.pause_requested, experiments.c.end_time.is_(None))
 
 
 def lease(
@@ -59,13 +60,19 @@ def refuse(transaction: Transaction, experiment: str, owner: str, failure: Failu
     """See `Store.refuse_plan`."""
     with editing(transaction, experiment) as edit:
         _close_planning(edit, owner)
-        edit.move(RunState.QUEUED, RunState.FAILED, failure=asdict(failure))
+        edit.change(Change.REFUSE, failure=asdict(failure))
 
 
 def idle(transaction: Transaction) -> bool:
     """See `Store.idle`."""
     waiting = sa.exists().where(_UNPLANNED)
-    unfinished = sa.exists().where(packs.c.state != PackState.DONE)
+    unfinished = sa.exists().where(
+        packs.c.experiment == experiments.c.id,
+        sa.or_(
+            packs.c.state == PackState.LEASED,
+            sa.and_(packs.c.state == PackState.QUEUED, ~experiments.c.pause_requested),
+        ),
+    )
     return not transaction.connection.execute(sa.select(sa.or_(waiting, unfinished))).scalar_one()
 
 
@@ -79,7 +86,10 @@ def _close_planning(edit: Edit, owner: str) -> None:
 
 def _queued(transaction: Transaction, experiment: str) -> frozenset[int]:
     statement = sa.select(runs.c.run_index).where(
-        runs.c.experiment == experiment, runs.c.state == RunState.QUEUED, runs.c.pack == ""
+        # It may have been paused since it was leased.
+        runs.c.experiment == experiment,
+        runs.c.state.in_([RunState.QUEUED, RunState.PAUSED]),
+        runs.c.pack == "",
     )
     return frozenset(transaction.connection.execute(statement).scalars())
 

@@ -308,11 +308,13 @@ class CommitResult:
     Attributes:
         ended: Indices of all runs of the pack that are terminal now (the trainer masks them).
         done: Whether the pack has ended: no run is left to train.
+        pausing: Whether its experiment is to pause: it should be given back with a checkpoint.
         obsolete_checkpoints: Paths of checkpoints that are no longer recorded; their files may go.
     """
 
     ended: frozenset[int]
     done: bool
+    pausing: bool = False
     obsolete_checkpoints: tuple[str, ...] = ()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import NotFound
-from ipserver.states import FailureReason, RunState
+from ipserver.states import FailureReason
 from ipserver.store import experiments as experiment_store
 from ipserver.store.comparisons import run_conditions
 from ipserver.store.database import Transaction
@@ -24,6 +24,7 @@ from ipserver.store.records import (
     Summary,
 )
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments
+from ipserver.transitions import Change
 
 SUMMARY_COLUMNS = tuple(field.name for field in fields(Summary))
 
@@ -65,9 +66,7 @@ def indices(transaction: Transaction, experiment: str, where: Sequence[Compariso
 def cancel(transaction: Transaction, experiment: str, index: int) -> RunRecord:
     """See `Store.cancel_run`."""
     with editing(transaction, experiment) as edit:
-        this = runs.c.run_index == index
-        edit.move(RunState.QUEUED, RunState.CANCELLED, this)
-        edit.move(RunState.RUNNING, RunState.CANCELLING, this)
+        edit.change(Change.CANCEL, runs.c.run_index == index)
         edit.close_idle_packs()
     return get(transaction, experiment, index)
 

@@ -147,6 +147,17 @@ class Store:
         """Asks all unfinished runs to stop: queued ones are cancelled now. Repeatable. Raises NotFound."""
         return self.database.write(experiments.cancel, id)
 
+    def pause_experiment(self, id: str) -> ExperimentRecord:
+        """Lets nothing of it be trained until it is resumed: what trains is given back at a slice boundary.
+
+        Changes nothing if it has ended, or is to be cancelled. Repeatable. Raises NotFound.
+        """
+        return self.database.write(experiments.pause, id)
+
+    def resume_experiment(self, id: str) -> ExperimentRecord:
+        """Lets a paused experiment go on; changes nothing if it is not. Repeatable. Raises NotFound."""
+        return self.database.write(experiments.resume, id)
+
     def get_run(self, experiment: str, index: int) -> RunRecord:
         """One run. Raises NotFound."""
         return self.database.read(runs.get, experiment, index)
@@ -263,7 +274,7 @@ class Store:
         self.database.write(planning.refuse, experiment, owner, failure)
 
     def waiting(self, limit: int = 100) -> list[ExperimentRecord]:
-        """Experiments with packs that wait for a worker, by priority and age."""
+        """Experiments with packs that wait for a worker, by priority and age; paused ones do not wait."""
         return self.database.read(leases.waiting, limit)
 
     def lease_pack(self, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
@@ -275,7 +286,7 @@ class Store:
             ttl: The lease ends then, unless it is renewed.
 
         Returns:
-            The first by id of those that wait; None if there is none (any more).
+            The first by id of those that wait; None if there is none (any more), or the experiment pauses.
 
         Raises:
             NotFound: There is no such experiment.
@@ -294,6 +305,13 @@ class Store:
             Those that are still held.
         """
         return self.database.write(leases.renew, held, ttl)
+
+    def unwanted(self, held: Collection[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
+        """Which of these (experiment, pack, token) should not be trained now: paused, or all to be cancelled.
+
+        For packs that wait for resources; those that train are told by their commits.
+        """
+        return self.database.read(leases.unwanted, held)
 
     def commit_slice(self, experiment: str, pack: str, token: int, commit: SliceCommit) -> CommitResult:
         """Records a slice: metrics, summaries, files, progress and ends of runs, or nothing of it.
@@ -397,7 +415,7 @@ class Store:
         return self.database.read(capacity.load)
 
     def idle(self) -> bool:
-        """Whether there is nothing to plan, to train or in training."""
+        """Whether there is nothing to plan, to train or in training; what is paused is nothing."""
         return self.database.read(planning.idle)
 
     # What the forwarder does.

@@ -77,10 +77,12 @@ experiments = sa.Table(
     _column("warnings", sa.JSON()),
     _column("state", EnumText(ExperimentState)),
     _column("cancel_requested", sa.Boolean()),
+    _column("pause_requested", sa.Boolean(), server_default=sa.false()),
     # Number of the newest event.
     _column("seq", sa.BigInteger()),
     # Runs per state, kept up to date by `edits.Edit`.
-    *(_column(state.value.lower(), sa.Integer()) for state in RunState),
+    *(_column(state.value.lower(), sa.Integer()) for state in RunState if state is not RunState.PAUSED),
+    _column("paused", sa.Integer(), server_default="0"),
     _column("committed_steps", sa.BigInteger()),
     # Digest of the registered file that its runs train on, known from the first commit on.
     _column("dataset_sha256", Name, nullable=True),
@@ -205,6 +207,15 @@ attempts = sa.Table(
     _column("end_time", sa.Double(), nullable=True),
     _column("end_reason", EnumText(FailureReason), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "pack", "token"),
+)
+# At most one attempt at a pack lives: the database itself refuses a second one.
+sa.Index(
+    "ux_attempts_live",
+    attempts.c.experiment,
+    attempts.c.pack,
+    unique=True,
+    sqlite_where=attempts.c.end_time.is_(None),
+    postgresql_where=attempts.c.end_time.is_(None),
 )
 
 segments = sa.Table(

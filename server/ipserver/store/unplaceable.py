@@ -6,16 +6,19 @@ from dataclasses import asdict
 
 import sqlalchemy as sa
 
-from ipserver.states import PackState, RunState
+from ipserver.states import PackState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.records import Failure
 from ipserver.store.tables import packs, runs
+from ipserver.transitions import Change
 
 
 def unplaceable(transaction: Transaction, experiment: str, timeout: float, failure: Failure) -> int:
     """See `Store.unplaceable`."""
     with editing(transaction, experiment) as edit:
+        if edit.pausing:
+            return 0
         waiting = transaction.connection.execute(
             sa.select(packs.c.id).where(packs.c.experiment == experiment, packs.c.state == PackState.QUEUED)
         ).scalars()
@@ -30,7 +33,7 @@ def unplaceable(transaction: Transaction, experiment: str, timeout: float, failu
         if now - since < timeout:
             return 0
         edit.values["unplaceable_since"] = None
-        edit.move(RunState.QUEUED, RunState.FAILED, runs.c.pack.in_(names), failure=asdict(failure))
+        edit.change(Change.REFUSE, runs.c.pack.in_(names), failure=asdict(failure))
         edit.close_idle_packs()
         return len(names)
 

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from ipcore import Network, evaluate, load_dataset
-from ipserver import segments
 from ipserver.dispatch import assembly
 from ipserver.dispatch import dispatcher as dispatcher_module
 from ipserver.dispatch.dispatcher import Dispatcher
@@ -17,6 +16,7 @@ from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.errors import ClusterLost, StoreUnavailable
 from ipserver.states import ExperimentState, FailureReason, RunState
 from ipserver.store import open_store
+from tests.ipserver.dispatch.cases import Clock, clocked, ended, final_weights, notices, points, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
@@ -35,30 +35,6 @@ def executor():
     executor = LocalExecutor()
     yield executor
     executor.close()
-
-
-def run_until(dispatcher, condition, passes=2000):
-    for _ in range(passes):
-        if condition():
-            return
-        dispatcher.step()
-    raise AssertionError("not reached")
-
-
-def ended(store, experiment="e"):
-    return lambda: store.get_experiment(experiment).state.terminal
-
-
-def points(store, experiment="e"):
-    """All committed points as {(run, metric, step): value}."""
-    found = {}
-    for segment in store.segments(experiment, packs=None, first_step=0, last_step=None):
-        block = segments.decode(segment.data)
-        for run, metric, step, value in zip(block.run, block.metric, block.step, block.value, strict=True):
-            key = (int(run), block.metrics[metric], int(step))
-            assert key not in found, f"{key} was committed twice"
-            found[key] = float(value)
-    return found
 
 
 def test_an_experiment_trains_to_its_end(store, settings, executor):
@@ -155,19 +131,6 @@ def test_one_run_of_a_pack_can_be_cancelled(store, settings, executor):
     last = {run.index: max(step for index, _, step in points(store) if index == run.index) for run in runs}
     assert last[0] == 2000
     assert last[2] <= runs[2].committed_steps < 2000
-
-
-def final_weights(store, settings):
-    weights = {}
-    for run in store.list_runs("e", limit=10):
-        artifact = store.get_artifact("e", run.index, "weights/final.safetensors")
-        weights[run.index] = {
-            name: array.tolist()
-            for name, array in Network.load(settings.artifact_root.folder / artifact.location)
-            .arrays()
-            .items()
-        }
-    return weights
 
 
 def train_interrupted(home, checkpoints, interruptions):
@@ -348,13 +311,6 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
     assert store.attempts("huge", 0) == []
 
 
-def clocked(home, **options):
-    """Settings, and a store whose time is a clock."""
-    settings, clock = settings_in(home, **options), Clock()
-    store_in(settings).close()
-    return settings, open_store(settings.store_dsn, clock=clock), clock
-
-
 def test_what_no_node_could_hold_fails_in_the_end_whoever_looks(tmp_path, executor):
     settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
     submit(store, small_spec(resources={"cpus": 64}), "huge")
@@ -504,11 +460,6 @@ class _Waiting:
             self.inner.stop()
 
 
-def notices(store, experiment):
-    events = store.events(experiment, after=0, limit=1000)
-    return [event.payload["message"] for event in events if event.kind == "notice"]
-
-
 def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path):
     settings = settings_in(tmp_path, expected_nodes='[{"cpus": 8, "disk": 1}]')
     store, executor = store_in(settings), _GrowingExecutor()
@@ -604,14 +555,6 @@ def test_a_diverged_run_keeps_no_final_weights(store, settings, executor):
     assert [artifact.path for artifact in store.artifacts("e", 0)] == ["weights/final.safetensors"]
     assert store.get_run("e", 1).state is RunState.DIVERGED
     assert store.artifacts("e", 1) == []
-
-
-class Clock:
-    def __init__(self):
-        self.time = 1000.0
-
-    def __call__(self):
-        return self.time
 
 
 class _HangingExecutor(LocalExecutor):

@@ -2,7 +2,8 @@
 
 The model says what each operation does to runs and packs; the invariants hold after every step: terminal
 states are final, cancellation is monotone, nothing is committed without the current token, a pack has at
-most one live attempt, events are numbered 1, 2, ... and tell every state as it is, counters are exact.
+most one live attempt, what is paused is not leased, events are numbered 1, 2, ... and tell every state as it
+is, counters are exact.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ OWNERS = st.sampled_from(["ann", "bob"])
 # Cancelling ends an example soon, and little else would happen in it.
 SELDOM = st.sampled_from([False, False, False, True])
 FAILURE = Failure(FailureReason.TRAINING_ERROR, "it broke")
-UNFINISHED = {RunState.QUEUED, RunState.RUNNING, RunState.CANCELLING}
+UNFINISHED = {RunState.QUEUED, RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING}
+TOO_LARGE = Failure(FailureReason.UNSCHEDULABLE, "no node can hold it")
+TIMEOUT = 2 * TTL
 
 
 @dataclass
@@ -66,6 +69,8 @@ class Model:
     packs: dict[str, Pack] = field(default_factory=dict)
     planned: bool = False
     cancelling: bool = False
+    pausing: bool = False
+    unplaceable_since: float | None = None
 
     def move(self, members: tuple[int, ...] | list[int], before: RunState, after: RunState) -> None:
         for index in members:
@@ -83,6 +88,8 @@ class Model:
 
     def give_back(self, pack: Pack, after: RunState) -> None:
         self.move(pack.members, RunState.CANCELLING, RunState.CANCELLED)
+        if after is RunState.QUEUED and self.pausing:
+            after = RunState.PAUSED
         self.move(pack.members, RunState.RUNNING, after)
         pack.state, pack.owner = PackState.QUEUED, ""
         self.settle()
@@ -115,10 +122,10 @@ class StoreMachine(RuleBasedStateMachine):
             self.lease("bob")
 
     @precondition(lambda self: not self.model.planned)
-    @rule(owner=OWNERS)
-    def plan(self, owner: str) -> None:
+    @rule(owner=OWNERS, pause_meanwhile=st.booleans())
+    def plan(self, owner: str, pause_meanwhile: bool = False) -> None:
         leased = self.store.lease_unplanned(owner, TTL)
-        if self.model.planned or not self._unfinished_runs():
+        if self.model.planned or self.model.pausing or not self._unfinished_runs():
             assert leased is None
             return
         if leased is None:  # The other one holds it and has not got to it.
@@ -127,10 +134,12 @@ class StoreMachine(RuleBasedStateMachine):
         assert leased is not None
         assert [run.index for run in leased[1]] == self._unfinished_runs()
         plan = [new_pack(name, members, STEPS) for name, members in PACKS.items()]
+        if pause_meanwhile:
+            self.pause()
         self.store.save_plan("e", owner, plan)
         self.model.planned = True
         for name, members in PACKS.items():
-            left = tuple(index for index in members if self.model.runs[index] is RunState.QUEUED)
+            left = tuple(index for index in members if self.model.runs[index] in UNFINISHED)
             if left:
                 self.model.packs[name] = Pack(left)
 
@@ -142,7 +151,7 @@ class StoreMachine(RuleBasedStateMachine):
     def lease(self, owner: str) -> None:
         waiting = sorted(name for name, pack in self.model.packs.items() if pack.state is PackState.QUEUED)
         leased = self.store.lease_pack("e", owner, TTL)
-        if not waiting:
+        if not waiting or self.model.pausing:
             assert leased is None
             return
         assert isinstance(leased, LeasedPack)
@@ -196,6 +205,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.model.move([index], RunState.RUNNING, state)
         assert result.ended == {index for index in pack.members if self.model.runs[index] not in UNFINISHED}
         assert result.done == (len(result.ended) == len(pack.members))
+        assert result.pausing == self.model.pausing
         if result.done:
             pack.state, pack.owner = PackState.DONE, ""
 
@@ -255,7 +265,8 @@ class StoreMachine(RuleBasedStateMachine):
             self._cancel(held[pick % len(held)][1].members[0])
 
     def _cancel(self, index: int) -> None:
-        self.model.move([index], RunState.QUEUED, RunState.CANCELLED)
+        for before in (RunState.QUEUED, RunState.PAUSED):
+            self.model.move([index], before, RunState.CANCELLED)
         self.model.move([index], RunState.RUNNING, RunState.CANCELLING)
         self.model.settle()
         assert self.store.cancel_run("e", index).state is self.model.runs[index]
@@ -265,11 +276,64 @@ class StoreMachine(RuleBasedStateMachine):
         if not (really and quite):
             return
         if self._unfinished_runs():
-            self.model.cancelling = True
-        self.model.move(RUNS, RunState.QUEUED, RunState.CANCELLED)
+            self.model.cancelling, self.model.pausing = True, False
+        for before in (RunState.QUEUED, RunState.PAUSED):
+            self.model.move(RUNS, before, RunState.CANCELLED)
         self.model.move(RUNS, RunState.RUNNING, RunState.CANCELLING)
         self.model.settle()
         self.store.cancel_experiment("e")
+
+    @rule(really=st.booleans())
+    def pause_sometimes(self, really: bool) -> None:
+        if really:
+            self.pause()
+
+    def pause(self) -> None:
+        if self._unfinished_runs() and not self.model.cancelling and not self.model.pausing:
+            self.model.pausing, self.model.unplaceable_since = True, None
+            self.model.move(RUNS, RunState.QUEUED, RunState.PAUSED)
+        assert self.store.pause_experiment("e").state is self._experiment_state()
+
+    @rule()
+    def resume(self) -> None:
+        if self._unfinished_runs():
+            self.model.pausing = False
+        self.model.move(RUNS, RunState.PAUSED, RunState.QUEUED)
+        assert self.store.resume_experiment("e").state is self._experiment_state()
+
+    @precondition(lambda self: self.model.planned)
+    @rule(holds=st.sampled_from([False, False, True]))
+    def look_for_a_node(self, holds: bool) -> None:
+        """A dispatcher that sees no node for what waits, or one."""
+        if holds:
+            self.store.placeable("e")
+            self.model.unplaceable_since = None
+            return
+        ended = self.store.unplaceable("e", TIMEOUT, TOO_LARGE)
+        waiting = [pack for pack in self.model.packs.values() if pack.state is PackState.QUEUED]
+        since = self.model.unplaceable_since
+        if not waiting or self.model.pausing:
+            assert ended == 0
+        elif since is None or self.clock.time - since < TIMEOUT:
+            self.model.unplaceable_since = self.clock.time if since is None else since
+            assert ended == 0
+        else:
+            self.model.unplaceable_since = None
+            for pack in waiting:
+                self.model.move(pack.members, RunState.QUEUED, RunState.FAILED)
+            self.model.settle()
+            assert ended == len(waiting)
+
+    @precondition(lambda self: self.tokens)
+    @rule()
+    def ask_what_is_unwanted(self) -> None:
+        unwanted = {
+            ("e", name, pack.token)
+            for name, pack in self._held()
+            if self.model.pausing
+            or not any(self.model.runs[index] is RunState.RUNNING for index in pack.members)
+        }
+        assert self.store.unwanted([("e", name, token) for name, token in self.tokens]) == unwanted
 
     @precondition(lambda self: self.tokens)
     @rule(index=st.sampled_from(RUNS))
@@ -301,7 +365,9 @@ class StoreMachine(RuleBasedStateMachine):
             if self.model.runs[pack.members[0]] in {RunState.RUNNING, RunState.CANCELLING}:
                 assert [(attempt.token, attempt.owner) for attempt in live] == [(pack.token, pack.owner)]
         busy = any(pack.state is not PackState.DONE for pack in self.model.packs.values())
-        unplanned = not self.model.planned and bool(self._unfinished_runs())
+        if self.model.pausing:  # only what is in hand is work now
+            busy = bool(self._held())
+        unplanned = not self.model.planned and not self.model.pausing and bool(self._unfinished_runs())
         assert self.store.idle() == (not busy and not unplanned)
 
     @invariant()
@@ -315,6 +381,7 @@ class StoreMachine(RuleBasedStateMachine):
                     before, after = self.replayed[index], RunState(str(event.payload["state"]))
                     assert not before.terminal
                     assert before is not RunState.CANCELLING or after is RunState.CANCELLED
+                    assert before is not RunState.PAUSED or after is not RunState.RUNNING
                     self.replayed[index] = after
             elif event.kind == "experiment_state":
                 self.told_experiment = str(event.payload["state"])
@@ -323,7 +390,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.heads(["e"]) == {"e": self.heard}
 
     def _experiment_state(self) -> ExperimentState:
-        return experiment_state(dict(Counter(self.model.runs.values())), self.model.cancelling)
+        counts = Counter(self.model.runs.values())
+        return experiment_state(counts, cancelling=self.model.cancelling, pausing=self.model.pausing)
 
     @invariant()
     def counters_are_exact(self) -> None:
@@ -333,6 +401,9 @@ class StoreMachine(RuleBasedStateMachine):
         assert record.committed_steps == sum(self.model.steps.values())
         assert record.state is self._experiment_state()
         assert (record.end_time is not None) == record.state.terminal
+        assert record.unplaceable_since == self.model.unplaceable_since
+        waits = any(pack.state is PackState.QUEUED for pack in self.model.packs.values())
+        assert [it.id for it in self.store.waiting()] == ["e"] * (waits and not self.model.pausing)
         due = {task.run.index for task in self.store.forward_tasks(100)}
         open_runs = {index for index, state in self.model.runs.items() if state in UNFINISHED}
         assert record.mlflow_pending_runs == len(open_runs | due)
