@@ -138,6 +138,19 @@ def test_cancelling_ends_what_waits_and_is_harmless_after_the_end(own_client):
     assert experiment.cancel().wait().state is iplab.ExperimentState.CANCELLED
 
 
+def test_a_pause_and_its_end(own_service, own_client):
+    experiment = own_client.create(small_spec(), experiment_id="e").pause()
+    assert experiment.state is iplab.ExperimentState.PAUSED
+    assert experiment.counts.paused == 8
+    assert experiment.run(3).state is iplab.RunState.PAUSED
+    own_service.train()
+    assert experiment.refresh().committed_steps == 0
+    assert experiment.resume().state is iplab.ExperimentState.QUEUED
+    own_service.train()
+    assert experiment.refresh().state is iplab.ExperimentState.SUCCEEDED
+    assert experiment.pause().state is iplab.ExperimentState.SUCCEEDED
+
+
 def test_runs_are_listed_and_filtered(trained):
     assert [run.index for run in trained.runs()] == list(range(8))
     wide = list(trained.runs('parameterization = "llr" AND width > 8'))

@@ -24,7 +24,7 @@ def test_help_states_the_exit_codes():
     assert result.exit_code == 0
     for line in ("0  done", "1  the experiment ended FAILED", "3  no service answers", "130  interrupted"):
         assert line in result.output
-    own = ("submit", "watch", "list", "show", "runs", "metrics", "weights", "cancel", "catalog")
+    own = ("submit", "watch", "list", "show", "runs", "metrics", "weights", "cancel", "pause", "resume")
     summaries = [line for line in result.output.splitlines() if line.strip().startswith(own)]
     assert len(summaries) == len(own)
     assert not any("..." in line for line in summaries)
@@ -183,6 +183,17 @@ def test_one_run_is_cancelled(iplab, client):
     experiment = client.create(small_spec())
     assert iplab("cancel", experiment.id, "3").stdout == "r00003 is CANCELLED\n"
     assert json.loads(iplab("cancel", experiment.id, "--json").stdout)["state"] == "CANCELLED"
+
+
+def test_pause_and_resume(iplab, client):
+    identifier = client.create(small_spec()).id
+    assert iplab("pause", identifier).stdout == f"{identifier} is PAUSED\n"
+    assert json.loads(iplab("pause", identifier, "--json").stdout)["counts"]["paused"] == 8
+    assert "8 paused" in iplab("show", identifier).stdout
+    assert identifier in iplab("list", "--filter", "state = PAUSED").stdout
+    assert iplab("resume", identifier).stdout == f"{identifier} is QUEUED\n"
+    assert iplab("pause", "nothing").exit_code == 4
+    client.experiment(identifier).cancel()
 
 
 def test_catalog(iplab):

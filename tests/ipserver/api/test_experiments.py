@@ -259,7 +259,55 @@ async def test_cancelling_ends_queued_runs_at_once_and_is_repeatable(api):
     assert await api.experiments.CancelExperiment(request) == cancelled
 
 
+async def test_a_pause_is_seen_repeatable_and_ended(api, trainer):
+    await api.create("e")
+    pause, resume = (
+        pb.PauseExperimentRequest(name="experiments/e"),
+        pb.ResumeExperimentRequest(name="experiments/e"),
+    )
+    trainer.plan("e", (0, 1), (2, 3))
+    pack = trainer.lease()
+
+    pausing = await api.experiments.PauseExperiment(pause)
+    assert pausing.state == experiment_pb2.EXPERIMENT_STATE_PAUSING
+    assert (pausing.counts.running, pausing.counts.paused) == (2, 2)
+    assert await api.experiments.PauseExperiment(pause) == pausing
+    api.store.end_attempt("e", pack.id, pack.token, failure=None, retry=True)
+    listed = await api.experiments.ListExperiments(pb.ListExperimentsRequest(filter="state = PAUSED"))
+    assert [experiment.counts.paused for experiment in listed.experiments] == [4]
+
+    resumed = await api.experiments.ResumeExperiment(resume)
+    assert (resumed.state, resumed.counts.queued) == (QUEUED, 4)
+    assert await api.experiments.ResumeExperiment(resume) == resumed
+    # A watcher is told all of it.
+    call = api.experiments.WatchExperiment(pb.WatchExperimentRequest(name="experiments/e"))
+    states = []
+    while not states or states[-1] != QUEUED or len(states) < 3:
+        states += [
+            event.experiment_state_changed.state
+            for event in (await call.read()).events
+            if event.HasField("experiment_state_changed")
+        ]
+    call.cancel()
+    names = [experiment_pb2.ExperimentState.Name(state).removeprefix("EXPERIMENT_STATE_") for state in states]
+    assert names == ["QUEUED", "RUNNING", "PAUSING", "PAUSED", "QUEUED"]
+
+
+async def test_pausing_what_has_ended_is_no_error(api):
+    await api.create("e")
+    cancelled = await api.experiments.CancelExperiment(pb.CancelExperimentRequest(name="experiments/e"))
+    pause = pb.PauseExperimentRequest(name="experiments/e")
+    assert await api.experiments.PauseExperiment(pause) == cancelled
+    resume = pb.ResumeExperimentRequest(name="experiments/e")
+    assert await api.experiments.ResumeExperiment(resume) == cancelled
+
+
 async def test_what_is_not_there(api):
+    for call in (
+        api.experiments.PauseExperiment(pb.PauseExperimentRequest(name="experiments/nothing")),
+        api.experiments.ResumeExperiment(pb.ResumeExperimentRequest(name="experiments/nothing")),
+    ):
+        assert (await api.fails(call)).code == grpc.StatusCode.NOT_FOUND
     get = api.experiments.GetExperiment(pb.GetExperimentRequest(name="experiments/nothing"))
     failed = await api.fails(get)
     assert (failed.code, failed.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")

@@ -440,8 +440,8 @@ class _Waiting:
 
     def begin(self):
         self.inner = self.start()
-        for ended, checkpoint in self.calls:
-            self.inner.advance(ended, checkpoint=checkpoint)
+        for masked, checkpoint in self.calls:
+            self.inner.advance(masked, checkpoint=checkpoint)
 
     def advance(self, ended, *, checkpoint=False):
         if self.inner is None:
