@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -180,6 +181,44 @@ def doctor_command(settings: Settings, *, as_json: bool) -> None:
     else:
         click.echo(f"{wrong} wrong" if wrong else "nothing is wrong")
     sys.exit(1 if wrong else 0)
+
+
+@main.command("backup")
+@click.argument("destination", type=click.Path(path_type=Path))
+@_with_settings
+def backup_command(settings: Settings, *, destination: Path) -> None:
+    """Copy the home folder to DESTINATION while the service works.
+
+    The copy is a home folder: `ipserver up --home DESTINATION` goes on with it. For a store on SQLite; of one
+    on PostgreSQL, and of files in S3: docs/operations.md. Exit code 1 if weights are missing.
+    """
+    from ipserver.backup import backup  # noqa: PLC0415 - each command loads what it needs
+
+    made = backup(settings, destination.expanduser().absolute())
+    click.echo(f"{destination}: {made.files} files verified, {made.size_bytes / 2**20:.1f} MiB in all")
+    if made.elsewhere:
+        click.echo(f"weights and checkpoints are in {made.elsewhere}, not in the copy: keep the bucket")
+    if made.passed:
+        click.echo(
+            f"{made.passed} checkpoints were replaced meanwhile; their packs train a little more again"
+        )
+    for location in made.missing:
+        click.echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
+    sys.exit(1 if made.missing else 0)
+
+
+@main.command("resend")
+@_with_settings
+def resend_command(settings: Settings) -> None:
+    """Send everything to MLflow again: after it was lost, or for another one.
+
+    The running forwarder does it, at its own pace; what MLflow holds already does not double.
+    """
+    from ipserver.startup import open_service  # noqa: PLC0415 - each command loads what it needs
+
+    with open_service(settings, write=False) as store:
+        runs = store.resend()
+    click.echo(f"{runs} runs will be sent to {without_password(settings.mlflow_uri)} again")
 
 
 @main.command("settings")

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Final
 
 from ipserver.artifacts import open_artifacts
-from ipserver.errors import ArtifactsUnavailable, ServiceError, StartupError
+from ipserver.errors import ArtifactsUnavailable, ServiceError
 from ipserver.masking import without_password
 from ipserver.settings import Settings
-from ipserver.startup import check_owner, explained
+from ipserver.startup import check_owner, explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
-from ipserver.store.database import parse_dsn
 
 # Leases are judged by the store's clock alone; metrics and logs carry the times of the machines.
 _SKEW_SECONDS: Final = 5.0
@@ -152,20 +151,7 @@ def _bytes(count: int) -> str:
 
 
 def _open(settings: Settings) -> Store:
-    """The store; SQLite's file is not created.
-
-    Raises:
-        StartupError: The DSN is wrong, or there is no such file.
-    """
-    file = settings.home / "iplab.db" if not settings.store else None
-    if file is None:
-        url = parse_dsn(settings.store_dsn)
-        file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-    if file is not None and not file.exists():
-        raise StartupError(
-            f"IPLAB_STORE: there is no {file}; `ipserver up` or `ipserver migrate` makes it. If there was "
-            "one, check IPLAB_HOME, or restore a backup (docs/operations.md)"
-        )
+    sqlite_file(settings)
     return open_store(settings.store_dsn)
 
 
@@ -307,5 +293,7 @@ def _mlflow(settings: Settings) -> _Found:
         return
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only here MLflow is needed
 
-    connect(settings)
+    if moved := connect(settings).elsewhere():
+        yield Level.WRONG, moved
+        return
     yield Level.OK, f"{without_password(settings.mlflow_uri)} answers"

@@ -20,6 +20,7 @@ from ipserver.artifacts import ArtifactStore, open_artifacts
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError, StoreUnavailable
 from ipserver.settings import Settings
 from ipserver.store import Store, check_schema, migrate, open_store
+from ipserver.store.database import parse_dsn
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
@@ -116,6 +117,24 @@ def make_folder(folder: Path) -> None:
 def migrate_store(settings: Settings) -> None:
     """Bring the store's schema up to date, once the store answers."""
     waiting(settings, lambda: migrate(settings.store_dsn))
+
+
+def sqlite_file(settings: Settings) -> Path | None:
+    """The file that holds the store; None: the store is on PostgreSQL. Nothing is created.
+
+    Raises:
+        StartupError: The DSN is wrong, or there is no such file.
+    """
+    file: Path | None = settings.home / "iplab.db"
+    if settings.store:
+        url = parse_dsn(settings.store_dsn)
+        file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+    if file is not None and not file.exists():
+        raise StartupError(
+            f"IPLAB_STORE: there is no {file}; `ipserver up` or `ipserver migrate` makes it. If there was "
+            "one, check IPLAB_HOME, or restore a backup (docs/operations.md)"
+        )
+    return file
 
 
 def open_service(settings: Settings, *, write: bool) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from ipserver.masking import without_password
 from ipserver.settings import Settings
 from ipserver.startup import require_listener
 
+_log = logging.getLogger(__name__)
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"
 _CONNECT_SECONDS = 5
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
@@ -42,9 +44,12 @@ def connect(settings: Settings) -> MlflowSink:
         sink = MlflowSink(uri, settings.mlflow_artifacts)
         with _no_patience():
             sink.ask()
+            moved = sink.elsewhere()
     except Exception as error:
         # MLflow raises whatever its transport and its database raise.
         raise _unusable(uri, error) from None
+    if moved:
+        _log.warning("%s", moved)
     return sink
 
 

@@ -24,6 +24,7 @@ Value = TypeVar("Value")
 
 _BATCH = 1000  # MLflow's limit of metrics in one call
 _RUN_TAG = "iplab.run"
+_DEFAULT_EXPERIMENT = "0"  # MLflow makes it, with a folder of its own choice
 # What is remembered at most; the rest is asked of MLflow again.
 _KNOWN_EXPERIMENTS = 16
 _KNOWN_FOLDERS = 4096
@@ -47,6 +48,20 @@ class MlflowSink:
     def ask(self) -> None:
         """Return if MLflow answers; raises what it raises."""
         self._client.search_experiments(max_results=1)
+
+    def elsewhere(self) -> str:
+        """What is wrong if files of an experiment lie outside of our folder, as after a move; else ""."""
+        ours = self._artifacts
+        for experiment in self._client.search_experiments() if ours else ():
+            uri = urlparse(experiment.artifact_location)
+            inside = ours is None or (uri.scheme == "file" and Path(unquote(uri.path)).is_relative_to(ours))
+            if not inside and experiment.experiment_id != _DEFAULT_EXPERIMENT:
+                return (
+                    f"MLflow keeps the files of {experiment.name!r} at {experiment.artifact_location}, but "
+                    f"this home's are below {ours}: it was moved. Move it back, or remove its folder mlflow "
+                    "and run `ipserver resend`"
+                )
+        return ""
 
     def run(self, experiment: str, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
         """The MLflow run for a run of ours, created if there is none yet.

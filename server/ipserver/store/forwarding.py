@@ -120,6 +120,30 @@ def mark(
         _settle(edit, index, **sent)
 
 
+def known_experiments(transaction: Transaction) -> list[str]:
+    """Experiments of which MLflow holds something."""
+    known = sa.select(runs.c.experiment).where(runs.c.mlflow_run_id != "").distinct()
+    return list(transaction.connection.execute(known.order_by(runs.c.experiment)).scalars())
+
+
+def resend(transaction: Transaction, experiment: str) -> int:
+    """See `Store.resend`."""
+    connection = transaction.connection
+    with editing(transaction, experiment) as edit:
+        known = (runs.c.experiment == experiment, runs.c.mlflow_run_id != "")
+        settled = sa.select(sa.func.count()).where(
+            *known, runs.c.due_since.is_(None), runs.c.state.in_([s for s in RunState if s.terminal])
+        )
+        edit.pending += connection.execute(settled).scalar_one()
+        since = sa.func.coalesce(runs.c.due_since, transaction.now())
+        forgotten = {"mlflow_run_id": "", "sent_segment": 0, "sent_state": None, "due_since": since}
+        count = connection.execute(sa.update(runs).where(*known).values(forgotten)).rowcount
+        connection.execute(
+            sa.update(artifacts).where(artifacts.c.experiment == experiment).values(sent=False)
+        )
+    return count
+
+
 def _settle(edit: Edit, index: int, **sent: Any) -> None:
     """Notes what was sent and finds out whether the run is still due."""
     connection = edit.transaction.connection

@@ -393,6 +393,21 @@ class CapacityReport:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file that the store names.
+
+    Attributes:
+        location: Below the artifact root.
+        sha256: In hexadecimal digits.
+        checkpoint: Whether it is one of a pack; those go when newer ones are there.
+    """
+
+    location: str
+    sha256: str
+    checkpoint: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ForwardTask:
     """A run that MLflow does not hold in full yet.
 

@@ -12,6 +12,7 @@ from ipserver.store import (
     commits,
     events,
     experiments,
+    files,
     forwarding,
     identity,
     leases,
@@ -35,6 +36,7 @@ from ipserver.store.records import (
     ForwardTask,
     Identity,
     LeasedPack,
+    NamedFile,
     NewExperiment,
     NewPack,
     NewRun,
@@ -487,7 +489,20 @@ class Store:
         """
         return self.database.write(identity.claim, artifact_root)
 
-    # What `ipserver doctor` asks.
+    def resend(self) -> int:
+        """Forget what MLflow holds, so that all is sent again. A transaction per experiment; repeatable.
+
+        Returns:
+            How many runs had been sent, in part at least.
+        """
+        experiments = self.database.read(forwarding.known_experiments)
+        return sum(self.database.write(forwarding.resend, experiment) for experiment in experiments)
+
+    # What `ipserver doctor` and `ipserver backup` ask.
+
+    def named_files(self) -> list[NamedFile]:
+        """Every checkpoint, oldest first, and every artifact: all that is read from the artifact root."""
+        return self.database.read(files.named)
 
     def now(self) -> float:
         """The store's clock, by which leases are judged: seconds since 1970-01-01 UTC."""

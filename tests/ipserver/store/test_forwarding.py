@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +11,7 @@ from ipserver.errors import NotFound
 from ipserver.states import FailureReason, RunState
 from ipserver.store import Store, open_store
 from ipserver.store.records import Failure, NewArtifact
-from tests.ipserver.store.cases import Clock, a_slice, last_slice, lease, planned
+from tests.ipserver.store.cases import Clock, a_slice, last_slice, lease, planned, told
 
 
 def due(store: Store, limit: int = 100) -> list[tuple[str, int]]:
@@ -168,3 +169,33 @@ def test_a_singleton_lease_has_one_owner(store: Store, clock: Clock) -> None:
 def test_racing_for_a_singleton_lease(dsn: str) -> None:
     with open_store(dsn) as store, ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda n: store.acquire_lease("forwarder", f"owner-{n}", 60), range(16))) == 1
+
+
+def test_everything_can_be_sent_again(store: Store) -> None:
+    planned(store, [[0], [1], [2]])
+    done, going = lease(store), lease(store)
+    file = NewArtifact(0, "weights/final.safetensors", "l", 1, "a", 10)
+    store.commit_slice("e", done.id, done.token, replace(last_slice(done), artifacts=(file,)))
+    store.commit_slice("e", going.id, going.token, a_slice(1, 5))
+    for index, segment in enumerate(segment_ids(store)):
+        store.set_mlflow_run("e", index, f"run-{index}")
+        store.mark_forwarded("e", index, segment=segment)
+    store.mark_forwarded("e", 0, artifacts=[file.path], state=RunState.SUCCEEDED)
+    assert due(store) == []
+    assert store.get_experiment("e").mlflow_pending_runs == 2
+    before = told(store)
+
+    assert store.resend() == 2
+
+    assert due(store) == [("e", 0), ("e", 1)], "the third has never been sent"
+    for task in store.forward_tasks(10):
+        assert (task.run.mlflow_run_id, task.after_segment, task.sent_artifacts) == ("", 0, frozenset())
+    assert store.get_experiment("e").mlflow_pending_runs == 3
+    assert told(store) == before, "nothing has happened that a watch tells"
+    assert store.resend() == 0
+    store.set_mlflow_run("e", 0, "another")
+    store.mark_forwarded(
+        "e", 0, segment=segment_ids(store)[0], artifacts=[file.path], state=RunState.SUCCEEDED
+    )
+    assert due(store) == [("e", 1)]
+    assert store.get_experiment("e").mlflow_pending_runs == 2

@@ -1,0 +1,57 @@
+"""`ipserver up` as a process, and a small experiment for it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+SPEC = {
+    "spec": {
+        "dataset": "digits",
+        "batch_size": 32,
+        "steps": 50,
+        "grid": {
+            "parameterizations": [{"preset": "mup"}, {"preset": "ip-llr", "calibration": {}}],
+            "widths": [16],
+            "hidden_layers": [3],
+            "activations": ["relu"],
+            "base_learning_rates": [0.05],
+            "seeds": [0, 1],
+        },
+    }
+}
+
+
+def wait_for(condition, seconds=90.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not reached in time"
+        time.sleep(0.05)
+
+
+@contextmanager
+def serving(home, **environment):
+    """A service in a home; stopped as by Ctrl-C at the end, unless it is killed before."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+    command = [sys.executable, "-m", "ipserver", "up", "--home", str(home), "--address", "127.0.0.1:0"]
+    with (home / "up.log").open("ab") as log:
+        process = subprocess.Popen([*command, "--cpus", "2"], env=clean | environment, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: (home / "service.json").exists() or process.poll() is not None)
+        assert process.poll() is None, (home / "up.log").read_text()
+        yield process, json.loads((home / "service.json").read_text())
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""A home that is backed up while it works, and restored elsewhere, as users do it."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from mlflow.tracking import MlflowClient
+
+import iplab
+from tests.ipserver.serving import SPEC, serving, wait_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def ipserver(*words):
+    return subprocess.run(
+        [sys.executable, "-m", "ipserver", *words], check=False, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_home_backed_up_while_it_works_goes_on_elsewhere(tmp_path):
+    home, copy = tmp_path / "home", tmp_path / "copy"
+    home.mkdir()
+    grid = SPEC["spec"]["grid"] | {"widths": [64]}
+    long = {"spec": SPEC["spec"] | {"steps": 8_000, "evaluation_interval": 4000, "grid": grid}}
+    environment = {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
+    with serving(home, **environment) as (_, status), iplab.connect(status["address"]) as client:
+        done = client.create(SPEC, experiment_id="done").wait(progress=False, timeout=90)
+        weights = {run.index: run.weights().arrays for run in done.runs()}
+        wait_for(lambda: done.refresh().mlflow_pending_runs == 0)
+        going = client.create(long, experiment_id="going")
+        wait_for(lambda: going.refresh().committed_steps > 4 * 300)
+        backup = ipserver("backup", str(copy), "--home", str(home))
+        assert not going.refresh().state.terminal, "the backup is to be made while it trains"
+    assert backup.returncode == 0, backup.stderr
+    home.rename(tmp_path / "lost")
+
+    # Elsewhere MLflow's files have other places: the doctor says so, and what to do.
+    doctor = ipserver("doctor", "--home", str(copy))
+    assert doctor.returncode == 1
+    assert f"below {copy}/mlflow/artifacts: it was moved" in doctor.stdout
+    assert "remove its folder mlflow and run `ipserver resend`" in doctor.stdout
+    shutil.rmtree(copy / "mlflow")
+    assert "will be sent to sqlite:" in ipserver("resend", "--home", str(copy)).stdout
+
+    with serving(copy, **environment) as (_, status), iplab.connect(status["address"]) as client:
+        done = client.experiment("done")
+        assert done.state == "SUCCEEDED"
+        for run in done.runs():
+            again = run.weights().arrays  # the checksum is verified
+            assert again.keys() == weights[run.index].keys()
+            assert all(np.array_equal(again[name], array) for name, array in weights[run.index].items())
+        going = client.experiment("going").wait(progress=False, timeout=150)
+        assert going.state == "SUCCEEDED"
+        steps = going.metrics(filter="index = 0", names=["train_loss"]).step
+        assert steps.tolist() == [1, *range(10, 8_001, 10)]
+        assert going.run(0).attempts[-1].first_step > 0
+        wait_for(lambda: done.refresh().mlflow_pending_runs == going.refresh().mlflow_pending_runs == 0)
+        mlflow = MlflowClient(tracking_uri=status["mlflow_tracking_uri"])
+        for name, points in (("done", 6), ("going", 801)):
+            found = mlflow.search_runs([mlflow.get_experiment_by_name(name).experiment_id])
+            assert [run.info.status for run in found] == ["FINISHED"] * 4
+            assert len(mlflow.get_metric_history(found[0].info.run_id, "train_loss")) == points
+            assert found[0].info.artifact_uri.startswith(f"file://{copy}/")
+    assert ipserver("doctor", "--home", str(copy)).returncode == 0
