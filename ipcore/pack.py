@@ -179,5 +179,7 @@ class Pack:
         for layer, weight in enumerate(self.weights, start=1):
             biased = layer <= len(self.biases)
             h = torch.baddbmm(self.biases[layer - 1], x, weight.mT) if biased else torch.bmm(x, weight.mT)
-            x = self.activation.apply(h) if layer < self.shape.layers else h
+            if layer < self.shape.layers:
+                self.activation.forward(h, h)
+            x = h
         return x
