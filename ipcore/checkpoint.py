@@ -36,8 +36,8 @@ def fingerprint(trainer: Trainer) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def save(trainer: Trainer, path: str | Path) -> None:
-    """Write a checkpoint (beside `path`, flushed, renamed).
+def save(trainer: Trainer, path: str | Path, *, durable: bool = True) -> None:
+    """Write a checkpoint (beside `path`, flushed, renamed; `durable` as in `ipcore.files.write_tensors`).
 
     Raises:
         OSError: The file cannot be written.
@@ -49,7 +49,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
         "dataset_sha256": trainer.dataset.digest,
         **_environment(trainer),
     }
-    write_tensors(path, trainer.state(), header)
+    write_tensors(path, trainer.state(), header, durable=durable)
 
 
 def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:

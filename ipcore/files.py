@@ -12,11 +12,19 @@ import torch
 from torch import Tensor
 
 
-def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+def write_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str], *, durable: bool = True
+) -> None:
     """Write tensors and a flat header so that readers see the old file or the new one, never a torn one.
 
     The file is written beside `path`, flushed to disk and renamed. A digest of the tensors goes into the
     header under "sha256".
+
+    Args:
+        path: File to write; its folder must exist.
+        tensors: By name, on any device.
+        header: Text by name.
+        durable: False: written to `path` itself and not flushed, for a caller that does all that.
 
     Raises:
         OSError: The folder is missing, not writable or full.
@@ -27,16 +35,19 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mappi
 
     path = Path(path)
     on_cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp") if durable else path
     try:
         try:
             save_file(on_cpu, temporary, metadata={**header, "sha256": _digest(on_cpu)})
         except SafetensorError as error:
             raise _os_error(f"{path} cannot be written: {error}") from error
+        if not durable:
+            return
         _fsync(temporary)
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        if durable:
+            temporary.unlink(missing_ok=True)
     _fsync(path.parent)
 
 

@@ -142,12 +142,13 @@ class Network:
         tensors = {f"w{layer}": weight for layer, weight in enumerate(self.weights, start=1)}
         return tensors | {f"b{layer}": bias for layer, bias in enumerate(self.biases, start=1)}
 
-    def save(self, path: str | Path, extra: Mapping[str, str] | None = None) -> None:
+    def save(self, path: str | Path, extra: Mapping[str, str] | None = None, *, durable: bool = True) -> None:
         """Write the network to a file (whole or not at all).
 
         Args:
             path: File to write; its folder must exist.
             extra: Further header entries; they may not take the names in `HEADER`.
+            durable: See `ipcore.files.write_tensors`.
 
         Raises:
             ValueError: `extra` takes such a name.
@@ -156,7 +157,7 @@ class Network:
         taken = sorted({*HEADER, "sha256"} & set(extra or {}))
         if taken:
             raise ValueError(f"extra header entries may not be called {', '.join(taken)}")
-        write_tensors(path, self.arrays(), {**self.header(), **(extra or {})})
+        write_tensors(path, self.arrays(), {**self.header(), **(extra or {})}, durable=durable)
 
     @classmethod
     def load(cls, path: str | Path) -> Network:

@@ -12,6 +12,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +37,8 @@ from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, Slice
 
 _LOG_LINES = 50
 _MESSAGE_LIMIT, _TEXT_LIMIT = 1_000, 10_000
+# Weight files written at a time, and their weights in memory, at most.
+_WRITERS, _WRITING_BYTES = 8, 64 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -198,18 +201,26 @@ class PackTrainer:
         stem = weights_due(job.config, trainer.step)
         if stem is None or (trainer.step <= job.committed_steps and trainer.step > 0):
             return []
-        artifacts = []
-        for position, (index, label) in enumerate(zip(job.run_indices, job.labels, strict=True)):
-            if index in self._ended:
-                continue
-            path = f"weights/{stem}.safetensors"
-            location = f"{job.experiment}/{run_id(index)}/{job.token}/{path}"
-            extra = {"label": label, "run": run_name(job.experiment, index)}
-            extra["dataset_sha256"] = trainer.dataset.digest
-            save = functools.partial(trainer.network(position).save, extra=extra)
-            file = self._put("weights", location, save)
-            artifacts.append(NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step))
-        return artifacts
+        live = [position for position, index in enumerate(job.run_indices) if index not in self._ended]
+        put = functools.partial(self._put_weights, trainer, f"weights/{stem}.safetensors")
+        # Several at a time: most of what a file takes is waiting for the disk, or for S3.
+        size = sum(weight[0].nbytes for weight in trainer.pack.weights)
+        with ThreadPoolExecutor(max(1, min(_WRITERS, _WRITING_BYTES // size))) as pool:
+            return list(pool.map(put, live))
+
+    def _put_weights(self, trainer: Trainer, path: str, position: int) -> NewArtifact:
+        job = self._job
+        index = job.run_indices[position]
+        location = f"{job.experiment}/{run_id(index)}/{job.token}/{path}"
+        extra = {
+            "label": job.labels[position],
+            "run": run_name(job.experiment, index),
+            "dataset_sha256": trainer.dataset.digest,
+        }
+        # The artifact store makes files whole and durable itself.
+        save = functools.partial(trainer.network(position).save, extra=extra, durable=False)
+        file = self._put("weights", location, save)
+        return NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step)
 
     def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
         """A checkpoint, if one is due. Training goes on without one that cannot be written, and says so."""
@@ -228,7 +239,9 @@ class PackTrainer:
         job = self._job
         name = f"step-{trainer.step:08d}.safetensors"
         relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
-        file = self._put("checkpoint", relative, functools.partial(ipcore.checkpoint.save, trainer))
+        file = self._put(
+            "checkpoint", relative, functools.partial(ipcore.checkpoint.save, trainer, durable=False)
+        )
         return CheckpointRecord(relative, file.size_bytes, file.sha256, trainer.step)
 
     def _put(self, point: str, location: str, write: Callable[[Path], object]) -> Stored:
