@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Sequence
 
 from ipcore.catalogue import DatasetInfo, output_dim
 from ipcore.errors import DataError
+from ipcore.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, evaluation_work
 from ipcore.probes import probe_cost
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.jobs import PackJob
 from ipserver.dispatch.placement import Cluster
-from ipserver.dispatch.planner import PlanLimits, evaluation_cost, plan
+from ipserver.dispatch.planner import PlanLimits, plan
 from ipserver.settings import Settings
 from ipserver.spec.convert import pack_config, resource_request, run_config
 from ipserver.states import FailureReason
@@ -25,15 +27,28 @@ def plan_packs(
     cluster: Cluster,
     settings: Settings,
     datasets: DatasetChecks,
+    profile: MachineProfile | None,
 ) -> list[NewPack]:
     """The packs of an experiment for the cluster as it is now, and one more of each node that can be added.
+
+    Args:
+        experiment: What is planned.
+        runs: Its runs that wait.
+        cluster: Where they will train.
+        settings: Limits.
+        datasets: Sizes of the dataset.
+        profile: What a worker of its size can do; None: not measured yet.
 
     Raises:
         DataError: Its registered file cannot be used any more.
     """
     spec = ExperimentSpec.FromString(experiment.spec)
-    slots = max(1, cluster.slots(resource_request(spec)))
-    limits = PlanLimits(slots, settings.max_pack_runs, settings.max_pack_memory_bytes)
+    asked = resource_request(spec)
+    slots = max(1, cluster.slots(asked))
+    profile = profile or (DEFAULT_GPU if asked.gpus else DEFAULT_CPU.on_threads(math.ceil(asked.cpus)))
+    # A GPU's memory is shared by the packs that ask for a part of it; some is left to CUDA itself.
+    device = int(0.9 * min(1.0, asked.gpus) * profile.memory_bytes)
+    limits = PlanLimits(slots, settings.max_pack_runs, device or settings.max_pack_memory_bytes, profile)
     return plan([(run, pack_config(spec, run)) for run in runs], datasets.info(spec.dataset), limits)
 
 
@@ -69,7 +84,7 @@ def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> f
     """
     config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
     probes = probe_cost(config, info.input_dim, output_dim(config.loss, info))
-    work = (evaluation_cost(config, info) + 2 * probes) * len(pack.runs) / 1e9
+    work = (evaluation_work(config, info) + 2 * probes) * len(pack.runs) / 1e9
     return max(60.0, 20 * settings.slice_seconds, 5 * work)
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipcore.machine import MachineProfile
+from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
 
@@ -39,6 +40,9 @@ class Executor(Protocol):
 
     def nodes(self) -> Sequence[Mapping[str, float]]:
         """Resources of each node that is there, by name ("cpus", "gpus", custom names)."""
+
+    def profile(self, asked: ResourceRequest) -> MachineProfile | None:
+        """What a worker of this size can do, if one has been measured."""
 
     def start(self, job: PackJob) -> Worker:
         """Place a trainer; it may stay pending until resources are free."""

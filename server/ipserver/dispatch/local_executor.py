@@ -6,8 +6,9 @@ import queue
 import threading
 from collections.abc import Collection, Mapping, Sequence
 
+from ipcore.machine import MachineProfile
 from ipserver.dispatch.executor import Worker
-from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.dispatch.trainer import PackTrainer
 
 
@@ -22,6 +23,10 @@ class LocalExecutor:
     def nodes(self) -> Sequence[Mapping[str, float]]:
         """One: threads stand for cores; there is nothing else."""
         return [{"cpus": self._cpus}]
+
+    def profile(self, asked: ResourceRequest) -> MachineProfile | None:
+        """Never measured: threads of this process say nothing of workers."""
+        return None
 
     def start(self, job: PackJob) -> Worker:
         """Start a thread."""

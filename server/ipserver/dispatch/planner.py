@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
 
-from ipcore.catalogue import DatasetInfo, output_dim
+from ipcore.catalogue import DatasetInfo
 from ipcore.config import PackConfig
+from ipcore.machine import DEFAULT_CPU, MachineProfile
 from ipcore.memory import dataset_memory_bytes, pack_memory_bytes
 from ipserver.store.records import NewPack, RunRecord
+
+# What a pack costs beside its updates: a lease, a worker's turn, files, commits.
+START_SECONDS: Final = 0.1
+# A pack may be so much slower per run than the best, if more slots are busy for it.
+_SPREAD: Final = 1.5
+# Of sizes that are as fast within this, the smallest: its slices are shorter, and it waits for less memory.
+_AS_FAST: Final = 1.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,39 +29,23 @@ class PlanLimits:
         slots: Packs that the cluster can train at a time, >= 1.
         max_runs: Most runs in a pack, >= 1.
         max_bytes: Memory a pack is planned for; a pack of one run may exceed it.
+        profile: What a slot can do.
     """
 
     slots: int
     max_runs: int
     max_bytes: int
-
-
-# Below this many runs a pack of small networks gains less from sharing than it would from a neighbour core.
-_LEAST_RUNS = 4
-
-
-def step_cost(config: PackConfig, info: DatasetInfo) -> float:
-    """Multiply-adds of one update of one run: forward, weight gradients, input gradients (not of layer 1)."""
-    first = info.input_dim * config.width
-    rest = (config.hidden_layers - 1) * config.width**2 + config.width * output_dim(config.loss, info)
-    return config.batch_size * (2.0 * first + 3.0 * rest)
-
-
-def evaluation_cost(config: PackConfig, info: DatasetInfo) -> float:
-    """Multiply-adds of evaluating one run on the test set."""
-    hidden = (config.hidden_layers - 1) * config.width**2
-    return info.test_size * float(
-        info.input_dim * config.width + hidden + config.width * output_dim(config.loss, info)
-    )
+    profile: MachineProfile = DEFAULT_CPU
 
 
 def plan(
     runs: Sequence[tuple[RunRecord, PackConfig]], info: DatasetInfo, limits: PlanLimits
 ) -> list[NewPack]:
-    """Group runs of equal shape into packs that fill the cluster at once and leave a short tail.
+    """Group runs of equal shape into packs that train fast, fill the cluster at once and leave a short tail.
 
-    A pack costs at most about half of what one slot has to do in all, so that the slots end together;
-    it is never split below a few runs for that, only for memory. Costly packs come first.
+    A pack has the size at which the machine takes least time per run. It is smaller if the slots would not
+    end together otherwise (a pack takes at most about half of what one slot has to do in all), but not so
+    small that a run took much longer. Long packs come first.
 
     Args:
         runs: Runs with the configuration of their pack, in grid order.
@@ -62,19 +55,16 @@ def plan(
     Returns:
         Packs; every run is in exactly one. The same input gives the same plan.
     """
-    if not runs:
-        return []
-    total = sum(step_cost(config, info) for _, config in runs)
-    pack_cost = total / (2 * limits.slots)
     by_shape = sorted(runs, key=lambda item: (_shape(item[0]), item[0].index))
+    groups = [list(members) for _, members in groupby(by_shape, key=lambda item: _shape(item[0]))]
+    sizes = [_sizes(group[0][1], info, limits, len(group)) for group in groups]
+    total = sum(len(group) * min(each.values()) for group, each in zip(groups, sizes, strict=True))
     packs: list[tuple[float, PackConfig, tuple[int, ...]]] = []
-    for _, members in groupby(by_shape, key=lambda item: _shape(item[0])):
-        group = list(members)
+    for group, each in zip(groups, sizes, strict=True):
         config = group[0][1]
-        size = _pack_size(config, info, pack_cost, limits)
-        count = -(-len(group) // size)
-        parts = _even_parts([run.index for run, _ in group], count)
-        packs += [(step_cost(config, info) * len(part), config, part) for part in parts]
+        count = -(-len(group) // _size(each, total / (2 * limits.slots)))
+        for part in _even_parts([run.index for run, _ in group], count):
+            packs.append((pack_seconds(config, info, len(part), limits.profile), config, part))
     packs.sort(key=lambda pack: (-pack[0], pack[2]))
     return [
         NewPack(
@@ -90,19 +80,50 @@ def plan(
     ]
 
 
+def pack_seconds(config: PackConfig, info: DatasetInfo, runs: int, profile: MachineProfile) -> float:
+    """How long a pack takes, about."""
+    return START_SECONDS + config.steps * profile.update_seconds(config, info, runs)
+
+
+def _sizes(config: PackConfig, info: DatasetInfo, limits: PlanLimits, runs: int) -> dict[int, float]:
+    """Sizes of a pack that are allowed -> seconds per run, ascending."""
+    seconds = {}
+    for size in _candidates(min(runs, limits.max_runs)):
+        if size > 1 and _memory(config, info, size) > limits.max_bytes:
+            break
+        seconds[size] = pack_seconds(config, info, size, limits.profile) / size
+    return seconds
+
+
+def _candidates(most: int) -> Iterator[int]:
+    """1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, ... up to the largest: at most a quarter apart."""
+    size = 1
+    while size < most:
+        yield size
+        size += max(1, (1 << (size.bit_length() - 1)) // 4)
+    yield most
+
+
+def _size(seconds: dict[int, float], longest: float) -> int:
+    """The size of packs.
+
+    Args:
+        seconds: Of `_sizes`.
+        longest: Seconds that a pack should take at most.
+    """
+    best = min(seconds.values())
+    fast = next(size for size, each in seconds.items() if each <= _AS_FAST * best)
+    short = [size for size, each in seconds.items() if size <= fast and size * each <= longest]
+    least = next(size for size, each in seconds.items() if each <= _SPREAD * best)
+    return max(least, *short) if short else least
+
+
 def _shape(run: RunRecord) -> tuple[int, int, str]:
     return run.hidden_layers, run.width, run.activation
 
 
 def _memory(config: PackConfig, info: DatasetInfo, runs: int) -> int:
     return pack_memory_bytes(config, info, runs) + dataset_memory_bytes(info)
-
-
-def _pack_size(config: PackConfig, info: DatasetInfo, pack_cost: float, limits: PlanLimits) -> int:
-    size = min(limits.max_runs, max(_LEAST_RUNS, int(pack_cost / step_cost(config, info))))
-    while size > 1 and _memory(config, info, size) > limits.max_bytes:
-        size -= 1
-    return size
 
 
 def _even_parts(indices: list[int], count: int) -> list[tuple[int, ...]]:
