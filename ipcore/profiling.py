@@ -19,9 +19,9 @@ _CONFIG: Final = PackConfig(
     "parity:d=64,k=2,n=1024", 3, 64, "relu", batch_size=64, steps=10**7, weights="none"
 )
 _TINY: Final = PackConfig("parity:d=8,k=2,n=64", 3, 8, "relu", batch_size=8, steps=10**7, weights="none")
-_CPU_RUNS: Final = (4, 8, 16, 32, 64, 128)
+_CPU_RUNS: Final = (8, 16, 32, 64, 128)
 _GPU_RUNS: Final = (16, 64, 256, 1024)
-_ROUNDS: Final = 5
+_ROUNDS: Final = 4
 # A pack that is so much slower per run than the best does not fit into the cache any more.
 _TOLERANCE: Final = 1.1
 
@@ -30,7 +30,7 @@ def measure(
     device: str = "cpu",
     threads: int | None = None,
     *,
-    seconds: float = 0.05,
+    seconds: float = 0.03,
     clock: Callable[[], float] = time.perf_counter,
 ) -> MachineProfile:
     """Measure packs of several sizes.
@@ -68,7 +68,7 @@ def fit(tiny: float, found: dict[int, float], memory_bytes: int = 0) -> MachineP
         launch_seconds=tiny / (_TINY.hidden_layers + 3),
         rate=update_work(_CONFIG, dataset) / best,
         cache_bytes=fitting * size,
-        # Where nothing got slower, the cache is larger than the largest pack that was tried: of no matter then.
+        # Where nothing got slower, traffic is no matter for the sizes that were tried.
         bandwidth=(largest - fitting) * size / slower if fitting < largest else float("inf"),
         memory_bytes=memory_bytes,
     )

@@ -62,7 +62,9 @@ def run_dispatch(settings: Settings) -> None:
             "autoscaler (IPLAB_RAY_ADDRESS)"
         )
     store = open_service(settings, write=True)
-    executor = waiting(settings, lambda: RayExecutor(settings.ray_address, settings.cpus))
+    executor = waiting(
+        settings, lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers)
+    )
     # After Ray has started: it sets a handler of its own, which would end this process without a checkpoint.
     stop = stop_event()
     sweeper = Sweeper(store, settings)

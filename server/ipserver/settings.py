@@ -84,6 +84,12 @@ class Settings(BaseSettings):
         "node of; empty: a Ray of its own on this machine",
     )
     cpus: int | None = Field(None, ge=1, description="CPU cores for a Ray of its own; unset: all")
+    ready_workers: int = Field(
+        4,
+        ge=0,
+        description="Workers of one core that a Ray of its own keeps ready, 0.4 GB of memory each; at most "
+        "one per core",
+    )
     # NoDecode: the validator below reads the JSON, wherever it lies, and its errors name the setting.
     expected_nodes: Annotated[tuple[_Node, ...], NoDecode] = Field(
         (),
@@ -102,7 +108,7 @@ class Settings(BaseSettings):
         16 << 30, ge=1, description="Largest estimated memory of one run, in bytes"
     )
     max_pack_memory_bytes: int = Field(4 << 30, ge=1, description="Memory a pack is planned for, in bytes")
-    max_pack_runs: int = Field(64, ge=1, description="Most runs in one pack")
+    max_pack_runs: int = Field(1024, ge=1, description="Most runs in one pack")
 
     slice_seconds: Seconds = Field(1.0, description="How long a worker trains before it reports, in seconds")
     checkpoint_seconds: Seconds = Field(30.0, description="Time between checkpoints of a pack, in seconds")

@@ -18,7 +18,7 @@ from ipserver.artifacts import open_artifacts
 from ipserver.dispatch.assembly import defect, make_job, plan_packs, slice_deadline
 from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
-from ipserver.dispatch.jobs import SliceReport
+from ipserver.dispatch.jobs import ResourceRequest, SliceReport
 from ipserver.dispatch.placed import Placed
 from ipserver.dispatch.placement import Cluster
 from ipserver.dispatch.retries import Action, Rest, decide
@@ -28,7 +28,7 @@ from ipserver.settings import Settings
 from ipserver.spec.convert import resource_request
 from ipserver.states import FailureReason
 from ipserver.store import Store
-from ipserver.store.records import CapacityReport, CommitResult, Failure, LeasedPack
+from ipserver.store.records import CapacityReport, CommitResult, ExperimentRecord, Failure, LeasedPack
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
@@ -162,7 +162,10 @@ class Dispatcher:
             experiment, runs = leased
             try:
                 try:
-                    packs = plan_packs(experiment, runs, self._cluster, self._settings, self._datasets)
+                    profile = self._executor.profile(_asked(experiment))
+                    packs = plan_packs(
+                        experiment, runs, self._cluster, self._settings, self._datasets, profile
+                    )
                 except ClusterLost:
                     raise
                 except Exception as error:
@@ -203,7 +206,7 @@ class Dispatcher:
         if not self._cluster.expected and self._cluster.left(claims)["cpus"] <= 0:
             return None  # every pack asks for cores: the store need not be asked
         for experiment in self._store.waiting():
-            asked = resource_request(ExperimentSpec.FromString(experiment.spec))
+            asked = _asked(experiment)
             if self._cluster.may_start(asked, claims):
                 if not self._cluster.holds(asked):
                     self._unplaced.awaits_node(experiment.id, asked, self._cluster)
@@ -352,3 +355,7 @@ class Dispatcher:
             delete()
         except (ArtifactsUnavailable, OSError) as error:
             _log.warning("old checkpoints are left where they are: %s", error)
+
+
+def _asked(experiment: ExperimentRecord) -> ResourceRequest:
+    return resource_request(ExperimentSpec.FromString(experiment.spec))

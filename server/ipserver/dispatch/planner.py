@@ -63,8 +63,8 @@ def plan(
     for group, each in zip(groups, sizes, strict=True):
         config = group[0][1]
         count = -(-len(group) // _size(each, total / (2 * limits.slots)))
-        for part in _even_parts([run.index for run, _ in group], count):
-            packs.append((pack_seconds(config, info, len(part), limits.profile), config, part))
+        parts = _even_parts([run.index for run, _ in group], count)
+        packs += [(pack_seconds(config, info, len(part), limits.profile), config, part) for part in parts]
     packs.sort(key=lambda pack: (-pack[0], pack[2]))
     return [
         NewPack(
@@ -115,7 +115,7 @@ def _size(seconds: dict[int, float], longest: float) -> int:
     fast = next(size for size, each in seconds.items() if each <= _AS_FAST * best)
     short = [size for size, each in seconds.items() if size <= fast and size * each <= longest]
     least = next(size for size, each in seconds.items() if each <= _SPREAD * best)
-    return max(least, *short) if short else least
+    return max([least, *short])
 
 
 def _shape(run: RunRecord) -> tuple[int, int, str]:

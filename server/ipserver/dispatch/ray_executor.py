@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ipcore.machine import MachineProfile
 from ipserver.dispatch.executor import Worker, worker_lost
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.errors import ClusterLost, NotReady
@@ -41,6 +42,8 @@ class RayExecutor:
     Args:
         address: Cluster to join; "": start a Ray of its own on this machine, ended by `close`.
         cpus: Cores of a Ray of its own; None: all.
+        ready_workers: On a Ray of its own, actors that are kept ready for the next pack though none waits,
+            and started now for the first. (A cluster's nodes are for others too.)
 
     Before a dispatcher joins a cluster, its machine must: with `ray start --address HOST:6379 --num-cpus 0`
     where nothing is to be trained. Such a Ray is left alone by `close`.
@@ -49,7 +52,7 @@ class RayExecutor:
         NotReady: No Ray at the address, or this machine is not a node of it.
     """
 
-    def __init__(self, address: str = "", cpus: int | None = None) -> None:
+    def __init__(self, address: str = "", cpus: int | None = None, ready_workers: int = 0) -> None:
         if address:
             _join(address)
         else:
@@ -68,6 +71,14 @@ class RayExecutor:
         # torch, which a small pack would feel.
         self._kept: list[Any] = []
         self._kept_resources = ResourceRequest()
+        # What was measured by the first actor of each size, or its answer to come.
+        self._profiles: dict[tuple[float, float], MachineProfile | None] = {}
+        self._measuring: dict[tuple[float, float], Any] = {}
+        self._ready_workers = 0 if address else ready_workers
+        slots = (
+            sum(self._kept_resources.packs_within(node) for node in _nodes()) if self._ready_workers else 0
+        )
+        self._kept += [self._new(self._kept_resources) for _ in range(min(slots, self._ready_workers))]
 
     def nodes(self) -> Sequence[Mapping[str, float]]:
         """Resources of each node that is alive, under this service's names.
@@ -80,16 +91,38 @@ class RayExecutor:
             raise ClusterLost("no node is left of the Ray that this process started")
         return nodes
 
+    def profile(self, asked: ResourceRequest) -> MachineProfile | None:
+        """What a worker of this size can do: the first one measures it before its first pack."""
+        size = (asked.cpus, asked.gpus)
+        reference = self._measuring.get(size)
+        if reference is not None and ray.wait([reference], timeout=0)[0]:
+            del self._measuring[size]
+            try:
+                self._profiles[size] = ray.get(reference)
+                _log.info("a worker with %g cores, %g GPUs: %s", *size, self._profiles[size])
+            except ray.exceptions.RayError:
+                # It died, or could not measure: its packs are planned by what is taken for usual.
+                _log.warning("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
+        return self._profiles.get(size)
+
     def start(self, job: PackJob) -> Worker:
         """Give the pack to a kept actor, or ask for a new one; Ray creates it when its resources are free."""
         asked = job.resources
         actor = self._kept.pop() if self._kept and self._kept_resources == asked else None
         if actor is None:
-            self.trim()
-            actor = self._actor.options(
-                num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom)
-            ).remote()
+            self._end_kept()
+            actor = self._new(asked)
         return _RayWorker(actor, job, self._keep)
+
+    def _new(self, asked: ResourceRequest) -> Any:
+        actor = self._actor.options(
+            num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom)
+        ).remote()
+        size = (asked.cpus, asked.gpus)
+        if size not in self._profiles:
+            self._profiles[size] = None
+            self._measuring[size] = actor.profile.remote(asked)
+        return actor
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
         """Slices that have arrived; a dead actor's first missing slice says WORKER_LOST."""
@@ -106,14 +139,17 @@ class RayExecutor:
         return arrived
 
     def trim(self) -> None:
-        """End the actors that are kept."""
-        for actor in self._kept:
+        """End the actors that are kept, but for those that are to be ready."""
+        self._end_kept(self._ready_workers)
+
+    def _end_kept(self, but: int = 0) -> None:
+        for actor in self._kept[but:]:
             ray.kill(actor, no_restart=True)
-        self._kept.clear()
+        del self._kept[but:]
 
     def _keep(self, actor: Any, resources: ResourceRequest) -> None:
         if resources != self._kept_resources:
-            self.trim()
+            self._end_kept()
         self._kept_resources = resources
         self._kept.append(actor)
 
@@ -167,6 +203,11 @@ class _Trainer:
     def __init__(self) -> None:
         logging.getLogger().setLevel(logging.INFO)
         self._trainer: PackTrainer | None = None
+
+    def profile(self, asked: ResourceRequest) -> MachineProfile:
+        from ipserver.dispatch.trainer import measure  # noqa: PLC0415 - see the docstring
+
+        return measure(asked)
 
     def load(self, job: PackJob) -> bool:
         from ipserver.dispatch.trainer import PackTrainer  # noqa: PLC0415 - see the docstring

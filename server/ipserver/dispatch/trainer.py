@@ -20,15 +20,17 @@ import numpy as np
 import torch
 
 import ipcore.checkpoint
+from ipcore import profiling
 from ipcore.catalogue import REGISTERED
 from ipcore.data import Dataset, files_signature, load_dataset
 from ipcore.data.loading import Signature
 from ipcore.errors import CheckpointError, DataError
+from ipcore.machine import MachineProfile
 from ipcore.recording import weights_due
 from ipcore.trainer import Slice, Trainer
 from ipserver import failpoints, segments
 from ipserver.artifacts import Stored, open_artifacts
-from ipserver.dispatch.jobs import PackJob, Repeated, SliceReport
+from ipserver.dispatch.jobs import PackJob, Repeated, ResourceRequest, SliceReport
 from ipserver.dispatch.summaries import fold
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from ipserver.names import run_id, run_name
@@ -120,7 +122,7 @@ class PackTrainer:
     def _prepare(self) -> Trainer:
         """Build the pack, go on from the newest valid checkpoint."""
         job = self._job
-        device = "cuda" if job.resources.gpus > 0 else "cpu"
+        device = _device(job.resources)
         threads = math.ceil(job.resources.cpus)
         torch.set_num_threads(threads)
         dataset = _dataset(job.config.dataset, job.data_root)
@@ -247,6 +249,15 @@ class PackTrainer:
     def _put(self, point: str, location: str, write: Callable[[Path], object]) -> Stored:
         with failpoints.around(point):
             return self._artifacts.put(location, failpoints.then(write, f"{point}.during"))
+
+
+def measure(resources: ResourceRequest) -> MachineProfile:
+    """What a worker with these resources can do (a second of training)."""
+    return profiling.measure(_device(resources), math.ceil(resources.cpus))
+
+
+def _device(resources: ResourceRequest) -> str:
+    return "cuda" if resources.gpus > 0 else "cpu"
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from ipcore.catalogue import DATASETS
 from ipcore.config import PackConfig
-from ipserver.dispatch.planner import PlanLimits, plan, step_cost
+from ipcore.machine import MachineProfile, update_work
+from ipcore.memory import dataset_memory_bytes, pack_memory_bytes, run_memory
+from ipserver.dispatch.planner import PlanLimits, pack_seconds, plan
 from ipserver.states import RunState
 from ipserver.store.records import RunRecord, Summary
 
@@ -16,13 +18,21 @@ DIGITS = DATASETS["digits"]
 ROOMY = PlanLimits(slots=2, max_runs=64, max_bytes=1 << 34)
 
 
-def a_run(index: int, width: int = 64, activation: str = "relu", hidden_layers: int = 2):
-    config = replace(CONFIG, width=width, activation=activation, hidden_layers=hidden_layers)
+def a_run(index: int, width: int = 64, activation: str = "relu", hidden_layers: int = 2, steps: int = 10):
+    config = replace(CONFIG, width=width, activation=activation, hidden_layers=hidden_layers, steps=steps)
     run = RunRecord(
         "e", index, "ip", hidden_layers, width, activation, 0.1, index, RunState.QUEUED, "", 0, 10, Summary(),
         (), None, None, None, "",
     )  # fmt: skip
     return run, config
+
+
+def _shape(run: RunRecord) -> tuple[int, int, str]:
+    return run.hidden_layers, run.width, run.activation
+
+
+def _fits(config: PackConfig, runs: int, limits: PlanLimits) -> bool:
+    return pack_memory_bytes(config, DIGITS, runs) + dataset_memory_bytes(DIGITS) <= limits.max_bytes
 
 
 shapes = st.tuples(st.sampled_from([8, 64, 256]), st.sampled_from(["relu", "tanh"]), st.integers(1, 3))
@@ -53,30 +63,59 @@ def test_the_plan_is_a_function_of_its_input(runs, limits):
 
 
 @given(grids, limits)
-def test_costly_packs_come_first(runs, limits):
-    costs = [
-        step_cost(runs[pack.run_indices[0]][1], DIGITS) * len(pack.run_indices)
+def test_long_packs_come_first(runs, limits):
+    seconds = [
+        pack_seconds(runs[pack.run_indices[0]][1], DIGITS, len(pack.run_indices), limits.profile)
         for pack in plan(runs, DIGITS, limits)
     ]
-    assert costs == sorted(costs, reverse=True)
+    assert seconds == sorted(seconds, reverse=True)
+
+
+@given(grids, limits)
+def test_no_pack_takes_much_longer_per_run_than_the_best(runs, limits):
+    for pack in plan(runs, DIGITS, limits):
+        config = runs[pack.run_indices[0]][1]
+        size = len(pack.run_indices)
+        peers = [run for run, _ in runs if _shape(run) == _shape(runs[pack.run_indices[0]][0])]
+        fits = [
+            n for n in range(1, min(len(peers), limits.max_runs) + 1) if n == 1 or _fits(config, n, limits)
+        ]
+        best = min(pack_seconds(config, DIGITS, n, limits.profile) / n for n in fits)
+        # A factor of 1.5 is allowed for filling the slots, and even parts may have half the runs.
+        assert pack_seconds(config, DIGITS, size, limits.profile) / size <= 3.1 * best
 
 
 def test_nothing_to_plan():
     assert plan([], DIGITS, ROOMY) == []
 
 
-def test_one_shape_fills_both_slots():
+def test_a_pack_fills_the_cache():
+    """Launches cost as much as 16 networks, which fill the cache; beyond, traffic costs twice as much."""
+    (_, config), *_ = runs = [a_run(index, steps=10_000) for index in range(640)]
+    memory = run_memory(config, DIGITS)
+    each = memory.weights + memory.optimizer + memory.buffers
+    work = update_work(config, DIGITS) / 1e10
+    machine = MachineProfile(
+        launch_seconds=16 * work / 5, rate=1e10, cache_bytes=16 * each, bandwidth=each / (2 * work)
+    )
+
+    packs = plan(runs, DIGITS, replace(ROOMY, profile=machine))
+
+    assert {len(pack.run_indices) for pack in packs} == {16}
+
+
+def test_where_starting_operations_is_all_that_costs_packs_are_as_large_as_slots_allow():
+    machine = MachineProfile(launch_seconds=1e-3, rate=1e15, cache_bytes=1 << 40, bandwidth=1e15)
+    runs = [a_run(index, steps=1000) for index in range(640)]
+
+    packs = plan(runs, DIGITS, replace(ROOMY, max_runs=1024, profile=machine))
+
+    # One pack of all would be fastest per run, but leave a slot idle.
+    assert [len(pack.run_indices) for pack in packs] == [320, 320]
+
+
+def test_short_runs_stay_together():
+    """Ten updates of a small network take less than a worker's turn: it pays to have few packs."""
     packs = plan([a_run(index) for index in range(64)], DIGITS, ROOMY)
 
-    assert [len(pack.run_indices) for pack in packs] == [16, 16, 16, 16]
-
-
-def test_a_few_runs_stay_together():
-    packs = plan([a_run(index) for index in range(4)], DIGITS, ROOMY)
-
-    assert [pack.run_indices for pack in packs] == [(0, 1, 2, 3)]
-
-
-def test_cost_counts_the_matmuls_of_a_step():
-    # 32 examples; layer 1 (64x64) forward and weight gradient; layer 2 (64x64) and readout (64x10) all three.
-    assert step_cost(CONFIG, DIGITS) == 32 * (2 * 64 * 64 + 3 * (64 * 64 + 64 * 10))
+    assert [len(pack.run_indices) for pack in packs] == [32, 32]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ipserver.dispatch.dispatcher import Dispatcher
+from ipserver.dispatch.jobs import ResourceRequest
 from ipserver.dispatch.ray_executor import RayExecutor
 from ipserver.errors import NotReady
 from ipserver.states import ExperimentState, FailureReason
@@ -134,3 +135,13 @@ def test_no_ray_at_the_address_is_a_clear_error():
         NotReady, match=r"IPLAB_RAY_ADDRESS: nothing answers at 127\.0\.0\.1:1: Connection refused"
     ):
         RayExecutor("127.0.0.1:1")
+
+
+def test_the_first_worker_of_a_size_measures_its_machine(store, settings, executor):
+    submit(store, small_spec())
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    profile = executor.profile(ResourceRequest(cpus=1))
+
+    assert profile is not None and profile.rate > 1e8
+    assert executor.profile(ResourceRequest(cpus=2)) is None
