@@ -62,7 +62,7 @@ def plan(
     packs: list[tuple[float, PackConfig, tuple[int, ...]]] = []
     for group, each in zip(groups, sizes, strict=True):
         config = group[0][1]
-        count = -(-len(group) // _size(each, total / (2 * limits.slots)))
+        count = _count(each, total / (2 * limits.slots), len(group))
         parts = _even_parts([run.index for run, _ in group], count)
         packs += [(pack_seconds(config, info, len(part), limits.profile), config, part) for part in parts]
     packs.sort(key=lambda pack: (-pack[0], pack[2]))
@@ -104,18 +104,21 @@ def _candidates(most: int) -> Iterator[int]:
     yield most
 
 
-def _size(seconds: dict[int, float], longest: float) -> int:
-    """The size of packs.
+def _count(seconds: dict[int, float], longest: float, runs: int) -> int:
+    """Into how many packs to divide runs of one shape.
 
     Args:
         seconds: Of `_sizes`.
         longest: Seconds that a pack should take at most.
+        runs: How many.
     """
     best = min(seconds.values())
     fast = next(size for size, each in seconds.items() if each <= _AS_FAST * best)
-    short = [size for size, each in seconds.items() if size <= fast and size * each <= longest]
     least = next(size for size, each in seconds.items() if each <= _SPREAD * best)
-    return max([least, *short])
+    short = [size for size, each in seconds.items() if size <= fast and size * each <= longest]
+    wanted = -(-runs // max([least, *short]))
+    # Even parts must not fall below the least size, nor exceed the largest.
+    return max(min(wanted, max(1, runs // least)), -(-runs // max(seconds)))
 
 
 def _shape(run: RunRecord) -> tuple[int, int, str]:

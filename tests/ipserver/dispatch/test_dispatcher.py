@@ -588,7 +588,7 @@ def test_a_worker_that_hangs_is_given_up(store, settings):
 def test_an_outage_of_the_store_is_survived(tmp_path, monkeypatch):
     settings = settings_in(tmp_path, lease_seconds=1.0)
     store = store_in(settings)
-    submit(store, small_spec(steps=200))
+    submit(store, small_spec(steps=3000))
     commit, outages = store.commit_slice, iter([StoreUnavailable("gone"), None, StoreUnavailable("gone")])
 
     def fragile(*arguments):
@@ -611,7 +611,7 @@ def test_an_outage_of_the_store_is_survived(tmp_path, monkeypatch):
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
     reasons = [attempt.end_reason for attempt in store.attempts("e", 0)]
     assert reasons == [FailureReason.LEASE_LOST, FailureReason.LEASE_LOST, None]
-    assert len({key for key in points(store) if key[1:] == ("train_loss", 200)}) == 4
+    assert len({key for key in points(store) if key[1:] == ("train_loss", 3000)}) == 4
 
 
 def test_a_stopped_dispatcher_writes_checkpoints_and_gives_its_packs_back(tmp_path):

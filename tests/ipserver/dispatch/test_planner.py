@@ -81,8 +81,9 @@ def test_no_pack_takes_much_longer_per_run_than_the_best(runs, limits):
             n for n in range(1, min(len(peers), limits.max_runs) + 1) if n == 1 or _fits(config, n, limits)
         ]
         best = min(pack_seconds(config, DIGITS, n, limits.profile) / n for n in fits)
-        # A factor of 1.5 is allowed for filling the slots, and even parts may have half the runs.
-        assert pack_seconds(config, DIGITS, size, limits.profile) / size <= 3.1 * best
+        # A factor of 1.5 is allowed for filling the slots; sizes are tried a quarter apart, memory may bind.
+        bound = size in (len(peers), fits[-1]) or -(-len(peers) // fits[-1]) > 1
+        assert bound or pack_seconds(config, DIGITS, size, limits.profile) / size <= 1.6 * best
 
 
 def test_nothing_to_plan():
@@ -104,18 +105,25 @@ def test_a_pack_fills_the_cache():
     assert {len(pack.run_indices) for pack in packs} == {16}
 
 
-def test_where_starting_operations_is_all_that_costs_packs_are_as_large_as_slots_allow():
+def test_where_starting_operations_is_all_that_costs_one_pack_is_as_fast_as_two():
     machine = MachineProfile(launch_seconds=1e-3, rate=1e15, cache_bytes=1 << 40, bandwidth=1e15)
     runs = [a_run(index, steps=1000) for index in range(640)]
 
     packs = plan(runs, DIGITS, replace(ROOMY, max_runs=1024, profile=machine))
 
-    # One pack of all would be fastest per run, but leave a slot idle.
-    assert [len(pack.run_indices) for pack in packs] == [320, 320]
+    assert [len(pack.run_indices) for pack in packs] == [640]
 
 
 def test_short_runs_stay_together():
-    """Ten updates of a small network take less than a worker's turn: it pays to have few packs."""
+    """Ten updates of a small network take less than a worker's turn: more packs would not be faster."""
     packs = plan([a_run(index) for index in range(64)], DIGITS, ROOMY)
 
-    assert [len(pack.run_indices) for pack in packs] == [32, 32]
+    assert [len(pack.run_indices) for pack in packs] == [64]
+
+
+def test_long_runs_fill_all_slots():
+    packs = plan(
+        [a_run(index, width=256, steps=1000) for index in range(32)], DIGITS, replace(ROOMY, slots=8)
+    )
+
+    assert len(packs) >= 8
