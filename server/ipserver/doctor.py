@@ -239,7 +239,7 @@ def _ray(settings: Settings) -> _Found:
             nodes = executor.nodes()
         finally:
             executor.close()
-        total = {name: sum(node.get(name, 0.0) for node in nodes) for name in ("cpus", "gpus")}
+        total = {name: sum(node.get(name, 0.0) for node in nodes.values()) for name in ("cpus", "gpus")}
         text = f"{settings.ray_address}: {len(nodes)} nodes, {total['cpus']:g} CPUs, {total['gpus']:g} GPUs"
         if not any(total.values()) and not settings.expected_nodes:
             yield Level.WRONG, f"{text}: nothing can be trained; add a node (`ray start --address ...`)"

@@ -7,9 +7,10 @@ knows is in the store or can be lost.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from iplab.v1.spec_pb2 import ExperimentSpec
@@ -20,7 +21,8 @@ from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
 from ipserver.dispatch.jobs import ResourceRequest, SliceReport
 from ipserver.dispatch.placed import Placed
-from ipserver.dispatch.placement import Cluster
+from ipserver.dispatch.placement import Claim, Cluster
+from ipserver.dispatch.preemption import Demand, make_room
 from ipserver.dispatch.retries import Action, Rest, decide
 from ipserver.dispatch.unplaced import Unplaced
 from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
@@ -32,7 +34,9 @@ from ipserver.store.records import CapacityReport, CommitResult, ExperimentRecor
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
+# Packs for which room is made at a look: enough to be quick, few enough to be cheap.
+_ROOM_AT_ONCE = 8
 _WAIT_SECONDS = 0.2
 _OUTAGE_SECONDS = 2.0
 
@@ -70,6 +74,8 @@ class Dispatcher:
         self._next_reap = -float("inf")
         self._cluster = Cluster()
         self._rest = Rest()
+        # Experiments for whose packs room is being made just now, with what each such pack asks for.
+        self._room_for: list[tuple[str, ResourceRequest]] = []
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then finish the slices in hand and give the packs back with checkpoints.
@@ -154,7 +160,8 @@ class Dispatcher:
 
     def _report(self) -> None:
         """Tell the API, through the store, what this dispatcher can reach."""
-        self._cluster = Cluster(self._executor.nodes(), self._settings.expected_nodes)
+        nodes = self._executor.nodes()
+        self._cluster = Cluster(tuple(nodes.values()), self._settings.expected_nodes, tuple(nodes))
         self._store.save_capacity(CapacityReport(self._cluster.total(), self._datasets.report()))
 
     def _plan(self) -> None:
@@ -187,7 +194,37 @@ class Dispatcher:
             # Or its node went before it could start.
             if paused or not self._cluster.could_hold(placed.resources):
                 self._give_back(placed)
-        self._unplaced.look(self._store.waiting(), self._cluster)
+        waiting = self._store.waiting()
+        self._unplaced.look(waiting, self._cluster)
+        self._make_room(waiting)
+
+    def _make_room(self, waiting: Sequence[ExperimentRecord]) -> None:
+        """Have less urgent packs given back where more urgent ones would fit in their place."""
+        self._room_for = []
+        # Those on their way out too: their room is kept until it is taken.
+        lowest = min((placed.priority for placed in self._placed), default=math.inf)
+        urgent = [experiment for experiment in waiting if experiment.priority > lowest]
+        pending = any(it.priority > lowest and not it.worker.started() for it in self._placed)
+        if not (urgent or pending) or not self._rest.over(self._monotonic()):
+            return
+        demands: list[tuple[ExperimentRecord, Demand]] = []
+        counts = self._store.waiting_packs([experiment.id for experiment in urgent])
+        for experiment in urgent:
+            asked = _asked(experiment)
+            number = min(counts.get(experiment.id, 0), _ROOM_AT_ONCE - len(demands))
+            demands += [(experiment, Demand(asked, experiment.priority))] * number
+        held = sorted(self._placed, key=lambda it: (-it.priority, it.pack.experiment.create_time))
+        room = make_room(self._cluster, [it.holding() for it in held], [demand for _, demand in demands])
+        self._room_for = [(demands[place][0].id, demands[place][1].asked) for place in sorted(room.kept_for)]
+        for position, place in room.giving.items():
+            placed = held[position]
+            whom = demands[place][0].id if place >= 0 else "a pack"
+            notice = f"pack {placed.pack.id} makes room for {whom} of higher priority; it goes on later"
+            self._store.notice(placed.pack.experiment.id, notice)
+            if placed.worker.started():
+                placed.drain()
+            else:
+                self._give_back(placed)
 
     def _place(self) -> None:
         """Lease and start packs while there is room, most urgent experiment first."""
@@ -205,9 +242,13 @@ class Dispatcher:
         claims = [placed.claim() for placed in self._placed]
         if not self._cluster.expected and self._cluster.left(claims)["cpus"] <= 0:
             return None  # every pack asks for cores: the store need not be asked
+        seen: set[str] = set()
         for experiment in self._store.waiting():
             asked = _asked(experiment)
-            if self._cluster.may_start(asked, claims):
+            # Room that is being made is not for those who are less urgent.
+            others = [Claim(it, started=False) for name, it in self._room_for if name in seen]
+            seen.add(experiment.id)
+            if self._cluster.may_start(asked, [*claims, *others]):
                 if not self._cluster.holds(asked):
                     self._unplaced.awaits_node(experiment.id, asked, self._cluster)
                 return experiment.id
@@ -334,7 +375,11 @@ class Dispatcher:
             self._store.end_attempt(*placed.key, placed.pack.token, failure=None, retry=True)
         except Fenced:
             _log.warning("pack %s of %s was already taken over", placed.pack.id, placed.pack.experiment.id)
-        self._forget(placed)
+        if placed.told:
+            self._forget(placed)
+        else:
+            self._placed.remove(placed)
+            placed.worker.release()  # it has answered all that it was asked: another pack may have it
 
     def _abandon(self) -> None:
         """Stop all workers without a word to the store: no longer renewed, their leases run out."""

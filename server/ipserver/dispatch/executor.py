@@ -28,6 +28,9 @@ class Worker(Protocol):
     def started(self) -> bool:
         """Whether it has its resources, so is no longer pending."""
 
+    def node(self) -> str:
+        """Name of the node that it lies on; "" while it is pending."""
+
     def release(self) -> None:
         """It has done its work: end it, or keep its process for the next pack of the same resources."""
 
@@ -38,8 +41,8 @@ class Worker(Protocol):
 class Executor(Protocol):
     """A place for trainers."""
 
-    def nodes(self) -> Sequence[Mapping[str, float]]:
-        """Resources of each node that is there, by name ("cpus", "gpus", custom names)."""
+    def nodes(self) -> Mapping[str, Mapping[str, float]]:
+        """The nodes that are there, each by its name: resources ("cpus", "gpus", custom names)."""
 
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
         """What a worker of this size can do, if one has been measured."""

@@ -11,6 +11,8 @@ from ipserver.dispatch.executor import Worker
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.dispatch.trainer import PackTrainer
 
+_NODE = "here"
+
 
 class LocalExecutor:
     """Trainers as threads of this process: for tests and for looking into training with a debugger."""
@@ -20,9 +22,9 @@ class LocalExecutor:
         self._done: queue.Queue[tuple[Worker, SliceReport]] = queue.Queue()
         self._workers: list[_LocalWorker] = []
 
-    def nodes(self) -> Sequence[Mapping[str, float]]:
+    def nodes(self) -> Mapping[str, Mapping[str, float]]:
         """One: threads stand for cores; there is nothing else."""
-        return [{"cpus": self._cpus}]
+        return {_NODE: {"cpus": self._cpus}}
 
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
         """Never measured: threads of this process say nothing of workers."""
@@ -70,6 +72,9 @@ class _LocalWorker:
 
     def started(self) -> bool:
         return True
+
+    def node(self) -> str:
+        return _NODE
 
     def release(self) -> None:
         self.stop()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from ipserver.dispatch.executor import Worker
 from ipserver.dispatch.jobs import ResourceRequest
 from ipserver.dispatch.placement import Claim
+from ipserver.dispatch.preemption import Holding
 from ipserver.states import FailureReason
 from ipserver.store.records import LeasedPack
 
@@ -37,6 +38,11 @@ class Placed:
     committed: int = 0
 
     @property
+    def priority(self) -> int:
+        """Of its experiment."""
+        return self.pack.experiment.priority
+
+    @property
     def key(self) -> tuple[str, str]:
         """Experiment and pack."""
         return self.pack.experiment.id, self.pack.id
@@ -47,6 +53,10 @@ class Placed:
             return {}
         earlier = self.pack.fruitless
         return {**earlier, cause: earlier.get(cause, 0) + 1}
+
+    def holding(self) -> Holding:
+        """What it takes, and whether it could make room for others."""
+        return Holding(self.resources, self.priority, self.worker.node(), self.draining)
 
     def claim(self) -> Claim:
         """What it takes of the cluster."""

@@ -29,10 +29,16 @@ class Cluster:
     Attributes:
         nodes: Those that are there.
         expected: One of each kind that an autoscaler can add. It adds nodes for packs that wait for one.
+        names: Of the nodes that are there; needed only by those who ask what lies where.
     """
 
     nodes: Sequence[Amounts] = ()
     expected: Sequence[Amounts] = ()
+    names: Sequence[str] = ()
+
+    def named(self) -> dict[str, Amounts]:
+        """The nodes that are there, by name."""
+        return dict(zip(self.names, self.nodes, strict=True))
 
     def total(self) -> dict[str, float]:
         """What the nodes that are there have together."""

@@ -76,12 +76,14 @@ class RayExecutor:
         self._measuring: dict[tuple[float, float], Any] = {}
         self._ready_workers = 0 if address else ready_workers
         slots = (
-            sum(self._kept_resources.packs_within(node) for node in _nodes()) if self._ready_workers else 0
+            sum(self._kept_resources.packs_within(node) for node in _nodes().values())
+            if self._ready_workers
+            else 0
         )
         self._kept += [self._new(self._kept_resources) for _ in range(min(slots, self._ready_workers))]
 
-    def nodes(self) -> Sequence[Mapping[str, float]]:
-        """Resources of each node that is alive, under this service's names.
+    def nodes(self) -> Mapping[str, Mapping[str, float]]:
+        """Resources of each node that is alive, by Ray's id of it, under this service's names.
 
         Raises:
             ClusterLost: No node is left of a Ray of its own, or Ray does not answer.
@@ -158,23 +160,23 @@ class RayExecutor:
         ray.shutdown()
 
 
-def _nodes() -> list[dict[str, float]]:
-    """Resources of each node that is alive, under this service's names."""
+def _nodes() -> dict[str, dict[str, float]]:
+    """Resources of each node that is alive, by its id, under this service's names."""
     names = {"CPU": "cpus", "GPU": "gpus"}
     internal = ("node:", "object_store_memory", "memory", "accelerator_type:")
     try:
         nodes = ray.nodes()  # type: ignore[no-untyped-call]
     except ray.exceptions.RayError as error:
         raise ClusterLost(f"Ray does not answer: {error}") from error
-    return [
-        {
+    return {
+        node["NodeID"]: {
             names.get(name, name): float(amount)
             for name, amount in node["Resources"].items()
             if not name.startswith(internal)
         }
         for node in nodes
         if node["Alive"]
-    ]
+    }
 
 
 def _join(address: str) -> None:
@@ -209,12 +211,13 @@ class _Trainer:
 
         return measure(asked)
 
-    def load(self, job: PackJob) -> bool:
+    def load(self, job: PackJob) -> str:
+        """Get ready for a pack; returns the id of the node that this is on."""
         from ipserver.dispatch.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
 
         self._trainer = None  # the last pack's memory is free before the next one's is taken
         self._trainer = PackTrainer(job)
-        return True
+        return str(ray.get_runtime_context().get_node_id())
 
     def advance(self, ended: Collection[int], checkpoint: bool) -> SliceReport:
         if self._trainer is None:
@@ -229,15 +232,22 @@ class _RayWorker:
         self._resources = job.resources
         self._keep = keep
         self._loaded: Any = actor.load.remote(job)
-        self._started = False
+        self._node = ""
         self.pending: collections.deque[Any] = collections.deque()
 
     def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
         self.pending.append(self._actor.advance.remote(frozenset(ended), checkpoint))
 
     def started(self) -> bool:
-        self._started = self._started or bool(ray.wait([self._loaded], timeout=0)[0])
-        return self._started
+        return bool(self.node())
+
+    def node(self) -> str:
+        if not self._node and ray.wait([self._loaded], timeout=0)[0]:
+            try:
+                self._node = ray.get(self._loaded)
+            except ray.exceptions.RayError:
+                self._node = "lost"  # its next slice says how
+        return self._node
 
     def release(self) -> None:
         if self.pending:

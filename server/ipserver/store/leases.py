@@ -34,6 +34,16 @@ def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
     return [experiment_store.experiment_record(row) for row in found]
 
 
+def waiting_packs(transaction: Transaction, chosen: Collection[str]) -> dict[str, int]:
+    """See `Store.waiting_packs`."""
+    statement = (
+        sa.select(packs.c.experiment, sa.func.count().label("number"))
+        .where(packs.c.experiment.in_(sorted(chosen)), packs.c.state == PackState.QUEUED)
+        .group_by(packs.c.experiment)
+    )
+    return {row.experiment: row.number for row in transaction.connection.execute(statement)}
+
+
 def lease(transaction: Transaction, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
     """See `Store.lease_pack`."""
     with editing(transaction, experiment) as edit:

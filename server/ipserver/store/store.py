@@ -279,6 +279,10 @@ class Store:
         """Experiments with packs that wait for a worker, by priority and age; paused ones do not wait."""
         return self.database.read(leases.waiting, limit)
 
+    def waiting_packs(self, experiments: Collection[str]) -> dict[str, int]:
+        """How many packs of each of these experiments wait for a worker; those without any are left out."""
+        return self.database.read(leases.waiting_packs, experiments)
+
     def lease_pack(self, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
         """The experiment's next pack to train, under a new token; its runs are RUNNING from now on.
 

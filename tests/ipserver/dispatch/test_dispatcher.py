@@ -389,14 +389,14 @@ def test_what_waits_for_others_to_end_waits_as_long_as_it_takes(tmp_path):
 def test_a_pack_whose_node_went_before_it_started_is_given_back(tmp_path):
     settings = settings_in(tmp_path)
     store, executor = store_in(settings), _GrowingExecutor()
-    executor.nodes = lambda: [{"cpus": 1.0, "disk": 1.0}]
+    executor.nodes = lambda: {"here": {"cpus": 1.0, "disk": 1.0}}
     submit(store, small_spec(resources={"custom": {"disk": 1}}))
     reports = iter(range(0, 10**9, 20))
     dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(reports)))
     dispatcher.step()
     assert store.get_experiment("e").counts[RunState.RUNNING] == 4
 
-    executor.nodes = lambda: [{"cpus": 1.0}]
+    executor.nodes = lambda: {"here": {"cpus": 1.0}}
     dispatcher.step()
     assert store.get_experiment("e").counts[RunState.QUEUED] == 4
     assert store.get_experiment("e").unplaceable_since is not None
@@ -413,7 +413,7 @@ class _GrowingExecutor(LocalExecutor):
         self.waiting = []
 
     def nodes(self):
-        return [{"cpus": 1.0}, {"cpus": 1.0, "disk": 1.0}] if self.grown else [{"cpus": 1.0}]
+        return super().nodes() | ({"added": {"cpus": 1.0, "disk": 1.0}} if self.grown else {})
 
     def start(self, job):
         if not job.resources.custom or self.grown:
@@ -451,6 +451,9 @@ class _Waiting:
 
     def started(self):
         return self.inner is not None
+
+    def node(self):
+        return "added" if self.inner is not None else ""
 
     def release(self):
         self.inner.release()

@@ -145,6 +145,7 @@ class _Pending(LocalExecutor):
     def start(self, job):
         worker = super().start(job)
         worker.started = lambda: False
+        worker.node = lambda: ""
         worker.advance = lambda ended, *, checkpoint=False: None
         return worker
 

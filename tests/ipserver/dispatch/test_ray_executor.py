@@ -12,6 +12,7 @@ from ipserver.dispatch.jobs import ResourceRequest
 from ipserver.dispatch.ray_executor import RayExecutor
 from ipserver.errors import NotReady
 from ipserver.states import ExperimentState, FailureReason
+from tests.ipserver.dispatch.cases import final_weights, notices, points
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -42,7 +43,7 @@ def run_until(dispatcher, condition, seconds=90):
 
 
 def test_nodes_have_our_names(executor):
-    assert executor.nodes() == [{"cpus": 2.0}]
+    assert list(executor.nodes().values()) == [{"cpus": 2.0}]
 
 
 def test_an_experiment_trains_on_ray(store, settings, executor):
@@ -108,6 +109,48 @@ def test_workers_are_kept_for_the_next_pack_and_ended_after_the_last(store, sett
     run_until(dispatcher, lambda: not worker_pids())
 
 
+def paused(store, dispatcher):
+    store.pause_experiment("e")
+    run_until(dispatcher, lambda: store.get_experiment("e").state is ExperimentState.PAUSED)
+    run_until(dispatcher, lambda: not worker_pids())
+    store.resume_experiment("e")
+    before = store.get_experiment("e").committed_steps
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > before)
+
+
+def preempted(store, dispatcher):
+    submit(store, small_spec(resources={"cpus": 2}), "urgent", priority=1)
+    run_until(dispatcher, lambda: store.get_experiment("urgent").state.terminal)
+    assert not store.get_experiment("e").state.terminal
+
+
+def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(executor, tmp_path):
+    outcomes = []
+    for disturbances in ([], [paused, preempted]):
+        settings = settings_in(
+            tmp_path / str(len(disturbances)),
+            slice_seconds=0.005,
+            checkpoint_seconds=1e9,
+            lease_seconds=600,
+            max_attempts=1,
+        )
+        store = store_in(settings)
+        submit(store, small_spec(steps=2000))
+        dispatcher = Dispatcher(store, executor, settings, "d")
+        run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)
+        for disturb in disturbances:
+            disturb(store, dispatcher)
+        run_until(dispatcher, lambda store=store: store.get_experiment("e").state.terminal)
+        outcomes.append((final_weights(store, settings), points(store)))
+
+    assert outcomes[0] == outcomes[1]
+    attempts = store.attempts("e", 0)
+    assert [attempt.end_reason for attempt in attempts] == [None, None, None]
+    assert [text for text in notices(store, "e") if "resumed" in text] == [
+        f"pack p0000: resumed from the checkpoint of step {attempt.first_step}" for attempt in attempts[1:]
+    ]
+
+
 def test_data_trouble_comes_back_with_its_traceback(store, settings, executor, tmp_path):
     (tmp_path / "data").mkdir()
     settings = settings.model_copy(update={"data": tmp_path / "data"})
@@ -144,4 +187,4 @@ def test_the_first_worker_of_a_size_measures_its_machine(store, settings, execut
     profile = executor.profile(ResourceRequest(cpus=1))
 
     assert profile is not None and profile.rate > 1e8
-    assert executor.profile(ResourceRequest(cpus=2)) is None
+    assert executor.profile(ResourceRequest(cpus=1.5)) is None
