@@ -7,8 +7,9 @@ The environment variable IPLAB_FAILPOINTS names a folder. A file in it that is n
     wait [N]    it stands still until the test removes the file (by then it is "commit.during.reached")
     full [N]    from the N-th time on, while the file is there, it is told that the disk is full
 
-`kill` and `wait` happen once: whichever process comes first renames the file, so a process that is started
-again goes on. Tests may move files in at any time. Without the variable, to pass a point costs a comparison.
+"commit.during.reached" says that it has happened. `kill` and `wait` happen once: whichever process comes
+first renames the file so, and a process that is started again goes on. Tests may move files in at any time.
+Without the variable, to pass a point costs a comparison.
 """
 
 from __future__ import annotations
@@ -81,13 +82,15 @@ def _act(file: Path) -> None:
     try:
         action, _, number = file.read_text().strip().partition(" ")
     except FileNotFoundError:
+        _passed.pop(file.name, None)  # the next time it is there, it is another one
         return
     _passed[file.name] += 1
     if _passed[file.name] < int(number or 1):
         return
-    if action == "full":
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
     reached = file.with_name(f"{file.name}.reached")
+    if action == "full":
+        reached.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
     try:
         file.rename(reached)
     except FileNotFoundError:

@@ -1,0 +1,151 @@
+"""What must hold after any fault, seen in the store, in MLflow, among files and among processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import sqlalchemy as sa
+from mlflow.tracking import MlflowClient
+
+from ipcore.files import read_tensors
+from ipserver import segments
+from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.startup import MARK
+from ipserver.store import Store
+from ipserver.store.tables import attempts, checkpoints, packs
+from tests.faults.lab import Lab, wait_for
+
+# The model of states: where a run may go from where. Terminal states are final.
+NEXT: Mapping[str, frozenset[str]] = {
+    "QUEUED": frozenset({"RUNNING", "CANCELLED"}),
+    "RUNNING": frozenset({"QUEUED", "SUCCEEDED", "CANCELLING"}),
+    "CANCELLING": frozenset({"CANCELLED"}),
+    "SUCCEEDED": frozenset(),
+    "CANCELLED": frozenset(),
+}
+
+
+def check_history(store: Store, experiment: str, runs: int) -> None:
+    """The events are numbered without a gap and tell a walk in the model, with one end for every run."""
+    state = dict.fromkeys(range(runs), "QUEUED")
+    ended: list[str] = []
+    committed: dict[str, int] = {}
+    events = store.events(experiment, after=0, limit=100_000)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    for event in events:
+        if event.kind == "runs_state":
+            after = str(event.payload["state"])
+            for index in event.payload["runs"]:  # type: ignore[attr-defined]
+                assert after in NEXT[state[index]], f"run {index}: {state[index]} -> {after}, event {event}"
+                state[index] = after
+        elif event.kind == "pack_progress":
+            pack, step = str(event.payload["pack"]), int(str(event.payload["committed_steps"]))
+            assert step > committed.get(pack, -1), f"{pack} went back to step {step}"
+            committed[pack] = step
+        elif event.kind == "experiment_state":
+            assert not ended, f"{event} after {ended}"
+            if event.payload["state"] in {"SUCCEEDED", "FAILED", "CANCELLED"}:
+                ended.append(str(event.payload["state"]))
+    assert set(state.values()) == {"SUCCEEDED"}
+    assert ended == ["SUCCEEDED"]
+    assert {run.state.value for run in store.list_runs(experiment, limit=runs + 1)} == {"SUCCEEDED"}
+
+
+Points = dict[tuple[int, str], list[tuple[int, float, int]]]
+
+
+def check_steps(store: Store, experiment: str, *, interval: int) -> Points:
+    """No segments overlap (slices without a point have none); every run has every point once. The points."""
+    steps = store.get_experiment(experiment).steps
+    reached: dict[str, int] = defaultdict(int)
+    points: Points = defaultdict(list)
+    for segment in store.segments(experiment, packs=None, first_step=0, last_step=None):
+        assert segment.first_step > reached[segment.pack], f"{segment.pack}: {segment.first_step} twice"
+        reached[segment.pack] = segment.last_step
+        block = segments.decode(segment.data)
+        rows = zip(block.run, block.metric, block.step, block.value, block.time_ms, strict=True)
+        for run, metric, step, value, time_ms in rows:
+            key = int(run), block.metrics[metric]
+            points[key].append((int(step), float(value), int(time_ms)))
+    runs = store.list_runs(experiment, limit=10_000)
+    assert reached == dict.fromkeys({run.pack for run in runs}, steps)
+    expected = [1, *range(interval, steps + 1, interval)]
+    for run in runs:
+        assert run.committed_steps == steps
+        assert [step for step, _, _ in points[run.index, "train_loss"]] == expected
+    for key, recorded in points.items():
+        at = [step for step, _, _ in recorded]
+        assert at == sorted(set(at)), f"{key}: doubled or out of order"
+    return points
+
+
+def check_mlflow(uri: str, store: Store, experiment: str, points: Points) -> None:
+    """MLflow has one finished run for each of ours, with the same points: none missing, none twice."""
+    client = MlflowClient(tracking_uri=uri)
+    theirs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=1000)
+    runs = store.list_runs(experiment, limit=10_000)
+    assert sorted(run.info.run_id for run in theirs) == sorted(run.mlflow_run_id for run in runs)
+    assert {run.info.status for run in theirs} == {"FINISHED"}
+    assert {run.data.tags["iplab.state"] for run in theirs} == {"SUCCEEDED"}
+    for run in runs:
+        for metric in {name for index, name in points if index == run.index}:
+            history = client.get_metric_history(run.mlflow_run_id, metric)
+            found = sorted((point.step, point.value, point.timestamp) for point in history)
+            assert found == points[run.index, metric], f"{metric} of run {run.index}"
+        paths = {file.path for file in client.list_artifacts(run.mlflow_run_id, "weights")}
+        assert paths == {artifact.path for artifact in store.artifacts(experiment, run.index)}
+
+
+def final_weights(store: Store, artifacts: Path, experiment: str) -> dict[tuple[str, int], str]:
+    """SHA-256 of every run's final tensors, by pack and index: a header also holds the experiment's name."""
+    files = open_artifacts(ArtifactRoot(str(artifacts)))
+    digests = {}
+    for run in store.list_runs(experiment, limit=10_000):
+        record = store.get_artifact(experiment, run.index, "weights/final.safetensors")
+        with files.reading(record.location, record.sha256) as path:
+            tensors, _ = read_tensors(path)
+        whole = hashlib.sha256()
+        for name in sorted(tensors):
+            whole.update(name.encode() + tensors[name].numpy().tobytes())
+        digests[run.pack, run.index] = whole.hexdigest()
+    return digests
+
+
+def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
+    """No lease, attempt, checkpoint, file without a name, trainer or process of a part that is gone."""
+    with lab.store.database.engine.connect() as connection:
+        leased = connection.execute(
+            sa.select(packs.c.id, packs.c.state, packs.c.owner).where(packs.c.expires.is_not(None))
+        ).all()
+        assert leased == []
+        left = connection.execute(sa.select(attempts.c.pack).where(attempts.c.end_time.is_(None))).all()
+        assert left == []
+
+    def saved() -> list[object]:
+        with lab.store.database.engine.connect() as connection:
+            return list(connection.execute(sa.select(checkpoints.c.path)).scalars())
+
+    print(lab.strangers(), lab.trainers(), saved())
+    files = open_artifacts(ArtifactRoot(str(lab.home / "artifacts")))
+    named = {MARK} | {
+        artifact.location
+        for experiment in lab.store.list_experiments(limit=1000)
+        for run in lab.store.list_runs(experiment.id, limit=10_000)
+        for artifact in lab.store.artifacts(experiment.id, run.index)
+    }
+    wait_for(lambda: not saved(), seconds, lambda: f"checkpoints are recorded: {saved()}")
+    wait_for(
+        lambda: set(files.below("")) == named,
+        seconds,
+        lambda: (
+            f"files that nothing names: {sorted(set(files.below('')) - named)}; "
+            f"named files that are gone: {sorted(named - set(files.below('')))}"
+        ),
+        poll=0.2,
+    )
+    wait_for(lambda: not lab.trainers(), seconds, lambda: f"trainers: {lab.trainers()}", poll=0.2)
+    wait_for(lambda: not lab.strangers(), seconds, lambda: f"processes: {lab.strangers()}", poll=0.2)
+    assert not list((lab.folder / "tmp").glob("iplab-scratch-*"))

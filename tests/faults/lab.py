@@ -1,0 +1,258 @@
+"""The parts of one service as processes of a test's own, and what can be done to them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import sqlalchemy as sa
+
+import iplab
+from ipserver.store import Store, migrate, open_store
+from tests.faults.processes import children, end_marked, marked
+
+PYTHON = [sys.executable, "-m", "ipserver"]
+RELAY = Path(__file__).parent.parent / "cluster" / "relay.py"
+# Short, so that a test need not wait: a lease that nobody renews, the time between checkpoints, ...
+TIMES = {
+    "LEASE_SECONDS": "3",
+    "SLICE_SECONDS": "0.05",
+    "CHECKPOINT_SECONDS": "0.15",
+    "SWEEP_SECONDS": "1",
+    "WAIT_SECONDS": "120",
+}
+START_SECONDS = 60.0
+
+
+class Lab:
+    """A service whose parts are started, killed and started again one by one.
+
+    Args:
+        folder: For everything it writes; a short path, as sockets lie in it.
+        dsn: Of its database as the tests reach it.
+        postgres: host:port of the PostgreSQL server, if that is where it lies: parts reach it through a relay
+            that can be cut.
+        namespace: Command that runs another one where Ray finds nothing but loopback.
+    """
+
+    def __init__(self, folder: Path, dsn: str, postgres: str, namespace: list[str]) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.failpoints = folder / "points"
+        self.mlflow_uri = f"http://127.0.0.1:{_free_port()}"
+        self.address = f"127.0.0.1:{_free_port()}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._namespace = namespace
+        self._postgres = postgres
+        for path in (self.home, self.failpoints, folder / "tmp", folder / "ray", folder / "logs"):
+            path.mkdir(exist_ok=True)
+        migrate(dsn)
+        self.store: Store = open_store(dsn)
+        self.dsn = dsn if not postgres else self._relayed(dsn)
+        self.commands = {
+            "mlflow": [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"],
+            "relay": [sys.executable, str(RELAY), f"unix:{folder}/pg/.s.PGSQL.5432", f"tcp:{postgres}"],
+            "api": [*PYTHON, "api"],
+            "dispatch": [*namespace, *PYTHON, "dispatch"],
+            "forward": [*PYTHON, "forward"],
+        }
+        self.commands["mlflow"] += ["--port", self.mlflow_uri.rpartition(":")[2], "--no-serve-artifacts"]
+        self.commands["mlflow"] += ["--default-artifact-root", str(folder / "mlartifacts")]
+
+    def _relayed(self, dsn: str) -> str:
+        (self.folder / "pg").mkdir()
+        query = {**sa.make_url(dsn).query, "host": f"{self.folder}/pg", "port": "5432"}
+        url = sa.make_url(dsn).set(host=None, port=None, query=query)
+        return url.render_as_string(hide_password=False)
+
+    def environment(self) -> dict[str, str]:
+        """What its parts are told; IPLAB_HOME marks every process that comes of them."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+        return {
+            **clean,
+            **{f"IPLAB_{name}": value for name, value in TIMES.items()},
+            "IPLAB_HOME": str(self.home),
+            "IPLAB_STORE": self.dsn,
+            "IPLAB_ADDRESS": self.address,
+            "IPLAB_CPUS": "2",
+            "IPLAB_MLFLOW_TRACKING_URI": self.mlflow_uri,
+            "IPLAB_FAILPOINTS": str(self.failpoints),
+            "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.folder}/mlflow.db",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+            "TMPDIR": str(self.folder / "tmp"),
+            "RAY_TMPDIR": str(self.folder / "ray"),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """All parts, in the order in which they are best started."""
+        return (*(("relay",) if self._postgres else ()), "mlflow", "api", "dispatch", "forward")
+
+    def start(self, *names: str) -> None:
+        """Start parts that do not run."""
+        for name in names:
+            assert name not in self.processes or self.processes[name].poll() is not None, f"{name} runs"
+            if name == "relay":
+                (self.folder / "pg" / ".s.PGSQL.5432").unlink(missing_ok=True)
+            with self.log(name).open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    self.commands[name],
+                    env=self.environment(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+
+    def start_all(self) -> None:
+        """Start everything, and return when it can be used."""
+        begin = self.store.capacity()
+        self.start(*self.parts)
+        wait_for(lambda: self.store.capacity() != begin, START_SECONDS, lambda: self.tail("dispatch"))
+        wait_for(self._api_answers, START_SECONDS, lambda: self.tail("api"))
+
+    def _api_answers(self) -> bool:
+        with grpc.insecure_channel(self.address) as channel:
+            try:
+                grpc.channel_ready_future(channel).result(timeout=1.0)
+            except grpc.FutureTimeoutError:
+                return False
+        return True
+
+    def ended(self, name: str) -> int | None:
+        """Exit status of a part; None: it runs."""
+        return self.processes[name].poll()
+
+    def kill(self, name: str) -> None:
+        """kill -9 of one part; what it has started is left to itself."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def terminate(self, name: str, seconds: float = 60.0) -> int:
+        """SIGTERM; the exit status."""
+        self.processes[name].send_signal(signal.SIGTERM)
+        return self.processes[name].wait(seconds)
+
+    def await_end(self, name: str, seconds: float) -> None:
+        """Wait until a part has ended by itself."""
+        wait_for(lambda: self.ended(name) is not None, seconds, lambda: self.tail(name))
+
+    def revive(self) -> list[str]:
+        """Start every part that does not run; their names."""
+        dead = [name for name in self.parts if self.ended(name) is not None]
+        self.start(*dead)
+        return dead
+
+    def trainers(self) -> list[int]:
+        """Processes of the actors that train for it."""
+        return [pid for pid, command in marked(self._mark).items() if command.startswith("ray::_Trainer")]
+
+    def ray(self, *programs: str) -> list[int]:
+        """Processes of its Ray: below the dispatcher, or only those of these programs ("raylet")."""
+        below = children(self.processes["dispatch"].pid)
+        return [
+            pid
+            for pid, command in below.items()
+            if not programs or any(command.split(" ")[0].endswith(f"/{name}") for name in programs)
+        ]
+
+    @property
+    def _mark(self) -> str:
+        return f"IPLAB_HOME={self.home}"
+
+    def strangers(self) -> dict[int, str]:
+        """Processes that came of this service but belong to no part that runs now: pid and command."""
+        ours: set[int] = set()
+        for process in self.processes.values():
+            if process.poll() is None:
+                ours |= {process.pid, *children(process.pid)}
+        return {pid: command for pid, command in marked(self._mark).items() if pid not in ours}
+
+    # Failpoints.
+
+    def arm(self, point: str, action: str) -> None:
+        """Have the next process that passes a point do something, as `ipserver.failpoints` says."""
+        beside = self.failpoints / f".{point}"
+        beside.write_text(action)
+        beside.rename(self.failpoints / point)
+
+    def await_reached(self, point: str, seconds: float = 60.0) -> None:
+        """Wait until a process has been killed, or stands still, at a point."""
+        wait_for((self.failpoints / f"{point}.reached").exists, seconds, lambda: f"{point} is not reached")
+
+    def release(self) -> None:
+        """Disarm all points and let everybody go on."""
+        for path in self.failpoints.iterdir():
+            path.unlink(missing_ok=True)
+
+    # What users do.
+
+    @contextmanager
+    def client(self) -> Iterator[iplab.Client]:
+        """The SDK, on the API's socket."""
+        with iplab.connect(self.address) as client:
+            yield client
+
+    def log(self, name: str) -> Path:
+        """Where a part writes."""
+        return self.folder / "logs" / f"{name}.log"
+
+    def tail(self, name: str, lines: int = 25) -> str:
+        """The end of a part's log."""
+        text = self.log(name).read_text(errors="replace").splitlines()[-lines:]
+        return f"the end of the log of {name}:\n" + "\n".join(text)
+
+    def close(self) -> None:
+        """End everything, whatever state it is in."""
+        self.release()
+        for name in ("api", "dispatch", "forward", "mlflow", "relay"):
+            process = self.processes.get(name)
+            if process is not None and process.poll() is None:
+                process.terminate()
+        for process in self.processes.values():
+            try:
+                process.wait(40)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        end_marked(self._mark)
+        self.store.close()
+
+
+def wait_for(
+    condition: Callable[[], object], seconds: float, otherwise: Callable[[], str], poll: float = 0.05
+) -> None:
+    """Return when a condition holds; AssertionError with what `otherwise` says if it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {otherwise()}"
+        time.sleep(poll)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def loopback_only() -> tuple[list[str], str]:
+    """A command that runs another one in a network namespace with `lo` alone; or why there is none."""
+    for unshare in (["unshare", "-n"], ["unshare", "-rn"]):
+        command = [*unshare, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+        try:
+            done = subprocess.run([*command, "true"], check=False, capture_output=True, text=True, timeout=10)
+        except FileNotFoundError:
+            return [], "unshare and ip (util-linux, iproute2) are not installed"
+        if done.returncode == 0:
+            return command, ""
+    return [], f"no network namespace can be made here: {done.stderr.strip()}"

@@ -1,0 +1,287 @@
+"""Every fault, when it happens, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import iplab
+from tests.faults import checks
+from tests.faults.lab import Lab, wait_for
+from tests.faults.processes import kill
+
+PHASES = ("before", "during", "after")
+# Two packs of four runs; about a second on two cores, in some twenty slices.
+STEPS, INTERVAL = 2000, 50
+SPEC: dict[str, Any] = {
+    "spec": {
+        "dataset": "digits",
+        "batch_size": 32,
+        "steps": STEPS,
+        "evaluation_interval": 500,
+        "record": {"metrics_interval": INTERVAL, "weights": "initial_and_final"},
+        "grid": {
+            "parameterizations": [{"preset": "mup"}, {"preset": "ip-llr", "calibration": {}}],
+            "widths": [16, 24],
+            "hidden_layers": [2],
+            "activations": ["relu"],
+            "base_learning_rates": [0.05],
+            "seeds": [0, 1],
+        },
+    }
+}
+RUNS = 8
+
+
+@dataclass
+class Scene:
+    """A lab with a fault in it.
+
+    Attributes:
+        undisturbed: Digests of the final weights of an experiment without a fault.
+        lock: The connection that holds SQLite's lock meanwhile.
+        own_disk: Whether its home is a small file system of its own.
+    """
+
+    lab: Lab
+    undisturbed: dict[tuple[str, int], str] = field(default_factory=dict)
+    lock: sqlite3.Connection | None = None
+    own_disk: bool = False
+
+
+Step = Callable[[Scene], object]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that goes wrong.
+
+    Attributes:
+        point: When: before, during or after this (`ipserver.failpoints.POINTS`).
+        action: What the process that passes there does: kills itself, or waits while `begin` happens to it.
+        begin: Makes it go wrong.
+        follow: Happens at once after the process goes on.
+        end: After the downtime, makes it good, apart from starting parts that have ended.
+        ends: Parts that end by it.
+        phases: In which it makes sense.
+        lasts: Whether it has a downtime; if not, something of the service's own puts it right at once.
+        only: Kind of store; "": all.
+        own_disk: Whether the lab's home must be a file system of its own.
+    """
+
+    point: str
+    action: str = "wait 3"
+    begin: Step = lambda _: None
+    follow: Step = lambda _: None
+    end: Step = lambda _: None
+    ends: tuple[str, ...] = ()
+    phases: tuple[str, ...] = PHASES
+    lasts: bool = True
+    only: str = ""
+    own_disk: bool = False
+
+
+def kill_trainers(scene: Scene) -> None:
+    """kill -9 of every actor that trains."""
+    trainers = scene.lab.trainers()
+    assert trainers
+    for pid in trainers:
+        kill(pid)
+
+
+def kill_raylet(scene: Scene) -> None:
+    """kill -9 of the raylet alone; its workers are left to themselves."""
+    (raylet,) = scene.lab.ray("raylet")
+    kill(raylet)
+
+
+def kill_ray(scene: Scene) -> None:
+    """kill -9 of all processes of Ray at once."""
+    for pid in scene.lab.ray():
+        kill(pid)
+
+
+def lock_store(scene: Scene) -> None:
+    """Hold SQLite's one lock for writers."""
+    scene.lock = sqlite3.connect(scene.lab.home / "iplab.db", isolation_level=None, timeout=60)
+    scene.lock.execute("BEGIN IMMEDIATE")
+
+
+def unlock_store(scene: Scene) -> None:
+    """Let other writers in again."""
+    assert scene.lock is not None
+    scene.lock.rollback()
+    scene.lock.close()
+
+
+def fill_disk(scene: Scene) -> None:
+    """Take up all room where the store and the artifacts lie, to the last byte."""
+    with (scene.lab.home / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        for size in (1 << 20, 1 << 12, 1):
+            with contextlib.suppress(OSError):
+                while file.write(bytes(size)) == size:
+                    pass
+    free = os.statvfs(scene.lab.home)
+    assert free.f_bavail == 0
+
+
+def empty_disk(scene: Scene) -> None:
+    """Give the room back."""
+    (scene.lab.home / "filler").unlink()
+
+
+def end_of_dispatcher(scene: Scene) -> None:
+    """It ends by itself when its Ray is gone."""
+    scene.lab.await_end("dispatch", 90)
+
+
+FAULTS = {
+    "API killed": Fault("create", "kill", ends=("api",)),
+    "dispatcher killed": Fault("commit", "kill 3", ends=("dispatch",)),
+    "dispatcher killed while it plans": Fault("plan", "kill", ends=("dispatch",)),
+    "dispatcher killed while it leases": Fault("lease", "kill", ends=("dispatch",)),
+    "forwarder killed": Fault("mark", "kill 3", ends=("forward",)),
+    "forwarder killed while it sends": Fault("send", "kill 2", ends=("forward",)),
+    "forwarder killed while it notes a run's id": Fault("note", "kill 3", ends=("forward",)),
+    "trainer killed": Fault("commit", begin=kill_trainers, lasts=False),
+    "trainer killed at a checkpoint": Fault("checkpoint", "kill 2", lasts=False),
+    "trainer killed at its weights": Fault("weights", "kill 6", lasts=False),
+    "raylet killed": Fault("commit", begin=kill_raylet, follow=end_of_dispatcher, ends=("dispatch",)),
+    "all of Ray killed": Fault("commit", begin=kill_ray, follow=end_of_dispatcher, ends=("dispatch",)),
+    "MLflow killed": Fault("send", "wait 3", begin=lambda scene: scene.lab.kill("mlflow"), ends=("mlflow",)),
+    "store cut off": Fault(
+        "commit", begin=lambda scene: scene.lab.kill("relay"), ends=("relay",), only="postgresql"
+    ),
+    # During a commit the dispatcher holds the lock itself.
+    "store locked": Fault(
+        "commit", begin=lock_store, end=unlock_store, phases=("before", "after"), only="sqlite"
+    ),
+    "disk full": Fault("commit", begin=fill_disk, end=empty_disk, only="sqlite", own_disk=True),
+    "no room for checkpoints": Fault("checkpoint", "full", phases=("during",)),
+    "no room for weights": Fault("weights", "full 6", phases=("during",)),
+    "dispatcher told to stop": Fault(
+        "commit",
+        begin=lambda scene: scene.lab.processes["dispatch"].terminate(),
+        follow=lambda scene: scene.lab.processes["dispatch"].wait(40),
+        ends=("dispatch",),
+    ),
+    "API told to stop": Fault(
+        "create",
+        "wait",
+        begin=lambda scene: scene.lab.processes["api"].terminate(),
+        follow=lambda scene: scene.lab.processes["api"].wait(20),
+        ends=("api",),
+    ),
+}
+
+
+def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
+    """Submit an experiment, have faults happen to it, make them good, and check that nothing of them shows.
+
+    Args:
+        scene: Where.
+        events: Fault and phase, one after another.
+        downtime: Seconds that each fault lasts.
+    """
+    lab = scene.lab
+    experiment = f"f{uuid.uuid4().hex[:10]}"
+    first, *_ = events
+    lab.arm(*_point(*first))
+    with submitting(lab, experiment):
+        for number, (name, phase) in enumerate(events):
+            if number:
+                lab.arm(*_point(name, phase))
+            suffer(scene, name, phase, downtime)
+    verify(scene, experiment)
+
+
+def suffer(scene: Scene, name: str, phase: str, downtime: float) -> None:
+    """Wait until a fault that is armed happens, see it through, and make it good."""
+    lab, fault = scene.lab, FAULTS[name]
+    lab.await_reached(f"{fault.point}.{phase}")
+    fault.begin(scene)
+    if not fault.action.startswith("full"):
+        lab.release()
+    fault.follow(scene)
+    time.sleep(downtime)
+    fault.end(scene)
+    lab.release()
+    for part in fault.ends:
+        lab.await_end(part, 20)
+    revived = lab.revive()
+    assert set(revived) == set(fault.ends), "\n".join([f"ended: {revived}", *map(lab.tail, revived)])
+
+
+def _point(name: str, phase: str) -> tuple[str, str]:
+    return f"{FAULTS[name].point}.{phase}", FAULTS[name].action
+
+
+def run_undisturbed(scene: Scene) -> None:
+    """What the others are held against."""
+    with submitting(scene.lab, "undisturbed"):
+        pass
+    verify(scene, "undisturbed")
+    scene.undisturbed = checks.final_weights(scene.lab.store, scene.lab.home / "artifacts", "undisturbed")
+
+
+def verify(scene: Scene, experiment: str, seconds: float = 120.0) -> None:
+    """Wait for an experiment's end, in MLflow too, and check all that must hold."""
+    lab, store = scene.lab, scene.lab.store
+
+    def ended() -> bool:
+        dead = [part for part in lab.parts if lab.ended(part) is not None]
+        assert not dead, "\n".join(map(lab.tail, dead))
+        return store.get_experiment(experiment).state.terminal
+
+    _say("revived")
+    wait_for(ended, seconds, lambda: f"{store.get_experiment(experiment)}; {lab.tail('dispatch')}")
+    _say("trained")
+    wait_for(
+        lambda: store.get_experiment(experiment).mlflow_pending_runs == 0,
+        seconds,
+        lambda: lab.tail("forward"),
+    )
+    _say("in MLflow")
+    checks.check_history(store, experiment, RUNS)
+    points = checks.check_steps(store, experiment, interval=INTERVAL)
+    checks.check_mlflow(lab.mlflow_uri, store, experiment, points)
+    if scene.undisturbed:
+        assert checks.final_weights(store, lab.home / "artifacts", experiment) == scene.undisturbed
+    _say("checked")
+    checks.check_nothing_left(lab)
+    _say("nothing left")
+
+
+@contextmanager
+def submitting(lab: Lab, experiment: str, seconds: float = 90.0) -> Iterator[None]:
+    """Create an experiment meanwhile, by repeating the request until it is acknowledged."""
+    request = str(uuid.uuid4())
+    deadline = time.monotonic() + seconds
+
+    def submit() -> None:
+        while True:
+            try:
+                with lab.client() as client:
+                    client.create(SPEC, experiment_id=experiment, request_id=request)
+            except iplab.UnavailableError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+    with ThreadPoolExecutor(1) as pool:
+        acknowledged = pool.submit(submit)
+        yield
+        acknowledged.result()
+
+
+def _say(what):
+    print(f"{time.monotonic():.1f} {what}", flush=True)
