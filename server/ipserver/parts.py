@@ -91,7 +91,9 @@ def run_forward(settings: Settings) -> None:
     # Nothing else of `ipserver up` needs MLflow, so its being away must not end the service.
     patience = math.inf if os.environ.get(_SUPERVISED) else None
     sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
-    Forwarder(store, sink, settings.artifact_root, _owner("forward")).run(stop)
+    # It may be busy with one run for longer than a dispatcher with one slice.
+    lease = 2 * settings.lease_seconds
+    Forwarder(store, sink, settings.artifact_root, _owner("forward"), lease_seconds=lease).run(stop)
 
 
 def stop_event() -> threading.Event:

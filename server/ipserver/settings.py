@@ -117,7 +117,11 @@ class Settings(BaseSettings):
         description="How long after a pack's end files of it that nothing names are removed, in seconds; a "
         "worker that is cut off may go on writing for so long",
     )
-    lease_seconds: Seconds = Field(15.0, description="How long a silent dispatcher keeps a pack, in seconds")
+    lease_seconds: Seconds = Field(
+        15.0,
+        description="How long a silent dispatcher keeps a pack, in seconds; a silent forwarder keeps its "
+        "place twice as long",
+    )
     placement_timeout_seconds: Seconds = Field(
         3600.0,
         description="How long a pack waits while no node, there or expected, could hold it, in seconds; then "

@@ -128,7 +128,6 @@ def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
         with lab.store.database.engine.connect() as connection:
             return list(connection.execute(sa.select(checkpoints.c.path)).scalars())
 
-    print(lab.strangers(), lab.trainers(), saved())
     files = open_artifacts(ArtifactRoot(str(lab.home / "artifacts")))
     named = {MARK} | {
         artifact.location

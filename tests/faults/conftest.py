@@ -1,84 +1,21 @@
-"""A lab for each kind of database, kept for all faults on it."""
+"""A service for the tests of a file, and what it does undisturbed."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from tests.faults.lab import Lab, loopback_only
-from tests.faults.scenarios import Scene, run_undisturbed
-
-POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
-DISK_MEGABYTES = 96
+from tests.faults.running import Unavailable, running
+from tests.faults.scenarios import Scene, undisturbed
 
 
 @pytest.fixture(scope="module")
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    """A running service on the kind of store that the test asks for, and what it does undisturbed."""
-    with running(request.param) as scene:
-        run_undisturbed(scene)
-        yield scene
-
-
-@contextmanager
-def running(kind: str) -> Iterator[Scene]:
-    """A service on "sqlite" or "postgresql"; skips where that, or a network for its Ray, is not to be had."""
-    namespace, reason = loopback_only()
-    if not namespace:
-        pytest.skip(f"Ray needs a network of its own: {reason}")
-    if kind == "postgresql" and not POSTGRES:
-        pytest.skip("IPLAB_TEST_POSTGRES is not set")
-    folder = Path(tempfile.mkdtemp(prefix="faults-"))
-    (folder / "home").mkdir()
+    """A service on the store that the test asks for. Its MLflow is a database, which starts faster."""
     try:
-        with own_disk(folder / "home") as disk, database(kind, folder) as (dsn, postgres):
-            lab = Lab(folder, dsn, postgres, namespace)
-            try:
-                lab.start_all()
-                yield Scene(lab, own_disk=disk)
-            finally:
-                lab.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def own_disk(folder: Path) -> Iterator[bool]:
-    """A small file system at a folder, which can be filled, if this user may mount one."""
-    size = f"size={DISK_MEGABYTES}m"
-    mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
-    mounted = os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-@contextmanager
-def database(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
-    """DSN of a new database, and HOST:PORT of its server if it has one."""
-    if kind == "sqlite":
-        yield f"sqlite:///{folder}/home/iplab.db", ""
-        return
-    schema = f"faults_{uuid.uuid4().hex[:12]}"
-    engine = sa.create_engine(POSTGRES)
-    with engine.begin() as connection:
-        connection.execute(sa.schema.CreateSchema(schema))
-    try:
-        url = sa.make_url(POSTGRES)
-        dsn = url.update_query_dict({"options": f"-csearch_path={schema}"})
-        yield dsn.render_as_string(hide_password=False), f"{url.host}:{url.port or 5432}"
-    finally:
-        with engine.begin() as connection:
-            connection.execute(sa.schema.DropSchema(schema, cascade=True))
-        engine.dispose()
+        with running(request.param, mlflow_server=False) as scene:
+            scene.undisturbed = undisturbed(scene)
+            yield scene
+    except Unavailable as reason:
+        pytest.skip(str(reason))

@@ -30,6 +30,8 @@ TIMES = {
     "WAIT_SECONDS": "120",
 }
 START_SECONDS = 60.0
+# They look for their raylet now and then, and end up to a minute after it: Ray's business, not ours.
+RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 class Lab:
@@ -41,13 +43,17 @@ class Lab:
         postgres: host:port of the PostgreSQL server, if that is where it lies: parts reach it through a relay
             that can be cut.
         namespace: Command that runs another one where Ray finds nothing but loopback.
+        mlflow_server: Whether MLflow is a server, which can be killed; else it is a database alone.
     """
 
-    def __init__(self, folder: Path, dsn: str, postgres: str, namespace: list[str]) -> None:
+    def __init__(
+        self, folder: Path, dsn: str, postgres: str, namespace: list[str], *, mlflow_server: bool
+    ) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.failpoints = folder / "points"
-        self.mlflow_uri = f"http://127.0.0.1:{_free_port()}"
+        self._server = f"http://127.0.0.1:{_free_port()}" if mlflow_server else ""
+        self.mlflow_uri = self._server or f"sqlite:///{self.home}/mlflow/mlflow.db"
         self.address = f"127.0.0.1:{_free_port()}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._namespace = namespace
@@ -64,7 +70,7 @@ class Lab:
             "dispatch": [*namespace, *PYTHON, "dispatch"],
             "forward": [*PYTHON, "forward"],
         }
-        self.commands["mlflow"] += ["--port", self.mlflow_uri.rpartition(":")[2], "--no-serve-artifacts"]
+        self.commands["mlflow"] += ["--port", self._server.rpartition(":")[2], "--no-serve-artifacts"]
         self.commands["mlflow"] += ["--default-artifact-root", str(folder / "mlartifacts")]
 
     def _relayed(self, dsn: str) -> str:
@@ -83,7 +89,7 @@ class Lab:
             "IPLAB_STORE": self.dsn,
             "IPLAB_ADDRESS": self.address,
             "IPLAB_CPUS": "2",
-            "IPLAB_MLFLOW_TRACKING_URI": self.mlflow_uri,
+            "IPLAB_MLFLOW_TRACKING_URI": self._server,
             "IPLAB_FAILPOINTS": str(self.failpoints),
             "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.folder}/mlflow.db",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
@@ -96,7 +102,8 @@ class Lab:
     @property
     def parts(self) -> tuple[str, ...]:
         """All parts, in the order in which they are best started."""
-        return (*(("relay",) if self._postgres else ()), "mlflow", "api", "dispatch", "forward")
+        optional = {"relay": self._postgres, "mlflow": self._server}
+        return (*(name for name in optional if optional[name]), "api", "dispatch", "forward")
 
     def start(self, *names: str) -> None:
         """Start parts that do not run."""
@@ -176,7 +183,11 @@ class Lab:
         for process in self.processes.values():
             if process.poll() is None:
                 ours |= {process.pid, *children(process.pid)}
-        return {pid: command for pid, command in marked(self._mark).items() if pid not in ours}
+        return {
+            pid: command
+            for pid, command in marked(self._mark).items()
+            if pid not in ours and command not in RAY_AGENTS
+        }
 
     # Failpoints.
 

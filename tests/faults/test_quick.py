@@ -20,5 +20,5 @@ def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("scene", ["postgresql"], indirect=True)
-def test_store_and_raylet_may_vanish(scene: Scene) -> None:
-    play(scene, ("store cut off", "during"), ("raylet killed", "before"))
+def test_the_store_may_be_cut_off_during_a_commit(scene: Scene) -> None:
+    play(scene, ("store cut off", "during"), ("trainer killed at a checkpoint", "during"))

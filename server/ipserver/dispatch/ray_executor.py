@@ -8,6 +8,9 @@ from __future__ import annotations
 import collections
 import logging
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Slices travel as plain replies; the object store is hardly used.
 _OBJECT_STORE_BYTES = 128 << 20
+_ORPHAN_SECONDS = 0.5
 
 
 class RayExecutor:
@@ -56,6 +60,8 @@ class RayExecutor:
         if address:
             _join(address)
         else:
+            # How long a driver stays when the head is gone: an own Ray's does not come back.
+            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
             ray.init(
                 address="local",
                 namespace="iplab",
@@ -205,6 +211,7 @@ class _Trainer:
     def __init__(self) -> None:
         logging.getLogger().setLevel(logging.INFO)
         self._trainer: PackTrainer | None = None
+        threading.Thread(target=_end_with, args=(os.getppid(),), name="orphan", daemon=True).start()
 
     def profile(self, asked: ResourceRequest) -> MachineProfile:
         from ipserver.dispatch.trainer import measure  # noqa: PLC0415 - see the docstring
@@ -223,6 +230,16 @@ class _Trainer:
         if self._trainer is None:
             raise RuntimeError("a slice was asked for before a pack was given")
         return self._trainer.advance(ended, checkpoint=checkpoint)
+
+
+def _end_with(raylet: int) -> None:
+    """End this process when the raylet that started it is gone.
+
+    Left to itself it would go on for a minute, with its memory and its cores, beside whoever takes its place.
+    """
+    while os.getppid() == raylet:
+        time.sleep(_ORPHAN_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _RayWorker:

@@ -34,7 +34,6 @@ from ipserver.store.records import ForwardTask, RunRecord
 
 _log = logging.getLogger(__name__)
 _LEASE = "forwarder"
-_LEASE_SECONDS = 30.0
 _TASKS = 50
 _REST_SECONDS = 0.5
 _OUTAGE_SECONDS = 2.0
@@ -71,6 +70,7 @@ class Forwarder:
         artifact_root: Where artifacts' files lie.
         owner: Name of this forwarder in its lease.
         monotonic: Clock for intervals, in seconds.
+        lease_seconds: How long another forwarder waits for this one if it is silent.
     """
 
     def __init__(
@@ -80,9 +80,11 @@ class Forwarder:
         artifact_root: ArtifactRoot,
         owner: str,
         monotonic: Callable[[], float] = time.monotonic,
+        lease_seconds: float = 30.0,
     ) -> None:
         self._store = store
         self._sink = sink
+        self._lease_seconds = lease_seconds
         self._artifacts = open_artifacts(artifact_root)
         self._owner = owner
         self._monotonic = monotonic
@@ -113,11 +115,12 @@ class Forwarder:
         """
         now = self._monotonic()
         self._not_before = {key: until for key, until in self._not_before.items() if until > now}
-        if not self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
+        if not self._store.acquire_lease(_LEASE, self._owner, self._lease_seconds):
             return Pass.IDLE
         tasks = self._store.forward_tasks(
             _TASKS,
-            exclude=(*self._not_before, *self._refused_runs.resting(now)),
+            exclude=self._refused_runs.resting(now),
+            exclude_running=tuple(self._not_before),
             exclude_experiments=self._refused_experiments.resting(now),
         )
         # Oldest experiment first, and runs that share a reading of their pack's history one after another.
@@ -131,7 +134,7 @@ class Forwarder:
                 continue
             if stop is not None and stop.is_set():
                 break
-            if not self._store.acquire_lease(_LEASE, self._owner, _LEASE_SECONDS):
+            if not self._store.acquire_lease(_LEASE, self._owner, self._lease_seconds):
                 break
             if self._try(task, history):
                 taken.add(experiment)

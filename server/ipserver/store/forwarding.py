@@ -53,13 +53,12 @@ def tasks(
     transaction: Transaction,
     limit: int,
     exclude: Collection[tuple[str, int]],
+    exclude_running: Collection[tuple[str, int]],
     exclude_experiments: Collection[str],
 ) -> list[ForwardTask]:
     """See `Store.forward_tasks`."""
     connection = transaction.connection
-    skipped: dict[str, list[int]] = defaultdict(list)
-    for experiment, index in exclude:
-        skipped[experiment].append(index)
+    skipped, running = _by_experiment(exclude), _by_experiment(exclude_running)
     due = sa.exists().where(runs.c.experiment == experiments.c.id, runs.c.due_since.is_not(None))
     waiting = connection.execute(
         sa.select(experiments)
@@ -74,7 +73,10 @@ def tasks(
     for row in waiting:
         statement = (
             select_runs(row.id, runs.c.due_since.is_not(None))
-            .where(runs.c.run_index.not_in(sorted(skipped[row.id])))
+            .where(
+                runs.c.run_index.not_in(skipped[row.id]),
+                sa.or_(runs.c.run_index.not_in(running[row.id]), runs.c.end_time.is_not(None)),
+            )
             # Who has waited longest, so that busy runs do not starve the others.
             .order_by(None)
             .order_by(runs.c.due_since, runs.c.run_index)
@@ -83,6 +85,13 @@ def tasks(
         found += _tasks_of(transaction, row, connection.execute(statement).all())
         if len(found) >= limit:
             break
+    return found
+
+
+def _by_experiment(keys: Collection[tuple[str, int]]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = defaultdict(list)
+    for experiment, index in sorted(keys):
+        found[experiment].append(index)
     return found
 
 

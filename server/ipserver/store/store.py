@@ -438,6 +438,7 @@ class Store:
         self,
         limit: int,
         exclude: Collection[tuple[str, int]] = (),
+        exclude_running: Collection[tuple[str, int]] = (),
         exclude_experiments: Collection[str] = (),
     ) -> list[ForwardTask]:
         """Runs with something that MLflow does not hold, oldest experiment first, then longest waiting first.
@@ -445,9 +446,10 @@ class Store:
         Args:
             limit: Most tasks.
             exclude: (experiment, index) not wanted now.
+            exclude_running: Likewise, unless they have ended.
             exclude_experiments: Experiments of which nothing is wanted now.
         """
-        return self.database.read(forwarding.tasks, limit, exclude, exclude_experiments)
+        return self.database.read(forwarding.tasks, limit, exclude, exclude_running, exclude_experiments)
 
     def set_mlflow_run(self, experiment: str, index: int, mlflow_run_id: str) -> None:
         """Records a run's id in MLflow. Repeatable. Raises NotFound."""

@@ -134,11 +134,24 @@ def test_oldest_experiment_first_then_longest_waiting(store: Store, clock: Clock
     assert store.forward_tasks(9, exclude_experiments=["a", "b"]) == []
     tasks = store.forward_tasks(9, exclude=[("b", 0)], exclude_experiments=["a"])
     assert [(task.experiment.id, task.run.index) for task in tasks] == [("b", 1), ("b", 2)]
+    tasks = store.forward_tasks(1, exclude_running=[("a", 0)])
+    assert [(task.experiment.id, task.run.index) for task in tasks] == [("a", 1)]
     # What was served but has more to send goes to the end of the queue.
     clock.advance(1)
     store.commit_slice("a", "p0", 1, a_slice(1, 2))
     store.set_mlflow_run("a", 0, "abc")
     assert due(store, limit=3) == [("a", 1), ("a", 2), ("a", 0)]
+
+
+def test_a_run_that_rests_while_it_trains_is_there_once_it_has_ended(store: Store) -> None:
+    planned(store, [[0], [1]])
+    first = lease(store)
+    lease(store)
+    resting = [("e", 0), ("e", 1)]
+    assert store.forward_tasks(9, exclude_running=resting) == []
+    store.commit_slice("e", "p0", first.token, last_slice(first))
+    assert [task.run.index for task in store.forward_tasks(9, exclude_running=resting)] == [0]
+    assert store.forward_tasks(9, exclude=[("e", 0)], exclude_running=resting) == []
 
 
 def test_marks_of_unknown_runs_are_refused(store: Store) -> None:
