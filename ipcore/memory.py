@@ -84,9 +84,10 @@ def _optimizer(config: PackConfig, dims: list[int], weights: int, itemsize: int,
         return 0
     if config.optimizer == "momentum":
         return state + itemsize
-    # One gradient; betas in double precision and as used; epsilon; a scale for every tensor with exponents.
+    # One gradient; betas in double precision and as used; epsilon, its root, the correction; a scale for
+    # every tensor with exponents.
     largest = max(a * b for a, b in pairwise(dims))
-    return state + itemsize * (largest + 3 + (1 + own_biases) * (len(dims) - 1)) + 16
+    return state + itemsize * (largest + 5 + (1 + own_biases) * (len(dims) - 1)) + 16
 
 
 def run_memory_bytes(config: PackConfig, info: DatasetInfo) -> int:

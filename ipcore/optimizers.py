@@ -129,19 +129,21 @@ class Adam(Optimizer):
         for start in self._starts:
             self._check(self._scales_at(start))
         self._start, self._scales = 0, self._scales_at(0)
-        self._correction: Tensor
-        self._root: Tensor
+        # Overwritten at every step, never replaced: a step may be replayed on the device.
+        self._correction, self._root = torch.zeros_like(self._epsilon), torch.zeros_like(self._epsilon)
 
     def begin(self, step: int, rates: StepRates) -> None:
         """As `Optimizer.begin`."""
         super().begin(step, rates)
         # Mhat / (sqrt(Vhat) + eps) = correction M / (sqrt(V) + root eps).
         root = (1 - self._beta2 ** (step + 1)).sqrt_()
-        self._correction = (root / (1 - self._beta1 ** (step + 1))).to(self._pack.dtype)
-        self._root = self._epsilon * root.to(self._pack.dtype)
+        self._correction.copy_(root / (1 - self._beta1 ** (step + 1)))
+        torch.mul(self._epsilon, root.to(self._pack.dtype), out=self._root)
         start = max(s for s in self._starts if s <= step)
         if start != self._start:
-            self._start, self._scales = start, self._scales_at(start)
+            self._start = start
+            for scale, now in zip(self._scales, self._scales_at(start), strict=True):
+                scale.copy_(now)
         if step == start > 0:  # by the step alone, so that a resumed trainer does the same
             self._rescale(step)
 
@@ -179,6 +181,7 @@ class Adam(Optimizer):
     def buffers(self) -> list[Tensor]:
         """As `Optimizer.buffers`."""
         columns = [self._beta1, self._beta2, self._new1, self._new2, self._epsilon, *self._scales]
+        columns += [self._correction, self._root]
         return [*self.state().values(), self._scratch, *columns]
 
     def _scales_at(self, step: int) -> list[Tensor]:

@@ -22,7 +22,7 @@ Table = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StepRates:
-    """What an update is multiplied with, one number per run.
+    """What an update is multiplied with, one number per run: the same tensors at every step.
 
     Attributes:
         weights: r_l, (K, 1, 1) per layer.
@@ -57,7 +57,7 @@ class Rates:
         pack: Pack,
     ) -> None:
         self._config, self._runs, self._calibrated = config, runs, calibrated
-        self._dtype, self._device = pack.dtype, pack.device
+        self._dtype = pack.dtype
         self._entrywise = config.optimizer in ("adam", "adamw")
         self._own_biases = len(pack.biases) > 1
         self._masked = np.zeros(len(runs), dtype=bool)
@@ -66,9 +66,19 @@ class Rates:
         starts = {0, *([1] if calibrated else [])}
         self._starts = sorted(starts.union(*(starts_of(run) for run in runs)))
         self._constant: tuple[int, Table] | None = None
-        self._current: tuple[tuple[int, float], StepRates] | None = None
+        self._current: tuple[int, float] | None = None
         for start in self._starts:
             self._check(start)
+        # One tensor, overwritten when the numbers change, so that a step can be replayed on the device.
+        layers = config.hidden_layers + 1
+        columns = (1 + self._own_biases) * layers + bool(self._decay.any())
+        self._moved = torch.zeros((columns, len(runs), 1, 1), dtype=pack.dtype, device=pack.device)
+        rows = list(self._moved)
+        self._rates = StepRates(
+            rows[:layers],
+            rows[layers : 2 * layers] if self._own_biases else None,
+            rows[-1] if self._decay.any() else None,
+        )
 
     def mask(self, position: int) -> None:
         """Let a run learn nothing from now on."""
@@ -79,25 +89,19 @@ class Rates:
         """Rates of the update after `step` updates."""
         start = max(s for s in self._starts if s <= step)
         schedule = factor(self._config.schedule, step, self._config.steps)
-        if self._current is None or self._current[0] != (start, schedule):
-            self._current = ((start, schedule), self._rates(start, schedule))
-        return self._current[1]
+        if self._current != (start, schedule):
+            self._current = (start, schedule)
+            self._write(start, schedule)
+        return self._rates
 
-    def _rates(self, start: int, schedule: float) -> StepRates:
+    def _write(self, start: int, schedule: float) -> None:
         if self._constant is None or self._constant[0] != start:
             self._constant = (start, self._table(start))
         table = self._constant[1] * schedule
         if self._decay.any():
             kept = 1 - schedule * np.where(self._masked, 0.0, self._decay)
             table = np.concatenate([table, kept[:, None]], axis=1)
-        moved = torch.from_numpy(table).to(self._device, self._dtype)
-        columns = [column.view(-1, 1, 1) for column in moved.unbind(1)]
-        layers = self._config.hidden_layers + 1
-        return StepRates(
-            columns[:layers],
-            columns[layers : 2 * layers] if self._own_biases else None,
-            columns[-1] if self._decay.any() else None,
-        )
+        self._moved.copy_(torch.from_numpy(np.ascontiguousarray(table.T)).view(self._moved.shape))
 
     def _table(self, start: int) -> Table:
         """Weights' and, if they have their own, biases' rates from a step on, before the schedule."""

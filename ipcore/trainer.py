@@ -35,6 +35,7 @@ from ipcore.recording import (
     test_metrics_due,
     training_metrics_due,
 )
+from ipcore.replay import replay_on
 from ipcore.scales import biased_layers
 from ipcore.threads import thread_count
 from ipcore.validation import check_pack
@@ -109,6 +110,8 @@ class Trainer:
         self._batches = Batches([r.seed for r in runs], len(train), config.batch_size, self.device)
         self.pack = Pack(shape, config.activation, config.loss, dtype, self.device)
         self._optimizer = make_optimizer(config, self.runs, self.pack)
+        self._batch = torch.zeros_like(self._batches.at(1))
+        self._update = replay_on(self.device, self._operations)
         self._reweightings = reweighting_steps(self.runs)
         self._history = torch.zeros((LOSS_WINDOW, shape.runs), dtype=dtype, device=self.device)
         # Last step of each run at which points count: lowered when it is stopped or diverges.
@@ -218,9 +221,9 @@ class Trainer:
         due: list[tuple[int, int, Tensor | None]] = []
         while self.step < end:
             step = self.step + 1
-            self.pack.gather(self._inputs, self._labels, self._batches.at(step), self._batches.slot)
+            self._batch.copy_(self._batches.at(step))
             self._optimizer.begin(step - 1, self._rates.at(step - 1))
-            self.pack.train_step(self._optimizer.update)
+            self._update()
             self._history[step - first].copy_(self.pack.losses)
             self.step = step
             if step in self._reweightings:
@@ -244,6 +247,11 @@ class Trainer:
             self._diverge(int(position), first + int(bad[:, position].argmax()))
         if self.step == self.config.steps:
             self._record_final(recorder)
+
+    def _operations(self) -> None:
+        """One update: what `ipcore.replay` asks for."""
+        self.pack.gather(self._inputs, self._labels, self._batch, self._batches.slot)
+        self.pack.train_step(self._optimizer.update)
 
     def _out_of_time(self, deadline: float) -> bool:
         if self.device.type == "cuda":
