@@ -19,13 +19,14 @@ import torch
 from torch import Tensor
 
 from ipcore.config import Calibration, PackConfig, RunConfig
+from ipcore.inputs import Inputs
 from ipcore.pack import Pack
 from ipcore.randomness import calibration_batches
 from ipcore.scales import biased_layers, rate_factors
 
 
 def calibrated_rates(
-    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], inputs: Tensor, labels: Tensor
+    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], inputs: Inputs, labels: Tensor
 ) -> dict[int, tuple[float, ...]]:
     """Position -> base rates of step 0, one per layer, of the runs that ask for calibration.
 
@@ -33,7 +34,7 @@ def calibrated_rates(
         pack: Networks at step 0.
         config: Of the pack.
         runs: Of the pack.
-        inputs: Inputs that are trained on, (n, d), on the pack's device.
+        inputs: Inputs that are trained on.
         labels: Their labels.
     """
     wanted = [position for position, run in enumerate(runs) if run.calibration is not None]
@@ -46,8 +47,8 @@ def calibrated_rates(
     # The whole pack takes part, which costs no memory; the others' rates are not used.
     rates = calibrate(
         pack,
-        first=(inputs[one], labels[one]),
-        second=inputs[two],
+        first=(inputs.at(one), labels[one]),
+        second=inputs.at(two),
         base_rates=[run.base_learning_rate for run in runs],
         factors=[rate_factors(run.parameterization, config.width, 0) for run in runs],
         settings=[run.calibration or Calibration() for run in runs],
@@ -88,7 +89,8 @@ def calibrate(
     """
     runs = pack.shape.runs
     batch = torch.arange(pack.shape.batch_size, dtype=torch.int32, device=pack.device).unsqueeze(0)
-    pack.gather(*first, batch, torch.zeros(runs, dtype=torch.int64, device=pack.device))
+    inputs, labels = first
+    pack.gather(Inputs(inputs), labels, batch, torch.zeros(runs, dtype=torch.int64, device=pack.device))
     pack.forward()
     derivatives = pack.backward(update=None)
 

@@ -17,6 +17,8 @@ from ipcore.families import FAMILIES, is_member, parse
 ACTIVATIONS: Final = tuple(ACTIVATION_VARIANCE)
 LOSSES: Final = ("cross_entropy", "mse", "logistic", "exponential")
 OPTIMIZERS: Final = ("sgd", "momentum", "adam", "adamw")
+# What matmuls are computed in; weights, rates, losses and all that is recorded are single precision in each.
+PRECISIONS: Final = ("fp32", "tf32", "bf16")
 SCHEDULES: Final = ("constant", "linear", "cosine", "step")
 PROBES: Final = ("coordinates", "gradients", "alignment", "ranks", "kernels")
 BIASES: Final = ("first", "none")
@@ -67,6 +69,8 @@ DATASETS: Final[dict[str, DatasetInfo]] = {
         DatasetInfo("cifar10-grey", "CIFAR-10 in grey (BT.601 luma)", 1024, 10, 50_000, 10_000),
     )
 }
+# Images, which are bytes before they are normalized.
+IMAGES: Final = frozenset({"mnist", "fashion-mnist", "cifar10", "cifar10-grey"})
 REGISTERED: Final = "registered:"
 _REGISTERED_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 REGISTERED_RULE: Final = "a lower-case letter or digit, then at most 62 of them and '.', '_', '-'"

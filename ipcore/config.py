@@ -87,6 +87,7 @@ class PackConfig:
         validation_size: Training examples held out, 0: none.
         schedule: Multiplies all rates.
         probes: What is measured inside the networks; None: nothing.
+        precision: Of the matmuls of an update (`ipcore.precision`), a name in `ipcore.catalogue.PRECISIONS`.
     """
 
     dataset: str
@@ -105,6 +106,7 @@ class PackConfig:
     validation_size: int = 0
     schedule: Schedule = Schedule()
     probes: Probes | None = None
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True, slots=True)

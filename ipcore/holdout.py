@@ -24,8 +24,4 @@ def split_training(dataset: Dataset, validation_size: int) -> tuple[Split, Split
         return dataset.train, None
     order = validation_permutation(dataset.name, len(dataset.train))
     held, rest = order[:validation_size], np.sort(order[validation_size:])
-    return _part(dataset.train, rest), _part(dataset.train, held)
-
-
-def _part(split: Split, indices: np.ndarray) -> Split:
-    return Split(split.inputs[indices], split.labels[indices])
+    return dataset.train.part(rest), dataset.train.part(held)

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from ipcore.activation_facts import keeps_preactivation
-from ipcore.catalogue import DatasetInfo, output_dim
+from ipcore.catalogue import IMAGES, DatasetInfo, output_dim
 from ipcore.config import PackConfig
 from ipcore.probes.memory import probe_memory_bytes
 
@@ -65,14 +65,23 @@ def run_memory(
     biases = sum(dims[1:]) if own_biases else m if config.bias == "first" else 0
     weights = sum(a * b for a, b in pairwise(dims)) + biases
     preactivations = L * m if keeps_preactivation(config.activation) else 0
-    numbers = B * (sum(dims) + preactivations + min(2, L) * m + outputs) + 1 + LOSS_WINDOW
+    activations = B * (sum(dims) + preactivations + min(2, L) * m)
+    numbers = B * outputs + 1 + LOSS_WINDOW
+    rounded = itemsize
+    if config.precision == "bf16":
+        rounded = 2
+        # Copies that matmuls read, a gradient, the output's derivative; and the outputs in full.
+        activations += weights + max(a * b for a, b in pairwise(dims)) + B * outputs
+        numbers += B * outputs
     evaluation = max(B, EVALUATION_ROWS) * (3 * m + 3 * outputs)
     calibration = B * (L * m + outputs) + B * B + 4 * B * max(m, outputs)
     return RunMemory(
         weights=itemsize * weights,
         optimizer=_optimizer(config, dims, weights, itemsize, own_biases),
         # Indices are 4 bytes, labels 8 (classes) or numbers.
-        buffers=itemsize * (numbers + B * info.target_dim) + (4 if info.target_dim else 12) * B,
+        buffers=rounded * activations
+        + itemsize * (numbers + B * info.target_dim)
+        + (4 if info.target_dim else 12) * B,
         batches=4 * (info.train_size - config.validation_size),
         transient=itemsize * max(evaluation, calibration),
     )
@@ -127,4 +136,5 @@ def dataset_memory_bytes(info: DatasetInfo) -> int:
 
 
 def _example_bytes(info: DatasetInfo) -> int:
-    return 4 * info.input_dim + (8 if info.classes else 4 * info.target_dim)
+    numbers = (5 if info.name in IMAGES else 4) * info.input_dim  # images are there as bytes, too
+    return numbers + (8 if info.classes else 4 * info.target_dim)

@@ -39,6 +39,7 @@ class Optimizer:
     """
 
     def __init__(self, pack: Pack) -> None:
+        self._pack = pack
         self._weights, self._biases = pack.weights, pack.biases
         self._rates: StepRates
 
@@ -51,11 +52,11 @@ class Optimizer:
         rates, weight = self._rates, self._decayed(layer)
         biased = layer <= len(self._biases)
         if biased and rates.biases is not None:
-            self._biases[layer - 1].addcmul_(dh.sum(dim=1, keepdim=True), rates.biases[layer - 1])
+            self._biases[layer - 1].addcmul_(self._bias_gradient(dh), rates.biases[layer - 1])
         dh.mul_(rates.weights[layer - 1])
-        weight.baddbmm_(dh.mT, x)
+        self._pack.add_gradient(weight, dh, x)
         if biased and rates.biases is None:
-            self._biases[layer - 1].add_(dh.sum(dim=1, keepdim=True))
+            self._biases[layer - 1].add_(self._bias_gradient(dh))
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold, by name: the tensors themselves."""
@@ -69,6 +70,9 @@ class Optimizer:
         """The layer's matrix after this update's decay."""
         weight = self._weights[layer - 1]
         return weight if self._rates.decay is None else weight.mul_(self._rates.decay)
+
+    def _bias_gradient(self, dh: Tensor) -> Tensor:
+        return dh.sum(dim=1, keepdim=True, dtype=self._pack.dtype)
 
     def _bias_rate(self, layer: int) -> Tensor:
         return (self._rates.biases or self._rates.weights)[layer - 1]
@@ -86,10 +90,11 @@ class Momentum(Optimizer):
     def update(self, layer: int, dh: Tensor, x: Tensor) -> None:
         """As `Optimizer.update`."""
         weight = self._decayed(layer)
-        velocity = self._velocity[layer - 1].mul_(self._beta).baddbmm_(dh.mT, x)
+        velocity = self._velocity[layer - 1].mul_(self._beta)
+        self._pack.add_gradient(velocity, dh, x)
         weight.addcmul_(velocity, self._rates.weights[layer - 1])
         if layer <= len(self._biases):
-            velocity = self._bias_velocity[layer - 1].mul_(self._beta).add_(dh.sum(dim=1, keepdim=True))
+            velocity = self._bias_velocity[layer - 1].mul_(self._beta).add_(self._bias_gradient(dh))
             self._biases[layer - 1].addcmul_(velocity, self._bias_rate(layer))
 
     def state(self) -> dict[str, Tensor]:
@@ -112,7 +117,7 @@ class Adam(Optimizer):
 
     def __init__(self, config: PackConfig, runs: Sequence[RunConfig], pack: Pack) -> None:
         super().__init__(pack)
-        self._config, self._runs, self._pack = config, runs, pack
+        self._config, self._runs = config, runs
         self._own_biases = len(pack.biases) > 1
         self._mean = [torch.zeros_like(weight) for weight in pack.weights]
         self._square = [torch.zeros_like(weight) for weight in pack.weights]
@@ -153,12 +158,12 @@ class Adam(Optimizer):
         if layer <= len(self._biases):
             # Scalars of weights come first, then those of biases with exponents of their own.
             own = len(self._weights) + i if self._own_biases else i
-            gradient = dh.sum(dim=1, keepdim=True).mul_(self._scales[own])
+            gradient = self._bias_gradient(dh).mul_(self._scales[own])
             rate = self._bias_rate(layer)
             self._apply(self._biases[i], gradient, self._bias_mean[i], self._bias_square[i], rate)
         dh.mul_(self._scales[i])
         gradient = self._scratch[: weight.numel()].view_as(weight)
-        torch.bmm(dh.mT, x, out=gradient)
+        self._pack.write_gradient(gradient, dh, x)
         self._apply(weight, gradient, self._mean[i], self._square[i], self._rates.weights[i])
 
     def _apply(self, target: Tensor, gradient: Tensor, mean: Tensor, square: Tensor, rate: Tensor) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,14 +17,17 @@ from ipcore.calibration import calibrated_rates
 from ipcore.catalogue import output_dim
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
+from ipcore.errors import ConfigError
 from ipcore.extraction import extract
 from ipcore.holdout import split_training
 from ipcore.initialization import initialize, reweight, reweighting_steps
+from ipcore.inputs import training_inputs
 from ipcore.memory import LOSS_WINDOW
 from ipcore.network import Network
 from ipcore.optimizers import make_optimizer
 from ipcore.pack import Pack, PackShape
 from ipcore.pack_evaluation import PackEvaluation, evaluate_networks, evaluate_pack
+from ipcore.precision import compute_dtype, matmul_precision
 from ipcore.probes.prober import Prober
 from ipcore.rates import Rates
 from ipcore.recording import (
@@ -97,6 +101,8 @@ class Trainer:
         check_pack(config, runs, dataset)
         self.config, self.runs, self.dataset = config, tuple(runs), dataset
         self.device, self.threads = torch.device(device), threads
+        if config.precision == "tf32" and self.device.type != "cuda":
+            raise ConfigError(["precision: 'tf32' is for CUDA; on the CPU use 'fp32' or 'bf16'"])
         self.step = 0
         self._clock = clock
         train, validation = split_training(dataset, config.validation_size)
@@ -105,10 +111,11 @@ class Trainer:
         dims = (dataset.input_dim, *[config.width] * config.hidden_layers, outputs)
         biases = max(biased_layers(run.parameterization, config.bias) for run in runs)
         shape = PackShape(len(self.runs), dims, config.batch_size, biases, dataset.target_dim)
-        self._inputs = torch.from_numpy(train.inputs).to(self.device, dtype)
+        self._inputs = training_inputs(train, dtype, self.device)
         self._labels = torch.from_numpy(train.labels).to(self.device, dtype if dataset.target_dim else None)
         self._batches = Batches([r.seed for r in runs], len(train), config.batch_size, self.device)
-        self.pack = Pack(shape, config.activation, config.loss, dtype, self.device)
+        compute = compute_dtype(config.precision, dtype)
+        self.pack = Pack(shape, config.activation, config.loss, dtype, self.device, compute)
         self._optimizer = make_optimizer(config, self.runs, self.pack)
         self._batch = torch.zeros_like(self._batches.at(1))
         self._update = replay_on(self.device, self._operations)
@@ -118,7 +125,7 @@ class Trainer:
         self._last_step = np.full(shape.runs, _NEVER, dtype=np.int64)
         self._masked = np.zeros(shape.runs, dtype=bool)
         self._diverged: dict[int, int] = {}
-        with thread_count(threads), torch.inference_mode():
+        with self._numerics():
             initialize(self.pack, config, self.runs)
             self._prober = None
             if config.probes is not None:
@@ -203,7 +210,7 @@ class Trainer:
         if max_steps is not None:
             end = min(end, self.step + max_steps)
         recorder = Recorder(metric_names(self.config))
-        with thread_count(self.threads), torch.inference_mode():
+        with self._numerics():
             if self.step == 0 and not self.finished:
                 self._record_held_out(recorder)
                 self._record_probes(recorder)
@@ -247,6 +254,11 @@ class Trainer:
             self._diverge(int(position), first + int(bad[:, position].argmax()))
         if self.step == self.config.steps:
             self._record_final(recorder)
+
+    @contextmanager
+    def _numerics(self) -> Iterator[None]:
+        with thread_count(self.threads), matmul_precision(self.config.precision), torch.inference_mode():
+            yield
 
     def _operations(self) -> None:
         """One update: what `ipcore.replay` asks for."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from ipcore.activation_facts import check_activation
-from ipcore.catalogue import BIASES, LOSSES, OPTIMIZERS, SCHEDULES, canonical_name, loss_misfit
+from ipcore.catalogue import BIASES, LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES, canonical_name, loss_misfit
 from ipcore.config import OptimizerSettings, PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.errors import ConfigError, unknown
@@ -43,6 +43,7 @@ def _config_problems(config: PackConfig) -> list[str]:
         ("bias", config.bias, BIASES),
         ("optimizer", config.optimizer, OPTIMIZERS),
         ("schedule.name", config.schedule.name, SCHEDULES),
+        ("precision", config.precision, PRECISIONS),
         ("weights", config.weights, _WEIGHTS),
     )
     problems += [

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from ipcore.data.dataset import Dataset, Split
 from ipcore.data.published import check_labels, data_folder, md5, not_verified
-from ipcore.data.scaling import scale_pixels
+from ipcore.data.scaling import as_pixels, scale_pixels
 from ipcore.errors import DataError
 
 ARCHIVE: Final = "cifar-10-binary.tar.gz"
@@ -159,11 +159,15 @@ class CifarSource:
         channels = records[:, 1:].reshape(len(records), 3, _PIXELS)
         labels = records[:, 0].astype(np.int64)
         if self.grey:
-            return Split(scale_pixels(luma(channels), GREY_NORMALIZATION), labels)
+            grey = luma(channels)
+            return Split(
+                scale_pixels(grey, GREY_NORMALIZATION), labels, as_pixels(grey, [GREY_NORMALIZATION])
+            )
         inputs = np.empty(channels.shape, dtype=np.float32)
         for channel, constants in enumerate(COLOUR_NORMALIZATION):
             scale_pixels(channels[:, channel], constants, out=inputs[:, channel])
-        return Split(inputs.reshape(len(records), -1), labels)
+        pixels = as_pixels(channels.reshape(len(records), -1), COLOUR_NORMALIZATION)
+        return Split(inputs.reshape(len(records), -1), labels, pixels)
 
 
 def luma(channels: Bytes) -> Bytes:

@@ -13,19 +13,43 @@ from ipcore.catalogue import DatasetInfo
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Pixels:
+    """Inputs as bytes: scale * value + shift are the normalized ones, to about one unit in the last place.
+
+    Attributes:
+        values: Shape (n, d), uint8.
+        scale: Shape (d,), float32.
+        shift: Shape (d,), float32.
+    """
+
+    values: npt.NDArray[np.uint8]
+    scale: npt.NDArray[np.float32]
+    shift: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Split:
     """Inputs with their labels.
 
     Attributes:
         inputs: Normalized, shape (n, d), float32.
         labels: Classes, shape (n,), int64; or real-valued targets, shape (n, k), float32.
+        pixels: The same inputs as bytes, where they were that.
     """
 
     inputs: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64] | npt.NDArray[np.float32]
+    pixels: Pixels | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def part(self, indices: npt.NDArray[np.integer]) -> Split:
+        """Some of the examples, copied."""
+        pixels = self.pixels
+        if pixels is not None:
+            pixels = Pixels(pixels.values[indices], pixels.scale, pixels.shift)
+        return Split(self.inputs[indices], self.labels[indices], pixels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,10 +31,10 @@ from ipcore.data.published import (
     read_path,
     require,
 )
-from ipcore.data.scaling import scale_pixels
+from ipcore.data.scaling import as_pixels, scale_pixels
 from ipcore.errors import DataError
 
-Pixels = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +109,16 @@ class IdxSource:
             DataError: As `check`.
         """
         parts, _ = self._read(data_root)
-        train, test = (
-            Split(scale_pixels(pixels.reshape(len(pixels), -1), self.normalization), labels.astype(np.int64))
-            for pixels, labels in parts
-        )
+        train, test = (self._split(pixels.reshape(len(pixels), -1), labels) for pixels, labels in parts)
         if train.inputs.shape[1] != test.inputs.shape[1]:
             raise DataError(f"{self.name}: training and test images have different sizes")
         return Dataset(self.name, train, test, self.classes)
 
-    def _read(self, data_root: str | Path | None) -> tuple[list[tuple[Pixels, Pixels]], str]:
+    def _split(self, pixels: Bytes, labels: Bytes) -> Split:
+        inputs = scale_pixels(pixels, self.normalization)
+        return Split(inputs, labels.astype(np.int64), as_pixels(pixels, [self.normalization]))
+
+    def _read(self, data_root: str | Path | None) -> tuple[list[tuple[Bytes, Bytes]], str]:
         folder = data_folder(self.name, self.folder, data_root)
         require(self.name, folder, self.files)
         parts, unverified = [], []
@@ -137,7 +138,7 @@ class IdxSource:
         return parts, not_verified(unverified, "the published checksums are of the .gz files as downloaded")
 
 
-def parse_idx(content: Content, dimensions: int) -> Pixels:
+def parse_idx(content: Content, dimensions: int) -> Bytes:
     """An IDX file of unsigned bytes: magic 0, 0, 8, number of dimensions; sizes, big endian; the bytes.
 
     Raises:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+
+from ipcore.data.dataset import Pixels
 
 # Rows at a time: look-ups need an index of eight bytes for each pixel of them.
 _ROWS: Final = 256
@@ -37,3 +40,19 @@ def scale_pixels(
     for start in range(0, len(pixels), _ROWS):
         inputs[start : start + _ROWS] = table[pixels[start : start + _ROWS]]
     return inputs
+
+
+def as_pixels(
+    values: npt.NDArray[np.uint8], constants: Sequence[tuple[float, float]], largest: int = 255
+) -> Pixels:
+    """Bytes 0..largest with what normalizes them: value / (largest std) - mean / std.
+
+    Args:
+        values: (n, d); d is a multiple of the number of channels, which lie one after another.
+        constants: Mean and standard deviation of value / largest, per channel.
+        largest: The byte that stands for 1.
+    """
+    size = values.shape[1] // len(constants)
+    scale = np.repeat([1 / (largest * std) for _, std in constants], size)
+    shift = np.repeat([-mean / std for mean, std in constants], size)
+    return Pixels(np.ascontiguousarray(values), scale.astype(np.float32), shift.astype(np.float32))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ipcore.config import Probes, RunConfig
+from ipcore.inputs import Inputs
 from ipcore.pack import Pack
 from ipcore.probes.alignment import log_alignment
 from ipcore.probes.coordinates import activations, coordinates
@@ -33,18 +34,18 @@ class Prober:
         probes: What is measured.
         pack: Networks at step 0; only read, here and later.
         runs: Of the pack; their exponents a give the gauge of gradients.
-        inputs: Inputs that are trained on, (n, d), on the pack's device.
+        inputs: Inputs that are trained on.
         labels: Their labels.
     """
 
     def __init__(
-        self, probes: Probes, pack: Pack, runs: Sequence[RunConfig], inputs: Tensor, labels: Tensor
+        self, probes: Probes, pack: Pack, runs: Sequence[RunConfig], inputs: Inputs, labels: Tensor
     ) -> None:
         self._asked, self._pack = frozenset(probes.quantities), pack
         self._layers = probe_layers(probes, pack.shape.layers - 1)
         self._names = probe_names(probes, pack.shape.layers - 1)
         chosen = torch.from_numpy(probe_examples(len(inputs), probes.examples)).to(pack.device)
-        self._inputs, self._labels = inputs[chosen], labels[chosen]
+        self._inputs, self._labels = inputs.at(chosen), labels[chosen]
         scales = [multipliers(run.parameterization, pack.shape.dims[1]) for run in runs]
         self._multipliers = torch.tensor(scales, dtype=torch.float64, device=pack.device)
         size = slice_runs(probes, pack.shape.dims, pack.dtype.itemsize)

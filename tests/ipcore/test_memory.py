@@ -98,7 +98,7 @@ def test_the_next_epochs_batches_take_the_place_of_the_last():
 def test_the_dataset_is_what_it_takes(digits: Dataset):
     arrays = [a for split in (digits.train, digits.test) for a in (split.inputs, split.labels)]
     assert sum(array.nbytes for array in arrays) == dataset_memory_bytes(digits.info)
-    assert dataset_memory_bytes(DATASETS["mnist"]) == 70_000 * (4 * 784 + 8)
+    assert dataset_memory_bytes(DATASETS["mnist"]) == 70_000 * ((4 + 1) * 784 + 8)  # numbers and bytes
 
 
 def test_a_pack_of_one_is_a_run_and_packs_add_up():

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from ipcore.activations import activation as find_activation
+from ipcore.inputs import Inputs
 from ipcore.losses import LOSSES
 from ipcore.optimizers import Optimizer
 from ipcore.pack import Pack, PackShape
@@ -29,7 +30,7 @@ def load_batch(pack: Pack) -> tuple[torch.Tensor, torch.Tensor]:
     K, B = pack.shape.runs, pack.shape.batch_size
     inputs, labels = torch.randn(K * B, 5, dtype=pack.dtype), torch.randint(0, 4, (K * B,))
     batches = torch.randperm(K * B, dtype=torch.int32).view(K, B)
-    pack.gather(inputs, labels, batches, torch.arange(K))
+    pack.gather(Inputs(inputs), labels, batches, torch.arange(K))
     return inputs[batches], labels[batches]
 
 
@@ -82,7 +83,7 @@ def test_inference_agrees_with_the_training_pass(biases):
     pack = make_pack("gelu", runs=2, biases=biases)
     inputs = torch.randn(7, 5, dtype=torch.float64)
     same = torch.arange(7, dtype=torch.int32).unsqueeze(0)
-    pack.gather(inputs, torch.zeros(7, dtype=torch.int64), same, torch.zeros(2, dtype=torch.int64))
+    pack.gather(Inputs(inputs), torch.zeros(7, dtype=torch.int64), same, torch.zeros(2, dtype=torch.int64))
     pack.forward()
     assert torch.allclose(pack.infer(inputs), pack.logits, rtol=1e-12)
 
@@ -119,7 +120,9 @@ def test_accuracy_counts_the_largest_output():
 def test_batches_of_real_targets():
     pack = Pack(PackShape(2, (3, 4, 2), 3, 0, target_dim=2), "tanh", "mse", torch.float64, CPU)
     targets = torch.arange(12.0, dtype=torch.float64).view(6, 2)
-    pack.gather(torch.zeros(6, 3).double(), targets, torch.tensor([[5, 0, 2]]).int(), torch.tensor([0, 0]))
+    pack.gather(
+        Inputs(torch.zeros(6, 3).double()), targets, torch.tensor([[5, 0, 2]]).int(), torch.tensor([0, 0])
+    )
     assert pack.labels[1].tolist() == [[10, 11], [0, 1], [4, 5]]
     pack.forward()
     pack.backward(None)

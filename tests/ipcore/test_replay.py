@@ -122,5 +122,5 @@ def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimi
 def _lasting(trainer: Trainer) -> list[torch.Tensor]:
     """Every tensor that a trainer keeps from step to step."""
     rates = trainer._rates._moved
-    mine = [trainer._inputs, trainer._labels, trainer._batch, trainer._batches.slot, rates]
+    mine = [*trainer._inputs.tensors(), trainer._labels, trainer._batch, trainer._batches.slot, rates]
     return [*mine, *trainer.pack.buffers(), *trainer._optimizer.buffers()]

@@ -75,6 +75,7 @@ class Catalog(_message.Message):
     SCHEDULES_FIELD_NUMBER: _builtins.int
     PROBES_FIELD_NUMBER: _builtins.int
     FAMILIES_FIELD_NUMBER: _builtins.int
+    PRECISIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dataset]:
         """Built-in datasets, and the files registered on the server as last reported."""
@@ -111,6 +112,10 @@ class Catalog(_message.Message):
     def families(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetFamily]:
         """Datasets that are made up as asked: "family:parameter=value,parameter=value"."""
 
+    @_builtins.property
+    def precisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values of ExperimentSpec.precision."""
+
     def __init__(
         self,
         *,
@@ -123,10 +128,11 @@ class Catalog(_message.Message):
         schedules: _abc.Iterable[_builtins.str] | None = ...,
         probes: _abc.Iterable[_builtins.str] | None = ...,
         families: _abc.Iterable[Global___DatasetFamily] | None = ...,
+        precisions: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "families", b"families", "limits", b"limits", "losses", b"losses", "optimizers", b"optimizers", "probes", b"probes", "schedules", b"schedules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "families", b"families", "limits", b"limits", "losses", b"losses", "optimizers", b"optimizers", "precisions", b"precisions", "probes", b"probes", "schedules", b"schedules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

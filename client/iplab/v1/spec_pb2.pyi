@@ -42,6 +42,7 @@ class ExperimentSpec(_message.Message):
     RESOURCES_FIELD_NUMBER: _builtins.int
     VALIDATION_SIZE_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Dataset, by its name in the catalogue ("digits", "mnist"), of a family with parameters
     ("single-index:d=64,n=4096") or registered on the server ("registered:spirals"). A family's name is
@@ -64,6 +65,11 @@ class ExperimentSpec(_message.Message):
     validation_size: _builtins.int
     """Training examples held out as a validation set, the same for all runs. They are evaluated whenever the
     test set is. 0 (default): none.
+    """
+    precision: _builtins.str
+    """What the matmuls of an update are computed in, by its name in the catalogue: "fp32" (default), "tf32" (GPUs:
+    their inputs rounded to 10 bits of mantissa) or "bf16" (activations and derivatives in bfloat16, weights and
+    everything recorded in single precision).
     """
     @_builtins.property
     def optimizer(self) -> Global___Optimizer:
@@ -100,10 +106,11 @@ class ExperimentSpec(_message.Message):
         resources: Global___Resources | None = ...,
         validation_size: _builtins.int = ...,
         schedule: Global___Schedule | None = ...,
+        precision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "loss", b"loss", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "loss", b"loss", "optimizer", b"optimizer", "precision", b"precision", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

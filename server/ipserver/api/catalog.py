@@ -43,6 +43,7 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
             biases=catalogue.BIASES,
             schedules=catalogue.SCHEDULES,
             probes=catalogue.PROBES,
+            precisions=catalogue.PRECISIONS,
             limits=self._limits.to_proto(),
         )
 

@@ -37,6 +37,7 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         "weights": pack.weights,
         "a": _exponents(own.parameterization.a),
         "b": _exponents(own.parameterization.b),
+        "precision": pack.precision,
         "resources": f"cpus={resources.cpus:g} gpus={resources.gpus:g}",
     }
     params |= {name: repr(value) for name, value in optimizer_settings(spec.optimizer).items()}

@@ -9,7 +9,7 @@ from ipcore import theory
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from iplab.v1 import spec_pb2 as pb
 from ipserver.dispatch.jobs import ResourceRequest
-from ipserver.spec.defaults import OPTIMIZER_SETTINGS
+from ipserver.spec.defaults import OPTIMIZER_SETTINGS, PRECISION
 from ipserver.store.records import NewRun, RunRecord
 
 
@@ -37,6 +37,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
         validation_size=spec.validation_size,
         schedule=_schedule(spec.schedule) if spec.HasField("schedule") else Schedule(),
         probes=_probes(spec.record.probes) if spec.record.HasField("probes") else None,
+        precision=spec.precision or PRECISION,
     )
 
 

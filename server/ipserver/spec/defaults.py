@@ -1,7 +1,7 @@
 """Fills the defaults into a spec, so that what is stored and hashed says everything.
 
-A part that is not given and then does nothing (schedule, validation set, weight decay, probes) stays out: so
-a spec of before that part existed keeps its hash.
+A part that is not given and then does nothing (schedule, validation set, weight decay, probes, precision)
+stays out: so a spec of before that part existed keeps its hash.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ GPUS = 0.0
 READOUT_TARGET = 1.0
 CAP = 1000.0
 SCHEDULE = "constant"
+PRECISION = "fp32"
 FINAL_FRACTION = 0.0
 DECAY = 0.1
 PROBE_EXAMPLES = 64

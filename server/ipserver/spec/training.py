@@ -1,10 +1,10 @@
-"""Rules of the optimizer, the schedule of its rates, and the validation set."""
+"""Rules of the optimizer, the schedule of its rates, the precision, and the validation set."""
 
 from __future__ import annotations
 
 import math
 
-from ipcore.catalogue import OPTIMIZERS, SCHEDULES
+from ipcore.catalogue import OPTIMIZERS, PRECISIONS, SCHEDULES
 from ipcore.scales import fits
 from iplab.v1 import spec_pb2 as pb
 from ipserver.spec.defaults import OPTIMIZER_SETTINGS
@@ -104,6 +104,16 @@ def _check_milestones(spec: pb.ExperimentSpec, path: str, problems: Problems) ->
         elif milestone <= before:
             problems.add(f"{field}[{i}]", f"{milestone} does not ascend: {before} stands before it")
         before = max(before, milestone)
+
+
+def check_precision(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
+    """Its name; what only GPUs can do, on GPUs."""
+    field = f"{path}.precision"
+    known = not spec.precision or problems.name(field, spec.precision, "precision", PRECISIONS)
+    if known and spec.precision == "tf32" and not spec.resources.gpus:
+        problems.add(
+            field, "'tf32' is for GPUs; ask for resources.gpus, or take 'fp32' (or 'bf16', which CPUs know)"
+        )
 
 
 def check_validation(spec: pb.ExperimentSpec, train_size: int, path: str, problems: Problems) -> bool:

@@ -24,7 +24,7 @@ from ipserver.spec.predict import prediction_warnings
 from ipserver.spec.probes import check_points, check_probes
 from ipserver.spec.problems import Problems, human_bytes, shown
 from ipserver.spec.rules import capacity_warnings, check_record, check_resources, check_training
-from ipserver.spec.training import check_optimizer, check_schedule, check_validation
+from ipserver.spec.training import check_optimizer, check_precision, check_schedule, check_validation
 from ipserver.store.records import CapacityReport, NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -77,6 +77,7 @@ def check_create(
     info = check_training(spec, "experiment.spec", limits, capacity, problems)
     check_optimizer(spec, "experiment.spec.optimizer", problems)
     check_schedule(spec, "experiment.spec.schedule", problems)
+    check_precision(spec, "experiment.spec", problems)
     check_grid(spec, "experiment.spec.grid", limits, problems)
     check_record(spec.record, "experiment.spec.record", limits, problems)
     trained_on = None

@@ -64,7 +64,7 @@ def test_derivatives_of_every_loss_and_biases_of_every_layer(tiny: Dataset, loss
     found = measured(trainer)
     assert len(trainer.pack.biases) == 3  # ip-bias has one in every layer, so the pack has
     chosen = probe_examples(30, 6)  # of what the validation set leaves
-    x, y = trainer._inputs[chosen].clone(), trainer._labels[chosen].clone()
+    x, y = trainer._inputs.at(chosen).clone(), trainer._labels[chosen].clone()
     for run, settings in enumerate(SGD):
         weights = [w[run].clone().requires_grad_() for w in trainer.pack.weights]
         hs, below = [], x

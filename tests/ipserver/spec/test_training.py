@@ -3,6 +3,7 @@
 import pytest
 
 from iplab.v1 import spec_pb2 as pb
+from ipserver.spec.convert import pack_config
 from ipserver.spec.defaults import with_defaults
 from ipserver.spec.grid import check_grid
 from ipserver.spec.limits import Limits
@@ -214,3 +215,21 @@ def test_adams_numbers_must_be_held_by_training():
     assert wrong(d=zeros, d_first_step=["0", "24", "-22"]) == set()
     assert wrong(d=zeros, d_first_step=["0", "25", "0"]) == {"d_first_step"}
     assert wrong(d=zeros, d_first_step=["0", "0", "-23"]) == {"d_first_step"}
+
+
+def test_precisions():
+    for request, precision in (
+        (spec(), "fp32"),
+        (spec(precision="bf16"), "bf16"),
+        (spec(precision="tf32", resources={"gpus": 1}), "tf32"),
+    ):
+        checked = accepted(request)
+        assert {pack_config(checked.spec, run).precision for run in checked.runs} == {precision}
+    # What is not given stays out of the stored spec, so that hashes of before hold.
+    assert accepted(spec()).spec.precision == ""
+
+
+def test_wrong_precisions():
+    field = f"{SPEC}.precision"
+    assert "did you mean 'bf16'" in violations(spec(precision="bf61"))[field]
+    assert "resources.gpus" in violations(spec(precision="tf32"))[field]

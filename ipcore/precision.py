@@ -1,0 +1,32 @@
+"""What the matmuls of an update are computed in. Single precision unless somebody asks for less.
+
+    fp32   single precision throughout
+    tf32   CUDA: inputs of matmuls are rounded to 10 bits of mantissa, sums are single precision
+    bf16   activations and derivatives are bfloat16 (7 bits of mantissa), and so is a copy of the weights that
+           matmuls read; weights, updates, the loss and the optimizer are single precision
+
+Exponents of m are what single precision can hold in each of them: tf32 and bf16 have its range.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def compute_dtype(precision: str, dtype: torch.dtype) -> torch.dtype:
+    """Number format of activations and derivatives, where weights have `dtype`."""
+    return torch.bfloat16 if precision == "bf16" else dtype
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """Let CUDA round the inputs of single-precision matmuls in a block, if asked for, and never otherwise."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
