@@ -5,7 +5,7 @@ The token is the number of the lease. Whoever holds an older one is fenced off, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -20,6 +20,8 @@ from ipserver.store.records import CheckpointRecord, ExperimentRecord, Failure, 
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.tables import attempts, checkpoints, experiments, packs, runs
 from ipserver.transitions import Change
+
+_QUEUED_AT_ONCE = 8
 
 
 def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
@@ -180,14 +182,18 @@ def leased_pack(edit: Edit, name: str, token: int) -> sa.Row[Any]:
     return pack
 
 
-def _queued(edit: Edit) -> Sequence[sa.Row[Any]]:
-    """The experiment's packs that wait for a worker, by id."""
+def _queued(edit: Edit) -> Iterator[sa.Row[Any]]:
+    """The experiment's packs that wait for a worker, by id; mostly the first one is all that is wanted."""
     statement = (
         sa.select(packs)
         .where(packs.c.experiment == edit.experiment, packs.c.state == PackState.QUEUED)
         .order_by(packs.c.id)
+        .limit(_QUEUED_AT_ONCE)
     )
-    return edit.transaction.connection.execute(statement).all()
+    last = ""
+    while page := edit.transaction.connection.execute(statement.where(packs.c.id > last)).all():
+        yield from page
+        last = page[-1].id
 
 
 def _pack(edit: Edit, name: str) -> sa.Row[Any]:

@@ -188,6 +188,8 @@ _index(
     packs.c.id,
     where=packs.c.state != PackState.DONE,
 )
+# Of leased packs alone: whose time is over?
+_index("ix_packs_expiring", packs.c.expires, where=packs.c.expires.is_not(None))
 _index(
     "ix_packs_unswept",
     packs.c.experiment,

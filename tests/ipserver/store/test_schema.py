@@ -41,7 +41,9 @@ def _described(connection: sa.Connection) -> dict[str, object]:
     """Tables, columns, keys and (with their conditions) indices, as the database tells them."""
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
-        return {name: _parts(sql) for name, sql in rows if name != "alembic_version"}
+        return {
+            name: _parts(sql) for name, sql in rows if name != "alembic_version" and "sqlite_stat" not in name
+        }
     inspector = sa.inspect(connection)
     indices = connection.exec_driver_sql(
         "SELECT indexname, regexp_replace(indexdef, ' ON [^.]+[.]', ' ON ') FROM pg_indexes"

@@ -1,0 +1,67 @@
+"""SQLite finds what it is asked for by index, however much else is stored; and the work grows in step."""
+
+import re
+import time
+
+import pytest
+import sqlalchemy as sa
+
+from ipserver.store import migrate, open_store
+from tests.ipserver.store.cases import a_slice, lease, planned
+
+
+@pytest.fixture
+def store(tmp_path):
+    dsn = f"sqlite:///{tmp_path}/iplab.db"
+    migrate(dsn)
+    with open_store(dsn) as store:
+        yield store
+
+
+@pytest.fixture
+def plans(store):
+    """The plan of every statement that is executed, by its text."""
+    found = {}
+
+    def explain(connection, _cursor, statement, parameters, _context, many):
+        if not many and re.match("SELECT|UPDATE|DELETE", statement):
+            raw = connection.connection.driver_connection
+            rows = raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            found[statement] = " | ".join(row[3] for row in rows)
+
+    sa.event.listen(store.database.engine, "before_cursor_execute", explain)
+    return found
+
+
+def test_runs_of_a_pack_are_found_by_it(store, plans):
+    planned(store, [[0], [1]])
+    pack = lease(store)
+    store.commit_slice("e", pack.id, pack.token, a_slice(1, 1))
+    store.end_attempt("e", pack.id, pack.token, failure=None, retry=True)
+    store.cancel_experiment("e")
+
+    of_packs = {text: plan for text, plan in plans.items() if re.search(r"runs\.pack = (\?|packs)", text)}
+    assert len(of_packs) >= 4
+    for text, plan in of_packs.items():
+        assert "ix_runs_pack" in plan, (text, plan)
+
+
+def test_expired_leases_are_found_by_their_time(store, plans):
+    planned(store, [[0]])
+    lease(store)
+    plans.clear()
+    store.reap_expired()
+
+    (plan,) = (plan for text, plan in plans.items() if "packs" in text)
+    assert "SEARCH packs USING INDEX ix_packs_expiring (expires<?)" in plan
+
+
+def test_cancelling_grows_in_step_with_the_packs(store):
+    def seconds(count, name):
+        planned(store, [[index] for index in range(count)], id=name)
+        begun = time.process_time()
+        store.cancel_experiment(name)
+        return time.process_time() - begun
+
+    few = seconds(200, "few")
+    assert seconds(2000, "many") < 40 * few, "ten times as much; were it squared, a hundred times"
