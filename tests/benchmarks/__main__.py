@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("engine", "probes", "theory", "service")
+BENCHMARKS = ("engine", "probes", "theory", "service", "durability")
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -19,7 +19,7 @@ from sqlalchemy import exc
 
 from ipserver.errors import StartupError, StoreUnavailable
 from ipserver.masking import without_password
-from ipserver.store.turns import Turns
+from ipserver.store.turns import WriteTurns
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -81,9 +81,9 @@ class Database:
         self.shown = without_password(url.render_as_string(hide_password=True))
         self._password = str(url.password) if url.password else ""
         self._clock = clock
-        self._turn: AbstractContextManager[object] = nullcontext()
+        self._turns: WriteTurns | None = None
         if url.get_backend_name() == "sqlite":
-            self._turn = Turns()
+            self._turns = WriteTurns(Path(url.database or ""))
             self.engine = sa.create_engine(
                 url,
                 pool_size=16,
@@ -120,12 +120,14 @@ class Database:
     def close(self) -> None:
         """Closes all idle connections."""
         self.engine.dispose()
+        if self._turns:
+            self._turns.close()
 
     def _run(self, writes: bool, work: Callable[[Transaction], T]) -> T:
         for attempt in range(1, TRIES + 1):
             try:
                 with (
-                    self._turn if writes else nullcontext(),
+                    (self._turns if writes else None) or nullcontext(),
                     self.engine.connect().execution_options(writes=writes) as connection,
                     connection.begin(),
                 ):

@@ -1,13 +1,20 @@
-"""A fair lock.
+"""Fair locks, for threads and for processes.
 
-Whoever waits for SQLite's own lock polls for it, and Python's locks go to whoever comes first: under load, a
-thread could be overtaken for seconds, and a lease run out meanwhile.
+Whoever waits for SQLite's own lock polls for it with growing rests, and Python's locks go to whoever comes
+first: under load, a thread or a process could be overtaken for seconds, and a lease run out meanwhile.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import threading
+import time
 from collections import deque
+from pathlib import Path
+
+_POLL_SECONDS = 0.0005
+_KEPT_SECONDS = 0.05
 
 
 class Turns:
@@ -46,8 +53,85 @@ class Turns:
         with self._guard:
             self._pass_on()
 
+    @property
+    def awaited(self) -> bool:
+        """Whether a thread waits."""
+        return bool(self._waiting)
+
     def _pass_on(self) -> None:
         if self._waiting:
             self._waiting.popleft().release()
         else:
             self._taken = False
+
+
+class WriteTurns:
+    """Turns of everybody who writes to one database file: threads of this process, and other processes.
+
+    Two files beside the database are locked. Who waits for the second, the turn, holds the first, and is
+    next: so who gives the turn back cannot take it again before him. It is passed on among a process's own
+    threads for a while, since waking another process takes long on a busy machine. A courtesy: after
+    `patience`, or where no file can be made, one goes on without, and the database's own lock decides. The
+    kernel unlocks what a dead process held.
+
+    Args:
+        database: The database's file.
+        patience: Longest wait for other processes, in seconds.
+    """
+
+    def __init__(self, database: Path, patience: float = 10.0) -> None:
+        self._threads = Turns()
+        self._paths = [database.with_name(f"{database.name}-{name}") for name in ("next", "turn")]
+        self._files: list[int] = []
+        self._patience = patience
+        self._since: float | None = None
+
+    def __enter__(self) -> None:
+        self._threads.__enter__()
+        try:
+            if self._since is None:
+                self._take()
+        except BaseException:
+            self._threads.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        if self._since is not None:
+            kept = time.monotonic() - self._since
+            if kept > _KEPT_SECONDS or not self._threads.awaited:
+                fcntl.flock(self._files[1], fcntl.LOCK_UN)
+                self._since = None
+        self._threads.__exit__()
+
+    def close(self) -> None:
+        """Close the files; they are opened again when needed."""
+        with self._threads:
+            while self._files:
+                os.close(self._files.pop())
+            self._since = None
+
+    def _take(self) -> None:
+        end = time.monotonic() + self._patience
+        try:
+            if not self._files:
+                self._files = [os.open(path, os.O_RDWR | os.O_CREAT, 0o600) for path in self._paths]
+        except OSError:
+            return
+        following, turn = self._files
+        if _lock(following, end):
+            if _lock(turn, end):
+                self._since = time.monotonic()
+            fcntl.flock(following, fcntl.LOCK_UN)
+
+
+def _lock(file: int, end: float) -> bool:
+    """Lock a file; False: not until `end`, on the clock of time.monotonic. Locks know no time limit."""
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True

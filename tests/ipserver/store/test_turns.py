@@ -1,11 +1,32 @@
-"""The fair lock."""
+"""The fair locks."""
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from ipserver.store.turns import Turns
+import pytest
+
+from ipserver.store.turns import Turns, WriteTurns
+
+# Takes its turn again and again, for a while each, and says so every time.
+OTHER = """
+import sys, time
+from pathlib import Path
+from ipserver.store.turns import WriteTurns
+turns = WriteTurns(Path(sys.argv[1]))
+while True:
+    with turns:
+        print("mine", flush=True)
+        time.sleep(float(sys.argv[2]))
+"""
 
 
 def test_turns_go_in_the_order_of_arrival() -> None:
@@ -49,3 +70,99 @@ def test_one_at_a_time() -> None:
     for thread in threads:
         thread.join()
     assert worst == 1
+
+
+@contextmanager
+def another(database: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the turn, whenever it can get it, for so long; it has it when the block begins."""
+    command = [sys.executable, "-c", OTHER, str(database), str(seconds)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "mine\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_processes_take_turns(tmp_path: Path) -> None:
+    turns = WriteTurns(tmp_path / "iplab.db")
+    with another(tmp_path / "iplab.db", 0.02) as process:
+        waits = []
+        for _ in range(20):
+            begun = time.monotonic()
+            with turns:
+                waits.append(time.monotonic() - begun)
+                time.sleep(0.002)
+        process.kill()
+        assert process.stdout is not None
+        theirs = process.stdout.read().count("mine")
+    # It asks again at once, so it waits whenever we are in. Polling, one would be overtaken now and then.
+    assert 15 <= theirs <= 25
+    assert max(waits) < 2
+
+
+def test_threads_of_one_process_share_its_turn_for_a_while_only(tmp_path: Path) -> None:
+    turns = WriteTurns(tmp_path / "iplab.db")
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            with turns:
+                time.sleep(0.001)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        with another(tmp_path / "iplab.db", 0.001) as process:
+            assert process.stdout is not None
+            begun = time.monotonic()
+            for _ in range(5):
+                process.stdout.readline()
+            assert time.monotonic() - begun < 5
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_turn_of_a_dead_process_is_free(tmp_path: Path) -> None:
+    turns = WriteTurns(tmp_path / "iplab.db", patience=60)
+    with another(tmp_path / "iplab.db", 3600) as process:
+        process.kill()
+        begun = time.monotonic()
+        with turns:
+            pass
+    assert time.monotonic() - begun < 10
+
+
+def test_a_stopped_process_is_not_waited_for_without_bound(tmp_path: Path) -> None:
+    turns = WriteTurns(tmp_path / "iplab.db", patience=0.3)
+    with another(tmp_path / "iplab.db", 3600) as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        begun = time.monotonic()
+        with turns:
+            waited = time.monotonic() - begun
+        with turns:
+            pass
+    assert 0.3 <= waited < 5
+
+
+@pytest.mark.parametrize("database", ["nowhere/iplab.db", "file/iplab.db"])
+def test_where_no_file_can_be_made_one_goes_on_without(tmp_path: Path, database: str) -> None:
+    (tmp_path / "file").touch()
+    turns = WriteTurns(tmp_path / database)
+    with turns:
+        pass
+    turns.close()
+
+
+def test_after_closing_it_opens_again(tmp_path: Path) -> None:
+    turns = WriteTurns(tmp_path / "iplab.db")
+    for _ in range(2):
+        with turns:
+            pass
+        turns.close()
