@@ -46,6 +46,21 @@ def artifact_name(experiment: str, index: int, path: str) -> str:
     return f"{run_name(experiment, index)}/artifacts/{path}"
 
 
+def part_of(pack: str, number: int) -> str:
+    """The id of a part of a pack that was divided."""
+    return f"{pack}-{number}"
+
+
+def lineage(pack: str) -> tuple[str, ...]:
+    """A pack's id, after those of the packs that it is a part of: who has recorded what its runs did.
+
+    >>> lineage(part_of(part_of("p0003", 2), 1))
+    ('p0003', 'p0003-2', 'p0003-2-1')
+    """
+    parts = pack.split("-")
+    return tuple("-".join(parts[:length]) for length in range(1, len(parts) + 1))
+
+
 def parse_experiment(name: str, field: str) -> str:
     """The experiment id in an experiment's name.
 

@@ -28,6 +28,7 @@ from ipserver.dispatch.unplaced import Unplaced
 from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
 from ipserver.settings import Settings
 from ipserver.spec.convert import resource_request
+from ipserver.spec.problems import human_bytes
 from ipserver.states import FailureReason
 from ipserver.store import Store
 from ipserver.store.records import CapacityReport, CommitResult, ExperimentRecord, Failure, LeasedPack
@@ -355,12 +356,28 @@ class Dispatcher:
         return result
 
     def _fail(self, placed: Placed, failure: Failure) -> None:
-        decision = decide(failure.reason, placed.fruitless(failure.reason), self._settings)
+        left = len(placed.pack.runs) - len(placed.ended)
+        decision = decide(failure.reason, placed.fruitless(failure.reason), self._settings, left)
+        if failure.reason is FailureReason.OUT_OF_MEMORY:
+            estimate = human_bytes(placed.pack.memory_bytes)
+            failure = replace(
+                failure, message=f"{failure.message} ({left} runs, planned for {estimate} with their dataset)"
+            )
         if failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE:
             self._rest.extend(self._monotonic())
         what = f"{decision}: {failure.reason.value}: {failure.message}"
-        self._end(placed.pack, failure, what, retry=decision.action is Action.RETRY)
+        if decision.action is Action.SPLIT:
+            self._split(placed.pack, failure, what)
+        else:
+            self._end(placed.pack, failure, what, retry=decision.action is Action.RETRY)
         self._forget(placed)
+
+    def _split(self, pack: LeasedPack, failure: Failure, what: str) -> None:
+        """End an attempt of a pack that is too large; its parts wait for workers."""
+        self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
+        _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
+        self._store.split_pack(pack.experiment.id, pack.id, pack.token, failure=failure)
+        self._remove_checkpoints(pack)
 
     def _end(self, pack: LeasedPack, failure: Failure, what: str, *, retry: bool) -> None:
         """End an attempt that failed, and say what becomes of the pack."""

@@ -22,6 +22,7 @@ class Action(StrEnum):
     """What to do with the pack."""
 
     RETRY = "is tried again"
+    SPLIT = "goes on as two packs of half its runs"
     FAIL = "failed"
 
 
@@ -54,14 +55,17 @@ _SETTINGS: Final[Mapping[FailureReason, str]] = {
 _ENDLESS: Final = frozenset({FailureReason.ARTIFACTS_UNAVAILABLE})
 
 
-def decide(cause: FailureReason, fruitless: Mapping[FailureReason, int], settings: Settings) -> Decision:
-    """Whether a pack is tried again.
+def decide(
+    cause: FailureReason, fruitless: Mapping[FailureReason, int], settings: Settings, runs: int = 1
+) -> Decision:
+    """Whether a pack is tried again, as it is or in halves.
 
     Args:
         cause: Why its attempt ended.
         fruitless: Per cause, attempts that have ended for it since the pack last committed a step: this one
             too, unless it has committed something.
         settings: Attempts per cause.
+        runs: How many of the pack's runs are left to train.
 
     >>> from ipserver.settings import load_settings
     >>> settings = load_settings(max_attempts=3)
@@ -71,7 +75,11 @@ def decide(cause: FailureReason, fruitless: Mapping[FailureReason, int], setting
     'failed'
     >>> str(decide(FailureReason.TRAINING_ERROR, {}, settings))
     'failed'
+    >>> str(decide(FailureReason.OUT_OF_MEMORY, {}, settings, runs=64))
+    'goes on as two packs of half its runs'
     """
+    if cause is FailureReason.OUT_OF_MEMORY and runs > 1:
+        return Decision(Action.SPLIT, None)
     if cause in _ENDLESS:
         return Decision(Action.RETRY, None)
     if cause not in _SETTINGS:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import gc
 import logging
 import math
 import time
@@ -81,11 +82,16 @@ class PackTrainer:
                 done = self._advance(ended, checkpoint)
         except Exception as error:
             # The boundary of the worker: every error becomes a report with its reason and traceback.
-            return SliceReport(failure=_failure(error, self._log.text()))
-        notices, self._notices = tuple(self._notices), []
-        if isinstance(done, Repeated):
-            return SliceReport(repeated=done, notices=notices)
-        return SliceReport(done, notices=notices)
+            failure = _failure(error, self._log.text())
+        else:
+            notices, self._notices = tuple(self._notices), []
+            if isinstance(done, Repeated):
+                return SliceReport(repeated=done, notices=notices)
+            return SliceReport(done, notices=notices)
+        # What the pack held is free before another one is tried; errors of threads live on in cycles.
+        self._trainer = None
+        gc.collect()
+        return SliceReport(failure=failure)
 
     def _advance(self, ended: Collection[int], checkpoint: bool) -> SliceCommit | Repeated:
         job = self._job
@@ -282,7 +288,7 @@ def _digest(dataset: Dataset) -> str | None:
 def _failure(error: Exception, log_tail: str) -> Failure:
     if isinstance(error, DataError):
         reason = FailureReason.DATA_UNAVAILABLE
-    elif isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    elif _out_of_memory(error):
         reason = FailureReason.OUT_OF_MEMORY
     elif isinstance(error, ArtifactsUnavailable):
         reason = FailureReason.ARTIFACTS_UNAVAILABLE
@@ -292,6 +298,13 @@ def _failure(error: Exception, log_tail: str) -> Failure:
     message = f"{type(error).__name__}: {error}"
     # Bounded, as every listing of failed runs carries them; the end of a traceback tells most.
     return Failure(reason, message[:_MESSAGE_LIMIT], text[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On the CPU torch raises a bare RuntimeError; so does Python where there is no room for a thread's stack.
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    known = ("can't allocate memory", "can't start new thread")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(part in text for part in known)
 
 
 class _LogTail(logging.Handler):

@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import NotFound
+from ipserver.names import lineage
 from ipserver.states import RunState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
@@ -180,7 +181,7 @@ def _unsent(edit: Edit, run: sa.Row[Any], sent_segment: int) -> bool:
     """Whether a segment that concerns the run or one of its artifacts has not been sent."""
     newer = sa.exists().where(
         segments.c.experiment == edit.experiment,
-        segments.c.pack == run.pack,
+        segments.c.pack.in_(lineage(run.pack)),
         segments.c.first_step <= run.committed_steps,
         segments.c.id > sent_segment,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import NotFound
+from ipserver.names import lineage
 from ipserver.states import FailureReason
 from ipserver.store import experiments as experiment_store
 from ipserver.store.comparisons import run_conditions
@@ -76,7 +77,7 @@ def list_attempts(transaction: Transaction, experiment: str, index: int) -> list
     run = get(transaction, experiment, index)
     statement = (
         sa.select(attempts)
-        .where(attempts.c.experiment == experiment, attempts.c.pack == run.pack)
+        .where(attempts.c.experiment == experiment, attempts.c.pack.in_(lineage(run.pack)))
         .order_by(attempts.c.token)
     )
     if run.end_time is not None:
@@ -110,7 +111,7 @@ def list_segments(
     Args:
         transaction: Where to read.
         experiment: The experiment's id.
-        packs: Only these; None: all.
+        packs: Only these, and those that they are parts of; None: all.
         steps: First and last step wanted; None: to the end.
         after_id: Only greater ids.
         after: Pack and first step of the segment to go on behind.
@@ -130,7 +131,8 @@ def list_segments(
         # An evaluation before the first update of a slice is recorded at the step before it.
         statement = statement.where(segments.c.first_step <= last + 1)
     if packs is not None:
-        statement = statement.where(segments.c.pack.in_(sorted(packs)))
+        wanted = {name for pack in packs for name in lineage(pack)}
+        statement = statement.where(segments.c.pack.in_(sorted(wanted)))
     if after is not None:
         statement = statement.where(sa.tuple_(*order) > sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
     return [

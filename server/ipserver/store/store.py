@@ -18,6 +18,7 @@ from ipserver.store import (
     leases,
     planning,
     runs,
+    splitting,
     sweeping,
     unplaceable,
 )
@@ -210,7 +211,7 @@ class Store:
 
         Args:
             experiment: The experiment's id.
-            packs: Only these; None: all.
+            packs: Only these, and those that they are parts of (`split_pack`); None: all.
             first_step: Segments that may hold points of this step or later.
             last_step: Segments that may hold points of this step or earlier; None: to the end.
             after: Only segments with a greater id, which are those committed later.
@@ -369,6 +370,22 @@ class Store:
             NotFound: There is no such experiment.
         """
         self._watched("end", leases.end_attempt, experiment, pack, token, failure, retry)
+
+    def split_pack(self, experiment: str, pack: str, token: int, *, failure: Failure) -> None:
+        """Ends an attempt for good; the runs that are left to train go on in two packs of half of them.
+
+        Args:
+            experiment: The experiment's id.
+            pack: The pack's id.
+            token: The current token.
+            failure: Why.
+
+        Raises:
+            Fenced: The token is not current.
+            ValueError: Fewer than two runs are left.
+            NotFound: There is no such experiment.
+        """
+        self._watched("end", splitting.split, experiment, pack, token, failure)
 
     def reap_expired(self) -> int:
         """Takes back all packs whose lease has expired, to be leased again; returns how many."""

@@ -1,0 +1,62 @@
+"""A pack that is too large for its worker becomes two: each is half of its runs, and starts where it stood.
+
+Their names say where they come from (`names.lineage`): what was recorded before stays with the pack that
+recorded it. Their checkpoint would be of another pack, so they train the committed steps again, unrecorded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ipserver.names import part_of
+from ipserver.states import PackState
+from ipserver.store.database import Transaction
+from ipserver.store.edits import UNFINISHED, Edit, editing
+from ipserver.store.leases import finish, in_pack, leased_pack
+from ipserver.store.records import Failure
+from ipserver.store.tables import packs, runs
+from ipserver.transitions import Change
+
+
+def split(transaction: Transaction, experiment: str, name: str, token: int, failure: Failure) -> None:
+    """See `Store.split_pack`."""
+    with editing(transaction, experiment) as edit:
+        pack = leased_pack(edit, name, token)
+        edit.change(Change.STOP, in_pack(name))
+        edit.change(Change.GIVE_BACK, in_pack(name))
+        statement = (
+            sa.select(runs.c.run_index)
+            .where(runs.c.experiment == experiment, in_pack(name), runs.c.state.in_(UNFINISHED))
+            .order_by(runs.c.run_index)
+        )
+        members = list(transaction.connection.execute(statement).scalars())
+        if len(members) < 2:
+            raise ValueError(f"pack {name!r} has {len(members)} runs left to train; two can be divided")
+        half = (len(members) + 1) // 2
+        for number, part in enumerate((members[:half], members[half:]), start=1):
+            _insert(edit, pack, part_of(name, number), part)
+        # None of the runs left to train is in it any more.
+        finish(edit, pack, failure.reason)
+
+
+def _insert(edit: Edit, pack: sa.Row[Any], name: str, members: list[int]) -> None:
+    copied = ("experiment", "hidden_layers", "width", "activation", "steps", "committed_steps")
+    row = {key: getattr(pack, key) for key in copied} | {
+        "id": name,
+        "runs": len(members),
+        "memory_bytes": pack.memory_bytes * len(members) // pack.runs,
+        "state": PackState.QUEUED,
+        # Tokens go on, so that nothing is ever written to where an attempt of before may still write.
+        "token": pack.token,
+        "owner": "",
+    }
+    connection = edit.transaction.connection
+    connection.execute(sa.insert(packs).values(row))
+    connection.execute(
+        sa.update(runs)
+        .where(runs.c.experiment == edit.experiment, runs.c.run_index.in_(members))
+        .values(pack=name)
+    )
+    edit.progress(row, pack.committed_steps)
