@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 from ipserver.errors import StartupError
+from ipserver.heartbeat import Heartbeat
 from ipserver.settings import Settings
 from ipserver.startup import open_service, waiting
 
@@ -70,7 +71,8 @@ def run_dispatch(settings: Settings) -> None:
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     try:
-        Dispatcher(store, executor, settings, _owner("dispatch")).run(stop)
+        beat = Heartbeat(settings.home / "dispatch.alive")
+        Dispatcher(store, executor, settings, _owner("dispatch"), beat=beat).run(stop)
     finally:
         executor.close()
 
@@ -93,7 +95,9 @@ def run_forward(settings: Settings) -> None:
     sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
     # It may be busy with one run for longer than a dispatcher with one slice.
     lease = 2 * settings.lease_seconds
-    Forwarder(store, sink, settings.artifact_root, _owner("forward"), lease_seconds=lease).run(stop)
+    beat = Heartbeat(settings.home / "forward.alive")
+    owner = _owner("forward")
+    Forwarder(store, sink, settings.artifact_root, owner, lease_seconds=lease, beat=beat).run(stop)
 
 
 def stop_event() -> threading.Event:

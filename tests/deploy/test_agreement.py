@@ -1,5 +1,6 @@
 """What the manifests say of our code is so: settings, commands, ports, versions."""
 
+import inspect
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ import click
 import pytest
 from dockerfile_parse import DockerfileParser
 
+from ipserver import parts
 from ipserver.cli import main
 from ipserver.settings import Settings, load_settings
 from tests.deploy.manifests import COMPOSE, DEPLOY, OVERLAYS, is_ours, named, overlay, pods
@@ -97,6 +99,20 @@ def test_commands_are_there(
         assert {argument.partition("=")[0] for argument in arguments[1:]} <= options["ray"]
     else:
         assert (DEPLOY / "bin" / program).exists()
+
+
+def test_signs_of_life_are_looked_for_where_they_are_given() -> None:
+    """The files that `ipserver dispatch` and `ipserver forward` touch, in the home of the image."""
+    home = re.search(r"IPLAB_HOME=(\S+)", (DEPLOY / "Dockerfile").read_text())
+    given = set(re.findall(r'"(\w+\.alive)"', inspect.getsource(parts)))
+    assert home is not None and given == {"dispatch.alive", "forward.alive"}
+    deployments = named(overlay("base"), "Deployment")
+    for name in ("dispatch", "forward"):
+        (container,) = deployments[f"iplab-{name}"]["spec"]["template"]["spec"]["containers"]
+        probes = [container[probe]["exec"]["command"] for probe in ("startupProbe", "livenessProbe")]
+        for command in (COMPOSE["services"][name]["healthcheck"]["test"][1:], *probes):
+            assert command[:2] == ["healthy", "fresh"]
+            assert command[2].rpartition(":")[0] == f"{home[1]}/{name}.alive"
 
 
 def test_ray_start_parameters_are_options(options: dict[str, set[str]]) -> None:

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +15,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from ipserver.heartbeat import Heartbeat
 from tests.deploy.manifests import DEPLOY
 
 BIN = DEPLOY / "bin"
@@ -73,6 +75,16 @@ def test_healthy_knows_what_does_not(http: int) -> None:
         assert done.returncode == 1
         assert arguments[1] in done.stderr
     assert _run("healthy", "ftp", "x").returncode == 1
+
+
+def test_healthy_knows_a_sign_of_life(tmp_path: Path) -> None:
+    file = tmp_path / "dispatch.alive"
+    assert _run("healthy", "fresh", f"{file}:60").returncode == 1
+    Heartbeat(file)()
+    assert _run("healthy", "fresh", f"{file}:60").returncode == 0
+    os.utime(file, (time.time() - 61, time.time() - 61))
+    done = _run("healthy", "fresh", f"{file}:60")
+    assert (done.returncode, "it was touched 61 s ago" in done.stderr) == (1, True)
 
 
 @pytest.fixture

@@ -51,6 +51,7 @@ class Dispatcher:
         settings: Leases, slices, limits, folders.
         owner: Name of this dispatcher in leases, unique among those alive.
         monotonic: Clock for intervals, in seconds.
+        beat: Called with every pass: a sign of life.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class Dispatcher:
         settings: Settings,
         owner: str,
         monotonic: Callable[[], float] = time.monotonic,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._executor = executor
         self._settings = settings
         self._owner = owner
         self._monotonic = monotonic
+        self._beat = beat
         self._placed: list[Placed] = []
         self._artifacts = open_artifacts(settings.artifact_root)
         self._datasets = DatasetChecks(settings.data)
@@ -90,6 +93,7 @@ class Dispatcher:
         renewer = threading.Thread(target=self._renew_until, args=(stop,), name="lease-renewal", daemon=True)
         renewer.start()
         while not stop.is_set():
+            self._beat()
             try:
                 busy = self.step()
             except StoreUnavailable as error:

@@ -71,6 +71,7 @@ class Forwarder:
         owner: Name of this forwarder in its lease.
         monotonic: Clock for intervals, in seconds.
         lease_seconds: How long another forwarder waits for this one if it is silent.
+        beat: Called with every pass and every run: a sign of life.
     """
 
     def __init__(
@@ -81,10 +82,12 @@ class Forwarder:
         owner: str,
         monotonic: Callable[[], float] = time.monotonic,
         lease_seconds: float = 30.0,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._sink = sink
         self._lease_seconds = lease_seconds
+        self._beat = beat
         self._artifacts = open_artifacts(artifact_root)
         self._owner = owner
         self._monotonic = monotonic
@@ -95,6 +98,7 @@ class Forwarder:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. An outage of MLflow or of the store is waited out; nothing is lost."""
         while not stop.is_set():
+            self._beat()
             try:
                 outcome = self.step(stop)
             except StoreUnavailable as error:
@@ -129,6 +133,7 @@ class Forwarder:
         taken: set[str] = set()
         refused: Counter[str] = Counter()  # in a row, by experiment
         for task in tasks:
+            self._beat()
             experiment = task.experiment.id
             if refused[experiment] == _PATIENCE:
                 continue
