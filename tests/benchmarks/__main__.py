@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("engine", "probes", "theory", "service", "durability")
+BENCHMARKS = ("engine", "scaling", "memory", "probes", "theory", "service", "gpu")
 
 
 def main() -> int:

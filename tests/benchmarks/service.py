@@ -1,12 +1,15 @@
-"""The whole service on a sweep of small networks: `python -m tests.benchmarks.service [--seeds 21]`.
+"""The whole service on a sweep of small networks: `python -m tests.benchmarks.service [--runs 512]`.
 
-Starts `ipserver up` on a free port of loopback with a home of its own, submits one experiment of the
-quickstart's shape (L = 4; m = 64, 128, 256; ReLU and tanh; digits; 400 steps, batch 64) and measures from
-the submission: until it is accepted, until every run is terminal in the store with weights and metrics, and
-until MLflow holds all of it.
+Starts `ipserver up` on a free port of loopback with a home of its own, lets it be for a while, submits one
+experiment (L = 3, m = 64, batch 64, 300 updates, digits; metrics every 10 updates, final weights kept) and
+measures from the submission: until it is accepted, until every run is terminal in the store with weights and
+metrics, and until MLflow holds all of it. The forwarder works all the time.
 
-Baseline, in the same run: a plain PyTorch loop that trains the same networks one after another with both
-cores and records nothing (timed on a sample of updates of each shape).
+Baselines, in the same run, each with all cores to itself:
+
+* loop: plain PyTorch, one network after another, all cores as threads; it records nothing;
+* tune: Ray Tune, a trial per run, its actors reused, and by default (a few trials are timed and scaled);
+* client: the same runs written to an MLflow database of SQLite by one bare `MlflowClient` (scaled as well).
 """
 
 from __future__ import annotations
@@ -23,33 +26,30 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import iplab
-from ipcore.config import PackConfig
-from ipcore.data import load_dataset
-from tests.benchmarks.engine import loop, measure, torch_threads
+from tests.benchmarks.contestants import Case, loop
+from tests.benchmarks.cores import Contestant, race
 
-WIDTHS, ACTIVATIONS, STEPS, BATCH = (64, 128, 256), ("relu", "tanh"), 400, 64
+STEPS, INTERVAL, CORES = 300, 10, 2
+CASE = Case(width=64, runs=1)
+PARAMETERIZATIONS = ("mup", "ntk", "sp", "ip-llr")
+SETTLE_SECONDS = 15.0
 
 
-def spec(seeds: int) -> dict[str, object]:
-    """The quickstart's grid with so many seeds: 24 runs per seed."""
+def spec(runs: int) -> dict[str, object]:
+    """Four parameterizations, and as many seeds as it takes."""
     return {
         "spec": {
-            "dataset": "digits",
-            "batch_size": BATCH,
+            "dataset": CASE.dataset,
+            "batch_size": CASE.batch_size,
             "steps": STEPS,
-            "evaluation_interval": 100,
+            "record": {"metrics_interval": INTERVAL},
             "grid": {
-                "parameterizations": [
-                    {"preset": "ip"},
-                    {"preset": "ip-llr"},
-                    {"label": "ip-llr-calibrated", "preset": "ip-llr", "calibration": {}},
-                    {"preset": "mup"},
-                ],
-                "widths": list(WIDTHS),
-                "hidden_layers": [4],
-                "activations": list(ACTIVATIONS),
-                "base_learning_rates": [0.1],
-                "seeds": list(range(seeds)),
+                "parameterizations": [{"preset": name} for name in PARAMETERIZATIONS],
+                "widths": [CASE.width],
+                "hidden_layers": [CASE.hidden_layers],
+                "activations": [CASE.activation],
+                "base_learning_rates": [0.01],
+                "seeds": list(range(runs // len(PARAMETERIZATIONS))),
             },
         }
     }
@@ -71,29 +71,16 @@ def service(home: Path) -> Iterator[str]:
         process.wait()
 
 
-def loop_seconds(runs: int, sample_seconds: float) -> float:
-    """Time of the plain loop for all runs, from a sample of each shape (tanh stands for both activations)."""
-    digits = load_dataset("digits")
-    total = 0.0
-    with torch_threads(2):
-        for width in WIDTHS:
-            config = PackConfig("digits", 4, width, "tanh", batch_size=BATCH, steps=STEPS, weights="none")
-            milliseconds = measure({"loop": loop(config, digits, 1)}, sample_seconds)["loop"]
-            total += milliseconds / 1e3 * STEPS * runs / len(WIDTHS)
-    return total
-
-
-def run(seeds: int) -> dict[str, float]:
-    """Measure everything."""
-    per_seed = 4 * len(WIDTHS) * len(ACTIVATIONS)
-    baseline = loop_seconds(seeds * per_seed, sample_seconds=2.0)
+def service_seconds(runs: int) -> dict[str, float]:
+    """The service's times."""
     with (
         tempfile.TemporaryDirectory() as home,
         service(Path(home)) as address,
         iplab.connect(address) as client,
     ):
+        time.sleep(SETTLE_SECONDS)
         start = time.perf_counter()
-        experiment = client.create(spec(seeds), experiment_id="benchmark")
+        experiment = client.create(spec(runs), experiment_id="benchmark")
         accepted = time.perf_counter() - start
         experiment.wait(progress=True)
         finished = time.perf_counter() - start
@@ -102,14 +89,51 @@ def run(seeds: int) -> dict[str, float]:
         mlflow = time.perf_counter() - start
         if experiment.state != "SUCCEEDED":
             raise SystemExit(f"the experiment is {experiment.state}")
-    return {
-        "runs": seeds * per_seed,
-        "accepted_s": accepted,
-        "finished_s": finished,
-        "in_mlflow_s": mlflow,
-        "loop_s": baseline,
-        "loop/finished": baseline / finished,
-    }
+        points = len(experiment.metrics(filter="index = 0").value)
+    return {"accepted_s": accepted, "finished_s": finished, "in_mlflow_s": mlflow, "points_per_run": points}
+
+
+def client_seconds(runs: int, points: int) -> float:
+    """Seconds per run of a bare client that sends the same: numbers, parameters, tags, a weight file."""
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.tracking import MlflowClient
+
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "final.safetensors"
+        weights.write_bytes(bytes(4 * (2 * 64 * 64 + 64 * 64 + 64 * 10)))
+        client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+        experiment = client.create_experiment("bare", artifact_location=f"{folder}/artifacts")
+        begun = time.perf_counter()
+        for _ in range(runs):
+            run = client.create_run(experiment).info.run_id
+            params = [Param(f"parameter_{i}", str(i)) for i in range(24)]
+            client.log_batch(run, params=params, tags=[RunTag(f"tag_{i}", str(i)) for i in range(6)])
+            metrics = [Metric(f"metric_{i % 4}", 0.5, 1_700_000_000_000 + i, i // 4) for i in range(points)]
+            client.log_batch(run, metrics=metrics)
+            client.log_artifact(run, str(weights), "weights")
+            client.set_terminated(run)
+        return (time.perf_counter() - begun) / runs
+
+
+def run(runs: int = 512) -> dict[str, float]:
+    """Measure everything.
+
+    Args:
+        runs: Of the sweep, a multiple of 4.
+    """
+    from tests.benchmarks import tune
+
+    shape = {"width": CASE.width, "hidden_layers": CASE.hidden_layers, "batch_size": CASE.batch_size}
+    shape["steps"] = STEPS
+    found = {"runs": float(runs), **service_seconds(runs)}
+    each = race({"loop": Contestant(loop, CASE, 1, CORES)}, seconds=5.0)["loop"]
+    found["loop_s"] = each * STEPS * runs
+    found["tune_reused_s"] = runs * tune.seconds_per_trial(64, shape, CORES, reuse=True)
+    found["tune_default_s"] = runs * tune.seconds_per_trial(16, shape, CORES, reuse=False)
+    found["client_s"] = runs * client_seconds(64, int(found["points_per_run"]))
+    for name in ("loop", "tune_reused", "tune_default"):
+        found[f"{name}/finished"] = found[f"{name}_s"] / found["finished_s"]
+    return found | {"in_mlflow/client": found["in_mlflow_s"] / found["client_s"]}
 
 
 def main() -> None:
@@ -117,12 +141,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=21, help="24 runs each")
+    parser.add_argument("--runs", type=int, default=512)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    result = run(arguments.seeds)
+    result = run(arguments.runs)
     for name, value in result.items():
-        print(f"{name:<16} {value:10.2f}")
+        print(f"{name:<22} {value:10.2f}")
     text = json.dumps(result)
     print(text)
     if arguments.json:
