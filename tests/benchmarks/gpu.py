@@ -1,4 +1,4 @@
-"""The engine on a GPU: `python -m tests.benchmarks.gpu [--seconds 5] [--json FILE]`. Says so where there is none.
+"""The engine on a GPU: `python -m tests.benchmarks.gpu [--seconds 5] [--json FILE]`; says if there is none.
 
 * 64 runs of L = 6, m = 256, batch 512 as one pack, against one at a time, eager;
 * K runs of L = 6, m = 1024, batch 512, in fp32, tf32 and bf16, against the rate of one large matmul in that

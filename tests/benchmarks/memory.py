@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.memory [--json FILE]
 
-Each pack is trained in a process of its own, with an evaluation and the final one. "measured" is the growth of
-the process's largest resident memory from before the pack was made (on a GPU: of what torch had allocated);
-"ratio" is measured over predicted: above 1 the planner promises too much.
+Each pack is trained in a process of its own, with an evaluation and the final one. "measured" is the growth
+of the process's largest resident memory from before the pack was made (on a GPU: of what torch had
+allocated); "ratio" is measured over predicted: above 1 the planner promises too much.
 """
 
 from __future__ import annotations

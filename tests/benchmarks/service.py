@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -90,7 +91,16 @@ def service_seconds(runs: int) -> dict[str, float]:
         if experiment.state != "SUCCEEDED":
             raise SystemExit(f"the experiment is {experiment.state}")
         points = len(experiment.metrics(filter="index = 0").value)
-    return {"accepted_s": accepted, "finished_s": finished, "in_mlflow_s": mlflow, "points_per_run": points}
+        log = (Path(home) / "logs" / "dispatch.log").read_text()
+    return {
+        "accepted_s": accepted,
+        "finished_s": finished,
+        "in_mlflow_s": mlflow,
+        "points_per_run": points,
+        "packs": log.count("is done; it waited"),
+        # Of all workers together, within packs: the time from one slice's end to the next one's start.
+        "idle_between_slices_s": sum(map(float, re.findall(r"it waited ([0-9.]+) s for slices", log))),
+    }
 
 
 def client_seconds(runs: int, points: int) -> float:

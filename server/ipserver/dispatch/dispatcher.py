@@ -312,6 +312,7 @@ class Dispatcher:
         for worker, report in self._executor.ready(workers, timeout) if workers else ():
             placed = by_worker[id(worker)]
             placed.since = self._monotonic()
+            placed.idle_seconds += report.idle_seconds
             if placed in self._placed:
                 self._handle(placed, report)
 
@@ -331,6 +332,12 @@ class Dispatcher:
             placed.ended = result.ended
             self._discard(lambda: self._artifacts.delete(result.obsolete_checkpoints))
             if result.done:
+                _log.info(
+                    "pack %s of %s is done; it waited %.3f s for slices",
+                    pack,
+                    experiment,
+                    placed.idle_seconds,
+                )
                 self._placed.remove(placed)
                 placed.worker.release()
                 self._remove_checkpoints(placed.pack)

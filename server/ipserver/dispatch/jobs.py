@@ -95,9 +95,11 @@ class SliceReport:
         repeated: The slice, if it holds nothing new.
         failure: What went wrong, if it failed.
         notices: Sentences for the experiment's events ("resumed at step 300").
+        idle_seconds: How long the worker had waited for this slice since the last one.
     """
 
     commit: SliceCommit | None = None
     repeated: Repeated | None = None
     failure: Failure | None = None
     notices: tuple[str, ...] = ()
+    idle_seconds: float = 0.0

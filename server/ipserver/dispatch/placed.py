@@ -25,6 +25,7 @@ class Placed:
         told: For every slice that is queued, the ended runs that its trainer was told of.
         draining: Whether it is to be given back after a slice with a checkpoint.
         committed: Last step that this attempt has committed; 0: none yet.
+        idle_seconds: How long its worker has waited for slices.
     """
 
     pack: LeasedPack
@@ -36,6 +37,7 @@ class Placed:
     told: collections.deque[frozenset[int]] = field(default_factory=collections.deque)
     draining: bool = False
     committed: int = 0
+    idle_seconds: float = 0.0
 
     @property
     def priority(self) -> int:

@@ -66,6 +66,7 @@ class PackTrainer:
         self._ended = set(job.ended)
         self._checkpoint_time = self._monotonic()
         self._notices: list[str] = []
+        self._idle_since: float | None = None
 
     def advance(self, ended: Collection[int] = (), *, checkpoint: bool = False) -> SliceReport:
         """Train a slice of about `job.slice_seconds`.
@@ -77,21 +78,24 @@ class PackTrainer:
         Returns:
             What to commit, or the failure; never raises.
         """
+        begun = self._monotonic()
+        idle = 0.0 if self._idle_since is None else begun - self._idle_since
         try:
             with self._log:
                 done = self._advance(ended, checkpoint)
         except Exception as error:
             # The boundary of the worker: every error becomes a report with its reason and traceback.
-            failure = _failure(error, self._log.text())
+            report = SliceReport(failure=_failure(error, self._log.text()))
         else:
             notices, self._notices = tuple(self._notices), []
-            if isinstance(done, Repeated):
-                return SliceReport(repeated=done, notices=notices)
-            return SliceReport(done, notices=notices)
-        # What the pack held is free before another one is tried; errors of threads live on in cycles.
-        self._trainer = None
-        gc.collect()
-        return SliceReport(failure=failure)
+            commit, repeated = (None, done) if isinstance(done, Repeated) else (done, None)
+            report = SliceReport(commit, repeated, notices=notices, idle_seconds=idle)
+        if report.failure is not None:
+            # What the pack held is free before another one is tried; errors of threads live on in cycles.
+            self._trainer = None
+            gc.collect()
+        self._idle_since = self._monotonic()
+        return report
 
     def _advance(self, ended: Collection[int], checkpoint: bool) -> SliceCommit | Repeated:
         job = self._job
@@ -288,6 +292,8 @@ def _digest(dataset: Dataset) -> str | None:
 def _failure(error: Exception, log_tail: str) -> Failure:
     if isinstance(error, DataError):
         reason = FailureReason.DATA_UNAVAILABLE
+    elif _device_lost(error):
+        reason = FailureReason.WORKER_LOST
     elif _out_of_memory(error):
         reason = FailureReason.OUT_OF_MEMORY
     elif isinstance(error, ArtifactsUnavailable):
@@ -298,6 +304,12 @@ def _failure(error: Exception, log_tail: str) -> Failure:
     message = f"{type(error).__name__}: {error}"
     # Bounded, as every listing of failed runs carries them; the end of a traceback tells most.
     return Failure(reason, message[:_MESSAGE_LIMIT], text[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])
+
+
+def _device_lost(error: Exception) -> bool:
+    """Whether a GPU has gone or is broken: another process may find it well, or another one."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return "CUDA error" in text or "No CUDA GPUs are available" in text
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -1,8 +1,10 @@
 """One attempt at a pack, slice by slice, without an executor: what it trains again, and what it writes."""
 
+import itertools
 from pathlib import Path
 
 import pytest
+import torch
 
 from ipserver.artifacts import open_artifacts
 from ipserver.dispatch.assembly import make_job
@@ -178,3 +180,42 @@ def test_weights_without_room_end_the_attempt_with_their_own_reason(store, setti
     assert report.failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE
     assert "initial.safetensors cannot be written: No space left on device" in report.failure.message
     assert not list(Path(settings.artifact_root.folder).rglob("*.safetensors"))
+
+
+def test_the_time_between_slices_is_said(store, settings):
+    pack = store.lease_pack("e", "d", 60)
+    # A second passes whenever the clock is looked at.
+    trainer = PackTrainer(make_job(pack, settings), monotonic=itertools.count().__next__)
+
+    reports = [trainer.advance() for _ in range(3)]
+
+    # Nothing is known before the first slice; then from the end of one to the start of the next.
+    assert [report.idle_seconds for report in reports] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        # As CUDA says it: there is no GPU here that could be taken away.
+        (RuntimeError("CUDA error: unspecified launch failure"), FailureReason.WORKER_LOST),
+        (RuntimeError("No CUDA GPUs are available"), FailureReason.WORKER_LOST),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            FailureReason.OUT_OF_MEMORY,
+        ),
+        (MemoryError(), FailureReason.OUT_OF_MEMORY),
+        (RuntimeError("can't start new thread"), FailureReason.OUT_OF_MEMORY),
+        (RuntimeError("shapes do not match"), FailureReason.TRAINING_ERROR),
+    ],
+)
+def test_what_an_error_of_training_means(store, settings, monkeypatch, error, reason):
+    def broken(*_, **__):
+        raise error
+
+    _, trainer = attempt(store, settings)
+    monkeypatch.setattr("ipserver.dispatch.trainer.Trainer", broken)
+
+    failure = trainer.advance().failure
+
+    assert failure is not None and failure.reason is reason
+    assert type(error).__name__ in failure.message
