@@ -112,14 +112,16 @@ class StoreMachine(RuleBasedStateMachine):
         self.told_experiment = ""
         self.heard = 0
 
-    @initialize(ready=st.sampled_from([True, True, False]))
-    def create(self, ready: bool) -> None:
-        """Most examples begin when two packs train."""
+    @initialize(ready=st.sampled_from([True, True, False]), pausing=SELDOM)
+    def create(self, ready: bool, pausing: bool) -> None:
+        """Most examples begin when two packs train, some when they are to pause."""
         self.store.create_experiment(new_experiment(steps=STEPS), new_runs(len(RUNS)))
         if ready:
             self.plan("ann")
             self.lease("ann")
             self.lease("bob")
+        if pausing:
+            self.pause()
 
     @precondition(lambda self: not self.model.planned)
     @rule(owner=OWNERS, pause_meanwhile=st.booleans())
@@ -271,9 +273,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.settle()
         assert self.store.cancel_run("e", index).state is self.model.runs[index]
 
-    @rule(really=SELDOM, quite=SELDOM)
-    def cancel_experiment(self, really: bool, quite: bool) -> None:
-        if not (really and quite):
+    @rule(really=SELDOM)
+    def cancel_experiment(self, really: bool) -> None:
+        if not really:
             return
         if self._unfinished_runs():
             self.model.cancelling, self.model.pausing = True, False
@@ -283,19 +285,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.model.settle()
         self.store.cancel_experiment("e")
 
-    @rule(really=st.booleans())
-    def pause_sometimes(self, really: bool) -> None:
-        if really:
-            self.pause()
-
+    @rule()
     def pause(self) -> None:
         if self._unfinished_runs() and not self.model.cancelling and not self.model.pausing:
             self.model.pausing, self.model.unplaceable_since = True, None
             self.model.move(RUNS, RunState.QUEUED, RunState.PAUSED)
         assert self.store.pause_experiment("e").state is self._experiment_state()
 
-    @rule()
-    def resume(self) -> None:
+    @rule(really=st.booleans())
+    def resume(self, really: bool) -> None:
+        if not really:
+            return
         if self._unfinished_runs():
             self.model.pausing = False
         self.model.move(RUNS, RunState.PAUSED, RunState.QUEUED)
@@ -416,7 +416,7 @@ def test_any_sequence_of_operations(dsn: str) -> None:
         run_state_machine_as_test(
             machine,
             settings=settings(
-                max_examples=30 if dsn.startswith("sqlite") else 10,
+                max_examples=40 if dsn.startswith("sqlite") else 10,
                 stateful_step_count=40,
                 deadline=None,
                 derandomize=True,
