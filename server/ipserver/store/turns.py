@@ -114,7 +114,7 @@ class WriteTurns:
         end = time.monotonic() + self._patience
         try:
             if not self._files:
-                self._files = [os.open(path, os.O_RDWR | os.O_CREAT, 0o600) for path in self._paths]
+                self._files = [os.open(path, os.O_RDONLY | os.O_CREAT, 0o644) for path in self._paths]
         except OSError:
             return
         following, turn = self._files
