@@ -61,6 +61,7 @@ class Checks:
         self._timed("parts run without privileges", self._unprivileged)
         self._timed("the thin client submits the quickstart", self._submit)
         self._timed("ray status, from the dispatcher's container", self._ray)
+        self._timed("ipserver doctor, in three containers", self._doctor)
         facts = self._client()
         runs: dict[str, Any] = facts["runs"]
         self.add("MLflow holds all of it, after training", f"{len(runs)} runs", facts["mlflow_seconds"])
@@ -101,6 +102,18 @@ class Checks:
         nodes = done.stdout.count(" node_")
         assert nodes == 4, done.stdout
         return f"{nodes} nodes, 2 CPUs"
+
+    def _doctor(self) -> str:
+        """Store, artifacts, Ray and MLflow as each part reaches them."""
+        found = []
+        for service in ("api", "dispatch", "forward"):
+            (container,) = self.started[service]
+            done = container.run(["ipserver", "doctor", "--json"], timeout=120.0)
+            told = json.loads(done.stdout)
+            assert done.returncode == 0, done.stdout + done.stderr
+            found += [finding["text"] for finding in told["findings"]]
+        assert sum("ray-head:6379: 4 nodes, 2 CPUs" in text for text in found) == 1, found
+        return f"nothing is wrong, {len(found)} things looked at"
 
     def _submit(self) -> str:
         spec = str(ROOT / "examples" / "quickstart.yaml")
