@@ -13,6 +13,7 @@ from ipserver.api import watch as watch_module
 from ipserver.api.blocking import Blocking
 from ipserver.api.watch import WatchHub
 from ipserver.errors import StoreUnavailable, WatchOverflow
+from ipserver.store.edits import editing
 from ipserver.store.records import EventRecord
 
 SUCCEEDED = experiment_pb2.EXPERIMENT_STATE_SUCCEEDED
@@ -123,6 +124,63 @@ async def test_a_stopping_server_sends_watchers_to_another_one(running, taken_ap
             await call.read()
         failed = taken_apart(caught.value)
     assert (failed.code, failed.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+
+
+async def test_a_watch_goes_on_at_the_next_server_or_at_another_one(running, trainer):
+    async with running() as first, running() as other:
+        await first.create("e")
+        trainer.plan("e", (0, 1, 2, 3))
+        pack = trainer.lease()
+        call = watching(first)
+        seen = list((await call.read()).events)
+        # What one server commits, the watcher of another one is told.
+        elsewhere = watching(other, after=seen[-1].sequence)
+        first.store.notice("e", "hello")
+        seen += (await elsewhere.read()).events
+    with pytest.raises(aio.AioRpcError):
+        await elsewhere.read()
+    # Nobody serves.
+    for step in range(1, 20, 2):
+        trainer.commit(pack, step, step + 1)
+    async with running() as next_one:
+        seen += await events_of(watching(next_one, after=seen[-1].sequence))
+        assert [event.sequence for event in seen] == list(range(1, seen[-1].sequence + 1))
+        assert seen[-1].experiment_state_changed.state == SUCCEEDED
+
+
+def many_events(transaction, count, length):
+    with editing(transaction, "e") as edit:
+        for _ in range(count):
+            edit.event("notice", {"message": "x" * length})
+
+
+async def test_a_client_that_does_not_read_is_dropped_stalls_nobody_and_comes_back(running, taken_apart):
+    """Over a real connection: its window is full, so nothing more can be sent to it."""
+    async with running(watch_capacity=500) as api:
+        await api.create("e")
+        slow, quick = watching(api), watching(api)
+        got = list((await slow.read()).events)
+        seen = list((await quick.read()).events)
+        assert got == seen
+        for batch in range(1, 9):
+            await asyncio.to_thread(api.store.database.write, many_events, 400, 5_000)
+            while seen[-1].sequence < 1 + 400 * batch:
+                seen += (await asyncio.wait_for(quick.read(), 10)).events
+        quick.cancel()
+        assert [event.sequence for event in seen] == list(range(1, 3202))
+
+        with pytest.raises(aio.AioRpcError) as caught:
+            while True:
+                got += (await slow.read()).events
+        failed = taken_apart(caught.value)
+        assert (failed.code, failed.reason) == (grpc.StatusCode.ABORTED, "WATCH_OVERFLOW")
+        assert "watch again from the last event received" in failed.message
+        assert got[-1].sequence < 3201
+        again = watching(api, after=got[-1].sequence)
+        while got[-1].sequence < 3201:
+            got += (await again.read()).events
+        again.cancel()
+        assert got == seen
 
 
 @pytest.fixture
