@@ -27,5 +27,6 @@ STUDIES: Final[dict[str, Study]] = {
         authors_mnist.METHODS,
         relu.STUDY,
         relu.CONFIRMATION,
+        relu.LONGER,
     )
 }
