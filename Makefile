@@ -12,7 +12,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup demo test cluster-test check format proto bench reproduce clean
+.PHONY: help setup demo test cluster-test faults ballistic check format proto bench reproduce clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -31,6 +31,12 @@ test: setup ## the test suite (PostgreSQL tests run where IPLAB_TEST_POSTGRES ho
 
 cluster-test: setup ## the stack of deploy/compose.yaml for real on this machine (root, IPLAB_TEST_POSTGRES)
 	$(BIN)/python -m tests.cluster
+
+faults: setup ## each fault before, during and after what it interrupts, for 0, 5, 30 s (under 30 minutes)
+	$(BIN)/python -m tests.faults matrix $(FAULTS)
+
+ballistic: setup ## 200 runs, random parts killed for ten minutes (BALLISTIC="--seconds 120 --seed 7")
+	$(BIN)/python -m tests.faults ballistic $(BALLISTIC)
 
 check: setup ## formatter, linter, types, import contracts, protos
 	$(BIN)/ruff format --check .

@@ -96,8 +96,15 @@ def run_forward(settings: Settings) -> None:
     # It may be busy with one run for longer than a dispatcher with one slice.
     lease = 2 * settings.lease_seconds
     beat = Heartbeat(settings.home / "forward.alive")
-    owner = _owner("forward")
-    Forwarder(store, sink, settings.artifact_root, owner, lease_seconds=lease, beat=beat).run(stop)
+    Forwarder(
+        store,
+        sink,
+        settings.artifact_root,
+        _owner("forward"),
+        lease_seconds=lease,
+        beat=beat,
+        points_per_second=settings.mlflow_points_per_second,
+    ).run(stop)
 
 
 def stop_event() -> threading.Event:

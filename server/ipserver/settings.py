@@ -112,6 +112,9 @@ class Settings(BaseSettings):
 
     slice_seconds: Seconds = Field(1.0, description="How long a worker trains before it reports, in seconds")
     checkpoint_seconds: Seconds = Field(30.0, description="Time between checkpoints of a pack, in seconds")
+    mlflow_points_per_second: float = Field(
+        5000.0, ge=100, description="Most metric points that go to MLflow per second, on average"
+    )
     sweep_seconds: Seconds = Field(
         600.0,
         description="How long after a pack's end files of it that nothing names are removed, in seconds; a "

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 from mlflow.tracking import MlflowClient
 
+from ipcore import load_dataset
 from ipcore.files import read_tensors
+from ipcore.trainer import Trainer
+from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver import segments
 from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.spec.convert import pack_config, run_config
 from ipserver.startup import MARK
 from ipserver.store import Store
+from ipserver.store.records import RunRecord
 from ipserver.store.tables import attempts, checkpoints, packs
 from tests.faults.lab import Lab, wait_for
 
@@ -28,9 +34,10 @@ NEXT: Mapping[str, frozenset[str]] = {
 }
 
 
-def check_history(store: Store, experiment: str, runs: int) -> None:
+def check_history(store: Store, experiment: str) -> None:
     """The events are numbered without a gap and tell a walk in the model, with one end for every run."""
-    state = dict.fromkeys(range(runs), "QUEUED")
+    runs = store.list_runs(experiment, limit=10_000)
+    state = {run.index: "QUEUED" for run in runs}
     ended: list[str] = []
     committed: dict[str, int] = {}
     events = store.events(experiment, after=0, limit=100_000)
@@ -51,7 +58,7 @@ def check_history(store: Store, experiment: str, runs: int) -> None:
                 ended.append(str(event.payload["state"]))
     assert set(state.values()) == {"SUCCEEDED"}
     assert ended == ["SUCCEEDED"]
-    assert {run.state.value for run in store.list_runs(experiment, limit=runs + 1)} == {"SUCCEEDED"}
+    assert {run.state.value for run in runs} == {"SUCCEEDED"}
 
 
 Points = dict[tuple[int, str], list[tuple[int, float, int]]]
@@ -99,19 +106,55 @@ def check_mlflow(uri: str, store: Store, experiment: str, points: Points) -> Non
         assert paths == {artifact.path for artifact in store.artifacts(experiment, run.index)}
 
 
-def final_weights(store: Store, artifacts: Path, experiment: str) -> dict[tuple[str, int], str]:
-    """SHA-256 of every run's final tensors, by pack and index: a header also holds the experiment's name."""
-    files = open_artifacts(ArtifactRoot(str(artifacts)))
-    digests = {}
+def check_weights(lab: Lab, experiment: str) -> None:
+    """Final weights are those of an undisturbed run of the same pack, to the last bit."""
+    store = lab.store
+    spec = store.get_experiment(experiment).spec
+    files = open_artifacts(ArtifactRoot(str(lab.home / "artifacts")))
+    packs: dict[str, list[RunRecord]] = defaultdict(list)
     for run in store.list_runs(experiment, limit=10_000):
-        record = store.get_artifact(experiment, run.index, "weights/final.safetensors")
-        with files.reading(record.location, record.sha256) as path:
-            tensors, _ = read_tensors(path)
-        whole = hashlib.sha256()
-        for name in sorted(tensors):
-            whole.update(name.encode() + tensors[name].numpy().tobytes())
-        digests[run.pack, run.index] = whole.hexdigest()
-    return digests
+        packs[run.pack].append(run)
+    for members in packs.values():
+        expected = undisturbed(spec, members)
+        for run in members:
+            record = store.get_artifact(experiment, run.index, "weights/final.safetensors")
+            with files.reading(record.location, record.sha256) as path:
+                assert _digest(path) == expected[run.index], (
+                    f"{experiment}: run {run.index} has other weights"
+                )
+
+
+_undisturbed: dict[tuple[bytes, tuple[int, ...]], dict[int, str]] = {}
+
+
+def undisturbed(spec: bytes, members: Sequence[RunRecord]) -> dict[int, str]:
+    """Digests of the final weights of a pack that is trained here, at one go; by index."""
+    key = spec, tuple(run.index for run in members)
+    if key not in _undisturbed:
+        message = ExperimentSpec.FromString(spec)
+        config = pack_config(message, members[0])
+        configs = [run_config(message, run) for run in members]
+        trainer = Trainer(config, configs, load_dataset(config.dataset), threads=1)
+        trainer.advance()
+        while not trainer.finished:
+            trainer.advance()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "weights"
+            found = {}
+            for position, run in enumerate(members):
+                trainer.network(position).save(path)
+                found[run.index] = _digest(path)
+        _undisturbed[key] = found
+    return _undisturbed[key]
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a weight file's tensors: its header also holds the experiment's name."""
+    tensors, _ = read_tensors(path)
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        whole.update(name.encode() + tensors[name].numpy().tobytes())
+    return whole.hexdigest()
 
 
 def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
@@ -148,3 +191,12 @@ def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
     wait_for(lambda: not lab.trainers(), seconds, lambda: f"trainers: {lab.trainers()}", poll=0.2)
     wait_for(lambda: not lab.strangers(), seconds, lambda: f"processes: {lab.strangers()}", poll=0.2)
     assert not list((lab.folder / "tmp").glob("iplab-scratch-*"))
+
+
+def check_all_ended(lab: Lab, seconds: float = 120.0) -> None:
+    """Once its parts have been told to stop, no process is left of a service, not even of Ray's."""
+    for name in ("api", "dispatch", "forward"):
+        assert lab.terminate(name) == 0, lab.tail(name)
+    for name in set(lab.parts) - {"api", "dispatch", "forward"}:
+        lab.kill(name)
+    wait_for(lambda: not lab.processes_left(), seconds, lambda: f"{lab.processes_left()}", poll=0.5)

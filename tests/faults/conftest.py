@@ -1,4 +1,4 @@
-"""A service for the tests of a file, and what it does undisturbed."""
+"""A service for the tests of a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.running import Unavailable, running
-from tests.faults.scenarios import Scene, undisturbed
+from tests.faults.scenarios import Scene
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,6 @@ def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A service on the store that the test asks for. Its MLflow is a database, which starts faster."""
     try:
         with running(request.param, mlflow_server=False) as scene:
-            scene.undisturbed = undisturbed(scene)
             yield scene
     except Unavailable as reason:
         pytest.skip(str(reason))

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 import iplab
 from ipserver.store import Store, migrate, open_store
-from tests.faults.processes import children, end_marked, marked
+from tests.faults.processes import children, end_marked, kill, marked
 
 PYTHON = [sys.executable, "-m", "ipserver"]
 RELAY = Path(__file__).parent.parent / "cluster" / "relay.py"
@@ -29,7 +29,7 @@ TIMES = {
     "SWEEP_SECONDS": "1",
     "WAIT_SECONDS": "120",
 }
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 # They look for their raylet now and then, and end up to a minute after it: Ray's business, not ours.
 RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
@@ -89,11 +89,12 @@ class Lab:
             "IPLAB_STORE": self.dsn,
             "IPLAB_ADDRESS": self.address,
             "IPLAB_CPUS": "2",
+            # Then a trainer that is left over is one too many.
+            "IPLAB_READY_WORKERS": "0",
             "IPLAB_MLFLOW_TRACKING_URI": self._server,
             "IPLAB_FAILPOINTS": str(self.failpoints),
             "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.folder}/mlflow.db",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
             "TMPDIR": str(self.folder / "tmp"),
             "RAY_TMPDIR": str(self.folder / "ray"),
             "PYTHONUNBUFFERED": "1",
@@ -141,7 +142,10 @@ class Lab:
         return self.processes[name].poll()
 
     def kill(self, name: str) -> None:
-        """kill -9 of one part; what it has started is left to itself."""
+        """kill -9 of one part; what it has started is left to itself, but for MLflow's own workers."""
+        workers = children(self.processes[name].pid) if name == "mlflow" else {}
+        for pid in workers:
+            kill(pid)
         self.processes[name].kill()
         self.processes[name].wait()
 
@@ -188,6 +192,10 @@ class Lab:
             for pid, command in marked(self._mark).items()
             if pid not in ours and command not in RAY_AGENTS
         }
+
+    def processes_left(self) -> dict[int, str]:
+        """All that run of it, of any part: pid and command."""
+        return marked(self._mark)
 
     # Failpoints.
 

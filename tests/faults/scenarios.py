@@ -7,13 +7,14 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import iplab
+from ipserver.store.records import ExperimentRecord
 from tests.faults import checks
 from tests.faults.lab import Lab, wait_for
 from tests.faults.processes import kill
@@ -38,7 +39,6 @@ SPEC: dict[str, Any] = {
         },
     }
 }
-RUNS = 8
 
 
 @dataclass
@@ -46,13 +46,11 @@ class Scene:
     """A lab with a fault in it.
 
     Attributes:
-        undisturbed: Digests of the final weights of an experiment without a fault.
         lock: The connection that holds SQLite's lock meanwhile.
         own_disk: Whether its home is a small file system of its own.
     """
 
     lab: Lab
-    undisturbed: dict[tuple[str, int], str] = field(default_factory=dict)
     lock: sqlite3.Connection | None = None
     own_disk: bool = False
 
@@ -72,7 +70,7 @@ class Fault:
         end: After the downtime, makes it good, apart from starting parts that have ended.
         ends: Parts that end by it.
         phases: In which it makes sense.
-        lasts: Whether it has a downtime; if not, something of the service's own puts it right at once.
+        lasts: Whether it is tried with every downtime; if not, only without.
         only: Kind of store; "": all.
         own_disk: Whether the lab's home must be a file system of its own.
     """
@@ -120,6 +118,7 @@ def unlock_store(scene: Scene) -> None:
     assert scene.lock is not None
     scene.lock.rollback()
     scene.lock.close()
+    scene.lock = None
 
 
 def fill_disk(scene: Scene) -> None:
@@ -146,11 +145,11 @@ def end_of_dispatcher(scene: Scene) -> None:
 FAULTS = {
     "API killed": Fault("create", "kill", ends=("api",)),
     "dispatcher killed": Fault("commit", "kill 3", ends=("dispatch",)),
-    "dispatcher killed while it plans": Fault("plan", "kill", ends=("dispatch",)),
-    "dispatcher killed while it leases": Fault("lease", "kill", ends=("dispatch",)),
+    "dispatcher killed while it plans": Fault("plan", "kill", ends=("dispatch",), lasts=False),
+    "dispatcher killed while it leases": Fault("lease", "kill", ends=("dispatch",), lasts=False),
     "forwarder killed": Fault("mark", "kill 3", ends=("forward",)),
-    "forwarder killed while it sends": Fault("send", "kill 2", ends=("forward",)),
-    "forwarder killed while it notes a run's id": Fault("note", "kill 3", ends=("forward",)),
+    "forwarder killed while it sends": Fault("send", "kill 2", ends=("forward",), lasts=False),
+    "forwarder killed while it notes a run's id": Fault("note", "kill 3", ends=("forward",), lasts=False),
     "trainer killed": Fault("commit", begin=kill_trainers, lasts=False),
     "trainer killed at a checkpoint": Fault("checkpoint", "kill 2", lasts=False),
     "trainer killed at its weights": Fault("weights", "kill 6", lasts=False),
@@ -165,8 +164,8 @@ FAULTS = {
         "commit", begin=lock_store, end=unlock_store, phases=("before", "after"), only="sqlite"
     ),
     "disk full": Fault("commit", begin=fill_disk, end=empty_disk, only="sqlite", own_disk=True),
-    "no room for checkpoints": Fault("checkpoint", "full", phases=("during",)),
-    "no room for weights": Fault("weights", "full 6", phases=("during",)),
+    "no room for checkpoints": Fault("checkpoint", "full", phases=("during",), lasts=False),
+    "no room for weights": Fault("weights", "full 6", phases=("during",), lasts=False),
     "dispatcher told to stop": Fault(
         "commit",
         begin=lambda scene: scene.lab.processes["dispatch"].terminate(),
@@ -178,6 +177,7 @@ FAULTS = {
         "wait",
         begin=lambda scene: scene.lab.processes["api"].terminate(),
         follow=lambda scene: scene.lab.processes["api"].wait(20),
+        lasts=False,
         ends=("api",),
     ),
 }
@@ -224,62 +224,48 @@ def _point(name: str, phase: str) -> tuple[str, str]:
     return f"{FAULTS[name].point}.{phase}", FAULTS[name].action
 
 
-_undisturbed: dict[tuple[str, int], str] = {}
-
-
-def undisturbed(scene: Scene) -> dict[tuple[str, int], str]:
-    """Final weights without a fault: what the others are held against, on whichever store."""
-    if not _undisturbed:
-        with submitting(scene.lab, "undisturbed"):
-            pass
-        verify(scene, "undisturbed")
-        _undisturbed.update(
-            checks.final_weights(scene.lab.store, scene.lab.home / "artifacts", "undisturbed")
-        )
-    return _undisturbed
-
-
-def verify(scene: Scene, experiment: str, seconds: float = 120.0) -> None:
+def verify(scene: Scene, experiment: str) -> None:
     """Wait for an experiment's end, in MLflow too, and check all that must hold."""
-    lab, store = scene.lab, scene.lab.store
-
-    def ended() -> bool:
-        dead = [part for part in lab.parts if lab.ended(part) is not None]
-        assert not dead, "\n".join(map(lab.tail, dead))
-        return store.get_experiment(experiment).state.terminal
-
-    wait_for(ended, seconds, lambda: f"{store.get_experiment(experiment)}; {lab.tail('dispatch')}")
-    wait_for(
-        lambda: store.get_experiment(experiment).mlflow_pending_runs == 0,
-        seconds,
-        lambda: lab.tail("forward"),
-    )
-    checks.check_history(store, experiment, RUNS)
-    points = checks.check_steps(store, experiment, interval=INTERVAL)
-    checks.check_mlflow(lab.mlflow_uri, store, experiment, points)
-    if scene.undisturbed:
-        assert checks.final_weights(store, lab.home / "artifacts", experiment) == scene.undisturbed
+    lab = scene.lab
+    await_done(lab, experiment, 120)
+    checks.check_history(lab.store, experiment)
+    points = checks.check_steps(lab.store, experiment, interval=INTERVAL)
+    checks.check_mlflow(lab.mlflow_uri, lab.store, experiment, points)
+    checks.check_weights(lab, experiment)
     checks.check_nothing_left(lab)
 
 
-@contextmanager
-def submitting(lab: Lab, experiment: str, seconds: float = 90.0) -> Iterator[None]:
-    """Create an experiment meanwhile, by repeating the request until it is acknowledged."""
+def await_done(lab: Lab, experiment: str, seconds: float) -> None:
+    """Wait until an experiment has ended, and then until MLflow has all of it; no part may end meanwhile."""
+
+    def record() -> ExperimentRecord:
+        dead = [part for part in lab.parts if lab.ended(part) is not None]
+        assert not dead, "\n".join(map(lab.tail, dead))
+        return lab.store.get_experiment(experiment)
+
+    wait_for(lambda: record().state.terminal, seconds, lambda: f"{record()}; {lab.tail('dispatch')}")
+    wait_for(lambda: record().mlflow_pending_runs == 0, seconds, lambda: lab.tail("forward"))
+
+
+def submit(lab: Lab, experiment: str, spec: Mapping[str, Any], seconds: float) -> None:
+    """Create an experiment, by repeating the request until it is acknowledged."""
     request = str(uuid.uuid4())
     deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with lab.client() as client:
+                client.create(spec, experiment_id=experiment, request_id=request)
+        except iplab.UnavailableError:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
 
-    def submit() -> None:
-        while True:
-            try:
-                with lab.client() as client:
-                    client.create(SPEC, experiment_id=experiment, request_id=request)
-            except iplab.UnavailableError:
-                if time.monotonic() > deadline:
-                    raise
-            else:
-                return
 
+@contextmanager
+def submitting(lab: Lab, experiment: str) -> Iterator[None]:
+    """Create an experiment meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        acknowledged = pool.submit(submit)
+        acknowledged = pool.submit(submit, lab, experiment, SPEC, 90.0)
         yield
         acknowledged.result()

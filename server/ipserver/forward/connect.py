@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -19,7 +17,6 @@ from ipserver.startup import require_listener
 _log = logging.getLogger(__name__)
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"
 _CONNECT_SECONDS = 5
-_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 def connect(settings: Settings) -> MlflowSink:
@@ -42,9 +39,8 @@ def connect(settings: Settings) -> MlflowSink:
         _require_database(uri)
     try:
         sink = MlflowSink(uri, settings.mlflow_artifacts)
-        with _no_patience():
-            sink.ask()
-            moved = sink.elsewhere()
+        sink.ask()
+        moved = sink.elsewhere()
     except Exception as error:
         # MLflow raises whatever its transport and its database raise.
         raise _unusable(uri, error) from None
@@ -73,19 +69,6 @@ def _unusable(uri: str, error: Exception) -> NotReady:
         f"{_SETTING}: {without_password(uri)} cannot be used as MLflow: {text}; start MLflow there, or "
         "correct the address"
     )
-
-
-@contextmanager
-def _no_patience() -> Iterator[None]:
-    """MLflow asks a server in trouble for minutes. How long to wait here, the settings say."""
-    patience = os.environ.get(_RETRIES)
-    os.environ[_RETRIES] = "0"
-    try:
-        yield
-    finally:
-        del os.environ[_RETRIES]
-        if patience is not None:
-            os.environ[_RETRIES] = patience
 
 
 def _lend_keys(settings: Settings) -> None:

@@ -25,6 +25,7 @@ from ipserver.errors import StoreUnavailable
 from ipserver.forward.backoff import Backoff
 from ipserver.forward.history import History
 from ipserver.forward.mlflow_sink import MlflowSink
+from ipserver.forward.pace import Pace
 from ipserver.forward.params import run_params
 from ipserver.names import run_name
 from ipserver.spec.predict import predicted_regimes
@@ -61,6 +62,10 @@ class Pass(Enum):
     TROUBLE = "MLflow or the store did not answer"
 
 
+class _TakenOver(Exception):
+    """Another forwarder has taken this one's place, because it was silent for too long."""
+
+
 class Forwarder:
     """Forwards until MLflow holds everything.
 
@@ -71,7 +76,9 @@ class Forwarder:
         owner: Name of this forwarder in its lease.
         monotonic: Clock for intervals, in seconds.
         lease_seconds: How long another forwarder waits for this one if it is silent.
-        beat: Called with every pass and every run: a sign of life.
+        beat: Called with every pass, run and batch: a sign of life.
+        points_per_second: Most points that go to MLflow, on average.
+        sleep: Rests, in seconds, to keep that pace.
     """
 
     def __init__(
@@ -83,11 +90,15 @@ class Forwarder:
         monotonic: Callable[[], float] = time.monotonic,
         lease_seconds: float = 30.0,
         beat: Callable[[], None] = lambda: None,
+        points_per_second: float = 5000.0,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._store = store
         self._sink = sink
         self._lease_seconds = lease_seconds
         self._beat = beat
+        self._leased = -float("inf")  # when the lease was renewed last
+        self._pace = Pace(points_per_second, monotonic, sleep)
         self._artifacts = open_artifacts(artifact_root)
         self._owner = owner
         self._monotonic = monotonic
@@ -119,7 +130,7 @@ class Forwarder:
         """
         now = self._monotonic()
         self._not_before = {key: until for key, until in self._not_before.items() if until > now}
-        if not self._store.acquire_lease(_LEASE, self._owner, self._lease_seconds):
+        if not self._renew():
             return Pass.IDLE
         tasks = self._store.forward_tasks(
             _TASKS,
@@ -139,9 +150,14 @@ class Forwarder:
                 continue
             if stop is not None and stop.is_set():
                 break
-            if not self._store.acquire_lease(_LEASE, self._owner, self._lease_seconds):
+            if not self._renew():
                 break
-            if self._try(task, history):
+            try:
+                done = self._try(task, history)
+            except _TakenOver as error:
+                _log.warning("another forwarder works: %s", error)
+                break
+            if done:
                 taken.add(experiment)
                 refused[experiment] = 0
                 self._refused_experiments.succeeded(experiment)
@@ -154,13 +170,28 @@ class Forwarder:
             return Pass.TROUBLE
         return Pass.BUSY if tasks else Pass.IDLE
 
+    def _renew(self) -> bool:
+        """Whether this forwarder holds (or gets) the lease, for its whole time from now."""
+        now = self._monotonic()
+        if not self._store.acquire_lease(_LEASE, self._owner, self._lease_seconds):
+            return False
+        self._leased = now
+        return True
+
+    def _before_batch(self, points: int) -> None:
+        """Keep the pace, and the lease; a forwarder that was stopped for too long must not go on."""
+        self._pace.take(points)
+        self._beat()
+        if self._monotonic() - self._leased > self._lease_seconds / 3 and not self._renew():
+            raise _TakenOver("the lease has run out")
+
     def _try(self, task: ForwardTask, history: History) -> bool:
         """Forward one run; False if MLflow does not take it, and then the run rests."""
         experiment, key = task.experiment.id, (task.experiment.id, task.run.index)
         try:
             with failpoints.around("send"):
                 self._forward(task, history)
-        except StoreUnavailable:
+        except (StoreUnavailable, _TakenOver):
             raise
         except Exception as error:
             # MLflow raises whatever its transport raises. The marks are in the store: nothing is lost.
@@ -183,15 +214,18 @@ class Forwarder:
         news = history.news(task)
         if run.mlflow_run_id:
             mlflow_run = run.mlflow_run_id
-            self._sink.send(mlflow_run, {}, _tags(task), news.points)
+            self._sink.send(mlflow_run, {}, _tags(task), news.points, self._before_batch)
         else:
             name = run_name(experiment.id, run.index)
             start = _milliseconds(run.start_time or experiment.create_time)
             mlflow_run = self._sink.run(experiment.id, name, start, _first_tags(task, spec))
-            self._sink.send(mlflow_run, run_params(spec, run), _tags(task), news.points)
+            self._sink.send(mlflow_run, run_params(spec, run), _tags(task), news.points, self._before_batch)
             text = json_format.MessageToJson(spec, preserving_proto_field_name=True)
             self._sink.publish_text(mlflow_run, text, "spec.json")
-            self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)
+            noted = self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)
+            if noted != mlflow_run:
+                self._sink.discard(mlflow_run)
+                raise _TakenOver(f"{name} has the id {noted} in MLflow by now, not {mlflow_run}")
         failpoints.hit("send.during")
         if not news.complete:
             self._store.mark_forwarded(experiment.id, run.index, segment=news.newest)

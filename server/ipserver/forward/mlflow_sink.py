@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlparse
@@ -17,6 +17,9 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+# MLflow's client would repeat the creation of a run whose answer was lost, and there would be two. The
+# forwarder itself tries again, and asks before what is there.
+os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 # Otherwise MLflow asks its server once more for each run that ends, and prints two lines with its address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
@@ -88,6 +91,10 @@ class MlflowSink:
             _remember(self._folders, run.info.run_id, _local_folder(run), _KNOWN_FOLDERS)
         return known[name]
 
+    def discard(self, run_id: str) -> None:
+        """Delete a run of MLflow's that has turned out to be one too many."""
+        self._client.delete_run(run_id)
+
     def forget(self, experiment: str) -> None:
         """Ask MLflow again about an experiment of ours: after an error, what it holds is not known.
 
@@ -101,6 +108,7 @@ class MlflowSink:
         params: Mapping[str, str],
         tags: Mapping[str, str],
         points: Sequence[tuple[str, float, int, int]],
+        before: Callable[[int], object] = lambda _: None,
     ) -> None:
         """Parameters (which cannot change), tags (which can), and metric points, in as few calls as possible.
 
@@ -109,11 +117,13 @@ class MlflowSink:
             params: Parameters.
             tags: Tags.
             points: (metric, value, time in ms, step), in order.
+            before: Called before every call of MLflow with the number of its points.
         """
         new_params = [Param(key, value) for key, value in params.items()]
         new_tags = [RunTag(key, value) for key, value in tags.items()]
         for start in range(0, max(1, len(points)), _BATCH):
             metrics = [Metric(*point) for point in points[start : start + _BATCH]]
+            before(len(metrics))
             self._client.log_batch(run_id, metrics=metrics, params=new_params, tags=new_tags)
             new_params, new_tags = [], []
 

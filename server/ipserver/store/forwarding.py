@@ -96,10 +96,17 @@ def _by_experiment(keys: Collection[tuple[str, int]]) -> dict[str, list[int]]:
     return found
 
 
-def set_mlflow_run(transaction: Transaction, experiment: str, index: int, mlflow_run_id: str) -> None:
+def set_mlflow_run(transaction: Transaction, experiment: str, index: int, mlflow_run_id: str) -> str:
     """See `Store.set_mlflow_run`."""
     with editing(transaction, experiment) as edit:
-        _settle(edit, index, mlflow_run_id=mlflow_run_id)
+        noted = transaction.connection.execute(
+            sa.select(runs.c.mlflow_run_id).where(
+                runs.c.experiment == experiment, runs.c.run_index == index, runs.c.mlflow_run_id != ""
+            )
+        ).scalar_one_or_none()
+        if noted is None:
+            _settle(edit, index, mlflow_run_id=mlflow_run_id)
+    return noted or mlflow_run_id
 
 
 def mark(

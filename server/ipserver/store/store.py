@@ -468,9 +468,16 @@ class Store:
         """
         return self.database.read(forwarding.tasks, limit, exclude, exclude_running, exclude_experiments)
 
-    def set_mlflow_run(self, experiment: str, index: int, mlflow_run_id: str) -> None:
-        """Records a run's id in MLflow. Repeatable. Raises NotFound."""
-        self._watched("note", forwarding.set_mlflow_run, experiment, index, mlflow_run_id)
+    def set_mlflow_run(self, experiment: str, index: int, mlflow_run_id: str) -> str:
+        """Records a run's id in MLflow; the first one to do so is believed. Repeatable.
+
+        Returns:
+            The id that holds from now on; another one: somebody was first.
+
+        Raises:
+            NotFound: There is no such run.
+        """
+        return self._watched("note", forwarding.set_mlflow_run, experiment, index, mlflow_run_id)
 
     def mark_forwarded(
         self,

@@ -1,5 +1,6 @@
 """The forwarder against a real MLflow on SQLite: everything arrives, once, and an outage loses nothing."""
 
+import itertools
 import shutil
 import socket
 import subprocess
@@ -379,6 +380,89 @@ def test_a_lost_answer_does_not_double_a_run(store, settings, mlflow, monkeypatc
     experiment = mlflow.get_experiment_by_name("e").experiment_id
     tags = [run.data.tags["iplab.run"] for run in mlflow.search_runs([experiment])]
     assert sorted(tags) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
+
+
+def test_a_forwarder_that_was_stopped_leaves_no_second_run(store, settings, mlflow, monkeypatch):
+    """It looks for a run in MLflow, is stopped until another one has done all, and creates the run then."""
+    submit(store, small_spec())
+    train(store, settings)
+    stopped = a_forwarder(store, settings, "f")
+    create = stopped._sink._client.create_run
+
+    def create_late(*args, **kwargs):
+        monkeypatch.undo()
+        store.release_lease("forwarder", "f")
+        forward_all(store, settings, "g")
+        return create(*args, **kwargs)
+
+    monkeypatch.setattr(stopped._sink._client, "create_run", create_late)
+    stopped.step()
+
+    assert pending(store) == 0
+    experiment = mlflow.get_experiment_by_name("e").experiment_id
+    runs = mlflow.search_runs([experiment])
+    noted = [store.get_run("e", index).mlflow_run_id for index in range(4)]
+    assert sorted(run.info.run_id for run in runs) == sorted(noted)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert all(len(mlflow.get_metric_history(run, "train_loss")) == 3 for run in noted)
+
+
+def test_a_forwarder_that_was_stopped_for_too_long_sends_nothing_more(store, settings, mlflow):
+    submit(store, small_spec())
+    train(store, settings)
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, "f", clock)
+    publish_text = forwarder._sink.publish_text
+
+    def publish_and_sleep(*call):
+        publish_text(*call)
+        store.release_lease("forwarder", "f")
+        assert store.acquire_lease("forwarder", "g", 60)
+        clock.time += 30
+
+    forwarder._sink.publish_text = publish_and_sleep
+    forwarder.step()
+
+    # The first run was under way; the others were left to the forwarder that has the lease.
+    assert pending(store) == 3
+
+
+def test_it_catches_up_in_order_and_at_a_bounded_rate(store, settings, mlflow, monkeypatch):
+    """40 runs with 84 points each, 1000 points a second: what is beyond the first second's has to wait."""
+    submit(store, small_spec(grid={"seeds": list(range(20))}, steps=400))
+    train(store, settings)
+    clock, sent = Clock(), []
+
+    def sleep(seconds):
+        clock.time += seconds
+
+    forwarder = Forwarder(
+        store, a_sink(settings), settings.artifact_root, "f", clock, points_per_second=1000.0, sleep=sleep
+    )
+    client = forwarder._sink._client
+    log_batch = client.log_batch
+
+    def log(run_id, metrics, params, tags):
+        sent.extend((clock.time, run_id, metric.key, metric.step) for metric in metrics)
+        log_batch(run_id, metrics=metrics, params=params, tags=tags)
+
+    monkeypatch.setattr(client, "log_batch", log)
+    while forwarder.step() is Pass.BUSY:
+        pass
+
+    assert pending(store) == 0
+    assert len(sent) > 3000
+    for begin in range(int(sent[-1][0]) + 1):
+        # At most a second's points at once, and one run's more, since they are sent whole.
+        assert sum(begin <= time < begin + 1 for time, *_ in sent) <= 2100
+    assert sent[-1][0] >= (len(sent) - 1100) / 1000
+    histories = {}
+    for _, run, metric, step in sent:
+        histories.setdefault((run, metric), []).append(step)
+    assert all(steps == sorted(set(steps)) for steps in histories.values())
+    # Nor are runs mixed: each is sent at one go, by pack, oldest first.
+    order = [run for run, _ in itertools.groupby(run for _, run, _, _ in sent)]
+    assert len(order) == len(set(order)) == 40
 
 
 def test_what_the_sink_remembers_is_bounded(settings, monkeypatch):

@@ -1,0 +1,54 @@
+"""`make faults` and `make ballistic`: what takes longer than the suite should."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import sys
+import threading
+import time
+
+import click
+
+from tests.faults import ballistic, matrix
+from tests.faults.running import Unavailable
+
+
+@click.group()
+def main() -> None:
+    """Faults for as long as it takes."""
+
+
+@main.command("matrix")
+@click.option("--minutes", default=29.0, show_default=True, help="What is left then counts as failed.")
+@click.option("--only", default="", help="Cases whose description holds this text.")
+def matrix_command(minutes: float, only: str) -> None:
+    """Every fault x before, during, after x 0, 5, 30 s."""
+    begin = time.monotonic()
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    timer = threading.Timer(60 * minutes, stop.set)
+    timer.start()
+    failed = matrix.run(stop, only)
+    timer.cancel()
+    for failure in failed:
+        print("failed:", failure.partition("\n")[0])
+    print(f"{len(failed)} failed; {(time.monotonic() - begin) / 60:.1f} minutes")
+    sys.exit(bool(failed))
+
+
+@main.command("ballistic")
+@click.option("--seconds", default=600.0, show_default=True, help="How long parts are killed.")
+@click.option("--seed", type=int, help="Of a run to repeat; a new one otherwise.")
+@click.option("--store", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True)
+@click.option("--runs", default=200, show_default=True, help="How many runs there are in all.")
+def ballistic_command(seconds: float, seed: int | None, store: str, runs: int) -> None:
+    """Random parts are killed at random times; then it is quiet, and all must be as if nothing had been."""
+    ballistic.run(seconds, secrets.randbelow(2**31) if seed is None else seed, store, runs)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Unavailable as reason:
+        sys.exit(f"not possible here: {reason}")
