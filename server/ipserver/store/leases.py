@@ -18,7 +18,7 @@ from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
 from ipserver.store.records import CheckpointRecord, ExperimentRecord, Failure, LeasedPack
 from ipserver.store.runs import run_record, select_runs
-from ipserver.store.tables import attempts, checkpoints, experiments, packs, runs
+from ipserver.store.tables import UNFINISHED_PACK, attempts, checkpoints, experiments, packs, runs
 from ipserver.transitions import Change
 
 _QUEUED_AT_ONCE = 8
@@ -26,7 +26,9 @@ _QUEUED_AT_ONCE = 8
 
 def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
     """See `Store.waiting`."""
-    queued = sa.exists().where(packs.c.experiment == experiments.c.id, packs.c.state == PackState.QUEUED)
+    queued = sa.exists().where(
+        packs.c.experiment == experiments.c.id, packs.c.state == PackState.QUEUED, UNFINISHED_PACK
+    )
     found = transaction.connection.execute(
         sa.select(experiments)
         .where(experiments.c.end_time.is_(None), ~experiments.c.pause_requested, queued)
@@ -186,7 +188,7 @@ def _queued(edit: Edit) -> Iterator[sa.Row[Any]]:
     """The experiment's packs that wait for a worker, by id; mostly the first one is all that is wanted."""
     statement = (
         sa.select(packs)
-        .where(packs.c.experiment == edit.experiment, packs.c.state == PackState.QUEUED)
+        .where(packs.c.experiment == edit.experiment, packs.c.state == PackState.QUEUED, UNFINISHED_PACK)
         .order_by(packs.c.id)
         .limit(_QUEUED_AT_ONCE)
     )

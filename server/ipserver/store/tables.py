@@ -181,6 +181,8 @@ packs = sa.Table(
     _column("swept_time", sa.Double(), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "id"),
 )
+# As it stands in the index below: only a query that says the same, in letters, is answered by it on SQLite.
+UNFINISHED_PACK = packs.c.state != sa.literal(PackState.DONE, packs.c.state.type, literal_execute=True)
 _index(
     "ix_packs_unfinished",
     packs.c.experiment,

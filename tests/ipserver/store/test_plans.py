@@ -56,6 +56,23 @@ def test_expired_leases_are_found_by_their_time(store, plans):
     assert "SEARCH packs USING INDEX ix_packs_expiring (expires<?)" in plan
 
 
+def test_waiting_packs_are_found_among_unfinished_ones(store, plans):
+    planned(store, [[0], [1]])
+    lease(store)
+    plans.clear()
+    assert [experiment.id for experiment in store.waiting()] == ["e"]
+    lease(store)
+
+    waiting = [
+        plan for text, plan in plans.items() if re.search(r"packs\.state = \?\s+AND packs\.state != ", text)
+    ]
+    assert len(waiting) == 2
+    for plan in waiting:
+        assert "SEARCH packs USING INDEX ix_packs_unfinished (experiment=? AND state=?" in plan.replace(
+            "COVERING ", ""
+        ), plan
+
+
 def test_cancelling_grows_in_step_with_the_packs(store):
     def seconds(count, name):
         planned(store, [[index] for index in range(count)], id=name)
