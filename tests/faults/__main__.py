@@ -21,7 +21,7 @@ def main() -> None:
 
 @main.command("matrix")
 @click.option("--minutes", default=29.0, show_default=True, help="What is left then counts as failed.")
-@click.option("--only", default="", help="Cases whose description holds this text.")
+@click.option("--only", default="", help="Cases with this regular expression in their description.")
 def matrix_command(minutes: float, only: str) -> None:
     """Every fault x before, during, after x 0, 5, 30 s."""
     begin = time.monotonic()
