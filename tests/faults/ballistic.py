@@ -20,6 +20,8 @@ from tests.faults.scenarios import Scene, submit
 
 RUNS_EACH, INTERVAL = 20, 500
 QUIET_SECONDS = 900.0
+# A dispatcher may take so long to notice that its Ray is gone.
+LEAST_QUIET_SECONDS = 60.0
 # Chances by victim. What ends the dispatcher is rarer: nothing trains until it is back.
 CHANCES = {
     "trainer": 8,
@@ -190,14 +192,16 @@ class Range:
 
 
 def _await_done(range_: Range, names: list[str]) -> None:
-    """Nothing is killed any more: all must come to its end. A dispatcher may still end after its Ray."""
+    """Nothing is killed any more: all must come to its end."""
     lab = range_.scene.lab
     range_.say("quiet")
-    deadline = time.monotonic() + QUIET_SECONDS
+    begin = time.monotonic()
+    deadline = begin + QUIET_SECONDS
     while time.monotonic() < deadline:
         range_.restore()
         records = [lab.store.get_experiment(name) for name in names]
-        if all(record.state.terminal and not record.mlflow_pending_runs for record in records):
+        calm = time.monotonic() - begin > LEAST_QUIET_SECONDS
+        if calm and all(record.state.terminal and not record.mlflow_pending_runs for record in records):
             range_.say("all is done")
             return
         time.sleep(0.5)
