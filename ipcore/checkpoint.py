@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -36,12 +37,37 @@ def fingerprint(trainer: Trainer) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def save(trainer: Trainer, path: str | Path, *, durable: bool = True) -> None:
-    """Write a checkpoint (beside `path`, flushed, renamed; `durable` as in `ipcore.files.write_tensors`).
+@dataclass(frozen=True, eq=False, slots=True)
+class Snapshot:
+    """A trainer's state at one step, on the CPU, with what identifies it.
 
-    Raises:
-        OSError: The file cannot be written.
+    Attributes:
+        step: Updates done.
+        tensors: As `Trainer.state` names them.
+        header: Of the file.
     """
+
+    step: int
+    tensors: Mapping[str, torch.Tensor]
+    header: Mapping[str, str]
+
+    def write(self, path: str | Path, *, durable: bool = True) -> None:
+        """Write it (beside `path`, flushed, renamed; `durable` as in `ipcore.files.write_tensors`).
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        write_tensors(path, self.tensors, self.header, durable=durable)
+
+
+def take(trainer: Trainer, *, copy: bool = False) -> Snapshot:
+    """The state of a trainer.
+
+    Args:
+        trainer: Any.
+        copy: Whether the snapshot outlives the trainer's next update. (From a GPU it always does.)
+    """
+    tensors = {name: tensor.detach().to("cpu", copy=copy) for name, tensor in trainer.state().items()}
     header = {
         "format": FORMAT,
         "fingerprint": fingerprint(trainer),
@@ -49,7 +75,16 @@ def save(trainer: Trainer, path: str | Path, *, durable: bool = True) -> None:
         "dataset_sha256": trainer.dataset.digest,
         **_environment(trainer),
     }
-    write_tensors(path, trainer.state(), header, durable=durable)
+    return Snapshot(trainer.step, tensors, header)
+
+
+def save(trainer: Trainer, path: str | Path) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    take(trainer).write(path)
 
 
 def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:

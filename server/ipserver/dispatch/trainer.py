@@ -13,7 +13,7 @@ import math
 import time
 import traceback
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ import torch
 import ipcore.checkpoint
 from ipcore import profiling
 from ipcore.catalogue import REGISTERED
+from ipcore.checkpoint import Snapshot
 from ipcore.data import Dataset, files_signature, load_dataset
 from ipcore.data.loading import Signature
 from ipcore.errors import CheckpointError, DataError
@@ -54,10 +55,19 @@ class PackTrainer:
     Args:
         job: What to train.
         monotonic: Clock for the time between checkpoints, in seconds.
+        behind: Whether checkpoints are written while the next slice trains, and reported with the slice after
+            that; None: on a GPU. (On the CPU it would take the same core, and copies of all weights.)
     """
 
-    def __init__(self, job: PackJob, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, job: PackJob, monotonic: Callable[[], float] = time.monotonic, *, behind: bool | None = None
+    ) -> None:
         self._job = job
+        self._behind = job.resources.gpus > 0 if behind is None else behind
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        # A checkpoint that is being written, and of which step.
+        self._writing: Future[CheckpointRecord] | None = None
+        self._writing_step = 0
         self._monotonic = monotonic
         self._artifacts = open_artifacts(job.artifact_root)
         self._log = _LogTail()
@@ -114,6 +124,8 @@ class PackTrainer:
             newly_ended |= dict.fromkeys(set(job.run_indices) - self._ended, RunState.SUCCEEDED)
             self._ended.update(job.run_indices)
         done = trainer.finished or self._ended.issuperset(job.run_indices)
+        if done and self._writing is not None:
+            wait([self._writing])  # nothing is written once the pack has ended
         return SliceCommit(
             first_step=part.first_step,
             last_step=part.last_step,
@@ -235,26 +247,39 @@ class PackTrainer:
         return NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step)
 
     def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
-        """A checkpoint, if one is due. Training goes on without one that cannot be written, and says so."""
-        if not now and self._monotonic() - self._checkpoint_time < self._job.checkpoint_seconds:
+        """A checkpoint that has been written. One is begun if it is due, and waited for if it must be now."""
+        patient = now or not self._behind
+        saved = self._written(patient=patient)
+        due = self._monotonic() - self._checkpoint_time >= self._job.checkpoint_seconds
+        if self._writing is None and (due or (now and (saved is None or saved.step < trainer.step))):
+            snapshot = ipcore.checkpoint.take(trainer, copy=self._behind)
+            self._writing = self._writer.submit(self._save_checkpoint, snapshot)
+            self._writing_step = snapshot.step
+            saved = self._written(patient=patient) or saved
+        return saved
+
+    def _written(self, *, patient: bool) -> CheckpointRecord | None:
+        """What has been written, if anything. What could not be is said; training goes on without."""
+        if self._writing is None or not (patient or self._writing.done()):
             return None
         try:
-            return self._save_checkpoint(trainer)
+            return self._writing.result()
         except ArtifactsUnavailable as error:
-            self._notices.append(f"pack {self._job.pack}: no checkpoint of step {trainer.step}: {error}")
+            self._notices.append(
+                f"pack {self._job.pack}: no checkpoint of step {self._writing_step}: {error}"
+            )
             return None
         finally:
+            self._writing = None
             # From its end, so that even one that takes long (to fail, say) leaves time for training.
             self._checkpoint_time = self._monotonic()
 
-    def _save_checkpoint(self, trainer: Trainer) -> CheckpointRecord:
+    def _save_checkpoint(self, snapshot: Snapshot) -> CheckpointRecord:
         job = self._job
-        name = f"step-{trainer.step:08d}.safetensors"
+        name = f"step-{snapshot.step:08d}.safetensors"
         relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
-        file = self._put(
-            "checkpoint", relative, functools.partial(ipcore.checkpoint.save, trainer, durable=False)
-        )
-        return CheckpointRecord(relative, file.size_bytes, file.sha256, trainer.step)
+        file = self._put("checkpoint", relative, functools.partial(snapshot.write, durable=False))
+        return CheckpointRecord(relative, file.size_bytes, file.sha256, snapshot.step)
 
     def _put(self, point: str, location: str, write: Callable[[Path], object]) -> Stored:
         with failpoints.around(point):

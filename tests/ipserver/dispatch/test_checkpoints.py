@@ -1,10 +1,14 @@
 """Which checkpoint a pack goes on from, in a folder and in S3: the newest valid one; the events say so."""
 
+import threading
+from concurrent.futures import wait
 from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+import torch
 
+import ipcore.checkpoint
 from ipcore.files import read_tensors, write_tensors
 from ipserver.artifacts import open_artifacts
 from ipserver.dispatch.assembly import make_job
@@ -225,3 +229,40 @@ def test_they_are_written_by_the_clock(store, settings):
         written.append((second, trainer.advance().commit.checkpoint is not None))
 
     assert [second for second, there in written if there] == [30, 61, 91]
+
+
+def test_on_a_gpu_checkpoints_are_written_behind_training(store, settings):
+    """Here on the CPU: what is written is the state when it was begun, whatever has been trained since."""
+    pack = store.lease_pack("e", "d", 60)
+    job = replace(make_job(pack, settings), checkpoint_seconds=0.0)
+    trainer = PackTrainer(job, behind=True)
+    gate = threading.Event()
+    put = trainer._artifacts.put
+    trainer._artifacts.put = lambda location, write: (gate.wait(60), put(location, write))[1]
+
+    first = [trainer.advance().commit for _ in range(3)]
+    assert [commit.checkpoint for commit in first] == [None] * 3  # it is being written, and training goes on
+    gate.set()
+    wait([trainer._writing])
+    record = trainer.advance().commit.checkpoint
+    assert record.step == 1
+
+    again = PackTrainer(make_job(pack, settings))
+    again.advance()
+    expected = ipcore.checkpoint.take(again._trainer).tensors
+    with open_artifacts(settings.artifact_root).reading(record.path, record.sha256) as path:
+        found, _ = read_tensors(path)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+    asked = trainer.advance(checkpoint=True).commit
+    assert asked.checkpoint.step == asked.last_step == 5
+
+
+def test_nothing_is_written_behind_a_pack_that_has_ended(store, settings):
+    pack = store.lease_pack("e", "d", 60)
+    trainer = PackTrainer(replace(make_job(pack, settings), checkpoint_seconds=0.0), behind=True)
+    while not (commit := trainer.advance().commit).finished:
+        pass
+
+    assert commit.checkpoint is None
+    assert trainer._writing is None or trainer._writing.done()
