@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ipserver import segments
 from ipserver.artifacts import ArtifactRoot, open_artifacts
 from ipserver.spec.convert import pack_config, run_config
 from ipserver.startup import MARK
+from ipserver.states import FailureReason
 from ipserver.store import Store
 from ipserver.store.records import RunRecord
 from ipserver.store.tables import attempts, checkpoints, packs
@@ -155,6 +156,16 @@ def _digest(path: Path) -> str:
     for name in sorted(tensors):
         whole.update(name.encode() + tensors[name].numpy().tobytes())
     return whole.hexdigest()
+
+
+def check_attempts(store: Store, experiment: str, faults: int) -> None:
+    """No pack has lost more workers than there were faults: what is no worker's fault uses up no attempt."""
+    lost = sa.select(attempts.c.pack).where(
+        attempts.c.experiment == experiment, attempts.c.end_reason == FailureReason.WORKER_LOST
+    )
+    with store.database.engine.connect() as connection:
+        times = Counter(connection.execute(lost).scalars())
+    assert all(count <= faults for count in times.values()), times
 
 
 def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:

@@ -201,6 +201,7 @@ def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
                 lab.arm(*_point(name, phase))
             suffer(scene, name, phase, downtime)
     verify(scene, experiment)
+    checks.check_attempts(lab.store, experiment, len(events))
 
 
 def suffer(scene: Scene, name: str, phase: str, downtime: float) -> None:

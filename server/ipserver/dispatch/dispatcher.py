@@ -6,6 +6,7 @@ knows is in the store or can be lost.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -145,9 +146,11 @@ class Dispatcher:
         for placed in self._placed:
             placed.drain()
         try:
-            while self._placed and self._monotonic() < deadline:
-                self.renew()
-                self._collect(_WAIT_SECONDS)
+            # Without a cluster nothing comes back any more.
+            with contextlib.suppress(ClusterLost):
+                while self._placed and self._monotonic() < deadline:
+                    self.renew()
+                    self._collect(_WAIT_SECONDS)
             for placed in list(self._placed):
                 self._give_back(placed)
         except StoreUnavailable as error:

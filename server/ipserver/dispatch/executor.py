@@ -51,7 +51,11 @@ class Executor(Protocol):
         """Place a trainer; it may stay pending until resources are free."""
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
-        """Slices that have arrived, waiting up to `timeout` seconds for the first one."""
+        """Slices that have arrived, waiting up to `timeout` seconds for the first one.
+
+        Raises:
+            ClusterLost: Nothing that this process starts will be trained any more.
+        """
 
     def trim(self) -> None:
         """End what is kept for a next pack: there is none now, and the cluster may shrink."""

@@ -38,6 +38,9 @@ _log = logging.getLogger(__name__)
 # Slices travel as plain replies; the object store is hardly used.
 _OBJECT_STORE_BYTES = 128 << 20
 _ORPHAN_SECONDS = 0.5
+# Ray's words of an actor whose owner is gone. The owner is this process, so no other actor would live either:
+# to try on would use up the attempts of every pack.
+_OWNER_DIED = "its owner has died"
 
 
 class RayExecutor:
@@ -133,7 +136,11 @@ class RayExecutor:
         return actor
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
-        """Slices that have arrived; a dead actor's first missing slice says WORKER_LOST."""
+        """Slices that have arrived; a dead actor's first missing slice says WORKER_LOST.
+
+        Raises:
+            ClusterLost: Ray takes this process for dead.
+        """
         heads = {w.pending[0]: w for w in workers if isinstance(w, _RayWorker) and w.pending}
         if not heads:
             return []
@@ -283,6 +290,8 @@ def _result(reference: Any) -> SliceReport:
     except ray.exceptions.OutOfMemoryError as error:
         return SliceReport(failure=Failure(FailureReason.OUT_OF_MEMORY, str(error)))
     except ray.exceptions.RayActorError as error:
+        if _OWNER_DIED in str(error):
+            raise ClusterLost("Ray takes this process for dead: the raylet of its machine is gone") from error
         return worker_lost(str(error).strip() or "the worker process died")
     except ray.exceptions.RayError as error:
         _log.exception("a slice was lost")

@@ -668,3 +668,34 @@ def test_a_lost_cluster_ends_the_dispatcher_and_fails_nobody(store, settings, ex
         Dispatcher(store, executor, settings, "d").run(threading.Event())
 
     assert store.get_experiment("e").counts[RunState.QUEUED] == 4
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_cluster_lost_with_packs_in_hand_costs_them_no_attempt(
+    store, settings, executor, monkeypatch, draining
+):
+    submit(store, small_spec(steps=100_000))
+    stop, ready, told = threading.Event(), executor.ready, []
+
+    def lost_after_a_while(*call):
+        if store.get_experiment("e").committed_steps:
+            told.append(True)
+            if draining and not stop.is_set():
+                stop.set()
+            else:
+                raise ClusterLost("Ray takes this process for dead")
+        return ready(*call)
+
+    monkeypatch.setattr(executor, "ready", lost_after_a_while)
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    if draining:
+        dispatcher.run(stop)
+    else:
+        with pytest.raises(ClusterLost):
+            dispatcher.run(stop)
+
+    assert told
+    assert store.get_experiment("e").counts[RunState.QUEUED] == 4
+    assert [(attempt.end_time is None, attempt.end_reason) for attempt in store.attempts("e", 0)] == [
+        (False, None)
+    ]
