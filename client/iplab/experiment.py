@@ -282,7 +282,7 @@ class Experiment:
         return events.watch(self._transport, self.name, after, timeout)
 
     def wait(self, progress: bool = True, timeout: float | None = None) -> Experiment:
-        """Wait until it has ended.
+        """Wait until it has ended; one that is paused waits until somebody resumes it.
 
         Args:
             progress: Show progress per group of runs (hidden layers, width, activation) and the time left on

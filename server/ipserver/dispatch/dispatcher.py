@@ -168,9 +168,12 @@ class Dispatcher:
 
     def _report(self) -> None:
         """Tell the API, through the store, what this dispatcher can reach."""
+        self._see_nodes()
+        self._store.save_capacity(CapacityReport(self._cluster.total(), self._datasets.report()))
+
+    def _see_nodes(self) -> None:
         nodes = self._executor.nodes()
         self._cluster = Cluster(tuple(nodes.values()), self._settings.expected_nodes, tuple(nodes))
-        self._store.save_capacity(CapacityReport(self._cluster.total(), self._datasets.report()))
 
     def _plan(self) -> None:
         while leased := self._store.lease_unplanned(self._owner, self._settings.lease_seconds):
@@ -203,6 +206,8 @@ class Dispatcher:
             if paused or not self._cluster.could_hold(placed.resources):
                 self._give_back(placed)
         waiting = self._store.waiting()
+        if not all(self._cluster.could_hold(_asked(experiment)) for experiment in waiting):
+            self._see_nodes()  # one that can may have joined since the last report
         self._unplaced.look(waiting, self._cluster)
         self._make_room(waiting)
 

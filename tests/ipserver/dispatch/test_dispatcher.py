@@ -337,13 +337,16 @@ def test_a_node_that_joins_in_time_is_used(tmp_path):
     settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
     executor = _GrowingExecutor()
     submit(store, small_spec(resources={"custom": {"disk": 1}}), "disk")
-    reports = iter(range(0, 10**9, 20))  # a report in each step
-    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(reports)))
+    monotonic = Clock()
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic)
     dispatcher.step()
     assert store.get_experiment("disk").unplaceable_since == clock.time
 
     clock.time += 599
-    executor.grow()
+    dispatcher.step()
+    executor.grow()  # and long before the next report it is too late
+    clock.time += 1
+    monotonic.time += 1
     run_until(dispatcher, ended(store, "disk"))
     executor.close()
 
