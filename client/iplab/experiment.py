@@ -211,7 +211,7 @@ class Experiment:
     def pause(self) -> Experiment:
         """Let nothing of it be trained until `resume`. Returns itself, with the new state.
 
-        What trains is given back about a second later, with a checkpoint: PAUSING until then, PAUSED from
+        What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
         then on. It can be cancelled all the same. Harmless if it has ended.
         """
         request = experiment_service_pb2.PauseExperimentRequest(name=self.name)

@@ -22,7 +22,7 @@ class Worker(Protocol):
 
         Args:
             ended: Run indices that are terminal by now; the trainer masks them.
-            checkpoint: Write a checkpoint at the slice's end, whatever the time.
+            checkpoint: A short one, with a checkpoint at its end, whatever the time.
         """
 
     def started(self) -> bool:

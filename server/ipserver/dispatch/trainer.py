@@ -83,7 +83,7 @@ class PackTrainer:
 
         Args:
             ended: Run indices that are terminal by now (cancelled, say); they stay in the batch, masked.
-            checkpoint: Write a checkpoint at the end of the slice even if none is due.
+            checkpoint: Train no more than one update and write a checkpoint: somebody waits for it.
 
         Returns:
             What to commit, or the failure; never raises.
@@ -115,7 +115,7 @@ class PackTrainer:
             return self._repeat(trainer, checkpoint)
         first_slice = trainer.step == 0
         artifacts = self._keep_weights(trainer) if first_slice else []
-        part = trainer.advance(max_seconds=job.slice_seconds)
+        part = trainer.advance(max_seconds=0.0 if checkpoint else job.slice_seconds)
         self._fold(part)
         newly_ended = self._diverged(trainer)
         self._ended |= newly_ended.keys()
@@ -179,7 +179,8 @@ class PackTrainer:
     def _repeat(self, trainer: Trainer, checkpoint: bool) -> Repeated:
         """Train a slice of steps that are committed: the same numbers come out and are thrown away."""
         committed = self._job.committed_steps
-        trainer.advance(max_steps=committed - trainer.step, max_seconds=self._job.slice_seconds)
+        seconds = 0.0 if checkpoint else self._job.slice_seconds
+        trainer.advance(max_steps=committed - trainer.step, max_seconds=seconds)
         saved = self._checkpoint(trainer, now=checkpoint)
         if saved is not None or trainer.step == committed:
             self._notices.append(f"pack {self._job.pack}: at step {trainer.step} of {committed} again")

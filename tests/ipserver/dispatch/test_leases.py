@@ -168,7 +168,7 @@ def test_what_a_zombie_trainer_writes_is_ignored_and_removed(tmp_path):
     run_until(Dispatcher(store, executor, settings, "next"), ended(store))
     weights = "e/r00000/{}/weights/final.safetensors"
     while not files.size(weights.format(1)):
-        zombie.advance(frozenset(), checkpoint=True)
+        zombie.advance(frozenset())
         time.sleep(0.01)
 
     assert [it.end_reason for it in store.attempts("e", 0)] == [FailureReason.LEASE_LOST, None]
