@@ -106,7 +106,7 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
 def pause(service: Service, experiment: str, *, as_json: bool) -> None:
     """Let nothing of EXPERIMENT be trained until it is resumed.
 
-    What trains is given back with a checkpoint, about two seconds later: it is PAUSING until then, PAUSED from
+    What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
     then on. What has ended, or is being cancelled, stays as it is.
     """
     with service.connect() as client:
