@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +35,9 @@ CHANCES = {
     "raylet": 1,
     "all of Ray": 1,
 }
+# Workers are killed so often that on a busy machine a pack may lose more of them in a row, before it commits
+# anything, than the usual budget has: that is there for packs that end their workers themselves.
+SETTINGS = {"IPLAB_MAX_ATTEMPTS": "50", "IPLAB_MAX_ATTEMPTS_LEASE_LOST": "50"}
 MEAN_GAP_SECONDS, LONGEST_DOWNTIME_SECONDS = 4.0, 8.0
 
 
@@ -81,7 +85,11 @@ def run(seconds: float, seed: int, store: str, runs: int) -> None:
     spec = experiment_spec(max(2, round(seconds / 600 * 40)) * INTERVAL)
     rng = random.Random(seed)
     shots, submitted = plan(seconds, rng), sorted(rng.uniform(0, 0.7 * seconds) for _ in names)
-    with running(store, mlflow_server=True) as scene, ThreadPoolExecutor(1) as pool:
+    with (
+        running(store, mlflow_server=True, settings=SETTINGS) as scene,
+        _telling(scene),
+        ThreadPoolExecutor(1) as pool,
+    ):
         range_ = Range(scene)
 
         def submit_all() -> None:
@@ -98,6 +106,22 @@ def run(seconds: float, seed: int, store: str, runs: int) -> None:
         _tell(range_)
         checks.check_all_ended(scene.lab)
     print(f"all {runs} runs are as they should be; seed {seed}")
+
+
+@contextmanager
+def _telling(scene: Scene) -> Iterator[None]:
+    """Print what may explain an error before all is removed."""
+    try:
+        yield
+    except Exception:
+        lab = scene.lab
+        for part in lab.parts:
+            print(lab.tail(part, 40))
+        for experiment in lab.store.list_experiments(limit=100):
+            for event in lab.store.events(experiment.id, after=0, limit=100_000):
+                if event.kind == "notice":
+                    print(experiment.id, event.sequence, f"{event.time:.1f}", event.payload["message"])
+        raise
 
 
 def _check(scene: Scene, names: list[str]) -> None:

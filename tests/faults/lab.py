@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,10 +44,18 @@ class Lab:
             that can be cut.
         namespace: Command that runs another one where Ray finds nothing but loopback.
         mlflow_server: Whether MLflow is a server, which can be killed; else it is a database alone.
+        settings: Further settings of its parts ("IPLAB_...").
     """
 
     def __init__(
-        self, folder: Path, dsn: str, postgres: str, namespace: list[str], *, mlflow_server: bool
+        self,
+        folder: Path,
+        dsn: str,
+        postgres: str,
+        namespace: list[str],
+        *,
+        mlflow_server: bool,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.home = folder / "home"
@@ -56,6 +64,7 @@ class Lab:
         self.mlflow_uri = self._server or f"sqlite:///{self.home}/mlflow/mlflow.db"
         self.address = f"127.0.0.1:{_free_port()}"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.settings = dict(settings or {})
         self._namespace = namespace
         self._postgres = postgres
         for path in (self.home, self.failpoints, folder / "tmp", folder / "ray", folder / "logs"):
@@ -98,6 +107,7 @@ class Lab:
             "TMPDIR": str(self.folder / "tmp"),
             "RAY_TMPDIR": str(self.folder / "ray"),
             "PYTHONUNBUFFERED": "1",
+            **self.settings,
         }
 
     @property

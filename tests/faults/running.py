@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,8 +25,8 @@ class Unavailable(Exception):
 
 
 @contextmanager
-def running(kind: str, *, mlflow_server: bool) -> Iterator[Scene]:
-    """A service on "sqlite" or "postgresql".
+def running(kind: str, *, mlflow_server: bool, settings: Mapping[str, str] | None = None) -> Iterator[Scene]:
+    """A service on "sqlite" or "postgresql"; `settings` as for `Lab`.
 
     Raises:
         Unavailable: There is no such server, or no network of its own for Ray.
@@ -40,7 +40,7 @@ def running(kind: str, *, mlflow_server: bool) -> Iterator[Scene]:
     (folder / "home").mkdir()
     try:
         with _own_disk(folder / "home") as disk, _database(kind, folder) as (dsn, postgres):
-            lab = Lab(folder, dsn, postgres, namespace, mlflow_server=mlflow_server)
+            lab = Lab(folder, dsn, postgres, namespace, mlflow_server=mlflow_server, settings=settings)
             try:
                 lab.start_all()
                 yield Scene(lab, own_disk=disk)
