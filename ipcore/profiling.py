@@ -16,9 +16,9 @@ from ipcore.theory import preset
 from ipcore.trainer import Trainer
 
 _CONFIG: Final = PackConfig(
-    "parity:d=64,k=2,n=1024", 3, 64, "relu", batch_size=64, steps=10**7, weights="none"
+    "parity:d=64,k=2,n=256,test=64", 3, 64, "relu", batch_size=64, steps=10**7, weights="none"
 )
-_TINY: Final = PackConfig("parity:d=8,k=2,n=64", 3, 8, "relu", batch_size=8, steps=10**7, weights="none")
+_TINY: Final = PackConfig("parity:d=8,k=2,n=64,test=8", 3, 8, "relu", batch_size=8, steps=10**7, weights="none")
 _CPU_RUNS: Final = (8, 16, 32, 64, 128)
 _GPU_RUNS: Final = (16, 64, 256, 1024)
 _ROUNDS: Final = 4
