@@ -82,7 +82,8 @@ def run_forward(settings: Settings) -> None:
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
     from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
 
-    os.nice(10)
+    # Below the workers of a Ray, which have 15 of their own.
+    os.nice(19)
     store = open_service(settings, write=False)
     stop = stop_event()
 
