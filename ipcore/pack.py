@@ -110,6 +110,7 @@ class Pack:
             self._offsets = [activations(*bias.shape) for bias in self.biases]
             self._d_output = activations(K, B, dims[-1])
             self._gradient = activations(max(weight.numel() for weight in self.weights))
+        self._transposed = [matrix.mT for matrix in self._matrices]
         self._indices = torch.zeros((K, B), dtype=torch.int32, device=device)
         self.labels = torch.zeros((K, B), dtype=torch.int64, device=device)
         if shape.target_dim:
@@ -146,12 +147,12 @@ class Pack:
                 copy.copy_(weight)
             for copy, bias in zip(self._offsets, self.biases, strict=True):
                 copy.copy_(bias)
-        for layer, weight in enumerate(self._matrices, start=1):
+        for layer, transposed in enumerate(self._transposed, start=1):
             if layer <= len(self._offsets):
                 bias = self._offsets[layer - 1]
-                torch.baddbmm(bias, self._x[layer - 1], weight.mT, out=self._h[layer])
+                torch.baddbmm(bias, self._x[layer - 1], transposed, out=self._h[layer])
             else:
-                torch.bmm(self._x[layer - 1], weight.mT, out=self._h[layer])
+                torch.bmm(self._x[layer - 1], transposed, out=self._h[layer])
             if layer < last:
                 self.activation.forward(self._h[layer], self._x[layer])
         if self._rounded:
