@@ -14,7 +14,7 @@ from ipcore.memory import dataset_memory_bytes, pack_memory_bytes
 from ipserver.store.records import NewPack, RunRecord
 
 # What a pack costs beside its updates: a lease, a worker's turn, files, commits.
-START_SECONDS: Final = 0.1
+START_SECONDS: Final = 0.05
 # A pack may be so much slower per run than the best, if more slots are busy for it.
 _SPREAD: Final = 1.5
 # Of sizes that are as fast within this, the smallest: its slices are shorter, and it waits for less memory.
@@ -62,7 +62,7 @@ def plan(
     packs: list[tuple[float, PackConfig, tuple[int, ...]]] = []
     for group, each in zip(groups, sizes, strict=True):
         config = group[0][1]
-        count = _count(each, total / (2 * limits.slots), len(group))
+        count = _count(each, total / (2 * limits.slots), len(group), limits.slots)
         parts = _even_parts([run.index for run, _ in group], count)
         packs += [(pack_seconds(config, info, len(part), limits.profile), config, part) for part in parts]
     packs.sort(key=lambda pack: (-pack[0], pack[2]))
@@ -104,19 +104,22 @@ def _candidates(most: int) -> Iterator[int]:
     yield most
 
 
-def _count(seconds: dict[int, float], longest: float, runs: int) -> int:
+def _count(seconds: dict[int, float], longest: float, runs: int, slots: int) -> int:
     """Into how many packs to divide runs of one shape.
 
     Args:
         seconds: Of `_sizes`.
         longest: Seconds that a pack should take at most.
         runs: How many.
+        slots: Packs that are trained at a time.
     """
     best = min(seconds.values())
     fast = next(size for size, each in seconds.items() if each <= _AS_FAST * best)
     least = next(size for size, each in seconds.items() if each <= _SPREAD * best)
     short = [size for size, each in seconds.items() if size <= fast and size * each <= longest]
     wanted = -(-runs // max([least, *short]))
+    if wanted > slots:
+        wanted = -(-wanted // slots) * slots  # so that all slots have one of the last
     # Even parts must not fall below the least size, nor exceed the largest.
     return max(min(wanted, max(1, runs // least)), -(-runs // max(seconds)))
 

@@ -27,6 +27,9 @@ from ipserver.store.records import Failure
 # visible devices alone (Ray warns about its old default otherwise).
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Of a Ray of its own: workers yield to the API and to the dispatcher, but not to the forwarder (which has 19;
+# Ray's usual 15 is too near).
+os.environ.setdefault("RAY_worker_niceness", "5")
 
 import ray
 import ray.exceptions
@@ -90,6 +93,8 @@ class RayExecutor:
             else 0
         )
         self._kept += [self._new(self._kept_resources) for _ in range(min(slots, self._ready_workers))]
+        for actor in self._kept:
+            actor.warm.remote()
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
         """Resources of each node that is alive, by Ray's id of it, under this service's names.
@@ -219,6 +224,11 @@ class _Trainer:
         logging.getLogger().setLevel(logging.INFO)
         self._trainer: PackTrainer | None = None
         threading.Thread(target=_end_with, args=(os.getppid(),), name="orphan", daemon=True).start()
+
+    def warm(self) -> None:
+        from ipserver.dispatch.trainer import warm  # noqa: PLC0415 - see the docstring
+
+        warm()
 
     def profile(self, asked: ResourceRequest) -> MachineProfile:
         from ipserver.dispatch.trainer import measure  # noqa: PLC0415 - see the docstring

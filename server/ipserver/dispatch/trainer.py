@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import functools
 import gc
+import importlib
 import logging
 import math
 import time
@@ -285,6 +286,12 @@ class PackTrainer:
     def _put(self, point: str, location: str, write: Callable[[Path], object]) -> Stored:
         with failpoints.around(point):
             return self._artifacts.put(location, failpoints.then(write, f"{point}.during"))
+
+
+def warm() -> None:
+    """Load what the first pack would wait for: the embedded dataset and the format of weight files."""
+    importlib.import_module("safetensors.torch")
+    _dataset("digits", None)
 
 
 def measure(resources: ResourceRequest) -> MachineProfile:
