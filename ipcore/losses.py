@@ -64,11 +64,15 @@ def _cross_entropy_values(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _cross_entropy_step(logits: Tensor, labels: Tensor, out: Tensor) -> Tensor:
-    # loss = -log softmax(z)_y,  derivative = softmax(z) - onehot(y); finite logits never overflow.
+    # loss = logsumexp(z) - z_y,  derivative = softmax(z) - onehot(y); shifted by the maximum, so finite
+    # logits never overflow.
     index = labels.unsqueeze(-1)
-    torch.ops.aten._log_softmax.out(logits, -1, False, out=out)
-    loss = out.gather(-1, index).sum(dim=(-2, -1)).neg_()
-    out.exp_().scatter_add_(-1, index, out.new_full((), -1.0).expand(index.shape))
+    torch.sub(logits, logits.amax(dim=-1, keepdim=True), out=out)
+    picked = out.gather(-1, index)
+    total = out.exp_().sum(dim=-1, keepdim=True)
+    loss = total.log().sub_(picked).sum(dim=(-2, -1))
+    out.div_(total)
+    out.scatter_add_(-1, index, torch.full_like(picked, -1.0))
     return loss
 
 
