@@ -44,8 +44,7 @@ class MachineProfile:
 
     def update_seconds(self, config: PackConfig, info: DatasetInfo, runs: int) -> float:
         """Seconds of one update of a pack of `runs` networks."""
-        memory = run_memory(config, info)
-        beyond = max(0, runs * (memory.weights + memory.optimizer + memory.buffers) - self.cache_bytes)
+        beyond = max(0, runs * run_memory(config, info).touched - self.cache_bytes)
         launch = self.launch_seconds * (config.hidden_layers + 3)
         return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
 

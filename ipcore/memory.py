@@ -43,6 +43,11 @@ class RunMemory:
     transient: int
 
     @property
+    def touched(self) -> int:
+        """What every update goes through."""
+        return self.weights + self.optimizer + self.buffers
+
+    @property
     def total(self) -> int:
         """Their sum."""
         return self.weights + self.optimizer + self.buffers + self.batches + self.transient

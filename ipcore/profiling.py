@@ -1,4 +1,4 @@
-"""Measures a worker's `ipcore.machine.MachineProfile`: a second or so of training made-up networks."""
+"""Measures a worker's `ipcore.machine.MachineProfile`: half a second of training made-up networks."""
 
 from __future__ import annotations
 
@@ -61,8 +61,7 @@ def fit(tiny: float, found: dict[int, float], memory_bytes: int = 0) -> MachineP
         memory_bytes: See `MachineProfile`.
     """
     dataset = load_dataset(_CONFIG.dataset).info
-    memory = run_memory(_CONFIG, dataset)
-    size = memory.weights + memory.optimizer + memory.buffers
+    size = run_memory(_CONFIG, dataset).touched
     # Per run, without what every update costs; never nothing, however the clock jumps.
     each = {runs: max(seconds - tiny, 0.01 * seconds) / runs for runs, seconds in found.items()}
     best, largest = min(each.values()), max(each)

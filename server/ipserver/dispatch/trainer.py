@@ -295,7 +295,7 @@ def warm() -> None:
 
 
 def measure(resources: ResourceRequest) -> MachineProfile:
-    """What a worker with these resources can do (a second of training)."""
+    """What a worker with these resources can do (half a second of training)."""
     return profiling.measure(_device(resources), math.ceil(resources.cpus))
 
 
