@@ -82,7 +82,7 @@ def run_forward(settings: Settings) -> None:
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
     from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
 
-    # Below the workers of a Ray, which have 15 of their own.
+    # Below the workers of a Ray (15, or 5 where it is our own), as long as they are of the same session.
     os.nice(19)
     store = open_service(settings, write=False)
     stop = stop_event()

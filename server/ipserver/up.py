@@ -93,8 +93,10 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            # Ctrl-C at the terminal must reach the supervisor alone, which stops the parts in order.
-            start_new_session=True,
+            # Ctrl-C at the terminal must reach the supervisor alone, which stops the parts in order. Not a
+            # session of its own: where Linux groups processes by session to share out the cores, niceness
+            # counts only within one, and the forwarder would get as much as all workers together.
+            process_group=0,
         )
 
 

@@ -71,6 +71,9 @@ class Dispatcher:
         self._monotonic = monotonic
         self._beat = beat
         self._placed: list[Placed] = []
+        # The pack that is being committed for the last time, its worker given back already.
+        self._leaving: Placed | None = None
+        self._draining = False
         self._artifacts = open_artifacts(settings.artifact_root)
         self._datasets = DatasetChecks(settings.data)
         self._unplaced = Unplaced(store, settings.placement_timeout_seconds)
@@ -136,13 +139,16 @@ class Dispatcher:
 
     def renew(self) -> None:
         """Renew the leases of the packs in hand; those that are lost are noticed at their next commit."""
-        held = [(*placed.key, placed.pack.token) for placed in tuple(self._placed)]
+        leaving = self._leaving
+        placed = (*self._placed, *([] if leaving is None else [leaving]))
+        held = [(*it.key, it.pack.token) for it in placed]
         if held:
             self._store.renew(held, self._settings.lease_seconds)
 
     def drain(self, seconds: float = 20.0) -> None:
         """Let every worker write a checkpoint with its next slice, commit it, and give the packs back."""
         deadline = self._monotonic() + seconds
+        self._draining = True
         for placed in self._placed:
             placed.drain()
         try:
@@ -333,22 +339,19 @@ class Dispatcher:
             if report.failure is not None:
                 self._fail(placed, report.failure)
                 return
-            if not (report.commit and report.commit.finished) and not placed.draining:
+            if report.commit is not None and report.commit.finished:
+                self._finish(placed, report, overlooked)
+                return
+            if not placed.draining:
                 # The next slice is queued before this one is committed: the device does not wait for us.
                 placed.advance()
             result = self._record(placed, report, overlooked)
             placed.ended = result.ended
             self._discard(lambda: self._artifacts.delete(result.obsolete_checkpoints))
             if result.done:
-                _log.info(
-                    "pack %s of %s is done; it waited %.3f s for slices",
-                    pack,
-                    experiment,
-                    placed.idle_seconds,
-                )
                 self._placed.remove(placed)
                 placed.worker.release()
-                self._remove_checkpoints(placed.pack)
+                self._say_done(placed)
             elif placed.draining and not placed.told:
                 self._give_back(placed)
             elif result.pausing:
@@ -358,6 +361,25 @@ class Dispatcher:
         except Fenced as error:
             _log.warning("pack %s of %s is led by another dispatcher: %s", pack, experiment, error)
             self._forget(placed)
+
+    def _finish(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> None:
+        """Commit a pack's last slice, after its worker has been given the next pack."""
+        self._leaving = placed
+        self._placed.remove(placed)
+        try:
+            placed.worker.release()
+            if not self._draining:
+                self._place()
+            self._record(placed, report, overlooked)
+        finally:
+            self._leaving = None
+        self._say_done(placed)
+
+    def _say_done(self, placed: Placed) -> None:
+        experiment, pack = placed.key
+        idle = placed.idle_seconds
+        _log.info("pack %s of %s is done; it waited %.3f s for slices", pack, experiment, idle)
+        self._remove_checkpoints(placed.pack)
 
     def _record(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> CommitResult:
         """Commit what a slice has brought; `overlooked` runs were cancelled when it was queued already."""
@@ -423,8 +445,9 @@ class Dispatcher:
             self._forget(placed)
 
     def _forget(self, placed: Placed) -> None:
-        placed.worker.stop()
-        self._placed.remove(placed)
+        if placed in self._placed:  # if not, its worker has another pack already
+            placed.worker.stop()
+            self._placed.remove(placed)
 
     def _remove_checkpoints(self, pack: LeasedPack) -> None:
         """Remove a finished pack's checkpoints, also those that no commit has named."""

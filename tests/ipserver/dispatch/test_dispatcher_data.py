@@ -10,6 +10,7 @@ from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.states import ExperimentState, FailureReason, RunState
 from ipserver.store.tables import experiments
+from tests.ipserver.dispatch.cases import ended, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
@@ -41,18 +42,6 @@ def register(settings, seed=0):
     folder = settings.data / "registered"
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "mine.npz", **arrays)
-
-
-def run_until(dispatcher, condition, passes=2000):
-    for _ in range(passes):
-        if condition():
-            return
-        dispatcher.step()
-    raise AssertionError("not reached")
-
-
-def ended(store):
-    return lambda: store.get_experiment("e").state.terminal
 
 
 def weights(store, settings, index=0):
