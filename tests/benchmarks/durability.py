@@ -20,9 +20,7 @@ Baseline: how often a second this disk takes 4 kB and says that it has them (wri
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import multiprocessing
 import os
 import shutil
@@ -49,6 +47,7 @@ from ipserver.states import RunState
 from ipserver.store import Store, migrate, open_store
 from ipserver.store.records import NewPack, SliceCommit, Summary
 from ipserver.store.tables import checkpoints
+from tests.benchmarks import output
 from tests.ipserver.support import small_spec, submit
 
 WATCHES, STORED_RUNS = 200, 10_000
@@ -351,21 +350,15 @@ def _close_plans(dsn: str) -> None:
 
 def main() -> None:
     """Print tables and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = output.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="for each rate")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = run(arguments.seconds)
     for columns in (("disk",), tuple(c for c in ("sqlite", "postgresql") if c in result), tuple(result)[-2:]):
         print(f"\n{'':<28}" + "".join(f"{column:>14}" for column in columns))
         for figure in result[columns[0]]:
             print(f"{figure:<28}" + "".join(f"{result[column][figure]:>14.1f}" for column in columns))
-    text = json.dumps(result)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    output.give(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,9 @@ Figures are microseconds per network and update of the whole machine.
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
+from typing import Any
 
+from tests.benchmarks import output
 from tests.benchmarks.contestants import Case, autograd, loop, matmuls, pack
 from tests.benchmarks.cores import Contestant, race
 
@@ -47,7 +46,7 @@ def compare(case: Case, cores: int, seconds: float) -> dict[str, float]:
     }
 
 
-def run(cores: int = 2, seconds: float = 5.0) -> dict[str, object]:
+def run(cores: int = 2, seconds: float = 5.0) -> dict[str, Any]:
     """Measure everything.
 
     Args:
@@ -60,23 +59,14 @@ def run(cores: int = 2, seconds: float = 5.0) -> dict[str, object]:
 
 def main() -> None:
     """Print a table and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = output.parser(__doc__)
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = run(arguments.cores, arguments.seconds)
     print(f"microseconds per network and update, {arguments.cores} cores")
-    rows: list[dict[str, float]] = result["rows"]  # type: ignore[assignment]  # a list of rows
-    print("  ".join(f"{name:>12}" for name in rows[0]))
-    for row in rows:
-        print("  ".join(f"{value:>12}" for value in row.values()))
-    text = json.dumps(result)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    output.table(result["rows"])
+    output.give(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ Needs torch, numpy and scikit-learn alone.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from pathlib import Path
+from typing import Any
 
 import torch
 
 from ipcore.precision import compute_dtype, matmul_precision
+from tests.benchmarks import output
 from tests.benchmarks.contestants import Case, Step, loop, matmuls, pack
 
 SMALL = Case(256, 64, hidden_layers=6, batch_size=512, dataset="images", device="cuda")
@@ -82,7 +81,7 @@ def sweep_hours(budget: float) -> float:
     return SWEEP * SWEEP_UPDATES * seconds(pack(case), budget) / case.runs / 3600
 
 
-def run(budget: float = 5.0) -> dict[str, object]:
+def run(budget: float = 5.0) -> dict[str, Any]:
     """Measure everything.
 
     Args:
@@ -100,24 +99,19 @@ def run(budget: float = 5.0) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Print tables and write JSON."""
+    parser = output.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         print("no CUDA device: nothing was measured")
         return
     result = run(arguments.seconds)
     for name, value in result.items():
-        for line in value if isinstance(value, list) else [value]:
-            print(f"{name:<18} {line}")
-    text = json.dumps(result)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+        if name != "large":
+            print(f"{name:<18} {value}")
+    output.table(result["large"])
+    output.give(result, arguments.json)
 
 
 if __name__ == "__main__":

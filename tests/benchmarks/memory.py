@@ -9,11 +9,9 @@ allocated); "ratio" is measured over predicted: above 1 the planner promises too
 
 from __future__ import annotations
 
-import argparse
-import json
 import multiprocessing
 import resource
-from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +20,7 @@ from ipcore.data import load_dataset
 from ipcore.memory import pack_memory_bytes
 from ipcore.theory import preset
 from ipcore.trainer import Trainer
+from tests.benchmarks import output
 
 # (hidden layers, width, activation, batch size, optimizer, runs)
 CASES = (
@@ -98,28 +97,19 @@ def row(case: Case, device: str) -> dict[str, object]:
     }
 
 
-def run(device: str = "cpu") -> dict[str, object]:
+def run(device: str = "cpu") -> dict[str, Any]:
     """Measure everything."""
     return {"device": device, "rows": [row(case, device) for case in CASES]}
 
 
 def main() -> None:
     """Print a table and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = output.parser(__doc__)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = run(arguments.device)
-    rows: list[dict[str, object]] = result["rows"]  # type: ignore[assignment]  # a list of rows
-    print("  ".join(f"{name:>12}" for name in rows[0]))
-    for line in rows:
-        print("  ".join(f"{value!s:>12}" for value in line.values()))
-    text = json.dumps(result)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    output.table(result["rows"])
+    output.give(result, arguments.json)
 
 
 if __name__ == "__main__":

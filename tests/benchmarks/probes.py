@@ -10,11 +10,9 @@ that does other things too. Width 1024 only with --large.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,6 +21,7 @@ from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset, load_dataset
 from ipcore.theory import preset
 from ipcore.trainer import Trainer
+from tests.benchmarks import output
 
 SIZES = ((64, 32), (128, 16), (256, 8), (512, 2))
 LARGE = (1024, 1)
@@ -63,7 +62,7 @@ def compare(depth: int, width: int, runs: int, seconds: float, data: Dataset) ->
     return row
 
 
-def run(seconds: float = 0.2, with_large: bool = False) -> dict[str, object]:
+def run(seconds: float = 0.2, with_large: bool = False) -> dict[str, Any]:
     """Measure everything.
 
     Args:
@@ -79,21 +78,14 @@ def run(seconds: float = 0.2, with_large: bool = False) -> dict[str, object]:
 
 def main() -> None:
     """Print a table and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = output.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=0.2)
     parser.add_argument("--large", action="store_true")
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = run(arguments.seconds, arguments.large)
     print("one measurement, in updates of the same K networks (CPU time, one thread)")
-    rows: list[dict[str, float]] = result["rows"]  # type: ignore[assignment]  # a list of rows
-    print("  ".join(f"{name:>11}" for name in rows[0]))
-    for row in rows:
-        print("  ".join(f"{value:>11}" for value in row.values()))
-    if arguments.json:
-        arguments.json.write_text(json.dumps(result) + "\n")
+    output.table(result["rows"])
+    output.give(result, arguments.json)
 
 
 if __name__ == "__main__":

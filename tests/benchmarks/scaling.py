@@ -8,13 +8,12 @@ measured one, from the profile that a worker measures.
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import asdict
-from pathlib import Path
+from typing import Any
 
 from ipcore.machine import MachineProfile
 from ipcore.profiling import measure
+from tests.benchmarks import output
 from tests.benchmarks.contestants import Case, pack
 from tests.benchmarks.cores import Contestant, race
 
@@ -44,7 +43,7 @@ def row(
     }
 
 
-def run(seconds: float = 1.0) -> dict[str, object]:
+def run(seconds: float = 1.0) -> dict[str, Any]:
     """Measure everything.
 
     Args:
@@ -56,22 +55,13 @@ def run(seconds: float = 1.0) -> dict[str, object]:
 
 def main() -> None:
     """Print a table and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = output.parser(__doc__)
     parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = run(arguments.seconds)
     print("profile:", result["profile"])
-    rows: list[dict[str, float]] = result["rows"]  # type: ignore[assignment]  # a list of rows
-    print("  ".join(f"{name:>8}" for name in rows[0]))
-    for line in rows:
-        print("  ".join(f"{value:>8}" for value in line.values()))
-    text = json.dumps(result)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    output.table(result["rows"])
+    output.give(result, arguments.json)
 
 
 if __name__ == "__main__":

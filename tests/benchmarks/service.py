@@ -14,7 +14,6 @@ Baselines, in the same run, each with all cores to itself:
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import signal
@@ -27,6 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import iplab
+from tests.benchmarks import output
 from tests.benchmarks.contestants import Case, loop
 from tests.benchmarks.cores import Contestant, race
 
@@ -148,19 +148,13 @@ def run(runs: int = 512) -> dict[str, float]:
 
 def main() -> None:
     """Print a table and write JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = output.parser(__doc__)
     parser.add_argument("--runs", type=int, default=512)
-    parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     result = run(arguments.runs)
     for name, value in result.items():
         print(f"{name:<22} {value:10.2f}")
-    text = json.dumps(result)
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    output.give(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from ipcore.theory import analyze, complete, preset
+from tests.benchmarks import output
 
 REPEATS = 5
 
@@ -44,17 +42,13 @@ def measure() -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the table and the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", type=Path)
+    """Print a table and write JSON."""
+    parser = output.parser(__doc__)
     arguments = parser.parse_args()
     seconds = measure()
     for name, value in seconds.items():
         print(f"{name:<52} {value * 1000:9.2f} ms")
-    text = json.dumps({"python": platform.python_version(), "seconds": seconds})
-    print(text)
-    if arguments.json:
-        arguments.json.write_text(text + "\n")
+    output.give({"python": platform.python_version(), "seconds": seconds}, arguments.json)
 
 
 if __name__ == "__main__":

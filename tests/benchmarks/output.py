@@ -1,0 +1,33 @@
+"""How benchmarks take arguments and give figures: a table for people, a line of JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser that knows --json; others are added by the benchmark."""
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    return made
+
+
+def table(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows of the same columns, each as wide as its widest entry."""
+    lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(f"{entry:>{width}}" for entry, width in zip(line, widths, strict=True)))
+
+
+def give(result: Mapping[str, object], path: Path | None) -> None:
+    """Print figures as JSON, and write them where they are wanted."""
+    text = json.dumps(result)
+    print(text)
+    if path is not None:
+        path.write_text(text + "\n")
