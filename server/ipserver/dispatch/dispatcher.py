@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from iplab.v1.spec_pb2 import ExperimentSpec
@@ -211,7 +211,7 @@ class Dispatcher:
             # Or its node went before it could start.
             if paused or not self._cluster.could_hold(placed.resources):
                 self._give_back(placed)
-        waiting = self._store.waiting()
+        waiting = list(self._waiting())
         if not all(self._cluster.could_hold(_asked(experiment)) for experiment in waiting):
             self._see_nodes()  # one that can may have joined since the last report
         self._unplaced.look(waiting, self._cluster)
@@ -262,7 +262,7 @@ class Dispatcher:
         if not self._cluster.expected and self._cluster.left(claims)["cpus"] <= 0:
             return None  # every pack asks for cores: the store need not be asked
         seen: set[str] = set()
-        for experiment in self._store.waiting():
+        for experiment in self._waiting():
             asked = _asked(experiment)
             # Room that is being made is not for those who are less urgent.
             others = [Claim(it, started=False) for name, it in self._room_for if name in seen]
@@ -272,6 +272,13 @@ class Dispatcher:
                     self._unplaced.awaits_node(experiment.id, asked, self._cluster)
                 return experiment.id
         return None
+
+    def _waiting(self) -> Iterator[ExperimentRecord]:
+        """All that wait, the most urgent first, read as far as they are asked for."""
+        last = None
+        while page := self._store.waiting(after=last):
+            yield from page
+            last = page[-1]
 
     def _start(self, pack: LeasedPack) -> None:
         spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)

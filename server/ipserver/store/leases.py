@@ -24,15 +24,18 @@ from ipserver.transitions import Change
 _QUEUED_AT_ONCE = 8
 
 
-def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
+def waiting(transaction: Transaction, limit: int, after: ExperimentRecord | None) -> list[ExperimentRecord]:
     """See `Store.waiting`."""
+    key = (-experiments.c.priority, experiments.c.create_time, experiments.c.id)
+    behind = None if after is None else (-after.priority, after.create_time, after.id)
     queued = sa.exists().where(
         packs.c.experiment == experiments.c.id, packs.c.state == PackState.QUEUED, UNFINISHED_PACK
     )
     found = transaction.connection.execute(
         sa.select(experiments)
         .where(experiments.c.end_time.is_(None), ~experiments.c.pause_requested, queued)
-        .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
+        .where(sa.true() if behind is None else sa.tuple_(*key) > behind)
+        .order_by(*key)
         .limit(limit)
     )
     return [experiment_store.experiment_record(row) for row in found]

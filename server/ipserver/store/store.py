@@ -276,9 +276,14 @@ class Store:
         """
         self.database.write(planning.refuse, experiment, owner, failure)
 
-    def waiting(self, limit: int = 100) -> list[ExperimentRecord]:
-        """Experiments with packs that wait for a worker, by priority and age; paused ones do not wait."""
-        return self.database.read(leases.waiting, limit)
+    def waiting(self, limit: int = 100, after: ExperimentRecord | None = None) -> list[ExperimentRecord]:
+        """Experiments with packs that wait for a worker, by priority and age; paused ones do not wait.
+
+        Args:
+            limit: Most of them.
+            after: Only those that come behind this one.
+        """
+        return self.database.read(leases.waiting, limit, after)
 
     def waiting_packs(self, experiments: Collection[str]) -> dict[str, int]:
         """How many packs of each of these experiments wait for a worker; those without any are left out."""

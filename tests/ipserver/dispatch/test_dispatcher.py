@@ -311,6 +311,18 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
     assert store.attempts("huge", 0) == []
 
 
+def test_many_that_no_node_could_hold_hide_nobody(store, settings, executor, monkeypatch):
+    read = store.waiting
+    monkeypatch.setattr(store, "waiting", lambda after=None: read(2, after))
+    for number in range(5):
+        submit(store, small_spec(resources={"cpus": 64}), f"huge{number}", priority=9)
+    submit(store, small_spec(), "small")
+
+    run_until(Dispatcher(store, executor, settings, "d"), ended(store, "small"))
+
+    assert all(len(notices(store, f"huge{number}")) == 1 for number in range(5))
+
+
 def test_what_no_node_could_hold_fails_in_the_end_whoever_looks(tmp_path, executor):
     settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
     submit(store, small_spec(resources={"cpus": 64}), "huge")
@@ -501,7 +513,9 @@ def test_higher_priority_goes_first(store, settings):
     run_until(Dispatcher(store, executor, settings, "d"), ended(store, "low"))
     executor.close()
 
-    assert store.get_experiment("high").end_time <= store.get_experiment("low").start_time
+    high, low = store.get_experiment("high"), store.get_experiment("low")
+    assert high.start_time < low.start_time
+    assert high.end_time < low.end_time
 
 
 def test_two_dispatchers_share_the_work_without_doubling_it(store, settings):
