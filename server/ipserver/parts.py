@@ -71,7 +71,7 @@ def run_dispatch(settings: Settings) -> None:
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     try:
-        beat = Heartbeat(settings.home / "dispatch.alive")
+        beat = Heartbeat(heartbeat_file(settings, "dispatch"))
         Dispatcher(store, executor, settings, _owner("dispatch"), beat=beat).run(stop)
     finally:
         executor.close()
@@ -86,8 +86,10 @@ def run_forward(settings: Settings) -> None:
     os.nice(19)
     store = open_service(settings, write=False)
     stop = stop_event()
+    beat = Heartbeat(heartbeat_file(settings, "forward"))
 
     def rest(seconds: float) -> None:
+        beat()
         if stop.wait(seconds):
             raise SystemExit(0)
 
@@ -96,7 +98,6 @@ def run_forward(settings: Settings) -> None:
     sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
     # It may be busy with one run for longer than a dispatcher with one slice.
     lease = 2 * settings.lease_seconds
-    beat = Heartbeat(settings.home / "forward.alive")
     Forwarder(
         store,
         sink,
@@ -154,6 +155,11 @@ def free_address(address: str) -> str:
 def _owner(part: str) -> str:
     """Name of this process in leases."""
     return f"{part}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def heartbeat_file(settings: Settings, part: str) -> Path:
+    """What a part touches as a sign of life."""
+    return settings.home / f"{part}.alive"
 
 
 def log_file(settings: Settings, part: str) -> Path:

@@ -19,8 +19,16 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ipserver.errors import StartupError
+from ipserver.heartbeat import Pulse
 from ipserver.masking import without_password
-from ipserver.parts import free_address, log_file, rotate_log, stop_event, supervised_environment
+from ipserver.parts import (
+    free_address,
+    heartbeat_file,
+    log_file,
+    rotate_log,
+    stop_event,
+    supervised_environment,
+)
 from ipserver.settings import Settings
 from ipserver.startup import make_folder, migrate_store, prepare_home
 from ipserver.store import open_store
@@ -35,12 +43,15 @@ _POLL_SECONDS = 0.2
 # A part that ends by itself is started again, unless it has done so this often within the time below.
 _RESTARTS = 5
 _RESTART_SECONDS = 60.0
+# One that has given no sign of life for so long hangs. (The forwarder may be busy with one run for long.)
+_PULSE_SECONDS = {"dispatch": 300.0, "forward": 900.0}
 
 
 @dataclass(slots=True)
 class _Part:
     name: str
     process: subprocess.Popen[bytes]
+    pulse: Pulse | None = None
     restarts: list[float] = field(default_factory=list)
 
 
@@ -58,7 +69,7 @@ def up(settings: Settings) -> None:
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
             last_report = store.capacity()
-        parts = [_Part(name, _start(settings, name)) for name in _PARTS]
+        parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in _PARTS]
         try:
             _await_api(settings, parts, stop)
             _await_dispatcher(settings, parts, stop, last_report)
@@ -98,6 +109,11 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
             # counts only within one, and the forwarder would get as much as all workers together.
             process_group=0,
         )
+
+
+def _pulse(settings: Settings, name: str) -> Pulse | None:
+    seconds = _PULSE_SECONDS.get(name)
+    return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
 
 
 def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
@@ -155,7 +171,11 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
     while not stop.wait(_POLL_SECONDS):
         for part in parts:
             if part.process.poll() is None:
-                continue
+                if part.pulse is None or not part.pulse.stopped():
+                    continue
+                _log.warning("part %s has hung for %g s and is killed", part.name, part.pulse.seconds)
+                part.process.kill()
+                part.process.wait()
             now = time.monotonic()
             part.restarts = [at for at in part.restarts if now - at < _RESTART_SECONDS] + [now]
             if len(part.restarts) > _RESTARTS:
@@ -163,7 +183,7 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
             _log.warning(
                 "part %s ended with status %s; starting it again", part.name, part.process.returncode
             )
-            part.process = _start(settings, part.name)
+            part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
 
 
 def _stop(parts: list[_Part]) -> None:

@@ -3,7 +3,7 @@
 import logging
 import os
 
-from ipserver.heartbeat import Heartbeat
+from ipserver.heartbeat import Heartbeat, Pulse
 
 
 def test_it_touches_a_file_every_few_seconds(tmp_path):
@@ -25,3 +25,28 @@ def test_where_it_cannot_work_goes_on(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         Heartbeat(tmp_path / "file" / "dispatch.alive")()
     assert "no sign of life can be given" in caplog.text
+
+
+def test_a_pulse_stops_when_nothing_has_moved_for_long(tmp_path):
+    now = [100.0]
+    file = tmp_path / "dispatch.alive"
+    pulse = Pulse(file, 300, monotonic=lambda: now[0])
+    now[0] += 300
+    assert not pulse.stopped(), "there may be none yet"
+    file.touch()
+    assert not pulse.stopped()
+    now[0] += 300
+    assert not pulse.stopped()
+    now[0] += 1
+    assert pulse.stopped()
+    os.utime(file, (0, 0))
+    assert not pulse.stopped(), "whatever time it says: it moved"
+
+
+def test_a_file_of_an_earlier_process_is_no_pulse(tmp_path):
+    now = [100.0]
+    file = tmp_path / "dispatch.alive"
+    file.touch()
+    pulse = Pulse(file, 300, monotonic=lambda: now[0])
+    now[0] += 301
+    assert pulse.stopped()

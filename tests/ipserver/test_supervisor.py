@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -111,3 +112,28 @@ def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):
     up._start(settings, "api").communicate(timeout=60)
     assert older.read_text() == "x" * 11
     assert "DSN" in log.read_text()  # the new log is the part's
+
+
+def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypatch, caplog):
+    settings = settings_in(tmp_path)
+    monkeypatch.setattr(up, "_PULSE_SECONDS", {"dispatch": 0.3})
+    monkeypatch.setattr(up, "_POLL_SECONDS", 0.05)
+    hung, well = start("dispatch", 1), start("api", 1)
+    hung.pulse = up._pulse(settings, "dispatch")
+    again, stop = start("dispatch", 1), threading.Event()
+
+    def restart(_, name):
+        monkeypatch.setattr(up, "_PULSE_SECONDS", {})
+        stop.set()
+        return again.process
+
+    monkeypatch.setattr(up, "_start", restart)
+    first = hung.process
+
+    up._supervise(settings, [well, hung], stop)
+
+    assert first.returncode == -9
+    assert hung.process is again.process
+    assert hung.process.poll() is None
+    assert well.process.poll() is None
+    assert "part dispatch has hung for 0.3 s and is killed" in caplog.text
