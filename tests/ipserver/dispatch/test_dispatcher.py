@@ -8,8 +8,7 @@ import time
 import pytest
 
 from ipcore import Network, evaluate, load_dataset
-from ipserver.dispatch import assembly
-from ipserver.dispatch import dispatcher as dispatcher_module
+from ipserver.dispatch import assembly, hands
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.executor import worker_lost
 from ipserver.dispatch.local_executor import LocalExecutor
@@ -558,7 +557,7 @@ def test_a_pack_whose_job_cannot_be_built_fails_alone(store, settings, executor,
             raise RuntimeError("a defect")
         return assembly.make_job(pack, settings)
 
-    monkeypatch.setattr(dispatcher_module, "make_job", job)
+    monkeypatch.setattr(hands, "make_job", job)
     dispatcher = Dispatcher(store, executor, settings, "d")
     run_until(dispatcher, ended(store))
 
