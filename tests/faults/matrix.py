@@ -10,9 +10,10 @@ import re
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tests.faults import checks
 from tests.faults.running import POSTGRES, Unavailable, running
@@ -24,7 +25,7 @@ _MOST_FAILURES = 5  # of one service: then something is wrong altogether
 
 @dataclass(frozen=True)
 class Case:
-    """A place in the matrix."""
+    """A place in the matrix; `kind` of store may be "": any."""
 
     fault: str
     phase: str
@@ -36,14 +37,23 @@ class Case:
 
 
 def cases(stores: Sequence[str]) -> list[Case]:
-    """All that make sense, spread over the stores in turn so that each meets each fault."""
-    found = []
-    for name, fault in FAULTS.items():
-        fitting = [store for store in stores if fault.only in {"", store}]
-        for number, phase in enumerate(fault.phases):
-            for place, downtime in enumerate(DOWNTIMES if fault.lasts else DOWNTIMES[:1]):
-                if fitting:
-                    found.append(Case(name, phase, downtime, fitting[(number + place) % len(fitting)]))
+    """All that make sense, spread over the stores: each meets each fault, and all have equally many."""
+    found = [
+        Case(name, phase, downtime, fault.only)
+        for name, fault in FAULTS.items()
+        if fault.only in {"", *stores}
+        for phase in fault.phases
+        for downtime in (DOWNTIMES if fault.lasts else DOWNTIMES[:1])
+    ]
+    own = Counter(case.kind for case in found)
+    given = dict.fromkeys(stores, 0)
+    for number, case in enumerate(found):
+        if not case.kind:
+            # What a store has of its own counts little by little, so that no fault is one store's alone.
+            part = sum(given.values()) / own[""]
+            store = min(stores, key=lambda store: given[store] + part * own[store])
+            given[store] += 1
+            found[number] = replace(case, kind=store)
     return found
 
 
