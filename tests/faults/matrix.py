@@ -1,7 +1,6 @@
 """The whole matrix: every fault, before, during and after what it interrupts, for 0, 5 and 30 seconds.
 
-Two services share it, on SQLite and on PostgreSQL (or both on SQLite, without a PostgreSQL): while one of
-them has its downtime, the other one works.
+Three services share it, one of them on PostgreSQL if there is one: while one has its downtime, others work.
 """
 
 from __future__ import annotations
@@ -36,25 +35,33 @@ class Case:
         return f"{self.fault}, {self.phase} {FAULTS[self.fault].point}, {self.downtime:g} s, {self.kind}"
 
 
-def cases(stores: Sequence[str]) -> list[Case]:
-    """All that make sense, spread over the stores: each meets each fault, and all have equally many."""
+def shares(services: Sequence[str]) -> list[list[Case]]:
+    """All that make sense, for services on these kinds of stores: equally many for each.
+
+    Each fault is met by each kind of store, unless there is only one in which it can happen.
+    """
     found = [
         Case(name, phase, downtime, fault.only)
         for name, fault in FAULTS.items()
-        if fault.only in {"", *stores}
+        if fault.only in {"", *services}
         for phase in fault.phases
         for downtime in (DOWNTIMES if fault.lasts else DOWNTIMES[:1])
     ]
     own = Counter(case.kind for case in found)
-    given = dict.fromkeys(stores, 0)
+    given = dict.fromkeys(services, 0)
     for number, case in enumerate(found):
         if not case.kind:
             # What a store has of its own counts little by little, so that no fault is one store's alone.
             part = sum(given.values()) / own[""]
-            store = min(stores, key=lambda store: given[store] + part * own[store])
-            given[store] += 1
-            found[number] = replace(case, kind=store)
-    return found
+            load = {kind: (given[kind] + part * own[kind]) / services.count(kind) for kind in given}
+            kind = min(load, key=lambda kind: load[kind])
+            given[kind] += 1
+            found[number] = replace(case, kind=kind)
+    dealt = {kind: [case for case in found if case.kind == kind] for kind in given}
+    return [
+        dealt[kind][services[:number].count(kind) :: services.count(kind)]
+        for number, kind in enumerate(services)
+    ]
 
 
 def run(stop: threading.Event, only: str = "") -> list[str]:
@@ -64,16 +71,13 @@ def run(stop: threading.Event, only: str = "") -> list[str]:
         stop: Once it is set, cases that are left count as failed.
         only: Regular expression that is found in the description of a case.
     """
-    stores = ["sqlite", "postgresql"] if POSTGRES else ["sqlite"]
     if not POSTGRES:
         print("IPLAB_TEST_POSTGRES is not set: all of it on SQLite, without 'store cut off'", flush=True)
-    wanted = [case for case in cases(stores) if re.search(only, str(case))]
-    shares = [[case for case in wanted if case.kind == store] for store in stores]
-    if not POSTGRES:
-        shares = [wanted[::2], wanted[1::2]]
-    print(f"{len(wanted)} cases", flush=True)
-    with ThreadPoolExecutor(len(shares)) as pool:
-        failed = pool.map(lambda share: _go_through(share, stop), filter(None, shares))
+    services = ("sqlite", "postgresql" if POSTGRES else "sqlite", "sqlite")
+    wanted = [[case for case in share if re.search(only, str(case))] for share in shares(services)]
+    print(f"{sum(map(len, wanted))} cases", flush=True)
+    with ThreadPoolExecutor(len(services)) as pool:
+        failed = pool.map(lambda share: _go_through(share, stop), filter(None, wanted))
         return [failure for share in failed for failure in share]
 
 
