@@ -44,8 +44,9 @@ def shares(services: Sequence[str]) -> list[list[Case]]:
         Case(name, phase, downtime, fault.only)
         for name, fault in FAULTS.items()
         if fault.only in {"", *services}
-        for phase in fault.phases
-        for downtime in (DOWNTIMES if fault.lasts else DOWNTIMES[:1])
+        for turn, phase in enumerate(fault.phases)
+        # In turns, so that a service that gets each third case gets each downtime.
+        for downtime in (DOWNTIMES[turn:] + DOWNTIMES[:turn] if fault.lasts else DOWNTIMES[:1])
     ]
     own = Counter(case.kind for case in found)
     given = dict.fromkeys(services, 0)
