@@ -91,7 +91,8 @@ class Pack:
 
         self.weights = [buffer(K, out, inp) for inp, out in pairwise(dims)]
         self.biases = [buffer(K, 1, out) for out in dims[1 : 1 + shape.biases]]
-        self._x = [activations(K, B, n) for n in dims]
+        # Logits lie class by class: reductions over ten classes are vectorized over the examples.
+        self._x = [*(activations(K, B, n) for n in dims[:-1]), activations(K, dims[-1], B).mT]
         # h^l lies over x^l unless the activation's derivative needs both; the readout has no activation.
         split = self.activation.keeps_preactivation
         self._h = [
@@ -100,7 +101,7 @@ class Pack:
         ]
         # Two derivative buffers take turns: dh^l is not needed once dx^{l-1} and the update are made.
         self._d_hidden = [activations(K, B, dims[1]) for _ in range(min(2, shape.layers - 1))]
-        self._d_logits = buffer(K, B, dims[-1])
+        self._d_logits = buffer(K, dims[-1], B).mT
         # What matmuls read: copies, where they compute in less than the weights have, else the weights.
         self._rounded = self.compute != dtype
         self._matrices, self._offsets, self._d_output = self.weights, self.biases, self._d_logits
@@ -108,15 +109,16 @@ class Pack:
         if self._rounded:
             self._matrices = [activations(*weight.shape) for weight in self.weights]
             self._offsets = [activations(*bias.shape) for bias in self.biases]
-            self._d_output = activations(K, B, dims[-1])
+            self._d_output = activations(K, dims[-1], B).mT
             self._gradient = activations(max(weight.numel() for weight in self.weights))
-        self._transposed = [matrix.mT for matrix in self._matrices]
+        self._transposed = [matrix.mT for matrix in self._matrices[:-1]]
+        self._readout = self._matrices[-1], self._x[-2].mT, self._x[-1].mT
         self._indices = torch.zeros((K, B), dtype=torch.int32, device=device)
         self.labels = torch.zeros((K, B), dtype=torch.int64, device=device)
         if shape.target_dim:
             self.labels = buffer(K, B, shape.target_dim)
         self.losses = buffer(K)
-        self.logits = buffer(K, B, dims[-1]) if self._rounded else self._x[-1]
+        self.logits = buffer(K, dims[-1], B).mT if self._rounded else self._x[-1]
 
     def buffers(self) -> list[Tensor]:
         """Every tensor that the pack holds on its device, once each."""
@@ -141,7 +143,6 @@ class Pack:
 
     def forward(self) -> None:
         """Compute every layer on the gathered batch."""
-        last = self.shape.layers
         if self._rounded:
             for copy, weight in zip(self._matrices, self.weights, strict=True):
                 copy.copy_(weight)
@@ -153,8 +154,12 @@ class Pack:
                 torch.baddbmm(bias, self._x[layer - 1], transposed, out=self._h[layer])
             else:
                 torch.bmm(self._x[layer - 1], transposed, out=self._h[layer])
-            if layer < last:
-                self.activation.forward(self._h[layer], self._x[layer])
+            self.activation.forward(self._h[layer], self._x[layer])
+        readout, below, logits = self._readout
+        if len(self._offsets) == self.shape.layers:
+            torch.baddbmm(self._offsets[-1].mT, readout, below, out=logits)
+        else:
+            torch.bmm(readout, below, out=logits)
         if self._rounded:
             self.logits.copy_(self._x[-1])
 
@@ -211,7 +216,7 @@ class Pack:
 
     def correct(self) -> Tensor:
         """Examples of the newest batch that are classified rightly, per run, (K,)."""
-        return correct(self.logits, self.labels).sum(dim=1)
+        return correct(self.logits.contiguous(), self.labels).sum(dim=1)
 
     def activations(self) -> list[Tensor]:
         """x^0..x^L of the newest forward pass, each (K, B, n); valid until the next."""

@@ -65,7 +65,7 @@ class Stored:
 
 
 class ArtifactStore(Protocol):
-    """Files by location ("experiment/r00000/1/weights/final.safetensors"). Thread-safe.
+    """Files by location ("experiment/weights/p0000/1/r00000-final.safetensors"). Thread-safe.
 
     Every method may raise `ArtifactsUnavailable` if files cannot be reached now, and `ArtifactDamaged` for a
     location outside the root.

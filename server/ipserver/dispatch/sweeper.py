@@ -1,7 +1,7 @@
 """Removes the files of ended packs that nothing names: checkpoints, and what cut-off or killed workers left.
 
-Everything below the folders of a pack's runs and checkpoints belongs to that pack alone, and an ended pack is
-never led again. So what no commit has named is nobody's, once no worker of it can be writing any more.
+Only a pack itself writes below its folders of weights and checkpoints, and one that has ended is never led
+again. So what no commit has named is nobody's, once no worker of it can be writing any more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import threading
 
 from ipserver.artifacts import open_artifacts
 from ipserver.errors import ServiceError
-from ipserver.names import run_id
 from ipserver.settings import Settings
 from ipserver.store import Store
 from ipserver.store.records import EndedPack
@@ -60,11 +59,10 @@ class Sweeper:
 
     def _sweep(self, pack: EndedPack) -> None:
         files = self._artifacts
-        folders = [f"{pack.experiment}/{run_id(index)}" for index in pack.runs]
-        left = [place for folder in folders for place in files.below(folder) if place not in pack.named]
+        weights = f"{pack.experiment}/weights/{pack.pack}"
+        left = [place for place in files.below(weights) if place not in pack.named]
         if left:
             _log.info("%s, pack %s: %d leftover files are removed", pack.experiment, pack.pack, len(left))
         files.delete(left)
-        for folder in folders:
-            files.delete_empty(folder)
+        files.delete_empty(weights)
         files.delete_folder(f"{pack.experiment}/checkpoints/{pack.pack}")

@@ -43,7 +43,7 @@ from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, Slice
 _LOG_LINES = 50
 _MESSAGE_LIMIT, _TEXT_LIMIT = 1_000, 10_000
 # Weight files written at a time, and their weights in memory, at most.
-_WRITERS, _WRITING_BYTES = 8, 64 << 20
+_WRITERS, _WRITING_BYTES = 4, 64 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -228,16 +228,17 @@ class PackTrainer:
         if stem is None or (trainer.step <= job.committed_steps and trainer.step > 0):
             return []
         live = [position for position, index in enumerate(job.run_indices) if index not in self._ended]
-        put = functools.partial(self._put_weights, trainer, f"weights/{stem}.safetensors")
+        put = functools.partial(self._put_weights, trainer, f"{stem}.safetensors")
         # Several at a time: most of what a file takes is waiting for the disk, or for S3.
         size = sum(weight[0].nbytes for weight in trainer.pack.weights)
         with ThreadPoolExecutor(max(1, min(_WRITERS, _WRITING_BYTES // size))) as pool:
             return list(pool.map(put, live))
 
-    def _put_weights(self, trainer: Trainer, path: str, position: int) -> NewArtifact:
+    def _put_weights(self, trainer: Trainer, name: str, position: int) -> NewArtifact:
         job = self._job
         index = job.run_indices[position]
-        location = f"{job.experiment}/{run_id(index)}/{job.token}/{path}"
+        # All of a pack in one folder: each new folder is one more flush to the disk.
+        location = f"{job.experiment}/weights/{job.pack}/{job.token}/{run_id(index)}-{name}"
         extra = {
             "label": job.labels[position],
             "run": run_name(job.experiment, index),
@@ -246,7 +247,7 @@ class PackTrainer:
         # The artifact store makes files whole and durable itself.
         save = functools.partial(trainer.network(position).save, extra=extra, durable=False)
         file = self._put("weights", location, save)
-        return NewArtifact(index, path, location, file.size_bytes, file.sha256, trainer.step)
+        return NewArtifact(index, f"weights/{name}", location, file.size_bytes, file.sha256, trainer.step)
 
     def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
         """A checkpoint that has been written. One is begun if it is due, and waited for if it must be now."""

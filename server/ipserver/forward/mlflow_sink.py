@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -131,7 +132,10 @@ class MlflowSink:
         """Put a file among the run's artifacts: a hard link on one file system, a copy otherwise."""
         folder = self._folder(run_id)
         if folder is None:
-            self._client.log_artifact(run_id, str(source), str(Path(path).parent))
+            with tempfile.TemporaryDirectory() as named:  # MLflow takes the name from the file
+                link = Path(named) / Path(path).name
+                link.symlink_to(source)
+                self._client.log_artifact(run_id, str(link), str(Path(path).parent))
             return
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -230,13 +230,11 @@ class EndedPack:
     """A pack of which nothing is trained any more, and which of its files count.
 
     Attributes:
-        runs: Indices of its runs, ascending.
-        named: Locations of the files that commits have named for them.
+        named: Locations of the files that commits have named for its runs.
     """
 
     experiment: str
     pack: str
-    runs: tuple[int, ...]
     named: frozenset[str]
 
 

@@ -28,18 +28,13 @@ def unswept(transaction: Transaction, quiet_seconds: float, limit: int) -> list[
     ).all()
     ended = []
     for experiment, pack in found:
-        members = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, runs.c.pack == pack)
+        # Also of those that went on in a part of it: what it had committed for them lies in its folder.
+        here = sa.or_(runs.c.pack == pack, runs.c.pack.startswith(f"{pack}-", autoescape=True))
+        members = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, here)
         named = sa.select(artifacts.c.location).where(
             artifacts.c.experiment == experiment, artifacts.c.run_index.in_(members)
         )
-        ended.append(
-            EndedPack(
-                experiment,
-                pack,
-                tuple(connection.execute(members.order_by(runs.c.run_index)).scalars()),
-                frozenset(connection.execute(named).scalars()),
-            )
-        )
+        ended.append(EndedPack(experiment, pack, frozenset(connection.execute(named).scalars())))
     return ended
 
 

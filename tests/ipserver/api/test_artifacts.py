@@ -13,7 +13,7 @@ from ipserver.artifacts import s3 as s3_module
 from ipserver.store.records import NewArtifact
 
 NAME = "experiments/e/runs/r00000/artifacts/weights/final.safetensors"
-LOCATION = "e/r00000/1/weights/final.safetensors"
+LOCATION = "e/weights/p0000/1/r00000-final.safetensors"
 
 
 @pytest.fixture

@@ -215,7 +215,7 @@ async def weights(api, trainer):
     await api.create("e")
     trainer.plan("e", (0, 1, 2, 3))
     pack = trainer.lease()
-    location = f"e/r00000/{pack.token}/weights/final.safetensors"
+    location = f"e/weights/p0/{pack.token}/r00000-final.safetensors"
     file = api.artifact_root / location
     file.parent.mkdir(parents=True)
     file.write_bytes(content)

@@ -9,7 +9,7 @@ import pytest
 from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, open_artifacts
 from ipserver.errors import ArtifactDamaged
 
-PLACE = "e/r00000/1/weights/final.safetensors"
+PLACE = "e/weights/p0000/1/r00000-final.safetensors"
 
 
 @pytest.fixture(params=["folder", "s3"])

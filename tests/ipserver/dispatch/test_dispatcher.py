@@ -477,7 +477,8 @@ class _Waiting:
             self.inner.stop()
 
 
-def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path):
+def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(hands, "slice_deadline", lambda *_: float("inf"))  # hours go by
     settings = settings_in(tmp_path, expected_nodes='[{"cpus": 8, "disk": 1}]')
     store, executor = store_in(settings), _GrowingExecutor()
     submit(store, small_spec(resources={"custom": {"disk": 1}}, grid={"widths": [8, 16]}), "disk", priority=1)

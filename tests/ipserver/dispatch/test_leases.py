@@ -162,11 +162,11 @@ def test_what_a_zombie_trainer_writes_is_ignored_and_removed(tmp_path):
     executor = LocalExecutor()
     cut_off = Dispatcher(store, executor, settings, "cut-off")
     run_until(cut_off, lambda: store.get_experiment("e").committed_steps > 0)
-    (zombie,) = (placed.worker for placed in cut_off._placed)
+    (zombie,) = (placed.worker for placed in cut_off._hands.placed)
 
     clock.time += settings.lease_seconds
     run_until(Dispatcher(store, executor, settings, "next"), ended(store))
-    weights = "e/r00000/{}/weights/final.safetensors"
+    weights = "e/weights/p0000/{}/r00000-final.safetensors"
     while not files.size(weights.format(1)):
         zombie.advance(frozenset())
         time.sleep(0.01)
@@ -175,10 +175,10 @@ def test_what_a_zombie_trainer_writes_is_ignored_and_removed(tmp_path):
     named = {store.get_artifact("e", run, "weights/final.safetensors").location for run in range(4)}
     assert named == {weights.format(2).replace("r00000", f"r0000{run}") for run in range(4)}
     left = set(files.below("e")) - named
-    assert {place.split("/")[-3] for place in left if "weights" in place} == {"1"}
+    assert {place.split("/")[-2] for place in left if "weights" in place} == {"1"}
     assert any(place.startswith("e/checkpoints/p0000/1/") for place in left)
     committed = store.get_experiment("e").sequence
-    run_until(cut_off, lambda: not cut_off._placed)  # what had arrived from it is refused
+    run_until(cut_off, lambda: not cut_off._hands.placed)  # what had arrived from it is refused
     assert store.get_experiment("e").sequence == committed
     executor.close()
 

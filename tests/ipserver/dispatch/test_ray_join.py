@@ -137,7 +137,8 @@ def test_a_dispatcher_joins_a_cluster_and_leaves_it_as_it_was(s3, cluster, folde
     assert doctor.returncode == 0, doctor.stdout
     assert f"{address}: 2 nodes, 1 CPUs, 0 GPUs" in doctor.stdout
     # Checkpoints went when their pack was done; what is left are the weights and whose they are.
-    assert [key.rpartition("/")[2] for key in s3.keys(root)] == [".iplab-store"] + 4 * ["final.safetensors"]
+    weights = [f"r{index:05d}-final.safetensors" for index in range(4)]
+    assert [key.rpartition("/")[2] for key in s3.keys(root)] == [".iplab-store", *weights]
     assert [process.poll() for process in processes] == [None, None]
     assert listens(int(address.rpartition(":")[2]))
     logs = [path for path in folder.rglob("*") if path.is_file() and path.suffix in {".log", ".out", ".err"}]

@@ -66,8 +66,8 @@ def test_only_what_commits_have_named_is_left(store, settings, files):
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
     junk(
         files,
-        "e/r00000/7/weights/final.safetensors",  # of a later token that never committed
-        "e/r00003/1/weights/.final.safetensors.1234.new",  # killed while it wrote
+        "e/weights/p0000/7/r00000-final.safetensors",  # of a later token that never committed
+        "e/weights/p0000/1/.r00003-final.safetensors.1234.new",  # killed while it wrote
         "e/checkpoints/p0000/1/step-00000099.safetensors",  # written after the pack had ended
     )
     named = committed(store)
@@ -92,7 +92,11 @@ def test_a_pack_that_was_cancelled_while_it_waited_leaves_nothing(store, setting
 def test_a_live_pack_and_other_experiments_are_left_alone(store, settings, files):
     submit(store, small_spec(steps=2000))
     run_until(store, settings, lambda: store.get_experiment("e").committed_steps > 0)
-    junk(files, "e/r00000/1/weights/.final.safetensors.1.new", "e2/r00000/1/weights/final.safetensors")
+    junk(
+        files,
+        "e/weights/p0000/1/.r00000-final.safetensors.1.new",
+        "e2/weights/p0000/1/r00000-final.safetensors",
+    )
     before = set(files.below(""))
 
     assert Sweeper(store, settings).sweep() == 0
@@ -103,7 +107,7 @@ def test_a_live_pack_and_other_experiments_are_left_alone(store, settings, files
 def test_a_pack_is_swept_again_if_the_first_time_failed(store, settings, files, monkeypatch):
     submit(store, small_spec())
     run_until(store, settings, ended(store))
-    junk(files, "e/r00000/9/weights/final.safetensors")
+    junk(files, "e/weights/p0000/9/r00000-final.safetensors")
     sweeper = Sweeper(store, settings)
 
     def refuse(_):
@@ -120,7 +124,7 @@ def test_a_pack_is_swept_again_if_the_first_time_failed(store, settings, files, 
 def test_it_works_until_it_is_stopped(store, settings, files):
     submit(store, small_spec())
     run_until(store, settings, ended(store))
-    junk(files, "e/r00000/9/weights/final.safetensors")
+    junk(files, "e/weights/p0000/9/r00000-final.safetensors")
     stop = threading.Event()
     thread = threading.Thread(target=Sweeper(store, settings).run, args=(stop,))
     thread.start()

@@ -16,7 +16,12 @@ QUIET = 600.0
 
 def weights(index: int, token: int = 1) -> NewArtifact:
     return NewArtifact(
-        index, "weights/final.safetensors", f"e/r{index:05d}/{token}/weights/final.safetensors", 1, "ab", 10
+        index,
+        "weights/final.safetensors",
+        f"e/weights/p0/{token}/r{index:05d}-final.safetensors",
+        1,
+        "ab",
+        10,
     )
 
 
@@ -30,7 +35,7 @@ def test_a_pack_is_swept_once_it_has_been_quiet(store: Store, clock: Clock) -> N
 
     clock.advance(1)
 
-    assert store.unswept(QUIET, 10) == [EndedPack("e", "p0", (0, 1), frozenset({weights(0).location}))]
+    assert store.unswept(QUIET, 10) == [EndedPack("e", "p0", frozenset({weights(0).location}))]
     store.mark_swept("e", "p0")
     store.mark_swept("e", "p0")
     assert store.unswept(QUIET, 10) == []
@@ -53,6 +58,18 @@ def test_a_pack_that_was_cancelled_while_it_waited(store: Store, clock: Clock) -
     store.mark_swept("e", "p0")
     with store.database.engine.connect() as connection:
         assert connection.execute(sa.select(tables.checkpoints.c.path)).all() == []
+
+
+def test_what_a_divided_pack_had_committed_still_counts(store: Store, clock: Clock) -> None:
+    planned(store, [[0, 1], [2]])
+    pack = lease(store)
+    both = (weights(0), weights(1))
+    store.commit_slice("e", "p0", pack.token, replace(a_slice(1, 3), artifacts=both))
+    store.split_pack("e", "p0", pack.token, failure=Failure(FailureReason.OUT_OF_MEMORY, "too large"))
+    clock.advance(QUIET)
+
+    named = frozenset(file.location for file in both)
+    assert store.unswept(QUIET, 10) == [EndedPack("e", "p0", named)]
 
 
 def test_a_pack_that_is_tried_again_is_left_alone(store: Store, clock: Clock) -> None:
