@@ -150,7 +150,7 @@ class Forwarder:
                 continue
             if stop is not None and stop.is_set():
                 break
-            if not self._renew():
+            if not self._holds():
                 break
             try:
                 done = self._try(task, history)
@@ -178,11 +178,15 @@ class Forwarder:
         self._leased = now
         return True
 
+    def _holds(self) -> bool:
+        """Whether this forwarder still holds the lease; renews it when a third of its time is over."""
+        return self._monotonic() - self._leased <= self._lease_seconds / 3 or self._renew()
+
     def _before_batch(self, points: int) -> None:
         """Keep the pace, and the lease; a forwarder that was stopped for too long must not go on."""
         self._pace.take(points)
         self._beat()
-        if self._monotonic() - self._leased > self._lease_seconds / 3 and not self._renew():
+        if not self._holds():
             raise _TakenOver("the lease has run out")
 
     def _try(self, task: ForwardTask, history: History) -> bool:
@@ -218,8 +222,11 @@ class Forwarder:
         else:
             name = run_name(experiment.id, run.index)
             start = _milliseconds(run.start_time or experiment.create_time)
-            mlflow_run = self._sink.run(experiment.id, name, start, _first_tags(task, spec))
-            self._sink.send(mlflow_run, run_params(spec, run), _tags(task), news.points, self._before_batch)
+            tags = _tags(task)
+            # MLflow takes tags quickly with a run's creation, and slowly one by one.
+            mlflow_run, new = self._sink.run(experiment.id, name, start, _first_tags(task, spec) | tags)
+            params = run_params(spec, run)
+            self._sink.send(mlflow_run, params, {} if new else tags, news.points, self._before_batch)
             text = json_format.MessageToJson(spec, preserving_proto_field_name=True)
             self._sink.publish_text(mlflow_run, text, "spec.json")
             noted = self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)

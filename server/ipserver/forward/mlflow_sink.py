@@ -67,7 +67,7 @@ class MlflowSink:
                 )
         return ""
 
-    def run(self, experiment: str, name: str, start_ms: int, tags: Mapping[str, str]) -> str:
+    def run(self, experiment: str, name: str, start_ms: int, tags: Mapping[str, str]) -> tuple[str, bool]:
         """The MLflow run for a run of ours, created if there is none yet.
 
         Args:
@@ -77,11 +77,12 @@ class MlflowSink:
             tags: Tags that it starts with.
 
         Returns:
-            Its MLflow run id.
+            Its MLflow run id, and whether it is new (one that is not has the tags of another day).
         """
         experiment_id = self._experiment(experiment)
         known = self._known_runs(experiment_id)
-        if name not in known:
+        new = name not in known
+        if new:
             run = self._client.create_run(
                 experiment_id,
                 start_time=start_ms,
@@ -90,7 +91,7 @@ class MlflowSink:
             )
             known[name] = run.info.run_id
             _remember(self._folders, run.info.run_id, _local_folder(run), _KNOWN_FOLDERS)
-        return known[name]
+        return known[name], new
 
     def discard(self, run_id: str) -> None:
         """Delete a run of MLflow's that has turned out to be one too many."""

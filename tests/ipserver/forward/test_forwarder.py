@@ -247,11 +247,13 @@ def test_only_one_forwarder_works_at_a_time(store, settings, mlflow):
 
 def test_who_loses_the_lease_stops(store, settings, mlflow, monkeypatch):
     submit_cancelled(store, "e")
-    forwarder = a_forwarder(store, settings, "f")
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, "f", monotonic=clock)
     finish = forwarder._sink.finish
 
     def finish_and_lose_the_lease(*call):
         finish(*call)
+        clock.time += 40
         store.release_lease("forwarder", "f")
         assert store.acquire_lease("forwarder", "g", 30)
 
@@ -474,12 +476,14 @@ def test_what_the_sink_remembers_is_bounded(settings, monkeypatch):
     first = [sink.run(experiment, name, 0, {}) for experiment, name in names]
 
     assert (len(sink._experiments), len(sink._runs), len(sink._folders)) == (2, 2, 3)
-    assert [sink.run(experiment, name, 0, {}) for experiment, name in names] == first
+    again = [sink.run(experiment, name, 0, {}) for experiment, name in names]
+    assert [new for _, new in first] == [True] * 6
+    assert again == [(run, False) for run, _ in first]
 
 
 def test_a_file_published_twice_leaves_nothing_beside_it(settings, mlflow, tmp_path):
     sink = a_sink(settings)
-    run = sink.run("e", "experiments/e/runs/r00000", 0, {})
+    run, _ = sink.run("e", "experiments/e/runs/r00000", 0, {})
     (tmp_path / "file").write_text("weights")
 
     for _ in range(2):
@@ -561,7 +565,7 @@ def answers(url):
 def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, settings, capsys):
     """MLflow's client prints where to look at it, twice per run, into the forwarder's log."""
     sink = MlflowSink(server, settings.mlflow_artifacts)
-    run = sink.run("e", "experiments/e/runs/r00000", 1000, {})
+    run, _ = sink.run("e", "experiments/e/runs/r00000", 1000, {})
     sink.finish(run, "FINISHED", 2000)
 
     assert MlflowClient(tracking_uri=server).get_run(run).info.status == "FINISHED"
