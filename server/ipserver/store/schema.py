@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,6 +17,8 @@ from ipserver.store.store import Store
 
 # Any number will do, as long as all migrations take the same lock.
 _ADVISORY_LOCK = 7246853
+# Alembic keeps what it works on in variables of the process: two threads would mix up two databases.
+_one_at_a_time = threading.Lock()
 
 
 def migrate(dsn: str, to: str = "head") -> None:
@@ -31,7 +34,8 @@ def migrate(dsn: str, to: str = "head") -> None:
     """
     database = Database(dsn)
     try:
-        database.write(_upgrade, database.shown, to)
+        with _one_at_a_time:
+            database.write(_upgrade, database.shown, to)
     finally:
         database.close()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +124,14 @@ def test_processes_may_migrate_at_the_same_time(empty_dsn: str) -> None:
     assert [process.exitcode for process in processes] == [0, 0]
     with open_store(empty_dsn) as store:
         check_schema(store)
+
+
+def test_threads_may_migrate_different_stores_at_the_same_time(tmp_path: Path) -> None:
+    stores = [f"sqlite:///{tmp_path}/{number}.db" for number in range(4)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        list(pool.map(migrate, stores))
+    for dsn in stores:
+        check_schema(open_store(dsn))
 
 
 def test_missing_tables_are_reported(empty_dsn: str) -> None:
