@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "compose.yaml"
-# What it says to Docker about images, restarts and publishing does not matter to processes of one machine.
-_IGNORED = {"image", "build", "restart", "init", "ports", "volumes", "security_opt", "cap_drop"}
+# What it says to Docker about images, restarts, publishing and shares does not matter to processes of one machine.
+_IGNORED = {"image", "build", "restart", "init", "ports", "volumes", "security_opt", "cap_drop", "cpu_shares"}
 _KNOWN = {
     "command",
     "environment",

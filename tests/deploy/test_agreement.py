@@ -104,15 +104,16 @@ def test_commands_are_there(
 def test_signs_of_life_are_looked_for_where_they_are_given() -> None:
     """The files that `ipserver dispatch` and `ipserver forward` touch, in the home of the image."""
     home = re.search(r"IPLAB_HOME=(\S+)", (DEPLOY / "Dockerfile").read_text())
-    given = set(re.findall(r'"(\w+\.alive)"', inspect.getsource(parts)))
-    assert home is not None and given == {"dispatch.alive", "forward.alive"}
+    given = set(re.findall(r'heartbeat_file\(settings, "(\w+)"\)', inspect.getsource(parts)))
+    assert home is not None and given == {"dispatch", "forward"}
     deployments = named(overlay("base"), "Deployment")
     for name in ("dispatch", "forward"):
         (container,) = deployments[f"iplab-{name}"]["spec"]["template"]["spec"]["containers"]
         probes = [container[probe]["exec"]["command"] for probe in ("startupProbe", "livenessProbe")]
         for command in (COMPOSE["services"][name]["healthcheck"]["test"][1:], *probes):
             assert command[:2] == ["healthy", "fresh"]
-            assert command[2].rpartition(":")[0] == f"{home[1]}/{name}.alive"
+            file = parts.heartbeat_file(load_settings(home=home[1]), name)
+            assert command[2].rpartition(":")[0] == str(file)
 
 
 def test_ray_start_parameters_are_options(options: dict[str, set[str]]) -> None:
