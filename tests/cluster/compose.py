@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "compose.yaml"
-# What it says to Docker about images, restarts, publishing and shares does not matter to processes of one machine.
+# What it says to Docker about images, restarts, ports and shares does not matter to processes of one machine.
 _IGNORED = {"image", "build", "restart", "init", "ports", "volumes", "security_opt", "cap_drop", "cpu_shares"}
 _KNOWN = {
     "command",
