@@ -145,9 +145,10 @@ def mlflow_command(port: int, home: str | None) -> None:
         sys.exit(2)
     uri = settings.mlflow_uri
     click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
-    # One worker and no job machinery: a UI for one person. The URI may hold a password, and every user of the
-    # machine can read a command line.
+    # One worker and no job machinery: a UI for one person. No reports to MLflow's makers, unless asked for.
+    # The URI may hold a password, and every user of the machine can read a command line.
     environment = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

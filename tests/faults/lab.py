@@ -104,6 +104,7 @@ class Lab:
             "IPLAB_FAILPOINTS": str(self.failpoints),
             "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.folder}/mlflow.db",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "TMPDIR": str(self.folder / "tmp"),
             "RAY_TMPDIR": str(self.folder / "ray"),
             "PYTHONUNBUFFERED": "1",

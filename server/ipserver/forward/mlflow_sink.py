@@ -23,6 +23,8 @@ from mlflow.tracking import MlflowClient
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 # Otherwise MLflow asks its server once more for each run that ends, and prints two lines with its address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+# No reports to its makers.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 Value = TypeVar("Value")
 

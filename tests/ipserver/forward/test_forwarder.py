@@ -1,6 +1,7 @@
 """The forwarder against a real MLflow on SQLite: everything arrives, once, and an outage loses nothing."""
 
 import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -570,3 +571,16 @@ def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, settings, ca
 
     assert MlflowClient(tracking_uri=server).get_run(run).info.status == "FINISHED"
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "silent"), [({}, True), ({"MLFLOW_DISABLE_TELEMETRY": "false"}, False)]
+)
+def test_nothing_is_reported_to_the_makers_of_mlflow_unless_asked_for(variables, silent):
+    # In a process that is not known as a test: there MLflow is silent anyway.
+    shown = {"PATH": os.environ["PATH"], **variables}
+    code = (
+        "import ipserver.forward.mlflow_sink, mlflow.telemetry.utils as u; print(u.is_telemetry_disabled())"
+    )
+    said = subprocess.run([sys.executable, "-c", code], env=shown, capture_output=True, text=True, check=True)
+    assert said.stdout.split()[-1] == str(silent)
