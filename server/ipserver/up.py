@@ -75,6 +75,7 @@ def up(settings: Settings) -> None:
             _await_dispatcher(settings, parts, stop, last_report)
             if not stop.is_set():
                 _announce(settings, parts)
+                _greet(settings)
                 _supervise(settings, parts, stop)
         finally:
             _stop(parts)
@@ -152,6 +153,7 @@ def _await_dispatcher(
 
 
 def _announce(settings: Settings, parts: list[_Part]) -> None:
+    """Write where the service is, and which processes it has now."""
     status = {
         "address": settings.address,
         "mlflow_tracking_uri": without_password(settings.mlflow_uri),
@@ -163,6 +165,9 @@ def _announce(settings: Settings, parts: list[_Part]) -> None:
     beside.touch(mode=0o600)
     beside.write_text(json.dumps(status, indent=2) + "\n")
     beside.replace(settings.home / "service.json")
+
+
+def _greet(settings: Settings) -> None:
     print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
     print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
 
@@ -184,6 +189,7 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
                 "part %s ended with status %s; starting it again", part.name, part.process.returncode
             )
             part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
+            _announce(settings, parts)
 
 
 def _stop(parts: list[_Part]) -> None:

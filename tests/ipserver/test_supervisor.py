@@ -137,3 +137,5 @@ def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypa
     assert hung.process.poll() is None
     assert well.process.poll() is None
     assert "part dispatch has hung for 0.3 s and is killed" in caplog.text
+    announced = json.loads((tmp_path / "service.json").read_text())["parts"]
+    assert announced == {"api": well.process.pid, "dispatch": again.process.pid}
