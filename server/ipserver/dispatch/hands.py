@@ -201,9 +201,11 @@ class Hands:
             placed.worker.release()
             if not self._draining:
                 self._refill()
-            self._record(placed, report, overlooked)
-        finally:
-            self._leaving = None
+        finally:  # whatever became of the next pack, this one is trained
+            try:
+                self._record(placed, report, overlooked)
+            finally:
+                self._leaving = None
         self._say_done(placed)
 
     def _record(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> CommitResult:

@@ -4,7 +4,7 @@ import pytest
 
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.local_executor import LocalExecutor
-from ipserver.errors import DatasetChanged, Fenced
+from ipserver.errors import DatasetChanged, Fenced, StoreUnavailable
 from ipserver.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.dispatch.cases import clocked, ended, run_until
 from tests.ipserver.support import small_spec, submit
@@ -122,6 +122,25 @@ def test_data_that_changed_fails_the_first_pack_alone(case, monkeypatch):
     runs = store.list_runs("e", limit=10)
     assert [run.state for run in runs] == [RunState.FAILED] * 2 + [RunState.SUCCEEDED] * 2
     assert runs[0].failure.reason is FailureReason.DATA_UNAVAILABLE
+
+
+def test_what_is_trained_is_committed_even_if_no_other_pack_can_be_had(case, monkeypatch):
+    settings, store, _, worker = case
+    dispatcher = Dispatcher(store, worker, settings, "d")
+    lease_pack, leased = store.lease_pack, []
+
+    def lease_once(*call):
+        if leased:
+            raise StoreUnavailable("for a moment")
+        leased.append(call)
+        return lease_pack(*call)
+
+    monkeypatch.setattr(store, "lease_pack", lease_once)
+    with pytest.raises(StoreUnavailable):
+        run_until(dispatcher, ended(store))
+
+    states = [run.state for run in store.list_runs("e", limit=10)]
+    assert states == [RunState.SUCCEEDED] * 2 + [RunState.QUEUED] * 2
 
 
 def test_a_dispatcher_that_is_told_to_stop_starts_nothing_more(case, told):
