@@ -189,7 +189,10 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
                 "part %s ended with status %s; starting it again", part.name, part.process.returncode
             )
             part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
-            _announce(settings, parts)
+            try:
+                _announce(settings, parts)
+            except OSError as error:  # a full disk, say: the parts work on as far as they can
+                _log.warning("service.json names processes of before: %s", error)
 
 
 def _stop(parts: list[_Part]) -> None:

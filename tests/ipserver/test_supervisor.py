@@ -114,6 +114,25 @@ def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):
     assert "DSN" in log.read_text()  # the new log is the part's
 
 
+def test_a_part_is_started_again_even_where_nothing_can_be_written(start, tmp_path, monkeypatch, caplog):
+    settings = settings_in(tmp_path)
+    (tmp_path / "service.json").mkdir()  # what is there cannot be replaced
+    monkeypatch.setattr(up, "_POLL_SECONDS", 0.05)
+    ended, again, stop = start("api", 1), start("api", 1), threading.Event()
+    ended.process.kill()
+
+    def restart(_, name):
+        stop.set()
+        return again.process
+
+    monkeypatch.setattr(up, "_start", restart)
+
+    up._supervise(settings, [ended], stop)
+
+    assert ended.process is again.process
+    assert "service.json names processes of before" in caplog.text
+
+
 def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypatch, caplog):
     settings = settings_in(tmp_path)
     monkeypatch.setattr(up, "_PULSE_SECONDS", {"dispatch": 0.3})

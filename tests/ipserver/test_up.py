@@ -142,6 +142,14 @@ def test_mlflow_holds_all_of_it(experiment, service):
         ]
 
 
+def test_niceness_counts_and_ctrl_c_reaches_the_supervisor_alone(service):
+    """Niceness counts within a session; Ctrl-C goes to a process group."""
+    supervisor, parts = service["pid"], service["parts"].values()
+    assert {os.getsid(pid) for pid in parts} == {os.getsid(supervisor)}
+    assert [os.getpgid(pid) for pid in parts] == list(parts)
+    assert os.getpriority(os.PRIO_PROCESS, service["parts"]["forward"]) == 19
+
+
 def test_a_second_service_in_the_same_home_is_refused(service, home):
     command = [sys.executable, "-m", "ipserver", "up", "--home", str(home), "--address", "127.0.0.1:0"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
