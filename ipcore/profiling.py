@@ -12,6 +12,7 @@ from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, load_dataset
 from ipcore.machine import MachineProfile, update_work
 from ipcore.memory import run_memory
+from ipcore.replay import WARM_UP
 from ipcore.theory import preset
 from ipcore.trainer import Trainer
 
@@ -91,7 +92,7 @@ def _update_seconds(
     trainer = Trainer(
         config, [RunConfig(mup, 0.01, seed=0) for _ in range(runs)], dataset, device=device, threads=threads
     )
-    trainer.advance(max_steps=2)
+    trainer.advance(max_steps=WARM_UP + 1)  # on a GPU the last of them records the graph
     begun = clock()
     trainer.advance(max_steps=2)
     updates = max(1, int(seconds / max(1e-6, (clock() - begun) / 2)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import torch
@@ -29,14 +30,15 @@ class Graph(Protocol):
         """Launch them."""
 
 
-def record(operations: Operations) -> Graph:
-    """Record operations on the current CUDA device, without running them.
+def record(operations: Operations, device: torch.device) -> Graph:
+    """Record operations of a CUDA device, without running them.
 
     Raises:
         RuntimeError: One of them cannot be recorded.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    # A recording sees what is launched on the current device alone.
+    with torch.cuda.device(device), torch.cuda.graph(graph):
         operations()
     return graph
 
@@ -74,4 +76,4 @@ class Replay:
 
 def replay_on(device: torch.device, operations: Operations) -> Replay:
     """A replay of operations on a device: recorded on CUDA, plain elsewhere."""
-    return Replay(operations, record if device.type == "cuda" else None)
+    return Replay(operations, partial(record, device=device) if device.type == "cuda" else None)

@@ -118,7 +118,7 @@ class Trainer:
         self.pack = Pack(shape, config.activation, config.loss, dtype, self.device, compute)
         self._optimizer = make_optimizer(config, self.runs, self.pack)
         self._batch = torch.zeros_like(self._batches.at(1))
-        self._update = replay_on(self.device, self._operations)
+        self._update = replay_on(self.device, self._operations())
         self._reweightings = reweighting_steps(self.runs)
         self._history = torch.zeros((LOSS_WINDOW, shape.runs), dtype=dtype, device=self.device)
         # Last step of each run at which points count: lowered when it is stopped or diverges.
@@ -260,10 +260,20 @@ class Trainer:
         with thread_count(self.threads), matmul_precision(self.config.precision), torch.inference_mode():
             yield
 
-    def _operations(self) -> None:
-        """One update: what `ipcore.replay` asks for."""
-        self.pack.gather(self._inputs, self._labels, self._batch, self._batches.slot)
-        self.pack.train_step(self._optimizer.update)
+    def _operations(self) -> Callable[[], None]:
+        """One update, as `ipcore.replay` asks for it.
+
+        It does not refer to the trainer, which would then refer to itself: a trainer's memory on a GPU is
+        free as soon as nobody holds it, not when Python next looks for cycles.
+        """
+        pack, optimizer = self.pack, self._optimizer
+        inputs, labels, batch, slot = self._inputs, self._labels, self._batch, self._batches.slot
+
+        def update() -> None:
+            pack.gather(inputs, labels, batch, slot)
+            pack.train_step(optimizer.update)
+
+        return update
 
     def _out_of_time(self, deadline: float) -> bool:
         if self.device.type == "cuda":

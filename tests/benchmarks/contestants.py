@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split, load_dataset
+from ipcore.replay import Replay
 from ipcore.theory import preset
 from ipcore.trainer import Trainer
 
@@ -136,11 +137,13 @@ def autograd(case: Case) -> Step:
     return step
 
 
-def pack(case: Case) -> Step:
-    """The engine itself."""
+def pack(case: Case, graph: bool = True) -> Step:
+    """The engine itself; without `graph`, a GPU's kernels are launched one by one."""
     mup = preset("mup", case.hidden_layers)
     runs = [RunConfig(mup, 0.01, seed) for seed in range(case.runs)]
     trainer = Trainer(case.config, runs, case.data(), device=case.device)
+    if not graph:
+        trainer._update = Replay(trainer._operations(), None)
 
     def step(updates: int) -> None:
         trainer.advance(max_steps=updates)

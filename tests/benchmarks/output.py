@@ -17,6 +17,14 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def device_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser of what runs on a GPU if there is one; also knows --device and --limit."""
+    made = parser(description)
+    made.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    made.add_argument("--limit", type=float, default=600.0, help="seconds; what does not fit is left out")
+    return made
+
+
 def table(rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows of the same columns, each as wide as its widest entry."""
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]

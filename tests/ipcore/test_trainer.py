@@ -340,6 +340,7 @@ def test_naive_ip_stays_and_calibrated_ip_llr_learns(digits: Dataset):
     assert loss[2, 150] < 1.0
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_gpu_trains_as_the_cpu_does(tiny: Dataset, optimizer: str):

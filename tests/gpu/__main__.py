@@ -1,0 +1,101 @@
+"""Runs the parts in turn, each in a process of its own and within its time: `python -m tests.gpu [OUT]`.
+
+A part that fails, hangs or finds no time does not keep the others from running. summary.json says what became
+of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One program.
+
+    Attributes:
+        name: Of the part and its file.
+        module: What is run.
+        seconds: What it may take, where that much is left; inf: all that is left.
+        small: Seconds after which its miniature begins nothing more.
+        file: Below the folder of results.
+    """
+
+    name: str
+    module: str
+    seconds: float
+    small: float
+    file: str
+
+
+PARTS: Final = (
+    Part("environment", "tests.gpu.environment", 40, 20, "environment.json"),
+    Part("tests", "tests.gpu.device_tests", 90, 20, "tests.json"),
+    Part("speed", "tests.benchmarks.gpu", 90, 3, "speed.json"),
+    Part("memory", "tests.benchmarks.memory", 40, 1, "memory.json"),
+    Part("authors", "tests.gpu.authors", 150, 20, "authors.jsonl"),
+    Part("sweep", "tests.gpu.sweep", float("inf"), 20, "sweep.jsonl"),
+)
+# A part ends by itself in time; when it hangs it is ended so much later.
+_GRACE: Final = 10.0
+# Less is not worth starting Python for.
+_LEAST: Final = 15.0
+
+
+def main() -> int:
+    """Run them; returns the number of parts that failed."""
+    parser = argparse.ArgumentParser(prog="tests/gpu.sh", description=__doc__)
+    parser.add_argument("out", nargs="?", type=Path, help="folder of results; default: a new temporary one")
+    parser.add_argument("--seconds", type=float, default=540.0, help="for everything together")
+    parser.add_argument("--parts", nargs="+", choices=[part.name for part in PARTS], help="only these")
+    options = parser.parse_args()
+    deadline = time.monotonic() + options.seconds
+    out = options.out or Path(tempfile.mkdtemp(prefix="iplab-gpu-"))
+    out.mkdir(parents=True, exist_ok=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    print(f"results: {out}" + ("" if device == "cuda" else "; no CUDA device: a miniature on the CPU"))
+    summary: dict[str, Mapping[str, object]] = {}
+    for part in PARTS:
+        if options.parts and part.name not in options.parts:
+            continue
+        summary[part.name] = _run(part, out, device, deadline)
+        print(f"== {part.name}: {json.dumps(summary[part.name])}", flush=True)
+        (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return sum(entry["state"] not in ("done", "left out") for entry in summary.values())
+
+
+def _run(part: Part, out: Path, device: str, deadline: float) -> dict[str, object]:
+    left = deadline - time.monotonic() - _GRACE
+    if left < _LEAST:
+        return {"state": "left out", "reason": f"{max(0.0, left):.0f} s were left"}
+    small = device == "cpu"
+    limit = min(part.small if small else part.seconds, left)
+    print(f"== {part.name}: up to {limit:.0f} s", flush=True)
+    command = [sys.executable, "-m", part.module, "--json", str(out / part.file)]
+    command += ["--device", device, "--limit", f"{limit:.1f}"]
+    # Tiny networks on several threads are slower than on one, on a busy machine by far.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"} if small else None
+    begun = time.monotonic()
+    try:
+        timeout = left if small else limit + _GRACE
+        code = subprocess.run(command, timeout=timeout, check=False, env=environment).returncode
+        state = {"state": "done"} if code == 0 else {"state": "failed", "exit": code}
+    except subprocess.TimeoutExpired:
+        state = {"state": "cut", "reason": f"it had not ended after {timeout:.0f} s"}
+    return {**state, "seconds": round(time.monotonic() - begun, 1), "file": part.file}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
