@@ -8,9 +8,10 @@
 # ended. Where no GPU is there, a miniature of each part runs on the CPU in under a minute.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+own=$root/.venv/bin/python
 if [[ -z ${PYTHON:-} ]]; then
-    PYTHON=python3
-    [[ -x $root/.venv/bin/python ]] && PYTHON=$root/.venv/bin/python
+    if [[ -x $own ]]; then PYTHON=$own; else PYTHON=python3; fi
 fi
+cd "$root"
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 exec "$PYTHON" -m tests.gpu "$@"

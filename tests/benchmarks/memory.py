@@ -44,7 +44,7 @@ class Case:
         optimizer: Of the pack.
         runs: K.
         precision: Of the matmuls.
-        dataset: "digits", or "mnist": random images of its shape, 1,000 of them.
+        dataset: "digits", or "mnist": random images of its shape, few of them.
     """
 
     hidden_layers: int
@@ -68,12 +68,14 @@ class Case:
         """What they train on."""
         if self.dataset == "digits":
             return load_dataset("digits")
-        values = np.random.default_rng(0).integers(0, 256, (1000, 784), dtype=np.uint8)
-        labels = np.arange(1000) % 10
+        values = np.random.default_rng(0).integers(0, 256, (512, 784), dtype=np.uint8)
+        labels = np.arange(512) % 10
         split = Split(scale_pixels(values, (0.13, 0.31)), labels, as_pixels(values, [(0.13, 0.31)]))
         return Dataset("mnist", split, split, classes=10)
 
 
+# More would only take longer to draw.
+_SEEDS = 5
 CASES = (
     Case(3, 64, "tanh", 64, "sgd", 512),
     Case(3, 256, "gelu", 64, "sgd", 64),
@@ -85,10 +87,10 @@ CASES = (
 # Sizes that fill a GPU, and what runs there alone.
 CUDA_CASES = (
     Case(6, 1024, "gelu", 512, "sgd", 25, dataset="mnist"),
-    Case(5, 1024, "gelu", 512, "sgd", 140, dataset="mnist"),
     Case(6, 1024, "gelu", 512, "sgd", 25, "bf16", "mnist"),
     Case(6, 1024, "gelu", 512, "adamw", 25, "tf32", "mnist"),
     Case(3, 128, "tanh", 64, "sgd", 1024),
+    Case(5, 1024, "gelu", 512, "sgd", 140, dataset="mnist"),
 )
 
 
@@ -105,7 +107,7 @@ def peak(case: Case, device: str) -> tuple[int, int]:
 
 def _train(case: Case, data: Dataset, device: str) -> None:
     mup = preset("mup", case.hidden_layers, optimizer=case.optimizer)
-    runs = [RunConfig(mup, 0.001, seed) for seed in range(case.runs)]
+    runs = [RunConfig(mup, 0.001, number % _SEEDS) for number in range(case.runs)]
     Trainer(case.config, runs, data, device=device, threads=1).advance()
 
 

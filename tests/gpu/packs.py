@@ -74,7 +74,6 @@ def train_all(
             continue
         name = job.config.dataset
         if name not in data:
-            data.clear()
             data[name] = _loaded(name, load)
         dataset = data[name]
         if isinstance(dataset, str):
