@@ -12,6 +12,5 @@ own=$root/.venv/bin/python
 if [[ -z ${PYTHON:-} ]]; then
     if [[ -x $own ]]; then PYTHON=$own; else PYTHON=python3; fi
 fi
-cd "$root"
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 exec "$PYTHON" -m tests.gpu "$@"

@@ -2,9 +2,9 @@
 
     IPLAB_DATA=<folder that holds cifar10/> python -m tests.gpu.data FILE
 
-writes the 60,000 grey images and labels of `cifar10-grey`, bytes as they are, into FILE: call it cifar10-grey.xz
-(45 MiB; the published files have 184). `load` reads it where the folder IPLAB_DATA holds it; the numbers are
-the same to the last bit.
+writes the 60,000 grey images and labels of `cifar10-grey`, bytes as they are, into FILE, to be called
+cifar10-grey.xz (45 MiB; the published files have 184 MB). `load` reads it where IPLAB_DATA holds it; the
+numbers are the same to the last bit.
 """
 
 from __future__ import annotations

@@ -16,10 +16,18 @@ from tests.benchmarks import output
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of the repository's settings none is needed that another plugin than pytest itself would have to know.
-_ALWAYS = ["-q", "--continue-on-collection-errors", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+_ALWAYS = [
+    "-q",
+    "--continue-on-collection-errors",
+    "-p",
+    "no:cacheprovider",
+    "-c",
+    str(ROOT / "pyproject.toml"),
+]
 _ALWAYS += ["-o", "addopts=--import-mode=importlib", "-W", "ignore::pytest.PytestConfigWarning"]
-_ON_CUDA = ["-m", "cuda", "tests/ipcore"]
-_ON_CPU = ["-m", "not cuda", "tests/ipcore/test_replay.py", "tests/ipcore/test_inputs.py"]
+_TESTS = ROOT / "tests" / "ipcore"
+_ON_CUDA = ["-m", "cuda", str(_TESTS)]
+_ON_CPU = ["-m", "not cuda", str(_TESTS / "test_inputs.py")]
 
 
 class Results:

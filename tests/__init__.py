@@ -1,0 +1,1 @@
+"""Tests, benchmarks, tools. A package with a file, so that no other one called `tests` is found instead."""
