@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import functools
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.deploy.kustomize import Resource, compose
-
+Resource = dict[str, Any]
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 OVERLAYS = ("base", "overlays/laptop", "overlays/gpu")
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -18,7 +21,21 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 def overlay(name: str) -> list[Resource]:
     """The resources of one of `OVERLAYS`."""
-    return compose(DEPLOY / "k8s" / name)
+    return copy.deepcopy(_composed(DEPLOY / "k8s" / name))
+
+
+def kustomize(folder: Path) -> list[Resource]:
+    """What `kubectl apply -k FOLDER` would apply; kubectl is the one of the tests' own environment.
+
+    Raises:
+        subprocess.CalledProcessError: kubectl refuses it.
+    """
+    kubectl = Path(sys.executable).with_name("kubectl")
+    done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True)
+    return list(yaml.safe_load_all(done.stdout))
+
+
+_composed = functools.cache(kustomize)
 
 
 @dataclass(frozen=True, slots=True)

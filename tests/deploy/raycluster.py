@@ -1,9 +1,12 @@
-"""A schema of `ray.io/v1` RayCluster, as far as our manifests use it.
+"""A schema of `ray.io/v1` RayCluster, as far as our manifests use it, and the real one where it is at hand.
 
-The CRD itself is not vendored. This is a part of it, written from KubeRay 1.6's field reference
-(https://ray-project.github.io/kuberay/reference/api/): every field that we use, its type, and whether it is
-required; any other field is refused, so that a misspelt one is. Pods, variables, mounts and resources are
-checked against Kubernetes' own schemas, as the CRD has them.
+The CRD itself is not a part of this repository, and no package carries it. `SCHEMA` was written from the field
+reference of KubeRay 1.6 (https://ray-project.github.io/kuberay/reference/api/): every field that we use, its
+type, and whether it is required; any other field is refused, so that a misspelt one is. Pods, variables, mounts
+and resources are checked against Kubernetes' own schemas, as the CRD has them.
+
+`IPLAB_TEST_RAYCLUSTER_CRD` may name a file with the CRD, from `kubectl get crd rayclusters.ray.io --output yaml`
+or from KubeRay's sources (helm-chart/kuberay-operator/crds): then manifests are checked by it as well.
 """
 
 from __future__ import annotations
@@ -11,9 +14,11 @@ from __future__ import annotations
 import functools
 import json
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jsonschema
+import yaml
 from referencing import Registry, Resource
 
 _DEFINITIONS = "https://kubernetes.io/api/_definitions.json#/$defs/"
@@ -99,3 +104,35 @@ def validate(resource: dict[str, Any], kubernetes: str) -> None:
         jsonschema.ValidationError: It is wrong.
     """
     jsonschema.Draft202012Validator(SCHEMA, registry=_registry(kubernetes)).validate(resource)
+
+
+def read_crd(path: Path) -> dict[str, Any]:
+    """The JSON schema of `ray.io/v1` in a file with the CRD.
+
+    It is closed: a field that it does not name is refused. The API server would drop it without a word.
+    """
+    content = yaml.load(path.read_text(), yaml.CSafeLoader)
+    (version,) = (v for v in content["spec"]["versions"] if v["name"] == "v1" and v["served"])
+    schema: dict[str, Any] = _closed(version["schema"]["openAPIV3Schema"])
+    return schema
+
+
+def _closed(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {name: _closed(value) for name, value in node.items()}
+    said = isinstance(node.get("properties"), dict) and node.get("type") == "object"
+    if said and not {"additionalProperties", "x-kubernetes-preserve-unknown-fields"} & node.keys():
+        closed["additionalProperties"] = False
+    return closed
+
+
+def validate_by_crd(resource: dict[str, Any], schema: dict[str, Any]) -> None:
+    """Check a RayCluster by `read_crd`'s schema.
+
+    Raises:
+        jsonschema.ValidationError: It is wrong.
+    """
+    jsonschema.Draft202012Validator(schema).validate(resource)

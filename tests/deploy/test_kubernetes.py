@@ -1,15 +1,22 @@
 """The Kubernetes manifests: valid, complete, without privileges."""
 
 import copy
+import inspect
 import json
+import os
+import re
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import kubernetes_validate
 import pytest
 
+from ipserver.dispatch.dispatcher import Dispatcher
+from ipserver.settings import load_settings
+from tests.cluster import compose
 from tests.deploy import raycluster
-from tests.deploy.manifests import OVERLAYS, Pod, named, overlay, pods
+from tests.deploy.manifests import COMPOSE, OVERLAYS, Pod, named, overlay, pods
 
 KUBERNETES = ("1.31.0", "1.34.0", "1.37.0")
 # Made by hand, as deploy/README.md says, with these keys.
@@ -20,6 +27,7 @@ SECRETS = {
     "iplab-postgres": {"postgres_password"},
 }
 RESOURCES = {name: overlay(name) for name in OVERLAYS}
+CRD = os.environ.get("IPLAB_TEST_RAYCLUSTER_CRD", "")
 PODS = [
     pytest.param(name, pod, id=f"{name} {pod.owner}") for name in OVERLAYS for pod in pods(RESOURCES[name])
 ]
@@ -35,7 +43,19 @@ def test_every_manifest_fits_its_schema(name: str, version: str) -> None:
             kubernetes_validate.validate(resource, version, strict=True)
 
 
-@pytest.mark.parametrize(
+@pytest.fixture(scope="module")
+def crd() -> dict[str, Any]:
+    if not CRD:
+        pytest.skip("IPLAB_TEST_RAYCLUSTER_CRD names no file with KubeRay's CRD")
+    return raycluster.read_crd(Path(CRD))
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_ray_cluster_fits_the_real_crd(name: str, crd: dict[str, Any]) -> None:
+    raycluster.validate_by_crd(named(RESOURCES[name], "RayCluster")["iplab"], crd)
+
+
+WRONG = pytest.mark.parametrize(
     ("path", "value"),
     [
         (("spec", "workerGroupSpec"), []),
@@ -46,14 +66,27 @@ def test_every_manifest_fits_its_schema(name: str, version: str) -> None:
         (("spec", "authOptions", "mode"), "Token"),
     ],
 )
-def test_a_wrong_ray_cluster_is_refused(path: tuple[str | int, ...], value: object) -> None:
+
+
+def _wrong_ray_cluster(path: tuple[str | int, ...], value: object) -> dict[str, Any]:
     resource = copy.deepcopy(named(RESOURCES["base"], "RayCluster")["iplab"])
     node: Any = resource
     for part in path[:-1]:
         node = node[part]
     node[path[-1]] = value
+    return resource
+
+
+@WRONG
+def test_a_wrong_ray_cluster_is_refused(path: tuple[str | int, ...], value: object) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        raycluster.validate(resource, KUBERNETES[-1])
+        raycluster.validate(_wrong_ray_cluster(path, value), KUBERNETES[-1])
+
+
+@WRONG
+def test_the_real_crd_refuses_it_too(path: tuple[str | int, ...], value: object, crd: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        raycluster.validate_by_crd(_wrong_ray_cluster(path, value), crd)
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -210,6 +243,57 @@ def test_the_laptop_overlay_fits_a_machine_of_four_cores() -> None:
     assert asked + cores(ray["autoscalerOptions"]) + rollout + 0.95 + 0.1 <= 4
 
 
+def _bytes(quantity: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)(Mi|Gi)", quantity).groups()  # type: ignore[union-attr]
+    return int(number) << {"Mi": 20, "Gi": 30}[unit]
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_a_worker_holds_the_packs_that_are_planned_for_it(name: str) -> None:
+    """One pack a core, each in a process with its libraries, beside Ray and its object store."""
+    settings = load_settings(
+        max_pack_memory_bytes=_data(name)["IPLAB_MAX_PACK_MEMORY_BYTES"],
+        max_run_memory_bytes=_data(name)["IPLAB_MAX_RUN_MEMORY_BYTES"],
+    )
+    groups = named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["workerGroupSpecs"]
+    for limits in (group["template"]["spec"]["containers"][0]["resources"]["limits"] for group in groups):
+        left = _bytes(limits["memory"]) - (1 << 30)
+        assert int(limits["cpu"]) * (settings.max_pack_memory_bytes + (1 << 29)) <= left
+        assert settings.max_run_memory_bytes + (1 << 29) <= left
+
+
+def _data(name: str) -> dict[str, str]:
+    data: dict[str, str] = named(RESOURCES[name], "ConfigMap")["iplab"]["data"]
+    return data
+
+
+def test_what_is_written_is_written_to_a_volume() -> None:
+    """Roots are read-only: temporary files, and the home of the parts that give a sign of life."""
+    for name, pod in ((p.values[0], p.values[1]) for p in PODS):
+        if not pod.ours:
+            continue
+        for container in pod.spec["containers"]:
+            writable = {m["mountPath"] for m in container["volumeMounts"] if not m.get("readOnly")}
+            assert "/tmp" in writable, f"{name} {pod.owner}"
+            if container.get("command", ("",))[0] in {"dispatch", "ipserver"}:
+                assert "/var/lib/iplab" in writable, f"{name} {pod.owner}"
+
+
+@pytest.mark.parametrize(
+    ("part", "seconds"),
+    [
+        # Checkpoints of all packs, then Ray's own end.
+        ("dispatch", inspect.signature(Dispatcher.drain).parameters["seconds"].default + 10),
+        # One call of MLflow's client that has begun.
+        ("forward", 15),
+    ],
+)
+def test_parts_have_time_to_end(part: str, seconds: float) -> None:
+    spec = named(RESOURCES["base"], "Deployment")[f"iplab-{part}"]["spec"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] >= seconds
+    assert compose.seconds(COMPOSE["services"][part]["stop_grace_period"]) >= seconds
+
+
 def test_the_api_drains_before_it_is_killed() -> None:
     """Out of the Service (preStop), then the server's own grace for running calls."""
     from ipserver.api.server import ApiConfig
@@ -219,12 +303,3 @@ def test_the_api_drains_before_it_is_killed() -> None:
     assert command[0] == "sleep"
     grace = ApiConfig.__dataclass_fields__["grace"].default
     assert spec["terminationGracePeriodSeconds"] >= float(command[1]) + grace + 10
-
-
-def test_what_must_be_changed_says_so() -> None:
-    resources = RESOURCES["overlays/gpu"]
-    images = {c["image"] for pod in pods(resources) for c in pod.spec["containers"]}
-    assert all(image.startswith("CHANGE-ME") for image in images)
-    for name in ("iplab", "mlflow"):
-        data = named(resources, "ConfigMap")[name]["data"]
-        assert sum("change-me" in value.lower() for value in data.values()) == 3

@@ -1,0 +1,209 @@
+"""Roles in the place of S3 keys: EKS's web identities, and instance profiles."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.manifests import DEPLOY, OVERLAYS, kustomize, named, overlay, pods
+from tests.ipserver.s3 import S3Server, serving_s3
+
+# As a trainer does it, with the settings' own root, then as the forwarder lets MLflow's client do it.
+USE = """
+import os, sys, tempfile, pathlib
+from ipserver.artifacts import open_artifacts
+from ipserver.forward.connect import _lend_keys
+from ipserver.settings import load_settings
+settings = load_settings()
+files = open_artifacts(settings.artifact_root)
+files.check(write=True)
+stored = files.put("e/final", lambda path: path.write_text("weights"))
+with files.reading("e/final", stored.sha256) as path:
+    assert path.read_text() == "weights"
+_lend_keys(settings)
+from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
+copy = pathlib.Path(tempfile.mkdtemp()) / "copy.txt"
+copy.write_text("copy")
+S3ArtifactRepository(sys.argv[1]).log_artifact(str(copy))
+copy.unlink()
+assert "AWS_ACCESS_KEY_ID" not in os.environ
+"""
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with serving_s3() as server:
+        yield server
+
+
+def _run(command: list[str | Path], **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("IPLAB_", "AWS_"))}
+    path = f"{Path(sys.executable).parent}:{clean['PATH']}"
+    return subprocess.run(
+        command,
+        env={**clean, "HOME": "/nonexistent", "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def _settings(s3: S3Server, bucket: str) -> dict[str, str]:
+    return {
+        "IPLAB_ARTIFACTS": f"s3://{bucket}/artifacts",
+        "IPLAB_S3_ENDPOINT_URL": s3.endpoint,
+        "IPLAB_S3_REGION": "us-east-1",
+    }
+
+
+def _web_identity(s3: S3Server, folder: Path) -> dict[str, str]:
+    """What EKS puts into a pod of an annotated account."""
+    (folder / "token").write_text("a.web.identity")
+    return {
+        "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/iplab",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(folder / "token"),
+        "AWS_ENDPOINT_URL_STS": s3.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _instance_profile(s3: S3Server, folder: Path) -> dict[str, str]:
+    """What a machine of EC2 offers to every process; moto plays the metadata service."""
+    return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": s3.endpoint}
+
+
+@pytest.mark.parametrize("role", [_web_identity, _instance_profile])
+def test_trainers_and_the_forwarder_do_with_a_role(role, s3: S3Server, tmp_path: Path) -> None:
+    bucket = s3.root().url.removeprefix("s3://").partition("/")[0]
+    command = [sys.executable, "-c", USE, f"s3://{bucket}/mlflow"]
+    done = _run(command, **_settings(s3, bucket), **role(s3, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert s3.client.get_object(Bucket=bucket, Key="artifacts/e/final")["Body"].read() == b"weights"
+    assert s3.client.get_object(Bucket=bucket, Key="mlflow/copy.txt")["Body"].read() == b"copy"
+
+
+def test_without_keys_and_role_it_says_so(s3: S3Server) -> None:
+    bucket = s3.root().url.removeprefix("s3://").partition("/")[0]
+    command = [sys.executable, "-c", USE, f"s3://{bucket}/mlflow"]
+    done = _run(command, **_settings(s3, bucket), AWS_EC2_METADATA_DISABLED="true")
+    assert done.returncode == 1
+    assert "no credentials; set IPLAB_S3_ACCESS_KEY_ID" in done.stderr
+
+
+def test_make_bucket_does_with_a_role(s3: S3Server, tmp_path: Path) -> None:
+    settings = {"IPLAB_S3_ENDPOINT_URL": s3.endpoint, "IPLAB_S3_REGION": "us-east-1"}
+    done = _run([DEPLOY / "bin/make-bucket", "by-role"], **settings, **_web_identity(s3, tmp_path))
+    assert done.returncode == 0, done.stderr
+    s3.client.head_bucket(Bucket="by-role")
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path):
+    """Runs mlflow-server. The program `mlflow` behind it is a fake that prints what it was given."""
+    fake = tmp_path / "bin" / "mlflow"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\nenv | grep -E "^(AWS|MLFLOW)_" | sort\necho "$@"\n')
+    fake.chmod(0o755)
+
+    def run(secrets: dict[str, str], **environment: str) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path / "secrets"
+        folder.mkdir()
+        for name, value in secrets.items():
+            (folder / name).write_text(value)
+        given = {"IPLAB_SECRETS": str(folder), "MLFLOW_DEFAULT_ARTIFACT_ROOT": "s3://lab/mlflow"}
+        path = f"{fake.parent}:{os.environ['PATH']}"
+        return _run([DEPLOY / "bin/mlflow-server"], **{**given, "PATH": path, **environment})
+
+    return run
+
+
+STORE = "postgresql+psycopg://iplab:secret@postgres:5432/mlflow"
+
+
+def test_mlflow_server_takes_a_role(mlflow) -> None:
+    done = mlflow({"mlflow_store": STORE}, AWS_ROLE_ARN="arn:aws:iam::1:role/iplab")
+    assert done.returncode == 0, done.stderr
+    *variables, command = done.stdout.splitlines()
+    assert variables == [
+        "AWS_ROLE_ARN=arn:aws:iam::1:role/iplab",
+        f"MLFLOW_BACKEND_STORE_URI={STORE}",
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT=s3://lab/mlflow",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false",
+    ]
+    assert command.startswith("server ") and "secret" not in command
+
+
+def test_mlflow_server_takes_keys_and_the_settings_of_the_store(mlflow) -> None:
+    secrets = {"mlflow_store": STORE, "s3_access_key_id": "key", "s3_secret_access_key": "hidden"}
+    done = mlflow(secrets, IPLAB_S3_ENDPOINT_URL="http://s3:9000", IPLAB_S3_REGION="here")
+    assert done.returncode == 0, done.stderr
+    wanted = {
+        "AWS_ACCESS_KEY_ID=key",
+        "AWS_SECRET_ACCESS_KEY=hidden",
+        "AWS_DEFAULT_REGION=here",
+        "MLFLOW_S3_ENDPOINT_URL=http://s3:9000",
+    }
+    assert wanted <= set(done.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("secrets", "message"),
+    [
+        ({}, "mlflow_store is missing"),
+        ({"mlflow_store": ""}, "mlflow_store is missing, empty"),
+        ({"mlflow_store": STORE, "s3_access_key_id": "key"}, "must hold both or neither"),
+        ({"mlflow_store": STORE, "s3_secret_access_key": "hidden"}, "must hold both or neither"),
+        (
+            {"mlflow_store": STORE, "s3_access_key_id": "key", "s3_secret_access_key": ""},
+            "s3_secret_access_key is missing, empty",
+        ),
+    ],
+)
+def test_mlflow_server_says_what_is_wrong(mlflow, secrets: dict[str, str], message: str) -> None:
+    done = mlflow(secrets)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert "hidden" not in done.stderr
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_no_pod_waits_for_keys(name: str) -> None:
+    """A pod does not start while a key of a Secret is missing that it names, unless that is optional."""
+    for pod in pods(overlay(name)):
+        for volume in pod.spec["volumes"]:
+            for source in volume.get("projected", {}).get("sources", ()):
+                secret = source.get("secret", {})
+                assert secret.get("name") != "iplab" or secret["optional"] is True
+            # A whole Secret is mounted as it is; the store of the laptop overlay itself must have a key.
+            keys = {item["key"] for item in volume.get("secret", {}).get("items", ())}
+            assert pod.owner == "StatefulSet s3" or not any(key.startswith("s3_") for key in keys)
+
+
+def test_roles_are_given_to_every_account_that_needs_s3(tmp_path: Path) -> None:
+    """What deploy/k8s/components/aws-roles adds to the overlay for GPUs."""
+    for folder in ("base", "components", "overlays"):
+        (tmp_path / folder).symlink_to(DEPLOY / "k8s" / folder)
+    k8s = os.path.relpath(DEPLOY / "k8s", tmp_path / "mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "kustomization.yaml").write_text(
+        f"resources: [{k8s}/overlays/gpu]\ncomponents: [{k8s}/components/aws-roles]\n"
+    )
+    resources = kustomize(tmp_path / "mine")
+    roles = {
+        name: account["metadata"].get("annotations", {}).get("eks.amazonaws.com/role-arn", "")
+        for name, account in named(resources, "ServiceAccount").items()
+    }
+    assert {name for name, role in roles.items() if role.startswith("arn:aws:iam::CHANGE-ME:")} == {
+        "iplab-api",
+        "iplab-dispatch",
+        "iplab-forward",
+        "iplab-mlflow",
+        "iplab-ray-worker",
+    }
+    # All pods but those that read no file have an account with a role.
+    for pod in pods(resources):
+        account = pod.spec.get("serviceAccountName")
+        assert roles.get(account or "") or pod.owner in {"Job iplab-migrate", "RayCluster iplab head"}
