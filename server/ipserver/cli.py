@@ -159,18 +159,25 @@ def mlflow_command(port: int, home: str | None) -> None:
 
 @main.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--for",
+    "part",
+    type=click.Choice(["api", "dispatch", "forward"]),
+    help="Look only at what this part reaches, as in a container of it.",
+)
 @_with_settings
-def doctor_command(settings: Settings, *, as_json: bool) -> None:
+def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> None:
     """What is wrong with this installation, and how to mend it.
 
     Looks at store, schema, clock, artifacts, Ray, data, MLflow and free space, with this part's settings.
     Exit code 1 if something is wrong.
     """
     from ipserver.doctor import Level, examine  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.startup import EVERYTHING, PARTS  # noqa: PLC0415
 
     findings = []
     with _quiet():
-        for finding in examine(settings):
+        for finding in examine(settings, needs=PARTS[part] if part else EVERYTHING):
             findings.append(finding)
             if not as_json:
                 click.echo(f"{finding.level:<8}{finding.check:<11}{finding.text}")

@@ -22,7 +22,7 @@ from ipserver.artifacts import open_artifacts
 from ipserver.errors import ArtifactsUnavailable, ServiceError
 from ipserver.masking import without_password
 from ipserver.settings import Settings
-from ipserver.startup import check_owner, explained, sqlite_file
+from ipserver.startup import EVERYTHING, Needs, check_owner, explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
 
 # Leases are judged by the store's clock alone; metrics and logs carry the times of the machines.
@@ -65,12 +65,15 @@ class Finding:
 _Found = Iterator[tuple[Level, str]]
 
 
-def examine(settings: Settings, clock: Callable[[], float] = time.time) -> Iterator[Finding]:
+def examine(
+    settings: Settings, clock: Callable[[], float] = time.time, needs: Needs = EVERYTHING
+) -> Iterator[Finding]:
     """Look at everything, one thing after the other.
 
     Args:
         settings: Of the part that is examined.
         clock: This machine's, in seconds since 1970-01-01 UTC.
+        needs: What the part reaches; nothing else is asked.
     """
     yield from _look("settings", _variables(os.environ))
     yield from _look("space", _space(settings))
@@ -81,13 +84,18 @@ def examine(settings: Settings, clock: Callable[[], float] = time.time) -> Itera
         yield _skipped("clock", "the store")
         yield _skipped("schema", "the store")
     usable = reachable and (yield from _look("schema", _schema(settings)))
-    for name, check in {"writing": _writing, "artifacts": _artifacts, "ray": _ray}.items():
+    behind = {"writing": _writing(settings), "artifacts": _artifacts(settings, write=needs.writes)}
+    if needs.ray:
+        behind["ray"] = _ray(settings)
+    for name, check in behind.items():
         if usable:
-            yield from _look(name, check(settings))
+            yield from _look(name, check)
         else:
             yield _skipped(name, "a store with the schema of this code")
-    yield from _look("data", _data(settings))
-    yield from _look("mlflow", _mlflow(settings))
+    if needs.ray:
+        yield from _look("data", _data(settings))
+    if needs.mlflow:
+        yield from _look("mlflow", _mlflow(settings))
 
 
 def _look(check: str, found: _Found) -> Generator[Finding, None, bool]:
@@ -201,7 +209,7 @@ def _writing(settings: Settings) -> _Found:
     yield Level.OK, "the store can be written"
 
 
-def _artifacts(settings: Settings) -> _Found:
+def _artifacts(settings: Settings, *, write: bool) -> _Found:
     root = settings.artifact_root
     with _open(settings) as store:
         if root.folder is not None and not root.folder.exists() and not store.identity().artifact_root:
@@ -210,8 +218,10 @@ def _artifacts(settings: Settings) -> _Found:
         files = open_artifacts(root)
 
         def probe() -> bool:
-            files.check(write=True)
+            files.check(write=write)
             marked = check_owner(store, settings, files)
+            if not write:
+                return marked
             location, text = f".iplab-doctor/{uuid.uuid4().hex}", uuid.uuid4().bytes * 4096
             try:
                 stored = files.put(location, lambda path: path.write_bytes(text))
@@ -226,7 +236,8 @@ def _artifacts(settings: Settings) -> _Found:
 
         marked = explained(probe)
     whose = "it is this store's" if marked else "it is nobody's yet; the first part claims it"
-    yield Level.OK, f"{root}: a file was written, read back and deleted; {whose}"
+    done = "a file was written, read back and deleted" if write else "it can be reached"
+    yield Level.OK, f"{root}: {done}; {whose}"
 
 
 def _ray(settings: Settings) -> _Found:

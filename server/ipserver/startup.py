@@ -13,8 +13,9 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from ipserver.artifacts import ArtifactStore, open_artifacts
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError, StoreUnavailable
@@ -28,6 +29,31 @@ _FIRST_REST, _LONGEST_REST = 0.5, 10.0
 _CONNECT_SECONDS = 5.0
 # Names, within the artifact root, the store that the artifacts belong to.
 MARK = ".iplab-store"
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a part reaches besides the store and the artifacts.
+
+    Attributes:
+        writes: It writes artifacts; otherwise it only reads them.
+        ray: It joins Ray, and reads datasets.
+        mlflow: It asks MLflow.
+    """
+
+    writes: bool = False
+    ray: bool = False
+    mlflow: bool = False
+
+
+# The network between parts may be closed to all else, as deploy/k8s/base/network.yaml closes it.
+PARTS: Final = {
+    "api": Needs(),
+    "dispatch": Needs(writes=True, ray=True),
+    "forward": Needs(mlflow=True),
+}
+# `ipserver up`, and a machine that has all parts.
+EVERYTHING: Final = Needs(writes=True, ray=True, mlflow=True)
 
 
 def waiting(
