@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,11 +16,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
+
+from tests.cluster import compose
 from tests.cluster.containers import ROOT
 from tests.cluster.postgres import databases
 
 _TOOLS = ("unshare", "nsenter", "setpriv", "mount", "ip")
 _APART = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+# Nothing outlives this process, however it ends: a killed first process takes its namespace along.
+_TIED = ("setpriv", "--pdeathsig", "KILL")
 _SECONDS = 480.0
 
 
@@ -28,24 +34,39 @@ def main() -> int:
     if reason := _why_not():
         print(f"SKIPPED: {reason}")
         return 0
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # As Ctrl-C: what was made is removed on the way out.
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="iplab-cluster-"))
     folder.chmod(0o755)
-    (folder / "logs").mkdir()
+    for name in ("logs", "root"):
+        (folder / name).mkdir()
+    code = 1
     try:
         print(f"preparing in {folder} ...", flush=True)
         _thin_client(folder)
         with databases(os.environ["IPLAB_TEST_POSTGRES"], "postgres") as made:
             _secrets(folder, made.iplab, made.mlflow)
-            with _relay(folder / "postgres.sock", made.server):
+            with _relay(folder, made.server):
                 code = _inside(folder)
-    except BaseException:
-        print(f"logs are kept in {folder / 'logs'}")
-        raise
-    if code:
+    except psycopg.Error as error:
+        print(f"FAILED: IPLAB_TEST_POSTGRES: {error}")
+    finally:
+        _clean(folder, keep_logs=bool(code))
+    return code
+
+
+def _clean(folder: Path, *, keep_logs: bool) -> None:
+    """Remove all that was made; of a failure the logs stay."""
+    for path in folder.iterdir():
+        if path.is_dir() and not (keep_logs and path.name == "logs"):
+            shutil.rmtree(path)
+        elif not path.is_dir():
+            path.unlink()
+    if keep_logs and any((folder / "logs").iterdir()):
         print(f"logs are kept in {folder / 'logs'}")
     else:
         shutil.rmtree(folder)
-    return code
 
 
 def _why_not() -> str:
@@ -53,6 +74,8 @@ def _why_not() -> str:
         return "IPLAB_TEST_POSTGRES holds no DSN, as postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
     if missing := [tool for tool in _TOOLS if shutil.which(tool) is None]:
         return f"not installed: {', '.join(missing)} (util-linux and iproute2 on Linux)"
+    if compose.program() is None:
+        return "Docker Compose is not installed, and PyPI has no wheel of it for this machine"
     probe = "ip link add probe type bridge && mount -t tmpfs tmpfs /run"
     tried = subprocess.run([*_APART, "sh", "-ec", probe], capture_output=True, text=True, check=False)
     if tried.returncode:
@@ -79,10 +102,15 @@ def _secrets(folder: Path, store: str, mlflow_store: str) -> None:
 
 
 @contextmanager
-def _relay(socket: Path, server: str) -> Iterator[None]:
-    """PostgreSQL on a Unix socket, which namespaces of the network do not hide."""
-    script = Path(__file__).with_name("relay.py")
-    process = subprocess.Popen([sys.executable, str(script), f"unix:{socket}", f"tcp:{server}"])
+def _relay(folder: Path, server: str) -> Iterator[None]:
+    """PostgreSQL on a Unix socket, which namespaces of the network do not hide.
+
+    The socket is named from its folder: a path of a socket may be no longer than 107 bytes.
+    """
+    script = Path(__file__).with_name("relay.py").resolve()
+    process = subprocess.Popen(
+        [*_TIED, sys.executable, str(script), "unix:postgres.sock", server], cwd=folder
+    )
     try:
         yield
     finally:
@@ -91,10 +119,8 @@ def _relay(socket: Path, server: str) -> Iterator[None]:
 
 
 def _inside(folder: Path) -> int:
-    # Nothing outlives this process, however it ends: a killed first process takes its namespace along.
-    command = ["setpriv", "--pdeathsig", "KILL", *_APART]
     process = subprocess.Popen(
-        [*command, sys.executable, "-m", "tests.cluster.inside", str(folder)], cwd=ROOT
+        [*_TIED, *_APART, sys.executable, "-m", "tests.cluster.inside", str(folder)], cwd=ROOT
     )
     try:
         return process.wait(_SECONDS)

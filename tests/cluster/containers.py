@@ -2,6 +2,9 @@
 
 Needs root, as Docker's daemon does, and ends without a trace: whatever is made lies in namespaces that go
 with their last process, and the first process of each is killed with its parent.
+
+The root file system of a container is an unpacked image, or an empty folder in which this machine's programs,
+Python and our code are seen, each at its own path and read-only. No other folder of this machine is in it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from tests.cluster.compose import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "10.213.0"
+# Of this machine's root folder: where programs, libraries and their settings are.
+_SYSTEM = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "opt", "nix", "gnu"}
 _PRIVILEGES = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups")
 
 
@@ -64,7 +69,7 @@ class Container:
 
     def run(self, command: Sequence[str], timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
         """A further command inside, as `docker exec`."""
-        inside = ["nsenter", f"--target={self.first}", "--root", "--mount", "--net", "--pid", "--uts"]
+        inside = ["nsenter", f"--target={self.first}", "--root", "--wd", "--mount", "--net", "--pid", "--uts"]
         return subprocess.run(
             [*inside, *_as_user(self.service, self.environment), *command],
             capture_output=True,
@@ -145,33 +150,69 @@ def _unshared(name: str, command: Sequence[str], output: IO[bytes]) -> subproces
 
 
 def _script(service: Service, host: str, folder: Path, image: Image, bind: Mapping[Path, str]) -> list[str]:
-    """A shell that makes the file system of a container, then becomes what follows it."""
-    root = "" if image.root is None else "/mnt"
+    """A shell that makes the file system of a container, then becomes what follows it.
+
+    Everything is mounted below `folder / "root"`, which only this shell's mount namespace sees so. Temporary
+    folders are mounted before what is needed of this machine: a checkout may lie in one of them.
+    """
+    root = folder / "root"
     lines = ["set -eu", f"hostname {shlex.quote(host)}"]
-    lines += _reachable_by_all() if image.root is None else _from_image(image.root, root)
-    lines += [f"mount --bind {folder / name} {root}/etc/{name}" for name in ("hosts", "resolv.conf")]
-    lines.append(f"mount -t tmpfs -o mode=755 tmpfs {root}/run")
-    sources = {folder / "secrets" / secret: target for secret, target in service.secrets.items()}
-    for source, target in (sources | dict(bind)).items():
-        place = f"{root}{target}"
-        made = f"mkdir -p {place}" if source.is_dir() else f"mkdir -p {Path(place).parent} && touch {place}"
-        lines.append(f"{made} && mount --bind {source} {place}")
-    if image.root is None:
-        # An image has the folders that it writes; on this machine there is a place for them below this one.
-        lines.append("mount -t tmpfs -o mode=755 tmpfs /var/lib")
-    lines.append(f"mount -t tmpfs -o mode=1777,size=256m tmpfs {root}/dev/shm")
-    for target, options in (("/tmp", "mode=1777"), *service.tmpfs):
-        lines.append(f"mkdir -p {root}{target} && mount -t tmpfs -o {options} tmpfs {root}{target}")
+    lines += (
+        _this_machine(root) if image.root is None else [f"mount --bind {_quoted(image.root)} {_quoted(root)}"]
+    )
+    lines += [_mount(f"--rbind /{name}", root / name) for name in ("dev", "sys")]
+    lines.append(_mount("-t proc proc", root / "proc"))
+    lines.append(_mount("-t tmpfs -o mode=1777,size=256m tmpfs", root / "dev/shm"))
+    for target, options in (("run", "mode=755"), ("tmp", "mode=1777"), *service.tmpfs):
+        lines.append(_mount(f"-t tmpfs -o {shlex.quote(options)} tmpfs", _below(root, target)))
+    lines.append(_bind(folder / "hosts", root / "etc/hosts"))
+    # Where it leads to another folder (as systemd's does) it leads nowhere here, and means the same.
+    resolv = root / "etc/resolv.conf"
+    lines.append(f"test -L {_quoted(resolv)} || {_bind(folder / 'resolv.conf', resolv)}")
+    secrets = {folder / "secrets" / secret: target for secret, target in service.secrets.items()}
+    needed = {} if image.root else {path: str(path) for path in _needed()}
+    for source, target in (needed | secrets | dict(bind)).items():
+        lines.append(_bind(source, _below(root, target)))
     if service.read_only:
-        lines.append(f"mount -o remount,bind,ro {root}/")
-    lines.append(f'exec chroot {root or "/"} "$@"')
+        lines.append(f"mount -o remount,bind,ro {_quoted(root)}")
+    lines.append(f'exec chroot {_quoted(root)} "$@"')
     return ["sh", "-c", "\n".join(lines), "sh"]
 
 
-def _from_image(image: Path, root: str) -> list[str]:
-    """The image at `root`, with this machine's devices."""
-    lines = [f"mount --bind {image} {root}", f"mount --rbind /dev {root}/dev"]
-    return [*lines, f"mount -t proc proc {root}/proc", f"mount --rbind /sys {root}/sys"]
+def _this_machine(root: Path) -> list[str]:
+    """An empty root that shows this machine's programs."""
+    lines = [f"mount -t tmpfs -o mode=755 tmpfs {_quoted(root)}"]
+    for path in sorted(path for path in Path("/").iterdir() if path.name in _SYSTEM):
+        target = root / path.name
+        lines.append(f"cp -P {path} {_quoted(target)}" if path.is_symlink() else _bind(path, target))
+    return lines
+
+
+def _needed() -> list[Path]:
+    """Where Python, its libraries and our code are, by every name that they have; outer folders first."""
+    python = Path(sys.executable).resolve().parents[1]
+    places = {ROOT, Path(sys.prefix), Path(sys.base_prefix), python}
+    return sorted({path.absolute() for path in places} | {path.resolve() for path in places})
+
+
+def _bind(source: Path, target: Path) -> str:
+    """Show a file or a folder at a place, which is made where it is missing, read-only."""
+    place = _quoted(target)
+    made = f"mkdir -p {place}" if source.is_dir() else f"mkdir -p {_quoted(target.parent)}; touch {place}"
+    shown = f"mount --bind {_quoted(source)} {place}; mount -o remount,bind,ro {place}"
+    return f"{{ test -e {place} || {{ {made}; }}; {shown}; }}"
+
+
+def _mount(what: str, target: Path) -> str:
+    return f"mkdir -p {_quoted(target)}; mount {what} {_quoted(target)}"
+
+
+def _below(root: Path, target: str) -> Path:
+    return root / target.lstrip("/")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
 
 
 def _as_user(service: Service, environment: Mapping[str, str]) -> list[str]:
@@ -179,22 +220,6 @@ def _as_user(service: Service, environment: Mapping[str, str]) -> list[str]:
         [] if service.user is None else [f"--reuid={service.user}", f"--regid={service.user}", *_PRIVILEGES]
     )
     return ["setpriv", *user, "env", "-i", *(f"{name}={value}" for name, value in environment.items())]
-
-
-def _reachable_by_all() -> list[str]:
-    """Let the service's user reach Python and our code where a home folder closed to others holds them."""
-    lines: list[str] = []
-    needed = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), ROOT}
-    closed = {folder for path in needed for folder in path.parents if not folder.stat().st_mode & 0o001}
-    for folder in sorted(closed):
-        kept = {
-            path: f"/run/kept{number}" for number, path in enumerate(sorted(needed)) if folder in path.parents
-        }
-        lines.append("mount -t tmpfs -o mode=755 tmpfs /run")
-        lines += [f"mkdir {aside} && mount --bind {path} {aside}" for path, aside in kept.items()]
-        lines.append(f"mount -t tmpfs -o mode=755 tmpfs {folder}")
-        lines += [f"mkdir -p {path} && mount --move {aside} {path}" for path, aside in kept.items()]
-    return lines
 
 
 def _do(command: str) -> None:

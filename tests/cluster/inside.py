@@ -20,6 +20,7 @@ from tests.cluster.containers import NETWORK, ROOT, Container, Image, make_netwo
 
 _POLL_SECONDS = 0.5
 _JOB_SECONDS = 120.0
+_COMPLETED = "service_completed_successfully"
 _STOPPED_FIRST = ("api", "dispatch", "forward")
 
 
@@ -36,17 +37,15 @@ def main(folder: Path) -> int:
     stand_ins = _stand_ins(folder)
     started: dict[str, list[Container]] = {}
     checks = Checks(folder, hosts, started)
+
+    def start_all_of(service: Service) -> list[Container]:
+        make = stand_ins.get(service.name) or (
+            lambda service, name, address: start(service, name, address, folder, image)
+        )
+        return [make(service, name, hosts[name]) for name in _names(service)]
+
     try:
-        for service in _in_order(services):
-            begin = time.monotonic()
-            started[service.name] = [
-                stand_ins[service.name](service, name, hosts[name])
-                if service.name in stand_ins
-                else start(service, name, hosts[name], folder, image)
-                for name in _names(service)
-            ]
-            what = _await(service, started[service.name], services)
-            checks.add(f"{service.name}: {' '.join(service.command)[:44]}", what, time.monotonic() - begin)
+        _start_in_order(services, start_all_of, started, checks)
         checks.all()
         _stop(started, checks)
     except (Failed, AssertionError, subprocess.SubprocessError) as error:
@@ -112,35 +111,54 @@ def _listening(port: int) -> compose.Healthcheck:
     return compose.Healthcheck(("python", "-c", connect), 30.0)
 
 
-def _in_order(services: Mapping[str, Service]) -> list[Service]:
-    """Each after those that it depends on."""
-    ordered: list[Service] = []
-    while len(ordered) < len(services):
-        done = {service.name for service in ordered}
-        ready = [s for s in services.values() if s.name not in done and s.depends_on.keys() <= done]
-        if not ready:
-            raise compose.Refused("services depend on each other in a circle")
-        ordered.append(ready[0])
-    return ordered
+def _start_in_order(
+    services: Mapping[str, Service],
+    start_all_of: Callable[[Service], list[Container]],
+    started: dict[str, list[Container]],
+    checks: Checks,
+) -> None:
+    """Start each service as soon as those that it depends on are as it asks for; wait until all are.
+
+    Raises:
+        Failed: One does not become healthy in time, or ends.
+    """
+    begun: dict[str, float] = {}
+    reached: set[tuple[str, str]] = set()
+    while waiting := services.keys() - {name for name, _ in reached}:
+        for name in sorted(waiting - begun.keys()):
+            if services[name].depends_on.items() <= reached:
+                begun[name] = time.monotonic()
+                started[name] = start_all_of(services[name])
+        if not waiting & begun.keys():
+            raise Failed(f"{', '.join(sorted(waiting))} wait for each other")
+        asked = time.monotonic()
+        for name in sorted(waiting & begun.keys()):
+            age = time.monotonic() - begun[name]
+            if what := _state(services, started[name], age):
+                reached.add((name, what))
+                command = " ".join(services[name].command)
+                checks.add(f"{name}: {command[:44]}", what.removeprefix("service_"), age)
+        # Each question starts a Python; those that start up need the machine more.
+        time.sleep(max(_POLL_SECONDS, 3 * (time.monotonic() - asked)))
 
 
-def _await(service: Service, containers: list[Container], services: Mapping[str, Service]) -> str:
-    """Wait until others may rely on it, in the way that they ask for."""
-    awaited = {other.depends_on.get(service.name) for other in services.values()}
-    container = containers[0]
-    if "service_completed_successfully" in awaited:
-        code = container.process.wait(_JOB_SECONDS)
-        if code:
-            raise Failed(f"{service.name} ended with {code}:\n{_tail(container)}")
-        return "done"
-    check = container.service.healthcheck
-    deadline = time.monotonic() + (check.seconds if check else 0.0)
+def _state(services: Mapping[str, Service], containers: list[Container], age: float) -> str:
+    """In Compose's words what others wait for, where it is so; "": not yet. All but jobs become healthy."""
+    service = containers[0].service
+    if _COMPLETED in {other.depends_on.get(service.name) for other in services.values()}:
+        code = containers[0].process.poll()
+        if code or (code is None and age > _JOB_SECONDS):
+            how = f"ended with {code}" if code else f"has not ended within {_JOB_SECONDS:.0f} s"
+            raise Failed(f"{service.name} {how}:\n{_tail(containers[0])}")
+        return "" if code is None else _COMPLETED
     for container in containers:
-        while not container.healthy():
-            if container.process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"{container.name} is not healthy:\n{_tail(container)}")
-            time.sleep(_POLL_SECONDS)
-    return "healthy" if check else "started"
+        if container.healthy():
+            continue
+        check = container.service.healthcheck
+        if container.process.poll() is not None or age > (check.seconds if check else 0.0):
+            raise Failed(f"{container.name} is not healthy:\n{_tail(container)}")
+        return ""
+    return "service_healthy"
 
 
 def _stop(started: Mapping[str, list[Container]], checks: Checks) -> None:

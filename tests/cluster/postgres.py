@@ -1,4 +1,8 @@
-"""Databases of its own on the PostgreSQL server of `IPLAB_TEST_POSTGRES`, gone at the end."""
+"""Databases of its own on the PostgreSQL server of `IPLAB_TEST_POSTGRES`, gone at the end.
+
+A test that is killed cannot drop its databases: the next one does. It knows them by a lock that their test
+holds as long as it lives.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,9 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
+_PREFIX = "iplab_clustertest_"
+_Connection = psycopg.Connection[tuple[object, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Databases:
@@ -19,7 +26,7 @@ class Databases:
     Attributes:
         iplab: DSN of ours, as the service reads it.
         mlflow: DSN of MLflow's.
-        server: HOST:PORT of the server.
+        server: Where the server listens, as "tcp:HOST:PORT" or "unix:SOCKET".
     """
 
     iplab: str
@@ -38,25 +45,56 @@ def databases(dsn: str, host: str) -> Iterator[Databases]:
     Raises:
         psycopg.Error: The server refuses.
     """
-    admin = make_url(dsn)
-    name = f"iplab_cluster_{secrets.token_hex(4)}"
+    name = f"{_PREFIX}{secrets.token_hex(4)}"
     password = secrets.token_hex(16)
-    owner, mlflow = sql.Identifier(name), sql.Identifier(f"{name}_mlflow")
-    with psycopg.connect(
-        host=admin.host, port=admin.port, user=admin.username, password=admin.password, dbname=admin.database
-    ) as connection:
-        connection.autocommit = True
-        connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(owner, sql.Literal(password)))
+    admin = make_url(dsn).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(admin, autocommit=True) as connection:
+        _lock(connection, name)
+        _drop_abandoned(connection)
         try:
-            for database in (owner, mlflow):
-                connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, owner))
+            _create(connection, name, password)
             ours = URL.create("postgresql+psycopg", name, password, host, 5432, name)
             yield Databases(
                 ours.render_as_string(hide_password=False),
                 ours.set(database=f"{name}_mlflow").render_as_string(hide_password=False),
-                f"{admin.host}:{admin.port or 5432}",
+                _address(connection),
             )
         finally:
-            for database in (owner, mlflow):
-                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
-            connection.execute(sql.SQL("DROP ROLE {}").format(owner))
+            _drop(connection, name)
+
+
+def _create(connection: _Connection, name: str, password: str) -> None:
+    owner = sql.Identifier(name)
+    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(owner, sql.Literal(password)))
+    for database in _databases(name):
+        connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, owner))
+
+
+def _drop(connection: _Connection, name: str) -> None:
+    for database in _databases(name):
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(database))
+    connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def _databases(name: str) -> list[sql.Identifier]:
+    return [sql.Identifier(name), sql.Identifier(f"{name}_mlflow")]
+
+
+def _drop_abandoned(connection: _Connection) -> None:
+    pattern = _PREFIX.replace("_", r"\_") + "%"
+    for (name,) in connection.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [pattern]
+    ).fetchall():
+        if _lock(connection, str(name)):
+            _drop(connection, str(name))
+
+
+def _lock(connection: _Connection, name: str) -> bool:
+    """Take the lock of a test's databases until the connection ends; False: another connection has it."""
+    row = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name]).fetchone()
+    return row is not None and bool(row[0])
+
+
+def _address(connection: _Connection) -> str:
+    host, port = connection.info.host, connection.info.port
+    return f"unix:{host}/.s.PGSQL.{port}" if host.startswith("/") else f"tcp:{host}:{port}"
