@@ -1,12 +1,13 @@
 """A schema of `ray.io/v1` RayCluster, as far as our manifests use it, and the real one where it is at hand.
 
-The CRD itself is not a part of this repository, and no package carries it. `SCHEMA` was written from the field
-reference of KubeRay 1.6 (https://ray-project.github.io/kuberay/reference/api/): every field that we use, its
-type, and whether it is required; any other field is refused, so that a misspelt one is. Pods, variables, mounts
-and resources are checked against Kubernetes' own schemas, as the CRD has them.
+The CRD itself is not a part of this repository, and no package carries it. `SCHEMA` was written from the
+field reference of KubeRay 1.6 (https://ray-project.github.io/kuberay/reference/api/): every field that we
+use, its type, and whether it is required; any other field is refused, so that a misspelt one is. Pods,
+variables, mounts and resources are checked against Kubernetes' own schemas, as the CRD has them.
 
-`IPLAB_TEST_RAYCLUSTER_CRD` may name a file with the CRD, from `kubectl get crd rayclusters.ray.io --output yaml`
-or from KubeRay's sources (helm-chart/kuberay-operator/crds): then manifests are checked by it as well.
+`IPLAB_TEST_RAYCLUSTER_CRD` may name a file with the CRD, from `kubectl get crd rayclusters.ray.io --output
+yaml` or from KubeRay's sources (helm-chart/kuberay-operator/crds): then manifests are checked by it as
+well.
 """
 
 from __future__ import annotations
