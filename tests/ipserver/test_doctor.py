@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from ipserver.cli import main
 from ipserver.doctor import Level, examine
-from ipserver.startup import open_service
+from ipserver.startup import PARTS, open_service
 from ipserver.store import migrate, open_store
 from ipserver.store.records import CapacityReport
 from tests.ipserver.s3 import KEY, SECRET
@@ -84,6 +84,31 @@ def test_json_for_machines(settings, nowhere):
     assert [f["check"] for f in told["findings"]] == CHECKS
     assert told["findings"][-1]["level"] == "wrong"
     assert f"nothing answers at {nowhere}" in told["findings"][-1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("part", "checks"),
+    [
+        ("api", ["settings", "space", "store", "clock", "schema", "writing", "artifacts"]),
+        ("dispatch", CHECKS[:-1]),
+        ("forward", [*CHECKS[:7], "mlflow"]),
+    ],
+)
+def test_a_part_is_asked_only_for_what_it_reaches(settings, part, checks):
+    done = CliRunner().invoke(main, ["doctor", "--home", str(settings.home), "--for", part, "--json"])
+
+    assert [f["check"] for f in json.loads(done.stdout)["findings"]] == checks
+
+
+def test_a_part_that_only_reads_artifacts_writes_none(settings):
+    """A role or a mounted folder may let it read, and no more."""
+    artifacts = settings.artifact_root.folder
+    before = {path: path.stat().st_mtime_ns for path in [artifacts, *artifacts.rglob("*")]}
+    found = {f.check: f for f in examine(settings, needs=PARTS["forward"])}
+
+    assert found["artifacts"].level is Level.OK
+    assert "it can be reached; it is this store's" in found["artifacts"].text
+    assert {path: path.stat().st_mtime_ns for path in [artifacts, *artifacts.rglob("*")]} == before
 
 
 def test_before_the_first_start_it_creates_nothing(tmp_path):

@@ -1,0 +1,105 @@
+"""`make cluster-test` says why where it cannot run, and removes what a killed one left behind."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import make_url
+
+from tests.cluster import containers
+from tests.cluster.postgres import databases
+
+ROOT = Path(__file__).resolve().parents[2]
+POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root")
+
+
+def _cluster_test(*prefix: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+    return subprocess.run(
+        [*prefix, sys.executable, "-m", "tests.cluster"],
+        cwd=ROOT,
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_without_postgresql_it_says_so() -> None:
+    done = _cluster_test()
+    assert done.returncode == 0
+    assert done.stdout.startswith("SKIPPED: IPLAB_TEST_POSTGRES holds no DSN")
+
+
+@ROOT_ONLY
+def test_without_the_right_to_make_namespaces_it_says_so() -> None:
+    dsn = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+    done = _cluster_test("setpriv", "--bounding-set=-all", "--inh-caps=-all", IPLAB_TEST_POSTGRES=dsn)
+    assert done.returncode == 0
+    assert done.stdout.startswith("SKIPPED: no network namespaces here (they need root and Linux)")
+
+
+def test_ci_runs_it() -> None:
+    assert "make cluster-test" in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert "python -m tests.cluster" in (ROOT / "Makefile").read_text()
+
+
+def _names() -> set[str]:
+    with psycopg.connect(
+        make_url(POSTGRES).set(drivername="postgresql").render_as_string(False)
+    ) as connection:
+        query = "SELECT rolname FROM pg_roles UNION SELECT datname FROM pg_database"
+        return {str(name) for (name,) in connection.execute(query).fetchall()}
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(not POSTGRES, reason="IPLAB_TEST_POSTGRES is not set")
+def test_databases_of_a_killed_test_go_with_the_next(tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from tests.cluster.postgres import databases\n"
+        "with databases(sys.argv[1], 'postgres') as made:\n"
+        "    print(made.iplab.rpartition('/')[2], flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code, POSTGRES], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    name = killed.stdout.strip()
+    assert {name, f"{name}_mlflow"} <= _names()
+    with databases(POSTGRES, "postgres") as one:
+        assert not {name, f"{name}_mlflow"} & _names()
+        # Those of a test that still runs stay.
+        with databases(POSTGRES, "postgres"):
+            assert one.iplab.rpartition("/")[2] in _names()
+    assert one.iplab.rpartition("/")[2] not in _names()
+
+
+@ROOT_ONLY
+def test_a_container_sees_programs_and_our_code_and_nothing_else(tmp_path: Path) -> None:
+    """Below a path with blanks too; folders of this machine are read-only, and what is private stays out."""
+    (tmp_path / "a folder").mkdir()
+    root = tmp_path / "a folder" / "root"
+    root.mkdir()
+    mounts = [
+        *containers._this_machine(root),
+        *(containers._bind(path, root / str(path).lstrip("/")) for path in containers._needed()),
+    ]
+    seen = [
+        f"chroot {containers._quoted(root)} {containers._quoted(Path(sys.executable))} -P -c 'import yaml'"
+    ]
+    seen += [f"ls {containers._quoted(root)}", f"! touch {containers._quoted(root / 'usr/x')} 2>/dev/null"]
+    script = "\n".join(["set -eu", *mounts, *seen])
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    if "unshare" in done.stderr:
+        pytest.skip(done.stderr)
+    assert done.returncode == 0, done.stderr
+    assert not {"home", "mnt", "var"} & set(done.stdout.split())
+    assert list(root.iterdir()) == []
