@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 
 from ipcore.catalogue import DATASETS
+from ipcore.data import digits as module
 
 
 def test_digits_are_as_the_catalogue_says(digits):
@@ -26,3 +30,15 @@ def test_digits_split_is_disjoint_and_complete(digits):
 def test_the_numbers_never_change(digits):
     """Experiments of different years are compared: the split and the normalization are fixed for ever."""
     assert digits.digest == "f4a3e93c07ddbe3a9f21caa19ad93179c9b4987f8cbd6a7733b239d33525b415"
+
+
+def test_scikit_learn_is_not_loaded_but_where_its_file_lies_elsewhere(digits, monkeypatch):
+    program = (
+        "import sys; from ipcore.data import load_dataset\n"
+        "load_dataset('digits'); print('sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+    monkeypatch.setattr(module, "_FILE", ("elsewhere",))
+    assert module.load().digest == digits.digest
