@@ -12,7 +12,14 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-.PHONY: help setup demo test cluster-test faults ballistic check format proto bench reproduce clean
+# Tests that run at the same time; auto: one more than there are cores, as far as memory allows.
+WORKERS ?= auto
+# Python may keep what it has compiled: hundreds of tests start processes.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
+# What a change to the numbers or to the store breaks first.
+QUICK := tests/ipcore tests/ipserver/spec tests/ipserver/store tests/iplab
+
+.PHONY: help setup demo test quick cluster-test faults ballistic check format proto bench reproduce clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -26,8 +33,12 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup ## start the service, train the quickstart, show the table
 	$(BIN)/python examples/demo.py
 
-test: setup ## the test suite (PostgreSQL tests run where IPLAB_TEST_POSTGRES holds a DSN)
-	$(BIN)/python -m pytest
+test: setup ## the test suite, on all cores (WORKERS=1; PostgreSQL where IPLAB_TEST_POSTGRES holds a DSN)
+	$(PYTEST) --durations=25 --durations-min=0.5
+
+quick: setup ## a minute of it: theory, training, specs, store (SQLite), client
+	$(PYTEST) -q -m "not slow and not ray and not postgres" $(QUICK)
+	@echo "left out: Ray, PostgreSQL, what is marked slow, the server but its specs and store, deploy/, the wheel (make test)"
 
 cluster-test: setup ## the stack of deploy/compose.yaml for real on this machine (root, IPLAB_TEST_POSTGRES)
 	$(BIN)/python -m tests.cluster

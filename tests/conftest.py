@@ -1,12 +1,54 @@
-"""For the whole suite."""
+"""For the whole suite: one thread a process, and how pytest-xdist shares it out (`make test`)."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import hypothesis
 import pytest
 
+from tests.parallel import in_order, together, workers
 
-@pytest.hookimpl(trylast=True)
+# How long an example takes on a busy machine says nothing of what is tested.
+hypothesis.settings.register_profile("iplab", deadline=None)
+hypothesis.settings.load_profile("iplab")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start Ray in this process go first.
+    """What must be first in a process, or takes long, goes first: see `tests.parallel`."""
+    marked = [(item.nodeid, frozenset(mark.name for mark in item.iter_markers())) for item in items]
+    items[:] = [items[position] for position in in_order(marked)]
 
-    Ray forks to start its processes, and a child that is forked while gRPC threads run may hang.
-    """
-    items.sort(key=lambda item: item.path.name != "test_ray_executor.py")
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means."""
+    return workers()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The tests of a file, or of several files that belong together, in one worker and in their order."""
+    if config.getvalue("dist") != "load":  # somebody has asked for another one
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    config.option.loadscopereorder = False
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = together  # type: ignore[method-assign]
+    return scheduler
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small matrices gain nothing from threads, and lose much where cores are busy."""
+    torch = sys.modules.get("torch")  # who does not need it need not wait for it
+    before = torch.get_num_threads() if torch else 0
+    if torch:
+        torch.set_num_threads(1)
+    yield
+    if torch:
+        torch.set_num_threads(before)

@@ -1,7 +1,10 @@
 """For all tests of the server."""
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.ipserver import postgres
 from tests.ipserver.s3 import serving_s3
 
 
@@ -9,3 +12,11 @@ from tests.ipserver.s3 import serving_s3
 def s3():
     with serving_s3() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def schemas() -> Iterator[Iterator[str]]:
+    """Gives each test that asks for the next one an empty, migrated schema on PostgreSQL."""
+    made = postgres.schemas()
+    yield made
+    made.close()

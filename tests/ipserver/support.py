@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from google.protobuf import json_format
@@ -68,5 +70,21 @@ def settings_in(home: Path, **options: Any) -> Settings:
 def store_in(settings: Settings) -> Store:
     """A new, migrated store."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    migrate(settings.store_dsn)
-    return open_store(settings.store_dsn)
+    return open_store(migrated(settings.store_dsn))
+
+
+def migrated(dsn: str) -> str:
+    """The DSN, of a store that now has its tables. A new file is a copy: migrating takes longer than tests."""
+    file = Path(dsn.removeprefix("sqlite:///"))
+    if dsn.startswith("sqlite:") and not file.exists():
+        file.write_bytes(_new_store())
+    else:
+        migrate(dsn)
+    return dsn
+
+
+@cache
+def _new_store() -> bytes:
+    with TemporaryDirectory() as folder:
+        migrate(f"sqlite:///{folder}/iplab.db")
+        return Path(folder, "iplab.db").read_bytes()

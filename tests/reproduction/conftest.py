@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
-import torch
 
 import ipcore
 from ipcore.config import Probes
@@ -16,15 +15,6 @@ from reproduction.results import measured_now
 from reproduction.study import Measured, Result
 
 Train = Callable[..., Result]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small matrices gain nothing from threads, and lose much where cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

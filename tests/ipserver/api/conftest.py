@@ -30,8 +30,9 @@ from ipserver.api.server import ApiConfig, serve
 from ipserver.artifacts import ArtifactRoot
 from ipserver.segments import encode
 from ipserver.states import RunState
-from ipserver.store import Store, migrate, open_store
+from ipserver.store import Store, open_store
 from ipserver.store.records import NewPack, SliceCommit, Summary
+from tests.ipserver.support import migrated
 
 STEPS = 20
 
@@ -152,9 +153,7 @@ class Trainer:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    dsn = f"sqlite:///{tmp_path / 'iplab.db'}"
-    migrate(dsn)
-    with open_store(dsn) as opened:
+    with open_store(migrated(f"sqlite:///{tmp_path / 'iplab.db'}")) as opened:
         yield opened
 
 

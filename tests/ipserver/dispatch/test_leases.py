@@ -16,7 +16,7 @@ from ipserver.dispatch.sweeper import Sweeper
 from ipserver.states import ExperimentState, FailureReason, RunState
 from ipserver.store import open_store
 from tests.ipserver.dispatch.cases import clocked, ended, points, run_until
-from tests.ipserver.store.conftest import dsn, empty_dsn, migrated_file  # noqa: F401  (fixtures)
+from tests.ipserver.store.conftest import dsn  # noqa: F401  (a fixture)
 from tests.ipserver.support import settings_in, small_spec, submit
 
 pytestmark = pytest.mark.slow
