@@ -10,13 +10,13 @@ from pathlib import Path
 WORKER_BYTES = 2 << 30
 MEMORY = (
     ("/proc/meminfo", r"MemAvailable: +(\d+) kB", 1024),
-    ("/sys/fs/cgroup/memory.max", r"(\d+)$", 1),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", r"(\d+)$", 1),
+    ("/sys/fs/cgroup/memory.max", r"^(\d+)$", 1),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", r"^(\d+)$", 1),
 )
 # Ray forks to start its processes, and a child that is forked while gRPC threads run may hang. So tests that
 # start Ray in their own process (not in one of `ipserver`) are in files with this name at the front: they are
 # the first that a worker runs, and one worker runs them all.
-RAY_HERE = "test_ray_executor"
+RAY_HERE = "test_ray_"
 
 
 def workers() -> int:
@@ -27,7 +27,7 @@ def workers() -> int:
     import joblib  # scikit-learn brings it
 
     by_memory = [int(size / WORKER_BYTES) for size in (_stated(*entry) for entry in MEMORY) if size]
-    return max(1, min(joblib.cpu_count() + 1, *by_memory))
+    return max(1, min([joblib.cpu_count() + 1, *by_memory]))
 
 
 def together(nodeid: str) -> str:
@@ -53,7 +53,7 @@ def in_order(tests: Sequence[tuple[str, frozenset[str]]]) -> list[int]:
 def _stated(file: str, pattern: str, unit: int) -> int:
     """What a file of the kernel says in bytes; 0: nothing."""
     try:
-        found = re.match(pattern, Path(file).read_text(), re.MULTILINE)
+        found = re.search(pattern, Path(file).read_text())
     except OSError:
         return 0
     return int(found[1]) * unit if found else 0

@@ -74,7 +74,7 @@ def store_in(settings: Settings) -> Store:
 
 
 def migrated(dsn: str) -> str:
-    """The DSN, of a store that now has its tables. A new file is a copy: migrating takes longer than tests."""
+    """The DSN, of a store that now has its tables. A new file is a copy: migrating takes long."""
     file = Path(dsn.removeprefix("sqlite:///"))
     if dsn.startswith("sqlite:") and not file.exists():
         file.write_bytes(_new_store())

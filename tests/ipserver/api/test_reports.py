@@ -1,6 +1,7 @@
 """ReportService over a channel: sizes are committed as a dispatcher would, by formula."""
 
 from dataclasses import replace
+from functools import cache
 
 import grpc
 import numpy as np
@@ -28,9 +29,14 @@ async def create(api, *parameterizations, record=PROBES, **grid):
     await api.create(grid=axes | grid, spec={"steps": STEPS, "record": record})
 
 
+@cache
+def analysis_of(parameterization, hidden_layers):
+    return analyze(preset(parameterization, hidden_layers))
+
+
 def exponent(run, quantity, layer, step):
     """As theory has it for the run's own preset."""
-    analysis = analyze(preset(run.parameterization, run.hidden_layers))
+    analysis = analysis_of(run.parameterization, run.hidden_layers)
     sizes = next(s for s in reversed(analysis.steps) if s.step <= step)
     if quantity == "h":
         return [*sizes.h, sizes.f][layer - 1]

@@ -1,0 +1,76 @@
+"""What the suite's workers are told; that they do it is seen whenever it runs."""
+
+import re
+from pathlib import Path
+
+import joblib
+import pytest
+
+from tests import parallel
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine with so many cores and so much memory, as a container of it may be told."""
+
+    def made(cores, available_gib, limit="max"):
+        (tmp_path / "meminfo").write_text(
+            f"MemTotal: 99999999 kB\nMemAvailable:   {available_gib << 20} kB\n"
+        )
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        files = [tmp_path / name for name in ("meminfo", "memory.max", "nowhere")]
+        told = [(str(file), *rest) for file, (_, *rest) in zip(files, parallel.MEMORY, strict=True)]
+        monkeypatch.setattr(parallel, "MEMORY", told)
+        monkeypatch.setattr(joblib, "cpu_count", lambda: cores)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("cores", "available_gib", "limit", "expected"),
+    [
+        (2, 64, "max", 3),
+        (1, 64, "max", 2),
+        (64, 15, "max", 7),
+        (64, 64, 9 << 30, 4),
+        (8, 1, "max", 1),
+        (4, 64, 9223372036854771712, 5),  # what cgroups of version 1 say where there is no limit
+    ],
+)
+def test_workers_fit_cores_and_memory(machine, cores, available_gib, limit, expected):
+    machine(cores, available_gib, limit)
+    assert parallel.workers() == expected
+
+
+def test_ray_in_the_process_first_then_what_is_slow_then_the_rest():
+    tests = [
+        ("tests/a/test_one.py::test_x", {"parametrize"}),
+        ("tests/a/test_slow.py::test_quick", set()),
+        ("tests/a/test_slow.py::test_slow", {"slow"}),
+        ("tests/a/test_ray_executor.py::test_it[a::b]", {"ray", "slow"}),
+        ("tests/b/test_ray_sizes.py::test_it", {"ray"}),
+    ]
+    assert parallel.in_order([(nodeid, frozenset(marks)) for nodeid, marks in tests]) == [3, 4, 1, 2, 0]
+
+
+def test_a_file_stays_together_and_so_do_all_that_start_ray_here():
+    assert parallel.together("tests/a/test_one.py::test_x[y::z]") == "tests/a/test_one.py"
+    assert parallel.together("tests/a/test_ray_executor.py::test_x") == parallel.together(
+        "tests/b/test_ray_sizes.py::test_y"
+    )
+
+
+def test_ray_is_started_in_this_process_only_where_that_comes_first():
+    starting = re.compile(r"\bRayExecutor\(|\bray\.init\(")
+    others = {"benchmarks", "cluster", "faults", "gpu"}  # they run as programs of their own
+    found = [
+        str(file.relative_to(TESTS))
+        for file in sorted(TESTS.rglob("*.py"))
+        if not others & set(file.relative_to(TESTS).parts)
+        and file != Path(__file__)
+        and not file.name.startswith(parallel.RAY_HERE)
+        and starting.search(file.read_text(encoding="utf-8"))
+    ]
+    assert found == [], f"name them {parallel.RAY_HERE}*.py: see tests/parallel.py"
