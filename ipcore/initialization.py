@@ -1,4 +1,4 @@
-"""Weights at step 0: keyed normals, shaped by each parameterization; and how they are re-weighted later."""
+"""Weights at step 0: keyed normals, shaped by each parameterization."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import torch
 from ipcore.config import PackConfig, RunConfig
 from ipcore.pack import Pack
 from ipcore.randomness import bias_normals, weight_normals
-from ipcore.rates import left_by_decay
-from ipcore.scales import initial_bias_stds, initial_means, initial_stds, remainders
+from ipcore.scales import initial_bias_stds, initial_means, initial_stds
 
 Matrix = npt.NDArray[np.float64]
 
@@ -25,7 +24,7 @@ def initialize(pack: Pack, config: PackConfig, runs: Sequence[RunConfig]) -> Non
     Runs with the same seed have the same z, drawn once.
     """
     everything = range(len(pack.weights))
-    for position, layer, initial in _initial_weights(pack, config, runs, range(len(runs)), everything):
+    for position, layer, initial in initial_weights(pack, config, runs, range(len(runs)), everything):
         pack.weights[layer][position].copy_(torch.from_numpy(initial))
     for position, run in enumerate(runs):
         stds = initial_bias_stds(run.parameterization, config.width, config.activation, config.bias)
@@ -34,41 +33,7 @@ def initialize(pack: Pack, config: PackConfig, runs: Sequence[RunConfig]) -> Non
             bias.copy_(torch.from_numpy(bias_normals(run.seed, layer + 1, len(bias)) * std))
 
 
-def reweighting_steps(runs: Sequence[RunConfig]) -> frozenset[int]:
-    """States at which the initial weights of some run begin to count differently."""
-    return frozenset(r.start for run in runs for r in run.parameterization.reweightings)
-
-
-def reweight(
-    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], step: int
-) -> None:
-    """Bring the weights of `reweighting_steps` to how they count at a state: W += m^{-a} (rho' - rho) q w_0.
-
-    rho = m^{-k_l(step)} is 0 where removed; q w_0 is what weight decay has left of w_0, so that a matrix that
-    is removed is gone. w_0 is drawn again from the seed, not kept.
-
-    Args:
-        pack: Weights as the update before left them.
-        config: Of the pack.
-        runs: All runs.
-        positions: Runs that are still trained.
-        step: The state, in updates done.
-    """
-    changes = {}
-    for position in positions:
-        p = runs[position].parameterization
-        now, before = (remainders(p, config.width, s) for s in (step, step - 1))
-        left = left_by_decay(config, runs[position], step)
-        changes[position] = [left * (new - old) for new, old in zip(now, before, strict=True)]
-    affected = [p for p, change in changes.items() if any(change)]
-    layers = [i for i in range(len(pack.weights)) if any(changes[p][i] for p in affected)]
-    for position, layer, initial in _initial_weights(pack, config, runs, affected, layers):
-        if change := changes[position][layer]:
-            np.multiply(initial, change, out=initial)
-            pack.weights[layer][position].add_(torch.from_numpy(initial).to(pack.weights[layer]))
-
-
-def _initial_weights(
+def initial_weights(
     pack: Pack, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], layers: Iterable[int]
 ) -> Iterable[tuple[int, int, Matrix]]:
     """(position, layer from 0, effective initial matrix), in double precision."""

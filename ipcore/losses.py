@@ -8,6 +8,9 @@ Names are those of `ipcore.catalogue.LOSSES`. Each is a mean over examples of
     exponential     exp(-y f)                        1 output, 2 classes, y = 2 label - 1
 
 Labels are classes (int64, one per example) or real targets (floating point, k per example).
+
+Values and derivatives are right over the whole range of the outputs: to a few units in the last place of
+max(1, |value|), infinite only where a value exceeds the number format.
 """
 
 from __future__ import annotations
@@ -20,8 +23,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from ipcore.activations import softplus
 from ipcore.errors import ConfigError
 
 
@@ -33,8 +36,8 @@ class Loss:
         values: (outputs (..., n, C), labels (..., n) or (..., n, k)) -> loss of each example (..., n), in
             nats where it is a likelihood.
         value_and_derivative: (outputs (K, n, C), labels, out (K, n, C)) writes the derivative of the *summed*
-            loss into out and returns the summed loss of each of the K runs, shape (K,). The 1/n of the mean
-            belongs to the rate.
+            loss into out and returns the summed loss of each of the K runs, shape (K,), infinite where the
+            sum exceeds the number format. The 1/n of the mean belongs to the rate.
         check_labels: (labels, classes) raises `ConfigError` for labels that do not fit.
     """
 
@@ -51,11 +54,15 @@ def correct(outputs: Tensor, labels: Tensor) -> Tensor:
         labels: Classes, broadcastable to (..., n).
 
     Returns:
-        (..., n), boolean. An output of exactly 0 counts as class 0.
+        (..., n), boolean. Of equal outputs the first counts, and an output of exactly 0 is class 0. An example
+        with an output that is not a number is classified wrongly.
     """
     if outputs.shape[-1] == 1:
-        return (outputs.squeeze(-1) > 0) == (labels > 0)
-    return outputs.argmax(dim=-1) == labels
+        found = (outputs.squeeze(-1) > 0) == (labels > 0)
+    else:
+        found = outputs.argmax(dim=-1) == labels
+    # A row's maximum is NaN if any of its outputs is.
+    return found & ~outputs.amax(dim=-1).isnan()
 
 
 def _cross_entropy_values(logits: Tensor, labels: Tensor) -> Tensor:
@@ -84,12 +91,17 @@ def _errors(outputs: Tensor, labels: Tensor, out: Tensor) -> Tensor:
     return out.copy_(outputs).scatter_add_(-1, index, out.new_full((), -1.0).expand(index.shape))
 
 
+def _half_square(errors: Tensor) -> Tensor:
+    # Halved first, which is exact: the square may exceed the number format where its half does not.
+    return torch.mul(errors, 0.5).mul_(errors)
+
+
 def _mse_values(outputs: Tensor, labels: Tensor) -> Tensor:
-    return _errors(outputs, labels, torch.empty_like(outputs)).square_().sum(dim=-1).div_(2)
+    return _half_square(_errors(outputs, labels, torch.empty_like(outputs))).sum(dim=-1)
 
 
 def _mse_step(outputs: Tensor, labels: Tensor, out: Tensor) -> Tensor:
-    return _errors(outputs, labels, out).square().sum(dim=(-2, -1)).div_(2)
+    return _half_square(_errors(outputs, labels, out)).sum(dim=(-2, -1))
 
 
 def _signs(outputs: Tensor, labels: Tensor) -> Tensor:
@@ -98,14 +110,13 @@ def _signs(outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def _logistic_values(outputs: Tensor, labels: Tensor) -> Tensor:
-    # log(1 + exp(-z)) as max(-z, 0) + log1p(exp(-|z|)): never overflows.
-    return functional.softplus(_signs(outputs, labels).mul_(outputs).neg_(), threshold=1e9).squeeze(-1)
+    return softplus(_signs(outputs, labels).mul_(outputs).neg_()).squeeze(-1)
 
 
 def _logistic_step(outputs: Tensor, labels: Tensor, out: Tensor) -> Tensor:
     signs = _signs(outputs, labels)
     torch.mul(outputs, signs, out=out).neg_()
-    loss = functional.softplus(out, threshold=1e9).sum(dim=(-2, -1))
+    loss = softplus(out).sum(dim=(-2, -1))
     out.sigmoid_().mul_(signs).neg_()
     return loss
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ipcore.config import PackConfig, RunConfig
-from ipcore.errors import ConfigError
+from ipcore.decay import DecayCursor
 from ipcore.pack import Pack
 from ipcore.scales import bias_rate_factors, rate_factors
 from ipcore.schedule import factor
@@ -28,7 +27,8 @@ class StepRates:
         weights: r_l, (K, 1, 1) per layer.
         biases: Likewise for biases, if they have rates of their own. None: a bias in the first layer has its
             layer's.
-        decay: 1 - eta f(t) lambda, (K, 1, 1); None: no run decays.
+        decay: What matrices are multiplied with before the update (`ipcore.decay`), (K, 1, 1); None: no run
+            decays.
     """
 
     weights: list[Tensor]
@@ -44,9 +44,6 @@ class Rates:
 
     At step 0 a calibrated run has a base rate of its own in every layer instead of eta. A masked run has
     rates 0 and does not decay.
-
-    Raises:
-        ConfigError: A rate that the pack's number format cannot hold.
     """
 
     def __init__(
@@ -57,27 +54,23 @@ class Rates:
         pack: Pack,
     ) -> None:
         self._config, self._runs, self._calibrated = config, runs, calibrated
-        self._dtype = pack.dtype
         self._entrywise = config.optimizer in ("adam", "adamw")
         self._own_biases = len(pack.biases) > 1
         self._masked = np.zeros(len(runs), dtype=bool)
-        lambdas = [run.settings.weight_decay for run in runs]
-        self._decay = np.array([run.base_learning_rate for run in runs]) * lambdas
+        self._decay = DecayCursor(config, runs, torch.finfo(pack.dtype).eps)
         starts = {0, *([1] if calibrated else [])}
         self._starts = sorted(starts.union(*(starts_of(run) for run in runs)))
         self._constant: tuple[int, Table] | None = None
-        self._current: tuple[int, float] | None = None
-        for start in self._starts:
-            self._check(start)
+        self._current: tuple[int, float, tuple[float, ...]] | None = None
         # One tensor, overwritten when the numbers change, so that a step can be replayed on the device.
         layers = config.hidden_layers + 1
-        columns = (1 + self._own_biases) * layers + bool(self._decay.any())
+        columns = (1 + self._own_biases) * layers + bool(self._decay)
         self._moved = torch.zeros((columns, len(runs), 1, 1), dtype=pack.dtype, device=pack.device)
         rows = list(self._moved)
         self._rates = StepRates(
             rows[:layers],
             rows[layers : 2 * layers] if self._own_biases else None,
-            rows[-1] if self._decay.any() else None,
+            rows[-1] if self._decay else None,
         )
 
     def mask(self, position: int) -> None:
@@ -89,18 +82,18 @@ class Rates:
         """Rates of the update after `step` updates."""
         start = max(s for s in self._starts if s <= step)
         schedule = factor(self._config.schedule, step, self._config.steps)
-        if self._current != (start, schedule):
-            self._current = (start, schedule)
-            self._write(start, schedule)
+        kept = self._decay.at(step) if self._decay else ()
+        if self._current != (start, schedule, kept):
+            self._current = (start, schedule, kept)
+            self._write(start, schedule, kept)
         return self._rates
 
-    def _write(self, start: int, schedule: float) -> None:
+    def _write(self, start: int, schedule: float, kept: tuple[float, ...]) -> None:
         if self._constant is None or self._constant[0] != start:
             self._constant = (start, self._table(start))
         table = self._constant[1] * schedule
-        if self._decay.any():
-            kept = 1 - schedule * np.where(self._masked, 0.0, self._decay)
-            table = np.concatenate([table, kept[:, None]], axis=1)
+        if kept:
+            table = np.concatenate([table, np.where(self._masked, 1.0, kept)[:, None]], axis=1)
         self._moved.copy_(torch.from_numpy(np.ascontiguousarray(table.T)).view(self._moved.shape))
 
     def _table(self, start: int) -> Table:
@@ -121,24 +114,6 @@ class Rates:
                 own = bias_rate_factors(p, width, start, self._config.bias, entrywise=entrywise)
                 table[position, layers:] = -run.base_learning_rate * np.array(own)
         return table if self._entrywise else table / self._config.batch_size
-
-    def _check(self, start: int) -> None:
-        largest = torch.finfo(self._dtype).max
-        wrong = np.flatnonzero((np.abs(self._table(start)) > largest).any(axis=1))
-        if wrong.size:
-            raise ConfigError(
-                [
-                    f"runs[{p}].parameterization: its rates from step {start} on exceed {largest:g}"
-                    for p in wrong
-                ]
-            )
-
-
-def left_by_decay(config: PackConfig, run: RunConfig, step: int) -> float:
-    """By what weight decay has multiplied the initial matrices at a state: all 1 - eta f lambda before it."""
-    rate = run.base_learning_rate * run.settings.weight_decay
-    factors = (factor(config.schedule, t, config.steps) for t in range(step)) if rate else ()
-    return math.prod(1 - rate * f for f in factors)
 
 
 def starts_of(run: RunConfig) -> set[int]:

@@ -20,7 +20,7 @@ from ipcore.data import Dataset
 from ipcore.errors import ConfigError
 from ipcore.extraction import extract
 from ipcore.holdout import split_training
-from ipcore.initialization import initialize, reweight, reweighting_steps
+from ipcore.initialization import initialize
 from ipcore.inputs import training_inputs
 from ipcore.memory import LOSS_WINDOW
 from ipcore.network import Network
@@ -40,6 +40,7 @@ from ipcore.recording import (
     training_metrics_due,
 )
 from ipcore.replay import replay_on
+from ipcore.reweighting import reweight, reweighting_steps
 from ipcore.scales import biased_layers
 from ipcore.threads import thread_count
 from ipcore.validation import check_pack
