@@ -26,7 +26,6 @@ import torch
 from torch import Tensor
 
 from ipcore.config import PackConfig, RunConfig
-from ipcore.errors import ConfigError
 from ipcore.pack import Pack
 from ipcore.rates import StepRates, starts_of
 from ipcore.scales import scaled
@@ -131,8 +130,6 @@ class Adam(Optimizer):
         floor = math.sqrt(torch.finfo(pack.dtype).tiny)
         self._epsilon = _column([max(floor, run.settings.epsilon) for run in runs], pack)
         self._starts = sorted(set[int]().union(*map(starts_of, runs)))
-        for start in self._starts:
-            self._check(self._scales_at(start))
         self._start, self._scales = 0, self._scales_at(0)
         # Overwritten at every step, never replaced: a step may be replayed on the device.
         self._correction, self._root = torch.zeros_like(self._epsilon), torch.zeros_like(self._epsilon)
@@ -225,19 +222,9 @@ class Adam(Optimizer):
         zeros = (Fraction(0),) * len(p.a)
         return [d - a for row, phase in groups for a, d in zip(row, phase.d or zeros, strict=True)]
 
-    def _check(self, scales: list[Tensor]) -> None:
-        usable = torch.stack([(scale > 0) & scale.isfinite() for scale in scales]).all(dim=0)
-        if wrong := [p for p, fits in enumerate(usable.flatten().tolist()) if not fits]:
-            text = "m^(d-a), by which gradients are multiplied, is beyond the number format; change d or a"
-            raise ConfigError([f"runs[{p}].parameterization: {text}" for p in wrong])
-
 
 def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Pack) -> Optimizer:
-    """The optimizer of a pack.
-
-    Raises:
-        ConfigError: A scale that the pack's number format cannot hold.
-    """
+    """The optimizer of a pack that `ipcore.validation` has found sound."""
     if config.optimizer == "sgd":
         return Optimizer(pack)
     if config.optimizer == "momentum":

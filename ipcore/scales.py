@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from ipcore.activation_facts import activation_variance
 from ipcore.errors import ConfigError
@@ -37,10 +37,25 @@ def power(width: int, exponent: Fraction) -> float:
         raise ConfigError([f"{width}^({exponent}) is too large for any number format"]) from None
 
 
-# Multipliers, initial sizes and rates in this range are 32-bit numbers of full precision, and so are their
-# products with normals and with the constants of `layer_constants` (IEEE 754 binary32: 1.2e-38 .. 3.4e38).
-SMALLEST_SCALE: Final = 1e-36
-LARGEST_SCALE: Final = 1e36
+class Range(NamedTuple):
+    """Positive numbers that a number format holds in full precision, with room for products of order 1."""
+
+    least: float
+    largest: float
+
+    def __str__(self) -> str:
+        return f"{self.least:g} .. {self.largest:g}"
+
+
+# Multipliers, initial sizes and rates in these ranges have full precision, and so have their products with
+# normals and with the constants of `layer_constants` (IEEE 754 binary32: 1.2e-38 .. 3.4e38; binary64:
+# 2.2e-308 .. 1.8e308).
+SINGLE: Final = Range(1e-36, 1e36)
+DOUBLE: Final = Range(1e-300, 1e300)
+
+# A momentum beta is rounded to single precision, which moves 1 - beta by up to 2^-25: 0.8 % here.
+MOST_MOMENTUM: Final = 1 - 2.0**-18
+NEAR_ONE: Final = "single precision does not hold 1 - momentum to a hundredth"
 
 
 def scaled(factor: float, width: int, exponent: Fraction) -> float:
@@ -55,13 +70,13 @@ def scaled(factor: float, width: int, exponent: Fraction) -> float:
         return math.inf
 
 
-def fits(scale: float) -> bool:
-    """Whether a positive scale can be trained with in 32-bit numbers.
+def fits(scale: float, held: Range = SINGLE) -> bool:
+    """Whether a scale is positive and can be trained with in a number format, 32-bit numbers by default.
 
     >>> fits(1e30), fits(1e-40), fits(math.inf)
     (True, False, False)
     """
-    return SMALLEST_SCALE <= scale <= LARGEST_SCALE
+    return held.least <= scale <= held.largest
 
 
 def biased_layers(parameterization: Parameterization, bias: str) -> int:

@@ -38,6 +38,24 @@ def factor(schedule: Schedule, step: int, steps: int) -> float:
     return rise * _course(schedule, step, steps)
 
 
+def least_factor(schedule: Schedule, steps: int) -> float:
+    """A bound from below of all factors > 0; at most a factor of 2 too small where nothing warms up.
+
+    >>> least_factor(Schedule("step", milestones=(5, 9), decay=0.5), steps=20)
+    0.25
+    """
+    rise = 1 / (schedule.warmup_steps + 1)
+    if schedule.name == "step":
+        return rise * schedule.decay ** len(schedule.milestones)
+    if schedule.name not in ("linear", "cosine"):
+        return rise
+    if schedule.final_fraction > 0:
+        return rise * schedule.final_fraction
+    # The last factor but one: p = 1 - 1/n, and (1 + cos(pi p)) / 2 = sin(pi / 2n)^2 >= 1 / n^2.
+    falling = max(1, steps - 1 - schedule.warmup_steps)
+    return rise / falling ** (2 if schedule.name == "cosine" else 1)
+
+
 def schedule_problems(schedule: Schedule, steps: int) -> list[str]:
     """What is wrong with a schedule of a known name, field by field; empty: nothing."""
     problems = []

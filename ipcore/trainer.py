@@ -99,7 +99,7 @@ class Trainer:
         dtype: torch.dtype = torch.float32,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        check_pack(config, runs, dataset)
+        check_pack(config, runs, dataset, dtype)
         self.config, self.runs, self.dataset = config, tuple(runs), dataset
         self.device, self.threads = torch.device(device), threads
         if config.precision == "tf32" and self.device.type != "cuda":

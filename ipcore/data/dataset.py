@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ipcore.catalogue import DatasetInfo
+from ipcore.scales import SINGLE
+
+# Columns that a message names.
+_NAMED: Final = 10
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -96,3 +101,44 @@ class Dataset:
                 digest.update(f"{array.dtype} {array.shape};".encode())
                 digest.update(np.ascontiguousarray(array).data.cast("B"))
         return digest.hexdigest()
+
+    @cached_property
+    def problems(self) -> tuple[str, ...]:
+        """Numbers that training cannot hold, array by array (`size_problems`); computed once."""
+        found = []
+        for part, split in (("train", self.train), ("test", self.test)):
+            arrays = {"inputs": split.inputs} | ({"targets": split.labels} if self.target_dim else {})
+            for name, array in arrays.items():
+                found += [f"{part} {name}: {text}" for text in size_problems(array, whole=part == "train")]
+        return tuple(found)
+
+
+def size_problems(values: npt.NDArray[np.generic], *, whole: bool) -> list[str]:
+    """Columns that single precision cannot hold: with NaN, infinity or numbers that are too large, or, if they
+    are all that is known of a column, with numbers that are all too small.
+
+    A small number beside larger ones of its column may vanish: nothing is lost by it.
+
+    Args:
+        values: (n, columns), real numbers.
+        whole: Whether to look for columns that are too small.
+
+    Returns:
+        One sentence for all columns that are wrong; empty: none is.
+    """
+    if values.ndim != 2 or not values.size:
+        return []
+    largest = np.maximum(values.max(axis=0), -values.min(axis=0).astype(np.float64))
+    problems = []
+    for wrong, size, mend in (
+        (~(largest <= SINGLE.largest), f"are not finite or above {SINGLE.largest:g}", "smaller"),
+        ((largest > 0) & (largest < SINGLE.least) & whole, f"are all below {SINGLE.least:g}", "larger"),
+    ):
+        columns = np.flatnonzero(wrong)
+        if len(columns):
+            shown = ", ".join(map(str, columns[:_NAMED])) + (", ..." if len(columns) > _NAMED else "")
+            problems.append(
+                f"numbers of column {shown} {size} (up to {largest[columns[0]]:g}), which training in single "
+                f"precision cannot hold; give them in {mend} numbers, as (value - mean) / standard deviation"
+            )
+    return problems

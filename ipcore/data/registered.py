@@ -1,6 +1,7 @@
 """A user's own files: ``<data_root>/registered/<name>.npz`` or ``.safetensors``, named "registered:<name>".
 
-A file holds ``train_inputs`` (n, d) and ``test_inputs``, real numbers, used as they are; and either
+A file holds ``train_inputs`` (n, d) and ``test_inputs``, real numbers, used as they are (in single precision:
+a column whose numbers are all too small or too large for it is refused); and either
 ``train_labels`` (n,) and ``test_labels``, integers 0..C-1 of which each occurs in the training set, or
 ``train_targets`` (n, k) and ``test_targets``, floating-point numbers. Nothing in it is ever executed
 (np.load(allow_pickle=False)); sizes are checked in the headers before anything is read.
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipcore.catalogue import REGISTERED, registered_file
-from ipcore.data.dataset import Dataset, Split
+from ipcore.data.dataset import Dataset, Split, size_problems
 from ipcore.data.published import data_folder
 from ipcore.errors import DataError
 
@@ -219,6 +220,7 @@ def _dataset(name: str, path: Path, arrays: Mapping[str, Array]) -> Dataset:
 
 
 def _floats(name: str, array: Array, problems: list[str]) -> npt.NDArray[np.float32]:
+    """The numbers in single precision, where it holds them."""
     with np.errstate(over="ignore"):  # what becomes infinite is reported
         values = np.ascontiguousarray(array, dtype=np.float32)
     bad = np.argwhere(~np.isfinite(values))
@@ -228,6 +230,8 @@ def _floats(name: str, array: Array, problems: list[str]) -> npt.NDArray[np.floa
             f"{name} has {len(bad):,} values that are not finite numbers of single precision, the first "
             f"{array[place]} at {list(place)}"
         )
+    else:
+        problems += [f"{name}: {text}" for text in size_problems(array, whole=name.startswith("train_"))]
     return values
 
 

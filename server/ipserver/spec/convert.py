@@ -35,13 +35,17 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
         weights=spec.record.weights,
         weights_interval=spec.record.weights_interval,
         validation_size=spec.validation_size,
-        schedule=_schedule(spec.schedule) if spec.HasField("schedule") else Schedule(),
+        schedule=pack_schedule(spec),
         probes=_probes(spec.record.probes) if spec.record.HasField("probes") else None,
         precision=spec.precision or PRECISION,
     )
 
 
-def _schedule(given: pb.Schedule) -> Schedule:
+def pack_schedule(spec: pb.ExperimentSpec) -> Schedule:
+    """The schedule of a spec with its defaults."""
+    if not spec.HasField("schedule"):
+        return Schedule()
+    given = spec.schedule
     return Schedule(
         name=given.name,
         warmup_steps=given.warmup_steps,

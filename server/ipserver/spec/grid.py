@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from ipcore.activation_facts import check_activation
-from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS
+from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from ipcore.errors import ConfigError
+from ipcore.schedule import least_factor, schedule_problems
 from iplab.v1 import spec_pb2 as pb
-from ipserver.spec.convert import theory_optimizer
+from ipserver.spec.convert import pack_schedule, theory_optimizer
 from ipserver.spec.defaults import OPTIMIZER
 from ipserver.spec.expand import count_runs
 from ipserver.spec.limits import Limits
@@ -57,8 +58,17 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
     # Parameterizations cost most to check: not worth it for a grid that must be cut anyway.
     if runs <= limits.max_runs:
         optimizer = theory_optimizer(spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else OPTIMIZER)
-        axes = Axes(widths, depths, max(1, spec.batch_size), optimizer)
+        schedule = f"{path.rpartition('.')[0]}.schedule"
+        axes = Axes(widths, depths, max(1, spec.batch_size), optimizer, _least_factor(spec), schedule)
         check_parameterizations(grid, f"{path}.parameterizations", axes, rates, limits, problems)
+
+
+def _least_factor(spec: pb.ExperimentSpec) -> float:
+    """Of the schedule; 1 where it is wrong, which is said elsewhere."""
+    schedule = pack_schedule(spec)
+    if schedule.name not in SCHEDULES or schedule_problems(schedule, spec.steps):
+        return 1.0
+    return least_factor(schedule, spec.steps)
 
 
 def _check_activation(field: str, name: str, problems: Problems) -> bool:

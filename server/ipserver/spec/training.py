@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from ipcore.catalogue import OPTIMIZERS, PRECISIONS, SCHEDULES
-from ipcore.scales import fits
+from ipcore.decay import LEAST_DECAY
+from ipcore.scales import MOST_MOMENTUM, NEAR_ONE, SINGLE, fits
 from iplab.v1 import spec_pb2 as pb
 from ipserver.spec.defaults import OPTIMIZER_SETTINGS
 from ipserver.spec.expand import rates_of
@@ -33,10 +34,12 @@ def check_optimizer(spec: pb.ExperimentSpec, path: str, problems: Problems) -> N
                 field, f"is not used by {optimizer.name!r} but by {others}; remove it or change the name"
             )
         elif name in {"momentum", "beta1", "beta2"} and not 0 <= value < 1:
-            problems.add(field, f"must be at least 0 and less than 1, not {value:g}")
+            problems.add(field, f"must be at least 0 and less than 1, not {value}")
+        elif name == "momentum" and value > MOST_MOMENTUM:
+            problems.add(field, f"must be at most {MOST_MOMENTUM}, not {value}: {NEAR_ONE}")
         elif name == "epsilon" and value != 0 and not fits(value):
             problems.add(
-                field, f"must be 0 or a number that training can hold (1e-36 .. 1e+36), not {value:g}"
+                field, f"must be 0 or a number that training can hold ({SINGLE}), not {value:g}"
             )
         elif name == "weight_decay":
             _check_decay(spec, field, problems)
@@ -47,14 +50,39 @@ def _check_decay(spec: pb.ExperimentSpec, field: str, problems: Problems) -> Non
     if not 0 <= decay < math.inf:
         problems.add(field, f"must be a finite number of at least 0, not {decay:g}")
         return
-    rates = [rate for entry in spec.grid.parameterizations for rate in rates_of(entry, spec.grid)]
-    largest = max((rate for rate in rates if 0 < rate < math.inf), default=0.0)
-    if decay * largest > 1:
+    rates = _rates(spec)
+    largest = max(rates, default=0.0)
+    if rates and 0 < decay * largest * spec.steps < LEAST_DECAY:
+        problems.add(
+            field,
+            f"{decay:g} times the largest base learning rate {largest:g} takes at most "
+            f"{decay * largest * spec.steps:.1e} from the weights in all {spec.steps:,} updates, less than single "
+            f"precision can hold ({LEAST_DECAY:.1e}): nothing would decay; raise it, or leave it out",
+        )
+    elif decay * largest > 1:
         problems.add(
             field,
             f"{decay:g} times the largest base learning rate {largest:g} is more than 1: each update "
             f"multiplies weights by 1 - eta lambda, so their signs would change; at most {1 / largest:.4g}",
         )
+
+
+def decay_warnings(spec: pb.ExperimentSpec) -> list[str]:
+    """Rates of a valid spec at which weight decay is too small to be seen."""
+    decay = spec.optimizer.weight_decay
+    lost = sorted({rate for rate in _rates(spec) if 0 < decay * rate * spec.steps < LEAST_DECAY})
+    if not lost:
+        return []
+    return [
+        f"weight decay {decay:g} takes less than {LEAST_DECAY:.1e} from the weights in all {spec.steps:,} updates "
+        f"at base learning rates up to {lost[-1]:g}: single precision cannot show it there"
+    ]
+
+
+def _rates(spec: pb.ExperimentSpec) -> list[float]:
+    """All base learning rates that are positive and finite."""
+    rates = [rate for entry in spec.grid.parameterizations for rate in rates_of(entry, spec.grid)]
+    return [rate for rate in rates if 0 < rate < math.inf]
 
 
 def check_schedule(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:

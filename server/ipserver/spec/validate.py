@@ -24,7 +24,13 @@ from ipserver.spec.predict import prediction_warnings
 from ipserver.spec.probes import check_points, check_probes
 from ipserver.spec.problems import Problems, human_bytes, shown
 from ipserver.spec.rules import capacity_warnings, check_record, check_resources, check_training
-from ipserver.spec.training import check_optimizer, check_precision, check_schedule, check_validation
+from ipserver.spec.training import (
+    check_optimizer,
+    check_precision,
+    check_schedule,
+    check_validation,
+    decay_warnings,
+)
 from ipserver.store.records import CapacityReport, NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -100,7 +106,12 @@ def check_create(
         spec_hash(spec),
         runs,
         max(memory for _, memory in memories),
-        (*parameterization_warnings(spec), *capacity_warnings(spec, capacity), *prediction_warnings(spec)),
+        (
+            *parameterization_warnings(spec),
+            *decay_warnings(spec),
+            *capacity_warnings(spec, capacity),
+            *prediction_warnings(spec),
+        ),
     )
 
 
