@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from iplab.numbers import mean_and_deviation
 from iplab.states import Regime, RunState
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Spread:
         """As in tables: "0.9370 ± 0.0446", "0.9370" of one value, "-" of none."""
         if self.mean is None:
             return "-"
-        return f"{self.mean:.4f}" if self.sd is None else f"{self.mean:.4f} ± {self.sd:.4f}"
+        return mean_and_deviation(self.mean, self.sd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,12 @@ def spread(values: Sequence[float]) -> Spread:
     >>> spread([1.0, 2.0, 3.0])
     Spread(mean=2.0, sd=1.0, n=3)
     """
-    mean = statistics.fmean(values) if values else None
-    return Spread(mean, statistics.stdev(values) if len(values) > 1 else None, len(values))
+    # `statistics.mean` is exact: the sum of numbers near the largest double does not overflow.
+    mean = float(statistics.mean(values)) if values else None
+    sd = None
+    if len(values) > 1:
+        sd = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+    return Spread(mean, sd, len(values))
 
 
 def summarize(runs: Iterable[Run]) -> list[SummaryRow]:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from iplab.numbers import SETTING_DIGITS, number
 from iplab.summary import Spread, SummaryRow
 
 if TYPE_CHECKING:
@@ -146,11 +147,11 @@ def runs_table(runs: Sequence[Run]) -> Table:
         ("step", "step {}", [run.committed_steps for run in runs]),
     ]
     results: dict[str, list[object]] = {
-        "last train loss": [_rounded(run.last_train_loss) for run in runs],
-        "final test loss": [_rounded(run.final_test_loss) for run in runs],
-        "final test accuracy": [_rounded(run.final_test_accuracy) for run in runs],
-        _LOSS_AT_BEST: [_rounded(run.test_loss_at_best_validation) for run in runs],
-        _ACCURACY_AT_BEST: [_rounded(run.test_accuracy_at_best_validation) for run in runs],
+        "last train loss": [_measured(run.last_train_loss) for run in runs],
+        "final test loss": [_measured(run.final_test_loss) for run in runs],
+        "final test accuracy": [_measured(run.final_test_accuracy) for run in runs],
+        _LOSS_AT_BEST: [_measured(run.test_loss_at_best_validation) for run in runs],
+        _ACCURACY_AT_BEST: [_measured(run.test_accuracy_at_best_validation) for run in runs],
     }
     results = _best_results(results)
     return _settings_and_results(settings, results)
@@ -205,16 +206,21 @@ def _column(heading: str, cells: Sequence[str], *, numbers: bool, folds: bool) -
     )
 
 
-def _rounded(value: float | None) -> float | None:
-    """To four significant digits; `--json` has them all."""
-    return None if value is None else float(f"{value:.4g}")
+class _Measured(float):
+    """A result, shown with fewer digits than a setting."""
+
+
+def _measured(value: float | None) -> _Measured | None:
+    return None if value is None else _Measured(value)
 
 
 def _shown(value: object) -> str:
     match value:
         case None:
             return "-"
+        case _Measured():
+            return number(value)
         case float():
-            return f"{value:.6g}"
+            return number(value, SETTING_DIGITS)
         case _:
             return str(value)

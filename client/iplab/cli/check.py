@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import DISAGREES, Service, folded, json_option, note, print_json
+from iplab.numbers import SETTING_DIGITS, decimals, number
 
 if TYPE_CHECKING:
     from iplab.report import Check, Report, Subject
@@ -96,15 +97,15 @@ def print_report(report: Report, *, why: bool = False) -> None:
 
 def _row(check: Check) -> tuple[object, ...]:
     bound = "<= " if check.upper_bound else ""
-    interval = None if check.low is None else f"{check.low:.2f} .. {check.high:.2f}"
+    interval = None if check.low is None else f"{decimals(check.low, 2)} .. {decimals(check.high, 2)}"
     step = check.step if check.quantity else None
     theory = f"{bound}{check.predicted}" or None
-    return step, check.name, theory, f"{check.slope:.2f}", interval, check.verdict.value
+    return step, check.name, theory, decimals(check.slope, 2), interval, check.verdict.value
 
 
 def _title(subject: Subject) -> str:
     intended = f" as {subject.reference}" if subject.reference != subject.parameterization else ""
-    rate = "" if subject.base_learning_rate is None else f", base rate {subject.base_learning_rate:g}"
+    rate = "" if subject.base_learning_rate is None else f", base rate {number(subject.base_learning_rate, SETTING_DIGITS)}"
     return f"{subject.parameterization}{intended}, L={subject.hidden_layers}, {subject.activation}{rate}"
 
 

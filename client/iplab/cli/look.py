@@ -10,6 +10,7 @@ import click
 
 from iplab.cli.app import Service, folded, json_option, note, print_json, run_reference
 from iplab.cli.watch import headline
+from iplab.numbers import SETTING_DIGITS, number
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,11 +107,11 @@ def print_run(run: Run) -> None:
     click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
     settings = (
         f"{run.parameterization}, L={run.hidden_layers}, width {run.width}, {run.activation}, "
-        f"base rate {run.base_learning_rate:g}, seed {run.seed}; theory: {run.predicted_regime.words}"
+        f"base rate {number(run.base_learning_rate, SETTING_DIGITS)}, seed {run.seed}; theory: {run.predicted_regime.words}"
     )
     click.echo(folded(settings))
     if run.calibrated_rates:
-        rates = ", ".join(f"{rate:.4g}" for rate in run.calibrated_rates)
+        rates = ", ".join(number(rate) for rate in run.calibrated_rates)
         click.echo(folded(f"calibrated rates of step 0: {rates}"))
     metrics = {
         "last train loss": run.last_train_loss,
@@ -127,7 +128,7 @@ def print_run(run: Run) -> None:
     }
     for name, value in metrics.items():
         if value is not None:
-            click.echo(f"{name}: {value:.6g}")
+            click.echo(f"{name}: {number(value, SETTING_DIGITS)}")
     attempts = [
         (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), a.end_reason or None)
         for a in run.attempts
