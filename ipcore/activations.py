@@ -120,7 +120,8 @@ def _on_cpu(
 
     def forward(h: Tensor, x: Tensor) -> None:
         if h.is_cpu and h.dtype in (torch.float32, torch.float64):
-            ufunc(h.numpy(), out=x.numpy())
+            with np.errstate(invalid="ignore"):  # infinite where a run diverges, as torch has it: NaN
+                ufunc(h.numpy(), out=x.numpy())
         else:
             otherwise(h, x)
 

@@ -1,0 +1,200 @@
+"""One run trained by plain PyTorch: `torch.autograd` on w^l itself and `torch.optim`, no pack, no scales.
+
+Written from the definitions (docs/theory.md, proto/iplab/v1/spec.proto), not from ipcore's engine. Of ipcore it
+takes data (configurations, exponents, initial weights, the order of the batches), no arithmetic:
+
+    h^l = m^{-a_l} w^l x^{l-1} (+ m^{-a_l} bias),   x^l = phi(h^l)
+    rate of layer l at update t:  eta f(t) m^{-c_l(t)};   epsilon of layer l:  eps m^{-d_l(t)}
+    matrices shrink by 1 - eta f(t) lambda before update t
+    re-weighting at state s:  w^l += (rho_l(s) - rho_l(s-1)) q w_0^l,   q what decay has left, rho = m^{-k_l}
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ipcore.config import PackConfig, RunConfig, Schedule
+from ipcore.data import Dataset
+from ipcore.network import Network
+from ipcore.randomness import calibration_batches
+from ipcore.randomness import epoch_batches as _epoch_batches
+
+epoch_batches = cache(_epoch_batches)
+
+PHI = {
+    "relu": torch.relu,
+    "leaky_relu": lambda h: torch.where(h > 0, h, 0.01 * h),
+    "gelu": functional.gelu,
+    "elu": functional.elu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "identity": lambda h: h,
+    "silu": functional.silu,
+    "softplus": lambda h: torch.logaddexp(h, torch.zeros_like(h)),
+    "erf": torch.erf,
+    "abs": torch.abs,
+    "sin": torch.sin,
+    "relu^2": lambda h: torch.relu(h) ** 2,
+    "relu^3/2": lambda h: torch.relu(h) ** 1.5,
+}
+
+
+def losses(name: str, f: Tensor, y: Tensor) -> Tensor:
+    """The loss of every example."""
+    if name == "cross_entropy":
+        return functional.cross_entropy(f, y, reduction="none")
+    if name == "mse":
+        target = y if y.is_floating_point() else functional.one_hot(y, f.shape[1]).to(f.dtype)
+        return ((f - target) ** 2).sum(dim=1) / 2
+    z = (2 * y - 1).to(f.dtype) * f[:, 0]
+    return torch.logaddexp(torch.zeros_like(z), -z) if name == "logistic" else torch.exp(-z)
+
+
+def schedule_factor(schedule: Schedule, t: int, steps: int) -> float:
+    w = schedule.warmup_steps
+    rise = min(1.0, (t + 1) / (w + 1))
+    p = max(0, t - w) / (steps - 1 - w) if steps - 1 > w else 0.0
+    final = schedule.final_fraction
+    return rise * {
+        "constant": lambda: 1.0,
+        "linear": lambda: 1 + (final - 1) * p,
+        "cosine": lambda: final + (1 - final) * (1 + math.cos(math.pi * p)) / 2,
+        "step": lambda: schedule.decay ** sum(t >= mark for mark in schedule.milestones),
+    }[schedule.name]()
+
+
+class Plain:
+    """A run.
+
+    Args:
+        config: Of the run's pack.
+        run: The run.
+        start: Its network at step 0.
+        dataset: What it trains on.
+        dtype: Of the weights.
+        compute: Of activations, derivatives and the weights that matmuls read.
+    """
+
+    def __init__(
+        self,
+        config: PackConfig,
+        run: RunConfig,
+        start: Network,
+        dataset: Dataset,
+        dtype: torch.dtype,
+        compute: torch.dtype | None = None,
+    ) -> None:
+        self.config, self.run, self.p = config, run, run.parameterization
+        self.dtype, self.compute = dtype, compute or dtype
+        self.w = [w.to(dtype, copy=True).requires_grad_() for w in start.weights]
+        self.b = [b.to(dtype, copy=True).requires_grad_() for b in start.biases]
+        self.w_0 = [w.detach().clone() for w in self.w]
+        self.left = 1.0
+        self.x = torch.from_numpy(dataset.train.inputs).to(dtype)
+        self.y = torch.from_numpy(dataset.train.labels)
+        if self.y.is_floating_point():
+            self.y = self.y.to(dtype)
+        self.optimizer = self._optimizer()
+        self.first_rates = self._calibrate() if run.calibration is not None else None
+        self.losses: list[float] = []
+
+    def power(self, exponent: Fraction | int) -> float:
+        return float(self.config.width) ** float(exponent)
+
+    def forward(self, x: Tensor) -> Tensor:
+        phi, compute = PHI[self.config.activation], self.compute
+        x = x.to(compute)
+        bias_a = self.p.a if self.p.biases is None else self.p.biases.a
+        for i, w in enumerate(self.w):
+            x = x @ (self.power(-self.p.a[i]) * w).to(compute).mT
+            if i < len(self.b):
+                x = x + (self.power(-bias_a[i]) * self.b[i]).to(compute)
+            if i < len(self.w) - 1:
+                x = phi(x)
+        return x.to(self.dtype)
+
+    def train(self) -> None:
+        n, size = len(self.x), self.config.batch_size
+        per_epoch = n // size
+        for t in range(self.config.steps):
+            rows = epoch_batches(self.run.seed, t // per_epoch, n, size)[t % per_epoch]
+            self._update(t, self.x[rows], self.y[rows])
+
+    def _update(self, t: int, x: Tensor, y: Tensor) -> None:
+        settings, eta = self.run.settings, self.run.base_learning_rate
+        f = schedule_factor(self.config.schedule, t, self.config.steps)
+        self.optimizer.zero_grad()
+        loss = losses(self.config.loss, self.forward(x), y).mean()
+        loss.backward()
+        self.losses.append(loss.item())
+        phase = self.p.phase_at(t)
+        for i, group in enumerate(self.optimizer.param_groups[: len(self.w)]):
+            base = self.first_rates[i] if self.first_rates is not None and t == 0 else eta
+            group["lr"] = base * f * self.power(-phase.c[i])
+            if self.config.optimizer == "adamw":  # which multiplies by 1 - lr weight_decay
+                group["weight_decay"] = settings.weight_decay * self.power(phase.c[i])
+            if phase.d is not None and "eps" in group:
+                group["eps"] = settings.epsilon * self.power(-phase.d[i])
+        own = self.p.biases.phase_at(t) if self.p.biases is not None else phase
+        for i, group in enumerate(self.optimizer.param_groups[len(self.w) :]):
+            group["lr"] = eta * f * self.power(-own.c[i])
+            if own.d is not None and "eps" in group:
+                group["eps"] = settings.epsilon * self.power(-own.d[i])
+        kept = 1 - eta * f * settings.weight_decay
+        with torch.no_grad():
+            if self.config.optimizer in ("sgd", "momentum") and settings.weight_decay:
+                for w in self.w:
+                    w.mul_(kept)
+            self.optimizer.step()
+            self.left *= kept
+            self._reweight(t + 1)
+
+    def _reweight(self, state: int) -> None:
+        def counts(k: Fraction | None) -> float:
+            return 0.0 if k is None else self.power(-k)
+
+        for i, (before, now) in enumerate(zip(self.p.k_at(state - 1), self.p.k_at(state), strict=True)):
+            if before != now:
+                self.w[i].add_((counts(now) - counts(before)) * self.left * self.w_0[i])
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        groups = [{"params": [tensor], "lr": 0.0} for tensor in (*self.w, *self.b)]
+        s = self.run.settings
+        match self.config.optimizer:
+            case "sgd":
+                return torch.optim.SGD(groups, foreach=False)
+            case "momentum":
+                return torch.optim.SGD(groups, momentum=s.momentum, foreach=False)
+        make = torch.optim.Adam if self.config.optimizer == "adam" else torch.optim.AdamW
+        return make(groups, betas=(s.beta1, s.beta2), eps=s.epsilon, weight_decay=0.0, foreach=False)
+
+    def _calibrate(self) -> list[float]:
+        """Base rates of step 0 (docs/theory.md): the update of base rate 1, measured on another batch."""
+        calibration = self.run.calibration
+        assert calibration is not None
+        one, two = calibration_batches(len(self.x), self.config.batch_size)
+        tensors = [*self.w, *self.b]
+        loss = losses(self.config.loss, self.forward(self.x[one]), self.y[one]).mean()
+        gradients = torch.autograd.grad(loss, tensors)
+        rates = [self.run.base_learning_rate]
+        x, c = self.x[two], self.p.c_at(0)
+        with torch.no_grad():
+            for i, w in enumerate(self.w):
+                scale = self.power(-self.p.a[i])
+                effect = x @ (-self.power(-c[i]) * gradients[i] * scale).mT
+                h = x @ (scale * w).mT
+                if i == 0 and self.b:
+                    effect = effect - self.power(-c[0]) * scale * gradients[len(self.w)]
+                    h = h + scale * self.b[0]
+                if i > 0:
+                    mean = effect.abs().mean().item()
+                    target = calibration.readout_target if i == len(self.w) - 1 else 1.0
+                    rates.append(target / mean if mean > 0 else calibration.cap)
+                x = PHI[self.config.activation](h + rates[i] * effect)
+        return [rates[0], *(min(rate, calibration.cap) for rate in rates[1:])]
