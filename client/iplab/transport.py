@@ -10,6 +10,7 @@ from typing import Final, TypeVar, cast
 
 import grpc
 
+from iplab import proxies
 from iplab.errors import InvalidRequestError, IplabError, TimedOutError, UnavailableError, Violation
 from iplab.status import from_call
 from iplab.v1.catalog_service_pb2_grpc import CatalogServiceStub
@@ -68,7 +69,9 @@ class Transport:
         self.address = address
         self.timeout = timeout
         self._metadata: Metadata = tuple(metadata)
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        # Nothing but this machine itself reaches its loopback, so no proxy does either.
+        direct = [("grpc.enable_http_proxy", 0)] if proxies.is_local(address) else []
+        self._channel = grpc.insecure_channel(address, options=[*_OPTIONS, *direct])
         self.experiments = ExperimentServiceStub(self._channel)
         self.runs = RunServiceStub(self._channel)
         self.catalog = CatalogServiceStub(self._channel)
@@ -142,6 +145,8 @@ class Transport:
         translated = from_call(cast(grpc.Call, error), self.address)
         if isinstance(translated, TimedOutError):
             return TimedOutError(f"{translated}; raise it with iplab.connect(timeout=...)")
+        if isinstance(translated, UnavailableError) and (hint := proxies.hint(self.address)):
+            return UnavailableError(f"{translated}; {hint}")
         return translated
 
 

@@ -17,6 +17,7 @@ from ipserver.errors import StartupError
 from ipserver.heartbeat import Heartbeat
 from ipserver.settings import Settings
 from ipserver.startup import open_service, waiting
+from ipserver.surroundings import for_parts
 
 _log = logging.getLogger(__name__)
 _SUPERVISED = "IPLAB_SUPERVISED"
@@ -128,7 +129,7 @@ def stop_event() -> threading.Event:
 
 def supervised_environment(settings: Settings) -> dict[str, str]:
     """Environment of a part that a supervisor starts with a pipe as its standard input."""
-    return {**os.environ, **settings.environment(), _SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
+    return {**for_parts(os.environ), **settings.environment(), _SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
 
 
 def free_address(address: str) -> str:

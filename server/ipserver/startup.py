@@ -29,6 +29,13 @@ _FIRST_REST, _LONGEST_REST = 0.5, 10.0
 _CONNECT_SECONDS = 5.0
 # Names, within the artifact root, the store that the artifacts belong to.
 MARK = ".iplab-store"
+# What a pooler between us and PostgreSQL says, and what mends it. Waiting does not.
+_POOLERS = {
+    "transaction blocks not allowed": "the pooler must keep a connection for a whole transaction: "
+    "pool_mode = transaction (or session) for this database",
+    "unsupported startup parameter": "the pooler does not pass it on: leave `options` out of the DSN, and give "
+    "the role or the database such settings (ALTER ROLE ... SET ...)",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,9 @@ def explained(attempt: Callable[[], T]) -> T:
     try:
         return attempt()
     except StoreUnavailable as error:
+        for said, remedy in _POOLERS.items():
+            if said in str(error):
+                raise StartupError(f"IPLAB_STORE: {error}; {remedy}") from None
         what = "the file, its folder and its disk; for a damaged one restore a backup (docs/operations.md)"
         if "sqlite:" not in str(error):
             what = "its host, port, user, password and database name"

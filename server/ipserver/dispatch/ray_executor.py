@@ -20,6 +20,7 @@ from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.settings import split_address
 from ipserver.startup import require_listener
+from ipserver.surroundings import forget_other_rays
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
 
@@ -30,6 +31,8 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 # Of a Ray of its own: workers yield to the API and to the dispatcher, but not to the forwarder (which has 19;
 # Ray's usual 15 is too near).
 os.environ.setdefault("RAY_worker_niceness", "5")
+# Below `uv run` Ray would start workers by `uv run` too, in a copy of the working folder.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import ray
 import ray.exceptions
@@ -63,11 +66,14 @@ class RayExecutor:
     """
 
     def __init__(self, address: str = "", cpus: int | None = None, ready_workers: int = 0) -> None:
+        # How long a driver stays when the head is gone. Most heads do not come back; after one that does,
+        # another dispatcher starts (Ray's own 60 s are for those that keep their state in Redis).
+        os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
         if address:
             _join(address)
         else:
-            # How long a driver stays when the head is gone: an own Ray's does not come back.
-            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
+            if unused := forget_other_rays(os.environ):
+                _log.info("not used for a Ray of its own: %s", ", ".join(unused))
             ray.init(
                 address="local",
                 namespace="iplab",

@@ -2,7 +2,8 @@
 
 SQLite has one writer at a time: a write begins with BEGIN IMMEDIATE and waits up to `LOCK_SECONDS`; the
 journal is a write-ahead log that is synced at every commit. PostgreSQL runs at READ COMMITTED with row
-locks.
+locks. Nothing outlives a transaction there (no prepared statement, no setting, no lock of a session), so a pooler
+such as PgBouncer may give every transaction another connection.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ T = TypeVar("T")
 LOCK_SECONDS = 30
 CONNECT_SECONDS = 10
 TRIES = 8
+# How soon a PostgreSQL that has vanished from the network is noticed: probes of an idle connection, and how long
+# sent data may stay unanswered.
+_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 # serialization_failure, deadlock_detected
 _TRANSIENT = frozenset({"40001", "40P01"})
 _FORMS = "sqlite:////absolute/path/iplab.db or postgresql+psycopg://user:password@host:5432/database"
@@ -93,17 +97,26 @@ class Database:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            # A process that stops inside a transaction must not hold its locks for ever.
-            limits = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={LOCK_SECONDS}s"
-            options = " ".join([*url.normalized_query.get("options", ()), limits])
+            # What the DSN leaves out must not come from PGOPTIONS and its like, which mean other programs.
+            own = {"options": " ".join(url.normalized_query.get("options", ())), "client_encoding": "utf8"}
+            if url.host:
+                own["hostaddr"] = ""
             self.engine = sa.create_engine(
                 url,
                 pool_size=16,
                 max_overflow=16,
                 pool_pre_ping=True,
-                isolation_level="READ COMMITTED",
-                connect_args={"connect_timeout": CONNECT_SECONDS, "options": options},
+                # `_begin_postgresql` begins transactions.
+                isolation_level="AUTOCOMMIT",
+                connect_args={
+                    "connect_timeout": CONNECT_SECONDS,
+                    # The server's other end of a pooler's connection knows no statement that was prepared here.
+                    "prepare_threshold": None,
+                    **_ALIVE,
+                    **own,
+                },
             )
+            sa.event.listen(self.engine, "begin", _begin_postgresql)
 
     def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`work` in a transaction that writes nothing."""
@@ -210,6 +223,15 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         connection.execute("PRAGMA journal_mode = WAL")
+
+
+def _begin_postgresql(connection: sa.Connection) -> None:
+    # A process that stops inside a transaction must not hold its locks for ever. SET LOCAL ends with the
+    # transaction, and all of this is one message.
+    connection.exec_driver_sql(
+        f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
+        f"SET LOCAL idle_in_transaction_session_timeout = '{LOCK_SECONDS}s'"
+    )
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

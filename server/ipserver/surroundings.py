@@ -1,0 +1,82 @@
+"""What other programs leave in the environment: what this service must not take for itself.
+
+Proxies are for the network, not for this machine's loopback, which most of them refuse. Variables that tell
+Python how to debug somebody's script, or Ray which cluster somebody works on, are not meant for our parts.
+"""
+
+from __future__ import annotations
+
+import urllib.request
+from collections.abc import Mapping, MutableMapping
+from typing import Final
+from urllib.parse import urlsplit
+
+# As gRPC, requests, urllib and botocore write hosts; the network for what is on neither name.
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]")
+_EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
+# With these a part would turn warnings of libraries into errors, lose its docstrings and checks, wait for
+# somebody to type when it has ended, or run many times slower.
+_PYTHON: Final = (
+    "PYTHONWARNINGS",
+    "PYTHONOPTIMIZE",
+    "PYTHONINSPECT",
+    "PYTHONSTARTUP",
+    "PYTHONDEVMODE",
+    "PYTHONASYNCIODEBUG",
+    "PYTHONTRACEMALLOC",
+    "PYTHONPROFILEIMPORTTIME",
+    "PYTHONIOENCODING",
+)
+# Which cluster, namespace, job and programs somebody's own Ray scripts use.
+_RAY: Final = (
+    "RAY_ADDRESS",
+    "RAY_NAMESPACE",
+    "RAY_RUNTIME_ENV_HOOK",
+    "RAY_JOB_CONFIG_JSON_ENV_VAR",
+    "RAY_OVERRIDE_RESOURCES",
+)
+
+
+def spare_loopback(environment: MutableMapping[str, str]) -> None:
+    """Except loopback from proxies, for this process and those that it starts.
+
+    >>> environment = {"http_proxy": "http://proxy:3128", "NO_PROXY": "example.org"}
+    >>> spare_loopback(environment)
+    >>> environment["no_proxy"]
+    'example.org,localhost,127.0.0.1,127.0.0.0/8,::1,[::1]'
+    """
+    if not any(name.lower().endswith("_proxy") and name not in _EXCEPTIONS for name in environment):
+        return
+    known = environment.get("no_proxy") or environment.get("NO_PROXY", "")
+    if known.strip() == "*":  # everything is direct already, and with other entries it would not be
+        return
+    entries = [entry.strip() for entry in known.split(",") if entry.strip()]
+    text = ",".join([*entries, *(host for host in _LOOPBACK if host not in entries)])
+    for name in _EXCEPTIONS:
+        environment[name] = text
+    if special := environment.get("no_grpc_proxy"):  # gRPC reads this one instead
+        environment["no_grpc_proxy"] = f"{special},{','.join(_LOOPBACK)}"
+
+
+def for_parts(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what is meant for somebody's own scripts; text is UTF-8 whatever the locale."""
+    kept = {name: value for name, value in environment.items() if name not in _PYTHON}
+    return kept | {"PYTHONUTF8": "1"}
+
+
+def forget_other_rays(environment: MutableMapping[str, str]) -> list[str]:
+    """Remove what would make a Ray of our own another one; returns the names."""
+    return [name for name in _RAY if environment.pop(name, None) is not None]
+
+
+def proxy_of(url: str) -> tuple[str, str] | None:
+    """The variable and the proxy (HOST:PORT) through which HTTP clients reach a URL; None: directly."""
+    parts = urlsplit(url)
+    if not parts.hostname or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = urllib.request.getproxies()
+    for kind in (parts.scheme, "all"):
+        if proxy := proxies.get(kind):
+            place = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+            return f"{kind}_proxy", f"{place.hostname}:{place.port or 80}"
+    return None
