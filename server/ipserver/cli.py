@@ -19,7 +19,7 @@ import click
 from ipserver.errors import ServiceError, StartupError
 from ipserver.masking import without_password
 from ipserver.settings import Settings, load_settings
-from ipserver.surroundings import spare_loopback
+from ipserver.surroundings import forgive_warnings, spare_loopback
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
@@ -73,6 +73,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     spare_loopback(os.environ)
+    forgive_warnings(os.environ)
     if os.getpid() == 1:
         # The first process of a container gets no signal that it has no handler for. A part has its own once
         # it works; one that still waits for what it needs would be killed after the whole grace period.

@@ -84,7 +84,11 @@ def examine(
         yield _skipped("clock", "the store")
         yield _skipped("schema", "the store")
     usable = reachable and (yield from _look("schema", _schema(settings)))
-    behind = {"writing": _writing(settings), "artifacts": _artifacts(settings, write=needs.writes)}
+    behind = {
+        "times": _times(settings),
+        "writing": _writing(settings),
+        "artifacts": _artifacts(settings, write=needs.writes),
+    }
     if needs.ray:
         behind["ray"] = _ray(settings)
     for name, check in behind.items():
@@ -201,6 +205,20 @@ def _schema(settings: Settings) -> _Found:
     with _open(settings) as store:
         explained(lambda: check_schema(store))
     yield Level.OK, "the tables have the version of this code"
+
+
+def _times(settings: Settings) -> _Found:
+    """Whether the store's clock has been set back since it was last read."""
+    with _open(settings) as store:
+        newest, now = explained(store.newest_time), store.now()
+    if newest is not None and newest - now > _SKEW_SECONDS:
+        yield (
+            Level.NOTE,
+            f"the store holds times up to {newest - now:.0f} s ahead of its clock: it was ahead then, or is "
+            "behind now; set it by NTP. Leases from the future have run out",
+        )
+    else:
+        yield Level.OK, "no time in the store is ahead of its clock"
 
 
 def _writing(settings: Settings) -> _Found:

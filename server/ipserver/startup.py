@@ -33,8 +33,8 @@ MARK = ".iplab-store"
 _POOLERS = {
     "transaction blocks not allowed": "the pooler must keep a connection for a whole transaction: "
     "pool_mode = transaction (or session) for this database",
-    "unsupported startup parameter": "the pooler does not pass it on: leave `options` out of the DSN, and give "
-    "the role or the database such settings (ALTER ROLE ... SET ...)",
+    "unsupported startup parameter": "the pooler does not pass it on: leave `options` out of the DSN, and "
+    "give the role or the database such settings (ALTER ROLE ... SET ...)",
 }
 
 

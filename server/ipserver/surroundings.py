@@ -7,6 +7,7 @@ Python how to debug somebody's script, or Ray which cluster somebody works on, a
 from __future__ import annotations
 
 import urllib.request
+import warnings
 from collections.abc import Mapping, MutableMapping
 from typing import Final
 from urllib.parse import urlsplit
@@ -62,6 +63,13 @@ def for_parts(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what is meant for somebody's own scripts; text is UTF-8 whatever the locale."""
     kept = {name: value for name, value in environment.items() if name not in _PYTHON}
     return kept | {"PYTHONUTF8": "1"}
+
+
+def forgive_warnings(environment: MutableMapping[str, str]) -> None:
+    """Undo PYTHONWARNINGS in this process: `error` would end it at a warning deep inside some library."""
+    if environment.pop("PYTHONWARNINGS", None):
+        warnings.resetwarnings()
+        warnings.simplefilter("ignore")
 
 
 def forget_other_rays(environment: MutableMapping[str, str]) -> list[str]:

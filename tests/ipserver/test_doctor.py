@@ -23,7 +23,19 @@ from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
-CHECKS = ["settings", "space", "store", "clock", "schema", "writing", "artifacts", "ray", "data", "mlflow"]
+CHECKS = [
+    "settings",
+    "space",
+    "store",
+    "clock",
+    "schema",
+    "times",
+    "writing",
+    "artifacts",
+    "ray",
+    "data",
+    "mlflow",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -118,8 +130,20 @@ def test_before_the_first_start_it_creates_nothing(tmp_path):
     assert not settings.home.exists()
     assert found["store"].level is Level.WRONG
     assert f"there is no {tmp_path}/home/iplab.db; `ipserver up`" in found["store"].text
-    skipped = {"clock", "schema", "writing", "artifacts", "ray"}
+    skipped = {"clock", "schema", "times", "writing", "artifacts", "ray"}
     assert {name for name, f in found.items() if f.level is Level.SKIPPED} == skipped
+
+
+def test_times_from_the_future_are_noticed(settings):
+    with open_store(settings.store_dsn, clock=lambda: time.time() + 3600) as store:
+        submit(store, small_spec())
+        assert store.lease_unplanned("ahead", 15.0) is not None
+    found = {f.check: f for f in examine(settings)}
+
+    assert found["times"].level is Level.NOTE
+    ahead = int(found["times"].text.split("times up to ")[1].split()[0])
+    assert 3590 <= ahead <= 3600
+    assert "it was ahead then, or is behind now" in found["times"].text
 
 
 # The store.

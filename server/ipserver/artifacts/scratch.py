@@ -49,7 +49,8 @@ def remove_abandoned(settled_seconds: float = _SETTLED_SECONDS) -> int:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         # Other users' folders, and those that vanish meanwhile, are no concern of ours.
         with contextlib.suppress(OSError):
-            if time.time() - folder.stat().st_mtime < settled_seconds:
+            # One from the future was made while the clock was ahead.
+            if 0 <= time.time() - folder.stat().st_mtime < settled_seconds:
                 continue
             with _locked(folder):
                 shutil.rmtree(folder)

@@ -113,6 +113,8 @@ class Dispatcher:
             self._report()
             self._next_report = now + _REPORT_SECONDS
         if now >= self._next_reap:
+            # First what is in hand: all leases look expired once the store's clock has been set.
+            self._hands.renew()
             self._store.reap_expired()
             self._next_reap = now + self._settings.lease_seconds / 5
         self._plan()

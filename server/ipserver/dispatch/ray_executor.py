@@ -20,9 +20,9 @@ from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.settings import split_address
 from ipserver.startup import require_listener
-from ipserver.surroundings import forget_other_rays
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
+from ipserver.surroundings import forget_other_rays
 
 # Ray reads these when it is imported: no reports to its makers, and actors without a GPU leave the
 # visible devices alone (Ray warns about its old default otherwise).

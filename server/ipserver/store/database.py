@@ -2,8 +2,8 @@
 
 SQLite has one writer at a time: a write begins with BEGIN IMMEDIATE and waits up to `LOCK_SECONDS`; the
 journal is a write-ahead log that is synced at every commit. PostgreSQL runs at READ COMMITTED with row
-locks. Nothing outlives a transaction there (no prepared statement, no setting, no lock of a session), so a pooler
-such as PgBouncer may give every transaction another connection.
+locks. Nothing outlives a transaction there (no prepared statement, no setting, no lock of a session), so a
+pooler such as PgBouncer may give every transaction another connection.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ T = TypeVar("T")
 LOCK_SECONDS = 30
 CONNECT_SECONDS = 10
 TRIES = 8
-# How soon a PostgreSQL that has vanished from the network is noticed: probes of an idle connection, and how long
-# sent data may stay unanswered.
+# How soon a PostgreSQL that has vanished from the network is noticed: probes of an idle connection, and how
+# long sent data may stay unanswered.
 _ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 # serialization_failure, deadlock_detected
 _TRANSIENT = frozenset({"40001", "40P01"})
@@ -110,7 +110,7 @@ class Database:
                 isolation_level="AUTOCOMMIT",
                 connect_args={
                     "connect_timeout": CONNECT_SECONDS,
-                    # The server's other end of a pooler's connection knows no statement that was prepared here.
+                    # The next server behind a pooler does not know what was prepared on the last one.
                     "prepare_threshold": None,
                     **_ALIVE,
                     **own,

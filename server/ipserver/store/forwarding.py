@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ipserver.errors import NotFound
 from ipserver.names import lineage
 from ipserver.states import RunState
+from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.experiments import experiment_record
@@ -32,13 +33,15 @@ def acquire_lease(transaction: Transaction, name: str, owner: str, ttl: float) -
     ).one_or_none()
     if row is None:
         transaction.connection.execute(
-            sa.insert(singletons).values(name=name, owner=owner, expires=now + ttl)
+            sa.insert(singletons).values(name=name, owner=owner, expires=now + ttl, seconds=ttl)
         )
         return True
-    if row.owner != owner and row.expires > now:
+    if row.owner != owner and clocks.held(row.expires, row.seconds, now):
         return False
     transaction.connection.execute(
-        sa.update(singletons).where(singletons.c.name == name).values(owner=owner, expires=now + ttl)
+        sa.update(singletons)
+        .where(singletons.c.name == name)
+        .values(owner=owner, expires=now + ttl, seconds=ttl)
     )
     return True
 

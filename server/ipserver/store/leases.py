@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ipserver.errors import Fenced
 from ipserver.states import FailureReason, PackState, RunState
+from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
@@ -76,7 +77,9 @@ def renew(
     # In one order, so that renewals of several dispatchers cannot deadlock.
     found = connection.execute(sa.select(*key).where(ours).order_by(*key).with_for_update()).all()
     if found:
-        connection.execute(sa.update(packs).where(ours).values(expires=transaction.now() + ttl))
+        connection.execute(
+            sa.update(packs).where(ours).values(expires=transaction.now() + ttl, lease_seconds=ttl)
+        )
     return {(row.experiment, row.id, row.token) for row in found}
 
 
@@ -119,7 +122,10 @@ def end_attempt(
 
 def reap(transaction: Transaction) -> int:
     """See `Store.reap_expired`."""
-    expired = (packs.c.state == PackState.LEASED, packs.c.expires <= transaction.now())
+    expired = (
+        packs.c.state == PackState.LEASED,
+        clocks.over(packs.c.expires, packs.c.lease_seconds, transaction.now()),
+    )
     found = transaction.connection.execute(
         sa.select(packs.c.experiment).where(*expired).distinct().order_by(packs.c.experiment)
     ).scalars()
@@ -177,7 +183,9 @@ def finish(edit: Edit, pack: sa.Row[Any], reason: FailureReason | None) -> None:
         .values(end_time=edit.transaction.now(), end_reason=reason)
     )
     state = PackState.QUEUED if unfinished(edit, pack.id) else PackState.DONE
-    edit.move_packs(PackState.LEASED, state, packs.c.id == pack.id, owner="", expires=None)
+    edit.move_packs(
+        PackState.LEASED, state, packs.c.id == pack.id, owner="", expires=None, lease_seconds=None
+    )
 
 
 def leased_pack(edit: Edit, name: str, token: int) -> sa.Row[Any]:
@@ -215,7 +223,13 @@ def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float) -> None:
     now = edit.transaction.now()
     token = pack.token + 1
     edit.move_packs(
-        PackState.QUEUED, PackState.LEASED, packs.c.id == pack.id, token=token, owner=owner, expires=now + ttl
+        PackState.QUEUED,
+        PackState.LEASED,
+        packs.c.id == pack.id,
+        token=token,
+        owner=owner,
+        expires=now + ttl,
+        lease_seconds=ttl,
     )
     connection.execute(
         sa.insert(attempts).values(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ipserver.errors import Fenced
 from ipserver.states import PackState, RunState
+from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
@@ -28,7 +29,10 @@ def lease(
     """See `Store.lease_unplanned`."""
     connection = transaction.connection
     now = transaction.now()
-    free = sa.or_(experiments.c.planner_expires.is_(None), experiments.c.planner_expires <= now)
+    free = sa.or_(
+        experiments.c.planner_expires.is_(None),
+        clocks.over(experiments.c.planner_expires, experiments.c.planner_seconds, now),
+    )
     found: str | None = connection.execute(
         sa.select(experiments.c.id)
         .where(_UNPLANNED, free)
@@ -41,7 +45,7 @@ def lease(
     connection.execute(
         sa.update(experiments)
         .where(experiments.c.id == found)
-        .values(planner=owner, planner_expires=now + ttl)
+        .values(planner=owner, planner_expires=now + ttl, planner_seconds=ttl)
     )
     queued = connection.execute(select_runs(found, runs.c.state == RunState.QUEUED))
     return experiment_store.get(transaction, found), [run_record(row) for row in queued]
@@ -81,7 +85,7 @@ def _close_planning(edit: Edit, owner: str) -> None:
         raise Fenced(
             f"experiment {edit.experiment!r} is planned already, or its planning is not leased to {owner!r}"
         )
-    edit.values |= {"planned": True, "planner": "", "planner_expires": None}
+    edit.values |= {"planned": True, "planner": "", "planner_expires": None, "planner_seconds": None}
 
 
 def _queued(transaction: Transaction, experiment: str) -> frozenset[int]:

@@ -9,6 +9,7 @@ from ipserver import failpoints
 from ipserver.states import RunState
 from ipserver.store import (
     capacity,
+    clocks,
     commits,
     events,
     experiments,
@@ -424,6 +425,8 @@ class Store:
                 on writing for a while.
             limit: Most packs.
         """
+        if self.database.read(sweeping.any_ahead):
+            self.database.write(sweeping.bring_back)
         return self.database.read(sweeping.unswept, quiet_seconds, limit)
 
     def mark_swept(self, experiment: str, pack: str) -> None:
@@ -542,6 +545,10 @@ class Store:
     def now(self) -> float:
         """The store's clock, by which leases are judged: seconds since 1970-01-01 UTC."""
         return self.database.read(Transaction.now)
+
+    def newest_time(self) -> float | None:
+        """The latest of the times that the store holds; one ahead of `now` was written by a wrong clock."""
+        return self.database.read(clocks.newest)
 
     def prove_writable(self) -> None:
         """Commit a write that changes nothing."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ipserver.states import PackState
+from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.records import EndedPack
@@ -36,6 +37,19 @@ def unswept(transaction: Transaction, quiet_seconds: float, limit: int) -> list[
         )
         ended.append(EndedPack(experiment, pack, frozenset(connection.execute(named).scalars())))
     return ended
+
+
+def any_ahead(transaction: Transaction) -> bool:
+    """Whether an attempt ended in the future, by a clock that was ahead then."""
+    ahead = attempts.c.end_time > transaction.now() + clocks.SLACK_SECONDS
+    return bool(transaction.connection.execute(sa.select(sa.exists().where(ahead))).scalar_one())
+
+
+def bring_back(transaction: Transaction) -> None:
+    """Attempts that ended in the future ended now: from here on their files are quiet."""
+    now = transaction.now()
+    ahead = attempts.c.end_time > now + clocks.SLACK_SECONDS
+    transaction.connection.execute(sa.update(attempts).where(ahead).values(end_time=now))
 
 
 def mark_swept(transaction: Transaction, experiment: str, pack: str) -> None:

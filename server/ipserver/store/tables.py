@@ -93,6 +93,7 @@ experiments = sa.Table(
     _column("planned", sa.Boolean()),
     _column("planner", Name),
     _column("planner_expires", sa.Double(), nullable=True),
+    _column("planner_seconds", sa.Double(), nullable=True),
     _column("create_time", sa.Double()),
     _column("start_time", sa.Double(), nullable=True),
     # Set exactly when the state is terminal.
@@ -177,6 +178,7 @@ packs = sa.Table(
     _column("token", sa.BigInteger()),
     _column("owner", Name),
     _column("expires", sa.Double(), nullable=True),
+    _column("lease_seconds", sa.Double(), nullable=True),
     # When files of a DONE pack that nothing names were removed.
     _column("swept_time", sa.Double(), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "id"),
@@ -280,6 +282,7 @@ singletons = sa.Table(
     _column("name", Name, primary_key=True),
     _column("owner", Name),
     _column("expires", sa.Double()),
+    _column("seconds", sa.Double(), nullable=True),
 )
 
 # One row: which store this is, and where its artifacts lie ("": no part has said so yet).

@@ -27,7 +27,7 @@ def unplaceable(transaction: Transaction, experiment: str, timeout: float, failu
             return 0
         now = transaction.now()
         since = edit.before.unplaceable_since
-        if since is None:
+        if since is None or since > now:  # or: said by a clock that was ahead then
             edit.values["unplaceable_since"] = now
             return 0
         if now - since < timeout:
