@@ -313,16 +313,19 @@ def _data(settings: Settings) -> _Found:
 
 
 def _mlflow(settings: Settings) -> _Found:
-    database = settings.home / "mlflow" / "mlflow.db"
-    if not settings.mlflow_tracking_uri and not database.exists():
+    from ipserver.forward.first import sqlite_path  # noqa: PLC0415 - only here MLflow is looked at
+
+    database = sqlite_path(settings.mlflow_uri)
+    if database is not None and not database.exists():
         yield Level.OK, f"{database} is not there yet; the forwarder makes it"
         return
-    if not settings.mlflow_tracking_uri and not os.access(database.parent, os.W_OK | os.X_OK):
-        yield Level.WRONG, f"IPLAB_HOME: the folder {database.parent} is not writable; mend its permissions"
+    if database is not None and not os.access(database.parent, os.W_OK | os.X_OK):
+        setting = "IPLAB_MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else "IPLAB_HOME"
+        yield Level.WRONG, f"{setting}: the folder {database.parent} is not writable; mend its permissions"
         return
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only here MLflow is needed
 
-    if moved := connect(settings).elsewhere():
+    if moved := connect(settings, make=False).elsewhere():
         yield Level.WRONG, moved
         return
     yield Level.OK, f"{without_password(settings.mlflow_uri)} answers"

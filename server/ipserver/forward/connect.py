@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from ipserver.errors import NotReady
-from ipserver.forward.mlflow_sink import MlflowSink
+from ipserver.forward import first
+from ipserver.forward.mlflow_sink import MlflowSink, make_store
 from ipserver.masking import without_password
 from ipserver.settings import Settings
 from ipserver.startup import require_listener
+from ipserver.surroundings import proxy_of
 
 _log = logging.getLogger(__name__)
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"
 _CONNECT_SECONDS = 5
 
 
-def connect(settings: Settings) -> MlflowSink:
+def connect(settings: Settings, *, make: bool = True) -> MlflowSink:
     """A sink that has been heard to answer.
+
+    Args:
+        settings: Where MLflow is.
+        make: Whether a SQLite file that is not there yet is made.
 
     Where MLflow keeps artifacts in S3 without a server in between, its client uploads them with the keys of
     our artifacts, unless variables of its own or of AWS say otherwise.
@@ -32,15 +39,23 @@ def connect(settings: Settings) -> MlflowSink:
     _lend_keys(settings)
     parts = urlsplit(uri)
     if parts.scheme in {"http", "https"}:
-        require_listener(
-            _SETTING, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        )
+        _require_server(uri)
     elif parts.scheme.partition("+")[0] != "databricks":
         _require_database(uri)
     try:
-        sink = MlflowSink(uri, settings.mlflow_artifacts)
-        sink.ask()
+        with first.taking_turns(uri) if make else nullcontext():
+            if path := first.sqlite_path(uri):
+                artifacts = settings.mlflow_artifacts or path.parent / "artifacts"
+                if make:
+                    ours = not settings.mlflow_tracking_uri
+                    first.make(path, lambda new: make_store(new, artifacts), ours=ours)
+                else:
+                    first.require_finished(path)
+            sink = MlflowSink(uri, settings.mlflow_artifacts)
+            sink.ask()
         moved = sink.elsewhere()
+    except NotReady as error:
+        raise NotReady(f"{_SETTING}: {error}") from None
     except Exception as error:
         # MLflow raises whatever its transport and its database raise.
         raise _unusable(uri, error) from None
@@ -49,8 +64,23 @@ def connect(settings: Settings) -> MlflowSink:
     return sink
 
 
+def _require_server(uri: str) -> None:
+    """A server, or the proxy that leads to it, takes connections."""
+    parts = urlsplit(uri)
+    if proxied := proxy_of(uri):
+        variable, place = proxied
+        host, _, port = place.rpartition(":")
+        require_listener(f"{_SETTING}, by the proxy that {variable} names", host, int(port))
+    else:
+        require_listener(
+            _SETTING, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        )
+
+
 def _require_database(uri: str) -> None:
     """MLflow itself would try for minutes, and a driver for as long as the other side is silent."""
+    if first.sqlite_path(uri):
+        return  # there is no other side; to connect would leave an empty file
     limit = {"connect_timeout": _CONNECT_SECONDS} if uri.startswith("postgresql") else {}
     try:
         engine = sa.create_engine(uri, connect_args=limit)
@@ -65,10 +95,14 @@ def _unusable(uri: str, error: Exception) -> NotReady:
     password = urlsplit(uri).password
     if password:
         text = text.replace(password, "***")
-    return NotReady(
-        f"{_SETTING}: {without_password(uri)} cannot be used as MLflow: {text}; start MLflow there, or "
-        "correct the address"
-    )
+    remedy = "start MLflow there, or correct the address"
+    if "db upgrade" in text:
+        remedy = "or, where nothing of a run is in it yet, drop it: it is made anew"
+    elif proxied := proxy_of(uri):
+        remedy += (
+            f"; {proxied[0]} sends requests through {proxied[1]}: add {urlsplit(uri).hostname} to no_proxy"
+        )
+    return NotReady(f"{_SETTING}: {without_password(uri)} cannot be used as MLflow: {text}; {remedy}")
 
 
 def _lend_keys(settings: Settings) -> None:

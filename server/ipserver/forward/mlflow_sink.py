@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlparse
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 # MLflow's client would repeat the creation of a run whose answer was lost, and there would be two. The
@@ -204,6 +205,16 @@ class MlflowSink:
         if run_id not in self._folders:
             _remember(self._folders, run_id, _local_folder(self._client.get_run(run_id)), _KNOWN_FOLDERS)
         return self._folders[run_id]
+
+
+def make_store(uri: str, artifacts: Path) -> None:
+    """Make MLflow's tables in a new database; nothing stays open.
+
+    Args:
+        uri: Of an empty database.
+        artifacts: Folder for MLflow's own experiment "Default".
+    """
+    SqlAlchemyStore(uri, artifacts.as_uri()).engine.dispose()
 
 
 def _remember(memory: dict[str, Value], key: str, value: Value, most: int) -> None:

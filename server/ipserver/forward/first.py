@@ -1,0 +1,108 @@
+"""MLflow's database, made for the first time: whole or not at all, and by one forwarder at a time.
+
+MLflow makes a new SQLite file in dozens of steps. A file that was left behind in the middle of them is of no use
+to it, ever. So ours is made beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+import sqlalchemy as sa
+
+from ipserver.errors import NotReady
+
+_log = logging.getLogger(__name__)
+# Any number will do, as long as all forwarders take the same lock.
+_ADVISORY_LOCK: Final = 7246854
+_BUSY_SECONDS: Final = 30
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a "sqlite:///..." URI; None: another database, or one in memory.
+
+    >>> sqlite_path("sqlite:////home/lab/mlflow.db")
+    PosixPath('/home/lab/mlflow.db')
+    """
+    if not uri.startswith("sqlite"):
+        return None
+    name = sa.make_url(uri).database
+    return Path(name).absolute() if name and name != ":memory:" else None
+
+
+@contextmanager
+def taking_turns(uri: str) -> Iterator[None]:
+    """Hold the database against other forwarders that would make or change its tables at the same time."""
+    if path := sqlite_path(uri):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.with_name(f"{path.name}.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    elif uri.startswith("postgresql"):
+        engine = sa.create_engine(uri)
+        try:
+            with engine.begin() as connection:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
+                yield
+        finally:
+            engine.dispose()
+    else:
+        yield
+
+
+def make(path: Path, build: Callable[[str], None], *, ours: bool) -> None:
+    """Make a SQLite file with MLflow's tables, if there is none. Called while `taking_turns`.
+
+    Args:
+        path: Where it shall be.
+        build: Makes a new one at a URI.
+        ours: It lies in our home: one that was begun and not finished is set aside as NAME.unfinished.
+
+    Raises:
+        NotReady: What is there was begun and not finished, and is not ours.
+    """
+    if path.exists() and path.stat().st_size:
+        try:
+            require_finished(path)
+        except NotReady as error:
+            if not ours:
+                raise
+            _log.warning("%s; it is set aside", error)
+            path.replace(path.with_name(f"{path.name}.unfinished"))
+        else:
+            return
+    beside = path.with_name(f".{path.name}.new")
+    for left in path.parent.glob(f"{beside.name}*"):  # and its journal
+        left.unlink()
+    _log.info("making MLflow's database %s", path)
+    build(sa.URL.create("sqlite", database=str(beside)).render_as_string())
+    with beside.open("rb") as file:
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def require_finished(path: Path) -> None:
+    """Return if the tables in a SQLite file were made to their end.
+
+    MLflow's last step is the experiment "Default". Without any experiment there is no run either.
+
+    Raises:
+        NotReady: They were not; says how to go on.
+    """
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
+        tables = {
+            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        }
+        if "experiments" in tables and connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone():
+            return
+    raise NotReady(
+        f"{path} holds no experiment, not even MLflow's own: making it was cut off, or it is no database of "
+        f"MLflow's. If it is: `rm {path}`, and it is made anew; nothing of a run can be in it"
+    )

@@ -1,0 +1,179 @@
+"""MLflow's database is made whole or not at all, whenever its maker is killed, and by one at a time."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ipserver.errors import NotReady
+from ipserver.forward import first
+from ipserver.forward.connect import connect
+from ipserver.forward.mlflow_sink import make_store
+from tests.ipserver.store.pooler import own_database
+from tests.ipserver.support import settings_in
+
+ROOT = Path(__file__).parents[3]
+POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
+
+MAKER = """
+import sys
+from pathlib import Path
+from ipserver.forward.connect import connect
+from tests.ipserver.support import settings_in
+print("loaded", flush=True)
+connect(settings_in(Path(sys.argv[1])))
+print("connected", flush=True)
+"""
+
+
+def maker(home):
+    return subprocess.Popen(
+        [sys.executable, "-c", MAKER, str(home)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def half_made(path):
+    """As MLflow leaves it when it is killed: some tables, a version of the way, no experiment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY, name TEXT);"
+            "CREATE TABLE runs (run_uuid TEXT PRIMARY KEY);"
+            "CREATE TABLE alembic_version (version_num TEXT); INSERT INTO alembic_version VALUES ('451aebb31d03');"
+        )
+
+
+def test_a_new_one_is_whole_and_leaves_nothing_beside(tmp_path):
+    settings = settings_in(tmp_path)
+
+    connect(settings).run("lab", "experiments/lab/runs/r0", 0, {})
+
+    assert {file.name for file in (tmp_path / "mlflow").iterdir()} == {"mlflow.db", "mlflow.db.lock"}
+    first.require_finished(tmp_path / "mlflow" / "mlflow.db")
+    connect(settings)  # and again
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_leaves_it_usable(tmp_path):
+    """One maker after the other is killed, each a little later than the last, until one has come through."""
+    settings = settings_in(tmp_path)
+    begun = kills = 0
+    for moment in range(1, 15):
+        process = maker(tmp_path)
+        assert process.stdout.readline() == b"loaded\n"
+        time.sleep(0.15 * moment)
+        beside = tmp_path / "mlflow" / ".mlflow.db.new"
+        begun += beside.exists()
+        process.send_signal(signal.SIGKILL)
+        done = process.communicate()[0]
+        kills += 1
+        if b"connected" in done:
+            break
+        database = tmp_path / "mlflow" / "mlflow.db"
+        if database.exists():
+            first.require_finished(database)
+    assert begun, "no maker was killed in the middle of it"
+    assert kills > 2
+
+    connect(settings).run("lab", "experiments/lab/runs/r0", 0, {})
+
+
+def test_what_mlflow_itself_has_left_half_made_is_set_aside_in_our_home(tmp_path, caplog):
+    database = tmp_path / "mlflow" / "mlflow.db"
+    half_made(database)
+    with pytest.raises(NotReady, match=r"making it was cut off.*`rm .*mlflow\.db`"):
+        connect(settings_in(tmp_path), make=False)
+
+    connect(settings_in(tmp_path))
+
+    assert "it is set aside" in caplog.text
+    assert (database.parent / "mlflow.db.unfinished").exists()
+
+
+def test_elsewhere_it_is_left_alone_and_the_remedy_is_said(tmp_path):
+    database = tmp_path / "other" / "mlflow.db"
+    half_made(database)
+    before = database.read_bytes()
+
+    with pytest.raises(NotReady, match=r"IPLAB_MLFLOW_TRACKING_URI: .*making it was cut off"):
+        connect(settings_in(tmp_path, mlflow_tracking_uri=f"sqlite:///{database}"))
+
+    assert database.read_bytes() == before
+
+
+def test_a_database_with_an_experiment_is_never_touched(tmp_path):
+    """Even if it is of another version of MLflow: that is said by MLflow."""
+    database = tmp_path / "mlflow" / "mlflow.db"
+    half_made(database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO experiments VALUES (0, 'Default')")
+
+    with pytest.raises(NotReady, match="cannot be used as MLflow"):
+        connect(settings_in(tmp_path))
+
+    assert not (database.parent / "mlflow.db.unfinished").exists()
+
+
+def test_two_forwarders_make_one(tmp_path):
+    """Both come through; the second waits for the first."""
+    makers = [maker(tmp_path) for _ in range(2)]
+    told = [process.communicate(timeout=120) for process in makers]
+
+    assert [process.returncode for process in makers] == [0, 0], told
+    assert all(b"connected" in out for out, _ in told)
+
+
+def test_turns_are_taken(tmp_path):
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    order = []
+
+    def second():
+        with first.taking_turns(uri):
+            order.append("second")
+
+    with first.taking_turns(uri):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(not POSTGRES, reason="IPLAB_TEST_POSTGRES is not set")
+@pytest.mark.slow
+def test_two_forwarders_make_one_on_postgresql(tmp_path):
+    with own_database(POSTGRES) as name:
+        uri = sa.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+        problems = []
+
+        def start():
+            try:
+                connect(settings_in(tmp_path, mlflow_tracking_uri=uri))
+            except Exception as error:
+                problems.append(error)
+
+        threads = [threading.Thread(target=start) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+
+
+def test_an_empty_file_is_none_yet(tmp_path):
+    database = tmp_path / "mlflow" / "mlflow.db"
+    database.parent.mkdir()
+    database.touch()
+    with first.taking_turns(f"sqlite:///{database}"):
+        first.make(database, lambda uri: make_store(uri, tmp_path), ours=False)
+    first.require_finished(database)
