@@ -99,9 +99,9 @@ def _unusable(uri: str, error: Exception) -> NotReady:
     if "db upgrade" in text:
         remedy = "or, where nothing of a run is in it yet, drop it: it is made anew"
     elif proxied := proxy_of(uri):
-        remedy += (
-            f"; {proxied[0]} sends requests through {proxied[1]}: add {urlsplit(uri).hostname} to no_proxy"
-        )
+        variable, place = proxied
+        host = urlsplit(uri).hostname
+        remedy += f"; {variable} sends requests through {place}: if that is wrong, add {host} to no_proxy"
     return NotReady(f"{_SETTING}: {without_password(uri)} cannot be used as MLflow: {text}; {remedy}")
 
 

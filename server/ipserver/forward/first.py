@@ -1,7 +1,7 @@
 """MLflow's database, made for the first time: whole or not at all, and by one forwarder at a time.
 
-MLflow makes a new SQLite file in dozens of steps. A file that was left behind in the middle of them is of no use
-to it, ever. So ours is made beside its place and renamed.
+MLflow makes a new SQLite file in dozens of steps, and can never use one that was left behind in the middle of
+them. So ours is made beside its place and renamed.
 """
 
 from __future__ import annotations
