@@ -18,6 +18,7 @@ from typing import IO
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from ipserver.answering import Answering
 from ipserver.errors import StartupError
 from ipserver.heartbeat import Pulse
 from ipserver.masking import without_password
@@ -51,7 +52,7 @@ _PULSE_SECONDS = {"dispatch": 300.0, "forward": 900.0}
 class _Part:
     name: str
     process: subprocess.Popen[bytes]
-    pulse: Pulse | None = None
+    pulse: Pulse | Answering | None = None
     restarts: list[float] = field(default_factory=list)
 
 
@@ -112,7 +113,9 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
         )
 
 
-def _pulse(settings: Settings, name: str) -> Pulse | None:
+def _pulse(settings: Settings, name: str) -> Pulse | Answering | None:
+    if name == "api":  # it can be asked
+        return Answering(settings.address, _START_SECONDS + settings.wait_seconds)
     seconds = _PULSE_SECONDS.get(name)
     return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
 
@@ -189,6 +192,8 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
             _log.warning(
                 "part %s ended with status %s; starting it again", part.name, part.process.returncode
             )
+            if isinstance(part.pulse, Answering):
+                part.pulse.close()
             part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
             try:
                 _announce(settings, parts)
