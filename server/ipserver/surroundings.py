@@ -36,6 +36,16 @@ _RAY: Final = (
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
     "RAY_OVERRIDE_RESOURCES",
 )
+# Where somebody's own scripts log to, and that they need not wait for it: what we call sent must be there.
+_MLFLOW: Final = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_ACTIVE_MODEL_ID",
+    "MLFLOW_ENABLE_ASYNC_LOGGING",
+)
 
 
 def spare_loopback(environment: MutableMapping[str, str]) -> None:
@@ -75,6 +85,12 @@ def forgive_warnings(environment: MutableMapping[str, str]) -> None:
 def forget_other_rays(environment: MutableMapping[str, str]) -> list[str]:
     """Remove what would make a Ray of our own another one; returns the names."""
     return [name for name in _RAY if environment.pop(name, None) is not None]
+
+
+def forget_other_runs(environment: MutableMapping[str, str]) -> None:
+    """Remove what would make MLflow's client write elsewhere, or later, than it is told."""
+    for name in _MLFLOW:
+        environment.pop(name, None)
 
 
 def proxy_of(url: str) -> tuple[str, str] | None:

@@ -19,6 +19,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
+from ipserver.surroundings import forget_other_runs
+
+forget_other_runs(os.environ)
 # MLflow's client would repeat the creation of a run whose answer was lost, and there would be two. The
 # forwarder itself tries again, and asks before what is there.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"

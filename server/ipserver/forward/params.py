@@ -1,14 +1,22 @@
-"""A run's parameters as MLflow shows them: the spec, flattened to this run."""
+"""A run's parameters as MLflow shows them: the spec, flattened to this run.
+
+MLflow cuts a value after 6,000 characters wherever that is, and 1/25 would read 1/2. A longer one goes on in
+further parameters ("a", "a.2", "a.3"), each of whole elements; what follows is announced by " ...".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from ipcore.theory import RatePhase
 from iplab.v1.spec_pb2 import ExperimentSpec, Probes, Schedule
 from ipserver.spec.convert import optimizer_settings, pack_config, resource_request, run_config
 from ipserver.store.records import NewRun, RunRecord
+
+# MLflow's limit of a value.
+_LONGEST = 6000
+_MORE = " ..."
 
 
 def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
@@ -38,7 +46,7 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         "a": _exponents(own.parameterization.a),
         "b": _exponents(own.parameterization.b),
         "precision": pack.precision,
-        "resources": f"cpus={resources.cpus:g} gpus={resources.gpus:g}",
+        "resources": f"cpus={_number(resources.cpus)} gpus={_number(resources.gpus)}",
     }
     params |= {name: repr(value) for name, value in optimizer_settings(spec.optimizer).items()}
     params |= _rates(own.parameterization.phases, "")
@@ -57,9 +65,44 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         params["probes"] = _fields(spec.record.probes)
     if own.calibration:
         params["calibration"] = (
-            f"readout_target={own.calibration.readout_target:g} cap={own.calibration.cap:g}"
+            f"readout_target={_number(own.calibration.readout_target)} cap={_number(own.calibration.cap)}"
         )
-    return params
+    return {key: part for name, value in params.items() for key, part in fitting(name, value)}
+
+
+def fitting(name: str, value: str, longest: int = _LONGEST) -> Iterator[tuple[str, str]]:
+    """A parameter as one or several of no more than `longest` characters each; no element is cut.
+
+    >>> list(fitting("a", "1/2 1/3 1/4", longest=11))
+    [('a', '1/2 1/3 1/4')]
+    >>> list(fitting("a", "1/2 1/3 1/4 1/5", longest=11))
+    [('a', '1/2 1/3 ...'), ('a.2', '1/4 1/5')]
+    """
+    number = 1
+    while len(value) > longest:
+        # The last place to divide it; what is one element alone is not shown at all.
+        room = longest - len(_MORE)
+        end = value.rfind(" ", 0, room + 1)
+        if end < 0:
+            element, _, value = value.partition(" ")
+            part = f"({len(element)} characters: see spec.json)"
+        else:
+            part, value = value[:end], value[end + 1 :]
+        yield (name if number == 1 else f"{name}.{number}"), part + (_MORE if value else "")
+        number += 1
+        if not value:
+            return
+    yield (name if number == 1 else f"{name}.{number}"), value
+
+
+def _number(value: float) -> str:
+    """The shortest text that is exactly this number.
+
+    >>> _number(1.0), _number(0.1), _number(0.123456789)
+    ('1', '0.1', '0.123456789')
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _rates(phases: Iterable[RatePhase], prefix: str) -> dict[str, str]:
@@ -78,7 +121,7 @@ def _fields(message: Schedule | Probes) -> str:
         if field.name != "name":
             entries = [value] if isinstance(value, int | float) else value
             texts.append(
-                f"{field.name}={','.join(f'{x:g}' if isinstance(x, float) else str(x) for x in entries)}"
+                f"{field.name}={','.join(_number(x) if isinstance(x, float) else str(x) for x in entries)}"
             )
     return " ".join(texts)
 

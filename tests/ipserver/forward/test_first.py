@@ -40,12 +40,12 @@ from ipserver.forward.connect import connect
 from tests.ipserver.support import settings_in
 home, begun, finished = Path(sys.argv[1]), 0, 0
 settings, database = settings_in(home), home / "mlflow" / "mlflow.db"
-for moment in range(1, 200):
+for moment in range(40):
     child = os.fork()
     if child == 0:
         connect(settings)
         os._exit(0)
-    end = time.monotonic() + 0.15 * moment
+    end = time.monotonic() + 0.2 * 1.3**moment
     while time.monotonic() < end and not finished:
         time.sleep(0.01)
         finished = os.waitpid(child, os.WNOHANG) == (child, 0)
