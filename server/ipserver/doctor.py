@@ -24,6 +24,7 @@ from ipserver.masking import without_password
 from ipserver.settings import Settings
 from ipserver.startup import EVERYTHING, Needs, check_owner, explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
+from ipserver.surroundings import proxy_of, settings_of_aws, settings_of_postgresql
 
 # Leases are judged by the store's clock alone; metrics and logs carry the times of the machines.
 _SKEW_SECONDS: Final = 5.0
@@ -76,6 +77,7 @@ def examine(
         needs: What the part reaches; nothing else is asked.
     """
     yield from _look("settings", _variables(os.environ))
+    yield from _look("variables", _surroundings(settings, os.environ))
     yield from _look("space", _space(settings))
     reachable = yield from _look("store", _store(settings))
     if reachable:
@@ -135,6 +137,28 @@ def _variables(environment: Mapping[str, str]) -> _Found:
         yield Level.NOTE, f"{name} is not used: no setting is called so{meant}"
     if not unknown:
         yield Level.OK, "every IPLAB_ variable is a setting (`ipserver settings` lists them)"
+
+
+def _surroundings(settings: Settings, environment: Mapping[str, str]) -> _Found:
+    """What other programs have left in the environment and our libraries read."""
+    servers = {
+        "IPLAB_MLFLOW_TRACKING_URI": settings.mlflow_uri if settings.mlflow_uri.startswith("http") else "",
+        "IPLAB_S3_ENDPOINT_URL": settings.s3_endpoint_url,
+    }
+    found = []
+    for setting, url in servers.items():
+        if url and (proxied := proxy_of(url)):
+            found.append(f"{proxied[0]} sends requests to {setting} through the proxy {proxied[1]}")
+    if settings.artifacts.startswith("s3://") and (names := settings_of_aws(environment)):
+        found.append(f"the library of S3 reads {', '.join(names)}")
+    if settings.store_dsn.startswith("postgresql") and (names := settings_of_postgresql(environment)):
+        found.append(f"what IPLAB_STORE leaves out comes from {', '.join(names)}")
+    if "RAY_ADDRESS" in environment and not settings.ray_address:
+        found.append("RAY_ADDRESS is not used (IPLAB_RAY_ADDRESS names a cluster to join)")
+    for text in found:
+        yield Level.NOTE, text
+    if not found:
+        yield Level.OK, "no variable of another program changes what this service does"
 
 
 def _space(settings: Settings) -> _Found:

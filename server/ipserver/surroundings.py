@@ -46,6 +46,11 @@ _MLFLOW: Final = (
     "MLFLOW_ACTIVE_MODEL_ID",
     "MLFLOW_ENABLE_ASYNC_LOGGING",
 )
+_POSTGRESQL: Final = (
+    *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE"),
+    *("PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGTARGETSESSIONATTRS", "PGGSSENCMODE"),
+)
+_AWS_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 def spare_loopback(environment: MutableMapping[str, str]) -> None:
@@ -91,6 +96,16 @@ def forget_other_runs(environment: MutableMapping[str, str]) -> None:
     """Remove what would make MLflow's client write elsewhere, or later, than it is told."""
     for name in _MLFLOW:
         environment.pop(name, None)
+
+
+def settings_of_aws(environment: Mapping[str, str]) -> list[str]:
+    """The names of AWS's variables that are set, without those of keys."""
+    return sorted(name for name in environment if name.startswith("AWS_") and name not in _AWS_KEYS)
+
+
+def settings_of_postgresql(environment: Mapping[str, str]) -> list[str]:
+    """The names of PostgreSQL's variables that are set and count where a DSN says nothing."""
+    return sorted(name for name in environment if name in _POSTGRESQL)
 
 
 def proxy_of(url: str) -> tuple[str, str] | None:

@@ -25,6 +25,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 CHECKS = [
     "settings",
+    "variables",
     "space",
     "store",
     "clock",
@@ -132,6 +133,27 @@ def test_before_the_first_start_it_creates_nothing(tmp_path):
     assert f"there is no {tmp_path}/home/iplab.db; `ipserver up`" in found["store"].text
     skipped = {"clock", "schema", "times", "writing", "artifacts", "ray"}
     assert {name for name, f in found.items() if f.level is Level.SKIPPED} == skipped
+
+
+def noted(settings):
+    return [f.text for f in examine(settings) if f.check == "variables" and f.level is Level.NOTE]
+
+
+def test_variables_of_other_programs_are_named_where_they_count(settings, monkeypatch):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    assert noted(settings) == []
+    monkeypatch.setenv("http_proxy", "http://name:hidden@192.0.2.7:3128")
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.8:6379")
+    assert noted(settings) == ["RAY_ADDRESS is not used (IPLAB_RAY_ADDRESS names a cluster to join)"]
+
+    away = changed(settings, mlflow_tracking_uri="http://192.0.2.9:5000", ray_address="192.0.2.8:6379")
+    (told,) = noted(away)
+    assert "http_proxy sends requests to IPLAB_MLFLOW_TRACKING_URI through the proxy 192.0.2.7:3128" in told
+    monkeypatch.setenv("no_proxy", "192.0.2.9")
+    assert noted(away) == []
 
 
 def test_times_from_the_future_are_noticed(settings):

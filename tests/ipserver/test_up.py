@@ -16,6 +16,22 @@ from tests.ipserver.serving import SPEC, alive, serving, wait_for
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
+# What other programs leave in people's environments. None of it is meant for a service on loopback.
+_NOWHERE = "http://127.0.0.1:9"
+LEFT_BEHIND = {
+    **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _NOWHERE),
+    **{"all_proxy": "socks5://127.0.0.1:9", "no_proxy": "example.org"},
+    **{"RAY_ADDRESS": "192.0.2.1:6379", "RAY_NAMESPACE": "mine", "RAY_RUNTIME_ENV_HOOK": "no.such.hook"},
+    **{"MLFLOW_TRACKING_URI": _NOWHERE, "MLFLOW_RUN_ID": "mine", "MLFLOW_EXPERIMENT_NAME": "mine"},
+    **{"MLFLOW_ENABLE_ASYNC_LOGGING": "true", "MLFLOW_ACTIVE_MODEL_ID": "m-1"},
+    **{"PYTHONWARNINGS": "error", "PYTHONSTARTUP": "/nowhere.py", "PYTHONINSPECT": "", "PYTHONOPTIMIZE": "1"},
+    **{"OMP_NUM_THREADS": "", "MKL_NUM_THREADS": "0", "CUDA_VISIBLE_DEVICES": "", "TZ": "Nowhere/City"},
+    **{"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "192.0.2.1", "SLURM_NTASKS": "8", "COLUMNS": "abc"},
+    **{"PGHOST": "192.0.2.1", "PGOPTIONS": "-cdefault_transaction_read_only=on", "AWS_PROFILE": "nobody"},
+    **{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "GRPC_DNS_RESOLVER": "native"},
+}
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
@@ -23,7 +39,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(home):
-    with serving(home) as (_, status):
+    with serving(home, **LEFT_BEHIND) as (_, status):
         yield status
     assert not any(alive(pid) for pid in status["parts"].values())
     assert not (home / "service.json").exists()

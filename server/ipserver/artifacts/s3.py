@@ -6,6 +6,7 @@ commit has named. Files are written to this machine's temporary folder first: th
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,12 +15,13 @@ from typing import Any, Final
 
 import aiohttp
 import s3fs
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, NoCredentialsError, ProxyConnectionError
 from fsspec.asyn import FSTimeoutError, sync
 
 from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured, writing
 from ipserver.artifacts.scratch import scratch_folder
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
+from ipserver.surroundings import proxy_of, settings_of_aws
 
 # With growing rests in between this bridges an outage of about half a minute. A check at start asks once, and
 # has not long to wait: whether to ask again, the settings say.
@@ -156,7 +158,14 @@ class S3Artifacts:
                 "IPLAB_S3_SECRET_ACCESS_KEY, or what AWS's own libraries read"
             ) from error
         except (OSError, BotoCoreError, aiohttp.ClientError) as error:
-            raise ArtifactsUnavailable(f"{self._root}: {trouble}: {type(error).__name__}: {error}") from error
+            # AWS's libraries read a profile and more even where they are given keys.
+            others = settings_of_aws(os.environ) if isinstance(error, BotoCoreError) else []
+            also = f" (in the environment: {', '.join(others)})" if others else ""
+            proxied = proxy_of(self._root.endpoint_url) if isinstance(error, ProxyConnectionError) else None
+            way = f"; {proxied[0]} names the proxy: add the store's host to no_proxy" if proxied else ""
+            raise ArtifactsUnavailable(
+                f"{self._root}: {trouble}: {type(error).__name__}: {error}{also}{way}"
+            ) from error
 
 
 def _in_time(system: Any, seconds: float, coroutine: Callable[..., Any], *args: object) -> None:

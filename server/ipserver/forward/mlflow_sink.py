@@ -16,7 +16,6 @@ from urllib.parse import unquote, urlparse
 
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
 
 from ipserver.surroundings import forget_other_runs
@@ -217,6 +216,10 @@ def make_store(uri: str, artifacts: Path) -> None:
         uri: Of an empty database.
         artifacts: Folder for MLflow's own experiment "Default".
     """
+    from mlflow.store.tracking.sqlalchemy_store import (  # noqa: PLC0415 - slow, and seldom needed
+        SqlAlchemyStore,
+    )
+
     SqlAlchemyStore(uri, artifacts.as_uri()).engine.dispose()
 
 

@@ -157,3 +157,30 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path):
     told = (tmp_path / "dispatch.log").read_text()
     assert "IPLAB_RAY_ADDRESS: nothing answers at 127.0.0.1:" in told
     assert "Traceback" not in told
+
+
+def head_process(port):
+    """The process that is the cluster's head: Ray's GCS."""
+    done = subprocess.run(["ps", "-eww", "-o", "pid=,args="], check=True, capture_output=True, text=True)
+    rows = [line.split(None, 1) for line in done.stdout.splitlines()]
+    (pid,) = (int(pid) for pid, words in rows if "gcs/gcs_server" in words.split()[0] and port in words)
+    return pid
+
+
+@pytest.mark.timeout(300)
+def test_a_dispatcher_ends_soon_after_the_clusters_head(cluster, tmp_path):
+    """15 s, as with a Ray of its own, instead of Ray's 60: whoever supervises it starts another."""
+    address, _ = cluster
+    settings = settings_in(tmp_path)
+    environment = {"IPLAB_RAY_ADDRESS": address, "IPLAB_WAIT_SECONDS": "60"}
+    with store_in(settings) as store, (tmp_path / "dispatch.log").open("ab") as log:
+        dispatcher = dispatch(settings, log, **environment)
+        try:
+            wait_for(lambda: store.capacity() is not None or dispatcher.poll() is not None)
+            os.kill(head_process(address.rpartition(":")[2]), signal.SIGKILL)
+            begin = time.monotonic()
+            wait_for(lambda: dispatcher.poll() is not None, seconds=55)
+            print(f"ended {time.monotonic() - begin:.1f} s after the head, with {dispatcher.returncode}")
+        finally:
+            dispatcher.kill()
+            dispatcher.wait()
