@@ -16,7 +16,7 @@ from pathlib import Path
 from ipserver.errors import StartupError
 from ipserver.heartbeat import Heartbeat
 from ipserver.settings import Settings
-from ipserver.startup import open_service, waiting
+from ipserver.startup import make_folder, open_service, waiting
 from ipserver.surroundings import for_parts
 
 _log = logging.getLogger(__name__)
@@ -64,11 +64,19 @@ def run_dispatch(settings: Settings) -> None:
             "autoscaler (IPLAB_RAY_ADDRESS)"
         )
     store = open_service(settings, write=True)
-    executor = waiting(
-        settings, lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers)
-    )
-    # After Ray has started: it sets a handler of its own, which would end this process without a checkpoint.
+    if not settings.ray_address:
+        make_folder(settings.home)  # the files of a Ray of our own lie there
     stop = stop_event()
+
+    def rest(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise SystemExit(0)
+
+    executor = waiting(
+        settings,
+        lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers, settings.home),
+        sleep=rest,
+    )
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     try:
@@ -128,8 +136,12 @@ def stop_event() -> threading.Event:
 
 
 def supervised_environment(settings: Settings) -> dict[str, str]:
-    """Environment of a part that a supervisor starts with a pipe as its standard input."""
-    return {**for_parts(os.environ), **settings.environment(), _SUPERVISED: "1", "PYTHONUNBUFFERED": "1"}
+    """Environment of a part that a supervisor starts with a pipe as its standard input.
+
+    The safe path keeps files in the working folder, such as `ray.py`, from taking the place of libraries.
+    """
+    own = {_SUPERVISED: "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+    return {**for_parts(os.environ), **settings.environment(), **own}
 
 
 def free_address(address: str) -> str:

@@ -13,6 +13,8 @@ from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.states import FailureReason
 from ipserver.store.records import Failure
 
+_MESSAGE_LIMIT, _TEXT_LIMIT = 1_000, 10_000
+
 
 class Worker(Protocol):
     """A placed (or pending) trainer."""
@@ -66,4 +68,12 @@ class Executor(Protocol):
 
 def worker_lost(message: str) -> SliceReport:
     """The report of a worker that died without one."""
-    return SliceReport(failure=Failure(FailureReason.WORKER_LOST, message))
+    return SliceReport(failure=bounded(FailureReason.WORKER_LOST, message))
+
+
+def bounded(reason: FailureReason, message: str, traceback: str = "", log_tail: str = "") -> Failure:
+    """A failure of bounded size, since every listing of failed runs carries it.
+
+    The start of a message and the end of a traceback or log say most.
+    """
+    return Failure(reason, message[:_MESSAGE_LIMIT], traceback[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])

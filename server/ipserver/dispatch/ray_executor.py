@@ -9,14 +9,18 @@ import collections
 import logging
 import os
 import signal
+import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipcore.machine import MachineProfile
-from ipserver.dispatch.executor import Worker, worker_lost
+from ipserver.dispatch.executor import Worker, bounded, worker_lost
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.dispatch.own_ray import ending, own_token, ray_folder, surrounded
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.settings import split_address
 from ipserver.startup import require_listener
@@ -44,6 +48,8 @@ _log = logging.getLogger(__name__)
 # Slices travel as plain replies; the object store is hardly used.
 _OBJECT_STORE_BYTES = 128 << 20
 _ORPHAN_SECONDS = 0.5
+# Of each of Ray's own logs, one older one is kept.
+_LOG_BYTES = 10_000_000
 # Ray's words of an actor whose owner is gone. The owner is this process, so no other actor would live either:
 # to try on would use up the attempts of every pack.
 _OWNER_DIED = "its owner has died"
@@ -57,33 +63,25 @@ class RayExecutor:
         cpus: Cores of a Ray of its own; None: all.
         ready_workers: On a Ray of its own, actors that are kept ready for the next pack though none waits,
             and started now for the first. (A cluster's nodes are for others too.)
+        home: Folder for the files of a Ray of its own; None: a temporary folder.
 
     Before a dispatcher joins a cluster, its machine must: with `ray start --address HOST:6379 --num-cpus 0`
     where nothing is to be trained. Such a Ray is left alone by `close`.
 
     Raises:
         NotReady: No Ray at the address, or this machine is not a node of it.
+        StartupError: There is no place for the files of a Ray of its own.
     """
 
-    def __init__(self, address: str = "", cpus: int | None = None, ready_workers: int = 0) -> None:
+    def __init__(
+        self, address: str = "", cpus: int | None = None, ready_workers: int = 0, home: Path | None = None
+    ) -> None:
         # How long a driver stays when the head is gone. Most heads do not come back; after one that does,
         # another dispatcher starts (Ray's own 60 s are for those that keep their state in Redis).
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
+        self._own = None if address else _OwnRay(cpus, home)
         if address:
             _join(address)
-        else:
-            if unused := forget_other_rays(os.environ):
-                _log.info("not used for a Ray of its own: %s", ", ".join(unused))
-            ray.init(
-                address="local",
-                namespace="iplab",
-                num_cpus=cpus,
-                include_dashboard=False,
-                log_to_driver=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-            )
-        self._own = not address
         self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
         # Actors that have done their pack, all with the same resources: a new process takes seconds to load
         # torch, which a small pack would feel.
@@ -109,7 +107,7 @@ class RayExecutor:
             ClusterLost: No node is left of a Ray of its own, or Ray does not answer.
         """
         nodes = _nodes()
-        if self._own and not nodes:
+        if self._own is not None and not nodes:
             raise ClusterLost("no node is left of the Ray that this process started")
         return nodes
 
@@ -181,7 +179,47 @@ class RayExecutor:
 
     def close(self) -> None:
         """Leave the cluster (and end a Ray of its own); actors end with it."""
-        ray.shutdown()
+        if self._own is not None:
+            self._own.end()
+        else:
+            ray.shutdown()
+
+
+class _OwnRay:
+    """A Ray on this machine that belongs to this process; its files are removed at its end."""
+
+    def __init__(self, cpus: int | None, home: Path | None) -> None:
+        self._folder = ray_folder(home)
+        if unused := forget_other_rays(os.environ):
+            _log.info("not used for a Ray of its own: %s", ", ".join(unused))
+        try:
+            # Any token in the environment is meant for a cluster.
+            for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+                os.environ.pop(name, None)
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
+            os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(_LOG_BYTES))
+            os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
+            with surrounded(self._folder.path, shielded=True) as self._processes:
+                ray.init(
+                    address="local",
+                    namespace="iplab",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                    # Ray lets everybody into its folder, so it gets one within ours.
+                    _temp_dir=str(self._folder.path / "r"),
+                )
+        except BaseException:
+            self._folder.remove()
+            raise
+
+    def end(self) -> None:
+        """End all of its processes and remove its files."""
+        with ending(self._processes, lambda: not ray.is_initialized()):
+            ray.shutdown()
+        self._folder.remove()
 
 
 def _nodes() -> dict[str, dict[str, float]]:
@@ -210,7 +248,11 @@ def _join(address: str) -> None:
         host, port = split_address(address)
         require_listener("IPLAB_RAY_ADDRESS", host, int(port))
     try:
-        ray.init(address=address, namespace="iplab", log_to_driver=False)
+        with (
+            tempfile.TemporaryDirectory(prefix="iplab-join-") as empty,
+            surrounded(Path(empty), shielded=False),
+        ):
+            ray.init(address=address, namespace="iplab", log_to_driver=False)
     except Exception as error:
         # Ray raises RuntimeError, ConnectionError, ValueError and bare Exception for what is no cluster, for
         # another Ray version or token, and for a machine that is no node.
@@ -229,6 +271,7 @@ class _Trainer:
     def __init__(self) -> None:
         logging.getLogger().setLevel(logging.INFO)
         self._trainer: PackTrainer | None = None
+        self._refused: SliceReport | None = None
         threading.Thread(target=_end_with, args=(os.getppid(),), name="orphan", daemon=True).start()
 
     def warm(self) -> None:
@@ -242,17 +285,38 @@ class _Trainer:
         return measure(asked)
 
     def load(self, job: PackJob) -> str:
-        """Get ready for a pack; returns the id of the node that this is on."""
-        from ipserver.dispatch.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
+        """Get ready for a pack; returns the id of the node that this is on.
 
+        An error is kept for the first slice: its report is where the dispatcher looks for what went wrong.
+        """
         self._trainer = None  # the last pack's memory is free before the next one's is taken
-        self._trainer = PackTrainer(job)
+        self._refused = None
+        try:
+            from ipserver.dispatch.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
+
+            self._trainer = PackTrainer(job)
+        except Exception as error:
+            _log.exception("pack %s cannot be trained here", job.pack)
+            self._refused = SliceReport(failure=_refusal(error))
         return str(ray.get_runtime_context().get_node_id())
 
     def advance(self, ended: Collection[int], checkpoint: bool) -> SliceReport:
+        if self._refused is not None:
+            return self._refused
         if self._trainer is None:
             raise RuntimeError("a slice was asked for before a pack was given")
         return self._trainer.advance(ended, checkpoint=checkpoint)
+
+
+def _refusal(error: Exception) -> Failure:
+    """What a worker reports that could not even begin, as where torch cannot be imported."""
+    try:
+        from ipserver.dispatch.trainer import failure  # noqa: PLC0415 - never in the dispatcher
+    except Exception:
+        # The import is what failed. Another worker of this installation would meet the same.
+        text = "".join(traceback.format_exception(error))
+        return bounded(FailureReason.TRAINING_ERROR, f"{type(error).__name__}: {error}", text)
+    return failure(error)
 
 
 def _end_with(raylet: int) -> None:
@@ -304,7 +368,7 @@ def _result(reference: Any) -> SliceReport:
     try:
         report: SliceReport = ray.get(reference)
     except ray.exceptions.OutOfMemoryError as error:
-        return SliceReport(failure=Failure(FailureReason.OUT_OF_MEMORY, str(error)))
+        return SliceReport(failure=bounded(FailureReason.OUT_OF_MEMORY, str(error)))
     except ray.exceptions.RayActorError as error:
         if _OWNER_DIED in str(error):
             raise ClusterLost("Ray takes this process for dead: the raylet of its machine is gone") from error

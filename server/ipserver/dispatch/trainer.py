@@ -33,6 +33,7 @@ from ipcore.recording import weights_due
 from ipcore.trainer import Slice, Trainer
 from ipserver import failpoints, segments
 from ipserver.artifacts import Stored, open_artifacts
+from ipserver.dispatch.executor import bounded
 from ipserver.dispatch.jobs import PackJob, Repeated, ResourceRequest, SliceReport
 from ipserver.dispatch.summaries import fold
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
@@ -41,7 +42,6 @@ from ipserver.states import FailureReason, RunState
 from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
 
 _LOG_LINES = 50
-_MESSAGE_LIMIT, _TEXT_LIMIT = 1_000, 10_000
 # Weight files written at a time, and their weights in memory, at most.
 _WRITERS, _WRITING_BYTES = 4, 64 << 20
 _log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class PackTrainer:
                 done = self._advance(ended, checkpoint)
         except Exception as error:
             # The boundary of the worker: every error becomes a report with its reason and traceback.
-            report = SliceReport(failure=_failure(error, self._log.text()))
+            report = SliceReport(failure=failure(error, self._log.text()))
         else:
             notices, self._notices = tuple(self._notices), []
             commit, repeated = (None, done) if isinstance(done, Repeated) else (done, None)
@@ -323,7 +323,8 @@ def _digest(dataset: Dataset) -> str | None:
     return dataset.digest if dataset.name.startswith(REGISTERED) else None
 
 
-def _failure(error: Exception, log_tail: str) -> Failure:
+def failure(error: Exception, log_tail: str = "") -> Failure:
+    """What to report of an error in a worker."""
     if isinstance(error, DataError):
         reason = FailureReason.DATA_UNAVAILABLE
     elif _device_lost(error):
@@ -335,9 +336,7 @@ def _failure(error: Exception, log_tail: str) -> Failure:
     else:
         reason = FailureReason.TRAINING_ERROR
     text = "".join(traceback.format_exception(error))
-    message = f"{type(error).__name__}: {error}"
-    # Bounded, as every listing of failed runs carries them; the end of a traceback tells most.
-    return Failure(reason, message[:_MESSAGE_LIMIT], text[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])
+    return bounded(reason, f"{type(error).__name__}: {error}", text, log_tail)
 
 
 def _device_lost(error: Exception) -> bool:
