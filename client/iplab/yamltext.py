@@ -23,6 +23,8 @@ Lines = dict[str, int]
 _MAX_DEPTH: Final = 50
 _MAX_VALUES: Final = 200_000
 _TOO_DEEP: Final = f"is nested more than {_MAX_DEPTH} levels deep"
+# Of JSON; a bracket within a string is none.
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +90,26 @@ def parse_json(text: str, source: str) -> Document:
         )
         return dict(pairs)
 
+    _bound_depth(text, source)
     try:
         value = json.loads(text, parse_float=Decimal, object_pairs_hook=build)
-    except RecursionError:
-        raise SpecError([Violation("", "is nested too deep for a spec")], source) from None
     except json.JSONDecodeError as error:
         place = f"column {error.colno}: not JSON: {error.msg}"
         raise SpecError([Violation("", place, error.lineno)], source) from None
     if repeated:
         raise SpecError(repeated, source)
     return Document(value)
+
+
+def _bound_depth(text: str, source: str) -> None:
+    """Refuse JSON that is nested too deep. How deep `json` itself can go differs between Pythons."""
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > _MAX_DEPTH:
+            line = text.count("\n", 0, found.start()) + 1
+            column = found.start() - text.rfind("\n", 0, found.start())
+            raise SpecError([Violation("", f"column {column}: {_TOO_DEEP}", line)], source)
 
 
 class _Loader(yaml.SafeLoader):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -119,10 +120,12 @@ def run_forward(settings: Settings) -> None:
 
 
 def stop_event() -> threading.Event:
-    """An event set by SIGTERM, by SIGINT, or by the end of the supervisor that started this process."""
+    """An event set by SIGTERM, SIGINT or SIGHUP, or by the end of the supervisor."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Under nohup SIGHUP, the end of the terminal, is to change nothing.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
     if os.environ.get(_SUPERVISED):
         # The supervisor holds the other end of standard input: it closes even if the supervisor is killed.
         # Read unbuffered: a buffer's lock, held by a daemon thread, is fatal when the interpreter ends.
@@ -181,6 +184,22 @@ def log_file(settings: Settings, part: str) -> Path:
 
 
 def rotate_log(path: Path) -> None:
-    """Move a long log to NAME.log.1, in the place of the one before it."""
-    if path.exists() and path.stat().st_size > _LOG_BYTES:
-        path.replace(path.with_name(f"{path.name}.1"))
+    """Move the text of a long log to NAME.log.1, in the place of what was there.
+
+    Its part may go on writing: everything that writes to the log appends to this file. What is written just
+    between the copy and the cut is lost.
+    """
+    older = path.with_name(f"{path.name}.1")
+    try:
+        if path.stat().st_size <= _LOG_BYTES:
+            return
+        older.unlink(missing_ok=True)
+        shutil.copyfile(path, older)
+        os.truncate(path, 0)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        # No room for the copy. The log must not fill a disk either.
+        older.unlink(missing_ok=True)
+        os.truncate(path, 0)
+        _log.warning("%s was emptied, since it could not be rotated: %s", path, error.strerror)

@@ -19,6 +19,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from ipserver.answering import Answering
+from ipserver.dispatch.own_ray import remove_abandoned_ray_folders
 from ipserver.errors import StartupError
 from ipserver.heartbeat import Pulse
 from ipserver.masking import without_password
@@ -41,6 +42,9 @@ _START_SECONDS = 60.0
 # The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
 _STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0}
 _POLL_SECONDS = 0.2
+# A stop of the whole service may reach a part before it reaches this process.
+_STOPPING_SECONDS = 0.5
+_ROTATE_SECONDS = 5.0
 # A part that ends by itself is started again, unless it has done so this often within the time below.
 _RESTARTS = 5
 _RESTART_SECONDS = 60.0
@@ -80,6 +84,7 @@ def up(settings: Settings) -> None:
                 _supervise(settings, parts, stop)
         finally:
             _stop(parts)
+            remove_abandoned_ray_folders(settings.home)
             (settings.home / "service.json").unlink(missing_ok=True)
 
 
@@ -177,7 +182,12 @@ def _greet(settings: Settings) -> None:
 
 
 def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
+    rotate_at = 0.0
     while not stop.wait(_POLL_SECONDS):
+        if time.monotonic() >= rotate_at:
+            rotate_at = time.monotonic() + _ROTATE_SECONDS
+            for part in parts:
+                rotate_log(log_file(settings, part.name))
         for part in parts:
             if part.process.poll() is None:
                 if part.pulse is None or not part.pulse.stopped():
@@ -185,6 +195,8 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
                 _log.warning("part %s has hung for %g s and is killed", part.name, part.pulse.seconds)
                 part.process.kill()
                 part.process.wait()
+            if stop.wait(_STOPPING_SECONDS):
+                return
             now = time.monotonic()
             part.restarts = [at for at in part.restarts if now - at < _RESTART_SECONDS] + [now]
             if len(part.restarts) > _RESTARTS:

@@ -1,6 +1,7 @@
 """Specs: what is accepted, and how every mistake in one is named."""
 
 import contextlib
+import json
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -195,8 +196,11 @@ def test_an_alias_may_be_used_again():
 def test_malformed_json_shows_line_and_column():
     with pytest.raises(iplab.SpecError, match=r"spec\.json: line 2: column 11: not JSON"):
         parse_spec('{"spec":\n {"steps" 1}}', "spec.json")
-    with pytest.raises(iplab.SpecError, match="nested too deep"):
-        parse_spec("[" * 5000, "spec.json")
+    for text, place in (("[" * 5000, "line 1: column 51"), ('\n{"a":' * 1_000_000, "line 52: column 1")):
+        with pytest.raises(iplab.SpecError, match=rf"{place}: is nested more than 50 levels deep"):
+            parse_spec(text, "spec.json")
+    name = "[{" * 60 + '"[{'
+    assert parse_spec(json.dumps({"display_name": name}), "spec.json").message.display_name == name
     with pytest.raises(iplab.SpecError, match="steps: is given more than once"):
         parse_spec('{"spec": {"steps": 1, "steps": 2}}', "spec.json")
 

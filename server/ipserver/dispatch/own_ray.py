@@ -45,12 +45,9 @@ def ray_folder(home: Path | None) -> PrivateFolder:
     Raises:
         StartupError: No place will do; says why of each, and which settings name them.
     """
-    ours = f"iplab-{os.getuid()}-"
-    places = [(home, "ray-")] if home else []
-    places += [(Path(place), ours) for place in dict.fromkeys((_temporary(), *_SHORT)) if place]
+    remove_abandoned_ray_folders(home)
     tried: dict[Path, str] = {}
-    for base, prefix in places:
-        remove_abandoned(base, prefix)
+    for base, prefix in _places(home):
         if len(os.fsencode(base / f"{prefix}12345678")) > _LONGEST:
             tried[base] = f"its path is longer than {_LONGEST - len(prefix) - 9} bytes"
             continue
@@ -73,6 +70,19 @@ def ray_folder(home: Path | None) -> PrivateFolder:
         f"Ray needs a folder with a short path for its sockets, and none will do ({reasons}). Set IPLAB_HOME "
         "or TMPDIR to a folder with a short path on a local disk"
     )
+
+
+def remove_abandoned_ray_folders(home: Path | None) -> None:
+    """Remove the folders of dispatchers that were killed, of this user alone."""
+    for base, prefix in _places(home):
+        remove_abandoned(base, prefix)
+
+
+def _places(home: Path | None) -> list[tuple[Path, str]]:
+    """Where Ray's folder may lie, the best place first, and how its name starts there."""
+    names = dict.fromkeys((_temporary(), *_SHORT))
+    temporary = [(Path(name), f"iplab-{os.getuid()}-") for name in names if name]
+    return [(home, "ray-"), *temporary] if home else temporary
 
 
 def own_token(folder: Path) -> Path:
