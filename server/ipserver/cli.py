@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import inspect
 import json
 import logging
@@ -38,7 +39,9 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
     def command(**options: Any) -> None:
         others = {name: options.pop(name) for name in own}
         try:
-            function(load_settings(**options), **others)
+            settings = load_settings(**options)
+            _replace_missing_user(settings)
+            function(settings, **others)
         except ServiceError as error:
             click.echo(f"ipserver: {error}", err=True)
             sys.exit(2)
@@ -48,6 +51,21 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def _replace_missing_user(settings: Settings) -> None:
+    """Name a user and a home folder where the system knows none, as for a bare number in a container.
+
+    Libraries ask for both and would fail: MLflow when it is imported, torch when it compiles.
+    """
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = str(settings.home)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = f"uid-{os.getuid()}"
 
 
 @contextmanager
@@ -138,6 +156,7 @@ def mlflow_command(port: int, home: str | None) -> None:
 
     try:
         settings = load_settings(home=home)
+        _replace_missing_user(settings)
         if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
             raise StartupError(
                 f"there is no MLflow store in {settings.home}; start `ipserver up` there first"

@@ -13,6 +13,7 @@ import ipaddress
 import json
 import os
 import re
+import reprlib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -162,7 +163,19 @@ class Settings(BaseSettings):
     @field_validator("settings", "secrets", "home", "data")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
-        return value.expanduser().resolve() if value is not None else None
+        return absolute(value) if value is not None else None
+
+    @field_validator("home")
+    @classmethod
+    def _in_urls(cls, value: Path) -> Path:
+        """The addresses of SQLite and MLflow are URLs that hold this path."""
+        wrong = sorted({letter for letter in str(value) if letter in "?%" or not letter.isprintable()})
+        if wrong:
+            raise ValueError(
+                f"the path has {', '.join(map(ascii, wrong))} in it, which cannot stand in the addresses of "
+                "SQLite and MLflow; choose a folder without ?, % and characters that cannot be printed"
+            )
+        return value
 
     @field_validator("artifacts")
     @classmethod
@@ -170,7 +183,7 @@ class Settings(BaseSettings):
         if not value:
             return value
         if "://" not in value:
-            return str(Path(value).expanduser().resolve())
+            return str(absolute(Path(value)))
         value = value.rstrip("/")
         if not _BUCKET.fullmatch(value):
             raise ValueError(
@@ -282,6 +295,24 @@ class Settings(BaseSettings):
         return {name: _masked(name, getattr(self, name)) for name in type(self).model_fields}
 
 
+def absolute(path: Path) -> Path:
+    """The path from the root, without links and "~".
+
+    Raises:
+        ValueError: It cannot be told; says why.
+    """
+    try:
+        return path.expanduser().resolve()
+    except FileNotFoundError:
+        raise ValueError(
+            "is relative to the working folder, which has been removed; give an absolute path"
+        ) from None
+    except RuntimeError as error:  # "~" of a user without a home folder, or a circle of links
+        raise ValueError(f"{str(error).rstrip('.')}; give an absolute path") from None
+    except OSError as error:
+        raise ValueError(f"{error.strerror}; give another path") from None
+
+
 def split_address(address: str) -> tuple[str, str]:
     """Host and port of HOST:PORT or [HOST]:PORT."""
     host, _, port = address.rpartition(":")
@@ -311,10 +342,15 @@ def load_settings(**options: object) -> Settings:
         for item in error.errors():
             setting, *inside = item["loc"] or ("",)
             name = f"IPLAB_{setting}".upper() + "".join(f"[{part!r}]" for part in inside) if setting else ""
-            value = f"{_masked(str(item['loc'][0]), item['input'])!r}: " if name else ""
+            value = f"{_REPR.repr(_masked(str(item['loc'][0]), item['input']))}: " if name else ""
             message = item["msg"].removeprefix("Value error, ")
             problems.append(f"{name}={value}{message}" if name else message)
         raise StartupError("wrong settings: " + "; ".join(problems)) from None
+
+
+# However long a wrong value is.
+_REPR = reprlib.Repr()
+_REPR.maxstring = 200
 
 
 def _plain(value: object) -> str:
