@@ -1,24 +1,11 @@
-"""Temporary folders, and those of processes that were killed."""
+"""Temporary folders for files on their way; more of how they are removed: test_private_folder.py."""
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 
-from ipserver.artifacts.scratch import remove_abandoned, scratch_folder
-
-_HOLDER = """
-import time
+from ipserver.artifacts import scratch
 from ipserver.artifacts.scratch import scratch_folder
-with scratch_folder() as folder:
-    (folder / "half").write_text("half a file")
-    print(folder, flush=True)
-    time.sleep(60)
-"""
 
 
 @pytest.fixture
@@ -35,22 +22,11 @@ def test_a_folder_ends_with_its_use(place):
     assert list(place.iterdir()) == []
 
 
-def test_what_a_killed_process_left_is_removed_and_nothing_else(place):
-    (place / "others").mkdir()
-    holder = subprocess.Popen(
-        [sys.executable, "-c", _HOLDER], stdout=subprocess.PIPE, env=os.environ | {"TMPDIR": str(place)}
-    )
-    try:
-        left = holder.stdout.readline().decode().strip()
-        with scratch_folder() as mine:
-            assert remove_abandoned(0) == 0
-            holder.send_signal(signal.SIGKILL)
-            holder.wait()
-            assert remove_abandoned() == 0  # too young: it may be about to be locked
-            assert remove_abandoned(0) == 1
-            assert sorted(place.iterdir()) == sorted([mine, place / "others"])
-            assert not Path(left).exists()
-    finally:
-        holder.kill()
-        holder.wait()
-        holder.stdout.close()
+def test_the_first_use_removes_what_killed_processes_left_and_later_ones_do_not_look(place):
+    (place / f"{scratch._PREFIX}abandoned").mkdir()
+
+    with scratch_folder() as folder:
+        assert list(place.iterdir()) == [folder]
+        (place / f"{scratch._PREFIX}later").mkdir()
+    with scratch_folder():
+        assert (place / f"{scratch._PREFIX}later").exists()

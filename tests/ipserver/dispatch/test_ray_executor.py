@@ -2,15 +2,21 @@
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import ray
 
+import ipserver.dispatch.trainer
+from ipserver.dispatch import ray_executor
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.jobs import ResourceRequest
+from ipserver.dispatch.own_ray import _parents
 from ipserver.dispatch.ray_executor import RayExecutor
-from ipserver.errors import NotReady
+from ipserver.errors import ArtifactsUnavailable, NotReady
 from ipserver.states import ExperimentState, FailureReason
 from tests.ipserver.dispatch.cases import final_weights, notices, points
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
@@ -19,10 +25,39 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def executor():
-    executor = RayExecutor(cpus=2)
+def executor(tmp_path_factory):
+    """In a working folder with files that are called as libraries are."""
+    home, working = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("working")
+    for name in ("torch", "numpy", "ray", "sklearn", "json"):
+        (working / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
+    before = Path.cwd()
+    os.chdir(working)
+    executor = RayExecutor(cpus=2, home=home)
+    os.chdir(before)
+    folder = executor._own._folder.path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(home / "ray-token")
     yield executor
+    processes = ray_pids(executor)
+    assert len(processes) >= 5
     executor.close()
+    assert not folder.exists()
+    wait_until_gone(processes)
+
+
+def ray_pids(executor):
+    """All processes of the executor's Ray."""
+    found = set(executor._own._processes)
+    while more := {pid for pid, parent in _parents().items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def wait_until_gone(pids):
+    deadline = time.monotonic() + 5
+    while any(pid in _parents() for pid in pids):
+        assert time.monotonic() < deadline, "processes are left"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -55,6 +90,41 @@ def test_an_experiment_trains_on_ray(store, settings, executor):
     experiment = store.get_experiment("e")
     assert experiment.state is ExperimentState.SUCCEEDED
     assert experiment.committed_steps == 8 * 20
+
+
+def test_a_sigterm_for_all_of_ray_changes_nothing(store, settings, executor):
+    submit(store, small_spec(steps=3000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
+
+    for pid in ray_pids(executor):
+        os.kill(pid, signal.SIGTERM)
+    run_until(dispatcher, lambda: store.get_experiment("e").state.terminal)
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    assert len(store.attempts("e", 0)) == 1
+
+
+def test_what_keeps_a_worker_from_its_pack_is_reported_as_it_was(monkeypatch):
+    class Refusing:
+        def __init__(self, job):
+            raise ArtifactsUnavailable("the disk is away")
+
+    worker = ray_executor._Trainer()
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
+    monkeypatch.setattr(ipserver.dispatch.trainer, "PackTrainer", Refusing)
+    job = SimpleNamespace(pack="p0000")
+    assert worker.load(job) == "node"
+    failure = worker.advance((), False).failure
+    assert failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE
+    assert failure.message == "ArtifactsUnavailable: the disk is away"
+    assert "in __init__" in failure.traceback
+
+    monkeypatch.setitem(sys.modules, "ipserver.dispatch.trainer", None)  # as if it could not be imported
+    worker.load(job)
+    failure = worker.advance((), False).failure
+    assert failure.reason is FailureReason.TRAINING_ERROR
+    assert failure.message.startswith("ModuleNotFoundError: import of ipserver.dispatch.trainer halted")
 
 
 def test_a_killed_worker_is_replaced(store, settings, executor):
