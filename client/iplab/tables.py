@@ -7,6 +7,8 @@ terminal to wrap.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
@@ -37,11 +39,17 @@ _ACCURACY_AT_BEST = "test accuracy at best validation"
 Setting = tuple[str, str, list[object]]
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller: rich would end the program with exit code 1."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
 def print_table(table: Table) -> None:
     """To standard output; fitted to the terminal's width only where there is a terminal."""
-    console = Console(file=sys.stdout)
+    console = _Console(file=sys.stdout)
     width = console.width if console.is_terminal else _PIPED_WIDTH
-    console = Console(file=sys.stdout, width=max(width, fit(table, width)))
+    console = _Console(file=sys.stdout, width=max(width, fit(table, width)))
     if table.title:  # a narrow table would wrap its own title
         console.print(Text(str(table.title)))
         table.title = None

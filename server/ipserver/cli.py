@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from iplab import terminal
 from ipserver.errors import ServiceError, StartupError
 from ipserver.masking import without_password
 from ipserver.settings import Settings, load_settings
@@ -80,7 +81,14 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """As click's, with standard streams that are safe to use."""
+        terminal.prepare()
+        return super().main(*arguments, **options)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="iplab")
 def main() -> None:
     """The iplab service. `ipserver up` is all of it on this machine.

@@ -18,6 +18,7 @@ from typing import IO
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from iplab import terminal
 from ipserver.answering import Answering
 from ipserver.dispatch.own_ray import remove_abandoned_ray_folders
 from ipserver.errors import StartupError
@@ -177,8 +178,11 @@ def _announce(settings: Settings, parts: list[_Part]) -> None:
 
 
 def _greet(settings: Settings) -> None:
-    print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
-    print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
+    try:
+        print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
+        print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
+    except OSError:  # nobody reads it, or its disk is full: no reason to end
+        terminal.abandon_output()
 
 
 def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:

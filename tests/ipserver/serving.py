@@ -33,12 +33,20 @@ def wait_for(condition, seconds=90.0):
 
 
 @contextmanager
-def serving(home, **environment):
-    """A service in a home; stopped as by Ctrl-C at the end, unless it is killed before."""
+def serving(home, *, cwd=None, wrapper=(), **environment):
+    """A service in a home; stopped as by Ctrl-C at the end, unless it has ended before.
+
+    Args:
+        home: Folder that is there.
+        cwd: Its working folder.
+        wrapper: Command that starts it in its own place.
+        environment: Further variables.
+    """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
-    command = [sys.executable, "-m", "ipserver", "up", "--home", str(home), "--address", "127.0.0.1:0"]
+    command = [*wrapper, sys.executable, "-m", "ipserver", "up"]
+    command += ["--home", str(home), "--address", "127.0.0.1:0", "--cpus", "2"]
     with (home / "up.log").open("ab") as log:
-        process = subprocess.Popen([*command, "--cpus", "2"], env=clean | environment, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=cwd, env=clean | environment, stdout=log, stderr=log)
     try:
         wait_for(lambda: (home / "service.json").exists() or process.poll() is not None)
         assert process.poll() is None, (home / "up.log").read_text()

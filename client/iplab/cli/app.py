@@ -6,13 +6,14 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import iplab
+from iplab import terminal
 
 if TYPE_CHECKING:
     from iplab.client import Client
@@ -41,6 +42,7 @@ Exit codes:
     5  any other error of the service
     6  measurement disagrees with theory (check)
   130  interrupted; the experiment goes on
+  141  nobody reads the output any more (| head)
 """
 
 
@@ -51,12 +53,22 @@ class App(click.Group):
         """In the order in which one uses them."""
         return list(self.commands)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click's, which would end with exit code 1 where nobody reads the output."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            terminal.abandon_output()
+            return ctx.exit(terminal.CUT_OFF)
+
     def main(  # type: ignore[override] # click splits it into overloads that say when it returns
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
     ) -> Any:
         """Run and exit; arguments as click.Command.main."""
+        terminal.prepare()
         try:
             code = super().main(args, standalone_mode=False, **extra)
+            sys.stdout.flush()
         except click.Abort:
             click.echo("interrupted", err=True)
             code = INTERRUPTED
@@ -70,7 +82,11 @@ class App(click.Group):
         except iplab.IplabError as error:
             click.echo(f"error: {error}", err=True)
             code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
+        except BrokenPipeError:  # of what was still to be written
+            terminal.abandon_output()
+            code = terminal.CUT_OFF
         except OSError as error:  # a file that cannot be written
+            terminal.abandon_output()
             click.echo(f"error: {error}", err=True)
             code = BAD_USAGE
         if not standalone_mode:
@@ -116,6 +132,15 @@ def json_option(command: Command) -> Command:
 def print_json(value: object) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=2))
+
+
+def print_json_list(values: Iterable[object]) -> None:
+    """One JSON list on standard output, a value per line; they may be more than memory holds."""
+    start = "[\n"
+    for value in values:
+        sys.stdout.write(f"{start}  {json.dumps(value)}")
+        start = ",\n"
+    click.echo("[]" if start == "[\n" else "\n]")
 
 
 def folded(text: str, *, err: bool = False, indent: int = 0) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, json_option, note, print_json, run_reference
+from iplab.cli.app import Service, json_option, note, print_json, print_json_list, run_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,7 @@ def metrics(
     if not len(found):
         note("no points")
     if as_json:
-        print_json([dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found)])
+        print_json_list(dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found))
     elif as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(_COLUMNS)

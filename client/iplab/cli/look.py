@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, folded, json_option, note, print_json, run_reference
+from iplab.cli.app import Service, folded, json_option, note, print_json, print_json_list, run_reference
 from iplab.cli.watch import headline
 from iplab.numbers import SETTING_DIGITS, number
 
@@ -168,11 +168,13 @@ def runs(service: Service, experiment: str, *, filter_: str, as_json: bool) -> N
     from iplab.tables import print_table, runs_table  # noqa: PLC0415 - as above
 
     with service.connect() as client:
-        found = list(client.experiment(experiment).runs(filter_))
-    if as_json:
-        # A listing does not read the attempts, so it cannot say that there are none.
-        print_json([{k: v for k, v in run.to_dict().items() if k != "attempts"} for run in found])
-    elif not found:
+        listed = client.experiment(experiment).runs(filter_)
+        if as_json:
+            # A listing does not read the attempts, so it cannot say that there are none.
+            print_json_list({k: v for k, v in run.to_dict().items() if k != "attempts"} for run in listed)
+            return
+        found = list(listed)
+    if not found:
         note("no runs match")
     else:
         print_table(runs_table(found))

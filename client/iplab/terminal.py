@@ -1,0 +1,39 @@
+"""Standard streams as people have them: closed, cut off, or in an encoding that lacks characters."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from pathlib import Path
+
+# What a shell reports of a program that ends because nobody reads its output any more (128 + SIGPIPE).
+CUT_OFF = 141
+
+
+def prepare() -> None:
+    """Make the standard streams safe to use.
+
+    A closed one leads nowhere, and its number cannot be taken by another file. Characters that a stream's
+    encoding lacks are written as escapes of their numbers.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def abandon_output() -> None:
+    """Send what is still to be written nowhere: its reader has gone, or its disk is full."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

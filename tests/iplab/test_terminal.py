@@ -1,0 +1,134 @@
+"""Commands on streams of every kind: closed, cut off, full, narrow, wide, of encodings without our letters."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+LABEL = "µ-Größe λ → 日本"
+SPEC = {
+    "spec": {
+        "dataset": "digits",
+        "batch_size": 32,
+        "steps": 20,
+        "grid": {
+            "parameterizations": [
+                {"preset": "mup", "label": "a-plain-label-that-is-long-enough-to-be-folded"}
+            ],
+            "widths": [8, 16],
+            "hidden_layers": [2],
+            "activations": ["relu"],
+            "base_learning_rates": [0.1],
+            "seeds": [0, 1],
+        },
+    }
+}
+ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+LATIN = {"PYTHONIOENCODING": "latin-1"}
+
+
+@pytest.fixture(scope="module")
+def experiment(service):
+    import iplab
+
+    with iplab.connect(service.address) as client:
+        created = client.create(SPEC | {"display_name": LABEL}, experiment_id="named-in-many-letters")
+        yield created
+        created.cancel()
+
+
+def run(service, *arguments, module="iplab", **options):
+    """A command as a process of its own; `env` adds variables, `shell` is what stands behind the command."""
+    command = [sys.executable, "-m", module, *arguments]
+    environment = {
+        **os.environ,
+        "IPLAB_ADDRESS": service.address if service else "",
+        **options.pop("env", {}),
+    }
+    shell = options.pop("shell", "")
+    if shell:
+        # The status of the command itself, not of what stands behind it.
+        command = ["bash", "-c", f'"$@" {shell}; exit ${{PIPESTATUS[0]}}', "-", *command]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    return subprocess.run(command, check=False, env=environment, timeout=60, **streams)
+
+
+@pytest.mark.parametrize("env", [ASCII, LATIN, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"LC_ALL": "nonsense"}])
+def test_names_of_any_letters_are_shown_in_any_encoding(service, experiment, env):
+    for arguments in (["list"], ["show", experiment.id], ["runs", experiment.id]):
+        done = run(service, *arguments, env=env)
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert experiment.id.encode() in done.stdout or b"r00000" in done.stdout
+    shown = run(service, "show", experiment.id, env=env).stdout
+    # click takes ASCII for a mistake and writes UTF-8.
+    encoding = "latin-1" if env == LATIN else "utf-8"
+    assert LABEL.encode(encoding, errors="backslashreplace") in shown
+
+
+@pytest.mark.parametrize("env", [ASCII, LATIN])
+def test_errors_with_any_letters_are_shown_in_any_encoding(service, env, tmp_path):
+    file = tmp_path / "µ.yaml"
+    file.write_text('spec: {dataset: "日本"}', encoding="utf-8")
+    done = run(service, "submit", str(file), env={**env, "PYTHONUTF8": "1"})
+    assert done.returncode == 2
+    assert b"error: " in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["1", "20", "80", "400"])
+def test_any_width_of_the_terminal(service, experiment, columns):
+    for arguments in (["--help"], ["list"], ["show", experiment.id], ["runs", experiment.id], ["catalog"]):
+        done = run(service, *arguments, env={"COLUMNS": columns, "FORCE_COLOR": "1"})
+        assert done.returncode == 0
+        assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["catalog"], ["runs", "named-in-many-letters", "--json"], ["list"]])
+def test_a_reader_that_goes_away_is_no_error(service, experiment, arguments):
+    done = run(service, *arguments, shell="| true")
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("shell", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_error(service, experiment, shell):
+    for arguments in (["list"], ["runs", experiment.id, "--json"], ["catalog", "--json"], ["--help"]):
+        done = run(service, *arguments, shell=shell)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")  # noqa: PTH110
+def test_a_full_disk_behind_the_output_is_said(service, experiment):
+    for arguments in (["list"], ["list", "--json"]):
+        done = run(service, *arguments, shell="> /dev/full")
+        assert (done.returncode, done.stderr) == (2, b"error: [Errno 28] No space left on device\n")
+
+
+def test_a_list_as_json_is_one_document(service, experiment):
+    assert len(json.loads(run(service, "runs", experiment.id, "--json").stdout)) == 4
+    nothing = run(service, "runs", experiment.id, "--json", "--filter", "index = 99")
+    assert json.loads(nothing.stdout) == []
+    assert json.loads(run(service, "metrics", experiment.id, "--json").stdout) == []
+
+
+def test_files_in_the_working_folder_take_no_librarys_place(service, tmp_path):
+    for name in ("json", "click", "grpc", "numpy", "logging", "rich", "yaml", "google"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
+    for module, arguments in (("iplab", ["list"]), ("ipserver", ["settings"])):
+        done = run(service, *arguments, module=module, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("env", [ASCII, LATIN])
+@pytest.mark.parametrize("shell", ["", "| true", ">&-", ">&- 2>&-"])
+def test_the_servers_command_too(env, shell, tmp_path):
+    home = tmp_path / "日本"
+    done = run(
+        None, "settings", "--home", str(home), module="ipserver", env=env | {"PYTHONUTF8": "1"}, shell=shell
+    )
+    assert done.returncode == (1 if shell == "| true" else 0)
+    assert b"Traceback" not in done.stderr
+    assert (
+        shell or home.name.encode("utf-8" if env == ASCII else "latin-1", "backslashreplace") in done.stdout
+    )
