@@ -9,7 +9,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Backoff(Generic[Key]):
-    """Whatever fails rests, twice as long after every further failure in a row.
+    """A key that fails rests, twice as long after every further failure in a row.
 
     Args:
         first: The first rest in seconds.
@@ -20,6 +20,8 @@ class Backoff(Generic[Key]):
     (2, ('a',), ())
     >>> backoff.failed("a", now=2), backoff.failed("a", now=6)
     (4, 5)
+    >>> backoff.failed("b", now=0), backoff.failed("b", now=2, works_since=-1)
+    (2, 2)
     """
 
     def __init__(self, first: float, longest: float) -> None:
@@ -27,9 +29,21 @@ class Backoff(Generic[Key]):
         self._longest = longest
         self._rests: dict[Key, tuple[float, float]] = {}  # its length, its end
 
-    def failed(self, key: Key, now: float) -> float:
-        """Let `key` rest; returns for how long."""
-        rest = min(2 * self._rests[key][0], self._longest) if key in self._rests else self._first
+    def failed(self, key: Key, now: float, works_since: float = float("inf")) -> float:
+        """Let `key` rest; returns for how long.
+
+        Args:
+            key: What failed.
+            now: The time.
+            works_since: When others of its kind last did not fail. If that was before `key` failed the last
+                time, the fault need not be its own, and its rest stays as long as it was.
+        """
+        if (last := self._rests.get(key)) is None:
+            rest = self._first
+        else:
+            rest, end = last
+            if works_since > end - rest:
+                rest = min(2 * rest, self._longest)
         self._rests[key] = rest, now + rest
         return rest
 
@@ -38,7 +52,7 @@ class Backoff(Generic[Key]):
         self._rests.pop(key, None)
 
     def resting(self, now: float) -> tuple[Key, ...]:
-        """What is not to be tried yet. What nobody tries again long after its rest is forgotten."""
+        """Keys whose time to be tried again has not come. Entries that expired long ago are dropped."""
         self._rests = {
             key: (rest, end) for key, (rest, end) in self._rests.items() if end + self._longest > now
         }

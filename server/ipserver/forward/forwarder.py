@@ -12,26 +12,24 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from enum import Enum
 
-from google.protobuf import json_format
-
-from iplab.v1.spec_pb2 import ExperimentSpec
-from ipserver import failpoints
 from ipserver.artifacts import ArtifactRoot, open_artifacts
 from ipserver.errors import StoreUnavailable
 from ipserver.forward.backoff import Backoff
+from ipserver.forward.delivery import deliver
 from ipserver.forward.history import History
+from ipserver.forward.marks import Marks, TakenOver
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.pace import Pace
-from ipserver.forward.params import run_params
+from ipserver.forward.parcel import parcel
 from ipserver.names import run_name
-from ipserver.spec.predict import predicted_regimes
-from ipserver.states import RunState
 from ipserver.store import Store
-from ipserver.store.records import ForwardTask, RunRecord
+from ipserver.store.records import Forwarded, ForwardTask
 
 _log = logging.getLogger(__name__)
 _LEASE = "forwarder"
@@ -46,13 +44,6 @@ _PATIENCE = 3
 _EXPERIMENT_RESTS = (2.0, 60.0)
 _RUN_RESTS = (30.0, 600.0)
 
-_FINAL_STATUS: Mapping[RunState, str] = {
-    RunState.SUCCEEDED: "FINISHED",
-    RunState.DIVERGED: "FINISHED",
-    RunState.FAILED: "FAILED",
-    RunState.CANCELLED: "KILLED",
-}
-
 
 class Pass(Enum):
     """How a pass over the store went."""
@@ -62,8 +53,17 @@ class Pass(Enum):
     TROUBLE = "MLflow or the store did not answer"
 
 
-class _TakenOver(Exception):
-    """Another forwarder has taken this one's place, because it was silent for too long."""
+@dataclass(slots=True)
+class _Results:
+    """What became of the runs of a pass.
+
+    Attributes:
+        taken: Experiments of which MLflow took a run.
+        refused: Refusals in a row, by experiment.
+    """
+
+    taken: set[str] = field(default_factory=set)
+    refused: Counter[str] = field(default_factory=Counter)
 
 
 class Forwarder:
@@ -98,13 +98,17 @@ class Forwarder:
         self._lease_seconds = lease_seconds
         self._beat = beat
         self._leased = -float("inf")  # when the lease was renewed last
+        self._leasing = threading.Lock()
         self._pace = Pace(points_per_second, monotonic, sleep)
         self._artifacts = open_artifacts(artifact_root)
         self._owner = owner
         self._monotonic = monotonic
-        self._not_before: dict[tuple[str, int], float] = {}
+        self._marks = Marks(store, sink, monotonic)
+        self._threads = ThreadPoolExecutor(sink.parallel, thread_name_prefix="send")
+        self._turn = ""  # the experiment that was served last
         self._refused_runs = Backoff[tuple[str, int]](*_RUN_RESTS)
         self._refused_experiments = Backoff[str](*_EXPERIMENT_RESTS)
+        self._taken: dict[str, float] = {}  # when MLflow last took a run, by experiment
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. An outage of MLflow or of the store is waited out; nothing is lost."""
@@ -122,53 +126,36 @@ class Forwarder:
     def step(self, stop: threading.Event | None = None) -> Pass:
         """Forward some runs, if this forwarder holds (or gets) the lease.
 
-        A run that MLflow does not take rests for a while, and so does an experiment several of whose runs it
-        does not take; the pass goes on with the others. If none are left, it is an outage.
+        Experiments take turns, so that a large one does not hold up the end of a small one. A run that MLflow
+        does not take rests for a while, and so does an experiment several of whose runs it does not take; the
+        pass goes on with the others. If none are left, it is an outage.
 
         Returns:
-            TROUBLE: MLflow took nothing, of several experiments or of the only one.
+            TROUBLE: MLflow took nothing, or may not keep it.
         """
         now = self._monotonic()
-        self._not_before = {key: until for key, until in self._not_before.items() if until > now}
+        self._taken = {name: at for name, at in self._taken.items() if at + _RUN_RESTS[1] > now}
         if not self._renew():
             return Pass.IDLE
         tasks = self._store.forward_tasks(
             _TASKS,
+            after=self._turn,
             exclude=self._refused_runs.resting(now),
-            exclude_running=tuple(self._not_before),
             exclude_experiments=self._refused_experiments.resting(now),
+            interval=_RUNNING_INTERVAL_SECONDS,
         )
-        # Oldest experiment first, and runs that share a reading of their pack's history one after another.
-        tasks.sort(key=_reading_order)
-        history = History(self._store)
-        taken: set[str] = set()
-        refused: Counter[str] = Counter()  # in a row, by experiment
-        for task in tasks:
-            self._beat()
-            experiment = task.experiment.id
-            if refused[experiment] == _PATIENCE:
-                continue
-            if stop is not None and stop.is_set():
-                break
-            if not self._holds():
-                break
-            try:
-                done = self._try(task, history)
-            except _TakenOver as error:
-                _log.warning("another forwarder works: %s", error)
-                break
-            if done:
-                taken.add(experiment)
-                refused[experiment] = 0
-                self._refused_experiments.succeeded(experiment)
-            else:
-                refused[experiment] += 1
-                if refused[experiment] == _PATIENCE:
-                    self._refused_experiments.failed(experiment, self._monotonic())
-        # A full pass with runs of one experiment alone says nothing of the others, which come next.
-        if refused and not taken and (len(refused) > 1 or len(tasks) < _TASKS):
+        if not tasks:
+            return Pass.IDLE
+        self._turn = tasks[-1].experiment.id
+        results = _Results()
+        try:
+            self._send(tasks, results, stop)
+        except TakenOver as error:
+            _log.warning("another forwarder works: %s", error)
+        except OSError as error:
+            _log.warning("MLflow may not keep what was sent, so it is sent again: %s", error)
             return Pass.TROUBLE
-        return Pass.BUSY if tasks else Pass.IDLE
+        return Pass.TROUBLE if results.refused and not results.taken else Pass.BUSY
 
     def _renew(self) -> bool:
         """Whether this forwarder holds (or gets) the lease, for its whole time from now."""
@@ -180,122 +167,79 @@ class Forwarder:
 
     def _holds(self) -> bool:
         """Whether this forwarder still holds the lease; renews it when a third of its time is over."""
-        return self._monotonic() - self._leased <= self._lease_seconds / 3 or self._renew()
+        with self._leasing:
+            return self._monotonic() - self._leased <= self._lease_seconds / 3 or self._renew()
 
     def _before_batch(self, points: int) -> None:
         """Keep the pace, and the lease; a forwarder that was stopped for too long must not go on."""
         self._pace.take(points)
         self._beat()
         if not self._holds():
-            raise _TakenOver("the lease has run out")
+            raise TakenOver("the lease has run out")
 
-    def _try(self, task: ForwardTask, history: History) -> bool:
-        """Forward one run; False if MLflow does not take it, and then the run rests."""
+    def _send(self, tasks: list[ForwardTask], results: _Results, stop: threading.Event | None) -> None:
+        """Send runs, as many at once as MLflow gains by, and mark them."""
+        history = History(self._store)
+        under_way: deque[tuple[ForwardTask, Future[Forwarded]]] = deque()
+        try:
+            # Runs that share a reading of their pack's history one after another.
+            for task in sorted(tasks, key=_reading_order):
+                self._beat()
+                if results.refused[task.experiment.id] >= _PATIENCE:
+                    continue
+                if (stop is not None and stop.is_set()) or not self._holds():
+                    break
+                under_way.append((task, self._start(task, history)))
+                if len(under_way) == self._sink.parallel:
+                    self._settle(*under_way.popleft(), results)
+        finally:
+            wait(sending for _, sending in under_way)
+            try:
+                for task, sending in under_way:
+                    self._settle(task, sending, results)
+            finally:
+                self._marks.save()
+
+    def _start(self, task: ForwardTask, history: History) -> Future[Forwarded]:
+        """Send a run in a thread of its own; what it is to be is found out in this one."""
+        try:
+            news = parcel(task, history.news(task))
+        except StoreUnavailable:
+            raise
+        except Exception as error:
+            # As if MLflow had refused it: others go on.
+            failed: Future[Forwarded] = Future()
+            failed.set_exception(error)
+            return failed
+        return self._threads.submit(deliver, news, self._sink, self._artifacts, self._before_batch)
+
+    def _settle(self, task: ForwardTask, sending: Future[Forwarded], results: _Results) -> None:
+        """Wait until a run was sent; if MLflow did not take it, it rests, and perhaps its experiment too."""
         experiment, key = task.experiment.id, (task.experiment.id, task.run.index)
         try:
-            with failpoints.around("send"):
-                self._forward(task, history)
-        except (StoreUnavailable, _TakenOver):
+            sent = sending.result()
+        except (StoreUnavailable, TakenOver):
             raise
         except Exception as error:
             # MLflow raises whatever its transport raises. The marks are in the store: nothing is lost.
-            self._sink.forget(experiment)
-            rest = self._refused_runs.failed(key, self._monotonic())
-            name = run_name(experiment, task.run.index)
+            now = self._monotonic()
+            name = run_name(*key)
+            self._sink.forget(experiment, name)
+            rest = self._refused_runs.failed(key, now, self._taken.get(experiment, -float("inf")))
             # One traceback is enough.
             new = rest == _RUN_RESTS[0]
             _log.warning("MLflow did not take %s: %s; next try in %g s", name, error, rest, exc_info=new)
-            return False
-        self._refused_runs.succeeded(key)
-        if not task.run.state.terminal:
-            self._not_before[key] = self._monotonic() + _RUNNING_INTERVAL_SECONDS
-        return True
-
-    def _forward(self, task: ForwardTask, history: History) -> None:
-        """Send one run's news; its end comes last, so a run that MLflow calls finished is complete."""
-        experiment, run = task.experiment, task.run
-        spec = ExperimentSpec.FromString(experiment.spec)
-        news = history.news(task)
-        if run.mlflow_run_id:
-            mlflow_run = run.mlflow_run_id
-            self._sink.send(mlflow_run, {}, _tags(task), news.points, self._before_batch)
-        else:
-            name = run_name(experiment.id, run.index)
-            start = _milliseconds(run.start_time or experiment.create_time)
-            tags = _tags(task)
-            # MLflow takes tags quickly with a run's creation, and slowly one by one.
-            mlflow_run, new = self._sink.run(experiment.id, name, start, _first_tags(task, spec) | tags)
-            params = run_params(spec, run)
-            self._sink.send(mlflow_run, params, {} if new else tags, news.points, self._before_batch)
-            text = json_format.MessageToJson(spec, preserving_proto_field_name=True)
-            self._sink.publish_text(mlflow_run, text, "spec.json")
-            noted = self._store.set_mlflow_run(experiment.id, run.index, mlflow_run)
-            if noted != mlflow_run:
-                self._sink.discard(mlflow_run)
-                raise _TakenOver(f"{name} has the id {noted} in MLflow by now, not {mlflow_run}")
-        failpoints.hit("send.during")
-        if not news.complete:
-            self._store.mark_forwarded(experiment.id, run.index, segment=news.newest)
+            results.refused[experiment] += 1
+            if results.refused[experiment] == _PATIENCE:
+                self._refused_experiments.failed(experiment, now)
             return
-        sent = []
-        for artifact in self._store.artifacts(experiment.id, run.index):
-            if artifact.path not in task.sent_artifacts:
-                with self._artifacts.reading(artifact.location, artifact.sha256) as file:
-                    self._sink.publish(mlflow_run, file, artifact.path)
-                sent.append(artifact.path)
-        final = run.state if run.state.terminal else None
-        if final:
-            if best := _best(task):
-                self._sink.send(mlflow_run, {}, {}, best)
-            end = _milliseconds(run.end_time or experiment.create_time)
-            self._sink.finish(mlflow_run, _FINAL_STATUS[final], end)
-        self._store.mark_forwarded(experiment.id, run.index, segment=news.newest, artifacts=sent, state=final)
+        results.taken.add(experiment)
+        results.refused[experiment] = 0
+        self._taken[experiment] = self._monotonic()
+        self._refused_runs.succeeded(key)
+        self._refused_experiments.succeeded(experiment)
+        self._marks.add(sent)
 
 
 def _reading_order(task: ForwardTask) -> tuple[float, str, str, int]:
     return task.experiment.create_time, task.experiment.id, task.run.pack, task.after_segment
-
-
-def _first_tags(task: ForwardTask, spec: ExperimentSpec) -> dict[str, str]:
-    """Tags that never change; the user's labels cannot hide them."""
-    return {
-        **task.experiment.labels,
-        "iplab.spec_hash": task.experiment.spec_hash,
-        "iplab.uid": task.experiment.uid,
-        "iplab.predicted_regime": _predicted(spec, task.run),
-    }
-
-
-def _predicted(spec: ExperimentSpec, run: RunRecord) -> str:
-    """What theory predicts for a run, or "not covered"."""
-    regime = predicted_regimes(spec)[run.parameterization, run.hidden_layers, run.activation]
-    return regime.value if regime else "not covered"
-
-
-def _tags(task: ForwardTask) -> dict[str, str]:
-    run = task.run
-    tags = {"iplab.state": run.state.value, "iplab.pack": run.pack, "iplab.attempt": str(task.attempt)}
-    if run.failure:
-        tags |= {"iplab.failure": f"{run.failure.reason.value}: {run.failure.message}"[:500]}
-    if run.summary.diverged_step is not None:
-        tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
-    return tags
-
-
-def _best(task: ForwardTask) -> list[tuple[str, float, int, int]]:
-    """What was best by validation, as points at its step, so that MLflow can sort and compare runs by it."""
-    summary = task.run.summary
-    step, time = summary.best_validation_step, task.run.end_time
-    if step is None or time is None:
-        return []
-    values = {
-        "best_validation_loss": summary.best_validation_loss,
-        "best_validation_accuracy": summary.best_validation_accuracy,
-        "test_loss_at_best_validation": summary.test_loss_at_best_validation,
-        "test_accuracy_at_best_validation": summary.test_accuracy_at_best_validation,
-    }
-    return [(name, value, _milliseconds(time), step) for name, value in values.items() if value is not None]
-
-
-def _milliseconds(seconds: float) -> int:
-    return int(seconds * 1000)

@@ -12,18 +12,21 @@ from ipserver.store.records import ForwardTask
 # Bounds the memory of a forwarder that is far behind; the rest follows in the next pass.
 _SEGMENTS = 256
 
+Point = tuple[str, float, int, int]
+"""(metric, value, time in ms, step)."""
+
 
 @dataclass(frozen=True, slots=True)
 class News:
     """A run's points.
 
     Attributes:
-        points: (metric, value, time in ms, step), in order.
+        points: In order.
         newest: Id of the newest segment that they come from, or that was sent before.
         complete: Whether the pack has no further segments.
     """
 
-    points: list[tuple[str, float, int, int]]
+    points: list[Point]
     newest: int
     complete: bool
 
@@ -48,7 +51,7 @@ class History:
         key = task.experiment.id, task.run.pack, task.after_segment
         if key != self._key:
             self._read(*key)
-        points: list[tuple[str, float, int, int]] = []
+        points: list[Point] = []
         for block in self._blocks:
             own = block.select(block.run == task.run.index)
             columns = zip(own.metric, own.value, own.time_ms, own.step, strict=True)

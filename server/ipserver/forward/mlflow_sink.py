@@ -1,7 +1,8 @@
 """MLflow as a sink: the only file that knows MLflow.
 
 Sending the same again changes nothing: runs are found by their tag before they are created, and a batch of
-metrics with the same timestamps is a no-op in MLflow >= 3.17.2.
+metrics with the same timestamps is a no-op in MLflow >= 3.17.2. Thread-safe, as long as each run is sent by
+one thread at a time.
 """
 
 from __future__ import annotations
@@ -9,15 +10,18 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlparse
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from ipserver.forward.sqlite_file import SqliteFile
 from ipserver.surroundings import forget_other_runs
 
 forget_other_runs(os.environ)
@@ -35,8 +39,30 @@ _BATCH = 1000  # MLflow's limit of metrics in one call
 _RUN_TAG = "iplab.run"
 _DEFAULT_EXPERIMENT = "0"  # MLflow makes it, with a folder of its own choice
 # What is remembered at most; the rest is asked of MLflow again.
-_KNOWN_EXPERIMENTS = 16
+_KNOWN_EXPERIMENTS = 4096
+_KNOWN_RUNS = 400_000
 _KNOWN_FOLDERS = 4096
+# Runs that are sent at once where MLflow waits for a network or for PostgreSQL. SQLite has one writer.
+_PARALLEL = 4
+
+
+@dataclass(slots=True)
+class _Experiment:
+    """What is known of an experiment in MLflow.
+
+    Attributes:
+        id: MLflow's.
+        created: When it was created, as MLflow says; None: it was not asked.
+        runs: Its runs' ids by tag; asked of MLflow once, since only the forwarder in charge creates runs.
+        doubtful: Tags of runs that MLflow is to be asked for again.
+        checked: Whether it is still the same, as far as is known.
+    """
+
+    id: str
+    created: int | None
+    runs: dict[str, str] = field(default_factory=dict)
+    doubtful: set[str] = field(default_factory=set)
+    checked: bool = True
 
 
 class MlflowSink:
@@ -44,15 +70,24 @@ class MlflowSink:
 
     Args:
         tracking_uri: "sqlite:///...", "http://...".
-        artifacts: Folder for the artifacts of new experiments; None: the tracking server decides.
+        artifacts: Folder for the artifacts of new experiments, if this MLflow is our own; None: it decides.
+
+    Attributes:
+        parallel: How many runs may be sent at once with profit.
     """
 
     def __init__(self, tracking_uri: str, artifacts: Path | None) -> None:
+        in_file = tracking_uri.startswith("sqlite")
+        self.parallel = 1 if in_file else _PARALLEL
+        ours = in_file and artifacts is not None
+        # Before MLflow opens it.
+        self._file = SqliteFile(Path(tracking_uri.removeprefix("sqlite:///"))) if ours else None
         self._client = MlflowClient(tracking_uri=tracking_uri)
         self._artifacts = artifacts
-        self._experiments: dict[str, str] = {}
-        self._runs: dict[str, dict[str, str]] = {}
+        self._experiments: dict[str, _Experiment] = {}  # the one that was used last is last
         self._folders: dict[str, Path | None] = {}
+        self._text: tuple[str, Path] | None = None
+        self._lock = threading.RLock()
 
     def ask(self) -> None:
         """Return if MLflow answers; raises what it raises."""
@@ -72,7 +107,19 @@ class MlflowSink:
                 )
         return ""
 
-    def run(self, experiment: str, name: str, start_ms: int, tags: Mapping[str, str]) -> tuple[str, bool]:
+    def sync(self) -> None:
+        """Return once all that was sent is durable; raises OSError if it may not be."""
+        if self._file is not None:
+            self._file.sync()
+
+    def run(
+        self,
+        experiment: str,
+        name: str,
+        start_ms: int,
+        tags: Mapping[str, str],
+        before: Callable[[int], object] = lambda _: None,
+    ) -> tuple[str, bool]:
         """The MLflow run for a run of ours, created if there is none yet.
 
         Args:
@@ -80,34 +127,42 @@ class MlflowSink:
             name: Our run's resource name; the tag `iplab.run` holds it.
             start_ms: Start in milliseconds since 1970-01-01 UTC.
             tags: Tags that it starts with.
+            before: Called with 0 before every call of MLflow that may take long.
 
         Returns:
             Its MLflow run id, and whether it is new (one that is not has the tags of another day).
         """
-        experiment_id = self._experiment(experiment)
-        known = self._known_runs(experiment_id)
-        new = name not in known
-        if new:
-            run = self._client.create_run(
-                experiment_id,
-                start_time=start_ms,
-                run_name=name.rpartition("/")[2],
-                tags=dict(tags) | {_RUN_TAG: name},
-            )
-            known[name] = run.info.run_id
+        with self._lock:
+            found = self._experiment(experiment, before)
+            if name in found.doubtful:
+                self._ask_for(found, name)
+            if name in found.runs:
+                return found.runs[name], False
+        run = self._client.create_run(
+            found.id,
+            start_time=start_ms,
+            run_name=name.rpartition("/")[2],
+            tags=dict(tags) | {_RUN_TAG: name},
+        )
+        with self._lock:
+            found.runs[name] = run.info.run_id
             _remember(self._folders, run.info.run_id, _local_folder(run), _KNOWN_FOLDERS)
-        return known[name], new
+        return run.info.run_id, True
 
     def discard(self, run_id: str) -> None:
         """Delete a run of MLflow's that has turned out to be one too many."""
         self._client.delete_run(run_id)
 
-    def forget(self, experiment: str) -> None:
-        """Ask MLflow again about an experiment of ours: after an error, what it holds is not known.
+    def forget(self, experiment: str, name: str) -> None:
+        """Ask MLflow again about an experiment and a run of ours: after an error, what it holds is not known.
 
-        A run may have been created though the answer was lost; a run or experiment may have been deleted.
+        The run may have been created though the answer was lost; it or the experiment may have been deleted.
         """
-        self._runs.pop(self._experiments.pop(experiment, ""), None)
+        with self._lock:
+            if (known := self._experiments.get(experiment)) is not None:
+                known.runs.pop(name, None)
+                known.doubtful.add(name)
+                known.checked = False
 
     def send(
         self,
@@ -156,57 +211,82 @@ class MlflowSink:
         beside.unlink(missing_ok=True)
 
     def publish_text(self, run_id: str, text: str, path: str) -> None:
-        """Put a text file among the run's artifacts."""
+        """Put a text file among the run's artifacts; runs with the same text in turn share one file."""
         folder = self._folder(run_id)
         if folder is None:
             self._client.log_text(run_id, text, path)
             return
+        if (last := self._text) is not None and last[0] == text and last[1].exists():
+            self.publish(run_id, last[1], path)
+            return
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / path).unlink(missing_ok=True)  # it may be shared by others
         (folder / path).write_text(text)
+        self._text = text, folder / path
 
     def finish(self, run_id: str, status: str, end_ms: int) -> None:
         """Set the final status: "FINISHED", "FAILED" or "KILLED"."""
         self._client.set_terminated(run_id, status=status, end_time=end_ms)
 
-    def _experiment(self, name: str) -> str:
-        if name not in self._experiments:
+    def _experiment(self, name: str, before: Callable[[int], object]) -> _Experiment:
+        known = self._experiments.get(name)
+        if known is None or not known.checked:
             found = self._client.get_experiment_by_name(name)
-            if found is not None:
-                experiment_id = found.experiment_id
-            else:
-                location = (self._artifacts / name).as_uri() if self._artifacts else None
-                try:
-                    experiment_id = self._client.create_experiment(name, artifact_location=location)
-                except MlflowException:
-                    # Somebody else was first; if it is another trouble, the lookup says so.
-                    found = self._client.get_experiment_by_name(name)
-                    if found is None:
-                        raise
-                    experiment_id = found.experiment_id
-            _remember(self._experiments, name, experiment_id, _KNOWN_EXPERIMENTS)
-        return self._experiments[name]
+            if found is None:
+                known = self._create(name, before)
+            elif known is None or (known.id, known.created) != (found.experiment_id, found.creation_time):
+                known = self._listed(found, before)
+            known.checked = True
+            self._make_room()
+        self._experiments.pop(name, None)
+        self._experiments[name] = known
+        return known
 
-    def _known_runs(self, experiment_id: str) -> dict[str, str]:
-        """Run ids by tag; asked of MLflow once, since only the forwarder in charge creates runs."""
-        if experiment_id not in self._runs:
-            known: dict[str, str] = {}
-            token: str | None = None
-            while True:
-                page = self._client.search_runs([experiment_id], max_results=1000, page_token=token)
-                known.update(
-                    {run.data.tags[_RUN_TAG]: run.info.run_id for run in page if _RUN_TAG in run.data.tags}
-                )
-                token = page.token
-                if not token:
-                    break
-            _remember(self._runs, experiment_id, known, _KNOWN_EXPERIMENTS)
-        return self._runs[experiment_id]
+    def _make_room(self) -> None:
+        """Forget what was used longest ago, if too much is remembered."""
+        runs = sum(len(known.runs) for known in self._experiments.values())
+        while self._experiments and (len(self._experiments) >= _KNOWN_EXPERIMENTS or runs > _KNOWN_RUNS):
+            runs -= len(self._experiments.pop(next(iter(self._experiments))).runs)
+
+    def _create(self, name: str, before: Callable[[int], object]) -> _Experiment:
+        location = (self._artifacts / name).as_uri() if self._artifacts else None
+        try:
+            return _Experiment(self._client.create_experiment(name, artifact_location=location), None)
+        except MlflowException:
+            # Somebody else was first; if it is another trouble, the lookup says so.
+            found = self._client.get_experiment_by_name(name)
+            if found is None:
+                raise
+            return self._listed(found, before)
+
+    def _listed(self, found: Experiment, before: Callable[[int], object]) -> _Experiment:
+        """An experiment that was there before, with all its runs."""
+        experiment = _Experiment(found.experiment_id, found.creation_time)
+        token: str | None = None
+        while True:
+            before(0)
+            page = self._client.search_runs([experiment.id], max_results=1000, page_token=token)
+            experiment.runs.update(_by_tag(page))
+            token = page.token
+            if not token:
+                return experiment
+
+    def _ask_for(self, experiment: _Experiment, name: str) -> None:
+        where = f"tags.`{_RUN_TAG}` = '{name}'"
+        experiment.runs.update(_by_tag(self._client.search_runs([experiment.id], where, max_results=1)))
+        experiment.doubtful.discard(name)
 
     def _folder(self, run_id: str) -> Path | None:
         """Where the run's artifacts lie, if that is a folder of this machine."""
-        if run_id not in self._folders:
-            _remember(self._folders, run_id, _local_folder(self._client.get_run(run_id)), _KNOWN_FOLDERS)
-        return self._folders[run_id]
+        with self._lock:
+            if run_id not in self._folders:
+                run = self._client.get_run(run_id)
+                _remember(self._folders, run_id, _local_folder(run), _KNOWN_FOLDERS)
+            return self._folders[run_id]
+
+
+def _by_tag(runs: Iterable[Run]) -> dict[str, str]:
+    return {run.data.tags[_RUN_TAG]: run.info.run_id for run in runs if _RUN_TAG in run.data.tags}
 
 
 def make_store(uri: str, artifacts: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
 
 class Pace:
-    """At most so many points a second, and those of one second at once.
+    """Token bucket: at most `rate` points a second, and those of one second at once. Thread-safe.
 
     Args:
         rate: Points a second, > 0.
@@ -32,12 +33,14 @@ class Pace:
         self._rate = rate
         self._monotonic = monotonic
         self._sleep = sleep
+        self._lock = threading.Lock()
         self._free = -float("inf")  # when all that was taken so far has had its time
 
     def take(self, points: int) -> None:
         """Rest until what was taken before is at most a second ahead of the rate; then these may go too."""
-        now = self._monotonic()
-        if self._free - now > 1.0:
-            self._sleep(self._free - now - 1.0)
+        with self._lock:  # also while it rests: the rate is that of all threads together
             now = self._monotonic()
-        self._free = max(self._free, now) + points / self._rate
+            if self._free - now > 1.0:
+                self._sleep(self._free - now - 1.0)
+                now = self._monotonic()
+            self._free = max(self._free, now) + points / self._rate

@@ -8,7 +8,8 @@ pending.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,9 +21,14 @@ from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.experiments import experiment_record
-from ipserver.store.records import ForwardTask
-from ipserver.store.runs import run_record, select_runs
-from ipserver.store.tables import artifacts, attempts, experiments, runs, segments, singletons
+from ipserver.store.records import ArtifactRecord, ExperimentRecord, Forwarded, ForwardTask
+from ipserver.store.runs import artifact_record, run_record, select_runs
+from ipserver.store.tables import Name, artifacts, attempts, experiments, runs, segments, singletons
+
+# So many experiments share the tasks of one call.
+_SHARING = 8
+# Bounds one search for experiments with due runs.
+_AT_ONCE = 64
 
 
 def acquire_lease(transaction: Transaction, name: str, owner: str, ttl: float) -> bool:
@@ -56,88 +62,172 @@ def release_lease(transaction: Transaction, name: str, owner: str) -> None:
 def tasks(
     transaction: Transaction,
     limit: int,
+    after: str,
     exclude: Collection[tuple[str, int]],
-    exclude_running: Collection[tuple[str, int]],
     exclude_experiments: Collection[str],
+    interval: float,
 ) -> list[ForwardTask]:
     """See `Store.forward_tasks`."""
-    connection = transaction.connection
-    skipped, running = _by_experiment(exclude), _by_experiment(exclude_running)
-    due = sa.exists().where(runs.c.experiment == experiments.c.id, runs.c.due_since.is_not(None))
-    waiting = connection.execute(
-        sa.select(experiments)
-        .where(
-            experiments.c.mlflow_pending_runs > 0,
-            due,
-            experiments.c.id.not_in(sorted(exclude_experiments)),
-        )
-        .order_by(experiments.c.create_time, experiments.c.id)
-    ).all()
+    skipped: dict[str, list[int]] = defaultdict(list)
+    for experiment, index in sorted(exclude):
+        skipped[experiment].append(index)
     found: list[ForwardTask] = []
-    for row in waiting:
-        statement = (
-            select_runs(row.id, runs.c.due_since.is_not(None))
-            .where(
-                runs.c.run_index.not_in(skipped[row.id]),
-                sa.or_(runs.c.run_index.not_in(running[row.id]), runs.c.end_time.is_not(None)),
-            )
-            # Who has waited longest, so that busy runs do not starve the others.
-            .order_by(None)
-            .order_by(runs.c.due_since, runs.c.run_index)
-            .limit(limit - len(found))
+    due = (name for name in _due_experiments(transaction, after) if name not in exclude_experiments)
+    while len(found) < limit and (some := list(islice(due, _SHARING))):
+        records = _records(transaction, some)
+        for number, name in enumerate(some):
+            share = -((len(found) - limit) // (len(some) - number))  # rounded up
+            found += _tasks_of(transaction, records[name], skipped[name], interval, share)
+    return found
+
+
+def _due_experiments(transaction: Transaction, after: str) -> Iterator[str]:
+    """Experiments with due runs by id, from the one after `after` round to itself."""
+    for name in _due_after(transaction, after):
+        yield name
+    for name in _due_after(transaction, ""):
+        if name > after:
+            return
+        yield name
+
+
+def _due_after(transaction: Transaction, name: str) -> Iterator[str]:
+    """Experiments with due runs whose id follows `name`."""
+    while some := transaction.connection.execute(_NEXT_DUE, {"last": name}).scalars().all():
+        yield from some
+        name = some[-1]
+
+
+def _next_due() -> sa.Select[str]:
+    """The next experiments with due runs after `:last`, each found by one search of the index of due runs.
+
+    (DISTINCT would read all due runs of each experiment.)
+    """
+
+    def following(last: sa.ColumnElement[str]) -> sa.ScalarSelect[str]:
+        return (
+            sa.select(runs.c.experiment)
+            .where(runs.c.due_since.is_not(None), runs.c.experiment > last)
+            # The order of the index, so that no database takes another one.
+            .order_by(runs.c.experiment, runs.c.due_since, runs.c.run_index)
+            .limit(1)
+            .scalar_subquery()
         )
-        found += _tasks_of(transaction, row, connection.execute(statement).all())
-        if len(found) >= limit:
-            break
-    return found
+
+    first = sa.select(following(sa.bindparam("last", type_=Name)).label("name"))
+    due = first.cte("due", recursive=True)
+    due = due.union_all(sa.select(following(due.c.name)).where(due.c.name.is_not(None)))
+    return sa.select(due.c.name).where(due.c.name.is_not(None)).limit(_AT_ONCE)
 
 
-def _by_experiment(keys: Collection[tuple[str, int]]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = defaultdict(list)
-    for experiment, index in sorted(keys):
-        found[experiment].append(index)
-    return found
+_NEXT_DUE = _next_due()
 
 
-def set_mlflow_run(transaction: Transaction, experiment: str, index: int, mlflow_run_id: str) -> str:
-    """See `Store.set_mlflow_run`."""
-    with editing(transaction, experiment) as edit:
-        noted = transaction.connection.execute(
-            sa.select(runs.c.mlflow_run_id).where(
-                runs.c.experiment == experiment, runs.c.run_index == index, runs.c.mlflow_run_id != ""
-            )
-        ).scalar_one_or_none()
-        if noted is None:
-            _settle(edit, index, mlflow_run_id=mlflow_run_id)
-    return noted or mlflow_run_id
+def _records(transaction: Transaction, names: Collection[str]) -> dict[str, ExperimentRecord]:
+    rows = transaction.connection.execute(sa.select(experiments).where(experiments.c.id.in_(names)))
+    return {row.id: experiment_record(row) for row in rows}
 
 
-def mark(
-    transaction: Transaction,
-    experiment: str,
-    index: int,
-    segment: int | None,
-    paths: Collection[str],
-    state: RunState | None,
-) -> None:
+def mark(transaction: Transaction, sent: Sequence[Forwarded]) -> list[Forwarded]:
     """See `Store.mark_forwarded`."""
-    with editing(transaction, experiment) as edit:
-        if paths:
-            transaction.connection.execute(
-                sa.update(artifacts)
-                .where(
-                    artifacts.c.experiment == experiment,
-                    artifacts.c.run_index == index,
-                    artifacts.c.path.in_(sorted(paths)),
-                )
-                .values(sent=True)
-            )
-        sent: dict[str, object] = {}
-        if segment is not None:
-            sent["sent_segment"] = segment
-        if state is not None:
-            sent["sent_state"] = state
-        _settle(edit, index, **sent)
+    by_experiment: dict[str, list[Forwarded]] = defaultdict(list)
+    for one in sent:
+        by_experiment[one.experiment].append(one)
+    lost: list[Forwarded] = []
+    for experiment in sorted(by_experiment):  # one order for all, so that nobody waits for each other
+        with editing(transaction, experiment) as edit:
+            lost += _mark(edit, by_experiment[experiment])
+    return lost
+
+
+def _mark(edit: Edit, sent: Sequence[Forwarded]) -> list[Forwarded]:
+    """Notes what was sent of one experiment and finds out which of its runs are still due."""
+    connection = edit.transaction.connection
+    own = runs.c.experiment == edit.experiment
+    indices = [one.index for one in sent]
+    rows = {
+        row.run_index: row
+        for row in connection.execute(sa.select(runs).where(own, runs.c.run_index.in_(indices)))
+    }
+    if missing := sorted(set(indices) - set(rows)):
+        raise NotFound(f"there is no run {missing[0]} in experiment {edit.experiment!r}")
+    believed, lost = [], []
+    for one in sent:
+        noted = rows[one.index].mlflow_run_id
+        if noted == one.mlflow_run_id or (one.new and not noted):
+            believed.append(one)
+        elif noted:
+            lost.append(one)
+    _mark_files(edit, believed)
+    changes = _changes(edit, [(one, rows[one.index]) for one in believed])
+    if changes:
+        connection.execute(sa.update(runs).where(own, runs.c.run_index == sa.bindparam("this")), changes)
+    return lost
+
+
+def _mark_files(edit: Edit, sent: Iterable[Forwarded]) -> None:
+    files = [
+        {"this": file.run_index, "named": file.path, "lying": file.location}
+        for one in sent
+        for file in one.files
+    ]
+    if files:
+        statement = sa.update(artifacts).where(
+            artifacts.c.experiment == edit.experiment,
+            artifacts.c.run_index == sa.bindparam("this"),
+            artifacts.c.path == sa.bindparam("named"),
+            # Another one may have taken its place meanwhile.
+            artifacts.c.location == sa.bindparam("lying"),
+        )
+        edit.transaction.connection.execute(statement.values(sent=True), files)
+
+
+def _changes(edit: Edit, sent: Sequence[tuple[Forwarded, sa.Row[Any]]]) -> list[dict[str, Any]]:
+    """New values of the runs' columns; counts those of which nothing is left to send."""
+    unpublished = _unpublished(edit, [one.index for one, _ in sent])
+    newer: dict[tuple[str, int, int], bool] = {}
+    changes = []
+    for one, run in sent:
+        segment = max(run.sent_segment, one.segment)
+        state = one.state or run.sent_state
+        reached = run.pack, run.committed_steps, segment  # most runs of a pack stand equally far
+        if reached not in newer:
+            newer[reached] = _has_newer_segment(edit, *reached)
+        settled = (
+            (not run.state.terminal or state is run.state)
+            and not newer[reached]
+            and one.index not in unpublished
+        )
+        if settled and run.state.terminal and run.due_since is not None:
+            edit.pending -= 1
+        changes.append(
+            {
+                "this": one.index,
+                "mlflow_run_id": one.mlflow_run_id,
+                "sent_segment": segment,
+                "sent_state": state,
+                "due_since": None if settled or run.due_since is None else edit.transaction.now(),
+            }
+        )
+    return changes
+
+
+def _unpublished(edit: Edit, indices: Collection[int]) -> set[int]:
+    """The runs that have files which were not sent."""
+    statement = sa.select(artifacts.c.run_index).where(
+        artifacts.c.experiment == edit.experiment, artifacts.c.run_index.in_(indices), ~artifacts.c.sent
+    )
+    return set(edit.transaction.connection.execute(statement).scalars())
+
+
+def _has_newer_segment(edit: Edit, pack: str, committed_steps: int, sent_segment: int) -> bool:
+    newer = sa.exists().where(
+        segments.c.experiment == edit.experiment,
+        segments.c.pack.in_(lineage(pack)),
+        segments.c.first_step <= committed_steps,
+        segments.c.id > sent_segment,
+    )
+    return bool(edit.transaction.connection.execute(sa.select(newer)).scalar_one())
 
 
 def known_experiments(transaction: Transaction) -> list[str]:
@@ -164,47 +254,31 @@ def resend(transaction: Transaction, experiment: str) -> int:
     return count
 
 
-def _settle(edit: Edit, index: int, **sent: Any) -> None:
-    """Notes what was sent and finds out whether the run is still due."""
-    connection = edit.transaction.connection
-    this = (runs.c.experiment == edit.experiment, runs.c.run_index == index)
-    run = connection.execute(sa.select(runs).where(*this)).one_or_none()
-    if run is None:
-        raise NotFound(f"there is no run {index} in experiment {edit.experiment!r}")
-    sent["sent_segment"] = max(run.sent_segment, sent.get("sent_segment", 0))
-    state = sent.get("sent_state", run.sent_state)
-    settled = (
-        bool(sent.get("mlflow_run_id", run.mlflow_run_id))
-        and (not run.state.terminal or state is run.state)
-        and not _unsent(edit, run, sent["sent_segment"])
-    )
-    if settled:
-        sent["due_since"] = None
-        if run.state.terminal and run.due_since is not None:
-            edit.pending -= 1
-    elif run.due_since is not None:
-        sent["due_since"] = edit.transaction.now()
-    connection.execute(sa.update(runs).where(*this).values(**sent))
-
-
-def _unsent(edit: Edit, run: sa.Row[Any], sent_segment: int) -> bool:
-    """Whether a segment that concerns the run or one of its artifacts has not been sent."""
-    newer = sa.exists().where(
-        segments.c.experiment == edit.experiment,
-        segments.c.pack.in_(lineage(run.pack)),
-        segments.c.first_step <= run.committed_steps,
-        segments.c.id > sent_segment,
-    )
-    files = sa.exists().where(
-        artifacts.c.experiment == edit.experiment, artifacts.c.run_index == run.run_index, ~artifacts.c.sent
-    )
-    return bool(edit.transaction.connection.execute(sa.select(sa.or_(newer, files))).scalar_one())
-
-
 def _tasks_of(
-    transaction: Transaction, experiment: sa.Row[Any], due: Sequence[sa.Row[Any]]
+    transaction: Transaction,
+    experiment: ExperimentRecord,
+    skipped: Collection[int],
+    interval: float,
+    limit: int,
 ) -> list[ForwardTask]:
     connection = transaction.connection
+    now = transaction.now()
+    # A time to come was written before the clock was set back.
+    fresh = sa.and_(runs.c.due_since > now - interval, runs.c.due_since < now + interval)
+    statement = (
+        select_runs(experiment.id, runs.c.due_since.is_not(None))
+        .where(
+            runs.c.run_index.not_in(skipped),
+            sa.or_(runs.c.end_time.is_not(None), runs.c.mlflow_run_id == "", ~fresh),
+        )
+        # Who has waited longest, so that busy runs do not starve the others.
+        .order_by(None)
+        .order_by(runs.c.due_since, runs.c.run_index)
+        .limit(limit)
+    )
+    due = connection.execute(statement).all()
+    if not due:
+        return []
     begun: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for attempt in connection.execute(
         sa.select(attempts.c.pack, attempts.c.token, attempts.c.start_time).where(
@@ -212,23 +286,24 @@ def _tasks_of(
         )
     ):
         begun[attempt.pack].append((attempt.token, attempt.start_time))
-    sent: dict[int, set[str]] = defaultdict(set)
+    files: dict[int, list[ArtifactRecord]] = defaultdict(list)
     for row in connection.execute(
-        sa.select(artifacts.c.run_index, artifacts.c.path).where(
+        sa.select(artifacts)
+        .where(
             artifacts.c.experiment == experiment.id,
             artifacts.c.run_index.in_([row.run_index for row in due]),
-            artifacts.c.sent,
+            ~artifacts.c.sent,
         )
+        .order_by(artifacts.c.run_index, artifacts.c.path)
     ):
-        sent[row.run_index].add(row.path)
-    record = experiment_record(experiment)
+        files[row.run_index].append(artifact_record(row))
     return [
         ForwardTask(
-            experiment=record,
+            experiment=experiment,
             run=run_record(row),
             attempt=_attempt(row, begun[row.pack]),
             after_segment=row.sent_segment,
-            sent_artifacts=frozenset(sent[row.run_index]),
+            files=tuple(files[row.run_index]),
         )
         for row in due
     ]

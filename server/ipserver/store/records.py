@@ -412,11 +412,34 @@ class ForwardTask:
     Attributes:
         attempt: Number of the newest attempt at it, which is the one that ended it if it has ended; 0: none.
         after_segment: Id of the newest segment of its pack already sent for it; 0: none.
-        sent_artifacts: Paths already published.
+        files: Its files that have not been published yet, by path.
     """
 
     experiment: ExperimentRecord
     run: RunRecord
     attempt: int
     after_segment: int
-    sent_artifacts: frozenset[str]
+    files: tuple[ArtifactRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """What MLflow holds of a run since it was sent.
+
+    Attributes:
+        experiment: The experiment's id.
+        index: The run's index.
+        mlflow_run_id: Its id in MLflow.
+        new: Whether the store did not know that id when the run was sent.
+        segment: All segments of its pack up to this id were sent; 0: none.
+        files: The files that were published.
+        state: The state that was sent as the final one, if one was.
+    """
+
+    experiment: str
+    index: int
+    mlflow_run_id: str
+    new: bool = False
+    segment: int = 0
+    files: tuple[ArtifactRecord, ...] = ()
+    state: RunState | None = None

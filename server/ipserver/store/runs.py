@@ -151,7 +151,7 @@ def list_artifacts(transaction: Transaction, experiment: str, index: int) -> lis
         .where(artifacts.c.experiment == experiment, artifacts.c.run_index == index)
         .order_by(artifacts.c.path)
     )
-    return [_artifact_record(row) for row in transaction.connection.execute(statement)]
+    return [artifact_record(row) for row in transaction.connection.execute(statement)]
 
 
 def get_artifact(transaction: Transaction, experiment: str, index: int, path: str) -> ArtifactRecord:
@@ -163,7 +163,7 @@ def get_artifact(transaction: Transaction, experiment: str, index: int, path: st
     ).one_or_none()
     if row is None:
         raise NotFound(f"run {index} of experiment {experiment!r} has no artifact {path!r}")
-    return _artifact_record(row)
+    return artifact_record(row)
 
 
 def run_record(row: sa.Row[Any]) -> RunRecord:
@@ -201,7 +201,8 @@ def _failure(stored: Mapping[str, str] | None) -> Failure | None:
     )
 
 
-def _artifact_record(row: sa.Row[Any]) -> ArtifactRecord:
+def artifact_record(row: sa.Row[Any]) -> ArtifactRecord:
+    """The record of a row of `artifacts`."""
     return ArtifactRecord(
         experiment=row.experiment,
         run_index=row.run_index,

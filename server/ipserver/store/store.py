@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
 from ipserver import failpoints
-from ipserver.states import RunState
 from ipserver.store import (
     capacity,
     clocks,
@@ -35,6 +34,7 @@ from ipserver.store.records import (
     EventRecord,
     ExperimentRecord,
     Failure,
+    Forwarded,
     ForwardTask,
     Identity,
     LeasedPack,
@@ -462,53 +462,45 @@ class Store:
     def forward_tasks(
         self,
         limit: int,
+        *,
+        after: str = "",
         exclude: Collection[tuple[str, int]] = (),
-        exclude_running: Collection[tuple[str, int]] = (),
         exclude_experiments: Collection[str] = (),
+        interval: float = 0.0,
     ) -> list[ForwardTask]:
-        """Runs with something that MLflow does not hold, oldest experiment first, then longest waiting first.
+        """Runs with something that MLflow does not hold.
+
+        A few experiments share the tasks evenly, and of each come first the runs that have waited longest.
+        The cost does not grow with the number of runs or experiments that wait.
 
         Args:
             limit: Most tasks.
+            after: Begin with the experiment whose id follows this one; those up to it come last.
             exclude: (experiment, index) not wanted now.
-            exclude_running: Likewise, unless they have ended.
             exclude_experiments: Experiments of which nothing is wanted now.
+            interval: A run that trains and is in MLflow is not wanted until its oldest news has waited for so
+                many seconds.
         """
-        return self.database.read(forwarding.tasks, limit, exclude, exclude_running, exclude_experiments)
+        return self.database.read(
+            forwarding.tasks, limit, after, exclude, frozenset(exclude_experiments), interval
+        )
 
-    def set_mlflow_run(self, experiment: str, index: int, mlflow_run_id: str) -> str:
-        """Records a run's id in MLflow; the first one to do so is believed. Repeatable.
+    def mark_forwarded(self, sent: Sequence[Forwarded]) -> list[Forwarded]:
+        """Records what MLflow holds, in one transaction. Repeatable; marks never go back.
 
-        Returns:
-            The id that holds from now on; another one: somebody was first.
-
-        Raises:
-            NotFound: There is no such run.
-        """
-        return self._watched("note", forwarding.set_mlflow_run, experiment, index, mlflow_run_id)
-
-    def mark_forwarded(
-        self,
-        experiment: str,
-        index: int,
-        *,
-        segment: int | None = None,
-        artifacts: Collection[str] = (),
-        state: RunState | None = None,
-    ) -> None:
-        """Records what MLflow holds of a run. Repeatable; marks never go back.
+        The first one to record a run's id in MLflow is believed. If a run is to be sent again (`resend`),
+        what was sent of it before does not count.
 
         Args:
-            experiment: The experiment's id.
-            index: The run's index.
-            segment: All segments of its pack up to this id.
-            artifacts: Paths of its published files.
-            state: The state that was sent.
+            sent: Each run at most once.
+
+        Returns:
+            Those that have another id in MLflow by now, of which nothing was recorded.
 
         Raises:
             NotFound: There is no such run.
         """
-        self._watched("mark", forwarding.mark, experiment, index, segment, artifacts, state)
+        return self._watched("mark", forwarding.mark, sent)
 
     # Whose artifacts are whose.
 

@@ -32,7 +32,7 @@ from ipserver.states import (
     experiment_state,
 )
 from ipserver.store import Store, open_store
-from ipserver.store.records import Failure, LeasedPack
+from ipserver.store.records import Failure, Forwarded, LeasedPack
 from ipserver.store.tables import metadata
 from tests.ipserver.store.cases import TTL, Clock, a_slice, new_experiment, new_pack, new_runs
 
@@ -347,8 +347,9 @@ class StoreMachine(RuleBasedStateMachine):
             self.store.segments("e", packs=[run.pack], first_step=0, last_step=run.committed_steps)
         )
         newest = max((segment.id for segment in segments), default=0)
-        self.store.set_mlflow_run("e", index, f"mlflow-{index}")
-        self.store.mark_forwarded("e", index, segment=newest, state=run.state)
+        state = run.state if run.state.terminal else None
+        sent = Forwarded("e", index, f"mlflow-{index}", new=True, segment=newest, state=state)
+        assert self.store.mark_forwarded([sent]) == []
         assert {task.run.index for task in self.store.forward_tasks(100)} == due - {index}
 
     @invariant()
