@@ -126,6 +126,11 @@ class Settings(BaseSettings):
         description="How long a silent dispatcher keeps a pack, in seconds; a silent forwarder keeps its "
         "place twice as long",
     )
+    worker_start_seconds: Seconds = Field(
+        60.0,
+        description="How long a worker's process may take to start when its resources are free, in seconds; "
+        "then a Ray of its own is given up and another one started",
+    )
     placement_timeout_seconds: Seconds = Field(
         3600.0,
         description="How long a pack waits while no node, there or expected, could hold it, in seconds; then "

@@ -13,6 +13,7 @@ from google.protobuf import json_format
 
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.settings import Settings, load_settings
+from ipserver.spec.convert import resource_request
 from ipserver.spec.defaults import spec_hash, with_defaults
 from ipserver.spec.expand import expand
 from ipserver.store import Store, migrate, open_store
@@ -58,6 +59,7 @@ def submit(
         spec_hash=spec_hash(spec),
         steps=spec.steps,
         run_memory_bytes=0,
+        resources=resource_request(spec).amounts(),
     )
     return store.create_experiment(new, expand(spec))
 

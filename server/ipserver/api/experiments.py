@@ -19,6 +19,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.filters import EXPERIMENT_FIELDS, parse_filter
+from ipserver.spec.convert import resource_request
 from ipserver.spec.limits import Limits
 from ipserver.spec.predict import predictions
 from ipserver.spec.validate import Checked, check_create
@@ -175,6 +176,7 @@ def _new_experiment(
         steps=checked.spec.steps,
         run_memory_bytes=checked.run_memory_bytes,
         warnings=checked.warnings,
+        resources=resource_request(checked.spec).amounts(),
     )
 
 

@@ -28,6 +28,7 @@ def plan_packs(
     settings: Settings,
     datasets: DatasetChecks,
     profile: MachineProfile | None,
+    first: int = 0,
 ) -> list[NewPack]:
     """The packs of an experiment for the cluster as it is now, and one more of each node that can be added.
 
@@ -38,6 +39,7 @@ def plan_packs(
         settings: Limits.
         datasets: Sizes of the dataset.
         profile: What a worker of its size can do; None: not measured yet.
+        first: Number of the first pack, which its id says: how many there are already.
 
     Raises:
         DataError: Its registered file cannot be used any more.
@@ -49,11 +51,12 @@ def plan_packs(
     # A GPU's memory is shared by the packs that ask for a part of it; some is left to CUDA itself.
     device = int(0.9 * min(1.0, asked.gpus) * profile.memory_bytes)
     limits = PlanLimits(slots, settings.max_pack_runs, device or settings.max_pack_memory_bytes, profile)
-    return plan([(run, pack_config(spec, run)) for run in runs], datasets.info(spec.dataset), limits)
+    info = datasets.info(spec.dataset)
+    return plan([(run, pack_config(spec, run)) for run in runs], info, limits, first)
 
 
-def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
-    """What a trainer must know to go on with a pack."""
+def make_job(pack: LeasedPack, settings: Settings, node: str = "") -> PackJob:
+    """What a trainer must know to go on with a pack, on a node that has room for it."""
     spec = ExperimentSpec.FromString(pack.experiment.spec)
     return PackJob(
         experiment=pack.experiment.id,
@@ -73,6 +76,7 @@ def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
         dataset_sha256=pack.experiment.dataset_sha256,
         slice_seconds=settings.slice_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
+        node=node,
     )
 
 

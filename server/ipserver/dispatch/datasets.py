@@ -47,8 +47,9 @@ class DatasetChecks:
             signature = files_signature(name, self._root)
         except OSError as error:
             return DatasetReport(name, f"the data folder cannot be read: {error}")
-        if name in self._seen and self._seen[name][0] == signature:
-            return self._seen[name][1]
+        seen = self._seen.get(name)
+        if seen is not None and seen[0] == signature:
+            return seen[1]
         try:
             report = DatasetReport(name, "", check_dataset(name, self._root))
         except DataError as error:

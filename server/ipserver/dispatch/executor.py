@@ -27,8 +27,11 @@ class Worker(Protocol):
             checkpoint: A short one, with a checkpoint at its end, whatever the time.
         """
 
+    def alive(self) -> bool:
+        """Whether its process is there; until then it waits for its resources, or is being started."""
+
     def started(self) -> bool:
-        """Whether it has its resources, so is no longer pending."""
+        """Whether it has got ready for its pack, so is no longer pending."""
 
     def node(self) -> str:
         """Name of the node that it lies on; "" while it is pending."""
@@ -41,7 +44,13 @@ class Worker(Protocol):
 
 
 class Executor(Protocol):
-    """A place for trainers."""
+    """A place for trainers.
+
+    Attributes:
+        cluster: Name of the nodes as a whole: dispatchers with equal names share them.
+    """
+
+    cluster: str
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
         """The nodes that are there, each by its name: resources ("cpus", "gpus", custom names)."""
@@ -49,8 +58,11 @@ class Executor(Protocol):
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
         """What a worker of this size can do, if one has been measured."""
 
+    def kept(self) -> Collection[tuple[ResourceRequest, str]]:
+        """Sizes of the workers that are kept for a next pack, each with its node."""
+
     def start(self, job: PackJob) -> Worker:
-        """Place a trainer; it may stay pending until resources are free."""
+        """Place a trainer on the node that the job names; it stays pending until its resources are free."""
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
         """Slices that have arrived, waiting up to `timeout` seconds for the first one.
@@ -59,8 +71,18 @@ class Executor(Protocol):
             ClusterLost: Nothing that this process starts will be trained any more.
         """
 
-    def trim(self) -> None:
-        """End what is kept for a next pack: there is none now, and the cluster may shrink."""
+    def trim(self, *, shared: bool = False) -> None:
+        """End what is kept for a next pack: there is none now, and the cluster may shrink.
+
+        Args:
+            shared: Others have packs on the cluster too: nothing at all is kept.
+        """
+
+    def stuck(self, worker: Worker) -> bool:
+        """Whether a worker whose process has not come for long shows that this cluster starts none any more.
+
+        Not so where others, who are not known here, may have its resources.
+        """
 
     def close(self) -> None:
         """End all trainers."""

@@ -62,14 +62,14 @@ class Hands:
         self.placed: list[Placed] = []
         self.rest = Rest()
         # The pack that is being committed for the last time, its worker given back already.
-        self._leaving: Placed | None = None
+        self.leaving: Placed | None = None
         self._draining = False
 
     def renew(self) -> None:
         """Renew the leases of the packs in hand; those that are lost are noticed at their next commit."""
-        leaving = self._leaving
+        leaving = self.leaving
         placed = (*self.placed, *([] if leaving is None else [leaving]))
-        held = [(*it.key, it.pack.token) for it in placed]
+        held = [it.lease for it in placed]
         if held:
             self._store.renew(held, self._settings.lease_seconds)
 
@@ -91,8 +91,8 @@ class Hands:
             _log.warning("the store is out of reach: packs are left to the end of their leases: %s", error)
             self.abandon()
 
-    def start(self, pack: LeasedPack) -> None:
-        """Have a pack trained that has just been leased."""
+    def start(self, pack: LeasedPack, node: str = "") -> None:
+        """Have a pack trained that has just been leased, on a node ("": one that is to be added)."""
         spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)
         if spent.action is Action.FAIL:
             # Leases are taken back without a dispatcher that could decide: so the next one does.
@@ -105,7 +105,7 @@ class Hands:
         # A pack that this version cannot start must not keep the others from training. What else a cluster
         # in trouble raises ends this process: the leases run out, and the packs are tried again.
         try:
-            job = make_job(pack, self._settings)
+            job = make_job(pack, self._settings, node)
             limit = slice_deadline(pack, self._datasets.info(job.config.dataset), self._settings)
         except Exception as error:
             self._refuse_pack(pack, error)
@@ -115,7 +115,7 @@ class Hands:
         except ValueError as error:
             self._refuse_pack(pack, error)
             return
-        placed = Placed(pack, worker, job.resources, job.ended, limit, self._monotonic())
+        placed = Placed(pack, worker, job.resources, job.ended, limit, self._monotonic(), node=node)
         placed.advance()
         self.placed.append(placed)
 
@@ -131,18 +131,35 @@ class Hands:
                 self._handle(placed, report)
 
     def end_hung(self) -> None:
-        """Give up workers that have not answered for far longer than a slice can take."""
+        """Give up workers that have not answered for far longer than a slice can take.
+
+        Raises:
+            ClusterLost: A worker has not come to life, though its resources are free.
+        """
         now = self._monotonic()
         for placed in list(self.placed):
             if not placed.worker.started():
-                placed.since = now  # it waits for its resources
-            if now - placed.since > placed.slice_limit:
+                self._look_for(placed, now)
+            elif now - placed.since > placed.slice_limit:
                 limit = placed.slice_limit
                 message = f"no answer for {now - placed.since:.0f} s (limit {limit:.0f} s)"
                 try:
                     self._fail(placed, Failure(FailureReason.WORKER_LOST, message))
                 except Fenced:
                     self._forget(placed)
+
+    def _look_for(self, placed: Placed, now: float) -> None:
+        """See whether a worker that has not started is on its way."""
+        if placed.worker.alive() or not placed.node:
+            placed.since = placed.asked = now  # it gets ready for its pack, or waits for a node
+            return
+        placed.since = now
+        limit = self._settings.worker_start_seconds
+        if now - placed.asked > limit and self._executor.stuck(placed.worker):
+            raise ClusterLost(
+                f"the worker of pack {placed.pack.id} of {placed.pack.experiment.id} has not started within "
+                f"{limit:g} s (IPLAB_WORKER_START_SECONDS), though its resources are free"
+            )
 
     def give_back(self, placed: Placed) -> None:
         """End an attempt early: the pack waits again, and has lost nothing."""
@@ -195,7 +212,7 @@ class Hands:
 
     def _finish(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> None:
         """Commit a pack's last slice, after its worker has been given the next pack."""
-        self._leaving = placed
+        self.leaving = placed
         self.placed.remove(placed)
         try:
             placed.worker.release()
@@ -205,7 +222,7 @@ class Hands:
             try:
                 self._record(placed, report, overlooked)
             finally:
-                self._leaving = None
+                self.leaving = None
         self._say_done(placed)
 
     def _record(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> CommitResult:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ipcore.config import PackConfig, RunConfig
 from ipserver.artifacts import ArtifactRoot
+from ipserver.shapes import amounts_of
 from ipserver.store.records import CheckpointRecord, Failure, SliceCommit, Summary
 
 
@@ -24,6 +25,16 @@ class ResourceRequest:
     gpus: float = 0.0
     custom: Mapping[str, float] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, shape: str) -> ResourceRequest:
+        """What a shape asks for.
+
+        >>> ResourceRequest.of('{"cpus":2.0,"disk":1.0}')
+        ResourceRequest(cpus=2.0, gpus=0.0, custom={'disk': 1.0})
+        """
+        custom = dict(amounts_of(shape))
+        return cls(custom.pop("cpus", 0.0), custom.pop("gpus", 0.0), custom)
+
     def amounts(self) -> dict[str, float]:
         """What is asked for by name ("cpus", "gpus", custom names); nothing that is 0."""
         everything = {"cpus": self.cpus, "gpus": self.gpus, **self.custom}
@@ -32,12 +43,19 @@ class ResourceRequest:
     def packs_within(self, there: Mapping[str, float]) -> int:
         """How many such packs fit into what one node has.
 
-        Amounts are multiples of 0.0001, which doubles only come near.
+        Amounts are multiples of 0.0001, which doubles only come near. A part of a GPU lies on one device.
 
         >>> ResourceRequest(cpus=0.1).packs_within({"cpus": 0.3})
         3
+        >>> ResourceRequest(gpus=0.6).packs_within({"cpus": 8.0, "gpus": 2.0})
+        2
         """
-        return min(int(there.get(name, 0.0) / amount + 1e-6) for name, amount in self.amounts().items())
+        return min(
+            int(there.get(name, 0.0) + 1e-6) * int(1.0 / amount + 1e-6)
+            if name == "gpus" and amount < 1
+            else int(there.get(name, 0.0) / amount + 1e-6)
+            for name, amount in self.amounts().items()
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +72,7 @@ class PackJob:
         artifact_root: Where files go, with the keys to it. So a job is handed on as an argument of a method:
             Ray shows people the environment and the construction of actors, but not that.
         dataset_sha256: Digest of the registered file that committed steps were trained on, if it is known.
+        node: Name of the node that has room for it; "": it waits for one to be added.
     """
 
     experiment: str
@@ -73,6 +92,7 @@ class PackJob:
     dataset_sha256: str | None = None
     slice_seconds: float = 1.0
     checkpoint_seconds: float = 30.0
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 
 from ipcore.machine import MachineProfile
@@ -18,6 +19,7 @@ class LocalExecutor:
     """Trainers as threads of this process: for tests and for looking into training with a debugger."""
 
     def __init__(self, cpus: float = 2.0) -> None:
+        self.cluster = f"threads-{uuid.uuid4().hex}"
         self._cpus = cpus
         self._done: queue.Queue[tuple[Worker, SliceReport]] = queue.Queue()
         self._workers: list[_LocalWorker] = []
@@ -29,6 +31,10 @@ class LocalExecutor:
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
         """Never measured: threads of this process say nothing of workers."""
         return None
+
+    def kept(self) -> Collection[tuple[ResourceRequest, str]]:
+        """None: a thread is soon started."""
+        return ()
 
     def start(self, job: PackJob) -> Worker:
         """Start a thread."""
@@ -46,8 +52,12 @@ class LocalExecutor:
         except queue.Empty:
             return [item for item in arrived if item[0] in workers]
 
-    def trim(self) -> None:
+    def trim(self, *, shared: bool = False) -> None:
         """Nothing is kept."""
+
+    def stuck(self, worker: Worker) -> bool:
+        """Never: a thread is there at once."""
+        return False
 
     def close(self) -> None:
         """Stop the threads and wait for the slices in hand."""
@@ -69,6 +79,9 @@ class _LocalWorker:
 
     def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
         self._calls.put((frozenset(ended), checkpoint))
+
+    def alive(self) -> bool:
+        return True
 
     def started(self) -> bool:
         return True

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from ipserver.dispatch.executor import Worker
 from ipserver.dispatch.jobs import ResourceRequest
-from ipserver.dispatch.placement import Claim
-from ipserver.dispatch.preemption import Holding
 from ipserver.states import FailureReason
 from ipserver.store.records import LeasedPack
 
@@ -21,11 +19,13 @@ class Placed:
     Attributes:
         ended: Runs known to be terminal, by index.
         slice_limit: Seconds after which a slice is taken for hung.
-        since: When its worker last answered (or was seen waiting for resources).
+        since: When its worker last answered (or was seen getting ready).
+        asked: When its worker was asked for (or last seen waiting for a node, or alive).
         told: For every slice that is queued, the ended runs that its trainer was told of.
         draining: Whether it is to be given back after a slice with a checkpoint.
         committed: Last step that this attempt has committed; 0: none yet.
         idle_seconds: How long its worker has waited for slices.
+        node: Name of the node that it lies on as the store knows; "": it waits for one to be added.
     """
 
     pack: LeasedPack
@@ -38,16 +38,21 @@ class Placed:
     draining: bool = False
     committed: int = 0
     idle_seconds: float = 0.0
+    node: str = ""
+    asked: float = field(init=False)
 
-    @property
-    def priority(self) -> int:
-        """Of its experiment."""
-        return self.pack.experiment.priority
+    def __post_init__(self) -> None:
+        self.asked = self.since
 
     @property
     def key(self) -> tuple[str, str]:
         """Experiment and pack."""
         return self.pack.experiment.id, self.pack.id
+
+    @property
+    def lease(self) -> tuple[str, str, int]:
+        """Experiment, pack and token."""
+        return (*self.key, self.pack.token)
 
     def fruitless(self, cause: FailureReason) -> Mapping[FailureReason, int]:
         """Per cause, attempts that failed since the last commit, if this one ends now for this cause."""
@@ -55,14 +60,6 @@ class Placed:
             return {}
         earlier = self.pack.fruitless
         return {**earlier, cause: earlier.get(cause, 0) + 1}
-
-    def holding(self) -> Holding:
-        """What it takes, and whether it could make room for others."""
-        return Holding(self.resources, self.priority, self.worker.node(), self.draining)
-
-    def claim(self) -> Claim:
-        """What it takes of the cluster."""
-        return Claim(self.resources, self.worker.started())
 
     def drain(self) -> None:
         """Let it write a checkpoint with one slice more, which is its last here."""

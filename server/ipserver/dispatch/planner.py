@@ -39,7 +39,7 @@ class PlanLimits:
 
 
 def plan(
-    runs: Sequence[tuple[RunRecord, PackConfig]], info: DatasetInfo, limits: PlanLimits
+    runs: Sequence[tuple[RunRecord, PackConfig]], info: DatasetInfo, limits: PlanLimits, first: int = 0
 ) -> list[NewPack]:
     """Group runs of equal shape into packs that train fast, fill the cluster at once and leave a short tail.
 
@@ -51,6 +51,7 @@ def plan(
         runs: Runs with the configuration of their pack, in grid order.
         info: Of their dataset.
         limits: What to respect.
+        first: Number of the first pack, which its id says.
 
     Returns:
         Packs; every run is in exactly one. The same input gives the same plan.
@@ -76,7 +77,7 @@ def plan(
             steps=config.steps,
             memory_bytes=_memory(config, info, len(indices)),
         )
-        for number, (_, config, indices) in enumerate(packs)
+        for number, (_, config, indices) in enumerate(packs, first)
     ]
 
 

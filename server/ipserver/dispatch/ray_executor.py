@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ipcore.machine import MachineProfile
 from ipserver.dispatch.executor import Worker, bounded, worker_lost
 from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.dispatch.kept import Kept
 from ipserver.dispatch.own_ray import ending, own_token, ray_folder, surrounded
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.settings import split_address
@@ -40,6 +41,7 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import ray
 import ray.exceptions
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 if TYPE_CHECKING:
     from ipserver.dispatch.trainer import PackTrainer
@@ -83,22 +85,25 @@ class RayExecutor:
         if address:
             _join(address)
         self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
-        # Actors that have done their pack, all with the same resources: a new process takes seconds to load
-        # torch, which a small pack would feel.
-        self._kept: list[Any] = []
-        self._kept_resources = ResourceRequest()
+        self.cluster = _cluster()
+        self._kept: Kept[Any] = Kept(_end)
+        # Workers whose processes were asked for and may not be there yet.
+        self._starting: list[_RayWorker] = []
         # What was measured by the first actor of each size, or its answer to come.
         self._profiles: dict[tuple[float, float], MachineProfile | None] = {}
         self._measuring: dict[tuple[float, float], Any] = {}
         self._ready_workers = 0 if address else ready_workers
-        slots = (
-            sum(self._kept_resources.packs_within(node) for node in _nodes().values())
-            if self._ready_workers
-            else 0
-        )
-        self._kept += [self._new(self._kept_resources) for _ in range(min(slots, self._ready_workers))]
-        for actor in self._kept:
+        if self._ready_workers:
+            self._make_ready()
+
+    def _make_ready(self) -> None:
+        """Start workers for the first packs: a Ray of its own has one node then."""
+        one = ResourceRequest()
+        ((node, there),) = _nodes().items()
+        for _ in range(min(one.packs_within(there), self._ready_workers)):
+            actor = self._new(one, node)
             actor.warm.remote()
+            self._kept.keep(actor, one, node, starting=())
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
         """Resources of each node that is alive, by Ray's id of it, under this service's names.
@@ -125,18 +130,24 @@ class RayExecutor:
                 _log.warning("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
         return self._profiles.get(size)
 
+    def kept(self) -> Collection[tuple[ResourceRequest, str]]:
+        """Sizes of the actors that have done their pack, each with its node."""
+        return self._kept.sizes()
+
     def start(self, job: PackJob) -> Worker:
         """Give the pack to a kept actor, or ask for a new one; Ray creates it when its resources are free."""
-        asked = job.resources
-        actor = self._kept.pop() if self._kept and self._kept_resources == asked else None
-        if actor is None:
-            self._end_kept()
-            actor = self._new(asked)
-        return _RayWorker(actor, job, self._keep)
+        actor = self._kept.take(job.resources, job.node)
+        if actor is not None:
+            return _RayWorker(actor, job, self._keep)
+        worker = _RayWorker(self._new(job.resources, job.node), job, self._keep)
+        self._starting.append(worker)
+        return worker
 
-    def _new(self, asked: ResourceRequest) -> Any:
+    def _new(self, asked: ResourceRequest, node: str) -> Any:
+        # Soft: if the node is gone, any other will do.
+        where = NodeAffinitySchedulingStrategy(node, soft=True) if node else "DEFAULT"
         actor = self._actor.options(
-            num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom)
+            num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom), scheduling_strategy=where
         ).remote()
         size = (asked.cpus, asked.gpus)
         if size not in self._profiles:
@@ -162,20 +173,18 @@ class RayExecutor:
             arrived.append((worker, _result(reference)))
         return arrived
 
-    def trim(self) -> None:
+    def trim(self, *, shared: bool = False) -> None:
         """End the actors that are kept, but for those that are to be ready."""
-        self._end_kept(self._ready_workers)
+        self._kept.trim(0 if shared else self._ready_workers)
 
-    def _end_kept(self, but: int = 0) -> None:
-        for actor in self._kept[but:]:
-            ray.kill(actor, no_restart=True)
-        del self._kept[but:]
+    def stuck(self, worker: Worker) -> bool:
+        """Whether a Ray of its own starts no workers any more; resources of a cluster may have other users."""
+        return self._own is not None and not worker.alive()
 
-    def _keep(self, actor: Any, resources: ResourceRequest) -> None:
-        if resources != self._kept_resources:
-            self._end_kept()
-        self._kept_resources = resources
-        self._kept.append(actor)
+    def _keep(self, worker: _RayWorker) -> None:
+        self._starting = [it for it in self._starting if not (it.stopped or it.alive())]
+        starting = {it.job.node for it in self._starting}
+        self._kept.keep(worker.actor, worker.job.resources, worker.node(), starting)
 
     def close(self) -> None:
         """Leave the cluster (and end a Ray of its own); actors end with it."""
@@ -220,6 +229,15 @@ class _OwnRay:
         with ending(self._processes, lambda: not ray.is_initialized()):
             ray.shutdown()
         self._folder.remove()
+
+
+def _end(actor: Any) -> None:
+    ray.kill(actor, no_restart=True)
+
+
+def _cluster() -> str:
+    """Name of the cluster that this process is a driver of: no other has the same."""
+    return str(ray.get_runtime_context().get_session_name())
 
 
 def _nodes() -> dict[str, dict[str, float]]:
@@ -284,8 +302,12 @@ class _Trainer:
 
         return measure(asked)
 
-    def load(self, job: PackJob) -> str:
-        """Get ready for a pack; returns the id of the node that this is on.
+    def where(self) -> str:
+        """The id of the node that this is on."""
+        return str(ray.get_runtime_context().get_node_id())
+
+    def load(self, job: PackJob) -> None:
+        """Get ready for a pack.
 
         An error is kept for the first slice: its report is where the dispatcher looks for what went wrong.
         """
@@ -298,7 +320,6 @@ class _Trainer:
         except Exception as error:
             _log.exception("pack %s cannot be trained here", job.pack)
             self._refused = SliceReport(failure=_refusal(error))
-        return str(ray.get_runtime_context().get_node_id())
 
     def advance(self, ended: Collection[int], checkpoint: bool) -> SliceReport:
         if self._refused is not None:
@@ -330,25 +351,33 @@ def _end_with(raylet: int) -> None:
 
 
 class _RayWorker:
-    def __init__(self, actor: Any, job: PackJob, keep: Callable[[Any, ResourceRequest], None]) -> None:
+    def __init__(self, actor: Any, job: PackJob, keep: Callable[[_RayWorker], None]) -> None:
         # Ray's handles have no useful types: methods exist only by name.
-        self._actor = actor
-        self._resources = job.resources
+        self.actor = actor
+        self.job = job
+        self.stopped = False
         self._keep = keep
+        self._where: Any = actor.where.remote()
         self._loaded: Any = actor.load.remote(job)
         self._node = ""
+        self._started = False
         self.pending: collections.deque[Any] = collections.deque()
 
     def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
-        self.pending.append(self._actor.advance.remote(frozenset(ended), checkpoint))
+        self.pending.append(self.actor.advance.remote(frozenset(ended), checkpoint))
 
-    def started(self) -> bool:
+    def alive(self) -> bool:
         return bool(self.node())
 
+    def started(self) -> bool:
+        if not self._started:
+            self._started = bool(ray.wait([self._loaded], timeout=0)[0])
+        return self._started
+
     def node(self) -> str:
-        if not self._node and ray.wait([self._loaded], timeout=0)[0]:
+        if not self._node and ray.wait([self._where], timeout=0)[0]:
             try:
-                self._node = ray.get(self._loaded)
+                self._node = ray.get(self._where)
             except ray.exceptions.RayError:
                 self._node = "lost"  # its next slice says how
         return self._node
@@ -357,11 +386,12 @@ class _RayWorker:
         if self.pending:
             self.stop()  # it still trains: the pack ended early, by cancellation
         else:
-            self._keep(self._actor, self._resources)
+            self._keep(self)
 
     def stop(self) -> None:
         self.pending.clear()
-        ray.kill(self._actor, no_restart=True)
+        self.stopped = True
+        _end(self.actor)
 
 
 def _result(reference: Any) -> SliceReport:

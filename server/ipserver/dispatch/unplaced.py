@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import collections
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 
-from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.dispatch.jobs import ResourceRequest
 from ipserver.dispatch.placement import Amounts, Cluster
-from ipserver.spec.convert import resource_request
 from ipserver.states import FailureReason
 from ipserver.store import Store
-from ipserver.store.records import ExperimentRecord, Failure
+from ipserver.store.records import Failure
 
 _log = logging.getLogger(__name__)
 _KINDS_SHOWN = 5
+_REMEMBERED = 10_000
 
 
 class Unplaced:
@@ -35,29 +34,28 @@ class Unplaced:
         self._timeout = timeout
         self._told: dict[str, str] = {}
 
-    def look(self, waiting: Sequence[ExperimentRecord], cluster: Cluster) -> None:
-        """Judge every experiment with packs that wait for a worker.
+    def look(self, impossible: Collection[str], cluster: Cluster) -> None:
+        """Take note of experiments that wait in vain, of some at a time, and of those that do no more.
 
-        What others use just now is no obstacle here: a node is judged by all that it has.
+        Args:
+            impossible: Shapes that wait and that no node, there or to be added, has the resources for. What
+                others use just now is no obstacle.
+            cluster: Its nodes.
         """
-        for experiment in waiting:
-            asked = resource_request(ExperimentSpec.FromString(experiment.spec))
-            if cluster.could_hold(asked):
-                if cluster.holds(asked):
-                    self._told.pop(experiment.id, None)
-                if experiment.unplaceable_since is not None:
-                    self._store.placeable(experiment.id)
-                continue
-            wanted = f"it {wish(asked, cluster)}"
+        for experiment in self._store.placeable_again(impossible):
+            self._told.pop(experiment, None)
+            self._store.placeable(experiment)
+        for experiment, shape in self._store.unplaceable_due(impossible, self._timeout) if impossible else ():
+            wanted = f"it {wish(ResourceRequest.of(shape), cluster)}"
             end = f"it fails after {self._timeout:g} s unless one joins that can"
-            self._tell(experiment.id, f"no node can hold a pack: {wanted}; {end}")
+            self._tell(experiment, f"no node can hold a pack: {wanted}; {end}")
             message = f"for {self._timeout:g} s no node could hold a pack: {wanted}"
             ended = self._store.unplaceable(
-                experiment.id, self._timeout, Failure(FailureReason.UNSCHEDULABLE, message)
+                experiment, self._timeout, Failure(FailureReason.UNSCHEDULABLE, message)
             )
             if ended:
-                self._told.pop(experiment.id, None)
-                _log.warning("%d packs of %s ended: %s", ended, experiment.id, message)
+                self._told.pop(experiment, None)
+                _log.warning("%d packs of %s ended: %s", ended, experiment, message)
 
     def awaits_node(self, experiment: str, asked: ResourceRequest, cluster: Cluster) -> None:
         """Say that a pack is placed now to wait for a node that can be added."""
@@ -65,6 +63,8 @@ class Unplaced:
 
     def _tell(self, experiment: str, notice: str) -> None:
         if self._told.get(experiment) != notice:
+            if len(self._told) >= _REMEMBERED:
+                self._told.pop(next(iter(self._told)))
             self._told[experiment] = notice
             self._store.notice(experiment, notice)
 

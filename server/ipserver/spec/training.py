@@ -38,9 +38,7 @@ def check_optimizer(spec: pb.ExperimentSpec, path: str, problems: Problems) -> N
         elif name == "momentum" and value > MOST_MOMENTUM:
             problems.add(field, f"must be at most {MOST_MOMENTUM}, not {value}: {NEAR_ONE}")
         elif name == "epsilon" and value != 0 and not fits(value):
-            problems.add(
-                field, f"must be 0 or a number that training can hold ({SINGLE}), not {value:g}"
-            )
+            problems.add(field, f"must be 0 or a number that training can hold ({SINGLE}), not {value:g}")
         elif name == "weight_decay":
             _check_decay(spec, field, problems)
 

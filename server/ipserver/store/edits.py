@@ -31,6 +31,7 @@ class Edit:
         before: Its row as it was found, locked.
         values: Further columns to set.
         pending: Change of the number of runs that MLflow does not hold in full.
+        waiting: Number of packs that wait for a worker.
         trained: Change of the number of committed updates.
     """
 
@@ -41,6 +42,7 @@ class Edit:
         self.values: dict[str, object] = {}
         self.pending = 0
         self.trained = 0
+        self.waiting = int(before.waiting)
         self._counts = {state: int(getattr(before, state.value.lower())) for state in RunState}
         self._events: list[tuple[str, Mapping[str, object]]] = []
 
@@ -123,11 +125,19 @@ class Edit:
             ForbiddenMove: Packs never go from the one state to the other.
         """
         require_pack_move(before, after)
-        self.transaction.connection.execute(
+        moved = self.transaction.connection.execute(
             sa.update(packs)
             .where(packs.c.experiment == self.experiment, packs.c.state == before, *where)
             .values(state=after, **values)
-        )
+        ).rowcount
+        self.waiting += moved * ((after is PackState.QUEUED) - (before is PackState.QUEUED))
+
+    def _queue(self) -> None:
+        """Whether its packs may have workers, and what they ask for."""
+        ready = self.waiting > 0 and self.values.get("planned", self.before.planned) and not self.pausing
+        queue = self.before.shape if ready else None
+        changed = {"waiting": self.waiting, "queue": queue}
+        self.values |= {name: value for name, value in changed.items() if value != getattr(self.before, name)}
 
     def save(self) -> None:
         """Writes counters, the experiment's state and the events.
@@ -143,6 +153,7 @@ class Edit:
             self.event("experiment_state", {"state": state.value})
             if state.terminal:
                 self.values["end_time"] = self.transaction.now()
+        self._queue()
         if not (self.values or self._events or self.pending or self.trained):
             return
         seq = self.transaction.connection.execute(

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
+from ipserver.shapes import shape_of
 from ipserver.states import ExperimentState, RunState
 from ipserver.store.comparisons import experiment_conditions
 from ipserver.store.database import Transaction
@@ -48,6 +49,7 @@ def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun
             **{state.value.lower(): 0 for state in RunState} | {"queued": len(points)},
             committed_steps=0,
             mlflow_pending_runs=len(points),
+            shape=shape_of(new.resources),
             planned=False,
             planner="",
             create_time=transaction.now(),
@@ -180,6 +182,7 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         create_time=row.create_time,
         start_time=row.start_time,
         end_time=row.end_time,
+        shape=row.shape,
         dataset_sha256=row.dataset_sha256,
         unplaceable_since=row.unplaceable_since,
     )

@@ -19,47 +19,30 @@ from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
 from ipserver.store.records import CheckpointRecord, ExperimentRecord, Failure, LeasedPack
 from ipserver.store.runs import run_record, select_runs
-from ipserver.store.tables import UNFINISHED_PACK, attempts, checkpoints, experiments, packs, runs
+from ipserver.store.tables import UNFINISHED_PACK, URGENCY, attempts, checkpoints, experiments, packs, runs
 from ipserver.transitions import Change
 
 _QUEUED_AT_ONCE = 8
 
 
-def waiting(transaction: Transaction, limit: int, after: ExperimentRecord | None) -> list[ExperimentRecord]:
+def waiting(transaction: Transaction, limit: int) -> list[ExperimentRecord]:
     """See `Store.waiting`."""
-    key = (-experiments.c.priority, experiments.c.create_time, experiments.c.id)
-    behind = None if after is None else (-after.priority, after.create_time, after.id)
-    queued = sa.exists().where(
-        packs.c.experiment == experiments.c.id, packs.c.state == PackState.QUEUED, UNFINISHED_PACK
-    )
     found = transaction.connection.execute(
-        sa.select(experiments)
-        .where(experiments.c.end_time.is_(None), ~experiments.c.pause_requested, queued)
-        .where(sa.true() if behind is None else sa.tuple_(*key) > behind)
-        .order_by(*key)
-        .limit(limit)
+        sa.select(experiments).where(experiments.c.queue.is_not(None)).order_by(*URGENCY).limit(limit)
     )
     return [experiment_store.experiment_record(row) for row in found]
 
 
-def waiting_packs(transaction: Transaction, chosen: Collection[str]) -> dict[str, int]:
-    """See `Store.waiting_packs`."""
-    statement = (
-        sa.select(packs.c.experiment, sa.func.count().label("number"))
-        .where(packs.c.experiment.in_(sorted(chosen)), packs.c.state == PackState.QUEUED)
-        .group_by(packs.c.experiment)
-    )
-    return {row.experiment: row.number for row in transaction.connection.execute(statement)}
-
-
-def lease(transaction: Transaction, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
+def lease(
+    transaction: Transaction, experiment: str, owner: str, ttl: float, cluster: str = "", node: str = ""
+) -> LeasedPack | None:
     """See `Store.lease_pack`."""
     with editing(transaction, experiment) as edit:
-        if edit.pausing:
+        if edit.pausing or not edit.before.planned:
             return None
         for pack in _queued(edit):
             if edit.change(Change.LEASE, in_pack(pack.id)):
-                _start(edit, pack, owner, ttl)
+                _start(edit, pack, owner, ttl, cluster, node)
                 break
         else:
             edit.close_idle_packs()
@@ -183,9 +166,8 @@ def finish(edit: Edit, pack: sa.Row[Any], reason: FailureReason | None) -> None:
         .values(end_time=edit.transaction.now(), end_reason=reason)
     )
     state = PackState.QUEUED if unfinished(edit, pack.id) else PackState.DONE
-    edit.move_packs(
-        PackState.LEASED, state, packs.c.id == pack.id, owner="", expires=None, lease_seconds=None
-    )
+    free = {"owner": "", "expires": None, "lease_seconds": None, "cluster": "", "node": "", "leaving": False}
+    edit.move_packs(PackState.LEASED, state, packs.c.id == pack.id, **free)
 
 
 def leased_pack(edit: Edit, name: str, token: int) -> sa.Row[Any]:
@@ -218,19 +200,13 @@ def _pack(edit: Edit, name: str) -> sa.Row[Any]:
     return pack
 
 
-def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float) -> None:
+def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float, cluster: str, node: str) -> None:
     connection = edit.transaction.connection
     now = edit.transaction.now()
     token = pack.token + 1
-    edit.move_packs(
-        PackState.QUEUED,
-        PackState.LEASED,
-        packs.c.id == pack.id,
-        token=token,
-        owner=owner,
-        expires=now + ttl,
-        lease_seconds=ttl,
-    )
+    held = {"token": token, "owner": owner, "expires": now + ttl, "lease_seconds": ttl}
+    held |= {"cluster": cluster, "node": node}
+    edit.move_packs(PackState.QUEUED, PackState.LEASED, packs.c.id == pack.id, **held)
     connection.execute(
         sa.insert(attempts).values(
             experiment=edit.experiment,
@@ -243,6 +219,8 @@ def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float) -> None:
     )
     if edit.before.start_time is None:
         edit.values["start_time"] = now
+    if edit.before.unplaceable_since is not None:
+        edit.values["unplaceable_since"] = None
 
 
 def _leased(transaction: Transaction, experiment: str, name: str) -> LeasedPack:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ipserver.errors import Fenced
+from ipserver.errors import Fenced, NotFound
 from ipserver.states import PackState, RunState
 from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
@@ -17,59 +17,107 @@ from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.records import ExperimentRecord, Failure, NewPack, RunRecord
 from ipserver.store.runs import run_record, select_runs
-from ipserver.store.tables import experiments, packs, runs
+from ipserver.store.tables import UNPLANNED, URGENCY, experiments, packs, runs
 from ipserver.transitions import Change
 
-_UNPLANNED = sa.and_(~experiments.c.planned, ~experiments.c.pause_requested, experiments.c.end_time.is_(None))
+# Runs that go into their packs in one transaction: those of others wait no longer than it takes.
+_RUNS_AT_ONCE: Final = 500
 
 
-def lease(
-    transaction: Transaction, owner: str, ttl: float
-) -> tuple[ExperimentRecord, list[RunRecord]] | None:
-    """See `Store.lease_unplanned`."""
-    connection = transaction.connection
+def unplanned(transaction: Transaction) -> bool:
+    """Whether there is an experiment that `lease` could find."""
+    free = _free(transaction.now())
+    return bool(transaction.connection.execute(sa.select(sa.exists().where(UNPLANNED, free))).scalar_one())
+
+
+def lease(transaction: Transaction, owner: str, ttl: float) -> str | None:
+    """Take an experiment to plan; its id."""
     now = transaction.now()
-    free = sa.or_(
-        experiments.c.planner_expires.is_(None),
-        clocks.over(experiments.c.planner_expires, experiments.c.planner_seconds, now),
-    )
-    found: str | None = connection.execute(
+    found: str | None = transaction.connection.execute(
         sa.select(experiments.c.id)
-        .where(_UNPLANNED, free)
-        .order_by(experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
+        .where(UNPLANNED, _free(now))
+        .order_by(*URGENCY)
         .limit(1)
         .with_for_update(skip_locked=True)
     ).scalar_one_or_none()
-    if found is None:
-        return None
-    connection.execute(
-        sa.update(experiments)
-        .where(experiments.c.id == found)
-        .values(planner=owner, planner_expires=now + ttl, planner_seconds=ttl)
+    if found is not None:
+        transaction.connection.execute(
+            sa.update(experiments)
+            .where(experiments.c.id == found)
+            .values(planner=owner, planner_expires=now + ttl, planner_seconds=ttl)
+        )
+    return found
+
+
+def unpacked(transaction: Transaction, experiment: str) -> tuple[ExperimentRecord, list[RunRecord]]:
+    """An experiment, and its runs that wait and are in no pack yet."""
+    queued = transaction.connection.execute(
+        select_runs(experiment, runs.c.state == RunState.QUEUED, runs.c.pack == "")
     )
-    queued = connection.execute(select_runs(found, runs.c.state == RunState.QUEUED))
-    return experiment_store.get(transaction, found), [run_record(row) for row in queued]
+    return experiment_store.get(transaction, experiment), [run_record(row) for row in queued]
 
 
-def save(transaction: Transaction, experiment: str, owner: str, plan: Sequence[NewPack]) -> None:
-    """See `Store.save_plan`."""
+def saved(transaction: Transaction, experiment: str) -> int:
+    """See `Store.packs_saved`."""
+    number: int = transaction.connection.execute(
+        sa.select(sa.func.count()).where(packs.c.experiment == experiment)
+    ).scalar_one()
+    return number
+
+
+def check(transaction: Transaction, experiment: str, owner: str, plan: Sequence[NewPack]) -> None:
+    """Raises as `Store.save_plan` does."""
+    row = transaction.connection.execute(
+        sa.select(experiments.c.planned, experiments.c.planner).where(experiments.c.id == experiment)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no experiment {experiment!r}")
+    _require_planner(experiment, row, owner)
+    _check(experiment, plan, _queued(transaction, experiment))
+
+
+def parts(plan: Sequence[NewPack]) -> Iterator[Sequence[NewPack]]:
+    """A plan in parts of a transaction each; at least one, which may be empty."""
+    part: list[NewPack] = []
+    size = 0
+    for pack in plan:
+        if part and size + len(pack.run_indices) > _RUNS_AT_ONCE:
+            yield part
+            part, size = [], 0
+        part.append(pack)
+        size += len(pack.run_indices)
+    yield part
+
+
+def save(
+    transaction: Transaction, experiment: str, owner: str, part: Sequence[NewPack], ttl: float, last: bool
+) -> None:
+    """Makes a part of an experiment's packs; nothing of them is leased before the last part is there."""
     with editing(transaction, experiment) as edit:
-        _close_planning(edit, owner)
-        queued = _queued(transaction, experiment)
-        _check(experiment, plan, queued)
-        _insert(edit, plan, queued)
+        _require_planner(experiment, edit.before, owner)
+        if last:
+            queued = _queued(transaction, experiment)
+            _check(experiment, part, queued)
+            _close_planning(edit)
+        else:
+            members = [index for pack in part for index in pack.run_indices]
+            queued = _queued(transaction, experiment, runs.c.run_index.in_(members))
+            edit.values |= {"planner_expires": transaction.now() + ttl, "planner_seconds": ttl}
+        _insert(edit, part, queued)
 
 
 def refuse(transaction: Transaction, experiment: str, owner: str, failure: Failure) -> None:
     """See `Store.refuse_plan`."""
     with editing(transaction, experiment) as edit:
-        _close_planning(edit, owner)
+        _require_planner(experiment, edit.before, owner)
+        _close_planning(edit)
         edit.change(Change.REFUSE, failure=asdict(failure))
+        edit.close_idle_packs()  # of a plan that another dispatcher had begun to save
 
 
 def idle(transaction: Transaction) -> bool:
     """See `Store.idle`."""
-    waiting = sa.exists().where(_UNPLANNED)
+    waiting = sa.exists().where(UNPLANNED)
     unfinished = sa.exists().where(
         packs.c.experiment == experiments.c.id,
         sa.or_(
@@ -80,20 +128,31 @@ def idle(transaction: Transaction) -> bool:
     return not transaction.connection.execute(sa.select(sa.or_(waiting, unfinished))).scalar_one()
 
 
-def _close_planning(edit: Edit, owner: str) -> None:
-    if edit.before.planned or edit.before.planner != owner:
+def _free(now: float) -> sa.ColumnElement[bool]:
+    return sa.or_(
+        experiments.c.planner_expires.is_(None),
+        clocks.over(experiments.c.planner_expires, experiments.c.planner_seconds, now),
+    )
+
+
+def _require_planner(experiment: str, row: Any, owner: str) -> None:
+    if row.planned or row.planner != owner:
         raise Fenced(
-            f"experiment {edit.experiment!r} is planned already, or its planning is not leased to {owner!r}"
+            f"experiment {experiment!r} is planned already, or its planning is not leased to {owner!r}"
         )
+
+
+def _close_planning(edit: Edit) -> None:
     edit.values |= {"planned": True, "planner": "", "planner_expires": None, "planner_seconds": None}
 
 
-def _queued(transaction: Transaction, experiment: str) -> frozenset[int]:
+def _queued(transaction: Transaction, experiment: str, *where: sa.ColumnElement[bool]) -> frozenset[int]:
     statement = sa.select(runs.c.run_index).where(
         # It may have been paused since it was leased.
         runs.c.experiment == experiment,
         runs.c.state.in_([RunState.QUEUED, RunState.PAUSED]),
         runs.c.pack == "",
+        *where,
     )
     return frozenset(transaction.connection.execute(statement).scalars())
 
@@ -137,6 +196,7 @@ def _insert(edit: Edit, plan: Sequence[NewPack], queued: frozenset[int]) -> None
     if rows:
         connection = edit.transaction.connection
         connection.execute(sa.insert(packs), rows)
+        edit.waiting += len(rows)
         # Row by row: the whole key leaves a database without statistics no choice of a bad plan.
         connection.execute(
             sa.update(runs)

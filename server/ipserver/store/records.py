@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ipcore.catalogue import DatasetInfo
+from ipserver.shapes import ONE_CORE
 from ipserver.states import ExperimentState, FailureReason, PackState, RunState
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -52,6 +53,7 @@ class NewExperiment:
         request_id: Key of idempotent creation, or "".
         request_hash: SHA-256 of the request, to tell a repetition from another request with its id.
         spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
+        resources: What each of its packs asks for, by name ("cpus", "gpus", custom names).
     """
 
     id: str
@@ -66,6 +68,7 @@ class NewExperiment:
     steps: int
     run_memory_bytes: int
     warnings: tuple[str, ...] = ()
+    resources: Mapping[str, float] = field(default_factory=lambda: {"cpus": 1.0})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class ExperimentRecord:
     """An experiment, as stored.
 
     Attributes:
+        shape: What each of its packs asks for (`ipserver.shapes`).
         dataset_sha256: Digest of the registered file that its committed steps were trained on; None: another
             dataset, or nothing is committed.
         unplaceable_since: Since when dispatchers find that no node can hold its waiting packs; None: not so.
@@ -96,6 +100,7 @@ class ExperimentRecord:
     create_time: float
     start_time: float | None
     end_time: float | None
+    shape: str = ONE_CORE
     dataset_sha256: str | None = None
     unplaceable_since: float | None = None
 
@@ -223,6 +228,91 @@ class LeasedPack:
     runs: tuple[RunRecord, ...]
     checkpoints: tuple[CheckpointRecord, ...]
     fruitless: Mapping[FailureReason, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A leased pack, and what it takes.
+
+    Attributes:
+        shape: What it asks for (`ipserver.shapes`).
+        node: Name of the node it lies on; "": it waits for a node to be added.
+        leaving: Whether it is to make room for a more urgent one.
+    """
+
+    experiment: str
+    pack: str
+    token: int
+    owner: str
+    shape: str
+    priority: int
+    node: str
+    leaving: bool
+
+    @property
+    def lease(self) -> tuple[str, str, int]:
+        """Which lease it is: experiment, pack, token."""
+        return self.experiment, self.pack, self.token
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An experiment with packs that wait for a worker.
+
+    Attributes:
+        packs: How many.
+    """
+
+    experiment: str
+    shape: str
+    priority: int
+    create_time: float
+    packs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """What dispatchers decide by: the same picture for all of one cluster.
+
+    Attributes:
+        claims: Leased packs of the cluster whose leases have not run out, most urgent first.
+        queued: Experiments that wait, most urgent first: a page of them, and the first of every shape.
+    """
+
+    claims: tuple[Claim, ...]
+    queued: tuple[Queued, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a dispatcher decides.
+
+    Attributes:
+        start: Experiment whose next pack starts, and the node that has room for it ("": it waits for one).
+        giving: Leases (experiment, pack, token) of packs that make room from now on, each with the experiment
+            that they do so for.
+    """
+
+    start: tuple[str, str] | None = None
+    giving: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return self.start is not None or bool(self.giving)
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What became of a decision.
+
+    Attributes:
+        decided: Whether there was anything to do.
+        pack: The pack that the caller has leased by it, if any.
+        node: Where it is to lie.
+    """
+
+    decided: bool
+    pack: LeasedPack | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

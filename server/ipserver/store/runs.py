@@ -33,7 +33,7 @@ SUMMARY_COLUMNS = tuple(field.name for field in fields(Summary))
 def select_runs(experiment: str, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Rows for `run_record`, by index."""
     return (
-        sa.select(runs, experiments.c.steps)
+        sa.select(runs, experiments.c.steps, experiments.c.planned)
         .join(experiments, experiments.c.id == runs.c.experiment)
         .where(runs.c.experiment == experiment, *where)
         .order_by(runs.c.run_index)
@@ -178,7 +178,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         base_learning_rate=row.base_learning_rate,
         seed=row.seed,
         state=row.state,
-        pack=row.pack,
+        pack=row.pack if row.planned else "",  # a plan is seen when all of it is there
         committed_steps=row.committed_steps,
         steps=row.steps,
         summary=Summary(**{name: getattr(row, name) for name in SUMMARY_COLUMNS}),

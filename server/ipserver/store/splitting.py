@@ -54,6 +54,7 @@ def _insert(edit: Edit, pack: sa.Row[Any], name: str, members: list[int]) -> Non
     }
     connection = edit.transaction.connection
     connection.execute(sa.insert(packs).values(row))
+    edit.waiting += 1
     connection.execute(
         sa.update(runs)
         .where(runs.c.experiment == edit.experiment, runs.c.run_index.in_(members))

@@ -7,6 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from ipserver import failpoints
 from ipserver.store import (
+    board,
     capacity,
     clocks,
     commits,
@@ -26,6 +27,7 @@ from ipserver.store.database import Database, Transaction, damage
 from ipserver.store.records import (
     ArtifactRecord,
     AttemptRecord,
+    Board,
     CapacityReport,
     CheckpointRecord,
     CommitResult,
@@ -38,6 +40,8 @@ from ipserver.store.records import (
     ForwardTask,
     Identity,
     LeasedPack,
+    Move,
+    Moved,
     NamedFile,
     NewExperiment,
     NewPack,
@@ -250,23 +254,41 @@ class Store:
     # What a dispatcher does. Times to live are in seconds.
 
     def lease_unplanned(self, owner: str, ttl: float) -> tuple[ExperimentRecord, list[RunRecord]] | None:
-        """An experiment to plan, with its queued runs: highest priority, then oldest; None: there is none."""
-        return self.database.write(planning.lease, owner, ttl)
+        """An experiment to plan, with its queued runs: highest priority, then oldest; None: there is none.
 
-    def save_plan(self, experiment: str, owner: str, packs: Sequence[NewPack]) -> None:
+        Runs that are in packs already, by a planner that did not come to its end, are left out.
+        """
+        if not self.database.read(planning.unplanned):
+            return None  # mostly: nobody has to wait for this
+        found = self.database.write(planning.lease, owner, ttl)
+        return None if found is None else self.database.read(planning.unpacked, found)
+
+    def packs_saved(self, experiment: str) -> int:
+        """How many packs an experiment has, also while it is planned: the next ones need other ids."""
+        return self.database.read(planning.saved, experiment)
+
+    def save_plan(self, experiment: str, owner: str, packs: Sequence[NewPack], ttl: float = 15.0) -> None:
         """Makes a leased experiment's packs, once and for ever. Runs cancelled in the meantime stay out.
+
+        A large plan is saved in several transactions, so that commits come in between. It counts, and runs
+        show their packs, when all of it is there; if the planner dies before, the next plans what is left.
 
         Args:
             experiment: The experiment's id.
             owner: Who leased it.
             packs: Every queued run in exactly one of them.
+            ttl: The planning lease ends so long after each part.
 
         Raises:
             Fenced: It is planned, or leased to somebody else by now.
             ValueError: A queued run is in no pack, or a run is in two.
             NotFound: There is no such experiment.
         """
-        self._watched("plan", planning.save, experiment, owner, packs)
+        self.database.read(planning.check, experiment, owner, packs)
+        *first, last = planning.parts(packs)
+        for part in first:
+            self._watched("plan", planning.save, experiment, owner, part, ttl, False)
+        self._watched("plan", planning.save, experiment, owner, last, ttl, True)
 
     def refuse_plan(self, experiment: str, owner: str, failure: Failure) -> None:
         """Ends a leased experiment that cannot be planned: its queued runs are FAILED.
@@ -277,18 +299,29 @@ class Store:
         """
         self.database.write(planning.refuse, experiment, owner, failure)
 
-    def waiting(self, limit: int = 100, after: ExperimentRecord | None = None) -> list[ExperimentRecord]:
-        """Experiments with packs that wait for a worker, by priority and age; paused ones do not wait.
+    def waiting(self, limit: int = 100) -> list[ExperimentRecord]:
+        """Experiments with packs that wait for a worker, by priority and age; paused ones do not wait."""
+        return self.database.read(leases.waiting, limit)
+
+    def board(self, cluster: str) -> Board:
+        """Who holds what of a cluster, and what waits."""
+        return self.database.read(board.look, cluster)
+
+    def place(self, cluster: str, owner: str, ttl: float, decide: Callable[[Board], Move]) -> Moved:
+        """Decide about the board as it is, and do it, in one transaction: dispatchers do so one by one.
 
         Args:
-            limit: Most of them.
-            after: Only those that come behind this one.
+            cluster: Whose board.
+            owner: Who will train what is leased by it.
+            ttl: A lease ends then, unless it is renewed.
+            decide: What is to be done; it may be asked several times. Room is made first: while a decision
+                says who makes room, what it says of a start is left for the next call.
         """
-        return self.database.read(leases.waiting, limit, after)
+        return self._watched("lease", board.place, cluster, owner, ttl, decide)
 
-    def waiting_packs(self, experiments: Collection[str]) -> dict[str, int]:
-        """How many packs of each of these experiments wait for a worker; those without any are left out."""
-        return self.database.read(leases.waiting_packs, experiments)
+    def lie(self, experiment: str, pack: str, token: int, node: str) -> None:
+        """Records on which node a leased pack lies, if the token is current."""
+        self.database.write(board.lie, experiment, pack, token, node)
 
     def lease_pack(self, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
         """The experiment's next pack to train, under a new token; its runs are RUNNING from now on.
@@ -396,6 +429,19 @@ class Store:
     def reap_expired(self) -> int:
         """Takes back all packs whose lease has expired, to be leased again; returns how many."""
         return self.database.write(leases.reap)
+
+    def unplaceable_due(self, impossible: Collection[str], timeout: float) -> list[tuple[str, str]]:
+        """Some waiting experiments, with their shapes, for which `unplaceable` has something to do.
+
+        Args:
+            impossible: Shapes that no node can hold.
+            timeout: As for `unplaceable`.
+        """
+        return self.database.read(unplaceable.overdue, impossible, timeout)
+
+    def placeable_again(self, impossible: Collection[str]) -> list[str]:
+        """Some waiting experiments of other shapes than these that no node could hold when last looked at."""
+        return self.database.read(unplaceable.again, impossible)
 
     def unplaceable(self, experiment: str, timeout: float, failure: Failure) -> int:
         """Takes note that no node can hold the experiment's waiting packs. Repeatable.

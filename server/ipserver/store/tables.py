@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from ipserver.shapes import ONE_CORE
 from ipserver.states import ExperimentState, FailureReason, PackState, RunState
 
 EnumType = TypeVar("EnumType", bound=StrEnum)
@@ -89,6 +90,11 @@ experiments = sa.Table(
     _column("mlflow_pending_runs", sa.Integer()),
     # Since when no node can hold the packs that wait, as far as dispatchers know.
     _column("unplaceable_since", sa.Double(), nullable=True),
+    # What each of its packs asks for (`shapes`), how many wait for a worker, and its shape while some of them
+    # may have one: not before all are planned, and not while it pauses. Kept up to date by `edits.Edit`.
+    _column("shape", Name, server_default=ONE_CORE),
+    _column("waiting", sa.Integer(), server_default="0"),
+    _column("queue", Name, nullable=True),
     # The planning lease.
     _column("planned", sa.Boolean()),
     _column("planner", Name),
@@ -100,12 +106,24 @@ experiments = sa.Table(
     _column("end_time", sa.Double(), nullable=True),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
+# The most urgent first. In this order only an index with the same directions helps.
+URGENCY = (experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
+UNPLANNED = sa.and_(~experiments.c.planned, ~experiments.c.pause_requested, experiments.c.end_time.is_(None))
+_index("ix_experiments_queue", experiments.c.queue, *URGENCY, where=experiments.c.queue.is_not(None))
+_index("ix_experiments_urgent", *URGENCY, where=experiments.c.queue.is_not(None))
 _index(
-    "ix_experiments_unfinished",
-    experiments.c.priority,
-    experiments.c.create_time,
-    where=experiments.c.end_time.is_(None),
+    "ix_experiments_unplaceable",
+    experiments.c.unplaceable_since,
+    experiments.c.queue,
+    where=experiments.c.unplaceable_since.is_not(None),
 )
+_index(
+    "ix_experiments_placeable",
+    experiments.c.queue,
+    experiments.c.unplaceable_since,
+    where=experiments.c.queue.is_not(None),
+)
+_index("ix_experiments_unplanned", *URGENCY, where=UNPLANNED)
 _index(
     "ix_experiments_forwarding",
     experiments.c.create_time,
@@ -179,6 +197,11 @@ packs = sa.Table(
     _column("owner", Name),
     _column("expires", sa.Double(), nullable=True),
     _column("lease_seconds", sa.Double(), nullable=True),
+    # Where it lies while it is leased: Ray's cluster, and its node there ("": it waits for one to be added).
+    _column("cluster", Name, server_default=""),
+    _column("node", Name, server_default=""),
+    # Whether it is to make room for a more urgent one.
+    _column("leaving", sa.Boolean(), server_default=sa.false()),
     # When files of a DONE pack that nothing names were removed.
     _column("swept_time", sa.Double(), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "id"),
@@ -275,7 +298,8 @@ events = sa.Table(
     sa.PrimaryKeyConstraint("experiment", "seq"),
 )
 
-# Leases of which there is one in the whole service, by name.
+# Leases of which there is one in the whole service, by name. The row "placement" is never held: dispatchers
+# lock it while they decide which pack starts where, so that they do so one after the other.
 singletons = sa.Table(
     "singletons",
     metadata,

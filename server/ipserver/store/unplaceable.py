@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -10,8 +12,32 @@ from ipserver.states import PackState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.records import Failure
-from ipserver.store.tables import packs, runs
+from ipserver.store.tables import experiments, packs, runs
 from ipserver.transitions import Change
+
+# Experiments that are dealt with at a time: the others wait for the next look.
+_AT_ONCE: Final = 50
+
+
+def overdue(transaction: Transaction, impossible: Collection[str], timeout: float) -> list[tuple[str, str]]:
+    """See `Store.unplaceable_due`."""
+    since, shape = experiments.c.unplaceable_since, experiments.c.queue
+    found: list[tuple[str, str]] = []
+    for due in (since.is_(None), since <= transaction.now() - timeout):
+        rows = transaction.connection.execute(
+            sa.select(experiments.c.id, shape).where(shape.in_(sorted(impossible)), due).limit(_AT_ONCE)
+        )
+        found += [(row.id, row.queue) for row in rows]
+    return found
+
+
+def again(transaction: Transaction, impossible: Collection[str]) -> list[str]:
+    """See `Store.placeable_again`."""
+    shape = experiments.c.queue
+    statement = sa.select(experiments.c.id).where(
+        experiments.c.unplaceable_since.is_not(None), shape.is_not(None), shape.not_in(sorted(impossible))
+    )
+    return list(transaction.connection.execute(statement.limit(_AT_ONCE)).scalars())
 
 
 def unplaceable(transaction: Transaction, experiment: str, timeout: float, failure: Failure) -> int:

@@ -14,7 +14,7 @@ from ipserver.dispatch.executor import worker_lost
 from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.errors import ClusterLost, StoreUnavailable
 from ipserver.states import ExperimentState, FailureReason, RunState
-from ipserver.store import open_store
+from ipserver.store import board, open_store, unplaceable
 from tests.ipserver.dispatch.cases import Clock, clocked, ended, final_weights, notices, points, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -311,15 +311,22 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
 
 
 def test_many_that_no_node_could_hold_hide_nobody(store, settings, executor, monkeypatch):
-    read = store.waiting
-    monkeypatch.setattr(store, "waiting", lambda after=None: read(2, after))
+    monkeypatch.setattr(board, "_PAGE", 2)
+    monkeypatch.setattr(unplaceable, "_AT_ONCE", 2)
     for number in range(5):
         submit(store, small_spec(resources={"cpus": 64}), f"huge{number}", priority=9)
     submit(store, small_spec(), "small")
 
-    run_until(Dispatcher(store, executor, settings, "d"), ended(store, "small"))
+    monotonic = iter(range(10**9))  # it looks in each pass
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(monotonic)))
+    run_until(dispatcher, ended(store, "small"))
 
-    assert all(len(notices(store, f"huge{number}")) == 1 for number in range(5))
+    def told():
+        return [len(notices(store, f"huge{number}")) for number in range(5)]
+
+    run_until(dispatcher, lambda: told() == [1] * 5)
+    dispatcher.step()
+    assert told() == [1] * 5
 
 
 def test_what_no_node_could_hold_fails_in_the_end_whoever_looks(tmp_path, executor):
@@ -423,6 +430,7 @@ class _GrowingExecutor(LocalExecutor):
 
     def __init__(self):
         super().__init__(cpus=1)
+        self.cluster = "growing"
         self.grown = False
         self.waiting = []
 
@@ -465,6 +473,8 @@ class _Waiting:
 
     def started(self):
         return self.inner is not None
+
+    alive = started
 
     def node(self):
         return "added" if self.inner is not None else ""

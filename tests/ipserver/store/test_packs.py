@@ -125,10 +125,8 @@ def test_packs_are_leased_by_priority_age_and_id(store: Store, clock: Clock) -> 
     for id, priority in (("old", 0), ("young", 0), ("urgent", 5)):
         planned(store, [[0], [1]], id, priority=priority)
         clock.advance(1)
-    first = store.waiting(2)
-    assert [experiment.id for experiment in first] == ["urgent", "old"]
-    assert [experiment.id for experiment in store.waiting(after=first[0])] == ["old", "young"]
-    assert [experiment.id for experiment in store.waiting(after=first[1])] == ["young"]
+    assert [experiment.id for experiment in store.waiting(2)] == ["urgent", "old"]
+    assert [queued.experiment for queued in store.board("c").queued] == ["urgent", "old", "young"]
     order = []
     while waiting := store.waiting():
         pack = store.lease_pack(waiting[0].id, "dispatcher", TTL)
