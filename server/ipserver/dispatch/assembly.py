@@ -55,8 +55,8 @@ def plan_packs(
     return plan([(run, pack_config(spec, run)) for run in runs], info, limits, first)
 
 
-def make_job(pack: LeasedPack, settings: Settings, node: str = "") -> PackJob:
-    """What a trainer must know to go on with a pack, on a node that has room for it."""
+def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
+    """What a trainer must know to go on with a pack."""
     spec = ExperimentSpec.FromString(pack.experiment.spec)
     return PackJob(
         experiment=pack.experiment.id,
@@ -76,7 +76,6 @@ def make_job(pack: LeasedPack, settings: Settings, node: str = "") -> PackJob:
         dataset_sha256=pack.experiment.dataset_sha256,
         slice_seconds=settings.slice_seconds,
         checkpoint_seconds=settings.checkpoint_seconds,
-        node=node,
     )
 
 

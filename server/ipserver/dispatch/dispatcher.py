@@ -15,7 +15,7 @@ from ipserver.dispatch.datasets import DatasetChecks
 from ipserver.dispatch.executor import Executor
 from ipserver.dispatch.hands import WAIT_SECONDS, Hands
 from ipserver.dispatch.jobs import ResourceRequest
-from ipserver.dispatch.placement import Cluster
+from ipserver.dispatch.placement import Cluster, Room
 from ipserver.dispatch.placing import Placing
 from ipserver.dispatch.plans import Plans
 from ipserver.dispatch.unplaced import Unplaced
@@ -172,8 +172,11 @@ class Dispatcher:
         pending = [placed for placed in self._hands.placed if not placed.worker.started()]
         unwanted = self._store.unwanted([placed.lease for placed in pending]) if pending else set()
         for placed in pending:
-            gone = placed.node not in there if placed.node else not self._cluster.could_hold(placed.resources)
-            if placed.lease in unwanted or gone:
+            if placed.node:
+                there_is = Room(there.get(placed.node, {})).fits(placed.resources)
+            else:
+                there_is = self._cluster.could_hold(placed.resources)
+            if placed.lease in unwanted or not there_is:
                 self._hands.give_back(placed)
 
     def _place(self) -> None:

@@ -58,7 +58,7 @@ class Executor(Protocol):
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
         """What a worker of this size can do, if one has been measured."""
 
-    def kept(self) -> Collection[tuple[ResourceRequest, str]]:
+    def spare(self) -> Collection[tuple[ResourceRequest, str]]:
         """Sizes of the workers that are kept for a next pack, each with its node."""
 
     def start(self, job: PackJob) -> Worker:
@@ -78,10 +78,12 @@ class Executor(Protocol):
             shared: Others have packs on the cluster too: nothing at all is kept.
         """
 
-    def stuck(self, worker: Worker) -> bool:
-        """Whether a worker whose process has not come for long shows that this cluster starts none any more.
+    def stuck(self, worker: Worker, late: bool) -> str:
+        """Why this cluster starts no workers any more, as one shows that has not come; "": it may still come.
 
-        Not so where others, who are not known here, may have its resources.
+        Args:
+            worker: Its process is not there, though its resources are free.
+            late: It has not come for longer than it may take.
         """
 
     def close(self) -> None:

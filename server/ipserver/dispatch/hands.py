@@ -25,6 +25,8 @@ from ipserver.store.records import CommitResult, Failure, LeasedPack
 
 _log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.2
+# A worker takes at least about a second to start: nobody asks before what keeps it.
+_START_SECONDS = 5.0
 
 
 class Hands:
@@ -105,7 +107,7 @@ class Hands:
         # A pack that this version cannot start must not keep the others from training. What else a cluster
         # in trouble raises ends this process: the leases run out, and the packs are tried again.
         try:
-            job = make_job(pack, self._settings, node)
+            job = replace(make_job(pack, self._settings), node=node)
             limit = slice_deadline(pack, self._datasets.info(job.config.dataset), self._settings)
         except Exception as error:
             self._refuse_pack(pack, error)
@@ -154,11 +156,13 @@ class Hands:
             placed.since = placed.asked = now  # it gets ready for its pack, or waits for a node
             return
         placed.since = now
-        limit = self._settings.worker_start_seconds
-        if now - placed.asked > limit and self._executor.stuck(placed.worker):
+        waited, limit = now - placed.asked, self._settings.worker_start_seconds
+        if waited < _START_SECONDS:
+            return
+        if why := self._executor.stuck(placed.worker, late=waited > limit):
             raise ClusterLost(
-                f"the worker of pack {placed.pack.id} of {placed.pack.experiment.id} has not started within "
-                f"{limit:g} s (IPLAB_WORKER_START_SECONDS), though its resources are free"
+                f"the worker of pack {placed.pack.id} of {placed.pack.experiment.id} has not started for "
+                f"{waited:.0f} s though its resources are free (IPLAB_WORKER_START_SECONDS: {limit:g}): {why}"
             )
 
     def give_back(self, placed: Placed) -> None:

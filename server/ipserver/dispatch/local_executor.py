@@ -32,7 +32,7 @@ class LocalExecutor:
         """Never measured: threads of this process say nothing of workers."""
         return None
 
-    def kept(self) -> Collection[tuple[ResourceRequest, str]]:
+    def spare(self) -> Collection[tuple[ResourceRequest, str]]:
         """None: a thread is soon started."""
         return ()
 
@@ -55,9 +55,9 @@ class LocalExecutor:
     def trim(self, *, shared: bool = False) -> None:
         """Nothing is kept."""
 
-    def stuck(self, worker: Worker) -> bool:
+    def stuck(self, worker: Worker, late: bool) -> str:
         """Never: a thread is there at once."""
-        return False
+        return ""
 
     def close(self) -> None:
         """Stop the threads and wait for the slices in hand."""

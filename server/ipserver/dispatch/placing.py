@@ -80,7 +80,7 @@ class Placing:
             self._cluster,
             [Holding(ResourceRequest.of(it.shape), it.priority, it.node, it.leaving) for it in claims],
             [Demand(ResourceRequest.of(it.shape), it.priority, it.packs) for it in board.queued],
-            self._executor.kept(),
+            self._executor.spare(),
         )
         giving = {claims[it].lease: board.queued[whom].experiment for it, whom in found.giving.items()}
         if found.start is None:

@@ -130,7 +130,7 @@ class RayExecutor:
                 _log.warning("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
         return self._profiles.get(size)
 
-    def kept(self) -> Collection[tuple[ResourceRequest, str]]:
+    def spare(self) -> Collection[tuple[ResourceRequest, str]]:
         """Sizes of the actors that have done their pack, each with its node."""
         return self._kept.sizes()
 
@@ -177,9 +177,14 @@ class RayExecutor:
         """End the actors that are kept, but for those that are to be ready."""
         self._kept.trim(0 if shared else self._ready_workers)
 
-    def stuck(self, worker: Worker) -> bool:
-        """Whether a Ray of its own starts no workers any more; resources of a cluster may have other users."""
-        return self._own is not None and not worker.alive()
+    def stuck(self, worker: Worker, late: bool) -> str:
+        """Why a Ray of its own starts no workers any more; resources of a cluster may have other users."""
+        if self._own is None or worker.alive():
+            return ""
+        gone = [folder for folder in _session_folders() if not folder.is_dir()]
+        if gone:
+            return f"{gone[0]} is gone, which Ray needs to start workers"
+        return "Ray does not start it" if late else ""
 
     def _keep(self, worker: _RayWorker) -> None:
         self._starting = [it for it in self._starting if not (it.stopped or it.alive())]
@@ -233,6 +238,13 @@ class _OwnRay:
 
 def _end(actor: Any) -> None:
     ray.kill(actor, no_restart=True)
+
+
+def _session_folders() -> list[Path]:
+    """Where the raylet of this machine listens, and where its workers write."""
+    context = ray.get_runtime_context()
+    session = Path(context.get_temp_dir()) / context.get_session_name()
+    return [session / "sockets", session / "logs"]
 
 
 def _cluster() -> str:

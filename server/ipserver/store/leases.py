@@ -204,9 +204,10 @@ def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float, cluster: str, 
     connection = edit.transaction.connection
     now = edit.transaction.now()
     token = pack.token + 1
-    held = {"token": token, "owner": owner, "expires": now + ttl, "lease_seconds": ttl}
-    held |= {"cluster": cluster, "node": node}
-    edit.move_packs(PackState.QUEUED, PackState.LEASED, packs.c.id == pack.id, **held)
+    lease = {"token": token, "owner": owner, "expires": now + ttl, "lease_seconds": ttl}
+    edit.move_packs(
+        PackState.QUEUED, PackState.LEASED, packs.c.id == pack.id, **lease, cluster=cluster, node=node
+    )
     connection.execute(
         sa.insert(attempts).values(
             experiment=edit.experiment,

@@ -127,15 +127,15 @@ def test_data_that_changed_fails_the_first_pack_alone(case, monkeypatch):
 def test_what_is_trained_is_committed_even_if_no_other_pack_can_be_had(case, monkeypatch):
     settings, store, _, worker = case
     dispatcher = Dispatcher(store, worker, settings, "d")
-    lease_pack, leased = store.lease_pack, []
+    place, placed = store.place, []
 
-    def lease_once(*call):
-        if leased:
+    def place_once(*call):
+        if placed:
             raise StoreUnavailable("for a moment")
-        leased.append(call)
-        return lease_pack(*call)
+        placed.append(call)
+        return place(*call)
 
-    monkeypatch.setattr(store, "lease_pack", lease_once)
+    monkeypatch.setattr(store, "place", place_once)
     with pytest.raises(StoreUnavailable):
         run_until(dispatcher, ended(store))
 
