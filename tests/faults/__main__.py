@@ -10,7 +10,7 @@ import time
 
 import click
 
-from tests.faults import ballistic, matrix
+from tests.faults import ballistic, matrix, mixes
 from tests.faults.running import Unavailable
 
 
@@ -45,6 +45,16 @@ def matrix_command(minutes: float, only: str) -> None:
 def ballistic_command(seconds: float, seed: int | None, store: str, runs: int) -> None:
     """Random parts are killed at random times; then it is quiet, and all must be as if nothing had been."""
     ballistic.run(seconds, secrets.randbelow(2**31) if seed is None else seed, store, runs)
+
+
+@main.command("mixes")
+@click.option("--minutes", default=10.0, show_default=True, help="How long experiments are submitted.")
+@click.option("--dispatchers", default=1, show_default=True, help="How many share the Ray.")
+@click.option("--seed", type=int, help="Of a run to repeat; a new one otherwise.")
+@click.option("--store", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True)
+def mixes_command(minutes: float, dispatchers: int, seed: int | None, store: str) -> None:
+    """Random sizes and priorities on a real Ray of two cores: nothing gets stuck, the most urgent first."""
+    mixes.run(minutes, dispatchers, secrets.randbelow(2**31) if seed is None else seed, store)
 
 
 if __name__ == "__main__":

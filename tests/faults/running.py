@@ -39,7 +39,7 @@ def running(kind: str, *, mlflow_server: bool, settings: Mapping[str, str] | Non
     folder = Path(tempfile.mkdtemp(prefix="faults-"))
     (folder / "home").mkdir()
     try:
-        with _own_disk(folder / "home") as disk, _database(kind, folder) as (dsn, postgres):
+        with _own_disk(folder / "home") as disk, new_database(kind, folder) as (dsn, postgres):
             lab = Lab(folder, dsn, postgres, namespace, mlflow_server=mlflow_server, settings=settings)
             try:
                 lab.start_all()
@@ -64,7 +64,7 @@ def _own_disk(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def _database(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
+def new_database(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
     """DSN of a new database, and HOST:PORT of its server if it has one."""
     if kind == "sqlite":
         yield f"sqlite:///{folder}/home/iplab.db", ""

@@ -1,7 +1,7 @@
 """A cluster that is a fake, and says so: nothing is trained, workers come and go as Ray's do, by a clock.
 
-Dispatchers, the store, the schedule and the pool of kept workers are the real ones. So thousands of passes can
-be looked at from outside, with what is really free at each of them.
+Dispatchers, the store, the schedule and the pool of kept workers are the real ones. So thousands of passes
+can be looked at from outside, with what is really free at each of them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from ipserver.dispatch.jobs import PackJob, ResourceRequest, SliceReport
 from ipserver.dispatch.kept import Kept
 from ipserver.dispatch.placement import Room, filled
 from ipserver.states import RunState
-from ipserver.store.records import Queued, SliceCommit
+from ipserver.store.records import SliceCommit
 
 # Passes that it takes until a process is there, once its resources are free.
 START_PASSES = 1
+# Passes for which something may wait beside what it needs.
+PATIENCE = 2
 
 
 @dataclass(eq=False)
@@ -30,6 +32,7 @@ class FakeActor:
     node: str
     holds: bool = False
     alive_in: int = START_PASSES
+    waits: int = 0
     ended: bool = False
 
 
@@ -40,9 +43,16 @@ class FakeCluster:
     nodes: Mapping[str, Mapping[str, float]]
     actors: list[FakeActor] = field(default_factory=list)
 
+    def taken(self) -> dict[str, list[ResourceRequest]]:
+        """What is really in use on each node."""
+        return {
+            node: [it.asked for it in self.actors if it.holds and not it.ended and it.node == node]
+            for node in self.nodes
+        }
+
     def room(self, node: str) -> Room:
         """What is really free."""
-        return filled(self.nodes[node], [it.asked for it in self.actors if it.holds and it.node == node])
+        return filled(self.nodes[node], self.taken()[node])
 
     def tick(self) -> None:
         """Ended actors are gone; the others get what is free, in their order."""
@@ -50,7 +60,10 @@ class FakeCluster:
         for actor in self.actors:
             if actor.holds:
                 actor.alive_in -= 1
-            elif self.room(actor.node).fits(actor.asked):
+            else:
+                actor.waits += 1
+                assert actor.waits <= PATIENCE, f"a worker of {actor.asked} waits for what another one keeps"
+            if not actor.holds and self.room(actor.node).fits(actor.asked):
                 actor.holds = True
 
 
@@ -155,69 +168,6 @@ class FakeWorker:
     def stop(self) -> None:
         self.asked.clear()
         self.executor.stop(self)
-
-
-class Watch:
-    """Looks at the cluster and at what waits after every pass; AssertionError where a promise is broken."""
-
-    # A pack that starts holds its resources one pass later; two more are allowed.
-    PASSES = 3
-
-    def __init__(self, cluster: FakeCluster) -> None:
-        self._cluster = cluster
-        self._idle_for: collections.Counter[str] = collections.Counter()
-        self._pending_for: collections.Counter[int] = collections.Counter()
-        self._waited: dict[str, Queued] = {}
-
-    def look(self, queued: Sequence[Queued], started: Mapping[str, str]) -> None:
-        """After a pass.
-
-        Args:
-            queued: What waits, most urgent first.
-            started: Experiments that have got a lease since the last look, with the node.
-        """
-        self._most_urgent_first(queued, started)
-        self._nothing_idle(queued)
-        for actor in self._cluster.actors:
-            if actor.holds or actor.ended:
-                self._pending_for.pop(id(actor), None)
-            else:
-                self._pending_for[id(actor)] += 1
-                passes = self._pending_for[id(actor)]
-                assert passes <= self.PASSES, f"a worker of {actor.asked} has waited for {passes} passes"
-        self._waited = {it.experiment: it for it in queued}
-
-    def _nothing_idle(self, queued: Sequence[Queued]) -> None:
-        """What fits in what is free, beside all that more urgent ones may wait for, starts."""
-        rooms = {name: self._cluster.room(name) for name in self._cluster.nodes}
-        idle = set()
-        for it in queued:
-            asked = ResourceRequest.of(it.shape)
-            if any(room.fits(asked) for room in rooms.values()):
-                idle.add(it.experiment)
-            for name, room in rooms.items():
-                if Room(self._cluster.nodes[name]).fits(asked):
-                    room.withhold(asked)
-        self._idle_for = collections.Counter({name: self._idle_for[name] + 1 for name in idle})
-        for name, passes in self._idle_for.items():
-            assert passes <= self.PASSES, f"{name} has waited for {passes} passes beside what it needs"
-
-    def _most_urgent_first(self, queued: Sequence[Queued], started: Mapping[str, str]) -> None:
-        """Nobody has got a place that a more urgent one, which waits on, could have had."""
-        for name, node in started.items():
-            mine = self._waited.get(name)
-            if mine is None:
-                continue
-            room = self._cluster.room(node)
-            for it in queued:
-                before = self._waited.get(it.experiment)
-                if before is None or (before.priority, -before.create_time) <= (
-                    mine.priority,
-                    -mine.create_time,
-                ):
-                    continue
-                asked = ResourceRequest.of(it.shape)
-                assert not room.fits(asked), f"{name} started where {it.experiment} has room"
 
 
 def passes(dispatchers: Sequence[Dispatcher], cluster: FakeCluster) -> None:

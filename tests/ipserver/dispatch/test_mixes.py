@@ -1,4 +1,4 @@
-"""Random mixes of sizes and priorities, one dispatcher and several: what fits starts, the most urgent first."""
+"""Random mixes of sizes and priorities, one dispatcher and two: what fits starts, the most urgent first."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ import pytest
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.states import ExperimentState
 from tests.ipserver.dispatch.cases import Clock, clocked
-from tests.ipserver.dispatch.simulation import FakeCluster, FakeExecutor, Watch, passes
+from tests.ipserver.dispatch.simulation import PATIENCE, FakeCluster, FakeExecutor, passes
 from tests.ipserver.support import small_spec, submit
+from tests.watching import Watch
 
 CLUSTERS = {
     "two cores": ({"n0": {"cpus": 2.0}}, [{"cpus": 1}, {"cpus": 2}, {"cpus": 0.5}]),
@@ -70,7 +71,7 @@ def test_what_fits_starts_and_the_most_urgent_first(home, kind, count, seed):
     ready = 2 if count == 1 else 0
     executors = [FakeExecutor(cluster, ready, steps=7) for _ in range(count)]
     dispatchers = [Dispatcher(store, it, settings, f"d{n}", monotonic) for n, it in enumerate(executors)]
-    watch, known, names = Watch(cluster), {}, []
+    watch, known, names = Watch(nodes, PATIENCE), {}, []
     for number in range(400):
         if number < 60 and draw.random() < 0.3:
             names.append(f"e{len(names)}")
@@ -85,7 +86,7 @@ def test_what_fits_starts_and_the_most_urgent_first(home, kind, count, seed):
             dispatchers.append(Dispatcher(store, executors[-1], settings, "another", monotonic))
         started = leased(store, known)
         if not (count > 1 and 30 <= number < 40):  # for a lease's length what the dead one had is not free
-            watch.look(store.board("a fake").queued, started)
+            watch.look(number, cluster.taken(), store.board("a fake").queued, started)
         clock.time += 1
         monotonic.time += 1
         if number >= 60 and all(store.get_experiment(name).state.terminal for name in names):
