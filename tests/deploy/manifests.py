@@ -16,6 +16,13 @@ import yaml
 Resource = dict[str, Any]
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 OVERLAYS = ("base", "overlays/laptop", "overlays/gpu")
+# Made by hand, as deploy/README.md says, with these keys.
+SECRETS = {
+    "iplab": {"store", "s3_access_key_id", "s3_secret_access_key"},
+    "iplab-mlflow": {"mlflow_store"},
+    "iplab-ray": {"auth_token"},
+    "iplab-postgres": {"postgres_password"},
+}
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 

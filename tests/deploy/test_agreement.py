@@ -12,10 +12,11 @@ import click
 import pytest
 from dockerfile_parse import DockerfileParser
 
+from iplab.cli import main as client
 from ipserver import parts
 from ipserver.cli import main
 from ipserver.settings import Settings, load_settings
-from tests.deploy.manifests import COMPOSE, DEPLOY, OVERLAYS, is_ours, named, overlay, pods
+from tests.deploy.manifests import COMPOSE, DEPLOY, OVERLAYS, SECRETS, is_ours, named, overlay, pods
 
 ROOT = DEPLOY.parent
 SETTINGS = {f"IPLAB_{name.upper()}" for name in Settings.model_fields}
@@ -76,7 +77,8 @@ def test_values_are_accepted(
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+        # Chosen, as the overlay for GPUs wants it.
+        monkeypatch.setenv(name, value.replace("CHANGE-ME", "mine"))
     for secret, value in (("s3_access_key_id", "key"), ("s3_secret_access_key", "secret")):
         (tmp_path / secret).write_text(value)
     (tmp_path / "store").write_text("postgresql+psycopg://iplab:secret@postgres:5432/iplab")
@@ -198,3 +200,47 @@ def test_the_image_has_the_projects_version() -> None:
         ours = {c["image"] for pod in pods(overlay(name)) for c in pod.spec["containers"] if pod.ours}
         assert {image.rpartition(":")[2] for image in ours} == {version[1]}
     assert COMPOSE["x-image"]["image"] == f"${{IPLAB_IMAGE:-iplab:{version[1]}}}"
+
+
+def test_commands_of_the_readme_are_there() -> None:
+    """Of `ipserver` and `iplab`, with their options."""
+    readme = (DEPLOY / "README.md").read_text()
+    found = set(re.findall(r"(?<!-n )\b(ipserver|iplab) ([a-z]+)((?: --[a-z-]+)*)", readme))
+    assert {command for _, command, _ in found} >= {
+        "doctor",
+        "settings",
+        "submit",
+        "show",
+        "watch",
+        "weights",
+    }
+    for program, name, options in found:
+        group = main if program == "ipserver" else client
+        command = group.get_command(click.Context(group), name)
+        assert command is not None, f"{program} {name}"
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(options.split()) <= known, f"{program} {name}{options}"
+
+
+def test_what_the_readme_names_in_the_cluster_is_there() -> None:
+    readme = (DEPLOY / "README.md").read_text()
+    resources = overlay("overlays/laptop")
+    for kind, name in re.findall(r"\b(deployment|service|job|statefulset)/([a-z][a-z0-9-]*)", readme):
+        there = {(r["kind"].lower(), r["metadata"]["name"]) for r in resources}
+        assert name == "$part" or (kind, name) in there, f"{kind}/{name}"
+    labels = {f"{key}={value}" for pod in pods(resources) for key, value in pod.labels.items()}
+    # KubeRay labels its pods with their cluster's name.
+    wanted = set(re.findall(r"-l ([^ `]+)", readme)) - {"ray.io/cluster=iplab"}
+    assert wanted and wanted <= labels
+    for path in re.findall(r"deploy/[a-zA-Z0-9_./-]*[a-zA-Z]", readme):
+        assert (ROOT / path).exists() or path.startswith("deploy/secrets"), path
+
+
+def test_secrets_of_the_readme_are_those_that_pods_mount() -> None:
+    """Each `kubectl create secret` with the keys that the laptop overlay's pods ask for."""
+    readme = (DEPLOY / "README.md").read_text().replace("\\\n", "")
+    made = {
+        name: {file.partition("=")[0] for file in re.findall(r"--from-file=(\S+)", files)}
+        for name, files in re.findall(r"create secret generic (\S+)((?:\s+--from-file=\S+)+)", readme)
+    }
+    assert made == SECRETS

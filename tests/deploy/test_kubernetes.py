@@ -16,16 +16,9 @@ from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.settings import load_settings
 from tests.cluster import compose
 from tests.deploy import raycluster
-from tests.deploy.manifests import COMPOSE, OVERLAYS, Pod, named, overlay, pods
+from tests.deploy.manifests import COMPOSE, OVERLAYS, SECRETS, Pod, named, overlay, pods
 
 KUBERNETES = ("1.31.0", "1.34.0", "1.37.0")
-# Made by hand, as deploy/README.md says, with these keys.
-SECRETS = {
-    "iplab": {"store", "s3_access_key_id", "s3_secret_access_key"},
-    "iplab-mlflow": {"mlflow_store"},
-    "iplab-ray": {"auth_token"},
-    "iplab-postgres": {"postgres_password"},
-}
 RESOURCES = {name: overlay(name) for name in OVERLAYS}
 CRD = os.environ.get("IPLAB_TEST_RAYCLUSTER_CRD", "")
 PODS = [
