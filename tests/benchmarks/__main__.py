@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("engine", "scaling", "memory", "probes", "theory", "service", "durability", "gpu")
+BENCHMARKS = ("engine", "scaling", "memory", "probes", "theory", "service", "durability", "scheduling", "gpu")
 
 
 def main() -> int:

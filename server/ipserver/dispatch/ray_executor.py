@@ -126,8 +126,9 @@ class RayExecutor:
                 self._profiles[size] = ray.get(reference)
                 _log.info("a worker with %g cores, %g GPUs: %s", *size, self._profiles[size])
             except ray.exceptions.RayError:
-                # It died, or could not measure: its packs are planned by what is taken for usual.
-                _log.warning("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
+                # It was ended, or could not measure: until another one has, what is usual is taken for true.
+                del self._profiles[size]
+                _log.info("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
         return self._profiles.get(size)
 
     def spare(self) -> Collection[tuple[ResourceRequest, str]]:

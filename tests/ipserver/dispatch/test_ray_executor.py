@@ -203,6 +203,7 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
             slice_seconds=0.005,
             checkpoint_seconds=1e9,
             lease_seconds=600,
+            worker_start_seconds=600,
             max_attempts=1,
         )
         store = store_in(settings)

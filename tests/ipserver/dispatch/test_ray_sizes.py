@@ -9,7 +9,7 @@ from ipserver.dispatch.ray_executor import RayExecutor
 from ipserver.states import ExperimentState
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def case(executor, tmp_path):
     return store, Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
 
 
-def run_until(dispatcher, condition, seconds=60):
+def run_until(dispatcher, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached"
@@ -70,4 +70,4 @@ def test_sizes_take_turns(case):
     for number, name in enumerate(names):
         submit(store, small_spec(resources={"cpus": (1, 2, 0.5)[number % 3]}), name)
 
-    run_until(dispatcher, ended(store, *names), 120)
+    run_until(dispatcher, ended(store, *names))

@@ -6,7 +6,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from ipserver.store import migrate, open_store
+from ipserver.shapes import ONE_CORE
+from ipserver.store import board, migrate, open_store
 from tests.ipserver.store.cases import a_slice, lease, planned
 
 
@@ -24,7 +25,7 @@ def plans(store):
     found = {}
 
     def explain(connection, _cursor, statement, parameters, _context, many):
-        if not many and re.match("SELECT|UPDATE|DELETE", statement):
+        if not many and re.match("WITH|SELECT|UPDATE|DELETE", statement):
             raw = connection.connection.driver_connection
             rows = raw.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             found[statement] = " | ".join(row[3] for row in rows)
@@ -60,17 +61,52 @@ def test_waiting_packs_are_found_among_unfinished_ones(store, plans):
     planned(store, [[0], [1]])
     lease(store)
     plans.clear()
-    assert [experiment.id for experiment in store.waiting()] == ["e"]
     lease(store)
 
-    waiting = [
+    (plan,) = (
         plan for text, plan in plans.items() if re.search(r"packs\.state = \?\s+AND packs\.state != ", text)
-    ]
-    assert len(waiting) == 2
-    for plan in waiting:
-        assert "SEARCH packs USING INDEX ix_packs_unfinished (experiment=? AND state=?" in plan.replace(
-            "COVERING ", ""
-        ), plan
+    )
+    assert "SEARCH packs USING INDEX ix_packs_unfinished (experiment=? AND state=?" in plan.replace(
+        "COVERING ", ""
+    ), plan
+
+
+def test_what_waits_is_found_by_its_urgency_and_its_shape(store, plans, monkeypatch):
+    """Nothing is sorted, and nothing is gone through but what is wanted."""
+    planned(store, [[0], [1]])
+    monkeypatch.setattr(board, "_PAGE", 1)
+    plans.clear()
+    assert store.waiting() and store.board("c").queued
+
+    found = [plan for text, plan in plans.items() if "queue" in text]
+    assert len(found) == 3
+    for plan in found:
+        assert "TEMP B-TREE" not in plan, plan
+        for step in plan.split(" | "):
+            if "experiments" in step and "SCAN" in step:
+                assert "ix_experiments_urgent" in step, plan
+    heads = next(plan for text, plan in plans.items() if "RECURSIVE" in text)
+    assert "SCAN experiments" not in heads and "SCAN first" not in heads and "SCAN other" not in heads
+
+
+def test_what_is_to_be_planned_is_found_among_all_that_is_planned(store, plans):
+    planned(store, [[0]])
+    plans.clear()
+    assert store.lease_unplanned("d", 60) is None
+
+    (plan,) = (plan for text, plan in plans.items() if "planned" in text)
+    assert "ix_experiments_unplanned" in plan
+
+
+def test_what_no_node_can_hold_is_found_by_its_shape(store, plans):
+    planned(store, [[0]])
+    plans.clear()
+    assert store.unplaceable_due([ONE_CORE], 60) == [("e", ONE_CORE)]
+    assert store.placeable_again([]) == []
+
+    found = [plan for text, plan in plans.items() if "unplaceable_since" in text]
+    assert len(found) == 3
+    assert all("SCAN" not in plan or "ix_experiments_unplaceable" in plan for plan in found), found
 
 
 def test_cancelling_grows_in_step_with_the_packs(store):

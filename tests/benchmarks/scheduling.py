@@ -1,0 +1,219 @@
+"""What a backlog costs, and what planning costs others: `python -m tests.benchmarks.scheduling`, two minutes.
+
+On SQLite, and on PostgreSQL where IPLAB_TEST_POSTGRES holds a DSN:
+
+* pass: a dispatcher's pass that looks at everything, with 100 and with 10,000 waiting experiments of five
+  sizes, on a cluster that somebody else uses up; with and without nodes that can be added. The median and the
+  slowest of 40, and the median's ratio to that of 100 experiments;
+* meanwhile: the slowest and the median commit of another thread while nothing else is done, while an
+  experiment of 20,000 runs is created, and while its plan is saved.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from ipserver.dispatch.dispatcher import Dispatcher
+from ipserver.dispatch.executor import Worker
+from ipserver.dispatch.jobs import PackJob, SliceReport
+from ipserver.dispatch.local_executor import LocalExecutor
+from ipserver.settings import load_settings
+from ipserver.shapes import shape_of
+from ipserver.store import Store, open_store
+from ipserver.store.records import NewPack
+from ipserver.store.tables import experiments, packs
+from tests.benchmarks import output
+from tests.benchmarks.durability import _commit, _planned, databases
+from tests.ipserver.support import small_spec, submit
+
+FEW, MANY, PASSES, RUNS = 100, 10_000, 40, 20_000
+CORES = 8.0
+SHAPES = [{"cpus": cpus} for cpus in (1, 2, 4)] + [{"cpus": 8, "gpus": 1}, {"cpus": 1, "custom": {"disk": 1}}]
+EXPECTED = '[{"cpus": 8, "gpus": 1, "disk": 1}]'
+GRID = {"parameterizations": [{"preset": "mup"}], "seeds": [0]}
+
+
+class FullCluster(LocalExecutor):
+    """A fake: eight cores that another dispatcher uses up, and nodes that never come. Nothing is trained."""
+
+    def __init__(self) -> None:
+        super().__init__(CORES)
+        self.cluster = "benchmark"
+
+    def start(self, job: PackJob) -> Worker:
+        """A worker that waits for its node for ever."""
+        return Pending()
+
+    def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
+        """Never any."""
+        return []
+
+
+class Pending:
+    """A worker without a node."""
+
+    def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
+        """Never begins."""
+
+    def alive(self) -> bool:
+        return False
+
+    def started(self) -> bool:
+        return False
+
+    def node(self) -> str:
+        return ""
+
+    def release(self) -> None:
+        """Nothing to end."""
+
+    def stop(self) -> None:
+        """Nothing to end."""
+
+
+def backlog(store: Store, count: int) -> None:
+    """So many experiments that wait, of five sizes and three priorities, each with one pack."""
+    submit(store, small_spec(grid=GRID), f"template{count}")
+    leased = store.lease_unplanned("benchmark", 60)
+    assert leased is not None
+    name = leased[0].id
+    store.save_plan(name, "benchmark", [NewPack("p0000", (0,), 2, 16, "relu", 20, 1)])
+    with store.database.engine.begin() as connection:
+        experiment, pack = (
+            dict(connection.execute(sa.select(table).where(key == name)).one()._mapping)
+            for table, key in ((experiments, experiments.c.id), (packs, packs.c.experiment))
+        )
+        rows, waiting = [], []
+        for number in range(count - 1):
+            shape = shape_of({key: value for key, value in _amounts(number).items() if value})
+            new = {"id": f"{name}-{number}", "priority": number % 3, "shape": shape, "queue": shape}
+            rows.append(experiment | new | {"create_time": experiment["create_time"] + number})
+            waiting.append(pack | {"experiment": new["id"]})
+        connection.execute(sa.insert(experiments), rows)
+        connection.execute(sa.insert(packs), waiting)
+
+
+def _amounts(number: int) -> Mapping[str, float]:
+    chosen = dict(SHAPES[number % len(SHAPES)])
+    custom = chosen.pop("custom", {})
+    return {**chosen, **custom}  # type: ignore[dict-item]
+
+
+def passes(dsn: str, expected: str) -> list[float]:
+    """Seconds of passes, each of which looks at everything."""
+    clock = iter(range(10**9))
+    with tempfile.TemporaryDirectory() as home, open_store(dsn) as store:
+        settings = load_settings(home=home, expected_nodes=expected, placement_timeout_seconds=1e9)
+        executor = FullCluster()
+        dispatcher = Dispatcher(store, executor, settings, "b", monotonic=lambda: float(next(clock)))
+        for _ in range(20 * MANY // 50):  # what no node can hold is marked as such, some at a time
+            dispatcher.step()
+            if not store.unplaceable_due(
+                [shape_of({"cpus": 1, "disk": 1}), shape_of({"cpus": 8, "gpus": 1})], 1e9
+            ):
+                break
+        found = []
+        for _ in range(PASSES):
+            begun = time.perf_counter()
+            dispatcher.step()
+            found.append(time.perf_counter() - begun)
+        dispatcher.drain(0.0)
+        return found
+
+
+def meanwhile(dsn: str, work: Callable[[Store], None] | None) -> dict[str, float]:
+    """Commits of one thread while something is done, in milliseconds."""
+    name = f"m{time.time_ns()}"
+    with open_store(dsn) as store:
+        _planned(store, name, runs=16, packs=1)
+        done: list[list[float]] = []
+        seconds = 5.0
+        thread = threading.Thread(target=lambda: done.append(_commit(dsn, [name], seconds)))
+        thread.start()
+        time.sleep(0.3)
+        begun = time.perf_counter()
+        if work is not None:
+            work(store)
+        took = time.perf_counter() - begun
+        thread.join()
+    times = sorted(done[0])
+    return {"took_s": took, "median_ms": 1e3 * statistics.median(times), "slowest_ms": 1e3 * times[-1]}
+
+
+def main() -> None:
+    """Measure, and print."""
+    options = output.parser(__doc__).parse_args()
+    rows, result = [], {}
+    with tempfile.TemporaryDirectory() as folder, databases(Path(folder)) as found:
+        for kind, dsn in found.items():
+            with open_store(dsn) as store:
+                pack = _hold(store)
+                medians = {}
+                for count in (FEW, MANY):
+                    backlog(store, count)
+                    for expected in ("[]", EXPECTED):
+                        store.renew([pack], 3600)
+                        times = passes(dsn, expected)
+                        median = 1e3 * statistics.median(times)
+                        medians.setdefault(expected, median)
+                        rows.append(
+                            {
+                                "store": kind,
+                                "waiting": count,
+                                "expected nodes": "no" if expected == "[]" else "yes",
+                                "pass, ms": f"{median:.1f}",
+                                "slowest": f"{1e3 * max(times):.1f}",
+                                "against 100": f"{median / medians[expected]:.2f}",
+                            }
+                        )
+                        result[f"{kind} {count} {'' if expected == '[]' else 'expected'}".strip()] = median
+        output.table(rows)
+        large = []
+        for kind, dsn in found.items():
+            for what, work in (("nothing", None), ("creating", _create), ("saving the plan", _plan)):
+                row = meanwhile(dsn, work)
+                large.append({"store": kind, "meanwhile": what, **{key: f"{row[key]:.1f}" for key in row}})
+                result |= {f"{kind} {what} {key}": value for key, value in row.items()}
+        output.table(large)
+    output.give(result, options.json)
+
+
+def _hold(store: Store) -> tuple[str, str, int]:
+    """Another dispatcher's pack, which takes all cores."""
+    submit(store, small_spec(grid=GRID, resources={"cpus": CORES}), "held", priority=9)
+    leased = store.lease_unplanned("benchmark", 60)
+    assert leased is not None
+    store.save_plan("held", "benchmark", [NewPack("p0000", (0,), 2, 16, "relu", 20, 1)])
+    pack = store.lease_pack("held", "another", 3600)
+    assert pack is not None
+    with store.database.engine.begin() as connection:
+        connection.execute(
+            sa.update(packs).where(packs.c.experiment == "held").values(cluster="benchmark", node="here")
+        )
+    return "held", "p0000", pack.token
+
+
+def _create(store: Store) -> None:
+    submit(store, small_spec(grid=GRID | {"seeds": list(range(RUNS))}), "large")
+
+
+def _plan(store: Store) -> None:
+    leased = store.lease_unplanned("benchmark", 60)
+    assert leased is not None
+    experiment, runs = leased
+    plan = [
+        NewPack(f"p{first:05d}", tuple(range(first, min(first + 16, len(runs)))), 2, 16, "relu", 20, 1)
+        for first in range(0, len(runs), 16)
+    ]
+    store.save_plan(experiment.id, "benchmark", plan)
+
+
+if __name__ == "__main__":
+    main()
