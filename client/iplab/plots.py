@@ -54,7 +54,9 @@ def _draw(axes: Axes, subject: Subject, step: int, checks: Sequence[Check]) -> N
         predicted = middle[1] * (widths / middle[0]) ** float(Fraction(check.predicted))
         axes.loglog(widths, values, _MARKERS[check.verdict], color=f"C{i}", label=check.name)
         axes.loglog(widths, predicted, "--", color=f"C{i}", linewidth=0.8)
-    rate = f", rate {number(subject.base_learning_rate, SETTING_DIGITS)}" if subject.base_learning_rate else ""
+    rate = (
+        f", rate {number(subject.base_learning_rate, SETTING_DIGITS)}" if subject.base_learning_rate else ""
+    )
     network = f"{subject.parameterization}, L={subject.hidden_layers}, {subject.activation}{rate}"
     axes.set_title(f"{network}, step {step}", fontsize=7)
     axes.set_xlabel("width", fontsize=8)

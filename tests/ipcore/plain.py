@@ -61,12 +61,15 @@ def schedule_factor(schedule: Schedule, t: int, steps: int) -> float:
     rise = min(1.0, (t + 1) / (w + 1))
     p = max(0, t - w) / (steps - 1 - w) if steps - 1 > w else 0.0
     final = schedule.final_fraction
-    return rise * {
-        "constant": lambda: 1.0,
-        "linear": lambda: 1 + (final - 1) * p,
-        "cosine": lambda: final + (1 - final) * (1 + math.cos(math.pi * p)) / 2,
-        "step": lambda: schedule.decay ** sum(t >= mark for mark in schedule.milestones),
-    }[schedule.name]()
+    return (
+        rise
+        * {
+            "constant": lambda: 1.0,
+            "linear": lambda: 1 + (final - 1) * p,
+            "cosine": lambda: final + (1 - final) * (1 + math.cos(math.pi * p)) / 2,
+            "step": lambda: schedule.decay ** sum(t >= mark for mark in schedule.milestones),
+        }[schedule.name]()
+    )
 
 
 class Plain:

@@ -35,7 +35,9 @@ def single(rate: float, steps: int, schedule: Schedule = Schedule()) -> list[flo
 
 @given(
     st.floats(-11, 0).map(lambda e: 10.0**e),
-    st.sampled_from([Schedule(), Schedule("cosine", warmup_steps=3), Schedule("step", milestones=(9,), decay=1e-4)]),
+    st.sampled_from(
+        [Schedule(), Schedule("cosine", warmup_steps=3), Schedule("step", milestones=(9,), decay=1e-4)]
+    ),
     st.integers(10, 300),
 )
 @settings(max_examples=40, deadline=None)
@@ -71,7 +73,9 @@ def test_ordinary_decay_is_applied_as_it_is():
 
 def runs(rates: Sequence[float], name: str = "mup", **settings_) -> list[RunConfig]:
     return [
-        RunConfig(preset(name, 2), 0.01, seed, settings=OptimizerSettings(weight_decay=rate / 0.01, **settings_))
+        RunConfig(
+            preset(name, 2), 0.01, seed, settings=OptimizerSettings(weight_decay=rate / 0.01, **settings_)
+        )
         for seed, rate in enumerate(rates)
     ]
 
@@ -89,12 +93,20 @@ def test_small_decay_over_thousands_of_updates(still: Dataset, optimizer: str, s
     """eta lambda from 2e-9 to 1e-4; torch in single precision takes 10 % too much at 1e-7, nothing at 2e-8."""
     rates = [2e-9, 2e-8, 1e-7, 1e-6, 5e-6, 1e-4]
     names = [
-        RunConfig(preset("mup", 2, optimizer=optimizer), one.base_learning_rate, one.seed, settings=one.settings)
+        RunConfig(
+            preset("mup", 2, optimizer=optimizer), one.base_learning_rate, one.seed, settings=one.settings
+        )
         for one in runs(rates)
     ]
     steps = 5000 if (optimizer, schedule) == ("sgd", Schedule()) else 500
     config = replace(
-        CONFIG, loss="mse", bias="none", optimizer=optimizer, steps=steps, metrics_interval=steps, schedule=schedule
+        CONFIG,
+        loss="mse",
+        bias="none",
+        optimizer=optimizer,
+        steps=steps,
+        metrics_interval=steps,
+        schedule=schedule,
     )
     trainer = Trainer(config, names, still)
     before = [weight.double() for weight in trainer.pack.weights]
@@ -154,10 +166,18 @@ def data() -> Dataset:
 @pytest.mark.parametrize("decay", [0.0, 1e-7, 3e-6, 0.005, 0.3])
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_rows_that_learned_nothing_are_exactly_zero(data: Dataset, optimizer: str, decay: float, dtype: torch.dtype):
+def test_rows_that_learned_nothing_are_exactly_zero(
+    data: Dataset, optimizer: str, decay: float, dtype: torch.dtype
+):
     """HPZ, ReLU, one example per update: units that are dead on it have no gradient in their row of W^2."""
     config = replace(
-        CONFIG, dataset="registered:three", width=32, batch_size=1, steps=60, optimizer=optimizer, metrics_interval=60
+        CONFIG,
+        dataset="registered:three",
+        width=32,
+        batch_size=1,
+        steps=60,
+        optimizer=optimizer,
+        metrics_interval=60,
     )
     # HPZ, and a run whose initial weights count for something until step 30, and then for nothing.
     hpz, hp = runs([decay, decay], "hpz")[0], runs([decay, decay], "hp")[1]
@@ -167,7 +187,9 @@ def test_rows_that_learned_nothing_are_exactly_zero(data: Dataset, optimizer: st
     trainer = Trainer(config, [hpz, hp], data, dtype=dtype)
     never = [torch.ones(32, dtype=torch.bool) for _ in range(2)]
     for step in range(1, 61):
-        trainer.pack.gather(trainer._inputs, trainer._labels, trainer._batches.at(step), trainer._batches.slot)
+        trainer.pack.gather(
+            trainer._inputs, trainer._labels, trainer._batches.at(step), trainer._batches.slot
+        )
         trainer.pack.forward()
         derivatives = trainer.pack.backward(None)[1]
         for position in (0, 1):

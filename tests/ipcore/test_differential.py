@@ -160,7 +160,8 @@ def distance(found, truth: Plain) -> float:
     """The largest relative distance of a tensor."""
     pairs = zip(found, [*truth.w, *truth.b], strict=True)
     return max(
-        ((a.detach().double() - b.detach()).norm() / b.detach().norm().clamp(min=1e-30)).item() for a, b in pairs
+        ((a.detach().double() - b.detach()).norm() / b.detach().norm().clamp(min=1e-30)).item()
+        for a, b in pairs
     )
 
 
@@ -222,7 +223,12 @@ def test_in_less_the_engine_is_as_close_to_the_truth_as_pytorch(optimizer: str, 
 def test_every_pair_of_choices_that_go_together_is_met():
     every = [case for o in OPTIMIZERS for p in PRECISIONS for case in cases(o, p)]
     assert sum(len(case.runs) for case in every) == 2_880
-    met = {pair for case in every for chosen in case.choices for pair in itertools.combinations(sorted(chosen), 2)}
+    met = {
+        pair
+        for case in every
+        for chosen in case.choices
+        for pair in itertools.combinations(sorted(chosen), 2)
+    }
     axes: dict[str, set[str]] = {}
     for axis, value in {choice for pair in met for choice in pair}:
         axes.setdefault(axis, set()).add(value)

@@ -81,7 +81,9 @@ def check_loss(name: str, width: int, outputs: list[list[float]], labels, expect
     summed = loss.value_and_derivative(f, labels, out).item()
     values = loss.values(f, labels)[0].tolist()
     total = mp.mpf(0)
-    for row, label, value, slope in zip(f[0].tolist(), labels[0].tolist(), values, out[0].tolist(), strict=True):
+    for row, label, value, slope in zip(
+        f[0].tolist(), labels[0].tolist(), values, out[0].tolist(), strict=True
+    ):
         true, derivative = expected([mp.mpf(v) for v in row], label)
         check(value, true, dtype, relative=relative)
         for one, other in zip(slope, derivative, strict=True):
@@ -112,9 +114,7 @@ def test_cross_entropy(data, width):
 def test_mse_of_targets_and_classes(data, width):
     outputs = data.draw(rows(width, 2))
     targets = data.draw(
-        st.lists(
-            st.lists(reals(width), min_size=2, max_size=2), min_size=len(outputs), max_size=len(outputs)
-        )
+        st.lists(st.lists(reals(width), min_size=2, max_size=2), min_size=len(outputs), max_size=len(outputs))
     )
 
     def to_targets(row, target):
@@ -161,15 +161,25 @@ def test_the_logistic_loss_where_its_exponential_overflows():
 def test_half_a_square_may_be_held_where_the_square_is_not():
     f, labels = torch.tensor([[[2.5e19]]]), torch.zeros(1, 1, 1)
     assert LOSSES["mse"].values(f, labels).item() == pytest.approx(3.125e38)
-    assert LOSSES["mse"].value_and_derivative(f, labels, torch.empty_like(f)).item() == pytest.approx(3.125e38)
+    assert LOSSES["mse"].value_and_derivative(f, labels, torch.empty_like(f)).item() == pytest.approx(
+        3.125e38
+    )
 
 
 def test_accuracy_of_ties_infinities_and_nan():
     nan, inf = math.nan, math.inf
-    outputs = torch.tensor([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [inf, 0.0, inf], [-inf, 3.0, 0.0], [nan, 0.0, 1.0]])
+    outputs = torch.tensor(
+        [[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [inf, 0.0, inf], [-inf, 3.0, 0.0], [nan, 0.0, 1.0]]
+    )
     # The first of equal ones; NaN is never right.
     found = [correct(outputs, torch.full((5,), label)).tolist() for label in (0, 1, 2)]
-    assert [row.index(True) if True in row else None for row in zip(*found, strict=True)] == [0, 1, 0, 1, None]
+    assert [row.index(True) if True in row else None for row in zip(*found, strict=True)] == [
+        0,
+        1,
+        0,
+        1,
+        None,
+    ]
     single = torch.tensor([[nan], [inf], [-inf], [-0.0]])
     assert correct(single, torch.tensor([0, 1, 0, 0])).tolist() == [False, True, True, True]
     assert correct(single, torch.tensor([1, 0, 1, 1])).tolist() == [False, False, False, False]

@@ -78,7 +78,9 @@ def test_rates_with_their_schedule(tiny: Dataset, schedule: Schedule):
     (problem,) = problems(tiny, replace(CONFIG, schedule=schedule), RUN)
     assert "at the schedule's least factor" in problem
     assert problem.endswith("too small")
-    assert problems(tiny, replace(CONFIG, schedule=replace(schedule, final_fraction=0.0, decay=0.1)), RUN) == []
+    assert (
+        problems(tiny, replace(CONFIG, schedule=replace(schedule, final_fraction=0.0, decay=0.1)), RUN) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,10 @@ def test_calibration(tiny: Dataset, calibration: Calibration, field: str):
         ({"batch_size": None}, "batch_size"),
         ({"schedule": Schedule("linear", final_fraction=math.nan)}, "schedule.final_fraction"),
         ({"schedule": Schedule("linear", warmup_steps=1.5)}, "schedule.warmup_steps: must be a whole number"),
-        ({"schedule": Schedule("step", milestones=(3,), decay="0.1")}, "schedule.decay: must be a real number"),
+        (
+            {"schedule": Schedule("step", milestones=(3,), decay="0.1")},
+            "schedule.decay: must be a real number",
+        ),
     ],
 )
 def test_packs(tiny: Dataset, changes: dict, field: str):

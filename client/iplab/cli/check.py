@@ -105,7 +105,11 @@ def _row(check: Check) -> tuple[object, ...]:
 
 def _title(subject: Subject) -> str:
     intended = f" as {subject.reference}" if subject.reference != subject.parameterization else ""
-    rate = "" if subject.base_learning_rate is None else f", base rate {number(subject.base_learning_rate, SETTING_DIGITS)}"
+    rate = (
+        ""
+        if subject.base_learning_rate is None
+        else f", base rate {number(subject.base_learning_rate, SETTING_DIGITS)}"
+    )
     return f"{subject.parameterization}{intended}, L={subject.hidden_layers}, {subject.activation}{rate}"
 
 
