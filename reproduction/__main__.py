@@ -20,6 +20,7 @@ from rich.progress import Progress
 import iplab
 from ipcore.data import check_dataset
 from ipcore.errors import DataError
+from reproduction.gpu import condensed, take
 from reproduction.page import write
 from reproduction.results import load, measured_now, save
 from reproduction.service import StudyError, run, service
@@ -43,8 +44,16 @@ def main() -> int:
         for name in [] if options.page else names:
             study = STUDIES[name]
             spec = study.quick if quick else study.spec
+            if options.gpu is not None:
+                failed += _take(study, spec, options.gpu, options.note, results, console)
+                continue
             if load(name, spec, results) is not None:
                 console.print(f"{name}: measured already")
+                continue
+            if study.file and not quick and name not in options.studies:
+                console.print(
+                    f"{name}: not run: it is for a GPU (tests/gpu.sh), or to be named", style="yellow"
+                )
                 continue
             if missing := _missing_data(spec):
                 console.print(f"{name}: not run: {missing}", style="yellow")
@@ -71,7 +80,13 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--address", help="use the service at this address instead of one of its own")
     parser.add_argument("--experiment", default="", help="take what this experiment there has for the study")
+    parser.add_argument("--gpu", type=Path, metavar="OUT", help="take what tests/gpu.sh OUT has trained")
+    parser.add_argument("--note", default="", help="with --gpu: a sentence for the page")
     options = parser.parse_args()
+    if options.gpu and not all(STUDIES[name].file for name in options.studies if name in STUDIES):
+        parser.error("tests/gpu.sh trains " + ", ".join(s.name for s in STUDIES.values() if s.file))
+    if options.gpu and not options.studies:
+        options.studies = [study.name for study in STUDIES.values() if study.file]
     if options.experiment and (len(options.studies) != 1 or not options.address):
         parser.error("--experiment needs --address and exactly one study")
     if unknown := sorted(set(options.studies) - set(STUDIES)):
@@ -88,6 +103,18 @@ def _missing_data(spec: Spec) -> str:
     return ""
 
 
+def _take(study: Study, spec: Spec, folder: Path, note: str, results: Path, console: Console) -> int:
+    """Take over what a GPU has trained; returns the number of failures."""
+    try:
+        result = take(study, spec, folder, note)
+    except StudyError as error:
+        console.print(f"{study.name}: failed: {error}", style="red")
+        return 1
+    save(result, results)
+    console.print(f"{study.name}: {len(result.runs)} runs of {folder}")
+    return 0
+
+
 def _measure(
     study: Study,
     spec: Spec,
@@ -100,7 +127,8 @@ def _measure(
     if study.measure is None:
         if client is None:
             raise StudyError("it needs a service")
-        seconds, runs = run(client, study, spec, experiment)
+        seconds, found = run(client, study, spec, experiment)
+        runs = tuple(condensed(study, one) for one in found)
     else:
         begun = time.monotonic()
         with Progress(console=console) as progress:

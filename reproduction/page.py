@@ -20,8 +20,10 @@ delete those files and run
 
     IPLAB_DATA=<folder that holds mnist/> make reproduce
 
-Without that folder the MNIST studies are left out. A verdict is *agrees*, *disagrees* or *undecided*; the
-rule is in [analysis.md](analysis.md), the theory in [theory.md](theory.md)."""
+Without that folder the MNIST studies are left out. What takes hours without a GPU is left out unless it is
+named; `tests/gpu.sh OUT` trains it on a GPU, and `python -m reproduction --gpu OUT` takes it over. A verdict
+is *agrees*, *disagrees* or *undecided*; the rule is in [analysis.md](analysis.md), the theory in
+[theory.md](theory.md)."""
 # Their runs are alike: five or six hidden layers of width 1024, 600 updates of 512 images.
 _ALIKE: Final = ("authors-mnist", "authors-mnist-methods", "relu-ip-llr")
 
@@ -55,7 +57,7 @@ def render(results: Path, *, quick: bool = False) -> dict[str, str]:
     for name, study in STUDIES.items():
         result = load(name, study.quick if quick else study.spec, results)
         anchor = "".join(c for c in study.title.lower().replace(" ", "-") if c.isalnum() or c == "-")
-        row = [f"[{study.title}](#{anchor})", f"`python -m reproduction {name}`"]
+        row = [f"[{study.title}](#{anchor})", f"`{_command(study, result)}`"]
         if result is None:
             overview.append([*row, "not run", "-"])
             parts.append(f"## {study.title}\n\nNot measured yet: `python -m reproduction {name}`.")
@@ -73,7 +75,8 @@ def render(results: Path, *, quick: bool = False) -> dict[str, str]:
 def _time(results: list[Result]) -> list[str]:
     """How long everything takes on a machine that does nothing else, as far as the times tell; or nothing."""
     alike = [result for result in results if result.study in _ALIKE]
-    if len(results) < len(STUDIES):
+    results = [result for result in results if not result.command]
+    if len(results) < len([study for study in STUDIES.values() if not study.file]):
         return []
     paces = [result.seconds / len(result.runs) for result in alike]
     fast, slow = min(paces), max(paces)
@@ -81,8 +84,9 @@ def _time(results: list[Result]) -> list[str]:
     total = others + fast * sum(len(result.runs) for result in alike)
     return [
         f"The machine did other work as well: of {', '.join(_ALIKE)}, whose runs are alike, the quickest "
-        f"took {fast:.0f} s a run and the slowest {slow:.0f} s. At the pace of the quickest everything takes "
-        f"{total / 3600:.1f} hours, not {sum(result.seconds for result in results) / 3600:.1f}."
+        f"took {fast:.0f} s a run and the slowest {slow:.0f} s. At the pace of the quickest everything but "
+        f"what ran on a GPU takes {total / 3600:.1f} hours, not "
+        f"{sum(result.seconds for result in results) / 3600:.1f}."
     ]
 
 
@@ -90,11 +94,16 @@ def _part(study: Study, result: Result, section: Section) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in result.versions.items())
     source = f"[{study.source}](../{study.source})" if study.source else _parameters(result)
     foot = (
-        f"Measured by `python -m reproduction {study.name}` ({source}): {len(result.runs)} runs in "
+        f"Measured by `{_command(study, result)}` ({source}): {len(result.runs)} runs in "
         f"{result.seconds:.0f} s on {result.machine}, {result.date}; {versions}."
+        f"{' ' if result.note else ''}{result.note}"
     )
     pictures = [f"![{study.title}](reproduction/{name})" for name in section.pictures]
     return "\n\n".join([f"## {study.title}", section.text, *pictures, foot])
+
+
+def _command(study: Study, result: Result | None) -> str:
+    return (result and result.command) or f"python -m reproduction {study.name}"
 
 
 def _parameters(result: Result) -> str:

@@ -56,7 +56,8 @@ def load(study: str, spec: Spec, folder: Path) -> Result | None:
         return None
     runs = tuple(Measured(*row) for row in document["runs"])
     fields = ("study", "spec", "date", "machine", "seconds", "versions")
-    return Result(**{name: document[name] for name in fields}, runs=runs)
+    later = {name: document[name] for name in ("command", "note") if name in document}
+    return Result(**{name: document[name] for name in fields}, runs=runs, **later)
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from reproduction import (
+    authors_cifar,
     authors_mnist,
+    authors_sweep,
     calibrated_rates,
     coordinate_check,
     equivalence,
@@ -25,6 +27,9 @@ STUDIES: Final[dict[str, Study]] = {
         calibrated_rates.STUDY,
         authors_mnist.ROW,
         authors_mnist.METHODS,
+        authors_cifar.STUDY,
+        authors_sweep.MNIST,
+        authors_sweep.CIFAR,
         relu.STUDY,
         relu.CONFIRMATION,
         relu.LONGER,

@@ -51,6 +51,8 @@ class Result:
         seconds: How long it took, start of the service not counted.
         versions: Of what computed it; they do not enter the key.
         runs: Everything measured.
+        command: What trained it, if not the reproduction itself.
+        note: A sentence on what was special this time; or "".
     """
 
     study: str
@@ -60,6 +62,8 @@ class Result:
     seconds: float
     versions: Mapping[str, str]
     runs: tuple[Measured, ...]
+    command: str = ""
+    note: str = ""
 
     def select(self, **fields: object) -> tuple[Measured, ...]:
         """Runs with these values: `select(parameterization="mup", width=128)`."""
@@ -98,6 +102,9 @@ class Study:
             and steps, "h@0" for all layers at step 0.
         measure: Trains it in this process instead. Calls its second argument after each piece of work with
             the part done, 0..1.
+        file: Where `tests/gpu.sh` writes the same runs: without a GPU they take hours, so that they are
+            trained here only if the study is asked for by name. "": it does not.
+        condense: From the values of a run to those that are kept.
     """
 
     name: str
@@ -107,6 +114,8 @@ class Study:
     section: Callable[[Result], Section]
     metrics: tuple[str, ...] = ()
     measure: Callable[[Spec, Callable[[float], None]], Iterable[Measured]] | None = None
+    file: str = ""
+    condense: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
 
     @property
     def source(self) -> str:

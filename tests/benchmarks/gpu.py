@@ -4,7 +4,8 @@
   the same pack with its kernels launched one by one ("no graph");
 * precision: K runs of L = 6, m = 1024, batch 512, in fp32, tf32 and bf16, against their bare matmuls and the
   rate of one large matmul in that precision, and against fp32;
-* widths: networks updated per second by width, L = 3, batch 64;
+* widths: networks updated per second by width, L = 3, batch 64, in a pack and alone, with a graph and
+  without;
 * sweep: the time that the 5,600 runs of the published revision (28 rates, 4 activations, 5 seeds, 5 methods,
   2 datasets; L = 5, m = 1024, batch 512; 600 and 1,200 updates) would take, from measured packs.
 
@@ -91,13 +92,14 @@ class Bench:
     def _width(self, width: int, runs: int) -> dict[str, object]:
         case = replace(self._case(width, runs, 3), batch_size=64)
         took, few = self._time(pack(case)), replace(case, runs=1)
-        alone = self._time(pack(few))
+        alone, launched = self._time(pack(few)), self._time(pack(few, graph=False))
         return {
             "m": width,
             "K": case.runs,
             "updates_per_s": round(case.runs / took),
             "alone_per_s": round(1 / alone),
             "pack/alone": round(case.runs * alone / took, 1),
+            "alone, no_graph/graph": round(launched / alone, 2),
         }
 
     def _sweep(self, precision: str) -> dict[str, object]:

@@ -28,8 +28,7 @@ def job(
         )
         for method, rate, seed in points
     ]
-    text = (
-        f"{config.dataset} {config.activation} {config.precision} L={config.hidden_layers} m={config.width}"
-    )
-    name = f"{text} seeds={','.join(map(str, seeds))} rates={len(rates)}"
+    shape = f"L={config.hidden_layers} m={config.width} steps={config.steps}"
+    chosen = f"seeds={','.join(map(str, seeds))} rates={len(rates)}"
+    name = f"{config.dataset} {config.activation} {config.precision} {shape} {chosen}"
     return PackJob(name, config, tuple(runs), tuple(method for method, _, _ in points))

@@ -26,7 +26,8 @@ from ipcore.trainer import Slice, Trainer
 
 # A pack is not begun if it would take longer than this much of the time left.
 _SAFE: Final = 0.9
-_MEMORY: Final = 0.7
+# Of the device's memory that a pack may be planned to take.
+MEMORY: Final = 0.7
 _METRICS: Final = ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
 
@@ -167,7 +168,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def fitting(job: PackJob, info: Any, memory: int) -> list[PackJob]:
     """The pack in as many parts as the device's memory asks for."""
-    if len(job.runs) == 1 or pack_memory_bytes(job.config, info, len(job.runs)) <= _MEMORY * memory:
+    if len(job.runs) == 1 or pack_memory_bytes(job.config, info, len(job.runs)) <= MEMORY * memory:
         return [job]
     half = len(job.runs) // 2
     parts = [

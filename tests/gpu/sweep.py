@@ -12,7 +12,7 @@ memory asks for it. Seed 0 of everything comes first. Matmuls are computed in tf
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import torch
 
@@ -32,10 +32,9 @@ _CALIBRATION = Calibration(readout_target=1.0, cap=1000.0)
 _CHECKPOINTS: Final = 100
 
 
-def jobs(device: str, precision: str) -> Iterator[PackJob]:
-    """All packs, the most wanted first."""
+def jobs(device: str, precision: str, memory: int = 0) -> Iterator[PackJob]:
+    """All packs, the most wanted first; on a GPU of so many bytes."""
     small = device == "cpu"
-    memory = 0 if small else torch.cuda.get_device_properties(0).total_memory
     for seed in range(1 if small else 5):
         for dataset, steps in sorted((SMALL if small else DATASETS).items(), reverse=True):
             for activation in ACTIVATIONS:
@@ -56,23 +55,15 @@ def jobs(device: str, precision: str) -> Iterator[PackJob]:
                 yield from [pack] if small else fitting(pack, dataset_info(dataset), memory)
 
 
-def best(run: dict[str, Any]) -> tuple[int, float] | None:
-    """Step and test accuracy of the checkpoint with the best validation accuracy, the first of equals."""
-    validation = dict(map(tuple, run.get("validation_accuracy", ())))
-    test = dict(map(tuple, run.get("test_accuracy", ())))
-    if not validation:
-        return None
-    step = max(validation, key=lambda step: (validation[step], -step))
-    return step, test[step]
-
-
 def main() -> None:
     """Train as much as time allows; say what was."""
     parser = output.device_parser(__doc__)
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"])
     options = parser.parse_args()
     precision = options.precision or ("tf32" if options.device == "cuda" else "fp32")
-    told = train_all(jobs(options.device, precision), options.json, options.device, options.limit, load)
+    memory = torch.cuda.get_device_properties(0).total_memory if options.device == "cuda" else 0
+    packs = jobs(options.device, precision, memory)
+    told = train_all(packs, options.json, options.device, options.limit, load)
     for reason, names in told.items():
         print(f"{reason}: {len(names)} packs")
     lines = [line for line in read(options.json) if line["finished"]]

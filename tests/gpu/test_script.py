@@ -17,11 +17,12 @@ from ipcore.data import Dataset, Split, load_dataset
 from ipcore.data.cifar import GREY_NORMALIZATION
 from ipcore.data.scaling import as_pixels, scale_pixels
 from ipcore.errors import DataError
+from ipcore.memory import pack_memory_bytes
 from tests.gpu import authors, sweep
 from tests.gpu.__main__ import PARTS
 from tests.gpu.data import pack, unpack
 from tests.gpu.methods import METHODS, job
-from tests.gpu.packs import PackJob, fitting, read, train_all
+from tests.gpu.packs import MEMORY, PackJob, fitting, read, train_all
 
 SCRIPT = Path(__file__).resolve().parents[1] / "gpu.sh"
 
@@ -102,28 +103,20 @@ def test_a_dataset_that_is_not_there_is_named(tmp_path: Path):
 
 def test_packs_are_divided_until_they_fit():
     whole = small(rates=(0.1, 0.2, 0.3))
-    parts = fitting(whole, dataset_info("digits"), memory=3_000_000)
+    info = dataset_info("digits")
+    parts = fitting(whole, info, memory=int(pack_memory_bytes(whole.config, info, 4) / MEMORY) + 1)
 
-    assert len(parts) > 1
+    assert [len(part.runs) for part in parts] == [3, 4, 4, 4]
     assert [run for part in parts for run in part.runs] == list(whole.runs)
     assert [label for part in parts for label in part.labels] == list(whole.labels)
     assert len({part.name for part in parts}) == len(parts)
-    assert fitting(whole, dataset_info("digits"), memory=10**12) == [whole]
+    assert fitting(whole, info, memory=10**12) == [whole]
 
 
 def test_the_sweep_is_the_published_one():
     assert len(sweep.RATES) == 28
     assert sweep.RATES[:2] == (1e-4, 2e-4) and sweep.RATES[8:10] == (9e-4, 1e-3) and sweep.RATES[-1] == 0.1
     assert len(set(sweep.RATES)) == 28
-
-
-def test_the_best_checkpoint_is_the_one_that_validates_best():
-    run = {
-        "validation_accuracy": [[0, 0.1], [100, 0.5], [200, 0.5], [300, 0.4]],
-        "test_accuracy": [[0, 0.1], [100, 0.45], [200, 0.48], [300, 0.6]],
-    }
-    assert sweep.best(run) == (100, 0.45)
-    assert sweep.best({"diverged": 1}) is None
 
 
 def test_a_packed_dataset_is_the_same_to_the_last_bit():
