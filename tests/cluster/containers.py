@@ -13,7 +13,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -24,6 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "10.213.0"
 # Of this machine's root folder: where programs, libraries and their settings are.
 _SYSTEM = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "opt", "nix", "gnu"}
+# Where a container without an image finds this environment. The path of a checkout may have blanks, and
+# `ray start --head` hands the path of its Python to a shell as it is.
+PREFIX = "/srv/iplab"
 _PRIVILEGES = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups")
 
 
@@ -170,8 +173,8 @@ def _script(service: Service, host: str, folder: Path, image: Image, bind: Mappi
     resolv = root / "etc/resolv.conf"
     lines.append(f"test -L {_quoted(resolv)} || {_bind(folder / 'resolv.conf', resolv)}")
     secrets = {folder / "secrets" / secret: target for secret, target in service.secrets.items()}
-    needed = {} if image.root else {path: str(path) for path in _needed()}
-    for source, target in (needed | secrets | dict(bind)).items():
+    own = [] if image.root else [*_needed(folder)]
+    for source, target in [*own, *secrets.items(), *bind.items()]:
         lines.append(_bind(source, _below(root, target)))
     if service.read_only:
         lines.append(f"mount -o remount,bind,ro {_quoted(root)}")
@@ -188,11 +191,25 @@ def _this_machine(root: Path) -> list[str]:
     return lines
 
 
-def _needed() -> list[Path]:
-    """Where Python, its libraries and our code are, by every name that they have; outer folders first."""
-    python = Path(sys.executable).resolve().parents[1]
-    places = {ROOT, Path(sys.prefix), Path(sys.base_prefix), python}
-    return sorted({path.absolute() for path in places} | {path.resolve() for path in places})
+def _needed(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Python, its libraries, and our code, which is called by any of its names; outer folders first."""
+    places = {ROOT, Path(sys.base_prefix), Path(sys.executable).resolve().parents[1]}
+    for place in sorted({path.absolute() for path in places} | {path.resolve() for path in places}):
+        yield place, str(place)
+    yield Path(sys.prefix), PREFIX
+    yield folder / "bin", f"{PREFIX}/bin"
+
+
+def make_programs(folder: Path) -> None:
+    """Write the programs of this test's own environment to `folder / "bin"`, for a Python below `PREFIX`."""
+    (folder / "bin").mkdir()
+    for source in sorted((Path(sys.prefix) / "bin").iterdir()):
+        target = folder / "bin" / source.name
+        if source.is_symlink():
+            target.symlink_to(source.readlink())
+        elif source.is_file() and (content := source.read_bytes()).startswith(b"#!"):
+            target.write_bytes(content.replace(sys.prefix.encode(), PREFIX.encode()))
+            target.chmod(0o755)
 
 
 def _bind(source: Path, target: Path) -> str:

@@ -16,8 +16,18 @@ from dockerfile_parse import DockerfileParser
 from tests.cluster import compose
 from tests.cluster.checks import Checks
 from tests.cluster.compose import Service
-from tests.cluster.containers import NETWORK, ROOT, Container, Image, make_network, start
+from tests.cluster.containers import (
+    NETWORK,
+    PREFIX,
+    ROOT,
+    Container,
+    Image,
+    make_network,
+    make_programs,
+    start,
+)
 
+_PATH = f"{PREFIX}/bin:/usr/bin:/bin"
 _POLL_SECONDS = 0.5
 _JOB_SECONDS = 120.0
 _COMPLETED = "service_completed_successfully"
@@ -32,6 +42,7 @@ def main(folder: Path) -> int:
     }
     _write_hosts(folder, services, hosts)
     make_network(hosts)
+    make_programs(folder)
     subprocess.run(["mount", "--bind", str(folder / "hosts"), "/etc/hosts"], check=True)
     image = _image()
     stand_ins = _stand_ins(folder)
@@ -84,13 +95,12 @@ def _image() -> Image:
     environment = dict(DockerfileParser(str(ROOT / "deploy" / "Dockerfile")).envs)
     if unpacked := os.environ.get("IPLAB_TEST_IMAGE"):
         return Image(environment | {"PATH": "/opt/iplab/bin:/usr/local/bin:/usr/bin:/bin"}, Path(unpacked))
-    programs = [ROOT / "deploy" / "bin", Path(sys.prefix) / "bin", "/usr/bin", "/bin"]
-    return Image(environment | {"PATH": ":".join(map(str, programs))})
+    return Image(environment | {"PATH": f"{ROOT / 'deploy' / 'bin'}:{_PATH}"})
 
 
 def _stand_ins(folder: Path) -> Mapping[str, Callable[[Service, str, str], Container]]:
     """What is not of our image: this machine's PostgreSQL behind a relay, and moto as the object store."""
-    here = Image({"PATH": f"{Path(sys.prefix) / 'bin'}:/usr/bin:/bin"})
+    here = Image({"PATH": _PATH})
     relay = str(Path(__file__).with_name("relay.py"))
 
     def postgres(service: Service, name: str, address: str) -> Container:

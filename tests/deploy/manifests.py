@@ -39,7 +39,7 @@ def kustomize(folder: Path) -> list[Resource]:
     """
     kubectl = Path(sys.executable).with_name("kubectl")
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True)
-    return list(yaml.safe_load_all(done.stdout))
+    return list(yaml.load_all(done.stdout, yaml.CSafeLoader))
 
 
 _composed = functools.cache(kustomize)

@@ -82,18 +82,21 @@ def test_databases_of_a_killed_test_go_with_the_next(tmp_path: Path) -> None:
 
 @ROOT_ONLY
 def test_a_container_sees_programs_and_our_code_and_nothing_else(tmp_path: Path) -> None:
-    """Below a path with blanks too; folders of this machine are read-only, and what is private stays out."""
-    (tmp_path / "a folder").mkdir()
-    root = tmp_path / "a folder" / "root"
-    root.mkdir()
-    mounts = [
-        *containers._this_machine(root),
-        *(containers._bind(path, root / str(path).lstrip("/")) for path in containers._needed()),
-    ]
+    """Made below a path with blanks; what it shows of this machine is read-only, and homes are not in it."""
+    folder = tmp_path / "a folder"
+    root = folder / "root"
+    root.mkdir(parents=True)
+    containers.make_programs(folder)
+    mounts = containers._this_machine(root)
+    mounts += [containers._bind(source, root / target[1:]) for source, target in containers._needed(folder)]
+    chroot = f"chroot {containers._quoted(root)}"
+    python = f"{containers.PREFIX}/bin/python"
     seen = [
-        f"chroot {containers._quoted(root)} {containers._quoted(Path(sys.executable))} -P -c 'import yaml'"
+        f"{chroot} ls /",
+        f"{chroot} {python} -c 'import sys, yaml; print(sys.executable, sys.prefix)'",
+        f"{chroot} {containers.PREFIX}/bin/ipserver --version",
+        f"! {chroot} touch /usr/x 2>/dev/null",
     ]
-    seen += [f"ls {containers._quoted(root)}", f"! touch {containers._quoted(root / 'usr/x')} 2>/dev/null"]
     script = "\n".join(["set -eu", *mounts, *seen])
     done = subprocess.run(
         ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True, check=False
@@ -102,4 +105,5 @@ def test_a_container_sees_programs_and_our_code_and_nothing_else(tmp_path: Path)
         pytest.skip(done.stderr)
     assert done.returncode == 0, done.stderr
     assert not {"home", "mnt", "var"} & set(done.stdout.split())
+    assert f"{python} {containers.PREFIX}\n" in done.stdout
     assert list(root.iterdir()) == []
