@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "compose.yaml"
-# What the file says to Docker about images, restarts, ports and shares does not matter to processes here.
+# What the file says to Docker about images, ports and shares does not matter to processes here.
 _IGNORED = {
     "image",
     "build",
-    "restart",
     "init",
     "ports",
     "networks",
@@ -43,6 +42,7 @@ _KNOWN = {
     "depends_on",
     "healthcheck",
     "stop_grace_period",
+    "restart",
 }
 _CONDITIONS = {"service_healthy", "service_completed_successfully"}
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
@@ -81,6 +81,7 @@ class Service:
         depends_on: Condition by name of another service.
         healthcheck: None: none.
         grace: Seconds from SIGTERM to SIGKILL.
+        restarts: Whether it is started again when it ends by itself.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Service:
     depends_on: Mapping[str, str]
     healthcheck: Healthcheck | None
     grace: float
+    restarts: bool
 
 
 def program() -> str | None:
@@ -156,6 +158,7 @@ def _service(name: str, values: Mapping[str, Any]) -> Service:
         depends_on=conditions,
         healthcheck=_healthcheck(name, values.get("healthcheck")),
         grace=seconds(values.get("stop_grace_period", "10s")),
+        restarts=values.get("restart", "no") == "unless-stopped",
     )
 
 

@@ -66,6 +66,8 @@ class Container:
     @property
     def first(self) -> int:
         """Process id, seen from here, of the service's first process; 0: there is none (yet, any more)."""
+        if self.process.poll() is not None:
+            return 0
         pid = self.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return int(children[0]) if children else 0
@@ -137,7 +139,7 @@ def start(
     script = _script(service, name, folder, image, bind or {})
     inside = [*_as_user(service, environment), *(command or service.command)]
     log = folder / "logs" / f"{name}.log"
-    with log.open("wb") as output:
+    with log.open("ab") as output:
         process = _unshared(name, [*script, *inside], output)
     return Container(name, service, address, process, log, environment)
 

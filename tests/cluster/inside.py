@@ -49,14 +49,13 @@ def main(folder: Path) -> int:
     started: dict[str, list[Container]] = {}
     checks = Checks(folder, hosts, started)
 
-    def start_all_of(service: Service) -> list[Container]:
-        make = stand_ins.get(service.name) or (
-            lambda service, name, address: start(service, name, address, folder, image)
-        )
-        return [make(service, name, hosts[name]) for name in _names(service)]
+    def start_one(service: Service, name: str) -> Container:
+        if stand_in := stand_ins.get(service.name):
+            return stand_in(service, name, hosts[name])
+        return start(service, name, hosts[name], folder, image)
 
     try:
-        _start_in_order(services, start_all_of, started, checks)
+        _start_in_order(services, start_one, started, checks)
         checks.all()
         _stop(started, checks)
     except (Failed, AssertionError, subprocess.SubprocessError) as error:
@@ -123,11 +122,14 @@ def _listening(port: int) -> compose.Healthcheck:
 
 def _start_in_order(
     services: Mapping[str, Service],
-    start_all_of: Callable[[Service], list[Container]],
+    start_one: Callable[[Service, str], Container],
     started: dict[str, list[Container]],
     checks: Checks,
 ) -> None:
-    """Start each service as soon as those that it depends on are as it asks for; wait until all are.
+    """Start each service once those that it depends on are as it asks for; return when all are.
+
+    As many at once as there are cores. What ends by itself is started again if the file says so: a Ray node
+    gives up where its machine is too busy to start it within half a minute.
 
     Raises:
         Failed: One does not become healthy in time, or ends.
@@ -136,9 +138,10 @@ def _start_in_order(
     reached: set[tuple[str, str]] = set()
     while waiting := services.keys() - {name for name, _ in reached}:
         for name in sorted(waiting - begun.keys()):
-            if services[name].depends_on.items() <= reached:
+            busy = len(waiting & begun.keys()) >= (os.cpu_count() or 1)
+            if not busy and services[name].depends_on.items() <= reached:
                 begun[name] = time.monotonic()
-                started[name] = start_all_of(services[name])
+                started[name] = [start_one(services[name], each) for each in _names(services[name])]
         if not waiting & begun.keys():
             raise Failed(f"{', '.join(sorted(waiting))} wait for each other")
         asked = time.monotonic()
@@ -148,6 +151,12 @@ def _start_in_order(
                 reached.add((name, what))
                 command = " ".join(services[name].command)
                 checks.add(f"{name}: {command[:44]}", what.removeprefix("service_"), age)
+        for name, containers in started.items():
+            for place, container in enumerate(containers):
+                if services[name].restarts and (code := container.process.poll()) is not None:
+                    containers[place] = start_one(services[name], container.name)
+                    reached -= {(name, "service_healthy")}
+                    checks.add(f"{container.name} ended with {code}", "started again", 0.0)
         # Each question starts a Python; those that start up need the machine more.
         time.sleep(max(_POLL_SECONDS, 3 * (time.monotonic() - asked)))
 
@@ -165,7 +174,8 @@ def _state(services: Mapping[str, Service], containers: list[Container], age: fl
         if container.healthy():
             continue
         check = container.service.healthcheck
-        if container.process.poll() is not None or age > (check.seconds if check else 0.0):
+        ended = container.process.poll() is not None and not container.service.restarts
+        if ended or age > (check.seconds if check else 0.0):
             raise Failed(f"{container.name} is not healthy:\n{_tail(container)}")
         return ""
     return "service_healthy"
