@@ -156,6 +156,7 @@ def _start_in_order(
                 if services[name].restarts and (code := container.process.poll()) is not None:
                     containers[place] = start_one(services[name], container.name)
                     reached -= {(name, "service_healthy")}
+                    begun[name] = time.monotonic()
                     checks.add(f"{container.name} ended with {code}", "started again", 0.0)
         # Each question starts a Python; those that start up need the machine more.
         time.sleep(max(_POLL_SECONDS, 3 * (time.monotonic() - asked)))
