@@ -42,6 +42,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduler
 
 
+class Failures:
+    """Tells of a failure when it happens, in a line: the whole run takes minutes."""
+
+    def __init__(self, terminal: Any) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = crash.message.partition("\n")[0] if crash else report.longreprtext[:200]
+            self._terminal.write_line(f"\n{report.when} of {report.nodeid} failed: {why}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # a worker has no terminal
+        plugins = session.config.pluginmanager
+        plugins.register(Failures(plugins.get_plugin("terminalreporter")))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
     """Small matrices gain nothing from threads, and lose much where cores are busy."""

@@ -29,7 +29,7 @@ def _run(script: str, *arguments: str, **environment: str) -> subprocess.Complet
         env={**clean, "PATH": path, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

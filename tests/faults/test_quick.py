@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.scenarios import Scene, play
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("scene", ["sqlite"], indirect=True)

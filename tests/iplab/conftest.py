@@ -52,13 +52,13 @@ class Service:
         served = serve(self.store, config, stop=self._stop, ready=listening)
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(served,))
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(60)
 
     def stop(self):
         """End the API; the store stays."""
         if self._thread is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(10)
+            self._thread.join(60)
             self._loop.close()
             self._thread = None
 

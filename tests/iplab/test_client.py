@@ -187,7 +187,7 @@ def test_a_call_survives_a_restart_of_the_service(own_service, monkeypatch):
 
 def wait_for_connection(client):
     """gRPC waits for some time of its own before it connects again."""
-    grpc.channel_ready_future(client._transport._channel).result(timeout=10)
+    grpc.channel_ready_future(client._transport._channel).result(timeout=60)
 
 
 def test_metadata_goes_with_every_call(service):

@@ -25,7 +25,7 @@ SPEC = {
 }
 
 
-def wait_for(condition, seconds=90.0):
+def wait_for(condition, seconds=180.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached in time"
@@ -54,7 +54,7 @@ def serving(home, *, cwd=None, wrapper=(), **environment):
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0
+            assert process.wait(120) == 0
 
 
 def alive(pid):

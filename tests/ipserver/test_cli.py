@@ -86,6 +86,6 @@ def test_the_first_process_of_a_container_ends_while_it_waits(tmp_path):
             assert any("not ready" in line for line in process.stderr)
             (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
             os.kill(int(first), signal.SIGTERM)
-            assert process.wait(timeout=30) == 0
+            assert process.wait(timeout=120) == 0
         finally:
             process.kill()

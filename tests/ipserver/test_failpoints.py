@@ -60,7 +60,7 @@ def run(folder, program, **options):
         env=os.environ | {"IPLAB_FAILPOINTS": str(folder)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
         **options,
     )
@@ -91,7 +91,7 @@ def test_a_process_waits_until_it_is_let_go(folder):
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.3)
         (folder / "commit.after.reached").unlink()
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()

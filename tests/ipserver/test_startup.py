@@ -399,7 +399,7 @@ def test_every_part_ends_with_a_message_and_a_status(part, tmp_path, nowhere):
     with (tmp_path / "log").open("ab") as log:
         store = f"postgresql+psycopg://lab:hidden@{nowhere}/iplab"
         process = start(part, "--home", str(tmp_path), "--address", "127.0.0.1:0", log=log, IPLAB_STORE=store)
-        assert process.wait(60) == 2
+        assert process.wait(120) == 2
 
     told = (tmp_path / "log").read_text()
     assert "ipserver: IPLAB_STORE: the store postgresql+psycopg://lab:***@" in told
@@ -412,7 +412,7 @@ def test_a_forwarder_whose_mlflow_is_down_ends(tmp_path, nowhere):
     with (tmp_path / "log").open("ab") as log:
         uri = f"http://{nowhere}"
         process = start("forward", "--home", str(tmp_path), log=log, IPLAB_MLFLOW_TRACKING_URI=uri)
-        assert process.wait(60) == 2
+        assert process.wait(120) == 2
 
     assert (
         f"ipserver: IPLAB_MLFLOW_TRACKING_URI: nothing answers at {nowhere}" in (tmp_path / "log").read_text()
@@ -430,20 +430,20 @@ def test_a_supervised_forwarder_waits_for_mlflow_until_its_supervisor_ends(tmp_p
         process = subprocess.Popen(command, env=clean | variables, stdin=supervisor, stdout=log, stderr=log)
     os.close(supervisor)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while told.read_text().count("not ready, tried until it is") < 2:
             assert process.poll() is None, told.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
         os.close(ours)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
 
 
 def test_a_missing_secret_file_ends_a_part(tmp_path):
     with (tmp_path / "log").open("ab") as log:
         process = start("api", log=log, IPLAB_SECRETS=str(tmp_path / "secrets"))
-        assert process.wait(60) == 2
+        assert process.wait(120) == 2
 
     assert (
         f"ipserver: IPLAB_SECRETS: cannot read the folder {tmp_path}/secrets"
@@ -456,7 +456,7 @@ def test_a_part_waits_for_its_tables(tmp_path):
     told = tmp_path / "log"
 
     def wait_until_told(text):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while text not in told.read_text():
             assert api.poll() is None, told.read_text()
             assert time.monotonic() < deadline
@@ -471,7 +471,7 @@ def test_a_part_waits_for_its_tables(tmp_path):
             wait_until_told("listening on port")
         finally:
             api.terminate()
-            assert api.wait(30) == 0
+            assert api.wait(120) == 0
 
 
 def test_a_ray_of_its_own_is_not_told_to_expect_nodes(tmp_path):

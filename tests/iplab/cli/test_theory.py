@@ -139,7 +139,7 @@ def test_a_terminal_gets_whole_exponents_and_no_line_wider_than_it(arguments):
     while chunk := _read(ours):
         chunks.append(chunk)
     os.close(ours)
-    assert process.wait(60) == 0
+    assert process.wait(120) == 0
     shown = b"".join(chunks).decode().splitlines()
 
     assert max(map(len, shown)) <= 80

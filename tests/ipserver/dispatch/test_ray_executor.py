@@ -70,7 +70,7 @@ def store(settings):
     return store_in(settings)
 
 
-def run_until(dispatcher, condition, seconds=90):
+def run_until(dispatcher, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached"

@@ -28,7 +28,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(condition, seconds=120.0):
+def wait_for(condition, seconds=180.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached in time"
@@ -40,7 +40,7 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def ended(process, seconds=60):
+def ended(process, seconds=120):
     process.send_signal(signal.SIGTERM)
     return process.wait(seconds)
 
@@ -96,7 +96,6 @@ def reported(store):
     return capacity and capacity.resources["cpus"]
 
 
-@pytest.mark.timeout(300)
 def test_a_dispatcher_joins_a_cluster_and_leaves_it_as_it_was(s3, cluster, folder, tmp_path):
     address, processes = cluster
     settings = settings_in(tmp_path / "home")
@@ -152,7 +151,7 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path):
     store_in(settings).close()
     with (tmp_path / "dispatch.log").open("ab") as log:
         process = dispatch(settings, log, IPLAB_RAY_ADDRESS=f"127.0.0.1:{free_port()}")
-        assert process.wait(60) == 2
+        assert process.wait(120) == 2
 
     told = (tmp_path / "dispatch.log").read_text()
     assert "IPLAB_RAY_ADDRESS: nothing answers at 127.0.0.1:" in told

@@ -555,7 +555,7 @@ def server(settings):
             yield f"http://{address}"
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)
 
 
 def answers(url):

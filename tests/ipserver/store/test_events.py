@@ -48,7 +48,7 @@ def test_a_reader_sees_every_number_once_while_many_write(dsn: str) -> None:
         reader.start()
         list(pool.map(write, range(WRITERS)))
         done.set()
-        reader.join(60)
+        reader.join(120)
 
         written = sum(1 + (writer + turn) % 3 for writer in range(WRITERS) for turn in range(EACH))
         assert seen == list(range(1, before + written + 1))

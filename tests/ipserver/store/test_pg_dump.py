@@ -48,11 +48,11 @@ def test_a_dump_restored_elsewhere_goes_on(databases, tmp_path):
         store.commit_slice("e", done.id, done.token, last_slice(done))
         store.commit_slice("e", going.id, going.token, a_slice(1, 5))
         file = str(tmp_path / "iplab.dump")
-        subprocess.run(["pg_dump", "--format=custom", f"--file={file}", source], check=True, timeout=60)
+        subprocess.run(["pg_dump", "--format=custom", f"--file={file}", source], check=True, timeout=120)
         store.commit_slice("e", going.id, going.token, a_slice(6, 7))  # after the dump: not in it
         events = told(store)
     restore = ["pg_restore", "--no-owner", "--exit-on-error", f"--dbname={target}", file]
-    subprocess.run(restore, check=True, timeout=60)
+    subprocess.run(restore, check=True, timeout=120)
 
     with open_store(second) as store:
         check_schema(store)

@@ -120,7 +120,7 @@ def test_processes_may_migrate_at_the_same_time(empty_dsn: str) -> None:
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(120)
     assert [process.exitcode for process in processes] == [0, 0]
     with open_store(empty_dsn) as store:
         check_schema(store)

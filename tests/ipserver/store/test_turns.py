@@ -16,13 +16,14 @@ import pytest
 
 from ipserver.store.turns import Turns, WriteTurns
 
-# Takes its turn again and again, for a while each, and says so every time.
+# Asks for its turn again and again, takes it for a while each, and says both.
 OTHER = """
 import sys, time
 from pathlib import Path
 from ipserver.store.turns import WriteTurns
 turns = WriteTurns(Path(sys.argv[1]))
 while True:
+    print("asks", flush=True)
     with turns:
         print("mine", flush=True)
         time.sleep(float(sys.argv[2]))
@@ -79,7 +80,7 @@ def another(database: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        assert process.stdout.readline() == "mine\n"
+        assert [process.stdout.readline() for _ in range(2)] == ["asks\n", "mine\n"]
         yield process
     finally:
         process.kill()
@@ -89,19 +90,17 @@ def another(database: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
 
 def test_processes_take_turns(tmp_path: Path) -> None:
     turns = WriteTurns(tmp_path / "iplab.db")
+    theirs = 0
     with another(tmp_path / "iplab.db", 0.02) as process:
-        waits = []
-        for _ in range(20):
-            begun = time.monotonic()
-            with turns:
-                waits.append(time.monotonic() - begun)
-                time.sleep(0.002)
-        process.kill()
         assert process.stdout is not None
-        theirs = process.stdout.read().count("mine")
-    # It asks again at once, so it waits whenever we are in. Polling, one would be overtaken now and then.
-    assert 15 <= theirs <= 25
-    assert max(waits) < 2
+        for _ in range(20):
+            with turns:
+                while process.stdout.readline() == "mine\n":
+                    theirs += 1
+                time.sleep(0.02)  # it has said that it asks; now it waits
+        process.kill()
+    # It waits whenever we go out, and so do we while it is in. Polling, one would be overtaken now and then.
+    assert 15 <= theirs <= 22
 
 
 def test_threads_of_one_process_share_its_turn_for_a_while_only(tmp_path: Path) -> None:
@@ -120,9 +119,9 @@ def test_threads_of_one_process_share_its_turn_for_a_while_only(tmp_path: Path) 
         with another(tmp_path / "iplab.db", 0.001) as process:
             assert process.stdout is not None
             begun = time.monotonic()
-            for _ in range(5):
+            for _ in range(10):  # asks, has it: five turns
                 process.stdout.readline()
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < 30
     finally:
         stop.set()
         for thread in threads:
@@ -136,7 +135,7 @@ def test_the_turn_of_a_dead_process_is_free(tmp_path: Path) -> None:
         begun = time.monotonic()
         with turns:
             pass
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 30
 
 
 def test_a_stopped_process_is_not_waited_for_without_bound(tmp_path: Path) -> None:
@@ -148,7 +147,7 @@ def test_a_stopped_process_is_not_waited_for_without_bound(tmp_path: Path) -> No
             waited = time.monotonic() - begun
         with turns:
             pass
-    assert 0.3 <= waited < 5
+    assert 0.3 <= waited < 30
 
 
 @pytest.mark.parametrize("database", ["nowhere/iplab.db", "file/iplab.db"])
