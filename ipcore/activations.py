@@ -4,8 +4,9 @@ Names are those of `ipcore.catalogue.ACTIVATIONS`, and "relu^p". Where the deriv
 value (ReLU, leaky ReLU, ELU, tanh, sigmoid, identity) only the value is kept; the others need the
 preactivation too (GELU is the exact one, x Phi(x)).
 
-Values and derivatives are right to a few units in the last place of max(1, |value|) wherever they can be held,
-as torch's own are. One exception: GELU in single precision overflows from half the largest number (1.7e38).
+Values and derivatives are right to a few units in the last place of max(1, |value|) wherever they can be
+held, as torch's own are. One exception: GELU in single precision overflows from half the largest number
+(1.7e38).
 
 On the CPU tanh and sine are numpy's: one thread of its vector code is faster than many of torch's, which
 calls MKL (measured with AVX-512: tanh 0.12 ns a number, torch 1.9), and as exact (2 units in the last place).

@@ -1,11 +1,11 @@
 """What weight decay multiplies the matrices of a run with at every update. Standard library only.
 
 Before update t a matrix is multiplied by 1 - eta f(t) lambda, with the schedule's factor f. A number format
-whose numbers above 1 begin at 1 + u cannot hold that factor where eta f lambda is not far above u: single
+whose numbers above 1 begin at 1 + u cannot hold that factor where eta f lambda is not far above u. Single
 precision (u = 1.2e-7) rounds 1 - 1e-7 to 1 - 1.2e-7 and 1 - 2e-8 to 1, and then rounds every product in the
-same direction at every update. Decay of 128 u or more per update (single precision: 1.5e-5, double: 2.8e-14) is
-applied as it is. Smaller decay is summed in double precision, as a logarithm, and taken from the matrices in
-portions:
+same direction at every update. Decay of 128 u or more per update (single precision: 1.5e-5, double: 2.8e-14)
+is applied as it is. Smaller decay is summed in double precision, as a logarithm, and taken from the matrices
+in portions:
 
 - a portion is what is owed, rounded to a multiple of u / 2, so that 1 - portion is held exactly; the rest stays
   owed;
@@ -40,7 +40,7 @@ LEAST_DECAY: Final = 2.0**-24
 
 
 def decay_rate(run: RunConfig) -> float:
-    """eta lambda, what an update takes from matrices under a constant schedule; 0: no decay."""
+    """What an update takes from matrices under a constant schedule, eta lambda; 0: no decay."""
     return run.base_learning_rate * run.settings.weight_decay
 
 

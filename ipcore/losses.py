@@ -54,8 +54,8 @@ def correct(outputs: Tensor, labels: Tensor) -> Tensor:
         labels: Classes, broadcastable to (..., n).
 
     Returns:
-        (..., n), boolean. Of equal outputs the first counts, and an output of exactly 0 is class 0. An example
-        with an output that is not a number is classified wrongly.
+        (..., n), boolean. Of equal outputs the first counts, and a single output of exactly 0 is class 0. An
+        example with an output that is not a number is classified wrongly.
     """
     if outputs.shape[-1] == 1:
         found = (outputs.squeeze(-1) > 0) == (labels > 0)

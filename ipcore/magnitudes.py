@@ -1,8 +1,8 @@
 """The powers of the width that a network trains with, and whether its number format holds them.
 
 Multipliers, initial sizes, rates and the factors of Adam's gradients are a factor times m^exponent each. One
-that underflows trains with 0, one that overflows with infinity; the service and the trainer refuse both. Needs
-no torch.
+that underflows trains with 0, one that overflows with infinity; the service and the trainer refuse both.
+Needs no torch.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Misfit:
     """A number that training cannot hold.
 
     Attributes:
-        field: Where it comes from: "a", "b", "c", "c_first_step", "d", "d_first_step", "cap", or "schedule" where
-            the rate alone would fit.
+        field: Where it comes from: "a", "b", "c", "c_first_step", "d", "d_first_step", "cap", or "schedule"
+            where the rate alone would fit.
         message: What it is, and the range: "the rate of layer 2 with 3 hidden layers is 0.1 * 64^(30), beyond
             what training can hold (1e-36 .. 1e+36): too large".
     """

@@ -31,8 +31,8 @@ def reweight(
 ) -> None:
     """Bring the weights of `reweighting_steps` to how they count at a state: W += m^{-a} (rho' - rho) q w_0.
 
-    rho = m^{-k_l(step)} is 0 where removed; q w_0 is what weight decay has left of w_0. w_0 is drawn again from
-    the seed, not kept.
+    rho = m^{-k_l(step)} is 0 where removed; q w_0 is what weight decay has left of w_0. w_0 is drawn again
+    from the seed, not kept.
 
     Args:
         pack: Weights as the update before left them.

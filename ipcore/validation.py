@@ -13,7 +13,7 @@ import torch
 
 from ipcore.activation_facts import check_activation
 from ipcore.catalogue import BIASES, LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES, canonical_name, loss_misfit
-from ipcore.config import OptimizerSettings, PackConfig, RunConfig
+from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.decay import decay_rate
 from ipcore.errors import ConfigError, unknown
@@ -59,7 +59,8 @@ def check_pack(
     types = [*_type_problems(config, _WHOLE, _REAL)]
     for position, run in enumerate(runs):
         types += [f"runs[{position}].{text}" for text in _type_problems(run, ("seed",), _RUN_REAL)]
-        if not isinstance(run.parameterization, Parameterization):
+        given: object = run.parameterization
+        if not isinstance(given, Parameterization):
             types.append(f"runs[{position}].parameterization: is no Parameterization; use ipcore.preset")
     if types:
         raise ConfigError(types)
@@ -68,10 +69,11 @@ def check_pack(
         problems.append("runs: a pack has at least one run")
     # Runs of a pack mostly share their parameterization, and differ in their seeds alone.
     known: dict[object, list[str]] = {}
+    sound = not problems
     for position, run in enumerate(runs):
         key = (id(run.parameterization), run.base_learning_rate, run.seed, run.calibration, run.settings)
         if key not in known:
-            known[key] = _run_problems(config, run, _HELD[dtype], sound=not problems)
+            known[key] = _run_problems(config, run, _HELD[dtype], sound=sound)
         problems += [f"runs[{position}].{text}" for text in known[key]]
     if problems:
         raise ConfigError(problems)
@@ -213,8 +215,8 @@ def _setting_problems(optimizer: str, run: RunConfig, held: Range) -> list[str]:
         )
     elif fits(run.base_learning_rate, held) and decay_rate(run) > 1:
         problems.append(
-            f"settings.weight_decay: {decay} times the base learning rate {run.base_learning_rate} is more than "
-            f"1: each update multiplies weights by 1 - eta lambda, so their signs would change; at most "
+            f"settings.weight_decay: {decay} times the base learning rate {run.base_learning_rate} is more "
+            f"than 1: each update multiplies weights by 1 - eta lambda, so their signs would change; at most "
             f"{1 / run.base_learning_rate:.4g}"
         )
     fractions = {"momentum": ("momentum",), "adam": ("beta1", "beta2"), "adamw": ("beta1", "beta2")}

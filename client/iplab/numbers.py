@@ -36,7 +36,7 @@ def number(value: Real | float, digits: int = 4) -> str:
 
 
 def decimals(value: float, places: int) -> str:
-    """A number with a fixed number of decimals, for columns of numbers of order 1; as `number` if it is large.
+    """A number of order 1 with a fixed number of decimals, for columns; a large one as `number` has it.
 
     >>> decimals(-0.5, 2), decimals(-0.001, 2), decimals(3e21, 2)
     ('-0.50', '0.00', '3e+21')

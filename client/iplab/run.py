@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from iplab.artifacts import Artifact, list_artifacts, read_chunks, save
 from iplab.errors import NotFoundError
 from iplab.events import run_state_of
-from iplab.numbers import SETTING_DIGITS, number
+from iplab.numbers import number
 from iplab.plain import enum_name, optional_time, to_plain
 from iplab.states import Regime, RunState
 from iplab.transport import Transport
@@ -96,7 +96,7 @@ class Run:
     def __repr__(self) -> str:
         return (
             f"<Run {self.name}: {self.parameterization} L={self.hidden_layers} m={self.width} "
-            f"{self.activation} eta={number(self.base_learning_rate, SETTING_DIGITS)} seed={self.seed}, {self.state}, "
+            f"{self.activation} eta={number(self.base_learning_rate, 6)} seed={self.seed}, {self.state}, "
             f"{self.committed_steps}/{self.steps} steps>"
         )
 

@@ -114,10 +114,10 @@ class Dataset:
 
 
 def size_problems(values: npt.NDArray[np.generic], *, whole: bool) -> list[str]:
-    """Columns that single precision cannot hold: with NaN, infinity or numbers that are too large, or, if they
-    are all that is known of a column, with numbers that are all too small.
+    """What single precision cannot hold of an array, column by column.
 
-    A small number beside larger ones of its column may vanish: nothing is lost by it.
+    That is NaN, infinity, numbers that are too large, and columns whose numbers are all too small. A small
+    number beside larger ones of its column may vanish: nothing is lost by it.
 
     Args:
         values: (n, columns), real numbers.

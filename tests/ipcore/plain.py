@@ -1,7 +1,7 @@
 """One run trained by plain PyTorch: `torch.autograd` on w^l itself and `torch.optim`, no pack, no scales.
 
-Written from the definitions (docs/theory.md, proto/iplab/v1/spec.proto), not from ipcore's engine. Of ipcore it
-takes data (configurations, exponents, initial weights, the order of the batches), no arithmetic:
+Written from the definitions (docs/theory.md, proto/iplab/v1/spec.proto), not from ipcore's engine. Of ipcore
+it takes data (configurations, exponents, initial weights, the order of the batches), no arithmetic:
 
     h^l = m^{-a_l} w^l x^{l-1} (+ m^{-a_l} bias),   x^l = phi(h^l)
     rate of layer l at update t:  eta f(t) m^{-c_l(t)};   epsilon of layer l:  eps m^{-d_l(t)}

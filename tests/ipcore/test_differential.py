@@ -1,10 +1,10 @@
 """The engine against plain PyTorch (`tests.ipcore.plain`), run by run from the same initial weights.
 
-Packs are drawn from the product of all that a pack and its runs may differ in, with a fixed seed; every pair of
-choices that go together is met. In double precision both must agree to 1e-9. In single precision and bfloat16
-each is held against plain PyTorch in double precision: the engine may be as far from it as PyTorch is in the
-same format, give or take a few units in the last place, and on average no further. (Runs whose loss blows up
-are compared up to there.)
+Packs are drawn from the product of all that a pack and its runs may differ in, with a fixed seed; every pair
+of choices that go together is met. In double precision both must agree to 1e-9. In single precision and
+bfloat16 each is held against plain PyTorch in double precision: the engine may be as far from it as PyTorch
+is in the same format, give or take a few units in the last place, and on average no further. (Runs whose
+loss blows up are compared up to there.)
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from tests.ipcore.plain import PHI, Plain
 STEPS, BATCH, EXAMPLES, D = 5, 4, 12, 3
 PACKS, RUNS = 20, 12  # packs of each optimizer in each precision, runs in each pack
 KINDS = {
-    "cross_entropy": "three", "mse": "three", "mse of targets": "targets", "logistic": "two", "exponential": "two",
+    "cross_entropy": "three", "mse": "three", "mse of targets": "targets", "logistic": "two",
+    "exponential": "two",
 }  # fmt: skip
 SCHEDULED = {
     "constant": Schedule(),

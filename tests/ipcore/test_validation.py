@@ -55,8 +55,8 @@ def test_rates_with_their_power_of_the_width(tiny: Dataset):
     assert problems(tiny, CONFIG, rates("-33"), rates("31")) == []
     small, large = problems(tiny, CONFIG, rates("36"), rates("-36"))
     assert small == (
-        "runs[0].parameterization: the rate of layer 1 with 2 hidden layers is 0.0125 * 12^(-36), beyond what "
-        "training can hold (1e-36 .. 1e+36): too small"
+        "runs[0].parameterization: the rate of layer 1 with 2 hidden layers is 0.0125 * 12^(-36), beyond "
+        "what training can hold (1e-36 .. 1e+36): too small"
     )
     assert large.startswith("runs[1].parameterization: the rate of layer 1")
     assert large.endswith("too large")

@@ -97,7 +97,9 @@ def print_report(report: Report, *, why: bool = False) -> None:
 
 def _row(check: Check) -> tuple[object, ...]:
     bound = "<= " if check.upper_bound else ""
-    interval = None if check.low is None else f"{decimals(check.low, 2)} .. {decimals(check.high, 2)}"
+    interval = None
+    if check.low is not None and check.high is not None:
+        interval = f"{decimals(check.low, 2)} .. {decimals(check.high, 2)}"
     step = check.step if check.quantity else None
     theory = f"{bound}{check.predicted}" or None
     return step, check.name, theory, decimals(check.slope, 2), interval, check.verdict.value

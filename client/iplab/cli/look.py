@@ -105,9 +105,10 @@ def print_run(run: Run) -> None:
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
 
     click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
+    rate = number(run.base_learning_rate, SETTING_DIGITS)
     settings = (
         f"{run.parameterization}, L={run.hidden_layers}, width {run.width}, {run.activation}, "
-        f"base rate {number(run.base_learning_rate, SETTING_DIGITS)}, seed {run.seed}; theory: {run.predicted_regime.words}"
+        f"base rate {rate}, seed {run.seed}; theory: {run.predicted_regime.words}"
     )
     click.echo(folded(settings))
     if run.calibrated_rates:

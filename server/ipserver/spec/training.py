@@ -54,8 +54,8 @@ def _check_decay(spec: pb.ExperimentSpec, field: str, problems: Problems) -> Non
         problems.add(
             field,
             f"{decay:g} times the largest base learning rate {largest:g} takes at most "
-            f"{decay * largest * spec.steps:.1e} from the weights in all {spec.steps:,} updates, less than single "
-            f"precision can hold ({LEAST_DECAY:.1e}): nothing would decay; raise it, or leave it out",
+            f"{decay * largest * spec.steps:.1e} from the weights in all {spec.steps:,} updates, less than "
+            f"single precision can hold ({LEAST_DECAY:.1e}): nothing would decay; raise it, or leave it out",
         )
     elif decay * largest > 1:
         problems.add(
@@ -72,8 +72,8 @@ def decay_warnings(spec: pb.ExperimentSpec) -> list[str]:
     if not lost:
         return []
     return [
-        f"weight decay {decay:g} takes less than {LEAST_DECAY:.1e} from the weights in all {spec.steps:,} updates "
-        f"at base learning rates up to {lost[-1]:g}: single precision cannot show it there"
+        f"weight decay {decay:g} takes less than {LEAST_DECAY:.1e} from the weights in all {spec.steps:,} "
+        f"updates at base learning rates up to {lost[-1]:g}: single precision cannot show it there"
     ]
 
 
