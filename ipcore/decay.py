@@ -1,22 +1,22 @@
 """What weight decay multiplies the matrices of a run with at every update. Standard library only.
 
-Before update t a matrix is multiplied by 1 - eta f(t) lambda, with the schedule's factor f. A number format
-whose numbers above 1 begin at 1 + u cannot hold that factor where eta f lambda is not far above u. Single
-precision (u = 1.2e-7) rounds 1 - 1e-7 to 1 - 1.2e-7 and 1 - 2e-8 to 1, and then rounds every product in the
-same direction at every update. Decay of 128 u or more per update (single precision: 1.5e-5, double: 2.8e-14)
-is applied as it is. Smaller decay is summed in double precision, as a logarithm, and taken from the matrices
-in portions:
+Before update t a matrix is multiplied by 1 - eta f(t) lambda, with the schedule's factor f. A number
+format whose numbers above 1 begin at 1 + u cannot hold that factor where eta f lambda is not far above
+u. Single precision (u = 1.2e-7) rounds 1 - 1e-7 to 1 - 1.2e-7 and 1 - 2e-8 to 1, and then rounds every
+product in the same direction at every update. Decay of 128 u or more per update (single precision:
+1.5e-5, double: 2.8e-14) is applied as it is. Smaller decay is summed in double precision, as a
+logarithm, and taken from the matrices in portions:
 
-- a portion is what is owed, rounded to a multiple of u / 2, so that 1 - portion is held exactly; the rest stays
-  owed;
-- it is at least 8 u to 24 u, another size each time, so that the products of a number are not always rounded
-  in the same direction; the first 32 are smaller, growing to that;
+- a portion is what is owed, rounded to a multiple of u / 2, so that 1 - portion is held exactly; the
+  rest stays owed;
+- it is at least 8 u to 24 u, another size each time, so that the products of a number are not always
+  rounded in the same direction; the first 32 are smaller, growing to that;
 - it is taken as soon as half of it is owed, and the last update takes exactly what is left.
 
-So the product of all factors is right after the last update and off by at most 12 u before, at first by less
-than 1 u: no more than what rounding at every update would have made of it. A single number is off by its own
-rounding: mostly by less than 0.5 % of its decay, by up to 3 % for some. The factors are a function of
-the step alone: checkpoints hold nothing of them.
+So the product of all factors is right after the last update and off by at most 12 u before, at first by
+less than 1 u: no more than what rounding at every update would have made of it. A single number is off by
+its own rounding: mostly by less than 0.5 % of its decay, by up to 3 % for some. The factors are a function
+of the step alone: checkpoints hold nothing of them.
 """
 
 from __future__ import annotations

@@ -19,16 +19,16 @@ def test_decay_that_nothing_would_be_seen_of_is_refused():
     assert set(found) == {f"{SPEC}.optimizer.weight_decay"}
     (message,) = found.values()
     assert message == (
-        "1e-08 times the largest base learning rate 0.2 takes at most 4.0e-08 from the weights in all 20 updates, "
-        "less than single precision can hold (6.0e-08): nothing would decay; raise it, or leave it out"
+        "1e-08 times the largest base learning rate 0.2 takes at most 4.0e-08 from the weights in "
+        "all 20 updates, less than single precision can hold (6.0e-08): nothing would decay; raise it, or leave it out"
     )
 
 
 def test_decay_that_can_be_seen_at_some_rates_is_accepted_with_a_warning():
     (warning,) = warned(spec(optimizer={"weight_decay": 2e-8}))
     assert warning == (
-        "weight decay 2e-08 takes less than 6.0e-08 from the weights in all 20 updates at base learning rates up "
-        "to 0.1: single precision cannot show it there"
+        "weight decay 2e-08 takes less than 6.0e-08 from the weights in all 20 updates at base learning "
+        "rates up to 0.1: single precision cannot show it there"
     )
     assert warned(spec(optimizer={"weight_decay": 1e-7})) == ()
     # Far below what one update can show, but not what all can: eta lambda = 2e-8 over 5,000 updates.
