@@ -238,3 +238,35 @@ def test_no_path_leads_out(tmp_path):
                 call(name, tmp_path)
     with pytest.raises(DataError, match="IPLAB_DATA"):
         load_dataset("registered:mine")
+
+
+@pytest.mark.parametrize(
+    ("array", "scale", "said"),
+    [
+        ("train_inputs", [1, 1e-60, 1], "train_inputs: numbers of column 1 are all below 1e-36"),
+        ("train_inputs", [1e-60, 1e-60, 1e-60], "train_inputs: numbers of column 0, 1, 2 are all below"),
+        ("train_inputs", [1, 1, 1e37], "train_inputs: numbers of column 2 are not finite or above 1e+36"),
+        ("train_inputs", [1, 1, 1e60], "train_inputs has 12 values that are not finite numbers of single"),
+        ("test_inputs", [1e37, 1, 1], "test_inputs: numbers of column 0 are not finite or above"),
+    ],
+)
+def test_columns_that_single_precision_cannot_hold(write, array, scale, said):
+    root = write(CLASSES | {array: CLASSES[array] * np.array(scale)})
+    with pytest.raises(DataError, match=r"mine\.(npz|safetensors): ") as caught:
+        load("registered:mine", root)
+    assert said in str(caught.value)
+
+
+def test_small_numbers_beside_ordinary_ones_and_columns_of_zeros_are_fine(write):
+    inputs = CLASSES["train_inputs"].copy()
+    inputs[3, 0], inputs[:, 1] = 1e-60, 0.0
+    root = write(CLASSES | {"train_inputs": inputs, "test_inputs": CLASSES["test_inputs"] * 1e-60})
+    data = load("registered:mine", root)
+    assert data.train.inputs[3, 0] == 0
+    assert not data.train.inputs[:, 1].any()
+
+
+def test_targets_that_vanish(write):
+    root = write(TARGETS | {"train_targets": TARGETS["train_targets"] * 1e-60})
+    with pytest.raises(DataError, match="train_targets: numbers of column 0, 1 are all below"):
+        load("registered:mine", root)

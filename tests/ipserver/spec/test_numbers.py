@@ -19,8 +19,9 @@ def test_decay_that_nothing_would_be_seen_of_is_refused():
     assert set(found) == {f"{SPEC}.optimizer.weight_decay"}
     (message,) = found.values()
     assert message == (
-        "1e-08 times the largest base learning rate 0.2 takes at most 4.0e-08 from the weights in "
-        "all 20 updates, less than single precision can hold (6.0e-08): nothing would decay; raise it, or leave it out"
+        "1e-08 times the largest base learning rate 0.2 takes at most 4.0e-08 from the weights "
+        "in all 20 updates, less than single precision can hold (6.0e-08): nothing would decay; "
+        "raise it, or leave it out"
     )
 
 
