@@ -131,7 +131,9 @@ class Optimizer(_message.Message):
     name: _builtins.str
     """Name in the catalogue: "sgd" (default: w <- w - eta m^{-c} gradient), "momentum", "adam" or "adamw"."""
     momentum: _builtins.float
-    """With "momentum": v <- momentum v + gradient, w <- w - eta m^{-c(t)} v. 0 <= momentum < 1, default 0.9."""
+    """With "momentum": v <- momentum v + gradient, w <- w - eta m^{-c(t)} v. 0 <= momentum < 1 (at most
+    1 - 2^-18), default 0.9.
+    """
     beta1: _builtins.float
     """With "adam" and "adamw": decay of the first moment, 0 <= beta1 < 1. Default 0.9."""
     beta2: _builtins.float
@@ -140,7 +142,8 @@ class Optimizer(_message.Message):
     """With "adam" and "adamw": epsilon >= 0, scaled per layer as epsilon m^{-d_l}. Default 1e-8."""
     weight_decay: _builtins.float
     """With "sgd", "momentum" and "adamw": decoupled decay lambda >= 0. Each update multiplies the weights by
-    1 - eta lambda (times the schedule) at any width: lambda_l = lambda m^{c_l}. Biases do not decay.
+    1 - eta lambda (times the schedule) at any width: lambda_l = lambda m^{c_l}. Biases do not decay. What an
+    update takes is right in total however small it is; eta lambda over all updates is at least 6e-8.
     Default 0.
     """
     def __init__(
