@@ -300,7 +300,7 @@ def make_store(uri: str, artifacts: Path) -> None:
         SqlAlchemyStore,
     )
 
-    SqlAlchemyStore(uri, artifacts.as_uri()).engine.dispose()
+    SqlAlchemyStore(uri, artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
 
 
 def _remember(memory: dict[str, Value], key: str, value: Value, most: int) -> None:
