@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -43,9 +44,9 @@ class Answering:
         # No proxy reaches this machine's own port.
         self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
         self._health = health_pb2_grpc.HealthStub(self._channel)
-        self._begin = self._next = monotonic()
-        self._start_seconds = start_seconds
-        self._answered = False
+        self._next = monotonic()
+        # Until the first answer more may be missed.
+        self._allowed = max(_CHECKS, math.ceil(start_seconds / timeout))
         self._missed = 0
         self._call: Any = None
 
@@ -58,11 +59,10 @@ class Answering:
         elif self._call is not None and self._call.done():
             well = self._call.code() is grpc.StatusCode.OK
             self._call, self._next = None, now + _REST_SECONDS
-            self._answered = self._answered or well
+            if well:
+                self._allowed = _CHECKS
             self._missed = 0 if well else self._missed + 1
-        if not self._answered:
-            return now - self._begin > self._start_seconds
-        return self._missed >= _CHECKS
+        return self._missed >= self._allowed
 
     def close(self) -> None:
         """Ask no more."""

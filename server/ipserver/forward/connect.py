@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import nullcontext
+from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -20,6 +21,13 @@ from ipserver.surroundings import proxy_of
 _log = logging.getLogger(__name__)
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"
 _CONNECT_SECONDS = 5
+
+
+@sa.event.listens_for(sa.Engine, "do_connect")
+def _prepare_nothing(dialect: sa.Dialect, _record: object, _words: object, options: dict[str, Any]) -> None:
+    """MLflow's connections too may lead to a pooler, whose next server does not know what was prepared."""
+    if dialect.driver == "psycopg":
+        options.setdefault("prepare_threshold", None)
 
 
 def connect(settings: Settings, *, make: bool = True) -> MlflowSink:

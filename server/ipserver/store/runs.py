@@ -81,8 +81,12 @@ def list_attempts(transaction: Transaction, experiment: str, index: int) -> list
         .order_by(attempts.c.token)
     )
     if run.end_time is not None:
-        # Later attempts are at the rest of the pack; this run is masked in them.
-        statement = statement.where(attempts.c.start_time <= run.end_time)
+        # Later attempts are at the rest of the pack; this run is masked in them. By number: an earlier one
+        # may have a later time, of a clock that was ahead.
+        begun = statement.where(attempts.c.start_time <= run.end_time).with_only_columns(
+            sa.func.max(attempts.c.token), maintain_column_froms=True
+        )
+        statement = statement.where(attempts.c.token <= begun.order_by(None).scalar_subquery())
     return [
         AttemptRecord(
             number=row.token,

@@ -125,6 +125,46 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
     executor.close()
 
 
+def test_all_die_while_the_clock_is_an_hour_ahead(at):
+    """Once it is set right the next dispatcher goes on at once, not when the dead one's lease ends by it."""
+    settings = at(slice_seconds=0.005, lease_seconds=15.0)
+    executor = LocalExecutor(cpus=1)
+    with open_store(settings.store_dsn, clock=lambda: time.time() + 3600.0) as store:
+        submit(store, small_spec(steps=1500))
+        dead = Dispatcher(store, executor, settings, "dead")
+        lead(dead, lambda: store.get_run("e", 0).committed_steps > 0)
+        assert store.acquire_lease("forwarder", "dead", 30.0)
+    executor.close()  # no goodbye: nothing is given back
+
+    executor = LocalExecutor(cpus=1)
+    with open_store(settings.store_dsn) as store:
+        alive = Dispatcher(store, executor, settings, "alive")
+        alive.step()
+        assert [it.end_reason for it in store.attempts("e", 0)][:1] == [FailureReason.LEASE_LOST]
+        assert store.acquire_lease("forwarder", "alive", 30.0)
+        lead(alive, ended(store))
+        assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+        assert [it.owner for it in store.attempts("e", 0)] == ["dead", "alive"]
+    executor.close()
+
+
+def test_a_clock_that_is_set_takes_nothing_from_the_living(at):
+    """Back by an hour, and forward by one, while a dispatcher works alone."""
+    settings = at(slice_seconds=0.005, lease_seconds=0.5)
+    ahead = [3600.0]
+    executor = LocalExecutor(cpus=1)
+    with open_store(settings.store_dsn, clock=lambda: time.time() + ahead[0]) as store:
+        submit(store, small_spec(steps=600))
+        dispatcher = Dispatcher(store, executor, settings, "alive")
+        for skew, steps in ((0.0, 1), (3600.0, 200)):
+            lead(dispatcher, lambda steps=steps: store.get_run("e", 0).committed_steps >= steps)
+            ahead[0] = skew
+        lead(dispatcher, ended(store))
+        assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+        assert [(it.owner, it.end_reason) for it in store.attempts("e", 0)] == [("alive", None)]
+    executor.close()
+
+
 def test_dispatchers_whose_clocks_disagree_share_the_work(at):
     """One is an hour ahead, one an hour behind: leases are judged by the store's clock alone."""
     settings = at(slice_seconds=0.005)

@@ -15,7 +15,7 @@ from ipserver.errors import NotReady
 from ipserver.forward import first
 from ipserver.forward.connect import connect
 from ipserver.forward.mlflow_sink import make_store
-from tests.ipserver.store.pooler import own_database
+from tests.ipserver.store.pooler import PGBOUNCER, own_database, pooling
 from tests.ipserver.support import settings_in
 
 ROOT = Path(__file__).parents[3]
@@ -176,6 +176,33 @@ def test_two_forwarders_make_one_on_postgresql(tmp_path):
                 problems.append(error)
 
         threads = [threading.Thread(target=start) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert problems == []
+
+
+@pytest.mark.postgres
+@pytest.mark.skipif(not POSTGRES, reason="IPLAB_TEST_POSTGRES is not set")
+@pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer (Debian: apt-get install pgbouncer)")
+@pytest.mark.slow
+def test_mlflows_database_may_lie_behind_a_pooler(tmp_path):
+    with own_database(POSTGRES) as name, pooling(tmp_path, POSTGRES, "transaction") as url:
+        uri = url.set(database=name).render_as_string(hide_password=False)
+        sink = connect(settings_in(tmp_path, mlflow_tracking_uri=uri))
+        problems = []
+
+        def send(number):
+            try:
+                for turn in range(4):
+                    run, _ = sink.run("lab", f"experiments/lab/runs/r{number}-{turn}", 0, {"tag": "t"})
+                    sink.send(run, {"width": "64"}, {}, [("loss", 0.5, 1, step) for step in range(8)])
+                    sink.finish(run, "FINISHED", 1)
+            except Exception as error:
+                problems.append(error)
+
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
