@@ -1,13 +1,24 @@
-"""`python -m iplab`: the command line."""
+"""`iplab` and `python -m iplab`: what must be right before anything else is imported."""
 
+import os
 import sys
-from pathlib import Path
 
 # `-m` puts the working folder first on the search path; a `json.py` there would take the library's place. It
 # stays where this package itself lies there.
-if not sys.flags.safe_path and Path(sys.path[0]).resolve() != Path(__file__).resolve().parents[1]:
+_OWN = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib loads more
+if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _OWN:
     del sys.path[0]
 
-from iplab.cli import main
+from iplab.shadowing import CLIENT, require_libraries  # noqa: E402 - see above
 
-main()
+
+def main() -> None:
+    """The command line."""
+    require_libraries("iplab", CLIENT)
+    from iplab.cli import main as command  # noqa: PLC0415 - see above
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""Commands on streams of every kind: closed, cut off, full, narrow, wide, of encodings without our letters."""
+"""Commands on streams of every kind: closed, cut off, full, narrow, wide, of encodings without our signs."""
 
 import json
 import os
@@ -118,6 +118,19 @@ def test_files_in_the_working_folder_take_no_librarys_place(service, tmp_path):
     for module, arguments in (("iplab", ["list"]), ("ipserver", ["settings"])):
         done = run(service, *arguments, module=module, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("module", "name"), [("iplab", "grpc"), ("ipserver", "ray"), ("ipserver", "click")])
+def test_a_file_on_pythonpath_in_a_librarys_place_is_named(module, name, tmp_path):
+    (tmp_path / f"{name}.py").write_text("raise ImportError('a file of somebody')")
+    (tmp_path / "test.py").write_text("harmless")
+    done = run(None, "--help", module=module, env={"PYTHONPATH": f"/nowhere{os.pathsep}{tmp_path}"})
+    assert done.returncode == 2
+    said = (
+        f"{module}: PYTHONPATH names {tmp_path}, where {name}.py would be loaded in the place of the library"
+    )
+    assert done.stderr.decode().startswith(said)
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("env", [ASCII, LATIN])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import iplab
-from ipserver.dispatch.own_ray import _parents
+from ipserver.dispatch.own_ray import parents_of_processes
 from tests.ipserver.serving import SPEC, serving, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -30,7 +30,7 @@ def nameless():
 def tree(root):
     """A process and all below it."""
     found = [root]
-    parents = _parents()
+    parents = parents_of_processes()
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found
@@ -58,7 +58,7 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
         for pid in reversed(processes):  # the supervisor is the last one to hear of it
             os.kill(pid, signal.SIGTERM)
         assert process.wait(90) == 0
-    assert not [pid for pid in processes if pid in _parents()]
+    wait_for(lambda: not parents_of_processes().keys() & set(processes), 10)
     assert "starting it again" not in (home / "up.log").read_text()
     assert not list(home.glob("ray-?????*/"))
     assert set(Path("/tmp").glob(f"iplab-{os.getuid()}-*")) <= before

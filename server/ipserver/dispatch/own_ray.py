@@ -175,7 +175,7 @@ def ending(started: set[int], disconnected: Callable[[], bool]) -> Iterator[None
 def _kill(roots: set[int]) -> None:
     """Kill child processes with all their descendants."""
     doomed = {pid for pid in roots if pid in _children(os.getpid())}
-    while more := {pid for pid, parent in _parents().items() if parent in doomed} - doomed:
+    while more := {pid for pid, parent in parents_of_processes().items() if parent in doomed} - doomed:
         doomed |= more
     for pid in doomed:
         with contextlib.suppress(ProcessLookupError):
@@ -183,16 +183,18 @@ def _kill(roots: set[int]) -> None:
 
 
 def _children(parent: int) -> set[int]:
-    return {pid for pid, other in _parents().items() if other == parent}
+    return {pid for pid, other in parents_of_processes().items() if other == parent}
 
 
-def _parents() -> dict[int, int]:
-    """The parent of every process; nothing where the system has no /proc."""
+def parents_of_processes() -> dict[int, int]:
+    """The parent of every process that has not ended; nothing where the system has no /proc."""
     found: dict[int, int] = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
             # "PID (NAME) STATE PARENT ..."; a name may hold brackets and blanks.
-            found[int(file.parent.name)] = int(file.read_text(errors="replace").rpartition(")")[2].split()[1])
+            state, parent = file.read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(file.parent.name)] = int(parent)
     return found
 
 

@@ -14,7 +14,7 @@ import ipserver.dispatch.trainer
 from ipserver.dispatch import ray_executor
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.jobs import ResourceRequest
-from ipserver.dispatch.own_ray import _parents
+from ipserver.dispatch.own_ray import parents_of_processes
 from ipserver.dispatch.ray_executor import RayExecutor
 from ipserver.errors import ArtifactsUnavailable, NotReady
 from ipserver.states import ExperimentState, FailureReason
@@ -48,14 +48,14 @@ def executor(tmp_path_factory):
 def ray_pids(executor):
     """All processes of the executor's Ray."""
     found = set(executor._own._processes)
-    while more := {pid for pid, parent in _parents().items() if parent in found} - found:
+    while more := {pid for pid, parent in parents_of_processes().items() if parent in found} - found:
         found |= more
     return found
 
 
 def wait_until_gone(pids):
     deadline = time.monotonic() + 5
-    while any(pid in _parents() for pid in pids):
+    while any(pid in parents_of_processes() for pid in pids):
         assert time.monotonic() < deadline, "processes are left"
         time.sleep(0.02)
 
