@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -182,8 +183,11 @@ def mlflow_command(port: int, home: str | None) -> None:
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONSAFEPATH": "1",  # a `json.py` in the working folder is nobody's library
     }
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
+    # uvicorn would look for modules in the working folder first; where Python is installed there are none.
+    command += ["--uvicorn-opts", f"--app-dir {shlex.quote(sys.prefix)}"]
     os.execve(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(port)], environment)
 
 

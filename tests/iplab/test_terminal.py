@@ -112,7 +112,7 @@ def test_a_list_as_json_is_one_document(service, experiment):
     assert json.loads(run(service, "metrics", experiment.id, "--json").stdout) == []
 
 
-def test_files_in_the_working_folder_take_no_librarys_place(service, tmp_path):
+def test_files_in_the_working_folder_take_no_librarys_place(service, experiment, tmp_path):
     for name in ("json", "click", "grpc", "numpy", "logging", "rich", "yaml", "google"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
     for module, arguments in (("iplab", ["list"]), ("ipserver", ["settings"])):
