@@ -129,7 +129,7 @@ class Settings(BaseSettings):
     worker_start_seconds: Seconds = Field(
         120.0,
         description="How long a worker's process may take to start when its resources are free, in seconds; "
-        "then a Ray of its own is given up and another one started",
+        "then a Ray of its own is replaced; in a cluster the pack is tried elsewhere, or later",
     )
     placement_timeout_seconds: Seconds = Field(
         3600.0,

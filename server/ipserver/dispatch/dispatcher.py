@@ -186,8 +186,14 @@ class Dispatcher:
         else:
             self._start_packs()
 
+    def _usable(self) -> Cluster:
+        """The cluster without the nodes that are shunned for a while."""
+        now, there = self._monotonic(), self._cluster.named()
+        usable = {name: node for name, node in there.items() if self._hands.shunned.get(name, now) <= now}
+        return Cluster(tuple(usable.values()), self._cluster.expected, tuple(usable))
+
     def _start_packs(self) -> Board:
         if self._hands.rest.over(self._monotonic()):
-            return self._placing.place(self._cluster)
+            return self._placing.place(self._usable())
         self._executor.trim()  # files cannot be written just now
         return self._store.board(self._executor.cluster)

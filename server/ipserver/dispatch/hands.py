@@ -43,6 +43,7 @@ class Hands:
     Attributes:
         placed: The packs that have (or wait for) a worker.
         rest: Whether files can be written just now.
+        shunned: Nodes on which a worker did not start, each with the time until which it is left alone.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Hands:
         self._artifacts = open_artifacts(settings.artifact_root)
         self.placed: list[Placed] = []
         self.rest = Rest()
+        self.shunned: dict[str, float] = {}
         # The pack that is being committed for the last time, its worker given back already.
         self.leaving: Placed | None = None
         self._draining = False
@@ -136,7 +138,7 @@ class Hands:
         """Give up workers that have not answered for far longer than a slice can take.
 
         Raises:
-            ClusterLost: A worker has not come to life, though its resources are free.
+            ClusterLost: A worker has not come to life, though its resources are surely free.
         """
         now = self._monotonic()
         for placed in list(self.placed):
@@ -164,6 +166,11 @@ class Hands:
                 f"the worker of pack {placed.pack.id} of {placed.pack.experiment.id} has not started for "
                 f"{waited:.0f} s though its resources are free (IPLAB_WORKER_START_SECONDS: {limit:g}): {why}"
             )
+        if waited > limit:
+            # Others must have what is free as far as dispatchers know. Elsewhere, or later, it may start.
+            _log.warning("pack %s of %s got no worker on node %s", placed.pack.id, placed.key[0], placed.node)
+            self.shunned[placed.node] = now + limit
+            self.give_back(placed)
 
     def give_back(self, placed: Placed) -> None:
         """End an attempt early: the pack waits again, and has lost nothing."""

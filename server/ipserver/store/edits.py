@@ -2,7 +2,8 @@
 
 Every transaction that changes an experiment, its runs or its packs first locks the experiment's row. So an
 experiment has one writer at a time: its counters are exact, its events are numbered in commit order, and
-writers cannot deadlock. The one exception is the renewal of leases, which touches nothing but their expiry.
+writers cannot deadlock. Exceptions are the renewal of leases, which touches nothing but their expiry, and the
+note on which node a pack lies.
 """
 
 from __future__ import annotations

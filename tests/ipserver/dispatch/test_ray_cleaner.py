@@ -71,6 +71,14 @@ def test_a_worker_has_a_deadline_for_its_start_where_its_resources_are_surely_fr
     if owned:
         with pytest.raises(ClusterLost, match=r"for 121 s though its resources are free"):
             dispatcher.step()
-    else:
-        dispatcher.step()  # others of the cluster may have them
+    else:  # others of the cluster may have them: it is tried again, but not there for a while
+        dispatcher.step()
+        assert store.get_experiment("e").counts[RunState.QUEUED] == 4
+        clock.time += 119
+        dispatcher.step()
+        assert len(store.attempts("e", 0)) == 1
+        clock.time += 1
+        dispatcher.step()
+        assert [attempt.end_reason for attempt in store.attempts("e", 0)] == [None, None]
+        assert store.get_experiment("e").unplaceable_since is None
     executor.close()
