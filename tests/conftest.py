@@ -12,7 +12,9 @@ import pytest
 from tests.parallel import in_order, together, workers
 
 # How long an example takes on a busy machine says nothing of what is tested.
-hypothesis.settings.register_profile("iplab", deadline=None)
+hypothesis.settings.register_profile(
+    "iplab", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("iplab")
 
 
@@ -59,7 +61,8 @@ class Failures:
 def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config, "workerinput"):  # a worker has no terminal
         plugins = session.config.pluginmanager
-        plugins.register(Failures(plugins.get_plugin("terminalreporter")))
+        if (terminal := plugins.get_plugin("terminalreporter")) is not None:
+            plugins.register(Failures(terminal))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -65,7 +65,7 @@ def test_a_pack_that_does_not_fit_goes_on_in_halves(tmp_path):
     little = tmp_path / "little"
     code = f"from {__name__} import train_with_little; train_with_little({str(tmp_path)!r})"
     # A process of its own, whose allocator gives back what is freed: the limit is on what is reserved.
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **GIVE_BACK}, timeout=240)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **GIVE_BACK}, timeout=800)
 
     settings = settings_in(little)
     store = open_store(settings.store_dsn)
