@@ -410,6 +410,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert record.mlflow_pending_runs == len(open_runs | due)
 
 
+@pytest.mark.slow
 def test_any_sequence_of_operations(dsn: str) -> None:
     clock = Clock()
     with open_store(dsn, clock=clock) as store:
