@@ -50,12 +50,13 @@ class OptimizerSettings:
     """A run's settings of the pack's optimizer; those that it does not use are ignored.
 
     Attributes:
-        momentum: 0 <= momentum < 1.
+        momentum: 0 <= momentum < 1; in single precision at most 1 - 2^-18.
         beta1: Adam, 0 <= beta1 < 1.
         beta2: Adam, 0 <= beta2 < 1.
-        epsilon: Adam, >= 0; layer l uses epsilon m^{-d_l}.
-        weight_decay: lambda >= 0, decoupled: weights are multiplied by 1 - eta lambda per update. "adam"
-            accepts 0 only.
+        epsilon: Adam, 0 or a number that training can hold (`ipcore.scales.fits`); layer l uses
+            epsilon m^{-d_l}.
+        weight_decay: lambda >= 0, eta lambda <= 1, decoupled: weights are multiplied by 1 - eta lambda per
+            update, in total however small that is (`ipcore.decay`). "adam" accepts 0 only.
     """
 
     momentum: float = 0.9
@@ -128,7 +129,8 @@ class RunConfig:
 
     Attributes:
         parameterization: Exponents at the pack's depth.
-        base_learning_rate: eta > 0.
+        base_learning_rate: eta > 0, a number that training can hold, also times its powers of the width and
+            the schedule (`ipcore.magnitudes`).
         seed: Keys the normals and the batches, never anything else.
         calibration: Calibrate the base rates of step 0; None: all layers use eta.
         settings: Of the optimizer.

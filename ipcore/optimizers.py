@@ -12,7 +12,8 @@ which are the optimizers of w^l (Sutskever et al., 2013; Kingma & Ba, arXiv:1412
 the exponents of Yang & Littwin (arXiv:2308.01814) and the schedule's factor f. The velocity holds raw
 gradients and c(t) is applied on use, so that a large first step is not replayed. Weight decay is decoupled
 (Loshchilov & Hutter, arXiv:1711.05101): before its update a matrix (not a bias) is multiplied by
-1 - eta f lambda, at any width; that is lambda_l = lambda m^{c_l(t)}, which no gauge changes.
+1 - eta f lambda, at any width; that is lambda_l = lambda m^{c_l(t)}, which no gauge changes (`ipcore.decay`
+says how a number format holds it).
 """
 
 from __future__ import annotations

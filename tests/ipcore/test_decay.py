@@ -152,6 +152,17 @@ def _recorder(config: PackConfig):
     return Recorder(metric_names(config))
 
 
+def test_portions_are_written_into_the_same_tensor(still: Dataset):
+    """A step that is replayed on a GPU reads the factor where it read it before."""
+    config = replace(CONFIG, loss="mse", bias="none", steps=50)
+    rates = Trainer(config, runs([1e-6, 1e-8]), still)._rates
+    found = [rates.at(step).decay for step in range(50)]
+    assert all(one is found[0] for one in found)
+    assert [float(np.float32(kept)) for kept in DecayCursor(config, runs([1e-6, 1e-8]), SINGLE).at(49)] == (
+        found[0].flatten().tolist()
+    )
+
+
 # What re-weighting removes
 
 

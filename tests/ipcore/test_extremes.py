@@ -7,6 +7,7 @@ the value is beyond the format; never NaN. Losses of one margin are right relati
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -314,3 +315,16 @@ def test_bfloat16_rounds_what_is_computed(name):
             true = EXACT[name](mp.mpf(argument))[0]
             if abs(true) < 3e38:
                 assert abs(found - true) <= 0.01 * max(abs(true), 0.01), (argument, found, true)
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_infinite_preactivations_warn_of_nothing(name: str):
+    """A run that blows up in a pack says so by its loss, not by a warning of numpy's."""
+    h = torch.tensor([math.inf, -math.inf, math.nan])
+    phi = activation(name)
+    x = torch.empty_like(h) if phi.keeps_preactivation else h
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        phi.forward(h, x)
+        phi.backward(torch.ones_like(h), h, x)
+    assert x[2].isnan()
