@@ -6,7 +6,7 @@ import re
 import pytest
 
 from ipcore.config import Schedule
-from ipcore.schedule import factor, schedule_problems
+from ipcore.schedule import factor, least_factor, schedule_problems
 
 
 def factors(schedule: Schedule, steps: int) -> list[float]:
@@ -71,3 +71,26 @@ def test_wrong_settings_are_named(schedule: Schedule, field: str):
 def test_right_settings_are_accepted():
     for schedule in (Schedule(warmup_steps=9), Schedule("step", milestones=(1, 9)), Schedule("linear")):
         assert schedule_problems(schedule, steps=10) == []
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule(),
+        Schedule("linear"),
+        Schedule("linear", warmup_steps=7, final_fraction=0.3),
+        Schedule("cosine"),
+        Schedule("cosine", warmup_steps=3),
+        Schedule("cosine", final_fraction=1e-3),
+        Schedule("step", milestones=(2, 9), decay=0.2),
+        Schedule("step", warmup_steps=11, milestones=(9,), decay=0.2),
+    ],
+)
+@pytest.mark.parametrize("steps", [12, 13, 200])
+def test_no_factor_above_0_is_below_the_least(schedule: Schedule, steps: int):
+    factors = [factor(schedule, t, steps) for t in range(steps)]
+    least = least_factor(schedule, steps)
+    # Rounding leaves 1e-17 of a cosine that ends at 0: no rate of its own.
+    assert least <= min(value for value in factors if value > 1e-12) * (1 + 1e-12)
+    if not schedule.warmup_steps:
+        assert least >= min(value for value in factors if value > 1e-12) / 2.5
