@@ -1,6 +1,8 @@
 """How `ipserver up` starts, announces and stops its parts; the whole of it is in test_up.py."""
 
+import errno
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -162,3 +164,70 @@ def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypa
     assert "part dispatch has hung for 0.3 s and is killed" in caplog.text
     announced = json.loads((tmp_path / "service.json").read_text())["parts"]
     assert announced == {"api": well.process.pid, "dispatch": again.process.pid}
+
+
+def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "_LOG_BYTES", 1000)
+    monkeypatch.setattr(up, "_ROTATE_SECONDS", 0.0)
+    monkeypatch.setattr(up, "_POLL_SECONDS", 0.01)
+    settings, stop = settings_in(tmp_path), threading.Event()
+    log = parts.log_file(settings, "api")
+    log.parent.mkdir()
+    older = log.with_name("api.log.1")
+    largest = 0
+    with log.open("ab", buffering=0) as writing:  # as a part writes: it appends
+        supervisor = threading.Thread(target=up._supervise, args=(settings, [start("api", 1)], stop))
+        supervisor.start()
+        for number in range(300):
+            writing.write(f"line {number:04d}\n".encode() * 10)
+            largest = max(largest, log.stat().st_size)
+            time.sleep(0.001)
+        deadline = time.monotonic() + 20
+        while log.stat().st_size > 1000 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    stop.set()
+    supervisor.join()
+
+    assert largest < 30_000
+    assert older.stat().st_size > 1000
+    assert b"line 0299" in older.read_bytes() + log.read_bytes()
+
+
+def test_a_log_that_finds_no_room_for_its_copy_is_emptied(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(parts, "_LOG_BYTES", 10)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parts.shutil, "copyfile", full)
+    log = tmp_path / "api.log"
+    log.write_text("x" * 11)
+
+    parts.rotate_log(log)
+
+    assert log.read_text() == ""
+    assert "api.log was emptied, since it could not be rotated: No space left on device" in caplog.text
+    parts.rotate_log(tmp_path / "missing.log")
+
+
+def test_a_part_that_a_stop_of_everything_reached_first_is_not_started_again(start, tmp_path, monkeypatch):
+    stop, ended = threading.Event(), start("api", 0)
+    monkeypatch.setattr(up, "_start", lambda *_: pytest.fail("started again"))
+    ended.process.terminate()
+    ended.process.wait()
+    threading.Timer(0.2, stop.set).start()
+
+    up._supervise(settings_in(tmp_path), [ended], stop)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_end_of_the_terminal_is_a_stop_unless_under_nohup(ignored):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        stop = parts.stop_event()
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.is_set() is not ignored
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

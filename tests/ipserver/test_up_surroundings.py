@@ -65,7 +65,8 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
 
     with serving(home, **options) as (_, status), iplab.connect(status["address"]) as client:
         experiment = client.experiment("long")
-        wait_for(lambda: len(experiment.run(0).attempts) == 2)
+        committed = experiment.committed_steps
+        wait_for(lambda: experiment.refresh().committed_steps > committed)
         resumed_at = experiment.run(0).attempts[1].first_step
         experiment.cancel()
         notices = [event.message for event in experiment.watch() if isinstance(event, iplab.Notice)]
