@@ -37,8 +37,7 @@ POINTS: Final = {
     "checkpoint": "a trainer writes a checkpoint (a file)",
     "weights": "a trainer writes a weight file (a file)",
     "send": "the forwarder sends a run's news; during: MLflow has the points, but no files and no status",
-    "note": "the forwarder notes the id that a run has in MLflow (a transaction)",
-    "mark": "the forwarder marks what MLflow has (a transaction)",
+    "mark": "the forwarder marks what MLflow has, and notes the runs' ids there (a transaction)",
 }
 _VARIABLE: Final = "IPLAB_FAILPOINTS"
 _POLL_SECONDS: Final = 0.01

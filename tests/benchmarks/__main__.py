@@ -10,7 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("engine", "scaling", "memory", "probes", "theory", "service", "durability", "scheduling", "gpu")
+BENCHMARKS = (
+    *("engine", "scaling", "memory", "probes", "theory"),
+    *("service", "forwarding", "durability", "scheduling", "gpu"),
+)
 
 
 def main() -> int:

@@ -71,20 +71,32 @@ def tasks(
     skipped: dict[str, list[int]] = defaultdict(list)
     for experiment, index in sorted(exclude):
         skipped[experiment].append(index)
-    found: list[ForwardTask] = []
-    due = (name for name in _due_experiments(transaction, after) if name not in exclude_experiments)
-    while len(found) < limit and (some := list(islice(due, _SHARING))):
-        records = _records(transaction, some)
+    names = (name for name in _due_experiments(transaction, after) if name not in exclude_experiments)
+    records: dict[str, ExperimentRecord] = {}
+    due: list[sa.Row[Any]] = []
+    while len(due) < limit and (some := list(islice(names, _SHARING))):
+        records |= _records(transaction, some)
         for number, name in enumerate(some):
-            share = -((len(found) - limit) // (len(some) - number))  # rounded up
-            found += _tasks_of(transaction, records[name], skipped[name], interval, share)
-    return found
+            share = -((len(due) - limit) // (len(some) - number))  # rounded up
+            due += _due_runs(transaction, name, skipped[name], interval, share)
+    if not due:
+        return []
+    begun, files = _attempts_at(transaction, due), _files_of(transaction, due)
+    return [
+        ForwardTask(
+            experiment=records[row.experiment],
+            run=run_record(row),
+            attempt=_attempt(row, begun[row.experiment, row.pack]),
+            after_segment=row.sent_segment,
+            files=tuple(files[row.experiment, row.run_index]),
+        )
+        for row in due
+    ]
 
 
 def _due_experiments(transaction: Transaction, after: str) -> Iterator[str]:
     """Experiments with due runs by id, from the one after `after` round to itself."""
-    for name in _due_after(transaction, after):
-        yield name
+    yield from _due_after(transaction, after)
     for name in _due_after(transaction, ""):
         if name > after:
             return
@@ -254,19 +266,14 @@ def resend(transaction: Transaction, experiment: str) -> int:
     return count
 
 
-def _tasks_of(
-    transaction: Transaction,
-    experiment: ExperimentRecord,
-    skipped: Collection[int],
-    interval: float,
-    limit: int,
-) -> list[ForwardTask]:
-    connection = transaction.connection
+def _due_runs(
+    transaction: Transaction, experiment: str, skipped: Collection[int], interval: float, limit: int
+) -> Sequence[sa.Row[Any]]:
     now = transaction.now()
     # A time to come was written before the clock was set back.
     fresh = sa.and_(runs.c.due_since > now - interval, runs.c.due_since < now + interval)
     statement = (
-        select_runs(experiment.id, runs.c.due_since.is_not(None))
+        select_runs(experiment, runs.c.due_since.is_not(None))
         .where(
             runs.c.run_index.not_in(skipped),
             sa.or_(runs.c.end_time.is_not(None), runs.c.mlflow_run_id == "", ~fresh),
@@ -276,37 +283,38 @@ def _tasks_of(
         .order_by(runs.c.due_since, runs.c.run_index)
         .limit(limit)
     )
-    due = connection.execute(statement).all()
-    if not due:
-        return []
-    begun: dict[str, list[tuple[int, float]]] = defaultdict(list)
-    for attempt in connection.execute(
-        sa.select(attempts.c.pack, attempts.c.token, attempts.c.start_time).where(
-            attempts.c.experiment == experiment.id, attempts.c.pack.in_({row.pack for row in due})
-        )
-    ):
-        begun[attempt.pack].append((attempt.token, attempt.start_time))
-    files: dict[int, list[ArtifactRecord]] = defaultdict(list)
-    for row in connection.execute(
-        sa.select(artifacts)
-        .where(
-            artifacts.c.experiment == experiment.id,
-            artifacts.c.run_index.in_([row.run_index for row in due]),
-            ~artifacts.c.sent,
-        )
-        .order_by(artifacts.c.run_index, artifacts.c.path)
-    ):
-        files[row.run_index].append(artifact_record(row))
-    return [
-        ForwardTask(
-            experiment=experiment,
-            run=run_record(row),
-            attempt=_attempt(row, begun[row.pack]),
-            after_segment=row.sent_segment,
-            files=tuple(files[row.run_index]),
-        )
-        for row in due
-    ]
+    return transaction.connection.execute(statement).all()
+
+
+def _attempts_at(
+    transaction: Transaction, due: Sequence[sa.Row[Any]]
+) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """Token and start of every attempt, by experiment and pack."""
+    found: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
+    # Of each experiment all these packs, some of which are another's: SQLite searches no index for pairs.
+    statement = sa.select(attempts).where(
+        attempts.c.experiment.in_({row.experiment for row in due}),
+        attempts.c.pack.in_({row.pack for row in due}),
+    )
+    for row in transaction.connection.execute(statement):
+        found[row.experiment, row.pack].append((row.token, row.start_time))
+    return found
+
+
+def _files_of(
+    transaction: Transaction, due: Sequence[sa.Row[Any]]
+) -> dict[tuple[str, int], list[ArtifactRecord]]:
+    """The files that were not sent, by experiment and run."""
+    found: dict[tuple[str, int], list[ArtifactRecord]] = defaultdict(list)
+    statement = sa.select(artifacts).where(
+        artifacts.c.experiment.in_({row.experiment for row in due}),
+        artifacts.c.run_index.in_({row.run_index for row in due}),
+        ~artifacts.c.sent,
+    )
+    statement = statement.order_by(artifacts.c.path)
+    for row in transaction.connection.execute(statement):
+        found[row.experiment, row.run_index].append(artifact_record(row))
+    return found
 
 
 def _attempt(run: sa.Row[Any], begun: Iterable[tuple[int, float]]) -> int:
