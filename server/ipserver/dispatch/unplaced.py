@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import logging
+import time
 from collections.abc import Collection
 
 from ipserver.dispatch.jobs import ResourceRequest
@@ -19,6 +20,8 @@ from ipserver.store.records import Failure
 _log = logging.getLogger(__name__)
 _KINDS_SHOWN = 5
 _REMEMBERED = 10_000
+# Of a look: commits wait meanwhile, and the others that wait in vain will have their turn.
+_SECONDS = 0.02
 
 
 class Unplaced:
@@ -42,10 +45,15 @@ class Unplaced:
                 others use just now is no obstacle.
             cluster: Its nodes.
         """
+        until = time.monotonic() + _SECONDS
         for experiment in self._store.placeable_again(impossible):
             self._told.pop(experiment, None)
             self._store.placeable(experiment)
+            if time.monotonic() > until:
+                return
         for experiment, shape in self._store.unplaceable_due(impossible, self._timeout) if impossible else ():
+            if time.monotonic() > until:
+                return
             wanted = f"it {wish(ResourceRequest.of(shape), cluster)}"
             end = f"it fails after {self._timeout:g} s unless one joins that can"
             self._tell(experiment, f"no node can hold a pack: {wanted}; {end}")

@@ -23,7 +23,7 @@ def overdue(transaction: Transaction, impossible: Collection[str], timeout: floa
     """See `Store.unplaceable_due`."""
     since, shape = experiments.c.unplaceable_since, experiments.c.queue
     found: list[tuple[str, str]] = []
-    for due in (since.is_(None), since <= transaction.now() - timeout):
+    for due in (since <= transaction.now() - timeout, since.is_(None)):
         rows = transaction.connection.execute(
             sa.select(experiments.c.id, shape).where(shape.in_(sorted(impossible)), due).limit(_AT_ONCE)
         )
