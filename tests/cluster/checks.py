@@ -26,7 +26,7 @@ from tests.cluster.containers import ROOT, Container
 
 EXPERIMENT = "cluster"
 _API = "api:50051"
-_TRAIN_SECONDS = 240.0
+_TRAIN_SECONDS = 480.0
 _MLFLOW_SECONDS = 90.0
 # In MLflow's copy, read back through its client, as a sample.
 _DOWNLOADS = 3
