@@ -2,10 +2,13 @@
 
 The recorder here is a stand-in, since graphs need a GPU: it notes that it was asked, and replays by running
 the operations. That they may be replayed (the same operations on the same tensors at every step) is seen for
-real, on the CPU. With a GPU, tests/ipcore/test_trainer.py trains by graphs.
+real, on the CPU. With a GPU, tests/ipcore/test_cuda.py trains by graphs.
 """
 
 from __future__ import annotations
+
+import gc
+import weakref
 
 import pytest
 import torch
@@ -117,6 +120,21 @@ def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimi
     assert all(trace == kept[0] for trace in kept)
     strangers = {p for trace in traces for _, places in trace for p in places} - ours
     assert not strangers
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_a_trainer_that_nobody_holds_is_gone_at_once(tiny: Dataset, optimizer: str):
+    """Not when Python next looks for cycles: until then its memory on a GPU would be missing to the next."""
+    config = PackConfig("digits", 2, 12, "relu", 8, steps=5, optimizer=optimizer)
+    trainer = Trainer(config, [RunConfig(preset("mup", 2, optimizer=optimizer), 0.1, 0)], tiny)
+    trainer.advance()
+    left = [weakref.ref(trainer), weakref.ref(trainer.pack)]
+    gc.disable()
+    try:
+        del trainer
+        assert [ref() for ref in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def _lasting(trainer: Trainer) -> list[torch.Tensor]:
