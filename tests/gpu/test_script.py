@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ipcore.catalogue import dataset_info
 from ipcore.config import Calibration, PackConfig
@@ -18,6 +19,7 @@ from ipcore.data.cifar import GREY_NORMALIZATION
 from ipcore.data.scaling import as_pixels, scale_pixels
 from ipcore.errors import DataError
 from ipcore.memory import pack_memory_bytes
+from tests.benchmarks import gpu
 from tests.gpu import authors, sweep
 from tests.gpu.__main__ import PARTS
 from tests.gpu.data import pack, unpack
@@ -136,3 +138,19 @@ def test_a_packed_dataset_is_the_same_to_the_last_bit():
     for one, two in ((again.train, dataset.train), (again.test, dataset.test)):
         assert np.array_equal(one.pixels.values, two.pixels.values)
         assert np.array_equal(one.pixels.scale, two.pixels.scale)
+
+
+def test_every_kind_of_figure_can_be_measured():
+    """On networks of a few neurons: what the figures say of a CPU is nobody's concern."""
+    figures = dict(reversed(list(gpu.Bench("cpu", 1e-4).figures())))  # the first of each table
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        found = {table: figure() for table, figure in figures.items()}
+    finally:
+        torch.set_num_threads(before)
+
+    assert set(found) == {"pack", "precision", "widths", "sweep"}
+    assert found["precision"]["fp32/this"] == 1.0
+    assert found["pack"]["pack_ms"] > 0 and found["sweep"]["hours"] > 0
+    assert found["widths"]["K"] == 32
