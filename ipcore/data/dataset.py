@@ -116,8 +116,9 @@ class Dataset:
 def size_problems(values: npt.NDArray[np.generic], *, whole: bool) -> list[str]:
     """What single precision cannot hold of an array, column by column.
 
-    That is NaN, infinity, numbers that are too large, and columns whose numbers are all too small. A small
-    number beside larger ones of its column may vanish: nothing is lost by it.
+    That is columns with numbers that are too large, and columns whose numbers are all too small. A small
+    number beside larger ones of its column may vanish: nothing is lost by it. NaN and infinity are passed over:
+    a run that meets them diverges, which is seen.
 
     Args:
         values: (n, columns), real numbers.
@@ -129,9 +130,12 @@ def size_problems(values: npt.NDArray[np.generic], *, whole: bool) -> list[str]:
     if values.ndim != 2 or not values.size:
         return []
     largest = np.maximum(values.max(axis=0), -values.min(axis=0).astype(np.float64))
+    for column in np.flatnonzero(~np.isfinite(largest)):
+        numbers = values[:, column]
+        largest[column] = np.abs(numbers[np.isfinite(numbers)]).max(initial=0)
     problems = []
     for wrong, size, mend in (
-        (~(largest <= SINGLE.largest), f"are not finite or above {SINGLE.largest:g}", "smaller"),
+        (largest > SINGLE.largest, f"are above {SINGLE.largest:g}", "smaller"),
         ((largest > 0) & (largest < SINGLE.least) & whole, f"are all below {SINGLE.least:g}", "larger"),
     ):
         columns = np.flatnonzero(wrong)
