@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -480,3 +481,60 @@ def test_a_ray_of_its_own_is_not_told_to_expect_nodes(tmp_path):
     with pytest.raises(StartupError, match=r"IPLAB_EXPECTED_NODES: a Ray of its own.*IPLAB_RAY_ADDRESS"):
         run_dispatch(settings)
     assert not settings.home.exists()
+
+
+# Kills during the set-up of a home.
+
+SET_UP = """
+import os, random, signal, sys, time
+from pathlib import Path
+from ipserver.startup import make_folder, migrate_store, open_service, prepare_home
+from ipserver.up import _announce
+from tests.ipserver.support import settings_in
+
+def set_up(home):
+    settings = settings_in(home)
+    prepare_home(settings)
+    make_folder(settings.home / "logs")
+    migrate_store(settings)
+    open_service(settings, write=True).close()
+    _announce(settings, [])
+
+def child(home):
+    pid = os.fork()
+    if pid == 0:
+        set_up(home)
+        os._exit(0)
+    return pid
+
+root, kills = Path(sys.argv[1]), int(sys.argv[2])
+begin = time.monotonic()
+assert os.waitpid(child(root / "first"), 0)[1] == 0
+whole = time.monotonic() - begin
+random.seed(14)
+for number in range(kills):
+    home = root / str(number)
+    pid = child(home)
+    time.sleep(random.uniform(0, whole))
+    os.kill(pid, signal.SIGKILL)
+    status = os.waitpid(pid, 0)[1]
+    left = sorted(str(file.relative_to(home)) for file in home.rglob("*")) if home.exists() else []
+    assert os.waitpid(child(home), 0)[1] == 0, left
+    print("in time" if status else "too late", left)
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_moment_of_the_set_up_leaves_a_home_that_can_be_used(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", SET_UP, str(tmp_path), "14"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()
+    assert len(told) == 14
+    assert sum(line.startswith("in time") for line in told) >= 7
+    assert len(set(told)) > 3, "they were killed at different steps"
