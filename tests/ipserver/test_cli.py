@@ -1,6 +1,8 @@
 """The command line: what it hands on and what it shows."""
 
+import getpass
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -37,6 +39,31 @@ def test_mlflow_gets_its_uri_where_other_users_cannot_read_it(monkeypatch, tmp_p
     assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
     assert not any("se/cr" in word for word in command)
     assert shown.output == "MLflow on http://127.0.0.1:5001 over postgresql://lab:***@db/mlflow\n"
+
+
+def test_mlflow_looks_for_no_module_in_the_working_folder(monkeypatch, tmp_path):
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *call: started.append(call))
+
+    environment = {"IPLAB_MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "IPLAB_HOME": str(tmp_path)}
+    CliRunner().invoke(main, ["mlflow", "--port", "5001"], env=environment, catch_exceptions=False)
+
+    ((_, command, environment),) = started
+    assert environment["PYTHONSAFEPATH"] == "1"
+    assert command[command.index("--uvicorn-opts") + 1] == f"--app-dir {sys.prefix}"
+    assert not list(Path(sys.prefix).glob("*.py"))
+
+
+def test_a_user_without_a_name_gets_one_and_a_home_folder(monkeypatch, tmp_path):
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", lambda uid: (_ for _ in ()).throw(KeyError(uid)))
+    seen = []
+    monkeypatch.setattr("ipserver.up.up", lambda settings: seen.append((Path.home(), getpass.getuser())))
+
+    CliRunner().invoke(main, ["up", "--home", str(tmp_path)], catch_exceptions=False)
+
+    assert seen == [(tmp_path, f"uid-{os.getuid()}")]
 
 
 def test_mlflow_of_a_home_without_a_store_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 import pickle
 
 import pytest
+import sqlalchemy
 from click.testing import CliRunner
 
 from ipserver.cli import main
@@ -10,6 +11,7 @@ from ipserver.errors import StartupError
 from ipserver.parts import free_address
 from ipserver.settings import Settings, load_settings
 from ipserver.startup import prepare_home
+from ipserver.store import migrate
 
 
 @pytest.fixture(autouse=True)
@@ -335,3 +337,47 @@ def test_every_setting_is_printed_with_its_meaning():
     for name, field in Settings.model_fields.items():
         assert f"IPLAB_{name.upper()}=" in shown
         assert field.description in shown
+
+
+@pytest.mark.parametrize("name", ["a b", "a'b", 'a"b', "a#b", "日本", "-dash", "a\\b", "{b}$*", "x" * 200])
+def test_a_home_may_have_such_a_name(name, tmp_path):
+    settings = load_settings(home=str(tmp_path / name))
+    prepare_home(settings)
+
+    migrate(settings.store_dsn)
+    sqlalchemy.create_engine(settings.mlflow_uri).connect().close()
+
+    assert (settings.home / "iplab.db").stat().st_size > 0
+    assert (settings.home / "mlflow" / "mlflow.db").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("letter", ["?", "%", "\n", "\x7f", "\udcff"])
+def test_a_home_that_cannot_stand_in_an_address_is_refused(letter, tmp_path):
+    with pytest.raises(
+        StartupError, match=r"^wrong settings: IPLAB_HOME='.*cannot stand in the addresses of"
+    ):
+        load_settings(home=str(tmp_path / f"a{letter}20b"))
+    load_settings(home=str(tmp_path), data=str(tmp_path / f"a{letter}b"))  # no address holds it
+
+
+def test_where_a_home_is_cannot_be_told(tmp_path, monkeypatch):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for home, said in {
+        "~nobody-of-this-name/x": "Could not determine home directory; give an absolute path",
+        str(tmp_path / "circle" / "x"): "",
+        "relative": "is relative to the working folder, which has been removed; give an absolute path",
+    }.items():
+        with pytest.raises(StartupError, match=f"^wrong settings: IPLAB_HOME=.*{said}"):
+            load_settings(home=home)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_wrong_value_is_shown_in_part_if_it_is_long():
+    with pytest.raises(StartupError) as caught:
+        load_settings(address="x" * 100_000, cpus="y" * 100_000)
+    assert len(str(caught.value)) < 1000
