@@ -359,6 +359,69 @@ def test_several_experiments_that_fail_are_an_outage(store, settings):
     assert (pending(store), pending(store, "f")) == (0, 0)
 
 
+def test_a_large_experiment_does_not_hold_up_the_end_of_a_small_one(store, settings, mlflow):
+    submit_cancelled(store, "a-large-one", seeds=100)
+    submit_cancelled(store, "small")
+
+    a_forwarder(store, settings).step()
+
+    assert pending(store, "small") == 0
+    assert 150 <= pending(store, "a-large-one") < 200
+
+
+def test_rests_do_not_grow_while_mlflow_takes_nothing(store, settings, monkeypatch):
+    """After a long outage the runs that were tried in it are not left to the last."""
+    submit_cancelled(store, "e", seeds=10)
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, monotonic=clock)
+    create = forwarder._sink._client.create_run
+
+    def refuse(*call, **more):
+        raise ConnectionError("MLflow is away")
+
+    monkeypatch.setattr(forwarder._sink._client, "create_run", refuse)
+    for second in range(0, 3600, 5):
+        clock.time = float(second)
+        assert forwarder.step() is not Pass.BUSY
+    monkeypatch.setattr(forwarder._sink._client, "create_run", create)
+
+    for second in range(3600, 3700, 5):
+        clock.time = float(second)
+        forwarder.step()
+
+    assert pending(store) == 0
+
+
+def test_after_a_refusal_mlflow_is_asked_for_that_run_alone(store, settings, mlflow, monkeypatch):
+    submit_cancelled(store, "e", seeds=10)
+    clock = Clock()
+    forwarder = a_forwarder(store, settings, monotonic=clock)
+    client = forwarder._sink._client
+    log_batch, search_runs = client.log_batch, client.search_runs
+    asked = []
+
+    def refuse_the_first(run_id, **batch):
+        monkeypatch.setattr(client, "log_batch", log_batch)
+        raise ConnectionError("refused")
+
+    def search(*call, **more):
+        asked.append(call)
+        return search_runs(*call, **more)
+
+    forwarder._sink.run("e", "experiments/e/runs/r99999", 1, {})  # it knows the experiment
+    forwarder._sink._experiments["e"].created = mlflow.get_experiment_by_name("e").creation_time
+    monkeypatch.setattr(client, "log_batch", refuse_the_first)
+    monkeypatch.setattr(client, "search_runs", search)
+    forwarder.step()
+    assert (pending(store), asked) == (1, [])
+    clock.time = 30.0
+    forwarder.step()
+
+    assert pending(store) == 0
+    assert [where for _, where in asked] == ["tags.`iplab.run` = 'experiments/e/runs/r00000'"]
+    assert len(mlflow_runs(mlflow)) == 21
+
+
 def test_a_lost_answer_does_not_double_a_run(store, settings, mlflow, monkeypatch):
     submit_cancelled(store, "e")
     clock = Clock()

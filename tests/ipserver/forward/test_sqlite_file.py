@@ -3,6 +3,7 @@
 import os
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -64,7 +65,7 @@ def test_sync_flushes_the_log_that_holds_the_commits(engine, file, path, monkeyp
     flushed = []
     fsync = os.fsync
     monkeypatch.setattr(
-        os, "fsync", lambda fd: flushed.append(os.readlink(f"/proc/self/fd/{fd}")) or fsync(fd)
+        os, "fsync", lambda fd: flushed.append(str(Path(f"/proc/self/fd/{fd}").readlink())) or fsync(fd)
     )
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO t VALUES (1)")
