@@ -127,7 +127,7 @@ class Settings(BaseSettings):
         "place twice as long",
     )
     worker_start_seconds: Seconds = Field(
-        120.0,
+        300.0,
         description="How long a worker's process may take to start when its resources are free, in seconds; "
         "then a Ray of its own is replaced; in a cluster the pack is tried elsewhere, or later",
     )

@@ -5,7 +5,8 @@ On SQLite, and on PostgreSQL where IPLAB_TEST_POSTGRES holds a DSN:
 * pass: a dispatcher's pass that looks at everything, with 100 and with 10,000 waiting experiments of five
   sizes, on a cluster that somebody else uses up; with and without nodes that can be added. The median and the
   slowest of 40, and the ratio to the median of 100 experiments. Two of the five sizes fit on no node that is
-  there: in the first passes those who wait for them are told, some at a time;
+  there: in the first passes those who wait for them are told, some at a time. CPU: what this process uses
+  of it, which is the same on a busy machine;
 * meanwhile: the slowest and the median commit of another thread while nothing else is done, while an
   experiment of 20,000 runs is created, and while its plan is saved.
 """
@@ -107,8 +108,8 @@ def _amounts(number: int) -> Mapping[str, float]:
     return {**chosen, **custom}  # type: ignore[dict-item]
 
 
-def passes(dsn: str, expected: str) -> list[float]:
-    """Seconds of passes, each of which looks at everything."""
+def passes(dsn: str, expected: str) -> list[tuple[float, float]]:
+    """Seconds of passes, each of which looks at everything: by the clock, and of this process's CPU."""
     clock = iter(range(10**9))
     with tempfile.TemporaryDirectory() as home, open_store(dsn) as store:
         settings = load_settings(home=home, expected_nodes=expected, placement_timeout_seconds=1e9)
@@ -116,9 +117,9 @@ def passes(dsn: str, expected: str) -> list[float]:
         dispatcher = Dispatcher(store, executor, settings, "b", monotonic=lambda: float(next(clock)))
         found = []
         for _ in range(PASSES):
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), time.process_time()
             dispatcher.step()
-            found.append(time.perf_counter() - begun)
+            found.append((time.perf_counter() - begun, time.process_time() - used))
         dispatcher.drain(0.0)
         return found
 
@@ -155,7 +156,7 @@ def main() -> None:
                     backlog(store, count)
                     for expected in ("[]", EXPECTED):
                         store.renew([pack], 3600)
-                        times = passes(dsn, expected)
+                        times, cpu = zip(*passes(dsn, expected), strict=True)
                         median = 1e3 * statistics.median(times)
                         medians.setdefault(expected, median)
                         rows.append(
@@ -165,9 +166,11 @@ def main() -> None:
                                 "expected nodes": "no" if expected == "[]" else "yes",
                                 "pass, ms": f"{median:.1f}",
                                 "slowest": f"{1e3 * max(times):.1f}",
+                                "CPU": f"{1e3 * statistics.median(cpu):.1f}",
                                 "against 100": f"{median / medians[expected]:.2f}",
                             }
                         )
+                        print(rows[-1], flush=True)
                         result[f"{kind} {count} {'' if expected == '[]' else 'expected'}".strip()] = median
         output.table(rows)
         large = []
