@@ -117,8 +117,8 @@ def size_problems(values: npt.NDArray[np.generic], *, whole: bool) -> list[str]:
     """What single precision cannot hold of an array, column by column.
 
     That is columns with numbers that are too large, and columns whose numbers are all too small. A small
-    number beside larger ones of its column may vanish: nothing is lost by it. NaN and infinity are passed over:
-    a run that meets them diverges, which is seen.
+    number beside larger ones of its column may vanish: nothing is lost by it. NaN and infinity are passed
+    over: a run that meets them diverges, which is seen.
 
     Args:
         values: (n, columns), real numbers.
