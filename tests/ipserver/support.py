@@ -65,8 +65,8 @@ def submit(
 
 
 def settings_in(home: Path, **options: Any) -> Settings:
-    """Settings below a folder: short slices, and leases that outlast a busy machine's delays."""
-    return load_settings(**{"home": str(home), "slice_seconds": 0.02, "lease_seconds": 3600.0, **options})
+    """Settings below a folder, with short slices."""
+    return load_settings(**{"home": str(home), "slice_seconds": 0.02, **options})
 
 
 def store_in(settings: Settings) -> Store:

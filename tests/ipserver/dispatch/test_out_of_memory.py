@@ -38,7 +38,7 @@ def little_memory(more):
 
 
 def train(home, spec, room=None):
-    settings = settings_in(home)
+    settings = settings_in(home, lease_seconds=600)  # a busy machine takes long
     store = store_in(settings)
     submit(store, spec)
     executor = LocalExecutor(cpus=1)

@@ -34,7 +34,7 @@ def state_is(store, state, experiment="e"):
 
 def trained(home, pauses):
     """Train the same experiment with so many pauses; returns its weights, its points and its store."""
-    settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e9)
+    settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e9, lease_seconds=600)
     store, executor = store_in(settings), LocalExecutor()
     submit(store, small_spec(steps=1500))
     dispatcher = Dispatcher(store, executor, settings, "d")
