@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ class RayExecutor:
             _join(address)
         self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
         self.cluster = _cluster()
-        self._kept: Kept[Any] = Kept(_end)
+        self._kept: Kept[_Actor] = Kept(_end)
         # Workers whose processes were asked for and may not be there yet.
         self._starting: list[_RayWorker] = []
         # What was measured by the first actor of each size, or its answer to come.
@@ -102,7 +103,7 @@ class RayExecutor:
         ((node, there),) = _nodes().items()
         for _ in range(min(one.packs_within(there), self._ready_workers)):
             actor = self._new(one, node)
-            actor.warm.remote()
+            actor.handle.warm.remote()
             self._kept.keep(actor, one, node, starting=())
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
@@ -144,16 +145,18 @@ class RayExecutor:
         self._starting.append(worker)
         return worker
 
-    def _new(self, asked: ResourceRequest, node: str) -> Any:
+    def _new(self, asked: ResourceRequest, node: str) -> _Actor:
         # Soft: if the node is gone, any other will do.
         where = NodeAffinitySchedulingStrategy(node, soft=True) if node else "DEFAULT"
-        actor = self._actor.options(
+        handle = self._actor.options(
             num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom), scheduling_strategy=where
         ).remote()
+        # Asked first: it tells that the process is there, before torch is loaded.
+        actor = _Actor(handle, handle.where.remote())
         size = (asked.cpus, asked.gpus)
         if size not in self._profiles:
             self._profiles[size] = None
-            self._measuring[size] = actor.profile.remote(asked)
+            self._measuring[size] = handle.profile.remote(asked)
         return actor
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
@@ -237,8 +240,16 @@ class _OwnRay:
         self._folder.remove()
 
 
-def _end(actor: Any) -> None:
-    ray.kill(actor, no_restart=True)
+@dataclass(eq=False, slots=True)
+class _Actor:
+    """An actor's handle (which has no useful type: methods exist only by name), and its first answer."""
+
+    handle: Any
+    where: Any
+
+
+def _end(actor: _Actor) -> None:
+    ray.kill(actor.handle, no_restart=True)
 
 
 def _session_folders() -> list[Path]:
@@ -364,20 +375,18 @@ def _end_with(raylet: int) -> None:
 
 
 class _RayWorker:
-    def __init__(self, actor: Any, job: PackJob, keep: Callable[[_RayWorker], None]) -> None:
-        # Ray's handles have no useful types: methods exist only by name.
+    def __init__(self, actor: _Actor, job: PackJob, keep: Callable[[_RayWorker], None]) -> None:
         self.actor = actor
         self.job = job
         self.stopped = False
         self._keep = keep
-        self._where: Any = actor.where.remote()
-        self._loaded: Any = actor.load.remote(job)
+        self._loaded: Any = actor.handle.load.remote(job)
         self._node = ""
         self._started = False
         self.pending: collections.deque[Any] = collections.deque()
 
     def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
-        self.pending.append(self.actor.advance.remote(frozenset(ended), checkpoint))
+        self.pending.append(self.actor.handle.advance.remote(frozenset(ended), checkpoint))
 
     def alive(self) -> bool:
         return bool(self.node())
@@ -388,9 +397,9 @@ class _RayWorker:
         return self._started
 
     def node(self) -> str:
-        if not self._node and ray.wait([self._where], timeout=0)[0]:
+        if not self._node and ray.wait([self.actor.where], timeout=0)[0]:
             try:
-                self._node = ray.get(self._where)
+                self._node = ray.get(self.actor.where)
             except ray.exceptions.RayError:
                 self._node = "lost"  # its next slice says how
         return self._node
