@@ -220,8 +220,6 @@ def _start(edit: Edit, pack: sa.Row[Any], owner: str, ttl: float, cluster: str, 
     )
     if edit.before.start_time is None:
         edit.values["start_time"] = now
-    if edit.before.unplaceable_since is not None:
-        edit.values["unplaceable_since"] = None
 
 
 def _leased(transaction: Transaction, experiment: str, name: str) -> LeasedPack:
