@@ -20,7 +20,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 # Eight runs of one shape, of some 13 MB each. Threads that write files take room, too.
 WIDE = {"grid": {"widths": [1024], "seeds": list(range(4))}, "batch_size": 512, "steps": 2}
-ROOM = 104 << 20
+ROOM = 80 << 20
 GIVE_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
 
 
