@@ -115,7 +115,8 @@ def mlflow(tmp_path: Path):
             (folder / name).write_text(value)
         given = {"IPLAB_SECRETS": str(folder), "MLFLOW_DEFAULT_ARTIFACT_ROOT": "s3://lab/mlflow"}
         path = f"{fake.parent}:{os.environ['PATH']}"
-        return _run([DEPLOY / "bin/mlflow-server"], **{**given, "PATH": path, **environment})
+        command = [*("env", *(f"--unset={name}" for name in os.environ if name.startswith("MLFLOW_")))]
+        return _run([*command, DEPLOY / "bin/mlflow-server"], **{**given, "PATH": path, **environment})
 
     return run
 

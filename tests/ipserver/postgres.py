@@ -50,7 +50,9 @@ def _execute(statement: sa.schema.DDLElement) -> None:
 
 def _emptied(dsn: str) -> bool:
     """Whether its tables are those of this version and could be emptied."""
-    tables = ";".join(f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables))
+    statements = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
+    # As migration 0009 does.
+    statements.append("INSERT INTO singletons (name, owner, expires) VALUES ('placement', '', 0)")
     try:
         with open_store(dsn) as store:
             check_schema(store)
@@ -58,7 +60,7 @@ def _emptied(dsn: str) -> bool:
                 connection.exec_driver_sql(
                     "SET LOCAL lock_timeout = '2s'"
                 )  # a killed process may hold a lock
-                connection.exec_driver_sql(tables)
+                connection.exec_driver_sql(";".join(statements))
     except (ServiceError, sa.exc.SQLAlchemyError):
         return False
     return True

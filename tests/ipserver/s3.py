@@ -54,6 +54,7 @@ class S3Server:
 def serving_s3() -> Iterator[S3Server]:
     """An S3 server while the context lasts; no credentials of this machine play a part."""
     own = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_DEFAULT_REGION"}
+    own |= {"AWS_EC2_METADATA_DISABLED"}  # of another such server of this process
     kept = {name: os.environ.pop(name) for name in own if name in os.environ}
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -71,5 +72,5 @@ def serving_s3() -> Iterator[S3Server]:
         yield S3Server(endpoint, client)
     finally:
         server.stop()
-        del os.environ["AWS_EC2_METADATA_DISABLED"]
+        os.environ.pop("AWS_EC2_METADATA_DISABLED", None)
         os.environ.update(kept)

@@ -185,7 +185,7 @@ class RayExecutor:
         """Why a Ray of its own starts no workers any more; resources of a cluster may have other users."""
         if self._own is None or worker.alive():
             return ""
-        gone = [folder for folder in _session_folders() if not folder.is_dir()]
+        gone = [place for place in _needed_for_workers() if not place.exists()]
         if gone:
             return f"{gone[0]} is gone, which Ray needs to start workers"
         return "Ray does not start it" if late else ""
@@ -252,11 +252,11 @@ def _end(actor: _Actor) -> None:
     ray.kill(actor.handle, no_restart=True)
 
 
-def _session_folders() -> list[Path]:
+def _needed_for_workers() -> list[Path]:
     """Where the raylet of this machine listens, and where its workers write."""
     context = ray.get_runtime_context()
     session = Path(context.get_temp_dir()) / context.get_session_name()
-    return [session / "sockets", session / "logs"]
+    return [session / "sockets" / "raylet", session / "sockets" / "plasma_store", session / "logs"]
 
 
 def _cluster() -> str:

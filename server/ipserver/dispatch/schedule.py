@@ -193,13 +193,25 @@ class _Walk:
             found = [it for name in self._later if (it := self._victims(name, demand)) is not None]
             if not found:
                 return False
-            home, victims = min(found, key=lambda it: self._cost(it[1]))
+            # Of equal cost: where it would lie once they have gone, so that the next look agrees.
+            home, victims = min(
+                found, key=lambda it: (self._cost(it[1]), self._rank_later(*it, demand.asked))
+            )
             for position in victims:
                 self._giving[position] = place
                 self._later[home].leave(self._held[position].asked)
         self._later[home].take(demand.asked)
         self._now[home].reserve(demand.asked)
         return True
+
+    def _rank_later(
+        self, name: str, victims: Sequence[int], asked: ResourceRequest
+    ) -> tuple[bool, bool, float]:
+        space = self._later[name]
+        taken = list(space.taken)
+        for position in victims:
+            taken.remove(self._held[position].asked)
+        return self._rank(name, _Space(space.amounts, taken, space.reserved), asked)
 
     def _cost(self, victims: Sequence[int]) -> list[int]:
         """Priorities of those that would give way, the highest first: what is lost by it."""

@@ -196,9 +196,7 @@ def test_dispatchers_whose_clocks_disagree_share_the_work(at):
 
 def test_what_a_zombie_trainer_writes_is_ignored_and_removed(tmp_path):
     """Its dispatcher is cut off, as when a raylet dies: nobody stops it, and it trains to the end."""
-    settings, store, clock = clocked(
-        tmp_path, slice_seconds=0.005, checkpoint_seconds=1e-9, sweep_seconds=60
-    )
+    settings, store, clock = clocked(tmp_path, slice_seconds=0.005, checkpoint_seconds=1e-9, sweep_seconds=60)
     files = open_artifacts(settings.artifact_root)
     submit(store, small_spec(steps=1000))
     executor = LocalExecutor()
