@@ -8,6 +8,7 @@ dispatcher ends them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import signal
@@ -100,7 +101,7 @@ def own_token(folder: Path) -> Path:
             beside = folder / f"ray-token.{os.getpid()}"
             beside.unlink(missing_ok=True)
             beside.touch(mode=0o600)
-            beside.write_text(secrets.token_hex(32))
+            beside.write_text(_new_token())
             beside.replace(path)
         path.chmod(0o600)
     except OSError as error:
@@ -109,6 +110,12 @@ def own_token(folder: Path) -> Path:
             "its permissions"
         ) from None
     return path
+
+
+@functools.cache
+def _new_token() -> str:
+    """Once in a process: Ray reads its token once, and keeps it for all Rays that the process starts."""
+    return secrets.token_hex(32)
 
 
 @contextmanager
@@ -214,6 +221,8 @@ def _temporary() -> str:
 
 
 def _keep_fresh(folder: PrivateFolder) -> None:
+    # A signal that the main thread blocks would be given to this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     while folder.path.exists():
         time.sleep(_REFRESH_SECONDS)
         folder.refresh()

@@ -195,7 +195,7 @@ class _Walk:
                 return False
             # Of equal cost: where it would lie once they have gone, so that the next look agrees.
             home, victims = min(
-                found, key=lambda it: (self._cost(it[1]), self._rank_later(*it, demand.asked))
+                found, key=lambda it: (self._cost(it[1]), self._rank_later(it[0], it[1], demand.asked))
             )
             for position in victims:
                 self._giving[position] = place

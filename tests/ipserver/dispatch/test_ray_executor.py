@@ -1,5 +1,6 @@
 """The dispatcher on a real Ray: workers are processes that can be killed."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -8,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import ray
 
 import ipserver.dispatch.trainer
 from ipserver.dispatch import ray_executor
@@ -30,10 +30,8 @@ def executor(tmp_path_factory):
     home, working = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("working")
     for name in ("torch", "numpy", "ray", "sklearn", "json"):
         (working / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
-    before = Path.cwd()
-    os.chdir(working)
-    executor = RayExecutor(cpus=2, home=home)
-    os.chdir(before)
+    with contextlib.chdir(working):
+        executor = RayExecutor(cpus=2, home=home)
     folder = executor._own._folder.path
     assert folder.stat().st_mode & 0o777 == 0o700
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(home / "ray-token")
@@ -111,10 +109,9 @@ def test_what_keeps_a_worker_from_its_pack_is_reported_as_it_was(monkeypatch):
             raise ArtifactsUnavailable("the disk is away")
 
     worker = ray_executor._Trainer()
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
     monkeypatch.setattr(ipserver.dispatch.trainer, "PackTrainer", Refusing)
     job = SimpleNamespace(pack="p0000")
-    assert worker.load(job) == "node"
+    worker.load(job)
     failure = worker.advance((), False).failure
     assert failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE
     assert failure.message == "ArtifactsUnavailable: the disk is away"
