@@ -37,10 +37,10 @@ SIZES = [{"cpus": 1}, {"cpus": 1}, {"cpus": 2}, {"cpus": 0.5}, {"cpus": 1, "cust
 PRIORITIES = [0, 0, 0, 0, 1, 2, 5]
 STEPS = [20, 200, 2000, 8000]
 # Two passes of a dispatcher are 0.4 s where nothing else runs; this is for a machine that others use too.
-PATIENCE_SECONDS = 15.0
+PATIENCE_SECONDS = 10.0
 # From a lease to the first step: a process may have to load torch, and wait for the end of another one.
-FIRST_STEP_SECONDS = 240.0
-QUIET_SECONDS = 600.0
+FIRST_STEP_SECONDS = 90.0
+QUIET_SECONDS = 300.0
 MEAN_GAP_SECONDS = 4.0
 # No more than so many wait at a time, so that they end soon after the last one is submitted.
 MOST_WAITING = 12
