@@ -91,7 +91,7 @@ def _cell(result: Result, method: str, activation: str) -> str:
 
 def _picture(result: Result, methods: list[str]) -> str:
     """Test accuracy against base rate, a panel for each activation."""
-    figure, axes = panels(list(_NAMES.values()), 4)
+    figure, axes = panels(list(_NAMES.values()), 4, compared=True)
     for axis, activation in zip(axes, _NAMES, strict=True):
         for number, method in enumerate(methods):
             chosen = result.select(parameterization=method, activation=activation)

@@ -24,12 +24,14 @@ _STYLE: Final = {
 }
 
 
-def panels(titles: Sequence[str], columns: int, *, height: float = 2.9) -> tuple[Figure, list[Any]]:
-    """A figure with a titled panel each, in rows of `columns`."""
+def panels(
+    titles: Sequence[str], columns: int, *, height: float = 2.9, compared: bool = False
+) -> tuple[Figure, list[Any]]:
+    """A figure with a titled panel each, in rows of `columns`; on one vertical scale if they are compared."""
     rows = -(-len(titles) // columns)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(3.2 * columns, height * rows), layout="constrained")
-        axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+        axes = list(figure.subplots(rows, columns, squeeze=False, sharey=compared).flat)
     for title, axis in zip(titles, axes, strict=False):
         axis.set_title(title, fontsize=9)
     for axis in axes[len(titles) :]:
