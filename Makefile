@@ -36,7 +36,7 @@ demo: setup ## start the service, train the quickstart, show the table
 test: setup ## the test suite, on all cores (WORKERS=1; PostgreSQL where IPLAB_TEST_POSTGRES holds a DSN)
 	$(PYTEST) --durations=25 --durations-min=0.5
 
-quick: setup ## a minute of it: theory, training, specs, store (SQLite), client
+quick: setup ## a minute or so of it: theory, training, specs, store (SQLite), client
 	$(PYTEST) -q -m "not slow and not ray and not postgres" $(QUICK)
 	@echo "left out: Ray, PostgreSQL, what is marked slow, the server but its specs and store, deploy/, the wheel (make test)"
 
