@@ -21,7 +21,8 @@ AUTHORS: Final = {
     "ip-non-centered": {"relu": 0.1053, "gelu": 0.1029, "elu": 0.1545, "tanh": 0.1466},
     "ip-bias": {"relu": 0.1000, "gelu": 0.1000, "elu": 0.1000, "tanh": 0.1000},
 }
-# Means that differ by no more are said to agree: about two standard errors of either, where it trains.
+# Means that differ by no more are said to agree. Our choice: about two standard errors of IP-LLR's means, and
+# more than that of muP's.
 AGREES: Final = 0.02
 
 

@@ -71,7 +71,8 @@ def _section(result: Result) -> Section:
         f"{spec.get('precision', 'fp32')}. {len(result.runs):,} of {asked:,} runs (seeds "
         f"{', '.join(map(str, seeds))}), of which {diverged} diverged. Mean test accuracy ± standard "
         "deviation over the seeds, and in brackets the base rate: the one with the best mean validation "
-        "accuracy of those at which no seed diverged.",
+        "accuracy of those at which no seed diverged. In the picture, too, rates at which a seed diverged "
+        "are left out: a line that ends early ends there.",
         table(["", *_NAMES.values()], rows),
         f"Of their results, that of IP-LLR with ReLU at base rate {rate} is known here: a mean of "
         f"{theirs:.4f}. Ours is {mean_sd(same)}: it does not agree. Their later script asks for more updates "
