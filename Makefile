@@ -17,7 +17,7 @@ WORKERS ?= auto
 # Python may keep what it has compiled: hundreds of tests start processes.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
 # What a change to the numbers or to the store breaks first.
-QUICK := tests/ipcore tests/ipserver/spec tests/ipserver/store tests/iplab
+QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
 .PHONY: help setup demo test quick cluster-test faults ballistic check format proto bench reproduce clean
 help: ## list the targets

@@ -34,34 +34,34 @@ if TYPE_CHECKING:
     from ipcore.config import Schedule as Schedule
     from ipcore.data import Dataset as Dataset
     from ipcore.data import load_dataset as load_dataset
-    from ipcore.evaluation import Evaluation as Evaluation
-    from ipcore.evaluation import evaluate as evaluate
-    from ipcore.holdout import split_training as split_training
-    from ipcore.network import Network as Network
+    from ipcore.models.network import Network as Network
     from ipcore.theory import custom as custom
     from ipcore.theory import preset as preset
-    from ipcore.trainer import Slice as Slice
-    from ipcore.trainer import Trainer as Trainer
-    from ipcore.training import train as train
+    from ipcore.training.at_once import train as train
+    from ipcore.training.evaluation import Evaluation as Evaluation
+    from ipcore.training.evaluation import evaluate as evaluate
+    from ipcore.training.holdout import split_training as split_training
+    from ipcore.training.trainer import Slice as Slice
+    from ipcore.training.trainer import Trainer as Trainer
 
 _HOMES = {
     "Calibration": "config",
     "Dataset": "data",
-    "Evaluation": "evaluation",
-    "Network": "network",
+    "Evaluation": "training.evaluation",
+    "Network": "models.network",
     "OptimizerSettings": "config",
     "PackConfig": "config",
     "Probes": "config",
     "RunConfig": "config",
     "Schedule": "config",
-    "Slice": "trainer",
-    "Trainer": "trainer",
+    "Slice": "training.trainer",
+    "Trainer": "training.trainer",
     "custom": "theory",
-    "evaluate": "evaluation",
+    "evaluate": "training.evaluation",
     "load_dataset": "data",
     "preset": "theory",
-    "split_training": "holdout",
-    "train": "training",
+    "split_training": "training.holdout",
+    "train": "training.at_once",
 }
 __all__ = list(_HOMES)
 

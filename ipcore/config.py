@@ -9,7 +9,7 @@ from ipcore.theory import Parameterization
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A factor of all learning rates that depends on the step alone (see `ipcore.schedule`).
+    """A factor of all learning rates that depends on the step alone (see `ipcore.engine.schedule`).
 
     Attributes:
         name: Name in `ipcore.catalogue.SCHEDULES`.
@@ -53,10 +53,10 @@ class OptimizerSettings:
         momentum: 0 <= momentum < 1; in single precision at most 1 - 2^-18.
         beta1: Adam, 0 <= beta1 < 1.
         beta2: Adam, 0 <= beta2 < 1.
-        epsilon: Adam, 0 or a number that training can hold (`ipcore.scales.fits`); layer l uses
+        epsilon: Adam, 0 or a number that training can hold (`ipcore.models.scales.fits`); layer l uses
             epsilon m^{-d_l}.
         weight_decay: lambda >= 0, eta lambda <= 1, decoupled: weights are multiplied by 1 - eta lambda per
-            update, in total however small that is (`ipcore.decay`). "adam" accepts 0 only.
+            update, in total however small that is (`ipcore.engine.decay`). "adam" accepts 0 only.
     """
 
     momentum: float = 0.9
@@ -88,7 +88,8 @@ class PackConfig:
         validation_size: Training examples held out, 0: none.
         schedule: Multiplies all rates.
         probes: What is measured inside the networks; None: nothing.
-        precision: Of the matmuls of an update (`ipcore.precision`), a name in `ipcore.catalogue.PRECISIONS`.
+        precision: Of the matmuls of an update (`ipcore.engine.precision`), a name in
+            `ipcore.catalogue.PRECISIONS`.
     """
 
     dataset: str
@@ -112,7 +113,7 @@ class PackConfig:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How first rates are calibrated (see `ipcore.calibration`).
+    """How first rates are calibrated (see `ipcore.training.calibration`).
 
     Attributes:
         readout_target: Mean |Delta W^{L+1} x^L| wanted at the last layer (the published code: 1.0, or 0.1).
@@ -130,7 +131,7 @@ class RunConfig:
     Attributes:
         parameterization: Exponents at the pack's depth.
         base_learning_rate: eta > 0, a number that training can hold, also times its powers of the width and
-            the schedule (`ipcore.magnitudes`).
+            the schedule (`ipcore.models.magnitudes`).
         seed: Keys the normals and the batches, never anything else.
         calibration: Calibrate the base rates of step 0; None: all layers use eta.
         settings: Of the optimizer.

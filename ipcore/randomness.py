@@ -74,7 +74,7 @@ def epoch_batches(seed: int, epoch: int, examples: int, batch_size: int) -> Indi
 
 
 def calibration_batches(examples: int, batch_size: int) -> tuple[Indices, Indices]:
-    """The two batches of `ipcore.calibration`, the same for all seeds.
+    """The two batches of `ipcore.training.calibration`, the same for all seeds.
 
     They are the first and the last B entries of one permutation: disjoint if 2B <= n.
 
@@ -104,5 +104,5 @@ def split_permutation(dataset: str, examples: int) -> Indices:
 
 
 def validation_permutation(dataset: str, examples: int) -> Indices:
-    """The order of training examples whose first ones are held out for validation (`ipcore.holdout`)."""
+    """The order of training examples whose first ones are held out (`ipcore.training.holdout`)."""
     return generator("validation", dataset, examples).permutation(examples)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ipserver.dispatch.jobs import ResourceRequest
-from ipserver.dispatch.placement import Amounts, Room, filled
+from ipserver.scheduling.placement import Amounts, Room, filled
 from ipserver.store.records import Queued
+from ipserver.workers.jobs import ResourceRequest
 
 
 class Watch:

@@ -1,10 +1,10 @@
 """Slopes of calibrated first rates: where they grow with the width, an update falls short of its alignment.
 
 A calibrated rate makes the update of its layer contribute a set size on a second batch
-(`ipcore.calibration`). If the rates are the largest stable ones of the exponent calculus, an aligned layer
-needs a rate of order m^0. Where activations vanish at initialization and are linear at 0, the inner products
-with the next inputs are random sums, and the rate grows by the deficit that `ipcore.theory.LayerAlignment`
-has: m^{1/2} from layer 3 on for tanh, GELU, ELU with IP-LLR. [ours]
+(`ipcore.training.calibration`). If the rates are the largest stable ones of the exponent calculus, an aligned
+layer needs a rate of order m^0. Where activations vanish at initialization and are linear at 0, the inner
+products with the next inputs are random sums, and the rate grows by the deficit that
+`ipcore.theory.LayerAlignment` has: m^{1/2} from layer 3 on for tanh, GELU, ELU with IP-LLR. [ours]
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ipcore.catalogue.families import FUNCTIONS, Member
 from ipcore.data.dataset import Dataset, Split
-from ipcore.families import FUNCTIONS, Member
 from ipcore.randomness import generator
 
 Floats = npt.NDArray[np.float64]
@@ -35,7 +35,7 @@ FORMULAS: Final[dict[str, Callable[[Floats], Floats]]] = {
     "runge": lambda x: 1 / (1 + 25 * x * x),
 }
 if set(FORMULAS) != set(FUNCTIONS):
-    raise RuntimeError("ipcore.families and ipcore.data.functions name different functions")
+    raise RuntimeError("ipcore.catalogue.families and ipcore.data.functions name different functions")
 
 
 def load(member: Member) -> Dataset:

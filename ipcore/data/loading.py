@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from ipcore.catalogue import REGISTERED, DatasetInfo, dataset_info
+from ipcore.catalogue.families import is_member, parse
 from ipcore.data import cifar, digits, functions, idx, registered, teachers
 from ipcore.data.dataset import Dataset
-from ipcore.families import is_member, parse
 
 PUBLISHED: Final[dict[str, idx.IdxSource | cifar.CifarSource]] = {
     source.name: source for source in (idx.MNIST, idx.FASHION_MNIST, cifar.COLOUR, cifar.GREY)
@@ -21,7 +21,8 @@ def load_dataset(name: str, data_root: str | Path | None = None) -> Dataset:
     """Read, verify and normalize a dataset, or draw one.
 
     Args:
-        name: A key of `ipcore.catalogue.DATASETS`, of a family with parameters (`ipcore.families`), or
+        name: A key of `ipcore.catalogue.DATASETS`, of a family with parameters (`ipcore.catalogue.families`),
+            or
             "registered:<file>" (`ipcore.data.registered`).
         data_root: Folder that holds ``mnist/``, ``registered/`` and so on; not needed for ``digits`` and
             families.

@@ -20,8 +20,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ipcore.catalogue.families import LINKS, Member
 from ipcore.data.dataset import Dataset, Split
-from ipcore.families import LINKS, Member
 from ipcore.randomness import generator
 
 Floats = npt.NDArray[np.float64]
@@ -39,7 +39,7 @@ FORMULAS: Final[dict[str, Callable[[Floats], Floats]]] = {
     "sine": np.sin,
 }
 if set(FORMULAS) != set(LINKS):
-    raise RuntimeError("ipcore.families and ipcore.data.teachers name different links")
+    raise RuntimeError("ipcore.catalogue.families and ipcore.data.teachers name different links")
 
 
 def load(member: Member) -> Dataset:

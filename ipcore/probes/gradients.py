@@ -6,8 +6,8 @@
 
 From h^l = m^{-a_l} w^l x^{l-1} follows d L / d w^l = m^{-a_l} (1/n) sum_i dh^l_i (x^{l-1}_i)^T, so `gradient`
 depends on the gauge in which the parameterization is written, as c_l does; `dh` and `update` do not
-(`ipcore.scales`). W_0 is the initialization: with a parameterization that weighs its initial matrices anew
-(hp, hpz), W_t - W_0 contains what that takes away, (rho_t - rho_0) m^{-a} w_0. Biases are not included.
+(`ipcore.models.scales`). W_0 is the initialization: with a parameterization that weighs its initial matrices
+anew (hp, hpz), W_t - W_0 contains what that takes away, (rho_t - rho_0) m^{-a} w_0. Biases are not included.
 """
 
 from __future__ import annotations

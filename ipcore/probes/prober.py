@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ipcore.config import Probes, RunConfig
-from ipcore.inputs import Inputs
-from ipcore.pack import Pack
+from ipcore.engine.inputs import Inputs
+from ipcore.engine.pack import Pack
+from ipcore.models.scales import multipliers
 from ipcore.probes.alignment import log_alignment
 from ipcore.probes.coordinates import activations, coordinates
 from ipcore.probes.gradients import gradients, updates
@@ -21,7 +22,6 @@ from ipcore.probes.quantities import probe_layers, probe_names
 from ipcore.probes.ranks import ranks
 from ipcore.probes.state import State, backward, forward
 from ipcore.randomness import probe_examples
-from ipcore.scales import multipliers
 
 
 class Prober:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ipcore.pack import Pack
+from ipcore.engine.pack import Pack
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -19,10 +19,10 @@ from typing import Any
 import click
 
 from iplab import terminal
+from ipserver.environment.masking import without_password
+from ipserver.environment.settings import Settings, load_settings
+from ipserver.environment.surroundings import forgive_warnings, spare_loopback
 from ipserver.errors import ServiceError, StartupError
-from ipserver.masking import without_password
-from ipserver.settings import Settings, load_settings
-from ipserver.surroundings import forgive_warnings, spare_loopback
 
 _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
@@ -111,7 +111,7 @@ def main() -> None:
 @_with_settings
 def up_command(settings: Settings) -> None:
     """API, dispatcher (with a local Ray) and forwarder, until Ctrl-C."""
-    from ipserver.up import up  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
 
     up(settings)
 
@@ -120,7 +120,7 @@ def up_command(settings: Settings) -> None:
 @_with_settings
 def api_command(settings: Settings) -> None:
     """The API alone."""
-    from ipserver.parts import run_api  # noqa: PLC0415
+    from ipserver.ops.parts import run_api  # noqa: PLC0415
 
     run_api(settings)
 
@@ -129,7 +129,7 @@ def api_command(settings: Settings) -> None:
 @_with_settings
 def dispatch_command(settings: Settings) -> None:
     """A dispatcher alone."""
-    from ipserver.parts import run_dispatch  # noqa: PLC0415
+    from ipserver.ops.parts import run_dispatch  # noqa: PLC0415
 
     run_dispatch(settings)
 
@@ -138,7 +138,7 @@ def dispatch_command(settings: Settings) -> None:
 @_with_settings
 def forward_command(settings: Settings) -> None:
     """The forwarder alone."""
-    from ipserver.parts import run_forward  # noqa: PLC0415
+    from ipserver.ops.parts import run_forward  # noqa: PLC0415
 
     run_forward(settings)
 
@@ -147,7 +147,7 @@ def forward_command(settings: Settings) -> None:
 @_with_settings
 def migrate_command(settings: Settings) -> None:
     """Bring the store's schema up to date."""
-    from ipserver.startup import migrate_store, prepare_home  # noqa: PLC0415
+    from ipserver.ops.startup import migrate_store, prepare_home  # noqa: PLC0415
 
     prepare_home(settings)
     migrate_store(settings)
@@ -161,7 +161,7 @@ def migrate_command(settings: Settings) -> None:
 @click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME).")
 def mlflow_command(port: int, home: str | None) -> None:
     """MLflow's web UI on 127.0.0.1, over this service's tracking store."""
-    from ipserver.parts import free_address  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.parts import free_address  # noqa: PLC0415 - each command loads what it needs
 
     try:
         settings = load_settings(home=home)
@@ -206,8 +206,8 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
     Looks at store, schema, clock, artifacts, Ray, data, MLflow and free space, with this part's settings.
     Exit code 1 if something is wrong.
     """
-    from ipserver.doctor import Level, examine  # noqa: PLC0415 - each command loads what it needs
-    from ipserver.startup import EVERYTHING, PARTS  # noqa: PLC0415
+    from ipserver.ops.doctor import Level, examine  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.startup import EVERYTHING, PARTS  # noqa: PLC0415
 
     findings = []
     with _quiet():
@@ -234,7 +234,7 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
     The copy is a home folder: `ipserver up --home DESTINATION` goes on with it. For a store on SQLite; of one
     on PostgreSQL, and of files in S3: docs/operations.md. Exit code 1 if weights are missing.
     """
-    from ipserver.backup import backup  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.backup import backup  # noqa: PLC0415 - each command loads what it needs
 
     made = backup(settings, destination.expanduser().absolute())
     click.echo(f"{destination}: {made.files} files verified, {made.size_bytes / 2**20:.1f} MiB in all")
@@ -256,7 +256,7 @@ def resend_command(settings: Settings) -> None:
 
     The running forwarder does it, at its own pace; what MLflow holds already does not double.
     """
-    from ipserver.startup import open_service  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.startup import open_service  # noqa: PLC0415 - each command loads what it needs
 
     with open_service(settings, write=False) as store:
         runs = store.resend()

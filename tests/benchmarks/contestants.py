@@ -2,7 +2,7 @@
 
 * loop: plain PyTorch, one network after another (nn.Sequential, autograd, torch.optim.SGD);
 * autograd: all K at once by batched matmuls, with autograd and in-place updates;
-* pack: `ipcore.trainer.Trainer`, with all that it records;
+* pack: `ipcore.training.trainer.Trainer`, with all that it records;
 * matmuls: nothing but the matmuls of an update, batched as they come (no input gradient in the first layer).
 """
 
@@ -19,9 +19,9 @@ from torch.nn import functional
 
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split, load_dataset
-from ipcore.replay import Replay
+from ipcore.engine.replay import Replay
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 
 Step = Callable[[int], None]
 

@@ -16,7 +16,7 @@ from tests.benchmarks import output
 from tests.benchmarks.contestants import Case, autograd, loop, matmuls, pack
 from tests.benchmarks.cores import Contestant, race
 
-# K as `ipcore.machine` finds them best on a core with 32 MB of cache behind it.
+# K as `ipcore.planning.machine` finds them best on a core with 32 MB of cache behind it.
 SMALL = (Case(64, 32), Case(128, 16), Case(256, 4))
 LARGE = Case(1024, 2, hidden_layers=6, batch_size=512, dataset="images")
 

@@ -34,13 +34,12 @@ import sqlalchemy as sa
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
 
-from ipserver import segments
+from ipserver.environment.settings import Settings, load_settings
 from ipserver.forward.connect import connect
 from ipserver.forward.forwarder import Forwarder, Pass
-from ipserver.settings import Settings, load_settings
-from ipserver.states import RunState
-from ipserver.store import Store, migrate, open_store
+from ipserver.store import Store, migrate, open_store, segments
 from ipserver.store.records import LeasedPack, NewArtifact, NewPack, SliceCommit, Summary
+from ipserver.store.states import RunState
 from tests.benchmarks import output
 from tests.ipserver.support import small_spec, submit
 

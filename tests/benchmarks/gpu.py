@@ -25,8 +25,8 @@ from typing import Any
 
 import torch
 
-from ipcore.machine import update_work
-from ipcore.precision import compute_dtype, matmul_precision
+from ipcore.engine.precision import compute_dtype, matmul_precision
+from ipcore.planning.machine import update_work
 from tests.benchmarks import output
 from tests.benchmarks.contestants import Case, Step, loop, matmuls, pack
 

@@ -1,4 +1,4 @@
-"""The memory that packs take against what `ipcore.memory` predicts, by which they are planned.
+"""The memory that packs take against what `ipcore.planning.memory` predicts, by which they are planned.
 
     python -m tests.benchmarks.memory [--device cuda] [--limit 600] [--json FILE]
 
@@ -26,9 +26,9 @@ import torch
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split, load_dataset
 from ipcore.data.scaling import as_pixels, scale_pixels
-from ipcore.memory import pack_memory_bytes
+from ipcore.planning.memory import pack_memory_bytes
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 from tests.benchmarks import output
 
 

@@ -20,7 +20,7 @@ from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset, load_dataset
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 from tests.benchmarks import output
 
 SIZES = ((64, 32), (128, 16), (256, 8), (512, 2))

@@ -1,4 +1,4 @@
-"""What an update costs as packs grow: against K, m and L, and against what `ipcore.machine` predicts.
+"""What an update costs as packs grow: against K, m and L, and against what the planner predicts.
 
     python -m tests.benchmarks.scaling [--seconds 1] [--json FILE]
 
@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from ipcore.machine import MachineProfile
-from ipcore.profiling import measure
+from ipcore.planning.machine import MachineProfile
+from ipcore.training.profiling import measure
 from tests.benchmarks import output
 from tests.benchmarks.contestants import Case, pack
 from tests.benchmarks.cores import Contestant, race

@@ -22,15 +22,15 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from ipserver.dispatch.dispatcher import Dispatcher
-from ipserver.dispatch.executor import Worker
-from ipserver.dispatch.jobs import PackJob, SliceReport
-from ipserver.dispatch.local_executor import LocalExecutor
-from ipserver.settings import load_settings
-from ipserver.shapes import shape_of
+from ipserver.environment.settings import load_settings
+from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import Store, open_store
 from ipserver.store.records import NewPack
+from ipserver.store.shapes import shape_of
 from ipserver.store.tables import experiments, packs
+from ipserver.workers.executor import Worker
+from ipserver.workers.jobs import PackJob, SliceReport
+from ipserver.workers.local_executor import LocalExecutor
 from tests.benchmarks import output
 from tests.benchmarks.durability import _commit, _planned, databases
 from tests.ipserver.support import small_spec, submit

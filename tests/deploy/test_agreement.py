@@ -13,9 +13,9 @@ import pytest
 from dockerfile_parse import DockerfileParser
 
 from iplab.cli import main as client
-from ipserver import parts
 from ipserver.cli import main
-from ipserver.settings import Settings, load_settings
+from ipserver.environment.settings import Settings, load_settings
+from ipserver.ops import parts
 from tests.deploy.manifests import COMPOSE, DEPLOY, OVERLAYS, SECRETS, is_ours, named, overlay, pods
 
 ROOT = DEPLOY.parent

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ipserver.environment.settings import load_settings
 from ipserver.errors import StartupError
-from ipserver.settings import load_settings
 from tests.deploy.manifests import DEPLOY, is_ours, named, overlay, pods
 
 K8S = DEPLOY / "k8s"

@@ -12,8 +12,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from ipserver.dispatch.dispatcher import Dispatcher
-from ipserver.settings import load_settings
+from ipserver.environment.settings import load_settings
+from ipserver.scheduling.dispatcher import Dispatcher
 from tests.cluster import compose
 from tests.deploy import raycluster
 from tests.deploy.manifests import COMPOSE, OVERLAYS, SECRETS, Pod, named, overlay, pods

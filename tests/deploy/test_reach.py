@@ -1,4 +1,4 @@
-"""Which part reaches what: the same by NetworkPolicies, by `ipserver.startup.PARTS`, and by real connections.
+"""Which part reaches what: by NetworkPolicies, by `ipserver.ops.startup.PARTS`, and by real connections.
 
 The real ones go to sockets on loopback that count them and answer nothing: enough to see who asks.
 """
@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from ipserver.startup import PARTS
+from ipserver.ops.startup import PARTS
 from ipserver.store import migrate
 from tests.deploy.manifests import COMPOSE, DEPLOY, named, overlay, pods
 from tests.ipserver.s3 import KEY, SECRET, S3Server, serving_s3

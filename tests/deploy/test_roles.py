@@ -15,7 +15,7 @@ USE = """
 import os, sys, tempfile, pathlib
 from ipserver.artifacts import open_artifacts
 from ipserver.forward.connect import _lend_keys
-from ipserver.settings import load_settings
+from ipserver.environment.settings import load_settings
 settings = load_settings()
 files = open_artifacts(settings.artifact_root)
 files.check(write=True)

@@ -16,7 +16,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ipserver.heartbeat import Heartbeat
+from ipserver.ops.heartbeat import Heartbeat
 from tests.deploy.manifests import DEPLOY
 
 BIN = DEPLOY / "bin"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ipserver import up
-from ipserver.settings import Settings
+from ipserver.environment.settings import Settings
+from ipserver.ops import up
 from tests.deploy.manifests import DEPLOY
 
 UNIT = DEPLOY / "systemd" / "iplab.service"

@@ -12,16 +12,15 @@ import sqlalchemy as sa
 from mlflow.tracking import MlflowClient
 
 from ipcore import load_dataset
-from ipcore.files import read_tensors
-from ipcore.trainer import Trainer
+from ipcore.models.files import read_tensors
+from ipcore.training.trainer import Trainer
 from iplab.v1.spec_pb2 import ExperimentSpec
-from ipserver import segments
 from ipserver.artifacts import ArtifactRoot, open_artifacts
-from ipserver.spec.convert import pack_config, run_config
-from ipserver.startup import MARK
-from ipserver.states import FailureReason
-from ipserver.store import Store
+from ipserver.ops.startup import MARK
+from ipserver.request.convert import pack_config, run_config
+from ipserver.store import Store, segments
 from ipserver.store.records import RunRecord
+from ipserver.store.states import FailureReason
 from ipserver.store.tables import attempts, checkpoints, packs
 from tests.faults.lab import Lab, wait_for
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from ipserver.dispatch.dispatcher import Dispatcher
-from ipserver.dispatch.local_executor import LocalExecutor
+from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.tables import artifacts, events, segments
+from ipserver.workers.local_executor import LocalExecutor
 from tests.faults import checks
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 

@@ -20,9 +20,9 @@ import torch
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.errors import DataError
-from ipcore.machine import update_work
-from ipcore.memory import pack_memory_bytes
-from ipcore.trainer import Slice, Trainer
+from ipcore.planning.machine import update_work
+from ipcore.planning.memory import pack_memory_bytes
+from ipcore.training.trainer import Slice, Trainer
 
 # A pack is not begun if it would take longer than this much of the time left.
 _SAFE: Final = 0.9

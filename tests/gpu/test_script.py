@@ -18,7 +18,7 @@ from ipcore.data import Dataset, Split, load_dataset
 from ipcore.data.cifar import GREY_NORMALIZATION
 from ipcore.data.scaling import as_pixels, scale_pixels
 from ipcore.errors import DataError
-from ipcore.memory import pack_memory_bytes
+from ipcore.planning.memory import pack_memory_bytes
 from tests.benchmarks import gpu
 from tests.gpu import authors, sweep
 from tests.gpu.__main__ import PARTS

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ipcore.config import PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset
-from ipcore.network import Network
+from ipcore.models.network import Network
 from ipcore.randomness import calibration_batches
 from ipcore.randomness import epoch_batches as _epoch_batches
 

@@ -14,15 +14,15 @@ import ipcore
     "module",
     [
         "ipcore",
-        "ipcore.activation_facts",
+        "ipcore.catalogue.activations",
         "ipcore.catalogue",
         "ipcore.data.loading",
         "ipcore.errors",
-        "ipcore.memory",
+        "ipcore.planning.memory",
         "ipcore.randomness",
-        "ipcore.recording",
-        "ipcore.scales",
-        "ipcore.schedule",
+        "ipcore.training.recording",
+        "ipcore.models.scales",
+        "ipcore.engine.schedule",
     ],
 )
 def test_examples_in_docstrings(module: str):

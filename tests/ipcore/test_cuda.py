@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from ipcore import checkpoint
 from ipcore.catalogue import ACTIVATIONS, LOSSES, OPTIMIZERS, PROBES
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from ipcore.data import Dataset, Split
 from ipcore.data.scaling import as_pixels, scale_pixels
-from ipcore.inputs import training_inputs
-from ipcore.machine import DEFAULT_GPU
-from ipcore.memory import pack_memory_bytes
-from ipcore.precision import matmul_precision
-from ipcore.profiling import measure
-from ipcore.replay import WARM_UP, Replay
+from ipcore.engine.inputs import training_inputs
+from ipcore.engine.precision import matmul_precision
+from ipcore.engine.replay import WARM_UP, Replay
+from ipcore.planning.machine import DEFAULT_GPU
+from ipcore.planning.memory import pack_memory_bytes
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training import checkpoint
+from ipcore.training.profiling import measure
+from ipcore.training.trainer import Trainer
 
 pytestmark = [
     pytest.mark.cuda,

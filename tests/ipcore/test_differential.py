@@ -23,7 +23,7 @@ from ipcore.catalogue import ACTIVATIONS, BIASES, LOSSES, OPTIMIZERS, SCHEDULES
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset, Split
 from ipcore.theory import PRESETS, preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 from tests.ipcore.plain import PHI, Plain
 
 STEPS, BATCH, EXAMPLES, D = 5, 4, 12, 3

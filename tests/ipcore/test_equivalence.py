@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ipcore.config import OptimizerSettings, PackConfig, RunConfig
 from ipcore.data import Dataset
-from ipcore.losses import LOSSES, Loss
+from ipcore.engine.losses import LOSSES, Loss
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 
 
 def first_derivative_at_zero(loss: Loss) -> Loss:

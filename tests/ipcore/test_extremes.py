@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from mpmath import mp
 
 from ipcore import evaluate
-from ipcore.activations import activation
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split, load_dataset
-from ipcore.losses import LOSSES, correct
-from ipcore.network import Network
-from ipcore.pack_evaluation import evaluate_pack
+from ipcore.engine.losses import LOSSES, correct
+from ipcore.models.activations import activation
+from ipcore.models.network import Network
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training.pack_evaluation import evaluate_pack
+from ipcore.training.trainer import Trainer
 
 DTYPES = {32: torch.float32, 64: torch.float64}
 widths = st.sampled_from([32, 64])

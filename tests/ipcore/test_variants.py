@@ -15,7 +15,7 @@ from ipcore.data import Dataset
 from ipcore.errors import ConfigError
 from ipcore.randomness import bias_normals, epoch_batches, weight_normals
 from ipcore.theory import Biases, Parameterization, RatePhase, Reweighting, preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 
 M = 12
 CONFIG = PackConfig(
@@ -197,7 +197,7 @@ def test_files_give_the_same_numbers_and_the_exact_parameterization(tiny: Datase
 @pytest.mark.parametrize("cut", [1, 2, 9])
 def test_resumed_training_is_the_uninterrupted_one(tiny: Dataset, tmp_path: Path, cut: int):
     pytest.importorskip("safetensors")
-    from ipcore import checkpoint
+    from ipcore.training import checkpoint
 
     whole, first, second = (Trainer(CONFIG, runs_of(*NAMES), tiny, threads=1) for _ in range(3))
     whole.advance()

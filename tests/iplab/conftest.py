@@ -7,8 +7,8 @@ import pytest
 
 import iplab
 from ipserver.api.server import ApiConfig, serve
-from ipserver.dispatch.dispatcher import Dispatcher
-from ipserver.dispatch.local_executor import LocalExecutor
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, store_in
 
 

@@ -8,8 +8,8 @@ import pytest
 
 import iplab
 from iplab.events import PackProgressed, RunsChanged, StateChanged
-from ipserver.states import RunState
 from ipserver.store.records import NewPack, SliceCommit
+from ipserver.store.states import RunState
 from tests.iplab.conftest import Service, small_spec
 
 

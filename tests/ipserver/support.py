@@ -12,10 +12,10 @@ from typing import Any
 from google.protobuf import json_format
 
 from iplab.v1.spec_pb2 import ExperimentSpec
-from ipserver.settings import Settings, load_settings
-from ipserver.spec.convert import resource_request
-from ipserver.spec.defaults import spec_hash, with_defaults
-from ipserver.spec.expand import expand
+from ipserver.environment.settings import Settings, load_settings
+from ipserver.request.convert import resource_request
+from ipserver.request.defaults import spec_hash, with_defaults
+from ipserver.request.expand import expand
 from ipserver.store import Store, migrate, open_store
 from ipserver.store.records import ExperimentRecord, NewExperiment
 

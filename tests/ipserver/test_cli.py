@@ -59,7 +59,7 @@ def test_a_user_without_a_name_gets_one_and_a_home_folder(monkeypatch, tmp_path)
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: (_ for _ in ()).throw(KeyError(uid)))
     seen = []
-    monkeypatch.setattr("ipserver.up.up", lambda settings: seen.append((Path.home(), getpass.getuser())))
+    monkeypatch.setattr("ipserver.ops.up.up", lambda settings: seen.append((Path.home(), getpass.getuser())))
 
     CliRunner().invoke(main, ["up", "--home", str(tmp_path)], catch_exceptions=False)
 

@@ -10,11 +10,11 @@ import pytest
 
 from ipserver import failpoints
 from ipserver.artifacts import ArtifactRoot, open_artifacts
-from ipserver.dispatch.dispatcher import Dispatcher
-from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.errors import ArtifactsUnavailable
 from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.mlflow_sink import MlflowSink
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 PHASES = ("before", "during", "after")

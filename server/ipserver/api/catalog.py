@@ -6,11 +6,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ipcore import catalogue
-from ipcore.families import FAMILIES, Family
+from ipcore.catalogue.families import FAMILIES, Family
 from iplab.v1 import catalog_service_pb2 as pb
 from iplab.v1 import catalog_service_pb2_grpc as pb_grpc
 from ipserver.api.blocking import Blocking
-from ipserver.spec.limits import Limits
+from ipserver.request.limits import Limits
 from ipserver.store.records import CapacityReport, DatasetReport
 
 if TYPE_CHECKING:

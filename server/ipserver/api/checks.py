@@ -26,10 +26,10 @@ from ipcore.errors import AnalysisError
 from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.api.measured import Group, Measured, Sizes
-from ipserver.spec.convert import parameterization, theory_optimizer
-from ipserver.spec.predict import MAX_PREDICTED_LAYERS
-from ipserver.states import RunState
+from ipserver.request.convert import parameterization, theory_optimizer
+from ipserver.request.predict import MAX_PREDICTED_LAYERS
 from ipserver.store.records import RunRecord
+from ipserver.store.states import RunState
 
 # Somebody waits for the answer: a check takes about a millisecond and 300 bytes.
 MAX_CHECKS: Final = 5_000

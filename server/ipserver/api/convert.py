@@ -12,8 +12,7 @@ from ipcore.theory import Regime
 from iplab.v1 import experiment_pb2, run_pb2, spec_pb2
 from ipserver import names
 from ipserver.api import theory
-from ipserver.spec.predict import predicted_regimes, predictions
-from ipserver.states import ExperimentState, FailureReason, RunState
+from ipserver.request.predict import predicted_regimes, predictions
 from ipserver.store.records import (
     ArtifactRecord,
     AttemptRecord,
@@ -22,6 +21,7 @@ from ipserver.store.records import (
     Failure,
     RunRecord,
 )
+from ipserver.store.states import ExperimentState, FailureReason, RunState
 
 Regimes = Mapping[tuple[str, int, str], Regime | None]
 

@@ -16,15 +16,15 @@ from iplab.v1 import experiment_service_pb2_grpc as pb_grpc
 from ipserver import names
 from ipserver.api import convert, paging, theory
 from ipserver.api.blocking import Blocking
+from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
-from ipserver.filters import EXPERIMENT_FIELDS, parse_filter
-from ipserver.spec.convert import resource_request
-from ipserver.spec.limits import Limits
-from ipserver.spec.predict import predictions
-from ipserver.spec.validate import Checked, check_create
-from ipserver.states import RunState
+from ipserver.request.convert import resource_request
+from ipserver.request.limits import Limits
+from ipserver.request.predict import predictions
+from ipserver.request.validate import Checked, check_create
 from ipserver.store.records import ExperimentRecord, NewExperiment
+from ipserver.store.states import RunState
 
 if TYPE_CHECKING:
     from ipserver.store import Store

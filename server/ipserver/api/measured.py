@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from iplab.v1 import spec_pb2
-from ipserver.segments import decode
-from ipserver.states import RunState
 from ipserver.store.records import RunRecord
+from ipserver.store.segments import decode
+from ipserver.store.states import RunState
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ipcore.recording import metric_names
+from ipcore.training.recording import metric_names
 from iplab.v1 import run_service_pb2 as pb
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver import names
+from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.errors import FieldViolation, InvalidRequest
-from ipserver.filters import RUN_FIELDS, parse_filter
-from ipserver.segments import Points, decode
-from ipserver.spec.convert import pack_config
+from ipserver.request.convert import pack_config
 from ipserver.store.records import Comparison, NewRun
+from ipserver.store.segments import Points, decode
 
 if TYPE_CHECKING:
     from ipserver.store import Store

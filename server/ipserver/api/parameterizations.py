@@ -12,7 +12,7 @@ from iplab.v1 import theory_pb2
 from ipserver.api import theory as messages
 from ipserver.api.blocking import Blocking
 from ipserver.errors import FieldViolation, InvalidRequest
-from ipserver.spec.convert import custom, exponents
+from ipserver.request.convert import custom, exponents
 
 _DEFAULT_DEPTH = 3
 _OPTIMIZER, _ACTIVATION, _LOSS = "sgd", "relu", "cross_entropy"

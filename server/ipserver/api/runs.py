@@ -12,8 +12,8 @@ from iplab.v1 import run_service_pb2_grpc as pb_grpc
 from ipserver import names
 from ipserver.api import artifacts, convert, metrics, paging
 from ipserver.api.blocking import Blocking
+from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.artifacts import ArtifactStore
-from ipserver.filters import RUN_FIELDS, parse_filter
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -35,7 +35,7 @@ from ipserver.api.status import ErrorInterceptor
 from ipserver.api.watch import WatchHub
 from ipserver.artifacts import ArtifactRoot, open_artifacts
 from ipserver.errors import StartupError
-from ipserver.spec.limits import Limits
+from ipserver.request.limits import Limits
 
 if TYPE_CHECKING:
     from ipserver.store import Store

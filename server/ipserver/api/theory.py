@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipcore import theory
 from iplab.v1 import theory_pb2 as pb
-from ipserver.spec.predict import Prediction
+from ipserver.request.predict import Prediction
 
 
 def regime(value: theory.Regime | None) -> pb.Regime.ValueType:

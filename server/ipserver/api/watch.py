@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from ipserver.api.blocking import Blocking
 from ipserver.errors import FieldViolation, InvalidRequest, StoreUnavailable, WatchOverflow
-from ipserver.states import ExperimentState
 from ipserver.store.records import EventRecord
+from ipserver.store.states import ExperimentState
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -20,8 +20,8 @@ from fsspec.asyn import FSTimeoutError, sync
 
 from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured, writing
 from ipserver.artifacts.scratch import scratch_folder
+from ipserver.environment.surroundings import proxy_of, settings_of_aws
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
-from ipserver.surroundings import proxy_of, settings_of_aws
 
 # With growing rests in between this bridges an outage of about half a minute. A check at start asks once, and
 # has not long to wait: whether to ask again, the settings say.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from ipserver.artifacts import writing
-from ipserver.private_folder import PrivateFolder, remove_abandoned
+from ipserver.environment.private_folder import PrivateFolder, remove_abandoned
 
 _PREFIX: Final = "iplab-scratch-"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
-from ipserver import segments
-from ipserver.store import Store
+from ipserver.store import Store, segments
 from ipserver.store.records import ForwardTask
 
 # Bounds the memory of a forwarder that is far behind; the rest follows in the next pass.

@@ -21,8 +21,8 @@ from mlflow.entities import Experiment, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from ipserver.environment.surroundings import forget_other_runs
 from ipserver.forward.sqlite_file import SqliteFile
-from ipserver.surroundings import forget_other_runs
 
 forget_other_runs(os.environ)
 # MLflow's client would repeat the creation of a run whose answer was lost, and there would be two. The

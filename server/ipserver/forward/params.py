@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from ipcore.theory import RatePhase
 from iplab.v1.spec_pb2 import ExperimentSpec, Probes, Schedule
-from ipserver.spec.convert import optimizer_settings, pack_config, resource_request, run_config
+from ipserver.request.convert import optimizer_settings, pack_config, resource_request, run_config
 from ipserver.store.records import NewRun, RunRecord
 
 # MLflow's limit of a value.

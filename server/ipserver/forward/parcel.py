@@ -12,9 +12,9 @@ from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.forward.history import News, Point
 from ipserver.forward.params import run_params
 from ipserver.names import run_name
-from ipserver.spec.predict import predicted_regimes
-from ipserver.states import RunState
+from ipserver.request.predict import predicted_regimes
 from ipserver.store.records import ArtifactRecord, ForwardTask, RunRecord
+from ipserver.store.states import RunState
 
 _FINAL_STATUS: Mapping[RunState, str] = {
     RunState.SUCCEEDED: "FINISHED",

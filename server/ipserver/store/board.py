@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ipserver.states import PackState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.leases import lease
 from ipserver.store.records import Board, Claim, Move, Moved, Queued
+from ipserver.store.states import PackState
 from ipserver.store.tables import URGENCY, experiments, packs, singletons
 
 # The most urgent experiments that are looked at, whatever they ask for: enough to know for whom to make room.

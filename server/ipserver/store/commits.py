@@ -10,14 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import DatasetChanged, Fenced
-from ipserver.states import RunState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.leases import finish, in_pack, leased_pack
 from ipserver.store.records import CheckpointRecord, CommitResult, NewArtifact, SliceCommit, Summary
 from ipserver.store.runs import SUMMARY_COLUMNS
+from ipserver.store.states import RunState
 from ipserver.store.tables import artifacts, checkpoints, packs, runs, segments
-from ipserver.transitions import Change
+from ipserver.store.transitions import Change
 
 CHECKPOINTS_KEPT = 2
 

@@ -18,8 +18,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from ipserver.environment.masking import without_password
 from ipserver.errors import StartupError, StoreUnavailable
-from ipserver.masking import without_password
 from ipserver.store.turns import WriteTurns
 
 P = ParamSpec("P")

@@ -15,10 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import NotFound
-from ipserver.states import ExperimentState, PackState, RunState, experiment_state
 from ipserver.store.database import Transaction
+from ipserver.store.states import ExperimentState, PackState, RunState, experiment_state
 from ipserver.store.tables import events, experiments, packs, runs
-from ipserver.transitions import Change, moves, require_experiment_move, require_pack_move
+from ipserver.store.transitions import Change, moves, require_experiment_move, require_pack_move
 
 UNFINISHED = tuple(state for state in RunState if not state.terminal)
 

@@ -8,14 +8,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
-from ipserver.shapes import shape_of
-from ipserver.states import ExperimentState, RunState
 from ipserver.store.comparisons import experiment_conditions
 from ipserver.store.database import Transaction
 from ipserver.store.edits import created_event, editing, insert_events
 from ipserver.store.records import Comparison, ExperimentRecord, NewExperiment, NewRun
+from ipserver.store.shapes import shape_of
+from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.tables import experiments, runs
-from ipserver.transitions import Change
+from ipserver.store.transitions import Change
 
 
 def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun]) -> ExperimentRecord:

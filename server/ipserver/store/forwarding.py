@@ -16,13 +16,13 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound
 from ipserver.names import lineage
-from ipserver.states import RunState
 from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.experiments import experiment_record
 from ipserver.store.records import ArtifactRecord, ExperimentRecord, Forwarded, ForwardTask
 from ipserver.store.runs import artifact_record, run_record, select_runs
+from ipserver.store.states import RunState
 from ipserver.store.tables import Name, artifacts, attempts, experiments, runs, segments, singletons
 
 # So many experiments share the tasks of one call.

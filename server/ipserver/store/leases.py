@@ -12,15 +12,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import Fenced
-from ipserver.states import FailureReason, PackState, RunState
 from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
 from ipserver.store.records import CheckpointRecord, ExperimentRecord, Failure, LeasedPack
 from ipserver.store.runs import run_record, select_runs
+from ipserver.store.states import FailureReason, PackState, RunState
 from ipserver.store.tables import UNFINISHED_PACK, URGENCY, attempts, checkpoints, experiments, packs, runs
-from ipserver.transitions import Change
+from ipserver.store.transitions import Change
 
 _QUEUED_AT_ONCE = 8
 

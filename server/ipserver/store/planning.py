@@ -10,15 +10,15 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ipserver.errors import Fenced, NotFound
-from ipserver.states import PackState, RunState
 from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.records import ExperimentRecord, Failure, NewPack, RunRecord
 from ipserver.store.runs import run_record, select_runs
+from ipserver.store.states import PackState, RunState
 from ipserver.store.tables import UNPLANNED, URGENCY, experiments, packs, runs
-from ipserver.transitions import Change
+from ipserver.store.transitions import Change
 
 # Runs that go into their packs in one transaction: those of others wait no longer than it takes.
 _RUNS_AT_ONCE: Final = 500

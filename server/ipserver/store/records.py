@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ipcore.catalogue import DatasetInfo
-from ipserver.shapes import ONE_CORE
-from ipserver.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.shapes import ONE_CORE
+from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -76,7 +76,7 @@ class ExperimentRecord:
     """An experiment, as stored.
 
     Attributes:
-        shape: What each of its packs asks for (`ipserver.shapes`).
+        shape: What each of its packs asks for (`ipserver.store.shapes`).
         dataset_sha256: Digest of the registered file that its committed steps were trained on; None: another
             dataset, or nothing is committed.
         unplaceable_since: Since when dispatchers find that no node can hold its waiting packs; None: not so.
@@ -235,7 +235,7 @@ class Claim:
     """A leased pack, and what it takes.
 
     Attributes:
-        shape: What it asks for (`ipserver.shapes`).
+        shape: What it asks for (`ipserver.store.shapes`).
         node: Name of the node it lies on; "": it waits for a node to be added.
         leaving: Whether it is to make room for a more urgent one.
     """

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound
 from ipserver.names import lineage
-from ipserver.states import FailureReason
 from ipserver.store import experiments as experiment_store
 from ipserver.store.comparisons import run_conditions
 from ipserver.store.database import Transaction
@@ -24,8 +23,9 @@ from ipserver.store.records import (
     SegmentRecord,
     Summary,
 )
+from ipserver.store.states import FailureReason
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments
-from ipserver.transitions import Change
+from ipserver.store.transitions import Change
 
 SUMMARY_COLUMNS = tuple(field.name for field in fields(Summary))
 

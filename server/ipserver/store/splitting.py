@@ -11,13 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.names import part_of
-from ipserver.states import PackState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
 from ipserver.store.leases import finish, in_pack, leased_pack
 from ipserver.store.records import Failure
+from ipserver.store.states import PackState
 from ipserver.store.tables import packs, runs
-from ipserver.transitions import Change
+from ipserver.store.transitions import Change
 
 
 def split(transaction: Transaction, experiment: str, name: str, token: int, failure: Failure) -> None:

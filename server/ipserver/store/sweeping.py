@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ipserver.states import PackState
 from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.records import EndedPack
+from ipserver.store.states import PackState
 from ipserver.store.tables import artifacts, attempts, checkpoints, packs, runs
 
 

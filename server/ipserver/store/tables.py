@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from ipserver.shapes import ONE_CORE
-from ipserver.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.shapes import ONE_CORE
+from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
 
 EnumType = TypeVar("EnumType", bound=StrEnum)
 

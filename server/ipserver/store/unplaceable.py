@@ -8,12 +8,12 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from ipserver.states import PackState
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.records import Failure
+from ipserver.store.states import PackState
 from ipserver.store.tables import experiments, packs, runs
-from ipserver.transitions import Change
+from ipserver.store.transitions import Change
 
 # Experiments that are dealt with at a time: the others wait for the next look.
 _AT_ONCE: Final = 50

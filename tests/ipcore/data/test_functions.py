@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ipcore.catalogue.families import FUNCTIONS
 from ipcore.data import load_dataset
-from ipcore.families import FUNCTIONS
 
 VALUES = {  # at x = 0.5 and x = -0.25, by hand
     "sine": (0.0, -1.0),

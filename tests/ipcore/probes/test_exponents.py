@@ -6,7 +6,7 @@ import pytest
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 
 WIDTHS = (128, 256, 512, 1024)
 SEEDS = range(4)

@@ -10,10 +10,10 @@ import torch
 from ipcore.catalogue import PROBES, dataset_info
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
-from ipcore.memory import pack_memory_bytes
+from ipcore.planning.memory import pack_memory_bytes
 from ipcore.probes import memory, probe_memory_bytes
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training.trainer import Trainer
 
 
 def config_of(quantities: tuple[str, ...], width: int = 32, examples: int = 16) -> PackConfig:

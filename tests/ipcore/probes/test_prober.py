@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from ipcore import checkpoint
-from ipcore.activations import ACTIVATIONS
 from ipcore.catalogue import PROBES
 from ipcore.config import Calibration, PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
+from ipcore.models.activations import ACTIVATIONS
 from ipcore.probes import memory
 from ipcore.probes.quantities import QUANTITIES
 from ipcore.randomness import probe_examples
-from ipcore.recording import Points
 from ipcore.theory import custom, preset
-from ipcore.trainer import Trainer
+from ipcore.training import checkpoint
+from ipcore.training.recording import Points
+from ipcore.training.trainer import Trainer
 
 ALL = Probes(PROBES, interval=3, steps=(1,), examples=6)
 CONFIG = PackConfig("digits", 2, 12, "tanh", batch_size=8, steps=7, probes=ALL)

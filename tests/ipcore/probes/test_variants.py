@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from ipcore import checkpoint
 from ipcore.catalogue import PROBES
 from ipcore.config import Calibration, PackConfig, Probes, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.randomness import probe_examples
 from ipcore.theory import preset
-from ipcore.trainer import Trainer
+from ipcore.training import checkpoint
+from ipcore.training.trainer import Trainer
 
 CONFIG = PackConfig(
     "digits", 2, 12, "tanh", batch_size=8, steps=5, validation_size=10,

@@ -28,10 +28,10 @@ from iplab.v1 import (
 )
 from ipserver.api.server import ApiConfig, serve
 from ipserver.artifacts import ArtifactRoot
-from ipserver.segments import encode
-from ipserver.states import RunState
 from ipserver.store import Store, open_store
 from ipserver.store.records import NewPack, SliceCommit, Summary
+from ipserver.store.segments import encode
+from ipserver.store.states import RunState
 from tests.ipserver.support import migrated
 
 STEPS = 20

@@ -10,9 +10,9 @@ import pytest
 from ipcore.theory import analyze, preset
 from iplab.v1 import report_pb2
 from iplab.v1 import report_service_pb2 as pb
-from ipserver.segments import encode
-from ipserver.states import RunState
 from ipserver.store.records import NewPack, SliceCommit, Summary
+from ipserver.store.segments import encode
+from ipserver.store.states import RunState
 
 WIDTHS, SEEDS, STEPS = (64, 128, 256, 512), (0, 1, 2, 3), 3
 PROBES = {"probes": {"quantities": ["coordinates"], "steps": [0, 1, 2, 3]}}

@@ -10,9 +10,9 @@ import pytest
 from iplab.v1 import run_pb2
 from iplab.v1 import run_service_pb2 as pb
 from ipserver.api import metrics
-from ipserver.segments import encode
-from ipserver.states import FailureReason
 from ipserver.store.records import Failure, NewArtifact
+from ipserver.store.segments import encode
+from ipserver.store.states import FailureReason
 
 
 async def points_of(api, **query):

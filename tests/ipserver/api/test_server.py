@@ -173,7 +173,7 @@ async def _create(api, request):
 
 def test_the_api_imports_neither_torch_nor_ray_nor_mlflow():
     code = (
-        "import sys, ipserver.api.server, ipserver.store.store, ipserver.spec.convert; "
+        "import sys, ipserver.api.server, ipserver.store.store, ipserver.request.convert; "
         "print(sorted({'torch', 'ray', 'mlflow', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -14,14 +14,14 @@ from dataclasses import replace
 import pytest
 from mlflow.tracking import MlflowClient
 
-from ipserver import segments
-from ipserver.dispatch.dispatcher import Dispatcher
-from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.forward import history
 from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.history import History
 from ipserver.forward.mlflow_sink import MlflowSink
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store import segments
 from ipserver.store.records import Forwarded, ForwardTask
+from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipserver.forward.params import fitting, run_params
-from ipserver.spec.expand import expand
+from ipserver.request.expand import expand
 from tests.ipserver.support import small_spec
 
 

@@ -6,10 +6,10 @@ import os
 import pytest
 from mlflow.tracking import MlflowClient
 
-from ipserver.dispatch.dispatcher import Dispatcher
-from ipserver.dispatch.local_executor import LocalExecutor
 from ipserver.forward.connect import connect
 from ipserver.forward.forwarder import Forwarder, Pass
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 

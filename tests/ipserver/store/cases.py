@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ipserver.states import RunState
 from ipserver.store import Store
 from ipserver.store.records import (
     ExperimentRecord,
@@ -16,6 +15,7 @@ from ipserver.store.records import (
     SliceCommit,
     Summary,
 )
+from ipserver.store.states import RunState
 
 TTL = 15.0
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipserver.states import FailureReason, RunState
 from ipserver.store import Store
 from ipserver.store.clocks import SLACK_SECONDS, held
 from ipserver.store.records import Failure
+from ipserver.store.states import FailureReason, RunState
 from tests.ipserver.store.cases import (
     TTL,
     Clock,

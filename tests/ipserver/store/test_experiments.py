@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
-from ipserver.states import ExperimentState, RunState
 from ipserver.store import Store, open_store
 from ipserver.store.records import Comparison, ExperimentRecord
+from ipserver.store.states import ExperimentState, RunState
 from tests.ipserver.store.cases import Clock, a_slice, lease, new_experiment, new_runs, planned, states, told
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from ipserver.errors import NotFound
-from ipserver.states import FailureReason, RunState
 from ipserver.store import Store, open_store
 from ipserver.store.records import Failure, Forwarded, NewArtifact
+from ipserver.store.states import FailureReason, RunState
 from tests.ipserver.store.cases import Clock, a_slice, last_slice, lease, planned, told
 
 

@@ -24,15 +24,15 @@ from hypothesis.stateful import (
 )
 
 from ipserver.errors import Fenced
-from ipserver.states import (
+from ipserver.store import Store, open_store
+from ipserver.store.records import Failure, Forwarded, LeasedPack
+from ipserver.store.states import (
     ExperimentState,
     FailureReason,
     PackState,
     RunState,
     experiment_state,
 )
-from ipserver.store import Store, open_store
-from ipserver.store.records import Failure, Forwarded, LeasedPack
 from ipserver.store.tables import metadata
 from tests.ipserver.store.cases import TTL, Clock, a_slice, new_experiment, new_pack, new_runs
 

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 
 from ipcore.catalogue import DatasetInfo
 from ipserver.errors import DatasetChanged, Fenced, NotFound
-from ipserver.states import ExperimentState, FailureReason, PackState, RunState
 from ipserver.store import Store, open_store, tables
 from ipserver.store.records import (
     CapacityReport,
@@ -21,6 +20,7 @@ from ipserver.store.records import (
     NewArtifact,
     Summary,
 )
+from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
 from tests.ipserver.store.cases import (
     TTL,
     Clock,

@@ -6,8 +6,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from ipserver.shapes import ONE_CORE
 from ipserver.store import board, migrate, open_store
+from ipserver.store.shapes import ONE_CORE
 from tests.ipserver.store.cases import a_slice, lease, planned
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ipserver.doctor import Level, examine
 from ipserver.errors import StartupError, StoreUnavailable
-from ipserver.startup import explained
+from ipserver.ops.doctor import Level, examine
+from ipserver.ops.startup import explained
 from ipserver.store import check_schema, migrate, open_store
 from ipserver.store.database import Transaction
 from tests.ipserver.store.cases import TTL, a_slice, new_experiment, new_runs, planned

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ipserver.errors import NotFound
-from ipserver.states import ExperimentState, FailureReason, RunState
 from ipserver.store import Store
 from ipserver.store.records import Comparison, Failure, NewArtifact, NewRun, Operator, Summary
+from ipserver.store.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.store.cases import (
     Clock,
     a_slice,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ipserver.errors import Fenced
-from ipserver.states import ExperimentState, FailureReason, RunState
 from ipserver.store import Store
 from ipserver.store.records import Failure
+from ipserver.store.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.store.cases import a_slice, last_slice, lease, planned, states, told
 
 TOO_LARGE = Failure(FailureReason.OUT_OF_MEMORY, "no room for 3 GiB")

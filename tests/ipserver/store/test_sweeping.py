@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from ipserver.states import FailureReason
 from ipserver.store import Store, tables
 from ipserver.store.records import CheckpointRecord, EndedPack, Failure, NewArtifact
+from ipserver.store.states import FailureReason
 from tests.ipserver.store.cases import TTL, Clock, a_slice, last_slice, lease, planned
 
 QUIET = 600.0

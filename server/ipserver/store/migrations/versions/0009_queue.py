@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from iplab.v1.spec_pb2 import ExperimentSpec
-from ipserver.shapes import ONE_CORE, shape_of
+from ipserver.store.shapes import ONE_CORE, shape_of
 
 revision = "0009"
 down_revision = "0008"

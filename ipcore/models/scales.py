@@ -1,0 +1,195 @@
+"""What exponents become in the computation: one number per run and layer. Standard library only.
+
+The pack stores and trains the *effective* weights W^l = m^{-a_l} w^l. From h^l = W^l x^{l-1} follows
+dw^l = m^{-a_l} dW^l, so the step w^l <- w^l - eta m^{-c_l} dw^l is
+
+    W^l <- W^l - eta m^{-c_l - 2 a_l} dW^l,        W^l at step 0 ~ N(0, s_l^2 m^{-2(a_l + b_l)}).
+
+This is the shift (a, b, c) -> (a + t, b - t, c - 2t) with t = -a of Yang & Hu (arXiv:2011.14522, section on
+symmetries of abc-parameterizations): forward and backward need no multiplier, and numbers such as m^{4} and
+m^{-2} meet as exponents (exact) and in double precision before any 32-bit number sees them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final, NamedTuple
+
+from ipcore.catalogue.activations import activation_variance
+from ipcore.errors import ConfigError
+from ipcore.theory import Parameterization
+
+# mu: weights with a mean have mean mu m^{-mean_l}.
+INITIAL_MEAN: Final = 1.0
+
+
+def power(width: int, exponent: Fraction) -> float:
+    """m^exponent in double precision.
+
+    Raises:
+        ConfigError: Too large for a double.
+    """
+    try:
+        return math.pow(width, float(exponent))
+    except OverflowError:
+        raise ConfigError([f"{width}^({exponent}) is too large for any number format"]) from None
+
+
+class Range(NamedTuple):
+    """Positive numbers that a number format holds in full precision, with room for products of order 1."""
+
+    least: float
+    largest: float
+
+    def __str__(self) -> str:
+        return f"{self.least:g} .. {self.largest:g}"
+
+
+# Multipliers, initial sizes and rates in these ranges have full precision, and so have their products with
+# normals and with the constants of `layer_constants` (IEEE 754 binary32: 1.2e-38 .. 3.4e38; binary64:
+# 2.2e-308 .. 1.8e308).
+SINGLE: Final = Range(1e-36, 1e36)
+DOUBLE: Final = Range(1e-300, 1e300)
+
+# A momentum beta is rounded to single precision, which moves 1 - beta by up to 2^-25: 0.8 % here.
+MOST_MOMENTUM: Final = 1 - 2.0**-18
+NEAR_ONE: Final = "single precision does not hold 1 - momentum to a hundredth"
+
+
+def scaled(factor: float, width: int, exponent: Fraction) -> float:
+    """A factor times m^exponent in double precision, >= 0; infinite if too large for a double.
+
+    >>> scaled(0.5, 4, Fraction(3, 2)), scaled(1.0, 4, Fraction(600))
+    (4.0, inf)
+    """
+    try:
+        return factor * power(width, exponent)
+    except ConfigError:
+        return math.inf
+
+
+def fits(scale: float, held: Range = SINGLE) -> bool:
+    """Whether a scale is positive and can be trained with in a number format, 32-bit numbers by default.
+
+    >>> fits(1e30), fits(1e-40), fits(math.inf)
+    (True, False, False)
+    """
+    return held.least <= scale <= held.largest
+
+
+def biased_layers(parameterization: Parameterization, bias: str) -> int:
+    """Layers of a network with a bias, counted from the first: all L+1 if biases have exponents of their own.
+
+    Args:
+        parameterization: Exponents.
+        bias: "first" or "none": whether the first layer has one that shares its exponents.
+    """
+    if parameterization.biases is not None:
+        return parameterization.hidden_layers + 1
+    return 1 if bias == "first" else 0
+
+
+def layer_constants(activation: str, hidden_layers: int, input_dim: int, biased: bool) -> tuple[float, ...]:
+    """Width-free factors s_l of the initial standard deviations, l = 1..L+1.
+
+    s^2 is `ipcore.catalogue.activations.activation_variance`; the first layer has s/sqrt(d+1) (its bias
+    counts as an input; s/sqrt(d) without a bias) and the last layer 1, as in the code published with
+    arXiv:2110.15596.
+    """
+    s = math.sqrt(activation_variance(activation))
+    fan_in = input_dim + biased
+    return (s / math.sqrt(fan_in), *[s] * (hidden_layers - 1), 1.0)
+
+
+def initial_stds(
+    parameterization: Parameterization, width: int, activation: str, input_dim: int, bias: str
+) -> tuple[float, ...]:
+    """Standard deviations s_l m^{-(a_l + b_l)} of the effective weights at step 0, l = 1..L+1."""
+    biased = biased_layers(parameterization, bias) > 0
+    constants = layer_constants(activation, parameterization.hidden_layers, input_dim, biased)
+    return tuple(
+        s * power(width, -(a + b))
+        for s, a, b in zip(constants, parameterization.a, parameterization.b, strict=True)
+    )
+
+
+def initial_means(parameterization: Parameterization, width: int) -> tuple[float, ...]:
+    """Means mu m^{-(a_l + mean_l)} of the effective weights at step 0, l = 1..L+1; 0 where centred.
+
+    mu is `INITIAL_MEAN`, as in the code published with arXiv:2110.15596.
+    """
+    exponents = parameterization.mean or (None,) * len(parameterization.a)
+    return tuple(
+        0.0 if mean is None else INITIAL_MEAN * power(width, -(a + mean))
+        for a, mean in zip(parameterization.a, exponents, strict=True)
+    )
+
+
+def initial_bias_stds(
+    parameterization: Parameterization, width: int, activation: str, bias: str
+) -> tuple[float, ...]:
+    """Standard deviations of the effective biases at step 0, one per biased layer.
+
+    A first bias that shares its layer's exponents has s m^{-(a_1 + b_1)}. Biases with their own have
+    s m^{-(a + b)} with those, and 1 instead of s at the last layer (code of arXiv:2110.15596).
+    """
+    s = math.sqrt(activation_variance(activation))
+    own = parameterization.biases
+    if own is None:
+        shared = s * power(width, -(parameterization.a[0] + parameterization.b[0]))
+        return (shared,) * biased_layers(parameterization, bias)
+    constants = (*[s] * parameterization.hidden_layers, 1.0)
+    return tuple(c * power(width, -(a + b)) for c, a, b in zip(constants, own.a, own.b, strict=True))
+
+
+def rate_factors(
+    parameterization: Parameterization, width: int, step: int, *, entrywise: bool = False
+) -> tuple[float, ...]:
+    """Factors m^{-c_l(step) - 2 a_l} of the base rate for effective weights, l = 1..L+1.
+
+    Args:
+        parameterization: Exponents.
+        width: m.
+        step: Updates done before the one that uses them, >= 0.
+        entrywise: Adam, whose updates do not shrink with the gradient: m^{-c_l(step) - a_l}.
+    """
+    return _factors(parameterization.a, parameterization.c_at(step), width, entrywise)
+
+
+def bias_rate_factors(
+    parameterization: Parameterization, width: int, step: int, bias: str, *, entrywise: bool = False
+) -> tuple[float, ...]:
+    """As `rate_factors` for the biases of all L+1 layers; 0 where this network has none."""
+    own = parameterization.biases
+    if own is not None:
+        return _factors(own.a, own.phase_at(step).c, width, entrywise)
+    first = rate_factors(parameterization, width, step, entrywise=entrywise)[0]
+    biased = biased_layers(parameterization, bias)
+    return (*[first] * biased, *[0.0] * (len(parameterization.a) - biased))
+
+
+def _factors(a: Sequence[Fraction], c: Sequence[Fraction], width: int, entrywise: bool) -> tuple[float, ...]:
+    times = 1 if entrywise else 2
+    return tuple(power(width, -rate - times * entry) for entry, rate in zip(a, c, strict=True))
+
+
+def multipliers(parameterization: Parameterization, width: int) -> tuple[float, ...]:
+    """Layer multipliers m^{-a_l}, l = 1..L+1."""
+    return tuple(power(width, -a) for a in parameterization.a)
+
+
+def bias_exponents(parameterization: Parameterization) -> tuple[Fraction, ...]:
+    """Exponents a of biases, L+1 entries; those of the weights where biases share their exponents."""
+    return parameterization.a if parameterization.biases is None else parameterization.biases.a
+
+
+def bias_multipliers(parameterization: Parameterization, width: int) -> tuple[float, ...]:
+    """Multipliers m^{-a_l} of biases, L+1 entries."""
+    return tuple(power(width, -a) for a in bias_exponents(parameterization))
+
+
+def remainders(parameterization: Parameterization, width: int, step: int) -> tuple[float, ...]:
+    """How much the initial weights count at a state, m^{-k_l(step)}, l = 1..L+1; 0 where removed."""
+    return tuple(0.0 if k is None else power(width, -k) for k in parameterization.k_at(step))

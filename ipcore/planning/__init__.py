@@ -1,0 +1,1 @@
+"""Memory and time of training, before anything is allocated. Standard library only."""

@@ -1,0 +1,70 @@
+"""How long an update of a pack takes on a machine, from a few measured numbers. Standard library only.
+
+An update of K networks costs a fixed time for starting its operations, the multiply-adds of its matmuls, and
+the traffic of what does not fit into the cache:
+
+    t(K) = launch (L + 3) + K work / rate + max(0, K bytes - cache) / bandwidth
+
+`ipcore.training.profiling` measures the four numbers. On a CPU the best pack fills the cache: with fewer
+networks starting operations costs more, with more of them every update fetches all weights from memory. On a
+GPU the first term rules until many networks train together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ipcore.catalogue import DatasetInfo, output_dim
+from ipcore.config import PackConfig
+from ipcore.planning.memory import run_memory
+
+
+@dataclass(frozen=True, slots=True)
+class MachineProfile:
+    """What one worker can do.
+
+    Attributes:
+        launch_seconds: Starting the operations of a layer.
+        rate: Multiply-adds per second of batched matmuls on what lies in the cache.
+        cache_bytes: Weights and buffers that stay in the cache from update to update.
+        bandwidth: Bytes beyond the cache that an update gets through per second.
+        memory_bytes: Of the device, if it has memory of its own; 0: the machine's.
+    """
+
+    launch_seconds: float
+    rate: float
+    cache_bytes: int
+    bandwidth: float
+    memory_bytes: int = 0
+
+    def on_threads(self, threads: int) -> MachineProfile:
+        """What is guessed for so many threads, from what was measured on one."""
+        return replace(self, rate=self.rate * threads, bandwidth=self.bandwidth * threads)
+
+    def update_seconds(self, config: PackConfig, info: DatasetInfo, runs: int) -> float:
+        """Seconds of one update of a pack of `runs` networks."""
+        beyond = max(0, runs * run_memory(config, info).touched - self.cache_bytes)
+        launch = self.launch_seconds * (config.hidden_layers + 3)
+        return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
+
+
+# What is taken where nothing has been measured yet: one core with AVX-512 (an EPYC, 2026), and a card of the
+# H100's class by its data sheet, at 60 % of what that promises.
+DEFAULT_CPU: Final = MachineProfile(20e-6, 45e9, 5 << 20, 6e9)
+DEFAULT_GPU: Final = MachineProfile(8e-6, 20e12, 30 << 20, 1.2e12)
+
+
+def update_work(config: PackConfig, info: DatasetInfo) -> float:
+    """Multiply-adds of one update of one run: forward, weight gradients, input gradients (not of layer 1)."""
+    first = info.input_dim * config.width
+    rest = (config.hidden_layers - 1) * config.width**2 + config.width * output_dim(config.loss, info)
+    return config.batch_size * (2.0 * first + 3.0 * rest)
+
+
+def evaluation_work(config: PackConfig, info: DatasetInfo) -> float:
+    """Multiply-adds of evaluating one run on the test set."""
+    hidden = (config.hidden_layers - 1) * config.width**2
+    return info.test_size * float(
+        info.input_dim * config.width + hidden + config.width * output_dim(config.loss, info)
+    )

@@ -1,0 +1,1 @@
+"""Training from a configuration to results: the trainer, recording, checkpoints, calibration, evaluation."""

@@ -1,0 +1,330 @@
+"""Trains a pack slice by slice. Where a slice begins and ends never influences a number."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipcore.catalogue import output_dim
+from ipcore.config import PackConfig, RunConfig
+from ipcore.data import Dataset
+from ipcore.engine.extraction import extract
+from ipcore.engine.initialization import initialize
+from ipcore.engine.inputs import training_inputs
+from ipcore.engine.optimizers import make_optimizer
+from ipcore.engine.pack import Pack, PackShape
+from ipcore.engine.precision import compute_dtype, matmul_precision
+from ipcore.engine.rates import Rates
+from ipcore.engine.replay import replay_on
+from ipcore.engine.reweighting import reweight, reweighting_steps
+from ipcore.engine.threads import thread_count
+from ipcore.errors import ConfigError
+from ipcore.models.network import Network
+from ipcore.models.scales import biased_layers
+from ipcore.planning.memory import LOSS_WINDOW
+from ipcore.probes.prober import Prober
+from ipcore.training.batches import Batches
+from ipcore.training.calibration import calibrated_rates
+from ipcore.training.holdout import split_training
+from ipcore.training.pack_evaluation import PackEvaluation, evaluate_networks, evaluate_pack
+from ipcore.training.recording import (
+    Points,
+    Recorder,
+    metric_names,
+    next_weights_due,
+    probes_due,
+    test_metrics_due,
+    training_metrics_due,
+)
+from ipcore.training.validation import check_pack
+
+_NEVER: Final = np.iinfo(np.int64).max
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Slice:
+    """What one call of `Trainer.advance` did.
+
+    Attributes:
+        first_step: First update of the slice.
+        last_step: Last update; first_step - 1 if there was nothing to train.
+        points: Metrics recorded in it.
+        diverged: Position -> update, of runs found to have diverged in it.
+        seconds: Wall-clock time it took.
+    """
+
+    first_step: int
+    last_step: int
+    points: Points
+    diverged: Mapping[int, int]
+    seconds: float
+
+
+class Trainer:
+    """K runs trained together.
+
+    Training metrics of step s are those of the batch of update s, before it; test and validation metrics are
+    those of the state after s updates, and at the last step come from `ipcore.evaluate`. A run has diverged
+    at the first update whose training loss is not finite, or at the last step if its test or validation loss
+    is not: from there on it stays in the batch but nothing of it is recorded.
+
+    Attributes:
+        config: What the runs share.
+        runs: The runs, by position.
+        dataset: What they train on.
+        device: Where.
+        threads: Threads inside an operation; None: torch's own setting.
+        step: Updates done.
+        pack: Weights and buffers.
+
+    Raises:
+        ConfigError: These runs cannot be trained as one pack on this dataset; names every reason.
+    """
+
+    def __init__(
+        self,
+        config: PackConfig,
+        runs: Sequence[RunConfig],
+        dataset: Dataset,
+        *,
+        device: str | torch.device = "cpu",
+        threads: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        check_pack(config, runs, dataset, dtype)
+        self.config, self.runs, self.dataset = config, tuple(runs), dataset
+        self.device, self.threads = torch.device(device), threads
+        if config.precision == "tf32" and self.device.type != "cuda":
+            raise ConfigError(["precision: 'tf32' is for CUDA; on the CPU use 'fp32' or 'bf16'"])
+        self.step = 0
+        self._clock = clock
+        train, validation = split_training(dataset, config.validation_size)
+        self._splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
+        outputs = output_dim(config.loss, dataset.info)
+        dims = (dataset.input_dim, *[config.width] * config.hidden_layers, outputs)
+        biases = max(biased_layers(run.parameterization, config.bias) for run in runs)
+        shape = PackShape(len(self.runs), dims, config.batch_size, biases, dataset.target_dim)
+        self._inputs = training_inputs(train, dtype, self.device)
+        self._labels = torch.from_numpy(train.labels).to(self.device, dtype if dataset.target_dim else None)
+        self._batches = Batches([r.seed for r in runs], len(train), config.batch_size, self.device)
+        compute = compute_dtype(config.precision, dtype)
+        self.pack = Pack(shape, config.activation, config.loss, dtype, self.device, compute)
+        self._optimizer = make_optimizer(config, self.runs, self.pack)
+        self._batch = torch.zeros_like(self._batches.at(1))
+        self._update = replay_on(self.device, self._operations())
+        self._reweightings = reweighting_steps(self.runs)
+        self._history = torch.zeros((LOSS_WINDOW, shape.runs), dtype=dtype, device=self.device)
+        # Last step of each run at which points count: lowered when it is stopped or diverges.
+        self._last_step = np.full(shape.runs, _NEVER, dtype=np.int64)
+        self._masked = np.zeros(shape.runs, dtype=bool)
+        self._diverged: dict[int, int] = {}
+        with self._numerics():
+            initialize(self.pack, config, self.runs)
+            self._prober = None
+            if config.probes is not None:
+                self._prober = Prober(config.probes, self.pack, self.runs, self._inputs, self._labels)
+            found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
+        self.calibrated_rates = found
+        self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to train: the last step is done, or every run is masked."""
+        return self.step >= self.config.steps or bool(self._masked.all())
+
+    @property
+    def diverged(self) -> dict[int, int]:
+        """Position -> update, of all runs that have diverged."""
+        return dict(self._diverged)
+
+    def stop(self, positions: Iterable[int]) -> None:
+        """Mask runs: they stay in the batch but learn and record nothing from now on.
+
+        Raises:
+            IndexError: No such position.
+        """
+        for position in positions:
+            if not 0 <= position < len(self.runs):
+                raise IndexError(f"the pack has positions 0..{len(self.runs) - 1}, not {position}")
+            self._mask(position, self.step)
+
+    def network(self, position: int) -> Network:
+        """The network of a run as it is now, on the CPU; holds w^l = m^{a_l} W^l."""
+        return extract(self.pack, self.config, self.runs[position], position, self.step)
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a checkpoint must hold, by name: views, valid until the next update."""
+        tensors = self._trained()
+        diverged = np.full(len(self.runs), -1, dtype=np.int64)
+        diverged[list(self._diverged)] = list(self._diverged.values())
+        tensors["step"] = torch.tensor(self.step)
+        tensors["last_step"] = torch.from_numpy(self._last_step)
+        tensors["diverged"] = torch.from_numpy(diverged)
+        rates = [self.calibrated_rates.get(p, ()) for p in range(len(self.runs))]
+        filled = [row or (0.0,) * self.pack.shape.layers for row in rates]
+        tensors["calibrated_rates"] = torch.tensor(filled, dtype=torch.float64)
+        return tensors
+
+    def _trained(self) -> dict[str, Tensor]:
+        """Every tensor that updates change."""
+        tensors = {f"W{layer}": weight for layer, weight in enumerate(self.pack.weights, start=1)}
+        tensors |= {f"B{layer}": bias for layer, bias in enumerate(self.pack.biases, start=1)}
+        return {**tensors, **self._optimizer.state()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over the `state` of a trainer with the same configuration and runs."""
+        with torch.inference_mode():
+            for name, tensor in self._trained().items():
+                tensor.copy_(tensors[name])
+        self.step = int(tensors["step"])
+        self._last_step = tensors["last_step"].numpy().copy()
+        self._masked = self._last_step != _NEVER
+        self._diverged = {p: step for p, step in enumerate(tensors["diverged"].tolist()) if step >= 0}
+        rates = tensors["calibrated_rates"].tolist()
+        self.calibrated_rates = {p: tuple(rates[p]) for p in self.calibrated_rates}
+        self._rates = Rates(self.config, self.runs, self.calibrated_rates, self.pack)
+        for position in np.flatnonzero(self._masked):
+            self._rates.mask(int(position))
+
+    def advance(self, max_steps: int | None = None, max_seconds: float | None = None) -> Slice:
+        """Train until a limit, the next step at which weights are due, or the end; at least one update.
+
+        Args:
+            max_steps: Most updates, >= 1.
+            max_seconds: Ends after the first update beyond this time. The check waits for the device.
+
+        Returns:
+            The slice; empty if `finished`.
+        """
+        if max_steps is not None and max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, not {max_steps}")
+        begun, first, known = time.monotonic(), self.step + 1, set(self._diverged)
+        end = next_weights_due(self.config, self.step)
+        if max_steps is not None:
+            end = min(end, self.step + max_steps)
+        recorder = Recorder(metric_names(self.config))
+        with self._numerics():
+            if self.step == 0 and not self.finished:
+                self._record_held_out(recorder)
+                self._record_probes(recorder)
+            while self.step < end and not self.finished:
+                self._train_window(min(end, self.step + LOSS_WINDOW), recorder, begun, max_seconds)
+                if max_seconds is not None and time.monotonic() - begun >= max_seconds:
+                    break
+        points = recorder.points(self._last_step)
+        diverged = {p: step for p, step in self._diverged.items() if p not in known}
+        return Slice(first, self.step, points, diverged, time.monotonic() - begun)
+
+    def _train_window(self, end: int, recorder: Recorder, begun: float, max_seconds: float | None) -> None:
+        """Train to `end` or the time limit, then look at the losses of all updates done."""
+        first = self.step + 1
+        due: list[tuple[int, int, Tensor | None]] = []
+        while self.step < end:
+            step = self.step + 1
+            self._batch.copy_(self._batches.at(step))
+            self._optimizer.begin(step - 1, self._rates.at(step - 1))
+            self._update()
+            self._history[step - first].copy_(self.pack.losses)
+            self.step = step
+            if step in self._reweightings:
+                live = map(int, np.flatnonzero(~self._masked))
+                reweight(self.pack, self.config, self.runs, live, step)
+            if training_metrics_due(self.config, step):
+                due.append((step, self._now_ms(), self._correct()))
+            if step < self.config.steps and test_metrics_due(self.config, step):
+                self._record_held_out(recorder)
+            self._record_probes(recorder)
+            if max_seconds is not None and self._out_of_time(begun + max_seconds):
+                break
+        losses = self._history[: self.step - first + 1].to("cpu", torch.float64).numpy()
+        for step, time_ms, correct in due:
+            recorder.add("train_loss", step, time_ms, losses[step - first].copy())
+            if correct is not None:
+                accuracy = correct.cpu().numpy() / self.config.batch_size
+                recorder.add("train_accuracy", step, time_ms, accuracy)
+        bad = ~np.isfinite(losses)
+        for position in np.flatnonzero(bad.any(axis=0) & ~self._masked):
+            self._diverge(int(position), first + int(bad[:, position].argmax()))
+        if self.step == self.config.steps:
+            self._record_final(recorder)
+
+    @contextmanager
+    def _numerics(self) -> Iterator[None]:
+        with thread_count(self.threads), matmul_precision(self.config.precision), torch.inference_mode():
+            yield
+
+    def _operations(self) -> Callable[[], None]:
+        """One update, as `ipcore.engine.replay` asks for it.
+
+        It does not refer to the trainer, which would then refer to itself: a trainer's memory on a GPU is
+        free as soon as nobody holds it, not when Python next looks for cycles.
+        """
+        pack, optimizer = self.pack, self._optimizer
+        inputs, labels, batch, slot = self._inputs, self._labels, self._batch, self._batches.slot
+
+        def update() -> None:
+            pack.gather(inputs, labels, batch, slot)
+            pack.train_step(optimizer.update)
+
+        return update
+
+    def _out_of_time(self, deadline: float) -> bool:
+        if self.device.type == "cuda":
+            # Without waiting, kernels queue up far beyond the limit; rarely, as it idles the device.
+            if self.step % 16:
+                return False
+            torch.cuda.synchronize(self.device)
+        return time.monotonic() >= deadline
+
+    def _correct(self) -> Tensor | None:
+        """Examples of the batch classified rightly, (K,); None where labels are no classes."""
+        return None if self.dataset.target_dim else self.pack.correct()
+
+    def _record_held_out(self, recorder: Recorder) -> None:
+        """Evaluate all runs at once on what they are not trained on."""
+        self._record(recorder, [evaluate_pack(self.pack, split) for split in self._splits.values()])
+
+    def _record(self, recorder: Recorder, results: Sequence[PackEvaluation]) -> None:
+        now = self._now_ms()
+        for name, result in zip(self._splits, results, strict=True):
+            recorder.add(f"{name}_loss", self.step, now, result.loss)
+            if result.accuracy is not None:
+                recorder.add(f"{name}_accuracy", self.step, now, result.accuracy)
+
+    def _record_probes(self, recorder: Recorder) -> None:
+        """Measure what is asked for inside the networks, if it is due."""
+        if self._prober is None or not probes_due(self.config, self.step):
+            return
+        now = self._now_ms()
+        for metric, values in self._prober.measure().items():
+            recorder.add(metric, self.step, now, values)
+
+    def _record_final(self, recorder: Recorder) -> None:
+        """Evaluate every live run by the public function, so that its saved weights give the same numbers."""
+        live = [int(position) for position in np.flatnonzero(~self._masked)]
+        networks = ((position, self.network(position)) for position in live)
+        results = evaluate_networks(networks, len(self.runs), list(self._splits.values()))
+        for position in live:
+            if not all(np.isfinite(result.loss[position]) for result in results):
+                self._diverge(position, self.step)
+        self._record(recorder, results)
+
+    def _diverge(self, position: int, step: int) -> None:
+        self._diverged[position] = step
+        self._mask(position, step - 1)
+
+    def _mask(self, position: int, last_step: int) -> None:
+        self._last_step[position] = min(self._last_step[position], last_step)
+        self._masked[position] = True
+        self._rates.mask(position)
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)

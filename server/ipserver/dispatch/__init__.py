@@ -1,1 +1,0 @@
-"""From accepted experiments to trained packs: planning, placing, committing."""

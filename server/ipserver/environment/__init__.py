@@ -1,0 +1,1 @@
+"""What surrounds a process: settings, secrets, variables of other programs, private folders."""

@@ -1,0 +1,377 @@
+"""Settings of the service, and where they come from.
+
+The first of these that knows a setting is believed: the command line; the environment variable `IPLAB_`
+and the setting's name; a file of that name (`store`, `s3_secret_access_key`) in the folder of secrets that
+`IPLAB_SECRETS` names; the TOML file that `IPLAB_SETTINGS` names; the default. Empty variables are ignored.
+
+`ipserver settings` prints every setting with its meaning and value, and no secret.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import reprlib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from ipserver.artifacts import ArtifactRoot
+from ipserver.environment.masking import address, without_password
+from ipserver.environment.settings_files import read_file, read_secrets
+from ipserver.errors import StartupError
+
+Seconds = Annotated[float, Field(gt=0)]
+_Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Node = Annotated[dict[Annotated[str, Field(min_length=1)], _Amount], Field(min_length=1)]
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/?]+)*")
+_MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks(-uc)?(://.+)?")
+
+
+class Settings(BaseSettings):
+    """All settings. Frozen; every part of the service reads the same ones.
+
+    Raises:
+        pydantic.ValidationError: Wrong values (`load_settings` turns it into a StartupError).
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="IPLAB_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    settings: Path | None = Field(
+        None, description="TOML file of settings: the names below, in small letters"
+    )
+    secrets: Path | None = Field(
+        None, description="Folder of secrets: one file per setting, named like it in small letters"
+    )
+    home: Path = Field(Path("~/.iplab"), description="Folder of everything the service keeps on this machine")
+    data: Path | None = Field(
+        None, description="Folder of datasets (it holds mnist/); unset: only embedded ones"
+    )
+    address: str = Field("127.0.0.1:50051", description="Where the API listens; port 0: a free one")
+    insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
+    store: SecretStr = Field(
+        SecretStr(""),
+        description="Database of the service, as postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE; "
+        "empty: SQLite in the home folder",
+    )
+    artifacts: str = Field(
+        "",
+        description="Weights and checkpoints: a folder, or s3://BUCKET/PREFIX; empty: in the home folder",
+    )
+    s3_endpoint_url: str = Field("", description="S3-compatible store, as http://HOST:9000; empty: AWS")
+    s3_region: str = Field("", description="Region of the bucket; empty: what the endpoint takes for granted")
+    s3_access_key_id: SecretStr = Field(
+        SecretStr(""), description="Key of S3; empty: what AWS's libraries find (variables, profile, role)"
+    )
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret of that key")
+    mlflow_tracking_uri: SecretStr = Field(
+        SecretStr(""), description="MLflow's server or database; empty: SQLite in the home folder"
+    )
+    ray_address: str = Field(
+        "",
+        description="Ray cluster to join: HOST:PORT of its head, or auto for the one that this machine is a "
+        "node of; empty: a Ray of its own on this machine",
+    )
+    cpus: int | None = Field(None, ge=1, description="CPU cores for a Ray of its own; unset: all")
+    ready_workers: int = Field(
+        4,
+        ge=0,
+        description="Workers of one core that a Ray of its own keeps ready, 0.4 GB of memory each; at most "
+        "one per core",
+    )
+    # NoDecode: the validator below reads the JSON, wherever it lies, and its errors name the setting.
+    expected_nodes: Annotated[tuple[_Node, ...], NoDecode] = Field(
+        (),
+        description="One of each kind of node that the Ray cluster's autoscaler can add, as JSON such as "
+        '[{"cpus": 8, "gpus": 1}] (in the file a list of tables): a pack may wait for one; empty: none',
+    )
+    wait_seconds: float = Field(
+        0.0, ge=0, description="How long a part waits at its start for what it needs, in seconds; 0: it ends"
+    )
+
+    max_runs: int = Field(20_000, ge=1, le=100_000, description="Most runs in one experiment")
+    max_width: int = Field(65_536, ge=1, description="Largest width")
+    max_hidden_layers: int = Field(1_000, ge=1, description="Largest depth")
+    max_steps: int = Field(10_000_000, ge=1, description="Most updates per run")
+    max_run_memory_bytes: int = Field(
+        16 << 30, ge=1, description="Largest estimated memory of one run, in bytes"
+    )
+    max_pack_memory_bytes: int = Field(4 << 30, ge=1, description="Memory a pack is planned for, in bytes")
+    max_pack_runs: int = Field(1024, ge=1, description="Most runs in one pack")
+
+    slice_seconds: Seconds = Field(1.0, description="How long a worker trains before it reports, in seconds")
+    checkpoint_seconds: Seconds = Field(30.0, description="Time between checkpoints of a pack, in seconds")
+    mlflow_points_per_second: float = Field(
+        5000.0, ge=100, description="Most metric points that go to MLflow per second, on average"
+    )
+    sweep_seconds: Seconds = Field(
+        600.0,
+        description="How long after a pack's end files of it that nothing names are removed, in seconds; a "
+        "worker that is cut off may go on writing for so long",
+    )
+    lease_seconds: Seconds = Field(
+        15.0,
+        description="How long a silent dispatcher keeps a pack, in seconds; a silent forwarder keeps its "
+        "place twice as long",
+    )
+    worker_start_seconds: Seconds = Field(
+        300.0,
+        description="How long a worker's process may take to start when its resources are free, in seconds; "
+        "then a Ray of its own is replaced; in a cluster the pack is tried elsewhere, or later",
+    )
+    placement_timeout_seconds: Seconds = Field(
+        3600.0,
+        description="How long a pack waits while no node, there or expected, could hold it, in seconds; then "
+        "its runs fail. What waits for others to end waits for ever",
+    )
+    max_attempts: int = Field(
+        4,
+        ge=1,
+        description="Attempts in a row that lose their worker before they commit anything; then a pack fails",
+    )
+    max_attempts_lease_lost: int = Field(
+        10, ge=1, description="The same for attempts whose dispatcher dies or is cut off from the store"
+    )
+    max_attempts_out_of_memory: int = Field(
+        2, ge=1, description="The same for attempts that run out of memory"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What the module says, the first one first."""
+        known = frozenset(settings_cls.model_fields) - {"settings", "secrets"}
+        secrets, file = (
+            InitSettingsSource(settings_cls, init_kwargs=read(os.environ.get(name, ""), known))
+            for name, read in (("IPLAB_SECRETS", read_secrets), ("IPLAB_SETTINGS", read_file))
+        )
+        return init_settings, env_settings, secrets, file
+
+    @field_validator("settings", "secrets", "home", "data")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return absolute(value) if value is not None else None
+
+    @field_validator("home")
+    @classmethod
+    def _in_urls(cls, value: Path) -> Path:
+        """The addresses of SQLite and MLflow are URLs that hold this path."""
+        wrong = sorted({letter for letter in str(value) if letter in "?%" or not letter.isprintable()})
+        if wrong:
+            raise ValueError(
+                f"the path has {', '.join(map(ascii, wrong))} in it, which cannot stand in the addresses of "
+                "SQLite and MLflow; choose a folder without ?, % and characters that cannot be printed"
+            )
+        return value
+
+    @field_validator("artifacts")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if not value:
+            return value
+        if "://" not in value:
+            return str(absolute(Path(value)))
+        value = value.rstrip("/")
+        if not _BUCKET.fullmatch(value):
+            raise ValueError(
+                "must be a folder, or s3://BUCKET/PREFIX with a bucket's name in small letters and no ?"
+            )
+        return value
+
+    @field_validator("s3_endpoint_url")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^/@]+/?", value):
+            raise ValueError("must be http://HOST:PORT or https://HOST")
+        return value.rstrip("/")
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _tracking(cls, value: SecretStr) -> SecretStr:
+        if value and not _MLFLOW.fullmatch(value.get_secret_value()):
+            raise ValueError("must be http://HOST:PORT of an MLflow server, or the URL of its database")
+        return value
+
+    @field_validator("ray_address")
+    @classmethod
+    def _ray(cls, value: str) -> str:
+        if value.startswith("ray://"):
+            raise ValueError(
+                "Ray's client protocol loses its actors when its connection breaks; join this machine to the "
+                "cluster with `ray start --address HOST:6379 --num-cpus 0`, and say auto or HOST:6379"
+            )
+        if value not in {"", "auto"} and not split_address(value)[1].isdigit():
+            raise ValueError("must be HOST:PORT of the cluster's head, or auto")
+        return value
+
+    @field_validator("expected_nodes", mode="before")
+    @classmethod
+    def _json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f'must be JSON such as [{{"cpus": 8, "gpus": 1}}]: {error}') from None
+
+    @field_validator("expected_nodes")
+    @classmethod
+    def _our_names(cls, value: tuple[_Node, ...]) -> tuple[_Node, ...]:
+        wrong = sorted({name for node in value for name in node if name.lower() in {"cpu", "gpu"}})
+        if wrong:
+            raise ValueError(f"has {', '.join(wrong)}; cores are called cpus here, and devices gpus")
+        return value
+
+    @model_validator(mode="after")
+    def _key_pair(self) -> Settings:
+        if bool(self.s3_access_key_id) != bool(self.s3_secret_access_key):
+            raise ValueError(
+                "IPLAB_S3_ACCESS_KEY_ID and IPLAB_S3_SECRET_ACCESS_KEY belong together: set both or neither"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _loopback(self) -> Settings:
+        host, port = split_address(self.address)
+        if not port.isdigit() or int(port) > 65_535:
+            raise ValueError(
+                f"address {self.address!r} is not HOST:PORT with a port of 0 .. 65535, as 127.0.0.1:50051"
+            )
+        if not is_loopback(host) and not self.insecure:
+            raise ValueError(
+                f"address {self.address!r} is beyond loopback: anyone who reaches it could submit work. "
+                "Use 127.0.0.1, or say --insecure (IPLAB_INSECURE=1) if the network is trusted"
+            )
+        return self
+
+    @property
+    def store_dsn(self) -> str:
+        """DSN of the service's own database."""
+        return self.store.get_secret_value() or f"sqlite:///{self.home / 'iplab.db'}"
+
+    @property
+    def artifact_root(self) -> ArtifactRoot:
+        """Below which trainers write."""
+        return ArtifactRoot(
+            self.artifacts or str(self.home / "artifacts"),
+            endpoint_url=self.s3_endpoint_url,
+            region=self.s3_region,
+            access_key_id=self.s3_access_key_id.get_secret_value(),
+            secret_access_key=self.s3_secret_access_key.get_secret_value(),
+        )
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow's tracking URI."""
+        return (
+            self.mlflow_tracking_uri.get_secret_value() or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
+        )
+
+    @property
+    def mlflow_artifacts(self) -> Path | None:
+        """Where MLflow experiments put their artifacts; None: where the tracking server says."""
+        return None if self.mlflow_tracking_uri else self.home / "mlflow" / "artifacts"
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables that give another process these settings."""
+        values = self.model_dump(exclude_none=True)
+        return {f"IPLAB_{name.upper()}": _plain(value) for name, value in values.items()}
+
+    def shown(self) -> dict[str, str]:
+        """Every setting's value as it may be shown: no password and no key."""
+        return {name: _masked(name, getattr(self, name)) for name in type(self).model_fields}
+
+
+def absolute(path: Path) -> Path:
+    """The path from the root, without links and "~".
+
+    Raises:
+        ValueError: It cannot be told; says why.
+    """
+    try:
+        return path.expanduser().resolve()
+    except FileNotFoundError:
+        raise ValueError(
+            "is relative to the working folder, which has been removed; give an absolute path"
+        ) from None
+    except RuntimeError as error:  # "~" of a user without a home folder, or a circle of links
+        raise ValueError(f"{str(error).rstrip('.')}; give an absolute path") from None
+    except OSError as error:
+        raise ValueError(f"{error.strerror}; give another path") from None
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Host and port of HOST:PORT or [HOST]:PORT."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a listening host is reachable from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(**options: object) -> Settings:
+    """Settings from where the module says; options that are None count as not given.
+
+    Raises:
+        StartupError: Wrong values (every one is named), or a file or folder of them that cannot be read.
+    """
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            setting, *inside = item["loc"] or ("",)
+            name = f"IPLAB_{setting}".upper() + "".join(f"[{part!r}]" for part in inside) if setting else ""
+            value = f"{_REPR.repr(_masked(str(item['loc'][0]), item['input']))}: " if name else ""
+            message = item["msg"].removeprefix("Value error, ")
+            problems.append(f"{name}={value}{message}" if name else message)
+        raise StartupError("wrong settings: " + "; ".join(problems)) from None
+
+
+# However long a wrong value is.
+_REPR = reprlib.Repr()
+_REPR.maxstring = 200
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return json.dumps(value)
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+_URLS = frozenset({"store", "mlflow_tracking_uri"})
+
+
+def _masked(name: str, value: object) -> str:
+    """A setting's value as it may be shown: of URLs all but the password, of other secrets nothing."""
+    text = "" if value is None else _plain(value)
+    if name in _URLS:
+        return address(text)
+    if Settings.model_fields[name].annotation is not SecretStr:
+        return without_password(text)
+    return "***" if text else ""

@@ -1,0 +1,165 @@
+"""`ipserver backup`: a copy of a home folder, made while the service works. It is a home folder itself.
+
+The order makes it whole. Files never change, so they are copied first; then the store, at one moment; then
+the files that came in between, checkpoints first, since they go soonest. MLflow comes last: it then holds at
+least what the store believes that it holds, and being sent something twice does it no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipserver.artifacts.local import LocalArtifacts
+from ipserver.environment.settings import Settings
+from ipserver.errors import ArtifactDamaged, StartupError
+from ipserver.ops.startup import check_owner, explained, sqlite_file
+from ipserver.store import check_schema, open_store
+from ipserver.store.records import NamedFile
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """What a backup holds.
+
+    Attributes:
+        files: Weights and checkpoints that the store names, copied and verified; 0 if they lie in S3.
+        size_bytes: Of the whole folder, files with several names counted once.
+        passed: Checkpoints that a newer one has replaced meanwhile: their packs train a little more again.
+        missing: Weights that the store names, but that are gone or damaged where they should lie.
+        elsewhere: Address of artifacts in S3, which are not in the backup; "": they are.
+    """
+
+    files: int
+    size_bytes: int
+    passed: int
+    missing: tuple[str, ...]
+    elsewhere: str
+
+
+def backup(settings: Settings, destination: Path) -> Backup:
+    """Copy a home folder; the service may work meanwhile.
+
+    Args:
+        settings: Of the service. Its store is SQLite.
+        destination: A folder that is not there yet. It appears whole or not at all.
+
+    Raises:
+        StartupError: A store on PostgreSQL, a destination that is there or cannot be written, a store that
+            cannot be read or is damaged.
+    """
+    source = sqlite_file(settings)
+    if source is None:
+        raise StartupError(
+            "IPLAB_STORE: a database on PostgreSQL is backed up by pg_dump (docs/operations.md, Backup)"
+        )
+    beside = destination.with_name(f"{destination.name}.partial")
+    try:
+        beside.mkdir(mode=0o700)
+    except OSError as error:
+        raise StartupError(
+            f"cannot create {beside}: {error.strerror}; name a new folder in one that can be written, and "
+            "remove what an interrupted backup has left"
+        ) from None
+    try:
+        made = _fill(settings, source, beside)
+        _flush(beside)
+        if destination.exists():
+            raise StartupError(f"{destination} exists already; name a new folder")
+        beside.rename(destination)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return made
+
+
+def _fill(settings: Settings, source: Path, home: Path) -> Backup:
+    links: dict[tuple[int, int], Path] = {}
+    folder = settings.artifact_root.folder
+    files = home / "artifacts"
+    with open_store(settings.store_dsn) as store:
+        explained(lambda: check_schema(store))
+        if folder is not None and folder.exists():
+            check_owner(store, settings, LocalArtifacts(folder))
+    if folder is not None:
+        _copy_tree(folder, files, links)
+    _copy_database(source, home / "iplab.db")
+    with open_store(f"sqlite:///{home / 'iplab.db'}") as copy:
+        named = copy.named_files()
+        if damage := copy.damage():
+            raise StartupError(f"{source} is damaged: {'; '.join(damage)}; run ipserver doctor")
+    lost = [] if folder is None else list(_complete(folder, files, named, links))
+    if not settings.mlflow_tracking_uri and (settings.home / "mlflow" / "mlflow.db").exists():
+        (home / "mlflow").mkdir()
+        _copy_database(settings.home / "mlflow" / "mlflow.db", home / "mlflow" / "mlflow.db")
+        _copy_tree(settings.home / "mlflow" / "artifacts", home / "mlflow" / "artifacts", links)
+    seen = {(status.st_dev, status.st_ino): status.st_size for status in map(os.stat, _walk(home))}
+    return Backup(
+        files=0 if folder is None else len(named) - len(lost),
+        size_bytes=sum(seen.values()),
+        passed=sum(file.checkpoint for file in lost),
+        missing=tuple(file.location for file in lost if not file.checkpoint),
+        elsewhere="" if folder is not None else settings.artifact_root.url,
+    )
+
+
+def _copy_database(source: Path, target: Path) -> None:
+    """By SQLite's own means: one moment of it, whoever writes meanwhile."""
+    with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as writing:
+        reading.backup(writing)
+
+
+def _complete(
+    folder: Path, files: Path, named: list[NamedFile], links: dict[tuple[int, int], Path]
+) -> Iterator[NamedFile]:
+    """Copy what was named since the first pass; yields what is not in the copy in the end, or is damaged."""
+    copies = LocalArtifacts(files)
+    for file in named:
+        if not (files / file.location).exists():
+            _copy(folder / file.location, files / file.location, links)
+    for file in named:
+        try:
+            with copies.reading(file.location, file.sha256):
+                pass
+        except ArtifactDamaged:
+            yield file
+
+
+def _copy_tree(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> None:
+    for path in _walk(source):
+        # Files are written beside their place under a name with a dot; our mark has one too.
+        if not path.name.endswith(".new"):
+            _copy(path, target / path.relative_to(source), links)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    return (Path(root) / name for root, _, names in os.walk(folder) for name in names)
+
+
+def _copy(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> None:
+    """Copy a file, or link it to a copy that is there: MLflow's files are ours, by another name."""
+    try:
+        status = source.stat()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        known = links.setdefault((status.st_dev, status.st_ino), target)
+        if known is not target:
+            os.link(known, target)
+        else:
+            shutil.copy2(source, target)
+    except FileNotFoundError:
+        return  # it went meanwhile; whether it is missed, the store says
+
+
+def _flush(folder: Path) -> None:
+    """To the disk, before the backup gets its name."""
+    for path in (*_walk(folder), *(Path(root) for root, _, _ in os.walk(folder))):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,355 @@
+"""`ipserver doctor`: what is wrong with an installation, and how to mend it.
+
+It asks what a part asks at its start (`startup`), and more: it goes on after the first trouble, writes, and
+reads back what it wrote. It leaves nothing behind and starts nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from ipserver.artifacts import open_artifacts
+from ipserver.environment.masking import without_password
+from ipserver.environment.settings import Settings
+from ipserver.environment.surroundings import proxy_of, settings_of_aws, settings_of_postgresql
+from ipserver.errors import ArtifactsUnavailable, ServiceError
+from ipserver.ops.startup import EVERYTHING, Needs, check_owner, explained, sqlite_file
+from ipserver.store import Store, check_schema, open_store
+
+# Leases are judged by the store's clock alone; metrics and logs carry the times of the machines.
+_SKEW_SECONDS: Final = 5.0
+# A dispatcher reports every 15 s.
+_SILENCE_SECONDS: Final = 60.0
+_LITTLE_BYTES: Final = 1 << 30
+_TOO_LITTLE_BYTES: Final = 100 << 20
+# Variables of ours that are no settings.
+_NO_SETTINGS: Final = ("IPLAB_TEST_", "IPLAB_SUPERVISED")
+
+
+class Level(StrEnum):
+    """How a finding is meant.
+
+    NOTE: the service works, but somebody may want to know. SKIPPED: it could not be looked at.
+    """
+
+    OK = "ok"
+    NOTE = "note"
+    WRONG = "wrong"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found out about one thing.
+
+    Attributes:
+        check: What was looked at: "store", "artifacts", ...
+        level: How it is.
+        text: What was seen; if it is wrong, what to do about it.
+    """
+
+    check: str
+    level: Level
+    text: str
+
+
+_Found = Iterator[tuple[Level, str]]
+
+
+def examine(
+    settings: Settings, clock: Callable[[], float] = time.time, needs: Needs = EVERYTHING
+) -> Iterator[Finding]:
+    """Look at everything, one thing after the other.
+
+    Args:
+        settings: Of the part that is examined.
+        clock: This machine's, in seconds since 1970-01-01 UTC.
+        needs: What the part reaches; nothing else is asked.
+    """
+    yield from _look("settings", _variables(os.environ))
+    yield from _look("variables", _surroundings(settings, os.environ))
+    yield from _look("space", _space(settings))
+    reachable = yield from _look("store", _store(settings))
+    if reachable:
+        yield from _look("clock", _clock(settings, clock))
+    else:
+        yield _skipped("clock", "the store")
+        yield _skipped("schema", "the store")
+    usable = reachable and (yield from _look("schema", _schema(settings)))
+    behind = {
+        "times": _times(settings),
+        "writing": _writing(settings),
+        "artifacts": _artifacts(settings, write=needs.writes),
+    }
+    if needs.ray:
+        behind["ray"] = _ray(settings)
+    for name, check in behind.items():
+        if usable:
+            yield from _look(name, check)
+        else:
+            yield _skipped(name, "a store with the schema of this code")
+    if needs.ray:
+        yield from _look("data", _data(settings))
+    if needs.mlflow:
+        yield from _look("mlflow", _mlflow(settings))
+
+
+def _look(check: str, found: _Found) -> Generator[Finding, None, bool]:
+    """Everything that a check finds; returns whether nothing of it is wrong."""
+    sound = True
+    try:
+        for level, text in found:
+            sound = sound and level is not Level.WRONG
+            yield Finding(check, level, text)
+    except ServiceError as error:
+        sound = False
+        yield Finding(check, Level.WRONG, str(error))
+    except Exception as error:  # the libraries behind raise what they like; all of it is to be told
+        sound = False
+        yield Finding(check, Level.WRONG, f"{type(error).__name__}: {without_password(str(error))}")
+    return sound
+
+
+def _skipped(check: str, need: str) -> Finding:
+    return Finding(check, Level.SKIPPED, f"not looked at: it needs {need}")
+
+
+def _variables(environment: Mapping[str, str]) -> _Found:
+    known = {f"IPLAB_{name.upper()}" for name in Settings.model_fields}
+    unknown = sorted(
+        name
+        for name in environment
+        if name.startswith("IPLAB_") and name not in known and not name.startswith(_NO_SETTINGS)
+    )
+    for name in unknown:
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        yield Level.NOTE, f"{name} is not used: no setting is called so{meant}"
+    if not unknown:
+        yield Level.OK, "every IPLAB_ variable is a setting (`ipserver settings` lists them)"
+
+
+def _surroundings(settings: Settings, environment: Mapping[str, str]) -> _Found:
+    """What other programs have left in the environment and our libraries read."""
+    servers = {
+        "IPLAB_MLFLOW_TRACKING_URI": settings.mlflow_uri if settings.mlflow_uri.startswith("http") else "",
+        "IPLAB_S3_ENDPOINT_URL": settings.s3_endpoint_url,
+    }
+    found = []
+    for setting, url in servers.items():
+        if url and (proxied := proxy_of(url)):
+            found.append(f"{proxied[0]} sends requests to {setting} through the proxy {proxied[1]}")
+    if settings.artifacts.startswith("s3://") and (names := settings_of_aws(environment)):
+        found.append(f"the library of S3 reads {', '.join(names)}")
+    if settings.store_dsn.startswith("postgresql") and (names := settings_of_postgresql(environment)):
+        found.append(f"what IPLAB_STORE leaves out comes from {', '.join(names)}")
+    if "RAY_ADDRESS" in environment and not settings.ray_address:
+        found.append("RAY_ADDRESS is not used (IPLAB_RAY_ADDRESS names a cluster to join)")
+    for text in found:
+        yield Level.NOTE, text
+    if not found:
+        yield Level.OK, "no variable of another program changes what this service does"
+
+
+def _space(settings: Settings) -> _Found:
+    """Free space where this machine is written: nearest folder that is there, each file system once."""
+    folders = {"IPLAB_HOME": settings.home, "temporary files": Path(tempfile.gettempdir())}
+    if settings.artifact_root.folder is not None:
+        folders["IPLAB_ARTIFACTS"] = settings.artifact_root.folder
+    seen = set()
+    for name, folder in folders.items():
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        device = there.stat().st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        free = shutil.disk_usage(there).free
+        text = f"{name}: {_bytes(free)} free at {there}"
+        if free < _LITTLE_BYTES:
+            level = Level.WRONG if free < _TOO_LITTLE_BYTES else Level.NOTE
+            yield level, f"{text}; make room, or set {'TMPDIR' if name.startswith('temp') else name}"
+        else:
+            yield Level.OK, text
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def _open(settings: Settings) -> Store:
+    sqlite_file(settings)
+    return open_store(settings.store_dsn)
+
+
+def _store(settings: Settings) -> _Found:
+    with _open(settings) as store:
+        damage = explained(store.damage)
+        shown = store.database.shown
+    if damage:
+        yield (
+            Level.WRONG,
+            f"{shown} is damaged ({'; '.join(damage)}); stop the service and restore a backup "
+            "(docs/operations.md)",
+        )
+    elif shown.startswith("sqlite"):
+        yield Level.OK, f"{shown} answers, its pages and indexes are in order"
+    else:
+        yield Level.OK, f"{shown} answers"
+
+
+def _clock(settings: Settings, clock: Callable[[], float]) -> _Found:
+    with _open(settings) as store:
+        store.now()  # connects
+        before = clock()
+        theirs = store.now()
+        after = clock()
+    skew = (before + after) / 2 - theirs
+    if abs(skew) > _SKEW_SECONDS + (after - before) / 2:
+        side = "ahead of" if skew > 0 else "behind"
+        yield (
+            Level.WRONG,
+            f"this machine's clock is {abs(skew):.0f} s {side} the store's; set both by NTP (leases go by "
+            "the store's, metrics and logs by the machines')",
+        )
+    else:
+        yield Level.OK, f"this machine and the store agree within {_SKEW_SECONDS:g} s"
+
+
+def _schema(settings: Settings) -> _Found:
+    with _open(settings) as store:
+        explained(lambda: check_schema(store))
+    yield Level.OK, "the tables have the version of this code"
+
+
+def _times(settings: Settings) -> _Found:
+    """Whether the store's clock has been set back since it was last read."""
+    with _open(settings) as store:
+        newest, now = explained(store.newest_time), store.now()
+    if newest is not None and newest - now > _SKEW_SECONDS:
+        yield (
+            Level.NOTE,
+            f"the store holds times up to {newest - now:.0f} s ahead of its clock: it was ahead then, or is "
+            "behind now; set it by NTP. Leases from the future have run out",
+        )
+    else:
+        yield Level.OK, "no time in the store is ahead of its clock"
+
+
+def _writing(settings: Settings) -> _Found:
+    with _open(settings) as store:
+        explained(store.prove_writable)
+    yield Level.OK, "the store can be written"
+
+
+def _artifacts(settings: Settings, *, write: bool) -> _Found:
+    root = settings.artifact_root
+    with _open(settings) as store:
+        if root.folder is not None and not root.folder.exists() and not store.identity().artifact_root:
+            yield Level.OK, f"{root} is not there yet; the first part makes it"
+            return
+        files = open_artifacts(root)
+
+        def probe() -> bool:
+            files.check(write=write)
+            marked = check_owner(store, settings, files)
+            if not write:
+                return marked
+            location, text = f".iplab-doctor/{uuid.uuid4().hex}", uuid.uuid4().bytes * 4096
+            try:
+                stored = files.put(location, lambda path: path.write_bytes(text))
+                with files.reading(location, stored.sha256) as path:
+                    if path.read_bytes() != text:
+                        raise ArtifactsUnavailable(f"{root} gives back something else than was written")
+            finally:
+                files.delete_folder(".iplab-doctor")
+            if files.size(location) is not None:
+                raise ArtifactsUnavailable(f"{root} does not delete files")
+            return marked
+
+        marked = explained(probe)
+    whose = "it is this store's" if marked else "it is nobody's yet; the first part claims it"
+    done = "a file was written, read back and deleted" if write else "it can be reached"
+    yield Level.OK, f"{root}: {done}; {whose}"
+
+
+def _ray(settings: Settings) -> _Found:
+    """Joins the cluster that is named; of a Ray of the dispatcher's own it reads what was reported."""
+    if settings.ray_address:
+        from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415 - only here Ray is needed
+
+        executor = RayExecutor(settings.ray_address)
+        try:
+            nodes = executor.nodes()
+        finally:
+            executor.close()
+        total = {name: sum(node.get(name, 0.0) for node in nodes.values()) for name in ("cpus", "gpus")}
+        text = f"{settings.ray_address}: {len(nodes)} nodes, {total['cpus']:g} CPUs, {total['gpus']:g} GPUs"
+        if not any(total.values()) and not settings.expected_nodes:
+            yield Level.WRONG, f"{text}: nothing can be trained; add a node (`ray start --address ...`)"
+        else:
+            yield Level.OK, text
+        return
+    with _open(settings) as store:
+        report, now = store.capacity(), store.now()
+    if report is None:
+        yield Level.NOTE, "no dispatcher has worked here yet; it starts a Ray of its own (`ipserver up`)"
+        return
+    age = now - report.time
+    resources = (
+        ", ".join(f"{amount:g} {name}" for name, amount in sorted(report.resources.items())) or "nothing"
+    )
+    text = f"a dispatcher reported {resources} {age:.0f} s ago"
+    if age > _SILENCE_SECONDS:
+        yield Level.NOTE, f"{text}, and none since: none runs, or its Ray has failed (logs/dispatch.log)"
+    else:
+        yield Level.OK, text
+
+
+def _data(settings: Settings) -> _Found:
+    """The data folder, if one is set. Datasets that are not there are nobody's fault; damaged ones are."""
+    if settings.data is None:
+        yield Level.OK, "IPLAB_DATA is not set: embedded and made-up datasets only"
+        return
+    if not os.access(settings.data, os.R_OK | os.X_OK):
+        there = "cannot be read" if settings.data.exists() else "is not there"
+        yield Level.WRONG, f"IPLAB_DATA: the folder {settings.data} {there}; mend it (mounted?), or unset it"
+        return
+    from ipcore.data import files_signature  # noqa: PLC0415 - numpy, only where there is a folder
+    from ipserver.scheduling.datasets import DatasetChecks  # noqa: PLC0415
+
+    usable = []
+    for report in DatasetChecks(settings.data).report():
+        if report.info is not None:
+            usable.append(report.name)
+        elif files_signature(report.name, settings.data):
+            yield Level.WRONG, f"IPLAB_DATA: {report.problem}"
+    yield Level.OK, f"{settings.data}: usable are {', '.join(usable)}"
+
+
+def _mlflow(settings: Settings) -> _Found:
+    from ipserver.forward.first import sqlite_path  # noqa: PLC0415 - only here MLflow is looked at
+
+    database = sqlite_path(settings.mlflow_uri)
+    if database is not None and not database.exists():
+        yield Level.OK, f"{database} is not there yet; the forwarder makes it"
+        return
+    if database is not None and not os.access(database.parent, os.W_OK | os.X_OK):
+        setting = "IPLAB_MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else "IPLAB_HOME"
+        yield Level.WRONG, f"{setting}: the folder {database.parent} is not writable; mend its permissions"
+        return
+    from ipserver.forward.connect import connect  # noqa: PLC0415 - only here MLflow is needed
+
+    if moved := connect(settings, make=False).elsewhere():
+        yield Level.WRONG, moved
+        return
+    yield Level.OK, f"{without_password(settings.mlflow_uri)} answers"

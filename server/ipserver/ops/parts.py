@@ -1,0 +1,205 @@
+"""The parts of the service as functions that work until told to stop. Each runs in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+from ipserver.environment.settings import Settings
+from ipserver.environment.surroundings import for_parts
+from ipserver.errors import StartupError
+from ipserver.ops.heartbeat import Heartbeat
+from ipserver.ops.startup import make_folder, open_service, waiting
+
+_log = logging.getLogger(__name__)
+_SUPERVISED = "IPLAB_SUPERVISED"
+_LOG_BYTES = 10_000_000
+
+
+def run_api(settings: Settings) -> None:
+    """Serve gRPC until a signal."""
+    from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
+    from ipserver.request.limits import Limits  # noqa: PLC0415
+
+    store = open_service(settings, write=False)
+    limits = Limits(
+        max_runs=settings.max_runs,
+        max_width=settings.max_width,
+        max_hidden_layers=settings.max_hidden_layers,
+        max_steps=settings.max_steps,
+        max_run_memory_bytes=settings.max_run_memory_bytes,
+    )
+    config = ApiConfig(address=settings.address, limits=limits, artifact_root=settings.artifact_root)
+    stop = stop_event()
+
+    async def main() -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        waiter = threading.Thread(
+            target=lambda: (stop.wait(), loop.call_soon_threadsafe(ended.set)), name="stop", daemon=True
+        )
+        waiter.start()
+        await serve(store, config, stop=ended)
+
+    asyncio.run(main())
+
+
+def run_dispatch(settings: Settings) -> None:
+    """Lead packs on Ray until a signal."""
+    from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
+    from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
+    from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415
+
+    if settings.expected_nodes and not settings.ray_address:
+        raise StartupError(
+            "IPLAB_EXPECTED_NODES: a Ray of its own adds no nodes; leave it empty, or name a cluster with an "
+            "autoscaler (IPLAB_RAY_ADDRESS)"
+        )
+    store = open_service(settings, write=True)
+    if not settings.ray_address:
+        make_folder(settings.home)  # the files of a Ray of our own lie there
+    stop = stop_event()
+
+    def rest(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise SystemExit(0)
+
+    executor = waiting(
+        settings,
+        lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers, settings.home),
+        sleep=rest,
+    )
+    sweeper = Sweeper(store, settings)
+    threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
+    try:
+        beat = Heartbeat(heartbeat_file(settings, "dispatch"))
+        Dispatcher(store, executor, settings, _owner("dispatch"), beat=beat).run(stop)
+    finally:
+        executor.close()
+
+
+def run_forward(settings: Settings) -> None:
+    """Bring everything to MLflow until a signal, at low priority."""
+    from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
+    from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
+
+    # Below the workers of a Ray (15, or 5 where it is our own), as long as they are of the same session.
+    os.nice(19)
+    store = open_service(settings, write=False)
+    stop = stop_event()
+    beat = Heartbeat(heartbeat_file(settings, "forward"))
+
+    def rest(seconds: float) -> None:
+        beat()
+        if stop.wait(seconds):
+            raise SystemExit(0)
+
+    # Nothing else of `ipserver up` needs MLflow, so its being away must not end the service.
+    patience = math.inf if os.environ.get(_SUPERVISED) else None
+    sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
+    # It may be busy with one run for longer than a dispatcher with one slice.
+    lease = 2 * settings.lease_seconds
+    Forwarder(
+        store,
+        sink,
+        settings.artifact_root,
+        _owner("forward"),
+        lease_seconds=lease,
+        beat=beat,
+        points_per_second=settings.mlflow_points_per_second,
+    ).run(stop)
+
+
+def stop_event() -> threading.Event:
+    """An event set by SIGTERM, SIGINT or SIGHUP, or by the end of the supervisor."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        # Under nohup SIGHUP, the end of the terminal, is to change nothing.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: stop.set())
+    if os.environ.get(_SUPERVISED):
+        # The supervisor holds the other end of standard input: it closes even if the supervisor is killed.
+        # Read unbuffered: a buffer's lock, held by a daemon thread, is fatal when the interpreter ends.
+        def watch() -> None:
+            while os.read(sys.stdin.fileno(), 1024):
+                pass
+            stop.set()
+
+        threading.Thread(target=watch, name="supervisor", daemon=True).start()
+    return stop
+
+
+def supervised_environment(settings: Settings) -> dict[str, str]:
+    """Environment of a part that a supervisor starts with a pipe as its standard input.
+
+    The safe path keeps files in the working folder, such as `ray.py`, from taking the place of libraries.
+    """
+    own = {_SUPERVISED: "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
+    return {**for_parts(os.environ), **settings.environment(), **own}
+
+
+def free_address(address: str) -> str:
+    """`address` with a free port in the place of port 0.
+
+    Raises:
+        StartupError: The port is in use, or the host is not one of this machine.
+    """
+    host, _, port = address.rpartition(":")
+    bare = host.strip("[]")
+    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((bare, int(port)))
+        except OSError as error:
+            raise StartupError(
+                f"cannot listen on {address}: {error.strerror}; another service may run there, "
+                "choose another with --address HOST:PORT (port 0 takes a free one)"
+            ) from None
+        return f"{host}:{probe.getsockname()[1]}"
+
+
+def _owner(part: str) -> str:
+    """Name of this process in leases."""
+    return f"{part}-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def heartbeat_file(settings: Settings, part: str) -> Path:
+    """What a part touches as a sign of life."""
+    return settings.home / f"{part}.alive"
+
+
+def log_file(settings: Settings, part: str) -> Path:
+    """Where `ipserver up` writes a part's log."""
+    return settings.home / "logs" / f"{part}.log"
+
+
+def rotate_log(path: Path) -> None:
+    """Move the text of a long log to NAME.log.1, in the place of what was there.
+
+    Its part may go on writing: everything that writes to the log appends to this file. What is written just
+    between the copy and the cut is lost.
+    """
+    older = path.with_name(f"{path.name}.1")
+    try:
+        if path.stat().st_size <= _LOG_BYTES:
+            return
+        older.unlink(missing_ok=True)
+        shutil.copyfile(path, older)
+        os.truncate(path, 0)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        # No room for the copy. The log must not fill a disk either.
+        older.unlink(missing_ok=True)
+        os.truncate(path, 0)
+        _log.warning("%s was emptied, since it could not be rotated: %s", path, error.strerror)

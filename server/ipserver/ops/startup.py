@@ -1,0 +1,299 @@
+"""What a part makes sure of before it starts: what it needs is there, answers, and is this service's own.
+
+Every trouble is said with the setting behind it, what was tried, and what to do. With `IPLAB_WAIT_SECONDS` a
+part tries again for that long where time may help (a database that is still starting), and ends at once where
+it cannot (a schema newer than the code).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from ipserver.artifacts import ArtifactStore, open_artifacts
+from ipserver.environment.settings import Settings
+from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError, StoreUnavailable
+from ipserver.store import Store, check_schema, migrate, open_store
+from ipserver.store.database import parse_dsn
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_FIRST_REST, _LONGEST_REST = 0.5, 10.0
+_CONNECT_SECONDS = 5.0
+# Names, within the artifact root, the store that the artifacts belong to.
+MARK = ".iplab-store"
+# What a pooler between us and PostgreSQL says, and what mends it. Waiting does not.
+_POOLERS = {
+    "transaction blocks not allowed": "the pooler must keep a connection for a whole transaction: "
+    "pool_mode = transaction (or session) for this database",
+    "unsupported startup parameter": "the pooler does not pass it on: leave `options` out of the DSN, and "
+    "give the role or the database such settings (ALTER ROLE ... SET ...)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a part reaches besides the store and the artifacts.
+
+    Attributes:
+        writes: It writes artifacts; otherwise it only reads them.
+        ray: It joins Ray, and reads datasets.
+        mlflow: It asks MLflow.
+    """
+
+    writes: bool = False
+    ray: bool = False
+    mlflow: bool = False
+
+
+# The network between parts may be closed to all else, as deploy/k8s/base/network.yaml closes it.
+PARTS: Final = {
+    "api": Needs(),
+    "dispatch": Needs(writes=True, ray=True),
+    "forward": Needs(mlflow=True),
+}
+# `ipserver up`, and a machine that has all parts.
+EVERYTHING: Final = Needs(writes=True, ray=True, mlflow=True)
+
+
+def waiting(
+    settings: Settings,
+    attempt: Callable[[], T],
+    *,
+    seconds: float | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> T:
+    """What `attempt` returns, tried again for as long as the settings say while something is not ready.
+
+    Args:
+        settings: With `wait_seconds`.
+        attempt: Something to do that needs another program.
+        seconds: Instead of `wait_seconds`; may be infinite.
+        sleep: Rests, in seconds; to end the waiting early it raises.
+        monotonic: Clock, in seconds.
+
+    Raises:
+        NotReady: It was not to be had in time; says what was wrong last.
+        StartupError: What waiting does not mend.
+    """
+    patience = settings.wait_seconds if seconds is None else seconds
+    end = monotonic() + patience
+    rest = _FIRST_REST
+    while True:
+        try:
+            return explained(attempt)
+        except NotReady as error:
+            left = end - monotonic()
+            if left <= 0:
+                waited = f"; gave up after {patience:g} s" if patience else ""
+                raise NotReady(f"{error}{waited}") from None
+            limit = "until it is" if math.isinf(left) else f"for another {left:.0f} s"
+            _log.warning("not ready, tried %s: %s", limit, error)
+        sleep(min(rest, left))
+        rest = min(2 * rest, _LONGEST_REST)
+
+
+def explained(attempt: Callable[[], T]) -> T:
+    """What `attempt` returns.
+
+    Raises:
+        NotReady: The store or the artifacts cannot be reached now; names the setting behind it.
+        StartupError: What `attempt` raises of it.
+    """
+    try:
+        return attempt()
+    except StoreUnavailable as error:
+        for said, remedy in _POOLERS.items():
+            if said in str(error):
+                raise StartupError(f"IPLAB_STORE: {error}; {remedy}") from None
+        what = "the file, its folder and its disk; for a damaged one restore a backup (docs/operations.md)"
+        if "sqlite:" not in str(error):
+            what = "its host, port, user, password and database name"
+        raise NotReady(f"IPLAB_STORE: {error}; check {what}") from None
+    except ArtifactsUnavailable as error:
+        raise NotReady(
+            f"IPLAB_ARTIFACTS: {error}; check it, and for S3 IPLAB_S3_ENDPOINT_URL, _REGION and the keys"
+        ) from None
+
+
+def prepare_home(settings: Settings) -> None:
+    """Create the folders in the home folder that these settings use.
+
+    Raises:
+        StartupError: One of them cannot be created or written; it says which setting to change.
+    """
+    if not (settings.store and settings.artifacts and settings.mlflow_tracking_uri):
+        make_folder(settings.home)
+    if not settings.mlflow_tracking_uri:
+        make_folder(settings.home / "mlflow")
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder of the home folder; it must be writable.
+
+    Raises:
+        StartupError: It cannot be created or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"cannot create the folder {folder}: {error.strerror}; set IPLAB_HOME") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StartupError(f"the folder {folder} is not writable; set IPLAB_HOME or mend its permissions")
+
+
+def migrate_store(settings: Settings) -> None:
+    """Bring the store's schema up to date, once the store answers."""
+    waiting(settings, lambda: migrate(settings.store_dsn))
+
+
+def sqlite_file(settings: Settings) -> Path | None:
+    """The file that holds the store; None: the store is on PostgreSQL. Nothing is created.
+
+    Raises:
+        StartupError: The DSN is wrong, or there is no such file.
+    """
+    file: Path | None = settings.home / "iplab.db"
+    if settings.store:
+        url = parse_dsn(settings.store_dsn)
+        file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+    if file is not None and not file.exists():
+        raise StartupError(
+            f"IPLAB_STORE: there is no {file}; `ipserver up` or `ipserver migrate` makes it. If there was "
+            "one, check IPLAB_HOME, or restore a backup (docs/operations.md)"
+        )
+    return file
+
+
+def open_service(settings: Settings, *, write: bool) -> Store:
+    """The store, once it and the artifacts answer, have the right version and belong together.
+
+    Args:
+        settings: Everything.
+        write: Whether this part writes artifacts.
+
+    Raises:
+        StartupError: They do not.
+    """
+    prepare_home(settings)
+
+    def attempt() -> Store:
+        store = open_store(settings.store_dsn)
+        try:
+            check_schema(store)
+            settle_artifacts(store, settings, write=write)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    return waiting(settings, attempt)
+
+
+def settle_artifacts(store: Store, settings: Settings, *, write: bool) -> None:
+    """Make sure that the artifact root is the one that this store's artifacts lie in.
+
+    The root holds the store's id in a file, and the store holds the root that it was first used with. So
+    parts with different stores on one root are told apart, and parts with different roots on one store. The
+    root may be called differently on different machines, as mounted folders are: the file decides.
+
+    Raises:
+        ArtifactsUnavailable: The root cannot be reached, or not be written though `write`.
+        StartupError: It belongs to another store, or the store's artifacts lie elsewhere.
+    """
+    root = settings.artifact_root
+    if root.folder is not None:
+        try:
+            root.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ArtifactsUnavailable(f"cannot create the folder {root}: {error.strerror}") from None
+    files = open_artifacts(root)
+    files.check(write=write)
+    shown = store.database.shown
+    marked = check_owner(store, settings, files)
+    if not marked:
+        _write_mark(files, str(root), store.identity().uid)
+    claimed = store.claim_artifacts(root.url).artifact_root
+    if claimed != root.url:
+        if not marked:
+            files.delete([MARK])  # another part was faster, with another root
+            raise _elsewhere(str(root), shown, claimed)
+        _log.info("the artifacts of this store were first at %s, now at %s", claimed, root.url)
+
+
+def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
+    """Return whether the artifacts are marked as this store's; if not, they may be: neither has another yet.
+
+    Raises:
+        ArtifactsUnavailable: They cannot be reached.
+        StartupError: They belong to another store, or the store's artifacts lie elsewhere.
+    """
+    root, shown, identity = settings.artifact_root, store.database.shown, store.identity()
+    mark = _read_mark(files)
+    if mark not in {"", identity.uid}:
+        raise StartupError(
+            f"IPLAB_ARTIFACTS: {root} belongs to another store (id {mark}) than IPLAB_STORE, {shown} "
+            f"(id {identity.uid}). Give all parts of a service the same two; if the other store is gone for "
+            f"good, remove {MARK} there"
+        )
+    if not mark and identity.artifact_root:
+        if identity.artifact_root == root.url:
+            raise _emptied(str(root), shown, identity.uid)
+        raise _elsewhere(str(root), shown, identity.artifact_root)
+    return bool(mark)
+
+
+def require_listener(setting: str, host: str, port: int) -> None:
+    """Return if something listens there; libraries would try for minutes.
+
+    Raises:
+        NotReady: Nothing does.
+    """
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise NotReady(
+            f"{setting}: nothing answers at {host}:{port}: {error.strerror or error}; "
+            "start it, or correct the address"
+        ) from None
+
+
+def _emptied(root: str, shown: str, uid: str) -> StartupError:
+    return StartupError(
+        f"IPLAB_ARTIFACTS: {root} is where the store {shown} keeps its artifacts, but {MARK} is not there "
+        f"(is the folder mounted?). Bring the files back; if they are gone for good, write {uid} into a file "
+        f"{MARK} there: unfinished runs then train again from their start; weights of finished ones are lost"
+    )
+
+
+def _elsewhere(root: str, shown: str, claimed: str) -> StartupError:
+    return StartupError(
+        f"IPLAB_ARTIFACTS: the store {shown} keeps its artifacts at {claimed}, not at {root}. Give all parts "
+        f"of a service the same artifacts (is the folder mounted?); if they have moved here, bring {MARK} too"
+    )
+
+
+def _read_mark(files: ArtifactStore) -> str:
+    """Id of the store that the artifacts belong to; "": no store's yet."""
+    if files.size(MARK) is None:
+        return ""
+    return b"".join(files.chunks(MARK)).decode(errors="replace").partition("\n")[0].strip()
+
+
+def _write_mark(files: ArtifactStore, root: str, uid: str) -> None:
+    text = f"{uid}\nThe id of the iplab store that these artifacts belong to. Keep this file with them.\n"
+    try:
+        files.put(MARK, lambda path: path.write_text(text))
+    except OSError as error:
+        raise ArtifactsUnavailable(
+            f"{root} carries no {MARK} yet, and it cannot be written: {error.strerror}; a dispatcher writes "
+            "it at its first start"
+        ) from None

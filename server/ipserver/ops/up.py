@@ -1,0 +1,246 @@
+"""`ipserver up`: the whole service on one machine, its parts as supervised processes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from iplab import terminal
+from ipserver.environment.masking import without_password
+from ipserver.environment.settings import Settings
+from ipserver.errors import StartupError
+from ipserver.ops.answering import Answering
+from ipserver.ops.heartbeat import Pulse
+from ipserver.ops.parts import (
+    free_address,
+    heartbeat_file,
+    log_file,
+    rotate_log,
+    stop_event,
+    supervised_environment,
+)
+from ipserver.ops.startup import make_folder, migrate_store, prepare_home
+from ipserver.store import open_store
+from ipserver.store.records import CapacityReport
+from ipserver.workers.own_ray import remove_abandoned_ray_folders
+
+_log = logging.getLogger(__name__)
+_PARTS = ("api", "dispatch", "forward")
+_START_SECONDS = 60.0
+# The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
+_STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0}
+_POLL_SECONDS = 0.2
+# A stop of the whole service may reach a part before it reaches this process.
+_STOPPING_SECONDS = 0.5
+_ROTATE_SECONDS = 5.0
+# A part that ends by itself is started again, unless it has done so this often within the time below.
+_RESTARTS = 5
+_RESTART_SECONDS = 60.0
+# One that has given no sign of life for so long hangs. (The forwarder may be busy with one run for long.)
+_PULSE_SECONDS = {"dispatch": 300.0, "forward": 900.0}
+
+
+@dataclass(slots=True)
+class _Part:
+    name: str
+    process: subprocess.Popen[bytes]
+    pulse: Pulse | Answering | None = None
+    restarts: list[float] = field(default_factory=list)
+
+
+def up(settings: Settings) -> None:
+    """Migrate the store, start all parts, keep them alive until SIGTERM or SIGINT, then stop them in order.
+
+    Raises:
+        StartupError: A port in use, a home that is not writable or in use, a part that does not stay up.
+    """
+    prepare_home(settings)
+    make_folder(settings.home / "logs")
+    with _only_one(settings):
+        settings = settings.model_copy(update={"address": free_address(settings.address)})
+        migrate_store(settings)
+        stop = stop_event()
+        with open_store(settings.store_dsn) as store:
+            last_report = store.capacity()
+        parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in _PARTS]
+        try:
+            _await_api(settings, parts, stop)
+            _await_dispatcher(settings, parts, stop, last_report)
+            if not stop.is_set():
+                _announce(settings, parts)
+                _greet(settings)
+                _supervise(settings, parts, stop)
+        finally:
+            _stop(parts)
+            remove_abandoned_ray_folders(settings.home)
+            (settings.home / "service.json").unlink(missing_ok=True)
+
+
+@contextmanager
+def _only_one(settings: Settings) -> Iterator[None]:
+    """Hold the home folder: two services in one home would both believe that they own its Ray and MLflow."""
+    with (settings.home / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StartupError(
+                f"another `ipserver up` runs in {settings.home}; choose another home with --home"
+            ) from None
+        yield
+
+
+def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
+    log: IO[bytes]
+    rotate_log(log_file(settings, name))
+    with log_file(settings, name).open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ipserver", name],
+            env=supervised_environment(settings),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C at the terminal must reach the supervisor alone, which stops the parts in order. Not a
+            # session of its own: where Linux groups processes by session to share out the cores, niceness
+            # counts only within one, and the forwarder would get as much as all workers together.
+            process_group=0,
+        )
+
+
+def _pulse(settings: Settings, name: str) -> Pulse | Answering | None:
+    if name == "api":  # it can be asked
+        return Answering(settings.address, _START_SECONDS + settings.wait_seconds)
+    seconds = _PULSE_SECONDS.get(name)
+    return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
+
+
+def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
+    api = parts[0]
+    limit = _START_SECONDS + settings.wait_seconds
+    deadline = time.monotonic() + limit
+    # The API is on this machine: no proxy reaches it.
+    with grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        while not stop.is_set():
+            try:
+                health.Check(health_pb2.HealthCheckRequest(), timeout=1.0, wait_for_ready=True)
+            except grpc.RpcError:
+                if api.process.poll() is not None:
+                    raise StartupError(f"the API ended at its start; {_tail(settings, api)}") from None
+                if time.monotonic() > deadline:
+                    raise StartupError(
+                        f"the API did not answer within {limit:g} s; {_tail(settings, api)}"
+                    ) from None
+            else:
+                return
+
+
+def _await_dispatcher(
+    settings: Settings, parts: list[_Part], stop: threading.Event, last_report: CapacityReport | None
+) -> None:
+    """Wait for a new report of the dispatcher: before it, the API cannot tell which datasets there are."""
+    dispatcher = parts[1]
+    limit = _START_SECONDS + settings.wait_seconds
+    deadline = time.monotonic() + limit
+    with open_store(settings.store_dsn) as store:
+        while store.capacity() == last_report and not stop.wait(_POLL_SECONDS):
+            if dispatcher.process.poll() is not None:
+                raise StartupError(f"the dispatcher ended at its start; {_tail(settings, dispatcher)}")
+            if time.monotonic() > deadline:
+                raise StartupError(f"Ray did not start within {limit:g} s; {_tail(settings, dispatcher)}")
+
+
+def _announce(settings: Settings, parts: list[_Part]) -> None:
+    """Write where the service is, and which processes it has now."""
+    status = {
+        "address": settings.address,
+        "mlflow_tracking_uri": without_password(settings.mlflow_uri),
+        "pid": os.getpid(),
+        "parts": {part.name: part.process.pid for part in parts},
+    }
+    beside = settings.home / "service.json.new"
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
+    beside.write_text(json.dumps(status, indent=2) + "\n")
+    beside.replace(settings.home / "service.json")
+
+
+def _greet(settings: Settings) -> None:
+    try:
+        print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
+        print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
+    except OSError:  # nobody reads it, or its disk is full: no reason to end
+        terminal.abandon_output()
+
+
+def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
+    rotate_at = 0.0
+    while not stop.wait(_POLL_SECONDS):
+        if time.monotonic() >= rotate_at:
+            rotate_at = time.monotonic() + _ROTATE_SECONDS
+            for part in parts:
+                rotate_log(log_file(settings, part.name))
+        for part in parts:
+            if part.process.poll() is None:
+                if part.pulse is None or not part.pulse.stopped():
+                    continue
+                _log.warning("part %s has hung for %g s and is killed", part.name, part.pulse.seconds)
+                part.process.kill()
+                part.process.wait()
+            if stop.wait(_STOPPING_SECONDS):
+                return
+            now = time.monotonic()
+            part.restarts = [at for at in part.restarts if now - at < _RESTART_SECONDS] + [now]
+            if len(part.restarts) > _RESTARTS:
+                raise StartupError(f"the part {part.name!r} does not stay up; {_tail(settings, part)}")
+            _log.warning(
+                "part %s ended with status %s; starting it again", part.name, part.process.returncode
+            )
+            if isinstance(part.pulse, Answering):
+                part.pulse.close()
+            part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
+            try:
+                _announce(settings, parts)
+            except OSError as error:  # a full disk, say: the parts work on as far as they can
+                _log.warning("service.json names processes of before: %s", error)
+
+
+def _stop(parts: list[_Part]) -> None:
+    """The API first (no new work), then the dispatcher (it writes checkpoints) and the forwarder."""
+    _end([part for part in parts if part.name == "api"])
+    _end([part for part in parts if part.name != "api"])
+
+
+def _end(parts: list[_Part]) -> None:
+    """End parts at the same time; each is killed when its own time is over."""
+    begin = time.monotonic()
+    for part in parts:
+        if part.process.poll() is None:
+            part.process.terminate()
+    for part in sorted(parts, key=lambda part: _STOP_SECONDS[part.name]):
+        try:
+            part.process.wait(max(0.1, begin + _STOP_SECONDS[part.name] - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            _log.warning("part %s did not stop in time and is killed", part.name)
+            part.process.kill()
+            part.process.wait()
+        if part.process.stdin:
+            part.process.stdin.close()
+
+
+def _tail(settings: Settings, part: _Part, lines: int = 8) -> str:
+    path = log_file(settings, part.name)
+    text = path.read_text(errors="replace").splitlines()[-lines:]
+    return f"the end of {path}:\n" + "\n".join(text)

@@ -1,0 +1,166 @@
+"""From a stored spec and its runs to what trains: `ipcore.config` and resources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from ipcore import theory
+from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
+from iplab.v1 import spec_pb2 as pb
+from ipserver.request.defaults import OPTIMIZER_SETTINGS, PRECISION
+from ipserver.store.records import NewRun, RunRecord
+from ipserver.workers.jobs import ResourceRequest
+
+
+def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
+    """What `run` shares with every run of its pack.
+
+    Args:
+        spec: Valid, with its defaults filled in.
+        run: Any run of the pack.
+    """
+    return PackConfig(
+        dataset=spec.dataset,
+        hidden_layers=run.hidden_layers,
+        width=run.width,
+        activation=run.activation,
+        batch_size=spec.batch_size,
+        steps=spec.steps,
+        loss=spec.loss,
+        bias=spec.bias,
+        optimizer=spec.optimizer.name,
+        metrics_interval=spec.record.metrics_interval,
+        evaluation_interval=spec.evaluation_interval,
+        weights=spec.record.weights,
+        weights_interval=spec.record.weights_interval,
+        validation_size=spec.validation_size,
+        schedule=pack_schedule(spec),
+        probes=_probes(spec.record.probes) if spec.record.HasField("probes") else None,
+        precision=spec.precision or PRECISION,
+    )
+
+
+def pack_schedule(spec: pb.ExperimentSpec) -> Schedule:
+    """The schedule of a spec with its defaults."""
+    if not spec.HasField("schedule"):
+        return Schedule()
+    given = spec.schedule
+    return Schedule(
+        name=given.name,
+        warmup_steps=given.warmup_steps,
+        final_fraction=given.final_fraction,
+        milestones=tuple(given.milestones),
+        # What the schedule does not use has no default in the spec.
+        decay=given.decay if given.HasField("decay") else Schedule().decay,
+    )
+
+
+def _probes(given: pb.Probes) -> Probes:
+    return Probes(
+        quantities=tuple(given.quantities),
+        layers=tuple(given.layers),
+        steps=tuple(given.steps),
+        interval=given.interval,
+        examples=given.examples,
+    )
+
+
+def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
+    """What is `run`'s own: exponents at its depth, base rate, seed, calibration, optimizer settings.
+
+    Args:
+        spec: Valid, with its defaults filled in.
+        run: A run expanded from it.
+    """
+    entry = next(entry for entry in spec.grid.parameterizations if entry.label == run.parameterization)
+    calibration = None
+    if entry.HasField("calibration"):
+        calibration = Calibration(entry.calibration.readout_target, entry.calibration.cap)
+    return RunConfig(
+        parameterization=parameterization(entry, run.hidden_layers, spec.optimizer.name),
+        base_learning_rate=run.base_learning_rate,
+        seed=run.seed,
+        calibration=calibration,
+        settings=OptimizerSettings(**optimizer_settings(spec.optimizer)),
+    )
+
+
+def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, float]:
+    """The settings that an optimizer uses, by name.
+
+    >>> optimizer_settings(pb.Optimizer(name="momentum", momentum=0.5))
+    {'momentum': 0.5, 'weight_decay': 0.0}
+    """
+    return {name: getattr(optimizer, name) for name in OPTIMIZER_SETTINGS[optimizer.name]}
+
+
+def theory_optimizer(optimizer: str) -> str:
+    """The optimizer as `ipcore.theory` knows it: predictions leave weight decay out (docs/theory.md, 6)."""
+    return "adam" if optimizer == "adamw" else optimizer
+
+
+def parameterization(
+    entry: pb.ParameterizationSpec, hidden_layers: int, optimizer: str
+) -> theory.Parameterization:
+    """The exponents of one point of the parameterization axis at a depth.
+
+    Args:
+        entry: Preset or exponents.
+        hidden_layers: L.
+        optimizer: Name in the catalogue; presets have other rates with Adam.
+
+    Raises:
+        TheoryError: An unknown preset, one that is not defined with this optimizer or at this depth, or
+            exponents that do not fit the depth.
+    """
+    if entry.WhichOneof("scheme") == "preset":
+        return theory.preset(entry.preset, hidden_layers, optimizer=optimizer)
+    return custom(entry.exponents, hidden_layers, optimizer)
+
+
+def custom(given: pb.Exponents, hidden_layers: int, optimizer: str) -> theory.Parameterization:
+    """Exponents written out. With Adam an epsilon without exponents is the framework's: d = 0.
+
+    >>> zeros = pb.Exponents(a="000", b="000", c="000")
+    >>> custom(zeros, 1, "sgd").phases[0].d, [str(d) for d in custom(zeros, 1, "adam").phases[0].d]
+    (None, ['0', '0'])
+
+    Raises:
+        TheoryError: As `ipcore.theory.custom`.
+    """
+    d = epsilon_exponents(given.d, optimizer)
+    return theory.custom(hidden_layers, given.a, given.b, given.c, given.c_first_step, d, given.d_first_step)
+
+
+def epsilon_exponents(given: Sequence[str | Fraction], optimizer: str) -> Sequence[str | Fraction]:
+    """The list d of a spec, or what it means to give none."""
+    return given or (["0"] * 3 if theory_optimizer(optimizer) == "adam" else [])
+
+
+def exponents(value: theory.Parameterization) -> pb.Exponents:
+    """Exponents written out, one entry per layer; those of the first step are empty if they do not change.
+
+    Biases, means and re-weightings have no place in them.
+
+    >>> list(exponents(theory.preset("ip-llr", 2)).c_first_step)
+    ['-3/2', '-2', '-3/2']
+    """
+
+    def texts(row: tuple[Fraction, ...]) -> list[str]:
+        return [theory.format_exponent(entry) for entry in row]
+
+    first, later = value.phase_at(0), value.phases[-1]
+    return pb.Exponents(
+        a=texts(value.a),
+        b=texts(value.b),
+        c=texts(later.c),
+        c_first_step=texts(first.c) if first.c != later.c else [],
+        d=texts(later.d or ()),
+        d_first_step=texts(first.d or ()) if first.d != later.d else [],
+    )
+
+
+def resource_request(spec: pb.ExperimentSpec) -> ResourceRequest:
+    """What one pack of a spec with defaults may use."""
+    return ResourceRequest(spec.resources.cpus, spec.resources.gpus, dict(spec.resources.custom))

@@ -1,0 +1,84 @@
+"""The dataset of a spec: what its name means, and whether a dispatcher has seen it."""
+
+from __future__ import annotations
+
+from ipcore.catalogue import DATASETS, REGISTERED, DatasetInfo, dataset_info, registered_file
+from ipcore.errors import DataError
+from ipserver.request.problems import Problems, unknown
+from ipserver.store.records import CapacityReport
+
+_WHEN_SEEN = "(A new file is known after about 15 seconds.)"
+
+
+def check_dataset(
+    name: str, field: str, capacity: CapacityReport | None, problems: Problems
+) -> DatasetInfo | None:
+    """Check that a dataset can be used, as far as is known.
+
+    Built-in datasets are accepted before a dispatcher has reported; of a registered file nothing is known
+    until then, so it is refused.
+
+    Returns:
+        What is known of it; None if the name means nothing here.
+    """
+    if not name:
+        problems.add(field, unknown("dataset", name, tuple(DATASETS)))
+        return None
+    if name.startswith(REGISTERED):
+        return _check_registered(name, field, capacity, problems)
+    try:
+        info = dataset_info(name)
+    except DataError as error:
+        problems.add(field, str(error))
+        return None
+    if capacity is not None and (problem := _problems(capacity).get(info.name)):
+        problems.add(field, problem)
+    return info
+
+
+def dataset_warnings(name: str, capacity: CapacityReport) -> list[str]:
+    """What a report leaves open about a dataset, and what it could not verify."""
+    report = next((report for report in capacity.datasets if report.name == name), None)
+    if report is None:
+        if name in DATASETS:
+            return [f"whether the dataset {name!r} is there is not known: no dispatcher told"]
+        return []  # families need no files; an unknown registered file is refused
+    return [f"dataset {name!r}: {report.info.note}"] if report.info and report.info.note else []
+
+
+def _check_registered(
+    name: str, field: str, capacity: CapacityReport | None, problems: Problems
+) -> DatasetInfo | None:
+    try:
+        registered_file(name)
+    except DataError as error:
+        problems.add(field, str(error))
+        return None
+    if capacity is None:
+        problems.add(
+            field,
+            f"{name!r} is not known yet: no dispatcher has reported which files are registered; "
+            "start one (ipserver dispatch) and submit again",
+        )
+        return None
+    there = {report.name: report for report in capacity.datasets if report.name.startswith(REGISTERED)}
+    if name not in there:
+        if there:
+            usable = tuple(file for file, report in there.items() if report.info is not None)
+            problems.add(field, f"{unknown('registered dataset', name, usable)}. {_WHEN_SEEN}")
+        else:
+            stem = name.removeprefix(REGISTERED)
+            problems.add(
+                field,
+                f"unknown registered dataset {name!r}; none is registered: put {stem}.npz or "
+                f"{stem}.safetensors into registered/ below the dispatcher's data folder. {_WHEN_SEEN}",
+            )
+        return None
+    report = there[name]
+    if report.info is None:
+        problems.add(field, report.problem)
+    return report.info
+
+
+def _problems(capacity: CapacityReport) -> dict[str, str]:
+    return {report.name: report.problem for report in capacity.datasets}

@@ -1,0 +1,228 @@
+"""Rules of the parameterizations of a grid: presets or exponents, labels, rates, calibration, scales."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from ipcore import theory
+from ipcore.models.scales import fits
+from ipcore.theory.parameterization import expand_layers
+from ipcore.theory.presets import find_preset
+from iplab.v1 import spec_pb2 as pb
+from ipserver.request.convert import epsilon_exponents, parameterization
+from ipserver.request.defaults import default_label
+from ipserver.request.limits import Limits
+from ipserver.request.problems import Problems, shown
+from ipserver.request.scales import ALLOWED, Axes, check_scales, extremes
+
+_LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+_NEEDED = ("a", "b", "c")
+_LISTS = (*_NEEDED, "c_first_step", "d", "d_first_step")
+_EPSILON_LISTS = ("d", "d_first_step")
+_NAMED = 5
+_NOTES = 3  # per parameterization; more of them say nothing new
+
+
+def check_parameterizations(
+    grid: pb.Grid, field: str, axes: Axes, rates: Sequence[float], limits: Limits, problems: Problems
+) -> None:
+    """All entries of the axis.
+
+    Args:
+        grid: Of the spec.
+        field: Path of the axis.
+        axes: Of the grid.
+        rates: Valid base learning rates of the grid.
+        limits: Of this service.
+        problems: Where to note what is wrong.
+    """
+    if not grid.parameterizations:
+        problems.add(field, "is empty; give at least one parameterization, as {preset: ip-llr}")
+    if problems.too_long(field, grid.parameterizations, limits.max_runs):
+        return
+    first_at: dict[str, int] = {}
+    for i, entry in enumerate(grid.parameterizations):
+        here = f"{field}[{i}]"
+        if entry.label in first_at and entry.label:
+            problems.add(
+                f"{here}.label",
+                f"{shown(entry.label)} is there twice (also at [{first_at[entry.label]}]); "
+                "give each entry a label of its own",
+            )
+        first_at.setdefault(entry.label, i)
+        _check_parameterization(entry, here, axes, rates, limits, problems)
+
+
+def _check_parameterization(
+    entry: pb.ParameterizationSpec,
+    path: str,
+    axes: Axes,
+    rates: Sequence[float],
+    limits: Limits,
+    problems: Problems,
+) -> None:
+    before = len(problems.found)
+    values: list[theory.Parameterization] = []
+    scheme = entry.WhichOneof("scheme")
+    if scheme == "preset":
+        values = _check_preset(entry.preset, f"{path}.preset", axes, problems)
+    elif scheme == "exponents":
+        values = _check_exponents(entry.exponents, f"{path}.exponents", axes, problems)
+    else:
+        problems.add(path, "has neither 'preset' nor 'exponents'; give one of them")
+    _check_label(entry, scheme, path, problems)
+    if entry.base_learning_rates:
+        rates = check_rates(entry.base_learning_rates, f"{path}.base_learning_rates", limits, problems)
+    if entry.HasField("calibration"):
+        _check_calibration(entry, values, f"{path}.calibration", axes, problems)
+    if len(problems.found) == before:
+        check_scales(entry, values, path, axes, rates, problems)
+
+
+def _check_calibration(
+    entry: pb.ParameterizationSpec,
+    values: Sequence[theory.Parameterization],
+    path: str,
+    axes: Axes,
+    problems: Problems,
+) -> None:
+    if axes.optimizer == "adam":
+        problems.add(
+            path,
+            "is of gradient steps; with Adam an update has the size of its rate whatever the gradient is: "
+            "remove it, or use the optimizer 'sgd' or 'momentum'",
+        )
+    if any(value.biases is not None for value in values):
+        problems.add(
+            path,
+            f"does not go with biases in every layer ({shown(entry.preset)}): their first rates are not "
+            "calibrated; remove it",
+        )
+    for name in ("readout_target", "cap"):
+        value = getattr(entry.calibration, name)
+        if not fits(value):
+            rule = f"a finite number above 0 that training can hold ({ALLOWED})"
+            problems.add(f"{path}.{name}", f"must be {rule}, not {value}")
+
+
+def _check_label(entry: pb.ParameterizationSpec, scheme: str | None, path: str, problems: Problems) -> None:
+    if not entry.label:
+        # A preset's default label is empty only if its name is, which is a mistake of its own.
+        if scheme == "exponents":
+            problems.add(f"{path}.label", "is required with explicit exponents")
+    elif not _LABEL.fullmatch(entry.label) and entry.label != default_label(entry.preset):
+        rule = "1-63 lower-case letters, digits, '.', '_' and '-', starting with a letter or digit"
+        problems.add(f"{path}.label", f"{shown(entry.label)} is not a label: {rule}")
+
+
+def _check_preset(name: str, path: str, axes: Axes, problems: Problems) -> list[theory.Parameterization]:
+    """The preset at the least and the largest depth."""
+    try:
+        found = find_preset(name)
+        return [found.exponents(depth, axes.optimizer) for depth in extremes(axes.depths)]
+    except theory.TheoryError as error:
+        problems.add(path, str(error))
+        return []
+
+
+def _check_exponents(
+    given: pb.Exponents, path: str, axes: Axes, problems: Problems
+) -> list[theory.Parameterization]:
+    """The parameterization at the least and the largest depth."""
+    before = len(problems.found)
+    lists = {
+        name: _check_list(getattr(given, name), f"{path}.{name}", axes.depths, problems)
+        for name in _LISTS
+        if getattr(given, name) or name in _NEEDED
+    }
+    if axes.optimizer != "adam":
+        for name in _EPSILON_LISTS:
+            if name in lists:
+                problems.add(f"{path}.{name}", "is used only with the optimizers adam and adamw; remove it")
+    if len(problems.found) > before:
+        return []
+    d = epsilon_exponents(lists.pop("d", []), axes.optimizer)
+    return [theory.custom(depth, **lists, d=d) for depth in extremes(axes.depths)]
+
+
+def _check_list(
+    entries: Sequence[str], path: str, depths: Sequence[int], problems: Problems
+) -> list[Fraction]:
+    """The valid entries."""
+    values = []
+    for i, text in enumerate(entries):
+        try:
+            values.append(_parse(text))
+        except theory.TheoryError as error:
+            problems.add(f"{path}[{i}]", str(error))
+    # The length does not depend on what the entries say, so both kinds of mistake are found at once. A list
+    # that fits two depths fits all.
+    zeros = [Fraction(0)] * len(entries)
+    for depth in sorted(depths)[:2]:
+        try:
+            expand_layers(zeros, depth, path)
+        except theory.TheoryError as error:
+            problems.add(path, str(error))
+            break
+    return values
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse(text: str) -> Fraction:
+    """Lists for many layers say few things many times."""
+    return theory.parse_exponent(text)
+
+
+def check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Problems) -> list[float]:
+    """The valid ones, each once."""
+
+    def check(field: str, rate: float) -> bool:
+        if fits(rate):
+            return True
+        rule = f"a finite number above 0 that training can hold ({ALLOWED})"
+        problems.add(field, f"a base learning rate must be {rule}, not {rate}")
+        return False
+
+    return problems.axis(path, rates, "base learning rate", check, limits.max_runs)
+
+
+def parameterization_warnings(spec: pb.ExperimentSpec) -> list[str]:
+    """What is allowed but probably not meant.
+
+    Args:
+        spec: Valid, with its defaults filled in.
+    """
+    warnings = []
+    grid = spec.grid
+    if grid.base_learning_rates and all(entry.base_learning_rates for entry in grid.parameterizations):
+        warnings.append("grid.base_learning_rates is not used: every parameterization brings its own rates")
+    for entry in grid.parameterizations:
+        lists = [getattr(entry.exponents, name) for name in _LISTS]
+        warnings += [f"{entry.label}: exponent {note}" for note in theory.decimal_notes(*lists)[:_NOTES]]
+    return [*warnings, *_warmup_warnings(spec)]
+
+
+def _warmup_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
+    """A warm-up takes from a large first step what makes it large enough."""
+    if not spec.schedule.warmup_steps:
+        return
+    depth = max(spec.grid.hidden_layers)
+    labels = [
+        entry.label
+        for entry in spec.grid.parameterizations
+        if _first_step_is_larger(parameterization(entry, depth, spec.optimizer.name))
+    ]
+    if labels:
+        named = ", ".join(labels[:_NAMED]) + (f" and {len(labels) - _NAMED} more" if labels[_NAMED:] else "")
+        yield (
+            f"schedule.warmup_steps: the first update has 1/{spec.schedule.warmup_steps + 1} of its rate, "
+            f"but {named} needs a large first step; exponents do not change, but consider warmup_steps 0"
+        )
+
+
+def _first_step_is_larger(value: theory.Parameterization) -> bool:
+    first, later = value.c_at(0), value.phases[-1].c
+    return any(c < after for c, after in zip(first, later, strict=True))

@@ -1,0 +1,145 @@
+"""What theory predicts for the runs of a spec, before anything trains."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from ipcore import theory
+from iplab.v1 import spec_pb2 as pb
+from ipserver.request.convert import parameterization, theory_optimizer
+
+# Somebody waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
+# networks more.
+MAX_PREDICTED_LAYERS = 100
+MAX_ANALYSED_LAYERS = 2_000
+_TOO_DEEP = f"not analysed: more than {MAX_PREDICTED_LAYERS} hidden layers (iplab analyze can)"
+_TOO_MANY = "not analysed: this grid has too many different parameterizations and depths (iplab analyze can)"
+_MAX_WARNINGS = 20
+_WARNED = frozenset({theory.Regime.UNSTABLE, theory.Regime.TRIVIAL})
+_Verdict = tuple[theory.Regime | None, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The verdict on one parameterization at one depth and activation.
+
+    Attributes:
+        parameterization: Its label.
+        hidden_layers: L.
+        activation: Name.
+        regime: The verdict; None: the theory does not cover it.
+        summary: One sentence; why there is no verdict, if there is none.
+        advice: What would change a trivial or unstable verdict, or "".
+    """
+
+    parameterization: str
+    hidden_layers: int
+    activation: str
+    regime: theory.Regime | None
+    summary: str
+    advice: str
+
+
+def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
+    """One prediction per parameterization, depth and activation, in the grid's order.
+
+    Different networks are analysed until their layers add up to `MAX_ANALYSED_LAYERS`; a spec always gets
+    the same predictions, and they are computed once.
+
+    Args:
+        spec: Valid, with its defaults filled in.
+    """
+    return _predict(_key(spec))
+
+
+def predicted_regimes(spec: pb.ExperimentSpec) -> Mapping[tuple[str, int, str], theory.Regime | None]:
+    """Regime by (label, hidden layers, activation)."""
+    return _regimes(_key(spec))
+
+
+def prediction_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
+    """A sentence for each parameterization called trivial or unstable, and what would change it.
+
+    Before them one for all that theory does not cover for the same reason.
+    """
+    unsettled: dict[str, dict[str, None]] = {}  # activations in order, by reason
+    for found in predictions(spec):
+        if found.regime is None:
+            unsettled.setdefault(found.summary, {})[found.activation] = None
+    for reason, names in unsettled.items():
+        yield f"{', '.join(names)}: trained without a prediction; {reason}"
+    bad = sorted((found for found in predictions(spec) if found.regime in _WARNED), key=_what)
+    groups = [(what, list(group)) for what, group in itertools.groupby(bad, key=_what)]
+    for (label, hidden_layers, summary, advice), group in groups[:_MAX_WARNINGS]:
+        activations = ", ".join(prediction.activation for prediction in group)
+        text = f"{label}, {hidden_layers} hidden layers, {activations}: theory predicts {summary}"
+        yield f"{text}. {advice[0].upper()}{advice[1:]}" if advice else text
+    if (more := len(groups) - _MAX_WARNINGS) > 0:
+        yield f"theory predicts trivial or unstable for {more} more; the experiment's predictions name them"
+
+
+def _what(prediction: Prediction) -> tuple[str, int, str, str]:
+    return prediction.parameterization, prediction.hidden_layers, prediction.summary, prediction.advice
+
+
+def _key(spec: pb.ExperimentSpec) -> bytes:
+    """The parts of a spec that predictions depend on."""
+    grid = spec.grid
+    return pb.ExperimentSpec(
+        loss=spec.loss,
+        # Its settings change constants, not exponents; weight decay, which shrinks h_0, is left out.
+        optimizer=pb.Optimizer(name=spec.optimizer.name),
+        grid=pb.Grid(
+            parameterizations=grid.parameterizations,
+            hidden_layers=grid.hidden_layers,
+            activations=grid.activations,
+        ),
+    ).SerializeToString(deterministic=True)
+
+
+@functools.lru_cache(maxsize=256)
+def _predict(key: bytes) -> tuple[Prediction, ...]:
+    spec = pb.ExperimentSpec.FromString(key)
+    grid = spec.grid
+    # Labels and calibration do not matter to theory, so entries may share a verdict.
+    schemes = [entry.preset or entry.exponents.SerializeToString() for entry in grid.parameterizations]
+    verdicts: dict[tuple[str | bytes, int, str], _Verdict] = {}
+    found = []
+    layers = 0
+    for hidden_layers, activation, (scheme, entry) in itertools.product(
+        grid.hidden_layers, grid.activations, zip(schemes, grid.parameterizations, strict=True)
+    ):
+        network = (scheme, hidden_layers, activation)
+        if hidden_layers > MAX_PREDICTED_LAYERS:
+            verdict: _Verdict = (None, _TOO_DEEP, "")
+        elif network in verdicts:
+            verdict = verdicts[network]
+        elif layers + hidden_layers > MAX_ANALYSED_LAYERS:
+            verdict = (None, _TOO_MANY, "")
+        else:
+            layers += hidden_layers
+            value = parameterization(entry, hidden_layers, spec.optimizer.name)
+            optimizer = theory_optimizer(spec.optimizer.name)
+            verdict = verdicts[network] = _verdict(value, optimizer, activation, spec.loss)
+        found.append(Prediction(entry.label, hidden_layers, activation, *verdict))
+    return tuple(found)
+
+
+@functools.lru_cache(maxsize=256)
+def _regimes(key: bytes) -> Mapping[tuple[str, int, str], theory.Regime | None]:
+    regimes = {(p.parameterization, p.hidden_layers, p.activation): p.regime for p in _predict(key)}
+    return MappingProxyType(regimes)
+
+
+@functools.lru_cache(maxsize=4096)
+def _verdict(value: theory.Parameterization, optimizer: str, activation: str, loss: str) -> _Verdict:
+    """Regime, summary and advice; different specs share the presets."""
+    try:
+        found = theory.analyze(value, optimizer=optimizer, activation=activation, loss=loss)
+    except theory.TheoryError as error:
+        return None, f"not covered: {error}", ""
+    return found.regime, found.summary, found.advice

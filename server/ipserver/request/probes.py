@@ -1,0 +1,54 @@
+"""Rules of probes, and the bound on how much one experiment records."""
+
+from __future__ import annotations
+
+from ipcore.probes.problems import probe_violations
+from ipcore.training.recording import points_per_run
+from iplab.v1 import spec_pb2 as pb
+from ipserver.request.convert import pack_config
+from ipserver.request.expand import count_runs
+from ipserver.request.limits import Limits
+from ipserver.request.problems import Problems
+from ipserver.store.records import NewRun
+
+
+def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, problems: Problems) -> None:
+    """Quantities, layers and steps that exist at every depth, something due, examples that are there.
+
+    Args:
+        spec: With its defaults; depths and steps valid, or too wrong to compare with.
+        train_size: Examples that are trained on; None: not known.
+        path: Of the probes.
+        problems: Where to note what is wrong.
+    """
+    depths = [depth for depth in spec.grid.hidden_layers if depth >= 1]
+    if not depths:
+        return
+    # What exists in the shallowest network exists in all.
+    config = pack_config(spec, NewRun(0, "", min(depths), 1, "", 0.0, 0))
+    if config.probes is None:
+        return
+    for field, message in probe_violations(config, config.probes, train_size):
+        problems.add(f"{path}.{field}", message)
+
+
+def check_points(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Problems) -> None:
+    """Refuse an experiment whose metric points the store could not hold, before anything trains.
+
+    Args:
+        spec: Valid otherwise.
+        path: Of the recording.
+        limits: Of this service.
+        problems: Where to note what is wrong.
+    """
+    grid = spec.grid
+    runs_per_depth = count_runs(grid) // len(grid.hidden_layers)
+    points = runs_per_depth * sum(
+        points_per_run(pack_config(spec, NewRun(0, "", depth, 1, "", 0.0, 0))) for depth in grid.hidden_layers
+    )
+    if points > limits.max_points:
+        problems.add(
+            path,
+            f"asks for up to {points:,} metric points but one experiment may have {limits.max_points:,}; "
+            "raise metrics_interval, evaluation_interval or the probes' interval, or probe fewer layers",
+        )

@@ -1,0 +1,121 @@
+"""Rules of a spec outside its grid: dataset, loss, training, recording, resources."""
+
+from __future__ import annotations
+
+from ipcore.catalogue import BIASES, LOSSES, DatasetInfo, loss_misfit
+from iplab.v1 import spec_pb2 as pb
+from ipserver.request.convert import resource_request
+from ipserver.request.datasets import check_dataset, dataset_warnings
+from ipserver.request.limits import Limits
+from ipserver.request.problems import Problems, shown
+from ipserver.store.records import CapacityReport
+
+WEIGHTS = ("none", "final", "initial_and_final", "every")
+# Names under which a cluster counts what the spec's own fields ask for.
+_RESERVED = frozenset({"cpus", "gpus", "cpu", "gpu", "memory", "object_store_memory"})
+_INTERNAL = ("node:", "accelerator_type:")
+# Ray counts resources in units of 0.0001, in 64-bit integers.
+_DECIMALS = 4
+_MOST = 1_000_000
+# Accelerators that Ray shares out whole, and what a TPU host can be divided into.
+_WHOLE = frozenset({"HPU", "neuron_cores", "RBLN", "FURIOSA", "MBLT"})
+_TPU_CHIPS = (1, 2, 4, 8)
+
+
+def check_training(
+    spec: pb.ExperimentSpec, path: str, limits: Limits, capacity: CapacityReport | None, problems: Problems
+) -> DatasetInfo | None:
+    """Dataset, loss, bias, batch size, steps, evaluation interval.
+
+    Returns:
+        What is known of the dataset; None if its name means nothing here.
+    """
+    info = check_dataset(spec.dataset, f"{path}.dataset", capacity, problems)
+    fits = problems.name(f"{path}.loss", spec.loss, "loss", LOSSES)
+    if info is not None:
+        if spec.batch_size > info.train_size:
+            problems.add(
+                f"{path}.batch_size",
+                f"{spec.batch_size} is larger than the training set of {spec.dataset!r} "
+                f"({info.train_size:,} examples)",
+            )
+        if fits and (misfit := loss_misfit(spec.loss, info)):
+            problems.add(f"{path}.loss", misfit)
+    problems.name(f"{path}.bias", spec.bias, "bias", BIASES)
+    if spec.batch_size < 1:
+        problems.add(f"{path}.batch_size", f"the batch size must be at least 1, not {spec.batch_size}")
+    problems.integer(f"{path}.steps", spec.steps, 1, limits.max_steps, "the number of updates")
+    problems.integer(
+        f"{path}.evaluation_interval",
+        spec.evaluation_interval,
+        0,
+        limits.max_steps,
+        "the interval (0: ends only)",
+    )
+    return info
+
+
+def check_record(record: pb.Recording, path: str, limits: Limits, problems: Problems) -> None:
+    """Metrics interval and which weights are kept."""
+    problems.integer(
+        f"{path}.metrics_interval", record.metrics_interval, 1, limits.max_steps, "the interval (0: default)"
+    )
+    problems.name(f"{path}.weights", record.weights, "choice of weights", WEIGHTS)
+    field = f"{path}.weights_interval"
+    if record.weights == "every":
+        problems.integer(
+            field, record.weights_interval, 1, limits.max_steps, "with weights 'every' the interval"
+        )
+    elif record.weights_interval:
+        problems.add(
+            field,
+            f"is {record.weights_interval} but is used only with weights 'every'; set weights or remove it",
+        )
+
+
+def check_resources(resources: pb.Resources, path: str, problems: Problems) -> None:
+    """Amounts of a pack's resources: what Ray can count and share out."""
+    _check_amount(resources.cpus, f"{path}.cpus", problems)
+    gpus = resources.gpus
+    if gpus != 0 and _check_amount(gpus, f"{path}.gpus", problems) and gpus > 1 and gpus != int(gpus):
+        problems.add(f"{path}.gpus", f"above 1 must be whole, not {gpus}; a fraction shares one device")
+    for name, amount in sorted(resources.custom.items()):
+        field = f'{path}.custom["{name}"]'
+        if not 1 <= len(name) <= 100 or not name.isprintable():
+            problems.add(f"{path}.custom", f"{shown(name)} is not a name of 1 to 100 printable characters")
+        elif name.lower() in _RESERVED:
+            problems.add(field, f"{name!r} is not a custom resource; cpus and gpus have fields of their own")
+        elif name.startswith(_INTERNAL):
+            problems.add(field, f"{name!r} is a name that the cluster keeps for itself; ask for another")
+        elif not _check_amount(amount, field, problems):
+            continue
+        elif name in _WHOLE and amount != int(amount):
+            problems.add(field, f"must be whole, not {amount}: this accelerator cannot be shared")
+        elif name == "TPU" and amount not in _TPU_CHIPS:
+            problems.add(field, f"must be one of {', '.join(map(str, _TPU_CHIPS))}, not {amount}")
+
+
+def _check_amount(amount: float, field: str, problems: Problems) -> bool:
+    """Whether an amount that is not 0 can be counted."""
+    # The double nearest to a multiple of 0.0001 is what rounding gives again.
+    if 0 < amount <= _MOST and round(amount, _DECIMALS) == amount:
+        return True
+    problems.add(field, f"must be a multiple of 0.0001 above 0, at most {_MOST:,}, not {amount}")
+    return False
+
+
+def capacity_warnings(spec: pb.ExperimentSpec, capacity: CapacityReport | None) -> list[str]:
+    """What the last capacity report makes doubtful; never a reason to refuse, since clusters grow."""
+    if capacity is None:
+        return [
+            "no dispatcher has reported yet: whether the dataset and the resources are there is not known; "
+            "the runs wait until one starts"
+        ]
+    warnings = dataset_warnings(spec.dataset, capacity)
+    warnings += [
+        f"a pack asks for {name}={amount:g} but the cluster had {capacity.resources.get(name, 0.0):g} "
+        "when last seen; its runs wait until there is more"
+        for name, amount in resource_request(spec).amounts().items()
+        if amount > capacity.resources.get(name, 0.0)
+    ]
+    return warnings

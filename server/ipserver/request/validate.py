@@ -1,0 +1,203 @@
+"""Checks a CreateExperimentRequest as a whole: every wrong field at once, or what it amounts to."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ipcore.catalogue import DatasetInfo
+from ipcore.planning.memory import run_memory_bytes
+from iplab.v1 import experiment_pb2, spec_pb2
+from iplab.v1 import experiment_service_pb2 as service_pb2
+from ipserver import names
+from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.request.convert import pack_config
+from ipserver.request.defaults import spec_hash, with_defaults
+from ipserver.request.expand import expand
+from ipserver.request.grid import check_grid
+from ipserver.request.limits import Limits
+from ipserver.request.parameterizations import parameterization_warnings
+from ipserver.request.predict import prediction_warnings
+from ipserver.request.probes import check_points, check_probes
+from ipserver.request.problems import Problems, human_bytes, shown
+from ipserver.request.rules import capacity_warnings, check_record, check_resources, check_training
+from ipserver.request.training import (
+    check_optimizer,
+    check_precision,
+    check_schedule,
+    check_validation,
+    decay_warnings,
+)
+from ipserver.store.records import CapacityReport, NewRun
+
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_MAX_TEXT = 200
+_INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec"})
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a valid request amounts to.
+
+    Attributes:
+        spec: With its defaults filled in.
+        spec_hash: SHA-256 of it, in hexadecimal.
+        runs: The expanded grid, by index.
+        run_memory_bytes: Estimated memory of the largest single run.
+        warnings: What is allowed but worth knowing.
+    """
+
+    spec: spec_pb2.ExperimentSpec
+    spec_hash: str
+    runs: tuple[NewRun, ...]
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
+
+
+def check_create(
+    request: service_pb2.CreateExperimentRequest, limits: Limits, capacity: CapacityReport | None
+) -> Checked:
+    """Check a request and expand its grid.
+
+    Args:
+        request: As it came.
+        limits: Of this service.
+        capacity: What a dispatcher saw last; None: nothing is known.
+
+    Raises:
+        InvalidRequest: Something is wrong; every wrong field is named.
+    """
+    problems = Problems()
+    check_ids(request, problems)
+    if not request.HasField("experiment"):
+        problems.add("experiment", "is required")
+        raise InvalidRequest(problems.found)
+    _check_envelope(request.experiment, problems)
+    if not request.experiment.HasField("spec"):
+        problems.add("experiment.spec", "is required")
+        raise InvalidRequest(problems.found)
+    spec = with_defaults(request.experiment.spec)
+    info = check_training(spec, "experiment.spec", limits, capacity, problems)
+    check_optimizer(spec, "experiment.spec.optimizer", problems)
+    check_schedule(spec, "experiment.spec.schedule", problems)
+    check_precision(spec, "experiment.spec", problems)
+    check_grid(spec, "experiment.spec.grid", limits, problems)
+    check_record(spec.record, "experiment.spec.record", limits, problems)
+    trained_on = None
+    if info is not None and check_validation(spec, info.train_size, "experiment.spec", problems):
+        trained_on = info.train_size - spec.validation_size
+    check_probes(spec, trained_on, "experiment.spec.record.probes", problems)
+    check_resources(spec.resources, "experiment.spec.resources", problems)
+    if problems.found or info is None:
+        # Without a valid spec there may be no estimate; with one wrong field elsewhere there still is.
+        problems.found += _memory_if_possible(spec, info, limits, {v.field for v in problems.found})
+        raise InvalidRequest(problems.found)
+    check_points(spec, "experiment.spec.record", limits, problems)
+    memories = _memories(spec, info)
+    problems.found += _memory_violations(spec, memories, limits)
+    if problems.found:
+        raise InvalidRequest(problems.found)
+    runs = tuple(expand(spec))
+    return Checked(
+        spec,
+        spec_hash(spec),
+        runs,
+        max(memory for _, memory in memories),
+        (
+            *parameterization_warnings(spec),
+            *decay_warnings(spec),
+            *capacity_warnings(spec, capacity),
+            *prediction_warnings(spec),
+        ),
+    )
+
+
+def check_ids(request: service_pb2.CreateExperimentRequest, problems: Problems) -> None:
+    """The experiment id and the request id, both optional."""
+    if request.experiment_id and not names.is_experiment_id(request.experiment_id):
+        problems.add("experiment_id", f"{shown(request.experiment_id)} is not an id: {names.ID_RULE}")
+    if request.request_id:
+        try:
+            uuid.UUID(request.request_id)
+        except ValueError:
+            problems.add(
+                "request_id",
+                f"{shown(request.request_id)} is not a UUID such as 123e4567-e89b-42d3-a456-426614174000",
+            )
+
+
+def _check_envelope(experiment: experiment_pb2.Experiment, problems: Problems) -> None:
+    for descriptor, _ in experiment.ListFields():
+        if descriptor.name not in _INPUT_FIELDS:
+            problems.add(f"experiment.{descriptor.name}", "is set by the service; leave it out")
+    _check_text("experiment.display_name", experiment.display_name, problems)
+    problems.integer("experiment.priority", experiment.priority, -1000, 1000, "the priority")
+    if len(experiment.labels) > 32:
+        problems.add("experiment.labels", f"has {len(experiment.labels)} labels; at most 32 are allowed")
+    for key, value in sorted(experiment.labels.items()):
+        if not _LABEL_KEY.fullmatch(key):
+            rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
+            problems.add("experiment.labels", f"{shown(key)} is not a key: {rule}")
+        else:
+            _check_text(f'experiment.labels["{key}"]', value, problems)
+
+
+def _check_text(path: str, text: str, problems: Problems) -> None:
+    """Free text for people: of bounded length, on one line, and nothing that a terminal would obey."""
+    if len(text) > _MAX_TEXT:
+        problems.add(path, f"has {len(text)} characters; at most {_MAX_TEXT} are allowed")
+    if not text.isprintable():
+        problems.add(path, f"{shown(text)} has characters that cannot be printed; use one line of plain text")
+
+
+def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NewRun, int]]:
+    """Estimated memory of one run per depth, width and activation."""
+    grid = spec.grid
+    shapes = itertools.product(grid.hidden_layers, grid.widths, grid.activations)
+    runs = [NewRun(0, "", depth, width, activation, 0.0, 0) for depth, width, activation in shapes]
+    return [(run, run_memory_bytes(pack_config(spec, run), info)) for run in runs]
+
+
+def _memory_violations(
+    spec: spec_pb2.ExperimentSpec, memories: Iterable[tuple[NewRun, int]], limits: Limits
+) -> list[FieldViolation]:
+    """One for each width that is too large, at the smallest depth at which it is."""
+    too_large: dict[int, tuple[int, int]] = {}
+    for run, memory in memories:
+        if memory > limits.max_run_memory_bytes:
+            worst = too_large.get(run.width, (run.hidden_layers, memory))
+            too_large[run.width] = min(worst, (run.hidden_layers, memory))
+    return [
+        FieldViolation(
+            f"experiment.spec.grid.widths[{i}]",
+            f"width {width} with {too_large[width][0]} hidden layers and batches of {spec.batch_size} needs "
+            f"about {human_bytes(too_large[width][1])} per run; "
+            f"the limit is {human_bytes(limits.max_run_memory_bytes)}",
+        )
+        for i, width in enumerate(spec.grid.widths)
+        if width in too_large
+    ]
+
+
+def _memory_if_possible(
+    spec: spec_pb2.ExperimentSpec, info: DatasetInfo | None, limits: Limits, wrong: set[str]
+) -> list[FieldViolation]:
+    """Memory violations of a spec with wrong fields, where those that the estimate depends on are right."""
+    axes = ("grid.widths", "grid.hidden_layers", "grid.activations")
+    used = (
+        "dataset",
+        "loss",
+        "bias",
+        "optimizer.name",
+        "batch_size",
+        "validation_size",
+        "record.probes",
+        *axes,
+    )
+    prefixes = tuple(f"experiment.spec.{name}" for name in used)
+    if info is None or "experiment.spec.grid" in wrong or any(field.startswith(prefixes) for field in wrong):
+        return []
+    return _memory_violations(spec, _memories(spec, info), limits)

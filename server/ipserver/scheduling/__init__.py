@@ -1,0 +1,1 @@
+"""What trains when and where: pure decisions, and the dispatcher that obeys them."""

@@ -1,0 +1,100 @@
+"""From records of the store to plans and jobs, and what goes wrong on the way."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Sequence
+
+from ipcore.catalogue import DatasetInfo, output_dim
+from ipcore.errors import DataError
+from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, evaluation_work
+from ipcore.probes import probe_cost
+from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.environment.settings import Settings
+from ipserver.request.convert import pack_config, resource_request, run_config
+from ipserver.scheduling.datasets import DatasetChecks
+from ipserver.scheduling.placement import Cluster
+from ipserver.scheduling.planner import PlanLimits, plan
+from ipserver.store.records import ExperimentRecord, Failure, LeasedPack, NewPack, RunRecord
+from ipserver.store.states import FailureReason
+from ipserver.workers.jobs import PackJob
+
+
+def plan_packs(
+    experiment: ExperimentRecord,
+    runs: Sequence[RunRecord],
+    cluster: Cluster,
+    settings: Settings,
+    datasets: DatasetChecks,
+    profile: MachineProfile | None,
+    first: int = 0,
+) -> list[NewPack]:
+    """The packs of an experiment for the cluster as it is now, and one more of each node that can be added.
+
+    Args:
+        experiment: What is planned.
+        runs: Its runs that wait.
+        cluster: Where they will train.
+        settings: Limits.
+        datasets: Sizes of the dataset.
+        profile: What a worker of its size can do; None: not measured yet.
+        first: Number of the first pack, which its id says: how many there are already.
+
+    Raises:
+        DataError: Its registered file cannot be used any more.
+    """
+    spec = ExperimentSpec.FromString(experiment.spec)
+    asked = resource_request(spec)
+    slots = max(1, cluster.slots(asked))
+    profile = profile or (DEFAULT_GPU if asked.gpus else DEFAULT_CPU.on_threads(math.ceil(asked.cpus)))
+    # A GPU's memory is shared by the packs that ask for a part of it; some is left to CUDA itself.
+    device = int(0.9 * min(1.0, asked.gpus) * profile.memory_bytes)
+    limits = PlanLimits(slots, settings.max_pack_runs, device or settings.max_pack_memory_bytes, profile)
+    info = datasets.info(spec.dataset)
+    return plan([(run, pack_config(spec, run)) for run in runs], info, limits, first)
+
+
+def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
+    """What a trainer must know to go on with a pack."""
+    spec = ExperimentSpec.FromString(pack.experiment.spec)
+    return PackJob(
+        experiment=pack.experiment.id,
+        pack=pack.id,
+        token=pack.token,
+        config=pack_config(spec, pack.runs[0]),
+        runs=tuple(run_config(spec, run) for run in pack.runs),
+        run_indices=tuple(run.index for run in pack.runs),
+        labels=tuple(run.parameterization for run in pack.runs),
+        ended=frozenset(run.index for run in pack.runs if run.state.terminal),
+        committed_steps=pack.committed_steps,
+        summaries=tuple(run.summary for run in pack.runs),
+        checkpoints=pack.checkpoints,
+        resources=resource_request(spec),
+        artifact_root=settings.artifact_root,
+        data_root=str(settings.data) if settings.data else None,
+        dataset_sha256=pack.experiment.dataset_sha256,
+        slice_seconds=settings.slice_seconds,
+        checkpoint_seconds=settings.checkpoint_seconds,
+    )
+
+
+def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> float:
+    """Seconds after which a slice is taken for hung: far beyond the slowest honest one.
+
+    That is the last slice, which evaluates every run on one thread, or the first, which may measure probes at
+    steps 0 and 1: here at 1e9 multiply-adds a second.
+    """
+    config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
+    probes = probe_cost(config, info.input_dim, output_dim(config.loss, info))
+    work = (evaluation_work(config, info) + 2 * probes) * len(pack.runs) / 1e9
+    return max(60.0, 20 * settings.slice_seconds, 5 * work)
+
+
+def defect(where: str, error: Exception) -> Failure:
+    """The failure of runs that a defect of the service, or data that are gone, keep from training."""
+    text = "".join(traceback.format_exception(error))
+    reason = FailureReason.TRAINING_ERROR
+    if isinstance(error, DataError):
+        reason = FailureReason.DATA_UNAVAILABLE
+    return Failure(reason, f"{where}: {type(error).__name__}: {error}", text)

@@ -1,0 +1,310 @@
+"""The packs in a dispatcher's hands: started, led slice by slice, committed, given back."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from ipserver.artifacts import open_artifacts
+from ipserver.environment.settings import Settings
+from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
+from ipserver.request.problems import human_bytes
+from ipserver.scheduling.assembly import defect, make_job, slice_deadline
+from ipserver.scheduling.datasets import DatasetChecks
+from ipserver.scheduling.placed import Placed
+from ipserver.scheduling.retries import Action, Rest, decide
+from ipserver.store import Store, segments
+from ipserver.store.records import CommitResult, Failure, LeasedPack
+from ipserver.store.states import FailureReason
+from ipserver.workers.executor import Executor
+from ipserver.workers.jobs import SliceReport
+
+_log = logging.getLogger(__name__)
+WAIT_SECONDS = 0.2
+# A worker takes at least about a second to start: nobody asks before what keeps it.
+_START_SECONDS = 5.0
+
+
+class Hands:
+    """Packs from their lease to their last commit.
+
+    Args:
+        store: Where the truth is.
+        executor: Where trainers run.
+        settings: Leases, retries, folders.
+        datasets: What is known of the datasets.
+        refill: Called when a worker is free: another pack may have it.
+        monotonic: Clock for intervals, in seconds.
+
+    Attributes:
+        placed: The packs that have (or wait for) a worker.
+        rest: Whether files can be written just now.
+        shunned: Nodes on which a worker did not start, each with the time until which it is left alone.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        settings: Settings,
+        datasets: DatasetChecks,
+        refill: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._settings = settings
+        self._datasets = datasets
+        self._refill = refill
+        self._monotonic = monotonic
+        self._artifacts = open_artifacts(settings.artifact_root)
+        self.placed: list[Placed] = []
+        self.rest = Rest()
+        self.shunned: dict[str, float] = {}
+        # The pack that is being committed for the last time, its worker given back already.
+        self.leaving: Placed | None = None
+        self._draining = False
+
+    def renew(self) -> None:
+        """Renew the leases of the packs in hand; those that are lost are noticed at their next commit."""
+        leaving = self.leaving
+        placed = (*self.placed, *([] if leaving is None else [leaving]))
+        held = [it.lease for it in placed]
+        if held:
+            self._store.renew(held, self._settings.lease_seconds)
+
+    def drain(self, seconds: float = 20.0) -> None:
+        """Let every worker write a checkpoint with its next slice, commit it, and give the packs back."""
+        deadline = self._monotonic() + seconds
+        self._draining = True
+        for placed in self.placed:
+            placed.drain()
+        try:
+            # Without a cluster nothing comes back any more.
+            with contextlib.suppress(ClusterLost):
+                while self.placed and self._monotonic() < deadline:
+                    self.renew()
+                    self.collect(WAIT_SECONDS)
+            for placed in list(self.placed):
+                self.give_back(placed)
+        except StoreUnavailable as error:
+            _log.warning("the store is out of reach: packs are left to the end of their leases: %s", error)
+            self.abandon()
+
+    def start(self, pack: LeasedPack, node: str = "") -> None:
+        """Have a pack trained that has just been leased, on a node ("": one that is to be added)."""
+        spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)
+        if spent.action is Action.FAIL:
+            # Leases are taken back without a dispatcher that could decide: so the next one does.
+            times = pack.fruitless[FailureReason.LEASE_LOST]
+            message = (
+                f"{times} dispatchers in a row died, or were cut off, before this pack committed anything"
+            )
+            self._end(pack, Failure(FailureReason.LEASE_LOST, message), f"failed: {message}", retry=False)
+            return
+        # A pack that this version cannot start must not keep the others from training. What else a cluster
+        # in trouble raises ends this process: the leases run out, and the packs are tried again.
+        try:
+            job = replace(make_job(pack, self._settings), node=node)
+            limit = slice_deadline(pack, self._datasets.info(job.config.dataset), self._settings)
+        except Exception as error:
+            self._refuse_pack(pack, error)
+            return
+        try:
+            worker = self._executor.start(job)
+        except ValueError as error:
+            self._refuse_pack(pack, error)
+            return
+        placed = Placed(pack, worker, job.resources, job.ended, limit, self._monotonic(), node=node)
+        placed.advance()
+        self.placed.append(placed)
+
+    def collect(self, timeout: float) -> None:
+        """Commit the slices that have arrived."""
+        by_worker = {id(placed.worker): placed for placed in self.placed}
+        workers = [placed.worker for placed in self.placed]
+        for worker, report in self._executor.ready(workers, timeout) if workers else ():
+            placed = by_worker[id(worker)]
+            placed.since = self._monotonic()
+            placed.idle_seconds += report.idle_seconds
+            if placed in self.placed:
+                self._handle(placed, report)
+
+    def end_hung(self) -> None:
+        """Give up workers that have not answered for far longer than a slice can take.
+
+        Raises:
+            ClusterLost: A worker has not come to life, though its resources are surely free.
+        """
+        now = self._monotonic()
+        for placed in list(self.placed):
+            if not placed.worker.started():
+                self._look_for(placed, now)
+            elif now - placed.since > placed.slice_limit:
+                limit = placed.slice_limit
+                message = f"no answer for {now - placed.since:.0f} s (limit {limit:.0f} s)"
+                try:
+                    self._fail(placed, Failure(FailureReason.WORKER_LOST, message))
+                except Fenced:
+                    self._forget(placed)
+
+    def _look_for(self, placed: Placed, now: float) -> None:
+        """See whether a worker that has not started is on its way."""
+        if placed.worker.alive() or not placed.node:
+            placed.since = placed.asked = now  # it gets ready for its pack, or waits for a node
+            return
+        placed.since = now
+        waited, limit = now - placed.asked, self._settings.worker_start_seconds
+        if waited < _START_SECONDS:
+            return
+        if why := self._executor.stuck(placed.worker, late=waited > limit):
+            raise ClusterLost(
+                f"the worker of pack {placed.pack.id} of {placed.pack.experiment.id} has not started for "
+                f"{waited:.0f} s though its resources are free (IPLAB_WORKER_START_SECONDS: {limit:g}): {why}"
+            )
+        if waited > limit:
+            # Others must have what is free as far as dispatchers know. Elsewhere, or later, it may start.
+            _log.warning("pack %s of %s got no worker on node %s", placed.pack.id, placed.key[0], placed.node)
+            self.shunned[placed.node] = now + limit
+            self.give_back(placed)
+
+    def give_back(self, placed: Placed) -> None:
+        """End an attempt early: the pack waits again, and has lost nothing."""
+        try:
+            self._store.end_attempt(*placed.key, placed.pack.token, failure=None, retry=True)
+        except Fenced:
+            _log.warning("pack %s of %s was already taken over", placed.pack.id, placed.pack.experiment.id)
+        if placed.told:
+            self._forget(placed)
+        else:
+            self.placed.remove(placed)
+            placed.worker.release()  # it has answered all that it was asked: another pack may have it
+
+    def abandon(self) -> None:
+        """Stop all workers without a word to the store: no longer renewed, their leases run out."""
+        for placed in list(self.placed):
+            self._forget(placed)
+
+    def _handle(self, placed: Placed, report: SliceReport) -> None:
+        experiment, pack = placed.key
+        overlooked = placed.ended - placed.told.popleft()
+        try:
+            for text in report.notices:
+                self._store.notice(experiment, text)
+            if report.failure is not None:
+                self._fail(placed, report.failure)
+                return
+            if report.commit is not None and report.commit.finished:
+                self._finish(placed, report, overlooked)
+                return
+            if not placed.draining:
+                # The next slice is queued before this one is committed: the device does not wait for us.
+                placed.advance()
+            result = self._record(placed, report, overlooked)
+            placed.ended = result.ended
+            self._discard(lambda: self._artifacts.delete(result.obsolete_checkpoints))
+            if result.done:
+                self.placed.remove(placed)
+                placed.worker.release()
+                self._say_done(placed)
+            elif placed.draining and not placed.told:
+                self.give_back(placed)
+            elif result.pausing:
+                placed.drain()
+        except DatasetChanged as error:
+            self._fail(placed, Failure(FailureReason.DATA_UNAVAILABLE, str(error)))
+        except Fenced as error:
+            _log.warning("pack %s of %s is led by another dispatcher: %s", pack, experiment, error)
+            self._forget(placed)
+
+    def _finish(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> None:
+        """Commit a pack's last slice, after its worker has been given the next pack."""
+        self.leaving = placed
+        self.placed.remove(placed)
+        try:
+            placed.worker.release()
+            if not self._draining:
+                self._refill()
+        finally:  # whatever became of the next pack, this one is trained
+            try:
+                self._record(placed, report, overlooked)
+            finally:
+                self.leaving = None
+        self._say_done(placed)
+
+    def _record(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> CommitResult:
+        """Commit what a slice has brought; `overlooked` runs were cancelled when it was queued already."""
+        key, token, commit = placed.key, placed.pack.token, report.commit
+        if commit is None:
+            saved = report.repeated.checkpoint if report.repeated else None
+            return self._store.settle(*key, token, saved)
+        if overlooked and commit.segment:
+            # Their history ends with them.
+            commit = replace(commit, segment=segments.without(commit.segment, overlooked))
+        result = self._store.commit_slice(*key, token, commit)
+        placed.committed = commit.last_step
+        if commit.artifacts or commit.checkpoint is not None:
+            self.rest.reset()
+        return result
+
+    def _say_done(self, placed: Placed) -> None:
+        experiment, pack = placed.key
+        idle = placed.idle_seconds
+        _log.info("pack %s of %s is done; it waited %.3f s for slices", pack, experiment, idle)
+        self._remove_checkpoints(placed.pack)
+
+    def _fail(self, placed: Placed, failure: Failure) -> None:
+        left = len(placed.pack.runs) - len(placed.ended)
+        decision = decide(failure.reason, placed.fruitless(failure.reason), self._settings, left)
+        if failure.reason is FailureReason.OUT_OF_MEMORY:
+            estimate = human_bytes(placed.pack.memory_bytes)
+            failure = replace(
+                failure, message=f"{failure.message} ({left} runs, planned for {estimate} with their dataset)"
+            )
+        if failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE:
+            self.rest.extend(self._monotonic())
+        what = f"{decision}: {failure.reason.value}: {failure.message}"
+        if decision.action is Action.SPLIT:
+            self._split(placed.pack, failure, what)
+        else:
+            self._end(placed.pack, failure, what, retry=decision.action is Action.RETRY)
+        self._forget(placed)
+
+    def _split(self, pack: LeasedPack, failure: Failure, what: str) -> None:
+        """End an attempt of a pack that is too large; its parts wait for workers."""
+        self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
+        _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
+        self._store.split_pack(pack.experiment.id, pack.id, pack.token, failure=failure)
+        self._remove_checkpoints(pack)
+
+    def _end(self, pack: LeasedPack, failure: Failure, what: str, *, retry: bool) -> None:
+        """End an attempt that failed, and say what becomes of the pack."""
+        self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
+        _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
+        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=retry)
+        if not retry:
+            self._remove_checkpoints(pack)
+
+    def _forget(self, placed: Placed) -> None:
+        if placed in self.placed:  # if not, its worker has another pack already
+            placed.worker.stop()
+            self.placed.remove(placed)
+
+    def _refuse_pack(self, pack: LeasedPack, error: Exception) -> None:
+        _log.error("pack %s of %s cannot be started", pack.id, pack.experiment.id, exc_info=error)
+        failure = defect("starting the pack", error)
+        self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
+
+    def _remove_checkpoints(self, pack: LeasedPack) -> None:
+        """Remove a finished pack's checkpoints, also those that no commit has named."""
+        self._discard(lambda: self._artifacts.delete_folder(f"{pack.experiment.id}/checkpoints/{pack.id}"))
+
+    def _discard(self, delete: Callable[[], None]) -> None:
+        """Files that nothing names any more cost room, not truth: what cannot be removed now is left."""
+        try:
+            delete()
+        except (ArtifactsUnavailable, OSError) as error:
+            _log.warning("old checkpoints are left where they are: %s", error)

@@ -1,0 +1,103 @@
+"""What starts and what makes room: decided on the store's board, whoever looks at it, and done here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ipserver.environment.settings import Settings
+from ipserver.scheduling.hands import Hands
+from ipserver.scheduling.placed import Placed
+from ipserver.scheduling.placement import Cluster
+from ipserver.scheduling.schedule import Demand, Holding, schedule
+from ipserver.scheduling.unplaced import Unplaced
+from ipserver.store import Store
+from ipserver.store.records import Board, Move
+from ipserver.workers.executor import Executor
+from ipserver.workers.jobs import ResourceRequest
+
+
+class Placing:
+    """Starts packs, and has packs give way.
+
+    Args:
+        store: Where the board is.
+        executor: Where workers are.
+        settings: Leases.
+        hands: The packs in hand.
+        unplaced: Tells those who wait for a node.
+        owner: Name of this dispatcher in leases.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        settings: Settings,
+        hands: Hands,
+        unplaced: Unplaced,
+        owner: str,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._settings = settings
+        self._hands = hands
+        self._unplaced = unplaced
+        self._owner = owner
+        self._cluster = Cluster()
+
+    def place(self, cluster: Cluster) -> Board:
+        """Start what can be started, here; have those give way who should, here and elsewhere.
+
+        Returns:
+            The board when nothing is left to be done.
+        """
+        self._cluster = cluster
+        name = self._executor.cluster
+        while self._decide(board := self._store.board(name)):
+            moved = self._store.place(name, self._owner, self._settings.lease_seconds, self._decide)
+            if moved.pack is not None:
+                self._start(moved.pack.experiment.shape, moved.pack.experiment.id, moved.node)
+                self._hands.start(moved.pack, moved.node)
+            elif not moved.decided:
+                break  # another dispatcher has done it
+        self._give_way(board)
+        # No pack waits that could be given to what is kept.
+        self._executor.trim(shared=any(claim.owner != self._owner for claim in board.claims))
+        return board
+
+    def full(self, cluster: Cluster) -> bool:
+        """Whether the packs in hand take every core: nothing can be started, whatever the board says."""
+        there = cluster.named()
+        used = sum(it.resources.cpus for it in self._hands.placed if it.node in there)
+        return not cluster.expected and cluster.total()["cpus"] <= used + 1e-6
+
+    def _decide(self, board: Board) -> Move:
+        """What to do: the same for all dispatchers that see this board, but for what is kept here."""
+        leaving = self._hands.leaving
+        gone = leaving.lease if leaving is not None else None  # another pack may have its worker already
+        claims = [claim for claim in board.claims if claim.lease != gone]
+        found = schedule(
+            self._cluster,
+            [Holding(ResourceRequest.of(it.shape), it.priority, it.node, it.leaving) for it in claims],
+            [Demand(ResourceRequest.of(it.shape), it.priority, it.packs) for it in board.queued],
+            self._executor.spare(),
+        )
+        giving = {claims[it].lease: board.queued[whom].experiment for it, whom in found.giving.items()}
+        if found.start is None:
+            return Move(None, giving)
+        return Move((board.queued[found.start.demand].experiment, found.start.node), giving)
+
+    def _start(self, shape: str, experiment: str, node: str) -> None:
+        asked = ResourceRequest.of(shape)
+        if not node and not self._cluster.holds(asked):
+            self._unplaced.awaits_node(experiment, asked, self._cluster)
+
+    def _give_way(self, board: Board) -> None:
+        """Give back what is to make room, at the next slice boundary if it trains."""
+        leaving = {claim.lease for claim in board.claims if claim.leaving}
+        placed: Sequence[Placed] = [it for it in self._hands.placed if it.lease in leaving]
+        for it in placed:
+            if it.worker.started():
+                it.drain()
+            else:
+                self._hands.give_back(it)

@@ -1,0 +1,144 @@
+"""Which runs train together: a pure function of runs, costs and the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from ipcore.catalogue import DatasetInfo
+from ipcore.config import PackConfig
+from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
+from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes
+from ipserver.store.records import NewPack, RunRecord
+
+# What a pack costs beside its updates: a lease, a worker's turn, files, commits.
+START_SECONDS: Final = 0.05
+# A pack may be so much slower per run than the best, if more slots are busy for it.
+_SPREAD: Final = 1.5
+# Of sizes that are as fast within this, the smallest: its slices are shorter, and it waits for less memory.
+_AS_FAST: Final = 1.02
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLimits:
+    """What the plan must respect.
+
+    Attributes:
+        slots: Packs that the cluster can train at a time, >= 1.
+        max_runs: Most runs in a pack, >= 1.
+        max_bytes: Memory a pack is planned for; a pack of one run may exceed it.
+        profile: What a slot can do.
+    """
+
+    slots: int
+    max_runs: int
+    max_bytes: int
+    profile: MachineProfile = DEFAULT_CPU
+
+
+def plan(
+    runs: Sequence[tuple[RunRecord, PackConfig]], info: DatasetInfo, limits: PlanLimits, first: int = 0
+) -> list[NewPack]:
+    """Group runs of equal shape into packs that train fast, fill the cluster at once and leave a short tail.
+
+    A pack has the size at which the machine takes least time per run. It is smaller if the slots would not
+    end together otherwise (a pack takes at most about half of what one slot has to do in all), but not so
+    small that a run took much longer. Long packs come first.
+
+    Args:
+        runs: Runs with the configuration of their pack, in grid order.
+        info: Of their dataset.
+        limits: What to respect.
+        first: Number of the first pack, which its id says.
+
+    Returns:
+        Packs; every run is in exactly one. The same input gives the same plan.
+    """
+    by_shape = sorted(runs, key=lambda item: (_shape(item[0]), item[0].index))
+    groups = [list(members) for _, members in groupby(by_shape, key=lambda item: _shape(item[0]))]
+    sizes = [_sizes(group[0][1], info, limits, len(group)) for group in groups]
+    total = sum(len(group) * min(each.values()) for group, each in zip(groups, sizes, strict=True))
+    packs: list[tuple[float, PackConfig, tuple[int, ...]]] = []
+    for group, each in zip(groups, sizes, strict=True):
+        config = group[0][1]
+        count = _count(each, total / (2 * limits.slots), len(group), limits.slots)
+        parts = _even_parts([run.index for run, _ in group], count)
+        packs += [(pack_seconds(config, info, len(part), limits.profile), config, part) for part in parts]
+    packs.sort(key=lambda pack: (-pack[0], pack[2]))
+    return [
+        NewPack(
+            id=f"p{number:04d}",
+            run_indices=indices,
+            hidden_layers=config.hidden_layers,
+            width=config.width,
+            activation=config.activation,
+            steps=config.steps,
+            memory_bytes=_memory(config, info, len(indices)),
+        )
+        for number, (_, config, indices) in enumerate(packs, first)
+    ]
+
+
+def pack_seconds(config: PackConfig, info: DatasetInfo, runs: int, profile: MachineProfile) -> float:
+    """How long a pack takes, about."""
+    return START_SECONDS + config.steps * profile.update_seconds(config, info, runs)
+
+
+def _sizes(config: PackConfig, info: DatasetInfo, limits: PlanLimits, runs: int) -> dict[int, float]:
+    """Sizes of a pack that are allowed -> seconds per run, ascending."""
+    seconds = {}
+    for size in _candidates(min(runs, limits.max_runs)):
+        if size > 1 and _memory(config, info, size) > limits.max_bytes:
+            break
+        seconds[size] = pack_seconds(config, info, size, limits.profile) / size
+    return seconds
+
+
+def _candidates(most: int) -> Iterator[int]:
+    """1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, ... up to the largest: at most a quarter apart."""
+    size = 1
+    while size < most:
+        yield size
+        size += max(1, (1 << (size.bit_length() - 1)) // 4)
+    yield most
+
+
+def _count(seconds: dict[int, float], longest: float, runs: int, slots: int) -> int:
+    """Into how many packs to divide runs of one shape.
+
+    Args:
+        seconds: Of `_sizes`.
+        longest: Seconds that a pack should take at most.
+        runs: How many.
+        slots: Packs that are trained at a time.
+    """
+    best = min(seconds.values())
+    fast = next(size for size, each in seconds.items() if each <= _AS_FAST * best)
+    least = next(size for size, each in seconds.items() if each <= _SPREAD * best)
+    short = [size for size, each in seconds.items() if size <= fast and size * each <= longest]
+    wanted = -(-runs // max([least, *short]))
+    if wanted > slots:
+        wanted = -(-wanted // slots) * slots  # so that all slots have one of the last
+    # Even parts must not fall below the least size, nor exceed the largest.
+    return max(min(wanted, max(1, runs // least)), -(-runs // max(seconds)))
+
+
+def _shape(run: RunRecord) -> tuple[int, int, str]:
+    return run.hidden_layers, run.width, run.activation
+
+
+def _memory(config: PackConfig, info: DatasetInfo, runs: int) -> int:
+    return pack_memory_bytes(config, info, runs) + dataset_memory_bytes(info)
+
+
+def _even_parts(indices: list[int], count: int) -> list[tuple[int, ...]]:
+    """Consecutive parts whose lengths differ by at most one."""
+    small, larger = divmod(len(indices), count)
+    parts, start = [], 0
+    for part in range(count):
+        end = start + small + (part < larger)
+        parts.append(tuple(indices[start:end]))
+        start = end
+    return parts

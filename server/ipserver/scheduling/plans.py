@@ -1,0 +1,84 @@
+"""Planning beside training: experiments become packs in a thread of its own, and commits need not wait."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from ipserver.environment.settings import Settings
+from ipserver.errors import ClusterLost, Fenced
+from ipserver.scheduling.assembly import defect, plan_packs
+from ipserver.scheduling.datasets import DatasetChecks
+from ipserver.scheduling.placement import Cluster
+from ipserver.store import Store
+from ipserver.workers.executor import Executor
+from ipserver.workers.jobs import ResourceRequest
+
+_log = logging.getLogger(__name__)
+
+
+class Plans:
+    """Plans what is to be planned.
+
+    Args:
+        store: Where experiments are.
+        executor: What workers can do, as far as it is measured.
+        settings: Limits, leases.
+        datasets: Sizes of datasets.
+        owner: Name in leases.
+    """
+
+    def __init__(
+        self, store: Store, executor: Executor, settings: Settings, datasets: DatasetChecks, owner: str
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._settings = settings
+        self._datasets = datasets
+        self._owner = owner
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="planning")
+        self._job: Future[None] | None = None
+
+    def look(self, cluster: Cluster, patience: float | None) -> None:
+        """Have everything planned that waits for it, for this cluster.
+
+        Args:
+            cluster: Its nodes.
+            patience: Longest wait, in seconds; None: until all is planned. A longer plan goes on.
+
+        Raises:
+            ClusterLost, StoreUnavailable: What kept it from planning.
+        """
+        if self._job is None:
+            self._job = self._pool.submit(self._plan, cluster)
+        done, _ = wait([self._job], patience)
+        if done:
+            job, self._job = self._job, None
+            job.result()
+
+    def close(self) -> None:
+        """Let it come to its end: a plan that is half saved would have to wait for the end of its lease."""
+        self._pool.shutdown()
+
+    def _plan(self, cluster: Cluster) -> None:
+        ttl = self._settings.lease_seconds
+        while leased := self._store.lease_unplanned(self._owner, ttl):
+            experiment, runs = leased
+            try:
+                try:
+                    profile = self._executor.profile(ResourceRequest.of(experiment.shape))
+                    there = self._store.packs_saved(experiment.id)
+                    packs = plan_packs(
+                        experiment, runs, cluster, self._settings, self._datasets, profile, there
+                    )
+                except ClusterLost:
+                    raise
+                except Exception as error:
+                    # One experiment that this version cannot plan must not keep the others from training.
+                    _log.exception("%s cannot be planned", experiment.id)
+                    self._store.refuse_plan(experiment.id, self._owner, defect("planning", error))
+                else:
+                    self._store.save_plan(experiment.id, self._owner, packs, ttl)
+                    _log.info("%s: %d runs in %d packs", experiment.id, len(runs), len(packs))
+            except Fenced:
+                _log.warning("%s was planned by another dispatcher", experiment.id)

@@ -1,1 +1,0 @@
-"""Specs: their defaults, their rules, and what they expand to."""

@@ -1,0 +1,110 @@
+"""What may become of runs, packs and experiments: tables and pure functions, which the store obeys.
+
+    QUEUED  --LEASE-->   RUNNING --SUCCEED, DIVERGE, FAIL--> SUCCEEDED, DIVERGED, FAILED
+    RUNNING --GIVE_BACK--> QUEUED (PAUSED if its experiment is to pause)
+    QUEUED  --PAUSE-->   PAUSED  --RESUME-->   QUEUED
+    QUEUED, PAUSED --CANCEL--> CANCELLED;  RUNNING --CANCEL--> CANCELLING --STOP--> CANCELLED
+    QUEUED, PAUSED --REFUSE--> FAILED
+
+Packs go QUEUED, LEASED and back until they are DONE. Every lease is an attempt; a pack has at most one that
+has not ended, which the database sees to as well. Terminal states are final; what is to be cancelled can only
+end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from ipserver.store.states import ExperimentState, PackState, RunState
+
+_E, _P, _R = ExperimentState, PackState, RunState
+
+
+class Change(StrEnum):
+    """What can happen to runs; those in another state than it is about stay as they are."""
+
+    LEASE = "LEASE"
+    SUCCEED = "SUCCEED"
+    DIVERGE = "DIVERGE"
+    FAIL = "FAIL"
+    # Their attempt ends before they do.
+    GIVE_BACK = "GIVE_BACK"
+    PAUSE = "PAUSE"
+    RESUME = "RESUME"
+    CANCEL = "CANCEL"
+    # A slice, or the attempt, has ended: what was asked to stop has stopped.
+    STOP = "STOP"
+    # They will never be trained.
+    REFUSE = "REFUSE"
+
+
+_MOVES: Final[Mapping[Change, Mapping[RunState, RunState]]] = MappingProxyType(
+    {
+        Change.LEASE: {_R.QUEUED: _R.RUNNING},
+        Change.SUCCEED: {_R.RUNNING: _R.SUCCEEDED},
+        Change.DIVERGE: {_R.RUNNING: _R.DIVERGED},
+        Change.FAIL: {_R.RUNNING: _R.FAILED},
+        Change.GIVE_BACK: {_R.RUNNING: _R.QUEUED},
+        Change.PAUSE: {_R.QUEUED: _R.PAUSED},
+        Change.RESUME: {_R.PAUSED: _R.QUEUED},
+        Change.CANCEL: {_R.QUEUED: _R.CANCELLED, _R.PAUSED: _R.CANCELLED, _R.RUNNING: _R.CANCELLING},
+        Change.STOP: {_R.CANCELLING: _R.CANCELLED},
+        Change.REFUSE: {_R.QUEUED: _R.FAILED, _R.PAUSED: _R.FAILED},
+    }
+)
+
+_PACKS: Final[Mapping[PackState, frozenset[PackState]]] = MappingProxyType(
+    {
+        _P.QUEUED: frozenset({_P.LEASED, _P.DONE}),
+        _P.LEASED: frozenset({_P.QUEUED, _P.DONE}),
+        _P.DONE: frozenset(),
+    }
+)
+
+_ENDS: Final = frozenset({_E.SUCCEEDED, _E.FAILED, _E.CANCELLED})
+# An experiment's state follows from its runs (`states.experiment_state`); these are the steps it can take.
+_EXPERIMENTS: Final[Mapping[ExperimentState, frozenset[ExperimentState]]] = MappingProxyType(
+    {
+        _E.QUEUED: frozenset({_E.RUNNING, _E.PAUSED, _E.FAILED, _E.CANCELLED}),
+        _E.RUNNING: frozenset({_E.QUEUED, _E.PAUSING, _E.PAUSED, _E.CANCELLING}) | _ENDS,
+        _E.PAUSING: frozenset({_E.RUNNING, _E.PAUSED, _E.CANCELLING}) | _ENDS,
+        _E.PAUSED: frozenset({_E.QUEUED, _E.RUNNING, _E.FAILED, _E.CANCELLED}),
+        # Whoever is asked to stop does not succeed, but what had failed before makes the whole FAILED.
+        _E.CANCELLING: frozenset({_E.FAILED, _E.CANCELLED}),
+        **dict.fromkeys(_ENDS, frozenset[ExperimentState]()),
+    }
+)
+
+
+class ForbiddenMove(ValueError):
+    """A change of state that there is not: a defect of the service, and nothing was written."""
+
+
+def moves(change: Change, *, pausing: bool = False) -> Mapping[RunState, RunState]:
+    """From which state to which a change brings runs.
+
+    Args:
+        change: What happens.
+        pausing: Whether their experiment is to pause.
+
+    >>> {before.value: after.value for before, after in moves(Change.GIVE_BACK, pausing=True).items()}
+    {'RUNNING': 'PAUSED'}
+    """
+    if pausing and change is Change.GIVE_BACK:
+        return {_R.RUNNING: _R.PAUSED}
+    return _MOVES[change]
+
+
+def require_pack_move(before: PackState, after: PackState) -> None:
+    """Raises ForbiddenMove unless a pack may go from `before` to `after`."""
+    if after not in _PACKS[before]:
+        raise ForbiddenMove(f"a pack that is {before} cannot become {after}")
+
+
+def require_experiment_move(before: ExperimentState, after: ExperimentState) -> None:
+    """Raises ForbiddenMove unless an experiment may go from `before` to `after`."""
+    if after not in _EXPERIMENTS[before]:
+        raise ForbiddenMove(f"an experiment that is {before} cannot become {after}")

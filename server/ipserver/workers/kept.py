@@ -1,0 +1,64 @@
+"""Workers that have done their pack, kept for the next one: a new process takes seconds to load torch.
+
+A kept worker holds its resources. So none is kept where something else may need them: it would wait for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Generic, TypeVar
+
+from ipserver.workers.jobs import ResourceRequest
+
+Actor = TypeVar("Actor")
+
+
+class Kept(Generic[Actor]):
+    """Workers without a pack, each with its size and the node that it lies on.
+
+    Args:
+        end: Ends a worker.
+    """
+
+    def __init__(self, end: Callable[[Actor], None]) -> None:
+        self._end = end
+        self._kept: list[tuple[Actor, ResourceRequest, str]] = []
+
+    def sizes(self) -> Collection[tuple[ResourceRequest, str]]:
+        """Size and node of each."""
+        return [(size, node) for _, size, node in self._kept]
+
+    def take(self, asked: ResourceRequest, node: str) -> Actor | None:
+        """One of this size on this node. If there is none, others there are ended: a new one needs room."""
+        for place, (actor, size, home) in enumerate(self._kept):
+            if size == asked and home == node:
+                del self._kept[place]
+                return actor
+        self._end_where(lambda home: not node or home == node)
+        return None
+
+    def keep(self, actor: Actor, size: ResourceRequest, node: str, starting: Collection[str]) -> None:
+        """Take a worker back; it is ended if its resources may be waited for.
+
+        Args:
+            actor: The worker.
+            size: What it holds.
+            node: Where it lies.
+            starting: Nodes on which workers are being started; "": on any.
+        """
+        if node in starting or "" in starting:
+            self._end(actor)
+        else:
+            self._kept.append((actor, size, node))
+
+    def trim(self, but: int = 0) -> None:
+        """End all but so many, the ones that came last first."""
+        for actor, _, _ in self._kept[but:]:
+            self._end(actor)
+        del self._kept[but:]
+
+    def _end_where(self, where: Callable[[str], bool]) -> None:
+        ended = [entry for entry in self._kept if where(entry[2])]
+        self._kept = [entry for entry in self._kept if not where(entry[2])]
+        for actor, _, _ in ended:
+            self._end(actor)

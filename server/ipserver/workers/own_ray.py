@@ -1,0 +1,228 @@
+"""What surrounds a Ray of our own: its folder, its token, and processes that outlast a stop of the service.
+
+A stop by systemd sends SIGTERM to every process of a service at once. Ray's processes would end at once, and
+the workers with them, before they have written checkpoints. So they start with SIGTERM blocked, and the
+dispatcher ends them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+import signal
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from ipserver.environment.private_folder import PrivateFolder, remove_abandoned
+from ipserver.errors import StartupError
+
+# A Unix socket's path has 107 bytes. Ray's longest below its folder, with the largest process id:
+_SOCKET: Final = "/r/session_2026-11-26_22-30-24_299981_4194304/sockets/plasma_store"
+_LONGEST: Final = 107 - len(_SOCKET)
+# Temporary folders with short paths. A folder in them is made under a new name, for its owner alone.
+_SHORT: Final = ("/tmp", "/var/tmp")  # noqa: S108
+_REFRESH_SECONDS: Final = 3600.0
+_SETTLE_SECONDS: Final = 0.5
+
+
+def ray_folder(home: Path | None) -> PrivateFolder:
+    """Make a folder for a Ray of our own, and remove those of dispatchers that were killed.
+
+    It lies in the home folder: no cleaner of temporary folders looks there. If that path is too long for a
+    Unix socket, or its file system has no sockets, it lies in a temporary folder, whose cleaners are kept off
+    by a lock and by fresh times.
+
+    Args:
+        home: Home folder of the service; None: only a temporary folder.
+
+    Raises:
+        StartupError: No place will do; says why of each, and which settings name them.
+    """
+    remove_abandoned_ray_folders(home)
+    tried: dict[Path, str] = {}
+    for base, prefix in _places(home):
+        if len(os.fsencode(base / f"{prefix}12345678")) > _LONGEST:
+            tried[base] = f"its path is longer than {_LONGEST - len(prefix) - 9} bytes"
+            continue
+        try:
+            folder = PrivateFolder(base, prefix)
+        except OSError as error:
+            tried[base] = error.strerror or str(error)
+            continue
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.bind(str(folder.path / "socket"))
+        except OSError as error:
+            tried[base] = f"no socket can be made there: {error.strerror or error}"
+            folder.remove()
+            continue
+        threading.Thread(target=_keep_fresh, args=(folder,), name="ray folder", daemon=True).start()
+        return folder
+    reasons = "; ".join(f"{base}: {why}" for base, why in tried.items())
+    raise StartupError(
+        f"Ray needs a folder with a short path for its sockets, and none will do ({reasons}). Set IPLAB_HOME "
+        "or TMPDIR to a folder with a short path on a local disk"
+    )
+
+
+def remove_abandoned_ray_folders(home: Path | None) -> None:
+    """Remove the folders of dispatchers that were killed, of this user alone."""
+    for base, prefix in _places(home):
+        remove_abandoned(base, prefix)
+
+
+def _places(home: Path | None) -> list[tuple[Path, str]]:
+    """Where Ray's folder may lie, the best place first, and how its name starts there."""
+    names = dict.fromkeys((_temporary(), *_SHORT))
+    temporary = [(Path(name), f"iplab-{os.getuid()}-") for name in names if name]
+    return [(home, "ray-"), *temporary] if home else temporary
+
+
+def own_token(folder: Path) -> Path:
+    """The file with the token that all processes of our own Ray show each other; made if it is not there.
+
+    Args:
+        folder: Where it lies: the home folder.
+
+    Raises:
+        StartupError: It can be neither read nor written.
+    """
+    path = folder / "ray-token"
+    try:
+        if not path.exists() or not path.read_text().strip():
+            beside = folder / f"ray-token.{os.getpid()}"
+            beside.unlink(missing_ok=True)
+            beside.touch(mode=0o600)
+            beside.write_text(_new_token())
+            beside.replace(path)
+        path.chmod(0o600)
+    except OSError as error:
+        raise StartupError(
+            f"the token of Ray's processes, {path}, cannot be used: {error.strerror}; set IPLAB_HOME or mend "
+            "its permissions"
+        ) from None
+    return path
+
+
+@functools.cache
+def _new_token() -> str:
+    """Once in a process: Ray reads its token once, and keeps it for all Rays that the process starts."""
+    return secrets.token_hex(32)
+
+
+@contextmanager
+def surrounded(folder: Path, *, shielded: bool) -> Iterator[set[int]]:
+    """Start processes in a folder of ours; they and their children do not end by SIGTERM.
+
+    The working folder is another one so that files there, such as `torch.py`, do not come before libraries of
+    the same name: Ray puts its driver's working folder on the search path of every worker.
+
+    Args:
+        folder: Working folder meanwhile; holds nothing that could be imported.
+        shielded: Whether to block SIGTERM in the processes.
+
+    Returns:
+        Ids of the child processes that were started meanwhile, complete at the end. SIGTERM for this process
+        is handled as before; one that arrives meanwhile is delivered at the end.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    started: set[int] = set()
+    before = _children(os.getpid())
+    back = _open_working_folder()
+    os.chdir(folder)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM} if shielded else set())
+    try:
+        yield started
+    finally:
+        if main:
+            for number, handler in handlers.items():
+                if handler is not None:  # as where it was set by a library, out of Python's sight
+                    signal.signal(number, handler)
+        started |= _children(os.getpid()) - before
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if back is not None:
+            os.fchdir(back)
+            os.close(back)
+
+
+@contextmanager
+def ending(started: set[int], disconnected: Callable[[], bool]) -> Iterator[None]:
+    """While Ray shuts down, end its processes, which do not listen to the SIGTERM that Ray sends them.
+
+    Args:
+        started: Children of this process that belong to Ray.
+        disconnected: Whether this process has taken leave of Ray; only then its processes are killed.
+    """
+    done = threading.Event()
+
+    def kill() -> None:
+        while not (disconnected() or done.wait(0.05)):
+            pass
+        done.wait(_SETTLE_SECONDS)
+        _kill(started)
+
+    thread = threading.Thread(target=kill, name="end Ray", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _kill(roots: set[int]) -> None:
+    """Kill child processes with all their descendants."""
+    doomed = {pid for pid in roots if pid in _children(os.getpid())}
+    while more := {pid for pid, parent in parents_of_processes().items() if parent in doomed} - doomed:
+        doomed |= more
+    for pid in doomed:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _children(parent: int) -> set[int]:
+    return {pid for pid, other in parents_of_processes().items() if other == parent}
+
+
+def parents_of_processes() -> dict[int, int]:
+    """The parent of every process that has not ended; nothing where the system has no /proc."""
+    found: dict[int, int] = {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            # "PID (NAME) STATE PARENT ..."; a name may hold brackets and blanks.
+            state, parent = file.read_text(errors="replace").rpartition(")")[2].split()[:2]
+            if state != "Z":
+                found[int(file.parent.name)] = int(parent)
+    return found
+
+
+def _open_working_folder() -> int | None:
+    """Descriptor of the working folder; None if it was removed or cannot be read."""
+    try:
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return None
+
+
+def _temporary() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return ""
+
+
+def _keep_fresh(folder: PrivateFolder) -> None:
+    # A signal that the main thread blocks would be given to this one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    while folder.path.exists():
+        time.sleep(_REFRESH_SECONDS)
+        folder.refresh()

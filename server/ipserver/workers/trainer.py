@@ -1,0 +1,375 @@
+"""PackTrainer: trains one pack slice by slice and says what each slice changes.
+
+It knows neither Ray nor the store: it gets a job, puts files into the artifact store, and returns values.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import gc
+import importlib
+import logging
+import math
+import time
+import traceback
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import ipcore.training.checkpoint
+from ipcore.catalogue import REGISTERED
+from ipcore.data import Dataset, files_signature, load_dataset
+from ipcore.data.loading import Signature
+from ipcore.errors import CheckpointError, DataError
+from ipcore.planning.machine import MachineProfile
+from ipcore.training import profiling
+from ipcore.training.checkpoint import Snapshot
+from ipcore.training.recording import weights_due
+from ipcore.training.trainer import Slice, Trainer
+from ipserver import failpoints
+from ipserver.artifacts import Stored, open_artifacts
+from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
+from ipserver.names import run_id, run_name
+from ipserver.store import segments
+from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
+from ipserver.store.states import FailureReason, RunState
+from ipserver.workers.executor import bounded
+from ipserver.workers.jobs import PackJob, Repeated, ResourceRequest, SliceReport
+from ipserver.workers.summaries import fold
+
+_LOG_LINES = 50
+# Weight files written at a time, and their weights in memory, at most.
+_WRITERS, _WRITING_BYTES = 4, 64 << 20
+_log = logging.getLogger(__name__)
+
+
+class PackTrainer:
+    """One attempt at a pack.
+
+    Nothing is loaded before the first slice, so that every trouble comes back as a `SliceReport` with its
+    traceback and the last lines of the log.
+
+    Args:
+        job: What to train.
+        monotonic: Clock for the time between checkpoints, in seconds.
+        behind: Whether checkpoints are written while the next slice trains, and reported with the slice after
+            that; None: on a GPU. (On the CPU it would take the same core, and copies of all weights.)
+    """
+
+    def __init__(
+        self, job: PackJob, monotonic: Callable[[], float] = time.monotonic, *, behind: bool | None = None
+    ) -> None:
+        self._job = job
+        self._behind = job.resources.gpus > 0 if behind is None else behind
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        # A checkpoint that is being written, and of which step.
+        self._writing: Future[CheckpointRecord] | None = None
+        self._writing_step = 0
+        self._monotonic = monotonic
+        self._artifacts = open_artifacts(job.artifact_root)
+        self._log = _LogTail()
+        self._trainer: Trainer | None = None
+        self._summaries: dict[int, Summary] = dict(zip(job.run_indices, job.summaries, strict=True))
+        self._ended = set(job.ended)
+        self._checkpoint_time = self._monotonic()
+        self._notices: list[str] = []
+        self._idle_since: float | None = None
+
+    def advance(self, ended: Collection[int] = (), *, checkpoint: bool = False) -> SliceReport:
+        """Train a slice of about `job.slice_seconds`.
+
+        Args:
+            ended: Run indices that are terminal by now (cancelled, say); they stay in the batch, masked.
+            checkpoint: Train no more than one update and write a checkpoint: somebody waits for it.
+
+        Returns:
+            What to commit, or the failure; never raises.
+        """
+        begun = self._monotonic()
+        idle = 0.0 if self._idle_since is None else begun - self._idle_since
+        try:
+            with self._log:
+                done = self._advance(ended, checkpoint)
+        except Exception as error:
+            # The boundary of the worker: every error becomes a report with its reason and traceback.
+            report = SliceReport(failure=failure(error, self._log.text()))
+        else:
+            notices, self._notices = tuple(self._notices), []
+            commit, repeated = (None, done) if isinstance(done, Repeated) else (done, None)
+            report = SliceReport(commit, repeated, notices=notices, idle_seconds=idle)
+        if report.failure is not None:
+            # What the pack held is free before another one is tried; errors of threads live on in cycles.
+            self._trainer = None
+            gc.collect()
+        self._idle_since = self._monotonic()
+        return report
+
+    def _advance(self, ended: Collection[int], checkpoint: bool) -> SliceCommit | Repeated:
+        job = self._job
+        trainer = self._trainer = self._trainer or self._prepare()
+        self._mask(trainer, ended)
+        if trainer.step < job.committed_steps and not trainer.finished:
+            return self._repeat(trainer, checkpoint)
+        first_slice = trainer.step == 0
+        artifacts = self._keep_weights(trainer) if first_slice else []
+        part = trainer.advance(max_seconds=0.0 if checkpoint else job.slice_seconds)
+        self._fold(part)
+        newly_ended = self._diverged(trainer)
+        self._ended |= newly_ended.keys()
+        artifacts += self._keep_weights(trainer)
+        if trainer.finished:
+            newly_ended |= dict.fromkeys(set(job.run_indices) - self._ended, RunState.SUCCEEDED)
+            self._ended.update(job.run_indices)
+        done = trainer.finished or self._ended.issuperset(job.run_indices)
+        if done and self._writing is not None:
+            wait([self._writing])  # nothing is written once the pack has ended
+        return SliceCommit(
+            first_step=part.first_step,
+            last_step=part.last_step,
+            segment=self._segment(part),
+            summaries=dict(self._summaries),
+            ended=newly_ended,
+            calibrated_rates={job.run_indices[k]: rates for k, rates in trainer.calibrated_rates.items()}
+            if first_slice
+            else {},
+            artifacts=tuple(artifacts),
+            checkpoint=None if done else self._checkpoint(trainer, now=checkpoint),
+            finished=done,
+            dataset_sha256=_digest(trainer.dataset),
+        )
+
+    def _prepare(self) -> Trainer:
+        """Build the pack, go on from the newest valid checkpoint."""
+        job = self._job
+        device = _device(job.resources)
+        threads = math.ceil(job.resources.cpus)
+        torch.set_num_threads(threads)
+        dataset = _dataset(job.config.dataset, job.data_root)
+        if job.dataset_sha256 not in (None, _digest(dataset)):
+            raise DataError(
+                f"the file of {dataset.name!r} has changed since the first steps were committed: its numbers "
+                f"had SHA-256 {job.dataset_sha256} and now have {dataset.digest}; put the former file back, "
+                "or submit the experiment again under a new name of the file"
+            )
+
+        def build() -> Trainer:
+            return Trainer(job.config, job.runs, dataset, device=device, threads=threads)
+
+        trainer = build()
+        for record in job.checkpoints:
+            try:
+                with self._artifacts.reading(record.path, record.sha256) as path:
+                    changed = ipcore.training.checkpoint.restore(trainer, path)
+            except (CheckpointError, ArtifactDamaged) as error:
+                self._notices.append(f"pack {job.pack}: checkpoint of step {record.step} not used: {error}")
+                trainer = build()
+            else:
+                self._notices.append(f"pack {job.pack}: resumed from the checkpoint of step {record.step}")
+                self._notices += [f"pack {job.pack}: {sentence}" for sentence in changed]
+                break
+        self._mask(trainer, job.ended)
+        if trainer.step < job.committed_steps:
+            again = f"trains steps {trainer.step + 1} to {job.committed_steps} again"
+            self._notices.append(f"pack {job.pack}: {again}")
+        return trainer
+
+    def _repeat(self, trainer: Trainer, checkpoint: bool) -> Repeated:
+        """Train a slice of steps that are committed: the same numbers come out and are thrown away."""
+        committed = self._job.committed_steps
+        seconds = 0.0 if checkpoint else self._job.slice_seconds
+        trainer.advance(max_steps=committed - trainer.step, max_seconds=seconds)
+        saved = self._checkpoint(trainer, now=checkpoint)
+        if saved is not None or trainer.step == committed:
+            self._notices.append(f"pack {self._job.pack}: at step {trainer.step} of {committed} again")
+        return Repeated(saved)
+
+    def _mask(self, trainer: Trainer, ended: Collection[int]) -> None:
+        positions = [k for k, index in enumerate(self._job.run_indices) if index in ended]
+        self._ended.update(index for index in self._job.run_indices if index in ended)
+        trainer.stop(positions)
+
+    def _fold(self, part: Slice) -> None:
+        """Bring the summaries up to date."""
+        indices = self._job.run_indices
+        rows = (
+            (indices[position], metric, step, value) for position, metric, step, value in part.points.rows()
+        )
+        fold(self._summaries, rows, self._job.config.steps)
+
+    def _diverged(self, trainer: Trainer) -> dict[int, RunState]:
+        """Runs that have diverged and are not terminal yet.
+
+        All of the trainer's, not only this slice's: on another machine than before, a run may diverge in the
+        part that is trained again.
+        """
+        found: dict[int, RunState] = {}
+        for position, step in trainer.diverged.items():
+            index = self._job.run_indices[position]
+            if index not in self._ended:
+                self._summaries[index] = replace(self._summaries[index], diverged_step=step)
+                found[index] = RunState.DIVERGED
+        return found
+
+    def _segment(self, part: Slice) -> bytes:
+        points = part.points
+        indices = np.asarray(self._job.run_indices, dtype=np.int32)[points.run]
+        return segments.encode(
+            indices, points.metric, points.metrics, points.step, points.time_ms, points.value
+        )
+
+    def _keep_weights(self, trainer: Trainer) -> list[NewArtifact]:
+        """Write the weights due at this step, once: steps that are committed have theirs already."""
+        job = self._job
+        stem = weights_due(job.config, trainer.step)
+        if stem is None or (trainer.step <= job.committed_steps and trainer.step > 0):
+            return []
+        live = [position for position, index in enumerate(job.run_indices) if index not in self._ended]
+        put = functools.partial(self._put_weights, trainer, f"{stem}.safetensors")
+        # Several at a time: most of what a file takes is waiting for the disk, or for S3.
+        size = sum(weight[0].nbytes for weight in trainer.pack.weights)
+        with ThreadPoolExecutor(max(1, min(_WRITERS, _WRITING_BYTES // size))) as pool:
+            return list(pool.map(put, live))
+
+    def _put_weights(self, trainer: Trainer, name: str, position: int) -> NewArtifact:
+        job = self._job
+        index = job.run_indices[position]
+        # All of a pack in one folder: each new folder is one more flush to the disk.
+        location = f"{job.experiment}/weights/{job.pack}/{job.token}/{run_id(index)}-{name}"
+        extra = {
+            "label": job.labels[position],
+            "run": run_name(job.experiment, index),
+            "dataset_sha256": trainer.dataset.digest,
+        }
+        # The artifact store makes files whole and durable itself.
+        save = functools.partial(trainer.network(position).save, extra=extra, durable=False)
+        file = self._put("weights", location, save)
+        return NewArtifact(index, f"weights/{name}", location, file.size_bytes, file.sha256, trainer.step)
+
+    def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
+        """A checkpoint that has been written. One is begun if it is due, and waited for if it must be now."""
+        patient = now or not self._behind
+        saved = self._written(patient=patient)
+        due = self._monotonic() - self._checkpoint_time >= self._job.checkpoint_seconds
+        if self._writing is None and (due or (now and (saved is None or saved.step < trainer.step))):
+            snapshot = ipcore.training.checkpoint.take(trainer, copy=self._behind)
+            self._writing = self._writer.submit(self._save_checkpoint, snapshot)
+            self._writing_step = snapshot.step
+            saved = self._written(patient=patient) or saved
+        return saved
+
+    def _written(self, *, patient: bool) -> CheckpointRecord | None:
+        """What has been written, if anything. What could not be is said; training goes on without."""
+        if self._writing is None or not (patient or self._writing.done()):
+            return None
+        try:
+            return self._writing.result()
+        except ArtifactsUnavailable as error:
+            self._notices.append(
+                f"pack {self._job.pack}: no checkpoint of step {self._writing_step}: {error}"
+            )
+            return None
+        finally:
+            self._writing = None
+            # From its end, so that even one that takes long (to fail, say) leaves time for training.
+            self._checkpoint_time = self._monotonic()
+
+    def _save_checkpoint(self, snapshot: Snapshot) -> CheckpointRecord:
+        job = self._job
+        name = f"step-{snapshot.step:08d}.safetensors"
+        relative = f"{job.experiment}/checkpoints/{job.pack}/{job.token}/{name}"
+        file = self._put("checkpoint", relative, functools.partial(snapshot.write, durable=False))
+        return CheckpointRecord(relative, file.size_bytes, file.sha256, snapshot.step)
+
+    def _put(self, point: str, location: str, write: Callable[[Path], object]) -> Stored:
+        with failpoints.around(point):
+            return self._artifacts.put(location, failpoints.then(write, f"{point}.during"))
+
+
+def warm() -> None:
+    """Load what the first pack would wait for: the embedded dataset and the format of weight files."""
+    importlib.import_module("safetensors.torch")
+    _dataset("digits", None)
+
+
+def measure(resources: ResourceRequest) -> MachineProfile:
+    """What a worker with these resources can do (half a second of training)."""
+    return profiling.measure(_device(resources), math.ceil(resources.cpus))
+
+
+def _device(resources: ResourceRequest) -> str:
+    return "cuda" if resources.gpus > 0 else "cpu"
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(name: str, data_root: str | None, signature: Signature) -> Dataset:
+    return load_dataset(name, data_root)
+
+
+def _dataset(name: str, data_root: str | None) -> Dataset:
+    """A worker often trains several packs on the same data; read again if its files have changed."""
+    try:
+        signature = files_signature(name, data_root)
+    except OSError as error:
+        raise DataError(f"the data folder cannot be read: {error}") from error
+    return _loaded(name, data_root, signature)
+
+
+def _digest(dataset: Dataset) -> str | None:
+    """Of a registered file, which may be replaced; other datasets are known by their names."""
+    return dataset.digest if dataset.name.startswith(REGISTERED) else None
+
+
+def failure(error: Exception, log_tail: str = "") -> Failure:
+    """What to report of an error in a worker."""
+    if isinstance(error, DataError):
+        reason = FailureReason.DATA_UNAVAILABLE
+    elif _device_lost(error):
+        reason = FailureReason.WORKER_LOST
+    elif _out_of_memory(error):
+        reason = FailureReason.OUT_OF_MEMORY
+    elif isinstance(error, ArtifactsUnavailable):
+        reason = FailureReason.ARTIFACTS_UNAVAILABLE
+    else:
+        reason = FailureReason.TRAINING_ERROR
+    text = "".join(traceback.format_exception(error))
+    return bounded(reason, f"{type(error).__name__}: {error}", text, log_tail)
+
+
+def _device_lost(error: Exception) -> bool:
+    """Whether a GPU has gone or is broken: another process may find it well, or another one."""
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    return "CUDA error" in text or "No CUDA GPUs are available" in text
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # On the CPU torch raises a bare RuntimeError; so does Python where there is no room for a thread's stack.
+    text = str(error) if isinstance(error, RuntimeError) else ""
+    known = ("can't allocate memory", "can't start new thread")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(part in text for part in known)
+
+
+class _LogTail(logging.Handler):
+    """Keeps the last lines that are logged while it is entered, for failure reports."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+
+    def text(self) -> str:
+        return "\n".join(self._lines)
+
+    def __enter__(self) -> _LogTail:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger().removeHandler(self)

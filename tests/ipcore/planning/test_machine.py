@@ -1,0 +1,44 @@
+"""The time of an update: exact on numbers worked by hand, and fitted to what is measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ipcore.catalogue import DATASETS
+from ipcore.config import PackConfig
+from ipcore.planning.machine import MachineProfile, evaluation_work, update_work
+from ipcore.planning.memory import run_memory
+
+DIGITS = DATASETS["digits"]
+CONFIG = PackConfig("digits", hidden_layers=2, width=64, activation="relu", batch_size=32, steps=10)
+PROFILE = MachineProfile(launch_seconds=1e-5, rate=1e9, cache_bytes=1 << 20, bandwidth=1e9)
+
+
+def test_work_counts_the_matmuls_of_an_update():
+    # 32 examples; layer 1 (64x64) forward and weight gradient; layer 2 (64x64) and readout (64x10) all three.
+    assert update_work(CONFIG, DIGITS) == 32 * (2 * 64 * 64 + 3 * (64 * 64 + 64 * 10))
+
+
+def test_evaluation_is_one_forward_pass_over_the_test_set():
+    assert evaluation_work(CONFIG, DIGITS) == 360 * (64 * 64 + 64 * 64 + 64 * 10)
+
+
+def test_an_update_within_the_cache_costs_launches_and_matmuls():
+    # L + 3 = 5 launches; 2 networks of 716,800 multiply-adds.
+    assert PROFILE.update_seconds(CONFIG, DIGITS, 2) == pytest.approx(5e-5 + 2 * 716_800e-9)
+
+
+def test_what_does_not_fit_into_the_cache_costs_traffic():
+    memory = run_memory(CONFIG, DIGITS)
+    each = memory.weights + memory.optimizer + memory.buffers
+    beyond = 100 * each - (1 << 20)
+    assert beyond > 0
+    inside = replace(PROFILE, cache_bytes=1 << 40).update_seconds(CONFIG, DIGITS, 100)
+    assert PROFILE.update_seconds(CONFIG, DIGITS, 100) == pytest.approx(inside + beyond / 1e9)
+
+
+def test_threads_share_the_work_but_not_the_launches():
+    four = PROFILE.on_threads(4)
+    assert (four.rate, four.bandwidth, four.launch_seconds) == (4e9, 4e9, 1e-5)

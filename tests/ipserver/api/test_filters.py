@@ -1,0 +1,112 @@
+"""Filters: what is written is what is read, and mistakes are explained."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ipserver.api.filters import EXPERIMENT_FIELDS, RUN_FIELDS, parse_filter
+from ipserver.errors import InvalidRequest
+from ipserver.store.records import Comparison
+from ipserver.store.states import RunState
+
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+
+
+def quoted(text):
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def comparisons(name, kind):
+    if kind is str:
+        return st.builds(Comparison, st.just(name), st.sampled_from(("=", "!=")), st.text(max_size=20))
+    if kind is int:
+        return st.builds(
+            Comparison, st.just(name), st.sampled_from(OPERATORS), st.integers(-(2**63), 2**63 - 1)
+        )
+    if kind is float:
+        finite = st.floats(allow_nan=False, allow_infinity=False)
+        return st.builds(Comparison, st.just(name), st.sampled_from(OPERATORS), finite)
+    return st.builds(
+        Comparison, st.just(name), st.sampled_from(("=", "!=")), st.sampled_from([s.value for s in kind])
+    )
+
+
+terms = st.one_of([comparisons(name, kind) for name, kind in RUN_FIELDS.items()])
+
+
+@given(st.lists(terms, max_size=6), st.sampled_from(["", " ", "\n "]))
+def test_round_trip(where, space):
+    def value(term):
+        return quoted(term.value) if RUN_FIELDS[term.field] is str else str(term.value)
+
+    text = " AND ".join(f"{term.field}{space}{term.op}{space}{value(term)}" for term in where)
+    read = parse_filter(text, RUN_FIELDS)
+    assert read == where
+    assert [type(term.value) for term in read] == [type(term.value) for term in where]
+
+
+def test_an_example_of_each_kind():
+    assert parse_filter(
+        'state = RUNNING AND labels.team != "theory" AND priority >= -5', EXPERIMENT_FIELDS
+    ) == [
+        Comparison("state", "=", "RUNNING"),
+        Comparison("labels.team", "!=", "theory"),
+        Comparison("priority", ">=", -5),
+    ]
+    assert parse_filter("parameterization = ip-llr AND base_learning_rate < 1e-3", RUN_FIELDS) == [
+        Comparison("parameterization", "=", "ip-llr"),
+        Comparison("base_learning_rate", "<", 0.001),
+    ]
+
+
+def test_a_blank_filter_has_no_terms():
+    assert parse_filter("", RUN_FIELDS) == parse_filter("  \n", RUN_FIELDS) == []
+
+
+def test_every_state_can_be_asked_for():
+    for state in RunState:
+        assert parse_filter(f"state = {state.value}", RUN_FIELDS)[0].value == state.value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("widht = 3", "did you mean 'width'"),
+        ("labels.team = x", "unknown field 'labels.team'"),
+        ("state = running", "did you mean RUNNING"),
+        ("state = QUEUE", "did you mean QUEUED"),
+        ("state > RUNNING", "= and != only"),
+        ("activation < relu", "= and != only"),
+        ("width = 1.5", "compared with an integer"),
+        ("width = wide", "compared with an integer"),
+        ('width = "3"', "compared with an integer"),
+        (f"width = {10**400}", "compared with an integer"),
+        ("final_test_loss < nan", "compared with a number"),
+        ("final_test_loss < inf", "compared with a number"),
+        ("width", "expected FIELD OPERATOR VALUE at 'width'"),
+        ("width =", "expected FIELD OPERATOR VALUE at 'width ='"),
+        ("= 3 width", "expected FIELD OPERATOR VALUE"),
+        ("width = 3 AND", "ends after AND"),
+        ("width = 3 OR width = 4", "only be joined by AND"),
+        ("width = 3 width = 4", "only be joined by AND"),
+        ("(width = 3)", "parentheses"),
+        ('activation = "relu', "a quote is not closed"),
+        ("width ! 3", "cannot be read"),
+        ("width = 3 AND " * 500, "at most 4000"),
+    ],
+)
+def test_mistakes_are_explained(text, told):
+    with pytest.raises(InvalidRequest) as caught:
+        parse_filter(text, RUN_FIELDS)
+    (violation,) = caught.value.violations
+    assert violation.field == "filter"
+    assert told in violation.message
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_refused(text):
+    try:
+        parse_filter(text, RUN_FIELDS)
+    except InvalidRequest as error:
+        assert error.violations

@@ -1,0 +1,123 @@
+"""Variables of other programs: what each library makes of them after we have looked at them."""
+
+import os
+import subprocess
+import sys
+import urllib.request
+import warnings
+
+import pytest
+import requests
+
+from ipserver.environment import surroundings
+
+PROXY = "http://127.0.0.1:9"
+LOOPBACK = ["http://127.0.0.1:5000/", "http://localhost:5000/", "http://[::1]:5000/", "http://127.0.1.1:80/"]
+ELSEWHERE = ["http://example.org/", "http://example.com/", "https://example.com/"]
+
+
+def through(url):
+    """The proxy that `requests`, and so MLflow's client, takes to a URL."""
+    return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch):
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("variable", ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "grpc_proxy"])
+@pytest.mark.parametrize("known", ["", "example.org", " example.org , localhost", "*"])
+def test_loopback_is_spared_for_requests_and_the_rest_is_as_before(variable, known, monkeypatch):
+    monkeypatch.setenv(variable, PROXY)
+    if known:
+        monkeypatch.setenv("no_proxy", known)
+    before = [through(url) for url in ELSEWHERE]
+
+    surroundings.spare_loopback(os.environ)
+    once = dict(os.environ)
+    surroundings.spare_loopback(os.environ)
+
+    assert [through(url) for url in LOOPBACK] == [None] * 4
+    assert [through(url) for url in ELSEWHERE] == before
+    assert dict(os.environ) == once, "parts do it again"
+
+
+@pytest.mark.parametrize("variable", ["no_proxy", "NO_PROXY"])
+def test_exceptions_that_were_there_stay(variable, monkeypatch):
+    monkeypatch.setenv("http_proxy", PROXY)
+    monkeypatch.setenv(variable, "example.org")
+
+    surroundings.spare_loopback(os.environ)
+
+    assert urllib.request.proxy_bypass("example.org")
+    assert urllib.request.proxy_bypass("127.0.0.1:5000")
+    assert not urllib.request.proxy_bypass("example.com")
+
+
+def test_without_a_proxy_nothing_changes():
+    before = dict(os.environ)
+    surroundings.spare_loopback(os.environ)
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("environment", "url", "found"),
+    [
+        ({}, "http://lab.example.org:5000", None),
+        (
+            {"http_proxy": "http://u:p@proxy:3128"},
+            "http://lab.example.org:5000",
+            ("http_proxy", "proxy:3128"),
+        ),
+        ({"http_proxy": "proxy:3128"}, "http://lab.example.org", ("http_proxy", "proxy:3128")),
+        ({"http_proxy": PROXY}, "https://lab.example.org", None),
+        ({"HTTPS_PROXY": PROXY}, "https://lab.example.org", ("https_proxy", "127.0.0.1:9")),
+        ({"all_proxy": "http://proxy"}, "https://lab.example.org", ("all_proxy", "proxy:80")),
+        ({"http_proxy": PROXY, "no_proxy": "example.org"}, "http://lab.example.org:5000", None),
+        ({"http_proxy": PROXY}, "sqlite:////home/lab/mlflow.db", None),
+    ],
+)
+def test_which_proxy_a_url_goes_through(environment, url, found, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert surroundings.proxy_of(url) == found
+
+
+def test_parts_do_not_hear_what_was_meant_for_a_script():
+    script = "import sys; print(sys.flags.optimize, sys.flags.inspect, sys.flags.utf8_mode, sys.warnoptions)"
+    left = {"PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1", "PYTHONWARNINGS": "error", "LC_ALL": "C"}
+    left |= {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=surroundings.for_parts(os.environ | left),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "0 0 1 []\n"
+
+
+def test_warnings_that_were_made_errors_are_warnings_again():
+    environment = {"PYTHONWARNINGS": "error"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        surroundings.forgive_warnings(environment)
+        warnings.warn("from deep inside a library", DeprecationWarning, stacklevel=1)
+    assert environment == {}
+
+
+def test_a_ray_of_our_own_is_nobody_elses():
+    environment = {"RAY_ADDRESS": "192.0.2.1:6379", "RAY_NAMESPACE": "mine", "RAY_AUTH_MODE": "token"}
+    assert surroundings.forget_other_rays(environment) == ["RAY_ADDRESS", "RAY_NAMESPACE"]
+    assert environment == {"RAY_AUTH_MODE": "token"}
+
+
+def test_mlflow_writes_where_it_is_told_and_waits_for_it():
+    environment = {"MLFLOW_TRACKING_URI": "http://192.0.2.1", "MLFLOW_ENABLE_ASYNC_LOGGING": "true"}
+    environment |= {"MLFLOW_RUN_ID": "x", "MLFLOW_ACTIVE_MODEL_ID": "m", "MLFLOW_TRACKING_TOKEN": "kept"}
+    surroundings.forget_other_runs(environment)
+    assert environment == {"MLFLOW_TRACKING_TOKEN": "kept"}

@@ -1,0 +1,234 @@
+"""How `ipserver up` starts, announces and stops its parts; the whole of it is in test_up.py."""
+
+import errno
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from ipserver.ops import parts, up
+from tests.ipserver.support import settings_in
+
+# A part that notes when it was told to stop, waits until others have been told too, and takes its time.
+_PART = """
+import signal, sys, time
+from pathlib import Path
+folder = Path({folder!r})
+def stop(*_):
+    print("told", time.monotonic(), flush=True)
+    (folder / {name!r}).touch()
+    while not all((folder / other).exists() for other in {after!r}):
+        time.sleep(0.01)
+    time.sleep({seconds})
+    print("done", flush=True)
+    sys.exit()
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a stand-in for a part that needs so many seconds to stop, after others were told to."""
+    started = []
+
+    def start(name, seconds, after=()):
+        program = _PART.format(folder=str(tmp_path), name=name, seconds=seconds, after=after)
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        started.append(process)
+        assert process.stdout.readline() == b"ready\n"
+        return up._Part(name, process)
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        process.stdin.close()
+
+
+def test_a_slow_api_takes_no_time_from_the_dispatcher(start, monkeypatch):
+    monkeypatch.setattr(up, "_STOP_SECONDS", {"api": 0.5, "dispatch": 60.0, "forward": 60.0})
+    # Told one after the other, the first would wait for the second until it is killed.
+    api, dispatch = start("api", 600), start("dispatch", 0, after=["forward"])
+    forward = start("forward", 0, after=["dispatch"])
+
+    up._stop([api, dispatch, forward])
+
+    told = [float(part.process.stdout.readline().split()[1]) for part in (api, dispatch, forward)]
+    assert api.process.returncode == -9
+    assert (dispatch.process.returncode, forward.process.returncode) == (0, 0)
+    assert min(told[1:]) > told[0] + 0.4  # after the API
+
+
+def test_each_part_has_its_own_bound(start, monkeypatch):
+    monkeypatch.setattr(up, "_STOP_SECONDS", {"api": 60.0, "dispatch": 60.0, "forward": 0.2})
+    dispatch, forward = start("dispatch", 1), start("forward", 600)
+
+    up._stop([dispatch, forward])
+
+    assert (dispatch.process.returncode, forward.process.returncode) == (0, -9)
+
+
+def test_the_dispatcher_has_time_to_drain_even_after_a_slow_api():
+    assert up._STOP_SECONDS["dispatch"] >= 25
+    assert sum(up._STOP_SECONDS.values()) <= 60
+
+
+def test_the_announcement_is_for_its_owner_and_holds_no_password(tmp_path):
+    settings = settings_in(tmp_path, mlflow_tracking_uri="postgresql://lab:se/cret@db/mlflow")
+    (tmp_path / "service.json.new").write_text("left behind, readable by all")
+
+    up._announce(settings, [])
+
+    path = tmp_path / "service.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert json.loads(path.read_text())["mlflow_tracking_uri"] == "postgresql://lab:***@db/mlflow"
+
+
+def test_the_announcement_holds_the_uri_of_sqlite(tmp_path):
+    up._announce(settings_in(tmp_path), [])
+
+    status = json.loads((tmp_path / "service.json").read_text())
+    assert status["mlflow_tracking_uri"] == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+
+
+def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "_LOG_BYTES", 10)
+    settings = settings_in(tmp_path, address="127.0.0.1:0", store="nonsense")
+    log = parts.log_file(settings, "api")
+    log.parent.mkdir()
+    older = log.with_name("api.log.1")
+    older.write_text("older")
+    log.write_text("x" * 10)
+
+    parts.rotate_log(log)
+    assert (log.read_text(), older.read_text()) == ("x" * 10, "older")  # not too long yet
+
+    log.write_text("x" * 11)
+    up._start(settings, "api").communicate(timeout=120)
+    assert older.read_text() == "x" * 11
+    assert "DSN" in log.read_text()  # the new log is the part's
+
+
+def test_a_part_is_started_again_even_where_nothing_can_be_written(start, tmp_path, monkeypatch, caplog):
+    settings = settings_in(tmp_path)
+    (tmp_path / "service.json").mkdir()  # what is there cannot be replaced
+    monkeypatch.setattr(up, "_POLL_SECONDS", 0.05)
+    ended, again, stop = start("api", 1), start("api", 1), threading.Event()
+    ended.process.kill()
+
+    def restart(_, name):
+        stop.set()
+        return again.process
+
+    monkeypatch.setattr(up, "_start", restart)
+
+    up._supervise(settings, [ended], stop)
+
+    assert ended.process is again.process
+    assert "service.json names processes of before" in caplog.text
+
+
+def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypatch, caplog):
+    settings = settings_in(tmp_path)
+    monkeypatch.setattr(up, "_PULSE_SECONDS", {"dispatch": 0.3})
+    monkeypatch.setattr(up, "_POLL_SECONDS", 0.05)
+    hung, well = start("dispatch", 1), start("api", 1)
+    hung.pulse = up._pulse(settings, "dispatch")
+    again, stop = start("dispatch", 1), threading.Event()
+
+    def restart(_, name):
+        monkeypatch.setattr(up, "_PULSE_SECONDS", {})
+        stop.set()
+        return again.process
+
+    monkeypatch.setattr(up, "_start", restart)
+    first = hung.process
+
+    up._supervise(settings, [well, hung], stop)
+
+    assert first.returncode == -9
+    assert hung.process is again.process
+    assert hung.process.poll() is None
+    assert well.process.poll() is None
+    assert "part dispatch has hung for 0.3 s and is killed" in caplog.text
+    announced = json.loads((tmp_path / "service.json").read_text())["parts"]
+    assert announced == {"api": well.process.pid, "dispatch": again.process.pid}
+
+
+def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "_LOG_BYTES", 1000)
+    monkeypatch.setattr(up, "_ROTATE_SECONDS", 0.0)
+    monkeypatch.setattr(up, "_POLL_SECONDS", 0.01)
+    settings, stop = settings_in(tmp_path), threading.Event()
+    log = parts.log_file(settings, "api")
+    log.parent.mkdir()
+    older = log.with_name("api.log.1")
+    largest = 0
+    with log.open("ab", buffering=0) as writing:  # as a part writes: it appends
+        supervisor = threading.Thread(target=up._supervise, args=(settings, [start("api", 1)], stop))
+        supervisor.start()
+        for number in range(300):
+            writing.write(f"line {number:04d}\n".encode() * 10)
+            largest = max(largest, log.stat().st_size)
+            time.sleep(0.001)
+        deadline = time.monotonic() + 20
+        while log.stat().st_size > 1000 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    stop.set()
+    supervisor.join()
+
+    assert largest < 30_000
+    assert older.stat().st_size > 1000
+    assert b"line 0299" in older.read_bytes() + log.read_bytes()
+
+
+def test_a_log_that_finds_no_room_for_its_copy_is_emptied(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(parts, "_LOG_BYTES", 10)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parts.shutil, "copyfile", full)
+    log = tmp_path / "api.log"
+    log.write_text("x" * 11)
+
+    parts.rotate_log(log)
+
+    assert log.read_text() == ""
+    assert "api.log was emptied, since it could not be rotated: No space left on device" in caplog.text
+    parts.rotate_log(tmp_path / "missing.log")
+
+
+def test_a_part_that_a_stop_of_everything_reached_first_is_not_started_again(start, tmp_path, monkeypatch):
+    stop, ended = threading.Event(), start("api", 0)
+    monkeypatch.setattr(up, "_start", lambda *_: pytest.fail("started again"))
+    ended.process.terminate()
+    ended.process.wait()
+    threading.Timer(0.2, stop.set).start()
+
+    up._supervise(settings_in(tmp_path), [ended], stop)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_end_of_the_terminal_is_a_stop_unless_under_nohup(ignored):
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        stop = parts.stop_event()
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.is_set() is not ignored
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,139 @@
+"""What is left of packs after their end, in a folder and in S3."""
+
+import threading
+
+import pytest
+
+from ipserver.artifacts import open_artifacts
+from ipserver.errors import ArtifactsUnavailable
+from ipserver.ops.sweeper import Sweeper
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store.states import ExperimentState
+from ipserver.workers.local_executor import LocalExecutor
+from tests.ipserver.s3 import KEY, SECRET
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+
+@pytest.fixture(params=["folder", "s3"])
+def settings(request, tmp_path):
+    options = {"checkpoint_seconds": 1e-9, "sweep_seconds": 1e-3}
+    if request.param == "s3":
+        s3 = request.getfixturevalue("s3")
+        keys = {"s3_access_key_id": KEY, "s3_secret_access_key": SECRET}
+        options |= {"artifacts": s3.root().url, "s3_endpoint_url": s3.endpoint, **keys}
+    return settings_in(tmp_path, **options)
+
+
+@pytest.fixture
+def store(settings):
+    return store_in(settings)
+
+
+@pytest.fixture
+def files(settings):
+    return open_artifacts(settings.artifact_root)
+
+
+def run_until(store, settings, condition):
+    executor = LocalExecutor()
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    for _ in range(2000):
+        if condition():
+            break
+        dispatcher.step()
+    else:
+        raise AssertionError("not reached")
+    dispatcher.drain()
+    executor.close()
+
+
+def ended(store):
+    return lambda: store.get_experiment("e").state.terminal
+
+
+def committed(store):
+    return {record.location for index in range(4) for record in store.artifacts("e", index)}
+
+
+def junk(files, *locations):
+    for location in locations:
+        files.put(location, lambda path: path.write_text("left by a worker that was cut off"))
+
+
+def test_only_what_commits_have_named_is_left(store, settings, files):
+    submit(store, small_spec(steps=60, record={"weights": "initial_and_final"}))
+    run_until(store, settings, ended(store))
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    junk(
+        files,
+        "e/weights/p0000/7/r00000-final.safetensors",  # of a later token that never committed
+        "e/weights/p0000/1/.r00003-final.safetensors.1234.new",  # killed while it wrote
+        "e/checkpoints/p0000/1/step-00000099.safetensors",  # written after the pack had ended
+    )
+    named = committed(store)
+    assert len(named) == 8
+
+    assert Sweeper(store, settings).sweep() == 1
+    assert set(files.below("e")) == named
+    assert Sweeper(store, settings).sweep() == 0
+
+
+def test_a_pack_that_was_cancelled_while_it_waited_leaves_nothing(store, settings, files):
+    submit(store, small_spec(steps=2000))
+    run_until(store, settings, lambda: store.get_experiment("e").committed_steps > 0)
+    assert any("/checkpoints/" in place for place in files.below("e"))
+
+    store.cancel_experiment("e")
+    Sweeper(store, settings).sweep()
+
+    assert list(files.below("e")) == []
+
+
+def test_a_live_pack_and_other_experiments_are_left_alone(store, settings, files):
+    submit(store, small_spec(steps=2000))
+    run_until(store, settings, lambda: store.get_experiment("e").committed_steps > 0)
+    junk(
+        files,
+        "e/weights/p0000/1/.r00000-final.safetensors.1.new",
+        "e2/weights/p0000/1/r00000-final.safetensors",
+    )
+    before = set(files.below(""))
+
+    assert Sweeper(store, settings).sweep() == 0
+
+    assert set(files.below("")) == before
+
+
+def test_a_pack_is_swept_again_if_the_first_time_failed(store, settings, files, monkeypatch):
+    submit(store, small_spec())
+    run_until(store, settings, ended(store))
+    junk(files, "e/weights/p0000/9/r00000-final.safetensors")
+    sweeper = Sweeper(store, settings)
+
+    def refuse(_):
+        raise ArtifactsUnavailable("no answer")
+
+    monkeypatch.setattr(sweeper._artifacts, "delete", refuse)
+    with pytest.raises(ArtifactsUnavailable):
+        sweeper.sweep()
+
+    Sweeper(store, settings).sweep()
+    assert set(files.below("e")) == committed(store)
+
+
+def test_it_works_until_it_is_stopped(store, settings, files):
+    submit(store, small_spec())
+    run_until(store, settings, ended(store))
+    junk(files, "e/weights/p0000/9/r00000-final.safetensors")
+    stop = threading.Event()
+    thread = threading.Thread(target=Sweeper(store, settings).run, args=(stop,))
+    thread.start()
+    try:
+        for _ in range(200):
+            if set(files.below("e")) == committed(store):
+                break
+            stop.wait(0.02)
+        assert set(files.below("e")) == committed(store)
+    finally:
+        stop.set()
+        thread.join()

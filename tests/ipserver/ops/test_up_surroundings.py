@@ -1,0 +1,92 @@
+"""`ipserver up` in surroundings as people have them."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import iplab
+from ipserver.workers.own_ray import parents_of_processes
+from tests.ipserver.serving import SPEC, serving, wait_for
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(240)]
+
+LIBRARIES = ("ray", "mlflow", "torch", "numpy", "json", "click", "grpc", "logging", "signal", "sqlalchemy")
+# A user without a name: a number that the system does not know, as in a container.
+NAMELESS = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
+
+
+def nameless():
+    can = (
+        shutil.which("unshare")
+        and not subprocess.run([*NAMELESS, "true"], check=False, capture_output=True).returncode
+    )
+    return NAMELESS if can else []
+
+
+def tree(root):
+    """A process and all below it."""
+    found = [root]
+    parents = parents_of_processes()
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_path):
+    """As systemd stops a service by default. The folders are odd too."""
+    home = tmp_path / "a b'c\"d#é日本 and too long a path for the sockets of Ray"
+    working = tmp_path / "working"
+    temporary = tmp_path / ("t" * 80)
+    for folder in (home, working, temporary):
+        folder.mkdir()
+    for name in LIBRARIES:
+        (working / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
+    grid = SPEC["spec"]["grid"] | {"widths": [64]}
+    long = {"spec": SPEC["spec"] | {"steps": 30_000, "evaluation_interval": 10_000, "grid": grid}}
+    odd = {"TMPDIR": str(temporary), "HOME": "/proc/nowhere", "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    before = set(Path("/tmp").glob("iplab-*"))
+
+    options = {"cwd": working, "wrapper": nameless(), "IPLAB_CHECKPOINT_SECONDS": "600", **odd}
+    with serving(home, **options) as (process, status), iplab.connect(status["address"]) as client:
+        experiment = client.create(long, experiment_id="long")
+        wait_for(lambda: experiment.refresh().committed_steps > 1000)
+        processes = tree(process.pid)
+        for pid in reversed(processes):  # the supervisor is the last one to hear of it
+            os.kill(pid, signal.SIGTERM)
+        assert process.wait(90) == 0
+    wait_for(lambda: not parents_of_processes().keys() & set(processes), 10)
+    assert "starting it again" not in (home / "up.log").read_text()
+    assert not list(home.glob("ray-?????*/"))
+    assert set(Path("/tmp").glob(f"iplab-{os.getuid()}-*")) <= before
+
+    with serving(home, **options) as (_, status), iplab.connect(status["address"]) as client:
+        experiment = client.experiment("long")
+        committed = experiment.committed_steps
+        wait_for(lambda: experiment.refresh().committed_steps > committed)
+        resumed_at = experiment.run(0).attempts[1].first_step
+        experiment.cancel()
+        notices = [event.message for event in experiment.watch() if isinstance(event, iplab.Notice)]
+    assert resumed_at > 250  # each of four runs had so many
+    assert f"pack p0000: resumed from the checkpoint of step {resumed_at}" in notices
+    assert not any("again" in notice for notice in notices), "nothing is trained a second time"
+
+
+def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
+    broken = tmp_path / "broken" / "torch"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text(
+        "raise ImportError('libtorch_cpu.so: cannot open shared object file')"
+    )
+    with (
+        serving(tmp_path, PYTHONPATH=str(broken.parent)) as (_, status),
+        iplab.connect(status["address"]) as client,
+    ):
+        experiment = client.create(SPEC).wait(progress=False, timeout=90)
+        failure = experiment.run(0).failure
+    assert experiment.state == "FAILED"
+    assert failure.message == "ImportError: libtorch_cpu.so: cannot open shared object file"
+    assert "import torch" in failure.traceback

@@ -1,0 +1,62 @@
+"""Shared by the tests of the dispatcher: running it to a point, and what an experiment has come to."""
+
+from ipcore import Network
+from ipserver.store import open_store, segments
+from tests.ipserver.support import settings_in, store_in
+
+
+def run_until(dispatcher, condition, passes=2000):
+    for _ in range(passes):
+        if condition():
+            return
+        dispatcher.step()
+    raise AssertionError("not reached")
+
+
+def ended(store, experiment="e"):
+    return lambda: store.get_experiment(experiment).state.terminal
+
+
+def points(store, experiment="e"):
+    """All committed points as {(run, metric, step): value}."""
+    found = {}
+    for segment in store.segments(experiment, packs=None, first_step=0, last_step=None):
+        block = segments.decode(segment.data)
+        for run, metric, step, value in zip(block.run, block.metric, block.step, block.value, strict=True):
+            key = (int(run), block.metrics[metric], int(step))
+            assert key not in found, f"{key} was committed twice"
+            found[key] = float(value)
+    return found
+
+
+def final_weights(store, settings):
+    weights = {}
+    for run in store.list_runs("e", limit=10):
+        artifact = store.get_artifact("e", run.index, "weights/final.safetensors")
+        weights[run.index] = {
+            name: array.tolist()
+            for name, array in Network.load(settings.artifact_root.folder / artifact.location)
+            .arrays()
+            .items()
+        }
+    return weights
+
+
+def notices(store, experiment):
+    events = store.events(experiment, after=0, limit=1000)
+    return [event.payload["message"] for event in events if event.kind == "notice"]
+
+
+class Clock:
+    def __init__(self):
+        self.time = 1000.0
+
+    def __call__(self):
+        return self.time
+
+
+def clocked(home, **options):
+    """Settings, and a store whose time is a clock."""
+    settings, clock = settings_in(home, **options), Clock()
+    store_in(settings).close()
+    return settings, open_store(settings.store_dsn, clock=clock), clock

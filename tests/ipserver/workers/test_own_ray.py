@@ -1,0 +1,169 @@
+"""What surrounds a Ray of our own, without Ray; with it: test_ray_executor.py."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ipserver.errors import StartupError
+from ipserver.workers import own_ray
+from ipserver.workers.own_ray import ending, own_token, ray_folder, surrounded
+
+SLEEPER = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """A folder with a short path, the only temporary one."""
+    with tempfile.TemporaryDirectory(prefix="m", dir="/tmp") as name:
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        monkeypatch.setattr(own_ray, "_SHORT", ())
+        yield Path(name)
+
+
+def test_it_lies_in_the_home_folder(short):
+    home = short / "home"
+    home.mkdir()
+    (home / "ray-abandoned").mkdir()
+
+    with ray_folder(home) as folder:
+        assert folder.parent == home
+        assert [path for path in home.iterdir() if path.name.startswith("ray-")] == [folder]
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["h" * 60, "é" * 20])
+def test_a_long_home_leaves_it_to_a_temporary_folder(short, name):
+    home = short / name
+    home.mkdir()
+
+    with ray_folder(home) as folder:
+        assert folder.parent == short
+        assert folder.name.startswith(f"iplab-{os.getuid()}-")
+        assert len(os.fsencode(folder)) + len(own_ray._SOCKET) <= 107
+
+
+def test_a_path_that_just_fits_is_used(short):
+    room = own_ray._LONGEST - len("/ray-12345678") - len(os.fsencode(short)) - 1
+    for length, fits in ((room, True), (room + 1, False)):
+        home = short / ("h" * length)
+        home.mkdir()
+        with ray_folder(home) as folder:
+            assert (folder.parent == home) is fits
+
+
+def test_without_a_place_the_settings_are_named(short, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(short / "missing"))
+    with pytest.raises(StartupError) as caught:
+        ray_folder(Path("/proc/nowhere"))
+
+    text = str(caught.value)
+    assert f"{short}/missing: No such file or directory" in text
+    assert "IPLAB_HOME or TMPDIR" in text
+
+
+def test_the_token_is_for_its_owner_alone_and_stays(tmp_path):
+    token = own_token(tmp_path)
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    first = token.read_text()
+    assert len(first) == 64
+
+    token.chmod(0o644)
+    assert own_token(tmp_path).read_text() == first
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+
+    token.write_text("")  # a disk that was full
+    assert len(own_token(tmp_path).read_text()) == 64
+    assert list(tmp_path.iterdir()) == [token]
+
+
+def test_what_is_started_there_outlasts_a_sigterm_and_is_ended_with_its_children(tmp_path):
+    """As Ray's raylet, with a worker as its child."""
+    here = Path.cwd()
+    with surrounded(tmp_path, shielded=True) as started:
+        script = "import subprocess, sys; child = subprocess.Popen(sys.argv[1:]); child.wait()"
+        parent = subprocess.Popen([sys.executable, "-c", script, *SLEEPER], stdout=subprocess.PIPE, text=True)
+        assert Path.cwd() == tmp_path
+    assert Path.cwd() == here
+    assert parent.stdout.readline() == "ready\n"
+    assert started == {parent.pid}
+    (child,) = own_ray._children(parent.pid)
+    assert Path(f"/proc/{child}/cwd").resolve() == tmp_path
+    for pid in (parent.pid, child):
+        os.kill(pid, signal.SIGTERM)
+    time.sleep(0.2)
+    assert parent.poll() is None
+
+    with ending(started, lambda: True):
+        assert parent.wait(20) == -signal.SIGKILL
+    assert not own_ray._children(parent.pid)
+    assert not alive(child)
+    parent.stdout.close()
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def test_only_what_was_started_there_is_ended(tmp_path):
+    other = subprocess.Popen(SLEEPER, stdout=subprocess.PIPE, text=True)
+    try:
+        other.stdout.readline()
+        with surrounded(tmp_path, shielded=True) as started:
+            pass
+        with ending(started, lambda: True):
+            pass
+        assert started == set()
+        assert other.poll() is None
+        other.terminate()  # it is not shielded
+        assert other.wait(20) == -signal.SIGTERM
+    finally:
+        other.kill()
+        other.wait()
+        other.stdout.close()
+
+
+def test_a_stop_that_comes_meanwhile_is_heard_afterwards(tmp_path):
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda *_: heard.append("ours"))
+    try:
+        with surrounded(tmp_path, shielded=True):
+            signal.signal(signal.SIGTERM, lambda *_: heard.append("Ray's"))
+            # Not to the process: other threads of it, such as those of other tests, may take it.
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+            assert heard == []
+        assert heard == ["ours"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_removed_working_folder_is_no_trouble(tmp_path):
+    script = """
+import os, sys
+from pathlib import Path
+from ipserver.workers.own_ray import surrounded
+os.rmdir(os.getcwd())
+with surrounded(Path(sys.argv[1]), shielded=True):
+    print(os.getcwd())
+"""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script, str(tmp_path)],
+        cwd=gone,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == str(tmp_path)

@@ -1,0 +1,89 @@
+"""A cleaner of /tmp empties the folder of our Ray: it starts no workers any more, and is given up."""
+
+import shutil
+import threading
+import time
+
+import pytest
+
+from ipserver.errors import ClusterLost
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.scheduling.hands import _START_SECONDS
+from ipserver.store.states import RunState
+from ipserver.workers.executor import Worker
+from ipserver.workers.local_executor import LocalExecutor
+from ipserver.workers.ray_executor import RayExecutor, _needed_for_workers
+from tests.ipserver.scheduling.cases import Clock
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_an_emptied_session_folder_is_a_lost_cluster(tmp_path):
+    executor = RayExecutor(cpus=1)
+    try:
+        settings = settings_in(tmp_path, lease_seconds=600)
+        store, stop = store_in(settings), threading.Event()
+        sockets, _, logs = _needed_for_workers()
+        assert sockets.exists()
+        for folder in (sockets.parent, logs):
+            shutil.rmtree(folder)
+        # Ray may have a process ready for the first worker; the second is of another size.
+        submit(store, small_spec(), "first")
+        submit(store, small_spec(resources={"cpus": 0.5}), "second")
+        begun = time.monotonic()
+        with pytest.raises(ClusterLost, match=r"has not started for \d+ s .*raylet is gone"):
+            Dispatcher(store, executor, settings, "d").run(stop)
+    finally:
+        executor.close()
+
+    assert time.monotonic() - begun < settings.worker_start_seconds
+    waits = "second" if store.get_experiment("first").counts[RunState.SUCCEEDED] else "first"
+    assert store.get_experiment(waits).counts[RunState.QUEUED] == 4
+    (attempt,) = store.attempts(waits, 0)
+    assert attempt.end_time is not None and attempt.end_reason is None, "it costs no attempt"
+
+
+class _Stillborn(LocalExecutor):
+    """Workers whose processes do not come, as of a Ray that is broken in some other way."""
+
+    owned = True
+
+    def start(self, job):
+        worker = super().start(job)
+        worker.alive = worker.started = lambda: False
+        worker.node = lambda: ""
+        worker.advance = lambda ended, *, checkpoint=False: None
+        return worker
+
+    def stuck(self, worker: Worker, late: bool) -> str:
+        return "Ray does not start it" if self.owned and late else ""
+
+
+@pytest.mark.parametrize("owned", [True, False])
+def test_a_worker_has_a_deadline_for_its_start_where_its_resources_are_surely_free(tmp_path, owned):
+    settings = settings_in(tmp_path, worker_start_seconds=120, lease_seconds=1e6)
+    store, executor, clock = store_in(settings), _Stillborn(), Clock()
+    executor.owned = owned
+    submit(store, small_spec())
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=clock)
+    dispatcher.step()
+    clock.time += _START_SECONDS
+    dispatcher.step()
+    clock.time += 120 - _START_SECONDS
+    dispatcher.step()
+    clock.time += 1
+    if owned:
+        with pytest.raises(ClusterLost, match=r"for 121 s though its resources are free"):
+            dispatcher.step()
+    else:  # others of the cluster may have them: it is tried again, but not there for a while
+        dispatcher.step()
+        assert store.get_experiment("e").counts[RunState.QUEUED] == 4
+        clock.time += 119
+        dispatcher.step()
+        assert len(store.attempts("e", 0)) == 1
+        clock.time += 1
+        dispatcher.step()
+        assert [attempt.end_reason for attempt in store.attempts("e", 0)] == [None, None]
+        assert store.get_experiment("e").unplaceable_since is None
+    executor.close()

@@ -1,0 +1,260 @@
+"""The dispatcher on a real Ray: workers are processes that can be killed."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import ipserver.workers.trainer
+from ipserver.errors import ArtifactsUnavailable, NotReady
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store.states import ExperimentState, FailureReason
+from ipserver.workers import ray_executor
+from ipserver.workers.jobs import ResourceRequest
+from ipserver.workers.own_ray import parents_of_processes
+from ipserver.workers.ray_executor import RayExecutor
+from tests.ipserver.scheduling.cases import final_weights, notices, points
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def executor(tmp_path_factory):
+    """In a working folder with files that are called as libraries are."""
+    home, working = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("working")
+    for name in ("torch", "numpy", "ray", "sklearn", "json"):
+        (working / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
+    with contextlib.chdir(working):
+        executor = RayExecutor(cpus=2, home=home)
+    folder = executor._own._folder.path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(home / "ray-token")
+    yield executor
+    processes = ray_pids(executor)
+    assert len(processes) >= 5
+    executor.close()
+    assert not folder.exists()
+    wait_until_gone(processes)
+
+
+def ray_pids(executor):
+    """All processes of the executor's Ray."""
+    found = set(executor._own._processes)
+    while more := {pid for pid, parent in parents_of_processes().items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def wait_until_gone(pids):
+    deadline = time.monotonic() + 5
+    while any(pid in parents_of_processes() for pid in pids):
+        assert time.monotonic() < deadline, "processes are left"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return settings_in(tmp_path)
+
+
+@pytest.fixture
+def store(settings):
+    return store_in(settings)
+
+
+def run_until(dispatcher, condition, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not reached"
+        dispatcher.step()
+        dispatcher.renew()  # on a busy machine it takes longer than a lease to start a worker
+
+
+def test_nodes_have_our_names(executor):
+    assert list(executor.nodes().values()) == [{"cpus": 2.0}]
+
+
+def test_an_experiment_trains_on_ray(store, settings, executor):
+    submit(store, small_spec(grid={"activations": ["relu", "tanh"]}))
+
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    experiment = store.get_experiment("e")
+    assert experiment.state is ExperimentState.SUCCEEDED
+    assert experiment.committed_steps == 8 * 20
+
+
+def test_a_sigterm_for_all_of_ray_changes_nothing(store, settings, executor):
+    submit(store, small_spec(steps=3000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
+
+    for pid in ray_pids(executor):
+        os.kill(pid, signal.SIGTERM)
+    run_until(dispatcher, lambda: store.get_experiment("e").state.terminal)
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    assert len(store.attempts("e", 0)) == 1
+
+
+def test_what_keeps_a_worker_from_its_pack_is_reported_as_it_was(monkeypatch):
+    class Refusing:
+        def __init__(self, job):
+            raise ArtifactsUnavailable("the disk is away")
+
+    worker = ray_executor._Trainer()
+    monkeypatch.setattr(ipserver.workers.trainer, "PackTrainer", Refusing)
+    job = SimpleNamespace(pack="p0000")
+    worker.load(job)
+    failure = worker.advance((), False).failure
+    assert failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE
+    assert failure.message == "ArtifactsUnavailable: the disk is away"
+    assert "in __init__" in failure.traceback
+
+    monkeypatch.setitem(sys.modules, "ipserver.workers.trainer", None)  # as if it could not be imported
+    worker.load(job)
+    failure = worker.advance((), False).failure
+    assert failure.reason is FailureReason.TRAINING_ERROR
+    assert failure.message.startswith("ModuleNotFoundError: import of ipserver.workers.trainer halted")
+
+
+def test_a_killed_worker_is_replaced(store, settings, executor):
+    submit(store, small_spec(steps=3000))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
+
+    (worker,) = worker_pids()
+    os.kill(worker, signal.SIGKILL)
+    run_until(dispatcher, lambda: store.get_experiment("e").state.terminal)
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    first, second = store.attempts("e", 0)
+    assert first.end_reason is FailureReason.WORKER_LOST
+    assert second.end_reason is None
+
+
+def worker_pids():
+    """The trainers' processes below this process (Ray names them after the actor's class)."""
+    parents, names = {}, {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            fields = dict(line.split(":", 1) for line in status.read_text().splitlines() if ":" in line)
+            command = (status.parent / "cmdline").read_text()
+        except OSError:
+            continue  # it ended meanwhile
+        pid = int(status.parent.name)
+        parents[pid], names[pid] = int(fields["PPid"]), command
+
+    def ours(pid):
+        while pid in parents:
+            if pid == os.getpid():
+                return True
+            pid = parents[pid]
+        return False
+
+    return {pid for pid, name in names.items() if name.startswith("ray::_Trainer") and ours(pid)}
+
+
+def test_workers_are_kept_for_the_next_pack_and_ended_after_the_last(store, settings, executor):
+    submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    seen = set()
+
+    def ended():
+        seen.update(worker_pids())
+        return store.get_experiment("e").state.terminal
+
+    run_until(dispatcher, ended)
+
+    assert len({run.pack for run in store.list_runs("e", limit=100)}) == 6
+    assert len(seen) == 2
+    run_until(dispatcher, lambda: not worker_pids())
+
+
+def paused(store, dispatcher):
+    store.pause_experiment("e")
+    run_until(dispatcher, lambda: store.get_experiment("e").state is ExperimentState.PAUSED)
+    run_until(dispatcher, lambda: not worker_pids())
+    store.resume_experiment("e")
+    before = store.get_experiment("e").committed_steps
+    run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > before)
+
+
+def preempted(store, dispatcher):
+    submit(store, small_spec(resources={"cpus": 2}), "urgent", priority=1)
+    run_until(dispatcher, lambda: store.get_experiment("urgent").state.terminal)
+    assert not store.get_experiment("e").state.terminal
+
+
+def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(executor, tmp_path):
+    outcomes = []
+    for disturbances in ([], [paused, preempted]):
+        settings = settings_in(
+            tmp_path / str(len(disturbances)),
+            slice_seconds=0.005,
+            checkpoint_seconds=1e9,
+            lease_seconds=600,
+            worker_start_seconds=600,
+            max_attempts=1,
+        )
+        store = store_in(settings)
+        submit(store, small_spec(steps=4000))
+        # It looks five times a second for what should make room.
+        dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
+        run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)
+        for disturb in disturbances:
+            disturb(store, dispatcher)
+        run_until(dispatcher, lambda store=store: store.get_experiment("e").state.terminal)
+        outcomes.append((final_weights(store, settings), points(store)))
+
+    assert outcomes[0] == outcomes[1]
+    attempts = store.attempts("e", 0)
+    assert [attempt.end_reason for attempt in attempts] == [None, None, None]
+    assert [text for text in notices(store, "e") if "resumed" in text] == [
+        f"pack p0000: resumed from the checkpoint of step {attempt.first_step}" for attempt in attempts[1:]
+    ]
+
+
+def test_data_trouble_comes_back_with_its_traceback(store, settings, executor, tmp_path):
+    (tmp_path / "data").mkdir()
+    settings = settings.model_copy(update={"data": tmp_path / "data"})
+    submit(store, small_spec(dataset="mnist"))
+
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    failure = store.get_run("e", 0).failure
+    assert failure.reason is FailureReason.DATA_UNAVAILABLE
+    assert "Traceback" in failure.traceback
+
+
+def test_resources_that_ray_refuses_fail_their_pack_alone(store, settings, executor):
+    submit(store, small_spec(resources={"cpus": 0.00001}), "poison")
+    submit(store, small_spec())
+
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
+    assert "starting the pack: ValueError" in store.get_run("poison", 0).failure.message
+
+
+def test_no_ray_at_the_address_is_a_clear_error():
+    with pytest.raises(
+        NotReady, match=r"IPLAB_RAY_ADDRESS: nothing answers at 127\.0\.0\.1:1: Connection refused"
+    ):
+        RayExecutor("127.0.0.1:1")
+
+
+def test_the_first_worker_of_a_size_measures_its_machine(store, settings, executor):
+    submit(store, small_spec())
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+
+    profile = executor.profile(ResourceRequest(cpus=1))
+
+    assert profile is not None and profile.rate > 1e8
+    assert executor.profile(ResourceRequest(cpus=1.5)) is None

@@ -1,0 +1,73 @@
+"""Packs of several sizes on a real Ray that keeps workers ready: none waits for a worker that is kept."""
+
+import time
+
+import pytest
+
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store.states import ExperimentState
+from ipserver.workers.ray_executor import RayExecutor
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def executor():
+    executor = RayExecutor(cpus=2, ready_workers=2)
+    yield executor
+    executor.close()
+
+
+@pytest.fixture
+def case(executor, tmp_path):
+    settings = settings_in(tmp_path, lease_seconds=600, worker_start_seconds=600)
+    store = store_in(settings)
+    return store, Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
+
+
+def run_until(dispatcher, condition, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not reached"
+        dispatcher.step()
+
+
+def ended(store, *names):
+    return lambda: all(store.get_experiment(name).state is ExperimentState.SUCCEEDED for name in names)
+
+
+def trains(store, name):
+    return lambda: store.get_experiment(name).committed_steps > 0
+
+
+def test_a_large_pack_starts_when_a_small_one_ends_whose_worker_would_be_kept(case):
+    store, dispatcher = case
+    submit(store, small_spec(steps=2000), "small")
+    run_until(dispatcher, trains(store, "small"))
+    submit(store, small_spec(resources={"cpus": 2}), "large")
+    run_until(dispatcher, ended(store, "small", "large"))
+    submit(store, small_spec(), "later")
+
+    run_until(dispatcher, ended(store, "later"))
+
+
+def test_an_urgent_large_pack_drives_out_a_small_one(case):
+    store, dispatcher = case
+    submit(store, small_spec(steps=20_000), "small")
+    run_until(dispatcher, trains(store, "small"))
+    submit(store, small_spec(resources={"cpus": 2}), "large", priority=1)
+
+    run_until(dispatcher, ended(store, "large"))
+
+    store.cancel_experiment("small")
+    run_until(dispatcher, lambda: store.get_experiment("small").state.terminal)
+
+
+def test_sizes_take_turns(case):
+    store, dispatcher = case
+    names = [f"e{number}" for number in range(6)]
+    for number, name in enumerate(names):
+        submit(store, small_spec(resources={"cpus": (1, 2, 0.5)[number % 3]}), name)
+
+    run_until(dispatcher, ended(store, *names))

@@ -1,0 +1,221 @@
+"""One attempt at a pack, slice by slice, without an executor: what it trains again, and what it writes."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from ipserver.artifacts import open_artifacts
+from ipserver.errors import ArtifactsUnavailable
+from ipserver.scheduling.assembly import make_job
+from ipserver.store.records import NewPack
+from ipserver.store.states import FailureReason, RunState
+from ipserver.workers.trainer import PackTrainer
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+STEPS = 20
+
+
+@pytest.fixture
+def settings(tmp_path):
+    # One update a slice: the clock is looked at after each.
+    return settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e9)
+
+
+@pytest.fixture
+def store(settings):
+    store = store_in(settings)
+    submit(store, small_spec(steps=STEPS, record={"weights": "initial_and_final"}))
+    pack = NewPack(
+        "p0000", (0, 1, 2, 3), hidden_layers=2, width=16, activation="relu", steps=STEPS, memory_bytes=1
+    )
+    store.lease_unplanned("planner", 60)
+    store.save_plan("e", "planner", [pack])
+    return store
+
+
+def attempt(store, settings):
+    """A new lease and its trainer."""
+    pack = store.lease_pack("e", "d", 60)
+    return pack, PackTrainer(make_job(pack, settings))
+
+
+def train(store, pack, trainer, slices, **options):
+    """Train and commit so many slices; the notices, and the committed artifacts' paths."""
+    told, paths = [], []
+    for _ in range(slices):
+        report = trainer.advance(**options)
+        assert report.failure is None, report.failure
+        told += report.notices
+        if report.commit is None:
+            store.settle("e", pack.id, pack.token, report.repeated.checkpoint)
+        else:
+            store.commit_slice("e", pack.id, pack.token, report.commit)
+            paths += [(new.run_index, new.path) for new in report.commit.artifacts]
+            if report.commit.finished:
+                break
+    return told, paths
+
+
+def give_back(store, pack):
+    store.end_attempt("e", pack.id, pack.token, failure=None, retry=True)
+
+
+def test_what_is_committed_is_trained_again_in_slices(store, settings):
+    pack, trainer = attempt(store, settings)
+    train(store, pack, trainer, 10)
+    give_back(store, pack)
+    pack, trainer = attempt(store, settings)
+    assert pack.committed_steps == 10
+
+    reports = [trainer.advance() for _ in range(11)]
+
+    assert [report.commit is None for report in reports] == [True] * 10 + [False]
+    assert (reports[10].commit.first_step, reports[10].commit.last_step) == (11, 11)
+    assert reports[0].notices == ("pack p0000: trains steps 1 to 10 again",)
+    assert reports[9].notices == ("pack p0000: at step 10 of 10 again",)
+
+
+def test_weights_are_written_once_and_none_are_left_out(store, settings):
+    """Interrupted after every second slice, from the start or from a checkpoint: each file exactly once."""
+    written = []
+    for turn in range(STEPS):
+        pack, trainer = attempt(store, settings)
+        again = pack.committed_steps - max((record.step for record in pack.checkpoints), default=0)
+        written += train(store, pack, trainer, again + 2, checkpoint=turn == 2)[1]
+        if store.get_experiment("e").state.terminal:
+            break
+        give_back(store, pack)
+
+    assert {run.state for run in store.list_runs("e", limit=10)} == {RunState.SUCCEEDED}
+    names = ("weights/initial.safetensors", "weights/final.safetensors")
+    assert sorted(written) == sorted((index, name) for index in range(4) for name in names)
+    artifacts = open_artifacts(settings.artifact_root)
+    for index in range(4):
+        for record in store.artifacts("e", index):
+            with artifacts.reading(record.location, record.sha256) as path:
+                assert path.stat().st_size == record.size_bytes
+
+
+def test_a_cancelled_run_ends_while_steps_are_trained_again(store, settings):
+    pack, trainer = attempt(store, settings)
+    train(store, pack, trainer, 10)
+    give_back(store, pack)
+    pack, trainer = attempt(store, settings)
+    train(store, pack, trainer, 2)
+
+    store.cancel_run("e", 1)
+    assert store.get_run("e", 1).state is RunState.CANCELLING
+    train(store, pack, trainer, 1)
+
+    assert store.get_run("e", 1).state is RunState.CANCELLED
+    store.cancel_experiment("e")
+    result = store.settle("e", pack.id, pack.token)
+    assert (result.done, result.ended) == (True, frozenset(range(4)))
+    assert store.attempts("e", 0)[-1].end_time is not None
+
+
+def test_a_checkpoint_on_the_way_is_kept_though_later_ones_were_there(store, settings):
+    pack, trainer = attempt(store, settings)
+    train(store, pack, trainer, 4, checkpoint=True)
+    give_back(store, pack)
+    for path in settings.artifact_root.folder.glob("e/checkpoints/**/*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-1])
+    pack, trainer = attempt(store, settings)
+    assert [record.step for record in pack.checkpoints] == [4, 3]
+
+    told, _ = train(store, pack, trainer, 2, checkpoint=True)
+    give_back(store, pack)
+
+    assert [sentence.split(": ")[1] for sentence in told[:2]] == [
+        "checkpoint of step 4 not used",
+        "checkpoint of step 3 not used",
+    ]
+    pack, trainer = attempt(store, settings)
+    assert [record.step for record in pack.checkpoints] == [2, 1]
+    told, _ = train(store, pack, trainer, 1)
+    assert told == [
+        "pack p0000: resumed from the checkpoint of step 2",
+        "pack p0000: trains steps 3 to 4 again",
+    ]
+
+
+class _Full:
+    """The artifact store of a disk that takes no files of some kind."""
+
+    def __init__(self, inner, kind):
+        self._inner, self._kind, self.full = inner, kind, True
+
+    def put(self, location, write):
+        if self.full and self._kind in location:
+            raise ArtifactsUnavailable(f"{location} cannot be written: No space left on device")
+        return self._inner.put(location, write)
+
+
+def test_training_goes_on_where_a_checkpoint_has_no_room(store, settings):
+    pack, trainer = attempt(store, settings)
+    trainer._artifacts = disk = _Full(trainer._artifacts, "/checkpoints/")
+
+    told, _ = train(store, pack, trainer, 2, checkpoint=True)
+    disk.full = False
+    more, _ = train(store, pack, trainer, 1, checkpoint=True)
+
+    assert [sentence.partition(": e/")[0] for sentence in told] == [
+        "pack p0000: no checkpoint of step 1",
+        "pack p0000: no checkpoint of step 2",
+    ]
+    assert all("No space left on device" in sentence for sentence in told)
+    assert more == []
+    give_back(store, pack)
+    assert [record.step for record in attempt(store, settings)[0].checkpoints] == [3]
+
+
+def test_weights_without_room_end_the_attempt_with_their_own_reason(store, settings):
+    _, trainer = attempt(store, settings)
+    trainer._artifacts = _Full(trainer._artifacts, "/weights/")
+
+    report = trainer.advance()
+
+    assert report.failure.reason is FailureReason.ARTIFACTS_UNAVAILABLE
+    assert "initial.safetensors cannot be written: No space left on device" in report.failure.message
+    assert not list(Path(settings.artifact_root.folder).rglob("*.safetensors"))
+
+
+def test_the_time_between_slices_is_said(store, settings):
+    pack = store.lease_pack("e", "d", 60)
+    # A second passes whenever the clock is looked at.
+    trainer = PackTrainer(make_job(pack, settings), monotonic=itertools.count().__next__)
+
+    reports = [trainer.advance() for _ in range(3)]
+
+    # Nothing is known before the first slice; then from the end of one to the start of the next.
+    assert [report.idle_seconds for report in reports] == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        # As CUDA says it: there is no GPU here that could be taken away.
+        (RuntimeError("CUDA error: unspecified launch failure"), FailureReason.WORKER_LOST),
+        (RuntimeError("No CUDA GPUs are available"), FailureReason.WORKER_LOST),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+            FailureReason.OUT_OF_MEMORY,
+        ),
+        (MemoryError(), FailureReason.OUT_OF_MEMORY),
+        (RuntimeError("can't start new thread"), FailureReason.OUT_OF_MEMORY),
+        (RuntimeError("shapes do not match"), FailureReason.TRAINING_ERROR),
+    ],
+)
+def test_what_an_error_of_training_means(store, settings, monkeypatch, error, reason):
+    def broken(*_, **__):
+        raise error
+
+    _, trainer = attempt(store, settings)
+    monkeypatch.setattr("ipserver.workers.trainer.Trainer", broken)
+
+    failure = trainer.advance().failure
+
+    assert failure is not None and failure.reason is reason
+    assert type(error).__name__ in failure.message
