@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Amounts, Room, filled
 from ipserver.store.records import Queued
-from ipserver.workers.jobs import ResourceRequest
 
 
 class Watch:

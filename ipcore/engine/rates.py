@@ -38,7 +38,7 @@ class StepRates:
 
 
 class Rates:
-    """Rates of effective weights W^l = m^{-a_l} w^l (`ipcore.models.scales`), times the schedule's factor f(t).
+    """Rates of effective weights W^l = m^{-a_l} w^l (`ipcore.models.scales`) times the schedule's f(t).
 
         r_l = -eta f(t) m^{-c_l(t) - 2 a_l} / B     for gradients summed over the batch (SGD, momentum)
         r_l = -eta f(t) m^{-c_l(t) - a_l}           for Adam, whose updates have a size of their own

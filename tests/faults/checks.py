@@ -15,7 +15,8 @@ from ipcore import load_dataset
 from ipcore.models.files import read_tensors
 from ipcore.training.trainer import Trainer
 from iplab.v1.spec_pb2 import ExperimentSpec
-from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.artifacts import open_artifacts
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.ops.startup import MARK
 from ipserver.request.convert import pack_config, run_config
 from ipserver.store import Store, segments

@@ -21,11 +21,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.store import Store, migrate, open_store
 from ipserver.store.records import Board, Claim
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.tables import packs
-from ipserver.workers.jobs import ResourceRequest
 from tests.faults.lab import RELAY, loopback_only, wait_for
 from tests.faults.processes import end_marked
 from tests.faults.running import Unavailable, new_database

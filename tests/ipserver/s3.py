@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from moto.server import ThreadedMotoServer
 
-from ipserver.artifacts import ArtifactRoot
+from ipserver.environment.artifact_root import ArtifactRoot
 
 KEY, SECRET = "AKIAIPLABTEST", "the-secret-of-the-tests"
 

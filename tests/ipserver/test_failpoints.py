@@ -9,7 +9,8 @@ import time
 import pytest
 
 from ipserver import failpoints
-from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.artifacts import open_artifacts
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactsUnavailable
 from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.mlflow_sink import MlflowSink

@@ -33,7 +33,8 @@ from ipserver.api.reports import ReportService
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
 from ipserver.api.watch import WatchHub
-from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.artifacts import open_artifacts
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import StartupError
 from ipserver.request.limits import Limits
 

@@ -12,43 +12,17 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactsUnavailable
 
 CHUNK_BYTES: Final = 2**20
 # A disk that is full, over its quota or broken, a file system that is gone, a limit on a file's size: what a
 # person can mend while packs wait. Anything else (a folder that is none, say) is an error of the set-up.
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE})
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactRoot:
-    """Below which place files lie, and how to get in. A plain value; it crosses process boundaries.
-
-    Attributes:
-        url: An absolute folder, or "s3://bucket/prefix".
-        endpoint_url: Of an S3-compatible store; "": AWS.
-        region: "": what the endpoint takes for granted.
-        access_key_id: "": what AWS's libraries find (environment, profile, role of the machine).
-        secret_access_key: With `access_key_id`. Neither is ever shown.
-    """
-
-    url: str
-    endpoint_url: str = ""
-    region: str = ""
-    access_key_id: str = field(default="", repr=False)
-    secret_access_key: str = field(default="", repr=False)
-
-    def __str__(self) -> str:
-        return f"{self.url} at {self.endpoint_url}" if self.endpoint_url else self.url
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder; None: it lies in S3."""
-        return None if self.url.startswith("s3://") else Path(self.url)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ import s3fs
 from botocore.exceptions import BotoCoreError, NoCredentialsError, ProxyConnectionError
 from fsspec.asyn import FSTimeoutError, sync
 
-from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, Stored, measured, writing
+from ipserver.artifacts import CHUNK_BYTES, Stored, measured, writing
 from ipserver.artifacts.scratch import scratch_folder
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.environment.surroundings import proxy_of, settings_of_aws
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 

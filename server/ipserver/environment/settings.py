@@ -26,7 +26,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ipserver.artifacts import ArtifactRoot
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.environment.masking import address, without_password
 from ipserver.environment.settings_files import read_file, read_secrets
 from ipserver.errors import StartupError

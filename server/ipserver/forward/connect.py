@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
+from ipserver.environment.listener import require_listener
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import proxy_of
 from ipserver.errors import NotReady
 from ipserver.forward import first
 from ipserver.forward.mlflow_sink import MlflowSink, make_store
-from ipserver.ops.startup import require_listener
 
 _log = logging.getLogger(__name__)
 _SETTING = "IPLAB_MLFLOW_TRACKING_URI"

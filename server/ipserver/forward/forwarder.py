@@ -18,7 +18,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.artifacts import open_artifacts
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import StoreUnavailable
 from ipserver.forward.backoff import Backoff
 from ipserver.forward.delivery import deliver

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +25,6 @@ from ipserver.store.database import parse_dsn
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _FIRST_REST, _LONGEST_REST = 0.5, 10.0
-_CONNECT_SECONDS = 5.0
 # Names, within the artifact root, the store that the artifacts belong to.
 MARK = ".iplab-store"
 # What a pooler between us and PostgreSQL says, and what mends it. Waiting does not.
@@ -249,21 +247,6 @@ def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
             raise _emptied(str(root), shown, identity.uid)
         raise _elsewhere(str(root), shown, identity.artifact_root)
     return bool(mark)
-
-
-def require_listener(setting: str, host: str, port: int) -> None:
-    """Return if something listens there; libraries would try for minutes.
-
-    Raises:
-        NotReady: Nothing does.
-    """
-    try:
-        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        raise NotReady(
-            f"{setting}: nothing answers at {host}:{port}: {error.strerror or error}; "
-            "start it, or correct the address"
-        ) from None
 
 
 def _emptied(root: str, shown: str, uid: str) -> StartupError:

@@ -9,8 +9,8 @@ from ipcore import theory
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.defaults import OPTIMIZER_SETTINGS, PRECISION
+from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import NewRun, RunRecord
-from ipserver.workers.jobs import ResourceRequest
 
 
 def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ipserver.environment.settings import Settings
 from ipserver.errors import ClusterLost, StoreUnavailable
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.hands import WAIT_SECONDS, Hands
 from ipserver.scheduling.placement import Cluster, Room
@@ -22,7 +23,6 @@ from ipserver.scheduling.unplaced import Unplaced
 from ipserver.store import Store
 from ipserver.store.records import Board, CapacityReport
 from ipserver.workers.executor import Executor
-from ipserver.workers.jobs import ResourceRequest
 
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0

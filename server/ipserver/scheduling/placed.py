@@ -6,10 +6,10 @@ import collections
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import LeasedPack
 from ipserver.store.states import FailureReason
 from ipserver.workers.executor import Worker
-from ipserver.workers.jobs import ResourceRequest
 
 
 @dataclass(slots=True, eq=False)

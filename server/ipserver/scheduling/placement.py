@@ -6,7 +6,7 @@ import collections
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ipserver.workers.jobs import ResourceRequest
+from ipserver.request.resources import ResourceRequest
 
 Amounts = Mapping[str, float]
 # Amounts are multiples of 0.0001, as in Ray. Doubles only come near: ten packs of 0.1 cores fill a core.

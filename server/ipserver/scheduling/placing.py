@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ipserver.environment.settings import Settings
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.hands import Hands
 from ipserver.scheduling.placed import Placed
 from ipserver.scheduling.placement import Cluster
@@ -13,7 +14,6 @@ from ipserver.scheduling.unplaced import Unplaced
 from ipserver.store import Store
 from ipserver.store.records import Board, Move
 from ipserver.workers.executor import Executor
-from ipserver.workers.jobs import ResourceRequest
 
 
 class Placing:

@@ -7,12 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from ipserver.environment.settings import Settings
 from ipserver.errors import ClusterLost, Fenced
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.assembly import defect, plan_packs
 from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.placement import Cluster
 from ipserver.store import Store
 from ipserver.workers.executor import Executor
-from ipserver.workers.jobs import ResourceRequest
 
 _log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Amounts, Cluster, Room, filled
-from ipserver.workers.jobs import ResourceRequest
 
 # Nobody gives way to more packs of one experiment at a time: enough to be quick, few enough to be cheap.
 _ROOM_AT_ONCE = 8

@@ -11,11 +11,11 @@ import logging
 import time
 from collections.abc import Collection
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Amounts, Cluster
 from ipserver.store import Store
 from ipserver.store.records import Failure
 from ipserver.store.states import FailureReason
-from ipserver.workers.jobs import ResourceRequest
 
 _log = logging.getLogger(__name__)
 _KINDS_SHOWN = 5

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from ipcore.planning.machine import MachineProfile
+from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import Failure
 from ipserver.store.states import FailureReason
-from ipserver.workers.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.workers.jobs import PackJob, SliceReport
 
 _MESSAGE_LIMIT, _TEXT_LIMIT = 1_000, 10_000
 

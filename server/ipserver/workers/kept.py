@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
-from ipserver.workers.jobs import ResourceRequest
+from ipserver.request.resources import ResourceRequest
 
 Actor = TypeVar("Actor")
 

@@ -8,8 +8,9 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 
 from ipcore.planning.machine import MachineProfile
+from ipserver.request.resources import ResourceRequest
 from ipserver.workers.executor import Worker
-from ipserver.workers.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.workers.jobs import PackJob, SliceReport
 from ipserver.workers.trainer import PackTrainer
 
 _NODE = "here"

@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ipcore.planning.machine import MachineProfile
+from ipserver.environment.listener import require_listener
 from ipserver.environment.settings import split_address
 from ipserver.environment.surroundings import forget_other_rays
 from ipserver.errors import ClusterLost, NotReady
-from ipserver.ops.startup import require_listener
+from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import Failure
 from ipserver.store.states import FailureReason
 from ipserver.workers.executor import Worker, bounded, worker_lost
-from ipserver.workers.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.workers.jobs import PackJob, SliceReport
 from ipserver.workers.kept import Kept
 from ipserver.workers.own_ray import ending, own_token, ray_folder, surrounded
 

@@ -35,11 +35,12 @@ from ipserver import failpoints
 from ipserver.artifacts import Stored, open_artifacts
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from ipserver.names import run_id, run_name
+from ipserver.request.resources import ResourceRequest
 from ipserver.store import segments
 from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
 from ipserver.store.states import FailureReason, RunState
 from ipserver.workers.executor import bounded
-from ipserver.workers.jobs import PackJob, Repeated, ResourceRequest, SliceReport
+from ipserver.workers.jobs import PackJob, Repeated, SliceReport
 from ipserver.workers.summaries import fold
 
 _LOG_LINES = 50

@@ -27,7 +27,7 @@ from iplab.v1 import (
     run_service_pb2_grpc,
 )
 from ipserver.api.server import ApiConfig, serve
-from ipserver.artifacts import ArtifactRoot
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.store import Store, open_store
 from ipserver.store.records import NewPack, SliceCommit, Summary
 from ipserver.store.segments import encode

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, open_artifacts
+from ipserver.artifacts import CHUNK_BYTES, open_artifacts
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactDamaged
 
 PLACE = "e/weights/p0000/1/r00000-final.safetensors"

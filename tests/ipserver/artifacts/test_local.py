@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.artifacts import open_artifacts
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 
 

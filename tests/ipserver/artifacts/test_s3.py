@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ipserver.artifacts import ArtifactRoot, open_artifacts
+from ipserver.artifacts import open_artifacts
 from ipserver.artifacts import s3 as module
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from tests.ipserver.s3 import KEY, SECRET
 

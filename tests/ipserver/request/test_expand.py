@@ -13,8 +13,8 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import custom, exponents, pack_config, resource_request, run_config
 from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import count_runs, expand
+from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import NewRun
-from ipserver.workers.jobs import ResourceRequest
 
 
 def spec_of(**grid):

@@ -10,12 +10,13 @@ import collections
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.scheduling.placement import Room, filled
 from ipserver.store.records import SliceCommit
 from ipserver.store.states import RunState
 from ipserver.workers.executor import Worker
-from ipserver.workers.jobs import PackJob, ResourceRequest, SliceReport
+from ipserver.workers.jobs import PackJob, SliceReport
 from ipserver.workers.kept import Kept
 
 # Passes that it takes until a process is there, once its resources are free.

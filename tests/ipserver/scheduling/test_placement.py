@@ -2,8 +2,8 @@
 
 import pytest
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Cluster, Room, filled
-from ipserver.workers.jobs import ResourceRequest
 
 CPU = ResourceRequest(cpus=1)
 GPU = ResourceRequest(cpus=1, gpus=1)

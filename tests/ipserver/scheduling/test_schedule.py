@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Cluster, filled
 from ipserver.scheduling.schedule import Demand, Holding, Start, schedule
-from ipserver.workers.jobs import ResourceRequest
 
 CPU, TWO, THREE = (ResourceRequest(cpus=cpus) for cpus in (1, 2, 3))
 GPU = ResourceRequest(cpus=1, gpus=1)

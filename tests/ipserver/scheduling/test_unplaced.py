@@ -1,8 +1,8 @@
 """What people are told of packs that wait for a node."""
 
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Cluster
 from ipserver.scheduling.unplaced import wish
-from ipserver.workers.jobs import ResourceRequest
 
 
 def test_nodes_are_told_by_kind_since_a_pack_lies_on_one():

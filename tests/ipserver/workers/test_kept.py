@@ -1,6 +1,6 @@
 """Workers that are kept for a next pack hold nothing that something else needs."""
 
-from ipserver.workers.jobs import ResourceRequest
+from ipserver.request.resources import ResourceRequest
 from ipserver.workers.kept import Kept
 
 ONE, TWO = ResourceRequest(cpus=1), ResourceRequest(cpus=2)

@@ -12,10 +12,10 @@ import pytest
 
 import ipserver.workers.trainer
 from ipserver.errors import ArtifactsUnavailable, NotReady
+from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState, FailureReason
 from ipserver.workers import ray_executor
-from ipserver.workers.jobs import ResourceRequest
 from ipserver.workers.own_ray import parents_of_processes
 from ipserver.workers.ray_executor import RayExecutor
 from tests.ipserver.scheduling.cases import final_weights, notices, points
