@@ -19,7 +19,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
 # What a change to the numbers or to the store breaks first.
 QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
-.PHONY: help setup demo test quick cluster-test faults ballistic check format proto bench reproduce clean
+.PHONY: help setup demo test quick cluster-test faults ballistic check format proto bench reference reproduce clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -66,8 +66,11 @@ proto: setup ## generate client/iplab/v1 from proto/
 bench: setup ## benchmarks: ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks
 
+reference: setup ## the API reference of SDK, ipcore and protos from the code, into .reference/
+	$(BIN)/python docs/build_reference.py
+
 reproduce: setup ## measure what docs/reproduction.md says (under two hours; MNIST by IPLAB_DATA), rewrite it
 	$(BIN)/python -m reproduction
 
 clean: ## remove what the targets made
-	rm -rf $(VENV) .demo .reproduce .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) .demo .reference .reproduce .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
