@@ -17,6 +17,7 @@ from typing import Final, cast
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.records import Comparison, Operator
 from ipserver.store.states import ExperimentState, RunState
+from ipserver.store.summary import VALUES
 
 FieldType = type[str] | type[int] | type[float] | type[StrEnum]
 
@@ -37,14 +38,7 @@ RUN_FIELDS: Final[Mapping[str, FieldType]] = {
     "base_learning_rate": float,
     "seed": int,
     "pack": str,
-    "final_test_loss": float,
-    "final_test_accuracy": float,
-    "best_test_accuracy": float,
-    "last_train_loss": float,
-    "best_validation_loss": float,
-    "best_validation_accuracy": float,
-    "test_loss_at_best_validation": float,
-    "test_accuracy_at_best_validation": float,
+    **VALUES,
 }
 
 _TOKEN = re.compile(

@@ -15,6 +15,7 @@ from ipserver.names import run_name
 from ipserver.request.predict import predicted_regimes
 from ipserver.store.records import ArtifactRecord, ForwardTask, RunRecord
 from ipserver.store.states import RunState
+from ipserver.store.summary import RULES
 
 _FINAL_STATUS: Mapping[RunState, str] = {
     RunState.SUCCEEDED: "FINISHED",
@@ -153,12 +154,7 @@ def _best(run: RunRecord) -> list[Point]:
     step, time = run.summary.best_validation_step, run.end_time
     if step is None or time is None:
         return []
-    values = {
-        "best_validation_loss": run.summary.best_validation_loss,
-        "best_validation_accuracy": run.summary.best_validation_accuracy,
-        "test_loss_at_best_validation": run.summary.test_loss_at_best_validation,
-        "test_accuracy_at_best_validation": run.summary.test_accuracy_at_best_validation,
-    }
+    values = {name: getattr(run.summary, name) for name, rule in RULES.items() if rule.forwarded}
     return [(name, value, _milliseconds(time), step) for name, value in values.items() if value is not None]
 
 

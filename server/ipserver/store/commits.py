@@ -13,9 +13,9 @@ from ipserver.errors import DatasetChanged, Fenced
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.leases import finish, in_pack, leased_pack
-from ipserver.store.records import CheckpointRecord, CommitResult, NewArtifact, SliceCommit, Summary
-from ipserver.store.runs import SUMMARY_COLUMNS
+from ipserver.store.records import CheckpointRecord, CommitResult, NewArtifact, SliceCommit
 from ipserver.store.states import RunState
+from ipserver.store.summary import VALUES, Summary
 from ipserver.store.tables import artifacts, checkpoints, packs, runs, segments
 from ipserver.store.transitions import Change
 
@@ -147,12 +147,12 @@ def _update_runs(edit: Edit, live: Mapping[int, sa.Row[Any]], commit: SliceCommi
 
 
 def _stored_summary(row: sa.Row[Any]) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in SUMMARY_COLUMNS}
+    return {name: getattr(row, name) for name in VALUES}
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
     # A value that is not a number is no value: the databases would disagree on how it compares.
-    values = {name: getattr(summary, name) for name in SUMMARY_COLUMNS}
+    values = {name: getattr(summary, name) for name in VALUES}
     return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.store.records import Comparison
+from ipserver.store.summary import VALUES
 from ipserver.store.tables import Name, experiments, runs
 
 RUN_FIELDS: Mapping[str, sa.Column[Any]] = {
@@ -24,14 +25,7 @@ RUN_FIELDS: Mapping[str, sa.Column[Any]] = {
             "base_learning_rate",
             "seed",
             "pack",
-            "final_test_loss",
-            "final_test_accuracy",
-            "best_test_accuracy",
-            "last_train_loss",
-            "best_validation_loss",
-            "best_validation_accuracy",
-            "test_loss_at_best_validation",
-            "test_accuracy_at_best_validation",
+            *VALUES,
         )
     },
 }

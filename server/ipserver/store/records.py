@@ -12,6 +12,7 @@ from typing import Literal
 from ipcore.catalogue import DatasetInfo
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.summary import Summary
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
@@ -103,23 +104,6 @@ class ExperimentRecord:
     shape: str = ONE_CORE
     dataset_sha256: str | None = None
     unplaceable_since: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Metrics in short; None until there is such a value."""
-
-    last_train_loss: float | None = None
-    best_test_loss: float | None = None
-    best_test_accuracy: float | None = None
-    final_test_loss: float | None = None
-    final_test_accuracy: float | None = None
-    diverged_step: int | None = None
-    best_validation_loss: float | None = None
-    best_validation_accuracy: float | None = None
-    best_validation_step: int | None = None
-    test_loss_at_best_validation: float | None = None
-    test_accuracy_at_best_validation: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

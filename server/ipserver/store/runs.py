@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,13 +20,11 @@ from ipserver.store.records import (
     Failure,
     RunRecord,
     SegmentRecord,
-    Summary,
 )
 from ipserver.store.states import FailureReason
+from ipserver.store.summary import VALUES, Summary
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments
 from ipserver.store.transitions import Change
-
-SUMMARY_COLUMNS = tuple(field.name for field in fields(Summary))
 
 
 def select_runs(experiment: str, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -185,7 +182,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         pack=row.pack if row.planned else "",  # a plan is seen when all of it is there
         committed_steps=row.committed_steps,
         steps=row.steps,
-        summary=Summary(**{name: getattr(row, name) for name in SUMMARY_COLUMNS}),
+        summary=Summary(**{name: getattr(row, name) for name in VALUES}),
         calibrated_rates=tuple(row.calibrated_rates),
         failure=_failure(row.failure),
         start_time=row.start_time,

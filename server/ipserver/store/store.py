@@ -178,9 +178,7 @@ class Store:
         Args:
             experiment: The experiment's id.
             where: Conditions on state, index, parameterization, hidden_layers, width, activation,
-                base_learning_rate, seed, pack, final_test_loss, final_test_accuracy, best_test_accuracy,
-                last_train_loss, best_validation_loss, best_validation_accuracy,
-                test_loss_at_best_validation, test_accuracy_at_best_validation. A comparison with a value that
+                base_learning_rate, seed, pack, and the values of `Summary`. A comparison with a value that
                 the run has not got is false.
             limit: Most records.
             after: Only greater indices.

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.summary import VALUES
 
 EnumType = TypeVar("EnumType", bound=StrEnum)
 
@@ -146,17 +147,10 @@ runs = sa.Table(
     # "" until planned.
     _column("pack", Name),
     _column("committed_steps", sa.Integer()),
-    _column("last_train_loss", sa.Double(), nullable=True),
-    _column("best_test_loss", sa.Double(), nullable=True),
-    _column("best_test_accuracy", sa.Double(), nullable=True),
-    _column("final_test_loss", sa.Double(), nullable=True),
-    _column("final_test_accuracy", sa.Double(), nullable=True),
-    _column("diverged_step", sa.Integer(), nullable=True),
-    _column("best_validation_loss", sa.Double(), nullable=True),
-    _column("best_validation_accuracy", sa.Double(), nullable=True),
-    _column("best_validation_step", sa.Integer(), nullable=True),
-    _column("test_loss_at_best_validation", sa.Double(), nullable=True),
-    _column("test_accuracy_at_best_validation", sa.Double(), nullable=True),
+    *(
+        _column(name, sa.Integer() if kind is int else sa.Double(), nullable=True)
+        for name, kind in VALUES.items()
+    ),
     _column("calibrated_rates", sa.JSON()),
     _column("failure", sa.JSON(none_as_null=True), nullable=True),
     _column("start_time", sa.Double(), nullable=True),

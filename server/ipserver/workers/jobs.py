@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from ipcore.config import PackConfig, RunConfig
 from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import CheckpointRecord, Failure, SliceCommit, Summary
+from ipserver.store.records import CheckpointRecord, Failure, SliceCommit
+from ipserver.store.summary import Summary
 
 
 @dataclass(frozen=True, slots=True)

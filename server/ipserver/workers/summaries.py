@@ -1,14 +1,24 @@
-"""A run's summary from its points, slice by slice. Where slices begin and end does not change it."""
+"""A run's summary from its points, slice by slice. Where slices begin and end does not change it.
+
+Which point each value is: `ipserver.store.summary`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any, Final
 
-from ipserver.store.records import Summary
+from ipserver.store.summary import RULES, Keep, Summary, names
 
-_OF_TRAINING = "train_loss"
-_OF_STATES = frozenset({"test_loss", "test_accuracy", "validation_loss", "validation_accuracy"})
+_NEWEST: Final = names(Keep.NEWEST)
+_TRAINED: Final = frozenset(_NEWEST.values())
+_BEST: Final = [(name, metric, min) for name, metric in names(Keep.SMALLEST).items()] + [
+    (name, metric, max) for name, metric in names(Keep.LARGEST).items()
+]
+_FINAL: Final = names(Keep.FINAL)
+_AT_BEST: Final = names(Keep.AT_BEST_VALIDATION)
+_EVALUATED: Final = frozenset(rule.metric for rule in RULES.values() if rule.keep is not Keep.NEWEST)
 
 
 def fold(summaries: dict[int, Summary], rows: Iterable[tuple[int, str, int, float]], last_step: int) -> None:
@@ -21,13 +31,17 @@ def fold(summaries: dict[int, Summary], rows: Iterable[tuple[int, str, int, floa
         last_step: Number of updates asked for: metrics at it are final.
     """
     evaluations: dict[tuple[int, int], dict[str, float]] = {}
+    newest: dict[int, dict[str, float]] = {}
     for run, metric, step, value in rows:
-        if metric == _OF_TRAINING:
-            summaries[run] = replace(summaries[run], last_train_loss=value)
-        elif metric in _OF_STATES:
+        if metric in _EVALUATED:
             evaluations.setdefault((run, step), {})[metric] = value
+        if metric in _TRAINED:
+            newest.setdefault(run, {})[metric] = value
     for (run, step), values in evaluations.items():
         summaries[run] = evaluated(summaries[run], values, step, final=step == last_step)
+    for run, values in newest.items():
+        changes: dict[str, Any] = {name: values[m] for name, m in _NEWEST.items() if m in values}
+        summaries[run] = replace(summaries[run], **changes)
 
 
 def evaluated(old: Summary, values: Mapping[str, float], step: int, *, final: bool) -> Summary:
@@ -39,27 +53,18 @@ def evaluated(old: Summary, values: Mapping[str, float], step: int, *, final: bo
         step: Updates done.
         final: Whether these are the final weights.
     """
-    new = replace(
-        old,
-        best_test_loss=_best(min, old.best_test_loss, values.get("test_loss")),
-        best_test_accuracy=_best(max, old.best_test_accuracy, values.get("test_accuracy")),
-        best_validation_loss=_best(min, old.best_validation_loss, values.get("validation_loss")),
-        best_validation_accuracy=_best(max, old.best_validation_accuracy, values.get("validation_accuracy")),
-    )
+    changes: dict[str, Any] = {
+        name: _best(better, getattr(old, name), values.get(metric)) for name, metric, better in _BEST
+    }
     if final:
-        new = replace(
-            new, final_test_loss=values.get("test_loss"), final_test_accuracy=values.get("test_accuracy")
-        )
+        changes |= {name: values.get(metric) for name, metric in _FINAL.items()}
+    new = replace(old, **changes)
     # Where there are classes, the accuracy decides: the loss may grow with the logits while it does not.
     best = "best_validation_accuracy" if new.best_validation_accuracy is not None else "best_validation_loss"
     if getattr(new, best) == getattr(old, best):
         return new  # nothing better, or as good as an earlier one: the first counts
-    return replace(
-        new,
-        best_validation_step=step,
-        test_loss_at_best_validation=values.get("test_loss"),
-        test_accuracy_at_best_validation=values.get("test_accuracy"),
-    )
+    there: dict[str, Any] = {name: values.get(metric) for name, metric in _AT_BEST.items()}
+    return replace(new, best_validation_step=step, **there)
 
 
 def _best(better: Callable[[float, float], float], old: float | None, value: float | None) -> float | None:

@@ -37,8 +37,9 @@ from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from ipserver.names import run_id, run_name
 from ipserver.request.resources import ResourceRequest
 from ipserver.store import segments
-from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit, Summary
+from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit
 from ipserver.store.states import FailureReason, RunState
+from ipserver.store.summary import Summary
 from ipserver.workers.executor import bounded
 from ipserver.workers.jobs import PackJob, Repeated, SliceReport
 from ipserver.workers.summaries import fold
