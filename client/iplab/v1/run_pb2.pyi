@@ -158,17 +158,17 @@ class Run(_message.Message):
     width: _builtins.int
     """Width m."""
     activation: _builtins.str
-    """Activation."""
+    """Name of the activation."""
     base_learning_rate: _builtins.float
     """Base learning rate eta."""
     seed: _builtins.int
-    """Seed."""
+    """Keys initial weights and batches."""
     state: Global___RunState.ValueType
     """Where it stands."""
     pack: _builtins.str
     """Id of the pack it is trained in; empty until planned."""
     committed_steps: _builtins.int
-    """Updates committed."""
+    """Updates committed: they are durable."""
     steps: _builtins.int
     """Updates asked for."""
     mlflow_run_id: _builtins.str
@@ -261,7 +261,7 @@ class RunSummary(_message.Message):
     final_test_accuracy: _builtins.float
     """Test accuracy of the final weights."""
     diverged_step: _builtins.int
-    """Update at which the loss was not finite; only if DIVERGED."""
+    """Update at which the training loss was not finite; of runs that are DIVERGED."""
     best_validation_loss: _builtins.float
     """Smallest validation loss seen at an evaluation."""
     best_validation_accuracy: _builtins.float
@@ -271,9 +271,9 @@ class RunSummary(_message.Message):
     there is no accuracy.
     """
     test_loss_at_best_validation: _builtins.float
-    """Test loss there."""
+    """Test loss at `best_validation_step`."""
     test_accuracy_at_best_validation: _builtins.float
-    """Test accuracy there."""
+    """Test accuracy at `best_validation_step`."""
     def __init__(
         self,
         *,

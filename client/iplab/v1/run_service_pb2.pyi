@@ -58,10 +58,8 @@ class ListRunsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND. Fields: state, index, parameterization, hidden_layers, width,
-    activation, base_learning_rate, seed, pack, final_test_loss, final_test_accuracy, best_test_accuracy,
-    last_train_loss, best_validation_loss, best_validation_accuracy, test_loss_at_best_validation,
-    test_accuracy_at_best_validation. Example: parameterization = "ip-llr" AND width >= 128.
+    """AIP-160, comparisons joined by AND. Fields: state, index, parameterization, hidden_layers, width, activation,
+    base_learning_rate, seed, pack, and those of RunSummary. Example: parameterization = "ip-llr" AND width >= 128.
     """
     def __init__(
         self,

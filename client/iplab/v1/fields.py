@@ -1,0 +1,241 @@
+"""Fields of messages as typed, read-only attributes.
+
+Generated from proto/ (make proto); do not edit.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from iplab.v1 import experiment_pb2, run_pb2
+
+
+class RunFields:
+    """One network trained from one point of the grid."""
+
+    _run: run_pb2.Run
+
+    @property
+    def name(self) -> str:
+        """Resource name, "experiments/{experiment}/runs/{run}". {run} is a function of the index."""
+        return self._run.name
+
+    @property
+    def index(self) -> int:
+        """Position in the expanded grid, from 0."""
+        return self._run.index
+
+    @property
+    def parameterization(self) -> str:
+        """Label of its parameterization."""
+        return self._run.parameterization
+
+    @property
+    def hidden_layers(self) -> int:
+        """Hidden layers L."""
+        return self._run.hidden_layers
+
+    @property
+    def width(self) -> int:
+        """Width m."""
+        return self._run.width
+
+    @property
+    def activation(self) -> str:
+        """Name of the activation."""
+        return self._run.activation
+
+    @property
+    def base_learning_rate(self) -> float:
+        """Base learning rate eta."""
+        return self._run.base_learning_rate
+
+    @property
+    def seed(self) -> int:
+        """Keys initial weights and batches."""
+        return self._run.seed
+
+    @property
+    def pack(self) -> str:
+        """Id of the pack it is trained in; empty until planned."""
+        return self._run.pack
+
+    @property
+    def committed_steps(self) -> int:
+        """Updates committed: they are durable."""
+        return self._run.committed_steps
+
+    @property
+    def steps(self) -> int:
+        """Updates asked for."""
+        return self._run.steps
+
+    @property
+    def calibrated_rates(self) -> tuple[float, ...]:
+        """Base rates of step 0 per layer, first to last, as calibrated; empty without calibration."""
+        return tuple(self._run.calibrated_rates)
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When its pack first started (UTC); None until then."""
+        return self._run.start_time.ToDatetime(tzinfo=UTC) if self._run.HasField("start_time") else None
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it reached a terminal state (UTC); None until then."""
+        return self._run.end_time.ToDatetime(tzinfo=UTC) if self._run.HasField("end_time") else None
+
+    @property
+    def mlflow_run_id(self) -> str:
+        """Run id in MLflow; empty until the forwarder has created it."""
+        return self._run.mlflow_run_id
+
+
+class RunSummaryFields:
+    """Metrics in short. A field is unset until there is such a value. Losses are means over examples
+    (cross entropy and logistic: in nats); accuracies lie in [0, 1].
+    """
+
+    _run_summary: run_pb2.RunSummary
+
+    @property
+    def last_train_loss(self) -> float | None:
+        """Newest recorded training loss (on the batch of that step); None until there is one."""
+        return self._run_summary.last_train_loss if self._run_summary.HasField("last_train_loss") else None
+
+    @property
+    def best_test_loss(self) -> float | None:
+        """Smallest test loss seen at an evaluation; None until there is one."""
+        return self._run_summary.best_test_loss if self._run_summary.HasField("best_test_loss") else None
+
+    @property
+    def best_test_accuracy(self) -> float | None:
+        """Largest test accuracy seen at an evaluation; None until there is one."""
+        return self._run_summary.best_test_accuracy if self._run_summary.HasField("best_test_accuracy") else None
+
+    @property
+    def final_test_loss(self) -> float | None:
+        """Test loss of the final weights; None until there is one."""
+        return self._run_summary.final_test_loss if self._run_summary.HasField("final_test_loss") else None
+
+    @property
+    def final_test_accuracy(self) -> float | None:
+        """Test accuracy of the final weights; None until there is one."""
+        return self._run_summary.final_test_accuracy if self._run_summary.HasField("final_test_accuracy") else None
+
+    @property
+    def diverged_step(self) -> int | None:
+        """Update at which the training loss was not finite; of runs that are DIVERGED; None until there is
+        one.
+        """
+        return self._run_summary.diverged_step if self._run_summary.HasField("diverged_step") else None
+
+    @property
+    def best_validation_loss(self) -> float | None:
+        """Smallest validation loss seen at an evaluation; None until there is one."""
+        return self._run_summary.best_validation_loss if self._run_summary.HasField("best_validation_loss") else None
+
+    @property
+    def best_validation_accuracy(self) -> float | None:
+        """Largest validation accuracy seen at an evaluation; None until there is one."""
+        return self._run_summary.best_validation_accuracy if self._run_summary.HasField("best_validation_accuracy") else None
+
+    @property
+    def best_validation_step(self) -> int | None:
+        """Updates done at the best validation: the first with the largest accuracy, or with the smallest loss
+        where there is no accuracy; None until there is one.
+        """
+        return self._run_summary.best_validation_step if self._run_summary.HasField("best_validation_step") else None
+
+    @property
+    def test_loss_at_best_validation(self) -> float | None:
+        """Test loss at `best_validation_step`; None until there is one."""
+        return self._run_summary.test_loss_at_best_validation if self._run_summary.HasField("test_loss_at_best_validation") else None
+
+    @property
+    def test_accuracy_at_best_validation(self) -> float | None:
+        """Test accuracy at `best_validation_step`; None until there is one."""
+        return self._run_summary.test_accuracy_at_best_validation if self._run_summary.HasField("test_accuracy_at_best_validation") else None
+
+
+class ExperimentFields:
+    """Runs trained from one spec."""
+
+    _experiment: experiment_pb2.Experiment
+
+    @property
+    def name(self) -> str:
+        """Resource name, "experiments/{experiment}"."""
+        return self._experiment.name
+
+    @property
+    def uid(self) -> str:
+        """Unique over time, also when an id is used again."""
+        return self._experiment.uid
+
+    @property
+    def display_name(self) -> str:
+        """Free text for people, at most 200 characters."""
+        return self._experiment.display_name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values at most 200 characters."""
+        return dict(self._experiment.labels)
+
+    @property
+    def priority(self) -> int:
+        """Packs of a higher priority are placed first, and in a full cluster those of a lower one make room
+        for them: they go on later from a checkpoint. -1000 .. 1000, default 0.
+        """
+        return self._experiment.priority
+
+    @property
+    def committed_steps(self) -> int:
+        """Updates committed so far, over all runs."""
+        return self._experiment.committed_steps
+
+    @property
+    def total_steps(self) -> int:
+        """Updates asked for, over all runs."""
+        return self._experiment.total_steps
+
+    @property
+    def run_memory_bytes(self) -> int:
+        """Estimated memory of the largest single run, in bytes."""
+        return self._experiment.run_memory_bytes
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the service wants the user to know: unknown capacity, say."""
+        return tuple(self._experiment.warnings)
+
+    @property
+    def spec_hash(self) -> str:
+        """SHA-256 of the spec with its defaults filled in, in hexadecimal."""
+        return self._experiment.spec_hash
+
+    @property
+    def sequence(self) -> int:
+        """Number of the newest event."""
+        return self._experiment.sequence
+
+    @property
+    def create_time(self) -> datetime | None:
+        """When it was accepted (UTC); None until then."""
+        return self._experiment.create_time.ToDatetime(tzinfo=UTC) if self._experiment.HasField("create_time") else None
+
+    @property
+    def start_time(self) -> datetime | None:
+        """When the first run started (UTC); None until then."""
+        return self._experiment.start_time.ToDatetime(tzinfo=UTC) if self._experiment.HasField("start_time") else None
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it reached a terminal state (UTC); None until then."""
+        return self._experiment.end_time.ToDatetime(tzinfo=UTC) if self._experiment.HasField("end_time") else None
+
+    @property
+    def mlflow_pending_runs(self) -> int:
+        """Runs that MLflow does not hold in full yet."""
+        return self._experiment.mlflow_pending_runs
