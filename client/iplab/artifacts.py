@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from iplab.errors import ArtifactDamagedError, UnavailableError
-from iplab.plain import time_of
+from iplab.reading import read
 from iplab.transport import RETRY_DELAYS, Transport, pause
 from iplab.v1 import run_service_pb2
 
@@ -44,8 +44,7 @@ def list_artifacts(transport: Transport, run: str) -> Iterator[Artifact]:
         request = run_service_pb2.ListArtifactsRequest(parent=run, page_size=_PAGE, page_token=token)
         page = transport.call(transport.runs.ListArtifacts, request)
         for entry in page.artifacts:
-            moment = time_of(entry.create_time)
-            yield Artifact(entry.path, entry.size_bytes, entry.sha256, entry.step, moment)
+            yield read(Artifact, entry)
         token = page.next_page_token
         if not token:
             return

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from iplab.errors import ServerError, TimedOutError, UnavailableError, WatchOverflowError
-from iplab.plain import enum_name, time_of
+from iplab.reading import member, read
 from iplab.states import ExperimentState, RunState
 from iplab.transport import Transport, pause
-from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2
+from iplab.v1 import experiment_pb2, experiment_service_pb2
 
 _FIRST_DELAY, _LAST_DELAY = 0.1, 2.0
 
@@ -120,7 +121,7 @@ def watch(
                     yield event_of(message)
             # The service ends a stream at the terminal event; a proxy may end one at any time.
             now = _newest(transport, name)
-            if state_of(now.state).terminal and last >= now.sequence:
+            if member(ExperimentState, now, "state").terminal and last >= now.sequence:
                 return
         except WatchOverflowError:
             delay = _FIRST_DELAY
@@ -141,39 +142,19 @@ def _newest(transport: Transport, name: str) -> experiment_pb2.Experiment:
     return transport.call(transport.experiments.GetExperiment, request)
 
 
-def state_of(value: int) -> ExperimentState:
-    """From the proto's enum."""
-    return ExperimentState.read(enum_name(experiment_pb2.ExperimentState.DESCRIPTOR, value))
-
-
-def run_state_of(value: int) -> RunState:
-    """From the proto's enum."""
-    return RunState.read(enum_name(run_pb2.RunState.DESCRIPTOR, value))
+# By the name of the field that holds them.
+_KINDS: Final[Mapping[str, type[Event]]] = {
+    "experiment_state_changed": StateChanged,
+    "runs_state_changed": RunsChanged,
+    "pack_progressed": PackProgressed,
+    "notice": Notice,
+}
 
 
 def event_of(message: experiment_pb2.ExperimentEvent) -> Event:
     """The typed form of one event; a kind that this version does not know becomes a plain `Event`."""
-    sequence, moment = message.sequence, time_of(message.time)
-    match message.WhichOneof("event"):
-        case "experiment_state_changed":
-            return StateChanged(sequence, moment, state_of(message.experiment_state_changed.state))
-        case "runs_state_changed":
-            change = message.runs_state_changed
-            return RunsChanged(sequence, moment, run_state_of(change.state), tuple(change.run_indices))
-        case "pack_progressed":
-            pack = message.pack_progressed
-            return PackProgressed(
-                sequence,
-                moment,
-                pack.pack,
-                pack.hidden_layers,
-                pack.width,
-                pack.activation,
-                pack.runs,
-                pack.committed_steps,
-                pack.steps,
-            )
-        case "notice":
-            return Notice(sequence, moment, message.notice.message)
-        case _:
-            return Event(sequence, moment)
+    event = read(Event, message)
+    kind = message.WhichOneof("event")
+    if kind is None or kind not in _KINDS:
+        return event
+    return read(_KINDS[kind], getattr(message, kind), sequence=event.sequence, time=event.time)

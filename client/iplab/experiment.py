@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 
 from iplab import events
 from iplab.events import Event
-from iplab.plain import enum_name, optional_time, time_of, to_plain
+from iplab.plain import time_of, to_plain
+from iplab.reading import member, read
 from iplab.report import Report, check_experiment
 from iplab.run import Run
 from iplab.states import ExperimentState, Regime
 from iplab.summary import SummaryRow, summarize
 from iplab.transport import Transport
-from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2, theory_pb2
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
+from iplab.v1.fields import ExperimentFields
 
 if TYPE_CHECKING:
     from iplab.metrics import Metrics
@@ -59,12 +61,11 @@ class Prediction:
     advice: str
 
 
-class Experiment:
+class Experiment(ExperimentFields):
     """Runs trained from one spec, as of the last time it was read (`refresh`).
 
     Attributes:
         id: The last part of its name.
-        name: "experiments/{id}".
     """
 
     def __init__(self, transport: Transport, message: experiment_pb2.Experiment) -> None:
@@ -72,8 +73,7 @@ class Experiment:
         self._take(message)
 
     def _take(self, message: experiment_pb2.Experiment) -> None:
-        self._message = message
-        self.name = message.name
+        self._experiment = message
         self.id = message.name.rpartition("/")[2]
 
     def __repr__(self) -> str:
@@ -87,114 +87,33 @@ class Experiment:
     @property
     def state(self) -> ExperimentState:
         """Where it stands."""
-        return events.state_of(self._message.state)
+        return member(ExperimentState, self._experiment, "state")
 
     @property
     def counts(self) -> Counts:
         """Number of runs in each state."""
-        counts = self._message.counts
-        return Counts(
-            counts.total,
-            counts.queued,
-            counts.running,
-            counts.paused,
-            counts.cancelling,
-            counts.succeeded,
-            counts.diverged,
-            counts.failed,
-            counts.cancelled,
-        )
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the service wants its user to know."""
-        return tuple(self._message.warnings)
+        return read(Counts, self._experiment.counts)
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
         """What theory says of every parameterization, depth and activation of the grid."""
-        return tuple(
-            Prediction(
-                p.parameterization,
-                p.hidden_layers,
-                p.activation,
-                Regime.read(enum_name(theory_pb2.Regime.DESCRIPTOR, p.regime)),
-                p.summary,
-                p.advice,
-            )
-            for p in self._message.predictions
-        )
+        return tuple(read(Prediction, prediction) for prediction in self._experiment.predictions)
 
     @property
     def spec(self) -> spec_pb2.ExperimentSpec:
         """What is trained, with defaults filled in (a copy)."""
         copy = spec_pb2.ExperimentSpec()
-        copy.CopyFrom(self._message.spec)
+        copy.CopyFrom(self._experiment.spec)
         return copy
-
-    @property
-    def display_name(self) -> str:
-        """Free text."""
-        return self._message.display_name
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Labels as submitted."""
-        return dict(self._message.labels)
-
-    @property
-    def priority(self) -> int:
-        """Packs of a higher priority are placed first; in a full cluster those of a lower one make room."""
-        return self._message.priority
-
-    @property
-    def committed_steps(self) -> int:
-        """Durable updates, over all runs."""
-        return self._message.committed_steps
-
-    @property
-    def total_steps(self) -> int:
-        """Updates asked for, over all runs."""
-        return self._message.total_steps
-
-    @property
-    def run_memory_bytes(self) -> int:
-        """Estimated memory of the largest single run."""
-        return self._message.run_memory_bytes
-
-    @property
-    def spec_hash(self) -> str:
-        """SHA-256 of the spec with its defaults, in hexadecimal."""
-        return self._message.spec_hash
-
-    @property
-    def sequence(self) -> int:
-        """Number of the newest event."""
-        return self._message.sequence
-
-    @property
-    def mlflow_pending_runs(self) -> int:
-        """Runs that MLflow does not hold in full yet."""
-        return self._message.mlflow_pending_runs
 
     @property
     def create_time(self) -> datetime:
         """When it was accepted (UTC)."""
-        return time_of(self._message.create_time)
-
-    @property
-    def start_time(self) -> datetime | None:
-        """When its first run started (UTC)."""
-        return optional_time(self._message, "start_time")
-
-    @property
-    def end_time(self) -> datetime | None:
-        """When it became terminal (UTC)."""
-        return optional_time(self._message, "end_time")
+        return time_of(self._experiment.create_time)
 
     def to_dict(self) -> dict[str, object]:
         """All fields as plain values, as `iplab show --json` prints them."""
-        return to_plain(self._message)
+        return to_plain(self._experiment)
 
     def refresh(self) -> Experiment:
         """Read it again. Returns itself."""
@@ -232,9 +151,7 @@ class Experiment:
 
         Args:
             filter: Comparisons joined by AND, of state, index, parameterization, hidden_layers, width,
-                activation, base_learning_rate, seed, pack, final_test_loss, final_test_accuracy,
-                best_test_accuracy, last_train_loss, best_validation_loss, best_validation_accuracy,
-                test_loss_at_best_validation, test_accuracy_at_best_validation:
+                activation, base_learning_rate, seed, pack and the names of `Run.results`:
                 'parameterization = "ip-llr" AND width >= 128'.
 
         Raises:

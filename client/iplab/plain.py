@@ -40,11 +40,6 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def optional_time(message: Message, name: str) -> datetime | None:
-    """A timestamp field, or None if it is unset."""
-    return time_of(cast(Timestamp, getattr(message, name))) if message.HasField(name) else None
-
-
 def _field(message: Message, entry: FieldDescriptor) -> object:
     value = getattr(message, entry.name)
     if entry.message_type and entry.message_type.GetOptions().map_entry:

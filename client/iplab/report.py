@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from typing import Self
 
-from iplab.plain import enum_name
+from iplab.reading import computed, read
 from iplab.transport import Transport
-from iplab.v1 import report_pb2 as pb
 from iplab.v1 import report_service_pb2
 
 
@@ -18,6 +18,11 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
+
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """By name; one of a newer service that this version lacks decides nothing here."""
+        return cls[name] if name in cls.__members__ else cls["UNDECIDED"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Subject:
     reference: str
     hidden_layers: int
     activation: str
-    base_learning_rate: float | None
+    base_learning_rate: float | None = field(metadata=computed(lambda m: m.base_learning_rate or None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,8 @@ class Check:
     drift: float
     verdict: Verdict
     sentence: str
-    widths: tuple[int, ...]
-    values: tuple[float, ...]
+    widths: tuple[int, ...] = field(metadata=computed(lambda m: tuple(p.width for p in m.points)))
+    values: tuple[float, ...] = field(metadata=computed(lambda m: tuple(p.value for p in m.points)))
     seeds: int
 
     @property
@@ -153,47 +158,4 @@ def check_experiment(
         name=name, references=intended, steps=steps, tolerance=tolerance
     )
     found = transport.call(transport.reports.CheckExperiment, request)
-    return Report(
-        found.name,
-        tuple(_check(check) for check in found.checks),
-        tuple(Conclusion(_subject(c.subject), _verdict(c.verdict), c.sentence) for c in found.conclusions),
-        tuple(found.notes),
-    )
-
-
-def _check(message: pb.Check) -> Check:
-    return Check(
-        kind=enum_name(pb.CheckKind.DESCRIPTOR, message.kind),
-        subject=_subject(message.subject),
-        quantity=message.quantity,
-        layer=message.layer,
-        step=message.step,
-        predicted=message.predicted,
-        upper_bound=message.upper_bound,
-        tolerance=message.tolerance,
-        slope=message.slope,
-        low=message.low if message.HasField("low") else None,
-        high=message.high if message.HasField("high") else None,
-        drift=message.drift,
-        verdict=_verdict(message.verdict),
-        sentence=message.sentence,
-        widths=tuple(point.width for point in message.points),
-        values=tuple(point.value for point in message.points),
-        seeds=message.seeds,
-    )
-
-
-def _subject(message: pb.CheckSubject) -> Subject:
-    return Subject(
-        message.parameterization,
-        message.reference,
-        message.hidden_layers,
-        message.activation,
-        message.base_learning_rate or None,
-    )
-
-
-def _verdict(number: int) -> Verdict:
-    """A verdict of a newer service that this version lacks decides nothing here."""
-    name = enum_name(pb.Verdict.DESCRIPTOR, number)
-    return Verdict[name] if name in Verdict.__members__ else Verdict.UNDECIDED
+    return read(Report, found)

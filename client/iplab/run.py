@@ -5,19 +5,20 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from iplab.artifacts import Artifact, list_artifacts, read_chunks, save
 from iplab.errors import NotFoundError
-from iplab.events import run_state_of
 from iplab.numbers import number
-from iplab.plain import enum_name, optional_time, to_plain
+from iplab.plain import enum_name, to_plain
+from iplab.reading import computed, member, read
 from iplab.states import Regime, RunState
 from iplab.transport import Transport
-from iplab.v1 import run_pb2, run_service_pb2, theory_pb2
+from iplab.v1 import run_pb2, run_service_pb2
+from iplab.v1.fields import RunFields, RunSummaryFields
 
 if TYPE_CHECKING:
     from iplab.metrics import Metrics
@@ -41,6 +42,11 @@ class Failure:
     log_tail: str
 
 
+def _end_reason(attempt: run_pb2.Attempt) -> str:
+    name = enum_name(run_pb2.FailureReason.DESCRIPTOR, attempt.end_reason)
+    return "" if name == "UNSPECIFIED" else name
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One assignment of a run's pack to a worker.
@@ -57,24 +63,16 @@ class Attempt:
     number: int
     owner: str
     first_step: int
-    end_reason: str
+    end_reason: str = field(metadata=computed(_end_reason))
     start_time: datetime | None
     end_time: datetime | None
 
 
-class Run:
+class Run(RunFields, RunSummaryFields):
     """One network trained from one point of the grid, as of the last time it was read (`refresh`).
 
     Attributes:
         id: "r00007", a function of the index.
-        name: "experiments/{experiment}/runs/{id}".
-        index: Position in the grid, from 0.
-        parameterization: Label.
-        hidden_layers: L.
-        width: m.
-        activation: Name.
-        base_learning_rate: eta.
-        seed: Keys initial weights and batches.
     """
 
     def __init__(self, transport: Transport, message: run_pb2.Run) -> None:
@@ -82,16 +80,8 @@ class Run:
         self._take(message)
 
     def _take(self, message: run_pb2.Run) -> None:
-        self._message = message
-        self.name = message.name
+        self._run, self._run_summary = message, message.summary
         self.id = message.name.rpartition("/")[2]
-        self.index = message.index
-        self.parameterization = message.parameterization
-        self.hidden_layers = message.hidden_layers
-        self.width = message.width
-        self.activation = message.activation
-        self.base_learning_rate = message.base_learning_rate
-        self.seed = message.seed
 
     def __repr__(self) -> str:
         return (
@@ -103,138 +93,34 @@ class Run:
     @property
     def state(self) -> RunState:
         """Where it stands."""
-        return run_state_of(self._message.state)
+        return member(RunState, self._run, "state")
 
     @property
-    def committed_steps(self) -> int:
-        """Updates that are durable."""
-        return self._message.committed_steps
-
-    @property
-    def steps(self) -> int:
-        """Updates asked for."""
-        return self._message.steps
-
-    @property
-    def pack(self) -> str:
-        """Id of the pack it is trained in; "" until planned."""
-        return self._message.pack
-
-    @property
-    def final_test_loss(self) -> float | None:
-        """Of the final weights, in nats; None until there is one."""
-        return self._summary("final_test_loss")
-
-    @property
-    def final_test_accuracy(self) -> float | None:
-        """Of the final weights, in [0, 1]; None until there is one."""
-        return self._summary("final_test_accuracy")
-
-    @property
-    def best_test_loss(self) -> float | None:
-        """Smallest seen at an evaluation; None until there is one."""
-        return self._summary("best_test_loss")
-
-    @property
-    def best_test_accuracy(self) -> float | None:
-        """Largest seen at an evaluation; None until there is one."""
-        return self._summary("best_test_accuracy")
-
-    @property
-    def last_train_loss(self) -> float | None:
-        """Newest recorded one, on the batch of its step; None until there is one."""
-        return self._summary("last_train_loss")
-
-    @property
-    def best_validation_loss(self) -> float | None:
-        """Smallest seen at an evaluation; None until there is one."""
-        return self._summary("best_validation_loss")
-
-    @property
-    def best_validation_accuracy(self) -> float | None:
-        """Largest seen at an evaluation; None until there is one."""
-        return self._summary("best_validation_accuracy")
-
-    @property
-    def best_validation_step(self) -> int | None:
-        """Updates done at the best validation; None until there is one.
-
-        The first with the largest accuracy, or with the smallest loss where there is no accuracy.
-        """
-        step = self._summary("best_validation_step")
-        return None if step is None else int(step)
-
-    @property
-    def test_loss_at_best_validation(self) -> float | None:
-        """At `best_validation_step`; None until there is one."""
-        return self._summary("test_loss_at_best_validation")
-
-    @property
-    def test_accuracy_at_best_validation(self) -> float | None:
-        """At `best_validation_step`, in [0, 1]; None until there is one."""
-        return self._summary("test_accuracy_at_best_validation")
-
-    @property
-    def diverged_step(self) -> int | None:
-        """Update at which the loss was not finite; None unless DIVERGED."""
-        step = self._summary("diverged_step")
-        return None if step is None else int(step)
-
-    @property
-    def calibrated_rates(self) -> tuple[float, ...]:
-        """Base rates of step 0 per layer, first to last; empty without calibration."""
-        return tuple(self._message.calibrated_rates)
+    def results(self) -> dict[str, float | int | None]:
+        """The values of its summary (`final_test_loss`, ...) by name; None until there is one."""
+        return {entry.name: getattr(self, entry.name) for entry in run_pb2.RunSummary.DESCRIPTOR.fields}
 
     @property
     def predicted_regime(self) -> Regime:
         """What theory predicts for it in the limit of infinite width."""
-        return Regime.read(enum_name(theory_pb2.Regime.DESCRIPTOR, self._message.predicted_regime))
+        return member(Regime, self._run, "predicted_regime")
 
     @property
     def failure(self) -> Failure | None:
         """Why it failed; None unless FAILED."""
-        if not self._message.HasField("failure"):
-            return None
-        failure = self._message.failure
-        reason = enum_name(run_pb2.FailureReason.DESCRIPTOR, failure.reason)
-        return Failure(reason, failure.message, failure.traceback, failure.log_tail)
+        return read(Failure, self._run.failure) if self._run.HasField("failure") else None
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
         """Every time a worker was given this run, oldest first; empty unless read by `run()` or `refresh`."""
-        return tuple(
-            Attempt(
-                attempt.number,
-                attempt.owner,
-                attempt.first_step,
-                enum_name(run_pb2.FailureReason.DESCRIPTOR, attempt.end_reason) if attempt.end_reason else "",
-                optional_time(attempt, "start_time"),
-                optional_time(attempt, "end_time"),
-            )
-            for attempt in self._message.attempts
-        )
-
-    @property
-    def start_time(self) -> datetime | None:
-        """When its pack first started (UTC)."""
-        return optional_time(self._message, "start_time")
-
-    @property
-    def end_time(self) -> datetime | None:
-        """When it reached a terminal state (UTC)."""
-        return optional_time(self._message, "end_time")
-
-    @property
-    def mlflow_run_id(self) -> str:
-        """Its id in MLflow; "" until it is there."""
-        return self._message.mlflow_run_id
+        return tuple(read(Attempt, attempt) for attempt in self._run.attempts)
 
     def to_dict(self) -> dict[str, object]:
         """All fields as plain values, as `iplab show EXPERIMENT RUN --json` prints them.
 
         "attempts" is empty unless it was read by `run()` or `refresh`.
         """
-        return to_plain(self._message)
+        return to_plain(self._run)
 
     def refresh(self) -> Run:
         """Read it again, with its attempts. Returns itself."""
@@ -314,10 +200,6 @@ class Run:
             raise FileExistsError(errno.EEXIST, "exists already", str(target))
         save(self._chunks(artifact), target)
         return target
-
-    def _summary(self, name: str) -> float | None:
-        summary = self._message.summary
-        return getattr(summary, name) if summary.HasField(name) else None  # type: ignore[arg-type] # a literal
 
     def _artifact(self, wanted: Artifact | str) -> Artifact:
         if isinstance(wanted, Artifact):
