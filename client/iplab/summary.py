@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from iplab.numbers import mean_and_deviation
 from iplab.states import Regime, RunState
@@ -34,6 +34,10 @@ class Spread:
         if self.mean is None:
             return "-"
         return mean_and_deviation(self.mean, self.sd)
+
+
+def _of(result: str) -> dict[str, str]:
+    return {"result": result}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,14 @@ class SummaryRow:
     runs: int
     diverged: int
     unfinished: int
-    test_loss: Spread
-    test_accuracy: Spread
-    test_loss_at_best_validation: Spread
-    test_accuracy_at_best_validation: Spread
+    test_loss: Spread = field(metadata=_of("final_test_loss"))
+    test_accuracy: Spread = field(metadata=_of("final_test_accuracy"))
+    test_loss_at_best_validation: Spread = field(metadata=_of("test_loss_at_best_validation"))
+    test_accuracy_at_best_validation: Spread = field(metadata=_of("test_accuracy_at_best_validation"))
+
+    def spreads(self) -> dict[str, Spread]:
+        """The means by the name of the run's value that they are of: "final_test_loss", ..."""
+        return {result: getattr(self, name) for name, result in _results().items()}
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -103,21 +111,35 @@ def summarize(runs: Iterable[Run]) -> list[SummaryRow]:
             runs=len(group),
             diverged=sum(run.state is RunState.DIVERGED for run in group),
             unfinished=sum(run.state not in {RunState.SUCCEEDED, RunState.DIVERGED} for run in group),
-            test_loss=spread(_values(r.final_test_loss for r in group)),
-            test_accuracy=spread(_values(r.final_test_accuracy for r in group)),
-            test_loss_at_best_validation=spread(_values(_at_best(r, "loss") for r in group)),
-            test_accuracy_at_best_validation=spread(_values(_at_best(r, "accuracy") for r in group)),
+            **_spreads(group),
         )
         for key, group in groups.items()
     ]
 
 
-def _at_best(run: Run, what: str) -> float | None:
-    """Of runs with a final result alone, so that both are means over the same runs."""
-    if run.state is not RunState.SUCCEEDED:
-        return None
-    return run.test_loss_at_best_validation if what == "loss" else run.test_accuracy_at_best_validation
+def label(result: str) -> str:
+    """How tables call a value of a run's summary.
+
+    >>> label("final_test_loss"), label("best_validation_step")
+    ('final test loss', 'best validation at step')
+    """
+    words = result.replace("_", " ")
+    return f"{words.removesuffix(' step')} at step" if words.endswith(" step") else words
 
 
-def _values(values: Iterable[float | None]) -> list[float]:
-    return [value for value in values if value is not None]
+def _results() -> dict[str, str]:
+    """The run's value of which each mean of a row is, by the mean's name."""
+    return {f.name: f.metadata["result"] for f in fields(SummaryRow) if "result" in f.metadata}
+
+
+def _spreads(runs: Iterable[Run]) -> dict[str, Any]:
+    """The means of a row, by name.
+
+    Those that are not of the final weights take succeeded runs alone: all are means over the same runs.
+    """
+    known = [(run.results, run.state is RunState.SUCCEEDED) for run in runs]
+    spreads = {}
+    for name, result in _results().items():
+        values = [results[result] for results, done in known if done or result.startswith("final")]
+        spreads[name] = spread([value for value in values if value is not None])
+    return spreads

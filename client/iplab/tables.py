@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rich import box
@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from iplab.numbers import SETTING_DIGITS, number
-from iplab.summary import Spread, SummaryRow
+from iplab.summary import Spread, SummaryRow, label
 
 if TYPE_CHECKING:
     from iplab.run import Run
@@ -32,8 +32,14 @@ _WIDE_GAP, _NARROW_GAP = 3, 1
 # Labels up to the first are left whole where the columns can move together; then they fold to the second.
 _FOLDED_WIDTH, _LEAST_WIDTH = 20, 8
 
-_LOSS_AT_BEST = "test loss at best validation"
-_ACCURACY_AT_BEST = "test accuracy at best validation"
+# Values of a run's summary that stand in its table.
+_RESULTS = (
+    "last_train_loss",
+    "final_test_loss",
+    "final_test_accuracy",
+    "test_loss_at_best_validation",
+    "test_accuracy_at_best_validation",
+)
 
 # Heading, how it is said of all rows at once ("": always a column), values.
 Setting = tuple[str, str, list[object]]
@@ -127,14 +133,7 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
         ("theory", "theory: {}", [row.predicted_regime.words for row in rows]),
         ("seeds", "seeds: {}", [row.runs for row in rows]),
     ]
-    results = _best_results(
-        {
-            "final test loss": [_if_any(row.test_loss) for row in rows],
-            "final test accuracy": [_if_any(row.test_accuracy) for row in rows],
-            _LOSS_AT_BEST: [_if_any(row.test_loss_at_best_validation) for row in rows],
-            _ACCURACY_AT_BEST: [_if_any(row.test_accuracy_at_best_validation) for row in rows],
-        }
-    ) | {
+    results = _results([row.spreads() for row in rows]) | {
         "diverged": [row.diverged or None for row in rows],
         "no result": [row.unfinished or None for row in rows],
     }
@@ -154,31 +153,29 @@ def runs_table(runs: Sequence[Run]) -> Table:
         ("seed", "seed {}", [run.seed for run in runs]),
         ("step", "step {}", [run.committed_steps for run in runs]),
     ]
-    results: dict[str, list[object]] = {
-        "last train loss": [_measured(run.last_train_loss) for run in runs],
-        "final test loss": [_measured(run.final_test_loss) for run in runs],
-        "final test accuracy": [_measured(run.final_test_accuracy) for run in runs],
-        _LOSS_AT_BEST: [_measured(run.test_loss_at_best_validation) for run in runs],
-        _ACCURACY_AT_BEST: [_measured(run.test_accuracy_at_best_validation) for run in runs],
-    }
-    results = _best_results(results)
-    return _settings_and_results(settings, results)
+    found = [run.results for run in runs]
+    measured = [{name: _measured(results[name]) for name in _RESULTS} for results in found]
+    return _settings_and_results(settings, _results(measured))
 
 
-def _best_results(results: dict[str, list[object]]) -> dict[str, list[object]]:
-    """With a validation set: what was best by it, beside what was last, of one metric; `--json` has both.
+def _results(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
+    """Columns of values of runs' summaries, by heading.
 
+    With a validation set: what was best by it, beside what was last, of one metric; `--json` has both.
     Accuracies where there are any, else losses.
     """
-    if not any(value is not None for value in (*results[_LOSS_AT_BEST], *results[_ACCURACY_AT_BEST])):
-        return results
-    classes = any(value is not None for value in results[_ACCURACY_AT_BEST])
-    left_out = ("final test loss", _LOSS_AT_BEST) if classes else ("final test accuracy", _ACCURACY_AT_BEST)
-    return {heading: values for heading, values in results.items() if heading not in left_out}
+    columns = {name: [_if_any(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    given = {name for name, values in columns.items() if any(value is not None for value in values)}
+    left_out: set[str] = set()
+    if "test_accuracy_at_best_validation" in given:
+        left_out = {"final_test_loss", "test_loss_at_best_validation"}
+    elif "test_loss_at_best_validation" in given:
+        left_out = {"final_test_accuracy", "test_accuracy_at_best_validation"}
+    return {label(name): values for name, values in columns.items() if name not in left_out}
 
 
-def _if_any(value: Spread) -> Spread | None:
-    return value if value.n else None
+def _if_any(value: object) -> object:
+    return None if isinstance(value, Spread) and not value.n else value
 
 
 def _settings_and_results(

@@ -102,6 +102,7 @@ def print_experiment(experiment: Experiment) -> None:
 
 def print_run(run: Run) -> None:
     """State, settings, metrics, attempts, and the failure in full."""
+    from iplab.summary import label  # noqa: PLC0415 - as above
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
 
     click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
@@ -114,22 +115,11 @@ def print_run(run: Run) -> None:
     if run.calibrated_rates:
         rates = ", ".join(number(rate) for rate in run.calibrated_rates)
         click.echo(folded(f"calibrated rates of step 0: {rates}"))
-    metrics = {
-        "last train loss": run.last_train_loss,
-        "best test loss": run.best_test_loss,
-        "best test accuracy": run.best_test_accuracy,
-        "final test loss": run.final_test_loss,
-        "final test accuracy": run.final_test_accuracy,
-        "best validation loss": run.best_validation_loss,
-        "best validation accuracy": run.best_validation_accuracy,
-        "best validation at step": run.best_validation_step,
-        "test loss at best validation": run.test_loss_at_best_validation,
-        "test accuracy at best validation": run.test_accuracy_at_best_validation,
-        "diverged at step": run.diverged_step,
-    }
-    for name, value in metrics.items():
+    results = run.results
+    results["diverged_step"] = results.pop("diverged_step")  # after all that was measured before it
+    for name, value in results.items():
         if value is not None:
-            click.echo(f"{name}: {number(value, SETTING_DIGITS)}")
+            click.echo(f"{label(name)}: {number(value, SETTING_DIGITS)}")
     attempts = [
         (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), a.end_reason or None)
         for a in run.attempts
