@@ -252,6 +252,8 @@ def _stand_in(target: FieldDescriptor) -> object:
     if target.type in _INTEGERS:
         least, most = _INTEGERS[target.type]
         return least or most
+    if target.type == FieldDescriptor.TYPE_BOOL:
+        return False
     return "NaN" if target.type in _REALS else ""
 
 
@@ -278,32 +280,55 @@ def _single(value: object, target: FieldDescriptor, path: str, problems: _Proble
     if target.message_type:
         return _message(value, target.message_type, path, problems)
     if target.type in _INTEGERS:
-        least, most = _INTEGERS[target.type]
-        number = _number(value)
-        if number is None or number != (whole := int(number) if math.isfinite(number) else 0):
-            problems.add(path, f"{_shown(value)} is not a whole number")
-        elif least <= whole <= most:
-            return whole
-        elif least < 0:
-            # Not a rule that is worth stating: what the service allows is far less.
-            problems.add(path, f"{_shown(value)} is too {'large' if whole > 0 else 'small'} for this field")
-        else:
-            problems.add(path, f"{_shown(value)} is out of range; it must lie between {least} and {most}")
-    elif target.type in _REALS:
-        number = _number(value)
-        if number is not None:
-            # JSON has no such numbers; these are protobuf's words for them.
-            words = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-            return words.get(str(float(number)), float(number))
-        problems.add(path, f"{_shown(value)} is not a number")
-    elif _is_text(value):
-        return value
-    elif target.containing_type is Exponents.DESCRIPTOR:
-        if (exact := _exponent(value)) is not None:
-            return exact
-        problems.add(path, f"{_shown(value)} is not an exponent; write 1, -5/2 or 0.5")
+        return _whole(value, target, path, problems)
+    if target.type in _REALS:
+        return _real(value, path, problems)
+    if target.type == FieldDescriptor.TYPE_BOOL:
+        return _truth(value, path, problems)
+    return _text(value, target, path, problems)
+
+
+def _whole(value: object, target: FieldDescriptor, path: str, problems: _Problems) -> int | None:
+    least, most = _INTEGERS[target.type]
+    number = _number(value)
+    if number is None or number != (whole := int(number) if math.isfinite(number) else 0):
+        problems.add(path, f"{_shown(value)} is not a whole number")
+    elif least <= whole <= most:
+        return whole
+    elif least < 0:
+        # Not a rule that is worth stating: what the service allows is far less.
+        problems.add(path, f"{_shown(value)} is too {'large' if whole > 0 else 'small'} for this field")
     else:
+        problems.add(path, f"{_shown(value)} is out of range; it must lie between {least} and {most}")
+    return None
+
+
+def _real(value: object, path: str, problems: _Problems) -> float | str | None:
+    number = _number(value)
+    if number is None:
+        problems.add(path, f"{_shown(value)} is not a number")
+        return None
+    # JSON has no such numbers; these are protobuf's words for them.
+    words = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+    return words.get(str(float(number)), float(number))
+
+
+def _truth(value: object, path: str, problems: _Problems) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    problems.add(path, f"{_shown(value)} is neither true nor false")
+    return None
+
+
+def _text(value: object, target: FieldDescriptor, path: str, problems: _Problems) -> object:
+    if _is_text(value):
+        return value
+    if target.containing_type is not Exponents.DESCRIPTOR:
         problems.add(path, f"{_shown(value)} is not text; quote it")
+    elif (exact := _exponent(value)) is not None:
+        return exact
+    else:
+        problems.add(path, f"{_shown(value)} is not an exponent; write 1, -5/2 or 0.5")
     return None
 
 

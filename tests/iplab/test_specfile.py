@@ -8,12 +8,15 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import iplab
-from iplab.specfile import load_spec, parse_spec, read_spec
+from iplab.plain import to_plain
+from iplab.specfile import _message, _Problems, load_spec, parse_spec, read_spec
 from iplab.v1.experiment_pb2 import Experiment
+from iplab.v1.experiment_service_pb2 import CreateExperimentRequest
 
 
 def exponents(**lists):
@@ -47,6 +50,51 @@ def test_yaml_json_and_dict_give_the_same_message(tmp_path):
     from_dict = load_spec(plain)
     assert from_dict.spec.grid.base_learning_rates[0] == 0.01
     assert load_spec(yaml_file) == load_spec(str(json_file)) == from_dict == load_spec(from_dict)
+
+
+def places(kind, path=()):
+    """Fields that a spec may have and that are neither messages nor maps, each after those around it."""
+    for entry in kind.fields:
+        if kind is Experiment.DESCRIPTOR and entry.name not in ("display_name", "priority", "spec"):
+            continue
+        if not entry.message_type:
+            yield *path, entry
+        elif not entry.message_type.GetOptions().map_entry:
+            yield from places(entry.message_type, (*path, entry))
+
+
+@pytest.mark.parametrize(
+    "path", list(places(Experiment.DESCRIPTOR)), ids=lambda path: ".".join(e.name for e in path)
+)
+def test_every_field_is_read_and_printed(path):
+    """Whatever its type: neither the reader nor the printer knows fields by name."""
+    value = {FieldDescriptor.TYPE_DOUBLE: 0.5, FieldDescriptor.TYPE_STRING: "1/2"}.get(path[-1].type, 7)
+    plain, wanted = value, Experiment()
+    message = wanted
+    for entry in reversed(path):
+        plain = {entry.name: [plain] if entry.is_repeated else plain}
+    for entry in path[:-1]:
+        message = getattr(message, entry.name)
+        message = message.add() if entry.is_repeated else message
+    if path[-1].is_repeated:
+        getattr(message, path[-1].name).append(value)
+    else:
+        setattr(message, path[-1].name, value)
+    loaded = load_spec(plain)
+    assert loaded == wanted
+    printed = to_plain(loaded)
+    for entry in path:
+        printed = printed[entry.name][0] if entry.is_repeated else printed[entry.name]
+    assert printed == value
+
+
+def test_a_truth_value_is_true_or_false():
+    """No field of a spec is one yet: with the message of a request."""
+    problems, kind = _Problems(), CreateExperimentRequest.DESCRIPTOR
+    assert _message({"validate_only": True}, kind, "", problems) == {"validate_only": True}
+    assert not problems.found
+    assert _message({"validate_only": "yes"}, kind, "", problems) == {}
+    assert problems.found == [("validate_only", "'yes' is neither true nor false")]
 
 
 def test_a_message_is_copied():
