@@ -19,7 +19,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
 # What a change to the numbers or to the store breaks first.
 QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
-.PHONY: help setup demo test quick cluster-test faults ballistic check format proto bench reference reproduce clean
+.PHONY: help setup demo test quick cluster-test faults ballistic check format proto migration bench reference reproduce clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -62,6 +62,11 @@ format: setup ## format and fix what can be fixed
 
 proto: setup ## generate client/iplab/v1 from proto/
 	./proto/generate $(GENERATED)
+
+migration: setup ## draft the migration to the tables of the code (MESSAGE="Runs know their last rate")
+	@test -n "$(MESSAGE)" || { echo 'say what changes: make migration MESSAGE="..."' >&2; exit 2; }
+	$(BIN)/python -m ipserver.store.drafting "$(MESSAGE)"
+	$(BIN)/ruff format --quiet server/ipserver/store/migrations
 
 bench: setup ## benchmarks: ratios against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks

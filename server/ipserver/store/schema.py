@@ -49,7 +49,7 @@ def check_schema(store: Store) -> None:
         StoreUnavailable: The database cannot be reached.
     """
     found = store.database.read(_revision)
-    newest = _scripts().get_current_head()
+    newest = newest_revision()
     if found == newest:
         return
     if found is None or _known(found):
@@ -65,7 +65,7 @@ def _upgrade(transaction: Transaction, shown: str, to: str) -> None:
     found = _revision(transaction)
     if found is not None and not _known(found):
         raise _newer(shown, found)
-    config = _config()
+    config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, to)
 
@@ -74,15 +74,21 @@ def _revision(transaction: Transaction) -> str | None:
     return MigrationContext.configure(transaction.connection).get_current_revision()
 
 
-def _config() -> Config:
+def alembic_config() -> Config:
+    """Where the migrations are."""
     config = Config()
     # Interpolation would trip over a percent sign in the folder's name.
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config
 
 
+def newest_revision() -> str:
+    """The one that this code needs."""
+    return str(_scripts().get_current_head())
+
+
 def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+    return ScriptDirectory.from_config(alembic_config())
 
 
 def _known(revision: str) -> bool:

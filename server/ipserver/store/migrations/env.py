@@ -6,5 +6,8 @@ from alembic import context
 
 from ipserver.store.tables import metadata
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=context.config.attributes.get("tables", metadata),
+)
 context.run_migrations()

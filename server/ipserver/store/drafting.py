@@ -1,0 +1,68 @@
+"""Drafts of migrations: `make migration MESSAGE="Runs know their last training accuracy"`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import cast
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.operations.ops import MigrationScript
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script
+
+from ipserver.store.database import Database
+from ipserver.store.schema import alembic_config, migrate, newest_revision
+from ipserver.store.tables import metadata
+
+
+def draft(message: str, folder: Path | None = None, tables: sa.MetaData = metadata) -> Path:
+    """Write the migration that leads from the newest one to the tables of the code.
+
+    It is a draft: read it, and add what data needs (a value for rows that exist, say).
+
+    Args:
+        message: What the tables know after it; becomes its docstring and part of its file's name.
+        folder: Where to put it; None: beside the others.
+        tables: What the tables shall be.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: The migrations lead to these tables already.
+    """
+    config = alembic_config()
+    others = Path(config.get_main_option("script_location") or "") / "versions"
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", f"{others}\n{folder or others}".replace("%", "%%"))
+    with tempfile.TemporaryDirectory() as scratch:
+        dsn = f"sqlite:///{scratch}/store.db"
+        migrate(dsn)
+        database = Database(dsn)
+        try:
+            with database.engine.begin() as connection:
+                config.attributes |= {"connection": connection, "tables": tables}
+                written = command.revision(
+                    config,
+                    message,
+                    autogenerate=True,
+                    rev_id=f"{int(newest_revision()) + 1:04d}",
+                    version_path=str(folder or others),
+                    process_revision_directives=_refuse_if_empty,
+                )
+        finally:
+            database.close()
+    return Path(cast(Script, written).path)
+
+
+def _refuse_if_empty(context: MigrationContext, revision: object, directives: list[MigrationScript]) -> None:
+    operations = directives[0].upgrade_ops
+    if operations is None or operations.is_empty():
+        raise ValueError("the migrations lead to the tables of the code already")
+
+
+if __name__ == "__main__":
+    draft(sys.argv[1])
