@@ -75,7 +75,7 @@ class SummaryRow:
 
     def spreads(self) -> dict[str, Spread]:
         """The means by the name of the run's value that they are of: "final_test_loss", ..."""
-        return {result: getattr(self, name) for name, result in _results().items()}
+        return {result: getattr(self, name) for name, result in averaged().items()}
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -127,8 +127,8 @@ def label(result: str) -> str:
     return f"{words.removesuffix(' step')} at step" if words.endswith(" step") else words
 
 
-def _results() -> dict[str, str]:
-    """The run's value of which each mean of a row is, by the mean's name."""
+def averaged() -> dict[str, str]:
+    """The values of runs' summaries that a row has the means of, by the names of the means."""
     return {f.name: f.metadata["result"] for f in fields(SummaryRow) if "result" in f.metadata}
 
 
@@ -139,7 +139,7 @@ def _spreads(runs: Iterable[Run]) -> dict[str, Any]:
     """
     known = [(run.results, run.state is RunState.SUCCEEDED) for run in runs]
     spreads = {}
-    for name, result in _results().items():
+    for name, result in averaged().items():
         values = [results[result] for results, done in known if done or result.startswith("final")]
         spreads[name] = spread([value for value in values if value is not None])
     return spreads

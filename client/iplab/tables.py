@@ -20,7 +20,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from iplab.numbers import SETTING_DIGITS, number
-from iplab.summary import Spread, SummaryRow, label
+from iplab.summary import Spread, SummaryRow, averaged, label
 
 if TYPE_CHECKING:
     from iplab.run import Run
@@ -33,13 +33,7 @@ _WIDE_GAP, _NARROW_GAP = 3, 1
 _FOLDED_WIDTH, _LEAST_WIDTH = 20, 8
 
 # Values of a run's summary that stand in its table.
-_RESULTS = (
-    "last_train_loss",
-    "final_test_loss",
-    "final_test_accuracy",
-    "test_loss_at_best_validation",
-    "test_accuracy_at_best_validation",
-)
+_RESULTS = ("last_train_loss", *averaged().values())
 
 # Heading, how it is said of all rows at once ("": always a column), values.
 Setting = tuple[str, str, list[object]]

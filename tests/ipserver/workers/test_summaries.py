@@ -73,7 +73,8 @@ def test_the_last_training_loss_is_the_newest() -> None:
     summaries = {7: Summary(), 8: Summary(last_train_loss=9.0)}
     fold(summaries, [(7, "train_loss", 1, 2.0), (7, "train_accuracy", 1, 0.5), (7, "train_loss", 2, 1.5)], 5)
 
-    assert summaries == {7: Summary(last_train_loss=1.5), 8: Summary(last_train_loss=9.0)}
+    assert (summaries[7].last_train_loss, summaries[7].final_test_loss) == (1.5, None)
+    assert summaries[8] == Summary(last_train_loss=9.0)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
