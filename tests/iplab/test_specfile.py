@@ -68,7 +68,12 @@ def places(kind, path=()):
 )
 def test_every_field_is_read_and_printed(path):
     """Whatever its type: neither the reader nor the printer knows fields by name."""
-    value = {FieldDescriptor.TYPE_DOUBLE: 0.5, FieldDescriptor.TYPE_STRING: "1/2"}.get(path[-1].type, 7)
+    values = {
+        FieldDescriptor.TYPE_DOUBLE: 0.5,
+        FieldDescriptor.TYPE_STRING: "1/2",
+        FieldDescriptor.TYPE_BOOL: True,
+    }
+    value = values.get(path[-1].type, 7)
     plain, wanted = value, Experiment()
     message = wanted
     for entry in reversed(path):

@@ -36,8 +36,10 @@ def draft(message: str, folder: Path | None = None, tables: sa.MetaData = metada
     """
     config = alembic_config()
     others = Path(config.get_main_option("script_location") or "") / "versions"
-    config.set_main_option("path_separator", "newline")
-    config.set_main_option("version_locations", f"{others}\n{folder or others}".replace("%", "%%"))
+    config.set_main_option("truncate_slug_length", "80")
+    if folder is not None:
+        config.set_main_option("path_separator", "newline")
+        config.set_main_option("version_locations", f"{others}\n{folder}".replace("%", "%%"))
     with tempfile.TemporaryDirectory() as scratch:
         dsn = f"sqlite:///{scratch}/store.db"
         migrate(dsn)
