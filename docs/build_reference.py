@@ -30,11 +30,11 @@ INDEX = """<!doctype html><meta charset="utf-8"><title>iplab: API reference</tit
 
 
 def modules(package: ModuleType) -> list[str]:
-    """The package and its public modules, generated code and command line apart."""
+    """The package, its public modules, and what of the generated code `Run` and `Experiment` inherit."""
     found = [package.__name__]
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
         parts = module.name.split(".")
-        if not {"v1", "cli", "__main__"} & set(parts):
+        if module.name == "iplab.v1.fields" or not {"v1", "cli", "__main__"} & set(parts):
             found.append(module.name)
     return found
 
