@@ -132,14 +132,14 @@ def averaged() -> dict[str, str]:
     return {f.name: f.metadata["result"] for f in fields(SummaryRow) if "result" in f.metadata}
 
 
-def _spreads(runs: Iterable[Run]) -> dict[str, Any]:
+def _spreads(runs: Sequence[Run]) -> dict[str, Any]:
     """The means of a row, by name.
 
     Those that are not of the final weights take succeeded runs alone: all are means over the same runs.
     """
-    known = [(run.results, run.state is RunState.SUCCEEDED) for run in runs]
+    succeeded = [run for run in runs if run.state is RunState.SUCCEEDED]
     spreads = {}
     for name, result in averaged().items():
-        values = [results[result] for results, done in known if done or result.startswith("final")]
+        values = [getattr(run, result) for run in (runs if result.startswith("final") else succeeded)]
         spreads[name] = spread([value for value in values if value is not None])
     return spreads
