@@ -8,6 +8,8 @@ import sys
 import time
 from contextlib import contextmanager
 
+from tests.ports import free_port
+
 SPEC = {
     "spec": {
         "dataset": "digits",
@@ -44,7 +46,7 @@ def serving(home, *, cwd=None, wrapper=(), **environment):
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
     command = [*wrapper, sys.executable, "-m", "ipserver", "up"]
-    command += ["--home", str(home), "--address", "127.0.0.1:0", "--cpus", "2"]
+    command += ["--home", str(home), "--address", f"127.0.0.1:{free_port()}", "--cpus", "2"]
     with (home / "up.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=cwd, env=clean | environment, stdout=log, stderr=log)
     try:

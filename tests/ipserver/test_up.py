@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
+from tests.faults.processes import children
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -48,7 +49,7 @@ def service(home):
 @pytest.fixture(scope="module")
 def experiment(service):
     with iplab.connect(service["address"]) as client:
-        yield client.create(SPEC, experiment_id="main-job").wait(progress=False, timeout=120)
+        yield client.create(SPEC, experiment_id="main-job").wait(progress=False, timeout=180)
 
 
 def test_the_main_job(experiment):
@@ -102,7 +103,7 @@ def variants(service):
     momentum = VARIANTS | {"optimizer": {"name": "momentum", "momentum": 0.5}}
     with iplab.connect(service["address"]) as client:
         created = [client.create({"spec": spec}) for spec in (momentum, ADAM)]
-        yield [experiment.wait(progress=False, timeout=120) for experiment in created]
+        yield [experiment.wait(progress=False, timeout=180) for experiment in created]
 
 
 def test_every_variant_trains_and_its_weights_give_its_metrics_exactly(variants):
@@ -179,21 +180,13 @@ def test_a_ray_that_dies_is_replaced(tmp_path):
     with serving(tmp_path) as (_, status), iplab.connect(status["address"]) as client:
         experiment = client.create(long, experiment_id="long")
         wait_for(lambda: experiment.refresh().committed_steps > 0)
-        (raylet,) = children(status["parts"]["dispatch"], "raylet/raylet")
+        below = children(status["parts"]["dispatch"])
+        (raylet,) = (pid for pid, command in below.items() if "raylet/raylet" in command.split(" ")[0])
         os.kill(raylet, signal.SIGKILL)
         wait_for(lambda: not alive(status["parts"]["dispatch"]))
-        assert experiment.wait(progress=False, timeout=120).state == "SUCCEEDED"
+        assert experiment.wait(progress=False, timeout=180).state == "SUCCEEDED"
         again = client.create(SPEC, experiment_id="again")
         assert again.wait(progress=False, timeout=180).state == "SUCCEEDED"
-
-
-def children(parent, name):
-    """Processes below `parent` whose program's path ends so."""
-    done = subprocess.run(
-        ["ps", "-eww", "-o", "pid=,ppid=,args="], check=True, capture_output=True, text=True
-    )
-    rows = [line.split(None, 2) for line in done.stdout.splitlines()]
-    return [int(pid) for pid, ppid, command in rows if int(ppid) == parent and name in command.split()[0]]
 
 
 def test_a_restart_goes_on_with_what_was_unfinished(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from ipserver.dispatch.dispatcher import Dispatcher
 from ipserver.dispatch.ray_executor import RayExecutor
 from ipserver.states import ExperimentState
+from tests.ipserver.dispatch.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -24,13 +25,6 @@ def case(executor, tmp_path):
     settings = settings_in(tmp_path, lease_seconds=600, worker_start_seconds=600)
     store = store_in(settings)
     return store, Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
-
-
-def run_until(dispatcher, condition, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not reached"
-        dispatcher.step()
 
 
 def ended(store, *names):

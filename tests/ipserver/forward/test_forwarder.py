@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from ipserver.forward.history import History
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.store.records import Forwarded, ForwardTask
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -602,9 +602,7 @@ def test_a_long_history_arrives_in_portions_and_in_full(store, settings, mlflow,
 @pytest.fixture
 def server(settings):
     """A real MLflow server over the settings' database; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
     command += ["--port", address.rpartition(":")[2], "--backend-store-uri", settings.mlflow_uri]
     with (settings.home / "mlflow.log").open("ab") as log:
