@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -21,14 +22,33 @@ hypothesis.settings.load_profile("iplab")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What must be first in a process, or takes long, goes first: see `tests.parallel`."""
-    marked = [(item.nodeid, frozenset(mark.name for mark in item.iter_markers())) for item in items]
-    items[:] = [items[position] for position in in_order(marked)]
+    items[:] = [items[n] for n in in_order([(item.nodeid, _seconds(item)) for item in items])]
+
+
+def _seconds(item: pytest.Item) -> float:
+    """About how long a test's file takes, by its marks; 0: not long."""
+    takes = item.get_closest_marker("takes")
+    default = 5.0 if item.get_closest_marker("slow") or item.get_closest_marker("ray") else 0.0
+    return float(takes.args[0]) if takes else default
+
+
+def pytest_configure() -> None:
+    """Collect no garbage while modules are imported and tests are found: next to nothing of it is any."""
+    gc.disable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """From here on look for garbage, but not among what is there already, a million objects."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means."""
-    return workers()
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """What `-n auto` means: `make quick` leaves out what waits."""
+    return workers(0) if "not slow" in config.option.markexpr else workers()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -216,8 +216,11 @@ class Lab:
         beside.write_text(action)
         beside.rename(self.failpoints / point)
 
-    def await_reached(self, point: str, seconds: float = 60.0) -> None:
-        """Wait until a process has been killed, or stands still, at a point."""
+    def await_reached(self, point: str, seconds: float = 300.0) -> None:
+        """Wait until a process has been killed, or stands still, at a point.
+
+        The forwarder is nice: on a busy machine it takes minutes for what takes a second.
+        """
         wait_for((self.failpoints / f"{point}.reached").exists, seconds, lambda: f"{point} is not reached")
 
     def release(self) -> None:

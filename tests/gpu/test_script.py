@@ -26,6 +26,8 @@ from tests.gpu.data import pack, unpack
 from tests.gpu.methods import METHODS, job
 from tests.gpu.packs import MEMORY, PackJob, fitting, read, train_all
 
+pytestmark = pytest.mark.takes(30)
+
 SCRIPT = Path(__file__).resolve().parents[1] / "gpu.sh"
 
 

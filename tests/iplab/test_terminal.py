@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.takes(13)
+
 LABEL = "µ-Größe λ → 日本"
 SPEC = {
     "spec": {

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 import iplab
 from tests.ipserver.serving import SPEC, serving, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
 
 
 def ipserver(*words):

@@ -492,6 +492,8 @@ from ipserver.startup import make_folder, migrate_store, open_service, prepare_h
 from ipserver.up import _announce
 from tests.ipserver.support import settings_in
 
+pytestmark = pytest.mark.takes(20)
+
 def set_up(home):
     settings = settings_in(home)
     prepare_home(settings)

@@ -15,7 +15,7 @@ from ipserver.dispatch.own_ray import parents_of_processes
 from tests.faults.processes import children
 from tests.ipserver.serving import SPEC, serving, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(80), pytest.mark.timeout(600)]
 
 LIBRARIES = ("ray", "mlflow", "torch", "numpy", "json", "click", "grpc", "logging", "signal", "sqlalchemy")
 # A user without a name: a number that the system does not know, as in a container.

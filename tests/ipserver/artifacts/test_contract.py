@@ -9,6 +9,8 @@ import pytest
 from ipserver.artifacts import CHUNK_BYTES, ArtifactRoot, open_artifacts
 from ipserver.errors import ArtifactDamaged
 
+pytestmark = pytest.mark.takes(9)
+
 PLACE = "e/weights/p0000/1/r00000-final.safetensors"
 
 

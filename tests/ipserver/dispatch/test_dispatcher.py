@@ -19,6 +19,8 @@ from ipserver.store import board, open_store, unplaceable
 from tests.ipserver.dispatch.cases import Clock, clocked, ended, final_weights, notices, points, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
+pytestmark = pytest.mark.takes(15)
+
 
 @pytest.fixture
 def settings(tmp_path):

@@ -17,7 +17,7 @@ from ipserver.states import ExperimentState
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(25)]
 
 # The cluster is no neighbour's, so it needs no token; its nodes are processes here, looked at every second.
 ENVIRONMENT = {

@@ -16,6 +16,8 @@ from ipserver.states import RunState
 from tests.ipserver.dispatch.cases import Clock
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
+pytestmark = pytest.mark.takes(12)
+
 
 @pytest.mark.ray
 @pytest.mark.slow

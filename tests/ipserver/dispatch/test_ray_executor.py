@@ -21,7 +21,7 @@ from ipserver.states import ExperimentState, FailureReason
 from tests.ipserver.dispatch.cases import final_weights, notices, points
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ import pytest
 
 from ipserver.artifacts import open_artifacts
 from ipserver.states import RunState
-from tests.faults.processes import children
+from tests.faults.processes import children, kill
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(80)]
 
 # The cluster is no neighbour's, so it needs no token, and no report goes to Ray's makers.
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -41,7 +41,7 @@ def ended(process, seconds=120):
     return process.wait(seconds)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def folder():
     """Ray's sockets need a short path."""
     import tempfile
@@ -50,7 +50,7 @@ def folder():
         yield Path(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(folder):
     """A head without cores, as the dispatcher's machine has none, and a node with one; yields the address."""
     port = free_port()
@@ -72,8 +72,11 @@ def cluster(folder):
             start([*node, *own])
             yield f"127.0.0.1:{port}", processes
         finally:
-            for process in reversed(processes):
-                ended(process)
+            # All at once: asked to end, a node waits long for a head that is gone.
+            for pid in [pid for process in processes for pid in (process.pid, *children(process.pid))]:
+                kill(pid)
+            for process in processes:
+                process.wait()
 
 
 def ipserver(command, settings, **environment):
@@ -163,7 +166,10 @@ def head_process(processes):
 
 @pytest.mark.timeout(300)
 def test_a_dispatcher_ends_soon_after_the_clusters_head(cluster, tmp_path):
-    """15 s, as with a Ray of its own, instead of Ray's 60: whoever supervises it starts another."""
+    """15 s, as with a Ray of its own, instead of Ray's 60: whoever supervises it starts another.
+
+    The last one with the cluster that the others share: it is broken.
+    """
     address, processes = cluster
     settings = settings_in(tmp_path)
     environment = {"IPLAB_RAY_ADDRESS": address, "IPLAB_WAIT_SECONDS": "60"}

@@ -10,7 +10,7 @@ from ipserver.states import ExperimentState
 from tests.ipserver.dispatch.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(35), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

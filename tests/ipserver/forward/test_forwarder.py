@@ -24,6 +24,8 @@ from ipserver.store.records import Forwarded, ForwardTask
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
+pytestmark = pytest.mark.takes(40)
+
 
 @pytest.fixture(scope="module")
 def empty_mlflow(tmp_path_factory):
@@ -606,9 +608,11 @@ def server(settings):
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
     command += ["--port", address.rpartition(":")[2], "--backend-store-uri", settings.mlflow_uri]
     with (settings.home / "mlflow.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=settings.home, stdout=log, stderr=log)
+        # As `ipserver mlflow` starts it: its machinery for jobs would be several processes more.
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        process = subprocess.Popen(command, cwd=settings.home, env=variables, stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 180
             while not answers(f"http://{address}/health"):
                 assert process.poll() is None, (settings.home / "mlflow.log").read_text()
                 assert time.monotonic() < deadline, "MLflow does not answer"
