@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -32,17 +32,19 @@ def _seconds(item: pytest.Item) -> float:
     return float(takes.args[0]) if takes else default
 
 
-def pytest_configure() -> None:
-    """Collect no garbage while modules are imported and tests are found: next to nothing of it is any."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while modules are imported and tests are found, and later none among what is there.
+
+    Next to nothing of it is garbage, and there are a million objects to look at.
+    """
     gc.disable()
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_finish() -> None:
-    """From here on look for garbage, but not among what is there already, a million objects."""
-    gc.collect()
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

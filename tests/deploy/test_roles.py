@@ -10,6 +10,8 @@ import pytest
 from tests.deploy.manifests import DEPLOY, OVERLAYS, kustomize, named, overlay, pods
 from tests.ipserver.s3 import S3Server, serving_s3
 
+pytestmark = pytest.mark.takes(11)
+
 # As a trainer does it, with the settings' own root, then as the forwarder lets MLflow's client do it.
 USE = """
 import os, sys, tempfile, pathlib
@@ -24,8 +26,6 @@ with files.reading("e/final", stored.sha256) as path:
     assert path.read_text() == "weights"
 _lend_keys(settings)
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
-
-pytestmark = pytest.mark.takes(11)
 copy = pathlib.Path(tempfile.mkdtemp()) / "copy.txt"
 copy.write_text("copy")
 S3ArtifactRepository(sys.argv[1]).log_artifact(str(copy))

@@ -20,6 +20,8 @@ from ipserver.store import Store, migrate, open_store
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, store_in
 
+pytestmark = pytest.mark.takes(20)
+
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
 
@@ -491,8 +493,6 @@ from pathlib import Path
 from ipserver.startup import make_folder, migrate_store, open_service, prepare_home
 from ipserver.up import _announce
 from tests.ipserver.support import settings_in
-
-pytestmark = pytest.mark.takes(20)
 
 def set_up(home):
     settings = settings_in(home)

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
+from ipserver.settings import Settings
 from tests.faults.processes import children
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
 
@@ -41,11 +42,12 @@ def home(tmp_path_factory):
 
 # A lease runs out soon after a kill, and not much is trained a second time.
 IMPATIENT = LEFT_BEHIND | {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
+READY = {"IPLAB_READY_WORKERS": str(Settings.model_fields["ready_workers"].default)}
 
 
 @pytest.fixture(scope="module")
 def started(home):
-    with serving(home, **IMPATIENT) as service:
+    with serving(home, **IMPATIENT, **READY) as service:
         yield service
 
 

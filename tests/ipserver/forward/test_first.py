@@ -18,6 +18,8 @@ from ipserver.forward.mlflow_sink import make_store
 from tests.ipserver.store.pooler import PGBOUNCER, own_database, pooling
 from tests.ipserver.support import settings_in
 
+pytestmark = pytest.mark.takes(16)
+
 ROOT = Path(__file__).parents[3]
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
@@ -40,8 +42,6 @@ import os, signal, sys, time
 from pathlib import Path
 from ipserver.forward.connect import connect
 from tests.ipserver.support import settings_in
-
-pytestmark = pytest.mark.takes(16)
 home, begun, finished = Path(sys.argv[1]), 0, 0
 settings, database = settings_in(home), home / "mlflow" / "mlflow.db"
 for moment in range(40):
