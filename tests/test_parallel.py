@@ -54,7 +54,7 @@ def test_ray_in_the_process_first_then_what_takes_longest_then_the_rest():
         ("tests/b/test_ray_sizes.py::test_it", 30.0),
         ("tests/b/test_two.py::test_y", 0.0),
     ]
-    assert parallel.in_order(tests) == [5, 4, 3, 1, 2, 0, 6]
+    assert parallel.in_order(tests) == [4, 5, 3, 1, 2, 0, 6]
 
 
 def test_a_file_stays_together():

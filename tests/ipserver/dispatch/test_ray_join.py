@@ -18,7 +18,7 @@ from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(80)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(50)]
 
 # The cluster is no neighbour's, so it needs no token, and no report goes to Ray's makers.
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
