@@ -28,7 +28,7 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(tmp_path):
     long = {"spec": SPEC["spec"] | {"steps": 4000, "evaluation_interval": 2000, "grid": grid}}
     environment = {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
     with serving(home, **environment) as (_, status), iplab.connect(status["address"]) as client:
-        done = client.create(SPEC, experiment_id="done").wait(progress=False, timeout=180)
+        done = client.create(SPEC, experiment_id="done").wait(progress=False, timeout=400)
         weights = {run.index: run.weights().arrays for run in done.runs()}
         wait_for(lambda: done.refresh().mlflow_pending_runs == 0)
         going = client.create(long, experiment_id="going")
@@ -53,7 +53,7 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(tmp_path):
             again = run.weights().arrays  # the checksum is verified
             assert again.keys() == weights[run.index].keys()
             assert all(np.array_equal(again[name], array) for name, array in weights[run.index].items())
-        going = client.experiment("going").wait(progress=False, timeout=180)
+        going = client.experiment("going").wait(progress=False, timeout=400)
         assert going.state == "SUCCEEDED"
         steps = going.metrics(filter="index = 0", names=["train_loss"]).step
         assert steps.tolist() == [1, *range(10, 4001, 10)]

@@ -59,7 +59,7 @@ def service(started):
 @pytest.fixture(scope="module")
 def experiment(service):
     with iplab.connect(service["address"]) as client:
-        yield client.create(SPEC, experiment_id="main-job").wait(progress=False, timeout=180)
+        yield client.create(SPEC, experiment_id="main-job").wait(progress=False, timeout=400)
 
 
 def test_the_main_job(experiment):
@@ -113,7 +113,7 @@ def variants(service):
     momentum = VARIANTS | {"optimizer": {"name": "momentum", "momentum": 0.5}}
     with iplab.connect(service["address"]) as client:
         created = [client.create({"spec": spec}) for spec in (momentum, ADAM)]
-        yield [experiment.wait(progress=False, timeout=180) for experiment in created]
+        yield [experiment.wait(progress=False, timeout=400) for experiment in created]
 
 
 def test_every_variant_trains_and_its_weights_give_its_metrics_exactly(variants):
@@ -194,9 +194,9 @@ def test_a_ray_that_dies_is_replaced(service):
         (raylet,) = (pid for pid, command in below.items() if "raylet/raylet" in command.split(" ")[0])
         os.kill(raylet, signal.SIGKILL)
         wait_for(lambda: not alive(service["parts"]["dispatch"]))
-        assert experiment.wait(progress=False, timeout=180).state == "SUCCEEDED"
+        assert experiment.wait(progress=False, timeout=400).state == "SUCCEEDED"
         again = client.create(SPEC, experiment_id="again")
-        assert again.wait(progress=False, timeout=180).state == "SUCCEEDED"
+        assert again.wait(progress=False, timeout=400).state == "SUCCEEDED"
 
 
 def test_a_restart_goes_on_with_what_was_unfinished(started, home):
@@ -216,7 +216,7 @@ def test_a_restart_goes_on_with_what_was_unfinished(started, home):
     (home / "service.json").unlink()
 
     with serving(home, **IMPATIENT) as (_, status), iplab.connect(status["address"]) as client:
-        experiment = client.experiment("unfinished").wait(progress=False, timeout=180)
+        experiment = client.experiment("unfinished").wait(progress=False, timeout=400)
         steps = experiment.metrics(filter="index = 0", names=["train_loss"]).step
         attempts = experiment.run(0).attempts
     assert not any(alive(pid) for pid in status["parts"].values())

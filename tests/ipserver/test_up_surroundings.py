@@ -88,7 +88,7 @@ def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
         serving(tmp_path, PYTHONPATH=str(broken.parent)) as (_, status),
         iplab.connect(status["address"]) as client,
     ):
-        experiment = client.create(SPEC).wait(progress=False, timeout=180)
+        experiment = client.create(SPEC).wait(progress=False, timeout=400)
         failure = experiment.run(0).failure
     assert experiment.state == "FAILED"
     assert failure.message == "ImportError: libtorch_cpu.so: cannot open shared object file"
