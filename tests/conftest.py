@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -21,14 +22,35 @@ hypothesis.settings.load_profile("iplab")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What must be first in a process, or takes long, goes first: see `tests.parallel`."""
-    marked = [(item.nodeid, frozenset(mark.name for mark in item.iter_markers())) for item in items]
-    items[:] = [items[position] for position in in_order(marked)]
+    items[:] = [items[n] for n in in_order([(item.nodeid, _seconds(item)) for item in items])]
+
+
+def _seconds(item: pytest.Item) -> float:
+    """About how long a test's file takes, by its marks; 0: not long."""
+    takes = item.get_closest_marker("takes")
+    default = 5.0 if item.get_closest_marker("slow") or item.get_closest_marker("ray") else 0.0
+    return float(takes.args[0]) if takes else default
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while modules are imported and tests are found, and later none among what is there.
+
+    Next to nothing of it is garbage, and there are a million objects to look at.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """What `-n auto` means."""
-    return workers()
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """What `-n auto` means: `make quick` leaves out what waits."""
+    return workers(0) if "not slow" in config.option.markexpr else workers()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -13,39 +13,49 @@ MEMORY = (
     ("/sys/fs/cgroup/memory.max", r"^(\d+)$", 1),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", r"^(\d+)$", 1),
 )
+# Tests of real services wait most of the time, for processes that start or end, and leave a core to others.
+WAITING = 3
 # Ray forks to start its processes, and a child that is forked while gRPC threads run may hang. So tests that
 # start Ray in their own process (not in one of `ipserver`) are in files with this name at the front: they are
-# the first that a worker runs, and one worker runs them all.
+# the first that a worker runs.
 RAY_HERE = "test_ray_"
 
 
-def workers() -> int:
-    """One more than the cores that this process may use (affinity, cgroups), as far as memory allows.
+def workers(waiting: int = WAITING) -> int:
+    """The cores that this process may use (affinity, cgroups) and some more, as far as memory allows.
 
-    Those of a test that wait for processes leave a core to the others.
+    Args:
+        waiting: How many of the workers wait most of the time.
     """
     import joblib  # scikit-learn brings it
 
     by_memory = [int(size / WORKER_BYTES) for size in (_stated(*entry) for entry in MEMORY) if size]
-    return max(1, min([joblib.cpu_count() + 1, *by_memory]))
+    return max(1, min([joblib.cpu_count() + waiting, *by_memory]))
 
 
 def together(nodeid: str) -> str:
-    """The group of a test: tests of a group share a worker, and so what their file prepares."""
-    file = nodeid.partition("::")[0]
-    return RAY_HERE if Path(file).name.startswith(RAY_HERE) else file
+    """The group of a test, its file: tests of a group share a worker, and so what their file prepares."""
+    return nodeid.partition("::")[0]
 
 
-def in_order(tests: Sequence[tuple[str, frozenset[str]]]) -> list[int]:
-    """Positions of tests, given by their ids and marks, in the order in which they should run.
+def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
+    """Positions of tests, in the order in which they should run.
 
-    Files that start Ray here go first; then what takes long, so that no worker is left with it at the end.
+    Files that start Ray here go first, then others by the time that they take: what takes longest begins
+    first, so that no worker is left with it at the end. (A worker is given two files to begin with. Of those
+    with Ray the shortest is the first: behind it comes what takes longest of all.)
+
+    Args:
+        tests: Id of each, and the seconds that its file takes (its mark `takes`).
     """
-    slow = {together(nodeid) for nodeid, marks in tests if marks & {"slow", "ray"}}
+    seconds: dict[str, float] = {}
+    for nodeid, its in tests:
+        seconds[together(nodeid)] = max(its, seconds.get(together(nodeid), 0.0))
 
-    def rank(position: int) -> int:
+    def rank(position: int) -> tuple[bool, float]:
         group = together(tests[position][0])
-        return 0 if group == RAY_HERE else 1 if group in slow else 2
+        ray_here = Path(group).name.startswith(RAY_HERE)
+        return not ray_here, seconds[group] if ray_here else -seconds[group]
 
     return sorted(range(len(tests)), key=rank)
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.cluster import containers
-from tests.cluster.postgres import databases
+from tests.cluster.postgres import _lock, databases
 
 ROOT = Path(__file__).resolve().parents[2]
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
@@ -57,6 +58,17 @@ def _names() -> set[str]:
         return {str(name) for (name,) in connection.execute(query).fetchall()}
 
 
+def _wait_until_nobody_holds(name: str) -> None:
+    """The server learns a little later that a client was killed, and keeps its locks until then."""
+    deadline = time.monotonic() + 60
+    with psycopg.connect(
+        make_url(POSTGRES).set(drivername="postgresql").render_as_string(False)
+    ) as connection:
+        while not _lock(connection, name):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 @pytest.mark.postgres
 @pytest.mark.skipif(not POSTGRES, reason="IPLAB_TEST_POSTGRES is not set")
 def test_databases_of_a_killed_test_go_with_the_next(tmp_path: Path) -> None:
@@ -65,13 +77,16 @@ def test_databases_of_a_killed_test_go_with_the_next(tmp_path: Path) -> None:
         "from tests.cluster.postgres import databases\n"
         "with databases(sys.argv[1], 'postgres') as made:\n"
         "    print(made.iplab.rpartition('/')[2], flush=True)\n"
+        "    sys.stdin.readline()\n"
         "    os.kill(os.getpid(), 9)\n"
     )
-    killed = subprocess.run(
-        [sys.executable, "-c", code, POSTGRES], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    name = killed.stdout.strip()
-    assert {name, f"{name}_mlflow"} <= _names()
+    command = [sys.executable, "-c", code, POSTGRES]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as killed:
+        name = killed.stdout.readline().strip()
+        assert {name, f"{name}_mlflow"} <= _names()
+        killed.communicate("\n")
+    _wait_until_nobody_holds(name)
     with databases(POSTGRES, "postgres") as one:
         assert not {name, f"{name}_mlflow"} & _names()
         # Those of a test that still runs stay.

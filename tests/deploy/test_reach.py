@@ -25,6 +25,8 @@ from ipserver.store import migrate
 from tests.deploy.manifests import COMPOSE, DEPLOY, named, overlay, pods
 from tests.ipserver.s3 import KEY, SECRET, S3Server, serving_s3
 
+pytestmark = pytest.mark.takes(16)
+
 LAPTOP = overlay("overlays/laptop")
 LABELS = {pod.owner: pod.labels for pod in pods(LAPTOP)}
 # What parts reach, by the pod that offers it, and one port of it.

@@ -10,6 +10,8 @@ import pytest
 from tests.deploy.manifests import DEPLOY, OVERLAYS, kustomize, named, overlay, pods
 from tests.ipserver.s3 import S3Server, serving_s3
 
+pytestmark = pytest.mark.takes(11)
+
 # As a trainer does it, with the settings' own root, then as the forwarder lets MLflow's client do it.
 USE = """
 import os, sys, tempfile, pathlib

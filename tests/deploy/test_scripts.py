@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import stat
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from moto.server import ThreadedMotoServer
 
 from ipserver.ops.heartbeat import Heartbeat
 from tests.deploy.manifests import DEPLOY
+from tests.ports import free_port
 
 BIN = DEPLOY / "bin"
 
@@ -54,19 +54,13 @@ def http() -> Iterator[int]:
     server.server_close()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_healthy_knows_what_answers(http: int) -> None:
     assert _run("healthy", "tcp", f"127.0.0.1:{http}").returncode == 0
     assert _run("healthy", "http", f"http://127.0.0.1:{http}/health").returncode == 0
 
 
 def test_healthy_knows_what_does_not(http: int) -> None:
-    free = _free_port()
+    free = free_port()
     for arguments in (
         ("tcp", f"127.0.0.1:{free}"),
         ("grpc", f"127.0.0.1:{free}"),
@@ -122,7 +116,7 @@ def test_make_bucket_makes_it_once(s3: str) -> None:
 
 
 def test_make_bucket_says_where_no_store_is() -> None:
-    endpoint = f"http://127.0.0.1:{_free_port()}"
+    endpoint = f"http://127.0.0.1:{free_port()}"
     done = _run(
         "make-bucket",
         "lab",

@@ -216,7 +216,7 @@ def suffer(scene: Scene, name: str, phase: str, downtime: float) -> None:
     fault.end(scene)
     lab.release()
     for part in fault.ends:
-        lab.await_end(part, 20)
+        lab.await_end(part, 120)
     revived = lab.revive()
     assert set(revived) == set(fault.ends), "\n".join([f"ended: {revived}", *map(lab.tail, revived)])
 
@@ -228,7 +228,7 @@ def _point(name: str, phase: str) -> tuple[str, str]:
 def verify(scene: Scene, experiment: str) -> None:
     """Wait for an experiment's end, in MLflow too, and check all that must hold."""
     lab = scene.lab
-    await_done(lab, experiment, 120)
+    await_done(lab, experiment, 300)
     checks.check_history(lab.store, experiment)
     points = checks.check_steps(lab.store, experiment, interval=INTERVAL)
     checks.check_mlflow(lab.mlflow_uri, lab.store, experiment, points)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.scenarios import Scene, play
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
 
 
 @pytest.mark.parametrize("scene", ["sqlite"], indirect=True)

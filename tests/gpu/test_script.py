@@ -26,6 +26,8 @@ from tests.gpu.data import pack, unpack
 from tests.gpu.methods import METHODS, job
 from tests.gpu.packs import MEMORY, PackJob, fitting, read, train_all
 
+pytestmark = pytest.mark.takes(30)
+
 SCRIPT = Path(__file__).resolve().parents[1] / "gpu.sh"
 
 
@@ -86,8 +88,8 @@ def test_what_would_not_end_in_time_is_not_begun(tmp_path: Path):
 
 
 def test_a_pack_that_time_cuts_off_is_not_taken_for_finished(tmp_path: Path):
-    path = tmp_path / "packs.jsonl"
-    told = train_all([small(steps=3 * 10**7)], path, "cpu", 3.0, load_dataset)
+    path, digits = tmp_path / "packs.jsonl", load_dataset("digits")
+    told = train_all([small(steps=3 * 10**7)], path, "cpu", 3.0, lambda _: digits)
     (line,) = read(path)
 
     assert told == {"trained": [], "cut off": [small(steps=3 * 10**7).name]}

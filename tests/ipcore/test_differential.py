@@ -26,6 +26,8 @@ from ipcore.theory import PRESETS, preset
 from ipcore.training.trainer import Trainer
 from tests.ipcore.plain import PHI, Plain
 
+pytestmark = pytest.mark.takes(12)
+
 STEPS, BATCH, EXAMPLES, D = 5, 4, 12, 3
 PACKS, RUNS = 20, 12  # packs of each optimizer in each precision, runs in each pack
 KINDS = {

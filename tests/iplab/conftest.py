@@ -10,6 +10,7 @@ from ipserver.api.server import ApiConfig, serve
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, store_in
+from tests.ports import free_port
 
 
 class Service:
@@ -19,7 +20,7 @@ class Service:
         self.settings = settings_in(home)
         self.store = store_in(self.settings)
         self.watch_capacity = watch_capacity
-        self.port = 0
+        self.port = free_port()  # it listens there again after a stop
         self._thread = None
         self.start()
 
@@ -32,14 +33,10 @@ class Service:
         return self._thread is not None
 
     def start(self):
-        """Listen: on a free port at first, on the same one ever after."""
+        """Listen on its port."""
         ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-
-        def listening(port):
-            self.port = port
-            ready.set()
 
         config = ApiConfig(
             self.address,
@@ -49,7 +46,7 @@ class Service:
             watch_capacity=self.watch_capacity,
             grace=0.1,
         )
-        served = serve(self.store, config, stop=self._stop, ready=listening)
+        served = serve(self.store, config, stop=self._stop, ready=lambda _: ready.set())
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(served,))
         self._thread.start()
         assert ready.wait(60)

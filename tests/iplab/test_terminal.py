@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.takes(13)
+
 LABEL = "µ-Größe λ → 日本"
 SPEC = {
     "spec": {
@@ -57,11 +59,11 @@ def run(service, *arguments, module="iplab", **options):
 
 @pytest.mark.parametrize("env", [ASCII, LATIN, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"LC_ALL": "nonsense"}])
 def test_names_of_any_letters_are_shown_in_any_encoding(service, experiment, env):
-    for arguments in (["list"], ["show", experiment.id], ["runs", experiment.id]):
+    for arguments in (["list"], ["runs", experiment.id], ["show", experiment.id]):
         done = run(service, *arguments, env=env)
         assert (done.returncode, done.stderr) == (0, b"")
         assert experiment.id.encode() in done.stdout or b"r00000" in done.stdout
-    shown = run(service, "show", experiment.id, env=env).stdout
+    shown = done.stdout
     # click takes ASCII for a mistake and writes UTF-8.
     encoding = "latin-1" if env == LATIN else "utf-8"
     assert LABEL.encode(encoding, errors="backslashreplace") in shown

@@ -8,6 +8,8 @@ import sys
 import time
 from contextlib import contextmanager
 
+from tests.ports import free_port
+
 SPEC = {
     "spec": {
         "dataset": "digits",
@@ -25,7 +27,8 @@ SPEC = {
 }
 
 
-def wait_for(condition, seconds=180.0):
+def wait_for(condition, seconds=400.0):
+    """Return when a condition holds. The forwarder is nice: on a busy machine its seconds become minutes."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached in time"
@@ -43,8 +46,9 @@ def serving(home, *, cwd=None, wrapper=(), **environment):
         environment: Further variables.
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+    clean["IPLAB_READY_WORKERS"] = "0"  # each costs seconds of CPU, and few tests train two packs at a time
     command = [*wrapper, sys.executable, "-m", "ipserver", "up"]
-    command += ["--home", str(home), "--address", "127.0.0.1:0", "--cpus", "2"]
+    command += ["--home", str(home), "--address", f"127.0.0.1:{free_port()}", "--cpus", "2"]
     with (home / "up.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=cwd, env=clean | environment, stdout=log, stderr=log)
     try:

@@ -10,6 +10,8 @@ from ipserver.artifacts import CHUNK_BYTES, open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactDamaged
 
+pytestmark = pytest.mark.takes(9)
+
 PLACE = "e/weights/p0000/1/r00000-final.safetensors"
 
 

@@ -18,21 +18,25 @@ from ipserver.forward.mlflow_sink import make_store
 from tests.ipserver.store.pooler import PGBOUNCER, own_database, pooling
 from tests.ipserver.support import settings_in
 
+pytestmark = pytest.mark.takes(16)
+
 ROOT = Path(__file__).parents[3]
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
-MAKER = """
-import sys
+# Copies of a process that has loaded MLflow: each would need seconds to load it.
+MAKERS = """
+import os, sys
 from pathlib import Path
 from ipserver.forward.connect import connect
 from tests.ipserver.support import settings_in
-print("loaded", flush=True)
-connect(settings_in(Path(sys.argv[1])))
-print("connected", flush=True)
+children = []
+for _ in range(2):
+    children.append(os.fork())
+    if children[-1] == 0:
+        connect(settings_in(Path(sys.argv[1])))
+        os._exit(0)
+print([os.waitpid(child, 0)[1] for child in children])
 """
-
-
-# Copies of a process that has loaded MLflow: each would need seconds to load it.
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
@@ -56,12 +60,6 @@ for moment in range(40):
     os.waitpid(child, 0)
 print(begun, int(finished))
 """
-
-
-def maker(home):
-    return subprocess.Popen(
-        [sys.executable, "-c", MAKER, str(home)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
 
 
 def half_made(path):
@@ -138,11 +136,11 @@ def test_a_database_with_an_experiment_is_never_touched(tmp_path):
 
 def test_two_forwarders_make_one(tmp_path):
     """Both come through; the second waits for the first."""
-    makers = [maker(tmp_path) for _ in range(2)]
-    told = [process.communicate(timeout=120) for process in makers]
-
-    assert [process.returncode for process in makers] == [0, 0], told
-    assert all(b"connected" in out for out, _ in told)
+    makers = subprocess.run(
+        [sys.executable, "-c", MAKERS, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert makers.stdout.splitlines()[-1:] == ["[0, 0]"], makers.stderr
+    first.require_finished(tmp_path / "mlflow" / "mlflow.db")
 
 
 def test_turns_are_taken(tmp_path):

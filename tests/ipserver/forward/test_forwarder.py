@@ -3,7 +3,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,9 @@ from ipserver.store import segments
 from ipserver.store.records import Forwarded, ForwardTask
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
+from tests.ports import free_port
+
+pytestmark = pytest.mark.takes(40)
 
 
 @pytest.fixture(scope="module")
@@ -602,15 +604,15 @@ def test_a_long_history_arrives_in_portions_and_in_full(store, settings, mlflow,
 @pytest.fixture
 def server(settings):
     """A real MLflow server over the settings' database; yields its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
     command += ["--port", address.rpartition(":")[2], "--backend-store-uri", settings.mlflow_uri]
     with (settings.home / "mlflow.log").open("ab") as log:
-        process = subprocess.Popen(command, cwd=settings.home, stdout=log, stderr=log)
+        # As `ipserver mlflow` starts it: its machinery for jobs would be several processes more.
+        variables = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        process = subprocess.Popen(command, cwd=settings.home, env=variables, stdout=log, stderr=log)
         try:
-            deadline = time.monotonic() + 90
+            deadline = time.monotonic() + 180
             while not answers(f"http://{address}/health"):
                 assert process.poll() is None, (settings.home / "mlflow.log").read_text()
                 assert time.monotonic() < deadline, "MLflow does not answer"

@@ -22,6 +22,8 @@ from ipserver.store.records import CapacityReport
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
+pytestmark = pytest.mark.takes(12)
+
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 CHECKS = [
     "settings",

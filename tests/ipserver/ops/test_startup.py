@@ -20,6 +20,8 @@ from ipserver.store import Store, migrate, open_store
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, store_in
 
+pytestmark = pytest.mark.takes(20)
+
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
 
@@ -518,6 +520,7 @@ for number in range(kills):
     time.sleep(random.uniform(0, whole))
     os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
+    whole *= 1.1 if status else 0.6  # the machine may be busier at one time than at another
     left = sorted(str(file.relative_to(home)) for file in home.rglob("*")) if home.exists() else []
     assert os.waitpid(child(home), 0)[1] == 0, left
     print("in time" if status else "too late", left)

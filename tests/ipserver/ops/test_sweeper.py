@@ -1,6 +1,7 @@
 """What is left of packs after their end, in a folder and in S3."""
 
 import threading
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.s3 import KEY, SECRET
+from tests.ipserver.scheduling.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
@@ -34,15 +36,10 @@ def files(settings):
     return open_artifacts(settings.artifact_root)
 
 
-def run_until(store, settings, condition):
+def train_until(store, settings, condition):
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings, "d")
-    for _ in range(2000):
-        if condition():
-            break
-        dispatcher.step()
-    else:
-        raise AssertionError("not reached")
+    run_until(dispatcher, condition)
     dispatcher.drain()
     executor.close()
 
@@ -62,7 +59,7 @@ def junk(files, *locations):
 
 def test_only_what_commits_have_named_is_left(store, settings, files):
     submit(store, small_spec(steps=60, record={"weights": "initial_and_final"}))
-    run_until(store, settings, ended(store))
+    train_until(store, settings, ended(store))
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
     junk(
         files,
@@ -80,7 +77,7 @@ def test_only_what_commits_have_named_is_left(store, settings, files):
 
 def test_a_pack_that_was_cancelled_while_it_waited_leaves_nothing(store, settings, files):
     submit(store, small_spec(steps=2000))
-    run_until(store, settings, lambda: store.get_experiment("e").committed_steps > 0)
+    train_until(store, settings, lambda: store.get_experiment("e").committed_steps > 0)
     assert any("/checkpoints/" in place for place in files.below("e"))
 
     store.cancel_experiment("e")
@@ -91,7 +88,7 @@ def test_a_pack_that_was_cancelled_while_it_waited_leaves_nothing(store, setting
 
 def test_a_live_pack_and_other_experiments_are_left_alone(store, settings, files):
     submit(store, small_spec(steps=2000))
-    run_until(store, settings, lambda: store.get_experiment("e").committed_steps > 0)
+    train_until(store, settings, lambda: store.get_experiment("e").committed_steps > 0)
     junk(
         files,
         "e/weights/p0000/1/.r00000-final.safetensors.1.new",
@@ -106,7 +103,7 @@ def test_a_live_pack_and_other_experiments_are_left_alone(store, settings, files
 
 def test_a_pack_is_swept_again_if_the_first_time_failed(store, settings, files, monkeypatch):
     submit(store, small_spec())
-    run_until(store, settings, ended(store))
+    train_until(store, settings, ended(store))
     junk(files, "e/weights/p0000/9/r00000-final.safetensors")
     sweeper = Sweeper(store, settings)
 
@@ -123,17 +120,16 @@ def test_a_pack_is_swept_again_if_the_first_time_failed(store, settings, files, 
 
 def test_it_works_until_it_is_stopped(store, settings, files):
     submit(store, small_spec())
-    run_until(store, settings, ended(store))
+    train_until(store, settings, ended(store))
     junk(files, "e/weights/p0000/9/r00000-final.safetensors")
     stop = threading.Event()
     thread = threading.Thread(target=Sweeper(store, settings).run, args=(stop,))
     thread.start()
     try:
-        for _ in range(200):
-            if set(files.below("e")) == committed(store):
-                break
+        deadline = time.monotonic() + 60
+        while set(files.below("e")) != committed(store):
+            assert time.monotonic() < deadline, "not removed"
             stop.wait(0.02)
-        assert set(files.below("e")) == committed(store)
     finally:
         stop.set()
         thread.join()

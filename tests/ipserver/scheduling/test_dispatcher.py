@@ -10,6 +10,7 @@ import pytest
 from ipcore import Network, evaluate, load_dataset
 from ipserver.errors import ClusterLost, StoreUnavailable
 from ipserver.scheduling import assembly, hands
+from ipserver.scheduling import dispatcher as dispatcher_module
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import board, open_store, unplaceable
 from ipserver.store.states import ExperimentState, FailureReason, RunState
@@ -17,6 +18,8 @@ from ipserver.workers.executor import worker_lost
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import Clock, clocked, ended, final_weights, notices, points, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
+
+pytestmark = pytest.mark.takes(15)
 
 
 @pytest.fixture
@@ -616,21 +619,23 @@ def test_a_worker_that_hangs_is_given_up(store, settings):
 
 
 def test_an_outage_of_the_store_is_survived(tmp_path, monkeypatch):
-    settings = settings_in(tmp_path, lease_seconds=1.0)
-    store = store_in(settings)
+    settings, store, clock = clocked(tmp_path)
+    monkeypatch.setattr(dispatcher_module, "_OUTAGE_SECONDS", 0.01)
     submit(store, small_spec(steps=3000))
     commit, outages = store.commit_slice, iter([StoreUnavailable("gone"), None, StoreUnavailable("gone")])
 
     def fragile(*arguments):
         if error := next(outages, None):
+            clock.time += settings.lease_seconds  # it lasts so long that nobody can renew
             raise error
         return commit(*arguments)
 
     monkeypatch.setattr(store, "commit_slice", fragile)
     executor, stop = LocalExecutor(), threading.Event()
-    thread = threading.Thread(target=Dispatcher(store, executor, settings, "d").run, args=(stop,))
+    dispatcher = Dispatcher(store, executor, settings, "d", monotonic=clock)
+    thread = threading.Thread(target=dispatcher.run, args=(stop,))
     thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not ended(store)():
         assert time.monotonic() < deadline, "the pack was not taken up again"
         time.sleep(0.05)
@@ -651,7 +656,7 @@ def test_a_stopped_dispatcher_writes_checkpoints_and_gives_its_packs_back(tmp_pa
     executor, stop = LocalExecutor(), threading.Event()
     thread = threading.Thread(target=Dispatcher(store, executor, settings, "d").run, args=(stop,))
     thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not store.get_experiment("e").committed_steps:
         assert time.monotonic() < deadline
         time.sleep(0.05)

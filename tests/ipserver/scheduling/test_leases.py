@@ -19,7 +19,7 @@ from tests.ipserver.scheduling.cases import clocked, ended, points, run_until
 from tests.ipserver.store.conftest import dsn  # noqa: F401  (a fixture)
 from tests.ipserver.support import settings_in, small_spec, submit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.takes(35)]
 
 
 @pytest.fixture

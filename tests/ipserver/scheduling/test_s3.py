@@ -13,6 +13,7 @@ from ipserver.store.states import ExperimentState, FailureReason
 from ipserver.store.tables import checkpoints
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.s3 import KEY, SECRET
+from tests.ipserver.scheduling.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
@@ -32,14 +33,6 @@ def settings(tmp_path, s3, root):
 @pytest.fixture
 def store(settings):
     return store_in(settings)
-
-
-def run_until(dispatcher, condition, passes=2000):
-    for _ in range(passes):
-        if condition():
-            return
-        dispatcher.step()
-    raise AssertionError("not reached")
 
 
 def ended(store):

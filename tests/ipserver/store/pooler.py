@@ -14,6 +14,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from tests.ports import free_port
+
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
 _CONFIG = """
@@ -44,9 +46,7 @@ def pooling(folder: Path, postgres: str, mode: str, size: int = 4, more: str = "
     """
     assert PGBOUNCER is not None
     url = sa.make_url(postgres)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        listen = probe.getsockname()[1]
+    listen = free_port()
     password = f"password={url.password}" if url.password else ""
     text = _CONFIG.format(
         host=url.host or "127.0.0.1",
@@ -65,7 +65,7 @@ def pooling(folder: Path, postgres: str, mode: str, size: int = 4, more: str = "
     with (folder / "pgbouncer.log").open("ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not _listens(listen):
             assert process.poll() is None, (folder / "pgbouncer.log").read_text()
             assert time.monotonic() < deadline
@@ -73,7 +73,7 @@ def pooling(folder: Path, postgres: str, mode: str, size: int = 4, more: str = "
         yield url.set(host="127.0.0.1", port=listen)
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(60)
 
 
 def _listens(port: int) -> bool:

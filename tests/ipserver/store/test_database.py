@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pytest
 from ipserver.errors import StartupError, StoreUnavailable
 from ipserver.store import check_schema, migrate, open_store
 from tests.ipserver.store.cases import new_experiment, new_runs
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[3]
 
@@ -41,9 +41,7 @@ def test_malformed_addresses_are_refused_without_showing_passwords(dsn: str, mes
 
 
 def test_an_absent_server_is_an_outage_and_the_password_stays_hidden() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port = free_port()
     store = open_store(f"postgresql+psycopg://u:s3cret@127.0.0.1:{port}/db?sslpassword=s3cret")
     for use in (store.idle, lambda: check_schema(store), lambda: store.cancel_experiment("e")):
         with pytest.raises(StoreUnavailable, match=r"u:\*\*\*@127.0.0.1") as caught:

@@ -18,6 +18,8 @@ from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import ended, final_weights, notices, points, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
+pytestmark = pytest.mark.takes(12)
+
 # Eight runs of one shape, of some 13 MB each. Threads that write files take room, too.
 WIDE = {"grid": {"widths": [1024], "seeds": list(range(4))}, "batch_size": 512, "steps": 2}
 ROOM = 80 << 20

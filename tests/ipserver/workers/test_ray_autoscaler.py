@@ -15,8 +15,9 @@ import pytest
 
 from ipserver.store.states import ExperimentState
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
+from tests.ports import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(25)]
 
 # The cluster is no neighbour's, so it needs no token; its nodes are processes here, looked at every second.
 ENVIRONMENT = {
@@ -30,12 +31,6 @@ ENVIRONMENT = {
 HEAD = "ray.head.default"  # the name that Ray has for it where nodes are processes
 # The autoscaler wants all of them, though nothing is set up on other machines.
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, seconds=180.0):
@@ -133,7 +128,7 @@ def test_a_node_is_added_for_a_pack_that_waits(cluster, tmp_path):
         try:
             wait_for(lambda: store.capacity() is not None or dispatcher.poll() is not None)
             assert store.capacity().resources == {"cpus": 0.0, "gpus": 0.0}
-            wait_for(lambda: store.get_experiment("e").state.terminal or head.poll() is not None, 100.0)
+            wait_for(lambda: store.get_experiment("e").state.terminal or head.poll() is not None)
             assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
             assert len(store.attempts("e", 0)) == 1
             # Reported anew every 15 seconds.

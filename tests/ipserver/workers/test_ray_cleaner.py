@@ -16,6 +16,8 @@ from ipserver.workers.ray_executor import RayExecutor, _needed_for_workers
 from tests.ipserver.scheduling.cases import Clock
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
+pytestmark = pytest.mark.takes(12)
+
 
 @pytest.mark.ray
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from ipserver.workers.ray_executor import RayExecutor
 from tests.ipserver.scheduling.cases import final_weights, notices, points
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def ray_pids(executor):
 
 
 def wait_until_gone(pids):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while any(pid in parents_of_processes() for pid in pids):
         assert time.monotonic() < deadline, "processes are left"
         time.sleep(0.02)

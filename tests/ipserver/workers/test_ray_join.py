@@ -13,19 +13,15 @@ import pytest
 
 from ipserver.artifacts import open_artifacts
 from ipserver.store.states import RunState
+from tests.faults.processes import children, kill
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
+from tests.ports import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(50)]
 
 # The cluster is no neighbour's, so it needs no token, and no report goes to Ray's makers.
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def wait_for(condition, seconds=180.0):
@@ -45,7 +41,7 @@ def ended(process, seconds=120):
     return process.wait(seconds)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def folder():
     """Ray's sockets need a short path."""
     import tempfile
@@ -54,7 +50,7 @@ def folder():
         yield Path(name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster(folder):
     """A head without cores, as the dispatcher's machine has none, and a node with one; yields the address."""
     port = free_port()
@@ -76,8 +72,11 @@ def cluster(folder):
             start([*node, *own])
             yield f"127.0.0.1:{port}", processes
         finally:
-            for process in reversed(processes):
-                ended(process)
+            # All at once: asked to end, a node waits long for a head that is gone.
+            for pid in [pid for process in processes for pid in (process.pid, *children(process.pid))]:
+                kill(pid)
+            for process in processes:
+                process.wait()
 
 
 def ipserver(command, settings, **environment):
@@ -158,25 +157,27 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path):
     assert "Traceback" not in told
 
 
-def head_process(port):
-    """The process that is the cluster's head: Ray's GCS."""
-    done = subprocess.run(["ps", "-eww", "-o", "pid=,args="], check=True, capture_output=True, text=True)
-    rows = [line.split(None, 1) for line in done.stdout.splitlines()]
-    (pid,) = (int(pid) for pid, words in rows if "gcs/gcs_server" in words.split()[0] and port in words)
+def head_process(processes):
+    """The process that is the cluster's head: Ray's GCS, below the first of what the test has started."""
+    below = children(processes[0].pid)
+    (pid,) = (pid for pid, command in below.items() if "gcs/gcs_server" in command.split(" ")[0])
     return pid
 
 
 @pytest.mark.timeout(300)
 def test_a_dispatcher_ends_soon_after_the_clusters_head(cluster, tmp_path):
-    """15 s, as with a Ray of its own, instead of Ray's 60: whoever supervises it starts another."""
-    address, _ = cluster
+    """15 s, as with a Ray of its own, instead of Ray's 60: whoever supervises it starts another.
+
+    The last one with the cluster that the others share: it is broken.
+    """
+    address, processes = cluster
     settings = settings_in(tmp_path)
     environment = {"IPLAB_RAY_ADDRESS": address, "IPLAB_WAIT_SECONDS": "60"}
     with store_in(settings) as store, (tmp_path / "dispatch.log").open("ab") as log:
         dispatcher = dispatch(settings, log, **environment)
         try:
             wait_for(lambda: store.capacity() is not None or dispatcher.poll() is not None)
-            os.kill(head_process(address.rpartition(":")[2]), signal.SIGKILL)
+            os.kill(head_process(processes), signal.SIGKILL)
             begin = time.monotonic()
             wait_for(lambda: dispatcher.poll() is not None, seconds=55)
             print(f"ended {time.monotonic() - begin:.1f} s after the head, with {dispatcher.returncode}")

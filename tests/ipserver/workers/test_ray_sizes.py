@@ -7,9 +7,10 @@ import pytest
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState
 from ipserver.workers.ray_executor import RayExecutor
+from tests.ipserver.scheduling.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(35), pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +25,6 @@ def case(executor, tmp_path):
     settings = settings_in(tmp_path, lease_seconds=600, worker_start_seconds=600)
     store = store_in(settings)
     return store, Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
-
-
-def run_until(dispatcher, condition, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "not reached"
-        dispatcher.step()
 
 
 def ended(store, *names):
