@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
-from ipserver.settings import Settings
+from ipserver.environment.settings import Settings
 from tests.faults.processes import children
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
 
