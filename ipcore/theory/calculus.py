@@ -265,6 +265,10 @@ class Propagation:
             return -c - a
         return -c + d - 2 * a + gradient  # epsilon larger than the gradient: SGD with c - d
 
+    def entries(self) -> tuple[Size, ...]:
+        """What updates have added to the entries of W^l, L+1 exponents; None: no update yet."""
+        return tuple(largest(*pair) for pair in zip(self._first, self._later, strict=True))
+
     def state(self) -> tuple[tuple[Size, ...], ...]:
         """All that later steps depend on, to see when exponents repeat."""
         columns = (self._h, self.dh, self._first, self._later, self._bias)
