@@ -11,12 +11,13 @@ from ipcore.theory.maxplus import Size, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.report import analysis_text
 from ipcore.theory.rules import Rules, rules
-from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable, layer_alignment, trajectory
-from ipcore.theory.verdict import FeatureMove, Regime, verdict
+from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing, layer_alignment, trajectory
+from ipcore.theory.verdict import FeatureMove, Regime, stays_bounded, verdict
 from ipcore.theory.wording import advice, notes, who_moves
 
 MAX_ANALYSIS_LAYERS: Final = 1_000
-MAX_ANALYSIS_WORK: Final = 100_000  # hidden layers times steps: a few seconds
+MAX_ANALYSIS_WORK: Final = 100_000  # hidden layers times steps that may be asked for: a few seconds
+MAX_ANSWER_DIGITS: Final = 2_000_000  # of the sizes of all steps that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,19 @@ class Analysis:
         loss: Its loss.
         regime: The behaviour in the limit.
         settled: The exponents repeat for ever after the last step, or it is unstable. False with regime
-            "measure", or if the steps looked at did not suffice.
-        steps: Sizes from step 0 on; a step left out is as the one before.
+            "measure", or where the regime is decided for all steps but sizes still change after the last.
+        hidden_bounded: Every hidden preactivation is shown to stay bounded at all steps. With regime
+            "unstable": squared errors, and only the output grows.
+        marginal: "trivial", but the updates of two layers are exactly as large as their matrices. Constants
+            decide whether they grow, which the calculus does not see; after about log m steps (a conjecture).
+        steps: Sizes from step 0 on; a step left out is as the one before. After a hidden layer has grown only a
+            few follow, and no more than `MAX_ANSWER_DIGITS` allow (then a note says so).
         features: Layers whose features move for certain, and from which step.
         vanishing: Whether some hidden activation vanishes at initialization.
         alignment: Of the matrices W^2..W^{L+1} at step 1.
         reason: The inequality that decides, in words.
         source: Where its rule is from.
-        advice: What would change a trivial, unstable or unsettled verdict; empty otherwise.
+        advice: What would change a trivial, diverging or unsettled verdict; empty otherwise.
         notes: What else to know about validity.
     """
 
@@ -68,6 +74,8 @@ class Analysis:
     loss: str
     regime: Regime
     settled: bool
+    hidden_bounded: bool
+    marginal: bool
     steps: tuple[StepSizes, ...]
     features: tuple[FeatureMove, ...]
     vanishing: bool
@@ -102,6 +110,8 @@ class Analysis:
             "loss": self.loss,
             "regime": self.regime.value,
             "settled": self.settled,
+            "hidden_bounded": self.hidden_bounded,
+            "marginal": self.marginal,
             "summary": self.summary,
             "reason": self.reason,
             "source": self.source,
@@ -161,7 +171,14 @@ def analyze(
     lower = trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
     decided = verdict(p, upper, lower, setting)
     initial = upper.steps[0].h
-    settled = upper.settled and lower.settled and decided.regime != Regime.MEASURE
+    open_ends = {End.OPEN, End.APPROACHES}
+    unstable = decided.regime == Regime.UNSTABLE
+    settled = decided.regime != Regime.MEASURE and (
+        unstable or not (upper.end in open_ends or lower.end in open_ends)
+    )
+    marginal = decided.regime == Regime.TRIVIAL and upper.future.marginal and _same(upper, lower)
+    shown = _steps(upper, lower, setting, steps)
+    left_out = shown[-1].step + 1 if shown[-1].step < max(steps or 0, upper.steps[-1].step) else None
     return Analysis(
         parameterization=p,
         optimizer=optimizer,
@@ -169,15 +186,30 @@ def analyze(
         loss=loss,
         regime=decided.regime,
         settled=settled,
-        steps=_steps(upper, lower, setting, steps),
+        hidden_bounded=stays_bounded(upper),
+        marginal=marginal,
+        steps=shown,
         features=decided.moves,
         vanishing=any(nonzero(h) < 0 for h in initial[:-1]),
         alignment=alignment,
         reason=decided.reason,
         source=decided.source,
         advice=advice(p, setting, decided.regime),
-        notes=notes(p, setting, upper, lower, alignment),
+        notes=notes(
+            p,
+            setting,
+            upper,
+            lower,
+            alignment,
+            decided=decided.regime,
+            marginal=marginal,
+            left_out=left_out,
+        ),
     )
+
+
+def _same(upper: Trajectory, lower: Trajectory) -> bool:
+    return upper is lower or [s.h for s in upper.steps] == [s.h for s in lower.steps]
 
 
 def _check_limits(p: Parameterization, steps: int | None) -> None:
@@ -213,26 +245,40 @@ def _check_covered(p: Parameterization) -> None:
 
 def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | None) -> tuple[StepSizes, ...]:
     """Sizes after every one of `steps` updates; None: after all that were looked at."""
-    result, certain, grown = [], True, False
-    ascending = iter(upper.steps)
-    sizes = upper.steps[0]
-    following: Sizes | None = next(ascending)
-    for step in [s.step for s in upper.steps] if steps is None else range(steps + 1):
-        # Steps left out are as the one before.
-        while following is not None and following.step <= step:
-            sizes, following = following, next(ascending, None)
-        other = lower.at(step)
-        same = sizes.h == other.h and sizes.change == other.change
+    result: list[StepSizes] = []
+    certain, grown, digits = True, False, 0
+    last = upper.steps[-1].step
+    wanted = [s.step for s in upper.steps] if steps is None else range(steps + 1)
+    for step in wanted:
+        if step > last and upper.end is not End.REPEATS:
+            break
+        sizes, other = upper.at(step), lower.at(step)
+        # After something hidden has grown the two may end at different steps.
+        same = (sizes.h == other.h and sizes.change == other.change) or grown
         # The first gradient update is known through its inner products; signs and later steps are bounds.
         first = step <= 1 and not setting.entrywise
         # Of an odd activation x has no mean: where h_1 outgrows h_0, x_1 forgets x_0, and so layers above
         # move less.
-        grown = grown or (setting.activation.odd and is_unstable(sizes))
+        grown = grown or (setting.activation.odd and is_growing(sizes))
         # Once something grows, bounded losses and activations make what follows an upper bound.
         certain = certain and not grown and (same or first)
-        grown = grown or is_unstable(sizes)
-        result.append(_public(step, other if first and not same else sizes, certain))
+        grown = grown or is_growing(sizes)
+        chosen = other if first and not same else sizes
+        digits += _digits(chosen)
+        if step > 1 and digits > MAX_ANSWER_DIGITS:
+            break
+        result.append(_public(step, chosen, certain))
     return tuple(result)
+
+
+def _digits(sizes: Sizes) -> int:
+    """About how many digits its exponents have as texts."""
+    bits = sum(
+        e.numerator.bit_length() + e.denominator.bit_length()
+        for e in (*sizes.h, *sizes.change)
+        if e is not None
+    )
+    return bits * 3 // 10 + 2 * len(sizes.h)
 
 
 def _public(step: int, sizes: Sizes, exact: bool) -> StepSizes:

@@ -10,6 +10,7 @@ from ipcore.theory.errors import TheoryError
 
 _EXPONENT = re.compile(r"[+-]?(\d{1,9}(/\d{1,9})?|\d{1,9}\.\d{1,9})")
 _SIMPLE_DENOMINATOR = 12
+_SHORT_BITS = 128
 
 
 def parse_exponent(text: str, field: str = "") -> Fraction:
@@ -95,6 +96,23 @@ def format_exponent(value: Fraction) -> str:
     return str(value)
 
 
+def brief(exponent: Fraction | None) -> str:
+    """An exponent for sentences: exact if that is short, else its first digits; "0" for exactly zero (None).
+
+    >>> brief(Fraction(-5, 2)), brief(-3 * Fraction(10) ** 80)
+    ('-5/2', '-3.00e80')
+    """
+    if exponent is None:
+        return "0"
+    if max(exponent.numerator.bit_length(), exponent.denominator.bit_length()) <= _SHORT_BITS:
+        return str(exponent)
+    whole = abs(exponent.numerator) // exponent.denominator
+    if whole < 1_000:
+        return f"{float(exponent):.3g}"
+    digits = str(whole)
+    return f"{'-' if exponent < 0 else ''}{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
 def power(exponent: Fraction | None, symbol: str = "m") -> str:
     """A power of the width for people: "m^(-1/2)", "1" for exponent 0, "0" for exactly zero (None).
 
@@ -108,4 +126,4 @@ def power(exponent: Fraction | None, symbol: str = "m") -> str:
     if exponent == 1:
         return symbol
     plain = exponent.denominator == 1 and exponent > 0
-    return f"{symbol}^{exponent}" if plain else f"{symbol}^({exponent})"
+    return f"{symbol}^{brief(exponent)}" if plain else f"{symbol}^({brief(exponent)})"
