@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ipcore.theory.calculus import Sizes
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, nonzero
-from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.parameterization import Parameterization, check_integer, check_parameterization
 from ipcore.theory.report import analysis_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing, layer_alignment, trajectory
@@ -17,6 +18,8 @@ from ipcore.theory.wording import advice, notes, who_moves
 
 MAX_ANALYSIS_LAYERS: Final = 1_000
 MAX_ANALYSIS_WORK: Final = 100_000  # hidden layers times steps that may be asked for: a few seconds
+MAX_DENOMINATOR_DIGITS: Final = 30
+MAX_POWER_DIGITS: Final = 1_000  # of degree^(L+1)
 MAX_ANSWER_DIGITS: Final = 2_000_000  # of the sizes of all steps that are shown
 
 
@@ -55,8 +58,8 @@ class Analysis:
             "measure", or where the regime is decided for all steps but sizes still change after the last.
         hidden_bounded: Every hidden preactivation is shown to stay bounded at all steps. With regime
             "unstable": squared errors, and only the output grows.
-        marginal: "trivial", but the updates of two layers are exactly as large as their matrices: constants,
-            which have no exponents, decide whether they grow, after about log m steps (a conjecture).
+        marginal: "trivial", but updates of two layers are exactly as large as their matrices. Then constants
+            decide whether they grow; leaving takes about log m steps (a conjecture).
         steps: Sizes from step 0 on; a step left out is as the one before. After a hidden layer has grown only a
             few follow, and no more than `MAX_ANSWER_DIGITS` allow (then a note says so).
         features: Layers whose features move for certain, and from which step.
@@ -148,22 +151,32 @@ def analyze(
 
     Args:
         parameterization: With its hidden layers, at most 1,000.
-        optimizer: Key of `OPTIMIZERS`: "sgd", "momentum", "adam", "sign".
+        optimizer: Key of `OPTIMIZERS`: "sgd", "momentum", "adam", "adamw", "sign".
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`: "cross_entropy", "logistic", "mse".
         steps: Updates to show, >= 1; hidden layers times steps at most 100,000. None: until nothing
             changes. The verdict does not depend on it.
 
     Raises:
-        TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers).
+        TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers); all
+            that is wrong is named.
 
     >>> from ipcore.theory.presets import preset
     >>> analyze(preset("ip", 3)).regime.value, analyze(preset("mup", 3)).regime.value
     ('trivial', 'feature_learning')
     """
-    p, setting = parameterization, rules(optimizer, activation, loss)
-    _check_limits(p, steps)
-    _check_covered(p)
+    findings = Findings()
+    with findings.noted():
+        setting = rules(optimizer, activation, loss)
+    with findings.noted():
+        p = check_parameterization(parameterization)
+        for check in (_check_depth, _check_digits, _check_covered):
+            with findings.noted():
+                check(p)
+    with findings.noted():
+        _check_steps(parameterization, steps)
+    findings.check()
+    _check_degree(p, setting)
     upper = trajectory(p, setting, aligned=True, steps=steps)
     alignment = layer_alignment(upper)
     # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
@@ -212,24 +225,55 @@ def _same(upper: Trajectory, lower: Trajectory) -> bool:
     return upper is lower or [s.h for s in upper.steps] == [s.h for s in lower.steps]
 
 
-def _check_limits(p: Parameterization, steps: int | None) -> None:
+def _check_depth(p: Parameterization) -> None:
     if p.hidden_layers > MAX_ANALYSIS_LAYERS:
         raise TheoryError(
             f"analysis covers at most {MAX_ANALYSIS_LAYERS} hidden layers, not {p.hidden_layers}; exponents "
             "of deep networks follow a pattern in l that smaller depths show",
             "hidden_layers",
         )
+
+
+def _check_digits(p: Parameterization) -> None:
+    """Sums over layers are multiples of 1 over the common denominator."""
+    denominator = 1
+    rows = [p.a, p.b, *[row for phase in p.phases for row in (phase.c, phase.d or ())]]
+    if p.biases is not None:
+        own = p.biases
+        rows += [own.a, own.b, *[row for phase in own.phases for row in (phase.c, phase.d or ())]]
+    rows += [tuple(e for e in (r.k) if e is not None) for r in p.reweightings]
+    for entry in {entry for row in rows for entry in row}:
+        denominator = math.lcm(denominator, entry.denominator)
+        if denominator >= 10**MAX_DENOMINATOR_DIGITS:
+            raise TheoryError(
+                f"the common denominator of all exponents has more than {MAX_DENOMINATOR_DIGITS} digits; "
+                "write them with fewer different denominators",
+                "parameterization",
+            )
+
+
+def _check_degree(p: Parameterization, setting: Rules) -> None:
+    degree = setting.activation.degree
+    digits = (p.hidden_layers + 1) * math.log10(max(degree.numerator, degree.denominator))
+    if digits > MAX_POWER_DIGITS:
+        raise TheoryError(
+            f"with {p.hidden_layers} hidden layers {setting.activation.name} makes sizes with exponents of "
+            f"about {digits:.0f} digits; at most {MAX_POWER_DIGITS} are analysed: take fewer layers",
+            "activation",
+        )
+
+
+def _check_steps(p: Parameterization, steps: int | None) -> None:
     if steps is None:
         return
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TheoryError(f"must be an integer, not {steps!r}", "steps")
+    check_integer(steps, "steps")
     if steps < 1:
-        raise TheoryError(f"must be at least 1, not {steps}: a verdict compares with step 0", "steps")
-    if steps * p.hidden_layers > MAX_ANALYSIS_WORK:
+        raise TheoryError(f"must be at least 1, not {shown(steps)}: a verdict compares with step 0", "steps")
+    if isinstance(p, Parameterization) and steps * p.hidden_layers > MAX_ANALYSIS_WORK:
         allowed = MAX_ANALYSIS_WORK // p.hidden_layers
         raise TheoryError(
-            f"must be at most {allowed} with {p.hidden_layers} hidden layers, not {steps}; leave it out to "
-            "stop where exponents repeat",
+            f"must be at most {allowed} with {p.hidden_layers} hidden layers, not {shown(steps)}; leave it "
+            "out to stop where exponents repeat",
             "steps",
         )
 
