@@ -58,8 +58,8 @@ class Analysis:
             "measure", or where the regime is decided for all steps but sizes still change after the last.
         hidden_bounded: Every hidden preactivation is shown to stay bounded at all steps. With regime
             "unstable": squared errors, and only the output grows.
-        marginal: "trivial", but updates of two layers are exactly as large as their matrices. Then constants
-            decide whether they grow; leaving takes about log m steps (a conjecture).
+        marginal: "trivial", but the updates of two layers are exactly as large as their matrices, so that
+            constants decide whether they grow; leaving takes about log m steps (a conjecture).
         steps: Sizes from step 0 on; a step left out is as the one before. After a hidden layer has grown only a
             few follow, and no more than `MAX_ANSWER_DIGITS` allow (then a note says so).
         features: Layers whose features move for certain, and from which step.

@@ -39,6 +39,7 @@ from typing import Final
 
 from ipcore.theory.maxplus import Size
 from ipcore.theory.parameterization import Parameterization, RatePhase
+from ipcore.theory.rules import rule_of
 
 _ZERO: Final = Fraction(0)
 _HALF: Final = Fraction(1, 2)
@@ -121,11 +122,12 @@ def factors(p: Parameterization, entries: Sequence[Size]) -> Factors:
 
 def laws(p: Parameterization, optimizer: str, phase: RatePhase) -> tuple[Law, ...]:
     """What an update with the exponents of `phase` does in each layer; optimizers as in `rules`."""
+    rule = rule_of(optimizer)
     found = []
     for i, (a, c, extra) in enumerate(zip(p.a, phase.c, summed(p.hidden_layers), strict=True)):
-        if optimizer not in ("adam", "sign"):
+        if rule not in ("adam", "sign"):
             found.append(Law(extra - c - 2 * a, None))
-        elif optimizer == "sign" or phase.d is None:
+        elif rule == "sign" or phase.d is None:
             found.append(Law(None, extra - c - a))
         else:
             found.append(Law(extra - c + phase.d[i] - 2 * a, extra - c - a))

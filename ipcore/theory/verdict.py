@@ -10,7 +10,7 @@ arXiv:2110.15596):
     feature_learning       some hidden e(h_t - h_0) >= e(h_0)
     kernel, operator       every hidden layer stays below (operator: Adam, with signs of gradients in it)
 
-Controlled divergence: arXiv:2505.22491; its conditions for any exponents are ours (docs/theory.md).
+Controlled divergence: Haas et al., arXiv:2505.22491; its conditions for any exponents are ours (docs/theory.md).
 
 Where alignment is in doubt there are two sets of sizes, an upper and a lower bound; then only what both say
 counts, and "measure" is the honest answer otherwise.
@@ -34,7 +34,7 @@ from ipcore.theory.trajectory import End, Trajectory, is_catastrophic, is_growin
 _ZERO: Final = Fraction(0)
 _NAMED: Final = 6
 _CONTROLLED: Final = (
-    "arXiv:2505.22491 (controlled divergence); its conditions in exponents: ours (docs/theory.md)"
+    "Haas et al., arXiv:2505.22491 (controlled divergence); conditions in exponents: ours (docs/theory.md)"
 )
 SOFTMAX_CANCELS: Final = (
     "the loss derivatives of a softmax sum to 0 over the outputs, so the mean of the readout's initial "
