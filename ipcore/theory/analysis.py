@@ -60,8 +60,8 @@ class Analysis:
             "unstable": squared errors, and only the output grows.
         marginal: "trivial", but the updates of two layers are exactly as large as their matrices, so that
             constants decide whether they grow; leaving takes about log m steps (a conjecture).
-        steps: Sizes from step 0 on; a step left out is as the one before. After a hidden layer has grown only a
-            few follow, and no more than `MAX_ANSWER_DIGITS` allow (then a note says so).
+        steps: Sizes from step 0 on; a step left out is as the one before. After a hidden layer has grown only
+            a few follow, and no more than `MAX_ANSWER_DIGITS` allow (then a note says so).
         features: Layers whose features move for certain, and from which step.
         vanishing: Whether some hidden activation vanishes at initialization.
         alignment: Of the matrices W^2..W^{L+1} at step 1.

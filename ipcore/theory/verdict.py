@@ -10,7 +10,7 @@ arXiv:2110.15596):
     feature_learning       some hidden e(h_t - h_0) >= e(h_0)
     kernel, operator       every hidden layer stays below (operator: Adam, with signs of gradients in it)
 
-Controlled divergence: Haas et al., arXiv:2505.22491; its conditions for any exponents are ours (docs/theory.md).
+Controlled divergence: Haas et al., arXiv:2505.22491; its conditions for any exponents are ours.
 
 Where alignment is in doubt there are two sets of sizes, an upper and a lower bound; then only what both say
 counts, and "measure" is the honest answer otherwise.
