@@ -92,7 +92,7 @@ def agrees_with_brute_force(p: Parameterization, optimizer: str, activation: str
         assert found.steps[-1].f == sizes[-1].h[-1]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(
     parameterizations(),
     st.sampled_from(["sgd", "momentum", "adam", "sign"]),
@@ -181,8 +181,10 @@ def test_biases_of_their_own_are_iterated() -> None:
     assert (found.regime, found.settled) == (Regime.MEASURE, False)
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "sigmoid", "relu^2"])
-@pytest.mark.parametrize("name", ["ip", "sp", "ip-llr"])
+@pytest.mark.parametrize(
+    ("name", "activation"),
+    [("ip", "relu"), ("ip", "sigmoid"), ("ip", "relu^2"), ("ip-llr", "gelu"), ("ip-non-centered", "tanh")],
+)
 def test_a_thousand_layers_take_less_than_two_seconds(name: str, activation: str) -> None:
     p = preset(name, 1000)
     start = time.process_time()
