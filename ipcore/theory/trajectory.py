@@ -24,6 +24,7 @@ _ONE: Final = Fraction(1)
 
 MAX_WORK: Final = 10_000
 GROWN_STEPS: Final = 8
+GAINED_BITS: Final = 2_000
 _PERIOD: Final = 3  # updates after which the factors of degree 1 repeat, if they do
 
 
@@ -111,7 +112,8 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
         aligned: See `Propagation`.
         steps: Updates that are wanted at least, >= 1; after something hidden has grown at most `GROWN_STEPS`
             more are given. It goes on until the exponents repeat, something hidden grows, or 4(L+2) steps
-            after the last change of the rates, with at most `MAX_WORK` hidden layers times steps. What
+            after the last change of the rates, with at most `MAX_WORK` hidden layers times steps. It ends
+            earlier if exponents have become longer by `GAINED_BITS` (degrees that are no integers). What
             becomes of them in the last phase is decided by `ipcore.theory.forever` where that covers it.
     """
     run = Propagation(p, rules, aligned=aligned)
@@ -123,7 +125,7 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
     last_phase = max((0, *p.changes))
     rounds = min(4 * (p.hidden_layers + 2) * (len(p.changes) + 1), MAX_WORK // (p.hidden_layers + 1))
     wanted, step, ahead = steps or 1, 0, Future(None)
-    repeats, grown = False, is_catastrophic(records[-1])
+    repeats, grown, allowed = False, is_catastrophic(records[-1]), 0
     stop = min(wanted, GROWN_STEPS) if grown and steps else 0
     for done in range(max(rounds, wanted)):
         if not grown and step == last_phase:
@@ -136,7 +138,12 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
         bias_phase = None if p.biases is None else p.biases.phase_at(step)
         run.update(step, p.phase_at(step), bias_phase)
         step += 1
-        records.append(run.forward(step))
+        sizes = run.forward(step)
+        length = _bits(sizes)
+        allowed = allowed or length + GAINED_BITS
+        if length > allowed:
+            break
+        records.append(sizes)
         run.backward(step)
         if step == 1:
             products, activations = tuple(run.products), tuple(zip(x0, run.x, strict=True))
@@ -161,6 +168,12 @@ def _end(repeats: bool, grown: bool, ahead: Future) -> End:
     if ahead.bounded is None:
         return End.OPEN
     return End.APPROACHES if ahead.bounded else End.UNBOUNDED
+
+
+def _bits(sizes: Sizes) -> int:
+    """Of the longest exponent."""
+    known = [e for e in (*sizes.h, *sizes.change) if e is not None]
+    return max(max(e.numerator.bit_length(), e.denominator.bit_length()) for e in known)
 
 
 def is_catastrophic(sizes: Sizes) -> bool:

@@ -165,6 +165,11 @@ def test_degrees_that_are_no_integers_may_approach_what_decides() -> None:
     assert "without reaching it" in never_reached.reason
     above = found("7/8", "-7/8")
     assert (above.regime, above.hidden_bounded) == (Regime.CONTROLLED_DIVERGENCE, True)
+    # Each step halves the distance, in longer and longer fractions: they are not followed for ever.
+    p = custom(1, a=["0", "0"], b=["1", "1"], c=["-1", "9"])
+    asked = analyze(p, activation="relu^3/2", steps=50_000)
+    assert len(asked.steps) < 3_000
+    assert any("not shown" in note for note in asked.notes)
     below = found("9/8", "-9/8")
     assert (below.regime, below.settled) == (Regime.TRIVIAL, False)
     assert any("the verdict holds for all steps" in note for note in below.notes)
