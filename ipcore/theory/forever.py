@@ -28,7 +28,7 @@ from ipcore.theory.factors import (
     summed,
     total,
 )
-from ipcore.theory.maxplus import nonzero
+from ipcore.theory.maxplus import largest, nonzero
 
 _ZERO: Final = Fraction(0)
 _ROUNDS: Final = 8  # of e(f) against e(df), squared errors
@@ -77,8 +77,8 @@ def future(run: Propagation, step: int) -> Future:
         limit = run.with_entries(entries_at(run.entries(), change, fixed), step)
         grown = setting.loss_derivative(limit.h[-1])
         if grown <= df:
-            rho = relative_changes(fixed.factors, change, fixed.total)
-            return Future(True, limit, "", _marginal(rho, change, w), _signs(change, fixed))
+            marginal = setting.activation.degree == 1 and _balanced(change, fixed) > 1
+            return Future(True, limit, "", marginal, _signs(change, fixed))
         df = grown
         if setting.activation.degree == 1 and _feeds_itself(fixed.factors, change):
             return Future(
@@ -93,20 +93,16 @@ def _offset(run: Propagation, change: Sequence[Law], step: int) -> Future:
     p, setting = run.p, run.rules
     V = factors(p, run.entries())
     df = nonzero(run.dh[-1])
+    extra = summed(p.hidden_layers)
     for _ in range(_ROUNDS):
         fixed = offset_fixed_point(V, change, df)
-        entries = []
-        above = df
-        signs = False
+        entries = list(run.entries())
+        above, signs = df, False
         for i in range(p.hidden_layers, -1, -1):
-            entries.append(change[i].update(above) - summed(p.hidden_layers)[i])
+            entries[i] = largest(entries[i], change[i].update(above) - extra[i])
             signs = signs or _capped(change[i], above)
             above += fixed[i]
-        before = run.entries()
-        limit = run.with_entries(
-            [u if old is None else max(u, old) for u, old in zip(reversed(entries), before, strict=True)],
-            step,
-        )
+        limit = run.with_entries(entries, step)
         grown = setting.loss_derivative(limit.h[-1])
         if grown <= df:
             return Future(True, limit, signs=signs)
@@ -131,10 +127,10 @@ def _signs(change: Sequence[Law], fixed: FixedPoint) -> bool:
     return any(_capped(law, fixed.total - v) for law, v in zip(change, fixed.factors, strict=True))
 
 
-def _marginal(rho: Sequence[Fraction], change: Sequence[Law], w: Sequence[Fraction]) -> bool:
-    """Degree 1: the largest rho_j + rho_k is 0 (at the fixed point then both are)."""
-    descends = (r == 0 and law.k is not None for r, law in zip(rho, change, strict=True))
-    return w[0] == 1 and sum(descends) > 1
+def _balanced(change: Sequence[Law], fixed: FixedPoint) -> int:
+    """How many layers have rho = 0; if the largest rho_j + rho_k is 0, both are at the fixed point."""
+    gradients = [(law, v, fixed.total - v) for law, v in zip(change, fixed.factors, strict=True)]
+    return sum(law.update(g) == v and not _capped(law, g) for law, v, g in gradients)
 
 
 def _why(V: Sequence[Fraction], change: Sequence[Law], w: Sequence[Fraction], df: Fraction) -> str:

@@ -209,3 +209,10 @@ def test_answers_stay_small_however_many_steps_are_asked_for() -> None:
     powers = analyze(preset("ip", 200), activation="relu^2", steps=500)
     assert len(str(powers.to_dict())) < 5_000_000
     assert len(powers.steps) < 501
+
+
+def test_layers_that_move_by_signs_are_not_marginal() -> None:
+    # IP's small rates with Adam: updates of order of the matrices, but they do not depend on each other.
+    p = custom(3, a=["0", "1", "1"], b=["0"] * 3, c=["2", "1/2", "2"])
+    found = analyze(p, optimizer="sign")
+    assert (found.regime, found.marginal) == (Regime.TRIVIAL, False)
