@@ -168,6 +168,7 @@ class Parameterization:
 
     def k_at(self, step: int) -> tuple[Fraction | None, ...]:
         """How the initial matrices are re-weighted in the forward pass at `step`: m^{-k_l}, None: removed."""
+        check_start(step, 0, "step")
         current: tuple[Fraction | None, ...] = (Fraction(0),) * len(self.a)
         for reweighting in self.reweightings:
             if reweighting.start <= step:
@@ -259,7 +260,7 @@ def check_depth(hidden_layers: int) -> None:
 
 
 def check_start(start: int, least: int, field: str) -> None:
-    """Refuse steps at which no phase can start.
+    """Refuse what is no step at which a phase can start.
 
     Raises:
         TheoryError: No integer, or outside `least` .. `MAX_STEP`.
@@ -346,6 +347,7 @@ def _check_layers(a: Exponents, b: Exponents, phases: tuple[RatePhase, ...], pre
 
 
 def _phase_at(phases: tuple[RatePhase, ...], step: int) -> RatePhase:
+    check_start(step, 0, "step")
     return next(phase for phase in reversed(phases) if phase.start <= step)
 
 
