@@ -9,6 +9,7 @@ from reproduction import (
     authors_mnist,
     authors_sweep,
     calibrated_rates,
+    controlled,
     coordinate_check,
     equivalence,
     rate_transfer,
@@ -22,6 +23,7 @@ STUDIES: Final[dict[str, Study]] = {
     for study in (
         coordinate_check.STUDY,
         stationarity.STUDY,
+        controlled.STUDY,
         equivalence.STUDY,
         rate_transfer.STUDY,
         calibrated_rates.STUDY,

@@ -50,7 +50,7 @@ class Prediction:
         activation: Name.
         regime: The verdict.
         summary: One sentence: the regime, which layers move from which step, and what decides.
-        advice: What would change a trivial or unstable verdict, or "".
+        advice: What would change a trivial or diverging verdict, or "".
     """
 
     parameterization: str

@@ -55,10 +55,12 @@ class Regime(_State):
     """What theory predicts in the limit of infinite width (`iplab.v1.Regime` without its prefix).
 
     UNKNOWN: not covered by theory, or beyond what is analysed. MEASURE: theory does not settle it.
+    CONTROLLED_DIVERGENCE: the output grows with the width, hidden layers do not.
     """
 
     UNKNOWN = "UNKNOWN"
     UNSTABLE = "UNSTABLE"
+    CONTROLLED_DIVERGENCE = "CONTROLLED_DIVERGENCE"
     TRIVIAL = "TRIVIAL"
     FEATURE_LEARNING = "FEATURE_LEARNING"
     KERNEL = "KERNEL"

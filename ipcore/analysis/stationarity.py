@@ -90,4 +90,5 @@ def _predicted(analysis: Analysis, step: int, tolerance: float) -> Trend:
     if sizes.f_change < 0:
         return Trend.UNDECIDED
     # After something has grown there are only upper bounds, but nothing that makes it fall.
-    return Trend.STAYS if sizes.exact or analysis.regime is Regime.UNSTABLE else Trend.UNDECIDED
+    diverges = analysis.regime in {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE}
+    return Trend.STAYS if sizes.exact or diverges else Trend.UNDECIDED

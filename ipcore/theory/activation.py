@@ -22,7 +22,7 @@ from ipcore.theory.names import check_name
 
 _ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
-_POWER: Final = re.compile(r"relu\^(\d{1,3}(/\d{1,3})?)")
+_POWER: Final = re.compile(r"relu\^(\d{1,3}(/\d{1,3})?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def activation(name: str) -> Activation:
     >>> activation("relu^2").degree, activation("gelu").kind
     (Fraction(2, 1), 'linear')
     """
-    power = _POWER.fullmatch(name)
+    power = _POWER.fullmatch(name) if isinstance(name, str) else None
     if power is None:
         check_name(name, ACTIVATIONS, "activation", "relu^p with p >= 1")
         return ACTIVATIONS[name]

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ipcore.theory.calculus import Sizes
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, nonzero
-from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.parameterization import Parameterization, check_integer, check_parameterization
 from ipcore.theory.report import analysis_text
 from ipcore.theory.rules import Rules, rules
-from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable, layer_alignment, trajectory
-from ipcore.theory.verdict import FeatureMove, Regime, verdict
+from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing, layer_alignment, trajectory
+from ipcore.theory.verdict import FeatureMove, Regime, stays_bounded, verdict
 from ipcore.theory.wording import advice, notes, who_moves
 
 MAX_ANALYSIS_LAYERS: Final = 1_000
-MAX_ANALYSIS_WORK: Final = 100_000  # hidden layers times steps: a few seconds
+MAX_ANALYSIS_WORK: Final = 100_000  # hidden layers times steps that may be asked for: a few seconds
+MAX_DENOMINATOR_DIGITS: Final = 30
+MAX_POWER_DIGITS: Final = 1_000  # of degree^(L+1)
+MAX_ANSWER_DIGITS: Final = 2_000_000  # of the sizes of all steps that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,19 @@ class Analysis:
         loss: Its loss.
         regime: The behaviour in the limit.
         settled: The exponents repeat for ever after the last step, or it is unstable. False with regime
-            "measure", or if the steps looked at did not suffice.
-        steps: Sizes from step 0 on; a step left out is as the one before.
+            "measure", or where the regime is decided for all steps but sizes still change after the last.
+        hidden_bounded: Every hidden preactivation is shown to stay bounded at all steps. With regime
+            "unstable": squared errors, and only the output grows.
+        marginal: "trivial", but the updates of two layers are exactly as large as their matrices, so that
+            constants decide whether they grow; leaving takes about log m steps (a conjecture).
+        steps: Sizes from step 0 on; a step left out is as the one before. After a hidden layer has grown only
+            a few follow, and no more than `MAX_ANSWER_DIGITS` allow (then a note says so).
         features: Layers whose features move for certain, and from which step.
         vanishing: Whether some hidden activation vanishes at initialization.
         alignment: Of the matrices W^2..W^{L+1} at step 1.
         reason: The inequality that decides, in words.
         source: Where its rule is from.
-        advice: What would change a trivial, unstable or unsettled verdict; empty otherwise.
+        advice: What would change a trivial, diverging or unsettled verdict; empty otherwise.
         notes: What else to know about validity.
     """
 
@@ -68,6 +77,8 @@ class Analysis:
     loss: str
     regime: Regime
     settled: bool
+    hidden_bounded: bool
+    marginal: bool
     steps: tuple[StepSizes, ...]
     features: tuple[FeatureMove, ...]
     vanishing: bool
@@ -102,6 +113,8 @@ class Analysis:
             "loss": self.loss,
             "regime": self.regime.value,
             "settled": self.settled,
+            "hidden_bounded": self.hidden_bounded,
+            "marginal": self.marginal,
             "summary": self.summary,
             "reason": self.reason,
             "source": self.source,
@@ -138,22 +151,32 @@ def analyze(
 
     Args:
         parameterization: With its hidden layers, at most 1,000.
-        optimizer: Key of `OPTIMIZERS`: "sgd", "momentum", "adam", "sign".
+        optimizer: Key of `OPTIMIZERS`: "sgd", "momentum", "adam", "adamw", "sign".
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`: "cross_entropy", "logistic", "mse".
         steps: Updates to show, >= 1; hidden layers times steps at most 100,000. None: until nothing
             changes. The verdict does not depend on it.
 
     Raises:
-        TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers).
+        TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers); all
+            that is wrong is named.
 
     >>> from ipcore.theory.presets import preset
     >>> analyze(preset("ip", 3)).regime.value, analyze(preset("mup", 3)).regime.value
     ('trivial', 'feature_learning')
     """
-    p, setting = parameterization, rules(optimizer, activation, loss)
-    _check_limits(p, steps)
-    _check_covered(p)
+    findings = Findings()
+    with findings.noted():
+        setting = rules(optimizer, activation, loss)
+    with findings.noted():
+        p = check_parameterization(parameterization)
+        for check in (_check_depth, _check_digits, _check_covered):
+            with findings.noted():
+                check(p)
+    with findings.noted():
+        _check_steps(parameterization, steps)
+    findings.check()
+    _check_degree(p, setting)
     upper = trajectory(p, setting, aligned=True, steps=steps)
     alignment = layer_alignment(upper)
     # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
@@ -161,7 +184,14 @@ def analyze(
     lower = trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
     decided = verdict(p, upper, lower, setting)
     initial = upper.steps[0].h
-    settled = upper.settled and lower.settled and decided.regime != Regime.MEASURE
+    open_ends = {End.OPEN, End.APPROACHES}
+    unstable = decided.regime == Regime.UNSTABLE
+    settled = decided.regime != Regime.MEASURE and (
+        unstable or not (upper.end in open_ends or lower.end in open_ends)
+    )
+    marginal = decided.regime == Regime.TRIVIAL and upper.future.marginal and _same(upper, lower)
+    shown = _steps(upper, lower, setting, steps)
+    left_out = shown[-1].step + 1 if shown[-1].step < max(steps or 0, upper.steps[-1].step) else None
     return Analysis(
         parameterization=p,
         optimizer=optimizer,
@@ -169,35 +199,81 @@ def analyze(
         loss=loss,
         regime=decided.regime,
         settled=settled,
-        steps=_steps(upper, lower, setting, steps),
+        hidden_bounded=stays_bounded(upper),
+        marginal=marginal,
+        steps=shown,
         features=decided.moves,
         vanishing=any(nonzero(h) < 0 for h in initial[:-1]),
         alignment=alignment,
         reason=decided.reason,
         source=decided.source,
         advice=advice(p, setting, decided.regime),
-        notes=notes(p, setting, upper, lower, alignment),
+        notes=notes(
+            p,
+            setting,
+            upper,
+            lower,
+            alignment,
+            decided=decided.regime,
+            marginal=marginal,
+            left_out=left_out,
+        ),
     )
 
 
-def _check_limits(p: Parameterization, steps: int | None) -> None:
+def _same(upper: Trajectory, lower: Trajectory) -> bool:
+    return upper is lower or [s.h for s in upper.steps] == [s.h for s in lower.steps]
+
+
+def _check_depth(p: Parameterization) -> None:
     if p.hidden_layers > MAX_ANALYSIS_LAYERS:
         raise TheoryError(
             f"analysis covers at most {MAX_ANALYSIS_LAYERS} hidden layers, not {p.hidden_layers}; exponents "
             "of deep networks follow a pattern in l that smaller depths show",
             "hidden_layers",
         )
+
+
+def _check_digits(p: Parameterization) -> None:
+    """Sums over layers are multiples of 1 over the common denominator."""
+    denominator = 1
+    rows = [p.a, p.b, *[row for phase in p.phases for row in (phase.c, phase.d or ())]]
+    if p.biases is not None:
+        own = p.biases
+        rows += [own.a, own.b, *[row for phase in own.phases for row in (phase.c, phase.d or ())]]
+    rows += [tuple(e for e in (r.k) if e is not None) for r in p.reweightings]
+    for entry in {entry for row in rows for entry in row}:
+        denominator = math.lcm(denominator, entry.denominator)
+        if denominator >= 10**MAX_DENOMINATOR_DIGITS:
+            raise TheoryError(
+                f"the common denominator of all exponents has more than {MAX_DENOMINATOR_DIGITS} digits; "
+                "write them with fewer different denominators",
+                "parameterization",
+            )
+
+
+def _check_degree(p: Parameterization, setting: Rules) -> None:
+    degree = setting.activation.degree
+    digits = (p.hidden_layers + 1) * math.log10(max(degree.numerator, degree.denominator))
+    if digits > MAX_POWER_DIGITS:
+        raise TheoryError(
+            f"with {p.hidden_layers} hidden layers {setting.activation.name} makes sizes with exponents of "
+            f"about {digits:.0f} digits; at most {MAX_POWER_DIGITS} are analysed: take fewer layers",
+            "activation",
+        )
+
+
+def _check_steps(p: Parameterization, steps: int | None) -> None:
     if steps is None:
         return
-    if isinstance(steps, bool) or not isinstance(steps, int):
-        raise TheoryError(f"must be an integer, not {steps!r}", "steps")
+    check_integer(steps, "steps")
     if steps < 1:
-        raise TheoryError(f"must be at least 1, not {steps}: a verdict compares with step 0", "steps")
-    if steps * p.hidden_layers > MAX_ANALYSIS_WORK:
+        raise TheoryError(f"must be at least 1, not {shown(steps)}: a verdict compares with step 0", "steps")
+    if isinstance(p, Parameterization) and steps * p.hidden_layers > MAX_ANALYSIS_WORK:
         allowed = MAX_ANALYSIS_WORK // p.hidden_layers
         raise TheoryError(
-            f"must be at most {allowed} with {p.hidden_layers} hidden layers, not {steps}; leave it out to "
-            "stop where exponents repeat",
+            f"must be at most {allowed} with {p.hidden_layers} hidden layers, not {shown(steps)}; leave it "
+            "out to stop where exponents repeat",
             "steps",
         )
 
@@ -213,26 +289,40 @@ def _check_covered(p: Parameterization) -> None:
 
 def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | None) -> tuple[StepSizes, ...]:
     """Sizes after every one of `steps` updates; None: after all that were looked at."""
-    result, certain, grown = [], True, False
-    ascending = iter(upper.steps)
-    sizes = upper.steps[0]
-    following: Sizes | None = next(ascending)
-    for step in [s.step for s in upper.steps] if steps is None else range(steps + 1):
-        # Steps left out are as the one before.
-        while following is not None and following.step <= step:
-            sizes, following = following, next(ascending, None)
-        other = lower.at(step)
-        same = sizes.h == other.h and sizes.change == other.change
+    result: list[StepSizes] = []
+    certain, grown, digits = True, False, 0
+    last = upper.steps[-1].step
+    wanted = [s.step for s in upper.steps] if steps is None else range(steps + 1)
+    for step in wanted:
+        if step > last and upper.end is not End.REPEATS:
+            break
+        sizes, other = upper.at(step), lower.at(step)
+        # After something hidden has grown the two may end at different steps.
+        same = (sizes.h == other.h and sizes.change == other.change) or grown
         # The first gradient update is known through its inner products; signs and later steps are bounds.
         first = step <= 1 and not setting.entrywise
         # Of an odd activation x has no mean: where h_1 outgrows h_0, x_1 forgets x_0, and so layers above
         # move less.
-        grown = grown or (setting.activation.odd and is_unstable(sizes))
+        grown = grown or (setting.activation.odd and is_growing(sizes))
         # Once something grows, bounded losses and activations make what follows an upper bound.
         certain = certain and not grown and (same or first)
-        grown = grown or is_unstable(sizes)
-        result.append(_public(step, other if first and not same else sizes, certain))
+        grown = grown or is_growing(sizes)
+        chosen = other if first and not same else sizes
+        digits += _digits(chosen)
+        if step > 1 and digits > MAX_ANSWER_DIGITS:
+            break
+        result.append(_public(step, chosen, certain))
     return tuple(result)
+
+
+def _digits(sizes: Sizes) -> int:
+    """About how many digits its exponents have as texts."""
+    bits = sum(
+        e.numerator.bit_length() + e.denominator.bit_length()
+        for e in (*sizes.h, *sizes.change)
+        if e is not None
+    )
+    return bits * 3 // 10 + 2 * len(sizes.h)
 
 
 def _public(step: int, sizes: Sizes, exact: bool) -> StepSizes:

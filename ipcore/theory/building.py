@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from ipcore.theory.errors import TheoryError
-from ipcore.theory.parameterization import Parameterization, RatePhase, check_depth, expand_layers
+from ipcore.theory.errors import Findings, TheoryError
+from ipcore.theory.exponents import sequence
+from ipcore.theory.parameterization import (
+    Exponents,
+    Parameterization,
+    RatePhase,
+    check_depth,
+    expand_layers,
+)
 
 
 def custom(
@@ -30,24 +37,29 @@ def custom(
         d_first_step: Those of step 0; empty: as `d`.
 
     Raises:
-        TheoryError: `d_first_step` without `d`; else as `expand_layers`; `field` names the list and entry.
+        TheoryError: `d_first_step` without `d`; else as `expand_layers`; `problems` names all lists and
+            entries that are wrong.
 
     >>> naive_ip = custom(4, a=["0", "1", "1"], b=["0", "0", "0"], c=["-1", "-2", "-1"])
     >>> naive_ip.hidden_layers
     4
     """
     check_depth(hidden_layers)
-    later = expand_layers(c, hidden_layers, "c")
-    epsilon = expand_layers(d, hidden_layers, "d") if d else None
-    if d_first_step and epsilon is None:
-        raise TheoryError("needs d, the epsilon exponents from step 1 on", "d_first_step")
+    findings = Findings()
+    needed = {"a": a, "b": b, "c": c}
+    optional = {"c_first_step": c_first_step, "d": d, "d_first_step": d_first_step}
+    rows: dict[str, Exponents] = {}
+    for name, entries in (needed | optional).items():
+        with findings.noted():
+            if name in needed or sequence(entries, name):
+                rows[name] = expand_layers(entries, hidden_layers, name)
+    with findings.noted():
+        if "d_first_step" in rows and not d:
+            raise TheoryError("needs d, the epsilon exponents from step 1 on", "d_first_step")
+    findings.check()
+    later, epsilon = rows["c"], rows.get("d")
     phases: tuple[RatePhase, ...] = (RatePhase(0, later, epsilon),)
-    if c_first_step or d_first_step:
-        first = expand_layers(c_first_step, hidden_layers, "c_first_step") if c_first_step else later
-        first_epsilon = (
-            expand_layers(d_first_step, hidden_layers, "d_first_step") if d_first_step else epsilon
-        )
-        phases = (RatePhase(0, first, first_epsilon), RatePhase(1, later, epsilon))
-    return Parameterization(
-        expand_layers(a, hidden_layers, "a"), expand_layers(b, hidden_layers, "b"), phases
-    )
+    if "c_first_step" in rows or "d_first_step" in rows:
+        first = RatePhase(0, rows.get("c_first_step", later), rows.get("d_first_step", epsilon))
+        phases = (first, RatePhase(1, later, epsilon))
+    return Parameterization(rows["a"], rows["b"], phases)

@@ -13,6 +13,8 @@ product with step 0 as aligned, an upper bound; `aligned=False` takes the produc
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -69,6 +71,7 @@ class Propagation:
         x: e(x_t^l) of the last forward pass, L entries.
         dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
         products: e(x_0^l . x_t^l) of the last forward pass (lower bound run), L entries.
+        signs: Whether some update so far was sign-like.
     """
 
     def __init__(self, p: Parameterization, rules: Rules, *, aligned: bool = True) -> None:
@@ -95,6 +98,7 @@ class Propagation:
         # Largest gradients so far, for momentum: by step 0, by later steps, of biases.
         self._first_gradient, self._later_gradient = list(nothing), list(nothing)
         self._bias_gradient = list(nothing)
+        self.signs = False
 
     def forward(self, step: int) -> Sizes:
         """Sizes after `step` updates."""
@@ -262,8 +266,19 @@ class Propagation:
         if not self.rules.entrywise:
             return -c - 2 * a + gradient
         if d is None or self.rules.optimizer == "sign" or gradient - a >= -d:
+            self.signs = True
             return -c - a
         return -c + d - 2 * a + gradient  # epsilon larger than the gradient: SGD with c - d
+
+    def entries(self) -> tuple[Size, ...]:
+        """What updates have added to the entries of W^l, L+1 exponents; None: no update yet."""
+        return tuple(largest(*pair) for pair in zip(self._first, self._later, strict=True))
+
+    def with_entries(self, entries: Sequence[Size], step: int) -> Sizes:
+        """Sizes at `step` >= 1 if updates had added these entries; this run stays as it is."""
+        other = copy(self)
+        other._first, other._later = [None] * (self.L + 1), list(entries)
+        return other.forward(max(step, 1))
 
     def state(self) -> tuple[tuple[Size, ...], ...]:
         """All that later steps depend on, to see when exponents repeat."""

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from ipcore.theory.calculus import Propagation, Sizes
 from ipcore.theory.errors import TheoryError
-from ipcore.theory.exponents import power
+from ipcore.theory.exponents import power, sequence
 from ipcore.theory.maxplus import above, nonzero
 from ipcore.theory.parameterization import (
     Biases,
@@ -118,7 +118,7 @@ def complete(
     >>> [str(c) for c in done.parameterization.c_at(0)]
     ['-7/2', '-4', '-4', '-4', '-4', '-4', '-7/2']
     """
-    if hidden_layers is None and len(a) < 2:
+    if hidden_layers is None and len(sequence(a, "a")) < 2:
         raise TheoryError(f"has {len(a)} entries; a network has at least 2 layers (one hidden)", "a")
     L = len(a) - 1 if hidden_layers is None else hidden_layers
     check_depth(L)

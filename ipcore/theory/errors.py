@@ -1,15 +1,79 @@
-"""Errors of the theory. They carry the field that is wrong so that every caller can point at it."""
+"""Errors of the theory. They carry the fields that are wrong so that every caller can point at them."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_LONGEST: Final = 60
 
 
 class TheoryError(ValueError):
     """A parameterization that cannot be built or analysed.
 
     Attributes:
-        field: Path of the wrong value below the object it was given in ("c[2]"), or "" for the whole.
+        field: Path of the first wrong value below the object it was given in ("c[2]"), or "" for the whole.
+        problems: All wrong values as (field, what is wrong); the message has all of them.
     """
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
         self.field = field
+        self.problems: tuple[tuple[str, str], ...] = ((field, message),)
+
+
+class Findings:
+    """Collects what is wrong, so that one error names all of it.
+
+    >>> findings = Findings()
+    >>> with findings.noted():
+    ...     raise TheoryError("must be at least 1, not 0", "steps")
+    >>> with findings.noted():
+    ...     raise TheoryError("unknown loss 'hinge'", "loss")
+    >>> findings.check()
+    Traceback (most recent call last):
+    ...
+    ipcore.theory.errors.TheoryError: steps: must be at least 1, not 0; loss: unknown loss 'hinge'
+    """
+
+    def __init__(self) -> None:
+        self._problems: list[tuple[str, str]] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Keep a TheoryError that the block raises, and go on after it."""
+        try:
+            yield
+        except TheoryError as error:
+            self._problems.extend(error.problems)
+
+    def check(self) -> None:
+        """Raise what was found, if anything.
+
+        Raises:
+            TheoryError: With all problems.
+        """
+        if not self._problems:
+            return
+        field, message = self._problems[0]
+        if len(self._problems) > 1:
+            message = "; ".join(f"{path}: {text}" if path else text for path, text in self._problems)
+        error = TheoryError(message, field)
+        error.problems = tuple(self._problems)
+        raise error
+
+
+def shown(value: object) -> str:
+    """A wrong value for a message, cut where it is long.
+
+    >>> shown("0" * 10_000)
+    "'0000000000000000000000000000000000000000 ... (10002 characters)"
+    >>> shown(10**5_000)
+    'a number of more than 4300 digits'
+    """
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out integers of so many digits
+        return "a number of more than 4300 digits"
+    return text if len(text) <= _LONGEST else f"{text[:41]} ... ({len(text)} characters)"

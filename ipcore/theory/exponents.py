@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import Any
 
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.errors import Findings, TheoryError, shown
 
-_EXPONENT = re.compile(r"[+-]?(\d{1,9}(/\d{1,9})?|\d{1,9}\.\d{1,9})")
+_EXPONENT = re.compile(r"[+-]?(\d{1,9}(/\d{1,9})?|\d{1,9}\.\d{1,9})", re.ASCII)
+MAX_DIGITS = 30
 _SIMPLE_DENOMINATOR = 12
+_SHORT_BITS = 128
 
 
 def parse_exponent(text: str, field: str = "") -> Fraction:
@@ -25,10 +28,11 @@ def parse_exponent(text: str, field: str = "") -> Fraction:
     >>> parse_exponent("-5/2"), parse_exponent("0.25")
     (Fraction(-5, 2), Fraction(1, 4))
     """
-    stripped = text.strip()
+    stripped = text.strip() if isinstance(text, str) else ""
     if not _EXPONENT.fullmatch(stripped):
         raise TheoryError(
-            f"{text!r} is not an exponent; write an integer, a fraction or a decimal: '1', '-5/2', '0.5'",
+            f"{shown(text)} is not an exponent; write an integer, a fraction or a decimal of at most 9 "
+            "digits each: '1', '-5/2', '0.5'",
             field,
         )
     try:
@@ -41,19 +45,61 @@ def as_exponent(value: str | Fraction | int, field: str = "") -> Fraction:
     """An exponent from text or from an exact number.
 
     Raises:
-        TheoryError: As `parse_exponent`; or the value is a float, which cannot say which rational is meant.
+        TheoryError: As `parse_exponent`; else as `exact`.
 
     >>> as_exponent(-2), as_exponent("1/2")
     (Fraction(-2, 1), Fraction(1, 2))
     """
     if isinstance(value, str):
         return parse_exponent(value, field)
-    if isinstance(value, (int, Fraction)) and not isinstance(value, bool):
-        return Fraction(value)
-    raise TheoryError(
-        f"{value!r} is a {type(value).__name__}; exponents are exact: write text such as '1/2' or a Fraction",
-        field,
-    )
+    return exact(value, field)
+
+
+def exact(value: Fraction | int, field: str = "") -> Fraction:
+    """An exact number as an exponent.
+
+    Raises:
+        TheoryError: A float, which cannot say which rational is meant, anything else that is no Fraction or
+            integer, or one of more than `MAX_DIGITS` digits.
+    """
+    if not isinstance(value, (int, Fraction)) or isinstance(value, bool):
+        raise TheoryError(
+            f"{shown(value)} is a {type(value).__name__}; exponents are exact: write text such as '1/2' or a "
+            "Fraction",
+            field,
+        )
+    if max(abs(value.numerator), value.denominator) >= 10**MAX_DIGITS:
+        raise TheoryError(f"has more than {MAX_DIGITS} digits: {shown(value)}", field)
+    return value if isinstance(value, Fraction) else Fraction(value)
+
+
+def sequence(entries: object, field: str) -> Sequence[Any]:
+    """Refuse what is no list or tuple: text, which is a sequence of characters, numbers, None.
+
+    Raises:
+        TheoryError: With the value.
+    """
+    if isinstance(entries, (str, bytes)) or not isinstance(entries, Sequence):
+        raise TheoryError(f"must be a list or a tuple, not {shown(entries)}", field)
+    return entries
+
+
+def read_row(entries: Sequence[str | Fraction | int], field: str) -> tuple[Fraction, ...]:
+    """Exponents from a list of texts or exact numbers.
+
+    Raises:
+        TheoryError: No list, or entries that are no exponents; all are named, "a[1]".
+
+    >>> read_row(["0", 1, "1/2"], "a")
+    (Fraction(0, 1), Fraction(1, 1), Fraction(1, 2))
+    """
+    findings = Findings()
+    values = []
+    for i, entry in enumerate(sequence(entries, field)):
+        with findings.noted():
+            values.append(as_exponent(entry, f"{field}[{i}]"))
+    findings.check()
+    return tuple(values)
 
 
 def decimal_note(text: str) -> str | None:
@@ -95,6 +141,23 @@ def format_exponent(value: Fraction) -> str:
     return str(value)
 
 
+def brief(exponent: Fraction | None) -> str:
+    """An exponent for sentences: exact if that is short, else its first digits; "0" for exactly zero (None).
+
+    >>> brief(Fraction(-5, 2)), brief(-3 * Fraction(10) ** 80)
+    ('-5/2', '-3.00e80')
+    """
+    if exponent is None:
+        return "0"
+    if max(exponent.numerator.bit_length(), exponent.denominator.bit_length()) <= _SHORT_BITS:
+        return str(exponent)
+    whole = abs(exponent.numerator) // exponent.denominator
+    if whole < 1_000:
+        return f"{float(exponent):.3g}"
+    digits = str(whole)
+    return f"{'-' if exponent < 0 else ''}{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+
+
 def power(exponent: Fraction | None, symbol: str = "m") -> str:
     """A power of the width for people: "m^(-1/2)", "1" for exponent 0, "0" for exactly zero (None).
 
@@ -108,4 +171,4 @@ def power(exponent: Fraction | None, symbol: str = "m") -> str:
     if exponent == 1:
         return symbol
     plain = exponent.denominator == 1 and exponent > 0
-    return f"{symbol}^{exponent}" if plain else f"{symbol}^({exponent})"
+    return f"{symbol}^{brief(exponent)}" if plain else f"{symbol}^({brief(exponent)})"

@@ -12,9 +12,15 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from ipcore.theory.errors import TheoryError
-from ipcore.theory.names import check_name
-from ipcore.theory.parameterization import Biases, Exponents, Parameterization, RatePhase, expand_layers
-from ipcore.theory.rules import OPTIMIZERS
+from ipcore.theory.parameterization import (
+    Biases,
+    Exponents,
+    Parameterization,
+    RatePhase,
+    check_parameterization,
+    expand_layers,
+)
+from ipcore.theory.rules import rule_of
 
 
 def shift(
@@ -42,6 +48,7 @@ def shift(
     >>> shift(preset("mup", 3), ["-1/2", "-1/2", "-1/2"]) == preset("mup-yang-hu", 3)
     True
     """
+    check_parameterization(parameterization)
     factor = _factor(optimizer)
     p, L = parameterization, parameterization.hidden_layers
     t = expand_layers(by, L, "by")
@@ -68,10 +75,10 @@ def canonical(parameterization: Parameterization, optimizer: str = "sgd") -> Par
     Raises:
         TheoryError: Unknown optimizer.
     """
-    p = parameterization
+    p = check_parameterization(parameterization)
     bias_by = () if p.biases is None else p.biases.b
     moved = shift(p, p.b, optimizer=optimizer, bias_by=bias_by)
-    epsilon = optimizer == "adam"
+    epsilon = rule_of(optimizer) == "adam"
     biases = moved.biases
     if biases is not None:
         biases = Biases(biases.a, biases.b, _merged(biases.phases, epsilon))
@@ -110,14 +117,14 @@ def gauge_of(
     Raises:
         TheoryError: A wrong length or an unknown optimizer.
     """
+    check_parameterization(parameterization)
     wanted = expand_layers(a, parameterization.hidden_layers, "a")
     by = [new - old for new, old in zip(wanted, parameterization.a, strict=True)]
     return shift(parameterization, by, optimizer=optimizer)
 
 
 def _factor(optimizer: str) -> int:
-    check_name(optimizer, OPTIMIZERS, "optimizer")
-    return 1 if optimizer in {"adam", "sign"} else 2
+    return 1 if rule_of(optimizer) in {"adam", "sign"} else 2
 
 
 def _shifted(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Final
 
+_ONE_ITSELF: Final = Fraction(0)  # m^0
 Size = Fraction | None
 """Exponent e of a quantity of order m^e; None: exactly zero."""
 
@@ -14,11 +16,12 @@ def times(*factors: Size) -> Size:
     >>> times(Fraction(1, 2), Fraction(-2))
     Fraction(-3, 2)
     """
-    total = Fraction(0)
+    total = _ONE_ITSELF
     for factor in factors:
         if factor is None:
             return None
-        total += factor
+        if factor:  # most exponents are 0, and sums of fractions are slow
+            total = total + factor if total else factor
     return total
 
 

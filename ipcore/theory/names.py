@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.errors import TheoryError, shown
 
 
 def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> None:
@@ -18,7 +18,7 @@ def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> N
         hint: More allowed spellings, in words.
 
     Raises:
-        TheoryError: It is not; the message has the nearest name and all that are covered.
+        TheoryError: It is not, or it is no text; the message has the nearest name and all that are covered.
 
     >>> check_name("ip-lr", ["ip", "ip-llr"], "preset")
     Traceback (most recent call last):
@@ -26,9 +26,11 @@ def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> N
     ipcore.theory.errors.TheoryError: unknown preset 'ip-lr'; did you mean 'ip-llr'? covered: ip, ip-llr
     """
     names = list(known)
+    if not isinstance(name, str):
+        raise TheoryError(f"must be text, not {shown(name)}; covered: {', '.join(names)}", field)
     if name in names:
         return
     near = difflib.get_close_matches(name.lower(), names, n=1)
     guess = f" did you mean {near[0]!r}?" if near else ""
     more = f", {hint}" if hint else ""
-    raise TheoryError(f"unknown {field} {name!r};{guess} covered: {', '.join(names)}{more}", field)
+    raise TheoryError(f"unknown {field} {shown(name)};{guess} covered: {', '.join(names)}{more}", field)

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final
 
-from ipcore.theory.errors import TheoryError
-from ipcore.theory.exponents import as_exponent, format_exponent
-from ipcore.theory.names import check_name
+from ipcore.theory.errors import Findings, TheoryError, shown
+from ipcore.theory.exponents import exact, format_exponent, read_row, sequence
 from ipcore.theory.table import Row, format_rows
 
 MAX_HIDDEN_LAYERS: Final = 10_000
+MAX_STEP: Final = 10**12  # at which a phase may start
 Exponents = tuple[Fraction, ...]
 
 
@@ -37,6 +37,16 @@ class RatePhase:
     c: Exponents
     d: Exponents | None = None
 
+    def __post_init__(self) -> None:
+        findings = Findings()
+        with findings.noted():
+            check_start(self.start, 0, "start")
+        for name, row in (("c", self.c), ("d", self.d)):
+            if name == "c" or row is not None:
+                with findings.noted():
+                    object.__setattr__(self, name, _exact_row(row, name))
+        findings.check()
+
 
 @dataclass(frozen=True, slots=True)
 class Biases:
@@ -53,6 +63,13 @@ class Biases:
     phases: tuple[RatePhase, ...]
 
     def __post_init__(self) -> None:
+        findings = Findings()
+        for name in ("a", "b"):
+            with findings.noted():
+                object.__setattr__(self, name, _exact_row(getattr(self, name), f"biases.{name}"))
+        with findings.noted():
+            object.__setattr__(self, "phases", _values(self.phases, RatePhase, "biases.phases"))
+        findings.check()
         _check_layers(self.a, self.b, self.phases, "biases.")
 
     def phase_at(self, step: int) -> RatePhase:
@@ -72,6 +89,14 @@ class Reweighting:
     start: int
     k: tuple[Fraction | None, ...]
 
+    def __post_init__(self) -> None:
+        findings = Findings()
+        with findings.noted():
+            check_start(self.start, 1, "start")
+        with findings.noted():
+            object.__setattr__(self, "k", _exact_row(self.k, "k", optional=True))
+        findings.check()
+
 
 @dataclass(frozen=True, slots=True)
 class Parameterization:
@@ -87,7 +112,8 @@ class Parameterization:
         reweightings: What happens to the initial matrices later, by start.
 
     Raises:
-        TheoryError: Tuples of different or too small length, or phases that do not ascend from step 0.
+        TheoryError: Entries that are no exact numbers, tuples of different or too small length, or phases
+            that do not ascend from step 0; all of them are named.
     """
 
     a: Exponents
@@ -98,6 +124,22 @@ class Parameterization:
     reweightings: tuple[Reweighting, ...] = ()
 
     def __post_init__(self) -> None:
+        findings = Findings()
+        for name in ("a", "b"):
+            with findings.noted():
+                object.__setattr__(self, name, _exact_row(getattr(self, name), name))
+        with findings.noted():
+            object.__setattr__(self, "phases", _values(self.phases, RatePhase, "phases"))
+        with findings.noted():
+            if self.biases is not None and not isinstance(self.biases, Biases):
+                raise TheoryError(f"must be Biases or None, not {shown(self.biases)}", "biases")
+        with findings.noted():
+            if self.mean is not None:
+                object.__setattr__(self, "mean", _exact_row(self.mean, "mean", optional=True))
+        with findings.noted():
+            found = _values(self.reweightings, Reweighting, "reweightings")
+            object.__setattr__(self, "reweightings", found)
+        findings.check()
         _check_layers(self.a, self.b, self.phases, "")
         layers = len(self.a)
         if self.biases is not None and len(self.biases.a) != layers:
@@ -126,6 +168,7 @@ class Parameterization:
 
     def k_at(self, step: int) -> tuple[Fraction | None, ...]:
         """How the initial matrices are re-weighted in the forward pass at `step`: m^{-k_l}, None: removed."""
+        check_start(step, 0, "step")
         current: tuple[Fraction | None, ...] = (Fraction(0),) * len(self.a)
         for reweighting in self.reweightings:
             if reweighting.start <= step:
@@ -185,35 +228,56 @@ class Parameterization:
         >>> Parameterization.from_dict(p.to_dict()) == p
         True
         """
-        _check_keys(data, ("a", "b", "phases"), ("biases", "mean", "reweightings"), "")
-        biases = None
-        if data.get("biases") is not None:
-            own = data["biases"]
-            _check_keys(own, ("a", "b", "phases"), (), "biases.")
-            biases = Biases(
-                _read(own["a"], "biases.a"),
-                _read(own["b"], "biases.b"),
-                _read_phases(own["phases"], "biases."),
-            )
-        mean = None if data.get("mean") is None else _read_optional(data["mean"], "mean")
-        reweightings = tuple(
-            Reweighting(int(entry["start"]), _read_optional(entry["k"], f"reweightings[{i}].k"))
-            for i, entry in enumerate(data.get("reweightings", ()))
+        from ipcore.theory.reading import read_parameterization  # noqa: PLC0415 - it builds these values
+
+        return read_parameterization(data)
+
+
+def check_parameterization(value: object) -> Parameterization:
+    """Refuse what is no parameterization.
+
+    Raises:
+        TheoryError: `field` is "parameterization".
+    """
+    if not isinstance(value, Parameterization):
+        raise TheoryError(
+            f"must be a Parameterization (see `preset` and `custom`), not {shown(value)}", "parameterization"
         )
-        a, b = _read(data["a"], "a"), _read(data["b"], "b")
-        return cls(a, b, _read_phases(data["phases"], ""), biases, mean, reweightings)
+    return value
 
 
 def check_depth(hidden_layers: int) -> None:
-    """Refuse depths without hidden layer or beyond `MAX_HIDDEN_LAYERS`.
+    """Refuse depths that are no integer, without hidden layer or beyond `MAX_HIDDEN_LAYERS`.
 
     Raises:
         TheoryError: `field` is "hidden_layers".
     """
+    check_integer(hidden_layers, "hidden_layers")
     if hidden_layers < 1:
-        raise TheoryError(f"must be at least 1, not {hidden_layers}", "hidden_layers")
+        raise TheoryError(f"must be at least 1, not {shown(hidden_layers)}", "hidden_layers")
     if hidden_layers > MAX_HIDDEN_LAYERS:
-        raise TheoryError(f"must be at most {MAX_HIDDEN_LAYERS}, not {hidden_layers}", "hidden_layers")
+        raise TheoryError(f"must be at most {MAX_HIDDEN_LAYERS}, not {shown(hidden_layers)}", "hidden_layers")
+
+
+def check_start(start: int, least: int, field: str) -> None:
+    """Refuse what is no step at which a phase can start.
+
+    Raises:
+        TheoryError: No integer, or outside `least` .. `MAX_STEP`.
+    """
+    check_integer(start, field)
+    if not least <= start <= MAX_STEP:
+        raise TheoryError(f"must be a step from {least} to {MAX_STEP:,}, not {shown(start)}", field)
+
+
+def check_integer(value: object, field: str) -> None:
+    """Refuse what is no integer: floats, even whole ones, booleans, text.
+
+    Raises:
+        TheoryError: With the value.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TheoryError(f"must be an integer, not {shown(value)}", field)
 
 
 def expand_layers(
@@ -222,14 +286,14 @@ def expand_layers(
     """One exponent per layer from three (first, hidden, last) or from L+1.
 
     Raises:
-        TheoryError: Neither length, or an entry that is not an exponent.
+        TheoryError: No list, neither length, or entries that are no exponents, all of which are named.
 
     >>> expand_layers(["0", "1/2", "1"], hidden_layers=3, field="a")
     (Fraction(0, 1), Fraction(1, 2), Fraction(1, 2), Fraction(1, 1))
     """
-    values = [as_exponent(entry, f"{field}[{i}]") for i, entry in enumerate(entries)]
+    values = read_row(entries, field)
     if len(values) == hidden_layers + 1:
-        return tuple(values)
+        return values
     if len(values) == 3:
         first, hidden, last = values
         return (first, *[hidden] * (hidden_layers - 1), last)
@@ -239,6 +303,27 @@ def expand_layers(
         f"(one per layer){short}",
         field,
     )
+
+
+def _exact_row(row: Any, field: str, *, optional: bool = False) -> tuple[Any, ...]:
+    """A tuple of Fractions (with `optional` also None) from exact numbers."""
+    findings = Findings()
+    values = []
+    for i, entry in enumerate(sequence(row, field)):
+        with findings.noted():
+            values.append(None if optional and entry is None else exact(entry, f"{field}[{i}]"))
+    findings.check()
+    return tuple(values)
+
+
+def _values(entries: Any, kind: type, field: str) -> tuple[Any, ...]:
+    findings = Findings()
+    for i, entry in enumerate(sequence(entries, field)):
+        with findings.noted():
+            if not isinstance(entry, kind):
+                raise TheoryError(f"must be a {kind.__name__}, not {shown(entry)}", f"{field}[{i}]")
+    findings.check()
+    return tuple(entries)
 
 
 def _check_layers(a: Exponents, b: Exponents, phases: tuple[RatePhase, ...], prefix: str) -> None:
@@ -262,6 +347,7 @@ def _check_layers(a: Exponents, b: Exponents, phases: tuple[RatePhase, ...], pre
 
 
 def _phase_at(phases: tuple[RatePhase, ...], step: int) -> RatePhase:
+    check_start(step, 0, "step")
     return next(phase for phase in reversed(phases) if phase.start <= step)
 
 
@@ -291,32 +377,3 @@ def _phase_dict(phase: RatePhase) -> dict[str, Any]:
     if phase.d is not None:
         result["d"] = list(_texts(phase.d))
     return result
-
-
-def _check_keys(data: Mapping[str, Any], needed: Sequence[str], optional: Sequence[str], prefix: str) -> None:
-    for key in needed:
-        if key not in data:
-            raise TheoryError("is missing", prefix + key)
-    for key in data:
-        check_name(key, [*needed, *optional], f"{prefix}key")
-
-
-def _read(entries: Sequence[Any], field: str) -> Exponents:
-    return tuple(as_exponent(entry, f"{field}[{i}]") for i, entry in enumerate(entries))
-
-
-def _read_optional(entries: Sequence[Any], field: str) -> tuple[Fraction | None, ...]:
-    return tuple(
-        None if entry is None else as_exponent(entry, f"{field}[{i}]") for i, entry in enumerate(entries)
-    )
-
-
-def _read_phases(entries: Sequence[Mapping[str, Any]], prefix: str) -> tuple[RatePhase, ...]:
-    return tuple(
-        RatePhase(
-            int(entry["start"]),
-            _read(entry["c"], f"{prefix}phases[{i}].c"),
-            None if entry.get("d") is None else _read(entry["d"], f"{prefix}phases[{i}].d"),
-        )
-        for i, entry in enumerate(entries)
-    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.errors import Findings, TheoryError
 from ipcore.theory.exponents import parse_exponent
 from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import Parameterization, check_depth
@@ -29,9 +29,8 @@ from ipcore.theory.preset_exponents import (
     sp_adam,
     sp_stable,
 )
+from ipcore.theory.rules import rule_of
 
-# What can be trained with; `ipcore.theory.rules` has what can be analysed.
-OPTIMIZERS: Final = ("sgd", "momentum", "adam", "adamw")
 _HALF: Final = Fraction(1, 2)
 _TP4: Final = "Yang & Hu, arXiv:2011.14522, table 1"
 _HAJJAR: Final = "Hajjar, Chizat & Giraud, arXiv:2110.15596"
@@ -66,14 +65,13 @@ class Preset:
 
         Args:
             hidden_layers: L >= 1.
-            optimizer: "sgd" and "momentum" have the same, and so have "adam" and "adamw".
+            optimizer: "sgd" and "momentum" have the same, and so have "adam", "adamw" and their limit "sign".
 
         Raises:
             TheoryError: Unknown optimizer, a depth at which it is not defined, or a preset without exponents
                 for Adam; says what to use instead.
         """
-        check_name(optimizer, OPTIMIZERS, "optimizer")
-        if optimizer in ("sgd", "momentum"):
+        if rule_of(optimizer) in ("sgd", "momentum"):
             return self.build(hidden_layers)
         if self.build_adam is None:
             raise TheoryError(f"{self.name!r} is not defined for {optimizer}: {self.adam_advice}", "preset")
@@ -175,7 +173,7 @@ def find_preset(name: str) -> Preset:
     >>> find_preset("up:1/3").name
     'up:1/3'
     """
-    family, colon, argument = name.partition(":")
+    family, colon, argument = name.partition(":") if isinstance(name, str) else ("", "", "")
     if family == "up":
         if not colon:
             raise TheoryError("'up' needs its s between 0 and 1/2, for example 'up:1/4'", "preset")
@@ -190,7 +188,7 @@ def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Paramete
     Args:
         name: A key of `PRESETS`, or "up:s" with 0 <= s <= 1/2.
         hidden_layers: L, 1..10,000.
-        optimizer: "sgd", "momentum", "adam" or "adamw"; Adam's have other rates, and exponents of epsilon.
+        optimizer: Key of `OPTIMIZERS`; Adam's have other rates, and exponents of epsilon.
 
     Raises:
         TheoryError: Unknown name or optimizer, L outside its range, or a preset that is not defined at this
@@ -201,8 +199,14 @@ def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Paramete
     >>> [str(c) for c in preset("mup", hidden_layers=2, optimizer="adam").c_at(0)]
     ['0', '1/2', '0']
     """
-    found = find_preset(name)
-    check_depth(hidden_layers)
+    findings = Findings()
+    with findings.noted():
+        found = find_preset(name)
+    with findings.noted():
+        check_depth(hidden_layers)
+    with findings.noted():
+        rule_of(optimizer)
+    findings.check()
     return found.exponents(hidden_layers, optimizer)
 
 
@@ -213,8 +217,7 @@ def presets_at(hidden_layers: int, *, optimizer: str = "sgd") -> dict[str, Param
         TheoryError: L outside its range, or an unknown optimizer.
     """
     check_depth(hidden_layers)
-    check_name(optimizer, OPTIMIZERS, "optimizer")
-    descent = optimizer in ("sgd", "momentum")
+    descent = rule_of(optimizer) in ("sgd", "momentum")
     return {
         name: entry.exponents(hidden_layers, optimizer)
         for name, entry in PRESETS.items()

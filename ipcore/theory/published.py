@@ -17,7 +17,6 @@ from ipcore.theory.errors import TheoryError
 from ipcore.theory.gauge import gauge_of
 from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import Parameterization, check_depth
-from ipcore.theory.rules import OPTIMIZERS
 
 Three = tuple[str, str, str]
 
@@ -123,5 +122,4 @@ def in_gauge_of(name: str, parameterization: Parameterization, optimizer: str = 
         TheoryError: Unknown name.
     """
     check_name(name, TABLES, "table")
-    check_name(optimizer, OPTIMIZERS, "optimizer")
     return gauge_of(parameterization, TABLES[name].a, optimizer=optimizer)

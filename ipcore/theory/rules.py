@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.activation import Activation, activation
+from ipcore.theory.errors import Findings, TheoryError
 from ipcore.theory.maxplus import Size
 from ipcore.theory.names import check_name
 
@@ -14,7 +15,28 @@ OPTIMIZERS: Final = {
     "sgd": "gradient descent",
     "momentum": "gradient descent with momentum; the velocity holds raw gradients, rates apply on use",
     "adam": "Adam; sign-like where epsilon is small beside the gradient",
+    "adamw": "as adam: decoupled weight decay is left out",
     "sign": "sign of the gradient",
+}
+_NEAREST: Final = {
+    "nesterov": "momentum",
+    "nag": "momentum",
+    "adamax": "adam",
+    "nadam": "adam",
+    "radam": "adam",
+    "amsgrad": "adam",
+    "rmsprop": "adam",
+    "adagrad": "adam",
+    "adadelta": "adam",
+    "adafactor": "adam",
+    "lamb": "adam",
+    "lars": "momentum",
+    "lion": "sign",
+    "signsgd": "sign",
+    "signum": "sign",
+    "muon": "sign",
+    "shampoo": "sign",
+    "soap": "adam",
 }
 LOSSES: Final = {
     "cross_entropy": "softmax: bounded derivatives, which sum to 0 over the outputs",
@@ -28,7 +50,7 @@ class Rules:
     """The setting of an analysis.
 
     Attributes:
-        optimizer: Key of `OPTIMIZERS`.
+        optimizer: Key of `OPTIMIZERS` whose rule holds: "adam" for "adamw".
         activation: Local type of the activation.
         loss: Key of `LOSSES`.
     """
@@ -56,8 +78,34 @@ def rules(optimizer: str, activation_name: str, loss: str) -> Rules:
     """The setting from names.
 
     Raises:
-        TheoryError: An optimizer, activation or loss that the calculus does not cover, with what it covers.
+        TheoryError: Optimizer, activation or loss that the calculus does not cover, with what it covers.
     """
+    findings = Findings()
+    with findings.noted():
+        optimizer = rule_of(optimizer)
+    with findings.noted():
+        found = activation(activation_name)
+    with findings.noted():
+        check_name(loss, LOSSES, "loss")
+    findings.check()
+    return Rules(optimizer, found, loss)
+
+
+def rule_of(optimizer: str) -> str:
+    """The optimizer whose rule of theory holds for one in `OPTIMIZERS`.
+
+    Raises:
+        TheoryError: Theory lacks it; the message has the nearest one that it has.
+
+    >>> rule_of("adamw")
+    'adam'
+    """
+    near = _NEAREST.get(optimizer.strip().lower()) if isinstance(optimizer, str) else None
+    if near is not None:
+        covered = ", ".join(OPTIMIZERS)
+        raise TheoryError(
+            f"theory lacks {optimizer!r}; the nearest that it has is {near!r}; covered: {covered}",
+            "optimizer",
+        )
     check_name(optimizer, OPTIMIZERS, "optimizer")
-    check_name(loss, LOSSES, "loss")
-    return Rules(optimizer, activation(activation_name), loss)
+    return "adam" if optimizer == "adamw" else optimizer

@@ -1,12 +1,19 @@
-"""Iterate the calculus until the exponents repeat."""
+"""Iterate the calculus until the exponents repeat, or until it is known what becomes of them.
+
+Work is bounded: `MAX_WORK` layers times steps where nobody asks for more, and a few steps after a hidden
+preactivation has grown, since exponents may double in every step from there on.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from enum import Enum, auto
 from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.forever import Future, future
 from ipcore.theory.maxplus import Size, above, times
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
@@ -15,25 +22,56 @@ _ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
 
 
+MAX_WORK: Final = 10_000
+GROWN_STEPS: Final = 8
+GAINED_BITS: Final = 2_000
+_PERIOD: Final = 3  # updates after which the factors of degree 1 repeat, if they do
+
+
+class End(Enum):
+    """Why a trajectory ends where it does."""
+
+    REPEATS = auto()
+    """The exponents stay the same for ever after the last step."""
+    GROWS = auto()
+    """A hidden preactivation grows with the width."""
+    UNBOUNDED = auto()
+    """Nothing hidden has grown yet, but it will."""
+    APPROACHES = auto()
+    """Later sizes lie between those of the last step and the limit."""
+    OPEN = auto()
+    """Not known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Trajectory:
     """Sizes of all steps that were looked at.
 
     Attributes:
         steps: Ascending from step 0. Steps left out have the sizes of the step before.
-        settled: The exponents stay the same for ever after the last step.
+        end: What comes after the last step.
+        future: What was decided without iterating.
+        signs: Whether some update is sign-like.
         products: e(x_0^l . x_1^l) for l = 1..L, as a lower bound of alignment gives it.
         activations: e(x_0^l) and e(x_1^l) for l = 1..L.
     """
 
     steps: tuple[Sizes, ...]
-    settled: bool
+    end: End
+    future: Future
+    signs: bool
     products: tuple[Size, ...]
     activations: tuple[tuple[Size, Size], ...]
 
     def at(self, step: int) -> Sizes:
         """Sizes after `step` updates."""
-        return next(sizes for sizes in reversed(self.steps) if sizes.step <= step)
+        return self.steps[bisect_right(self.steps, step, key=lambda sizes: sizes.step) - 1]
+
+    @property
+    def updated(self) -> tuple[Sizes, ...]:
+        """Sizes of all steps from 1 on; last, where they are not reached, those that they approach."""
+        limit = self.future.limit
+        return (*self.steps[1:], limit) if self.end is End.APPROACHES and limit else self.steps[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +110,11 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
         p: The parameterization.
         rules: Optimizer, activation, loss.
         aligned: See `Propagation`.
-        steps: Updates that are wanted at least, >= 1, even if something is unstable. It goes on until the
-            exponents repeat, something is unstable, or 4(L+2) steps after the last change of the rates.
+        steps: Updates that are wanted at least, >= 1; after something hidden has grown at most `GROWN_STEPS`
+            more are given. It goes on until the exponents repeat, something hidden grows, or 4(L+2) steps
+            after the last change of the rates, with at most `MAX_WORK` hidden layers times steps. It ends
+            earlier if exponents have become longer by `GAINED_BITS` (degrees that are no integers). What
+            becomes of them in the last phase is decided by `ipcore.theory.forever` where that covers it.
     """
     run = Propagation(p, rules, aligned=aligned)
     records = [run.forward(0)]
@@ -81,30 +122,65 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
     x0 = tuple(run.x)
     products: tuple[Size, ...] = ()
     activations: tuple[tuple[Size, Size], ...] = ()
-    wanted = steps or 1
-    rounds = max(wanted, 4 * (p.hidden_layers + 2) * (len(p.changes) + 1))
-    step, settled = 0, False
-    for _ in range(rounds):
-        if (steps is None or step >= wanted) and is_unstable(records[-1]):
+    last_phase = max((0, *p.changes))
+    rounds = min(4 * (p.hidden_layers + 2) * (len(p.changes) + 1), MAX_WORK // (p.hidden_layers + 1))
+    wanted, step, ahead = steps or 1, 0, Future(None)
+    repeats, grown, allowed = False, is_catastrophic(records[-1]), 0
+    stop = min(wanted, GROWN_STEPS) if grown and steps else 0
+    for done in range(max(rounds, wanted)):
+        if not grown and step == last_phase:
+            ahead = future(run, step)
+        if ahead.bounded is False and not grown:
+            rounds = min(rounds, done + _PERIOD)
+        if step >= stop if grown else done >= rounds and step >= wanted:
             break
         before = run.state()
         bias_phase = None if p.biases is None else p.biases.phase_at(step)
         run.update(step, p.phase_at(step), bias_phase)
         step += 1
-        records.append(run.forward(step))
+        sizes = run.forward(step)
+        length = _bits(sizes)
+        allowed = allowed or length + GAINED_BITS
+        if length > allowed:
+            break
+        records.append(sizes)
         run.backward(step)
         if step == 1:
             products, activations = tuple(run.products), tuple(zip(x0, run.x, strict=True))
+        if not grown and is_catastrophic(records[-1]):
+            grown, stop = True, min(wanted, step + GROWN_STEPS) if steps else step
         if run.state() == before:
             # Nothing moves before the rates change again: go on with the update just before that.
             upcoming = [change for change in p.changes if change >= step]
             if not upcoming:
-                settled = True
+                repeats = True
                 break
             step = max(step, upcoming[0] - 1)
-    return Trajectory(tuple(records), settled or is_unstable(records[-1]), products, activations)
+    signs = run.signs or ahead.signs
+    return Trajectory(tuple(records), _end(repeats, grown, ahead), ahead, signs, products, activations)
 
 
-def is_unstable(sizes: Sizes) -> bool:
+def _end(repeats: bool, grown: bool, ahead: Future) -> End:
+    if grown:
+        return End.GROWS
+    if repeats:
+        return End.REPEATS
+    if ahead.bounded is None:
+        return End.OPEN
+    return End.APPROACHES if ahead.bounded else End.UNBOUNDED
+
+
+def _bits(sizes: Sizes) -> int:
+    """Of the longest exponent."""
+    known = [e for e in (*sizes.h, *sizes.change) if e is not None]
+    return max(max(e.numerator.bit_length(), e.denominator.bit_length()) for e in known)
+
+
+def is_catastrophic(sizes: Sizes) -> bool:
+    """Whether a hidden preactivation grows with the width."""
+    return any(above(h, _ZERO) for h in sizes.h[:-1])
+
+
+def is_growing(sizes: Sizes) -> bool:
     """Whether a preactivation or the output grows with the width."""
     return any(above(h, _ZERO) for h in sizes.h)

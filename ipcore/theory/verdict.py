@@ -4,10 +4,13 @@ In this order (stability, nontriviality and the dichotomy feature learning / ker
 arXiv:2011.14522, section 3; operator for Adam: Yang & Littwin, arXiv:2308.01814; stationary: Hajjar et al.,
 arXiv:2110.15596):
 
-    unstable          some e(h_t) > 0 or e(f_t) > 0
-    trivial           e(f_t - f_0) < 0 at all t >= 1
-    feature_learning  some hidden e(h_t - h_0) >= e(h_0)
-    kernel, operator  every hidden layer stays below
+    unstable               some hidden e(h_t) > 0 at some step; with squared errors also e(f_t) > 0
+    controlled_divergence  some e(f_t) > 0 alone: the derivative of the loss is bounded, hidden layers stay so
+    trivial                e(f_t - f_0) < 0 at all t >= 1
+    feature_learning       some hidden e(h_t - h_0) >= e(h_0)
+    kernel, operator       every hidden layer stays below (operator: Adam, with signs of gradients in it)
+
+Controlled divergence: Haas et al., arXiv:2505.22491; its conditions for any exponents are ours.
 
 Where alignment is in doubt there are two sets of sizes, an upper and a lower bound; then only what both say
 counts, and "measure" is the honest answer otherwise.
@@ -21,15 +24,18 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.calculus import Sizes
-from ipcore.theory.exponents import power
+from ipcore.theory.exponents import brief, power
 from ipcore.theory.maxplus import above, at_least, largest, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.provenance import source
 from ipcore.theory.rules import Rules
-from ipcore.theory.trajectory import Trajectory, is_unstable
+from ipcore.theory.trajectory import End, Trajectory, is_catastrophic, is_growing
 
 _ZERO: Final = Fraction(0)
 _NAMED: Final = 6
+_CONTROLLED: Final = (
+    "Haas et al., arXiv:2505.22491 (controlled divergence); conditions in exponents: ours (docs/theory.md)"
+)
 SOFTMAX_CANCELS: Final = (
     "the loss derivatives of a softmax sum to 0 over the outputs, so the mean of the readout's initial "
     "weights cancels in the backward pass, and with it what the means below would add up"
@@ -40,6 +46,7 @@ class Regime(StrEnum):
     """Behaviour in the limit of infinite width."""
 
     UNSTABLE = "unstable"
+    CONTROLLED_DIVERGENCE = "controlled_divergence"
     TRIVIAL = "trivial"
     FEATURE_LEARNING = "feature_learning"
     KERNEL = "kernel"
@@ -79,33 +86,79 @@ class Verdict:
 
 def verdict(p: Parameterization, upper: Trajectory, lower: Trajectory, rules: Rules) -> Verdict:
     """The regime from both bounds of the calculus (the same trajectory twice where nothing is in doubt)."""
-    high, low = _regime(upper, rules), _regime(lower, rules)
-    moves = _moves(lower)
-    agree = high == low and (high != Regime.FEATURE_LEARNING or _same_sizes(upper, lower))
-    if not agree:
-        doubt = _why_mean(upper, lower) if p.mean is not None else _doubt(upper, lower, high, low)
+    regime, moves = _regime(upper, rules), _moves(lower)
+    if doubt := _in_doubt(p, upper, lower, rules, regime):
         return Verdict(Regime.MEASURE, moves, doubt, "ours (docs/theory.md)")
-    origin = source(p, rules)
-    if high == Regime.UNSTABLE:
-        return Verdict(high, moves, _why_unstable(lower), origin)
-    if high == Regime.TRIVIAL:
-        return Verdict(high, (), _why_trivial(p, upper, rules), origin)
+    origin = _CONTROLLED if regime == Regime.CONTROLLED_DIVERGENCE else source(p, rules)
+    match regime:
+        case Regime.UNSTABLE:
+            reason = _why_unstable(lower, rules)
+        case Regime.CONTROLLED_DIVERGENCE:
+            reason = _why_controlled(lower)
+        case Regime.TRIVIAL:
+            moves, reason = (), _why_trivial(p, upper, rules)
+        case Regime.FEATURE_LEARNING:
+            reason = _why_features(lower, moves)
+        case _:
+            reason = _why_kernel(upper)
+    return Verdict(regime, moves, reason, origin)
+
+
+def _in_doubt(p: Parameterization, upper: Trajectory, lower: Trajectory, rules: Rules, high: Regime) -> str:
+    """Why the regime of the upper bound is not certain; empty if it is."""
+    if upper.end is End.OPEN and high != Regime.UNSTABLE:
+        last = upper.steps[-1].step
+        return f"exponents still change after {last} steps, and no rule decides what comes later"
+    low = _regime(lower, rules)
+    # What vanishes in the upper bound vanishes; features that move are said of sizes that are known.
+    agree = high in {low, Regime.TRIVIAL}
     if high == Regime.FEATURE_LEARNING:
-        return Verdict(high, moves, _why_features(lower, moves), origin)
-    return Verdict(high, (), _why_kernel(upper), origin)
+        agree = agree and lower.end is not End.OPEN and _same_sizes(upper, lower)
+    if not agree:
+        return _why_mean(upper, lower) if p.mean is not None else _doubt(upper, lower, high, low)
+    if _regime(upper, rules, reached=True) != high:
+        last = upper.steps[-1].step
+        return (
+            f"sizes approach a limit that decides, without reaching it: after {last} steps they still change"
+        )
+    return ""
 
 
-def _regime(run: Trajectory, rules: Rules) -> Regime:
-    if any(is_unstable(sizes) for sizes in run.steps):
+def stays_bounded(run: Trajectory) -> bool:
+    """Whether every hidden preactivation stays bounded for ever (False: it does not, or it is not known)."""
+    if run.end not in {End.REPEATS, End.APPROACHES}:
+        return False
+    return not any(is_catastrophic(sizes) for sizes in (run.steps[0], *run.updated))
+
+
+def _regime(run: Trajectory, rules: Rules, *, reached: bool = False) -> Regime:
+    """The regime of all steps that are known.
+
+    Args:
+        run: Sizes.
+        rules: The setting.
+        reached: Only what holds after finitely many steps: sizes of degrees that are no integers may approach
+            their limit without reaching it.
+    """
+    updated = run.updated
+    fractional = rules.activation.degree.denominator != 1
+    if reached and fractional and run.end is End.APPROACHES and not is_growing(updated[-1]):
+        updated = updated[:-1]
+    known = (run.steps[0], *updated)
+    if run.end is End.UNBOUNDED or any(is_catastrophic(sizes) for sizes in known):
         return Regime.UNSTABLE
-    if not any(at_least(sizes.learned(len(sizes.h) - 1), _ZERO) for sizes in run.steps[1:]):
+    if any(is_growing(sizes) for sizes in known):
+        return Regime.UNSTABLE if rules.loss == "mse" else Regime.CONTROLLED_DIVERGENCE
+    if not any(at_least(sizes.learned(len(sizes.h) - 1), _ZERO) for sizes in updated):
         return Regime.TRIVIAL
-    if _moves(run):
+    initial = run.steps[0].h
+    if any(at_least(s.learned(i), nonzero(initial[i])) for s in updated for i in range(len(initial) - 1)):
         return Regime.FEATURE_LEARNING
-    return Regime.OPERATOR if rules.entrywise else Regime.KERNEL
+    return Regime.OPERATOR if run.signs else Regime.KERNEL
 
 
 def _moves(run: Trajectory) -> tuple[FeatureMove, ...]:
+    """Hidden layers whose features move in the steps that were looked at."""
     initial = run.steps[0].h
     found = []
     for i in range(len(initial) - 1):
@@ -126,11 +179,35 @@ def _name(layer: int, sizes: Sizes) -> str:
     return "the output f" if layer == len(sizes.h) - 1 else f"h^{layer + 1}"
 
 
-def _why_unstable(run: Trajectory) -> str:
-    sizes = next(s for s in run.steps if is_unstable(s))
+def _why_controlled(run: Trajectory) -> str:
+    sizes = max(run.updated or run.steps, key=lambda s: (nonzero(s.h[-1]), -s.step))
+    start = run.steps[0].h[-1]
+    first = next((s.step for s in run.steps if above(s.h[-1], _ZERO)), None)
+    when = f"from step {first} on" if first is not None else f"after more than {run.steps[-1].step} steps"
+    size = max(nonzero(sizes.h[-1]), nonzero(start))
+    return (
+        f"every hidden layer stays bounded at all steps, but f grows to order {power(size)} {when}, and "
+        f"{brief(size)} > 0; the derivative of the loss is bounded, so nothing feeds that back. Labels may "
+        f"still be learned, but the loss of an example that is wrong is of order {power(size)}"
+    )
+
+
+def _why_unstable(run: Trajectory, rules: Rules) -> str:
+    # Under a bounded derivative growth of the output alone is controlled.
+    decides = is_growing if rules.loss == "mse" or run.end is End.UNBOUNDED else is_catastrophic
+    sizes = next((s for s in run.steps if decides(s)), None)
+    if sizes is None:
+        limit = run.future.limit
+        if limit is None:
+            return f"h and f grow without bound, however late: {run.future.reason}"
+        layer = next(i for i, h in enumerate(limit.h) if above(h, _ZERO))
+        late = f"after more than {run.steps[-1].step} steps"
+        return f"{_name(layer, limit)} grows to order {power(limit.h[layer])}, {late}"
     layer = next(i for i, h in enumerate(sizes.h) if above(h, _ZERO))
     size = sizes.h[layer]
-    grows = f"{_name(layer, sizes)} is of order {power(size)} at step {sizes.step}, and {size} > 0"
+    grows = f"{_name(layer, sizes)} is of order {power(size)} at step {sizes.step}, and {brief(size)} > 0"
+    if run.end is End.UNBOUNDED and not is_catastrophic(sizes):
+        return f"{grows}; hidden layers follow: {run.future.reason}"
     if sizes.step == 0:
         return f"{grows}: the initial weights are too large"
     # The inputs of W^1 are given and of fixed dimension: nothing to be aligned with.
@@ -147,9 +224,8 @@ def _why_unstable(run: Trajectory) -> str:
 
 def _why_trivial(p: Parameterization, run: Trajectory, rules: Rules) -> str:
     last = len(run.steps[0].h) - 1
-    change = largest(*[sizes.learned(last) for sizes in run.steps[1:]])
-    when = "at every step" if run.settled else f"in the {run.steps[-1].step} steps looked at"
-    text = f"f_t - f_0 is at most of order {power(change)} {when}, and {change} < 0"
+    change = largest(*[sizes.learned(last) for sizes in run.updated])
+    text = f"f_t - f_0 is at most of order {power(change)} at every step, and {brief(change)} < 0"
     if p.mean is not None and rules.cancels:
         return f"{text}: {SOFTMAX_CANCELS}"
     if rules.entrywise:
@@ -166,6 +242,8 @@ def _why_trivial(p: Parameterization, run: Trajectory, rules: Rules) -> str:
 
 
 def _why_features(run: Trajectory, moves: tuple[FeatureMove, ...]) -> str:
+    if not moves:
+        return f"e(h_t - h_0) >= e(h_0) in a hidden layer, after more than {run.steps[-1].step} steps"
     first = min(moves, key=lambda move: (move.step, move.layer))
     sizes = next(s for s in run.steps if s.step == first.step)
     change, start = sizes.learned(first.layer - 1), run.steps[0].h[first.layer - 1]
@@ -179,14 +257,14 @@ def _why_kernel(run: Trajectory) -> str:
     initial = run.steps[0].h
     gaps = [
         (nonzero(change) - nonzero(initial[i]), i)
-        for sizes in run.steps[1:]
+        for sizes in run.updated
         for i in range(len(initial) - 1)
         if (change := sizes.learned(i)) is not None
     ]
     gap, layer = max(gaps)
     return (
         f"the output moves by order 1 but every hidden layer stays near its start: at most h^{layer + 1} "
-        f"changes, by {power(gap)} of its size, and {gap} < 0"
+        f"changes, by {power(gap)} of its size, and {brief(gap)} < 0"
     )
 
 

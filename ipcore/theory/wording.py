@@ -12,14 +12,14 @@ from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
-from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable
-from ipcore.theory.verdict import SOFTMAX_CANCELS, FeatureMove, Regime
+from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing
+from ipcore.theory.verdict import SOFTMAX_CANCELS, FeatureMove, Regime, stays_bounded
 
 _NAMED: Final = 6
 
 
 def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
-    """What would change a trivial, unstable or unsettled verdict; empty for the others."""
+    """What would change a trivial, diverging or unsettled verdict; empty for the others."""
     if regime in {Regime.FEATURE_LEARNING, Regime.KERNEL, Regime.OPERATOR}:
         return ""
     if p.reweightings:
@@ -50,7 +50,7 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
         f"with {setting.activation.name} no rates make the first step both non-vanishing and stable; an "
         "activation with a kink at 0 (relu) or biases of order 1 (ip-bias) would"
     )
-    return f"{rates}; but {gap}" if regime == Regime.UNSTABLE else gap
+    return f"{rates}; but {gap}" if regime in {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE} else gap
 
 
 def _rates(p: Parameterization) -> str:
@@ -74,8 +74,23 @@ def notes(
     upper: Trajectory,
     lower: Trajectory,
     alignment: tuple[LayerAlignment, ...],
+    *,
+    decided: Regime,
+    marginal: bool,
+    left_out: int | None,
 ) -> tuple[str, ...]:
-    """What else to know about the validity of an analysis."""
+    """What else to know about the validity of an analysis.
+
+    Args:
+        p: What was analysed.
+        setting: Optimizer, activation, loss.
+        upper: The upper bound.
+        lower: The lower bound.
+        alignment: Of the first update.
+        decided: The regime.
+        marginal: As in `Analysis`.
+        left_out: The first step that was asked for and is not shown; None: all are.
+    """
     found = []
     gaps = [a for a in alignment if not a.aligned]
     if gaps:
@@ -94,14 +109,29 @@ def notes(
             )
     if p.reweightings:
         found.append("re-weighting alone changes h_t - h_0; a layer counts as moving only by what it learns")
-    if any(is_unstable(s) for s in upper.steps):
+    if marginal:
+        found.append(
+            "marginal: updates of two layers are exactly as large as their matrices and keep each other "
+            "there; constants decide whether they grow, and leaving this regime takes about log m steps"
+        )
+    if decided == Regime.UNSTABLE and stays_bounded(upper):
+        found.append(
+            "hidden layers stay bounded, only the output and with it the squared error grow; with cross "
+            "entropy or logistic loss this is controlled divergence"
+        )
+    if any(is_growing(s) for s in upper.steps):
         found.append(
             "after something grows with the width sizes are upper bounds: bounded losses and activations "
             "saturate"
         )
-    elif not (upper.settled and lower.settled):
-        last = upper.steps[-1].step
-        found.append(f"exponents still change after {last} steps: the verdict holds up to there")
+    elif upper.end is End.APPROACHES:
+        found.append(
+            f"exponents still change after {upper.steps[-1].step} steps; the verdict holds for all steps"
+        )
+    if left_out is not None:
+        found.append(
+            f"sizes from step {left_out} on are not shown: exponents have grown, or the answer would be long"
+        )
     return tuple(found)
 
 
@@ -117,6 +147,8 @@ def _gaps(gaps: list[LayerAlignment]) -> Iterator[str]:
 
 def who_moves(features: tuple[FeatureMove, ...], hidden_layers: int) -> str:
     """Layers whose features move, and from which step, in words."""
+    if not features:
+        return "after more steps than are shown"
     steps = sorted({move.step for move in features})
     if len(features) == hidden_layers and len(steps) == 1:
         return f"every hidden layer from step {steps[0]}"

@@ -21,7 +21,7 @@ def _setting(command: Command) -> Command:
     for option in (
         click.option("--loss", default="cross_entropy", show_default=True, help="Or logistic, mse."),
         click.option("--activation", default="relu", show_default=True, help="Or gelu, elu, tanh, ..."),
-        click.option("--optimizer", default="sgd", show_default=True, help="Or momentum, adam, sign."),
+        click.option("--optimizer", default="sgd", show_default=True, help="Or momentum, adam, adamw, sign."),
         click.option(
             "--hidden-layers",
             default=3,
@@ -78,9 +78,7 @@ def analyze(
     with _theory_errors():
         if preset:
             _only_preset(a, b, c, c_first_step, d, d_first_step)
-            # The sign of the gradient is the limit of Adam.
-            trained = "adam" if optimizer == "sign" else optimizer
-            parameterization = theory.preset(preset, hidden_layers, optimizer=trained)
+            parameterization = theory.preset(preset, hidden_layers, optimizer=optimizer)
         else:
             _needed(a=a, b=b, c=c)
             lists = [_entries(text) for text in (a, b, c, c_first_step, d, d_first_step)]
@@ -157,7 +155,10 @@ def _theory_errors() -> Iterator[None]:
     try:
         yield
     except TheoryError as error:
-        raise click.UsageError(f"{error.field}: {error}" if error.field else str(error)) from error
+        several = len(error.problems) > 1
+        raise click.UsageError(
+            f"{error.field}: {error}" if error.field and not several else str(error)
+        ) from error
 
 
 def _needed(**lists: str) -> None:

@@ -83,7 +83,7 @@ class AnalyzeParameterizationRequest(_message.Message):
     hidden_layers: _builtins.int
     """Depth L, 1 .. 1,000. Required."""
     optimizer: _builtins.str
-    """"sgd" (default), "momentum", "adam" or "sign"."""
+    """"sgd" (default), "momentum", "adam", "adamw" (as "adam") or "sign"."""
     activation: _builtins.str
     """Activation; "relu" by default."""
     loss: _builtins.str

@@ -30,7 +30,7 @@ class _RegimeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Regime.ValueTy
     REGIME_UNSPECIFIED: _Regime.ValueType  # 0
     """Not analysed: the theory does not cover it; the reason says why."""
     REGIME_UNSTABLE: _Regime.ValueType  # 1
-    """Some activation or the output grows with the width."""
+    """Some activation grows with the width; with squared errors also: the output does."""
     REGIME_TRIVIAL: _Regime.ValueType  # 2
     """The output does not move in the limit (stationary)."""
     REGIME_FEATURE_LEARNING: _Regime.ValueType  # 3
@@ -41,6 +41,10 @@ class _RegimeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Regime.ValueTy
     """The same for Adam: an operator, not a kernel."""
     REGIME_MEASURE: _Regime.ValueType  # 6
     """Theory does not settle it; measure."""
+    REGIME_CONTROLLED_DIVERGENCE: _Regime.ValueType  # 7
+    """The output grows with the width, but no activation does, at any step: the derivative of the loss is
+    bounded, so nothing feeds the growth back. Labels may still be learned.
+    """
 
 class Regime(_Regime, metaclass=_RegimeEnumTypeWrapper):
     """Behaviour in the limit of infinite width."""
@@ -48,7 +52,7 @@ class Regime(_Regime, metaclass=_RegimeEnumTypeWrapper):
 REGIME_UNSPECIFIED: Regime.ValueType  # 0
 """Not analysed: the theory does not cover it; the reason says why."""
 REGIME_UNSTABLE: Regime.ValueType  # 1
-"""Some activation or the output grows with the width."""
+"""Some activation grows with the width; with squared errors also: the output does."""
 REGIME_TRIVIAL: Regime.ValueType  # 2
 """The output does not move in the limit (stationary)."""
 REGIME_FEATURE_LEARNING: Regime.ValueType  # 3
@@ -59,6 +63,10 @@ REGIME_OPERATOR: Regime.ValueType  # 5
 """The same for Adam: an operator, not a kernel."""
 REGIME_MEASURE: Regime.ValueType  # 6
 """Theory does not settle it; measure."""
+REGIME_CONTROLLED_DIVERGENCE: Regime.ValueType  # 7
+"""The output grows with the width, but no activation does, at any step: the derivative of the loss is
+bounded, so nothing feeds the growth back. Labels may still be learned.
+"""
 Global___Regime: _TypeAlias = Regime  # noqa: Y015
 
 @_typing.final
@@ -84,7 +92,7 @@ class Prediction(_message.Message):
     summary: _builtins.str
     """One sentence: the regime, which layers move from which step, and the inequality that decides."""
     advice: _builtins.str
-    """What would change a trivial or unstable verdict; empty otherwise."""
+    """What would change a trivial or diverging verdict; empty otherwise."""
     def __init__(
         self,
         *,
@@ -124,6 +132,8 @@ class Analysis(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     ALIGNMENT_FIELD_NUMBER: _builtins.int
+    HIDDEN_BOUNDED_FIELD_NUMBER: _builtins.int
+    MARGINAL_FIELD_NUMBER: _builtins.int
     hidden_layers: _builtins.int
     """Depth L."""
     optimizer: _builtins.str
@@ -135,7 +145,9 @@ class Analysis(_message.Message):
     regime: Global___Regime.ValueType
     """The verdict."""
     settled: _builtins.bool
-    """Whether the exponents repeat for ever after the last step (or it is unstable)."""
+    """Whether the exponents repeat for ever after the last step (or it is unstable). False where theory does
+    not settle the regime, or where sizes still change after the last step; the regime holds for all steps.
+    """
     vanishing_at_initialization: _builtins.bool
     """Whether some hidden activation vanishes at initialization."""
     summary: _builtins.str
@@ -145,7 +157,15 @@ class Analysis(_message.Message):
     source: _builtins.str
     """Paper and section of the rule that decides."""
     advice: _builtins.str
-    """What would change a trivial, unstable or unsettled verdict; empty otherwise."""
+    """What would change a trivial, diverging or unsettled verdict; empty otherwise."""
+    hidden_bounded: _builtins.bool
+    """Whether every hidden activation is shown to stay bounded at all steps; with REGIME_UNSTABLE: squared
+    errors, and only the output grows.
+    """
+    marginal: _builtins.bool
+    """With REGIME_TRIVIAL: the updates of two layers are exactly as large as their matrices, so constants, which
+    theory does not see, decide whether they grow.
+    """
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What else to know about validity."""
@@ -156,7 +176,9 @@ class Analysis(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepSizes]:
-        """Sizes after 0, 1, 2, ... updates; a step left out is as the one before."""
+        """Sizes after 0, 1, 2, ... updates; a step left out is as the one before. After an activation has grown only
+        a few follow, and no more than a bounded answer holds; then a note says so.
+        """
 
     @_builtins.property
     def alignment(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerAlignment]:
@@ -180,10 +202,12 @@ class Analysis(_message.Message):
         features: _abc.Iterable[Global___FeatureMove] | None = ...,
         steps: _abc.Iterable[Global___StepSizes] | None = ...,
         alignment: _abc.Iterable[Global___LayerAlignment] | None = ...,
+        hidden_bounded: _builtins.bool = ...,
+        marginal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "advice", b"advice", "alignment", b"alignment", "features", b"features", "hidden_layers", b"hidden_layers", "loss", b"loss", "notes", b"notes", "optimizer", b"optimizer", "reason", b"reason", "regime", b"regime", "settled", b"settled", "source", b"source", "steps", b"steps", "summary", b"summary", "vanishing_at_initialization", b"vanishing_at_initialization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "advice", b"advice", "alignment", b"alignment", "features", b"features", "hidden_bounded", b"hidden_bounded", "hidden_layers", b"hidden_layers", "loss", b"loss", "marginal", b"marginal", "notes", b"notes", "optimizer", b"optimizer", "reason", b"reason", "regime", b"regime", "settled", b"settled", "source", b"source", "steps", b"steps", "summary", b"summary", "vanishing_at_initialization", b"vanishing_at_initialization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

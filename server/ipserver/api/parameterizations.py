@@ -107,10 +107,7 @@ def _scheme(
     _check_depth(depth, theory.MAX_ANALYSIS_LAYERS)
     match request.WhichOneof("scheme"):
         case "preset" if rates:
-            # The sign of the gradient is the limit of Adam.
-            return theory.preset(
-                request.preset, depth, optimizer="adam" if optimizer == "sign" else optimizer
-            )
+            return theory.preset(request.preset, depth, optimizer=optimizer)
         case "preset":
             return theory.preset(request.preset, depth)
         case "exponents":
@@ -141,10 +138,13 @@ def _check_depth(depth: int, most: int) -> None:
 def _wrong(
     error: theory.TheoryError, request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest
 ) -> InvalidRequest:
-    """The error with the path of the field in the request."""
+    """The error with the paths of its fields in the request."""
     lists = {"a", "b", "c", "c_first_step", "d", "d_first_step"}
-    inside = error.field.partition("[")[0] in {*lists, "reweightings"}
-    path = error.field
-    if inside:
-        path = "preset" if request.WhichOneof("scheme") == "preset" else f"exponents.{error.field}"
-    return InvalidRequest([FieldViolation(path or "scheme", str(error))])
+    preset = request.WhichOneof("scheme") == "preset"
+
+    def path(field: str) -> str:
+        if field.partition("[")[0] in {*lists, "reweightings"}:
+            return "preset" if preset else f"exponents.{field}"
+        return field if field and field != "parameterization" else "preset" if preset else "exponents"
+
+    return InvalidRequest([FieldViolation(path(field), message) for field, message in error.problems])

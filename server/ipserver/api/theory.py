@@ -33,6 +33,8 @@ def analysis(value: theory.Analysis) -> pb.Analysis:
         loss=value.loss,
         regime=regime(value.regime),
         settled=value.settled,
+        hidden_bounded=value.hidden_bounded,
+        marginal=value.marginal,
         vanishing_at_initialization=value.vanishing,
         summary=value.summary,
         reason=value.reason,

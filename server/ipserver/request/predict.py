@@ -19,7 +19,7 @@ MAX_ANALYSED_LAYERS = 2_000
 _TOO_DEEP = f"not analysed: more than {MAX_PREDICTED_LAYERS} hidden layers (iplab analyze can)"
 _TOO_MANY = "not analysed: this grid has too many different parameterizations and depths (iplab analyze can)"
 _MAX_WARNINGS = 20
-_WARNED = frozenset({theory.Regime.UNSTABLE, theory.Regime.TRIVIAL})
+_WARNED = frozenset({theory.Regime.UNSTABLE, theory.Regime.CONTROLLED_DIVERGENCE, theory.Regime.TRIVIAL})
 _Verdict = tuple[theory.Regime | None, str, str]
 
 
@@ -33,7 +33,7 @@ class Prediction:
         activation: Name.
         regime: The verdict; None: the theory does not cover it.
         summary: One sentence; why there is no verdict, if there is none.
-        advice: What would change a trivial or unstable verdict, or "".
+        advice: What would change a trivial or diverging verdict, or "".
     """
 
     parameterization: str
@@ -62,7 +62,7 @@ def predicted_regimes(spec: pb.ExperimentSpec) -> Mapping[tuple[str, int, str], 
 
 
 def prediction_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
-    """A sentence for each parameterization called trivial or unstable, and what would change it.
+    """A sentence for each parameterization called trivial or diverging, and what would change it.
 
     Before them one for all that theory does not cover for the same reason.
     """
@@ -79,7 +79,10 @@ def prediction_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
         text = f"{label}, {hidden_layers} hidden layers, {activations}: theory predicts {summary}"
         yield f"{text}. {advice[0].upper()}{advice[1:]}" if advice else text
     if (more := len(groups) - _MAX_WARNINGS) > 0:
-        yield f"theory predicts trivial or unstable for {more} more; the experiment's predictions name them"
+        yield (
+            f"theory predicts trivial, unstable or controlled divergence for {more} more; the experiment's "
+            "predictions name them"
+        )
 
 
 def _what(prediction: Prediction) -> tuple[str, int, str, str]:

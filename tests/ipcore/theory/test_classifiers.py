@@ -51,6 +51,13 @@ def tensor_programs_4b(a: list[Fraction], b: list[Fraction], c: list[Fraction]) 
     return "feature_learning" if r == 0 else "operator"
 
 
+def agrees(p: Parameterization, published: str, **setting: str) -> None:
+    """With squared errors the regimes are the published ones; else "unstable" has a controlled kind."""
+    assert analyze(p, loss="mse", **setting).regime == published  # type: ignore[arg-type]
+    regime = analyze(p, **setting).regime  # type: ignore[arg-type]
+    assert regime == published or (regime, published) == ("controlled_divergence", "unstable")
+
+
 @settings(max_examples=250, deadline=None)
 @given(initial_scales(), exponents, activations)
 def test_agrees_with_tensor_programs_4(
@@ -58,7 +65,7 @@ def test_agrees_with_tensor_programs_4(
 ) -> None:
     a, b = ab
     p = Parameterization(tuple(a), tuple(b), (RatePhase(0, (c,) * len(a)),))
-    assert analyze(p, activation=phi).regime == tensor_programs_4(a, b, c)
+    agrees(p, tensor_programs_4(a, b, c), activation=phi)
 
 
 @settings(max_examples=250, deadline=None)
@@ -75,7 +82,7 @@ def test_agrees_with_tensor_programs_4_where_verdicts_are_rare(
     a = [(lowest + extra - (1 if layer == 0 else 0)) / 2 for layer, extra in enumerate(room)] + [a[-1]]
     b = [total - entry for total, entry in zip(sums, a, strict=True)]
     p = Parameterization(tuple(a), tuple(b), (RatePhase(0, (c,) * len(a)),))
-    assert analyze(p, activation=phi).regime == tensor_programs_4(a, b, c)
+    agrees(p, tensor_programs_4(a, b, c), activation=phi)
 
 
 @settings(max_examples=250, deadline=None)
@@ -89,7 +96,7 @@ def test_agrees_with_tensor_programs_4b(
         (1 if layer > 0 else 0) - entry + data.draw(near) for layer, entry in enumerate(a)
     ]  # r_l is what was drawn
     p = Parameterization(tuple(a), tuple(b), (RatePhase(0, tuple(c)),))
-    assert analyze(p, optimizer="adam", activation=phi).regime == tensor_programs_4b(a, b, c)
+    agrees(p, tensor_programs_4b(a, b, c), optimizer="adam", activation=phi)
 
 
 @settings(max_examples=100, deadline=None)
@@ -129,4 +136,6 @@ def test_completed_rates_are_stable_and_larger_ones_are_not(
     eighth = Fraction(1, 8)
     larger = tuple(RatePhase(p.start, tuple(c - eighth for c in p.c), p.d) for p in done.phases)
     faster = Parameterization(done.a, done.b, larger)
-    assert analyze(faster, optimizer=optimizer, activation="relu").regime == "unstable"
+    assert analyze(faster, optimizer=optimizer, activation="relu", loss="mse").regime == "unstable"
+    bounded = analyze(faster, optimizer=optimizer, activation="relu").regime
+    assert bounded in {"unstable", "controlled_divergence"}

@@ -120,7 +120,9 @@ def test_adam_with_a_global_rate_of_1_over_m_moves_features_but_the_output_explo
     result = analyze(preset("sp-stable", 3), optimizer="adam", steps=1)
     assert result.steps[1].h_change[1:] == (Fraction(0), Fraction(0))
     assert result.steps[1].f_change == Fraction(1, 2)
-    assert result.regime == Regime.UNSTABLE
+    assert (result.regime, result.hidden_bounded) == (Regime.CONTROLLED_DIVERGENCE, True)
+    squared = analyze(preset("sp-stable", 3), optimizer="adam", loss="mse")
+    assert (squared.regime, squared.hidden_bounded) == (Regime.UNSTABLE, True)
 
 
 @pytest.mark.parametrize("name", ["mup", "mup-yang-hu", "hp", "hpz", "ip-llr", "ip-bias"])

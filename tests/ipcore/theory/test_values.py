@@ -174,7 +174,7 @@ def test_values_that_cannot_be_are_refused() -> None:
         Parameterization(zeros, zeros[:2], steady)
     with pytest.raises(TheoryError, match="ascend"):
         Parameterization(zeros, zeros, (RatePhase(1, zeros),))
-    with pytest.raises(TheoryError, match="step 1 or later"):
+    with pytest.raises(TheoryError, match="a step from 1 to"):
         Parameterization(zeros, zeros, steady, reweightings=(Reweighting(0, zeros),))
     with pytest.raises(TheoryError) as error:
         Parameterization(zeros, zeros, steady, mean=(None,))

@@ -28,6 +28,32 @@ async def test_analysis_is_the_analysis_of_ipcore(api):
     assert [layer.layer for layer in answer.alignment] == [2, 3, 4]
 
 
+async def test_controlled_divergence_is_a_regime_of_its_own(api):
+    sp = spec_pb2.Exponents(a=["0"] * 3, b=["0", "1/2", "1/2"], c=["1/2"] * 3)
+    request = pb.AnalyzeParameterizationRequest(exponents=sp, hidden_layers=3)
+    answer = await api.parameterizations.AnalyzeParameterization(request)
+    assert answer.regime == Regime.REGIME_CONTROLLED_DIVERGENCE
+    assert answer.hidden_bounded and answer.settled
+
+    request.loss = "mse"
+    answer = await api.parameterizations.AnalyzeParameterization(request)
+    assert answer.regime == Regime.REGIME_UNSTABLE
+    assert not answer.hidden_bounded
+
+
+async def test_answers_stay_small_however_many_steps_are_asked_for(api):
+    request = pb.AnalyzeParameterizationRequest(preset="sp", hidden_layers=100, steps=1000)
+    answer = await api.parameterizations.AnalyzeParameterization(request)
+    assert answer.regime == Regime.REGIME_UNSTABLE
+    assert answer.ByteSize() < 200_000
+    assert any("not shown" in note for note in answer.notes)
+
+
+async def test_marginal_verdicts_say_so(api):
+    request = pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=3)
+    assert (await api.parameterizations.AnalyzeParameterization(request)).marginal
+
+
 async def test_exponents_written_out_give_the_same(api):
     by_name = pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=2)
     written = pb.AnalyzeParameterizationRequest(exponents=NAIVE_IP, hidden_layers=2)

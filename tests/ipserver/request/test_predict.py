@@ -45,6 +45,20 @@ def test_trivial_and_unstable_are_warned_of_with_what_would_change_it():
     assert warning.endswith(prediction.advice[1:])
 
 
+def test_controlled_divergence_depends_on_the_loss_and_is_warned_of():
+    # SP with rate m^(-1/2): hidden layers stay, f grows like m^(1/2); a squared error would feed that back.
+    sp = {"a": ["0"] * 3, "b": ["0", "1/2", "1/2"], "c": ["1/2"] * 3}
+    grid = {"parameterizations": [{"label": "sp", "exponents": sp}], "hidden_layers": [3]}
+    bounded, squared = (small_spec(grid=grid, loss=loss) for loss in ("cross_entropy", "mse"))
+    assert predicted_regimes(bounded) == {("sp", 3, "relu"): Regime.CONTROLLED_DIVERGENCE}
+    assert predicted_regimes(squared) == {("sp", 3, "relu"): Regime.UNSTABLE}
+    (warning,) = prediction_warnings(bounded)
+    assert warning.startswith(
+        "sp, 3 hidden layers, relu: theory predicts controlled divergence: every hidden"
+    )
+    assert warning.endswith("The largest stable rates for these a and b are c = 0 | 1 | 1")
+
+
 def test_activations_with_the_same_verdict_share_a_warning():
     warnings = list(prediction_warnings(spec("sp", activations=["relu", "elu"])))
 
@@ -184,4 +198,4 @@ def test_warnings_stay_readable_however_many_parameterizations_are_bad():
     *named, rest = prediction_warnings(small_spec(grid={"parameterizations": explicit(50)}))
 
     assert len(named) == 20
-    assert rest.startswith("theory predicts trivial or unstable for 30 more")
+    assert rest.startswith("theory predicts trivial, unstable or controlled divergence for 30 more")

@@ -1,0 +1,263 @@
+"""Factors: what each layer multiplies sizes by, and where they stay for ever.
+
+For an activation of degree 1, without own biases, means or re-weighted matrices, and while the inner
+products are aligned, write U_l for the entries that updates have added to W^l so far (an exponent of m) and
+s_l = a_l + b_l:
+
+    V_1 = max(-s_1, U_1),  V_l = max(1/2 - s_l, 1 + U_l) for 1 < l <= L,  V_{L+1} = max(-s_{L+1}, U_{L+1})
+
+Forward, e(h^l) = V_1 + .. + V_l (l <= L); backward, e(dh^l) = V_{l+1} + .. + V_{L+1} + e(df). So the gradient
+of W^l has size S - V_l with the *total* S = V_1 + .. + V_{L+1} + e(df), and one step of gradient descent is
+
+    V_l <- max(V_l, k_l + S - V_l),    k_l = -c_l - 2 a_l + [1 < l <= L]
+
+At degree p (x = h^p) the same holds with S = sum_l w_l V_l + e(df), w_l = p^{L+1-l} for l <= L, w_{L+1} = 1.
+Momentum takes the largest gradient so far; S - V_l never shrinks, so it is as gradient descent. A sign adds
+-c_l - a_l + [1 < l <= L] whatever the gradient; Adam the smaller of that and gradient descent with c_l - d_l.
+With an offset activation (phi(0) != 0) e(x) = 0 while e(h) <= 0; only the factors above a layer matter then:
+
+    V_l <- max(V_l, k_l + V_{l+1} + .. + V_{L+1} + e(df)),    e(h^l) = V_l
+
+These identities, and what follows from them for all steps, are ours (docs/theory.md). The rules that they
+rewrite are those of `ipcore.theory.calculus`, to which the tests hold them. All functions are pure; layers
+are 0..L in tuples; e(df) is an argument, 0 for losses with bounded derivatives.
+
+>>> from ipcore.theory.presets import preset
+>>> p = preset("ip", 3)
+>>> V, w, change = initial_factors(p), degree_weights(3), laws(p, "sgd", p.phases[0])
+>>> [str(rho) for rho in relative_changes(V, change, total(V, w))]
+['-1', '0', '0', '-1']
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+from typing import Final
+
+from ipcore.theory.maxplus import Size
+from ipcore.theory.parameterization import Parameterization, RatePhase
+from ipcore.theory.rules import rule_of
+
+_ZERO: Final = Fraction(0)
+_HALF: Final = Fraction(1, 2)
+_ONE: Final = Fraction(1)
+Factors = tuple[Fraction, ...]
+"""V_1..V_{L+1}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How large the update of one layer is, as a factor: min(k + gradient, cap), what is None left out.
+
+    The gradient is S - V_l (offset activations: the sum of the factors above).
+
+    Attributes:
+        k: k_l of gradient descent; None: the update does not depend on the gradient.
+        cap: -c_l - a_l + [1 < l <= L] of a sign-like update; None: no bound.
+    """
+
+    k: Fraction | None
+    cap: Fraction | None
+
+    def update(self, gradient: Fraction) -> Fraction:
+        """The factor that the update alone makes."""
+        sizes = [] if self.k is None else [self.k + gradient]
+        return min(sizes if self.cap is None else [*sizes, self.cap])
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPoint:
+    """Where the factors stay for ever.
+
+    Attributes:
+        total: S*.
+        factors: V*.
+    """
+
+    total: Fraction
+    factors: Factors
+
+
+def covered(p: Parameterization) -> bool:
+    """Whether the identities hold: no biases of their own, no means, no re-weighted initial matrices.
+
+    For activations that are linear at 0 (tanh, GELU) they give the aligned upper bound, while e(h) <= 0.
+    """
+    return p.biases is None and p.mean is None and not p.reweightings
+
+
+def degree_weights(hidden_layers: int, degree: Fraction = _ONE) -> Factors:
+    """w_1..w_{L+1}: how often each factor counts in the total, for an activation of degree p.
+
+    >>> [str(w) for w in degree_weights(3, Fraction(2))]
+    ['8', '4', '2', '1']
+    """
+    if degree == 1:
+        return (_ONE,) * (hidden_layers + 1)
+    powers = list(accumulate([degree] * hidden_layers, lambda power, p: power * p))
+    return (*reversed(powers), _ONE)
+
+
+def summed(hidden_layers: int) -> Factors:
+    """[1 < l <= L]: the exponent that the sum over m aligned terms adds to entries of an update."""
+    return (_ZERO, *[_ONE] * (hidden_layers - 1), _ZERO)
+
+
+def initial_factors(p: Parameterization) -> Factors:
+    """V_l without any update: -s_1, 1/2 - s_l, -s_{L+1}."""
+    return factors(p, (None,) * (p.hidden_layers + 1))
+
+
+def factors(p: Parameterization, entries: Sequence[Size]) -> Factors:
+    """V_l from U_l, the entries that updates have added to W^l (None: no update yet)."""
+    V = []
+    for i, (a, b, added, extra) in enumerate(zip(p.a, p.b, entries, summed(p.hidden_layers), strict=True)):
+        start = (_HALF if 0 < i < p.hidden_layers else _ZERO) - a - b
+        V.append(start if added is None else max(start, added + extra))
+    return tuple(V)
+
+
+def laws(p: Parameterization, optimizer: str, phase: RatePhase) -> tuple[Law, ...]:
+    """What an update with the exponents of `phase` does in each layer; optimizers as in `rules`."""
+    rule = rule_of(optimizer)
+    found = []
+    for i, (a, c, extra) in enumerate(zip(p.a, phase.c, summed(p.hidden_layers), strict=True)):
+        if rule not in ("adam", "sign"):
+            found.append(Law(extra - c - 2 * a, None))
+        elif rule == "sign" or phase.d is None:
+            found.append(Law(None, extra - c - a))
+        else:
+            found.append(Law(extra - c + phase.d[i] - 2 * a, extra - c - a))
+    return tuple(found)
+
+
+def total(V: Sequence[Fraction], weights: Sequence[Fraction], df: Fraction = _ZERO) -> Fraction:
+    """S = sum_l w_l V_l + e(df)."""
+    return sum((w * v for w, v in zip(weights, V, strict=True)), df)
+
+
+def relative_changes(V: Sequence[Fraction], change: Iterable[Law], S: Fraction) -> Factors:
+    """rho_l: the next update of a layer relative to its factor; above 0 the factor grows.
+
+    For gradient descent rho_l = k_l + S - 2 V_l.
+    """
+    return tuple(law.update(S - v) - v for law, v in zip(change, V, strict=True))
+
+
+def step(
+    V: Sequence[Fraction], change: Iterable[Law], weights: Sequence[Fraction], df: Fraction = _ZERO
+) -> Factors:
+    """The factors after one more update."""
+    rho = relative_changes(V, change, total(V, weights, df))
+    return tuple(v + max(_ZERO, r) for v, r in zip(V, rho, strict=True))
+
+
+def largest_pair(rho: Sequence[Fraction]) -> Fraction:
+    """The largest rho_j + rho_k with j != k: at degree 1 gradient descent stays bounded iff it is <= 0.
+
+    Layer j makes the gradient of layer k larger and the other way round: the cycle j -> k -> j grows by
+    (rho_j + rho_k) / 2 per step. One layer alone cannot feed itself: S - V_l does not contain V_l.
+    """
+    first, second = sorted(rho, reverse=True)[:2]
+    return first + second
+
+
+def fixed_point(
+    V: Sequence[Fraction], change: Sequence[Law], weights: Sequence[Fraction], df: Fraction = _ZERO
+) -> FixedPoint | None:
+    """Where the factors stay for ever under repeated updates; None: they grow beyond every bound.
+
+    The step is monotone and continuous, so it converges to the least fixed point above V, or diverges. A
+    fixed point has V*_l = max(V_l, min(cap_l, (k_l + S*) / 2)), so S* is the least root at or above S of
+
+        G(S*) = S - S* + sum_l w_l max(0, min(cap_l, (k_l + S*) / 2) - V_l)
+
+    which is piecewise linear (and convex without caps): O(L log L). At degree 1 without caps a root exists
+    iff `largest_pair` <= 0, and it is S + max(0, max_l rho_l), reached after 3 updates. For degrees between 1
+    and 2 the factors may approach it without reaching it; caps may be reached late.
+
+    Args:
+        V: The factors now, L+1 of them.
+        change: The laws of all further updates.
+        weights: `degree_weights`.
+        df: e(df), the same at all further updates.
+
+    >>> from ipcore.theory.building import custom
+    >>> p = custom(1, a=["0", "0"], b=["10", "10"], c=["-1/200"] * 2)  # 1/200 more with every second update
+    >>> fixed_point(initial_factors(p), laws(p, "sgd", p.phases[0]), degree_weights(1)) is None
+    True
+    """
+    # What does not depend on the gradient is reached at once.
+    base = [max(v, law.update(_ZERO)) if law.k is None else v for v, law in zip(V, change, strict=True)]
+    at = total(base, weights, df)
+    value, slope = _ZERO, -_ONE  # of G, just right of `at`
+    events: list[tuple[Fraction, Fraction]] = []
+    for v, law, w in zip(base, change, weights, strict=True):
+        if law.k is None or (law.cap is not None and law.cap <= v):
+            continue
+        begins = 2 * v - law.k
+        ends = None if law.cap is None else 2 * law.cap - law.k
+        if ends is not None and ends <= at:
+            value += w * (ends - begins) / 2
+            continue
+        if begins <= at:
+            value += w * (at - begins) / 2
+            slope += w / 2
+        else:
+            events.append((begins, w / 2))
+        if ends is not None:
+            events.append((ends, -w / 2))
+    for where, bend in sorted(events):
+        if value == 0 or (slope < 0 and value + slope * (where - at) <= 0):
+            break
+        value, at, slope = value + slope * (where - at), where, slope + bend
+    if value > 0:
+        if slope >= 0:
+            return None
+        at -= value / slope
+    return FixedPoint(at, tuple(_settled(v, law, at) for v, law in zip(base, change, strict=True)))
+
+
+def _settled(v: Fraction, law: Law, S: Fraction) -> Fraction:
+    if law.k is None:
+        return v
+    balance = (law.k + S) / 2
+    return max(v, balance if law.cap is None else min(law.cap, balance))
+
+
+def entries_at(entries: Sequence[Size], change: Sequence[Law], fixed: FixedPoint) -> tuple[Fraction, ...]:
+    """U*_l: the entries that updates have added once the factors stay at `fixed`.
+
+    Args:
+        entries: U_l at the start of the phase.
+        change: The laws of the phase.
+        fixed: From `fixed_point` with these laws.
+    """
+    found = []
+    for added, law, v, extra in zip(entries, change, fixed.factors, summed(len(change) - 1), strict=True):
+        update = law.update(fixed.total - v) - extra
+        found.append(update if added is None else max(added, update))
+    return tuple(found)
+
+
+def offset_step(V: Sequence[Fraction], change: Sequence[Law], df: Fraction = _ZERO) -> Factors:
+    """The factors after one more update with an offset activation, while e(h) <= 0 in every hidden layer."""
+    above = df
+    found = []
+    for v, law in zip(reversed(V), reversed(change), strict=True):
+        found.append(max(v, law.update(above)))
+        above += v
+    return tuple(reversed(found))
+
+
+def offset_fixed_point(V: Sequence[Fraction], change: Sequence[Law], df: Fraction = _ZERO) -> Factors:
+    """Where they stay for ever, after L+1 updates at most: each layer depends on those above it only."""
+    above = df
+    found = []
+    for v, law in zip(reversed(V), reversed(change), strict=True):
+        found.append(max(v, law.update(above)))
+        above += found[-1]
+    return tuple(reversed(found))

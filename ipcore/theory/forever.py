@@ -1,0 +1,145 @@
+"""What becomes of the factors in all further steps, decided without iterating (derivation: docs/theory.md).
+
+While f is bounded, or the loss has a bounded derivative, e(df) = 0, and the factors go to the fixed point
+of `ipcore.theory.factors` or beyond every bound. With squared errors e(df) = e(f) once f grows. Then, at
+degree 1, one update of layer l changes f by order m^(T_l) times f, T_l = 1 + k_l + 2 (S - V_l), where S is
+without e(df): if some T_l > 0, f feeds itself and everything grows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.factors import (
+    FixedPoint,
+    Law,
+    covered,
+    degree_weights,
+    entries_at,
+    factors,
+    fixed_point,
+    laws,
+    offset_fixed_point,
+    relative_changes,
+    summed,
+    total,
+)
+from ipcore.theory.maxplus import largest, nonzero
+
+_ZERO: Final = Fraction(0)
+_ROUNDS: Final = 8  # of e(f) against e(df), squared errors
+
+
+@dataclass(frozen=True, slots=True)
+class Future:
+    """All further steps.
+
+    Attributes:
+        bounded: Whether sizes stay bounded; None: not decided.
+        limit: Sizes after so many steps that nothing changes, or that they approach; None unless bounded.
+        entries: U*_l at the limit; empty unless bounded.
+        reason: Why they grow beyond every bound, in words; empty otherwise.
+        marginal: Two layers whose updates are exactly as large as their factors keep each other there.
+        signs: Whether some update is sign-like at the limit.
+    """
+
+    bounded: bool | None
+    limit: Sizes | None = None
+    reason: str = ""
+    marginal: bool = False
+    signs: bool = False
+
+
+def future(run: Propagation, step: int) -> Future:
+    """What becomes of the sizes if the rates of `step` are kept for ever.
+
+    Args:
+        run: An upper-bound run after `backward(step)`, without a preactivation that grows.
+        step: Updates done so far.
+    """
+    p, setting = run.p, run.rules
+    if not covered(p) or not run.aligned:
+        return Future(None)
+    change = laws(p, setting.optimizer, p.phase_at(step))
+    if setting.activation.kind == "offset":
+        return _offset(run, change, step)
+    w = degree_weights(p.hidden_layers, setting.activation.degree)
+    V = factors(p, run.entries())
+    df = nonzero(run.dh[-1])
+    for _ in range(_ROUNDS):
+        fixed = fixed_point(V, change, w, df)
+        if fixed is None:
+            return Future(False, reason=_why(V, change, w, df))
+        limit = run.with_entries(entries_at(run.entries(), change, fixed), step)
+        grown = setting.loss_derivative(limit.h[-1])
+        if grown <= df:
+            marginal = setting.activation.degree == 1 and _balanced(change, fixed) > 1
+            return Future(True, limit, "", marginal, _signs(change, fixed))
+        df = grown
+        if setting.activation.degree == 1 and _feeds_itself(fixed.factors, change):
+            return Future(
+                False,
+                reason="with squared errors the derivative grows with the output, and the next update of a "
+                "layer moves the output by more than it has grown",
+            )
+    return Future(None)
+
+
+def _offset(run: Propagation, change: Sequence[Law], step: int) -> Future:
+    p, setting = run.p, run.rules
+    V = factors(p, run.entries())
+    df = nonzero(run.dh[-1])
+    extra = summed(p.hidden_layers)
+    for _ in range(_ROUNDS):
+        fixed = offset_fixed_point(V, change, df)
+        entries = list(run.entries())
+        above, signs = df, False
+        for i in range(p.hidden_layers, -1, -1):
+            entries[i] = largest(entries[i], change[i].update(above) - extra[i])
+            signs = signs or _capped(change[i], above)
+            above += fixed[i]
+        limit = run.with_entries(entries, step)
+        grown = setting.loss_derivative(limit.h[-1])
+        if grown <= df:
+            return Future(True, limit, signs=signs)
+        df = grown
+    return Future(None)
+
+
+def _feeds_itself(V: Sequence[Fraction], change: Sequence[Law]) -> bool:
+    S = sum(V, _ZERO)
+    return any(
+        law.cap is None and law.k is not None and 1 + law.k + 2 * (S - v) > 0
+        for v, law in zip(V, change, strict=True)
+    )
+
+
+def _capped(law: Law, gradient: Fraction) -> bool:
+    """Whether an update is sign-like."""
+    return law.cap is not None and (law.k is None or law.k + gradient >= law.cap)
+
+
+def _signs(change: Sequence[Law], fixed: FixedPoint) -> bool:
+    return any(_capped(law, fixed.total - v) for law, v in zip(change, fixed.factors, strict=True))
+
+
+def _balanced(change: Sequence[Law], fixed: FixedPoint) -> int:
+    """How many layers have rho = 0; if the largest rho_j + rho_k is 0, both are at the fixed point."""
+    gradients = [(law, v, fixed.total - v) for law, v in zip(change, fixed.factors, strict=True)]
+    return sum(law.update(g) == v and not _capped(law, g) for law, v, g in gradients)
+
+
+def _why(V: Sequence[Fraction], change: Sequence[Law], w: Sequence[Fraction], df: Fraction) -> str:
+    rho = relative_changes(V, change, total(V, w, df))
+    if w[0] != 1:
+        return "each update makes gradients larger by more than the layers' sizes can balance"
+    (first, j), (second, k) = sorted(((r, i) for i, r in enumerate(rho)), reverse=True)[:2]
+    j, k = sorted((j + 1, k + 1))
+    return (
+        f"updates of W^{j} and W^{k} make each other's gradients larger: relative to the matrices they are "
+        f"of order m^e with exponents that add up to {first + second} > 0, so they grow in every second step"
+    )
