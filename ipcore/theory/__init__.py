@@ -17,11 +17,14 @@ from ipcore.theory.parameterization import (
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published
 from ipcore.theory.rules import LOSSES, OPTIMIZERS
+from ipcore.theory.stable_rates import ParetoPoint, StableRates
+from ipcore.theory.targets import KINDS as COMPLETION_KINDS
 from ipcore.theory.trajectory import LayerAlignment
 from ipcore.theory.verdict import FeatureMove, Regime
 
 __all__ = [
     "ACTIVATIONS",
+    "COMPLETION_KINDS",
     "LOSSES",
     "MAX_ANALYSIS_LAYERS",
     "MAX_HIDDEN_LAYERS",
@@ -34,10 +37,12 @@ __all__ = [
     "FeatureMove",
     "LayerAlignment",
     "Parameterization",
+    "ParetoPoint",
     "Preset",
     "RatePhase",
     "Regime",
     "Reweighting",
+    "StableRates",
     "StepSizes",
     "TheoryError",
     "analyze",

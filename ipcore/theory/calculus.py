@@ -115,9 +115,7 @@ class Propagation:
         product: Size = _ZERO
         for i in range(self.L + 1):
             weight = inverse(k[i])
-            # The readout is correlated with what it taught the layer below: law of large numbers.
-            summed = _ONE if i == self.L or self.p.mean is not None else _HALF
-            below = times(self.initial[i], weight, summed, learned) if i > 0 else None
+            below = times(self.passed_on(i), weight, learned) if i > 0 else None
             own = self._from_update(i, product)
             removal = times(self.initial[i], weight, _HALF, removed) if i > 0 else None
             if weight != 0:
@@ -147,6 +145,13 @@ class Propagation:
         self._x0 = list(self.x)
         none: tuple[Size, ...] = (None,) * (self.L + 1)
         return Sizes(0, tuple(self.h0), none, none, none, none, none)
+
+    def passed_on(self, i: int) -> Fraction:
+        """v_l: W_0^l turns a change of x^{l-1} into one of h^l that is m^{v_l} times as large (index l-1).
+
+        The readout is correlated with what it taught the layer below: law of large numbers.
+        """
+        return self.initial[i] + (_ONE if i == self.L or self.p.mean is not None else _HALF)
 
     def _without_updates(self, k: tuple[Size, ...]) -> list[Size]:
         return without_updates(self.p, self.rules.activation, self._bias0, k)
