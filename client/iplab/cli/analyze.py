@@ -95,9 +95,18 @@ def analyze(
 
 @click.command()
 @_setting
+@click.option(
+    "--kind",
+    default="largest",
+    show_default=True,
+    help="largest: every layer changes as much as is stable; balanced: all by the same power of the width.",
+)
+@click.option("--pareto", is_flag=True, help="Show all stable rates of step 0, and Pareto points of them.")
 @json_option
 def complete(
     *,
+    kind: str,
+    pareto: bool,
     preset: str,
     a: str,
     b: str,
@@ -107,9 +116,10 @@ def complete(
     loss: str,
     as_json: bool,
 ) -> None:
-    """Find the largest stable learning rates.
+    """Find stable learning rates.
 
-    For given multipliers and initial weights.
+    For given multipliers and initial weights: the rates with which every layer changes as much as is
+    stable, or all layers by the same.
 
     Either --preset (its own rates are not used) or --a and --b.
     """
@@ -123,6 +133,8 @@ def complete(
             found = theory.complete(
                 given.a,
                 given.b,
+                kind=kind,
+                pareto=pareto,
                 optimizer=optimizer,
                 activation=activation,
                 loss=loss,
@@ -136,6 +148,8 @@ def complete(
             decimals = theory.decimal_notes(*lists)
             found = theory.complete(
                 *lists,
+                kind=kind,
+                pareto=pareto,
                 hidden_layers=hidden_layers,
                 optimizer=optimizer,
                 activation=activation,

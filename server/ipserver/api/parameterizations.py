@@ -16,6 +16,7 @@ from ipserver.spec.convert import custom, exponents
 
 _DEFAULT_DEPTH = 3
 _OPTIMIZER, _ACTIVATION, _LOSS = "sgd", "relu", "cross_entropy"
+_KIND = "largest"
 
 
 class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
@@ -56,7 +57,7 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
     async def CompleteParameterization(
         self, request: pb.CompleteParameterizationRequest, context: Any
     ) -> theory_pb2.Completion:
-        """The largest stable learning rates."""
+        """Stable learning rates, the largest or balanced ones."""
         return await self._blocking.run(_complete, request)
 
 
@@ -85,6 +86,8 @@ def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Complet
             theory.complete(
                 given.a,
                 given.b,
+                kind=request.kind or _KIND,
+                pareto=request.pareto,
                 optimizer=request.optimizer or _OPTIMIZER,
                 activation=request.activation or _ACTIVATION,
                 loss=request.loss or _LOSS,
