@@ -20,7 +20,7 @@ def brute_force(
 ) -> list[tuple[list[Fraction], list[Fraction]]]:
     """Exponents (h^1..h^L, f) and of their changes after 0, 1, .. `steps` updates, ReLU, no biases.
 
-    Stops after the first step at which a preactivation grows (or, with mse, the output).
+    Stops where sizes repeat, and after the first step at which a preactivation grows (with mse, the output).
     """
     layers = len(a)
     s = [x + y for x, y in zip(a, b, strict=True)]
@@ -39,6 +39,7 @@ def brute_force(
             last = i == layers - 1
             dh[i - 1] = dh[i] + max(-s[i] + (0 if last else half), added[i] + (0 if last else 1))
         rates = c_first if c_first is not None and step == 0 else c
+        before = list(added)
         for i in range(layers):
             gradient = -a[i] if sign else -2 * a[i] + dh[i] + (h[i - 1] if i else 0)
             added[i] = max(added[i], gradient - rates[i])
@@ -51,7 +52,7 @@ def brute_force(
             new.append(max(h0[i], change[-1]))
         h = new
         records.append((h, change))
-        if max(h if mse else h[:-1]) > 0:
+        if max(h if mse else h[:-1]) > 0 or (step > 0 and added == before):
             break
     return records
 

@@ -1,0 +1,243 @@
+"""Whether anything grows when all rates are m^delta times as large, and by how much: a number to search with.
+
+Put c - delta in the place of c, in all layers and phases (biases too). Sizes never shrink over the steps, so
+the network stays bounded iff it does after the last phase of rates has run for ever:
+
+- gradient descent at degree 1: two layers that feed each other grow iff rho_j + rho_k > 0
+  (`ipcore.theory.factors`); otherwise sizes are those of the fixed point;
+- other degrees, sign-like updates, epsilon, offset activations: the fixed point is computed, or there is
+  none;
+- biases of their own, weights with a mean, re-weighted matrices, the run of lower bounds on alignment: the
+  calculus is iterated until its exponents repeat.
+
+As functions of delta the first and the sizes after any number of gradient or sign updates are convex and
+piecewise linear. [ours, docs/theory.md, section 4]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from typing import Final
+
+from ipcore.theory import factors, initial
+from ipcore.theory.calculus import Propagation
+from ipcore.theory.maxplus import Size, above, largest, nonzero, times
+from ipcore.theory.parameterization import Biases, Parameterization, RatePhase
+from ipcore.theory.rate_solver import unit_rates
+from ipcore.theory.rules import Rules
+
+_ZERO: Final = Fraction(0)
+_HALF: Final = Fraction(1, 2)
+PAIR: Final = "pair"
+FIXED: Final = "fixed"
+MAX_WORK: Final = 4_000  # hidden layers times steps of one iteration
+_MIN_ROUNDS: Final = 64
+_SOON: Final = 16  # updates after which what grows by rates that are too large has grown
+Quantity = str | int
+"""What a number is: the largest rho_j + rho_k, the largest size at the fixed point, or that after a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What grows.
+
+    Attributes:
+        value: Of the quantity, as an exponent: it grows with the width iff this is above 0. None: it grows
+            without a number for it.
+        quantity: Which one; a number can be had for the same quantity at another delta.
+        certain: False: only so many steps could be looked at, and what is still changing counts as growing.
+    """
+
+    value: Size
+    quantity: Quantity
+    certain: bool = True
+
+    @property
+    def bounded(self) -> bool:
+        """Whether nothing grows."""
+        return self.value is not None and self.value <= 0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network whose rates are to be changed.
+
+    Attributes:
+        p: The parameterization, with its rates at delta = 0.
+        setting: Optimizer, activation, loss.
+        output: Whether the output may not grow either; False: only hidden layers may not (controlled
+            divergence, for losses with bounded derivatives).
+        calibrated: Whether the first rates of layers 2..L+1 are measured, so that each first update adds
+            order 1 whatever the base rate; that of the first layer is not.
+    """
+
+    p: Parameterization
+    setting: Rules
+    output: bool
+    calibrated: bool = False
+
+    @property
+    def by_factors(self) -> bool:
+        """Whether `ipcore.theory.factors` describes it."""
+        return factors.covered(self.p)
+
+    def at(self, delta: Fraction) -> Parameterization:
+        """Its rates m^delta times as large."""
+        phases = _faster(self.p.phases, delta)
+        if self.calibrated:
+            first, *later = phases
+            if not later or later[0].start > 1:
+                later = [replace(first, start=1), *later]
+            phases = (self._calibrated(first), *later)
+        biases = self.p.biases
+        if biases is not None:
+            biases = Biases(biases.a, biases.b, _faster(biases.phases, delta))
+        return replace(self.p, phases=phases, biases=biases)
+
+    def _calibrated(self, first: RatePhase) -> RatePhase:
+        """Step 0 with rates that make every first update add order 1, from layer 2 on."""
+        run = Propagation(self.p, self.setting)
+        run.forward(0)
+        run.backward(0)
+        unit, phi = unit_rates(run), self.setting.activation
+        change = unit[0] - first.c[0]
+        c = [first.c[0]]
+        for i, start in enumerate(run.h0[:-1]):
+            c.append(unit[i + 1] + nonzero(phi.size(max(start, change))))
+            change = _ZERO
+        return replace(first, c=tuple(c))
+
+
+def without_updates(network: Network) -> Size:
+    """The largest size that the initial weights alone make at any step: as delta -> -infinity."""
+    run = Propagation(network.p, network.setting)
+    sizes = [run.forward(0).h]
+    run.backward(0)
+    sizes += [run.forward(r.start).h for r in network.p.reweightings]
+    return largest(*(size for h in sizes for size in (h if network.output else h[:-1])))
+
+
+def growth(network: Network, delta: Fraction, quantity: Quantity | None = None) -> Growth:
+    """What grows if all rates are m^delta times as large.
+
+    Args:
+        network: What is looked at.
+        delta: Exponent.
+        quantity: The number to give; None: the first that is above 0, or the last that decides.
+    """
+    if network.by_factors:
+        return _by_factors(network, network.at(delta), quantity)
+    return iterated(network, delta, aligned=True, until=quantity if isinstance(quantity, int) else None)
+
+
+def iterated(
+    network: Network, delta: Fraction, *, aligned: bool, until: int | None = None, rounds: int | None = None
+) -> Growth:
+    """As `growth`, by iterating the calculus.
+
+    Args:
+        network: What is looked at.
+        delta: Exponent.
+        aligned: Upper or lower bound on alignment (`Propagation`).
+        until: Step whose sizes are wanted; None: until the exponents repeat or something grows.
+        rounds: Updates to look at; None: 4(L+2) after every change of rates, as far as `MAX_WORK` allows.
+    """
+    p = network.at(delta)
+    run = Propagation(p, network.setting, aligned=aligned)
+    value = _largest(run.forward(0).h, network)
+    run.backward(0)
+    enough = 4 * (p.hidden_layers + 2) * (len(p.changes) + 1)
+    step = 0
+    for _ in range(rounds or min(enough, max(_SOON, MAX_WORK // p.hidden_layers))):
+        if step == until or (until is None and value > 0):
+            return Growth(value, step)
+        before = run.state()
+        run.update(step, p.phase_at(step), None if p.biases is None else p.biases.phase_at(step))
+        step += 1
+        value = max(value, _largest(run.forward(step).h, network))
+        run.backward(step)
+        if run.state() == before:
+            upcoming = [change for change in p.changes if change >= step]
+            if not upcoming:
+                return Growth(value, step)
+            step = max(step, upcoming[0] - 1)
+    return Growth(value if value > 0 else None, step, certain=value > 0)
+
+
+def _largest(h: tuple[Size, ...], network: Network) -> Fraction:
+    sizes = h if network.output else h[:-1]
+    return nonzero(largest(*sizes))
+
+
+def _by_factors(network: Network, p: Parameterization, quantity: Quantity | None) -> Growth:
+    setting = network.setting
+    weights = factors.degree_weights(p.hidden_layers, setting.activation.degree)
+    offset = setting.activation.kind == "offset"
+    entries: tuple[Size, ...] = (None,) * (p.hidden_layers + 1)
+    certain, most = True, max(_MIN_ROUNDS, 4 * (p.hidden_layers + 2))
+    for phase, following in pairwise(p.phases):
+        change, rounds = factors.laws(p, setting.optimizer, phase), following.start - phase.start
+        before: tuple[Size, ...] | None = None
+        for _ in range(min(rounds, most)):
+            gradients = _gradients(factors.factors(p, entries), weights, offset=offset)
+            before, entries = entries, _added(entries, change, gradients)
+            if entries == before:
+                break
+        certain = certain and (rounds <= most or entries == before)
+    last = factors.laws(p, setting.optimizer, p.phases[-1])
+    V = factors.factors(p, entries)
+    if offset:
+        above_it = _gradients(factors.offset_fixed_point(V, last), weights, offset=True)
+        return Growth(_size(network, _added(entries, last, above_it)), FIXED, certain)
+    if not setting.entrywise and setting.activation.degree == 1:
+        pair = factors.largest_pair(factors.relative_changes(V, last, factors.total(V, weights)))
+        if quantity == PAIR or (quantity is None and pair > 0):
+            return Growth(pair, PAIR, certain)
+    fixed = factors.fixed_point(V, last, weights)
+    if fixed is None:
+        return Growth(None, FIXED, certain)
+    return Growth(_size(network, factors.entries_at(entries, last, fixed)), FIXED, certain)
+
+
+def _gradients(V: factors.Factors, weights: factors.Factors, *, offset: bool) -> list[Fraction]:
+    """Sizes of the gradients of W^1..W^{L+1}."""
+    if not offset:
+        total = factors.total(V, weights)
+        return [total - v for v in V]
+    return list(accumulate(V[:0:-1], initial=_ZERO))[::-1]
+
+
+def _added(
+    entries: tuple[Size, ...], change: tuple[factors.Law, ...], gradients: Sequence[Fraction]
+) -> tuple[Size, ...]:
+    """U_l after one more update."""
+    extra = factors.summed(len(change) - 1)
+    updates = [law.update(g) - e for law, g, e in zip(change, gradients, extra, strict=True)]
+    return tuple(largest(*pair) for pair in zip(entries, updates, strict=True))
+
+
+def _size(network: Network, entries: Sequence[Size]) -> Fraction:
+    """The largest size of a forward pass with these entries of the updates (the rule for later steps)."""
+    p, phi = network.p, network.setting.activation
+    start = [nonzero(h) for h in initial.without_updates(p, phi, (None,) * len(p.a), (_ZERO,) * len(p.a))]
+    sizes, moved = [], largest(entries[0])
+    for i, h0 in enumerate(start):
+        if i > 0:
+            passed = -(p.a[i] + p.b[i]) + (_HALF if i < p.hidden_layers else 1)
+            below = times(passed, phi.change(start[i - 1], moved))
+            moved = largest(times(entries[i], Fraction(1), phi.size(sizes[-1])), below)
+        sizes.append(nonzero(largest(h0, moved)))
+    return max(sizes if network.output else sizes[:-1])
+
+
+def _faster(phases: tuple[RatePhase, ...], delta: Fraction) -> tuple[RatePhase, ...]:
+    return tuple(replace(phase, c=tuple(c - delta for c in phase.c)) for phase in phases)
+
+
+def grows_below(network: Network, delta: Fraction) -> bool:
+    """Whether something grows even with the smallest alignment that is possible: the lower bound grows."""
+    found = iterated(network, delta, aligned=False, rounds=_SOON)
+    return found.certain and above(found.value, _ZERO)
