@@ -7,7 +7,7 @@ from ipcore.theory.completion import Completion, complete
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
-from ipcore.theory.largest_rate import LargestRate, largest_stable_rate
+from ipcore.theory.largest_rate import LargestRate, largest_rate_of, largest_stable_rate
 from ipcore.theory.parameterization import (
     MAX_HIDDEN_LAYERS,
     Biases,
@@ -58,6 +58,7 @@ __all__ = [
     "format_exponent",
     "gauge_of",
     "in_gauge_of",
+    "largest_rate_of",
     "largest_stable_rate",
     "parse_exponent",
     "preset",

@@ -223,7 +223,8 @@ def _size(network: Network, entries: Sequence[Size]) -> Fraction:
     """The largest size of a forward pass with these entries of the updates (the rule for later steps)."""
     p, phi = network.p, network.setting.activation
     start = [nonzero(h) for h in initial.without_updates(p, phi, (None,) * len(p.a), (_ZERO,) * len(p.a))]
-    sizes, moved = [], largest(entries[0])
+    sizes: list[Fraction] = []
+    moved = entries[0]
     for i, h0 in enumerate(start):
         if i > 0:
             passed = -(p.a[i] + p.b[i]) + (_HALF if i < p.hidden_layers else 1)

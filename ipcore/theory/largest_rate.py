@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS
+from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
 from ipcore.theory.growth import Growth, Network, grows_below, growth, without_updates
@@ -23,6 +23,7 @@ from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
 
 MAX_ITERATED_LAYERS: Final = 100
+MAX_SHOWN_LAYERS: Final = 200  # beside an analysis, which somebody waits for
 _ZERO: Final = Fraction(0)
 _NARROW: Final = Fraction(1, 2**32)
 _ROUNDS: Final = 120
@@ -124,6 +125,28 @@ def largest_stable_rate(
         return LargestRate(stable, stable, certain)
     controlled, also = _largest(Network(p, setting, output=False, calibrated=calibrated))
     return LargestRate(stable, controlled, certain and also)
+
+
+def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestRate | str:
+    """How the largest stable base rate of what was analysed moves, or why that is not said.
+
+    Args:
+        analysis: With at most `MAX_SHOWN_LAYERS` hidden layers; beyond, call `largest_stable_rate`.
+        calibrated: As in `largest_stable_rate`.
+    """
+    p = analysis.parameterization
+    if p.hidden_layers > MAX_SHOWN_LAYERS:
+        return f"the largest stable base rate is said for at most {MAX_SHOWN_LAYERS} hidden layers"
+    try:
+        return largest_stable_rate(
+            p,
+            optimizer=analysis.optimizer,
+            activation=analysis.activation,
+            loss=analysis.loss,
+            calibrated=calibrated,
+        )
+    except TheoryError as error:
+        return f"the largest stable base rate is not said: {error}"
 
 
 def _checked(p: Parameterization, setting: Rules, calibrated: bool) -> tuple[Parameterization, Rules]:

@@ -45,6 +45,9 @@ def _setting(command: Command) -> Command:
     "--d", default="", help="Adam: epsilon is eps m^(-d); as --a, from step 1 on with --d-first-step."
 )
 @click.option("--d-first-step", default="", help="Epsilon exponents of step 0, as --a.")
+@click.option(
+    "--calibrated", is_flag=True, help="First rates are calibrated: the base rate does not multiply them."
+)
 @click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
 def analyze(
@@ -60,6 +63,7 @@ def analyze(
     optimizer: str,
     activation: str,
     loss: str,
+    calibrated: bool,
     steps: int | None,
     as_json: bool,
 ) -> None:
@@ -87,10 +91,16 @@ def analyze(
         found = theory.analyze(
             parameterization, optimizer=optimizer, activation=activation, loss=loss, steps=steps
         )
+        rate = theory.largest_rate_of(found, calibrated=calibrated)
+    if isinstance(rate, str):
+        decimals = [*decimals, rate]
     if as_json:
-        print_json({**found.to_dict(), "notes": [*found.notes, *decimals]})
+        said = None if isinstance(rate, str) else rate.to_dict()
+        print_json({**found.to_dict(), "largest_rate": said, "notes": [*found.notes, *decimals]})
         return
     _print_text(preset, found, decimals)
+    if not isinstance(rate, str):
+        click.echo(folded(f"base rate: {rate}"))
 
 
 @click.command()

@@ -63,16 +63,16 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
 
 def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
     try:
-        found = messages.analysis(
-            theory.analyze(
-                _scheme(request, rates=True),
-                optimizer=request.optimizer or _OPTIMIZER,
-                activation=request.activation or _ACTIVATION,
-                loss=request.loss or _LOSS,
-                # Not given and 0 are the same in proto3; both mean: until nothing changes.
-                steps=request.steps or None,
-            )
+        analysis = theory.analyze(
+            _scheme(request, rates=True),
+            optimizer=request.optimizer or _OPTIMIZER,
+            activation=request.activation or _ACTIVATION,
+            loss=request.loss or _LOSS,
+            # Not given and 0 are the same in proto3; both mean: until nothing changes.
+            steps=request.steps or None,
         )
+        rate = theory.largest_rate_of(analysis, calibrated=request.calibrated)
+        found = messages.analysis(analysis, rate)
         found.notes.extend(_decimals(request))
         return found
     except theory.TheoryError as error:

@@ -27,8 +27,9 @@ def prediction(value: Prediction) -> pb.Prediction:
     )
 
 
-def analysis(value: theory.Analysis) -> pb.Analysis:
-    """What the calculus says of a parameterization."""
+def analysis(value: theory.Analysis, rate: theory.LargestRate | str) -> pb.Analysis:
+    """What the calculus says of a parameterization, and of its base rate (or why not)."""
+    said = None if isinstance(rate, str) else _largest_rate(rate)
     return pb.Analysis(
         hidden_layers=value.parameterization.hidden_layers,
         optimizer=value.optimizer,
@@ -43,7 +44,8 @@ def analysis(value: theory.Analysis) -> pb.Analysis:
         reason=value.reason,
         source=value.source,
         advice=value.advice,
-        notes=value.notes,
+        notes=[*value.notes, *([rate] if isinstance(rate, str) else [])],
+        largest_rate=said,
         features=[pb.FeatureMove(layer=move.layer, step=move.step) for move in value.features],
         steps=[
             pb.StepSizes(
@@ -60,6 +62,15 @@ def analysis(value: theory.Analysis) -> pb.Analysis:
             pb.LayerAlignment(layer=layer.layer, aligned=layer.aligned, deficit=str(layer.deficit))
             for layer in value.alignment
         ],
+    )
+
+
+def _largest_rate(value: theory.LargestRate) -> pb.LargestRate:
+    return pb.LargestRate(
+        stable="" if value.stable is None else str(value.stable),
+        controlled="" if value.controlled is None else str(value.controlled),
+        exact=value.exact,
+        summary=value.summary,
     )
 
 

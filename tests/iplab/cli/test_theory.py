@@ -53,6 +53,22 @@ def test_the_largest_and_the_balanced_completion_go_by_their_names():
     assert "the largest completion" in balanced["reason"]
 
 
+def test_how_the_largest_stable_base_rate_moves_is_said():
+    sp = ["analyze", "--preset", "sp"]
+    assert "largest stable base rate falls like m^(-1); up to order m^(-1/2) only the" in theory_says(*sp)
+    rate = json.loads(theory_says(*sp, "--loss", "mse", "--json"))["largest_rate"]
+    assert (rate["stable"], rate["controlled"], rate["exact"]) == ("-1", "-1", True)
+    llr = theory_says("analyze", "--preset", "ip-llr", "--calibrated")
+    assert "base rate: the largest stable base rate does not depend on the width" in llr
+    tanh = json.loads(
+        theory_says("analyze", "--preset", "ip-llr", "--calibrated", "--activation", "tanh", "--json")
+    )
+    assert tanh["largest_rate"] is None
+    assert any("calibrated rates with tanh" in note for note in tanh["notes"])
+    deep = theory_says("analyze", "--preset", "mup", "--hidden-layers", "201")
+    assert "said for at most 200 hidden layers" in deep.replace("\n", " ")
+
+
 def test_stable_rates_are_shown_on_request():
     shown = theory_says("complete", "--preset", "ip", "--pareto")
     assert "0  -1/2  0: c = -2  -2  -3  -2" in shown

@@ -139,6 +139,24 @@ async def test_presets_have_their_exponents_for_the_optimizer(api):
     assert drowned.regime == Regime.REGIME_TRIVIAL
 
 
+async def test_analysis_says_how_the_largest_stable_base_rate_moves(api):
+    sp = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(preset="sp", hidden_layers=3)
+    )
+    assert (sp.largest_rate.stable, sp.largest_rate.controlled, sp.largest_rate.exact) == ("-1", "-1/2", True)
+    assert "falls like m^(-1)" in sp.largest_rate.summary
+    calibrated = {"preset": "ip-llr", "hidden_layers": 4, "calibrated": True}
+    relu = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(**calibrated)
+    )
+    assert relu.largest_rate.stable == "0"
+    tanh = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(activation="tanh", **calibrated)
+    )
+    assert not tanh.HasField("largest_rate")
+    assert any("calibrated rates with tanh" in note for note in tanh.notes)
+
+
 async def test_completion_says_what_is_unique_and_what_is_not(api):
     uneven = {"exponents": spec_pb2.Exponents(a=["0", "1", "1/2"], b=["0"] * 3), "hidden_layers": 2}
     largest = await api.parameterizations.CompleteParameterization(
