@@ -1,17 +1,16 @@
 """Whether anything grows when all rates are m^delta times as large, and by how much: a number to search with.
 
-Put c - delta in the place of c, in all layers and phases (biases too). Sizes never shrink over the steps, so
+Put c - delta in the place of c, in all layers and phases (biases too). Updates never make sizes smaller, so
 the network stays bounded iff it does after the last phase of rates has run for ever:
 
-- gradient descent at degree 1: two layers that feed each other grow iff rho_j + rho_k > 0
-  (`ipcore.theory.factors`); otherwise sizes are those of the fixed point;
-- other degrees, sign-like updates, epsilon, offset activations: the fixed point is computed, or there is
-  none;
-- biases of their own, weights with a mean, re-weighted matrices, the run of lower bounds on alignment: the
-  calculus is iterated until its exponents repeat.
+- centred weights that stay, no biases of their own (`ipcore.theory.factors`): sizes of the fixed point, or
+  there is none. For gradient descent there is none iff the least value of G, whose root the total is, is
+  above 0; at degree 1 that is half the largest rho_j + rho_k, of two layers that feed each other;
+- otherwise, and for the run of lower bounds on alignment: the calculus is iterated until its exponents
+  repeat, or something grows.
 
-As functions of delta the first and the sizes after any number of gradient or sign updates are convex and
-piecewise linear. [ours, docs/theory.md, section 4]
+As functions of delta that value and all sizes after gradient or sign updates are convex and piecewise linear
+(the former from the last phase on at degrees above 1). [ours, docs/theory.md, section 4]
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ from ipcore.theory.rules import Rules
 
 _ZERO: Final = Fraction(0)
 _HALF: Final = Fraction(1, 2)
-PAIR: Final = "pair"
+LEAST: Final = "least"
 FIXED: Final = "fixed"
 MAX_WORK: Final = 4_000  # hidden layers times steps of one iteration
 _MIN_ROUNDS: Final = 64
 _SOON: Final = 16  # updates after which what grows by rates that are too large has grown
 Quantity = str | int
-"""What a number is: the largest rho_j + rho_k, the largest size at the fixed point, or that after a step."""
+"""What a number is: the least value of G, the largest size at the fixed point, or that after a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +191,26 @@ def _by_factors(network: Network, p: Parameterization, quantity: Quantity | None
     if offset:
         above_it = _gradients(factors.offset_fixed_point(V, last), weights, offset=True)
         return Growth(_size(network, _added(entries, last, above_it)), FIXED, certain)
-    if not setting.entrywise and setting.activation.degree == 1:
-        pair = factors.largest_pair(factors.relative_changes(V, last, factors.total(V, weights)))
-        if quantity == PAIR or (quantity is None and pair > 0):
-            return Growth(pair, PAIR, certain)
+    if not setting.entrywise:
+        least = _least(V, last, weights)
+        if quantity == LEAST or (quantity is None and least > 0):
+            return Growth(least, LEAST, certain)
     fixed = factors.fixed_point(V, last, weights)
     if fixed is None:
         return Growth(None, FIXED, certain)
     return Growth(_size(network, factors.entries_at(entries, last, fixed)), FIXED, certain)
+
+
+def _least(V: factors.Factors, change: tuple[factors.Law, ...], weights: factors.Factors) -> Fraction:
+    """The least value of G(S*) = S - S* + sum_l w_l max(0, (k_l + S*) / 2 - V_l), without caps."""
+    starts = [(2 * v - nonzero(law.k), w) for v, law, w in zip(V, change, weights, strict=True)]
+    total, at, slope = factors.total(V, weights), _ZERO, Fraction(-1)
+    value = total  # at S* = 0, if nothing were active
+    for where, w in sorted(starts):
+        value, at, slope = value + slope * (where - at), where, slope + w / 2
+        if slope >= 0:
+            break
+    return value
 
 
 def _gradients(V: factors.Factors, weights: factors.Factors, *, offset: bool) -> list[Fraction]:

@@ -23,7 +23,9 @@ from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
 
 MAX_ITERATED_LAYERS: Final = 100
-MAX_SHOWN_LAYERS: Final = 200  # beside an analysis, which somebody waits for
+# Beside an analysis, which somebody waits for: in all, and where exact answers have as many digits as layers.
+MAX_SHOWN_LAYERS: Final = 200
+MAX_SHOWN_MANIFOLD: Final = 40
 _ZERO: Final = Fraction(0)
 _NARROW: Final = Fraction(1, 2**32)
 _ROUNDS: Final = 120
@@ -131,12 +133,16 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
     """How the largest stable base rate of what was analysed moves, or why that is not said.
 
     Args:
-        analysis: With at most `MAX_SHOWN_LAYERS` hidden layers; beyond, call `largest_stable_rate`.
+        analysis: With at most 200 hidden layers, 40 with sigmoid, softplus or powers of ReLU; beyond, call
+            `largest_stable_rate`.
         calibrated: As in `largest_stable_rate`.
     """
     p = analysis.parameterization
-    if p.hidden_layers > MAX_SHOWN_LAYERS:
-        return f"the largest stable base rate is said for at most {MAX_SHOWN_LAYERS} hidden layers"
+    manifold = _manifold(rules(analysis.optimizer, analysis.activation, analysis.loss))
+    most = MAX_SHOWN_MANIFOLD if manifold else MAX_SHOWN_LAYERS
+    if p.hidden_layers > most:
+        kind = f" with {analysis.activation}" if manifold else ""
+        return f"the largest stable base rate is said for at most {most} hidden layers{kind}"
     try:
         return largest_stable_rate(
             p,
@@ -216,13 +222,14 @@ def _edge(network: Network, low: Fraction) -> bool | None:
 
 
 def _tiny(network: Network) -> Fraction:
-    """A difference smaller than that of any two deltas at which something changes.
+    """A difference smaller than that of any two deltas at which something changes."""
+    more = 4 * network.p.hidden_layers if _manifold(network.setting) else 0
+    return Fraction(1, 2 ** (160 + more))
 
-    Sizes are sums of rates: with one more digit of accuracy per layer where gradients count manifold.
-    """
-    phi = network.setting.activation
-    manifold = phi.kind == "offset" or phi.degree != 1
-    return Fraction(1, 2 ** (160 + 4 * network.p.hidden_layers * manifold))
+
+def _manifold(setting: Rules) -> bool:
+    """Whether a rate counts many times in a size, ever more with the depth (and so needs more digits)."""
+    return setting.activation.kind == "offset" or setting.activation.degree != 1
 
 
 @dataclass(frozen=True, slots=True)

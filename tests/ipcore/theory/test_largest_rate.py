@@ -92,6 +92,19 @@ def test_what_starts_too_large_is_stable_at_no_rate() -> None:
     assert "no base rate is stable; up to order m^(-1) only the output grows" in found.summary
 
 
+@pytest.mark.parametrize("activation", ["relu^2", "relu^3/2"])
+def test_powers_are_exact_at_depth(activation: str) -> None:
+    # The denominators have as many digits as there are layers.
+    llr = preset("ip-llr", 12)
+    found = largest_stable_rate(llr, activation=activation)
+    assert found.exact
+    assert found.stable is not None
+    network = Network(llr, rules("sgd", activation, "cross_entropy"), output=True)
+    tiny = Fraction(1, 10**60)
+    assert growth(network, found.stable).bounded
+    assert not growth(network, found.stable + tiny).bounded
+
+
 def test_words() -> None:
     def said(name: str, **setting: str) -> str:
         return largest_stable_rate(preset(name, 3), **setting).summary  # type: ignore[arg-type]
