@@ -18,6 +18,7 @@ from tests.ipcore.theory.brute_force import brute_force, stable
 from tests.ipcore.theory.test_stable_rates import eighths, starts
 
 EIGHTH = Fraction(1, 8)
+GROWS = {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE}
 
 
 def faster(p: Parameterization, delta: Fraction) -> Parameterization:
@@ -149,6 +150,39 @@ def test_brute_force(
 @settings(max_examples=60, deadline=None)
 @given(
     starts(),
+    st.sampled_from(["sgd", "sign"]),
+    st.sampled_from(["relu", "relu^2", "sigmoid"]),
+    st.sampled_from(["logistic", "mse"]),
+    st.data(),
+)
+def test_verdicts_for_all_steps_change_exactly_there(
+    start: tuple[tuple[Fraction, ...], tuple[Fraction, ...]],
+    optimizer: str,
+    activation: str,
+    loss: str,
+    data: st.DataObject,
+) -> None:
+    a, b = start
+    p = Parameterization(a, b, (RatePhase(0, tuple(data.draw(eighths) for _ in a)),))
+    setting = {"optimizer": optimizer, "activation": activation, "loss": loss}
+    found = largest_stable_rate(p, **setting)
+    assert found.exact
+    assert found.stable is not None
+    assert found.controlled is not None
+
+    def at(delta: Fraction) -> Regime:
+        return analyze(faster(p, delta), **setting).regime  # type: ignore[arg-type]
+
+    little = Fraction(1, 10**6)
+    assert at(found.stable) not in GROWS
+    assert at(found.stable + little) in GROWS
+    assert at(found.controlled) != Regime.UNSTABLE
+    assert at(found.controlled + little) == Regime.UNSTABLE
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    starts(),
     st.sampled_from(["sgd", "momentum", "sign", "adam"]),
     st.sampled_from(["relu", "relu^2", "relu^3/2", "sigmoid", "softplus"]),
     st.booleans(),
@@ -190,8 +224,11 @@ def test_the_verdict_changes_there(name: str, activation: str) -> None:
                 moved = replace(moved, biases=faster_biases(p, delta))
             return analyze(moved, activation=activation, loss=loss).regime
 
-        assert at(found.stable) != Regime.UNSTABLE
-        assert at(found.stable + EIGHTH) == Regime.UNSTABLE
+        assert at(found.stable) not in GROWS
+        assert at(found.stable + EIGHTH) in GROWS
+        assert found.controlled is not None
+        assert at(found.controlled) != Regime.UNSTABLE
+        assert at(found.controlled + EIGHTH) == Regime.UNSTABLE
 
 
 def faster_biases(p: Parameterization, delta: Fraction):  # type: ignore[no-untyped-def]
@@ -206,7 +243,7 @@ def faster_biases(p: Parameterization, delta: Fraction):  # type: ignore[no-unty
         ({"parameterization": "mup"}, "parameterization", "must be a Parameterization, not 'mup'"),
         ({"parameterization": None}, "parameterization", "must be a Parameterization"),
         ({"optimizer": "adamm"}, "optimizer", "did you mean 'adam'"),
-        ({"optimizer": 3}, "optimizer", "must be a name"),
+        ({"optimizer": 3}, "optimizer", "must be text"),
         ({"loss": "hinge"}, "loss", "covered"),
         ({"calibrated": "yes"}, "calibrated", "must be True or False"),
         ({"calibrated": True, "activation": "tanh"}, "calibrated", "not aligned"),

@@ -196,8 +196,8 @@ def test_points_are_bounded() -> None:
         ({"kind": None}, "kind", "not None"),
         ({"hidden_layers": 2.0}, "hidden_layers", "must be an integer, not 2.0"),
         ({"hidden_layers": True}, "hidden_layers", "must be an integer, not True"),
-        ({"activation": 1}, "activation", "must be a name, not 1"),
-        ({"optimizer": None}, "optimizer", "must be a name, not None"),
+        ({"activation": 1}, "activation", "must be text, not 1"),
+        ({"optimizer": None}, "optimizer", "must be text, not None"),
         ({"biases": "0"}, "biases", "must be Biases"),
         ({"mean": 0}, "mean", "must be a list"),
     ],
@@ -211,9 +211,9 @@ def test_bad_input_is_named(given: dict[str, object], field: str, said: str) -> 
 @pytest.mark.parametrize(
     ("a", "b", "field", "said"),
     [
-        ("0,1,1", ["0"] * 3, "a", "must be a list of exponents"),
-        (5, ["0"] * 3, "a", "must be a list of exponents"),
-        (["0", "1", "1"], None, "b", "must be a list of exponents"),
+        ("0,1,1", ["0"] * 3, "a", "must be a list or a tuple"),
+        (5, ["0"] * 3, "a", "must be a list or a tuple"),
+        (["0", "1", "1"], None, "b", "must be a list or a tuple"),
         (["0", "1", "1"], ["0"] * 4, "b", "has 4 entries"),
         (["0", 0.5, "1"], ["0"] * 3, r"a\[1\]", "0.5 is a float"),
     ],
