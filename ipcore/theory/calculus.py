@@ -242,10 +242,21 @@ class Propagation:
             return self.gradient(i)
         return largest(self.gradient(i), self._first_gradient[i], self._later_gradient[i])
 
-    def update(self, step: int, phase: RatePhase, bias_phase: RatePhase | None = None) -> None:
-        """Add the update of `step`, after `backward(step)`, with the exponents of `phase`."""
+    def update(
+        self,
+        step: int,
+        phase: RatePhase,
+        bias_phase: RatePhase | None = None,
+        *,
+        faster: Sequence[Fraction] | None = None,
+    ) -> None:
+        """Add the update of `step`, after `backward(step)`, with the exponents of `phase`.
+
+        With `faster` the rates of layer l, and of its bias, are m^{faster_l} times as large.
+        """
+        more = faster or (_ZERO,) * (self.L + 1)
         for i in range(self.L + 1):
-            gradient, a, c = self.gradient(i), self.p.a[i], phase.c[i]
+            gradient, a, c = self.gradient(i), self.p.a[i], phase.c[i] - more[i]
             d = None if phase.d is None else phase.d[i]
             if self.rules.optimizer == "momentum" and step > 0:
                 self._later_gradient[i] = largest(self._later_gradient[i], gradient)
@@ -261,7 +272,9 @@ class Propagation:
                 momentum = self.rules.optimizer == "momentum"
                 self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
                 own_d = None if bias_phase.d is None else bias_phase.d[i]
-                entry = self._entry(self._bias_gradient[i], self.p.biases.a[i], bias_phase.c[i], own_d)
+                entry = self._entry(
+                    self._bias_gradient[i], self.p.biases.a[i], bias_phase.c[i] - more[i], own_d
+                )
                 self._bias[i] = largest(self._bias[i], entry)
 
     def _entry(self, gradient: Size, a: Fraction, c: Fraction, d: Fraction | None) -> Size:

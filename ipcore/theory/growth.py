@@ -24,7 +24,7 @@ from typing import Final
 from ipcore.theory import factors, initial
 from ipcore.theory.calculus import Propagation
 from ipcore.theory.maxplus import Size, above, largest, nonzero, times
-from ipcore.theory.parameterization import Biases, Parameterization, RatePhase
+from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.rate_solver import unit_rates
 from ipcore.theory.rules import Rules
 
@@ -69,8 +69,7 @@ class Network:
         setting: Optimizer, activation, loss.
         output: Whether the output may not grow either; False: only hidden layers may not (controlled
             divergence, for losses with bounded derivatives).
-        calibrated: Whether the first rates of layers 2..L+1 are measured, so that each first update adds
-            order 1 whatever the base rate; that of the first layer is not.
+        calibrated: Whether the rates of layers 2..L+1 at step 0 stay as they are (`calibrated_rates`).
     """
 
     p: Parameterization
@@ -83,31 +82,36 @@ class Network:
         """Whether `ipcore.theory.factors` describes it."""
         return factors.covered(self.p)
 
-    def at(self, delta: Fraction) -> Parameterization:
-        """Its rates m^delta times as large."""
-        phases = _faster(self.p.phases, delta)
-        if self.calibrated:
-            first, *later = phases
-            if not later or later[0].start > 1:
-                later = [replace(first, start=1), *later]
-            phases = (self._calibrated(first), *later)
-        biases = self.p.biases
-        if biases is not None:
-            biases = Biases(biases.a, biases.b, _faster(biases.phases, delta))
-        return replace(self.p, phases=phases, biases=biases)
+    def faster(self, step: int, delta: Fraction) -> tuple[Fraction, ...]:
+        """By which power the rates of each layer are larger at a step."""
+        others = _ZERO if self.calibrated and step == 0 else delta
+        return (delta, *[others] * self.p.hidden_layers)
 
-    def _calibrated(self, first: RatePhase) -> RatePhase:
-        """Step 0 with rates that make every first update add order 1, from layer 2 on."""
-        run = Propagation(self.p, self.setting)
-        run.forward(0)
-        run.backward(0)
-        unit, phi = unit_rates(run), self.setting.activation
-        change = unit[0] - first.c[0]
-        c = [first.c[0]]
-        for i, start in enumerate(run.h0[:-1]):
-            c.append(unit[i + 1] + nonzero(phi.size(max(start, change))))
-            change = _ZERO
-        return replace(first, c=tuple(c))
+    def laws(self, phase: RatePhase, delta: Fraction) -> tuple[factors.Law, ...]:
+        """What updates of a phase do."""
+        laws = factors.laws(self.p, self.setting.optimizer, phase)
+        return tuple(
+            factors.Law(None if law.k is None else law.k + more, None if law.cap is None else law.cap + more)
+            for law, more in zip(laws, self.faster(phase.start, delta), strict=True)
+        )
+
+
+def calibrated_rates(p: Parameterization, setting: Rules) -> Parameterization:
+    """First rates of layers 2..L+1 as calibration measures them: every first update there adds order 1.
+
+    Args:
+        p: With h^1 of order 1 or more at initialization, and first updates that are aligned.
+        setting: Optimizer, activation, loss.
+    """
+    run = Propagation(p, setting)
+    run.forward(0)
+    run.backward(0)
+    inputs = [nonzero(setting.activation.size(max(h, _ZERO))) for h in run.h0[:-1]]
+    c = tuple(unit + x for unit, x in zip(unit_rates(run)[1:], inputs, strict=True))
+    first, later = p.phases[0], p.phases[1:]
+    if not later or later[0].start > 1:
+        later = (replace(first, start=1), *later)
+    return replace(p, phases=(replace(first, c=(first.c[0], *c)), *later))
 
 
 def without_updates(network: Network) -> Size:
@@ -128,7 +132,7 @@ def growth(network: Network, delta: Fraction, quantity: Quantity | None = None) 
         quantity: The number to give; None: the first that is above 0, or the last that decides.
     """
     if network.by_factors:
-        return _by_factors(network, network.at(delta), quantity)
+        return _by_factors(network, delta, quantity)
     return iterated(network, delta, aligned=True, until=quantity if isinstance(quantity, int) else None)
 
 
@@ -144,7 +148,7 @@ def iterated(
         until: Step whose sizes are wanted; None: until the exponents repeat or something grows.
         rounds: Updates to look at; None: 4(L+2) after every change of rates, as far as `MAX_WORK` allows.
     """
-    p = network.at(delta)
+    p = network.p
     run = Propagation(p, network.setting, aligned=aligned)
     value = _largest(run.forward(0).h, network)
     run.backward(0)
@@ -154,7 +158,8 @@ def iterated(
         if step == until or (until is None and value > 0):
             return Growth(value, step)
         before = run.state()
-        run.update(step, p.phase_at(step), None if p.biases is None else p.biases.phase_at(step))
+        bias_phase = None if p.biases is None else p.biases.phase_at(step)
+        run.update(step, p.phase_at(step), bias_phase, faster=network.faster(step, delta))
         step += 1
         value = max(value, _largest(run.forward(step).h, network))
         run.backward(step)
@@ -171,14 +176,14 @@ def _largest(h: tuple[Size, ...], network: Network) -> Fraction:
     return nonzero(largest(*sizes))
 
 
-def _by_factors(network: Network, p: Parameterization, quantity: Quantity | None) -> Growth:
-    setting = network.setting
+def _by_factors(network: Network, delta: Fraction, quantity: Quantity | None) -> Growth:
+    p, setting = network.p, network.setting
     weights = factors.degree_weights(p.hidden_layers, setting.activation.degree)
     offset = setting.activation.kind == "offset"
     entries: tuple[Size, ...] = (None,) * (p.hidden_layers + 1)
     certain, most = True, max(_MIN_ROUNDS, 4 * (p.hidden_layers + 2))
     for phase, following in pairwise(p.phases):
-        change, rounds = factors.laws(p, setting.optimizer, phase), following.start - phase.start
+        change, rounds = network.laws(phase, delta), following.start - phase.start
         before: tuple[Size, ...] | None = None
         for _ in range(min(rounds, most)):
             gradients = _gradients(factors.factors(p, entries), weights, offset=offset)
@@ -186,7 +191,7 @@ def _by_factors(network: Network, p: Parameterization, quantity: Quantity | None
             if entries == before:
                 break
         certain = certain and (rounds <= most or entries == before)
-    last = factors.laws(p, setting.optimizer, p.phases[-1])
+    last = network.laws(p.phases[-1], delta)
     V = factors.factors(p, entries)
     if offset:
         above_it = _gradients(factors.offset_fixed_point(V, last), weights, offset=True)
@@ -243,10 +248,6 @@ def _size(network: Network, entries: Sequence[Size]) -> Fraction:
             moved = largest(times(entries[i], Fraction(1), phi.size(sizes[-1])), below)
         sizes.append(nonzero(largest(h0, moved)))
     return max(sizes if network.output else sizes[:-1])
-
-
-def _faster(phases: tuple[RatePhase, ...], delta: Fraction) -> tuple[RatePhase, ...]:
-    return tuple(replace(phase, c=tuple(c - delta for c in phase.c)) for phase in phases)
 
 
 def grows_below(network: Network, delta: Fraction) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
-from ipcore.theory.growth import Growth, Network, grows_below, growth, without_updates
+from ipcore.theory.growth import Growth, Network, calibrated_rates, grows_below, growth, without_updates
 from ipcore.theory.maxplus import above
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules, rules
@@ -121,7 +121,10 @@ def largest_stable_rate(
     >>> str(found.stable), str(found.controlled)
     ('-1', '-1/2')
     """
-    p, setting = _checked(parameterization, rules(optimizer, activation, loss), calibrated)
+    p, setting = parameterization, rules(optimizer, activation, loss)
+    _check(p, setting, calibrated)
+    if calibrated:
+        p = calibrated_rates(p, setting)
     stable, certain = _largest(Network(p, setting, output=True, calibrated=calibrated))
     if setting.loss == "mse":
         return LargestRate(stable, stable, certain)
@@ -155,7 +158,7 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
         return f"the largest stable base rate is not said: {error}"
 
 
-def _checked(p: Parameterization, setting: Rules, calibrated: bool) -> tuple[Parameterization, Rules]:
+def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
     if not isinstance(p, Parameterization):
         raise TheoryError(f"must be a Parameterization, not {p!r}", "parameterization")
     if not isinstance(calibrated, bool):
@@ -184,7 +187,6 @@ def _checked(p: Parameterization, setting: Rules, calibrated: bool) -> tuple[Par
                 "aligned with their inputs; covered are activations with a kink at 0 (relu)",
                 "calibrated",
             )
-    return p, setting
 
 
 def _first_steps(p: Parameterization, setting: Rules) -> Trajectory:
