@@ -26,7 +26,8 @@ def transfers(result: Result) -> dict[str, RateTransfer]:
             (run.width, run.rate, run.seed): run.values.get("test_loss", float("nan"))
             for run in result.select(parameterization=label)
         }
-        found[label] = check_rate_transfer(losses, predicted_drift(analyze(preset(label, _DEPTH))))
+        analysis = analyze(preset(label, _DEPTH), loss=_SPEC["spec"]["loss"])
+        found[label] = check_rate_transfer(losses, predicted_drift(analysis))
     return found
 
 

@@ -55,6 +55,8 @@ class Check:
         layer: l, 1..L+1 (L+1 is the output f); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
+        predicted_high: With rate transfer the upper end of the predicted drift, `predicted` being the lower;
+            else "".
         upper_bound: Whether the prediction is an upper bound only.
         tolerance: Distance from the prediction that still agrees.
         slope: Of log value against log width; with rate transfer octaves per doubling.
@@ -74,6 +76,7 @@ class Check:
     layer: int
     step: int
     predicted: str
+    predicted_high: str
     upper_bound: bool
     tolerance: float
     slope: float

@@ -7,7 +7,7 @@ the rule. Nothing here trains or reads files: what was measured comes in as `Sam
 from ipcore.analysis.calibrated_rates import CalibratedRate, check_calibrated_rates
 from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, check_coordinates
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
-from ipcore.analysis.rate_transfer import RateTransfer, check_rate_transfer, predicted_drift
+from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
 from ipcore.analysis.resampling import Estimate
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
@@ -21,6 +21,7 @@ __all__ = [
     "Equivalence",
     "Estimate",
     "Judgement",
+    "PredictedDrift",
     "RateTransfer",
     "Samples",
     "Slope",

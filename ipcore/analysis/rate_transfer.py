@@ -26,6 +26,24 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
+class PredictedDrift:
+    """How far the best rate moves, in octaves per doubling of the width.
+
+    Attributes:
+        low: Drift of the largest rate that is stable, delta*.
+        high: Drift of the largest at which no hidden layer grows, delta_c: between them only the output
+            grows, which training survives where the loss has bounded derivatives. Equal to `low` otherwise.
+    """
+
+    low: Fraction
+    high: Fraction
+
+    def __str__(self) -> str:
+        low, high = theory.format_exponent(self.low), theory.format_exponent(self.high)
+        return low if low == high else f"{low} .. {high}"
+
+
+@dataclass(frozen=True, slots=True)
 class RateTransfer:
     """The drift of the best rate.
 
@@ -34,7 +52,7 @@ class RateTransfer:
         best: The best rate of each width, from the seeds' mean log loss.
         widths: m, ascending.
         seeds: How many.
-        predicted: Drift that theory suggests, or None.
+        predicted: Drift that theory predicts, or None.
         tolerance: Of the verdict, octaves per doubling.
         verdict: Undecided without a prediction, or where a best rate lies at the grid's edge.
         warnings: Best rates at the grid's edge, or beside rates at which runs diverge (known to a gap of the
@@ -46,7 +64,7 @@ class RateTransfer:
     best: tuple[float, ...]
     widths: tuple[int, ...]
     seeds: int
-    predicted: Fraction | None
+    predicted: PredictedDrift | None
     tolerance: float
     verdict: Verdict
     warnings: tuple[str, ...]
@@ -55,7 +73,7 @@ class RateTransfer:
 
 def check_rate_transfer(
     losses: Mapping[tuple[int, float, int], float],
-    predicted: Fraction | None = None,
+    predicted: PredictedDrift | str = "theory makes no prediction for it",
     *,
     tolerance: float = 0.25,
 ) -> RateTransfer:
@@ -63,7 +81,7 @@ def check_rate_transfer(
 
     Args:
         losses: Final loss > 0 by (width, rate, seed). A run that diverged or has not ended has none.
-        predicted: Drift to hold it against (`predicted_drift`).
+        predicted: Drift to hold it against, or why there is none (`predicted_drift`).
         tolerance: Octaves per doubling.
 
     Raises:
@@ -92,7 +110,7 @@ def check_rate_transfer(
     drift = Estimate(drift.value, drift.low - slack, drift.high + slack)
     edge = any(optimum.edge for optimum in found)
     verdict, why = _verdict(drift, predicted, tolerance, len(seeds), edge)
-    said = "" if predicted is None else f", theory suggests {theory.format_exponent(predicted)}"
+    said = "" if isinstance(predicted, str) else f", theory suggests {predicted}"
     sentence = (
         f"best rate {verdict}: drifts {drift} octaves per doubling of the width{said} "
         f"(tolerance {tolerance:g}), widths {widths[0]}..{widths[-1]}, {len(seeds)} seeds"
@@ -102,7 +120,7 @@ def check_rate_transfer(
         tuple((2.0**optima).tolist()),
         widths,
         len(seeds),
-        predicted,
+        None if isinstance(predicted, str) else predicted,
         tolerance,
         verdict,
         tuple(warnings),
@@ -110,35 +128,37 @@ def check_rate_transfer(
     )
 
 
-def predicted_drift(analysis: theory.Analysis) -> Fraction | None:
-    """The drift at which a base rate keeps the largest update that is stable, in octaves per doubling.
+def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> PredictedDrift | str:
+    """The drift of the largest stable base rate, or why theory predicts none.
 
-    With exponents c against the largest stable c* of the same (a, b), the rate eta m^{-c_l} stays within
-    m^{-c*_l} in every layer if eta = m^{-max_l(c*_l - c_l)}: 0 for muP and NTK, -1 for standard
-    parameterization with one rate. [ours] None where the rates change after step 0 or theory finds none.
+    [ours, docs/theory.md, section 4] Rates that change after step 0 are all multiplied by the base rate.
+    Between m^{delta*} and m^{delta_c} training goes on under losses with bounded derivatives, so
+    the best rate may be anywhere between. A trivial parameterization is trained best far above its own rates,
+    where the number of steps decides: no prediction.
+
+    Args:
+        analysis: Of what was trained.
+        calibrated: Whether its first rates were calibrated; that of layer 1 alone follows the base rate then.
 
     >>> from ipcore.theory import analyze, preset
-    >>> [str(predicted_drift(analyze(preset(name, 3)))) for name in ("mup", "ntk", "sp")]
-    ['0', '0', '-1']
+    >>> [str(predicted_drift(analyze(preset(name, 3)))) for name in ("mup", "ntk", "sp", "ip-llr")]
+    ['0', '0 .. 1/2', '-1 .. -1/2', '0']
     """
-    p = analysis.parameterization
-    try:
-        largest = theory.complete(
-            p.a,
-            p.b,
-            optimizer=analysis.optimizer,
-            activation=analysis.activation,
-            loss=analysis.loss,
-            biases=p.biases,
-            mean=p.mean,
-            reweightings=p.reweightings,
+    found = theory.largest_rate_of(analysis, calibrated=calibrated)
+    if isinstance(found, str):
+        return found
+    if found.stable is None or found.controlled is None:
+        return f"theory makes no prediction: {found.summary}"
+    if not found.exact:
+        return (
+            f"theory makes no prediction: alignment leaves open whether rates above m^({found.stable}) grow"
         )
-    except theory.TheoryError:
-        return None
-    phases = largest.parameterization.phases
-    if not largest.maximal or len(phases) > 1 or len(p.phases) > 1:
-        return None
-    return -max(best - own for best, own in zip(phases[0].c, p.phases[0].c, strict=True))
+    if analysis.regime is theory.Regime.TRIVIAL:
+        return (
+            "theory makes no prediction: at these rates the output does not move; rates up to "
+            f"m^({found.stable}) are stable for ever, and larger ones for a number of steps"
+        )
+    return PredictedDrift(found.stable, found.controlled)
 
 
 def _table(
@@ -218,15 +238,15 @@ def _drawn_optima(filled: Floats, usable: npt.NDArray[np.bool_], octaves: Floats
 
 
 def _verdict(
-    drift: Estimate, predicted: Fraction | None, tolerance: float, seeds: int, edge: bool
+    drift: Estimate, predicted: PredictedDrift | str, tolerance: float, seeds: int, edge: bool
 ) -> tuple[Verdict, str]:
-    if predicted is None:
-        return Verdict.UNDECIDED, "theory makes no prediction for it"
+    if isinstance(predicted, str):
+        return Verdict.UNDECIDED, predicted
     if edge:
         return Verdict.UNDECIDED, "the grid of rates does not hold the best one at every width"
     if seeds < MIN_SEEDS:
         return Verdict.UNDECIDED, f"fewer than {MIN_SEEDS} seeds"
-    low, high = float(predicted) - tolerance, float(predicted) + tolerance
+    low, high = float(predicted.low) - tolerance, float(predicted.high) + tolerance
     if low <= drift.low and drift.high <= high:
         return Verdict.AGREES, ""
     if drift.high < low or drift.low > high:

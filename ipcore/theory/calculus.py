@@ -115,9 +115,7 @@ class Propagation:
         product: Size = _ZERO
         for i in range(self.L + 1):
             weight = inverse(k[i])
-            # The readout is correlated with what it taught the layer below: law of large numbers.
-            summed = _ONE if i == self.L or self.p.mean is not None else _HALF
-            below = times(self.initial[i], weight, summed, learned) if i > 0 else None
+            below = times(self.passed_on(i), weight, learned) if i > 0 else None
             own = self._from_update(i, product)
             removal = times(self.initial[i], weight, _HALF, removed) if i > 0 else None
             if weight != 0:
@@ -147,6 +145,13 @@ class Propagation:
         self._x0 = list(self.x)
         none: tuple[Size, ...] = (None,) * (self.L + 1)
         return Sizes(0, tuple(self.h0), none, none, none, none, none)
+
+    def passed_on(self, i: int) -> Fraction:
+        """v_l: W_0^l turns a change of x^{l-1} into one of h^l that is m^{v_l} times as large (index l-1).
+
+        The readout is correlated with what it taught the layer below: law of large numbers.
+        """
+        return self.initial[i] + (_ONE if i == self.L or self.p.mean is not None else _HALF)
 
     def _without_updates(self, k: tuple[Size, ...]) -> list[Size]:
         return without_updates(self.p, self.rules.activation, self._bias0, k)
@@ -237,10 +242,21 @@ class Propagation:
             return self.gradient(i)
         return largest(self.gradient(i), self._first_gradient[i], self._later_gradient[i])
 
-    def update(self, step: int, phase: RatePhase, bias_phase: RatePhase | None = None) -> None:
-        """Add the update of `step`, after `backward(step)`, with the exponents of `phase`."""
+    def update(
+        self,
+        step: int,
+        phase: RatePhase,
+        bias_phase: RatePhase | None = None,
+        *,
+        faster: Sequence[Fraction] | None = None,
+    ) -> None:
+        """Add the update of `step`, after `backward(step)`, with the exponents of `phase`.
+
+        With `faster` the rates of layer l, and of its bias, are m^{faster_l} times as large.
+        """
+        more = faster or (_ZERO,) * (self.L + 1)
         for i in range(self.L + 1):
-            gradient, a, c = self.gradient(i), self.p.a[i], phase.c[i]
+            gradient, a, c = self.gradient(i), self.p.a[i], phase.c[i] - more[i]
             d = None if phase.d is None else phase.d[i]
             if self.rules.optimizer == "momentum" and step > 0:
                 self._later_gradient[i] = largest(self._later_gradient[i], gradient)
@@ -256,7 +272,9 @@ class Propagation:
                 momentum = self.rules.optimizer == "momentum"
                 self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
                 own_d = None if bias_phase.d is None else bias_phase.d[i]
-                entry = self._entry(self._bias_gradient[i], self.p.biases.a[i], bias_phase.c[i], own_d)
+                entry = self._entry(
+                    self._bias_gradient[i], self.p.biases.a[i], bias_phase.c[i] - more[i], own_d
+                )
                 self._bias[i] = largest(self._bias[i], entry)
 
     def _entry(self, gradient: Size, a: Fraction, c: Fraction, d: Fraction | None) -> Size:

@@ -7,10 +7,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from ipcore.theory.maxplus import Size
+from ipcore.theory.table import Row, format_rows
 
 if TYPE_CHECKING:
     from ipcore.theory.analysis import Analysis, StepSizes
     from ipcore.theory.completion import Completion
+    from ipcore.theory.stable_rates import StableRates
 
 _CELL: Final = 19
 _EQUAL: Final = 4  # as many equal exponents in a row are folded
@@ -41,7 +43,44 @@ def completion_text(found: Completion) -> str:
     """Setting, exponents, and why these rates."""
     p = found.parameterization
     head = f"{_depth(p.hidden_layers)}, {found.optimizer}, {found.activation}"
-    return "\n".join([head, "", p.table(), "", found.summary])
+    changes = f"change of h^1 .. h^L per step: {'  '.join(folded(found.changes))}"
+    lines = [head, "", p.table(), "", changes, "", found.summary]
+    if found.stable is not None:
+        lines += ["", *_stable_rates(found.stable)]
+    return "\n".join(lines)
+
+
+def _stable_rates(found: StableRates) -> list[str]:
+    """The polyhedron as a system of inequalities with its numbers, and its points."""
+    rows = [
+        Row("k", _texts(found.unit)),
+        Row("v", ("", *_texts(found.passed_on[1:]))),
+        Row("R", (*_texts(found.largest), "0")),
+        Row("h", (*_texts(found.start), "")),
+    ]
+    if found.unit_bias:
+        rows.insert(1, Row("k of biases", _texts(found.unit_bias)))
+    lines = [
+        "stable rates of step 0: all c with, from the first layer up,",
+        "  y_l = max(v_l + change of x^(l-1), k_l - c_l + size of x^(l-1)) <= R_l",
+        "  (y_l: change of h^l by step 0; h: its size before; the inputs have size 0 and do not change)",
+        "",
+        format_rows(rows),
+        "",
+        "Pareto points: rates of step 0 of which none can be raised, by the changes they make",
+    ]
+    for point in found.points:
+        first = point.parameterization.phases[0]
+        lines.append(f"  {'  '.join(folded(point.changes))}: c = {'  '.join(folded(first.c))}")
+    if not found.all_points:
+        lines.append(f"  ... the first {len(found.points)}; every layer has a choice of two, and all between")
+    elif len(found.points) > 1:
+        lines.append("  and those with changes between")
+    return lines
+
+
+def _texts(entries: Sequence[Size]) -> tuple[str, ...]:
+    return tuple(_text(entry) for entry in entries)
 
 
 def folded(entries: Sequence[Size]) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Final
 from ipcore.theory.completion import complete
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
+from ipcore.theory.layer_names import ranges
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing
@@ -39,7 +40,7 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
         )
     except TheoryError as error:
         return f"change a or b: {error}"
-    rates = f"the largest stable rates for these a and b are {_rates(done.parameterization)}"
+    rates = f"the rates of the largest stable changes for these a and b are {_rates(done.parameterization)}"
     if done.maximal:
         return rates
     if p.mean is not None and setting.cancels:
@@ -156,11 +157,5 @@ def who_moves(features: tuple[FeatureMove, ...], hidden_layers: int) -> str:
     for step in steps:
         layers = [move.layer for move in features if move.step == step]
         noun = "layer" if len(layers) == 1 else "layers"
-        texts.append(f"{noun} {_ranges(layers)} from step {step}")
+        texts.append(f"{noun} {ranges(layers)} from step {step}")
     return ", ".join(texts)
-
-
-def _ranges(layers: list[int]) -> str:
-    if len(layers) > 2 and layers == list(range(layers[0], layers[-1] + 1)):
-        return f"{layers[0]}..{layers[-1]}"
-    return ", ".join(map(str, layers))

@@ -45,6 +45,9 @@ def _setting(command: Command) -> Command:
     "--d", default="", help="Adam: epsilon is eps m^(-d); as --a, from step 1 on with --d-first-step."
 )
 @click.option("--d-first-step", default="", help="Epsilon exponents of step 0, as --a.")
+@click.option(
+    "--calibrated", is_flag=True, help="First rates are calibrated: the base rate does not multiply them."
+)
 @click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
 def analyze(
@@ -60,6 +63,7 @@ def analyze(
     optimizer: str,
     activation: str,
     loss: str,
+    calibrated: bool,
     steps: int | None,
     as_json: bool,
 ) -> None:
@@ -87,17 +91,32 @@ def analyze(
         found = theory.analyze(
             parameterization, optimizer=optimizer, activation=activation, loss=loss, steps=steps
         )
+        rate = theory.largest_rate_of(found, calibrated=calibrated)
+    if isinstance(rate, str):
+        decimals = [*decimals, rate]
     if as_json:
-        print_json({**found.to_dict(), "notes": [*found.notes, *decimals]})
+        said = None if isinstance(rate, str) else rate.to_dict()
+        print_json({**found.to_dict(), "largest_rate": said, "notes": [*found.notes, *decimals]})
         return
     _print_text(preset, found, decimals)
+    if not isinstance(rate, str):
+        click.echo(folded(f"base rate: {rate}"))
 
 
 @click.command()
 @_setting
+@click.option(
+    "--kind",
+    default="largest",
+    show_default=True,
+    help="largest: every layer changes as much as is stable; balanced: all by the same power of the width.",
+)
+@click.option("--pareto", is_flag=True, help="Show all stable rates of step 0, and Pareto points of them.")
 @json_option
 def complete(
     *,
+    kind: str,
+    pareto: bool,
     preset: str,
     a: str,
     b: str,
@@ -107,9 +126,10 @@ def complete(
     loss: str,
     as_json: bool,
 ) -> None:
-    """Find the largest stable learning rates.
+    """Find stable learning rates.
 
-    For given multipliers and initial weights.
+    For given multipliers and initial weights: the rates with which every layer changes as much as is
+    stable, or all layers by the same.
 
     Either --preset (its own rates are not used) or --a and --b.
     """
@@ -123,6 +143,8 @@ def complete(
             found = theory.complete(
                 given.a,
                 given.b,
+                kind=kind,
+                pareto=pareto,
                 optimizer=optimizer,
                 activation=activation,
                 loss=loss,
@@ -136,6 +158,8 @@ def complete(
             decimals = theory.decimal_notes(*lists)
             found = theory.complete(
                 *lists,
+                kind=kind,
+                pareto=pareto,
                 hidden_layers=hidden_layers,
                 optimizer=optimizer,
                 activation=activation,

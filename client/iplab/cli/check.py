@@ -101,7 +101,9 @@ def _row(check: Check) -> tuple[object, ...]:
     if check.low is not None and check.high is not None:
         interval = f"{decimals(check.low, 2)} .. {decimals(check.high, 2)}"
     step = check.step if check.quantity else None
-    theory = f"{bound}{check.predicted}" or None
+    interval_of_theory = check.predicted_high not in ("", check.predicted)
+    upper = f" .. {check.predicted_high}" if interval_of_theory else ""
+    theory = f"{bound}{check.predicted}{upper}" or None
     return step, check.name, theory, decimals(check.slope, 2), interval, check.verdict.value
 
 

@@ -78,6 +78,7 @@ class AnalyzeParameterizationRequest(_message.Message):
     ACTIVATION_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    CALIBRATED_FIELD_NUMBER: _builtins.int
     preset: _builtins.str
     """A preset by name ("ip-llr", "up:1/4"), with its exponents for the optimizer."""
     hidden_layers: _builtins.int
@@ -90,6 +91,8 @@ class AnalyzeParameterizationRequest(_message.Message):
     """"cross_entropy" (default), "logistic" or "mse"."""
     steps: _builtins.int
     """Updates to show, >= 1; 0 (default): until nothing changes. The verdict looks on in any case."""
+    calibrated: _builtins.bool
+    """Whether first rates are calibrated: for the largest stable base rate, which they do not follow then."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out."""
@@ -104,10 +107,11 @@ class AnalyzeParameterizationRequest(_message.Message):
         activation: _builtins.str = ...,
         loss: _builtins.str = ...,
         steps: _builtins.int = ...,
+        calibrated: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["exponents", b"exponents", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "loss", b"loss", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "calibrated", b"calibrated", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "loss", b"loss", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_scheme: _TypeAlias = _typing.Literal["preset", "exponents"]  # noqa: Y015
     _WhichOneofArgType_scheme: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015
@@ -127,6 +131,8 @@ class CompleteParameterizationRequest(_message.Message):
     OPTIMIZER_FIELD_NUMBER: _builtins.int
     ACTIVATION_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PARETO_FIELD_NUMBER: _builtins.int
     preset: _builtins.str
     """A preset by name."""
     hidden_layers: _builtins.int
@@ -137,6 +143,10 @@ class CompleteParameterizationRequest(_message.Message):
     """As in AnalyzeParameterizationRequest."""
     loss: _builtins.str
     """As in AnalyzeParameterizationRequest."""
+    kind: _builtins.str
+    """"largest" (default): every hidden layer changes as much as is stable. "balanced": all by the same power."""
+    pareto: _builtins.bool
+    """Whether to answer with all stable rates of step 0, and Pareto points among them."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out: a and b; c and c_first_step stay empty."""
@@ -150,10 +160,12 @@ class CompleteParameterizationRequest(_message.Message):
         optimizer: _builtins.str = ...,
         activation: _builtins.str = ...,
         loss: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        pareto: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["exponents", b"exponents", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "loss", b"loss", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "kind", b"kind", "loss", b"loss", "optimizer", b"optimizer", "pareto", b"pareto", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_scheme: _TypeAlias = _typing.Literal["preset", "exponents"]  # noqa: Y015
     _WhichOneofArgType_scheme: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015

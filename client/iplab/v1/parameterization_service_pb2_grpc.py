@@ -75,7 +75,8 @@ class ParameterizationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompleteParameterization(self, request, context):
-        """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT.
+        """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
+        as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,9 @@ class ParameterizationServiceStub:
     not cover (the message says what it covers).
     """
     CompleteParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]
-    """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT."""
+    """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
+    as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+    """
 
 @_typing.type_check_only
 class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
@@ -59,7 +61,9 @@ class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
     not cover (the message says what it covers).
     """
     CompleteParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]  # type: ignore[assignment]
-    """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT."""
+    """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
+    as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+    """
 
 class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
     """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
@@ -90,6 +94,8 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.CompleteParameterizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_theory_pb2.Completion, _abc.Awaitable[_theory_pb2.Completion]]:
-        """The largest stable learning rates for given multipliers and initial weights. Errors: INVALID_ARGUMENT."""
+        """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
+        as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+        """
 
 def add_ParameterizationServiceServicer_to_server(servicer: ParameterizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

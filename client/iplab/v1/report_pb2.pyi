@@ -165,6 +165,7 @@ class Check(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     POINTS_FIELD_NUMBER: _builtins.int
     SEEDS_FIELD_NUMBER: _builtins.int
+    PREDICTED_HIGH_FIELD_NUMBER: _builtins.int
     kind: Global___CheckKind.ValueType
     """What was compared."""
     quantity: _builtins.str
@@ -193,6 +194,10 @@ class Check(_message.Message):
     """All of it in words."""
     seeds: _builtins.int
     """Seeds used."""
+    predicted_high: _builtins.str
+    """With rate transfer the upper end of the drift that theory predicts, `predicted` being the lower: the largest
+    rate at which only the output grows, with losses of bounded derivatives. Empty with other kinds.
+    """
     @_builtins.property
     def subject(self) -> Global___CheckSubject:
         """Whose runs."""
@@ -220,10 +225,11 @@ class Check(_message.Message):
         sentence: _builtins.str = ...,
         points: _abc.Iterable[Global___WidthValue] | None = ...,
         seeds: _builtins.int = ...,
+        predicted_high: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "drift", b"drift", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "drift", b"drift", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "predicted_high", b"predicted_high", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
     _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015

@@ -134,6 +134,7 @@ class Analysis(_message.Message):
     ALIGNMENT_FIELD_NUMBER: _builtins.int
     HIDDEN_BOUNDED_FIELD_NUMBER: _builtins.int
     MARGINAL_FIELD_NUMBER: _builtins.int
+    LARGEST_RATE_FIELD_NUMBER: _builtins.int
     hidden_layers: _builtins.int
     """Depth L."""
     optimizer: _builtins.str
@@ -184,6 +185,10 @@ class Analysis(_message.Message):
     def alignment(self) -> _containers.RepeatedCompositeFieldContainer[Global___LayerAlignment]:
         """Of the matrices 2 .. L+1 at step 1."""
 
+    @_builtins.property
+    def largest_rate(self) -> Global___LargestRate:
+        """How the largest stable base rate moves with the width; unset where that is not said (a note says why)."""
+
     def __init__(
         self,
         *,
@@ -204,14 +209,51 @@ class Analysis(_message.Message):
         alignment: _abc.Iterable[Global___LayerAlignment] | None = ...,
         hidden_bounded: _builtins.bool = ...,
         marginal: _builtins.bool = ...,
+        largest_rate: Global___LargestRate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["largest_rate", b"largest_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "advice", b"advice", "alignment", b"alignment", "features", b"features", "hidden_bounded", b"hidden_bounded", "hidden_layers", b"hidden_layers", "loss", b"loss", "marginal", b"marginal", "notes", b"notes", "optimizer", b"optimizer", "reason", b"reason", "regime", b"regime", "settled", b"settled", "source", b"source", "steps", b"steps", "summary", b"summary", "vanishing_at_initialization", b"vanishing_at_initialization"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "advice", b"advice", "alignment", b"alignment", "features", b"features", "hidden_bounded", b"hidden_bounded", "hidden_layers", b"hidden_layers", "largest_rate", b"largest_rate", "loss", b"loss", "marginal", b"marginal", "notes", b"notes", "optimizer", b"optimizer", "reason", b"reason", "regime", b"regime", "settled", b"settled", "source", b"source", "steps", b"steps", "summary", b"summary", "vanishing_at_initialization", b"vanishing_at_initialization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Analysis: _TypeAlias = Analysis  # noqa: Y015
+
+@_typing.final
+class LargestRate(_message.Message):
+    """How the largest stable base rate moves with the width: base rates of order m^stable are stable, larger ones
+    are not. Exponents are octaves per doubling of the width.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STABLE_FIELD_NUMBER: _builtins.int
+    CONTROLLED_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    stable: _builtins.str
+    """Empty: no base rate is stable."""
+    controlled: _builtins.str
+    """Up to here at most the output grows, and the loss has bounded derivatives. Empty: at no base rate."""
+    exact: _builtins.bool
+    """Whether both are exact; false: stable up to here for certain, and perhaps beyond."""
+    summary: _builtins.str
+    """One sentence."""
+    def __init__(
+        self,
+        *,
+        stable: _builtins.str = ...,
+        controlled: _builtins.str = ...,
+        exact: _builtins.bool = ...,
+        summary: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controlled", b"controlled", "exact", b"exact", "stable", b"stable", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LargestRate: _TypeAlias = LargestRate  # noqa: Y015
 
 @_typing.final
 class FeatureMove(_message.Message):
@@ -327,12 +369,22 @@ class Completion(_message.Message):
     R_FIELD_NUMBER: _builtins.int
     MAXIMAL_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    UNIQUE_FIELD_NUMBER: _builtins.int
+    STABLE_FIELD_NUMBER: _builtins.int
     r: _builtins.str
-    """Every hidden layer changes by m^(-r) per step if its updates are aligned."""
+    """Every hidden layer changes by m^(-r) per step if its updates are aligned; empty: not all by the same."""
     maximal: _builtins.bool
-    """False: no first step is both non-vanishing and stable; the reason says why."""
+    """Whether these are the largest changes that are stable, and the first update makes them. False: others are
+    larger (kind "balanced"), or alignment is missing; the reason says which.
+    """
     reason: _builtins.str
     """Why these rates, or why none is maximal."""
+    kind: _builtins.str
+    """"largest" or "balanced"."""
+    unique: _builtins.bool
+    """Whether no other stable rates of step 0 are larger in some layer. The changes are unique, rates need not be."""
     @_builtins.property
     def a(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Multipliers, one exponent per layer, as given."""
@@ -345,6 +397,14 @@ class Completion(_message.Message):
     def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___RatePhase]:
         """Rates of each phase of steps."""
 
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Exponents of the changes of h^1 .. h^L per step, if updates are aligned. These are unique."""
+
+    @_builtins.property
+    def stable(self) -> Global___StableRates:
+        """All stable rates of step 0; set if the request asks for them."""
+
     def __init__(
         self,
         *,
@@ -354,14 +414,111 @@ class Completion(_message.Message):
         r: _builtins.str = ...,
         maximal: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        changes: _abc.Iterable[_builtins.str] | None = ...,
+        unique: _builtins.bool = ...,
+        stable: Global___StableRates | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stable", b"stable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "maximal", b"maximal", "phases", b"phases", "r", b"r", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["a", b"a", "b", b"b", "changes", b"changes", "kind", b"kind", "maximal", b"maximal", "phases", b"phases", "r", b"r", "reason", b"reason", "stable", b"stable", "unique", b"unique"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Completion: _TypeAlias = Completion  # noqa: Y015
+
+@_typing.final
+class StableRates(_message.Message):
+    """The stable rates of step 0: all c with, from the first layer up and with inputs of size 0 that do not change,
+      y_l = max(v_l + change of x^(l-1), k_l - c_l + size of x^(l-1)) <= R_l, and <= 0 for the output.
+    y_l is the change of h^l, its size after the step the larger of y_l and start_l. One entry per layer.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LARGEST_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    PASSED_ON_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    UNIT_BIAS_FIELD_NUMBER: _builtins.int
+    POINTS_FIELD_NUMBER: _builtins.int
+    ALL_POINTS_FIELD_NUMBER: _builtins.int
+    all_points: _builtins.bool
+    """Whether these are all such points."""
+    @_builtins.property
+    def largest(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """R_l, l = 1 .. L."""
+
+    @_builtins.property
+    def start(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Exponent of h^l before the step, l = 1 .. L."""
+
+    @_builtins.property
+    def passed_on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """v_l, l = 1 .. L+1: what the initial matrix makes of a change below. The first means nothing."""
+
+    @_builtins.property
+    def unit(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """k_l, l = 1 .. L+1: the change of h^l at rate exponent 0 and inputs of size 0."""
+
+    @_builtins.property
+    def unit_bias(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The same for biases with exponents of their own, whose y_l is k_l - c_l; empty: there are none."""
+
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParetoPoint]:
+        """Pareto points: none of their rates of step 0 can be raised. Every layer takes one of its two extremes; the
+        largest changes first.
+        """
+
+    def __init__(
+        self,
+        *,
+        largest: _abc.Iterable[_builtins.str] | None = ...,
+        start: _abc.Iterable[_builtins.str] | None = ...,
+        passed_on: _abc.Iterable[_builtins.str] | None = ...,
+        unit: _abc.Iterable[_builtins.str] | None = ...,
+        unit_bias: _abc.Iterable[_builtins.str] | None = ...,
+        points: _abc.Iterable[Global___ParetoPoint] | None = ...,
+        all_points: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_points", b"all_points", "largest", b"largest", "passed_on", b"passed_on", "points", b"points", "start", b"start", "unit", b"unit", "unit_bias", b"unit_bias"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StableRates: _TypeAlias = StableRates  # noqa: Y015
+
+@_typing.final
+class ParetoPoint(_message.Message):
+    """Stable rates of step 0 of which none can be raised, and rates that stay stable afterwards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Exponents of the changes of h^1 .. h^L."""
+
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___RatePhase]:
+        """Rates of each phase of steps."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[_builtins.str] | None = ...,
+        phases: _abc.Iterable[Global___RatePhase] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "phases", b"phases"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParetoPoint: _TypeAlias = ParetoPoint  # noqa: Y015
 
 @_typing.final
 class RatePhase(_message.Message):

@@ -236,9 +236,12 @@ class Checker:
                 continue
             subject = self._subject(label, hidden_layers, activation, 0.0)
             analysis = self._analyze(self.reference(label), hidden_layers, activation)
-            predicted = None if isinstance(analysis, str) else predicted_drift(analysis)
+            calibrated = self._entries[label].HasField("calibration")
+            drift = (
+                analysis if isinstance(analysis, str) else predicted_drift(analysis, calibrated=calibrated)
+            )
             try:
-                found = check_rate_transfer(_losses(group), predicted)
+                found = check_rate_transfer(_losses(group), drift)
             except AnalysisError as error:
                 draft.notes.append(f"{_where(subject)}: rate transfer: {error}")
                 continue
@@ -246,7 +249,10 @@ class Checker:
             check = pb.Check(
                 kind=pb.CHECK_KIND_RATE_TRANSFER,
                 subject=subject,
-                predicted="" if predicted is None else theory.format_exponent(predicted),
+                predicted="" if found.predicted is None else theory.format_exponent(found.predicted.low),
+                predicted_high=""
+                if found.predicted is None
+                else theory.format_exponent(found.predicted.high),
                 tolerance=found.tolerance,
                 slope=found.drift.value,
                 low=_finite(found.drift.low),

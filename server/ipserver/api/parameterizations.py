@@ -16,6 +16,7 @@ from ipserver.request.convert import custom, exponents
 
 _DEFAULT_DEPTH = 3
 _OPTIMIZER, _ACTIVATION, _LOSS = "sgd", "relu", "cross_entropy"
+_KIND = "largest"
 
 
 class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
@@ -56,22 +57,22 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
     async def CompleteParameterization(
         self, request: pb.CompleteParameterizationRequest, context: Any
     ) -> theory_pb2.Completion:
-        """The largest stable learning rates."""
+        """Stable learning rates, the largest or balanced ones."""
         return await self._blocking.run(_complete, request)
 
 
 def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
     try:
-        found = messages.analysis(
-            theory.analyze(
-                _scheme(request, rates=True),
-                optimizer=request.optimizer or _OPTIMIZER,
-                activation=request.activation or _ACTIVATION,
-                loss=request.loss or _LOSS,
-                # Not given and 0 are the same in proto3; both mean: until nothing changes.
-                steps=request.steps or None,
-            )
+        analysis = theory.analyze(
+            _scheme(request, rates=True),
+            optimizer=request.optimizer or _OPTIMIZER,
+            activation=request.activation or _ACTIVATION,
+            loss=request.loss or _LOSS,
+            # Not given and 0 are the same in proto3; both mean: until nothing changes.
+            steps=request.steps or None,
         )
+        rate = theory.largest_rate_of(analysis, calibrated=request.calibrated)
+        found = messages.analysis(analysis, rate)
         found.notes.extend(_decimals(request))
         return found
     except theory.TheoryError as error:
@@ -85,6 +86,8 @@ def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Complet
             theory.complete(
                 given.a,
                 given.b,
+                kind=request.kind or _KIND,
+                pareto=request.pareto,
                 optimizer=request.optimizer or _OPTIMIZER,
                 activation=request.activation or _ACTIVATION,
                 loss=request.loss or _LOSS,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fractions import Fraction
+
 from ipcore import theory
 from iplab.v1 import theory_pb2 as pb
 from ipserver.request.predict import Prediction
@@ -24,8 +27,9 @@ def prediction(value: Prediction) -> pb.Prediction:
     )
 
 
-def analysis(value: theory.Analysis) -> pb.Analysis:
-    """What the calculus says of a parameterization."""
+def analysis(value: theory.Analysis, rate: theory.LargestRate | str) -> pb.Analysis:
+    """What the calculus says of a parameterization, and of its base rate (or why not)."""
+    said = None if isinstance(rate, str) else _largest_rate(rate)
     return pb.Analysis(
         hidden_layers=value.parameterization.hidden_layers,
         optimizer=value.optimizer,
@@ -40,7 +44,8 @@ def analysis(value: theory.Analysis) -> pb.Analysis:
         reason=value.reason,
         source=value.source,
         advice=value.advice,
-        notes=value.notes,
+        notes=[*value.notes, *([rate] if isinstance(rate, str) else [])],
+        largest_rate=said,
         features=[pb.FeatureMove(layer=move.layer, step=move.step) for move in value.features],
         steps=[
             pb.StepSizes(
@@ -60,24 +65,56 @@ def analysis(value: theory.Analysis) -> pb.Analysis:
     )
 
 
+def _largest_rate(value: theory.LargestRate) -> pb.LargestRate:
+    return pb.LargestRate(
+        stable="" if value.stable is None else str(value.stable),
+        controlled="" if value.controlled is None else str(value.controlled),
+        exact=value.exact,
+        summary=value.summary,
+    )
+
+
 def completion(value: theory.Completion) -> pb.Completion:
     """Learning rates that complete multipliers and initial weights."""
     found = value.parameterization
     return pb.Completion(
-        a=[str(exponent) for exponent in found.a],
-        b=[str(exponent) for exponent in found.b],
-        phases=[
-            pb.RatePhase(
-                start=phase.start,
-                c=[str(exponent) for exponent in phase.c],
-                d=[str(exponent) for exponent in phase.d or ()],
-            )
-            for phase in found.phases
-        ],
-        r=str(value.r),
+        a=_exponents(found.a),
+        b=_exponents(found.b),
+        phases=_phases(found),
+        r="" if value.r is None else str(value.r),
         maximal=value.maximal,
         reason=value.reason,
+        kind=value.kind,
+        changes=_exponents(value.changes),
+        unique=value.unique,
+        stable=None if value.stable is None else _stable_rates(value.stable),
     )
+
+
+def _stable_rates(value: theory.StableRates) -> pb.StableRates:
+    return pb.StableRates(
+        largest=_exponents(value.largest),
+        start=_exponents(value.start),
+        passed_on=_exponents(value.passed_on),
+        unit=_exponents(value.unit),
+        unit_bias=_exponents(value.unit_bias),
+        points=[
+            pb.ParetoPoint(changes=_exponents(point.changes), phases=_phases(point.parameterization))
+            for point in value.points
+        ],
+        all_points=value.all_points,
+    )
+
+
+def _phases(value: theory.Parameterization) -> list[pb.RatePhase]:
+    return [
+        pb.RatePhase(start=phase.start, c=_exponents(phase.c), d=_exponents(phase.d or ()))
+        for phase in value.phases
+    ]
+
+
+def _exponents(values: Iterable[Fraction]) -> list[str]:
+    return [str(value) for value in values]
 
 
 def _size(size: object) -> str:

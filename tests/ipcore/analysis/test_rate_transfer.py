@@ -6,12 +6,16 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from ipcore.analysis import Verdict, check_rate_transfer, predicted_drift
+from ipcore.analysis import PredictedDrift, Verdict, check_rate_transfer, predicted_drift
 from ipcore.errors import AnalysisError
-from ipcore.theory import analyze, preset
+from ipcore.theory import analyze, custom, preset
 from tests.ipcore.analysis.synthetic import WIDTHS
 
 RATES = tuple(2.0**e for e in range(-10, 3))
+
+
+def exactly(drift):
+    return PredictedDrift(Fraction(drift), Fraction(drift))
 
 
 def losses(drift, *, best=-2.0, noise=0.0, seeds=5, rates=RATES, key=0, diverged=lambda m, rate: False):
@@ -41,21 +45,21 @@ def test_the_drift_of_a_parabola_is_exact(drift):
     [(0.0, 0, Verdict.AGREES), (-1.0, -1, Verdict.AGREES), (-1.0, 0, Verdict.DISAGREES)],
 )
 def test_against_theory(drift, predicted, verdict):
-    found = check_rate_transfer(losses(drift, noise=0.01), Fraction(predicted))
+    found = check_rate_transfer(losses(drift, noise=0.01), exactly(predicted))
     assert found.verdict is verdict
     assert found.drift.low < drift < found.drift.high
 
 
 def test_noise_is_undecided():
-    assert check_rate_transfer(losses(0.0, noise=0.5), Fraction(0)).verdict is Verdict.UNDECIDED
+    assert check_rate_transfer(losses(0.0, noise=0.5), exactly(0)).verdict is Verdict.UNDECIDED
 
 
 def test_two_seeds_do_not_agree():
-    assert check_rate_transfer(losses(0.0, seeds=2), Fraction(0)).verdict is Verdict.UNDECIDED
+    assert check_rate_transfer(losses(0.0, seeds=2), exactly(0)).verdict is Verdict.UNDECIDED
 
 
 def test_the_edge_of_the_grid_is_warned_of_and_decides_nothing():
-    found = check_rate_transfer(losses(-1.0, best=-8.0), Fraction(-1))
+    found = check_rate_transfer(losses(-1.0, best=-8.0), exactly(-1))
     assert found.warnings == (
         "width 512: the best rate 0.000976562 is at the grid's edge; add smaller rates",
         "width 1024: the best rate 0.000976562 is at the grid's edge; add smaller rates",
@@ -68,7 +72,7 @@ def test_divergence_beside_the_best_rate_widens_the_interval():
     def beyond(m, rate):
         return math.log2(rate) > -1.9 - math.log2(m / 128)
 
-    found = check_rate_transfer(losses(-1.0, diverged=beyond), Fraction(-1))
+    found = check_rate_transfer(losses(-1.0, diverged=beyond), exactly(-1))
     assert len(found.warnings) == 4
     assert "lies beside one at which runs diverged or have no loss" in found.warnings[0]
     # A gap of one octave over three doublings.
@@ -92,7 +96,45 @@ def test_refusals(given, said):
 
 
 @pytest.mark.parametrize(
-    ("name", "drift"), [("mup", 0), ("ntk", 0), ("sp", -1), ("sp-stable", 0), ("ip-llr", None)]
+    ("name", "drift"),
+    [("mup", "0"), ("ntk", "0 .. 1/2"), ("sp", "-1 .. -1/2"), ("sp-stable", "0 .. 1/2"), ("ip-llr", "0")],
 )
 def test_predicted_drift(name, drift):
-    assert predicted_drift(analyze(preset(name, 3))) == drift
+    found = predicted_drift(analyze(preset(name, 3)))
+    assert str(found) == drift
+    squared = predicted_drift(analyze(preset(name, 3), loss="mse"))
+    assert squared == PredictedDrift(found.low, found.low)
+    if name == "ip-llr":
+        assert predicted_drift(analyze(preset(name, 3)), calibrated=True) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "calibrated", "said"),
+    [
+        ("ip", {}, False, "the output does not move; rates up to m^(0) are stable for ever"),
+        ("ip", {"activation": "tanh"}, False, "alignment leaves open"),
+        ("ip-llr", {"activation": "tanh"}, True, "not covered: calibrated rates with tanh"),
+    ],
+)
+def test_why_no_drift_is_predicted(name, setting, calibrated, said):
+    why = predicted_drift(analyze(preset(name, 4 if setting else 3), **setting), calibrated=calibrated)
+    assert said in why
+    found = check_rate_transfer(losses(0.0), why)
+    assert (found.verdict, found.predicted) == (Verdict.UNDECIDED, None)
+    assert said in found.sentence
+
+
+def test_what_starts_too_large_has_no_drift():
+    explodes = custom(2, ["0"] * 3, ["0"] * 3, ["0"] * 3)
+    assert "no base rate is stable" in predicted_drift(analyze(explodes))
+
+
+@pytest.mark.parametrize(
+    ("drift", "verdict"),
+    [(-1.0, Verdict.AGREES), (-0.6, Verdict.AGREES), (-0.4, Verdict.AGREES), (0.0, Verdict.DISAGREES)],
+)
+def test_anything_within_a_predicted_interval_agrees(drift, verdict):
+    predicted = PredictedDrift(Fraction(-1), Fraction(-1, 2))
+    found = check_rate_transfer(losses(drift, noise=0.01), predicted)
+    assert found.verdict is verdict
+    assert "theory suggests -1 .. -1/2" in found.sentence

@@ -97,7 +97,7 @@ def test_what_no_rates_can_save_is_refused() -> None:
     assert error.value.field == "a[1]"
     # h^1 vanishes like 1/m and layer 2 makes up for it at the start, but not for changes of order 1 below.
     with pytest.raises(TheoryError, match="a \\+ b must be at least 1/2"):
-        complete(["1", "0", "1"], ["0", "0", "0"], hidden_layers=2)
+        complete(["1", "0", "1"], ["0", "0", "0"], hidden_layers=2, kind="balanced")
     with pytest.raises(TheoryError, match="did you mean 'gelu'"):
         complete(["0", "1"], ["0", "0"], activation="gellu")
     with pytest.raises(TheoryError) as wrong:
@@ -126,6 +126,6 @@ def test_refusals_speak_of_what_was_given() -> None:
         complete([], [])
     assert error.value.field == "a"
     with pytest.raises(TheoryError, match="change by order 1 and the output by order 1"):
-        complete(["1", "0", "1"], ["0", "0", "0"], hidden_layers=2)
+        complete(["1", "0", "1"], ["0", "0", "0"], hidden_layers=2, kind="balanced")
     with pytest.raises(TheoryError, match=r"needs 3 \(one per layer\)$"):
         complete(["0", "1"], ["0", "0", "0"], hidden_layers=2)

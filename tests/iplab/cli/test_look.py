@@ -95,8 +95,8 @@ def test_warnings_are_short_in_show_and_whole_in_json(iplab, client, tmp_path):
     ]
     assert line.endswith(". (more: --json)")
     assert whole.startswith(line.removeprefix("warning: ").removesuffix(" (more: --json)"))
-    assert "The largest stable rates" in whole
-    assert "The largest stable rates" not in line
+    assert "The rates of the largest stable changes" in whole
+    assert "The rates of the largest stable changes" not in line
 
 
 def test_metrics_in_three_forms(iplab, trained):

@@ -41,6 +41,42 @@ def test_completing_ip_gives_ip_llr():
     assert "-7/2" in text.stdout
 
 
+def test_the_largest_and_the_balanced_completion_go_by_their_names():
+    lists = ["--a", "0,1,1/2", "--b", "0,0,0", "--hidden-layers", "2", "--json"]
+    largest = json.loads(theory_says("complete", *lists))
+    # c_1 = -1 is stable: h^1 may change by order 1, h^2 by m^(-1/2).
+    assert largest["parameterization"]["phases"][0]["c"] == ["-1", "-1", "-1"]
+    assert (largest["changes"], largest["maximal"], largest["r"]) == (["0", "-1/2"], True, None)
+    balanced = json.loads(theory_says("complete", *lists, "--kind", "balanced"))
+    assert balanced["parameterization"]["phases"][0]["c"] == ["-1/2", "-1", "-1"]
+    assert (balanced["changes"], balanced["maximal"], balanced["r"]) == (["-1/2", "-1/2"], False, "1/2")
+    assert "the largest completion" in balanced["reason"]
+
+
+def test_how_the_largest_stable_base_rate_moves_is_said():
+    sp = ["analyze", "--preset", "sp"]
+    assert "largest stable base rate falls like m^(-1); up to order m^(-1/2) only the" in theory_says(*sp)
+    rate = json.loads(theory_says(*sp, "--loss", "mse", "--json"))["largest_rate"]
+    assert (rate["stable"], rate["controlled"], rate["exact"]) == ("-1", "-1", True)
+    llr = theory_says("analyze", "--preset", "ip-llr", "--calibrated")
+    assert "base rate: the largest stable base rate does not depend on the width" in llr
+    tanh = json.loads(
+        theory_says("analyze", "--preset", "ip-llr", "--calibrated", "--activation", "tanh", "--json")
+    )
+    assert tanh["largest_rate"] is None
+    assert any("calibrated rates with tanh" in note for note in tanh["notes"])
+    deep = theory_says("analyze", "--preset", "mup", "--hidden-layers", "201")
+    assert "said for at most 200 hidden layers" in deep.replace("\n", " ")
+
+
+def test_stable_rates_are_shown_on_request():
+    shown = theory_says("complete", "--preset", "ip", "--pareto")
+    assert "0  -1/2  0: c = -2  -2  -3  -2" in shown
+    assert "stable rates of step 0" not in theory_says("complete", "--preset", "ip")
+    points = json.loads(theory_says("complete", "--preset", "ip", "--pareto", "--json"))["stable"]["points"]
+    assert len(points) == 4
+
+
 def theory_says(*arguments):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.stderr
@@ -114,6 +150,7 @@ def test_presets_show_what_goes_beyond_their_exponents():
         (["analyze", "--a", "0,1/0,1", "--b", "0,0,0", "--c", "0,0,0"], "denominator"),
         (["complete", "--a", "0,1", "--b", "0,0,0"], "entries"),
         (["complete", "--a", "0,1,1"], "missing: --b"),
+        (["complete", "--preset", "ip", "--kind", "balance"], "did you mean 'balanced'?"),
     ],
 )
 def test_what_theory_refuses_exits_2(arguments, said):

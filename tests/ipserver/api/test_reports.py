@@ -245,12 +245,45 @@ async def test_rates_are_checked_where_there_are_three(api, store):
 
     train(store, summary=summary)
     found = await report(api)
-    assert [(c.subject.parameterization, c.predicted, c.verdict) for c in found.checks] == [
-        ("mup", "0", AGREES),
-        ("sp", "-1", AGREES),
+    # Cross entropy: up to m^(-1/2) only the output grows.
+    assert [(c.subject.parameterization, c.predicted, c.predicted_high, c.verdict) for c in found.checks] == [
+        ("mup", "0", "0", AGREES),
+        ("sp", "-1", "-1/2", AGREES),
     ]
     assert [c.slope for c in found.checks] == pytest.approx([0, -1], abs=1e-6)
     assert [p.value for p in found.checks[0].points] == pytest.approx([0.25] * 4)
+
+
+async def test_rates_that_change_after_step_0_are_decided_too(api, store):
+    calibrated = {"label": "calibrated", "preset": "ip-llr", "calibration": {"cap": 50}}
+    rates = [2.0**-e for e in range(6)]
+    await create(
+        api,
+        "ip-llr",
+        calibrated,
+        "ip",
+        record={},
+        base_learning_rates=rates,
+        hidden_layers=[3],
+        activations=["relu"],
+    )
+    best = {"ip-llr": -2.0, "calibrated": -3.0, "ip": -2.0}
+
+    def summary(run):
+        # The best rate of calibrated runs falls by an octave per doubling: not as theory has it.
+        octaves = np.log2(run.base_learning_rate) - best[run.label]
+        octaves += (run.label == "calibrated") * (np.log2(run.width / 64) - 1)
+        return Summary(final_test_loss=float(np.exp(octaves**2 / 20)))
+
+    train(store, lambda *_: None, summary=summary)
+    found = await report(api)
+    transfers = [c for c in found.checks if c.kind == report_pb2.CHECK_KIND_RATE_TRANSFER]
+    assert [(c.subject.parameterization, c.predicted, c.verdict) for c in transfers] == [
+        ("ip-llr", "0", AGREES),
+        ("calibrated", "0", DISAGREES),
+        ("ip", "", UNDECIDED),
+    ]
+    assert "the output does not move; rates up to m^(0) are stable for ever" in transfers[2].sentence
 
 
 @pytest.mark.parametrize(

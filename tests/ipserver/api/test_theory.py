@@ -139,6 +139,56 @@ async def test_presets_have_their_exponents_for_the_optimizer(api):
     assert drowned.regime == Regime.REGIME_TRIVIAL
 
 
+async def test_analysis_says_how_the_largest_stable_base_rate_moves(api):
+    sp = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(preset="sp", hidden_layers=3)
+    )
+    assert (sp.largest_rate.stable, sp.largest_rate.controlled, sp.largest_rate.exact) == ("-1", "-1/2", True)
+    assert "falls like m^(-1)" in sp.largest_rate.summary
+    calibrated = {"preset": "ip-llr", "hidden_layers": 4, "calibrated": True}
+    relu = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(**calibrated)
+    )
+    assert relu.largest_rate.stable == "0"
+    tanh = await api.parameterizations.AnalyzeParameterization(
+        pb.AnalyzeParameterizationRequest(activation="tanh", **calibrated)
+    )
+    assert not tanh.HasField("largest_rate")
+    assert any("calibrated rates with tanh" in note for note in tanh.notes)
+
+
+async def test_completion_says_what_is_unique_and_what_is_not(api):
+    uneven = {"exponents": spec_pb2.Exponents(a=["0", "1", "1/2"], b=["0"] * 3), "hidden_layers": 2}
+    largest = await api.parameterizations.CompleteParameterization(
+        pb.CompleteParameterizationRequest(**uneven)
+    )
+    assert (largest.kind, largest.maximal, largest.r) == ("largest", True, "")
+    assert list(largest.changes) == ["0", "-1/2"]
+    assert list(largest.phases[0].c) == ["-1", "-1", "-1"]
+    assert not largest.HasField("stable")
+    balanced = await api.parameterizations.CompleteParameterization(
+        pb.CompleteParameterizationRequest(kind="balanced", **uneven)
+    )
+    assert (balanced.kind, balanced.maximal, balanced.r) == ("balanced", False, "1/2")
+    ip = await api.parameterizations.CompleteParameterization(
+        pb.CompleteParameterizationRequest(preset="ip", hidden_layers=3, pareto=True)
+    )
+    assert not ip.unique
+    assert [list(point.phases[0].c) for point in ip.stable.points] == [
+        ["-2", "-5/2", "-5/2", "-2"],
+        ["-2", "-5/2", "-2", "-5/2"],
+        ["-2", "-2", "-3", "-2"],
+        ["-2", "-2", "-2", "-3"],
+    ]
+    assert list(ip.stable.unit) == ["-2", "-5/2", "-5/2", "-2"]
+    failed = await api.fails(
+        api.parameterizations.CompleteParameterization(
+            pb.CompleteParameterizationRequest(preset="ip", hidden_layers=3, kind="larges")
+        )
+    )
+    assert "did you mean 'largest'" in failed.violations["kind"]
+
+
 async def test_experiments_and_runs_carry_predictions(api):
     created = await api.create(
         grid={"parameterizations": [{"preset": "ip"}, {"preset": "mup"}], "hidden_layers": [3]}

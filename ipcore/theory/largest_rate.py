@@ -1,0 +1,287 @@
+"""The largest stable base rate: how it moves with the width.
+
+With c - delta in all layers and phases, delta* is the largest delta at which nothing grows and delta_c the
+largest at which at most the output does (controlled divergence, which losses with bounded derivatives
+survive). A base rate of order m^{delta*} is the largest stable one, so the best base rate moves by delta*
+octaves per doubling of the width, or by something in [delta*, delta_c]. 0 for muP; -1 and -1/2 for standard
+parameterization. [ours, docs/theory.md, section 4]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Final
+
+from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis
+from ipcore.theory.errors import TheoryError
+from ipcore.theory.exponents import power
+from ipcore.theory.growth import Growth, Network, calibrated_rates, grows_below, growth, without_updates
+from ipcore.theory.maxplus import above
+from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.rules import Rules, rules
+from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
+
+MAX_ITERATED_LAYERS: Final = 100
+# Beside an analysis, which somebody waits for: in all, and where exact answers have as many digits as layers.
+MAX_SHOWN_LAYERS: Final = 200
+MAX_SHOWN_MANIFOLD: Final = 40
+_ZERO: Final = Fraction(0)
+_NARROW: Final = Fraction(1, 2**32)
+_ROUNDS: Final = 120
+_LONG: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class LargestRate:
+    """How the largest stable base rate moves with the width.
+
+    Attributes:
+        stable: delta*: base rates up to order m^{delta*} are stable. None: none is.
+        controlled: delta_c >= delta*: up to here at most the output grows, and the loss has bounded
+            derivatives. Equal to delta* with mse. None: some hidden layer grows at every base rate.
+        exact: Whether both are exact. False: stable up to here for certain, and perhaps beyond.
+    """
+
+    stable: Fraction | None
+    controlled: Fraction | None
+    exact: bool
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        if self.stable is None and self.controlled is None:
+            return "no base rate is stable"
+        if self.stable is None:
+            return f"no base rate is stable; {self._controlled}"
+        moves = "does not depend on the width"
+        if self.stable != 0:
+            verb = "grows" if self.stable > 0 else "falls"
+            moves = f"{verb} like {_power(self.stable)}"
+        text = f"the largest stable base rate {moves}"
+        if not self.exact:
+            text += ", or is larger: alignment, or what has not settled, leaves it open"
+        return text if self.controlled == self.stable else f"{text}; {self._controlled}"
+
+    @property
+    def _controlled(self) -> str:
+        return (
+            f"up to order {_power(self.controlled)} only the output grows, which training survives with this "
+            "loss (controlled divergence)"
+        )
+
+    def __str__(self) -> str:
+        return self.summary
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; exponents are exact texts, null: no base rate."""
+        return {
+            "stable": None if self.stable is None else str(self.stable),
+            "controlled": None if self.controlled is None else str(self.controlled),
+            "exact": self.exact,
+            "summary": self.summary,
+        }
+
+
+def _power(exponent: Fraction | None) -> str:
+    """A power of m; exponents too long to read are rounded."""
+    if exponent is None or len(str(exponent)) <= _LONG:
+        return power(exponent)
+    return f"m^({float(exponent):.6g}..)"
+
+
+def largest_stable_rate(
+    parameterization: Parameterization,
+    *,
+    optimizer: str = "sgd",
+    activation: str = "relu",
+    loss: str = "cross_entropy",
+    calibrated: bool = False,
+) -> LargestRate:
+    """How the largest stable base rate of a parameterization moves with the width.
+
+    Found by Newton's method from a base rate that is too large, exact where sizes are convex in delta, and by
+    bisection beside it; the result is certified: stable there, and not above it.
+
+    Args:
+        parameterization: With at most 1,000 hidden layers; with biases of their own, a mean or re-weighted
+            matrices at most 100.
+        optimizer: Key of `OPTIMIZERS`.
+        activation: Name in `ACTIVATIONS`, or "relu^p".
+        loss: Key of `LOSSES`.
+        calibrated: Whether the first rates of layers 2..L+1 are measured, so that every first update there
+            adds order 1 whatever the base rate.
+
+    Raises:
+        TheoryError: No parameterization, unknown names, too many layers, or calibrated rates where the first
+            update is not aligned with its input or biases have exponents of their own.
+
+    >>> from ipcore.theory.presets import preset
+    >>> found = largest_stable_rate(preset("sp", 3))
+    >>> str(found.stable), str(found.controlled)
+    ('-1', '-1/2')
+    """
+    p, setting = parameterization, rules(optimizer, activation, loss)
+    _check(p, setting, calibrated)
+    if calibrated:
+        p = calibrated_rates(p, setting)
+    stable, certain = _largest(Network(p, setting, output=True, calibrated=calibrated))
+    if setting.loss == "mse":
+        return LargestRate(stable, stable, certain)
+    controlled, also = _largest(Network(p, setting, output=False, calibrated=calibrated))
+    return LargestRate(stable, controlled, certain and also)
+
+
+def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestRate | str:
+    """How the largest stable base rate of what was analysed moves, or why that is not said.
+
+    Args:
+        analysis: With at most 200 hidden layers, 40 with sigmoid, softplus or powers of ReLU; beyond, call
+            `largest_stable_rate`.
+        calibrated: As in `largest_stable_rate`.
+    """
+    p = analysis.parameterization
+    manifold = _manifold(rules(analysis.optimizer, analysis.activation, analysis.loss))
+    most = MAX_SHOWN_MANIFOLD if manifold else MAX_SHOWN_LAYERS
+    if p.hidden_layers > most:
+        kind = f" with {analysis.activation}" if manifold else ""
+        return f"the largest stable base rate is said for at most {most} hidden layers{kind}"
+    try:
+        return largest_stable_rate(
+            p,
+            optimizer=analysis.optimizer,
+            activation=analysis.activation,
+            loss=analysis.loss,
+            calibrated=calibrated,
+        )
+    except TheoryError as error:
+        return f"the largest stable base rate is not said: {error}"
+
+
+def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
+    if not isinstance(p, Parameterization):
+        raise TheoryError(f"must be a Parameterization, not {p!r}", "parameterization")
+    if not isinstance(calibrated, bool):
+        raise TheoryError(f"must be True or False, not {calibrated!r}", "calibrated")
+    iterated = p.biases is not None or p.mean is not None or bool(p.reweightings)
+    most = MAX_ITERATED_LAYERS if iterated else MAX_ANALYSIS_LAYERS
+    if p.hidden_layers > most:
+        kind = " with biases of their own, a mean or re-weighted matrices" if iterated else ""
+        raise TheoryError(
+            f"the largest stable rate is found for at most {most} hidden layers{kind}, not {p.hidden_layers}",
+            "hidden_layers",
+        )
+    if calibrated:
+        if p.biases is not None:
+            raise TheoryError("not covered: calibrated rates and biases of their own", "calibrated")
+        if p.a[0] + p.b[0] > 0:
+            raise TheoryError(
+                "not covered: calibrated rates where h^1 vanishes at initialization: they depend on how far "
+                "the first layer moves",
+                "calibrated",
+            )
+        linear = setting.activation.kind == "linear"
+        if linear and not all(layer.aligned for layer in layer_alignment(_first_steps(p, setting))):
+            raise TheoryError(
+                f"not covered: calibrated rates with {setting.activation.name}, whose first updates are not "
+                "aligned with their inputs; covered are activations with a kink at 0 (relu)",
+                "calibrated",
+            )
+
+
+def _first_steps(p: Parameterization, setting: Rules) -> Trajectory:
+    return trajectory(replace(p, phases=p.phases[:1]), setting, aligned=True, steps=1)
+
+
+def _largest(network: Network) -> tuple[Fraction | None, bool]:
+    """The largest delta at which nothing grows (None: at none), and whether it is exact."""
+    if above(without_updates(network), _ZERO):
+        return None, True
+    high = _too_large(network)
+    low = _stable_below(network, high.delta)
+    edge = _edge(network, low)
+    for turn in range(_ROUNDS):
+        if edge is not None:
+            return low, edge
+        candidate = high.root
+        if candidate is None or not low < candidate < high.delta:
+            narrow = high.delta - low < _NARROW and turn % 2 == 0
+            candidate = _simplest(low, high.delta) if narrow else (low + high.delta) / 2
+        found = growth(network, candidate)
+        if found.bounded:
+            low, edge = candidate, _edge(network, candidate)
+        else:
+            high = _Point.of(network, candidate, found)
+    return low, False
+
+
+def _edge(network: Network, low: Fraction) -> bool | None:
+    """Whether something grows just above for certain; None: nothing seems to."""
+    beyond = growth(network, low + _tiny(network))
+    if beyond.bounded:
+        return None
+    return beyond.certain and _whatever_the_alignment(network, low + _tiny(network))
+
+
+def _tiny(network: Network) -> Fraction:
+    """A difference smaller than that of any two deltas at which something changes."""
+    more = 4 * network.p.hidden_layers if _manifold(network.setting) else 0
+    return Fraction(1, 2 ** (160 + more))
+
+
+def _manifold(setting: Rules) -> bool:
+    """Whether a rate counts many times in a size, ever more with the depth (and so needs more digits)."""
+    return setting.activation.kind == "offset" or setting.activation.degree != 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A delta at which something grows, and where it ends on a straight line (None: unknown)."""
+
+    delta: Fraction
+    root: Fraction | None
+
+    @classmethod
+    def of(cls, network: Network, delta: Fraction, found: Growth) -> _Point:
+        if found.value is None:
+            return cls(delta, None)
+        near = growth(network, delta - _tiny(network), found.quantity).value
+        slope = None if near is None else (found.value - near) / _tiny(network)
+        return cls(delta, delta - found.value / slope if slope is not None and slope > 0 else None)
+
+
+def _too_large(network: Network) -> _Point:
+    """A delta at which something grows: more than the first update of the first layer may be."""
+    distance = Fraction(1)
+    while (found := growth(network, distance)).bounded:
+        distance *= 2
+    return _Point.of(network, distance, found)
+
+
+def _stable_below(network: Network, high: Fraction) -> Fraction:
+    """A delta below it at which nothing grows; there is one if initial weights alone do not grow."""
+    distance = Fraction(1)
+    while not growth(network, high - distance).bounded:
+        distance *= 2
+    return high - distance
+
+
+def _simplest(low: Fraction, high: Fraction) -> Fraction:
+    """A fraction of the smallest denominator strictly between.
+
+    >>> _simplest(Fraction(33, 100), Fraction(34, 100))
+    Fraction(1, 3)
+    """
+    whole = low // 1
+    if whole + 1 < high:
+        return Fraction(whole + 1)
+    # Both lie in one unit: the rest is 1 over a fraction between the reciprocals.
+    nearest = 1 / (high - whole)
+    rest = Fraction(nearest // 1 + 1) if low == whole else _simplest(nearest, 1 / (low - whole))
+    return whole + 1 / rest
+
+
+def _whatever_the_alignment(network: Network, delta: Fraction) -> bool:
+    setting = network.setting
+    doubtful = setting.activation.kind != "aligned" or (network.p.mean is not None and setting.cancels)
+    return not doubtful or grows_below(network, delta)
