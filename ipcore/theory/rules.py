@@ -16,6 +16,11 @@ OPTIMIZERS: Final = {
     "adam": "Adam; sign-like where epsilon is small beside the gradient",
     "sign": "sign of the gradient",
 }
+EPSILONS: Final = {
+    "limit": "as its exponents d say for infinite width",
+    "negligible": "small beside the gradients: updates are signs",
+    "dominating": "large beside the gradients: gradient descent with c - d for c",
+}
 LOSSES: Final = {
     "cross_entropy": "softmax: bounded derivatives, which sum to 0 over the outputs",
     "logistic": "one output, bounded derivative",
@@ -31,11 +36,13 @@ class Rules:
         optimizer: Key of `OPTIMIZERS`.
         activation: Local type of the activation.
         loss: Key of `LOSSES`.
+        epsilon: Adam's epsilon in layers 1..L+1, keys of `EPSILONS`; (): "limit" in all of them.
     """
 
     optimizer: str
     activation: Activation
     loss: str
+    epsilon: tuple[str, ...] = ()
 
     @property
     def entrywise(self) -> bool:
@@ -46,6 +53,17 @@ class Rules:
     def cancels(self) -> bool:
         """Whether the loss derivatives of the outputs sum to exactly 0, as those of a softmax do."""
         return self.loss == "cross_entropy"
+
+    def below_epsilon(self, layer: int, gradient: Fraction, d: Fraction) -> bool:
+        """Whether epsilon m^{-d} dominates a gradient (with respect to w) of order m^gradient.
+
+        Args:
+            layer: Index of the layer, 0..L.
+            gradient: Exponent of the gradient.
+            d: Exponent of epsilon.
+        """
+        choice = self.epsilon[layer] if self.epsilon else "limit"
+        return gradient < -d if choice == "limit" else choice == "dominating"
 
     def loss_derivative(self, f: Size) -> Fraction:
         """e(dloss/df): 0 for bounded derivatives (an upper bound where f grows), max(0, e(f)) for squares."""
