@@ -4,6 +4,7 @@ from ipcore.theory.activation import ACTIVATIONS
 from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, analyze
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
+from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
@@ -14,14 +15,17 @@ from ipcore.theory.parameterization import (
     RatePhase,
     Reweighting,
 )
+from ipcore.theory.parts import ExpectedChange, LayerParts, MeasuredParts, expected_changes, parts_of
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published
-from ipcore.theory.rules import LOSSES, OPTIMIZERS
+from ipcore.theory.rules import EPSILONS, LOSSES, OPTIMIZERS
+from ipcore.theory.sums import Power, crossover, fitted_slope, local_slope, sum_at
 from ipcore.theory.trajectory import LayerAlignment
 from ipcore.theory.verdict import FeatureMove, Regime
 
 __all__ = [
     "ACTIVATIONS",
+    "EPSILONS",
     "LOSSES",
     "MAX_ANALYSIS_LAYERS",
     "MAX_HIDDEN_LAYERS",
@@ -31,9 +35,13 @@ __all__ = [
     "Analysis",
     "Biases",
     "Completion",
+    "ExpectedChange",
     "FeatureMove",
     "LayerAlignment",
+    "LayerParts",
+    "MeasuredParts",
     "Parameterization",
+    "Power",
     "Preset",
     "RatePhase",
     "Regime",
@@ -43,17 +51,25 @@ __all__ = [
     "analyze",
     "canonical",
     "complete",
+    "crossover",
     "custom",
     "decimal_note",
     "decimal_notes",
+    "epsilon_crossovers",
     "equivalent",
+    "expected_changes",
     "find_preset",
+    "fitted_slope",
     "format_exponent",
     "gauge_of",
+    "gradient_exponents",
     "in_gauge_of",
+    "local_slope",
     "parse_exponent",
+    "parts_of",
     "preset",
     "presets_at",
     "published",
     "shift",
+    "sum_at",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ipcore.theory.calculus import Sizes
@@ -10,7 +11,7 @@ from ipcore.theory.errors import TheoryError
 from ipcore.theory.maxplus import Size, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.report import analysis_text
-from ipcore.theory.rules import Rules, rules
+from ipcore.theory.rules import Rules, epsilons, rules
 from ipcore.theory.trajectory import LayerAlignment, Trajectory, is_unstable, layer_alignment, trajectory
 from ipcore.theory.verdict import FeatureMove, Regime, verdict
 from ipcore.theory.wording import advice, notes, who_moves
@@ -60,6 +61,8 @@ class Analysis:
         source: Where its rule is from.
         advice: What would change a trivial, unstable or unsettled verdict; empty otherwise.
         notes: What else to know about validity.
+        epsilon: Adam's epsilon in layers 1..L+1 where it is not taken as its exponents say in the limit (see
+            `analyze`); () if it is in every layer.
     """
 
     parameterization: Parameterization
@@ -76,6 +79,7 @@ class Analysis:
     source: str
     advice: str
     notes: tuple[str, ...]
+    epsilon: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -100,6 +104,7 @@ class Analysis:
             "optimizer": self.optimizer,
             "activation": self.activation,
             "loss": self.loss,
+            "epsilon": list(self.epsilon),
             "regime": self.regime.value,
             "settled": self.settled,
             "summary": self.summary,
@@ -133,6 +138,7 @@ def analyze(
     activation: str = "relu",
     loss: str = "cross_entropy",
     steps: int | None = None,
+    epsilon: str | Sequence[str] | None = None,
 ) -> Analysis:
     """What a parameterization does as the width grows, exactly.
 
@@ -143,6 +149,10 @@ def analyze(
         loss: Key of `LOSSES`: "cross_entropy", "logistic", "mse".
         steps: Updates to show, >= 1; hidden layers times steps at most 100,000. None: until nothing
             changes. The verdict does not depend on it.
+        epsilon: With Adam, "negligible" (updates are signs) or "dominating" (gradient descent with c - d),
+            for all layers or one entry for each of the L+1 matrices: what holds at the widths of an
+            experiment, where epsilon may be larger or smaller than the gradients for other reasons than
+            exponents. None or "limit": as the exponents d say for infinite width.
 
     Raises:
         TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers).
@@ -152,6 +162,7 @@ def analyze(
     ('trivial', 'feature_learning')
     """
     p, setting = parameterization, rules(optimizer, activation, loss)
+    setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
     _check_limits(p, steps)
     _check_covered(p)
     upper = trajectory(p, setting, aligned=True, steps=steps)
@@ -177,6 +188,7 @@ def analyze(
         source=decided.source,
         advice=advice(p, setting, decided.regime),
         notes=notes(p, setting, upper, lower, alignment),
+        epsilon=setting.epsilon,
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.activation import Activation, activation
+from ipcore.theory.errors import TheoryError
 from ipcore.theory.maxplus import Size
 from ipcore.theory.names import check_name
+from ipcore.theory.parameterization import Parameterization
 
 OPTIMIZERS: Final = {
     "sgd": "gradient descent",
@@ -79,3 +82,37 @@ def rules(optimizer: str, activation_name: str, loss: str) -> Rules:
     check_name(optimizer, OPTIMIZERS, "optimizer")
     check_name(loss, LOSSES, "loss")
     return Rules(optimizer, activation(activation_name), loss)
+
+
+def epsilons(epsilon: str | Sequence[str] | None, optimizer: str, p: Parameterization) -> tuple[str, ...]:
+    """Which epsilon every layer has, from what a caller of `analyze` gave; () for none.
+
+    Args:
+        epsilon: One key of `EPSILONS` for all layers, or L+1 of them. None: "limit".
+        optimizer: Key of `OPTIMIZERS`.
+        p: The parameterization.
+
+    Raises:
+        TheoryError: Unknown names, a wrong number of them, another optimizer than Adam, or "dominating"
+            for a parameterization without exponents d.
+    """
+    if epsilon is None:
+        return ()
+    given = (epsilon,) * len(p.a) if isinstance(epsilon, str) else tuple(epsilon)
+    if len(given) != len(p.a):
+        raise TheoryError(
+            f"has {len(given)} entries; it needs 1 or {len(p.a)}, one for each weight matrix", "epsilon"
+        )
+    for choice in given:
+        check_name(choice, EPSILONS, "epsilon")
+    if set(given) == {"limit"}:
+        return ()
+    if optimizer != "adam":
+        raise TheoryError(f"only adam has an epsilon, {optimizer} has none; leave it out", "epsilon")
+    if "dominating" in given and any(phase.d is None for phase in p.phases):
+        raise TheoryError(
+            "an epsilon that dominates needs its exponents d (d = 0 in every layer: the same epsilon at all "
+            "widths); without them it is taken as negligible",
+            "epsilon",
+        )
+    return given
