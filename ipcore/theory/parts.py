@@ -3,10 +3,10 @@
     h_t^l  =  W_0^l x_0  +  W_0^l (x_t - x_0)  +  (W_t^l - W_0^l) x_t  (+ bias)
               start         below                 own
 
-with x = x^{l-1}. Every part has an exponent (`parts_of`); that of the sum is the largest, but at the widths of
-an experiment a part with a smaller exponent may be larger. With the sizes of the parts measured at one width,
-the exponents give the sizes at all others (`expected_changes`; ours). Layers multiply: `below` is proportional
-to the change of x^{l-1}, `own` to x_t^{l-1}, so a layer inherits the slopes of those below it.
+with x = x^{l-1}. Every part has an exponent (`parts_of`); that of the sum is the largest, but at the widths
+of an experiment a part with a smaller exponent may be larger. With the sizes of the parts measured at one
+width, the exponents give the sizes at all others (`expected_changes`; ours). Layers multiply: `below` is
+proportional to the change of x^{l-1}, `own` to x_t^{l-1}, so a layer inherits the slopes of those below it.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Power:
 
     def at(self, width: float) -> float:
         """The size at another width."""
-        return self.size * (width / self.width) ** float(self.exponent)
+        return self.size * math.pow(width / self.width, float(self.exponent))
 
 
 def crossover(first: Power, second: Power) -> float | None:
