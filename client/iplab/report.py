@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
+    NOT_YET = "not yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,8 @@ class Check:
         widths: m, ascending.
         values: Geometric means over seeds, one per width; with rate transfer the best rates.
         seeds: How many were used.
+        expected: Slope that the parts of a change, measured at one width, give at these widths; None where
+            they are not known.
     """
 
     kind: str
@@ -80,6 +83,7 @@ class Check:
     widths: tuple[int, ...]
     values: tuple[float, ...]
     seeds: int
+    expected: float | None = None
 
     @property
     def name(self) -> str:
@@ -102,7 +106,7 @@ class Conclusion:
 
     Attributes:
         subject: Whose runs.
-        verdict: Disagrees if a check does; agrees if all that theory stands for do.
+        verdict: Disagrees if a check does; agrees if all that theory stands for do; not yet if all others do.
         sentence: The first layer that disagrees and from which step, or how many checks agree.
     """
 
@@ -180,6 +184,7 @@ def _check(message: pb.Check) -> Check:
         widths=tuple(point.width for point in message.points),
         values=tuple(point.value for point in message.points),
         seeds=message.seeds,
+        expected=message.expected if message.HasField("expected") else None,
     )
 
 

@@ -12,7 +12,7 @@ layer. Exponents that cannot show at the widths measured are told apart by the p
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from types import MappingProxyType
@@ -49,6 +49,7 @@ class Coordinate:
         fit: What was measured.
         verdict: At these widths.
         sentence: All of it in words.
+        why: Why the verdict is no other; "" where the numbers alone say it.
         expected: The slope that the parts of the change give at these widths; None where they are not known.
     """
 
@@ -62,6 +63,7 @@ class Coordinate:
     fit: Slope
     verdict: Verdict
     sentence: str
+    why: str = ""
     expected: float | None = None
 
 
@@ -149,6 +151,7 @@ def check_coordinates(
     tolerance: float = TOLERANCE,
     readout_tolerance: float = READOUT_TOLERANCE,
     predictions: Mapping[int, Prediction] = MappingProxyType({}),
+    steps: Collection[int] | None = None,
 ) -> CoordinateReport:
     """Hold measured sizes against an analysis of the intended parameterization.
 
@@ -163,6 +166,7 @@ def check_coordinates(
         readout_tolerance: For the output.
         predictions: By step, where something else than `analysis` holds at the widths measured
             (`ipcore.analysis.epsilon`).
+        steps: Which are checked; what was measured at others may tell what is expected. None: all.
 
     Raises:
         AnalysisError: A layer that the parameterization has not.
@@ -182,6 +186,8 @@ def check_coordinates(
                 f"layer {layer} does not exist: layers are 1 .. {layers + 1}, the last the output"
             )
         if quantity not in {"h", "h_change"} or (quantity == "h") != (step == 0):
+            continue
+        if steps is not None and step not in steps:
             continue
         prediction = predictions.get(step, Prediction(analysis))
         sizes = sizes_at(prediction.analysis, step)
@@ -232,6 +238,7 @@ def check_coordinates(
                 fit,
                 judged.verdict,
                 sentence,
+                judged.why,
                 None if there is None else there.slope(layer),
             )
         )

@@ -9,6 +9,7 @@ neither prediction holds.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,22 +112,19 @@ def predictions_at(
     if any(phase.d is None for phase in limit.parameterization.phases):
         return {}, ()
     found: dict[int, Prediction] = {}
-    said: dict[str, list[int]] = {}
+    alike: dict[tuple[str, ...], dict[int, tuple[LayerEpsilon, ...]]] = {}
     for step in sorted({step for step in steps if step > 0}):
-        choices = [layer.choice for layer in layer_epsilons(measured, limit, epsilon, step)]
+        choices = tuple(layer.choice for layer in layer_epsilons(measured, limit, epsilon, step))
         # Between both, or unknown: the truth lies between a sign and gradient descent.
         signs, gradients = (
             analyze(tuple(choice if choice in _DECIDED else side for choice in choices))
             for side in ("negligible", "dominating")
         )
         layers = layer_epsilons(measured, signs, epsilon, step)
-        sentence = _sentence(layers)
         decided = signs.epsilon == gradients.epsilon
-        found[step] = Prediction(signs) if decided else Prediction(signs, gradients, sentence)
-        said.setdefault(sentence, []).append(step)
-    return found, tuple(
-        f"{sentence} (changes after {', '.join(map(str, at))} updates)" for sentence, at in said.items()
-    )
+        found[step] = Prediction(signs) if decided else Prediction(signs, gradients, _sentence([layers]))
+        alike.setdefault(choices, {})[step] = layers
+    return found, tuple(f"{_sentence([*by_step.values()])} ({_after(by_step)})" for by_step in alike.values())
 
 
 def _means(measured: Measured) -> _Means:
@@ -149,29 +147,32 @@ def _ratio(gradient: float, epsilon: float, width: int, d: float) -> float:
     return math.exp(min(logarithm, _LARGEST))
 
 
-def _sentence(layers: Sequence[LayerEpsilon]) -> str:
-    """What holds in which layers, and why."""
+def _sentence(steps: Sequence[tuple[LayerEpsilon, ...]]) -> str:
+    """What holds in which layers, and why; the same in all steps that are given."""
     together: dict[str, list[LayerEpsilon]] = {}
-    for layer in layers:
+    for layer in itertools.chain(*steps):
         together.setdefault(layer.choice, []).append(layer)
-    texts = []
-    for choice, group in together.items():
-        names = ", ".join(str(layer.layer) for layer in group)
-        where = f"layer {names}" if len(group) == 1 else f"layers {names}"
-        if choice == "unknown":
-            texts.append(
-                f"is not known in {where}: no gradients were recorded there; add gradients to "
-                "record.probes.quantities"
-            )
-            continue
-        least, most = min(layer.least for layer in group), max(layer.most for layer in group)
-        text = {
-            "negligible": f"is negligible in {where}: mean |g| is at least {least:.2g} of it",
-            "dominating": f"dominates in {where}: mean |g| is at most {most:.2g} of it",
-            "between": f"is as large as the gradients in {where}: mean |g| is {least:.2g} .. {most:.2g} of it",
-        }[choice]
-        widths = [layer.crossover for layer in group if layer.crossover is not None]
-        if widths:
-            text += f", equal at m ~ {width_text(min(widths))}"
-        texts.append(text)
-    return f"Adam's epsilon {'; it '.join(texts)}"
+    return f"Adam's epsilon {'; it '.join(_holds(choice, group) for choice, group in together.items())}"
+
+
+def _holds(choice: str, group: Sequence[LayerEpsilon]) -> str:
+    names = sorted({layer.layer for layer in group})
+    where = f"layer{'' if len(names) == 1 else 's'} {', '.join(map(str, names))}"
+    if choice == "unknown":
+        return (
+            f"cannot be compared with the gradients of {where}, of which none were recorded: add gradients "
+            "to record.probes.quantities"
+        )
+    least, most = min(layer.least for layer in group), max(layer.most for layer in group)
+    text = {
+        "negligible": f"is negligible in {where}: mean |g| is at least {least:.2g} of it",
+        "dominating": f"dominates in {where}: mean |g| is at most {most:.2g} of it",
+        "between": f"is as large as gradients in {where}: mean |g| is {least:.2g} .. {most:.2g} of it",
+    }[choice]
+    widths = [layer.crossover for layer in group if layer.crossover is not None and layer.crossover >= 1]
+    return f"{text}, equal at m ~ {width_text(min(widths))}" if widths else text
+
+
+def _after(steps: Collection[int]) -> str:
+    *_, last = steps
+    return f"after {', '.join(map(str, steps))} update{'' if last == 1 else 's'}"

@@ -156,8 +156,7 @@ def finite_width(measured: Measured, analysis: Analysis, step: int) -> FiniteWid
     except TheoryError:
         return None
     widths = first.widths
-    middle = math.sqrt(widths[0] * widths[-1])
-    width = min(widths, key=lambda m: abs(math.log(m / middle)))
+    width = widths[len(widths) // 2]
     sizes: dict[int, MeasuredParts] = {}
     own: dict[int, Samples] = {1: first}
     for layer in range(1, len(layers) + 1):
