@@ -165,9 +165,9 @@ def _holds(choice: str, group: Sequence[LayerEpsilon]) -> str:
         )
     least, most = min(layer.least for layer in group), max(layer.most for layer in group)
     text = {
-        "negligible": f"is negligible in {where}: mean |g| is at least {least:.2g} of it",
-        "dominating": f"dominates in {where}: mean |g| is at most {most:.2g} of it",
-        "between": f"is as large as gradients in {where}: mean |g| is {least:.2g} .. {most:.2g} of it",
+        "negligible": f"is negligible in {where}: mean |g| is at least {least:.2g} times epsilon",
+        "dominating": f"dominates in {where}: mean |g| is at most {most:.2g} times epsilon",
+        "between": f"is as large as gradients in {where}: mean |g| is {least:.2g} .. {most:.2g} times epsilon",
     }[choice]
     widths = [layer.crossover for layer in group if layer.crossover is not None and layer.crossover >= 1]
     return f"{text}, equal at m ~ {width_text(min(widths))}" if widths else text

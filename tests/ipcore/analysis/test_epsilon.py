@@ -79,12 +79,14 @@ def test_the_prediction_that_holds_is_used_and_said():
     assert found[1].analysis.steps[1].h_change == (0, 1)
     # 5e-3 / 32 / 1e-8; equal where m^1/2 = 5e5.
     assert note == (
-        "Adam's epsilon is negligible in layers 1, 2, 3: mean |g| is at least 1.6e+04 of it, "
+        "Adam's epsilon is negligible in layers 1, 2, 3: mean |g| is at least 1.6e+04 times epsilon, "
         "equal at m ~ 2.5e+11 (after 1 update)"
     )
     large, (note,) = predictions_at(gradients(1e-12, 1e-12, 1e-12), with_epsilon(SP), 1e-8, (1, 2))
     assert large[1].analysis.epsilon == ("dominating",) * 3
-    assert note.startswith("Adam's epsilon dominates in layers 1, 2, 3: mean |g| is at most 0.0001 of it")
+    assert note.startswith(
+        "Adam's epsilon dominates in layers 1, 2, 3: mean |g| is at most 0.0001 times epsilon"
+    )
     assert note.endswith("(after 1, 2 updates)")
 
 
