@@ -167,7 +167,7 @@ def _holds(choice: str, group: Sequence[LayerEpsilon]) -> str:
     text = {
         "negligible": f"is negligible in {where}: mean |g| is at least {least:.2g} times epsilon",
         "dominating": f"dominates in {where}: mean |g| is at most {most:.2g} times epsilon",
-        "between": f"is as large as gradients in {where}: mean |g| is {least:.2g} .. {most:.2g} times epsilon",
+        "between": f"is as large as gradients in {where}: mean |g| is {least:.2g} .. {most:.2g} of epsilon",
     }[choice]
     widths = [layer.crossover for layer in group if layer.crossover is not None and layer.crossover >= 1]
     return f"{text}, equal at m ~ {width_text(min(widths))}" if widths else text

@@ -100,7 +100,7 @@ def test_the_command_prints_tables_that_fit(iplab, checked):
 
 def test_the_command_says_why_something_is_undecided(iplab, checked):
     arguments = ("check", "checked", "--step", 0, "--tolerance", 1e-6)
-    assert iplab(*arguments).stderr == "why something is undecided: --why\n"
+    assert iplab(*arguments).stderr == "why something is undecided, or not yet seen: --why\n"
     result = iplab(*arguments, "--why")
     assert result.stderr == ""
     reasons = [line for line in result.stdout.splitlines() if " undecided: slope " in line]

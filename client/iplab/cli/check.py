@@ -93,7 +93,7 @@ def print_report(report: Report, *, why: bool = False) -> None:
     if not report.checks:
         note("nothing could be checked")
     elif not why and any(check.verdict in {Verdict.UNDECIDED, Verdict.NOT_YET} for check in report.checks):
-        note("why something is undecided or not yet to be seen: --why")
+        note("why something is undecided, or not yet seen: --why")
 
 
 def _row(check: Check) -> tuple[object, ...]:
