@@ -103,9 +103,9 @@ class FiniteWidth:
         return Judgement(Verdict.DISAGREES, f"not for want of width: {self._why(layer, slope)}")
 
     def _own(self, layer: int, tolerance: float) -> Judgement | None:
-        """The own part of a layer against its curve; None where that says nothing."""
+        """The own part of a layer against its curve; None where that says no more than the change."""
         parts, samples = self.layers[layer - 1], self.own.get(layer)
-        leads = parts.own is not None and (parts.below is None or parts.own > parts.below)
+        leads = parts.own is not None and parts.below is not None and parts.own > parts.below
         if self.step != 1 or not leads or samples is None or samples.widths != self.widths:
             return None
         expected = self.expected[layer - 1].own

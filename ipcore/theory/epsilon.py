@@ -10,6 +10,7 @@ of an experiment the constants do: with eps = 1e-8 and |g| = 1e-3 m^{-1/2} epsil
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from ipcore.theory.analysis import Analysis
 from ipcore.theory.calculus import Propagation
@@ -18,7 +19,7 @@ from ipcore.theory.maxplus import Size, times
 from ipcore.theory.rules import rules
 from ipcore.theory.sums import Power, crossover
 
-MAX_GRADIENT_STEPS = 100
+MAX_GRADIENT_STEPS: Final = 20
 
 
 def gradient_exponents(analysis: Analysis, step: int) -> tuple[Size, ...]:
@@ -26,7 +27,7 @@ def gradient_exponents(analysis: Analysis, step: int) -> tuple[Size, ...]:
 
     Args:
         analysis: What `analyze` found.
-        step: Updates done before, 0..100.
+        step: Updates done before, 0..20.
 
     Raises:
         TheoryError: A step out of range.

@@ -48,8 +48,8 @@ def _setting(command: Command) -> Command:
 @click.option(
     "--epsilon",
     default="",
-    help="Adam: negligible or dominating, as at the widths of an experiment; one, or L+1 separated by commas. "
-    "Default: as d says in the limit.",
+    help="Adam: negligible or dominating, as at the widths of an experiment; one, or L+1 separated by "
+    "commas. Default: as d says in the limit.",
 )
 @click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
