@@ -11,6 +11,7 @@ proportional to the change of x^{l-1}, `own` to x_t^{l-1}, so a layer inherits t
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -91,14 +92,20 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
     >>> str(f.start), str(f.below), str(f.update)
     ('-1/2', '0', '0')
     """
-    p = analysis.parameterization
     if isinstance(step, bool) or not isinstance(step, int) or step < 1:
         raise TheoryError(f"must be an integer of at least 1, not {step!r}: a change has parts", "step")
-    if p.reweightings:
+    if analysis.parameterization.reweightings:
         raise TheoryError(
             "parts are not covered for re-weighted initial matrices: the change contains what is taken away",
             "reweightings",
         )
+    return _parts_of(analysis, step)
+
+
+@functools.lru_cache(maxsize=256)
+def _parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
+    """The same for all base rates of an experiment."""
+    p = analysis.parameterization
     setting = replace(rules(analysis.optimizer, analysis.activation, analysis.loss), epsilon=analysis.epsilon)
     aligned = step > 1 or setting.entrywise
     run = trajectory(p, setting, aligned=aligned, steps=None if step > 1 else 1)
