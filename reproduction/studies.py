@@ -11,6 +11,7 @@ from reproduction import (
     calibrated_rates,
     coordinate_check,
     equivalence,
+    finite_width,
     rate_transfer,
     relu,
     stationarity,
@@ -21,6 +22,7 @@ STUDIES: Final[dict[str, Study]] = {
     study.name: study
     for study in (
         coordinate_check.STUDY,
+        finite_width.STUDY,
         stationarity.STUDY,
         equivalence.STUDY,
         rate_transfer.STUDY,
