@@ -44,19 +44,21 @@ _WHY: Final = (
 
 def _section(result: Result) -> Section:
     checked = reports(result)
+    found = [(key, c) for key, report in checked.items() for c in report.coordinates]
+    # "Not yet" needs the parts of the changes, which older results lack.
+    shown = [v for v in Verdict if v is not Verdict.NOT_YET or any(c.verdict is v for _, c in found)]
     rows = []
     for (name, activation), report in checked.items():
         counts = Counter(c.verdict for c in report.coordinates)
         rows.append(
             [
                 f"{name}, {activation}",
-                *(str(counts[verdict]) for verdict in Verdict),
+                *(str(counts[verdict]) for verdict in shown),
                 str(report.verdict),
                 *(_cell(report, layer) for layer in range(1, _LAYERS + 2)),
             ]
         )
-    head = ["", *Verdict, "as a whole", *(f"change of h^{layer}" for layer in range(1, _LAYERS + 1)), "of f"]
-    found = [(key, c) for key, report in checked.items() for c in report.coordinates]
+    head = ["", *shown, "as a whole", *(f"change of h^{layer}" for layer in range(1, _LAYERS + 1)), "of f"]
     outside = [
         f"- {name}, {activation}: {c.sentence}."
         for (name, activation), c in found

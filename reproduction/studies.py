@@ -12,6 +12,7 @@ from reproduction import (
     controlled,
     coordinate_check,
     equivalence,
+    finite_width,
     rate_transfer,
     relu,
     stationarity,
@@ -22,6 +23,7 @@ STUDIES: Final[dict[str, Study]] = {
     study.name: study
     for study in (
         coordinate_check.STUDY,
+        finite_width.STUDY,
         stationarity.STUDY,
         controlled.STUDY,
         equivalence.STUDY,

@@ -15,13 +15,15 @@ from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.report import Check, Report, Subject, Verdict
 
-_MARKERS = {Verdict.AGREES: "o", Verdict.DISAGREES: "X", Verdict.UNDECIDED: "."}
+_MARKERS = {Verdict.AGREES: "o", Verdict.DISAGREES: "X", Verdict.UNDECIDED: ".", Verdict.NOT_YET: "^"}
 _PANEL = (3.4, 2.8)  # inches
 _MAX_ROWS = 12
 
 
 def save_report(report: Report, file: str | Path) -> None:
     """Draw the coordinates: a row per subject, a panel per step; measured (points), predicted (dashed lines).
+
+    Where an exponent does not show yet, a dotted line has the slope expected at these widths.
 
     Args:
         report: With coordinates.
@@ -54,6 +56,9 @@ def _draw(axes: Axes, subject: Subject, step: int, checks: Sequence[Check]) -> N
         predicted = middle[1] * (widths / middle[0]) ** float(Fraction(check.predicted))
         axes.loglog(widths, values, _MARKERS[check.verdict], color=f"C{i}", label=check.name)
         axes.loglog(widths, predicted, "--", color=f"C{i}", linewidth=0.8)
+        if check.verdict is Verdict.NOT_YET and check.expected is not None:
+            expected = middle[1] * (widths / middle[0]) ** check.expected
+            axes.loglog(widths, expected, ":", color=f"C{i}", linewidth=0.8)
     rate = (
         f", rate {number(subject.base_learning_rate, SETTING_DIGITS)}" if subject.base_learning_rate else ""
     )

@@ -18,6 +18,7 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
+    NOT_YET = "not yet"
 
     @classmethod
     def read(cls, name: str) -> Self:
@@ -68,6 +69,8 @@ class Check:
         widths: m, ascending.
         values: Geometric means over seeds, one per width; with rate transfer the best rates.
         seeds: How many were used.
+        expected: Slope that the parts of a change, measured at one width, give at these widths; None where
+            they are not known.
     """
 
     kind: str
@@ -88,6 +91,7 @@ class Check:
     widths: tuple[int, ...] = field(metadata=computed(lambda m: tuple(p.width for p in m.points)))
     values: tuple[float, ...] = field(metadata=computed(lambda m: tuple(p.value for p in m.points)))
     seeds: int
+    expected: float | None = None
 
     @property
     def name(self) -> str:
@@ -110,7 +114,7 @@ class Conclusion:
 
     Attributes:
         subject: Whose runs.
-        verdict: Disagrees if a check does; agrees if all that theory stands for do.
+        verdict: Disagrees if a check does; agrees if all that theory stands for do; not yet if all others do.
         sentence: The first layer that disagrees and from which step, or how many checks agree.
     """
 

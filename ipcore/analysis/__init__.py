@@ -1,12 +1,14 @@
 """Measurement held against theory: slopes over widths, and what they say. numpy and `ipcore.theory` alone.
 
-Every verdict is one of agrees, disagrees, undecided, with the numbers that it rests on; docs/analysis.md has
-the rule. Nothing here trains or reads files: what was measured comes in as `Samples`.
+Every verdict is one of agrees, disagrees, undecided, not yet, with the numbers that it rests on;
+docs/analysis.md has the rule. Nothing here trains or reads files: what was measured comes in as `Samples`.
 """
 
 from ipcore.analysis.calibrated_rates import CalibratedRate, check_calibrated_rates
-from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, check_coordinates
+from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, Prediction, check_coordinates
+from ipcore.analysis.epsilon import LayerEpsilon, layer_epsilons, predictions_at
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
+from ipcore.analysis.finite_width import FiniteWidth, finite_width
 from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
 from ipcore.analysis.resampling import Estimate
 from ipcore.analysis.samples import Samples
@@ -20,8 +22,11 @@ __all__ = [
     "CoordinateReport",
     "Equivalence",
     "Estimate",
+    "FiniteWidth",
     "Judgement",
+    "LayerEpsilon",
     "PredictedDrift",
+    "Prediction",
     "RateTransfer",
     "Samples",
     "Slope",
@@ -33,8 +38,11 @@ __all__ = [
     "check_rate_transfer",
     "check_stationarity",
     "compare_pairs",
+    "finite_width",
     "fit_slope",
     "judge",
+    "layer_epsilons",
     "predicted_drift",
+    "predictions_at",
     "trend",
 ]

@@ -5,19 +5,23 @@ Hu, arXiv:2011.14522, section 3; the check as a tool: Yang et al., arXiv:2203.03
 held against them is the *intended* parameterization, so an implementation or a table of exponents that is
 wrong in one layer is caught there: at step 0 a forward pass meets the wrong layer first, and an update with a
 wrong rate shows first in its own layer. Hence the first disagreement, by step and then by layer, names the
-layer.
+layer. Exponents that cannot show at the widths measured are told apart by the parts of the changes
+(`ipcore.analysis.finite_width`), where those were measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Final
 
+from ipcore.analysis.finite_width import FiniteWidth, finite_width
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
-from ipcore.analysis.verdicts import TOLERANCE, Verdict, judge
+from ipcore.analysis.verdicts import TOLERANCE, Judgement, Verdict, judge
 from ipcore.errors import AnalysisError
 from ipcore.theory import Analysis, Parameterization, Regime, StepSizes, format_exponent
 
@@ -45,6 +49,8 @@ class Coordinate:
         fit: What was measured.
         verdict: At these widths.
         sentence: All of it in words.
+        why: Why the verdict is no other; "" where the numbers alone say it.
+        expected: The slope that the parts of the change give at these widths; None where they are not known.
     """
 
     quantity: str
@@ -57,6 +63,23 @@ class Coordinate:
     fit: Slope
     verdict: Verdict
     sentence: str
+    why: str = ""
+    expected: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What theory says of a step at the widths measured, where that is not its limit.
+
+    Attributes:
+        analysis: What holds there.
+        other: What may hold there as well; None if only the first may.
+        why: Why both may, in words.
+    """
+
+    analysis: Analysis
+    other: Analysis | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +105,17 @@ class CoordinateReport:
     def verdict(self) -> Verdict:
         """Disagrees if anything does; agrees if all that theory stands for does, and nothing is missing.
 
-        Something that theory stands for must have been measured after an update: initial sizes say nothing of
-        rates. What is missing may be missing because runs diverged, so the rest would flatter.
+        "Not yet" if some of it does not show yet and all else agrees. Something that theory stands for must
+        have been measured after an update: initial sizes say nothing of rates. What is missing may be missing
+        because runs diverged, so the rest would flatter.
         """
         exact = [c for c in self.coordinates if c.exact]
         if self.first is not None:
             return Verdict.DISAGREES
-        shown = all(c.verdict is Verdict.AGREES for c in exact) and any(c.step > 0 for c in exact)
-        return Verdict.AGREES if shown and not self.gaps else Verdict.UNDECIDED
+        verdicts = {c.verdict for c in exact}
+        if self.gaps or not verdicts <= {Verdict.AGREES, Verdict.NOT_YET} or all(c.step == 0 for c in exact):
+            return Verdict.UNDECIDED
+        return Verdict.NOT_YET if Verdict.NOT_YET in verdicts else Verdict.AGREES
 
     @property
     def conclusion(self) -> str:
@@ -104,7 +130,13 @@ class CoordinateReport:
         total = len(self.coordinates)
         if not total:
             return "nothing could be checked"
-        rest = "" if agreeing == total else f", {total - agreeing} undecided, none disagrees"
+        hidden = sum(c.verdict is Verdict.NOT_YET for c in self.coordinates)
+        counts = {
+            "not yet, as the parts of their changes say": hidden,
+            "undecided": total - agreeing - hidden,
+        }
+        rest = "".join(f", {count} {words}" for words, count in counts.items() if count)
+        rest += ", none disagrees" if rest else ""
         if self.gaps:
             rest += f"; {self.gaps} could not be checked, or not at all widths and seeds"
         elif all(c.step == 0 for c in self.coordinates):
@@ -118,22 +150,36 @@ def check_coordinates(
     *,
     tolerance: float = TOLERANCE,
     readout_tolerance: float = READOUT_TOLERANCE,
+    predictions: Mapping[int, Prediction] = MappingProxyType({}),
+    steps: Collection[int] | None = None,
 ) -> CoordinateReport:
     """Hold measured sizes against an analysis of the intended parameterization.
 
     Args:
-        measured: Mean |h| at step 0 and mean |h_t - h_0| at later steps. Others are ignored. Runs that have
-            no value belong there as NaN: what is missing keeps the whole from agreeing.
+        measured: Mean |h| at step 0 and mean |h_t - h_0| at later steps. Runs that have no value belong there
+            as NaN: what is missing keeps the whole from agreeing. With the parts of the changes
+            ("change_below", "change_own", as the probe records them) a change may be "not yet". Others are
+            ignored.
         analysis: Of the parameterization as intended, with the optimizer, activation and loss of the runs,
             and at least as many steps as were measured.
         tolerance: For hidden layers.
         readout_tolerance: For the output.
+        predictions: By step, where something else than `analysis` holds at the widths measured
+            (`ipcore.analysis.epsilon`).
+        steps: Which are checked; what was measured at others may tell what is expected. None: all.
 
     Raises:
         AnalysisError: A layer that the parameterization has not.
     """
     layers = analysis.parameterization.hidden_layers
-    found, notes, gaps = [], [], 0
+    found: list[Coordinate] = []
+    notes: list[str] = []
+    gaps = 0
+
+    @functools.cache
+    def at_these_widths(step: int) -> FiniteWidth | None:
+        return finite_width(measured, predictions.get(step, Prediction(analysis)).analysis, step)
+
     for (quantity, layer, step), samples in sorted(measured.items(), key=_by_step):
         if not 1 <= layer <= layers + 1:
             raise AnalysisError(
@@ -141,12 +187,12 @@ def check_coordinates(
             )
         if quantity not in {"h", "h_change"} or (quantity == "h") != (step == 0):
             continue
-        sizes = sizes_at(analysis, step)
+        if steps is not None and step not in steps:
+            continue
+        prediction = predictions.get(step, Prediction(analysis))
+        sizes = sizes_at(prediction.analysis, step)
         readout = layer == layers + 1
-        if quantity == "h":
-            predicted = sizes.f if readout else sizes.h[layer - 1]
-        else:
-            predicted = sizes.f_change if readout else sizes.h_change[layer - 1]
+        predicted = _predicted(sizes, quantity, layer)
         name = "f" if readout else f"h^{layer}"
         name = name if quantity == "h" else f"change of {name}"
         if predicted is None:
@@ -171,18 +217,48 @@ def check_coordinates(
             upper_bound=not sizes.exact,
             one_term=step == 0 and _one_term(analysis.parameterization),
         )
-        why = judged.why
         if judged.verdict is Verdict.DISAGREES and step > 0 and fit.slope.value < predicted:
-            why = _HIDDEN
+            judged = replace(judged, why=_HIDDEN)
+        there = at_these_widths(step) if step > 0 and sizes.exact else None
+        if there is not None and judged.verdict is not Verdict.AGREES:
+            judged = there.judge(judged, paired, layer, tolerance=allowed)
+        judged = _doubted(judged, prediction, predicted, (quantity, layer, step))
         sentence = sentence_of(
-            f"{name} at step {step}", fit, predicted, allowed, judged.verdict, why, sizes.exact
+            f"{name} at step {step}", fit, predicted, allowed, judged.verdict, judged.why, sizes.exact
         )
         found.append(
             Coordinate(
-                quantity, layer, step, name, predicted, sizes.exact, allowed, fit, judged.verdict, sentence
+                quantity,
+                layer,
+                step,
+                name,
+                predicted,
+                sizes.exact,
+                allowed,
+                fit,
+                judged.verdict,
+                sentence,
+                judged.why,
+                None if there is None else there.slope(layer),
             )
         )
     return CoordinateReport(tuple(found), tuple(notes), gaps)
+
+
+def _predicted(sizes: StepSizes, quantity: str, layer: int) -> Fraction | None:
+    rows = (*sizes.h, sizes.f) if quantity == "h" else (*sizes.h_change, sizes.f_change)
+    return rows[layer - 1]
+
+
+def _doubted(judged: Judgement, prediction: Prediction, predicted: Fraction, key: Key) -> Judgement:
+    """Undecided where two predictions may hold and differ."""
+    quantity, layer, step = key
+    if prediction.other is None:
+        return judged
+    other = _predicted(sizes_at(prediction.other, step), quantity, layer)
+    if other == predicted:
+        return judged
+    return Judgement(Verdict.UNDECIDED, f"{prediction.why}: between {predicted} and {other}")
 
 
 def _one_term(p: Parameterization) -> bool:

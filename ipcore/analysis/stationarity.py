@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipcore.analysis.coordinate_check import counted, sizes_at
+from ipcore.analysis.coordinate_check import Prediction, counted, sizes_at
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
-from ipcore.analysis.verdicts import TOLERANCE, Trend, Verdict, judge, trend
+from ipcore.analysis.verdicts import TOLERANCE, Judgement, Trend, Verdict, judge, trend
 from ipcore.theory import Analysis, Regime
 
 
@@ -40,28 +40,42 @@ class Stationarity:
 
 
 def check_stationarity(
-    samples: Samples, analysis: Analysis, step: int, *, tolerance: float = TOLERANCE
+    samples: Samples,
+    prediction: Prediction | Analysis,
+    step: int,
+    *,
+    tolerance: float = TOLERANCE,
+    slope: Judgement | None = None,
 ) -> Stationarity:
     """Hold |f_t - f_0| against what theory says of it at this step.
 
     Args:
         samples: Mean |f_t - f_0| at `step` >= 1.
-        analysis: Of the parameterization; beyond its steps it stands only if it has settled.
+        prediction: Analysis of the parameterization, or two that may both hold; beyond its steps it stands
+            only if it has settled.
         step: Updates done.
         tolerance: See `trend`.
+        slope: The verdict on the slope, if there is one. Where it does not disagree, a trend that differs is
+            none either: the leading term does not show yet.
 
     Raises:
         AnalysisError: As `Samples.paired` and `fit_slope`.
     """
     fit = fit_slope(samples.paired())
     measured, why = trend(fit, tolerance=tolerance)
+    both = prediction if isinstance(prediction, Prediction) else Prediction(prediction)
+    analysis = both.analysis
     predicted = _predicted(analysis, step, tolerance)
+    if both.other is not None and _predicted(both.other, step, tolerance) is not predicted:
+        predicted, why = Trend.UNDECIDED, both.why
     if Trend.UNDECIDED in (measured, predicted):
         verdict = Verdict.UNDECIDED
     elif measured is predicted:
         verdict = Verdict.AGREES
     else:
-        verdict, why = _against(fit, analysis, step, tolerance)
+        judged = slope or _against(fit, analysis, step, tolerance)
+        certain = judged.verdict in {Verdict.DISAGREES, Verdict.NOT_YET}
+        verdict, why = judged.verdict if certain else Verdict.UNDECIDED, judged.why
     said = "leaves it open" if predicted is Trend.UNDECIDED else f"says it {predicted} there"
     fall = "whether it falls is undecided" if measured is Trend.UNDECIDED else f"it {measured}"
     sentence = (
@@ -74,13 +88,12 @@ def check_stationarity(
     )
 
 
-def _against(fit: Slope, analysis: Analysis, step: int, tolerance: float) -> tuple[Verdict, str]:
+def _against(fit: Slope, analysis: Analysis, step: int, tolerance: float) -> Judgement:
     """Trends differ: a disagreement unless the slope itself is none (a leading term may be hidden)."""
     sizes = sizes_at(analysis, step)
     if sizes.f_change is None:
-        return Verdict.DISAGREES, ""
-    judged = judge(fit, sizes.f_change, tolerance=tolerance, upper_bound=not sizes.exact)
-    return (Verdict.DISAGREES, "") if judged.verdict is Verdict.DISAGREES else (Verdict.UNDECIDED, judged.why)
+        return Judgement(Verdict.DISAGREES)
+    return judge(fit, sizes.f_change, tolerance=tolerance, upper_bound=not sizes.exact)
 
 
 def _predicted(analysis: Analysis, step: int, tolerance: float) -> Trend:

@@ -31,6 +31,7 @@ class Verdict(StrEnum):
     AGREES = "agrees"
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
+    NOT_YET = "not yet"  # the exponent cannot show there, and what theory expects there instead is measured
 
 
 class Trend(StrEnum):

@@ -20,7 +20,7 @@ OPTIMIZERS: Final = ("sgd", "momentum", "adam", "adamw")
 # What matmuls are computed in; weights, rates, losses and all that is recorded are single precision in each.
 PRECISIONS: Final = ("fp32", "tf32", "bf16")
 SCHEDULES: Final = ("constant", "linear", "cosine", "step")
-PROBES: Final = ("coordinates", "gradients", "alignment", "ranks", "kernels")
+PROBES: Final = ("coordinates", "parts", "gradients", "alignment", "ranks", "kernels")
 BIASES: Final = ("first", "none")
 # Losses of one output and labels y = +-1.
 _BINARY_LOSSES: Final = frozenset({"logistic", "exponential"})

@@ -23,7 +23,7 @@ def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
         return 0.0
     n, asked = config.probes.examples, frozenset(config.probes.quantities)
     matrices = list(pairwise((input_dim, *[config.width] * config.hidden_layers, output_dim)))
-    passes = 1 + (2 if asked & BACKWARD else 0) + (2 if "alignment" in asked else 0)
+    passes = 1 + 2 * bool(asked & BACKWARD) + 2 * ("alignment" in asked) + ("parts" in asked)
     cost = float(passes * n * sum(a * b for a, b in matrices))
     features = config.hidden_layers * min(n, config.width) ** 2 * max(n, config.width)
     if "kernels" in asked:

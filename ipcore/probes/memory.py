@@ -11,9 +11,10 @@ from typing import Final
 
 from ipcore.config import PackConfig, Probes
 
-# Probes that compare with W_0, with h_0, and that need a backward pass.
+# Probes that look at W_t - W_0, that need W_0, that compare with h_0, and that need a backward pass.
 COMPARE_WEIGHTS: Final = frozenset({"gradients", "alignment", "ranks"})
-COMPARE_ACTIVATIONS: Final = frozenset({"coordinates", "kernels"})
+KEEP_WEIGHTS: Final = COMPARE_WEIGHTS | {"parts"}
+COMPARE_ACTIVATIONS: Final = frozenset({"coordinates", "parts", "kernels"})
 BACKWARD: Final = frozenset({"gradients"})
 # What the runs that are measured at once may need together (one run at least).
 SLICE_BYTES: Final = 2**27
@@ -63,6 +64,8 @@ def working_bytes(probes: Probes, dims: tuple[int, ...], itemsize: int) -> int:
     matrix = max(a * b for a, b in pairwise(dims))
     # The largest of: statistics of activations (values and their double precision copies) ...
     transient = (3 * itemsize + 16) * widest
+    if "parts" in names:  # ... and of what changed, here and in the layer below ...
+        transient += 2 * itemsize * widest
     if names & COMPARE_WEIGHTS:  # ... of matrices (difference, its squares) ...
         transient = max(transient, (3 * itemsize + 8) * matrix + 8 * widest)
     if "ranks" in names:  # ... their Gram matrices with LAPACK's copies ...
@@ -75,6 +78,6 @@ def working_bytes(probes: Probes, dims: tuple[int, ...], itemsize: int) -> int:
 
 def _baseline(probes: Probes, dims: tuple[int, ...], itemsize: int) -> int:
     names = frozenset(probes.quantities)
-    weights = sum(a * b for a, b in pairwise(dims)) if names & COMPARE_WEIGHTS else 0
+    weights = sum(a * b for a, b in pairwise(dims)) if names & KEEP_WEIGHTS else 0
     activations = probes.examples * sum(dims[1:]) if names & COMPARE_ACTIVATIONS else 0
     return itemsize * (weights + activations)

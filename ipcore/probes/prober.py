@@ -17,7 +17,8 @@ from ipcore.probes.alignment import log_alignment
 from ipcore.probes.coordinates import activations, coordinates
 from ipcore.probes.gradients import gradients, updates
 from ipcore.probes.kernels import linear_cka
-from ipcore.probes.memory import BACKWARD, COMPARE_ACTIVATIONS, COMPARE_WEIGHTS, slice_runs
+from ipcore.probes.memory import BACKWARD, COMPARE_ACTIVATIONS, COMPARE_WEIGHTS, KEEP_WEIGHTS, slice_runs
+from ipcore.probes.parts import change_parts
 from ipcore.probes.quantities import probe_layers, probe_names
 from ipcore.probes.ranks import ranks
 from ipcore.probes.state import State, backward, forward
@@ -50,7 +51,7 @@ class Prober:
         self._multipliers = torch.tensor(scales, dtype=torch.float64, device=pack.device)
         size = slice_runs(probes, pack.shape.dims, pack.dtype.itemsize)
         self._slices = [slice(start, start + size) for start in range(0, pack.shape.runs, size)]
-        keep_weights = bool(self._asked & COMPARE_WEIGHTS)
+        keep_weights = bool(self._asked & KEEP_WEIGHTS)
         self._weights = [weight.clone() for weight in pack.weights] if keep_weights else []
         keep_h = bool(self._asked & COMPARE_ACTIVATIONS)
         self._h = [forward(pack, part, self._inputs).h for part in self._slices] if keep_h else []
@@ -84,6 +85,9 @@ class Prober:
             if "coordinates" in asked:
                 found |= coordinates(now.h[layer], h_0)
                 found |= activations(now.x[layer], x_0) if hidden else {}
+            if "parts" in asked and layer > 1:
+                x_change = now.x[layer - 1] - self._pack.activation.apply(self._h[index][layer - 1])
+                found |= change_parts(now.h[layer] - h_0, x_change, self._weights[layer - 1][runs])
             if "kernels" in asked and hidden:
                 found["cka"] = linear_cka(now.x[layer], x_0)
         if asked & COMPARE_WEIGHTS:

@@ -44,12 +44,14 @@ def layers_sentence(probe: str) -> str:
     >>> layers_sentence("coordinates")
     'h, h_change have layers 1..L+1; x, x_change have layers 1..L'
     """
-    parts = []
-    for readout, end in ((True, "L+1"), (False, "L")):
-        names = [q.name for q in QUANTITIES if q.probe == probe and q.readout is readout]
-        if names:
-            parts.append(f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} layers 1..{end}")
-    return "; ".join(parts)
+    together: dict[str, list[str]] = {}
+    for q in QUANTITIES:
+        if q.probe == probe:
+            together.setdefault(f"{q.first}..{'L+1' if q.readout else 'L'}", []).append(q.name)
+    return "; ".join(
+        f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} layers {layers}"
+        for layers, names in together.items()
+    )
 
 
 def _quantity_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, str]]:

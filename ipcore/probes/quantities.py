@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ipcore.config import Probes
@@ -15,18 +15,20 @@ class Quantity:
     Attributes:
         name: The metric of layer l is called "name/l".
         probe: Name in `ipcore.catalogue.PROBES` that asks for it.
-        readout: Whether layer L+1 has it too; layers 1..L have every quantity.
+        readout: Whether layer L+1 has it too.
         description: One line for people.
+        first: The lowest layer that has it.
     """
 
     name: str
     probe: str
     readout: bool
     description: str
+    first: int = 1
 
     def layers(self, hidden_layers: int) -> range:
         """Layers that have it in a network of L hidden layers."""
-        return range(1, hidden_layers + (2 if self.readout else 1))
+        return range(self.first, hidden_layers + (2 if self.readout else 1))
 
 
 # Means are over the fixed examples and the neurons (or entries); h^{L+1} is f.
@@ -35,6 +37,8 @@ QUANTITIES: Final = (
     Quantity("x", "coordinates", False, "mean |x_t^l|"),
     Quantity("h_change", "coordinates", True, "mean |h_t^l - h_0^l|"),
     Quantity("x_change", "coordinates", False, "mean |x_t^l - x_0^l|"),
+    Quantity("change_below", "parts", True, "mean |W_0^l (x_t^{l-1} - x_0^{l-1})|", first=2),
+    Quantity("change_own", "parts", True, "mean |h_t^l - h_0^l - W_0^l (x_t^{l-1} - x_0^{l-1})|", first=2),
     Quantity("dh", "gradients", True, "mean |d loss_i / d h_i^l|, loss_i of one example"),
     Quantity("gradient", "gradients", True, "mean |d L / d w^l|, L the mean loss, W^l = m^{-a_l} w^l"),
     Quantity("update", "gradients", True, "mean |W_t^l - W_0^l|"),
@@ -48,6 +52,25 @@ QUANTITIES: Final = (
     Quantity("x_threshold_rank", "ranks", False, "number of s^2 > 1e-3 max s^2 of x_t^l"),
     Quantity("cka", "kernels", False, "linear CKA of x_t^l and x_0^l"),
 )
+
+
+def with_companions(probes: Probes, optimizer: str) -> Probes:
+    """Probes with what a check of the coordinates needs besides them.
+
+    Sizes of coordinates are held against theory. The parts of their changes say which exponents can show at
+    the widths measured; gradients say whether Adam's epsilon matters there.
+
+    >>> with_companions(Probes(("coordinates",)), "adamw").quantities
+    ('coordinates', 'parts', 'gradients')
+    >>> with_companions(Probes(("ranks",)), "adamw").quantities
+    ('ranks',)
+    """
+    needed: list[str] = []
+    if "coordinates" in probes.quantities:
+        needed += ["parts"] if not probes.layers or max(probes.layers) > 1 else []
+        needed += ["gradients"] if optimizer in {"adam", "adamw"} else []
+    added = [name for name in needed if name not in probes.quantities]
+    return replace(probes, quantities=(*probes.quantities, *added))
 
 
 def probe_layers(probes: Probes, hidden_layers: int) -> range | tuple[int, ...]:

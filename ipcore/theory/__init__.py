@@ -4,6 +4,7 @@ from ipcore.theory.activation import ACTIVATIONS
 from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, analyze
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
+from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
@@ -15,10 +16,12 @@ from ipcore.theory.parameterization import (
     RatePhase,
     Reweighting,
 )
+from ipcore.theory.parts import ExpectedChange, LayerParts, MeasuredParts, expected_changes, parts_of
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published
-from ipcore.theory.rules import LOSSES, OPTIMIZERS
+from ipcore.theory.rules import EPSILONS, LOSSES, OPTIMIZERS
 from ipcore.theory.stable_rates import ParetoPoint, StableRates
+from ipcore.theory.sums import Power, crossover, fitted_slope, local_slope, sum_at
 from ipcore.theory.targets import KINDS as COMPLETION_KINDS
 from ipcore.theory.trajectory import LayerAlignment
 from ipcore.theory.verdict import FeatureMove, Regime
@@ -26,6 +29,7 @@ from ipcore.theory.verdict import FeatureMove, Regime
 __all__ = [
     "ACTIVATIONS",
     "COMPLETION_KINDS",
+    "EPSILONS",
     "LOSSES",
     "MAX_ANALYSIS_LAYERS",
     "MAX_HIDDEN_LAYERS",
@@ -35,11 +39,15 @@ __all__ = [
     "Analysis",
     "Biases",
     "Completion",
+    "ExpectedChange",
     "FeatureMove",
     "LargestRate",
     "LayerAlignment",
+    "LayerParts",
+    "MeasuredParts",
     "Parameterization",
     "ParetoPoint",
+    "Power",
     "Preset",
     "RatePhase",
     "Regime",
@@ -50,19 +58,27 @@ __all__ = [
     "analyze",
     "canonical",
     "complete",
+    "crossover",
     "custom",
     "decimal_note",
     "decimal_notes",
+    "epsilon_crossovers",
     "equivalent",
+    "expected_changes",
     "find_preset",
+    "fitted_slope",
     "format_exponent",
     "gauge_of",
+    "gradient_exponents",
     "in_gauge_of",
     "largest_rate_of",
     "largest_stable_rate",
+    "local_slope",
     "parse_exponent",
+    "parts_of",
     "preset",
     "presets_at",
     "published",
     "shift",
+    "sum_at",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ipcore.theory.calculus import Sizes
@@ -11,7 +12,7 @@ from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, nonzero
 from ipcore.theory.parameterization import Parameterization, check_integer, check_parameterization
 from ipcore.theory.report import analysis_text
-from ipcore.theory.rules import Rules, rules
+from ipcore.theory.rules import Rules, epsilons, rules
 from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing, layer_alignment, trajectory
 from ipcore.theory.verdict import FeatureMove, Regime, stays_bounded, verdict
 from ipcore.theory.wording import advice, notes, who_moves
@@ -69,6 +70,8 @@ class Analysis:
         source: Where its rule is from.
         advice: What would change a trivial, diverging or unsettled verdict; empty otherwise.
         notes: What else to know about validity.
+        epsilon: Adam's epsilon in layers 1..L+1 where it is not taken as its exponents say in the limit (see
+            `analyze`); () if it is in every layer.
     """
 
     parameterization: Parameterization
@@ -87,6 +90,7 @@ class Analysis:
     source: str
     advice: str
     notes: tuple[str, ...]
+    epsilon: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -111,6 +115,7 @@ class Analysis:
             "optimizer": self.optimizer,
             "activation": self.activation,
             "loss": self.loss,
+            "epsilon": list(self.epsilon),
             "regime": self.regime.value,
             "settled": self.settled,
             "hidden_bounded": self.hidden_bounded,
@@ -146,6 +151,7 @@ def analyze(
     activation: str = "relu",
     loss: str = "cross_entropy",
     steps: int | None = None,
+    epsilon: str | Sequence[str] | None = None,
 ) -> Analysis:
     """What a parameterization does as the width grows, exactly.
 
@@ -156,6 +162,10 @@ def analyze(
         loss: Key of `LOSSES`: "cross_entropy", "logistic", "mse".
         steps: Updates to show, >= 1; hidden layers times steps at most 100,000. None: until nothing
             changes. The verdict does not depend on it.
+        epsilon: With Adam, "negligible" (updates are signs) or "dominating" (gradient descent with c - d),
+            for all layers or one entry for each of the L+1 matrices: what holds at the widths of an
+            experiment, where epsilon may be larger or smaller than the gradients for other reasons than
+            exponents. None or "limit": as the exponents d say for infinite width.
 
     Raises:
         TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers); all
@@ -177,6 +187,7 @@ def analyze(
         _check_steps(parameterization, steps)
     findings.check()
     _check_degree(p, setting)
+    setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
     upper = trajectory(p, setting, aligned=True, steps=steps)
     alignment = layer_alignment(upper)
     # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
@@ -218,6 +229,7 @@ def analyze(
             marginal=marginal,
             left_out=left_out,
         ),
+        epsilon=setting.epsilon,
     )
 
 

@@ -260,30 +260,29 @@ class Propagation:
             d = None if phase.d is None else phase.d[i]
             if self.rules.optimizer == "momentum" and step > 0:
                 self._later_gradient[i] = largest(self._later_gradient[i], gradient)
-                first = self._entry(self._first_gradient[i], a, c, d)
+                first = self._entry(i, self._first_gradient[i], a, c, d)
                 self._first[i] = largest(self._first[i], first)
-                self._later[i] = largest(self._later[i], self._entry(self._later_gradient[i], a, c, d))
+                self._later[i] = largest(self._later[i], self._entry(i, self._later_gradient[i], a, c, d))
             elif step > 0:
-                self._later[i] = largest(self._later[i], self._entry(gradient, a, c, d))
+                self._later[i] = largest(self._later[i], self._entry(i, gradient, a, c, d))
             else:
                 self._first_gradient[i] = gradient
-                self._first[i] = self._entry(gradient, a, c, d)
+                self._first[i] = self._entry(i, gradient, a, c, d)
             if self.p.biases is not None and bias_phase is not None:
                 momentum = self.rules.optimizer == "momentum"
                 self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
                 own_d = None if bias_phase.d is None else bias_phase.d[i]
-                entry = self._entry(
-                    self._bias_gradient[i], self.p.biases.a[i], bias_phase.c[i] - more[i], own_d
-                )
+                own_a, own_c = self.p.biases.a[i], bias_phase.c[i] - more[i]
+                entry = self._entry(i, self._bias_gradient[i], own_a, own_c, own_d)
                 self._bias[i] = largest(self._bias[i], entry)
 
-    def _entry(self, gradient: Size, a: Fraction, c: Fraction, d: Fraction | None) -> Size:
+    def _entry(self, i: int, gradient: Size, a: Fraction, c: Fraction, d: Fraction | None) -> Size:
         """Entries of m^{-a} eta m^{-c} update(w), the gradient of w being m^{-a} times that of W."""
         if gradient is None:
             return None
         if not self.rules.entrywise:
             return -c - 2 * a + gradient
-        if d is None or self.rules.optimizer == "sign" or gradient - a >= -d:
+        if d is None or self.rules.optimizer == "sign" or not self.rules.below_epsilon(i, gradient - a, d):
             self.signs = True
             return -c - a
         return -c + d - 2 * a + gradient  # epsilon larger than the gradient: SGD with c - d

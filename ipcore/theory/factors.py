@@ -120,17 +120,20 @@ def factors(p: Parameterization, entries: Sequence[Size]) -> Factors:
     return tuple(V)
 
 
-def laws(p: Parameterization, optimizer: str, phase: RatePhase) -> tuple[Law, ...]:
-    """What an update with the exponents of `phase` does in each layer; optimizers as in `rules`."""
+def laws(
+    p: Parameterization, optimizer: str, phase: RatePhase, epsilon: Sequence[str] = ()
+) -> tuple[Law, ...]:
+    """What an update with the exponents of `phase` does in each layer; names as in `rules`."""
     rule = rule_of(optimizer)
     found = []
     for i, (a, c, extra) in enumerate(zip(p.a, phase.c, summed(p.hidden_layers), strict=True)):
         if rule not in ("adam", "sign"):
             found.append(Law(extra - c - 2 * a, None))
-        elif rule == "sign" or phase.d is None:
+        elif rule == "sign" or phase.d is None or (epsilon and epsilon[i] == "negligible"):
             found.append(Law(None, extra - c - a))
         else:
-            found.append(Law(extra - c + phase.d[i] - 2 * a, extra - c - a))
+            dominates = bool(epsilon) and epsilon[i] == "dominating"
+            found.append(Law(extra - c + phase.d[i] - 2 * a, None if dominates else extra - c - a))
     return tuple(found)
 
 

@@ -64,7 +64,7 @@ def future(run: Propagation, step: int) -> Future:
     p, setting = run.p, run.rules
     if not covered(p) or not run.aligned:
         return Future(None)
-    change = laws(p, setting.optimizer, p.phase_at(step))
+    change = laws(p, setting.optimizer, p.phase_at(step), setting.epsilon)
     if setting.activation.kind == "offset":
         return _offset(run, change, step)
     w = degree_weights(p.hidden_layers, setting.activation.degree)

@@ -89,7 +89,7 @@ class Network:
 
     def laws(self, phase: RatePhase, delta: Fraction) -> tuple[factors.Law, ...]:
         """What updates of a phase do."""
-        laws = factors.laws(self.p, self.setting.optimizer, phase)
+        laws = factors.laws(self.p, self.setting.optimizer, phase, self.setting.epsilon)
         return tuple(
             factors.Law(None if law.k is None else law.k + more, None if law.cap is None else law.cap + more)
             for law, more in zip(laws, self.faster(phase.start, delta), strict=True)

@@ -23,8 +23,10 @@ _HEADINGS: Final = ("updates", "h^1 .. h^L", "change of h", "f", "change", "")
 def analysis_text(found: Analysis) -> str:
     """Setting, exponents, sizes per step, verdict, source, advice, notes."""
     p = found.parameterization
+    choices = found.epsilon[:1] if len(set(found.epsilon)) == 1 else found.epsilon
+    epsilon = f" (epsilon: {', '.join(choices)})" if choices else ""
     lines = [
-        f"{_depth(p.hidden_layers)}, {found.optimizer}, {found.activation}, {found.loss}",
+        f"{_depth(p.hidden_layers)}, {found.optimizer}{epsilon}, {found.activation}, {found.loss}",
         "",
         p.table(),
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -10,6 +11,7 @@ from ipcore.theory.activation import Activation, activation
 from ipcore.theory.errors import Findings, TheoryError
 from ipcore.theory.maxplus import Size
 from ipcore.theory.names import check_name
+from ipcore.theory.parameterization import Parameterization
 
 OPTIMIZERS: Final = {
     "sgd": "gradient descent",
@@ -38,6 +40,11 @@ _NEAREST: Final = {
     "shampoo": "sign",
     "soap": "adam",
 }
+EPSILONS: Final = {
+    "limit": "as its exponents d say for infinite width",
+    "negligible": "small beside the gradients: updates are signs",
+    "dominating": "large beside the gradients: gradient descent with c - d for c",
+}
 LOSSES: Final = {
     "cross_entropy": "softmax: bounded derivatives, which sum to 0 over the outputs",
     "logistic": "one output, bounded derivative",
@@ -53,11 +60,13 @@ class Rules:
         optimizer: Key of `OPTIMIZERS` whose rule holds: "adam" for "adamw".
         activation: Local type of the activation.
         loss: Key of `LOSSES`.
+        epsilon: Adam's epsilon in layers 1..L+1, keys of `EPSILONS`; (): "limit" in all of them.
     """
 
     optimizer: str
     activation: Activation
     loss: str
+    epsilon: tuple[str, ...] = ()
 
     @property
     def entrywise(self) -> bool:
@@ -68,6 +77,17 @@ class Rules:
     def cancels(self) -> bool:
         """Whether the loss derivatives of the outputs sum to exactly 0, as those of a softmax do."""
         return self.loss == "cross_entropy"
+
+    def below_epsilon(self, layer: int, gradient: Fraction, d: Fraction) -> bool:
+        """Whether epsilon m^{-d} dominates a gradient (with respect to w) of order m^gradient.
+
+        Args:
+            layer: Index of the layer, 0..L.
+            gradient: Exponent of the gradient.
+            d: Exponent of epsilon.
+        """
+        choice = self.epsilon[layer] if self.epsilon else "limit"
+        return gradient < -d if choice == "limit" else choice == "dominating"
 
     def loss_derivative(self, f: Size) -> Fraction:
         """e(dloss/df): 0 for bounded derivatives (an upper bound where f grows), max(0, e(f)) for squares."""
@@ -109,3 +129,37 @@ def rule_of(optimizer: str) -> str:
         )
     check_name(optimizer, OPTIMIZERS, "optimizer")
     return "adam" if optimizer == "adamw" else optimizer
+
+
+def epsilons(epsilon: str | Sequence[str] | None, optimizer: str, p: Parameterization) -> tuple[str, ...]:
+    """Which epsilon every layer has, from what a caller of `analyze` gave; () for none.
+
+    Args:
+        epsilon: One key of `EPSILONS` for all layers, or L+1 of them. None: "limit".
+        optimizer: Key of `OPTIMIZERS`.
+        p: The parameterization.
+
+    Raises:
+        TheoryError: Unknown names, a wrong number of them, another optimizer than Adam, or "dominating"
+            for a parameterization without exponents d.
+    """
+    if epsilon is None:
+        return ()
+    given = (epsilon,) * len(p.a) if isinstance(epsilon, str) else tuple(epsilon)
+    if len(given) != len(p.a):
+        raise TheoryError(
+            f"has {len(given)} entries; it needs 1 or {len(p.a)}, one for each weight matrix", "epsilon"
+        )
+    for choice in given:
+        check_name(choice, EPSILONS, "epsilon")
+    if set(given) == {"limit"}:
+        return ()
+    if rule_of(optimizer) != "adam":
+        raise TheoryError(f"only adam has an epsilon, {optimizer} has none; leave it out", "epsilon")
+    if "dominating" in given and any(phase.d is None for phase in p.phases):
+        raise TheoryError(
+            "an epsilon that dominates needs its exponents d (d = 0 in every layer: the same epsilon at all "
+            "widths); without them it is taken as negligible",
+            "epsilon",
+        )
+    return given

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 import iplab as sdk
 from iplab.cli import main
 from iplab.cli.check import print_report
+from iplab.plots import save_report
 from iplab.report import Verdict
 from tests.iplab.conftest import small_spec
 
@@ -100,7 +101,7 @@ def test_the_command_prints_tables_that_fit(iplab, checked):
 
 def test_the_command_says_why_something_is_undecided(iplab, checked):
     arguments = ("check", "checked", "--step", 0, "--tolerance", 1e-6)
-    assert iplab(*arguments).stderr == "why something is undecided: --why\n"
+    assert iplab(*arguments).stderr == "why something is undecided, or not yet seen: --why\n"
     result = iplab(*arguments, "--why")
     assert result.stderr == ""
     reasons = [line for line in result.stdout.splitlines() if " undecided: slope " in line]
@@ -157,3 +158,22 @@ def test_what_disagrees_beside_coordinates_is_said(checked, capsys):
     assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("    ")] == [
         "    it falls"
     ]
+
+
+def test_what_does_not_show_yet_is_said_explained_and_drawn(checked, capsys, tmp_path):
+    report = checked.check()
+    *_, change = [check for check in report.checks if check.kind == "COORDINATE"]
+    hidden = dataclasses.replace(change, verdict=Verdict.NOT_YET, expected=-0.4, sentence="parts make -0.40")
+    report = dataclasses.replace(report, checks=(hidden,), conclusions=(), notes=())
+    assert not report.disagrees
+    print_report(report)
+    shown = capsys.readouterr()
+    assert any(line.rstrip().endswith("not yet") for line in shown.out.splitlines())
+    assert shown.err == "why something is undecided, or not yet seen: --why\n"
+    print_report(report, why=True)
+    assert "    parts make -0.40" in capsys.readouterr().out.splitlines()
+    save_report(report, tmp_path / "report.svg")
+    # One more line than where the exponent shows.
+    save_report(dataclasses.replace(report, checks=(change,)), tmp_path / "plain.svg")
+    dotted = [(tmp_path / name).read_text().count("stroke-dasharray") for name in ("report.svg", "plain.svg")]
+    assert dotted[0] == dotted[1] + 1

@@ -7,9 +7,10 @@ from fractions import Fraction
 import pytest
 
 from ipcore.analysis import Trend, Verdict
-from reproduction import coordinate_check, equivalence, rate_transfer, stationarity
+from reproduction import coordinate_check, equivalence, finite_width, rate_transfer, stationarity
+from reproduction.__main__ import RESULTS
 from reproduction.examples import smaller
-from reproduction.results import measured_now
+from reproduction.results import load, measured_now
 
 
 @pytest.fixture(scope="module")
@@ -91,3 +92,18 @@ def test_t7_the_best_rate_stays_for_mup_and_falls_for_sp(train):
     assert found["sp"].predicted == Fraction(-1)
     assert found["mup"].drift.value == pytest.approx(0, abs=0.4)
     assert found["sp"].drift.value == pytest.approx(-1, abs=0.4)
+
+
+def test_slopes_at_finite_widths_are_those_expected_from_the_parts():
+    """Of the committed result: the exponents do not show at these widths, the expected slopes do."""
+    study = finite_width.STUDY
+    result = load(study.name, study.spec, RESULTS)
+    assert result is not None
+    found = finite_width.comparisons(result)
+    assert [c.exponent for c in found] == [0] * 9
+    for c in found:
+        assert c.fit.slope.value == pytest.approx(c.expected, abs=0.15), (c.what, c.rate)
+    hidden = [c for c in found if c.expected < -0.2]
+    assert len(hidden) >= 4
+    for c in hidden:
+        assert abs(c.fit.slope.value - c.expected) < abs(c.fit.slope.value) / 2, (c.what, c.rate)

@@ -48,6 +48,12 @@ def _setting(command: Command) -> Command:
 @click.option(
     "--calibrated", is_flag=True, help="First rates are calibrated: the base rate does not multiply them."
 )
+@click.option(
+    "--epsilon",
+    default="",
+    help="Adam: negligible or dominating, as at the widths of an experiment; one, or L+1 separated by "
+    "commas. Default: as d says in the limit.",
+)
 @click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
 def analyze(
@@ -59,6 +65,7 @@ def analyze(
     c_first_step: str,
     d: str,
     d_first_step: str,
+    epsilon: str,
     hidden_layers: int,
     optimizer: str,
     activation: str,
@@ -88,8 +95,14 @@ def analyze(
             lists = [_entries(text) for text in (a, b, c, c_first_step, d, d_first_step)]
             parameterization = theory.custom(hidden_layers, *lists)
             decimals = theory.decimal_notes(*lists)
+        choices = [entry.strip() for entry in epsilon.split(",")] if epsilon else []
         found = theory.analyze(
-            parameterization, optimizer=optimizer, activation=activation, loss=loss, steps=steps
+            parameterization,
+            optimizer=optimizer,
+            activation=activation,
+            loss=loss,
+            steps=steps,
+            epsilon=choices[0] if len(choices) == 1 else choices or None,
         )
         rate = theory.largest_rate_of(found, calibrated=calibrated)
     if isinstance(rate, str):

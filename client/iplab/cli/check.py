@@ -51,7 +51,8 @@ def check(
     """Hold the measurements of EXPERIMENT against theory.
 
     Slopes of log size against log width, layer by layer, with 95 % intervals over seeds, each with a verdict:
-    agrees, disagrees or undecided (docs/analysis.md). Exit code 6 if something disagrees.
+    agrees, disagrees, undecided, or not yet to be seen at these widths (docs/analysis.md). Exit code 6 if
+    something disagrees.
     """
     service: Service = context.obj
     with service.connect() as client:
@@ -91,8 +92,8 @@ def print_report(report: Report, *, why: bool = False) -> None:
         note(folded(f"note: {text}", err=True))
     if not report.checks:
         note("nothing could be checked")
-    elif not why and any(check.verdict is Verdict.UNDECIDED for check in report.checks):
-        note("why something is undecided: --why")
+    elif not why and any(check.verdict in {Verdict.UNDECIDED, Verdict.NOT_YET} for check in report.checks):
+        note("why something is undecided, or not yet seen: --why")
 
 
 def _row(check: Check) -> tuple[object, ...]:

@@ -33,6 +33,8 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """The interval lies outside, and nothing suggests that this changes with the width."""
     VERDICT_UNDECIDED: _Verdict.ValueType  # 3
     """Neither can be said of these widths and seeds."""
+    VERDICT_NOT_YET: _Verdict.ValueType  # 4
+    """The exponent cannot show at these widths; the slope that the measured parts of the change give there does."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """What measurement says of theory, at the widths that were measured."""
@@ -45,6 +47,8 @@ VERDICT_DISAGREES: Verdict.ValueType  # 2
 """The interval lies outside, and nothing suggests that this changes with the width."""
 VERDICT_UNDECIDED: Verdict.ValueType  # 3
 """Neither can be said of these widths and seeds."""
+VERDICT_NOT_YET: Verdict.ValueType  # 4
+"""The exponent cannot show at these widths; the slope that the measured parts of the change give there does."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 class _CheckKind:
@@ -166,6 +170,7 @@ class Check(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     SEEDS_FIELD_NUMBER: _builtins.int
     PREDICTED_HIGH_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
     kind: Global___CheckKind.ValueType
     """What was compared."""
     quantity: _builtins.str
@@ -198,6 +203,8 @@ class Check(_message.Message):
     """With rate transfer the upper end of the drift that theory predicts, `predicted` being the lower: the largest
     rate at which only the output grows, with losses of bounded derivatives. Empty with other kinds.
     """
+    expected: _builtins.float
+    """Slope that the parts of a change, measured at one width, give at these widths; unset where they are not known."""
     @_builtins.property
     def subject(self) -> Global___CheckSubject:
         """Whose runs."""
@@ -226,15 +233,20 @@ class Check(_message.Message):
         points: _abc.Iterable[Global___WidthValue] | None = ...,
         seeds: _builtins.int = ...,
         predicted_high: _builtins.str = ...,
+        expected: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "expected", b"expected", "high", b"high", "low", b"low", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "drift", b"drift", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "predicted_high", b"predicted_high", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "drift", b"drift", "expected", b"expected", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "predicted_high", b"predicted_high", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
+    _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
     _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
     _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
     _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
     _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
     @_typing.overload
@@ -253,7 +265,7 @@ class Conclusion(_message.Message):
     SENTENCE_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     """Disagrees if a check does; agrees if all do that theory stands for (not for upper bounds only),
-    one of them after an update, and none is missing.
+    one of them after an update, and none is missing; not yet if all others agree.
     """
     sentence: _builtins.str
     """One line: the first layer that disagrees and from which step, or how many checks agree."""

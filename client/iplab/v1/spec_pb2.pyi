@@ -493,7 +493,9 @@ class Probes(_message.Message):
     """Size of the fixed set. Default 64."""
     @_builtins.property
     def quantities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names in the catalogue: "coordinates", "gradients", "alignment", "ranks", "kernels". At least one."""
+        """Names in the catalogue: "coordinates", "parts", "gradients", "alignment", "ranks", "kernels". At least one.
+        "coordinates" records "parts" too, and with Adam "gradients": what a check of them needs.
+        """
 
     @_builtins.property
     def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:

@@ -11,6 +11,8 @@ from typing import Final
 from ipcore import theory
 from ipcore.analysis import (
     CoordinateReport,
+    Judgement,
+    Prediction,
     Samples,
     Slope,
     Verdict,
@@ -19,6 +21,7 @@ from ipcore.analysis import (
     check_rate_transfer,
     check_stationarity,
     predicted_drift,
+    predictions_at,
 )
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import TOLERANCE
@@ -118,7 +121,7 @@ class Checker:
                 draft.notes.append(f"only the first {MAX_CHECKS} checks are made; choose fewer steps")
                 break
             sizes = self._with_gaps(measured, group) if group in measured.sizes else {}
-            self._check_group(draft, group, runs, sizes, bool(measured.steps))
+            self._check_group(draft, group, runs, sizes, measured.steps)
         self._check_transfer(draft, measured)
         notes = list(dict.fromkeys(draft.notes))
         if (more := len(notes) - _MAX_NOTES) > 0:
@@ -126,13 +129,13 @@ class Checker:
         return pb.Report(name=name, checks=draft.checks, conclusions=draft.conclusions, notes=notes)
 
     def _check_group(
-        self, draft: _Draft, group: Group, runs: tuple[RunRecord, ...], sizes: Sizes, probed: bool
+        self, draft: _Draft, group: Group, runs: tuple[RunRecord, ...], sizes: Sizes, steps: tuple[int, ...]
     ) -> None:
         label, hidden_layers, activation, rate = group
         subject = self._subject(label, hidden_layers, activation, rate)
         where = _where(subject)
         calibrated = self._entries[label].HasField("calibration")
-        if not (probed or calibrated):
+        if not (steps or calibrated):
             return
         if all(run.state is RunState.DIVERGED for run in runs):
             draft.notes.append(f"{where}: every run diverged; lower the base rate")
@@ -142,8 +145,8 @@ class Checker:
             return
         if calibrated:
             self._check_rates(draft, subject, analysis, runs)
-        if probed:
-            self._check_sizes(draft, subject, analysis, sizes)
+        if steps:
+            self._check_sizes(draft, subject, analysis, sizes, steps)
 
     def _check_sizes(
         self,
@@ -151,6 +154,7 @@ class Checker:
         subject: pb.CheckSubject,
         analysis: theory.Analysis,
         sizes: Sizes,
+        steps: tuple[int, ...],
     ) -> None:
         where = _where(subject)
         if not sizes:
@@ -163,24 +167,36 @@ class Checker:
                 f"{where}: changes are not checked: calibration makes up for missing alignment, so first "
                 "updates are larger than the exponents say; see the calibrated rates"
             )
-        initial_only = short or bool(self._spec.optimizer.weight_decay)
-        samples = {
-            key: Samples.of(values) for key, values in sizes.items() if key[2] == 0 or not initial_only
-        }
+        if short or self._spec.optimizer.weight_decay:
+            steps = tuple(step for step in steps if step == 0)
+        samples = {key: Samples.of(values) for key, values in sizes.items()}
+        predictions = self._with_epsilon(draft, subject, samples, steps)
         found = check_coordinates(
-            samples, analysis, tolerance=self._tolerance, readout_tolerance=2 * self._tolerance
+            samples,
+            analysis,
+            tolerance=self._tolerance,
+            readout_tolerance=2 * self._tolerance,
+            predictions=predictions,
+            steps=steps,
         )
         draft.notes.extend(f"{where}: {note}" for note in found.notes)
         draft.checks.extend(_coordinates(subject, found))
         draft.conclusions.append(
             pb.Conclusion(subject=subject, verdict=_verdict(found.verdict), sentence=found.conclusion)
         )
-        last = max((step for _, _, step in samples), default=0)
+        last = max(steps, default=0)
         output = ("h_change", subject.hidden_layers + 1, last)
         if last == 0 or output not in samples:
             return
+        slope = next((c for c in found.coordinates if (c.quantity, c.layer, c.step) == output), None)
         try:
-            still = check_stationarity(samples[output], analysis, last, tolerance=self._tolerance)
+            still = check_stationarity(
+                samples[output],
+                predictions.get(last, Prediction(analysis)),
+                last,
+                tolerance=self._tolerance,
+                slope=None if slope is None else Judgement(slope.verdict, slope.why),
+            )
         except AnalysisError:
             return  # the coordinate check has a note on it
         check = _check(pb.CHECK_KIND_STATIONARITY, subject, still.fit, still.verdict, still.sentence)
@@ -188,12 +204,39 @@ class Checker:
         check.tolerance = still.tolerance
         draft.checks.append(check)
 
+    def _with_epsilon(
+        self,
+        draft: _Draft,
+        subject: pb.CheckSubject,
+        samples: Mapping[tuple[str, int, int], Samples],
+        steps: tuple[int, ...],
+    ) -> dict[int, Prediction]:
+        """With Adam, what theory predicts with the epsilon that the measured gradients leave."""
+        if theory_optimizer(self._spec.optimizer.name) != "adam":
+            return {}
+
+        def analyze(epsilon: tuple[str, ...]) -> theory.Analysis:
+            found = self._analyze(
+                self.reference(subject.parameterization), subject.hidden_layers, subject.activation, epsilon
+            )
+            if isinstance(found, str):  # no epsilon makes theory cover less
+                raise AnalysisError(found)
+            return found
+
+        predictions, notes = predictions_at(samples, analyze, self._spec.optimizer.epsilon, steps)
+        draft.notes.extend(f"{_where(subject)}: {note}" for note in notes)
+        return predictions
+
     def _with_gaps(self, measured: Measured, group: Group) -> Sizes:
-        """A group's sizes, NaN for runs that should have recorded one: those that diverged before, say."""
+        """A group's sizes, NaN for runs that should have recorded one: those that diverged before, say.
+
+        Sizes at steps that are not checked, parts and gradients are what there is.
+        """
         layers = self._spec.record.probes.layers or range(1, group[1] + 2)
         nowhere = {(run.width, run.seed): math.nan for run in measured.runs[group]}
         wanted = [("h_change" if step else "h", layer, step) for step in measured.steps for layer in layers]
-        return {key: nowhere | measured.sizes[group].get(key, {}) for key in wanted}
+        sizes = measured.sizes[group]
+        return sizes | {key: nowhere | sizes.get(key, {}) for key in wanted}
 
     def _check_rates(
         self, draft: _Draft, subject: pb.CheckSubject, analysis: theory.Analysis, runs: tuple[RunRecord, ...]
@@ -275,7 +318,9 @@ class Checker:
             base_learning_rate=rate,
         )
 
-    def _analysis(self, name: str, hidden_layers: int, activation: str) -> theory.Analysis | str:
+    def _analysis(
+        self, name: str, hidden_layers: int, activation: str, epsilon: tuple[str, ...] = ()
+    ) -> theory.Analysis | str:
         """What theory says, or why it does not."""
         if hidden_layers > MAX_PREDICTED_LAYERS:
             return f"not analysed: more than {MAX_PREDICTED_LAYERS} hidden layers"
@@ -286,6 +331,7 @@ class Checker:
                 optimizer=theory_optimizer(self._spec.optimizer.name),
                 activation=activation,
                 loss=self._spec.loss,
+                epsilon=epsilon or None,
             )
             found = analyze()
             # It stops where something grows; the steps after that are wanted too.
@@ -312,6 +358,8 @@ def _coordinates(subject: pb.CheckSubject, found: CoordinateReport) -> Iterator[
         check.quantity, check.layer, check.step = one.quantity, one.layer, one.step
         check.predicted, check.upper_bound = theory.format_exponent(one.predicted), not one.exact
         check.tolerance = one.tolerance
+        if one.expected is not None:
+            check.expected = one.expected
         yield check
 
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 MAX_POINTS: Final = 1_000_000
 _PAGE: Final = 5_000
-_QUANTITIES: Final = ("h", "h_change")
+_CHECKED: Final = ("h", "h_change")
+# What says which prediction holds at the widths measured: parts of the changes, and gradients beside epsilon.
+_CONTEXT: Final = ("change_below", "change_own", "gradient")
+_QUANTITIES: Final = (*_CHECKED, *_CONTEXT)
+# Parts are compared with step 0, and gradients of these steps are those of the first updates.
+_CONTEXT_STEPS: Final = range(4)
 _ENDED: Final = frozenset({RunState.SUCCEEDED, RunState.DIVERGED, RunState.FAILED, RunState.CANCELLED})
 
 Group = tuple[str, int, str, float]
@@ -34,7 +39,8 @@ class Measured:
 
     Attributes:
         runs: By group, in the grid's order.
-        sizes: Coordinates by group.
+        sizes: Coordinates by group, with the parts of their changes and gradients; of the first steps even
+            where they were not wanted.
         steps: At which coordinates were wanted.
         unfinished: Runs that have not ended.
         truncated: Whether there were more points than `MAX_POINTS`.
@@ -56,8 +62,14 @@ def recorded_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
     return tuple(sorted({*probes.steps, *multiples}))
 
 
-def read(store: Store, experiment: str, steps: Collection[int]) -> Measured:
+def read(store: Store, experiment: str, steps: Collection[int], recorded: Collection[int] = ()) -> Measured:
     """All runs, and their coordinates at some steps.
+
+    Args:
+        store: Where they are.
+        experiment: Its id.
+        steps: At which coordinates are wanted.
+        recorded: At which there are any.
 
     Raises:
         NotFound: No such experiment.
@@ -71,7 +83,8 @@ def read(store: Store, experiment: str, steps: Collection[int]) -> Measured:
         unfinished += run.state not in _ENDED
     sizes: dict[Group, Sizes] = {}
     points = 0
-    for index, name, step, value in _coordinates(store, experiment, steps):
+    context = {*recorded} & {*_CONTEXT_STEPS}
+    for index, name, step, value in _coordinates(store, experiment, {*steps, *context} if steps else ()):
         points += 1
         if points > MAX_POINTS:
             break

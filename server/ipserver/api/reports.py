@@ -45,7 +45,7 @@ class ReportService(pb_grpc.ReportServiceServicer):
         recorded = recorded_steps(spec)
         checker = _checker(request, spec, recorded)
         chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
-        return checker.report(request.name, read(self._store, experiment, chosen))
+        return checker.report(request.name, read(self._store, experiment, chosen, recorded))
 
 
 def _checker(

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from ipcore import theory
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
+from ipcore.probes.quantities import with_companions
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.defaults import OPTIMIZER_SETTINGS, PRECISION
 from ipserver.request.resources import ResourceRequest
@@ -36,7 +37,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
         weights_interval=spec.record.weights_interval,
         validation_size=spec.validation_size,
         schedule=pack_schedule(spec),
-        probes=_probes(spec.record.probes) if spec.record.HasField("probes") else None,
+        probes=_probes(spec) if spec.record.HasField("probes") else None,
         precision=spec.precision or PRECISION,
     )
 
@@ -56,14 +57,16 @@ def pack_schedule(spec: pb.ExperimentSpec) -> Schedule:
     )
 
 
-def _probes(given: pb.Probes) -> Probes:
-    return Probes(
+def _probes(spec: pb.ExperimentSpec) -> Probes:
+    given = spec.record.probes
+    asked = Probes(
         quantities=tuple(given.quantities),
         layers=tuple(given.layers),
         steps=tuple(given.steps),
         interval=given.interval,
         examples=given.examples,
     )
+    return with_companions(asked, spec.optimizer.name)
 
 
 def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:

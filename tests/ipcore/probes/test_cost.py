@@ -15,11 +15,13 @@ from ipcore.probes import probe_cost
         # Forward, backward and the product that makes the gradients.
         (("gradients",), 300),
         (("alignment",), 300),
+        # Forward, and W_0 on what changed.
+        (("parts",), 200),
         # Three 4 x 4 products over 5 examples.
         (("kernels",), 100 + 3 * 80),
         # Gram matrices of x (5 x 4), of 4 x 2 and of 3 x 4, and their eigenvalues.
         (("ranks",), 100 + 2 * (80 + 16 + 36)),
-        (PROBES, 500 + 240 + 264),
+        (PROBES, 600 + 240 + 264),
     ],
 )
 def test_multiply_adds(quantities, cost):

@@ -79,6 +79,10 @@ def test_every_quantity_is_what_autograd_says(tiny: Dataset, activation: str, bi
                 f"gradient/{l}": mean(gradient[l - 1]),
                 f"update/{l}": mean(change),
             }
+            if l > 1:
+                passed_on = (x_t[l - 1] - x_0[l - 1]) @ initial[0][l - 1][run].mT
+                # W_t x_t - W_0 x_t by itself: layers above the first have no bias here.
+                expected |= {f"change_below/{l}": mean(passed_on), f"change_own/{l}": mean(below @ change.mT)}
             for name, matrix in (("initial", initial[0][l - 1][run]), ("update", change)):
                 sizes = [t.square().mean().sqrt() for t in (below @ matrix.mT, matrix, below)]
                 logarithm = torch.log(sizes[0] / sizes[1] / sizes[2]) / np.log(matrix.shape[1])

@@ -27,7 +27,7 @@ def test_good_probes_have_no_problem():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"quantities": ()}, ["probes.quantities:", "coordinates, gradients"]),
+        ({"quantities": ()}, ["probes.quantities:", "coordinates, parts, gradients"]),
         ({"quantities": ("ranks", "kernel")}, ["probes.quantities[1]:", "'kernel'", "'kernels'"]),
         ({"quantities": ("ranks", "ranks")}, ["probes.quantities[1]:", "twice"]),
         ({"quantities": ("kernels",), "layers": (3,)}, ["probes.quantities[0]:", "cka has layers 1..L"]),

@@ -33,6 +33,24 @@ def test_analysis_says_what_and_why():
     assert "gelu" in call("--preset", "ip-llr", "--hidden-layers", "4", "--activation", "gelu").stdout
 
 
+def test_epsilon_may_be_what_holds_at_the_widths_of_an_experiment():
+    """SP with Adam and one epsilon: it wins in the limit; a negligible one leaves signs, which move h^1."""
+
+    def call(*arguments):
+        return CliRunner().invoke(main, ["analyze", "--preset", "sp", "--optimizer", "adam", *arguments])
+
+    def first_change(*arguments):
+        return json.loads(call("--steps", "1", "--json", *arguments).stdout)["steps"][1]["h_change"][0]
+
+    assert first_change() == "-1/2"
+    assert first_change("--epsilon", "negligible") == "0"
+    assert first_change("--epsilon", "dominating, negligible, negligible, negligible") == "-1/2"
+    assert "adam (epsilon: negligible), relu" in call("--epsilon", "negligible").stdout
+    wrong = call("--epsilon", "small")
+    assert wrong.exit_code == 2
+    assert "unknown epsilon 'small'; covered: limit, negligible, dominating" in wrong.stderr
+
+
 def test_completing_ip_gives_ip_llr():
     result = CliRunner().invoke(main, ["complete", "--preset", "ip", "--hidden-layers", "6", "--json"])
     first = json.loads(result.stdout)["parameterization"]["phases"][0]

@@ -23,10 +23,12 @@ AGREES, DISAGREES, UNDECIDED = (
 )
 
 
-async def create(api, *parameterizations, record=PROBES, **grid):
+async def create(api, *parameterizations, record=PROBES, optimizer="sgd", **grid):
     entries = [{"preset": p} if isinstance(p, str) else p for p in parameterizations]
     axes = {"parameterizations": entries, "widths": list(WIDTHS), "hidden_layers": [2], "seeds": list(SEEDS)}
-    await api.create(grid=axes | grid, spec={"steps": STEPS, "record": record})
+    await api.create(
+        grid=axes | grid, spec={"steps": STEPS, "record": record, "optimizer": {"name": optimizer}}
+    )
 
 
 @cache
@@ -49,8 +51,9 @@ def train(
     summary=lambda run: Summary(),
     ended=lambda run: RunState.SUCCEEDED,
     rates=lambda run: (),
+    more=lambda run: {},
 ):
-    """Commit coordinates m^size, with 1 % of noise, and the end of every run."""
+    """Commit coordinates m^size, with 1 % of noise, more metrics by (name, step), and how runs ended."""
     noise = np.random.default_rng(0)
     leased = store.lease_unplanned("tester", 60.0)
     packs = [
@@ -69,6 +72,9 @@ def train(
                         rows.append(
                             (len(names) - 1, step, run.width ** float(power) * np.exp(noise.normal(0, 0.01)))
                         )
+        for (name, step), value in more(run).items():
+            names.append(name)
+            rows.append((len(names) - 1, step, value))
         metric, step, value = zip(*rows, strict=True)
         same = np.full(len(rows), run.index)
         pack = store.lease_pack(leased[0].id, "tester", 60.0)
@@ -284,6 +290,94 @@ async def test_rates_that_change_after_step_0_are_decided_too(api, store):
         ("ip", "", UNDECIDED),
     ]
     assert "the output does not move; rates up to m^(0) are stable for ever" in transfers[2].sentence
+
+
+def adam_size(run, quantity, layer, step):
+    """SP with signs of gradients: changes of order 1, m, m^2 after the first update; f starts at order 1."""
+    return 0.0 if quantity == "h" else float(layer - 1)
+
+
+def falling_gradients(factor):
+    return lambda run: {
+        (f"gradient/{layer}", step): factor * run.width**-0.5
+        for layer in (1, 2, 3)
+        for step in range(STEPS + 1)
+    }
+
+
+async def test_adam_is_held_against_the_epsilon_that_holds_at_these_widths(api, store):
+    """SP with Adam's default epsilon, rightly trained: changes are those of signs, not of the limit."""
+    await create(api, "sp", optimizer="adam")
+    train(store, adam_size, more=falling_gradients(2e-2))
+    found = await report(api, steps=[0, 1])
+    coordinates = [c for c in found.checks if c.kind == report_pb2.CHECK_KIND_COORDINATE]
+    assert [c.predicted for c in coordinates if c.step == 1] == ["0", "1", "2"]
+    assert {c.verdict for c in found.checks} == {AGREES}
+    (note,) = found.notes
+    assert note.startswith(
+        "sp, L=2, relu, base rate 0.1: Adam's epsilon is negligible in layers 1, 2, 3: mean |g| is at least "
+        "8.8e+04 times epsilon, equal at m ~ "
+    )
+    assert note.endswith("(after 1 update)")
+
+
+async def test_adam_without_gradients_is_undecided_where_epsilon_matters(api, store):
+    await create(api, "sp", optimizer="adam")
+    train(store, adam_size)
+    found = await report(api, steps=[0, 1])
+    verdicts = {(c.layer, c.step): c.verdict for c in found.checks if c.quantity == "h_change"}
+    assert verdicts[1, 1] == UNDECIDED
+    (note,) = found.notes
+    assert "of which none were recorded: add gradients to record.probes.quantities" in note
+
+
+async def test_gradients_of_earlier_steps_count_though_only_a_later_one_is_checked(api, store):
+    """Before update 2 the gradient of step 0 was below epsilon, whatever it is at step 2."""
+    await create(api, "mup", optimizer="adam")
+
+    def more(run):
+        gradients = {(f"gradient/{layer}", 0): 1e-15 for layer in (1, 2, 3)}
+        return gradients | {(f"gradient/{layer}", 2): 1.0 for layer in (1, 2, 3)}
+
+    train(store, lambda *_: 0.0, more=more)
+    found = await report(api, steps=[2])
+    assert {c.step for c in found.checks} == {2}
+    (note,) = [note for note in found.notes if "epsilon" in note]
+    assert "Adam's epsilon dominates in layers 1, 2, 3" in note
+
+
+def ip_llr(run, quantity, layer, step):
+    """IP-LLR, L=2: h^2 is made of what W_0 passes on, 40 m^-1/2, and its own updates, 1."""
+    if quantity == "h":
+        return {1: 0.0, 2: -0.5, 3: -1.0}[layer]
+    hidden = np.log(np.hypot(40 * run.width**-0.5, 1.0)) / np.log(run.width)
+    return {1: 0.0, 2: hidden, 3: hidden}[layer]
+
+
+async def test_what_does_not_show_yet_is_said_to_be_so(api, store):
+    await create(api, "ip-llr")
+
+    def parts(run):
+        x = np.hypot(40 * run.width**-0.5, 1.0)
+        sizes = {"change_below/2": 40 * run.width**-0.5, "change_own/2": 1.0}
+        sizes |= {"change_below/3": x / 2, "change_own/3": x / 2}
+        return {(name, 1): value for name, value in sizes.items()}
+
+    train(store, ip_llr, more=parts)
+    found = await report(api, steps=[0, 1])
+    not_yet = report_pb2.VERDICT_NOT_YET
+    changes = {c.layer: c for c in found.checks if c.quantity == "h_change" and c.predicted}
+    assert {layer: c.verdict for layer, c in changes.items()} == {1: AGREES, 2: not_yet, 3: not_yet}
+    assert changes[2].expected == pytest.approx(changes[2].slope, abs=0.02)
+    assert "its parts measured at width 256 make" in changes[2].sentence
+    (still,) = [c for c in found.checks if c.kind == report_pb2.CHECK_KIND_STATIONARITY]
+    assert still.verdict == not_yet
+    (conclusion,) = found.conclusions
+    assert (conclusion.verdict, conclusion.sentence) == (
+        not_yet,
+        "4 of 6 sizes agree, 2 not yet, as the parts of their changes say, none disagrees",
+    )
+    assert list(found.notes) == []
 
 
 @pytest.mark.parametrize(

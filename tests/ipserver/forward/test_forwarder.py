@@ -157,7 +157,7 @@ def test_probes_arrive_under_their_names(store, settings, mlflow):
         for i in (block.run == 1).nonzero()[0]:
             ours.setdefault(block.metrics[block.metric[i]], []).append((int(block.step[i]), block.value[i]))
     assert {name for name in ours if "/" in name} == {
-        *("h/2", "x/2", "h_change/2", "x_change/2"),
+        *("h/2", "x/2", "h_change/2", "x_change/2", "change_below/2", "change_own/2"),
         *(
             f"{of}_{rank}_rank/2"
             for of in ("x", "update")

@@ -216,3 +216,27 @@ def test_exponents_written_out_read_back_as_the_same_parameterization(depth):
 def test_labels_of_presets_with_an_argument():
     spec = spec_of(parameterizations=[{"preset": "up:1/4"}, {"preset": "ip"}, {"preset": "ip", "label": "x"}])
     assert [entry.label for entry in spec.grid.parameterizations] == ["up-1-4", "ip", "x"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "asked", "layers", "recorded"),
+    [
+        ("sgd", ["coordinates"], [], ("coordinates", "parts")),
+        ("adamw", ["coordinates"], [], ("coordinates", "parts", "gradients")),
+        ("adam", ["gradients", "coordinates"], [2], ("gradients", "coordinates", "parts")),
+        ("sgd", ["coordinates"], [1], ("coordinates",)),  # the first layer has no parts
+        ("adam", ["ranks"], [], ("ranks",)),
+    ],
+)
+def test_coordinates_bring_what_a_check_of_them_needs(optimizer, asked, layers, recorded):
+    """The spec, and so its hash, stays as it was written."""
+    written = json_format.ParseDict(
+        {"quantities": asked, "layers": layers, "steps": [0, 1]}, pb.ExperimentSpec().record.probes
+    )
+    spec = pb.ExperimentSpec()
+    spec.CopyFrom(TWO)
+    spec.optimizer.name = optimizer
+    spec.record.probes.CopyFrom(written)
+    spec = with_defaults(spec)
+    assert list(spec.record.probes.quantities) == asked
+    assert pack_config(spec, expand(spec)[0]).probes.quantities == recorded
