@@ -273,12 +273,11 @@ async def test_rates_that_change_after_step_0_are_decided_too(api, store):
         hidden_layers=[3],
         activations=["relu"],
     )
-    best = {"ip-llr": -2.0, "calibrated": -3.0, "ip": -2.0}
 
     def summary(run):
         # The best rate of calibrated runs falls by an octave per doubling: not as theory has it.
-        octaves = np.log2(run.base_learning_rate) - best[run.label]
-        octaves += (run.label == "calibrated") * (np.log2(run.width / 64) - 1)
+        octaves = np.log2(run.base_learning_rate) + 2
+        octaves += (run.parameterization == "calibrated") * (np.log2(run.width / 64) - 1)
         return Summary(final_test_loss=float(np.exp(octaves**2 / 20)))
 
     train(store, lambda *_: None, summary=summary)
