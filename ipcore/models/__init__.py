@@ -13,8 +13,11 @@ from ipcore.models.model import Architecture, Model, Operations, Role, Size, Ten
 from ipcore.models.residual_mlp import ResidualMlp
 
 MODELS: Final[Mapping[str, type[Model]]] = {model.name: model for model in (Mlp, ResidualMlp)}
+# Those whose passes are written by hand too (`ipcore.engine.pack`); autograd differentiates the others.
+HAND_WRITTEN: Final = (Mlp,)
 
 __all__ = [
+    "HAND_WRITTEN",
     "MODELS",
     "Architecture",
     "Mlp",
@@ -43,7 +46,9 @@ def model_from(data: Mapping[str, Any]) -> Model:
         raise ConfigError([f"name: {unknown('model', str(name), MODELS)}"])
     settings = {key: value for key, value in data.items() if key != "name"}
     known = [field.name for field in fields(MODELS[name])]
-    if wrong := [f"{key}: {unknown(f'setting of {name}', key, known)}" for key in settings if key not in known]:
+    if wrong := [
+        f"{key}: {unknown(f'setting of {name}', key, known)}" for key in settings if key not in known
+    ]:
         raise ConfigError(wrong)
     model = MODELS[name](**settings)
     if problems := model.problems():

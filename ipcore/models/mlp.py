@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 from ipcore.models.model import Layers, TensorSpec, chain
 
@@ -35,3 +35,6 @@ class Mlp:
         for layer in range(1, hidden_layers + 1):
             x = ops.activate(layer, ops.linear(layer, x))
         return ops.linear(hidden_layers + 1, x)
+
+
+MLP: Final = Mlp()

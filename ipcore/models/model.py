@@ -84,7 +84,7 @@ class Operations(Layers[V], Protocol[V]):
     """All operations of which forward passes are made."""
 
     def add(self, h: V, branch: V, scale: float) -> V:
-        """h + scale * branch, of equal shapes."""
+        """H + scale * branch, of equal shapes."""
 
 
 class Model(Protocol):
@@ -152,6 +152,18 @@ class Architecture:
     def forward(self, ops: Operations[V], x: V) -> V:
         """Outputs f of inputs x."""
         return self.model.forward(self.hidden_layers, ops, x)
+
+
+def depth_of(model: Model, layers: int) -> int:
+    """The depth at which a model has so many weight matrices.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for hidden_layers in range(1, layers):
+        if model.layers(hidden_layers) == layers:
+            return hidden_layers
+    raise ValueError(f"no network of {model.name!r} has {layers} weight matrices")
 
 
 def chain(layers: int, input_dim: int, output_dim: int, biases: int) -> tuple[TensorSpec, ...]:

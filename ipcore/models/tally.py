@@ -16,12 +16,14 @@ class Tally:
         update: Those of an update: forward, gradients by the matrices, gradients by all inputs of matmuls but
             the network's own.
         values: Numbers that operations yield: what a backward pass may look at again.
-        operations: How many there are.
+        preactivations: Those of them that are what a matmul or a sum yields.
+        operations: How many operations there are.
     """
 
     forward: int
     update: int
     values: int
+    preactivations: int
     operations: int
 
 
@@ -30,11 +32,11 @@ def tally(architecture: Architecture) -> Tally:
 
     >>> from ipcore.models.mlp import Mlp
     >>> tally(Architecture(Mlp(), hidden_layers=1, width=8, input_dim=4, output_dim=2))
-    Tally(forward=48, update=112, values=18, operations=3)
+    Tally(forward=48, update=112, values=18, preactivations=10, operations=3)
     """
     counter = _Counter(architecture)
     architecture.forward(counter, _Value(architecture.input_dim, trained=False))
-    return Tally(counter.forward, counter.update, counter.values, counter.operations)
+    return Tally(counter.forward, counter.update, counter.values, counter.preactivations, counter.operations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +50,20 @@ class _Value:
 class _Counter:
     def __init__(self, architecture: Architecture) -> None:
         self._matrices = architecture.matrices
-        self.forward = self.update = self.values = self.operations = 0
+        self.forward = self.update = self.values = self.preactivations = self.operations = 0
 
     def linear(self, layer: int, x: _Value) -> _Value:
         outputs, inputs = self._matrices[layer - 1]
         self.forward += outputs * inputs
         self.update += outputs * inputs * (3 if x.trained else 2)
+        self.preactivations += outputs
         return self._yields(outputs)
 
     def activate(self, layer: int, h: _Value) -> _Value:
         return self._yields(h.size)
 
     def add(self, h: _Value, branch: _Value, scale: float) -> _Value:
+        self.preactivations += h.size
         return self._yields(h.size)
 
     def _yields(self, size: int) -> _Value:

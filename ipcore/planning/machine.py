@@ -17,6 +17,8 @@ from typing import Final
 
 from ipcore.catalogue import DatasetInfo, output_dim
 from ipcore.config import PackConfig
+from ipcore.models import HAND_WRITTEN, Architecture
+from ipcore.models.tally import tally
 from ipcore.planning.memory import run_memory
 
 
@@ -45,10 +47,13 @@ class MachineProfile:
     def update_seconds(self, config: PackConfig, info: DatasetInfo, runs: int) -> float:
         """Seconds of one update of a pack of `runs` networks."""
         beyond = max(0, runs * run_memory(config, info).touched - self.cache_bytes)
-        launch = self.launch_seconds * (config.hidden_layers + 3)
+        launch = self.launch_seconds * (tally(_architecture(config, info)).operations / 2 + 2.5)
+        launch *= 1 if isinstance(config.model, HAND_WRITTEN) else _AUTOGRAD
         return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
 
 
+# Starting the operations of a pass costs so many times as much where autograd keeps the books.
+_AUTOGRAD: Final = 2.0
 # What is taken where nothing has been measured yet: one core with AVX-512 (an EPYC, 2026), and a card of the
 # H100's class by its data sheet, at 60 % of what that promises.
 DEFAULT_CPU: Final = MachineProfile(20e-6, 45e9, 5 << 20, 6e9)
@@ -57,14 +62,13 @@ DEFAULT_GPU: Final = MachineProfile(8e-6, 20e12, 30 << 20, 1.2e12)
 
 def update_work(config: PackConfig, info: DatasetInfo) -> float:
     """Multiply-adds of one update of one run: forward, weight gradients, input gradients (not of layer 1)."""
-    first = info.input_dim * config.width
-    rest = (config.hidden_layers - 1) * config.width**2 + config.width * output_dim(config.loss, info)
-    return config.batch_size * (2.0 * first + 3.0 * rest)
+    return float(config.batch_size * tally(_architecture(config, info)).update)
 
 
 def evaluation_work(config: PackConfig, info: DatasetInfo) -> float:
     """Multiply-adds of evaluating one run on the test set."""
-    hidden = (config.hidden_layers - 1) * config.width**2
-    return info.test_size * float(
-        info.input_dim * config.width + hidden + config.width * output_dim(config.loss, info)
-    )
+    return float(info.test_size * tally(_architecture(config, info)).forward)
+
+
+def _architecture(config: PackConfig, info: DatasetInfo) -> Architecture:
+    return config.architecture(info.input_dim, output_dim(config.loss, info))

@@ -29,8 +29,8 @@ def probe_problems(config: PackConfig, train_size: int | None = None) -> list[st
 def probe_violations(config: PackConfig, probes: Probes, train_size: int | None) -> list[tuple[str, str]]:
     """As `probe_problems`, but (field of `Probes`, sentence)."""
     return [
-        *_quantity_violations(config.hidden_layers, probes),
-        *_layer_violations(config.hidden_layers, probes),
+        *_quantity_violations(config, probes),
+        *_layer_violations(config, probes),
         *_step_violations(config.steps, probes),
         *_example_violations(probes, train_size),
     ]
@@ -52,9 +52,9 @@ def layers_sentence(probe: str) -> str:
     return "; ".join(parts)
 
 
-def _quantity_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, str]]:
+def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, str]]:
     found = []
-    exist = [layer for layer in probes.layers if 1 <= layer <= hidden_layers + 1]
+    exist = [layer for layer in probes.layers if 1 <= layer <= config.layers]
     if not probes.quantities:
         found.append(("quantities", f"names at least one of {', '.join(PROBES)}"))
     for i, name in enumerate(probes.quantities):
@@ -64,13 +64,15 @@ def _quantity_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, 
         elif name in probes.quantities[:i]:
             found.append((field, f"{name} is there twice"))
         elif exist and not any(
-            layer in quantity.layers(hidden_layers)
+            layer in quantity.layers(config.layers)
             for quantity in QUANTITIES
             for layer in exist
             if quantity.probe == name
         ):
             chosen = ", ".join(map(str, exist))
-            found.append((field, f"{name} has nothing in layers {chosen} (L={hidden_layers}): {_has(name)}"))
+            found.append(
+                (field, f"{name} has nothing in layers {chosen} (L={config.hidden_layers}): {_has(name)}")
+            )
     return found
 
 
@@ -78,12 +80,12 @@ def _has(name: str) -> str:
     return f"{layers_sentence(name)}; add such a layer or leave the layers out, which means all"
 
 
-def _layer_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, str]]:
-    last = hidden_layers + 1
+def _layer_violations(config: PackConfig, probes: Probes) -> list[tuple[str, str]]:
+    last = config.layers
     return [
         (
             f"layers[{i}]",
-            f"there is no layer {layer}; with {hidden_layers} hidden layers there are layers 1..{last} "
+            f"there is no layer {layer}; with {config.hidden_layers} hidden layers there are layers 1..{last} "
             f"({last} is the output)",
         )
         for i, layer in enumerate(probes.layers)

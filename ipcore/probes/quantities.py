@@ -15,7 +15,7 @@ class Quantity:
     Attributes:
         name: The metric of layer l is called "name/l".
         probe: Name in `ipcore.catalogue.PROBES` that asks for it.
-        readout: Whether layer L+1 has it too; layers 1..L have every quantity.
+        readout: Whether the last layer, the output, has it too; all others have every quantity.
         description: One line for people.
     """
 
@@ -24,9 +24,9 @@ class Quantity:
     readout: bool
     description: str
 
-    def layers(self, hidden_layers: int) -> range:
-        """Layers that have it in a network of L hidden layers."""
-        return range(1, hidden_layers + (2 if self.readout else 1))
+    def layers(self, count: int) -> range:
+        """Layers that have it in a network of so many weight matrices."""
+        return range(1, count + (1 if self.readout else 0))
 
 
 # Means are over the fixed examples and the neurons (or entries); h^{L+1} is f.
@@ -50,24 +50,24 @@ QUANTITIES: Final = (
 )
 
 
-def probe_layers(probes: Probes, hidden_layers: int) -> range | tuple[int, ...]:
-    """The layers that are looked at, ascending."""
-    return tuple(sorted(set(probes.layers))) or range(1, hidden_layers + 2)
+def probe_layers(probes: Probes, count: int) -> range | tuple[int, ...]:
+    """The layers that are looked at, ascending, of networks of so many weight matrices."""
+    return tuple(sorted(set(probes.layers))) or range(1, count + 1)
 
 
-def probe_names(probes: Probes | None, hidden_layers: int) -> tuple[str, ...]:
-    """Metrics that probes record at a depth, by quantity and layer.
+def probe_names(probes: Probes | None, count: int) -> tuple[str, ...]:
+    """Metrics that probes record, by quantity and layer, of networks of so many weight matrices.
 
-    >>> probe_names(Probes(("coordinates", "kernels"), layers=(2, 3)), hidden_layers=2)
+    >>> probe_names(Probes(("coordinates", "kernels"), layers=(2, 3)), count=3)
     ('h/2', 'h/3', 'x/2', 'h_change/2', 'h_change/3', 'x_change/2', 'cka/2')
     """
     if probes is None:
         return ()
-    layers = probe_layers(probes, hidden_layers)
+    layers = probe_layers(probes, count)
     return tuple(
         f"{quantity.name}/{layer}"
         for quantity in QUANTITIES
         if quantity.probe in probes.quantities
         for layer in layers
-        if layer in quantity.layers(hidden_layers)
+        if layer in quantity.layers(count)
     )

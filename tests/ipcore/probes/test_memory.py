@@ -30,11 +30,10 @@ def test_what_is_kept(tiny: Dataset, quantities: tuple[str, ...]):
     config = config_of(quantities)
     prober = Trainer(config, runs(3), tiny)._prober
     assert prober is not None
-    # h[0] is the input itself, expanded.
-    kept = [*prober._weights, *(h for part in prober._h for h in part[1:])]
-    dims = (5, 32, 32, 32, 3)
+    kept = [*prober._weights, *(h for part in prober._h for h in part.values())]
+    sizes = config.architecture(5, 3)
     found = sum(tensor.numel() * tensor.element_size() for tensor in kept)
-    assert found == 3 * memory._baseline(config.probes, dims, 4)
+    assert found == 3 * memory._baseline(config.probes, sizes, 4)
 
 
 def peak(prepare, act) -> int:
@@ -63,19 +62,20 @@ def test_a_measurement_stays_within_the_model(tiny: Dataset, quantities, width: 
         with torch.inference_mode():
             prober.measure()
 
-    model = 4 * memory.working_bytes(config.probes, (5, width, width, width, 3), 4)
+    model = 4 * memory.working_bytes(config.probes, config.architecture(5, 3), 4)
     found = peak(lambda: trainer._prober, measure)
     assert 0.3 * model < found <= model
 
 
 def test_runs_are_measured_as_many_at_once_as_fit(monkeypatch):
     probes = Probes(PROBES, interval=1)
-    dims = (64, 128, 128, 10)
-    monkeypatch.setattr(memory, "SLICE_BYTES", 5 * memory.working_bytes(probes, dims, 4) + 1)
-    assert memory.slice_runs(probes, dims, 4) == 5
+    config = PackConfig("digits", 2, 128, "relu", 8, 2, probes=probes)
+    sizes = config.architecture(64, 10)
+    monkeypatch.setattr(memory, "SLICE_BYTES", 5 * memory.working_bytes(probes, sizes, 4) + 1)
+    assert memory.slice_runs(probes, sizes, 4) == 5
     config = PackConfig("digits", 2, 128, "relu", 8, 2, probes=probes)
     bytes_of = [probe_memory_bytes(config, 64, 10, runs) for runs in (4, 5, 6)]
-    kept = memory._baseline(probes, dims, 4)
+    kept = memory._baseline(probes, sizes, 4)
     assert bytes_of[2] - bytes_of[1] == kept < bytes_of[1] - bytes_of[0]
 
 
