@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipcore.models import Architecture, Mlp, Model
+from ipcore.models import MLP, Architecture, Model
 from ipcore.theory import Parameterization
 
 
@@ -89,7 +89,8 @@ class PackConfig:
         validation_size: Training examples held out, 0: none.
         schedule: Multiplies all rates.
         probes: What is measured inside the networks; None: nothing.
-        precision: Of the matmuls of an update (`ipcore.engine.precision`), a name in `ipcore.catalogue.PRECISIONS`.
+        precision: Of the matmuls of an update (`ipcore.engine.precision`), a name in
+            `ipcore.catalogue.PRECISIONS`.
         model: What kind of network.
     """
 
@@ -110,7 +111,7 @@ class PackConfig:
     schedule: Schedule = Schedule()
     probes: Probes | None = None
     precision: str = "fp32"
-    model: Model = Mlp()
+    model: Model = MLP
 
     @property
     def layers(self) -> int:

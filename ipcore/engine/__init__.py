@@ -1,1 +1,1 @@
-"""What trains K networks at once."""
+"""What trains K networks at once: forward, backward, optimizers, and the numbers of one step."""

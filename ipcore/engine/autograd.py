@@ -43,6 +43,7 @@ class AutogradEngine(Engine):
                 self.logits.copy_(f)
                 self._differentiate_loss()
             torch.autograd.backward(f, self._d_output)
+            self._nodes.end()
 
     def taps(self) -> list[tuple[Tensor, Tensor]]:
         """As `Engine.taps`."""

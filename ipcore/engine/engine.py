@@ -1,11 +1,11 @@
 """What trains K networks of one shape at once: the protocol that all engines satisfy, and what they share.
 
 An engine makes updates (`step`), evaluates (`infer`), holds tensors (`state`) and shows what passes through
-its matmuls (`taps`). `ipcore.engine.autograd` does so for any model; `ipcore.engine.pack` is written by hand for
-the multilayer perceptron and is held to the former by tests.
+its matmuls (`taps`). `ipcore.engine.autograd` does so for any model; `ipcore.engine.pack` is written by hand
+for the multilayer perceptron and is held to the former by tests.
 
-Engines train the *effective* weights W^l (`ipcore.models.scales`). Rows are examples: values have shape (K, B, size),
-W^l has shape (K, outputs, inputs). Each run has its own batch.
+Engines train the *effective* weights W^l (`ipcore.models.scales`). Rows are examples: values have shape
+(K, B, size), W^l has shape (K, outputs, inputs). Each run has its own batch.
 """
 
 from __future__ import annotations

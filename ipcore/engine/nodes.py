@@ -1,7 +1,8 @@
 """The operations of a forward pass as nodes of autograd's graph that compute into tensors allocated once.
 
 A matmul's node hands on its derivative and its input when autograd comes to it; it makes no gradient by its
-matrix. So an optimizer can make its update inside the matmul that makes the gradient, as in `ipcore.engine.pack`.
+matrix. So an optimizer can make its update inside the matmul that makes the gradient, as in
+`ipcore.engine.pack`.
 
 Rule for nodes: what a backward returns for an input belongs to whoever gets it, who may overwrite it. Where a
 value was used more than once, autograd adds up what its uses return and hands on the sum.
@@ -40,27 +41,33 @@ class Nodes:
         self._root = torch.zeros((), device=matrices[0].device, requires_grad=True)
         self._uses = [0] * len(matrices)
         self._derived: list[list[tuple[Tensor, Tensor]]] = [[] for _ in matrices]
-        self._update: Update
+        self._update: Update = _no_pass
 
     def begin(self, update: Update) -> None:
         """Begin a pass whose backward calls `update` once for every layer that was used."""
         self._taken, self._update = 0, update
         self._uses = [0] * len(self.matrices)
 
+    def end(self) -> None:
+        """End the pass: what `update` refers to mostly refers to these operations in turn."""
+        self._update = _no_pass
+
     def linear(self, layer: int, x: Tensor) -> Tensor:
-        """X W^T (+ bias)."""
+        """The matmul x W^T, plus the bias if there is one."""
         self._uses[layer - 1] += 1
-        z: Tensor = _Linear.apply(x, None if x.requires_grad else self._root, self, layer)
+        z: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
+            x, None if x.requires_grad else self._root, self, layer
+        )
         return z
 
     def activate(self, layer: int, h: Tensor) -> Tensor:
         """phi(h)."""
-        x: Tensor = _Activate.apply(h, self)
+        x: Tensor = _Activate.apply(h, self)  # type: ignore[no-untyped-call]
         return x
 
     def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
-        """H + scale * branch."""
-        total: Tensor = _Add.apply(h, branch, scale, self)
+        """The sum h + scale * branch."""
+        total: Tensor = _Add.apply(h, branch, scale, self)  # type: ignore[no-untyped-call]
         return total
 
     def take(self, like: Tensor, size: int, *, by_class: bool = False) -> Tensor:
@@ -95,12 +102,16 @@ class Nodes:
             self._update(layer, *joined)
 
 
+def _no_pass(_layer: int, _dz: Tensor, _x: Tensor) -> None:
+    raise RuntimeError("a backward pass without its forward pass")
+
+
 class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, root: Tensor | None, nodes: Nodes, layer: int) -> Tensor:
         matrix, last = nodes.matrices[layer - 1], layer == len(nodes.matrices)
         z = nodes.take(x, matrix.shape[1], by_class=last)
-        # There is no derivative by the network's inputs. When one is made here, whoever used z is done with it.
+        # There is no derivative by the network's inputs. When it is made, whoever used z is done with it.
         ctx.dx = None
         if root is None:
             ctx.dx = z if z.shape == x.shape and not last else nodes.take(x, x.shape[-1])

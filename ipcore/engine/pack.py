@@ -60,7 +60,7 @@ class Pack(Engine):
         return [*self._x, *self._h, *self._d_hidden]
 
     def linear(self, layer: int, x: Tensor) -> Tensor:
-        """X W^T (+ bias) in the layer's buffer."""
+        """The matmul x W^T, plus the bias if there is one, in the layer's buffer."""
         bias = self._offsets[layer - 1] if layer <= len(self._offsets) else None
         one, two, out = x, x, self._h[layer]
         if layer < self.shape.layers:

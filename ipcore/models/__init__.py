@@ -1,6 +1,7 @@
-"""Models: what a network is, as data. All but `apply` is standard library only.
+"""What a network is: named tensors with roles, its forward pass, scales, activations, its weight file.
 
-To add one, write a file beside `mlp` and name its class in `MODELS`.
+This file, `model`, `tally` and the models themselves are standard library only. To add a model, write a file
+beside `mlp` and name its class in `MODELS`.
 """
 
 from collections.abc import Mapping
@@ -8,7 +9,7 @@ from dataclasses import asdict, fields
 from typing import Any, Final
 
 from ipcore.errors import ConfigError, unknown
-from ipcore.models.mlp import Mlp
+from ipcore.models.mlp import MLP, Mlp
 from ipcore.models.model import Architecture, Model, Operations, Role, Size, TensorSpec
 from ipcore.models.residual_mlp import ResidualMlp
 
@@ -18,6 +19,7 @@ HAND_WRITTEN: Final = (Mlp,)
 
 __all__ = [
     "HAND_WRITTEN",
+    "MLP",
     "MODELS",
     "Architecture",
     "Mlp",
@@ -46,10 +48,8 @@ def model_from(data: Mapping[str, Any]) -> Model:
         raise ConfigError([f"name: {unknown('model', str(name), MODELS)}"])
     settings = {key: value for key, value in data.items() if key != "name"}
     known = [field.name for field in fields(MODELS[name])]
-    if wrong := [
-        f"{key}: {unknown(f'setting of {name}', key, known)}" for key in settings if key not in known
-    ]:
-        raise ConfigError(wrong)
+    if wrong := [key for key in settings if key not in known]:
+        raise ConfigError([f"{key}: {unknown(f'setting of {name}', key, known)}" for key in wrong])
     model = MODELS[name](**settings)
     if problems := model.problems():
         raise ConfigError(problems)

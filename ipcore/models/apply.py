@@ -25,7 +25,7 @@ class Batched:
         self._weights, self._biases, self._activation = weights, biases, activation
 
     def linear(self, layer: int, x: Tensor) -> Tensor:
-        """X W^T (+ bias)."""
+        """The matmul x W^T, plus the bias if there is one."""
         weight = self._weights[layer - 1]
         if layer <= len(self._biases):
             return torch.baddbmm(self._biases[layer - 1], x, weight.mT)
@@ -36,13 +36,13 @@ class Batched:
         return phi(h, self._activation)
 
     def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
-        """H + scale * branch."""
+        """The sum h + scale * branch."""
         return torch.add(h, branch, alpha=scale)
 
 
 def phi(h: Tensor, activation: Activation) -> Tensor:
-    """phi(h) as a new tensor, bit for bit as training computes it."""
-    x: Tensor = _Phi.apply(h, activation)
+    """The activation of h as a new tensor, bit for bit as training computes it."""
+    x: Tensor = _Phi.apply(h, activation)  # type: ignore[no-untyped-call]
     return x
 
 

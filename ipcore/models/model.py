@@ -6,9 +6,9 @@ the same forward pass trains, infers, is differentiated, is calibrated, and is c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import Field, dataclass
 from enum import StrEnum
-from typing import ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 V = TypeVar("V")
 
@@ -84,7 +84,7 @@ class Operations(Layers[V], Protocol[V]):
     """All operations of which forward passes are made."""
 
     def add(self, h: V, branch: V, scale: float) -> V:
-        """H + scale * branch, of equal shapes."""
+        """The sum h + scale * branch, of equal shapes."""
 
 
 class Model(Protocol):
@@ -94,6 +94,7 @@ class Model(Protocol):
         name: In specs and weight files.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     name: ClassVar[str]
 
     def problems(self) -> list[str]:

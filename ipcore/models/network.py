@@ -4,8 +4,8 @@ Format "iplab-weights/2": safetensors with tensors ``w1`` .. ``wn``, each (outpu
 (outputs,), ... for the layers that have a bias. They are the w^l of W^l = m^{-a_l} w^l, *not* multiplied by
 m^{-a_l}, and likewise the biases. The header maps text to text: `HEADER` names its keys. "parameterization"
 is the JSON text of `ipcore.theory.Parameterization.to_dict`: exact exponents ("-5/2"), with biases, mean and
-re-weightings where there are any. What re-weighting has made of the initial weights is in the tensors. It holds
-a multilayer perceptron: n = L+1.
+re-weightings where there are any. What re-weighting has made of the initial weights is in the tensors. It
+holds a multilayer perceptron: n = L+1.
 
 "iplab-weights/3" holds a network of another model: "model" is the JSON text of `ipcore.models.model_to`.
 "iplab-weights/1" is read too: it knows a bias in the first layer only and has exponents under "a", "b", "c".
@@ -25,7 +25,7 @@ from torch import Tensor
 from ipcore.catalogue import LOSSES
 from ipcore.catalogue.activations import check_activation
 from ipcore.errors import ConfigError, WeightsError, unknown
-from ipcore.models import Architecture, Mlp, Model, model_from, model_to
+from ipcore.models import MLP, Architecture, Model, model_from, model_to
 from ipcore.models.activations import activation
 from ipcore.models.files import read_tensors, write_tensors
 from ipcore.models.model import depth_of
@@ -83,7 +83,7 @@ class Network:
     step: int
     optimizer: str = "sgd"
     extra: Mapping[str, str] = field(default_factory=dict)
-    model: Model = Mlp()
+    model: Model = MLP
 
     @property
     def width(self) -> int:
@@ -132,7 +132,7 @@ class Network:
 
     def header(self) -> dict[str, str]:
         """The header of this network's file, without its digest."""
-        plain = self.model == Mlp()
+        plain = self.model == MLP
         return {
             **self.extra,
             "format": FORMAT if plain else MODEL_FORMAT,
@@ -206,7 +206,7 @@ class Network:
             raise WeightsError(f"the header lacks {', '.join(missing)}")
         try:
             parameterization = _parameterization(metadata)
-            model = model_from(json.loads(metadata["model"])) if "model" in keys else Mlp()
+            model = model_from(json.loads(metadata["model"])) if "model" in keys else MLP
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise WeightsError(f"the header is malformed: {error}") from error
         try:
@@ -299,8 +299,8 @@ def _check(network: Network, header: Mapping[str, str]) -> None:
         raise WeightsError(f"the header is malformed: {error}") from error
     if sizes.layers != len(network.weights):
         raise WeightsError(
-            f"the parameterization has {len(network.weights)} entries; a network of {network.model.name!r} with "
-            f"{sizes.hidden_layers} hidden layers has {sizes.layers} weight matrices"
+            f"the parameterization has {len(network.weights)} entries; a network of {network.model.name!r} "
+            f"with {sizes.hidden_layers} hidden layers has {sizes.layers} weight matrices"
         )
     specs = sizes.tensors(len(network.biases))
     expected = {spec.name: "x".join(map(str, spec.shape(sizes.width))) for spec in specs}

@@ -47,7 +47,7 @@ class ResidualMlp:
         if self.branch_multiplier not in BRANCH_MULTIPLIERS:
             known = ", ".join(map(repr, BRANCH_MULTIPLIERS))
             found.append(f"branch_multiplier: must be one of {known}, not {self.branch_multiplier!r}")
-        if self.block_matrices not in BLOCK_MATRICES:
+        if isinstance(self.block_matrices, bool) or self.block_matrices not in BLOCK_MATRICES:
             found.append(f"block_matrices: must be 1 or 2, not {self.block_matrices!r}")
         return found
 

@@ -17,6 +17,8 @@ class Tally:
             the network's own.
         values: Numbers that operations yield: what a backward pass may look at again.
         preactivations: Those of them that are what a matmul or a sum yields.
+        derivatives: Derivatives by inputs of matmuls, of the last layer and where inputs and outputs
+            differ in size.
         operations: How many operations there are.
     """
 
@@ -24,6 +26,7 @@ class Tally:
     update: int
     values: int
     preactivations: int
+    derivatives: int
     operations: int
 
 
@@ -32,11 +35,18 @@ def tally(architecture: Architecture) -> Tally:
 
     >>> from ipcore.models.mlp import Mlp
     >>> tally(Architecture(Mlp(), hidden_layers=1, width=8, input_dim=4, output_dim=2))
-    Tally(forward=48, update=112, values=18, preactivations=10, operations=3)
+    Tally(forward=48, update=112, values=18, preactivations=10, derivatives=8, operations=3)
     """
     counter = _Counter(architecture)
     architecture.forward(counter, _Value(architecture.input_dim, trained=False))
-    return Tally(counter.forward, counter.update, counter.values, counter.preactivations, counter.operations)
+    return Tally(
+        counter.forward,
+        counter.update,
+        counter.values,
+        counter.preactivations,
+        counter.derivatives,
+        counter.operations,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +60,16 @@ class _Value:
 class _Counter:
     def __init__(self, architecture: Architecture) -> None:
         self._matrices = architecture.matrices
-        self.forward = self.update = self.values = self.preactivations = self.operations = 0
+        self.forward = self.update = self.values = self.operations = 0
+        self.preactivations = self.derivatives = 0
 
     def linear(self, layer: int, x: _Value) -> _Value:
         outputs, inputs = self._matrices[layer - 1]
         self.forward += outputs * inputs
         self.update += outputs * inputs * (3 if x.trained else 2)
         self.preactivations += outputs
+        if x.trained and (inputs != outputs or layer == len(self._matrices)):
+            self.derivatives += inputs
         return self._yields(outputs)
 
     def activate(self, layer: int, h: _Value) -> _Value:

@@ -95,12 +95,13 @@ def run_memory(
         + itemsize * (numbers + B * info.target_dim)
         + (4 if info.target_dim else 12) * B,
         batches=4 * (info.train_size - config.validation_size),
-        transient=itemsize * max(evaluation, calibration),
+        # Derivatives of values that were used more than once are sums in tensors of their own.
+        transient=itemsize * max(evaluation, calibration, branches * B * widest),
     )
 
 
 def _pack_values(config: PackConfig, architecture: Architecture) -> int:
-    """Numbers per example that `ipcore.engine.pack` holds: inputs, activations and two derivatives that take turns."""
+    """Numbers per example that `ipcore.engine.pack` holds; two derivatives take turns."""
     split = keeps_preactivation(config.activation)
     values = architecture.input_dim + sum(architecture.outputs)
     values += sum(architecture.outputs[:-1]) if split else 0
@@ -108,10 +109,9 @@ def _pack_values(config: PackConfig, architecture: Architecture) -> int:
 
 
 def _autograd_values(_config: PackConfig, architecture: Architecture) -> int:
-    """Numbers per example that `ipcore.engine.autograd` needs: all values, derivatives, and two under way."""
+    """Numbers per example that `ipcore.engine.autograd` holds; most derivatives lie over dead values."""
     counted = tally(architecture)
-    under_way = 2 * max(architecture.outputs)
-    return architecture.input_dim + counted.values + counted.preactivations + under_way
+    return architecture.input_dim + counted.values + counted.derivatives
 
 
 def _optimizer(config: PackConfig, sizes: list[int], weights: int, itemsize: int, own_biases: bool) -> int:

@@ -85,8 +85,8 @@ def _layer_violations(config: PackConfig, probes: Probes) -> list[tuple[str, str
     return [
         (
             f"layers[{i}]",
-            f"there is no layer {layer}; with {config.hidden_layers} hidden layers there are layers 1..{last} "
-            f"({last} is the output)",
+            f"there is no layer {layer}; with {config.hidden_layers} hidden layers there are layers "
+            f"1..{last} ({last} is the output)",
         )
         for i, layer in enumerate(probes.layers)
         if not 1 <= layer <= last

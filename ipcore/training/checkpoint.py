@@ -21,7 +21,7 @@ import torch
 from ipcore.catalogue import REGISTERED
 from ipcore.config import PackConfig
 from ipcore.errors import CheckpointError, DataError
-from ipcore.models import Mlp
+from ipcore.models import MLP
 from ipcore.models.files import read_tensors, write_tensors
 from ipcore.training.trainer import Trainer
 
@@ -41,7 +41,7 @@ def fingerprint(trainer: Trainer) -> str:
 
 def _text(config: PackConfig) -> str:
     """A configuration as text; of a multilayer perceptron, as versions wrote it that knew no other model."""
-    shown = [field for field in fields(config) if field.name != "model" or config.model != Mlp()]
+    shown = [field for field in fields(config) if field.name != "model" or config.model != MLP]
     return f"PackConfig({', '.join(f'{field.name}={getattr(config, field.name)!r}' for field in shown)})"
 
 
