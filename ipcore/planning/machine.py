@@ -52,8 +52,9 @@ class MachineProfile:
         return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
 
 
-# Starting the operations of a pass costs so many times as much where autograd keeps the books.
-_AUTOGRAD: Final = 2.0
+# Starting the operations of an update costs so many times as much where autograd keeps the books
+# (tests.benchmarks.autograd, single networks of eight neurons).
+_AUTOGRAD: Final = 2.7
 # What is taken where nothing has been measured yet: one core with AVX-512 (an EPYC, 2026), and a card of the
 # H100's class by its data sheet, at 60 % of what that promises.
 DEFAULT_CPU: Final = MachineProfile(20e-6, 45e9, 5 << 20, 6e9)

@@ -21,7 +21,11 @@ import ipcore
         "ipcore.planning.memory",
         "ipcore.randomness",
         "ipcore.training.recording",
+        "ipcore.models",
+        "ipcore.models.model",
+        "ipcore.models.residual_mlp",
         "ipcore.models.scales",
+        "ipcore.models.tally",
         "ipcore.engine.schedule",
     ],
 )
