@@ -3,8 +3,9 @@
 An update of K networks costs a fixed time for starting its operations, the multiply-adds of its matmuls, and
 the traffic of what does not fit into the cache:
 
-    t(K) = launch (L + 3) + K work / rate + max(0, K bytes - cache) / bandwidth
+    t(K) = launch (o + 5) / 2 + K work / rate + max(0, K bytes - cache) / bandwidth
 
+for a forward pass of o operations: 2 L + 1 of a multilayer perceptron.
 `ipcore.training.profiling` measures the four numbers. On a CPU the best pack fills the cache: with fewer
 networks starting operations costs more, with more of them every update fetches all weights from memory. On a
 GPU the first term rules until many networks train together.
@@ -47,7 +48,7 @@ class MachineProfile:
     def update_seconds(self, config: PackConfig, info: DatasetInfo, runs: int) -> float:
         """Seconds of one update of a pack of `runs` networks."""
         beyond = max(0, runs * run_memory(config, info).touched - self.cache_bytes)
-        launch = self.launch_seconds * (tally(_architecture(config, info)).operations / 2 + 2.5)
+        launch = self.launch_seconds * (tally(_architecture(config, info)).operations + 5) / 2
         launch *= 1 if isinstance(config.model, HAND_WRITTEN) else _AUTOGRAD
         return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
 

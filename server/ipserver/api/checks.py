@@ -27,7 +27,8 @@ from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.api.measured import Group, Measured, Sizes
 from ipserver.request.convert import parameterization, theory_optimizer
-from ipserver.request.predict import MAX_PREDICTED_LAYERS
+from ipserver.request.models import model_of, parameterization_depth
+from ipserver.request.predict import MAX_PREDICTED_LAYERS, not_covered
 from ipserver.store.records import RunRecord
 from ipserver.store.states import RunState
 
@@ -83,7 +84,12 @@ class Checker:
             TheoryError: Neither, or not at this depth.
         """
         entry = self._entries.get(name) or spec_pb2.ParameterizationSpec(label=name, preset=name)
-        return parameterization(entry, hidden_layers, self._spec.optimizer.name)
+        depth = parameterization_depth(self._spec, hidden_layers)
+        return parameterization(entry, depth, self._spec.optimizer.name)
+
+    def _layers(self, hidden_layers: int) -> int:
+        """Weight matrices of a network; the last layer is the output."""
+        return model_of(self._spec).layers(hidden_layers)
 
     def report(self, name: str, measured: Measured) -> pb.Report:
         """Everything that can be checked, and notes on what cannot."""
@@ -176,7 +182,7 @@ class Checker:
             pb.Conclusion(subject=subject, verdict=_verdict(found.verdict), sentence=found.conclusion)
         )
         last = max((step for _, _, step in samples), default=0)
-        output = ("h_change", subject.hidden_layers + 1, last)
+        output = ("h_change", self._layers(subject.hidden_layers), last)
         if last == 0 or output not in samples:
             return
         try:
@@ -190,7 +196,7 @@ class Checker:
 
     def _with_gaps(self, measured: Measured, group: Group) -> Sizes:
         """A group's sizes, NaN for runs that should have recorded one: those that diverged before, say."""
-        layers = self._spec.record.probes.layers or range(1, group[1] + 2)
+        layers = self._spec.record.probes.layers or range(1, self._layers(group[1]) + 1)
         nowhere = {(run.width, run.seed): math.nan for run in measured.runs[group]}
         wanted = [("h_change" if step else "h", layer, step) for step in measured.steps for layer in layers]
         return {key: nowhere | measured.sizes[group].get(key, {}) for key in wanted}
@@ -271,6 +277,8 @@ class Checker:
 
     def _analysis(self, name: str, hidden_layers: int, activation: str) -> theory.Analysis | str:
         """What theory says, or why it does not."""
+        if (reason := not_covered(self._spec)) is not None:
+            return f"theory does not cover it: {reason}"
         if hidden_layers > MAX_PREDICTED_LAYERS:
             return f"not analysed: more than {MAX_PREDICTED_LAYERS} hidden layers"
         try:

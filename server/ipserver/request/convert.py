@@ -9,6 +9,7 @@ from ipcore import theory
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.defaults import OPTIMIZER_SETTINGS, PRECISION
+from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import NewRun, RunRecord
 
@@ -38,6 +39,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
         schedule=pack_schedule(spec),
         probes=_probes(spec.record.probes) if spec.record.HasField("probes") else None,
         precision=spec.precision or PRECISION,
+        model=model_of(spec),
     )
 
 
@@ -78,7 +80,9 @@ def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
     if entry.HasField("calibration"):
         calibration = Calibration(entry.calibration.readout_target, entry.calibration.cap)
     return RunConfig(
-        parameterization=parameterization(entry, run.hidden_layers, spec.optimizer.name),
+        parameterization=parameterization(
+            entry, parameterization_depth(spec, run.hidden_layers), spec.optimizer.name
+        ),
         base_learning_rate=run.base_learning_rate,
         seed=run.seed,
         calibration=calibration,
@@ -107,7 +111,7 @@ def parameterization(
 
     Args:
         entry: Preset or exponents.
-        hidden_layers: L.
+        hidden_layers: L of a perceptron (`ipserver.request.models.parameterization_depth`).
         optimizer: Name in the catalogue; presets have other rates with Adam.
 
     Raises:
