@@ -283,3 +283,24 @@ async def test_there_must_be_such_an_experiment(api):
     assert (await api.fails(report(api))).code is grpc.StatusCode.NOT_FOUND
     bad = api.reports.CheckExperiment(pb.CheckExperimentRequest(name="e"))
     assert (await api.fails(bad)).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_other_models_are_measured_but_not_held_against_theory(api, store):
+    grid = {
+        "parameterizations": [{"preset": "mup"}],
+        "widths": list(WIDTHS),
+        "hidden_layers": [2],
+        "seeds": list(SEEDS),
+        "base_learning_rates": [0.1, 0.2, 0.4],
+    }
+    await api.create(grid=grid, spec={"steps": STEPS, "record": PROBES, "model": {"name": "residual-mlp"}})
+    loss = {0.1: 0.3, 0.2: 0.1, 0.4: 0.2}
+    train(
+        store,
+        size=lambda run, quantity, layer, step: 0,
+        summary=lambda run: Summary(final_test_loss=loss[run.base_learning_rate] + 0.001 * run.seed),
+    )
+    found = await report(api)
+    assert {check.kind for check in found.checks} == {report_pb2.CHECK_KIND_RATE_TRANSFER}
+    assert [note for note in found.notes if "not of 'residual-mlp'" in note]
+    assert not found.conclusions

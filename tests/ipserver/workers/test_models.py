@@ -49,7 +49,7 @@ def test_weights_read_back_and_give_the_committed_metrics(trained):
     store, settings, commit = trained
     artifacts = open_artifacts(settings.artifact_root)
     for new in commit.artifacts:
-        with artifacts.reading(new.path, new.sha256) as path:
+        with artifacts.reading(new.location, new.sha256) as path:
             network = Network.load(path)
         assert network.model == ResidualMlp("depth^-1", 2)
         assert (network.hidden_layers, len(network.weights)) == (3, 8)
