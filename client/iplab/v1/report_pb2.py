@@ -24,25 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15iplab/v1/report.proto\x12\x08iplab.v1\"\x82\x01\n\x0c\x43heckSubject\x12\x18\n\x10parameterization\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x12\n\nactivation\x18\x04 \x01(\t\x12\x1a\n\x12\x62\x61se_learning_rate\x18\x05 \x01(\x01\"*\n\nWidthValue\x12\r\n\x05width\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfc\x02\n\x05\x43heck\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.iplab.v1.CheckKind\x12\'\n\x07subject\x18\x02 \x01(\x0b\x32\x16.iplab.v1.CheckSubject\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12\r\n\x05layer\x18\x04 \x01(\x05\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x11\n\tpredicted\x18\x06 \x01(\t\x12\x13\n\x0bupper_bound\x18\x07 \x01(\x08\x12\x11\n\ttolerance\x18\x08 \x01(\x01\x12\r\n\x05slope\x18\t \x01(\x01\x12\x10\n\x03low\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x64rift\x18\x0c \x01(\x01\x12\"\n\x07verdict\x18\r \x01(\x0e\x32\x11.iplab.v1.Verdict\x12\x10\n\x08sentence\x18\x0e \x01(\t\x12$\n\x06points\x18\x0f \x03(\x0b\x32\x14.iplab.v1.WidthValue\x12\r\n\x05seeds\x18\x10 \x01(\x05\x42\x06\n\x04_lowB\x07\n\x05_high\"k\n\nConclusion\x12\'\n\x07subject\x18\x01 \x01(\x0b\x32\x16.iplab.v1.CheckSubject\x12\"\n\x07verdict\x18\x02 \x01(\x0e\x32\x11.iplab.v1.Verdict\x12\x10\n\x08sentence\x18\x03 \x01(\t\"q\n\x06Report\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x0f.iplab.v1.Check\x12)\n\x0b\x63onclusions\x18\x03 \x03(\x0b\x32\x14.iplab.v1.Conclusion\x12\r\n\x05notes\x18\x04 \x03(\t*d\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_AGREES\x10\x01\x12\x15\n\x11VERDICT_DISAGREES\x10\x02\x12\x15\n\x11VERDICT_UNDECIDED\x10\x03*\x9d\x01\n\tCheckKind\x12\x1a\n\x16\x43HECK_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HECK_KIND_COORDINATE\x10\x01\x12\x1b\n\x17\x43HECK_KIND_STATIONARITY\x10\x02\x12\x1e\n\x1a\x43HECK_KIND_CALIBRATED_RATE\x10\x03\x12\x1c\n\x18\x43HECK_KIND_RATE_TRANSFER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15iplab/v1/report.proto\x12\x08iplab.v1\"\x92\x01\n\x0c\x43heckSubject\x12\x18\n\x10parameterization\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x12\n\nactivation\x18\x04 \x01(\t\x12\x1a\n\x12\x62\x61se_learning_rate\x18\x05 \x01(\x01\x12\x0e\n\x06layers\x18\x06 \x01(\x05\"*\n\nWidthValue\x12\r\n\x05width\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x01\"\xfc\x02\n\x05\x43heck\x12!\n\x04kind\x18\x01 \x01(\x0e\x32\x13.iplab.v1.CheckKind\x12\'\n\x07subject\x18\x02 \x01(\x0b\x32\x16.iplab.v1.CheckSubject\x12\x10\n\x08quantity\x18\x03 \x01(\t\x12\r\n\x05layer\x18\x04 \x01(\x05\x12\x0c\n\x04step\x18\x05 \x01(\x05\x12\x11\n\tpredicted\x18\x06 \x01(\t\x12\x13\n\x0bupper_bound\x18\x07 \x01(\x08\x12\x11\n\ttolerance\x18\x08 \x01(\x01\x12\r\n\x05slope\x18\t \x01(\x01\x12\x10\n\x03low\x18\n \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x64rift\x18\x0c \x01(\x01\x12\"\n\x07verdict\x18\r \x01(\x0e\x32\x11.iplab.v1.Verdict\x12\x10\n\x08sentence\x18\x0e \x01(\t\x12$\n\x06points\x18\x0f \x03(\x0b\x32\x14.iplab.v1.WidthValue\x12\r\n\x05seeds\x18\x10 \x01(\x05\x42\x06\n\x04_lowB\x07\n\x05_high\"k\n\nConclusion\x12\'\n\x07subject\x18\x01 \x01(\x0b\x32\x16.iplab.v1.CheckSubject\x12\"\n\x07verdict\x18\x02 \x01(\x0e\x32\x11.iplab.v1.Verdict\x12\x10\n\x08sentence\x18\x03 \x01(\t\"q\n\x06Report\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x06\x63hecks\x18\x02 \x03(\x0b\x32\x0f.iplab.v1.Check\x12)\n\x0b\x63onclusions\x18\x03 \x03(\x0b\x32\x14.iplab.v1.Conclusion\x12\r\n\x05notes\x18\x04 \x03(\t*d\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_AGREES\x10\x01\x12\x15\n\x11VERDICT_DISAGREES\x10\x02\x12\x15\n\x11VERDICT_UNDECIDED\x10\x03*\x9d\x01\n\tCheckKind\x12\x1a\n\x16\x43HECK_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43HECK_KIND_COORDINATE\x10\x01\x12\x1b\n\x17\x43HECK_KIND_STATIONARITY\x10\x02\x12\x1e\n\x1a\x43HECK_KIND_CALIBRATED_RATE\x10\x03\x12\x1c\n\x18\x43HECK_KIND_RATE_TRANSFER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.report_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VERDICT']._serialized_start=819
-  _globals['_VERDICT']._serialized_end=919
-  _globals['_CHECKKIND']._serialized_start=922
-  _globals['_CHECKKIND']._serialized_end=1079
+  _globals['_VERDICT']._serialized_start=835
+  _globals['_VERDICT']._serialized_end=935
+  _globals['_CHECKKIND']._serialized_start=938
+  _globals['_CHECKKIND']._serialized_end=1095
   _globals['_CHECKSUBJECT']._serialized_start=36
-  _globals['_CHECKSUBJECT']._serialized_end=166
-  _globals['_WIDTHVALUE']._serialized_start=168
-  _globals['_WIDTHVALUE']._serialized_end=210
-  _globals['_CHECK']._serialized_start=213
-  _globals['_CHECK']._serialized_end=593
-  _globals['_CONCLUSION']._serialized_start=595
-  _globals['_CONCLUSION']._serialized_end=702
-  _globals['_REPORT']._serialized_start=704
-  _globals['_REPORT']._serialized_end=817
+  _globals['_CHECKSUBJECT']._serialized_end=182
+  _globals['_WIDTHVALUE']._serialized_start=184
+  _globals['_WIDTHVALUE']._serialized_end=226
+  _globals['_CHECK']._serialized_start=229
+  _globals['_CHECK']._serialized_end=609
+  _globals['_CONCLUSION']._serialized_start=611
+  _globals['_CONCLUSION']._serialized_end=718
+  _globals['_REPORT']._serialized_start=720
+  _globals['_REPORT']._serialized_end=833
 # @@protoc_insertion_point(module_scope)
