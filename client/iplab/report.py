@@ -30,6 +30,7 @@ class Subject:
         hidden_layers: L.
         activation: Name.
         base_learning_rate: eta; None with rate transfer, which compares several.
+        layers: Weight matrices; the last layer is the output f.
     """
 
     parameterization: str
@@ -37,6 +38,7 @@ class Subject:
     hidden_layers: int
     activation: str
     base_learning_rate: float | None
+    layers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Check:
         kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE" or "RATE_TRANSFER".
         subject: Whose runs.
         quantity: "h" or "h_change" with coordinates and stationarity, else "".
-        layer: l, 1..L+1 (L+1 is the output f); 0 with rate transfer.
+        layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
         upper_bound: Whether the prediction is an upper bound only.
@@ -86,7 +88,7 @@ class Check:
         """What was compared, for tables: "h^2", "change of f", "rate of layer 2", "best rate"."""
         match self.kind:
             case "COORDINATE" | "STATIONARITY":
-                size = "f" if self.layer == self.subject.hidden_layers + 1 else f"h^{self.layer}"
+                size = "f" if self.layer == self.subject.layers else f"h^{self.layer}"
                 name = size if self.quantity == "h" else f"change of {size}"
                 return name if self.kind == "COORDINATE" else f"{name}: falls?"
             case "CALIBRATED_RATE":
@@ -190,6 +192,7 @@ def _subject(message: pb.CheckSubject) -> Subject:
         message.hidden_layers,
         message.activation,
         message.base_learning_rate or None,
+        message.layers or message.hidden_layers + 1,  # a service that knows perceptrons alone says nothing
     )
 
 

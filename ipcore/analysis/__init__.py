@@ -7,6 +7,7 @@ the rule. Nothing here trains or reads files: what was measured comes in as `Sam
 from ipcore.analysis.calibrated_rates import CalibratedRate, check_calibrated_rates
 from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, check_coordinates
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
+from ipcore.analysis.measured_slopes import MeasuredSlope, measure_coordinates
 from ipcore.analysis.rate_transfer import RateTransfer, check_rate_transfer, predicted_drift
 from ipcore.analysis.resampling import Estimate
 from ipcore.analysis.samples import Samples
@@ -21,6 +22,7 @@ __all__ = [
     "Equivalence",
     "Estimate",
     "Judgement",
+    "MeasuredSlope",
     "RateTransfer",
     "Samples",
     "Slope",
@@ -34,6 +36,7 @@ __all__ = [
     "compare_pairs",
     "fit_slope",
     "judge",
+    "measure_coordinates",
     "predicted_drift",
     "trend",
 ]

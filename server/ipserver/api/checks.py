@@ -18,6 +18,7 @@ from ipcore.analysis import (
     check_coordinates,
     check_rate_transfer,
     check_stationarity,
+    measure_coordinates,
     predicted_drift,
 )
 from ipcore.analysis.slopes import MIN_WIDTHS
@@ -145,6 +146,8 @@ class Checker:
         analysis = self._analyze(self.reference(label), hidden_layers, activation)
         if isinstance(analysis, str):
             draft.notes.append(f"{where}: {analysis}")
+            if not_covered(self._spec) is not None:
+                self._measure_sizes(draft, subject, sizes)
             return
         if calibrated:
             self._check_rates(draft, subject, analysis, runs)
@@ -193,6 +196,16 @@ class Checker:
         check.quantity, check.layer, check.step = output
         check.tolerance = still.tolerance
         draft.checks.append(check)
+
+    def _measure_sizes(self, draft: _Draft, subject: pb.CheckSubject, sizes: Sizes) -> None:
+        """Slopes of networks that theory says nothing of."""
+        samples = {key: Samples.of(values) for key, values in sizes.items()}
+        found, notes = measure_coordinates(samples, subject.layers)
+        draft.notes.extend(f"{_where(subject)}: {text}" for text in notes)
+        for one in found:
+            check = _check(pb.CHECK_KIND_COORDINATE, subject, one.fit, Verdict.UNDECIDED, one.sentence)
+            check.quantity, check.layer, check.step = one.quantity, one.layer, one.step
+            draft.checks.append(check)
 
     def _with_gaps(self, measured: Measured, group: Group) -> Sizes:
         """A group's sizes, NaN for runs that should have recorded one: those that diverged before, say."""
@@ -273,6 +286,7 @@ class Checker:
             hidden_layers=hidden_layers,
             activation=activation,
             base_learning_rate=rate,
+            layers=self._layers(hidden_layers),
         )
 
     def _analysis(self, name: str, hidden_layers: int, activation: str) -> theory.Analysis | str:

@@ -301,6 +301,16 @@ async def test_other_models_are_measured_but_not_held_against_theory(api, store)
         summary=lambda run: Summary(final_test_loss=loss[run.base_learning_rate] + 0.001 * run.seed),
     )
     found = await report(api)
-    assert {check.kind for check in found.checks} == {report_pb2.CHECK_KIND_RATE_TRANSFER}
+    transfer = [check for check in found.checks if check.kind == report_pb2.CHECK_KIND_RATE_TRANSFER]
+    sizes = [check for check in found.checks if check.kind == report_pb2.CHECK_KIND_COORDINATE]
+    assert len(transfer) == 1
+    assert len(transfer) + len(sizes) == len(found.checks)
+    # Three base rates, layers 1..3 of 4 with values, steps 0..3: sizes of order 1.
+    assert {(check.subject.base_learning_rate, check.layer, check.step) for check in sizes} == {
+        (rate, layer, step) for rate in (0.1, 0.2, 0.4) for layer in (1, 2, 3) for step in range(4)
+    }
+    assert {(check.predicted, check.verdict, check.subject.layers) for check in sizes} == {("", UNDECIDED, 4)}
+    assert all(abs(check.slope) < 0.05 for check in sizes)
+    assert "no prediction" in sizes[0].sentence
     assert [note for note in found.notes if "not of 'residual-mlp'" in note]
     assert not found.conclusions
