@@ -46,7 +46,7 @@ def measure_coordinates(
     >>> sizes = {(m, seed): 2.0 / m for m in (64, 128, 256) for seed in range(2)}
     >>> found, notes = measure_coordinates({("h_change", 3, 1): Samples.of(sizes)}, layers=3)
     >>> found[0].sentence, notes
-    ('change of f at step 1: slope -1.00, no prediction, widths 64..256, 2 seeds', ())
+    ('change of f at step 1: slope -1.00 [-1.00, -1.00], no prediction, widths 64..256, 2 seeds', ())
     """
     found, notes = [], []
     for (quantity, layer, step), samples in sorted(measured.items(), key=lambda item: item[0][::-1]):

@@ -26,6 +26,7 @@ import ipcore
         "ipcore.models.residual_mlp",
         "ipcore.models.scales",
         "ipcore.models.tally",
+        "ipcore.analysis.measured_slopes",
         "ipcore.engine.schedule",
     ],
 )
