@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from ipcore.config import Schedule as Schedule
     from ipcore.data import Dataset as Dataset
     from ipcore.data import load_dataset as load_dataset
+    from ipcore.models import Mlp as Mlp
+    from ipcore.models import ResidualMlp as ResidualMlp
     from ipcore.models.network import Network as Network
     from ipcore.theory import custom as custom
     from ipcore.theory import preset as preset
@@ -48,10 +50,12 @@ _HOMES = {
     "Calibration": "config",
     "Dataset": "data",
     "Evaluation": "training.evaluation",
+    "Mlp": "models",
     "Network": "models.network",
     "OptimizerSettings": "config",
     "PackConfig": "config",
     "Probes": "config",
+    "ResidualMlp": "models",
     "RunConfig": "config",
     "Schedule": "config",
     "Slice": "training.trainer",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ipcore.models import MLP, Architecture, Model
 from ipcore.theory import Parameterization
 
 
@@ -73,7 +74,7 @@ class PackConfig:
     Attributes:
         dataset: Name as `ipcore.load_dataset` takes it; parameters of a family that are left out have their
             defaults.
-        hidden_layers: L >= 1.
+        hidden_layers: L >= 1, as the model counts it.
         width: m >= 1.
         activation: Name in `ipcore.catalogue.ACTIVATIONS`.
         batch_size: Examples per update and run.
@@ -90,6 +91,7 @@ class PackConfig:
         probes: What is measured inside the networks; None: nothing.
         precision: Of the matmuls of an update (`ipcore.engine.precision`), a name in
             `ipcore.catalogue.PRECISIONS`.
+        model: What kind of network.
     """
 
     dataset: str
@@ -109,6 +111,16 @@ class PackConfig:
     schedule: Schedule = Schedule()
     probes: Probes | None = None
     precision: str = "fp32"
+    model: Model = MLP
+
+    @property
+    def layers(self) -> int:
+        """Number n of weight matrices, which is that of the entries of parameterizations."""
+        return self.model.layers(self.hidden_layers)
+
+    def architecture(self, input_dim: int, output_dim: int) -> Architecture:
+        """What each network is, for a dataset of these sizes."""
+        return Architecture(self.model, self.hidden_layers, self.width, input_dim, output_dim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +141,7 @@ class RunConfig:
     """What is a run's own.
 
     Attributes:
-        parameterization: Exponents at the pack's depth.
+        parameterization: Exponents, one entry for each of the pack's layers.
         base_learning_rate: eta > 0, a number that training can hold, also times its powers of the width and
             the schedule (`ipcore.models.magnitudes`).
         seed: Keys the normals and the batches, never anything else.

@@ -9,7 +9,7 @@ import torch
 
 import ipcore
 from ipcore.data import Dataset
-from ipcore.probes.state import forward
+from ipcore.probes.state import look
 from ipcore.theory import preset
 from reproduction.data import load
 from reproduction.examples import experiment, smaller
@@ -88,8 +88,8 @@ def _features(trainer: ipcore.Trainer, dataset: Dataset, examples: int) -> Itera
     inputs = torch.from_numpy(dataset.test.inputs[:examples]).to(trainer.pack.dtype)
     for position in range(len(trainer.runs)):
         with torch.inference_mode():
-            state = forward(trainer.pack, slice(position, position + 1), inputs)
-        found = {"classes": float(len(state.h[-1][0].argmax(dim=-1).unique()))}
+            state = look(trainer.pack, slice(position, position + 1), inputs)
+        found = {"classes": float(len(state.h[trainer.pack.shape.layers][0].argmax(dim=-1).unique()))}
         for layer in range(1, trainer.config.hidden_layers + 1):
             found[f"fixed/{layer}"] = fixed_signs(state.h[layer][0])
             found[f"dimension/{layer}"] = dimension(state.x[layer][0])

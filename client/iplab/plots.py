@@ -53,9 +53,10 @@ def _draw(axes: Axes, subject: Subject, step: int, checks: Sequence[Check]) -> N
     for i, check in enumerate(checks):
         widths, values = np.array(check.widths, float), np.array(check.values)
         middle = np.exp(np.log(widths).mean()), np.exp(np.log(values).mean())
-        predicted = middle[1] * (widths / middle[0]) ** float(Fraction(check.predicted))
         axes.loglog(widths, values, _MARKERS[check.verdict], color=f"C{i}", label=check.name)
-        axes.loglog(widths, predicted, "--", color=f"C{i}", linewidth=0.8)
+        if check.predicted:
+            predicted = middle[1] * (widths / middle[0]) ** float(Fraction(check.predicted))
+            axes.loglog(widths, predicted, "--", color=f"C{i}", linewidth=0.8)
         if check.verdict is Verdict.NOT_YET and check.expected is not None:
             expected = middle[1] * (widths / middle[0]) ** check.expected
             axes.loglog(widths, expected, ":", color=f"C{i}", linewidth=0.8)

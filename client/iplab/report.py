@@ -36,6 +36,7 @@ class Subject:
         hidden_layers: L.
         activation: Name.
         base_learning_rate: eta; None with rate transfer, which compares several.
+        layers: Weight matrices; the last layer is the output f.
     """
 
     parameterization: str
@@ -43,6 +44,7 @@ class Subject:
     hidden_layers: int
     activation: str
     base_learning_rate: float | None = field(metadata=computed(lambda m: m.base_learning_rate or None))
+    layers: int = field(metadata=computed(lambda m: m.layers or m.hidden_layers + 1))  # older services
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Check:
         kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE" or "RATE_TRANSFER".
         subject: Whose runs.
         quantity: "h" or "h_change" with coordinates and stationarity, else "".
-        layer: l, 1..L+1 (L+1 is the output f); 0 with rate transfer.
+        layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
         predicted_high: With rate transfer the upper end of the predicted drift, `predicted` being the lower;
@@ -98,7 +100,7 @@ class Check:
         """What was compared, for tables: "h^2", "change of f", "rate of layer 2", "best rate"."""
         match self.kind:
             case "COORDINATE" | "STATIONARITY":
-                size = "f" if self.layer == self.subject.hidden_layers + 1 else f"h^{self.layer}"
+                size = "f" if self.layer == self.subject.layers else f"h^{self.layer}"
                 name = size if self.quantity == "h" else f"change of {size}"
                 return name if self.kind == "COORDINATE" else f"{name}: falls?"
             case "CALIBRATED_RATE":

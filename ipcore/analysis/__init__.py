@@ -9,6 +9,7 @@ from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, Predi
 from ipcore.analysis.epsilon import LayerEpsilon, layer_epsilons, predictions_at
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
 from ipcore.analysis.finite_width import FiniteWidth, finite_width
+from ipcore.analysis.measured_slopes import MeasuredSlope, measure_coordinates
 from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
 from ipcore.analysis.resampling import Estimate
 from ipcore.analysis.samples import Samples
@@ -25,6 +26,7 @@ __all__ = [
     "FiniteWidth",
     "Judgement",
     "LayerEpsilon",
+    "MeasuredSlope",
     "PredictedDrift",
     "Prediction",
     "RateTransfer",
@@ -42,6 +44,7 @@ __all__ = [
     "fit_slope",
     "judge",
     "layer_epsilons",
+    "measure_coordinates",
     "predicted_drift",
     "predictions_at",
     "trend",

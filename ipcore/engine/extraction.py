@@ -10,12 +10,12 @@ from torch import Tensor
 
 from ipcore.catalogue import canonical_name
 from ipcore.config import PackConfig, RunConfig
-from ipcore.engine.pack import Pack
+from ipcore.engine.engine import Engine
 from ipcore.models.network import Network
 from ipcore.models.scales import bias_exponents, biased_layers, power
 
 
-def extract(pack: Pack, config: PackConfig, run: RunConfig, position: int, step: int) -> Network:
+def extract(pack: Engine, config: PackConfig, run: RunConfig, position: int, step: int) -> Network:
     """The network of a run as it is now, on the CPU; holds w^l = m^{a_l} W^l.
 
     Args:
@@ -45,4 +45,5 @@ def extract(pack: Pack, config: PackConfig, run: RunConfig, position: int, step:
         seed=run.seed,
         step=step,
         optimizer=config.optimizer,
+        model=config.model,
     )

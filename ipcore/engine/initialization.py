@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from ipcore.config import PackConfig, RunConfig
-from ipcore.engine.pack import Pack
+from ipcore.engine.engine import Engine
 from ipcore.models.scales import initial_bias_stds, initial_means, initial_stds
 from ipcore.randomness import bias_normals, weight_normals
 
 Matrix = npt.NDArray[np.float64]
 
 
-def initialize(pack: Pack, config: PackConfig, runs: Sequence[RunConfig]) -> None:
+def initialize(pack: Engine, config: PackConfig, runs: Sequence[RunConfig]) -> None:
     """Draw the effective weights of every run: W^l = mu_l m^{-(a_l + mean_l)} + s_l m^{-(a_l + b_l)} z^l.
 
     Runs with the same seed have the same z, drawn once.
@@ -34,20 +33,26 @@ def initialize(pack: Pack, config: PackConfig, runs: Sequence[RunConfig]) -> Non
 
 
 def initial_weights(
-    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], layers: Iterable[int]
+    pack: Engine,
+    config: PackConfig,
+    runs: Sequence[RunConfig],
+    positions: Iterable[int],
+    layers: Iterable[int],
 ) -> Iterable[tuple[int, int, Matrix]]:
     """(position, layer from 0, effective initial matrix), in double precision."""
     by_seed = defaultdict(list)
     for position in positions:
         by_seed[runs[position].seed].append(position)
-    sizes, layers = list(pairwise(pack.shape.dims)), list(layers)
+    sizes, layers = pack.shape.architecture.matrices, list(layers)
     for seed, members in by_seed.items():
         exponents = [runs[position].parameterization for position in members]
-        stds = [initial_stds(p, config.width, config.activation, sizes[0][0], config.bias) for p in exponents]
+        stds = [
+            initial_stds(p, config.width, config.activation, pack.shape.architecture.input_dim, config.bias)
+            for p in exponents
+        ]
         means = [initial_means(p, config.width) for p in exponents]
         for layer in layers:
-            inputs, outputs = sizes[layer]
-            z = weight_normals(seed, layer + 1, (outputs, inputs))
+            z = weight_normals(seed, layer + 1, sizes[layer])
             for position, std, mean in zip(members, stds, means, strict=True):
                 initial = z * np.float64(std[layer])
                 if mean[layer]:

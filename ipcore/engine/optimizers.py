@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ipcore.config import PackConfig, RunConfig
-from ipcore.engine.pack import Pack
+from ipcore.engine.engine import Engine
 from ipcore.engine.rates import StepRates, starts_of
 from ipcore.models.scales import scaled
 
@@ -38,7 +38,7 @@ class Optimizer:
     A layer's update is part of the matmul that makes its gradient.
     """
 
-    def __init__(self, pack: Pack) -> None:
+    def __init__(self, pack: Engine) -> None:
         self._pack = pack
         self._weights, self._biases = pack.weights, pack.biases
         self._rates: StepRates
@@ -48,7 +48,7 @@ class Optimizer:
         self._rates = rates
 
     def update(self, layer: int, dh: Tensor, x: Tensor) -> None:
-        """Update layer 1..L+1 from dh^l and x^{l-1} (see `ipcore.engine.pack.Update`)."""
+        """Update layer 1..L+1 from dh^l and x^{l-1} (see `ipcore.engine.engine.Update`)."""
         rates, weight = self._rates, self._decayed(layer)
         biased = layer <= len(self._biases)
         if biased and rates.biases is not None:
@@ -81,7 +81,7 @@ class Optimizer:
 class Momentum(Optimizer):
     """Gradient descent with a velocity (of gradients summed over the batch) for every tensor."""
 
-    def __init__(self, runs: Sequence[RunConfig], pack: Pack) -> None:
+    def __init__(self, runs: Sequence[RunConfig], pack: Engine) -> None:
         super().__init__(pack)
         self._velocity = [torch.zeros_like(weight) for weight in pack.weights]
         self._bias_velocity = [torch.zeros_like(bias) for bias in pack.biases]
@@ -115,7 +115,7 @@ class Adam(Optimizer):
     less than the root of the smallest normal number, so that 0/0 is 0 without epsilon too.
     """
 
-    def __init__(self, config: PackConfig, runs: Sequence[RunConfig], pack: Pack) -> None:
+    def __init__(self, config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> None:
         super().__init__(pack)
         self._config, self._runs = config, runs
         self._own_biases = len(pack.biases) > 1
@@ -224,7 +224,7 @@ class Adam(Optimizer):
         return [d - a for row, phase in groups for a, d in zip(row, phase.d or zeros, strict=True)]
 
 
-def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Pack) -> Optimizer:
+def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimizer:
     """The optimizer of a pack that `ipcore.training.validation` has found sound."""
     if config.optimizer == "sgd":
         return Optimizer(pack)
@@ -233,7 +233,7 @@ def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Pack) ->
     return Adam(config, runs, pack)
 
 
-def _column(values: Sequence[float], pack: Pack, dtype: torch.dtype | None = None) -> Tensor:
+def _column(values: Sequence[float], pack: Engine, dtype: torch.dtype | None = None) -> Tensor:
     table = np.array(values, dtype=np.float64)
     return torch.from_numpy(table).to(pack.device, dtype or pack.dtype).view(-1, 1, 1)
 

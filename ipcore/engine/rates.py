@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ipcore.config import PackConfig, RunConfig
 from ipcore.engine.decay import DecayCursor
-from ipcore.engine.pack import Pack
+from ipcore.engine.engine import Engine
 from ipcore.engine.schedule import factor
 from ipcore.models.scales import bias_rate_factors, rate_factors
 
@@ -52,7 +52,7 @@ class Rates:
         config: PackConfig,
         runs: Sequence[RunConfig],
         calibrated: Mapping[int, tuple[float, ...]],
-        pack: Pack,
+        pack: Engine,
     ) -> None:
         self._config, self._runs, self._calibrated = config, runs, calibrated
         self._entrywise = config.optimizer in ("adam", "adamw")
@@ -64,7 +64,7 @@ class Rates:
         self._constant: tuple[int, Table] | None = None
         self._current: tuple[int, float, tuple[float, ...]] | None = None
         # One tensor, overwritten when the numbers change, so that a step can be replayed on the device.
-        layers = config.hidden_layers + 1
+        layers = config.layers
         columns = (1 + self._own_biases) * layers + bool(self._decay)
         self._moved = torch.zeros((columns, len(runs), 1, 1), dtype=pack.dtype, device=pack.device)
         rows = list(self._moved)
@@ -99,7 +99,7 @@ class Rates:
 
     def _table(self, start: int) -> Table:
         """Weights' and, if they have their own, biases' rates from a step on, before the schedule."""
-        layers = self._config.hidden_layers + 1
+        layers = self._config.layers
         table = np.zeros((len(self._runs), (1 + self._own_biases) * layers))
         for position, run in enumerate(self._runs):
             if self._masked[position]:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from ipcore.config import PackConfig, RunConfig
 from ipcore.engine.decay import run_decay
+from ipcore.engine.engine import Engine
 from ipcore.engine.initialization import Matrix, initial_weights
-from ipcore.engine.pack import Pack
 from ipcore.models.scales import remainders
 
 
@@ -27,7 +27,7 @@ def reweighting_steps(runs: Sequence[RunConfig]) -> frozenset[int]:
 
 
 def reweight(
-    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], step: int
+    pack: Engine, config: PackConfig, runs: Sequence[RunConfig], positions: Iterable[int], step: int
 ) -> None:
     """Bring the weights of `reweighting_steps` to how they count at a state: W += m^{-a} (rho' - rho) q w_0.
 
@@ -105,5 +105,5 @@ class _History:
             weight.add_(torch.from_numpy(initial * (left * (now - before))).to(weight))
 
 
-def _layers(pack: Pack) -> range:
+def _layers(pack: Engine) -> range:
     return range(len(pack.weights))

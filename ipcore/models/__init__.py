@@ -1,1 +1,65 @@
-"""What a network is: its tensors, their scales in the width, its activations, its weight file."""
+"""What a network is: named tensors with roles, its forward pass, scales, activations, its weight file.
+
+This file, `model`, `tally` and the models themselves are standard library only. To add a model, write a file
+beside `mlp` and name its class in `MODELS`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, Final
+
+from ipcore.errors import ConfigError, unknown
+from ipcore.models.mlp import MLP, Mlp
+from ipcore.models.model import Architecture, Model, Operations, Role, Size, TensorSpec
+from ipcore.models.residual_mlp import ResidualMlp
+
+MODELS: Final[Mapping[str, type[Model]]] = {model.name: model for model in (Mlp, ResidualMlp)}
+# Those whose passes are written by hand too (`ipcore.engine.pack`); autograd differentiates the others.
+HAND_WRITTEN: Final = (Mlp,)
+
+__all__ = [
+    "HAND_WRITTEN",
+    "MLP",
+    "MODELS",
+    "Architecture",
+    "Mlp",
+    "Model",
+    "Operations",
+    "ResidualMlp",
+    "Role",
+    "Size",
+    "TensorSpec",
+    "model_from",
+    "model_to",
+]
+
+
+def model_from(data: Mapping[str, Any]) -> Model:
+    """A model from its name and settings; settings that are left out have their defaults.
+
+    Raises:
+        ConfigError: Unknown name or setting, or a setting out of range; names each.
+
+    >>> model_from({"name": "residual-mlp", "block_matrices": 2})
+    ResidualMlp(branch_multiplier='depth^-1/2', block_matrices=2)
+    """
+    name = data.get("name", "")
+    if name not in MODELS:
+        raise ConfigError([f"name: {unknown('model', str(name), MODELS)}"])
+    settings = {key: value for key, value in data.items() if key != "name"}
+    known = [field.name for field in fields(MODELS[name])]
+    if wrong := [key for key in settings if key not in known]:
+        raise ConfigError([f"{key}: {unknown(f'setting of {name}', key, known)}" for key in wrong])
+    model = MODELS[name](**settings)
+    if problems := model.problems():
+        raise ConfigError(problems)
+    return model
+
+
+def model_to(model: Model) -> dict[str, Any]:
+    """What `model_from` reads.
+
+    >>> model_to(Mlp())
+    {'name': 'mlp'}
+    """
+    return {"name": model.name, **asdict(model)}

@@ -1,11 +1,13 @@
 """One trained (or untrained) network: what weight files hold and what is evaluated.
 
-Format "iplab-weights/2": safetensors with tensors ``w1`` .. ``w{L+1}``, each (outputs, inputs), and ``b1``,
+Format "iplab-weights/2": safetensors with tensors ``w1`` .. ``wn``, each (outputs, inputs), and ``b1``,
 (outputs,), ... for the layers that have a bias. They are the w^l of W^l = m^{-a_l} w^l, *not* multiplied by
 m^{-a_l}, and likewise the biases. The header maps text to text: `HEADER` names its keys. "parameterization"
 is the JSON text of `ipcore.theory.Parameterization.to_dict`: exact exponents ("-5/2"), with biases, mean and
-re-weightings where there are any. What re-weighting has made of the initial weights is in the tensors.
+re-weightings where there are any. What re-weighting has made of the initial weights is in the tensors. It
+holds a multilayer perceptron: n = L+1.
 
+"iplab-weights/3" holds a network of another model: "model" is the JSON text of `ipcore.models.model_to`.
 "iplab-weights/1" is read too: it knows a bias in the first layer only and has exponents under "a", "b", "c".
 """
 
@@ -23,16 +25,20 @@ from torch import Tensor
 from ipcore.catalogue import LOSSES
 from ipcore.catalogue.activations import check_activation
 from ipcore.errors import ConfigError, WeightsError, unknown
+from ipcore.models import MLP, Architecture, Model, model_from, model_to
 from ipcore.models.activations import activation
 from ipcore.models.files import read_tensors, write_tensors
+from ipcore.models.model import depth_of
 from ipcore.models.scales import bias_multipliers, biased_layers, multipliers
 from ipcore.theory import Parameterization, RatePhase, parse_exponent
 
 FORMAT: Final = "iplab-weights/2"
+MODEL_FORMAT: Final = "iplab-weights/3"
 HEADER: Final = (
     "format", "hidden_layers", "width", "input_dim", "output_dim", "activation", "bias", "loss", "dataset",
     "optimizer", "parameterization", "base_learning_rate", "seed", "step", "dtype",
 )  # fmt: skip
+_MODEL_HEADER: Final = (*HEADER, "model")
 _FIRST_FORMAT: Final = "iplab-weights/1"
 _FIRST_HEADER: Final = (
     *(key for key in HEADER if key not in ("optimizer", "parameterization")),
@@ -40,6 +46,7 @@ _FIRST_HEADER: Final = (
     "b",
     "c",
 )
+_HEADERS: Final = {MODEL_FORMAT: _MODEL_HEADER, FORMAT: HEADER, _FIRST_FORMAT: _FIRST_HEADER}
 # Layers with a bias, counted from the first, by the header's "bias".
 _BIASES: Final = ("none", "first", "every")
 _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
@@ -47,12 +54,12 @@ _DTYPES: Final = {"float32": torch.float32, "float64": torch.float64}
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Network:
-    """A multilayer perceptron with its parameterization.
+    """A network with its parameterization.
 
     Attributes:
-        weights: w^1..w^{L+1}, each (outputs, inputs), on the CPU.
+        weights: w^1..w^n, each (outputs, inputs), on the CPU.
         biases: Biases of the layers that have one, (outputs,) each, first layer first: none, that of the
-            first layer (multiplied by m^{-a_1} like its weights), or all L+1 with multipliers of their own.
+            first layer (multiplied by m^{-a_1} like its weights), or all n with multipliers of their own.
         parameterization: Exponents.
         activation: Name of phi.
         loss: Name of the loss it is trained with.
@@ -62,6 +69,7 @@ class Network:
         step: Updates done.
         optimizer: Name of the optimizer, which gives the exponents c their meaning.
         extra: Further header entries (label, experiment, run).
+        model: What kind of network.
     """
 
     weights: tuple[Tensor, ...]
@@ -75,6 +83,7 @@ class Network:
     step: int
     optimizer: str = "sgd"
     extra: Mapping[str, str] = field(default_factory=dict)
+    model: Model = MLP
 
     @property
     def width(self) -> int:
@@ -92,6 +101,20 @@ class Network:
         return int(self.weights[-1].shape[0])
 
     @property
+    def architecture(self) -> Architecture:
+        """What it is, without its numbers."""
+        return Architecture(self.model, self.hidden_layers, self.width, self.input_dim, self.output_dim)
+
+    @property
+    def hidden_layers(self) -> int:
+        """Depth L, as the model counts it.
+
+        Raises:
+            ValueError: The model has no depth with so many weight matrices.
+        """
+        return depth_of(self.model, len(self.weights))
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the weights."""
         return self.weights[0].dtype
@@ -105,23 +128,16 @@ class Network:
         Returns:
             (n, C).
         """
-        x = inputs
-        phi = activation(self.activation)
-        scales = multipliers(self.parameterization, self.width)
-        bias_scales = bias_multipliers(self.parameterization, self.width)
-        for layer, (weight, scale) in enumerate(zip(self.weights, scales, strict=True), start=1):
-            h = x @ (weight * scale).mT
-            if layer <= len(self.biases):
-                h += self.biases[layer - 1] * bias_scales[layer - 1]
-            x = h if layer == len(self.weights) else phi.apply(h)
-        return x
+        return self.architecture.forward(_Operations(self), inputs)
 
     def header(self) -> dict[str, str]:
         """The header of this network's file, without its digest."""
+        plain = self.model == MLP
         return {
             **self.extra,
-            "format": FORMAT,
-            "hidden_layers": str(self.parameterization.hidden_layers),
+            "format": FORMAT if plain else MODEL_FORMAT,
+            **({} if plain else {"model": json.dumps(model_to(self.model))}),
+            "hidden_layers": str(self.hidden_layers),
             "width": str(self.width),
             "input_dim": str(self.input_dim),
             "output_dim": str(self.output_dim),
@@ -154,7 +170,7 @@ class Network:
             ValueError: `extra` takes such a name.
             OSError: The file cannot be written.
         """
-        taken = sorted({*HEADER, "sha256"} & set(extra or {}))
+        taken = sorted({*_MODEL_HEADER, "sha256"} & set(extra or {}))
         if taken:
             raise ValueError(f"extra header entries may not be called {', '.join(taken)}")
         write_tensors(path, self.arrays(), {**self.header(), **(extra or {})}, durable=durable)
@@ -180,14 +196,17 @@ class Network:
         Raises:
             WeightsError: A header entry or tensor is missing, malformed or does not fit the others.
         """
-        keys = {FORMAT: HEADER, _FIRST_FORMAT: _FIRST_HEADER}.get(metadata.get("format", ""))
+        keys = _HEADERS.get(metadata.get("format", ""))
         if keys is None:
-            raise WeightsError(f"format is {metadata.get('format')!r}; this version reads up to {FORMAT!r}")
+            raise WeightsError(
+                f"format is {metadata.get('format')!r}; this version reads up to {MODEL_FORMAT!r}"
+            )
         missing = [key for key in keys if key not in metadata]
         if missing:
             raise WeightsError(f"the header lacks {', '.join(missing)}")
         try:
             parameterization = _parameterization(metadata)
+            model = model_from(json.loads(metadata["model"])) if "model" in keys else MLP
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise WeightsError(f"the header is malformed: {error}") from error
         try:
@@ -209,6 +228,7 @@ class Network:
                 step=int(metadata["step"]),
                 optimizer=metadata.get("optimizer", "sgd"),
                 extra={k: v for k, v in metadata.items() if k not in keys and k != "sha256"},
+                model=model,
             )
         except KeyError as error:
             raise WeightsError(f"the file lacks the tensor {error}") from error
@@ -216,6 +236,27 @@ class Network:
             raise WeightsError(f"the header is malformed: {error}") from error
         _check(network, metadata)
         return network
+
+
+class _Operations:
+    """Operations on one network: values are (n, size)."""
+
+    def __init__(self, network: Network) -> None:
+        self._network, self._phi = network, activation(network.activation)
+        self._scales = multipliers(network.parameterization, network.width)
+        self._bias_scales = bias_multipliers(network.parameterization, network.width)
+
+    def linear(self, layer: int, x: Tensor) -> Tensor:
+        h = x @ (self._network.weights[layer - 1] * self._scales[layer - 1]).mT
+        if layer <= len(self._network.biases):
+            h += self._network.biases[layer - 1] * self._bias_scales[layer - 1]
+        return h
+
+    def activate(self, layer: int, h: Tensor) -> Tensor:
+        return self._phi.apply(h)
+
+    def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
+        return torch.add(h, branch, alpha=scale)
 
 
 def _exponents(text: str, name: str) -> tuple[Any, ...]:
@@ -230,7 +271,7 @@ def _biased(bias: str, parameterization: Parameterization) -> int:
 
 
 def _parameterization(header: Mapping[str, str]) -> Parameterization:
-    if header["format"] == FORMAT:
+    if header["format"] != _FIRST_FORMAT:
         data = json.loads(header["parameterization"])
         if not isinstance(data, dict):
             raise ValueError("parameterization is no JSON object")
@@ -252,10 +293,17 @@ def _check(network: Network, header: Mapping[str, str]) -> None:
         raise WeightsError(unknown("loss", network.loss, LOSSES))
     dtype = _DTYPES.get(header["dtype"])
     d, m, classes = header["input_dim"], header["width"], header["output_dim"]
-    layers = len(network.weights)
-    inputs, outputs = [d, *[m] * (layers - 1)], [*[m] * (layers - 1), classes]
-    expected = {f"w{layer + 1}": f"{outputs[layer]}x{inputs[layer]}" for layer in range(layers)}
-    expected |= {f"b{layer + 1}": outputs[layer] for layer in range(len(network.biases))}
+    try:
+        sizes = Architecture(network.model, int(header["hidden_layers"]), int(m), int(d), int(classes))
+    except ValueError as error:
+        raise WeightsError(f"the header is malformed: {error}") from error
+    if sizes.layers != len(network.weights):
+        raise WeightsError(
+            f"the parameterization has {len(network.weights)} entries; a network of {network.model.name!r} "
+            f"with {sizes.hidden_layers} hidden layers has {sizes.layers} weight matrices"
+        )
+    specs = sizes.tensors(len(network.biases))
+    expected = {spec.name: "x".join(map(str, spec.shape(sizes.width))) for spec in specs}
     for name, tensor in network.arrays().items():
         found = "x".join(map(str, tensor.shape))
         if found != expected[name] or tensor.dtype != dtype:

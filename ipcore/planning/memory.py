@@ -8,12 +8,13 @@ included.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from ipcore.catalogue import IMAGES, DatasetInfo, output_dim
 from ipcore.catalogue.activations import keeps_preactivation
 from ipcore.config import PackConfig
+from ipcore.models import HAND_WRITTEN, Architecture
+from ipcore.models.tally import tally
 from ipcore.probes.memory import probe_memory_bytes
 
 # Updates whose losses wait on the device, and least rows of an evaluation at once
@@ -66,35 +67,54 @@ def run_memory(
         itemsize: Bytes per number: 4, or 8 in double precision.
         own_biases: Whether some run of the pack has biases with exponents of their own, in every layer.
     """
-    L, m, B = config.hidden_layers, config.width, config.batch_size
-    outputs = output_dim(config.loss, info)
-    dims = [info.input_dim, *[m] * L, outputs]
-    biases = sum(dims[1:]) if own_biases else m if config.bias == "first" else 0
-    weights = sum(a * b for a, b in pairwise(dims)) + biases
-    preactivations = L * m if keeps_preactivation(config.activation) else 0
-    activations = B * (sum(dims) + preactivations + min(2, L) * m)
+    B, outputs = config.batch_size, output_dim(config.loss, info)
+    architecture = config.architecture(info.input_dim, outputs)
+    sizes = [a * b for a, b in architecture.matrices]
+    biases = architecture.outputs[: len(sizes) if own_biases else config.bias == "first"]
+    weights = sum(sizes) + sum(biases)
+    by_hand = isinstance(config.model, HAND_WRITTEN)
+    activations = B * (_pack_values if by_hand else _autograd_values)(config, architecture)
     numbers = B * outputs + 1 + LOSS_WINDOW
     rounded = itemsize
     if config.precision == "bf16":
         rounded = 2
         # Copies that matmuls read, a gradient, the output's derivative; and the outputs in full.
-        activations += weights + max(a * b for a, b in pairwise(dims)) + B * outputs
+        activations += weights + max(sizes) + B * outputs
+    if config.precision == "bf16" or not by_hand:
         numbers += B * outputs
-    evaluation = max(B, EVALUATION_ROWS) * (3 * m + 3 * outputs)
-    calibration = B * (L * m + outputs) + B * B + 4 * B * max(m, outputs)
+    widest = max(architecture.outputs)
+    # Of a chain its newest values live, of a network with branches also what branches are added to.
+    branches = 0 if by_hand else 2
+    evaluation = max(B, EVALUATION_ROWS) * (3 * config.width + 3 * outputs + branches * widest)
+    calibration = B * sum(architecture.outputs) + B * B + (4 + branches) * B * widest
     return RunMemory(
         weights=itemsize * weights,
-        optimizer=_optimizer(config, dims, weights, itemsize, own_biases),
+        optimizer=_optimizer(config, sizes, weights, itemsize, own_biases),
         # Indices are 4 bytes, labels 8 (classes) or numbers.
         buffers=rounded * activations
         + itemsize * (numbers + B * info.target_dim)
         + (4 if info.target_dim else 12) * B,
         batches=4 * (info.train_size - config.validation_size),
-        transient=itemsize * max(evaluation, calibration),
+        # Derivatives of values that were used more than once are sums in tensors of their own.
+        transient=itemsize * max(evaluation, calibration, branches * B * widest),
     )
 
 
-def _optimizer(config: PackConfig, dims: list[int], weights: int, itemsize: int, own_biases: bool) -> int:
+def _pack_values(config: PackConfig, architecture: Architecture) -> int:
+    """Numbers per example that `ipcore.engine.pack` holds; two derivatives take turns."""
+    split = keeps_preactivation(config.activation)
+    values = architecture.input_dim + sum(architecture.outputs)
+    values += sum(architecture.outputs[:-1]) if split else 0
+    return values + min(2, config.hidden_layers) * config.width
+
+
+def _autograd_values(_config: PackConfig, architecture: Architecture) -> int:
+    """Numbers per example that `ipcore.engine.autograd` holds; most derivatives lie over dead values."""
+    counted = tally(architecture)
+    return architecture.input_dim + counted.values + counted.derivatives
+
+
+def _optimizer(config: PackConfig, sizes: list[int], weights: int, itemsize: int, own_biases: bool) -> int:
     state = itemsize * _MOMENTS[config.optimizer] * weights
     if config.optimizer == "sgd":
         return 0
@@ -102,8 +122,7 @@ def _optimizer(config: PackConfig, dims: list[int], weights: int, itemsize: int,
         return state + itemsize
     # One gradient; betas in double precision and as used; epsilon, its root, the correction; a scale for
     # every tensor with exponents.
-    largest = max(a * b for a, b in pairwise(dims))
-    return state + itemsize * (largest + 5 + (1 + own_biases) * (len(dims) - 1)) + 16
+    return state + itemsize * (max(sizes) + 5 + (1 + own_biases) * len(sizes)) + 16
 
 
 def run_memory_bytes(config: PackConfig, info: DatasetInfo) -> int:

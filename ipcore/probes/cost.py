@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from ipcore.config import PackConfig
 from ipcore.probes.memory import BACKWARD
 
@@ -22,10 +20,11 @@ def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
     if config.probes is None:
         return 0.0
     n, asked = config.probes.examples, frozenset(config.probes.quantities)
-    matrices = list(pairwise((input_dim, *[config.width] * config.hidden_layers, output_dim)))
-    passes = 1 + 2 * bool(asked & BACKWARD) + 2 * ("alignment" in asked) + ("parts" in asked)
+    architecture = config.architecture(input_dim, output_dim)
+    matrices = architecture.matrices
+    passes = 1 + (2 if asked & BACKWARD else 0) + (2 if "alignment" in asked else 0) + ("parts" in asked)
     cost = float(passes * n * sum(a * b for a, b in matrices))
-    features = config.hidden_layers * min(n, config.width) ** 2 * max(n, config.width)
+    features = sum(min(n, m) ** 2 * max(n, m) for m in architecture.outputs[:-1])
     if "kernels" in asked:
         cost += 3 * features
     if "ranks" in asked:

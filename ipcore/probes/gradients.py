@@ -18,15 +18,16 @@ from torch import Tensor
 from ipcore.probes.coordinates import mean_size
 
 
-def gradients(dh: Tensor, x_below: Tensor, multipliers: Tensor) -> dict[str, Tensor]:
+def gradients(dh: Tensor, dz: Tensor, x_below: Tensor, multipliers: Tensor) -> dict[str, Tensor]:
     """Sizes of a layer's derivatives.
 
     Args:
-        dh: Of each example's own loss, (K, n, outputs).
-        x_below: x^{l-1}, (K, n, inputs).
+        dh: Derivative of each example's own loss by h^l, (K, n, outputs).
+        dz: By W^l x, likewise.
+        x_below: What W^l is applied to, (K, n, inputs).
         multipliers: m^{-a_l} of every run, (K,) float64.
     """
-    gradient = torch.bmm(dh.mT, x_below)
+    gradient = torch.bmm(dz.mT, x_below)
     return {"dh": mean_size(dh), "gradient": mean_size(gradient) * multipliers / dh.shape[1]}
 
 

@@ -6,10 +6,11 @@ measurement needs on top is bounded: it looks at a few runs at a time.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
 from ipcore.config import PackConfig, Probes
+from ipcore.models import Architecture
+from ipcore.models.tally import tally
 
 # Probes that look at W_t - W_0, that need W_0, that compare with h_0, and that need a backward pass.
 COMPARE_WEIGHTS: Final = frozenset({"gradients", "alignment", "ranks"})
@@ -37,31 +38,35 @@ def probe_memory_bytes(
     """
     if config.probes is None:
         return 0
-    dims = (input_dim, *[config.width] * config.hidden_layers, output_dim)
-    at_once = min(runs, slice_runs(config.probes, dims, itemsize))
+    architecture = config.architecture(input_dim, output_dim)
+    at_once = min(runs, slice_runs(config.probes, architecture, itemsize))
     inputs = config.probes.examples * (itemsize * input_dim + 8 * output_dim)
-    kept = runs * _baseline(config.probes, dims, itemsize)
-    return inputs + kept + at_once * working_bytes(config.probes, dims, itemsize)
+    kept = runs * _baseline(config.probes, architecture, itemsize)
+    return inputs + kept + at_once * working_bytes(config.probes, architecture, itemsize)
 
 
-def slice_runs(probes: Probes, dims: tuple[int, ...], itemsize: int) -> int:
+def slice_runs(probes: Probes, architecture: Architecture, itemsize: int) -> int:
     """Runs that are measured at once."""
-    return max(1, SLICE_BYTES // working_bytes(probes, dims, itemsize))
+    return max(1, SLICE_BYTES // working_bytes(probes, architecture, itemsize))
 
 
-def working_bytes(probes: Probes, dims: tuple[int, ...], itemsize: int) -> int:
+def working_bytes(probes: Probes, architecture: Architecture, itemsize: int) -> int:
     """Bytes per run that one measurement needs at its largest moment, without what is kept.
 
     Args:
         probes: What is measured.
-        dims: Input dimension, m once per hidden layer, output dimension.
+        architecture: Of each network.
         itemsize: Bytes per number.
     """
     n, names = probes.examples, frozenset(probes.quantities)
-    outputs, hidden = sum(dims[1:]), sum(dims[1:-1])
-    passes = n * (outputs + hidden + (outputs + max(dims) if names & BACKWARD else 0))
-    widest = n * max(dims)
-    matrix = max(a * b for a, b in pairwise(dims))
+    outputs, matrices = architecture.outputs, architecture.matrices
+    widest = n * max(architecture.input_dim, *outputs)
+    # What the forward pass yields; derivatives by what matmuls and sums yield, and those under way.
+    counted = tally(architecture)
+    passes = n * counted.values
+    if names & BACKWARD:
+        passes += n * counted.preactivations + widest
+    matrix = max(a * b for a, b in matrices)
     # The largest of: statistics of activations (values and their double precision copies) ...
     transient = (3 * itemsize + 16) * widest
     if "parts" in names:  # ... and of what changed, here and in the layer below ...
@@ -69,15 +74,15 @@ def working_bytes(probes: Probes, dims: tuple[int, ...], itemsize: int) -> int:
     if names & COMPARE_WEIGHTS:  # ... of matrices (difference, its squares) ...
         transient = max(transient, (3 * itemsize + 8) * matrix + 8 * widest)
     if "ranks" in names:  # ... their Gram matrices with LAPACK's copies ...
-        gram = max(min(a, b) for a, b in [*pairwise(dims), (n, max(dims[1:]))])
+        gram = max(min(a, b) for a, b in [*matrices, (n, max(outputs))])
         transient = max(transient, (2 * itemsize + 16) * max(matrix, widest) + 40 * gram**2)
     if "kernels" in names:  # ... centred features and kernels at two steps.
-        transient = max(transient, 40 * widest + 40 * min(n, max(dims)) ** 2)
+        transient = max(transient, 40 * widest + 40 * min(n, widest // n) ** 2)
     return itemsize * passes + transient
 
 
-def _baseline(probes: Probes, dims: tuple[int, ...], itemsize: int) -> int:
+def _baseline(probes: Probes, architecture: Architecture, itemsize: int) -> int:
     names = frozenset(probes.quantities)
-    weights = sum(a * b for a, b in pairwise(dims)) if names & KEEP_WEIGHTS else 0
-    activations = probes.examples * sum(dims[1:]) if names & COMPARE_ACTIVATIONS else 0
+    weights = sum(a * b for a, b in architecture.matrices) if names & KEEP_WEIGHTS else 0
+    activations = probes.examples * sum(architecture.outputs) if names & COMPARE_ACTIVATIONS else 0
     return itemsize * (weights + activations)

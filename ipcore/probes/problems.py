@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes
 from ipcore.errors import unknown
+from ipcore.models import MLP
 from ipcore.probes.quantities import QUANTITIES
 
 
@@ -29,8 +30,8 @@ def probe_problems(config: PackConfig, train_size: int | None = None) -> list[st
 def probe_violations(config: PackConfig, probes: Probes, train_size: int | None) -> list[tuple[str, str]]:
     """As `probe_problems`, but (field of `Probes`, sentence)."""
     return [
-        *_quantity_violations(config.hidden_layers, probes),
-        *_layer_violations(config.hidden_layers, probes),
+        *_quantity_violations(config, probes),
+        *_layer_violations(config, probes),
         *_step_violations(config.steps, probes),
         *_example_violations(probes, train_size),
     ]
@@ -54,9 +55,9 @@ def layers_sentence(probe: str) -> str:
     )
 
 
-def _quantity_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, str]]:
+def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, str]]:
     found = []
-    exist = [layer for layer in probes.layers if 1 <= layer <= hidden_layers + 1]
+    exist = [layer for layer in probes.layers if 1 <= layer <= config.layers]
     if not probes.quantities:
         found.append(("quantities", f"names at least one of {', '.join(PROBES)}"))
     for i, name in enumerate(probes.quantities):
@@ -65,14 +66,20 @@ def _quantity_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, 
             found.append((field, unknown("probe", name, PROBES)))
         elif name in probes.quantities[:i]:
             found.append((field, f"{name} is there twice"))
+        elif name == "parts" and config.model != MLP:
+            found.append((field, f"parts are of a multilayer perceptron; {config.model.name} has no such parts"))
+                (field, f"parts are those of a multilayer perceptron; {config.model.name} has others")
+            )
         elif exist and not any(
-            layer in quantity.layers(hidden_layers)
+            layer in quantity.layers(config.layers)
             for quantity in QUANTITIES
             for layer in exist
             if quantity.probe == name
         ):
             chosen = ", ".join(map(str, exist))
-            found.append((field, f"{name} has nothing in layers {chosen} (L={hidden_layers}): {_has(name)}"))
+            found.append(
+                (field, f"{name} has nothing in layers {chosen} (L={config.hidden_layers}): {_has(name)}")
+            )
     return found
 
 
@@ -80,13 +87,13 @@ def _has(name: str) -> str:
     return f"{layers_sentence(name)}; add such a layer or leave the layers out, which means all"
 
 
-def _layer_violations(hidden_layers: int, probes: Probes) -> list[tuple[str, str]]:
-    last = hidden_layers + 1
+def _layer_violations(config: PackConfig, probes: Probes) -> list[tuple[str, str]]:
+    last = config.layers
     return [
         (
             f"layers[{i}]",
-            f"there is no layer {layer}; with {hidden_layers} hidden layers there are layers 1..{last} "
-            f"({last} is the output)",
+            f"there is no layer {layer}; with {config.hidden_layers} hidden layers there are layers "
+            f"1..{last} ({last} is the output)",
         )
         for i, layer in enumerate(probes.layers)
         if not 1 <= layer <= last

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ipcore.config import Probes
+from ipcore.models import MLP, Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Quantity:
     Attributes:
         name: The metric of layer l is called "name/l".
         probe: Name in `ipcore.catalogue.PROBES` that asks for it.
-        readout: Whether layer L+1 has it too.
+        readout: Whether the last layer, the output, has it too.
         description: One line for people.
         first: The lowest layer that has it.
     """
@@ -26,9 +27,9 @@ class Quantity:
     description: str
     first: int = 1
 
-    def layers(self, hidden_layers: int) -> range:
-        """Layers that have it in a network of L hidden layers."""
-        return range(self.first, hidden_layers + (2 if self.readout else 1))
+    def layers(self, count: int) -> range:
+        """Layers that have it in a network of so many weight matrices."""
+        return range(self.first, count + (1 if self.readout else 0))
 
 
 # Means are over the fixed examples and the neurons (or entries); h^{L+1} is f.
@@ -54,11 +55,12 @@ QUANTITIES: Final = (
 )
 
 
-def with_companions(probes: Probes, optimizer: str) -> Probes:
+def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probes:
     """Probes with what a check of the coordinates needs besides them.
 
-    Sizes of coordinates are held against theory. The parts of their changes say which exponents can show at
-    the widths measured; gradients say whether Adam's epsilon matters there.
+    Sizes of coordinates are held against theory, which covers multilayer perceptrons. The parts of their
+    changes say which exponents can show at the widths measured; gradients say whether Adam's epsilon
+    matters there.
 
     >>> with_companions(Probes(("coordinates",)), "adamw").quantities
     ('coordinates', 'parts', 'gradients')
@@ -66,31 +68,31 @@ def with_companions(probes: Probes, optimizer: str) -> Probes:
     ('ranks',)
     """
     needed: list[str] = []
-    if "coordinates" in probes.quantities:
+    if "coordinates" in probes.quantities and model == MLP:
         needed += ["parts"] if not probes.layers or max(probes.layers) > 1 else []
         needed += ["gradients"] if optimizer in {"adam", "adamw"} else []
     added = [name for name in needed if name not in probes.quantities]
     return replace(probes, quantities=(*probes.quantities, *added))
 
 
-def probe_layers(probes: Probes, hidden_layers: int) -> range | tuple[int, ...]:
-    """The layers that are looked at, ascending."""
-    return tuple(sorted(set(probes.layers))) or range(1, hidden_layers + 2)
+def probe_layers(probes: Probes, count: int) -> range | tuple[int, ...]:
+    """The layers that are looked at, ascending, of networks of so many weight matrices."""
+    return tuple(sorted(set(probes.layers))) or range(1, count + 1)
 
 
-def probe_names(probes: Probes | None, hidden_layers: int) -> tuple[str, ...]:
-    """Metrics that probes record at a depth, by quantity and layer.
+def probe_names(probes: Probes | None, count: int) -> tuple[str, ...]:
+    """Metrics that probes record, by quantity and layer, of networks of so many weight matrices.
 
-    >>> probe_names(Probes(("coordinates", "kernels"), layers=(2, 3)), hidden_layers=2)
+    >>> probe_names(Probes(("coordinates", "kernels"), layers=(2, 3)), count=3)
     ('h/2', 'h/3', 'x/2', 'h_change/2', 'h_change/3', 'x_change/2', 'cka/2')
     """
     if probes is None:
         return ()
-    layers = probe_layers(probes, hidden_layers)
+    layers = probe_layers(probes, count)
     return tuple(
         f"{quantity.name}/{layer}"
         for quantity in QUANTITIES
         if quantity.probe in probes.quantities
         for layer in layers
-        if layer in quantity.layers(hidden_layers)
+        if layer in quantity.layers(count)
     )

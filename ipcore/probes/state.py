@@ -2,67 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ipcore.engine.pack import Pack
+from ipcore.engine.engine import Engine
+from ipcore.models.apply import Batched
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class State:
     """Some runs of a pack at one step, on the fixed examples.
 
-    Lists begin with layer 0, the input, so that x[l] is x^l; h[0] and so on are not used. A list is empty
-    where no probe asks for it.
+    Tensors are found by their layer l = 1..n. There are no derivatives where no probe asks for them.
 
     Attributes:
         weights: Effective weights W^l, (K, outputs, inputs).
-        h: Preactivations h^l, (K, n, outputs); h^{L+1} is f.
-        x: Activations x^l, (K, n, m); x^0 is (K, n, d).
-        dh: Derivative of each example's own loss by its h^l, (K, n, outputs).
+        below: What W^l is applied to, (K, n, inputs): of a multilayer perceptron x^{l-1}.
+        h: h^l, (K, n, outputs); the last is f.
+        x: x^l = phi(h^l), (K, n, m); there is none of the last layer.
+        dz: Derivative of each example's own loss by W^l x, (K, n, outputs).
+        dh: By h^l, which is W^l x (+ bias) unless a residual block adds to it.
     """
 
-    weights: list[Tensor]
-    h: list[Tensor]
-    x: list[Tensor]
-    dh: list[Tensor]
+    weights: dict[int, Tensor]
+    below: dict[int, Tensor]
+    h: dict[int, Tensor]
+    x: dict[int, Tensor]
+    dz: dict[int, Tensor]
+    dh: dict[int, Tensor]
 
 
-def forward(pack: Pack, runs: slice, inputs: Tensor) -> State:
-    """h^l = x^{l-1} W^{l T} (+ bias), x^l = phi(h^l) of some runs.
+def look(engine: Engine, runs: slice, inputs: Tensor, labels: Tensor | None = None) -> State:
+    """All layers of some runs.
 
     Args:
-        pack: Networks; only their weights are read.
+        engine: Networks; only their weights are read.
         runs: Which.
-        inputs: (n, d), the same for every run.
+        inputs: (n, d), the same for every run; no inference tensor if there are labels.
+        labels: Of these inputs; None: there is no backward pass.
     """
-    weights = [weight[runs] for weight in pack.weights]
-    x = [inputs.expand(weights[0].shape[0], *inputs.shape)]
-    h = [x[0]]
-    for layer, weight in enumerate(weights, start=1):
-        biased = layer <= len(pack.biases)
-        bias = pack.biases[layer - 1][runs] if biased else None
-        h.append(torch.bmm(x[-1], weight.mT) if bias is None else torch.baddbmm(bias, x[-1], weight.mT))
-        if layer < len(weights):
-            x.append(pack.activation.apply(h[-1]))
-    return State([weights[0], *weights], h, x, [])
+    with torch.inference_mode(False), torch.set_grad_enabled(labels is not None):
+        weights = [weight[runs] for weight in engine.weights]
+        taps = _Taps(weights, [bias[runs] for bias in engine.biases], engine)
+        x = inputs.expand(len(weights[0]), *inputs.shape)
+        f = engine.shape.architecture.forward(taps, x)
+        taps.h[engine.shape.layers] = f
+        dz: dict[int, Tensor] = {}
+        dh: dict[int, Tensor] = {}
+        if labels is not None:
+            with torch.no_grad():
+                df = torch.empty_like(f)
+                engine.loss.value_and_derivative(f, labels.expand(len(f), *labels.shape), df)
+            found = torch.autograd.grad(f, [*taps.z.values(), *taps.h.values()], df)
+            dz = dict(zip(taps.z, found, strict=False))
+            dh = dict(zip(taps.h, found[len(dz) :], strict=True))
+    h, x_of, below = ({layer: t.detach() for layer, t in d.items()} for d in (taps.h, taps.x, taps.below))
+    return State(dict(enumerate(weights, start=1)), below, h, x_of, dz, dh)
 
 
-def backward(pack: Pack, state: State, labels: Tensor) -> State:
-    """The state with its dh^l: dh^{l-1} = dh^l W^l * phi'(h^{l-1}), from the loss of each example.
+class _Taps(Batched):
+    """Operations that keep what they yield, by layer."""
 
-    Args:
-        pack: Their activation and loss.
-        state: Of `forward`.
-        labels: Of the fixed examples.
-    """
-    f = state.h[-1]
-    dh = [torch.empty_like(f)]
-    pack.loss.value_and_derivative(f, labels.expand(f.shape[0], *labels.shape), dh[0])
-    for layer in range(len(state.weights) - 1, 1, -1):
-        below = torch.bmm(dh[0], state.weights[layer])
-        pack.activation.backward(below, state.h[layer - 1], state.x[layer - 1])
-        dh.insert(0, below)
-    return State(state.weights, state.h, state.x, [dh[0], *dh])
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor], engine: Engine) -> None:
+        super().__init__(weights, biases, engine.activation)
+        self.below: dict[int, Tensor] = {}
+        self.z: dict[int, Tensor] = {}
+        self.h: dict[int, Tensor] = {}
+        self.x: dict[int, Tensor] = {}
+
+    def linear(self, layer: int, x: Tensor) -> Tensor:
+        """As `Batched.linear`."""
+        z = super().linear(layer, x)
+        if torch.is_grad_enabled() and not z.requires_grad:
+            z.requires_grad_()  # nothing below the first layer is differentiated
+        self.below[layer], self.z[layer] = x, z
+        return z
+
+    def activate(self, layer: int, h: Tensor) -> Tensor:
+        """As `Batched.activate`."""
+        x = super().activate(layer, h)
+        self.h[layer], self.x[layer] = h, x
+        return x

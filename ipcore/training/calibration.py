@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 
 from ipcore.config import Calibration, PackConfig, RunConfig
+from ipcore.engine.engine import Engine
 from ipcore.engine.inputs import Inputs
-from ipcore.engine.pack import Pack
+from ipcore.models.apply import Batched
 from ipcore.models.scales import biased_layers, rate_factors
 from ipcore.randomness import calibration_batches
 
 
 def calibrated_rates(
-    pack: Pack, config: PackConfig, runs: Sequence[RunConfig], inputs: Inputs, labels: Tensor
+    pack: Engine, config: PackConfig, runs: Sequence[RunConfig], inputs: Inputs, labels: Tensor
 ) -> dict[int, tuple[float, ...]]:
     """Position -> base rates of step 0, one per layer, of the runs that ask for calibration.
 
@@ -58,7 +59,7 @@ def calibrated_rates(
 
 
 def calibrate(
-    pack: Pack,
+    pack: Engine,
     *,
     first: tuple[Tensor, Tensor],
     second: Tensor,
@@ -91,36 +92,81 @@ def calibrate(
     batch = torch.arange(pack.shape.batch_size, dtype=torch.int32, device=pack.device).unsqueeze(0)
     inputs, labels = first
     pack.gather(Inputs(inputs), labels, batch, torch.zeros(runs, dtype=torch.int64, device=pack.device))
-    pack.forward()
-    derivatives = pack.backward(update=None)
+    taps = pack.taps()
 
     def column(values: Sequence[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float64, device=pack.device).view(runs, 1, 1)
 
     caps = column([setting.cap for setting in settings])
-    readout_targets = column([setting.readout_target for setting in settings])
-    rates: list[Tensor] = []
-    x = second.expand(runs, *second.shape)
-    for layer, (weight, below, dh) in enumerate(
-        zip(pack.weights, pack.activations(), derivatives, strict=True), start=1
-    ):
-        scale = column([-row[layer - 1] / pack.shape.batch_size for row in factors]).to(pack.dtype)
+    effects = _Effects(
+        pack,
+        taps,
+        scales=[
+            column([-row[layer] / pack.shape.batch_size for row in factors]) for layer in range(len(taps))
+        ],
+        first=column(base_rates),
+        targets=column([setting.readout_target for setting in settings]),
+        caps=caps,
+        biased=column([float(has) for has in biased]),
+    )
+    pack.shape.architecture.forward(effects, second.expand(runs, *second.shape))
+    capped = [
+        effects.rates[1],
+        *(torch.minimum(effects.rates[layer], caps) for layer in range(2, len(taps) + 1)),
+    ]
+    return [tuple(row) for row in torch.cat(capped, dim=1).squeeze(-1).tolist()]
+
+
+class _Effects(Batched):
+    """Operations on the second batch of networks that learn layer by layer: h = (W + rate Delta W) x.
+
+    Args:
+        pack: Networks at step 0.
+        taps: (dz, x) of every layer on the first batch.
+        scales: Per layer, what dz^T x is multiplied with to be the update of base rate 1, (K, 1, 1).
+        first: Base rates of the first layer.
+        targets: Mean sizes wanted at the last layer.
+        caps: Rates of layers whose update has no effect.
+        biased: 1 where the first layer has a bias that shares its rate, else 0.
+
+    Attributes:
+        rates: Found so far, by layer, not capped.
+    """
+
+    def __init__(
+        self,
+        pack: Engine,
+        taps: Sequence[tuple[Tensor, Tensor]],
+        *,
+        scales: Sequence[Tensor],
+        first: Tensor,
+        targets: Tensor,
+        caps: Tensor,
+        biased: Tensor,
+    ) -> None:
+        super().__init__(pack.weights, pack.biases, pack.activation)
+        self._taps, self._scales, self._dtype = taps, scales, pack.dtype
+        self._first, self._targets, self._caps, self._biased = first, targets, caps, biased
+        self.rates: dict[int, Tensor] = {}
+
+    def linear(self, layer: int, x: Tensor) -> Tensor:
+        """Find the layer's rate, and yield what it makes of x after its update."""
+        dz, below = self._taps[layer - 1]
         inner = torch.bmm(x, below.mT)
         if layer == 1:
             # The first layer's bias is an input that is always 1, so it adds 1 to every inner product.
-            inner.add_(column([float(has) for has in biased]).to(pack.dtype))
-        effect = torch.bmm(inner, dh * scale)
+            inner.add_(self._biased.to(self._dtype))
+        effect = torch.bmm(inner, dz * self._scales[layer - 1].to(self._dtype))
         if layer == 1:
-            rate = column(base_rates)
+            rate = self._first
         else:
             mean = effect.abs().mean(dim=(1, 2), keepdim=True, dtype=torch.float64)
-            target = readout_targets if layer == pack.shape.layers else torch.ones_like(mean)
-            rate = torch.where((mean > 0) & mean.isfinite(), target / mean, caps)
-        rates.append(rate)
-        if layer < pack.shape.layers:
-            h = torch.bmm(x, weight.mT).add_(effect.mul_(rate.to(pack.dtype)))
-            if layer <= len(pack.biases):
-                h.add_(pack.biases[layer - 1])
-            x = pack.activation.apply(h)
-    capped = [rates[0], *(torch.minimum(rate, caps) for rate in rates[1:])]
-    return [tuple(row) for row in torch.cat(capped, dim=1).squeeze(-1).tolist()]
+            target = self._targets if layer == len(self._taps) else torch.ones_like(mean)
+            rate = torch.where((mean > 0) & mean.isfinite(), target / mean, self._caps)
+        self.rates[layer] = rate
+        h = torch.bmm(x, self._weights[layer - 1].mT).add_(effect.mul_(rate.to(self._dtype)))
+        return h.add_(self._biases[layer - 1]) if layer <= len(self._biases) else h
+
+    def activate(self, layer: int, h: Tensor) -> Tensor:
+        """phi(h) as torch computes it."""
+        return self._activation.apply(h)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,9 @@ import numpy as np
 import torch
 
 from ipcore.catalogue import REGISTERED
+from ipcore.config import PackConfig
 from ipcore.errors import CheckpointError, DataError
+from ipcore.models import MLP
 from ipcore.models.files import read_tensors, write_tensors
 from ipcore.training.trainer import Trainer
 
@@ -33,8 +35,14 @@ def fingerprint(trainer: Trainer) -> str:
     The data count by the digest of their numbers (`Dataset.digest`), not by their name.
     """
     data = (trainer.dataset.digest, trainer.pack.shape.dims)
-    text = repr((trainer.config, trainer.runs, data, trainer.pack.dtype))
+    text = f"({_text(trainer.config)}, {trainer.runs!r}, {data!r}, {trainer.pack.dtype!r})"
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _text(config: PackConfig) -> str:
+    """A configuration as text; of a multilayer perceptron, as versions wrote it that knew no other model."""
+    shown = [field for field in fields(config) if field.name != "model" or config.model != MLP]
+    return f"PackConfig({', '.join(f'{field.name}={getattr(config, field.name)!r}' for field in shown)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ipcore.data import Split
+from ipcore.engine.engine import Engine
 from ipcore.engine.losses import correct
-from ipcore.engine.pack import Pack
 from ipcore.engine.threads import thread_count
 from ipcore.models.network import Network
 from ipcore.planning.memory import EVALUATION_ROWS
@@ -32,7 +32,7 @@ class PackEvaluation:
     accuracy: npt.NDArray[np.float64] | None
 
 
-def evaluate_pack(pack: Pack, split: Split) -> PackEvaluation:
+def evaluate_pack(pack: Engine, split: Split) -> PackEvaluation:
     """Evaluate all runs at once, on the pack's device."""
     runs, values = pack.shape.runs, pack.loss.values
     classes = np.issubdtype(split.labels.dtype, np.integer)
@@ -70,7 +70,7 @@ def evaluate_networks(
     return [PackEvaluation(loss[i], accuracy[i] if has else None) for i, has in enumerate(classes)]
 
 
-def _chunks(pack: Pack, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+def _chunks(pack: Engine, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
     size = max(pack.shape.batch_size, EVALUATION_ROWS)
     for start in range(0, len(split), size):
         inputs = torch.from_numpy(split.inputs[start : start + size])

@@ -28,7 +28,7 @@ def metric_names(config: PackConfig) -> tuple[str, ...]:
     ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy', 'cka/1', 'cka/2')
     """
     base = [name for name in METRICS if config.validation_size or not name.startswith("validation_")]
-    return (*base, *probe_names(config.probes, config.hidden_layers))
+    return (*base, *probe_names(config.probes, config.layers))
 
 
 def training_metrics_due(config: PackConfig, step: int) -> bool:
@@ -62,7 +62,7 @@ def points_per_run(config: PackConfig) -> int:
     points = 2 * training + (4 if config.validation_size else 2) * tests
     if config.probes is not None:
         due = _multiples(config.probes.interval, last, others=set(config.probes.steps))
-        points += due * len(probe_names(config.probes, config.hidden_layers))
+        points += due * len(probe_names(config.probes, config.layers))
     return points
 
 

@@ -15,11 +15,12 @@ from torch import Tensor
 from ipcore.catalogue import output_dim
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
+from ipcore.engine.choice import engine_of
+from ipcore.engine.engine import Engine, PackShape
 from ipcore.engine.extraction import extract
 from ipcore.engine.initialization import initialize
 from ipcore.engine.inputs import training_inputs
 from ipcore.engine.optimizers import make_optimizer
-from ipcore.engine.pack import Pack, PackShape
 from ipcore.engine.precision import compute_dtype, matmul_precision
 from ipcore.engine.rates import Rates
 from ipcore.engine.replay import replay_on
@@ -82,7 +83,7 @@ class Trainer:
         device: Where.
         threads: Threads inside an operation; None: torch's own setting.
         step: Updates done.
-        pack: Weights and buffers.
+        pack: The networks and what trains them.
 
     Raises:
         ConfigError: These runs cannot be trained as one pack on this dataset; names every reason.
@@ -98,6 +99,7 @@ class Trainer:
         threads: int | None = None,
         dtype: torch.dtype = torch.float32,
         clock: Callable[[], float] = time.time,
+        engine: type[Engine] | None = None,
     ) -> None:
         check_pack(config, runs, dataset, dtype)
         self.config, self.runs, self.dataset = config, tuple(runs), dataset
@@ -109,14 +111,15 @@ class Trainer:
         train, validation = split_training(dataset, config.validation_size)
         self._splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
         outputs = output_dim(config.loss, dataset.info)
-        dims = (dataset.input_dim, *[config.width] * config.hidden_layers, outputs)
         biases = max(biased_layers(run.parameterization, config.bias) for run in runs)
-        shape = PackShape(len(self.runs), dims, config.batch_size, biases, dataset.target_dim)
+        architecture = config.architecture(dataset.input_dim, outputs)
+        shape = PackShape(len(self.runs), architecture, config.batch_size, biases, dataset.target_dim)
         self._inputs = training_inputs(train, dtype, self.device)
         self._labels = torch.from_numpy(train.labels).to(self.device, dtype if dataset.target_dim else None)
         self._batches = Batches([r.seed for r in runs], len(train), config.batch_size, self.device)
         compute = compute_dtype(config.precision, dtype)
-        self.pack = Pack(shape, config.activation, config.loss, dtype, self.device, compute)
+        make = engine or engine_of(config.model)
+        self.pack: Engine = make(shape, config.activation, config.loss, dtype, self.device, compute)
         self._optimizer = make_optimizer(config, self.runs, self.pack)
         self._batch = torch.zeros_like(self._batches.at(1))
         self._update = replay_on(self.device, self._operations())
@@ -175,9 +178,7 @@ class Trainer:
 
     def _trained(self) -> dict[str, Tensor]:
         """Every tensor that updates change."""
-        tensors = {f"W{layer}": weight for layer, weight in enumerate(self.pack.weights, start=1)}
-        tensors |= {f"B{layer}": bias for layer, bias in enumerate(self.pack.biases, start=1)}
-        return {**tensors, **self._optimizer.state()}
+        return {**self.pack.state(), **self._optimizer.state()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over the `state` of a trainer with the same configuration and runs."""
@@ -272,7 +273,7 @@ class Trainer:
 
         def update() -> None:
             pack.gather(inputs, labels, batch, slot)
-            pack.train_step(optimizer.update)
+            pack.step(optimizer.update)
 
         return update
 

@@ -19,6 +19,7 @@ from ipcore.engine.decay import decay_rate
 from ipcore.engine.losses import LOSSES as LOSS_FUNCTIONS
 from ipcore.engine.schedule import least_factor, schedule_problems
 from ipcore.errors import ConfigError, unknown
+from ipcore.models import MLP
 from ipcore.models.magnitudes import Training, misfits
 from ipcore.models.scales import DOUBLE, MOST_MOMENTUM, NEAR_ONE, SINGLE, Range, fits
 from ipcore.probes import probe_problems
@@ -118,6 +119,7 @@ def _config_problems(config: PackConfig) -> list[str]:
         value = getattr(config, field)
         if value < least:
             problems.append(f"{field}: must be at least {least}, not {value}")
+    problems += [f"model.{text}" for text in config.model.problems()]
     if config.schedule.name in SCHEDULES and config.steps > 0:
         problems += schedule_problems(config.schedule, config.steps)
     return problems
@@ -146,9 +148,14 @@ def _run_problems(config: PackConfig, run: RunConfig, held: Range, *, sound: boo
     """What is wrong with a run; its scales are looked at only in a pack that is sound otherwise."""
     problems = []
     depth = run.parameterization.hidden_layers
-    if depth != config.hidden_layers:
+    if depth != config.layers - 1 and config.model == MLP:
         problems.append(
             f"parameterization: is for {depth} hidden layers; the pack has {config.hidden_layers}"
+        )
+    elif depth != config.layers - 1:
+        problems.append(
+            f"parameterization: has {depth + 1} entries; {config.model.name} with {config.hidden_layers} "
+            f"hidden layers has {config.layers} matrices: take ipcore.preset(name, {config.layers - 1})"
         )
     if not fits(run.base_learning_rate, held):
         problems.append(

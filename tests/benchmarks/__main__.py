@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = (
-    *("engine", "scaling", "memory", "probes", "theory"),
+    *("engine", "autograd", "scaling", "memory", "probes", "theory"),
     *("service", "forwarding", "durability", "scheduling", "gpu"),
 )
 

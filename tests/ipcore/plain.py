@@ -12,6 +12,7 @@ it takes data (configurations, exponents, initial weights, the order of the batc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 
@@ -21,6 +22,7 @@ from torch.nn import functional
 
 from ipcore.config import PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset
+from ipcore.models import ResidualMlp
 from ipcore.models.network import Network
 from ipcore.randomness import calibration_batches
 from ipcore.randomness import epoch_batches as _epoch_batches
@@ -111,16 +113,31 @@ class Plain:
         return float(self.config.width) ** float(exponent)
 
     def forward(self, x: Tensor) -> Tensor:
-        phi, compute = PHI[self.config.activation], self.compute
-        x = x.to(compute)
+        return self.network(x.to(self.compute), self.linear).to(self.dtype)
+
+    def linear(self, i: int, x: Tensor) -> Tensor:
         bias_a = self.p.a if self.p.biases is None else self.p.biases.a
-        for i, w in enumerate(self.w):
-            x = x @ (self.power(-self.p.a[i]) * w).to(compute).mT
-            if i < len(self.b):
-                x = x + (self.power(-bias_a[i]) * self.b[i]).to(compute)
-            if i < len(self.w) - 1:
-                x = phi(x)
-        return x.to(self.dtype)
+        h = x @ (self.power(-self.p.a[i]) * self.w[i]).to(self.compute).mT
+        if i < len(self.b):
+            h = h + (self.power(-bias_a[i]) * self.b[i]).to(self.compute)
+        return h
+
+    def network(self, x: Tensor, linear: Callable[[int, Tensor], Tensor]) -> Tensor:
+        """The outputs, where linear(i, x) is what the matrix of layer i + 1 makes of x."""
+        phi, model, last = PHI[self.config.activation], self.config.model, len(self.w) - 1
+        if not isinstance(model, ResidualMlp):
+            for i in range(last):
+                x = phi(linear(i, x))
+            return linear(last, x)
+        L = self.config.hidden_layers
+        beta = {"depth^-1/2": L**-0.5, "depth^-1": 1 / L, "1": 1}[model.branch_multiplier]
+        h = linear(0, x)
+        for i in range(1, last, model.block_matrices):
+            branch = linear(i, phi(h))
+            if model.block_matrices == 2:
+                branch = linear(i + 1, phi(branch))
+            h = h + beta * branch
+        return linear(last, phi(h))
 
     def train(self) -> None:
         n, size = len(self.x), self.config.batch_size
@@ -186,18 +203,21 @@ class Plain:
         loss = losses(self.config.loss, self.forward(self.x[one]), self.y[one]).mean()
         gradients = torch.autograd.grad(loss, tensors)
         rates = [self.run.base_learning_rate]
-        x, c = self.x[two], self.p.c_at(0)
+        c = self.p.c_at(0)
+
+        def updated(i: int, x: Tensor) -> Tensor:
+            scale = self.power(-self.p.a[i])
+            effect = x @ (-self.power(-c[i]) * gradients[i] * scale).mT
+            h = x @ (scale * self.w[i]).mT
+            if i == 0 and self.b:
+                effect = effect - self.power(-c[0]) * scale * gradients[len(self.w)]
+                h = h + scale * self.b[0]
+            if i > 0:
+                mean = effect.abs().mean().item()
+                target = calibration.readout_target if i == len(self.w) - 1 else 1.0
+                rates.append(target / mean if mean > 0 else calibration.cap)
+            return h + rates[i] * effect
+
         with torch.no_grad():
-            for i, w in enumerate(self.w):
-                scale = self.power(-self.p.a[i])
-                effect = x @ (-self.power(-c[i]) * gradients[i] * scale).mT
-                h = x @ (scale * w).mT
-                if i == 0 and self.b:
-                    effect = effect - self.power(-c[0]) * scale * gradients[len(self.w)]
-                    h = h + scale * self.b[0]
-                if i > 0:
-                    mean = effect.abs().mean().item()
-                    target = calibration.readout_target if i == len(self.w) - 1 else 1.0
-                    rates.append(target / mean if mean > 0 else calibration.cap)
-                x = PHI[self.config.activation](h + rates[i] * effect)
+            self.network(self.x[two], updated)
         return [rates[0], *(min(rate, calibration.cap) for rate in rates[1:])]

@@ -21,7 +21,12 @@ import ipcore
         "ipcore.planning.memory",
         "ipcore.randomness",
         "ipcore.training.recording",
+        "ipcore.models",
+        "ipcore.models.model",
+        "ipcore.models.residual_mlp",
         "ipcore.models.scales",
+        "ipcore.models.tally",
+        "ipcore.analysis.measured_slopes",
         "ipcore.engine.schedule",
     ],
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # What is said before a description; of what is available nothing.
 _STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
-_LISTS = ("activations", "losses", "optimizers", "schedules", "biases", "probes", "precisions")
+_LISTS = ("activations", "losses", "optimizers", "schedules", "biases", "probes", "precisions", "models")
 
 
 @click.command()

@@ -76,6 +76,7 @@ class Catalog(_message.Message):
     PROBES_FIELD_NUMBER: _builtins.int
     FAMILIES_FIELD_NUMBER: _builtins.int
     PRECISIONS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def datasets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dataset]:
         """Built-in datasets, and the files registered on the server as last reported."""
@@ -116,6 +117,10 @@ class Catalog(_message.Message):
     def precisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Values of ExperimentSpec.precision."""
 
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values of ExperimentSpec.model.name."""
+
     def __init__(
         self,
         *,
@@ -129,10 +134,11 @@ class Catalog(_message.Message):
         probes: _abc.Iterable[_builtins.str] | None = ...,
         families: _abc.Iterable[Global___DatasetFamily] | None = ...,
         precisions: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "families", b"families", "limits", b"limits", "losses", b"losses", "optimizers", b"optimizers", "precisions", b"precisions", "probes", b"probes", "schedules", b"schedules"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "biases", b"biases", "datasets", b"datasets", "families", b"families", "limits", b"limits", "losses", b"losses", "models", b"models", "optimizers", b"optimizers", "precisions", b"precisions", "probes", b"probes", "schedules", b"schedules"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

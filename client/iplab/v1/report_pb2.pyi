@@ -94,6 +94,7 @@ class CheckSubject(_message.Message):
     HIDDEN_LAYERS_FIELD_NUMBER: _builtins.int
     ACTIVATION_FIELD_NUMBER: _builtins.int
     BASE_LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    LAYERS_FIELD_NUMBER: _builtins.int
     parameterization: _builtins.str
     """Label of the parameterization that was trained."""
     reference: _builtins.str
@@ -104,6 +105,8 @@ class CheckSubject(_message.Message):
     """Activation."""
     base_learning_rate: _builtins.float
     """Base learning rate; 0 with rate transfer."""
+    layers: _builtins.int
+    """Weight matrices of each network; the last layer is the output f."""
     def __init__(
         self,
         *,
@@ -112,10 +115,11 @@ class CheckSubject(_message.Message):
         hidden_layers: _builtins.int = ...,
         activation: _builtins.str = ...,
         base_learning_rate: _builtins.float = ...,
+        layers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "base_learning_rate", b"base_learning_rate", "hidden_layers", b"hidden_layers", "parameterization", b"parameterization", "reference", b"reference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "base_learning_rate", b"base_learning_rate", "hidden_layers", b"hidden_layers", "layers", b"layers", "parameterization", b"parameterization", "reference", b"reference"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,7 @@ class ExperimentSpec(_message.Message):
     VALIDATION_SIZE_FIELD_NUMBER: _builtins.int
     SCHEDULE_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Dataset, by its name in the catalogue ("digits", "mnist"), of a family with parameters
     ("single-index:d=64,n=4096") or registered on the server ("registered:spirals"). A family's name is
@@ -91,6 +92,10 @@ class ExperimentSpec(_message.Message):
     def schedule(self) -> Global___Schedule:
         """Multiplies the learning rates of all layers, step by step. Default: constant."""
 
+    @_builtins.property
+    def model(self) -> Global___Model:
+        """What kind of network. Default: a multilayer perceptron."""
+
     def __init__(
         self,
         *,
@@ -107,14 +112,52 @@ class ExperimentSpec(_message.Message):
         validation_size: _builtins.int = ...,
         schedule: Global___Schedule | None = ...,
         precision: _builtins.str = ...,
+        model: Global___Model | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "model", b"model", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "loss", b"loss", "optimizer", b"optimizer", "precision", b"precision", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "precision", b"precision", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExperimentSpec: _TypeAlias = ExperimentSpec  # noqa: Y015
+
+@_typing.final
+class Model(_message.Message):
+    """A kind of network and its settings. A setting that the model does not use must not be given.
+
+    "residual-mlp" has L = hidden_layers pre-activation blocks between an input layer and the readout:
+    h <- h + beta W phi(h), or h <- h + beta W' phi(W phi(h)), and f = W phi(h). Its weight matrices are counted in
+    their order, n = L block_matrices + 2 in all: where this file speaks of layers 1 .. L+1, they are layers 1 .. n.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    BRANCH_MULTIPLIER_FIELD_NUMBER: _builtins.int
+    BLOCK_MATRICES_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name in the catalogue: "mlp" (default) or "residual-mlp"."""
+    branch_multiplier: _builtins.str
+    """With "residual-mlp": beta as a function of L, "depth^-1/2" (default), "depth^-1" or "1"."""
+    block_matrices: _builtins.int
+    """With "residual-mlp": weight matrices of a block, 1 (default) or 2."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        branch_multiplier: _builtins.str = ...,
+        block_matrices: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_block_matrices", b"_block_matrices", "block_matrices", b"block_matrices"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_matrices", b"_block_matrices", "block_matrices", b"block_matrices", "branch_multiplier", b"branch_multiplier", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__block_matrices: _TypeAlias = _typing.Literal["block_matrices"]  # noqa: Y015
+    _WhichOneofArgType__block_matrices: _TypeAlias = _typing.Literal["_block_matrices", b"_block_matrices"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__block_matrices) -> _WhichOneofReturnType__block_matrices | None: ...
+
+Global___Model: _TypeAlias = Model  # noqa: Y015
 
 @_typing.final
 class Optimizer(_message.Message):
@@ -254,7 +297,9 @@ class Grid(_message.Message):
 
     @_builtins.property
     def hidden_layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Depths L: number of hidden layers; a network has L+1 weight matrices. Each >= 1."""
+        """Depths L: number of hidden layers; a multilayer perceptron has L+1 weight matrices. Of a "residual-mlp" the
+        number of blocks. Each >= 1.
+        """
 
     @_builtins.property
     def activations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipcore import catalogue
 from ipcore.catalogue.families import FAMILIES, Family
+from ipcore.models import MODELS
 from iplab.v1 import catalog_service_pb2 as pb
 from iplab.v1 import catalog_service_pb2_grpc as pb_grpc
 from ipserver.api.blocking import Blocking
@@ -44,6 +45,7 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
             schedules=catalogue.SCHEDULES,
             probes=catalogue.PROBES,
             precisions=catalogue.PRECISIONS,
+            models=MODELS,
             limits=self._limits.to_proto(),
         )
 

@@ -20,6 +20,7 @@ from ipcore.analysis import (
     check_coordinates,
     check_rate_transfer,
     check_stationarity,
+    measure_coordinates,
     predicted_drift,
     predictions_at,
 )
@@ -30,7 +31,8 @@ from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.api.measured import Group, Measured, Sizes
 from ipserver.request.convert import parameterization, theory_optimizer
-from ipserver.request.predict import MAX_PREDICTED_LAYERS
+from ipserver.request.models import model_of, parameterization_depth
+from ipserver.request.predict import MAX_PREDICTED_LAYERS, not_covered
 from ipserver.store.records import RunRecord
 from ipserver.store.states import RunState
 
@@ -86,7 +88,12 @@ class Checker:
             TheoryError: Neither, or not at this depth.
         """
         entry = self._entries.get(name) or spec_pb2.ParameterizationSpec(label=name, preset=name)
-        return parameterization(entry, hidden_layers, self._spec.optimizer.name)
+        depth = parameterization_depth(self._spec, hidden_layers)
+        return parameterization(entry, depth, self._spec.optimizer.name)
+
+    def _layers(self, hidden_layers: int) -> int:
+        """Weight matrices of a network; the last layer is the output."""
+        return model_of(self._spec).layers(hidden_layers)
 
     def report(self, name: str, measured: Measured) -> pb.Report:
         """Everything that can be checked, and notes on what cannot."""
@@ -142,6 +149,8 @@ class Checker:
         analysis = self._analyze(self.reference(label), hidden_layers, activation)
         if isinstance(analysis, str):
             draft.notes.append(f"{where}: {analysis}")
+            if not_covered(self._spec) is not None:
+                self._measure_sizes(draft, subject, sizes)
             return
         if calibrated:
             self._check_rates(draft, subject, analysis, runs)
@@ -185,7 +194,7 @@ class Checker:
             pb.Conclusion(subject=subject, verdict=_verdict(found.verdict), sentence=found.conclusion)
         )
         last = max(steps, default=0)
-        output = ("h_change", subject.hidden_layers + 1, last)
+        output = ("h_change", self._layers(subject.hidden_layers), last)
         if last == 0 or output not in samples:
             return
         slope = next((c for c in found.coordinates if (c.quantity, c.layer, c.step) == output), None)
@@ -227,12 +236,22 @@ class Checker:
         draft.notes.extend(f"{_where(subject)}: {note}" for note in notes)
         return predictions
 
+    def _measure_sizes(self, draft: _Draft, subject: pb.CheckSubject, sizes: Sizes) -> None:
+        """Slopes of networks that theory says nothing of."""
+        samples = {key: Samples.of(values) for key, values in sizes.items()}
+        found, notes = measure_coordinates(samples, subject.layers)
+        draft.notes.extend(f"{_where(subject)}: {text}" for text in notes)
+        for one in found:
+            check = _check(pb.CHECK_KIND_COORDINATE, subject, one.fit, Verdict.UNDECIDED, one.sentence)
+            check.quantity, check.layer, check.step = one.quantity, one.layer, one.step
+            draft.checks.append(check)
+
     def _with_gaps(self, measured: Measured, group: Group) -> Sizes:
         """A group's sizes, NaN for runs that should have recorded one: those that diverged before, say.
 
         Sizes at steps that are not checked, parts and gradients are what there is.
         """
-        layers = self._spec.record.probes.layers or range(1, group[1] + 2)
+        layers = self._spec.record.probes.layers or range(1, self._layers(group[1]) + 1)
         nowhere = {(run.width, run.seed): math.nan for run in measured.runs[group]}
         wanted = [("h_change" if step else "h", layer, step) for step in measured.steps for layer in layers]
         sizes = measured.sizes[group]
@@ -316,12 +335,15 @@ class Checker:
             hidden_layers=hidden_layers,
             activation=activation,
             base_learning_rate=rate,
+            layers=self._layers(hidden_layers),
         )
 
     def _analysis(
         self, name: str, hidden_layers: int, activation: str, epsilon: tuple[str, ...] = ()
     ) -> theory.Analysis | str:
         """What theory says, or why it does not."""
+        if (reason := not_covered(self._spec)) is not None:
+            return f"theory does not cover it: {reason}"
         if hidden_layers > MAX_PREDICTED_LAYERS:
             return f"not analysed: more than {MAX_PREDICTED_LAYERS} hidden layers"
         try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
 from ipcore.theory import RatePhase
-from iplab.v1.spec_pb2 import ExperimentSpec, Probes, Schedule
+from iplab.v1.spec_pb2 import ExperimentSpec, Model, Probes, Schedule
 from ipserver.request.convert import optimizer_settings, pack_config, resource_request, run_config
 from ipserver.store.records import NewRun, RunRecord
 
@@ -59,6 +59,8 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         params[f"k_from_step_{later.start}"] = _exponents(later.k, "removed")
     if spec.HasField("schedule"):
         params["schedule"] = f"{spec.schedule.name} {_fields(spec.schedule)}".rstrip()
+    if spec.HasField("model"):
+        params["model"] = f"{spec.model.name} {_fields(spec.model)}".rstrip()
     if pack.validation_size:
         params["validation_size"] = str(pack.validation_size)
     if spec.record.HasField("probes"):
@@ -114,12 +116,12 @@ def _rates(phases: Iterable[RatePhase], prefix: str) -> dict[str, str]:
     return params
 
 
-def _fields(message: Schedule | Probes) -> str:
+def _fields(message: Schedule | Probes | Model) -> str:
     """The fields that are set: "warmup_steps=5 final_fraction=0"."""
     texts = []
     for field, value in message.ListFields():
         if field.name != "name":
-            entries = [value] if isinstance(value, int | float) else value
+            entries = [value] if isinstance(value, int | float | str) else value
             texts.append(
                 f"{field.name}={','.join(_number(x) if isinstance(x, float) else str(x) for x in entries)}"
             )

@@ -10,6 +10,7 @@ from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, Ru
 from ipcore.probes.quantities import with_companions
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.defaults import OPTIMIZER_SETTINGS, PRECISION
+from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import NewRun, RunRecord
 
@@ -39,6 +40,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
         schedule=pack_schedule(spec),
         probes=_probes(spec) if spec.record.HasField("probes") else None,
         precision=spec.precision or PRECISION,
+        model=model_of(spec),
     )
 
 
@@ -66,7 +68,7 @@ def _probes(spec: pb.ExperimentSpec) -> Probes:
         interval=given.interval,
         examples=given.examples,
     )
-    return with_companions(asked, spec.optimizer.name)
+    return with_companions(asked, spec.optimizer.name, model_of(spec))
 
 
 def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
@@ -81,7 +83,9 @@ def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
     if entry.HasField("calibration"):
         calibration = Calibration(entry.calibration.readout_target, entry.calibration.cap)
     return RunConfig(
-        parameterization=parameterization(entry, run.hidden_layers, spec.optimizer.name),
+        parameterization=parameterization(
+            entry, parameterization_depth(spec, run.hidden_layers), spec.optimizer.name
+        ),
         base_learning_rate=run.base_learning_rate,
         seed=run.seed,
         calibration=calibration,
@@ -110,7 +114,7 @@ def parameterization(
 
     Args:
         entry: Preset or exponents.
-        hidden_layers: L.
+        hidden_layers: L of a perceptron (`ipserver.request.models.parameterization_depth`).
         optimizer: Name in the catalogue; presets have other rates with Adam.
 
     Raises:

@@ -1,7 +1,7 @@
 """Fills the defaults into a spec, so that what is stored and hashed says everything.
 
-A part that is not given and then does nothing (schedule, validation set, weight decay, probes, precision)
-stays out: so a spec of before that part existed keeps its hash.
+A part that is not given and then does nothing (schedule, validation set, weight decay, probes, precision,
+model) stays out: so a spec of before that part existed keeps its hash.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ipcore.catalogue import canonical_name
+from ipcore.models import MLP, MODELS, model_to
 from iplab.v1 import spec_pb2 as pb
 
 LOSS = "cross_entropy"
@@ -58,6 +59,8 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
             setattr(filled.optimizer, name, value)
     if spec.HasField("schedule"):
         _fill_schedule(filled.schedule)
+    if spec.HasField("model"):
+        _fill_model(filled.model)
     if spec.record.HasField("probes"):
         filled.record.probes.examples = spec.record.probes.examples or PROBE_EXAMPLES
     filled.record.metrics_interval = spec.record.metrics_interval or METRICS_INTERVAL
@@ -82,6 +85,15 @@ def _fill_schedule(schedule: pb.Schedule) -> None:
         schedule.final_fraction = FINAL_FRACTION
     if schedule.name == "step" and not schedule.HasField("decay"):
         schedule.decay = DECAY
+
+
+def _fill_model(model: pb.Model) -> None:
+    model.name = model.name or MLP.name
+    if model.name in MODELS:
+        given = {descriptor.name for descriptor, _ in model.ListFields()}
+        for name, value in model_to(MODELS[model.name]()).items():
+            if name not in given:
+                setattr(model, name, value)
 
 
 def default_label(preset: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS, SCHEDULES
 from ipcore.catalogue.activations import check_activation
 from ipcore.engine.schedule import least_factor, schedule_problems
 from ipcore.errors import ConfigError
+from ipcore.models import MLP
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_schedule, theory_optimizer
 from ipserver.request.defaults import OPTIMIZER
 from ipserver.request.expand import count_runs
 from ipserver.request.limits import Limits
+from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.parameterizations import check_parameterizations, check_rates
 from ipserver.request.problems import Problems
 from ipserver.request.scales import Axes
@@ -59,8 +63,23 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
     if runs <= limits.max_runs:
         optimizer = theory_optimizer(spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else OPTIMIZER)
         schedule = f"{path.rpartition('.')[0]}.schedule"
-        axes = Axes(widths, depths, max(1, spec.batch_size), optimizer, _least_factor(spec), schedule)
+        entries = {parameterization_depth(spec, depth): depth for depth in depths}
+        axes = Axes(
+            widths, list(entries), max(1, spec.batch_size), optimizer, _least_factor(spec), schedule,
+            _counted(spec, entries),
+        )  # fmt: skip
         check_parameterizations(grid, f"{path}.parameterizations", axes, rates, limits, problems)
+
+
+def _counted(spec: pb.ExperimentSpec, entries: Mapping[int, int]) -> dict[int, str]:
+    """Of other models than perceptrons how many weight matrices they have, by `parameterization_depth`."""
+    model = model_of(spec)
+    if model == MLP:
+        return {}
+    return {
+        entry: f"a {model.name} with {depth} hidden layers has {entry + 1} weight matrices"
+        for entry, depth in entries.items()
+    }
 
 
 def _least_factor(spec: pb.ExperimentSpec) -> float:

@@ -15,6 +15,7 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import epsilon_exponents, parameterization
 from ipserver.request.defaults import default_label
 from ipserver.request.limits import Limits
+from ipserver.request.models import parameterization_depth
 from ipserver.request.problems import Problems, shown
 from ipserver.request.scales import ALLOWED, Axes, check_scales, extremes
 
@@ -134,7 +135,7 @@ def _check_exponents(
     """The parameterization at the least and the largest depth."""
     before = len(problems.found)
     lists = {
-        name: _check_list(getattr(given, name), f"{path}.{name}", axes.depths, problems)
+        name: _check_list(getattr(given, name), f"{path}.{name}", axes, problems)
         for name in _LISTS
         if getattr(given, name) or name in _NEEDED
     }
@@ -148,9 +149,7 @@ def _check_exponents(
     return [theory.custom(depth, **lists, d=d) for depth in extremes(axes.depths)]
 
 
-def _check_list(
-    entries: Sequence[str], path: str, depths: Sequence[int], problems: Problems
-) -> list[Fraction]:
+def _check_list(entries: Sequence[str], path: str, axes: Axes, problems: Problems) -> list[Fraction]:
     """The valid entries."""
     values = []
     for i, text in enumerate(entries):
@@ -161,11 +160,11 @@ def _check_list(
     # The length does not depend on what the entries say, so both kinds of mistake are found at once. A list
     # that fits two depths fits all.
     zeros = [Fraction(0)] * len(entries)
-    for depth in sorted(depths)[:2]:
+    for depth in sorted(axes.depths)[:2]:
         try:
             expand_layers(zeros, depth, path)
         except theory.TheoryError as error:
-            problems.add(path, str(error))
+            problems.add(path, axes.explained(str(error), depth))
             break
     return values
 
@@ -209,7 +208,7 @@ def _warmup_warnings(spec: pb.ExperimentSpec) -> Iterator[str]:
     """A warm-up takes from a large first step what makes it large enough."""
     if not spec.schedule.warmup_steps:
         return
-    depth = max(spec.grid.hidden_layers)
+    depth = parameterization_depth(spec, max(spec.grid.hidden_layers))
     labels = [
         entry.label
         for entry in spec.grid.parameterizations

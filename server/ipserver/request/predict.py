@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ipcore import theory
+from ipcore.models import MLP
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import parameterization, theory_optimizer
+from ipserver.request.models import model_of
 
 # Somebody waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
 # networks more.
@@ -56,6 +58,12 @@ def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
     return _predict(_key(spec))
 
 
+def not_covered(spec: pb.ExperimentSpec) -> str | None:
+    """Why theory says nothing of the networks of a spec, whatever their parameterization; None: it may."""
+    model = model_of(spec)
+    return None if model == MLP else f"the theory here is of multilayer perceptrons, not of {model.name!r}"
+
+
 def predicted_regimes(spec: pb.ExperimentSpec) -> Mapping[tuple[str, int, str], theory.Regime | None]:
     """Regime by (label, hidden layers, activation)."""
     return _regimes(_key(spec))
@@ -96,6 +104,7 @@ def _key(spec: pb.ExperimentSpec) -> bytes:
         loss=spec.loss,
         # Its settings change constants, not exponents; weight decay, which shrinks h_0, is left out.
         optimizer=pb.Optimizer(name=spec.optimizer.name),
+        model=pb.Model(name=model_of(spec).name),
         grid=pb.Grid(
             parameterizations=grid.parameterizations,
             hidden_layers=grid.hidden_layers,
@@ -117,8 +126,10 @@ def _predict(key: bytes) -> tuple[Prediction, ...]:
         grid.hidden_layers, grid.activations, zip(schemes, grid.parameterizations, strict=True)
     ):
         network = (scheme, hidden_layers, activation)
-        if hidden_layers > MAX_PREDICTED_LAYERS:
-            verdict: _Verdict = (None, _TOO_DEEP, "")
+        if (reason := not_covered(spec)) is not None:
+            verdict: _Verdict = (None, f"not covered: {reason}", "")
+        elif hidden_layers > MAX_PREDICTED_LAYERS:
+            verdict = (None, _TOO_DEEP, "")
         elif network in verdicts:
             verdict = verdicts[network]
         elif layers + hidden_layers > MAX_ANALYSED_LAYERS:

@@ -5,8 +5,8 @@ Runs that train together share their number format, so one that does not fit wou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ipcore.models.magnitudes import Training, misfits
@@ -26,11 +26,13 @@ class Axes:
 
     Attributes:
         widths: Valid widths m; may be empty.
-        depths: Valid numbers of hidden layers L; may be empty.
+        depths: Depths that parameterizations are made for (`ipserver.request.models`); may be empty.
         batch_size: B >= 1.
         optimizer: As `ipcore.theory` knows it.
         least_factor: Smallest factor > 0 of the schedule.
         schedule: Path of the schedule.
+        counted: At each of `depths` how many weight matrices networks have; of perceptrons it goes without
+            saying.
     """
 
     widths: Sequence[int]
@@ -39,6 +41,11 @@ class Axes:
     optimizer: str = "sgd"
     least_factor: float = 1.0
     schedule: str = "schedule"
+    counted: Mapping[int, str] = field(default_factory=dict)
+
+    def explained(self, message: str, depth: int) -> str:
+        """A message on the exponents at one of `depths`, with what the model's networks are there."""
+        return f"{message} ({self.counted[depth]})" if depth in self.counted else message
 
 
 def extremes(values: Sequence[Number]) -> list[Number]:
@@ -78,12 +85,12 @@ def check_scales(
     for value in values:
         for found in misfits(value, extremes(axes.widths), training):
             if found.field == "cap":
-                field, advice = f"{path}.calibration.cap", "lower the cap, or change exponents or widths"
+                place, advice = f"{path}.calibration.cap", "lower the cap, or change exponents or widths"
             elif found.field == "schedule":
-                field, advice = axes.schedule, "let rates fall less far"
+                place, advice = axes.schedule, "let rates fall less far"
             else:
-                field = f"{path}.preset" if entry.preset else f"{path}.exponents.{found.field}"
+                place = f"{path}.preset" if entry.preset else f"{path}.exponents.{found.field}"
                 advice = f"{mend} widths or depths"
-            if field not in named:
-                named.add(field)
-                problems.add(field, f"{found.message}; {advice}")
+            if place not in named:
+                named.add(place)
+                problems.add(place, axes.explained(f"{found.message}; {advice}", value.hidden_layers))

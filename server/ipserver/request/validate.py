@@ -19,6 +19,7 @@ from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand
 from ipserver.request.grid import check_grid
 from ipserver.request.limits import Limits
+from ipserver.request.models import check_model
 from ipserver.request.parameterizations import parameterization_warnings
 from ipserver.request.predict import prediction_warnings
 from ipserver.request.probes import check_points, check_probes
@@ -83,6 +84,7 @@ def check_create(
     info = check_training(spec, "experiment.spec", limits, capacity, problems)
     check_optimizer(spec, "experiment.spec.optimizer", problems)
     check_schedule(spec, "experiment.spec.schedule", problems)
+    check_model(spec, "experiment.spec.model", problems)
     check_precision(spec, "experiment.spec", problems)
     check_grid(spec, "experiment.spec.grid", limits, problems)
     check_record(spec.record, "experiment.spec.record", limits, problems)
@@ -190,6 +192,7 @@ def _memory_if_possible(
     used = (
         "dataset",
         "loss",
+        "model",
         "bias",
         "optimizer.name",
         "batch_size",

@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+from ipcore.engine.engine import PackShape
 from ipcore.engine.inputs import Inputs
 from ipcore.engine.losses import LOSSES
 from ipcore.engine.optimizers import Optimizer
-from ipcore.engine.pack import Pack, PackShape
+from ipcore.engine.pack import Pack
 from ipcore.engine.rates import StepRates
+from ipcore.models import Architecture, Mlp
 from ipcore.models.activations import activation as find_activation
 
 CPU = torch.device("cpu")
@@ -18,7 +20,7 @@ CPU = torch.device("cpu")
 
 def make_pack(activation="tanh", depth=2, biases=1, runs=3, width=6, batch=7, loss="cross_entropy") -> Pack:
     torch.manual_seed(0)
-    shape = PackShape(runs, (5, *[width] * depth, 4), batch, biases)
+    shape = PackShape(runs, Architecture(Mlp(), depth, width, 5, 4), batch, biases)
     pack = Pack(shape, activation, loss, torch.float64, CPU)
     for tensor in [*pack.weights, *pack.biases]:
         tensor.normal_()
@@ -52,7 +54,7 @@ def descend(pack: Pack, weights, biases=None) -> None:
     """One update with these rates."""
     optimizer = Optimizer(pack)
     optimizer.begin(0, StepRates(weights, biases, None))
-    pack.train_step(optimizer.update)
+    pack.step(optimizer.update)
 
 
 @pytest.mark.parametrize("biases", [0, 1, "all"])
@@ -118,14 +120,15 @@ def test_accuracy_counts_the_largest_output():
 
 
 def test_batches_of_real_targets():
-    pack = Pack(PackShape(2, (3, 4, 2), 3, 0, target_dim=2), "tanh", "mse", torch.float64, CPU)
+    pack = Pack(
+        PackShape(2, Architecture(Mlp(), 1, 4, 3, 2), 3, 0, target_dim=2), "tanh", "mse", torch.float64, CPU
+    )
     targets = torch.arange(12.0, dtype=torch.float64).view(6, 2)
     pack.gather(
         Inputs(torch.zeros(6, 3).double()), targets, torch.tensor([[5, 0, 2]]).int(), torch.tensor([0, 0])
     )
     assert pack.labels[1].tolist() == [[10, 11], [0, 1], [4, 5]]
-    pack.forward()
-    pack.backward(None)
+    pack.taps()
     # f = 0: half the mean of the squared targets, summed over both numbers.
     expected = (100 + 121 + 0 + 1 + 16 + 25) / 2 / 3
     assert pack.losses.tolist() == pytest.approx([expected, expected])

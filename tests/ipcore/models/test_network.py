@@ -15,6 +15,7 @@ from ipcore import Network, evaluate
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.errors import WeightsError
+from ipcore.models import ResidualMlp
 from ipcore.models.network import FORMAT, HEADER
 from ipcore.theory import custom, preset
 from ipcore.training.trainer import Trainer
@@ -178,3 +179,39 @@ def test_inputs_that_do_not_fit_are_refused(trained: Trainer):
     for inputs in (np.ones((0, 5), np.float32), np.ones((2, 4), np.float32)):
         with pytest.raises(ValueError, match="5"):
             evaluate(network, Split(inputs, np.zeros(len(inputs), np.int64)))
+
+
+@pytest.mark.parametrize("matrices", [1, 2])
+def test_residual_mlps_read_back(tiny: Dataset, tmp_path: Path, matrices: int):
+    model = ResidualMlp("depth^-1", matrices)
+    config = PackConfig("digits", 3, 12, "relu", 8, 4, model=model)
+    runs = [RunConfig(preset("mup", config.layers - 1), 0.1, 0)]
+    trainer = Trainer(config, runs, tiny)
+    trainer.advance()
+    network = trainer.network(0)
+    network.save(tmp_path / "w", {"label": "x"})
+    again = Network.load(tmp_path / "w")
+    assert (again.model, again.hidden_layers, again.width) == (model, 3, 12)
+    assert again.header()["format"] == "iplab-weights/3"
+    assert evaluate(again, tiny.test) == evaluate(network, tiny.test)
+    inputs = torch.from_numpy(tiny.test.inputs)
+    assert torch.allclose(network.forward(inputs), trainer.pack.infer(inputs)[0], rtol=1e-5, atol=1e-6)
+    for change, message in (
+        ({"model": "mlp"}, "malformed"),
+        (
+            {"model": '{"name": "mlp"}'},
+            "'mlp' with 3 hidden layers has 4 weight matrices",
+        ),
+        ({"model": '{"name": "residual-mlp", "block_matrices": 3}'}, "must be 1 or 2"),
+        ({"model": "[1]"}, "malformed"),
+        ({"hidden_layers": "9"}, "with 9 hidden layers"),
+        ({"format": "iplab-weights/4"}, "reads up to 'iplab-weights/3'"),
+    ):
+        with pytest.raises(WeightsError, match=message):
+            Network.from_arrays(network.arrays(), {**network.header(), **change})
+
+
+def test_perceptrons_are_written_as_earlier_versions_read_them(trained: Trainer):
+    header = trained.network(0).header()
+    assert header["format"] == "iplab-weights/2"
+    assert set(header) == set(HEADER)

@@ -8,6 +8,7 @@ import pytest
 
 from ipcore.catalogue import DATASETS
 from ipcore.config import PackConfig
+from ipcore.models import ResidualMlp
 from ipcore.planning.machine import MachineProfile, evaluation_work, update_work
 from ipcore.planning.memory import run_memory
 
@@ -28,6 +29,17 @@ def test_evaluation_is_one_forward_pass_over_the_test_set():
 def test_an_update_within_the_cache_costs_launches_and_matmuls():
     # L + 3 = 5 launches; 2 networks of 716,800 multiply-adds.
     assert PROFILE.update_seconds(CONFIG, DIGITS, 2) == pytest.approx(5e-5 + 2 * 716_800e-9)
+
+
+def test_residual_mlps_cost_what_they_do():
+    # L = 2, one matrix per block: W^1, two blocks, readout; 4 matmuls, 3 activations, 2 sums.
+    residual = replace(CONFIG, model=ResidualMlp())
+    assert update_work(residual, DIGITS) == 32 * (2 * 64 * 64 + 3 * (2 * 64 * 64 + 64 * 10))
+    assert evaluation_work(residual, DIGITS) == 360 * (3 * 64 * 64 + 64 * 10)
+    launches = 2.7 * 7  # by autograd
+    assert PROFILE.update_seconds(residual, DIGITS, 1) == pytest.approx(
+        launches * 1e-5 + update_work(residual, DIGITS) / 1e9
+    )
 
 
 def test_what_does_not_fit_into_the_cache_costs_traffic():

@@ -11,6 +11,7 @@ import torch
 from ipcore.catalogue import DATASETS, OPTIMIZERS
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset, Split
+from ipcore.models import MLP, Model, ResidualMlp
 from ipcore.models.activations import ACTIVATIONS
 from ipcore.planning.memory import (
     dataset_memory_bytes,
@@ -40,6 +41,23 @@ def test_the_model_is_what_a_trainer_allocates(tiny: Dataset, activation: str, d
     assert K * (model.weights + model.buffers) == size([*trainer.pack.buffers(), trainer._history])
     assert K * model.weights == size([*trainer.pack.weights, *trainer.pack.biases])
     assert model.optimizer == 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("matrices", [1, 2])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+def test_the_model_of_residual_mlps_is_what_a_trainer_allocates(
+    tiny: Dataset, activation: str, matrices: int, precision: str
+):
+    residual = ResidualMlp(block_matrices=matrices)
+    config = PackConfig("digits", 3, 16, activation, 8, steps=1, model=residual, precision=precision)
+    K = 3
+    runs = [RunConfig(preset("mup", config.layers - 1), 0.1, seed) for seed in range(K)]
+    trainer = Trainer(config, runs, tiny)
+    trainer.advance()
+    model = run_memory(config, tiny.info)
+    assert K * (model.weights + model.buffers) == size([*trainer.pack.buffers(), trainer._history])
+    assert K * model.weights == size([*trainer.pack.weights, *trainer.pack.biases])
 
 
 @pytest.mark.parametrize("own_biases", [False, True])
@@ -111,10 +129,12 @@ def test_a_pack_of_one_is_a_run_and_packs_add_up():
     )
 
 
-def test_transient_memory_is_bounded_by_the_model(tiny: Dataset):
+@pytest.mark.parametrize("model", [MLP, ResidualMlp(), ResidualMlp("1", 2)], ids=repr)
+def test_transient_memory_is_bounded_by_the_model(tiny: Dataset, model: Model):
     """Every tensor that torch allocates while training, evaluating and calibrating, at the worst moment."""
-    config = PackConfig("digits", 4, 64, "gelu", batch_size=32, steps=4, evaluation_interval=1)
-    runs = [RunConfig(preset("ip-llr", 4), 0.1, seed, Calibration()) for seed in range(4)]
+    config = PackConfig("digits", 4, 64, "gelu", batch_size=32, steps=4, evaluation_interval=1, model=model)
+    name = "ip-llr" if model == MLP else "mup"
+    runs = [RunConfig(preset(name, config.layers - 1), 0.1, seed, Calibration()) for seed in range(4)]
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
@@ -124,8 +144,8 @@ def test_transient_memory_is_bounded_by_the_model(tiny: Dataset):
         if event.name() == "[memory]":
             current += event.nbytes()
             worst = max(worst, current)
-    model = pack_memory_bytes(config, tiny.info, runs=4)
-    assert 0.3 * model < worst <= model
+    expected = pack_memory_bytes(config, tiny.info, runs=4)
+    assert 0.3 * expected < worst <= expected
 
 
 def test_standard_library_only():

@@ -10,19 +10,22 @@ import torch
 from ipcore.catalogue import PROBES, dataset_info
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
+from ipcore.models import MLP, Model, ResidualMlp
 from ipcore.planning.memory import pack_memory_bytes
 from ipcore.probes import memory, probe_memory_bytes
 from ipcore.theory import preset
 from ipcore.training.trainer import Trainer
 
 
-def config_of(quantities: tuple[str, ...], width: int = 32, examples: int = 16) -> PackConfig:
+def config_of(
+    quantities: tuple[str, ...], width: int = 32, examples: int = 16, model: Model = MLP
+) -> PackConfig:
     probes = Probes(quantities, steps=(0, 1), examples=examples)
-    return PackConfig("digits", 3, width, "gelu", batch_size=8, steps=2, probes=probes)
+    return PackConfig("digits", 3, width, "gelu", batch_size=8, steps=2, probes=probes, model=model)
 
 
-def runs(count: int) -> list[RunConfig]:
-    return [RunConfig(preset("mup", 3), 0.1, seed) for seed in range(count)]
+def runs(count: int, depth: int = 3) -> list[RunConfig]:
+    return [RunConfig(preset("mup", depth), 0.1, seed) for seed in range(count)]
 
 
 @pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
@@ -30,11 +33,10 @@ def test_what_is_kept(tiny: Dataset, quantities: tuple[str, ...]):
     config = config_of(quantities)
     prober = Trainer(config, runs(3), tiny)._prober
     assert prober is not None
-    # h[0] is the input itself, expanded.
-    kept = [*prober._weights, *(h for part in prober._h for h in part[1:])]
-    dims = (5, 32, 32, 32, 3)
+    kept = [*prober._weights, *(h for part in prober._h for h in part.values())]
+    sizes = config.architecture(5, 3)
     found = sum(tensor.numel() * tensor.element_size() for tensor in kept)
-    assert found == 3 * memory._baseline(config.probes, dims, 4)
+    assert found == 3 * memory._baseline(config.probes, sizes, 4)
 
 
 def peak(prepare, act) -> int:
@@ -52,30 +54,34 @@ def peak(prepare, act) -> int:
     return worst
 
 
+@pytest.mark.parametrize("model", [MLP, ResidualMlp(), ResidualMlp("1", 2)], ids=repr)
 @pytest.mark.parametrize(("width", "examples"), [(96, 8), (16, 40)])
 @pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
-def test_a_measurement_stays_within_the_model(tiny: Dataset, quantities, width: int, examples: int):
-    config = config_of(quantities, width, examples)
-    trainer = Trainer(config, runs(4), tiny)
+def test_a_measurement_stays_within_the_model(
+    tiny: Dataset, quantities, width: int, examples: int, model: Model
+):
+    config = config_of(quantities, width, examples, model)
+    trainer = Trainer(config, runs(4, config.layers - 1), tiny)
     assert trainer._prober is not None
 
     def measure(prober) -> None:
         with torch.inference_mode():
             prober.measure()
 
-    model = 4 * memory.working_bytes(config.probes, (5, width, width, width, 3), 4)
+    expected = 4 * memory.working_bytes(config.probes, config.architecture(5, 3), 4)
     found = peak(lambda: trainer._prober, measure)
-    assert 0.3 * model < found <= model
+    assert 0.3 * expected < found <= expected
 
 
 def test_runs_are_measured_as_many_at_once_as_fit(monkeypatch):
     probes = Probes(PROBES, interval=1)
-    dims = (64, 128, 128, 10)
-    monkeypatch.setattr(memory, "SLICE_BYTES", 5 * memory.working_bytes(probes, dims, 4) + 1)
-    assert memory.slice_runs(probes, dims, 4) == 5
+    config = PackConfig("digits", 2, 128, "relu", 8, 2, probes=probes)
+    sizes = config.architecture(64, 10)
+    monkeypatch.setattr(memory, "SLICE_BYTES", 5 * memory.working_bytes(probes, sizes, 4) + 1)
+    assert memory.slice_runs(probes, sizes, 4) == 5
     config = PackConfig("digits", 2, 128, "relu", 8, 2, probes=probes)
     bytes_of = [probe_memory_bytes(config, 64, 10, runs) for runs in (4, 5, 6)]
-    kept = memory._baseline(probes, dims, 4)
+    kept = memory._baseline(probes, sizes, 4)
     assert bytes_of[2] - bytes_of[1] == kept < bytes_of[1] - bytes_of[0]
 
 

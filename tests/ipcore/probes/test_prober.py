@@ -120,7 +120,7 @@ def test_a_network_by_hand():
     trainer = Trainer(config, [RunConfig(preset("mup", 1), 0.1, 0)], data, dtype=torch.float64)
     assert trainer._prober is not None
     with torch.inference_mode():
-        for kept in (*trainer._prober._weights, *(h for part in trainer._prober._h for h in part[1:])):
+        for kept in (*trainer._prober._weights, *(h for part in trainer._prober._h for h in part.values())):
             kept.zero_()
     trainer.pack.weights[0].fill_(2.0)
     trainer.pack.weights[1].copy_(torch.tensor([[[1.0], [-1.0]]]))
@@ -212,5 +212,5 @@ def test_measuring_a_few_runs_at_a_time_gives_the_same(tiny: Dataset, monkeypatc
 def test_each_probe_alone_records_its_own_quantities(tiny: Dataset, probe: str):
     config = replace(CONFIG, probes=Probes((probe,), layers=(2, 3), steps=(2,), examples=6))
     found = values(Trainer(config, RUNS, tiny).advance().points)
-    own = {f"{q.name}/{l}" for q in QUANTITIES for l in (2, 3) if q.probe == probe and l in q.layers(2)}  # noqa: E741
+    own = {f"{q.name}/{l}" for q in QUANTITIES for l in (2, 3) if q.probe == probe and l in q.layers(3)}  # noqa: E741
     assert {name for _, name, _ in found} == own

@@ -60,11 +60,11 @@ def test_every_wrong_field_is_named_at_once():
 
 def test_names_by_layer():
     """At L = 2: h and gradients have layers 1..3, x and kernels 1..2."""
-    assert probe_names(Probes(("kernels", "coordinates")), 2) == (
+    assert probe_names(Probes(("kernels", "coordinates")), 3) == (
         *("h/1", "h/2", "h/3", "x/1", "x/2", "h_change/1", "h_change/2", "h_change/3"),
         *("x_change/1", "x_change/2", "cka/1", "cka/2"),
     )
-    assert probe_names(Probes(("gradients",), layers=(3, 3)), 2) == ("dh/3", "gradient/3", "update/3")
+    assert probe_names(Probes(("gradients",), layers=(3, 3)), 3) == ("dh/3", "gradient/3", "update/3")
     assert probe_names(None, 2) == ()
 
 

@@ -8,8 +8,10 @@ import torch
 
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset, Split
-from ipcore.engine.pack import Pack, PackShape
+from ipcore.engine.engine import PackShape
+from ipcore.engine.pack import Pack
 from ipcore.engine.rates import Rates
+from ipcore.models import Architecture, Mlp
 from ipcore.randomness import calibration_batches
 from ipcore.theory import preset
 from ipcore.training.calibration import calibrate
@@ -25,7 +27,13 @@ def test_values_worked_out_by_hand():
     Second batch x = 2, first rate 1/q: h^1 = (2 + 3) 2 = 10. Layer 2: |dW^2 x^1| = 20 q, rate 1/(20q);
     h^2 = 3*10 + 1 = 31. Readout: mean |dW^3 x^2| = 6q*31, rate 1/(186 q).
     """
-    pack = Pack(PackShape(1, (1, 1, 1, 2), 1, 0), "relu", "cross_entropy", torch.float64, torch.device("cpu"))
+    pack = Pack(
+        PackShape(1, Architecture(Mlp(), 2, 1, 1, 2), 1, 0),
+        "relu",
+        "cross_entropy",
+        torch.float64,
+        torch.device("cpu"),
+    )
     for weight, values in zip(pack.weights, ([2.0], [3.0], [1.0, 0.0]), strict=True):
         weight.copy_(torch.tensor(values).view_as(weight))
     q = 1 - 1 / (1 + math.exp(-6))
@@ -55,8 +63,12 @@ def test_the_bias_counts_as_an_input():
     """With x = (x', 1) and the bias as a last column, a network without bias gives the same rates."""
     torch.manual_seed(0)
     cpu = torch.device("cpu")
-    with_bias = Pack(PackShape(2, (3, 4, 4, 2), 5, 1), "tanh", "cross_entropy", torch.float64, cpu)
-    without = Pack(PackShape(2, (4, 4, 4, 2), 5, 0), "tanh", "cross_entropy", torch.float64, cpu)
+    with_bias = Pack(
+        PackShape(2, Architecture(Mlp(), 2, 4, 3, 2), 5, 1), "tanh", "cross_entropy", torch.float64, cpu
+    )
+    without = Pack(
+        PackShape(2, Architecture(Mlp(), 2, 4, 4, 2), 5, 0), "tanh", "cross_entropy", torch.float64, cpu
+    )
     for weight in without.weights:
         weight.normal_()
     with_bias.weights[0].copy_(without.weights[0][:, :, :3])
@@ -84,7 +96,13 @@ def test_the_bias_counts_as_an_input():
 
 
 def test_dead_units_get_the_cap():
-    pack = Pack(PackShape(1, (1, 1, 2), 1, 0), "relu", "cross_entropy", torch.float64, torch.device("cpu"))
+    pack = Pack(
+        PackShape(1, Architecture(Mlp(), 1, 1, 1, 2), 1, 0),
+        "relu",
+        "cross_entropy",
+        torch.float64,
+        torch.device("cpu"),
+    )
     pack.weights[0].fill_(-1.0)
     pack.weights[1].fill_(1.0)
     x = torch.ones(1, 1).double()

@@ -409,3 +409,34 @@ async def test_there_must_be_such_an_experiment(api):
     assert (await api.fails(report(api))).code is grpc.StatusCode.NOT_FOUND
     bad = api.reports.CheckExperiment(pb.CheckExperimentRequest(name="e"))
     assert (await api.fails(bad)).code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_other_models_are_measured_but_not_held_against_theory(api, store):
+    grid = {
+        "parameterizations": [{"preset": "mup"}],
+        "widths": list(WIDTHS),
+        "hidden_layers": [2],
+        "seeds": list(SEEDS),
+        "base_learning_rates": [0.1, 0.2, 0.4],
+    }
+    await api.create(grid=grid, spec={"steps": STEPS, "record": PROBES, "model": {"name": "residual-mlp"}})
+    loss = {0.1: 0.3, 0.2: 0.1, 0.4: 0.2}
+    train(
+        store,
+        size=lambda run, quantity, layer, step: 0,
+        summary=lambda run: Summary(final_test_loss=loss[run.base_learning_rate] + 0.001 * run.seed),
+    )
+    found = await report(api)
+    transfer = [check for check in found.checks if check.kind == report_pb2.CHECK_KIND_RATE_TRANSFER]
+    sizes = [check for check in found.checks if check.kind == report_pb2.CHECK_KIND_COORDINATE]
+    assert len(transfer) == 1
+    assert len(transfer) + len(sizes) == len(found.checks)
+    # Three base rates, layers 1..3 of 4 with values, steps 0..3: sizes of order 1.
+    assert {(check.subject.base_learning_rate, check.layer, check.step) for check in sizes} == {
+        (rate, layer, step) for rate in (0.1, 0.2, 0.4) for layer in (1, 2, 3) for step in range(4)
+    }
+    assert {(check.predicted, check.verdict, check.subject.layers) for check in sizes} == {("", UNDECIDED, 4)}
+    assert all(abs(check.slope) < 0.05 for check in sizes)
+    assert "no prediction" in sizes[0].sentence
+    assert [note for note in found.notes if "not of 'residual-mlp'" in note]
+    assert not found.conclusions

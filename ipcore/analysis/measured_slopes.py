@@ -1,0 +1,70 @@
+"""Slopes of sizes of which theory says nothing: measured and worded, with no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ipcore.analysis.coordinate_check import Key, counted
+from ipcore.analysis.samples import Samples
+from ipcore.analysis.slopes import Slope, fit_slope
+from ipcore.errors import AnalysisError
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredSlope:
+    """How one size depends on the width.
+
+    Attributes:
+        quantity: "h" (at step 0) or "h_change" (after that, against step 0).
+        layer: 1..n; n is the output f.
+        step: Updates done.
+        fit: What was measured.
+        sentence: It in words.
+    """
+
+    quantity: str
+    layer: int
+    step: int
+    fit: Slope
+    sentence: str
+
+
+def measure_coordinates(
+    measured: Mapping[Key, Samples], layers: int
+) -> tuple[tuple[MeasuredSlope, ...], tuple[str, ...]]:
+    """Fit a slope to every size, by step and then by layer.
+
+    Args:
+        measured: Mean |h| at step 0 and mean |h_t - h_0| at later steps, as for
+            `ipcore.analysis.coordinate_check.check_coordinates`. Others are ignored.
+        layers: Number n of weight matrices.
+
+    Returns:
+        What was fitted; notes on what could not be, and why.
+
+    >>> sizes = {(m, seed): 2.0 / m for m in (64, 128, 256) for seed in range(2)}
+    >>> found, notes = measure_coordinates({("h_change", 3, 1): Samples.of(sizes)}, layers=3)
+    >>> found[0].sentence, notes
+    ('change of f at step 1: slope -1.00 [-1.00, -1.00], no prediction, widths 64..256, 2 seeds', ())
+    """
+    found, notes = [], []
+    for (quantity, layer, step), samples in sorted(measured.items(), key=lambda item: item[0][::-1]):
+        if quantity not in {"h", "h_change"} or (quantity == "h") != (step == 0):
+            continue
+        size = "f" if layer == layers else f"h^{layer}"
+        name = f"{size if quantity == 'h' else f'change of {size}'} at step {step}"
+        try:
+            paired = samples.paired()
+            fit = fit_slope(paired)
+        except AnalysisError as error:
+            notes.append(f"{name}: {error}")
+            continue
+        if left_out := samples.left_out(paired):
+            notes.append(f"{name}: {left_out}")
+        sentence = (
+            f"{name}: slope {fit.slope}, no prediction, widths {fit.widths[0]}..{fit.widths[-1]}, "
+            f"{counted(fit.seeds, 'seed')}"
+        )
+        found.append(MeasuredSlope(quantity, layer, step, fit, sentence))
+    return tuple(found), tuple(notes)

@@ -1,0 +1,85 @@
+"""What a network's forward pass costs, counted by going through it. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ipcore.models.model import Architecture
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Numbers per example of a network.
+
+    Attributes:
+        forward: Multiply-adds of all matmuls.
+        update: Those of an update: forward, gradients by the matrices, gradients by all inputs of matmuls but
+            the network's own.
+        values: Numbers that operations yield: what a backward pass may look at again.
+        preactivations: Those of them that are what a matmul or a sum yields.
+        derivatives: Derivatives by inputs of matmuls, of the last layer and where inputs and outputs
+            differ in size.
+        operations: How many operations there are.
+    """
+
+    forward: int
+    update: int
+    values: int
+    preactivations: int
+    derivatives: int
+    operations: int
+
+
+def tally(architecture: Architecture) -> Tally:
+    """Count a network.
+
+    >>> from ipcore.models.mlp import Mlp
+    >>> tally(Architecture(Mlp(), hidden_layers=1, width=8, input_dim=4, output_dim=2))
+    Tally(forward=48, update=112, values=18, preactivations=10, derivatives=8, operations=3)
+    """
+    counter = _Counter(architecture)
+    architecture.forward(counter, _Value(architecture.input_dim, trained=False))
+    return Tally(
+        counter.forward,
+        counter.update,
+        counter.values,
+        counter.preactivations,
+        counter.derivatives,
+        counter.operations,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """Numbers per example, and whether they depend on a tensor that is trained."""
+
+    size: int
+    trained: bool = True
+
+
+class _Counter:
+    def __init__(self, architecture: Architecture) -> None:
+        self._matrices = architecture.matrices
+        self.forward = self.update = self.values = self.operations = 0
+        self.preactivations = self.derivatives = 0
+
+    def linear(self, layer: int, x: _Value) -> _Value:
+        outputs, inputs = self._matrices[layer - 1]
+        self.forward += outputs * inputs
+        self.update += outputs * inputs * (3 if x.trained else 2)
+        self.preactivations += outputs
+        if x.trained and (inputs != outputs or layer == len(self._matrices)):
+            self.derivatives += inputs
+        return self._yields(outputs)
+
+    def activate(self, layer: int, h: _Value) -> _Value:
+        return self._yields(h.size)
+
+    def add(self, h: _Value, branch: _Value, scale: float) -> _Value:
+        self.preactivations += h.size
+        return self._yields(h.size)
+
+    def _yields(self, size: int) -> _Value:
+        self.values += size
+        self.operations += 1
+        return _Value(size)
