@@ -67,9 +67,8 @@ def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, 
         elif name in probes.quantities[:i]:
             found.append((field, f"{name} is there twice"))
         elif name == "parts" and config.model != MLP:
-            found.append((field, f"parts are of a multilayer perceptron; {config.model.name} has no such parts"))
-                (field, f"parts are those of a multilayer perceptron; {config.model.name} has others")
-            )
+            text = f"parts are those of a multilayer perceptron; {config.model.name} has none"
+            found.append((field, text))
         elif exist and not any(
             layer in quantity.layers(config.layers)
             for quantity in QUANTITIES
