@@ -20,8 +20,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ipcore.catalogue import LOSSES
-from ipcore.catalogue.activations import check_activation
+from ipcore.catalogue import LOSSES, find_activation
 from ipcore.errors import ConfigError, WeightsError, unknown
 from ipcore.models.activations import activation
 from ipcore.models.files import read_tensors, write_tensors
@@ -245,7 +244,7 @@ def _parameterization(header: Mapping[str, str]) -> Parameterization:
 def _check(network: Network, header: Mapping[str, str]) -> None:
     """The tensors must have the sizes that the header states."""
     try:
-        check_activation(network.activation)
+        find_activation(network.activation)
     except ConfigError as error:
         raise WeightsError(str(error)) from None
     if network.loss not in LOSSES:

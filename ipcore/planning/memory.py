@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from ipcore.catalogue import IMAGES, DatasetInfo, output_dim
-from ipcore.catalogue.activations import keeps_preactivation
+from ipcore.catalogue import IMAGES, OPTIMIZERS, DatasetInfo, find_activation, output_dim
 from ipcore.config import PackConfig
 from ipcore.probes.memory import probe_memory_bytes
 
@@ -22,8 +21,6 @@ LOSS_WINDOW: Final = 64
 EVALUATION_ROWS: Final = 64
 # Rows at once of the public evaluation, one run at a time (`ipcore.training.evaluation`).
 EVALUATION_CHUNK: Final = 1024
-# Copies of all weights that an optimizer keeps (`ipcore.engine.optimizers`).
-_MOMENTS: Final = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +68,7 @@ def run_memory(
     dims = [info.input_dim, *[m] * L, outputs]
     biases = sum(dims[1:]) if own_biases else m if config.bias == "first" else 0
     weights = sum(a * b for a, b in pairwise(dims)) + biases
-    preactivations = L * m if keeps_preactivation(config.activation) else 0
+    preactivations = L * m if find_activation(config.activation).keeps_preactivation else 0
     activations = B * (sum(dims) + preactivations + min(2, L) * m)
     numbers = B * outputs + 1 + LOSS_WINDOW
     rounded = itemsize
@@ -95,15 +92,11 @@ def run_memory(
 
 
 def _optimizer(config: PackConfig, dims: list[int], weights: int, itemsize: int, own_biases: bool) -> int:
-    state = itemsize * _MOMENTS[config.optimizer] * weights
-    if config.optimizer == "sgd":
-        return 0
-    if config.optimizer == "momentum":
-        return state + itemsize
-    # One gradient; betas in double precision and as used; epsilon, its root, the correction; a scale for
-    # every tensor with exponents.
+    kept = OPTIMIZERS[config.optimizer].kept
     largest = max(a * b for a, b in pairwise(dims))
-    return state + itemsize * (largest + 5 + (1 + own_biases) * (len(dims) - 1)) + 16
+    tensors = (1 + own_biases) * (len(dims) - 1)
+    numbers = kept.copies * weights + kept.gradient * largest + kept.numbers + kept.per_tensor * tensors
+    return itemsize * numbers + 8 * kept.doubles
 
 
 def run_memory_bytes(config: PackConfig, info: DatasetInfo) -> int:

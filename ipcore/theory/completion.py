@@ -212,7 +212,7 @@ class _Solver:
                 own = p.biases.a[i]
                 bias_c.append((-own if self.rules.entrywise else slope - 2 * own) - target)
                 bias_d.append(own - slope)
-        adam = self.rules.optimizer == "adam"
+        adam = self.rules.epsilon_matters
         phase = RatePhase(step, tuple(c), tuple(d) if adam else None)
         if p.biases is None:
             return phase, None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from ipcore.catalogue import KNOWN_OPTIMIZERS
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import Biases, Exponents, Parameterization, RatePhase, expand_layers
@@ -71,7 +72,7 @@ def canonical(parameterization: Parameterization, optimizer: str = "sgd") -> Par
     p = parameterization
     bias_by = () if p.biases is None else p.biases.b
     moved = shift(p, p.b, optimizer=optimizer, bias_by=bias_by)
-    epsilon = optimizer == "adam"
+    epsilon = KNOWN_OPTIMIZERS[optimizer].has_epsilon
     biases = moved.biases
     if biases is not None:
         biases = Biases(biases.a, biases.b, _merged(biases.phases, epsilon))
@@ -117,7 +118,7 @@ def gauge_of(
 
 def _factor(optimizer: str) -> int:
     check_name(optimizer, OPTIMIZERS, "optimizer")
-    return 1 if optimizer in {"adam", "sign"} else 2
+    return 1 if KNOWN_OPTIMIZERS[optimizer].entrywise else 2
 
 
 def _shifted(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from ipcore.catalogue import KNOWN_OPTIMIZERS
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import parse_exponent
 from ipcore.theory.names import check_name
@@ -30,8 +31,6 @@ from ipcore.theory.preset_exponents import (
     sp_stable,
 )
 
-# What can be trained with; `ipcore.theory.rules` has what can be analysed.
-OPTIMIZERS: Final = ("sgd", "momentum", "adam", "adamw")
 _HALF: Final = Fraction(1, 2)
 _TP4: Final = "Yang & Hu, arXiv:2011.14522, table 1"
 _HAJJAR: Final = "Hajjar, Chizat & Giraud, arXiv:2110.15596"
@@ -66,18 +65,24 @@ class Preset:
 
         Args:
             hidden_layers: L >= 1.
-            optimizer: "sgd" and "momentum" have the same, and so have "adam" and "adamw".
+            optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`. Those whose updates are nearly signs of
+                the gradient have the exponents for Adam, all others those for gradient descent.
 
         Raises:
             TheoryError: Unknown optimizer, a depth at which it is not defined, or a preset without exponents
                 for Adam; says what to use instead.
         """
-        check_name(optimizer, OPTIMIZERS, "optimizer")
-        if optimizer in ("sgd", "momentum"):
+        if not _entrywise(optimizer):
             return self.build(hidden_layers)
         if self.build_adam is None:
             raise TheoryError(f"{self.name!r} is not defined for {optimizer}: {self.adam_advice}", "preset")
         return self.build_adam(hidden_layers)
+
+
+def _entrywise(optimizer: str) -> bool:
+    """Whether an optimizer has the exponents for Adam."""
+    check_name(optimizer, KNOWN_OPTIMIZERS, "optimizer")
+    return KNOWN_OPTIMIZERS[optimizer].entrywise
 
 
 def up(s: Fraction) -> Preset:
@@ -190,7 +195,8 @@ def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Paramete
     Args:
         name: A key of `PRESETS`, or "up:s" with 0 <= s <= 1/2.
         hidden_layers: L, 1..10,000.
-        optimizer: "sgd", "momentum", "adam" or "adamw"; Adam's have other rates, and exponents of epsilon.
+        optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`; Adam's presets have other rates, and exponents
+            of epsilon.
 
     Raises:
         TheoryError: Unknown name or optimizer, L outside its range, or a preset that is not defined at this
@@ -213,8 +219,7 @@ def presets_at(hidden_layers: int, *, optimizer: str = "sgd") -> dict[str, Param
         TheoryError: L outside its range, or an unknown optimizer.
     """
     check_depth(hidden_layers)
-    check_name(optimizer, OPTIMIZERS, "optimizer")
-    descent = optimizer in ("sgd", "momentum")
+    descent = not _entrywise(optimizer)
     return {
         name: entry.exponents(hidden_layers, optimizer)
         for name, entry in PRESETS.items()

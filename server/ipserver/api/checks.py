@@ -26,7 +26,7 @@ from ipcore.errors import AnalysisError
 from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.api.measured import Group, Measured, Sizes
-from ipserver.request.convert import parameterization, theory_optimizer
+from ipserver.request.convert import parameterization
 from ipserver.request.predict import MAX_PREDICTED_LAYERS
 from ipserver.store.records import RunRecord
 from ipserver.store.states import RunState
@@ -277,7 +277,7 @@ class Checker:
             analyze = functools.partial(
                 theory.analyze,
                 self.scheme(name, hidden_layers),
-                optimizer=theory_optimizer(self._spec.optimizer.name),
+                optimizer=self._spec.optimizer.name,
                 activation=activation,
                 loss=self._spec.loss,
             )

@@ -107,10 +107,7 @@ def _scheme(
     _check_depth(depth, theory.MAX_ANALYSIS_LAYERS)
     match request.WhichOneof("scheme"):
         case "preset" if rates:
-            # The sign of the gradient is the limit of Adam.
-            return theory.preset(
-                request.preset, depth, optimizer="adam" if optimizer == "sign" else optimizer
-            )
+            return theory.preset(request.preset, depth, optimizer=optimizer)
         case "preset":
             return theory.preset(request.preset, depth)
         case "exponents":

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from ipcore import theory
+from ipcore.catalogue import KNOWN_OPTIMIZERS, OPTIMIZERS
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.defaults import OPTIMIZER_SETTINGS, PRECISION
+from ipserver.request.defaults import PRECISION
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import NewRun, RunRecord
 
@@ -92,12 +93,7 @@ def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, float]:
     >>> optimizer_settings(pb.Optimizer(name="momentum", momentum=0.5))
     {'momentum': 0.5, 'weight_decay': 0.0}
     """
-    return {name: getattr(optimizer, name) for name in OPTIMIZER_SETTINGS[optimizer.name]}
-
-
-def theory_optimizer(optimizer: str) -> str:
-    """The optimizer as `ipcore.theory` knows it: predictions leave weight decay out (docs/theory.md, 6)."""
-    return "adam" if optimizer == "adamw" else optimizer
+    return {name: getattr(optimizer, name) for name in OPTIMIZERS[optimizer.name].uses}
 
 
 def parameterization(
@@ -135,7 +131,8 @@ def custom(given: pb.Exponents, hidden_layers: int, optimizer: str) -> theory.Pa
 
 def epsilon_exponents(given: Sequence[str | Fraction], optimizer: str) -> Sequence[str | Fraction]:
     """The list d of a spec, or what it means to give none."""
-    return given or (["0"] * 3 if theory_optimizer(optimizer) == "adam" else [])
+    known = KNOWN_OPTIMIZERS.get(optimizer)
+    return given or (["0"] * 3 if known is not None and known.has_epsilon else [])
 
 
 def exponents(value: theory.Parameterization) -> pb.Exponents:

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Final
 
-from ipcore.catalogue import canonical_name
+from ipcore.catalogue import OPTIMIZERS, canonical_name
 from iplab.v1 import spec_pb2 as pb
 
 LOSS = "cross_entropy"
@@ -29,15 +27,6 @@ FINAL_FRACTION = 0.0
 DECAY = 0.1
 PROBE_EXAMPLES = 64
 
-_ADAM: Final = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-# The settings that each optimizer uses, with their defaults; weight_decay is 0 where it is not given.
-OPTIMIZER_SETTINGS: Final[Mapping[str, Mapping[str, float]]] = {
-    "sgd": {"weight_decay": 0.0},
-    "momentum": {"momentum": 0.9, "weight_decay": 0.0},
-    "adam": _ADAM,
-    "adamw": {**_ADAM, "weight_decay": 0.0},
-}
-
 
 def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     """A copy of a spec with every default of spec.proto written out.
@@ -53,9 +42,10 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     filled.loss = spec.loss or LOSS
     filled.bias = spec.bias or BIAS
     filled.optimizer.name = spec.optimizer.name or OPTIMIZER
-    for name, value in OPTIMIZER_SETTINGS.get(filled.optimizer.name, {}).items():
-        if value and not spec.optimizer.HasField(name):  # type: ignore[arg-type] # a literal
-            setattr(filled.optimizer, name, value)
+    optimizer = OPTIMIZERS.get(filled.optimizer.name)
+    for name, setting in optimizer.settings.items() if optimizer else ():
+        if setting.default and not spec.optimizer.HasField(name):  # type: ignore[arg-type] # a literal
+            setattr(filled.optimizer, name, setting.default)
     if spec.HasField("schedule"):
         _fill_schedule(filled.schedule)
     if spec.record.HasField("probes"):

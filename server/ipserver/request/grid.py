@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS, SCHEDULES
-from ipcore.catalogue.activations import check_activation
+from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS, find_activation
 from ipcore.engine.schedule import least_factor, schedule_problems
 from ipcore.errors import ConfigError
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.convert import pack_schedule, theory_optimizer
+from ipserver.request.convert import pack_schedule
 from ipserver.request.defaults import OPTIMIZER
 from ipserver.request.expand import count_runs
 from ipserver.request.limits import Limits
@@ -57,7 +56,7 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
         rates = check_rates(grid.base_learning_rates, f"{path}.base_learning_rates", limits, problems)
     # Parameterizations cost most to check: not worth it for a grid that must be cut anyway.
     if runs <= limits.max_runs:
-        optimizer = theory_optimizer(spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else OPTIMIZER)
+        optimizer = spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else OPTIMIZER
         schedule = f"{path.rpartition('.')[0]}.schedule"
         axes = Axes(widths, depths, max(1, spec.batch_size), optimizer, _least_factor(spec), schedule)
         check_parameterizations(grid, f"{path}.parameterizations", axes, rates, limits, problems)
@@ -66,7 +65,7 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
 def _least_factor(spec: pb.ExperimentSpec) -> float:
     """Of the schedule; 1 where it is wrong, which is said elsewhere."""
     schedule = pack_schedule(spec)
-    if schedule.name not in SCHEDULES or schedule_problems(schedule, spec.steps):
+    if schedule_problems(schedule, max(spec.steps, 1)):
         return 1.0
     return least_factor(schedule, spec.steps)
 
@@ -75,7 +74,7 @@ def _check_activation(field: str, name: str, problems: Problems) -> bool:
     if not name.startswith("relu^"):
         return problems.name(field, name, "activation", (*ACTIVATIONS, "relu^p"))
     try:
-        check_activation(name[:_SHOWN])
+        find_activation(name[:_SHOWN])
     except ConfigError as error:
         problems.add(field, "; ".join(error.problems).removeprefix("activation: "))
         return False

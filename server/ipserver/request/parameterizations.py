@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from ipcore import theory
-from ipcore.models.scales import fits
+from ipcore.catalogue import OPTIMIZERS
+from ipcore.catalogue.formats import fits
+from ipcore.catalogue.optimizers import users_of
 from ipcore.theory.parameterization import expand_layers
 from ipcore.theory.presets import find_preset
 from iplab.v1 import spec_pb2 as pb
@@ -89,7 +91,7 @@ def _check_calibration(
     axes: Axes,
     problems: Problems,
 ) -> None:
-    if axes.optimizer == "adam":
+    if OPTIMIZERS[axes.optimizer].entrywise:
         problems.add(
             path,
             "is of gradient steps; with Adam an update has the size of its rate whatever the gradient is: "
@@ -138,10 +140,13 @@ def _check_exponents(
         for name in _LISTS
         if getattr(given, name) or name in _NEEDED
     }
-    if axes.optimizer != "adam":
+    if not OPTIMIZERS[axes.optimizer].has_epsilon:
         for name in _EPSILON_LISTS:
             if name in lists:
-                problems.add(f"{path}.{name}", "is used only with the optimizers adam and adamw; remove it")
+                problems.add(
+                    f"{path}.{name}",
+                    f"is used only with the optimizers {' and '.join(users_of('epsilon'))}; remove it",
+                )
     if len(problems.found) > before:
         return []
     d = epsilon_exponents(lists.pop("d", []), axes.optimizer)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ipcore.catalogue.formats import SINGLE
 from ipcore.models.magnitudes import Training, misfits
-from ipcore.models.scales import SINGLE
 from ipcore.theory import Parameterization
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.problems import Problems
@@ -28,7 +28,7 @@ class Axes:
         widths: Valid widths m; may be empty.
         depths: Valid numbers of hidden layers L; may be empty.
         batch_size: B >= 1.
-        optimizer: As `ipcore.theory` knows it.
+        optimizer: Name in the catalogue.
         least_factor: Smallest factor > 0 of the schedule.
         schedule: Path of the schedule.
     """

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 
 from ipcore.catalogue import OPTIMIZERS, PRECISIONS, SCHEDULES
+from ipcore.catalogue.optimizers import OptimizerSettings, users_of
+from ipcore.catalogue.schedules import users_of as courses_with
+from ipcore.catalogue.settings import settings
 from ipcore.engine.decay import LEAST_DECAY
-from ipcore.models.scales import MOST_MOMENTUM, NEAR_ONE, SINGLE, fits
+from ipcore.engine.schedule import schedule_problems
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.defaults import OPTIMIZER_SETTINGS
+from ipserver.request.convert import pack_schedule
 from ipserver.request.expand import rates_of
 from ipserver.request.problems import Problems
-
-_DECAYS_TO = frozenset({"linear", "cosine"})
-_MOST_MILESTONES = 1_000
-# Fields of a schedule that only some schedules use.
-_USED_BY = {"final_fraction": _DECAYS_TO, "milestones": frozenset({"step"}), "decay": frozenset({"step"})}
 
 
 def check_optimizer(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
@@ -23,31 +21,24 @@ def check_optimizer(spec: pb.ExperimentSpec, path: str, problems: Problems) -> N
     optimizer = spec.optimizer
     if not problems.name(f"{path}.name", optimizer.name, "optimizer", OPTIMIZERS):
         return
-    used = OPTIMIZER_SETTINGS[optimizer.name]
+    used = OPTIMIZERS[optimizer.name].settings
     for descriptor, value in optimizer.ListFields():
         name, field = descriptor.name, f"{path}.{descriptor.name}"
         if name == "name":
             continue
         if name not in used:
-            others = ", ".join(other for other, settings in OPTIMIZER_SETTINGS.items() if name in settings)
+            others = ", ".join(users_of(name))
             problems.add(
                 field, f"is not used by {optimizer.name!r} but by {others}; remove it or change the name"
             )
-        elif name in {"momentum", "beta1", "beta2"} and not 0 <= value < 1:
-            problems.add(field, f"must be at least 0 and less than 1, not {value}")
-        elif name == "momentum" and value > MOST_MOMENTUM:
-            problems.add(field, f"must be at most {MOST_MOMENTUM}, not {value}: {NEAR_ONE}")
-        elif name == "epsilon" and value != 0 and not fits(value):
-            problems.add(field, f"must be 0 or a number that training can hold ({SINGLE}), not {value:g}")
+        elif text := settings(OptimizerSettings)[name].problem(value):
+            problems.add(field, text)
         elif name == "weight_decay":
             _check_decay(spec, field, problems)
 
 
 def _check_decay(spec: pb.ExperimentSpec, field: str, problems: Problems) -> None:
     decay = spec.optimizer.weight_decay
-    if not 0 <= decay < math.inf:
-        problems.add(field, f"must be a finite number of at least 0, not {decay:g}")
-        return
     rates = _rates(spec)
     largest = max(rates, default=0.0)
     if rates and 0 < decay * largest * spec.steps < LEAST_DECAY:
@@ -90,55 +81,27 @@ def check_schedule(spec: pb.ExperimentSpec, path: str, problems: Problems) -> No
         f"{path}.name", schedule.name, "schedule", SCHEDULES
     ):
         return
-    if not 0 <= schedule.warmup_steps < max(spec.steps, 1):
-        problems.add(
-            f"{path}.warmup_steps",
-            f"must lie in 0 .. {max(spec.steps, 1) - 1:,} (fewer than the {spec.steps:,} updates), "
-            f"not {schedule.warmup_steps}",
-        )
+    used = SCHEDULES[schedule.name].settings
     for descriptor, _ in schedule.ListFields():
-        users = _USED_BY.get(descriptor.name)
-        if users is not None and schedule.name not in users:
+        if descriptor.name not in ("name", *used):
             problems.add(
                 f"{path}.{descriptor.name}",
-                f"is not used by {schedule.name!r} but by {', '.join(sorted(users))}; "
+                f"is not used by {schedule.name!r} but by {', '.join(courses_with(descriptor.name))}; "
                 "remove it or change the name",
             )
-    if schedule.name in _DECAYS_TO and not 0 <= schedule.final_fraction <= 1:
-        problems.add(f"{path}.final_fraction", f"must lie in 0 .. 1, not {schedule.final_fraction:g}")
-    if schedule.name == "step":
-        _check_milestones(spec, path, problems)
-        if not 0 < schedule.decay < 1:
-            problems.add(f"{path}.decay", f"must lie between 0 and 1, not {schedule.decay:g}")
-
-
-def _check_milestones(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    milestones, field = spec.schedule.milestones, f"{path}.milestones"
-    if not milestones:
-        problems.add(field, "is empty; with 'step' give at least one number of updates")
-    if len(milestones) > _MOST_MILESTONES:
-        problems.add(field, f"has {len(milestones):,} values; at most {_MOST_MILESTONES:,} are allowed")
-        return
-    before = 0
-    for i, milestone in enumerate(milestones):
-        if not 1 <= milestone < max(spec.steps, 2):
-            problems.add(
-                f"{field}[{i}]",
-                f"must lie in 1 .. {max(spec.steps, 2) - 1:,} (fewer than the {spec.steps:,} updates), "
-                f"not {milestone}",
-            )
-        elif milestone <= before:
-            problems.add(f"{field}[{i}]", f"{milestone} does not ascend: {before} stands before it")
-        before = max(before, milestone)
+    for field, text in schedule_problems(pack_schedule(spec), max(spec.steps, 1)):
+        problems.add(f"{path}.{field}", text)
 
 
 def check_precision(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
     """Its name; what only GPUs can do, on GPUs."""
     field = f"{path}.precision"
     known = not spec.precision or problems.name(field, spec.precision, "precision", PRECISIONS)
-    if known and spec.precision == "tf32" and not spec.resources.gpus:
+    if known and spec.precision and PRECISIONS[spec.precision].gpu_only and not spec.resources.gpus:
         problems.add(
-            field, "'tf32' is for GPUs; ask for resources.gpus, or take 'fp32' (or 'bf16', which CPUs know)"
+            field,
+            f"{spec.precision!r} is for GPUs; ask for resources.gpus, or take one that CPUs know: "
+            + ", ".join(name for name, entry in PRECISIONS.items() if not entry.gpu_only),
         )
 
 

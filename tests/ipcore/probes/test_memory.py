@@ -25,7 +25,7 @@ def runs(count: int) -> list[RunConfig]:
     return [RunConfig(preset("mup", 3), 0.1, seed) for seed in range(count)]
 
 
-@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
+@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), tuple(PROBES)])
 def test_what_is_kept(tiny: Dataset, quantities: tuple[str, ...]):
     config = config_of(quantities)
     prober = Trainer(config, runs(3), tiny)._prober
@@ -53,7 +53,7 @@ def peak(prepare, act) -> int:
 
 
 @pytest.mark.parametrize(("width", "examples"), [(96, 8), (16, 40)])
-@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
+@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), tuple(PROBES)])
 def test_a_measurement_stays_within_the_model(tiny: Dataset, quantities, width: int, examples: int):
     config = config_of(quantities, width, examples)
     trainer = Trainer(config, runs(4), tiny)
@@ -69,7 +69,7 @@ def test_a_measurement_stays_within_the_model(tiny: Dataset, quantities, width: 
 
 
 def test_runs_are_measured_as_many_at_once_as_fit(monkeypatch):
-    probes = Probes(PROBES, interval=1)
+    probes = Probes(tuple(PROBES), interval=1)
     dims = (64, 128, 128, 10)
     monkeypatch.setattr(memory, "SLICE_BYTES", 5 * memory.working_bytes(probes, dims, 4) + 1)
     assert memory.slice_runs(probes, dims, 4) == 5
@@ -80,7 +80,7 @@ def test_runs_are_measured_as_many_at_once_as_fit(monkeypatch):
 
 
 def test_plans_count_them():
-    config = config_of(PROBES)
+    config = config_of(tuple(PROBES))
     info = dataset_info("digits")
     less = pack_memory_bytes(replace(config, probes=None), info, runs=4)
     assert pack_memory_bytes(config, info, runs=4) == less + probe_memory_bytes(config, 64, 10, runs=4)

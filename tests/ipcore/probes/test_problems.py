@@ -19,7 +19,7 @@ def problems(train_size: int | None = 40, **changes) -> list[str]:
 def test_good_probes_have_no_problem():
     assert problems() == []
     assert probe_problems(replace(CONFIG, probes=None), 40) == []
-    assert problems(quantities=PROBES, layers=()) == []
+    assert problems(quantities=tuple(PROBES), layers=()) == []
     # Kernels are of hidden layers; that the output is looked at too does no harm.
     assert problems(quantities=("kernels",), layers=(2, 3)) == []
 

@@ -77,7 +77,7 @@ def test_schedules_have_the_defaults_of_their_kind():
         ({"name": "cosin"}, {"name": "did you mean 'cosine'"}),
         ({"warmup_steps": 20}, {"warmup_steps": "0 .. 19 (fewer than the 20 updates), not 20"}),
         ({"warmup_steps": -1}, {"warmup_steps": "not -1"}),
-        ({"final_fraction": 0.5}, {"final_fraction": "is not used by 'constant' but by cosine, linear"}),
+        ({"final_fraction": 0.5}, {"final_fraction": "is not used by 'constant' but by linear, cosine"}),
         ({"name": "linear", "final_fraction": 1.5}, {"final_fraction": "0 .. 1, not 1.5"}),
         ({"name": "cosine", "final_fraction": "NaN"}, {"final_fraction": "not nan"}),
         ({"name": "linear", "milestones": [3], "decay": 0.5}, {"milestones": "by step", "decay": "by step"}),
