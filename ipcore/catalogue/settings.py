@@ -37,7 +37,7 @@ class Rule(Protocol):
         """For people, after "may be"."""
         ...
 
-    def problem(self, value: Any, held: Range) -> str:
+    def problem(self, value: Any, held: Range = SINGLE) -> str:
         """What is wrong with a value of the field's type, in a number format; "" if nothing is."""
         ...
 
@@ -69,7 +69,7 @@ class Interval:
         high = "at most" if self.ends[1] == "]" else "less than"
         return f"{low} {self.least:,} and {high} {self.most:,}"
 
-    def problem(self, value: Any, held: Range) -> str:
+    def problem(self, value: Any, held: Range = SINGLE) -> str:
         """As `Rule.problem`; not a number is outside."""
         above = self.least <= value if self.ends[0] == "[" else self.least < value
         below = value <= self.most if self.ends[1] == "]" else value < self.most
@@ -96,7 +96,7 @@ class Held:
         """With the range of single precision."""
         return f"{'0 or ' if self.or_zero else ''}{SINGLE}"
 
-    def problem(self, value: Any, held: Range) -> str:
+    def problem(self, value: Any, held: Range = SINGLE) -> str:
         """As `Rule.problem`, with the range of the format."""
         if fits(value, held) or (self.or_zero and value == 0):
             return ""
@@ -121,7 +121,7 @@ class AtMostInSingle:
         """The bound."""
         return f"at most {self.most} in single precision"
 
-    def problem(self, value: Any, held: Range) -> str:
+    def problem(self, value: Any, held: Range = SINGLE) -> str:
         """As `Rule.problem`."""
         if held != SINGLE or value <= self.most:
             return ""
@@ -145,7 +145,7 @@ class OneOf:
         """The names."""
         return ", ".join(self.names)
 
-    def problem(self, value: Any, held: Range) -> str:
+    def problem(self, value: Any, held: Range = SINGLE) -> str:
         """As `Rule.problem`, with the nearest name."""
         return "" if value in self.names else unknown(self.kind, value, self.names)
 
@@ -187,6 +187,11 @@ class Setting:
     def problem(self, value: Any, held: Range = SINGLE) -> str:
         """What is wrong with a value (of a list: an entry) of the right type; "" if nothing is."""
         return next((text for rule in self.rules if (text := rule.problem(value, held))), "")
+
+    @property
+    def choice(self) -> OneOf | None:
+        """Its names, if it is one of several."""
+        return next((rule for rule in self.rules if isinstance(rule, OneOf)), None)
 
     @property
     def allowed(self) -> str:

@@ -106,10 +106,15 @@ def schedule_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]:
         schedule: Settings that its course does not use are not looked at.
         steps: T >= 1, updates in all.
     """
+    used = SCHEDULES[schedule.name].settings if schedule.name in SCHEDULES else ()
+    return [*value_problems(schedule, only={"name", *used}), *step_problems(schedule, steps)]
+
+
+def step_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]:
+    """As `schedule_problems`, but only what depends on the number of updates."""
     if schedule.name not in SCHEDULES:
-        return list(value_problems(schedule, only={"name"}))
-    used = SCHEDULES[schedule.name].settings
-    problems = list(value_problems(schedule, only=used))
+        return []
+    problems = []
     if not 0 <= schedule.warmup_steps < steps:
         problems.append(
             (
@@ -118,7 +123,7 @@ def schedule_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]:
                 f"not {schedule.warmup_steps}",
             )
         )
-    if "milestones" in used:
+    if "milestones" in SCHEDULES[schedule.name].uses:
         problems += _milestone_problems(schedule, steps)
     return problems
 

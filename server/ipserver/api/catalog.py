@@ -9,8 +9,8 @@ from ipcore import catalogue
 from ipcore.catalogue.families import FAMILIES, Family
 from iplab.v1 import catalog_service_pb2 as pb
 from iplab.v1 import catalog_service_pb2_grpc as pb_grpc
+from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.blocking import Blocking
-from ipserver.request.limits import Limits
 from ipserver.store.records import CapacityReport, DatasetReport
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
             schedules=catalogue.SCHEDULES,
             probes=catalogue.PROBES,
             precisions=catalogue.PRECISIONS,
-            limits=self._limits.to_proto(),
+            limits=self._limits,
         )
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
+
+from google.protobuf.message import Message
 
 from ipcore import theory
 from ipcore.catalogue import KNOWN_OPTIMIZERS, OPTIMIZERS
+from ipcore.catalogue.settings import settings
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.defaults import PRECISION
+from ipserver.request.fields import fields_of, rule_of
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import NewRun, RunRecord
 
@@ -22,49 +26,39 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
         run: Any run of the pack.
     """
     return PackConfig(
-        dataset=spec.dataset,
         hidden_layers=run.hidden_layers,
         width=run.width,
         activation=run.activation,
-        batch_size=spec.batch_size,
-        steps=spec.steps,
-        loss=spec.loss,
-        bias=spec.bias,
         optimizer=spec.optimizer.name,
-        metrics_interval=spec.record.metrics_interval,
-        evaluation_interval=spec.evaluation_interval,
-        weights=spec.record.weights,
-        weights_interval=spec.record.weights_interval,
-        validation_size=spec.validation_size,
         schedule=pack_schedule(spec),
-        probes=_probes(spec.record.probes) if spec.record.HasField("probes") else None,
-        precision=spec.precision or PRECISION,
+        probes=Probes(**_values(spec.record.probes, Probes)) if spec.record.HasField("probes") else None,
+        **_values(spec, PackConfig),
+        **_values(spec.record, PackConfig),
     )
 
 
 def pack_schedule(spec: pb.ExperimentSpec) -> Schedule:
     """The schedule of a spec with its defaults."""
-    if not spec.HasField("schedule"):
-        return Schedule()
-    given = spec.schedule
-    return Schedule(
-        name=given.name,
-        warmup_steps=given.warmup_steps,
-        final_fraction=given.final_fraction,
-        milestones=tuple(given.milestones),
-        # What the schedule does not use has no default in the spec.
-        decay=given.decay if given.HasField("decay") else Schedule().decay,
-    )
+    return Schedule(**_values(spec.schedule, Schedule)) if spec.HasField("schedule") else Schedule()
 
 
-def _probes(given: pb.Probes) -> Probes:
-    return Probes(
-        quantities=tuple(given.quantities),
-        layers=tuple(given.layers),
-        steps=tuple(given.steps),
-        interval=given.interval,
-        examples=given.examples,
-    )
+def _values(message: Message, owner: type) -> dict[str, Any]:
+    """Settings of a dataclass that a message has fields for, by name; not those that are left out of it.
+
+    What a choice does not use has no default in the message: it is as in a value made by hand.
+    """
+    found = {}
+    fields = fields_of(message)
+    for name, setting in settings(owner).items():
+        field = fields.get(name)
+        if field is None or field.message_type is not None:
+            continue
+        value = getattr(message, name)
+        if setting.repeated:
+            found[name] = tuple(value)
+        elif message.HasField(name) if field.has_presence else value or not rule_of(field).left_out:
+            found[name] = value
+    return found
 
 
 def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
@@ -77,7 +71,7 @@ def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
     entry = next(entry for entry in spec.grid.parameterizations if entry.label == run.parameterization)
     calibration = None
     if entry.HasField("calibration"):
-        calibration = Calibration(entry.calibration.readout_target, entry.calibration.cap)
+        calibration = Calibration(**_values(entry.calibration, Calibration))
     return RunConfig(
         parameterization=parameterization(entry, run.hidden_layers, spec.optimizer.name),
         base_learning_rate=run.base_learning_rate,

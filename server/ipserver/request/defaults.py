@@ -1,35 +1,25 @@
 """Fills the defaults into a spec, so that what is stored and hashed says everything.
 
-A part that is not given and then does nothing (schedule, validation set, weight decay, probes, precision)
-stays out: so a spec of before that part existed keeps its hash.
+A part that is not given and then does nothing (schedule, weight decay, probes, precision) stays out where its
+option says so (`FieldRule.left_out`): so a spec of before that part existed keeps its hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 
-from ipcore.catalogue import OPTIMIZERS, canonical_name
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from ipcore.catalogue import canonical_name
 from iplab.v1 import spec_pb2 as pb
-
-LOSS = "cross_entropy"
-BIAS = "first"
-OPTIMIZER = "sgd"
-METRICS_INTERVAL = 10
-WEIGHTS = "final"
-CPUS = 1.0
-GPUS = 0.0
-READOUT_TARGET = 1.0
-CAP = 1000.0
-SCHEDULE = "constant"
-PRECISION = "fp32"
-FINAL_FRACTION = 0.0
-DECAY = 0.1
-PROBE_EXAMPLES = 64
+from ipserver.request.fields import default_of, fields_of, rule_of, used_settings
 
 
 def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
-    """A copy of a spec with every default of spec.proto written out.
+    """A copy of a spec with every default written out.
 
     A label that is not given becomes the preset's name. Fields without a default stay as they are.
 
@@ -39,39 +29,35 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     filled = pb.ExperimentSpec()
     filled.CopyFrom(spec)
     filled.dataset = canonical_name(spec.dataset)
-    filled.loss = spec.loss or LOSS
-    filled.bias = spec.bias or BIAS
-    filled.optimizer.name = spec.optimizer.name or OPTIMIZER
-    optimizer = OPTIMIZERS.get(filled.optimizer.name)
-    for name, setting in optimizer.settings.items() if optimizer else ():
-        if setting.default and not spec.optimizer.HasField(name):  # type: ignore[arg-type] # a literal
-            setattr(filled.optimizer, name, setting.default)
-    if spec.HasField("schedule"):
-        _fill_schedule(filled.schedule)
-    if spec.record.HasField("probes"):
-        filled.record.probes.examples = spec.record.probes.examples or PROBE_EXAMPLES
-    filled.record.metrics_interval = spec.record.metrics_interval or METRICS_INTERVAL
-    filled.record.weights = spec.record.weights or WEIGHTS
-    if not spec.resources.HasField("cpus"):
-        filled.resources.cpus = CPUS
-    if not spec.resources.HasField("gpus"):
-        filled.resources.gpus = GPUS
+    _fill(filled)
     for entry in filled.grid.parameterizations:
         entry.label = entry.label or default_label(entry.preset)
-        if entry.HasField("calibration"):
-            if not entry.calibration.HasField("readout_target"):
-                entry.calibration.readout_target = READOUT_TARGET
-            if not entry.calibration.HasField("cap"):
-                entry.calibration.cap = CAP
     return filled
 
 
-def _fill_schedule(schedule: pb.Schedule) -> None:
-    schedule.name = schedule.name or SCHEDULE
-    if schedule.name in {"linear", "cosine"} and not schedule.HasField("final_fraction"):
-        schedule.final_fraction = FINAL_FRACTION
-    if schedule.name == "step" and not schedule.HasField("decay"):
-        schedule.decay = DECAY
+def _fill(message: Message) -> None:
+    """Fill a message and its parts; a choice's settings after its name, which is the first field."""
+    for field in fields_of(message).values():
+        if field.message_type is not None:
+            _fill_part(message, field)
+            continue
+        default, used = default_of(field), used_settings(message)
+        given = message.HasField(field.name) if field.has_presence else bool(getattr(message, field.name))
+        if given or default is None or (used is not None and field.name not in ("name", *used)):
+            continue
+        if default or field.has_presence:
+            setattr(message, field.name, default)
+
+
+def _fill_part(message: Message, field: FieldDescriptor) -> None:
+    part = getattr(message, field.name)
+    if isinstance(part, Mapping):
+        return
+    if field.is_repeated:
+        for entry in part:
+            _fill(entry)
+    elif message.HasField(field.name) or not rule_of(field).left_out:
+        _fill(part)
 
 
 def default_label(preset: str) -> str:

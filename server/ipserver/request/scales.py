@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ipcore.catalogue.formats import SINGLE
 from ipcore.models.magnitudes import Training, misfits
 from ipcore.theory import Parameterization
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.problems import Problems
 
 Number = TypeVar("Number", int, float)
-
-ALLOWED = str(SINGLE)
 
 
 @dataclass(frozen=True, slots=True)

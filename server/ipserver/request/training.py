@@ -1,59 +1,36 @@
-"""Rules of the optimizer, the schedule of its rates, the precision, and the validation set."""
+"""Rules that join fields: decay and rates, schedule and updates, precision and GPUs, the validation set."""
 
 from __future__ import annotations
 
 import math
 
-from ipcore.catalogue import OPTIMIZERS, PRECISIONS, SCHEDULES
-from ipcore.catalogue.optimizers import OptimizerSettings, users_of
-from ipcore.catalogue.schedules import users_of as courses_with
-from ipcore.catalogue.settings import settings
-from ipcore.engine.decay import LEAST_DECAY
-from ipcore.engine.schedule import schedule_problems
+from ipcore.catalogue import PRECISIONS
+from ipcore.engine.decay import LEAST_DECAY, decay_misfit
+from ipcore.engine.schedule import step_problems
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_schedule
 from ipserver.request.expand import rates_of
+from ipserver.request.fields import used_settings
 from ipserver.request.problems import Problems
 
 
-def check_optimizer(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """Its name; settings that it uses, within their ranges, and no others."""
-    optimizer = spec.optimizer
-    if not problems.name(f"{path}.name", optimizer.name, "optimizer", OPTIMIZERS):
+def check_decay(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
+    """Weight decay with the rates of the grid: at most 1 per update, and not too small to be seen."""
+    decay, rates = spec.optimizer.weight_decay, _rates(spec)
+    used = "weight_decay" in (used_settings(spec.optimizer) or ())
+    if not used or not 0 < decay < math.inf or not rates:
         return
-    used = OPTIMIZERS[optimizer.name].settings
-    for descriptor, value in optimizer.ListFields():
-        name, field = descriptor.name, f"{path}.{descriptor.name}"
-        if name == "name":
-            continue
-        if name not in used:
-            others = ", ".join(users_of(name))
-            problems.add(
-                field, f"is not used by {optimizer.name!r} but by {others}; remove it or change the name"
-            )
-        elif text := settings(OptimizerSettings)[name].problem(value):
-            problems.add(field, text)
-        elif name == "weight_decay":
-            _check_decay(spec, field, problems)
-
-
-def _check_decay(spec: pb.ExperimentSpec, field: str, problems: Problems) -> None:
-    decay = spec.optimizer.weight_decay
-    rates = _rates(spec)
-    largest = max(rates, default=0.0)
-    if rates and 0 < decay * largest * spec.steps < LEAST_DECAY:
+    field, largest = f"{path}.weight_decay", max(rates)
+    taken = decay * largest * spec.steps
+    if 0 < taken < LEAST_DECAY:
         problems.add(
             field,
             f"{decay:g} times the largest base learning rate {largest:g} takes at most "
-            f"{decay * largest * spec.steps:.1e} from the weights in all {spec.steps:,} updates, less than "
+            f"{taken:.1e} from the weights in all {spec.steps:,} updates, less than "
             f"single precision can hold ({LEAST_DECAY:.1e}): nothing would decay; raise it, or leave it out",
         )
-    elif decay * largest > 1:
-        problems.add(
-            field,
-            f"{decay:g} times the largest base learning rate {largest:g} is more than 1: each update "
-            f"multiplies weights by 1 - eta lambda, so their signs would change; at most {1 / largest:.4g}",
-        )
+    elif text := decay_misfit(decay, largest):
+        problems.add(field, text)
 
 
 def decay_warnings(spec: pb.ExperimentSpec) -> list[str]:
@@ -75,31 +52,17 @@ def _rates(spec: pb.ExperimentSpec) -> list[float]:
 
 
 def check_schedule(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """Its name; fields that it uses, within their ranges, and no others."""
-    schedule = spec.schedule
-    if not spec.HasField("schedule") or not problems.name(
-        f"{path}.name", schedule.name, "schedule", SCHEDULES
-    ):
-        return
-    used = SCHEDULES[schedule.name].settings
-    for descriptor, _ in schedule.ListFields():
-        if descriptor.name not in ("name", *used):
-            problems.add(
-                f"{path}.{descriptor.name}",
-                f"is not used by {schedule.name!r} but by {', '.join(courses_with(descriptor.name))}; "
-                "remove it or change the name",
-            )
-    for field, text in schedule_problems(pack_schedule(spec), max(spec.steps, 1)):
+    """The schedule with the number of updates."""
+    for field, text in step_problems(pack_schedule(spec), max(spec.steps, 1)):
         problems.add(f"{path}.{field}", text)
 
 
 def check_precision(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
-    """Its name; what only GPUs can do, on GPUs."""
-    field = f"{path}.precision"
-    known = not spec.precision or problems.name(field, spec.precision, "precision", PRECISIONS)
-    if known and spec.precision and PRECISIONS[spec.precision].gpu_only and not spec.resources.gpus:
+    """What only GPUs can do, on GPUs."""
+    entry = PRECISIONS.get(spec.precision)
+    if entry is not None and entry.gpu_only and not spec.resources.gpus:
         problems.add(
-            field,
+            f"{path}.precision",
             f"{spec.precision!r} is for GPUs; ask for resources.gpus, or take one that CPUs know: "
             + ", ".join(name for name, entry in PRECISIONS.items() if not entry.gpu_only),
         )

@@ -6,7 +6,7 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config
 from ipserver.request.defaults import with_defaults
 from ipserver.request.grid import check_grid
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 from ipserver.request.problems import Problems
 from ipserver.request.validate import check_create
 from tests.ipserver.request.requests import CAPACITY, GRID, grid, spec, violations
@@ -18,7 +18,7 @@ ADAM = {"grid__parameterizations": [{"preset": "mup"}]}
 
 
 def accepted(request):
-    return check_create(request, Limits(), CAPACITY)
+    return check_create(request, limits_with(), CAPACITY)
 
 
 def test_settings_have_the_defaults_of_their_optimizer_and_no_others():
@@ -151,8 +151,8 @@ def test_probes_look_at_what_is_trained_on():
 def test_what_is_recorded_is_bounded():
     # 64 runs; 20 training losses and accuracies, test loss and accuracy at steps 0 and 20: 44 points each.
     request = spec(record={"metrics_interval": 1})
-    check_create(request, Limits(max_points=64 * 44), CAPACITY)
-    found = violations(request, limits=Limits(max_points=64 * 44 - 1))
+    check_create(request, limits_with(max_points=64 * 44), CAPACITY)
+    found = violations(request, limits=limits_with(max_points=64 * 44 - 1))
     assert set(found) == {f"{SPEC}.record"}
     assert "asks for up to 2,816 metric points but one experiment may have 2,815" in found[f"{SPEC}.record"]
 
@@ -205,7 +205,7 @@ def test_adams_numbers_must_be_held_by_training():
         entry = {"label": "mine", "exponents": {"a": zeros, "b": zeros, "c": zeros} | lists}
         request = spec(**adam, grid__parameterizations=[entry])
         problems = Problems()
-        check_grid(with_defaults(request.experiment.spec), GRID, Limits(), problems)
+        check_grid(with_defaults(request.experiment.spec), GRID, limits_with(), problems)
         return {found.field.rpartition(".")[2] for found in problems.found}
 
     assert wrong(c=["0", "-24", "0"]) == set()
