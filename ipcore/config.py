@@ -113,3 +113,24 @@ class RunConfig:
     seed: Annotated[int, Interval(0, 2**32 - 1)]
     calibration: Calibration | None = None
     settings: OptimizerSettings = OptimizerSettings()
+
+
+def calibration_misfit(optimizer: str, *, own_biases: bool) -> str:
+    """Why first rates cannot be calibrated (`ipcore.training.calibration`); "" if they can.
+
+    Args:
+        optimizer: Name of the optimizer.
+        own_biases: Whether biases have exponents of their own.
+    """
+    if optimizer in OPTIMIZERS and OPTIMIZERS[optimizer].entrywise:
+        others = [name for name, entry in OPTIMIZERS.items() if not entry.entrywise]
+        return (
+            f"is of gradient steps; with {optimizer} an update has the size of its rate whatever the "
+            f"gradient is: leave it out, or use {' or '.join(others)}"
+        )
+    if own_biases:
+        return (
+            "is not defined for biases with exponents of their own (ip-bias): first updates are of order 1 "
+            "as they are; leave it out, or use ip-llr"
+        )
+    return ""

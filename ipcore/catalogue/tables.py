@@ -31,7 +31,7 @@ def page() -> str:
 
 def _sections() -> Iterator[str]:
     yield "## Activations\n"
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (entry.name, entry.description, f"{entry.variance:g}", _behaviour(entry.behaviour))
         for entry in ACTIVATIONS.values()
     ]

@@ -13,7 +13,7 @@ from ipcore.catalogue import OPTIMIZERS, canonical_name, find_activation, loss_m
 from ipcore.catalogue.formats import DOUBLE, SINGLE, Range, fits
 from ipcore.catalogue.optimizers import users_of
 from ipcore.catalogue.settings import type_problems, value_problems
-from ipcore.config import PackConfig, RunConfig
+from ipcore.config import PackConfig, RunConfig, calibration_misfit
 from ipcore.data import Dataset
 from ipcore.engine.decay import decay_misfit
 from ipcore.engine.losses import LOSSES as LOSS_FUNCTIONS
@@ -121,7 +121,7 @@ def _run_problems(config: PackConfig, run: RunConfig, held: Range, *, sound: boo
     problems += [f"{field}: {text}" for field, text in value_problems(run, held)]
     if run.calibration is not None:
         problems += [f"calibration.{field}: {text}" for field, text in value_problems(run.calibration, held)]
-        if reason := calibration_misfit(run.parameterization, config.optimizer):
+        if reason := calibration_misfit(config.optimizer, own_biases=run.parameterization.biases is not None):
             problems.append(f"calibration: {reason}")
     problems += _setting_problems(config.optimizer, run, held)
     return problems or (_scale_problems(config, run, held) if sound else [])
@@ -141,21 +141,6 @@ def _scale_problems(config: PackConfig, run: RunConfig, held: Range) -> list[str
     for found in misfits(run.parameterization, [config.width], training, held):
         first.setdefault(found.field, f"{fields.get(found.field, 'parameterization')}: {found.message}")
     return list(first.values())
-
-
-def calibration_misfit(parameterization: Parameterization, optimizer: str) -> str:
-    """Why first rates cannot be calibrated (`ipcore.training.calibration`); "" if they can."""
-    if OPTIMIZERS[optimizer].entrywise:
-        return (
-            f"{optimizer} has no large first step whose constant would have to be found: its updates have a "
-            "size of their own; leave calibration out, or use sgd or momentum"
-        )
-    if parameterization.biases is not None:
-        return (
-            "not defined for biases with exponents of their own (ip-bias): first updates are of order 1 as "
-            "they are; leave it out, or use ip-llr"
-        )
-    return ""
 
 
 def _setting_problems(optimizer: str, run: RunConfig, held: Range) -> list[str]:

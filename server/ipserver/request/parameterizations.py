@@ -10,6 +10,7 @@ from fractions import Fraction
 from ipcore import theory
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.catalogue.optimizers import users_of
+from ipcore.config import calibration_misfit
 from ipcore.theory.parameterization import expand_layers
 from ipcore.theory.presets import find_preset
 from iplab.v1 import spec_pb2 as pb
@@ -93,18 +94,9 @@ def _check_calibration(
     limits: Limits,
     problems: Problems,
 ) -> None:
-    if OPTIMIZERS[axes.optimizer].entrywise:
-        problems.add(
-            path,
-            "is of gradient steps; with Adam an update has the size of its rate whatever the gradient is: "
-            "remove it, or use the optimizer 'sgd' or 'momentum'",
-        )
-    if any(value.biases is not None for value in values):
-        problems.add(
-            path,
-            f"does not go with biases in every layer ({shown(entry.preset)}): their first rates are not "
-            "calibrated; remove it",
-        )
+    own_biases = any(value.biases is not None for value in values)
+    if text := calibration_misfit(axes.optimizer, own_biases=own_biases):
+        problems.add(path, text)
     check_fields(entry.calibration, path, limits, problems)
 
 

@@ -186,10 +186,10 @@ def test_calibration_is_of_gradient_steps_without_biases_of_their_own():
         spec(optimizer={"name": "adam"}, grid__parameterizations=[calibrated | {"preset": "ip"}])
     )
     assert set(found) == {path}
-    assert "with Adam an update has the size of its rate" in found[path]
+    assert "with adam an update has the size of its rate" in found[path]
     found = violations(grid(parameterizations=[calibrated | {"preset": "ip-bias"}]))
     assert set(found) == {path}
-    assert "biases in every layer" in found[path]
+    assert "biases with exponents of their own" in found[path]
     accepted(
         spec(optimizer={"name": "momentum"}, grid__parameterizations=[calibrated | {"preset": "ip-llr"}])
     )
