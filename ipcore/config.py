@@ -134,3 +134,20 @@ def calibration_misfit(optimizer: str, *, own_biases: bool) -> str:
             "as they are; leave it out, or use ip-llr"
         )
     return ""
+
+
+def size_problems(batch_size: int, validation_size: int, train_size: int) -> list[tuple[str, str]]:
+    """Whether a validation set and batches fit a training set, as (field of `PackConfig`, sentence).
+
+    >>> size_problems(8, 35, train_size=40)[0][0]
+    'batch_size'
+    """
+    if validation_size >= train_size:
+        text = f"must leave some of the {train_size:,} training examples, not {validation_size}"
+        return [("validation_size", text)]
+    left = train_size - max(0, validation_size)
+    if batch_size <= left:
+        return []
+    outside = f" outside the validation set ({left:,} of {train_size:,}); lower one of them"
+    text = f"{batch_size} is more than the {left:,} training examples{outside if validation_size > 0 else ''}"
+    return [("batch_size", text)]

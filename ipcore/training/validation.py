@@ -13,7 +13,7 @@ from ipcore.catalogue import OPTIMIZERS, canonical_name, find_activation, loss_m
 from ipcore.catalogue.formats import DOUBLE, SINGLE, Range, fits
 from ipcore.catalogue.optimizers import users_of
 from ipcore.catalogue.settings import type_problems, value_problems
-from ipcore.config import PackConfig, RunConfig, calibration_misfit
+from ipcore.config import PackConfig, RunConfig, calibration_misfit, size_problems
 from ipcore.data import Dataset
 from ipcore.engine.decay import decay_misfit
 from ipcore.engine.losses import LOSSES as LOSS_FUNCTIONS
@@ -96,11 +96,7 @@ def _dataset_problems(config: PackConfig, dataset: Dataset) -> list[str]:
     if canonical_name(config.dataset) != dataset.name:
         problems.append(f"dataset: the pack names {config.dataset!r} but was given {dataset.name!r}")
     size, held_out = len(dataset.train), config.validation_size
-    if held_out >= size:
-        problems.append(f"validation_size: must leave some of the {size} training examples, not {held_out}")
-    elif config.batch_size > size - max(0, held_out):
-        left = f"{size - held_out} training examples" + (" outside the validation set" if held_out else "")
-        problems.append(f"batch_size: {config.batch_size} is more than the {left}")
+    problems += [f"{field}: {text}" for field, text in size_problems(config.batch_size, held_out, size)]
     if not len(dataset.test):
         problems.append("dataset: its test set is empty")
     problems += [f"dataset: {text}" for text in dataset.problems]

@@ -23,21 +23,14 @@ _TPU_CHIPS = (1, 2, 4, 8)
 def check_training(
     spec: pb.ExperimentSpec, path: str, capacity: CapacityReport | None, problems: Problems
 ) -> DatasetInfo | None:
-    """The dataset, and what has to fit it: loss and batch size.
+    """The dataset, and the loss that has to fit it.
 
     Returns:
         What is known of the dataset; None if its name means nothing here.
     """
     info = check_dataset(spec.dataset, f"{path}.dataset", capacity, problems)
-    if info is not None:
-        if spec.batch_size > info.train_size:
-            problems.add(
-                f"{path}.batch_size",
-                f"{spec.batch_size} is larger than the training set of {spec.dataset!r} "
-                f"({info.train_size:,} examples)",
-            )
-        if misfit := loss_misfit(spec.loss, info):
-            problems.add(f"{path}.loss", misfit)
+    if info is not None and (misfit := loss_misfit(spec.loss, info)):
+        problems.add(f"{path}.loss", misfit)
     return info
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from ipcore.catalogue import PRECISIONS
+from ipcore.config import size_problems
 from ipcore.engine.decay import LEAST_DECAY, decay_misfit
 from ipcore.engine.schedule import step_problems
 from iplab.v1 import spec_pb2 as pb
@@ -68,30 +69,9 @@ def check_precision(spec: pb.ExperimentSpec, path: str, problems: Problems) -> N
         )
 
 
-def check_validation(spec: pb.ExperimentSpec, train_size: int, path: str, problems: Problems) -> bool:
-    """The held-out examples leave enough to train on.
-
-    Args:
-        spec: With its defaults.
-        train_size: Examples of the dataset's training set.
-        path: Of the spec.
-        problems: Where to note what is wrong.
-
-    Returns:
-        Whether the size of the validation set is right.
-    """
-    held_out = spec.validation_size
-    if not 0 <= held_out < train_size:
-        problems.add(
-            f"{path}.validation_size",
-            f"must lie in 0 .. {train_size - 1:,} (fewer than the training set of {spec.dataset!r} has), "
-            f"not {held_out}",
-        )
-        return False
-    if spec.batch_size <= train_size and spec.batch_size > train_size - held_out:
-        problems.add(
-            f"{path}.batch_size",
-            f"{spec.batch_size} is larger than what validation_size {held_out:,} leaves of the training set "
-            f"of {spec.dataset!r} ({train_size - held_out:,} of {train_size:,} examples); lower one of them",
-        )
-    return True
+def check_sizes(spec: pb.ExperimentSpec, train_size: int, path: str, problems: Problems) -> bool:
+    """Batches and the validation set fit the training set. Returns whether the validation set does."""
+    found = size_problems(spec.batch_size, spec.validation_size, train_size)
+    for field, text in found:
+        problems.add(f"{path}.{field}", text)
+    return 0 <= spec.validation_size < train_size

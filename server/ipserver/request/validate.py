@@ -30,7 +30,7 @@ from ipserver.request.training import (
     check_decay,
     check_precision,
     check_schedule,
-    check_validation,
+    check_sizes,
     decay_warnings,
 )
 from ipserver.store.records import CapacityReport, NewRun
@@ -89,7 +89,7 @@ def check_create(
     check_grid(spec, "experiment.spec.grid", limits, problems)
     check_weights(spec.record, "experiment.spec.record", problems)
     trained_on = None
-    if info is not None and check_validation(spec, info.train_size, "experiment.spec", problems):
+    if info is not None and check_sizes(spec, info.train_size, "experiment.spec", problems):
         trained_on = info.train_size - spec.validation_size
     check_probes(spec, trained_on, "experiment.spec.record.probes", problems)
     check_resources(spec.resources, "experiment.spec.resources", problems)

@@ -53,7 +53,7 @@ def test_memory_follows_the_input_dimension():
 
 def test_the_batch_must_fit_the_family():
     found = violations(spec(dataset="parity:n=30", batch_size=31))
-    assert "(30 examples)" in found["experiment.spec.batch_size"]
+    assert "more than the 30 training examples" in found["experiment.spec.batch_size"]
 
 
 def test_registered_files_are_those_that_were_reported():
@@ -83,7 +83,7 @@ def test_a_path_is_no_name(name):
 
 def test_sizes_of_registered_files_are_checked():
     found = violations(spec(dataset="registered:mine", batch_size=41), capacity=REPORTED)
-    assert "(40 examples)" in found["experiment.spec.batch_size"]
+    assert "more than the 40 training examples" in found["experiment.spec.batch_size"]
 
 
 @pytest.mark.parametrize(

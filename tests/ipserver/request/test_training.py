@@ -108,8 +108,10 @@ def test_a_validation_set_leaves_enough_to_train_on():
     assert accepted(spec(validation_size=1405)).spec.validation_size == 1405
     found = violations(spec(validation_size=1406))
     assert set(found) == {f"{SPEC}.batch_size"}
-    assert "32 is larger than what validation_size 1,406 leaves" in found[f"{SPEC}.batch_size"]
-    assert "(31 of 1,437 examples)" in found[f"{SPEC}.batch_size"]
+    assert (
+        "32 is more than the 31 training examples outside the validation set" in found[f"{SPEC}.batch_size"]
+    )
+    assert "(31 of 1,437)" in found[f"{SPEC}.batch_size"]
     for size in (1437, -1):
         assert set(violations(spec(validation_size=size))) == {f"{SPEC}.validation_size"}
     # What is wrong without the validation set is said once.

@@ -267,7 +267,7 @@ def test_a_preset_is_built_at_the_ends_of_the_depth_axis_alone(monkeypatch):
 
 def test_a_batch_must_fit_into_the_training_set():
     assert (
-        "larger than the training set of 'digits' (1,437"
+        "is more than the 1,437 training examples"
         in violations(spec(batch_size=1438))["experiment.spec.batch_size"]
     )
     check_create(spec(batch_size=1437), limits_with(), CAPACITY)
