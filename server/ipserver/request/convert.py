@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from ipcore import theory
@@ -48,17 +50,22 @@ def _values(message: Message, owner: type) -> dict[str, Any]:
     What a choice does not use has no default in the message: it is as in a value made by hand.
     """
     found = {}
-    fields = fields_of(message)
-    for name, setting in settings(owner).items():
-        field = fields.get(name)
-        if field is None or field.message_type is not None:
-            continue
+    for name, field in _common(type(message), owner):
         value = getattr(message, name)
-        if setting.repeated:
+        if field.is_repeated:
             found[name] = tuple(value)
         elif message.HasField(name) if field.has_presence else value or not rule_of(field).left_out:
             found[name] = value
     return found
+
+
+@functools.cache
+def _common(message: type[Message], owner: type) -> tuple[tuple[str, FieldDescriptor], ...]:
+    """The fields of a message that a dataclass has settings of the same name for."""
+    fields = fields_of(message)
+    return tuple(
+        (name, field) for name, field in fields.items() if not field.message_type and name in settings(owner)
+    )
 
 
 def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:

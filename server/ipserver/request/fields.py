@@ -41,9 +41,15 @@ _ELSEWHERE: Final[Mapping[str, tuple[type, str]]] = {
 
 def fields_of(message: Message | type[Message]) -> Mapping[str, FieldDescriptor]:
     """The fields of a message by name, in the order of the proto."""
-    return {field.name: cast(FieldDescriptor, field) for field in message.DESCRIPTOR.fields}
+    return _fields(message if isinstance(message, type) else type(message))
 
 
+@cache
+def _fields(kind: Any) -> Mapping[str, FieldDescriptor]:
+    return {field.name: cast(FieldDescriptor, field) for field in kind.DESCRIPTOR.fields}
+
+
+@cache
 def setting_of(field: FieldDescriptor) -> Setting | None:
     """The declaration of a field of a spec; None: it has none."""
     place = _place(field)
@@ -54,11 +60,13 @@ def setting_of(field: FieldDescriptor) -> Setting | None:
     return settings(_DECLARED[message]).get(name) if message in _DECLARED else None
 
 
+@cache
 def rule_of(field: FieldDescriptor) -> options_pb2.FieldRule:
     """The field's option; empty if it has none."""
     return field.GetOptions().Extensions[options_pb2.rule]
 
 
+@cache
 def default_of(field: FieldDescriptor) -> Any:
     """What is written into a field that is not given; None: nothing."""
     rule = rule_of(field)
