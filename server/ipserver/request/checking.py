@@ -8,7 +8,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from iplab.v1.catalog_service_pb2 import Limits
-from ipserver.request.fields import fields_of, rule_of, setting_of, used_settings, users_of, value_problem
+from ipserver.request.fields import (
+    fields_of,
+    has_unknown_name,
+    rule_of,
+    setting_of,
+    used_settings,
+    users_of,
+    value_problem,
+)
 from ipserver.request.problems import Problems, shown
 
 
@@ -21,15 +29,14 @@ def check_fields(message: Message, path: str, limits: Limits, problems: Problems
         limits: Of this service.
         problems: Where to note what is wrong.
     """
-    used = used_settings(message)
-    unknown = used is not None and not used  # an unknown name: what it would use is not known
+    used, unknown = used_settings(message), has_unknown_name(message)
     for field in fields_of(message).values():
         here, value, given = f"{path}.{field.name}", getattr(message, field.name), _is_given(message, field)
         if field.message_type is not None:
             if given and not field.is_repeated:
                 check_fields(value, here, limits, problems)
         elif unknown and field.name != "name":
-            continue
+            continue  # what it would use is not known
         elif given and used is not None and field.name not in ("name", *used):
             name, users = getattr(message, "name", ""), ", ".join(users_of(message, field.name))
             problems.add(here, f"is not used by {name!r} but by {users}; remove it or change the name")

@@ -50,7 +50,8 @@ def _values(message: Message, owner: type) -> dict[str, Any]:
     What a choice does not use has no default in the message: it is as in a value made by hand.
     """
     found = {}
-    for name, field in _common(type(message), owner):
+    kind: Any = type(message)
+    for name, field in _common(kind, owner):
         value = getattr(message, name)
         if field.is_repeated:
             found[name] = tuple(value)
@@ -60,7 +61,7 @@ def _values(message: Message, owner: type) -> dict[str, Any]:
 
 
 @functools.cache
-def _common(message: type[Message], owner: type) -> tuple[tuple[str, FieldDescriptor], ...]:
+def _common(message: Any, owner: Any) -> tuple[tuple[str, FieldDescriptor], ...]:
     """The fields of a message that a dataclass has settings of the same name for."""
     fields = fields_of(message)
     return tuple(

@@ -41,7 +41,8 @@ _ELSEWHERE: Final[Mapping[str, tuple[type, str]]] = {
 
 def fields_of(message: Message | type[Message]) -> Mapping[str, FieldDescriptor]:
     """The fields of a message by name, in the order of the proto."""
-    return _fields(message if isinstance(message, type) else type(message))
+    kind: Any = message if isinstance(message, type) else type(message)
+    return _fields(kind)
 
 
 @cache
@@ -87,6 +88,12 @@ def used_settings(message: Message) -> Mapping[str, object] | None:
         return None
     entry = entries.get(getattr(message, "name", ""))
     return {} if entry is None else entry.settings
+
+
+def has_unknown_name(message: Message) -> bool:
+    """Whether a message's name should be that of an entry with settings and is none."""
+    entries = _entries(message)
+    return entries is not None and getattr(message, "name", "") not in entries
 
 
 def users_of(message: Message, name: str) -> list[str]:

@@ -3,6 +3,7 @@
 import pytest
 from google.protobuf import json_format
 
+from ipcore.catalogue import OPTIMIZERS, Optimizer
 from iplab.v1 import experiment_service_pb2, options_pb2
 from iplab.v1 import spec_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits
@@ -104,3 +105,10 @@ def test_a_limit_bounds_its_fields_and_the_declaration_bounds_them_from_below():
     for path, field in (("steps", "steps"), ("record__metrics_interval", "record.metrics_interval")):
         found = violations(spec(**{path: 10_000_001}))
         assert found[f"experiment.spec.{field}"] == "must lie in 1 .. 10,000,000, not 10000001"
+
+
+def test_an_entry_without_settings_takes_none(monkeypatch):
+    monkeypatch.setitem(OPTIMIZERS, "plain", Optimizer("plain", "made up", "none:none", (), ""))
+    given = {"name": "plain", "momentum": 0.5}
+    found = violations(spec(optimizer=given, batch_size=0))
+    assert found["experiment.spec.optimizer.momentum"].startswith("is not used by 'plain' but by momentum")
