@@ -1,30 +1,22 @@
-"""What a pack and its runs are, as plain values. Standard library only."""
+"""What a pack and its runs are, as plain values. Standard library only.
+
+Types, ranges and defaults are declared here and in `ipcore.catalogue`, once: the trainer and the service
+check against them, and the service fills in these defaults (`ipcore.catalogue.settings`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from ipcore.catalogue import BIASES, KEPT_WEIGHTS, LOSSES, OPTIMIZERS, PRECISIONS
+from ipcore.catalogue.optimizers import OptimizerSettings
+from ipcore.catalogue.schedules import Schedule
+from ipcore.catalogue.settings import Held, Interval, OneOf
 from ipcore.models import MLP, Architecture, Model
 from ipcore.theory import Parameterization
 
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """A factor of all learning rates that depends on the step alone (see `ipcore.engine.schedule`).
-
-    Attributes:
-        name: Name in `ipcore.catalogue.SCHEDULES`.
-        warmup_steps: Updates over which the factor rises linearly, >= 0.
-        final_fraction: "linear", "cosine": factor at the end, 0..1.
-        milestones: "step": numbers of updates after which the factor is multiplied by `decay`.
-        decay: "step": 0 < decay < 1.
-    """
-
-    name: str = "constant"
-    warmup_steps: int = 0
-    final_fraction: float = 0.0
-    milestones: tuple[int, ...] = ()
-    decay: float = 0.1
+__all__ = ["Calibration", "OptimizerSettings", "PackConfig", "Probes", "RunConfig", "Schedule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,45 +39,24 @@ class Probes:
 
 
 @dataclass(frozen=True, slots=True)
-class OptimizerSettings:
-    """A run's settings of the pack's optimizer; those that it does not use are ignored.
-
-    Attributes:
-        momentum: 0 <= momentum < 1; in single precision at most 1 - 2^-18.
-        beta1: Adam, 0 <= beta1 < 1.
-        beta2: Adam, 0 <= beta2 < 1.
-        epsilon: Adam, 0 or a number that training can hold (`ipcore.models.scales.fits`); layer l uses
-            epsilon m^{-d_l}.
-        weight_decay: lambda >= 0, eta lambda <= 1, decoupled: weights are multiplied by 1 - eta lambda per
-            update, in total however small that is (`ipcore.engine.decay`). "adam" accepts 0 only.
-    """
-
-    momentum: float = 0.9
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class PackConfig:
     """What all runs of a pack share: one graph, one batched matmul per layer.
 
     Attributes:
         dataset: Name as `ipcore.load_dataset` takes it; parameters of a family that are left out have their
             defaults.
-        hidden_layers: L >= 1, as the model counts it.
-        width: m >= 1.
+        hidden_layers: L, as the model counts it.
+        width: m.
         activation: Name in `ipcore.catalogue.ACTIVATIONS`.
         batch_size: Examples per update and run.
-        steps: Updates per run, >= 1.
+        steps: Updates per run.
         loss: Name in `ipcore.catalogue.LOSSES`.
-        bias: "first" or "none".
+        bias: Name in `ipcore.catalogue.BIASES`.
         optimizer: Name in `ipcore.catalogue.OPTIMIZERS`.
         metrics_interval: Training metrics at step 1, multiples of this, and the last step.
         evaluation_interval: Test metrics at step 0, multiples of this, and the last step; 0: only the ends.
-        weights: "none", "final", "initial_and_final" or "every".
-        weights_interval: Updates between kept weights with "every", else 0.
+        weights: Name in `ipcore.catalogue.KEPT_WEIGHTS`.
+        weights_interval: Updates between kept weights, at least 1 with weights "every".
         validation_size: Training examples held out, 0: none.
         schedule: Multiplies all rates.
         probes: What is measured inside the networks; None: nothing.
@@ -95,22 +66,22 @@ class PackConfig:
     """
 
     dataset: str
-    hidden_layers: int
-    width: int
+    hidden_layers: Annotated[int, Interval(1)]
+    width: Annotated[int, Interval(1)]
     activation: str
-    batch_size: int
-    steps: int
-    loss: str = "cross_entropy"
-    bias: str = "first"
-    optimizer: str = "sgd"
-    metrics_interval: int = 10
-    evaluation_interval: int = 0
-    weights: str = "final"
-    weights_interval: int = 0
-    validation_size: int = 0
+    batch_size: Annotated[int, Interval(1)]
+    steps: Annotated[int, Interval(1)]
+    loss: Annotated[str, OneOf("loss", LOSSES)] = "cross_entropy"
+    bias: Annotated[str, OneOf("bias", BIASES)] = "first"
+    optimizer: Annotated[str, OneOf("optimizer", OPTIMIZERS)] = "sgd"
+    metrics_interval: Annotated[int, Interval(1)] = 10
+    evaluation_interval: Annotated[int, Interval(0)] = 0
+    weights: Annotated[str, OneOf("choice of weights", KEPT_WEIGHTS)] = "final"
+    weights_interval: Annotated[int, Interval(0)] = 0
+    validation_size: Annotated[int, Interval(0)] = 0
     schedule: Schedule = Schedule()
     probes: Probes | None = None
-    precision: str = "fp32"
+    precision: Annotated[str, OneOf("precision", PRECISIONS)] = "fp32"
     model: Model = MLP
 
     @property
@@ -132,8 +103,8 @@ class Calibration:
         cap: Largest base rate returned (the published code: 1000, or 500).
     """
 
-    readout_target: float = 1.0
-    cap: float = 1000.0
+    readout_target: Annotated[float, Held()] = 1.0
+    cap: Annotated[float, Held()] = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +121,45 @@ class RunConfig:
     """
 
     parameterization: Parameterization
-    base_learning_rate: float
-    seed: int
+    base_learning_rate: Annotated[float, Held()]
+    seed: Annotated[int, Interval(0, 2**32 - 1)]
     calibration: Calibration | None = None
     settings: OptimizerSettings = OptimizerSettings()
+
+
+def calibration_misfit(optimizer: str, *, own_biases: bool) -> str:
+    """Why first rates cannot be calibrated (`ipcore.training.calibration`); "" if they can.
+
+    Args:
+        optimizer: Name of the optimizer.
+        own_biases: Whether biases have exponents of their own.
+    """
+    if optimizer in OPTIMIZERS and OPTIMIZERS[optimizer].entrywise:
+        others = [name for name, entry in OPTIMIZERS.items() if not entry.entrywise]
+        return (
+            f"is of gradient steps; with {optimizer} an update has the size of its rate whatever the "
+            f"gradient is: leave it out, or use {' or '.join(others)}"
+        )
+    if own_biases:
+        return (
+            "is not defined for biases with exponents of their own (ip-bias): first updates are of order 1 "
+            "as they are; leave it out, or use ip-llr"
+        )
+    return ""
+
+
+def size_problems(batch_size: int, validation_size: int, train_size: int) -> list[tuple[str, str]]:
+    """Whether a validation set and batches fit a training set, as (field of `PackConfig`, sentence).
+
+    >>> size_problems(8, 35, train_size=40)[0][0]
+    'batch_size'
+    """
+    if validation_size >= train_size:
+        text = f"must leave some of the {train_size:,} training examples, not {validation_size}"
+        return [("validation_size", text)]
+    left = train_size - max(0, validation_size)
+    if batch_size <= left:
+        return []
+    outside = f" outside the validation set ({left:,} of {train_size:,}); lower one of them"
+    text = f"{batch_size} is more than the {left:,} training examples{outside if validation_size > 0 else ''}"
+    return [("batch_size", text)]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipcore.catalogue import DatasetInfo
-from ipcore.models.scales import SINGLE
+from ipcore.catalogue.formats import SINGLE
 
 # Columns that a message names.
 _NAMED: Final = 10

@@ -44,6 +44,17 @@ def decay_rate(run: RunConfig) -> float:
     return run.base_learning_rate * run.settings.weight_decay
 
 
+def decay_misfit(decay: float, base_learning_rate: float) -> str:
+    """Why a weight decay lambda >= 0 cannot be used at a rate; "" if it can."""
+    if not decay * base_learning_rate > 1:
+        return ""
+    return (
+        f"{decay} times the base learning rate {base_learning_rate} is more than 1: each update "
+        f"multiplies weights by 1 - eta lambda, so their signs would change; at most "
+        f"{1 / base_learning_rate:.4g}"
+    )
+
+
 def decay_factors(config: PackConfig, rates: Sequence[float], unit: float) -> Iterator[list[float]]:
     """Factors of the updates 0, 1, .., steps - 1, one for each rate.
 

@@ -1,6 +1,6 @@
 """Losses: values per example and the derivative with respect to the outputs, without autograd.
 
-Names are those of `ipcore.catalogue.LOSSES`. Each is a mean over examples of
+The entries of `ipcore.catalogue.losses` name these objects. Each is a mean over examples of
 
     cross_entropy   logsumexp(f) - f_label           C outputs
     mse             |f - y|^2 / 2                    k outputs, targets y; or C outputs, y = onehot(label)
@@ -24,6 +24,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ipcore import catalogue
+from ipcore.catalogue.entries import implementation
 from ipcore.errors import ConfigError
 from ipcore.models.activations import softplus
 
@@ -170,9 +172,11 @@ def _shape(labels: npt.NDArray[np.generic]) -> str:
     return f"{labels.dtype} of shape {labels.shape}"
 
 
+CROSS_ENTROPY: Final = Loss(_cross_entropy_values, _cross_entropy_step, _check_cross_entropy)
+MSE: Final = Loss(_mse_values, _mse_step, _check_mse)
+LOGISTIC: Final = Loss(_logistic_values, _logistic_step, _check_two("logistic"))
+EXPONENTIAL: Final = Loss(_exponential_values, _exponential_step, _check_two("exponential"))
+
 LOSSES: Final[dict[str, Loss]] = {
-    "cross_entropy": Loss(_cross_entropy_values, _cross_entropy_step, _check_cross_entropy),
-    "mse": Loss(_mse_values, _mse_step, _check_mse),
-    "logistic": Loss(_logistic_values, _logistic_step, _check_two("logistic")),
-    "exponential": Loss(_exponential_values, _exponential_step, _check_two("exponential")),
+    name: implementation(entry.implementation) for name, entry in catalogue.LOSSES.items()
 }

@@ -26,6 +26,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ipcore.catalogue import OPTIMIZERS
+from ipcore.catalogue.entries import implementation
 from ipcore.config import PackConfig, RunConfig
 from ipcore.engine.engine import Engine
 from ipcore.engine.rates import StepRates, starts_of
@@ -224,13 +226,29 @@ class Adam(Optimizer):
         return [d - a for row, phase in groups for a, d in zip(row, phase.d or zeros, strict=True)]
 
 
+def descent(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimizer:
+    """Plain gradient descent."""
+    return Optimizer(pack)
+
+
+def momentum(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimizer:
+    """Gradient descent with momentum."""
+    return Momentum(runs, pack)
+
+
+def adam(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimizer:
+    """Adam and AdamW."""
+    return Adam(config, runs, pack)
+
+
+# What entries of the catalogue name.
+Make = Callable[[PackConfig, Sequence[RunConfig], Engine], Optimizer]
+
+
 def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimizer:
     """The optimizer of a pack that `ipcore.training.validation` has found sound."""
-    if config.optimizer == "sgd":
-        return Optimizer(pack)
-    if config.optimizer == "momentum":
-        return Momentum(runs, pack)
-    return Adam(config, runs, pack)
+    make: Make = implementation(OPTIMIZERS[config.optimizer].implementation)
+    return make(config, runs, pack)
 
 
 def _column(values: Sequence[float], pack: Engine, dtype: torch.dtype | None = None) -> Tensor:

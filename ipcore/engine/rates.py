@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ipcore.catalogue import OPTIMIZERS
 from ipcore.config import PackConfig, RunConfig
 from ipcore.engine.decay import DecayCursor
 from ipcore.engine.engine import Engine
@@ -55,7 +56,7 @@ class Rates:
         pack: Engine,
     ) -> None:
         self._config, self._runs, self._calibrated = config, runs, calibrated
-        self._entrywise = config.optimizer in ("adam", "adamw")
+        self._entrywise = OPTIMIZERS[config.optimizer].entrywise
         self._own_biases = len(pack.biases) > 1
         self._masked = np.zeros(len(runs), dtype=bool)
         self._decay = DecayCursor(config, runs, torch.finfo(pack.dtype).eps)

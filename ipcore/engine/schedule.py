@@ -15,8 +15,57 @@ factor multiplies every layer's rate at every step, a large first step included.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
 
-from ipcore.config import Schedule
+from ipcore.catalogue import SCHEDULES
+from ipcore.catalogue.entries import implementation
+from ipcore.catalogue.schedules import Schedule
+from ipcore.catalogue.settings import value_problems
+
+# Milestones of one schedule.
+MOST_MILESTONES: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A schedule after its warm-up.
+
+    Attributes:
+        factor: (schedule, step, progress) -> factor; progress rises from 0 at the first full update to 1 at
+            the last.
+        least: (schedule, full updates but one, at least 1) -> a bound from below of all factors > 0.
+    """
+
+    factor: Callable[[Schedule, int, float], float]
+    least: Callable[[Schedule, int], float]
+
+
+def _falling(power: int) -> Callable[[Schedule, int], float]:
+    """The last factor but one, 1 / n^power, where the last one is 0."""
+
+    def least(schedule: Schedule, falling: int) -> float:
+        return schedule.final_fraction if schedule.final_fraction > 0 else 1 / falling**power
+
+    return least
+
+
+CONSTANT: Final = Course(lambda schedule, step, progress: 1.0, lambda schedule, falling: 1.0)
+LINEAR: Final = Course(
+    lambda schedule, step, progress: 1.0 + (schedule.final_fraction - 1.0) * progress,
+    _falling(1),  # p = 1 - 1/n
+)
+COSINE: Final = Course(
+    lambda schedule, step, progress: (
+        schedule.final_fraction + (1.0 - schedule.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+    ),
+    _falling(2),  # (1 + cos(pi p)) / 2 = sin(pi / 2n)^2 >= 1 / n^2
+)
+STEP: Final = Course(
+    lambda schedule, step, progress: schedule.decay ** sum(mark <= step for mark in schedule.milestones),
+    lambda schedule, falling: schedule.decay ** len(schedule.milestones),
+)
 
 
 def factor(schedule: Schedule, step: int, steps: int) -> float:
@@ -35,7 +84,9 @@ def factor(schedule: Schedule, step: int, steps: int) -> float:
     """
     warmup = schedule.warmup_steps
     rise = (step + 1) / (warmup + 1) if step < warmup else 1.0
-    return rise * _course(schedule, step, steps)
+    falling = steps - 1 - warmup
+    progress = max(0, step - warmup) / falling if falling > 0 else 0.0
+    return rise * _course(schedule).factor(schedule, step, progress)
 
 
 def least_factor(schedule: Schedule, steps: int) -> float:
@@ -45,42 +96,59 @@ def least_factor(schedule: Schedule, steps: int) -> float:
     0.25
     """
     rise = 1 / (schedule.warmup_steps + 1)
-    if schedule.name == "step":
-        return rise * schedule.decay ** len(schedule.milestones)
-    if schedule.name not in ("linear", "cosine"):
-        return rise
-    if schedule.final_fraction > 0:
-        return rise * schedule.final_fraction
-    # The last factor but one: p = 1 - 1/n, and (1 + cos(pi p)) / 2 = sin(pi / 2n)^2 >= 1 / n^2.
-    falling = max(1, steps - 1 - schedule.warmup_steps)
-    return rise / falling ** (2 if schedule.name == "cosine" else 1)
+    return rise * _course(schedule).least(schedule, max(1, steps - 1 - schedule.warmup_steps))
 
 
-def schedule_problems(schedule: Schedule, steps: int) -> list[str]:
-    """What is wrong with a schedule of a known name, field by field; empty: nothing."""
+def schedule_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]:
+    """What is wrong with a schedule, as (field of `Schedule`, sentence); empty: nothing.
+
+    Args:
+        schedule: Settings that its course does not use are not looked at.
+        steps: T >= 1, updates in all.
+    """
+    used = SCHEDULES[schedule.name].settings if schedule.name in SCHEDULES else ()
+    return [*value_problems(schedule, only={"name", *used}), *step_problems(schedule, steps)]
+
+
+def step_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]:
+    """As `schedule_problems`, but only what depends on the number of updates."""
+    if schedule.name not in SCHEDULES:
+        return []
     problems = []
     if not 0 <= schedule.warmup_steps < steps:
-        problems.append(f"schedule.warmup_steps: must lie in 0..{steps - 1}, not {schedule.warmup_steps}")
-    if schedule.name in ("linear", "cosine") and not 0 <= schedule.final_fraction <= 1:
-        problems.append(f"schedule.final_fraction: must lie in 0..1, not {schedule.final_fraction}")
-    if schedule.name == "step":
-        marks = schedule.milestones
-        if not marks or sorted(set(marks)) != list(marks) or not 0 < marks[0] <= marks[-1] < steps:
-            problems.append(
-                f"schedule.milestones: must ascend within 1..{steps - 1}, at least one, not {list(marks)}"
+        problems.append(
+            (
+                "warmup_steps",
+                f"must lie in 0 .. {steps - 1:,} (fewer than the {steps:,} updates), "
+                f"not {schedule.warmup_steps}",
             )
-        if not 0 < schedule.decay < 1:
-            problems.append(f"schedule.decay: must lie between 0 and 1, not {schedule.decay}")
+        )
+    if "milestones" in SCHEDULES[schedule.name].uses:
+        problems += _milestone_problems(schedule, steps)
     return problems
 
 
-def _course(schedule: Schedule, step: int, steps: int) -> float:
-    if schedule.name == "constant":
-        return 1.0
-    if schedule.name == "step":
-        return schedule.decay ** sum(mark <= step for mark in schedule.milestones)
-    falling = steps - 1 - schedule.warmup_steps
-    progress = max(0, step - schedule.warmup_steps) / falling if falling > 0 else 0.0
-    if schedule.name == "linear":
-        return 1.0 + (schedule.final_fraction - 1.0) * progress
-    return schedule.final_fraction + (1.0 - schedule.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+def _milestone_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]:
+    marks, field = schedule.milestones, "milestones"
+    if not marks:
+        return [(field, f"is empty; with {schedule.name!r} give at least one number of updates")]
+    if len(marks) > MOST_MILESTONES:
+        return [(field, f"has {len(marks):,} values; at most {MOST_MILESTONES:,} are allowed")]
+    problems, before, most = [], 0, max(steps, 2) - 1
+    for i, mark in enumerate(marks):
+        if not 1 <= mark <= most:
+            problems.append(
+                (
+                    f"{field}[{i}]",
+                    f"must lie in 1 .. {most:,} (fewer than the {steps:,} updates), not {mark}",
+                )
+            )
+        elif mark <= before:
+            problems.append((f"{field}[{i}]", f"{mark} does not ascend: {before} stands before it"))
+        before = max(before, mark)
+    return problems
+
+
+def _course(schedule: Schedule) -> Course:
+    found: Course = implementation(SCHEDULES[schedule.name].implementation)
+    return found

@@ -1,6 +1,6 @@
 """Activations of a pack: in place forward, in place backward, without autograd.
 
-Names are those of `ipcore.catalogue.ACTIVATIONS`, and "relu^p". Where the derivative is a function of the
+The entries of `ipcore.catalogue.activations` name these objects. Where the derivative is a function of the
 value (ReLU, leaky ReLU, ELU, tanh, sigmoid, identity) only the value is kept; the others need the
 preactivation too (GELU is the exact one, x Phi(x)).
 
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from typing import Final
 
@@ -25,7 +26,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ipcore.catalogue.activations import LEAKY_SLOPE, check_activation, keeps_preactivation, relu_power
+from ipcore import catalogue
+from ipcore.catalogue.activations import LEAKY_SLOPE, find_activation, relu_power
+from ipcore.catalogue.entries import implementation
 
 _aten: Final = torch.ops.aten
 # From here on log(1 + e^h) is h to the last bit in every number format, and e^h still far below the largest
@@ -41,7 +44,8 @@ class Activation:
         apply: x = phi(h) as a new tensor; any shape.
         forward: (h, x) writes phi(h) into x; x may be h where nothing reads h afterwards.
         backward: (dx, h, x) multiplies dx by phi'(h) in place.
-        keeps_preactivation: Whether `backward` reads h, so that h and x need buffers of their own.
+        keeps_preactivation: Whether `backward` reads h, so that h and x need buffers of their own;
+            `activation` sets what the catalogue says.
     """
 
     apply: Callable[[Tensor], Tensor]
@@ -50,17 +54,17 @@ class Activation:
     keeps_preactivation: bool = False
 
 
+@cache
 def activation(name: str) -> Activation:
     """An activation by its name; "relu^p" is ReLU to a rational power p >= 1.
 
     Raises:
         ConfigError: No such activation.
     """
-    check_activation(name)
-    power = relu_power(name)
-    if power is None:
-        return ACTIVATIONS[name]
-    return ACTIVATIONS["relu"] if power == 1 else _relu_to(float(power))
+    entry = find_activation(name)
+    found = implementation(entry.implementation)
+    phi: Activation = found if isinstance(found, Activation) else found(relu_power(name))
+    return replace(phi, keeps_preactivation=entry.keeps_preactivation)
 
 
 def softplus(h: Tensor) -> Tensor:
@@ -138,9 +142,9 @@ def _identity_backward(dx: Tensor, h: Tensor, x: Tensor) -> None:
     """Nothing to do: phi' = 1."""
 
 
-@cache
-def _relu_to(p: float) -> Activation:
+def relu_to(power: Fraction) -> Activation:
     """max(h, 0)^p, p > 1."""
+    p = float(power)
 
     def backward(dx: Tensor, h: Tensor, x: Tensor) -> None:
         dx.mul_(h.clamp(min=0).pow_(p - 1).mul_(p))
@@ -149,42 +153,25 @@ def _relu_to(p: float) -> Activation:
         lambda h: torch.clamp(h, min=0).pow_(p),
         lambda h, x: torch.clamp(h, min=0, out=x).pow_(p),
         backward,
-        keeps_preactivation=True,
     )
 
 
-def _entry(
-    name: str,
-    apply: Callable[[Tensor], Tensor],
-    forward: Callable[[Tensor, Tensor], object],
-    backward: Callable[[Tensor, Tensor, Tensor], object],
-) -> tuple[str, Activation]:
-    return name, Activation(apply, forward, backward, keeps_preactivation(name))
-
-
-ACTIVATIONS: Final[dict[str, Activation]] = dict(
-    (
-        _entry("relu", torch.relu, lambda h, x: torch.clamp(h, min=0, out=x), _relu_backward),
-        _entry(
-            "leaky_relu",
-            lambda h: functional.leaky_relu(h, LEAKY_SLOPE),
-            lambda h, x: _aten.leaky_relu.out(h, LEAKY_SLOPE, out=x),
-            _leaky_relu_backward,
-        ),
-        _entry("gelu", functional.gelu, lambda h, x: _aten.gelu.out(h, out=x), _gelu_backward),
-        _entry("elu", functional.elu, lambda h, x: _aten.elu.out(h, out=x), _elu_backward),
-        _entry("tanh", torch.tanh, _on_cpu(np.tanh, lambda h, x: torch.tanh(h, out=x)), _tanh_backward),
-        _entry("sigmoid", torch.sigmoid, lambda h, x: torch.sigmoid(h, out=x), _sigmoid_backward),
-        _entry("identity", torch.clone, _identity_forward, _identity_backward),
-        _entry("silu", functional.silu, lambda h, x: _aten.silu.out(h, out=x), _silu_backward),
-        _entry(
-            "softplus",
-            softplus,
-            lambda h, x: _aten.softplus.out(h, threshold=_LINEAR_FROM, out=x),
-            _softplus_backward,
-        ),
-        _entry("erf", torch.erf, lambda h, x: torch.erf(h, out=x), _erf_backward),
-        _entry("abs", torch.abs, lambda h, x: torch.abs(h, out=x), _abs_backward),
-        _entry("sin", torch.sin, _on_cpu(np.sin, lambda h, x: torch.sin(h, out=x)), _sin_backward),
-    )
+RELU: Final = Activation(torch.relu, lambda h, x: torch.clamp(h, min=0, out=x), _relu_backward)
+LEAKY_RELU: Final = Activation(
+    lambda h: functional.leaky_relu(h, LEAKY_SLOPE),
+    lambda h, x: _aten.leaky_relu.out(h, LEAKY_SLOPE, out=x),
+    _leaky_relu_backward,
 )
+GELU: Final = Activation(functional.gelu, lambda h, x: _aten.gelu.out(h, out=x), _gelu_backward)
+ELU: Final = Activation(functional.elu, lambda h, x: _aten.elu.out(h, out=x), _elu_backward)
+TANH: Final = Activation(torch.tanh, _on_cpu(np.tanh, lambda h, x: torch.tanh(h, out=x)), _tanh_backward)
+SIGMOID: Final = Activation(torch.sigmoid, lambda h, x: torch.sigmoid(h, out=x), _sigmoid_backward)
+IDENTITY: Final = Activation(torch.clone, _identity_forward, _identity_backward)
+SILU: Final = Activation(functional.silu, lambda h, x: _aten.silu.out(h, out=x), _silu_backward)
+SOFTPLUS: Final = Activation(
+    softplus, lambda h, x: _aten.softplus.out(h, threshold=_LINEAR_FROM, out=x), _softplus_backward
+)
+ERF: Final = Activation(torch.erf, lambda h, x: torch.erf(h, out=x), _erf_backward)
+ABS: Final = Activation(torch.abs, lambda h, x: torch.abs(h, out=x), _abs_backward)
+SIN: Final = Activation(torch.sin, _on_cpu(np.sin, lambda h, x: torch.sin(h, out=x)), _sin_backward)
+ACTIVATIONS: Final[dict[str, Activation]] = {name: activation(name) for name in catalogue.ACTIVATIONS}

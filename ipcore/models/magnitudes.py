@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
-from ipcore.models.scales import SINGLE, Range, fits, scaled
+from ipcore.catalogue import OPTIMIZERS
+from ipcore.catalogue.formats import SINGLE, Range, fits
+from ipcore.models.scales import scaled
 from ipcore.theory import Parameterization
 
 T = TypeVar("T")
@@ -25,7 +27,7 @@ class Training:
 
     Attributes:
         batch_size: B >= 1.
-        optimizer: As `ipcore.theory` knows it: AdamW is "adam".
+        optimizer: Name in `ipcore.catalogue.OPTIMIZERS`.
         rates: Base learning rates.
         least_factor: Smallest factor > 0 of the schedule (`ipcore.engine.schedule.least_factor`).
         cap: Largest calibrated base rate; None: not calibrated.
@@ -116,7 +118,7 @@ def _powers(row: _Row, training: Training) -> Iterator[_Power]:
         if k is not None:
             yield "b", "the re-weighted initial size times the multiplier {}", 1.0, -a - b - k
     yield from _rates(row.c, a, "the rate {}", training)
-    if training.optimizer == "adam":
+    if OPTIMIZERS[training.optimizer].has_epsilon:
         yield from _gradients(row, training)
     if row.bias:
         bias_a, bias_b, *bias_c = row.bias
@@ -138,13 +140,13 @@ def _gradients(row: _Row, training: Training) -> Iterator[_Power]:
 
 def _rates(c: Sequence[Fraction], a: Fraction, what: str, training: Training) -> Iterator[_Power]:
     """Rates of effective weights: with Adam they do not see the size of the gradient, nor the batch."""
-    adam = training.optimizer == "adam"
+    entrywise = OPTIMIZERS[training.optimizer].entrywise
     least = training.least_factor
     for i, entry in enumerate(c):
         field, when = _phase("c", i, c)
-        exponent = -entry - (1 if adam else 2) * a
+        exponent = -entry - (1 if entrywise else 2) * a
         for rate in training.rates:
-            scale = rate if adam else rate / training.batch_size
+            scale = rate if entrywise else rate / training.batch_size
             yield field, f"{what}{when}", scale, exponent
             if least < 1:
                 then = f" at the schedule's least factor {least:g}"

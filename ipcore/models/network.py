@@ -22,8 +22,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from ipcore.catalogue import LOSSES
-from ipcore.catalogue.activations import check_activation
+from ipcore.catalogue import LOSSES, find_activation
 from ipcore.errors import ConfigError, WeightsError, unknown
 from ipcore.models import MLP, Architecture, Model, model_from, model_to
 from ipcore.models.activations import activation
@@ -286,7 +285,7 @@ def _parameterization(header: Mapping[str, str]) -> Parameterization:
 def _check(network: Network, header: Mapping[str, str]) -> None:
     """The tensors must have the sizes that the header states."""
     try:
-        check_activation(network.activation)
+        find_activation(network.activation)
     except ConfigError as error:
         raise WeightsError(str(error)) from None
     if network.loss not in LOSSES:

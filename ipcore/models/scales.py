@@ -15,9 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final, NamedTuple
+from typing import Final
 
-from ipcore.catalogue.activations import activation_variance
+from ipcore.catalogue import find_activation
 from ipcore.errors import ConfigError
 from ipcore.theory import Parameterization
 
@@ -37,27 +37,6 @@ def power(width: int, exponent: Fraction) -> float:
         raise ConfigError([f"{width}^({exponent}) is too large for any number format"]) from None
 
 
-class Range(NamedTuple):
-    """Positive numbers that a number format holds in full precision, with room for products of order 1."""
-
-    least: float
-    largest: float
-
-    def __str__(self) -> str:
-        return f"{self.least:g} .. {self.largest:g}"
-
-
-# Multipliers, initial sizes and rates in these ranges have full precision, and so have their products with
-# normals and with the constants of `layer_constants` (IEEE 754 binary32: 1.2e-38 .. 3.4e38; binary64:
-# 2.2e-308 .. 1.8e308).
-SINGLE: Final = Range(1e-36, 1e36)
-DOUBLE: Final = Range(1e-300, 1e300)
-
-# A momentum beta is rounded to single precision, which moves 1 - beta by up to 2^-25: 0.8 % here.
-MOST_MOMENTUM: Final = 1 - 2.0**-18
-NEAR_ONE: Final = "single precision does not hold 1 - momentum to a hundredth"
-
-
 def scaled(factor: float, width: int, exponent: Fraction) -> float:
     """A factor times m^exponent in double precision, >= 0; infinite if too large for a double.
 
@@ -68,15 +47,6 @@ def scaled(factor: float, width: int, exponent: Fraction) -> float:
         return factor * power(width, exponent)
     except ConfigError:
         return math.inf
-
-
-def fits(scale: float, held: Range = SINGLE) -> bool:
-    """Whether a scale is positive and can be trained with in a number format, 32-bit numbers by default.
-
-    >>> fits(1e30), fits(1e-40), fits(math.inf)
-    (True, False, False)
-    """
-    return held.least <= scale <= held.largest
 
 
 def biased_layers(parameterization: Parameterization, bias: str) -> int:
@@ -94,11 +64,11 @@ def biased_layers(parameterization: Parameterization, bias: str) -> int:
 def layer_constants(activation: str, hidden_layers: int, input_dim: int, biased: bool) -> tuple[float, ...]:
     """Width-free factors s_l of the initial standard deviations, l = 1..L+1.
 
-    s^2 is `ipcore.catalogue.activations.activation_variance`; the first layer has s/sqrt(d+1) (its bias
+    s^2 is the activation's `variance` in the catalogue; the first layer has s/sqrt(d+1) (its bias
     counts as an input; s/sqrt(d) without a bias) and the last layer 1, as in the code published with
     arXiv:2110.15596.
     """
-    s = math.sqrt(activation_variance(activation))
+    s = math.sqrt(find_activation(activation).variance)
     fan_in = input_dim + biased
     return (s / math.sqrt(fan_in), *[s] * (hidden_layers - 1), 1.0)
 
@@ -135,7 +105,7 @@ def initial_bias_stds(
     A first bias that shares its layer's exponents has s m^{-(a_1 + b_1)}. Biases with their own have
     s m^{-(a + b)} with those, and 1 instead of s at the last layer (code of arXiv:2110.15596).
     """
-    s = math.sqrt(activation_variance(activation))
+    s = math.sqrt(find_activation(activation).variance)
     own = parameterization.biases
     if own is None:
         shared = s * power(width, -(parameterization.a[0] + parameterization.b[0]))

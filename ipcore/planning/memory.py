@@ -10,8 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ipcore.catalogue import IMAGES, DatasetInfo, output_dim
-from ipcore.catalogue.activations import keeps_preactivation
+from ipcore.catalogue import IMAGES, OPTIMIZERS, DatasetInfo, find_activation, output_dim
 from ipcore.config import PackConfig
 from ipcore.models import HAND_WRITTEN, Architecture
 from ipcore.models.tally import tally
@@ -23,8 +22,6 @@ LOSS_WINDOW: Final = 64
 EVALUATION_ROWS: Final = 64
 # Rows at once of the public evaluation, one run at a time (`ipcore.training.evaluation`).
 EVALUATION_CHUNK: Final = 1024
-# Copies of all weights that an optimizer keeps (`ipcore.engine.optimizers`).
-_MOMENTS: Final = {"sgd": 0, "momentum": 1, "adam": 2, "adamw": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ def run_memory(
 
 def _pack_values(config: PackConfig, architecture: Architecture) -> int:
     """Numbers per example that `ipcore.engine.pack` holds; two derivatives take turns."""
-    split = keeps_preactivation(config.activation)
+    split = find_activation(config.activation).keeps_preactivation
     values = architecture.input_dim + sum(architecture.outputs)
     values += sum(architecture.outputs[:-1]) if split else 0
     return values + min(2, config.hidden_layers) * config.width
@@ -115,14 +112,10 @@ def _autograd_values(_config: PackConfig, architecture: Architecture) -> int:
 
 
 def _optimizer(config: PackConfig, sizes: list[int], weights: int, itemsize: int, own_biases: bool) -> int:
-    state = itemsize * _MOMENTS[config.optimizer] * weights
-    if config.optimizer == "sgd":
-        return 0
-    if config.optimizer == "momentum":
-        return state + itemsize
-    # One gradient; betas in double precision and as used; epsilon, its root, the correction; a scale for
-    # every tensor with exponents.
-    return state + itemsize * (max(sizes) + 5 + (1 + own_biases) * len(sizes)) + 16
+    kept = OPTIMIZERS[config.optimizer].kept
+    tensors = (1 + own_biases) * len(sizes)
+    numbers = kept.copies * weights + kept.gradient * max(sizes) + kept.numbers + kept.per_tensor * tensors
+    return itemsize * numbers + 8 * kept.doubles
 
 
 def run_memory_bytes(config: PackConfig, info: DatasetInfo) -> int:

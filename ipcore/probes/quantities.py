@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ipcore.catalogue import OPTIMIZERS
 from ipcore.config import Probes
 from ipcore.models import MLP, Model
 
@@ -70,7 +71,7 @@ def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probe
     needed: list[str] = []
     if "coordinates" in probes.quantities and model == MLP:
         needed += ["parts"] if not probes.layers or max(probes.layers) > 1 else []
-        needed += ["gradients"] if optimizer in {"adam", "adamw"} else []
+        needed += ["gradients"] if OPTIMIZERS[optimizer].has_epsilon else []
     added = [name for name in needed if name not in probes.quantities]
     return replace(probes, quantities=(*probes.quantities, *added))
 

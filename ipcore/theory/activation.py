@@ -1,4 +1,4 @@
-"""Activations as the calculus sees them: their behaviour near 0 and far from it.
+"""Activations as the calculus sees them: their behaviour near 0 and far from it (from `ipcore.catalogue`).
 
 Sizes: x = phi(h) with coordinates of order m^e(h). Near 0 there are three local types, and they decide
     whether activations of two steps are correlated when they vanish at initialization (see
@@ -11,18 +11,20 @@ Sizes: x = phi(h) with coordinates of order m^e(h). Near 0 there are three local
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal
 
+from ipcore import catalogue
+from ipcore.catalogue.activations import relu_power
+from ipcore.errors import ConfigError
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.maxplus import Size, nonzero, smaller
 from ipcore.theory.names import check_name
 
 _ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
-_POWER: Final = re.compile(r"relu\^(\d{1,3}(/\d{1,3})?)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +94,13 @@ class Activation:
         return smaller(2 * h, self.size(h)) if h <= 0 else self.size(h)
 
 
-_ACTIVATIONS: Final = (
-    Activation("relu", "aligned"),
-    Activation("leaky_relu", "aligned"),
-    Activation("abs", "aligned"),
-    Activation("gelu", "linear"),
-    Activation("silu", "linear"),
-    Activation("elu", "linear"),
-    Activation("tanh", "linear", bounded=True, odd=True),
-    Activation("erf", "linear", bounded=True, odd=True),
-    Activation("identity", "linear", odd=True, nonlinear=False),
-    Activation("sigmoid", "offset", bounded=True),
-    Activation("softplus", "offset"),
-)
-ACTIVATIONS: Final[dict[str, Activation]] = {entry.name: entry for entry in _ACTIVATIONS}
+def _covered() -> Iterator[Activation]:
+    for entry in catalogue.ACTIVATIONS.values():
+        if (rule := entry.behaviour) is not None:
+            yield Activation(entry.name, rule.kind, rule.degree, rule.bounded, rule.odd, rule.nonlinear)
+
+
+ACTIVATIONS: Final[dict[str, Activation]] = {entry.name: entry for entry in _covered()}
 
 
 def activation(name: str) -> Activation:
@@ -117,14 +112,11 @@ def activation(name: str) -> Activation:
     >>> activation("relu^2").degree, activation("gelu").kind
     (Fraction(2, 1), 'linear')
     """
-    power = _POWER.fullmatch(name) if isinstance(name, str) else None
-    if power is None:
-        check_name(name, ACTIVATIONS, "activation", "relu^p with p >= 1")
-        return ACTIVATIONS[name]
-    numerator, _, denominator = power[1].partition("/")
-    if denominator and int(denominator) == 0:
-        raise TheoryError(f"{name!r} has denominator 0", "activation")
-    degree = Fraction(int(numerator), int(denominator or 1))
-    if degree < 1:
-        raise TheoryError(f"{name!r}: p must be at least 1 (phi' is infinite at 0 below)", "activation")
-    return Activation(name, "aligned", degree)
+    try:
+        power = relu_power(name) if isinstance(name, str) else None
+    except ConfigError as error:
+        raise TheoryError(error.problems[0].removeprefix("activation: "), "activation") from None
+    if power is not None:
+        return Activation(name, "aligned", power)
+    check_name(name, ACTIVATIONS, "activation", "relu^p with p >= 1")
+    return ACTIVATIONS[name]

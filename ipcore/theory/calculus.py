@@ -238,7 +238,7 @@ class Propagation:
 
     def largest_gradient(self, i: int) -> Size:
         """The gradient that the next update of layer l uses: with momentum the largest so far."""
-        if self.rules.optimizer != "momentum":
+        if not self.rules.accumulates:
             return self.gradient(i)
         return largest(self.gradient(i), self._first_gradient[i], self._later_gradient[i])
 
@@ -258,7 +258,7 @@ class Propagation:
         for i in range(self.L + 1):
             gradient, a, c = self.gradient(i), self.p.a[i], phase.c[i] - more[i]
             d = None if phase.d is None else phase.d[i]
-            if self.rules.optimizer == "momentum" and step > 0:
+            if self.rules.accumulates and step > 0:
                 self._later_gradient[i] = largest(self._later_gradient[i], gradient)
                 first = self._entry(i, self._first_gradient[i], a, c, d)
                 self._first[i] = largest(self._first[i], first)
@@ -269,7 +269,7 @@ class Propagation:
                 self._first_gradient[i] = gradient
                 self._first[i] = self._entry(i, gradient, a, c, d)
             if self.p.biases is not None and bias_phase is not None:
-                momentum = self.rules.optimizer == "momentum"
+                momentum = self.rules.accumulates
                 self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
                 own_d = None if bias_phase.d is None else bias_phase.d[i]
                 own_a, own_c = self.p.biases.a[i], bias_phase.c[i] - more[i]
@@ -282,7 +282,7 @@ class Propagation:
             return None
         if not self.rules.entrywise:
             return -c - 2 * a + gradient
-        if d is None or self.rules.optimizer == "sign" or not self.rules.below_epsilon(i, gradient - a, d):
+        if d is None or not self.rules.epsilon_matters or not self.rules.below_epsilon(i, gradient - a, d):
             self.signs = True
             return -c - a
         return -c + d - 2 * a + gradient  # epsilon larger than the gradient: SGD with c - d

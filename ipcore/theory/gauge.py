@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from ipcore.catalogue import KNOWN_OPTIMIZERS
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.parameterization import (
     Biases,
@@ -78,7 +79,7 @@ def canonical(parameterization: Parameterization, optimizer: str = "sgd") -> Par
     p = check_parameterization(parameterization)
     bias_by = () if p.biases is None else p.biases.b
     moved = shift(p, p.b, optimizer=optimizer, bias_by=bias_by)
-    epsilon = rule_of(optimizer) == "adam"
+    epsilon = KNOWN_OPTIMIZERS[rule_of(optimizer)].has_epsilon
     biases = moved.biases
     if biases is not None:
         biases = Biases(biases.a, biases.b, _merged(biases.phases, epsilon))
@@ -124,7 +125,7 @@ def gauge_of(
 
 
 def _factor(optimizer: str) -> int:
-    return 1 if rule_of(optimizer) in {"adam", "sign"} else 2
+    return 1 if KNOWN_OPTIMIZERS[rule_of(optimizer)].entrywise else 2
 
 
 def _shifted(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from ipcore.catalogue import KNOWN_OPTIMIZERS
 from ipcore.theory.errors import Findings, TheoryError
 from ipcore.theory.exponents import parse_exponent
 from ipcore.theory.names import check_name
@@ -65,17 +66,24 @@ class Preset:
 
         Args:
             hidden_layers: L >= 1.
-            optimizer: "sgd" and "momentum" have the same, and so have "adam", "adamw" and their limit "sign".
+            optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`. Those whose updates are nearly signs of
+                the gradient have the exponents for Adam, all others those for gradient descent.
 
         Raises:
             TheoryError: Unknown optimizer, a depth at which it is not defined, or a preset without exponents
                 for Adam; says what to use instead.
         """
-        if rule_of(optimizer) in ("sgd", "momentum"):
+        if not _entrywise(optimizer):
             return self.build(hidden_layers)
         if self.build_adam is None:
             raise TheoryError(f"{self.name!r} is not defined for {optimizer}: {self.adam_advice}", "preset")
         return self.build_adam(hidden_layers)
+
+
+def _entrywise(optimizer: str) -> bool:
+    """Whether an optimizer has the exponents for Adam."""
+    check_name(optimizer, KNOWN_OPTIMIZERS, "optimizer")
+    return KNOWN_OPTIMIZERS[optimizer].entrywise
 
 
 def up(s: Fraction) -> Preset:
@@ -188,7 +196,8 @@ def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Paramete
     Args:
         name: A key of `PRESETS`, or "up:s" with 0 <= s <= 1/2.
         hidden_layers: L, 1..10,000.
-        optimizer: Key of `OPTIMIZERS`; Adam's have other rates, and exponents of epsilon.
+        optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`; Adam's presets have other rates, and exponents
+            of epsilon.
 
     Raises:
         TheoryError: Unknown name or optimizer, L outside its range, or a preset that is not defined at this
@@ -217,7 +226,7 @@ def presets_at(hidden_layers: int, *, optimizer: str = "sgd") -> dict[str, Param
         TheoryError: L outside its range, or an unknown optimizer.
     """
     check_depth(hidden_layers)
-    descent = rule_of(optimizer) in ("sgd", "momentum")
+    descent = not _entrywise(optimizer)
     return {
         name: entry.exponents(hidden_layers, optimizer)
         for name, entry in PRESETS.items()

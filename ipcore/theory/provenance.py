@@ -30,11 +30,11 @@ def source(p: Parameterization, rules: Rules) -> str:
     """
     base = _ADAM if rules.entrywise else _SGD
     ours = f"ours (docs/theory.md): rules of {base}, iterated outside the class classified there"
-    if rules.activation.degree != 1 or rules.activation.kind == "offset" or rules.optimizer == "momentum":
+    if rules.activation.degree != 1 or rules.activation.kind == "offset" or rules.accumulates:
         return ours
     if _classified(p):
         return _ADAM if rules.entrywise else f"{_SGD}, section 3"
-    if rules.optimizer == "sgd" and p.hidden_layers >= _PUBLISHED_DEPTH:
+    if not rules.entrywise and p.hidden_layers >= _PUBLISHED_DEPTH:
         if equivalent(p, preset("ip", p.hidden_layers)):
             return f"{_IP} (stationary limit); sizes per layer: ours (docs/theory.md)"
         if equivalent(p, preset("ip-llr", p.hidden_layers)):

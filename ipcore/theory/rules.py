@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
+from ipcore import catalogue
+from ipcore.catalogue.losses import Derivative
 from ipcore.theory.activation import Activation, activation
 from ipcore.theory.errors import Findings, TheoryError
 from ipcore.theory.maxplus import Size
 from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import Parameterization
 
-OPTIMIZERS: Final = {
-    "sgd": "gradient descent",
-    "momentum": "gradient descent with momentum; the velocity holds raw gradients, rates apply on use",
-    "adam": "Adam; sign-like where epsilon is small beside the gradient",
-    "adamw": "as adam: decoupled weight decay is left out",
-    "sign": "sign of the gradient",
-}
+OPTIMIZERS: Final = {name: entry.description for name, entry in catalogue.ANALYSED_OPTIMIZERS.items()}
+_DERIVATIVES: Final = {name: entry.derivative for name, entry in catalogue.LOSSES.items() if entry.derivative}
+LOSSES: Final = {name: derivative.description for name, derivative in _DERIVATIVES.items()}
 _NEAREST: Final = {
     "nesterov": "momentum",
     "nag": "momentum",
@@ -45,11 +43,6 @@ EPSILONS: Final = {
     "negligible": "small beside the gradients: updates are signs",
     "dominating": "large beside the gradients: gradient descent with c - d for c",
 }
-LOSSES: Final = {
-    "cross_entropy": "softmax: bounded derivatives, which sum to 0 over the outputs",
-    "logistic": "one output, bounded derivative",
-    "mse": "derivative as large as the output",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ class Rules:
     """The setting of an analysis.
 
     Attributes:
-        optimizer: Key of `OPTIMIZERS` whose rule holds: "adam" for "adamw".
+        optimizer: Optimizer whose rule applies: "adam" for "adamw", too.
         activation: Local type of the activation.
         loss: Key of `LOSSES`.
         epsilon: Adam's epsilon in layers 1..L+1, keys of `EPSILONS`; (): "limit" in all of them.
@@ -71,12 +64,22 @@ class Rules:
     @property
     def entrywise(self) -> bool:
         """Whether the update is (nearly) a sign of the gradient."""
-        return self.optimizer in {"adam", "sign"}
+        return catalogue.KNOWN_OPTIMIZERS[self.optimizer].entrywise
+
+    @property
+    def accumulates(self) -> bool:
+        """Whether a velocity holds raw gradients, and rates apply on use."""
+        return catalogue.KNOWN_OPTIMIZERS[self.optimizer].accumulates
+
+    @property
+    def epsilon_matters(self) -> bool:
+        """Whether entries of the gradient below epsilon m^{-d_l} count less."""
+        return catalogue.KNOWN_OPTIMIZERS[self.optimizer].has_epsilon
 
     @property
     def cancels(self) -> bool:
         """Whether the loss derivatives of the outputs sum to exactly 0, as those of a softmax do."""
-        return self.loss == "cross_entropy"
+        return self._derivative.cancels
 
     def below_epsilon(self, layer: int, gradient: Fraction, d: Fraction) -> bool:
         """Whether epsilon m^{-d} dominates a gradient (with respect to w) of order m^gradient.
@@ -91,7 +94,11 @@ class Rules:
 
     def loss_derivative(self, f: Size) -> Fraction:
         """e(dloss/df): 0 for bounded derivatives (an upper bound where f grows), max(0, e(f)) for squares."""
-        return max(Fraction(0), f) if self.loss == "mse" and f is not None else Fraction(0)
+        return Fraction(0) if self._derivative.bounded or f is None else max(Fraction(0), f)
+
+    @property
+    def _derivative(self) -> Derivative:
+        return _DERIVATIVES[self.loss]
 
 
 def rules(optimizer: str, activation_name: str, loss: str) -> Rules:
@@ -128,7 +135,7 @@ def rule_of(optimizer: str) -> str:
             "optimizer",
         )
     check_name(optimizer, OPTIMIZERS, "optimizer")
-    return "adam" if optimizer == "adamw" else optimizer
+    return catalogue.KNOWN_OPTIMIZERS[optimizer].analysed_as
 
 
 def epsilons(epsilon: str | Sequence[str] | None, optimizer: str, p: Parameterization) -> tuple[str, ...]:
@@ -154,7 +161,7 @@ def epsilons(epsilon: str | Sequence[str] | None, optimizer: str, p: Parameteriz
         check_name(choice, EPSILONS, "epsilon")
     if set(given) == {"limit"}:
         return ()
-    if rule_of(optimizer) != "adam":
+    if not catalogue.KNOWN_OPTIMIZERS[rule_of(optimizer)].has_epsilon:
         raise TheoryError(f"only adam has an epsilon, {optimizer} has none; leave it out", "epsilon")
     if "dominating" in given and any(phase.d is None for phase in p.phases):
         raise TheoryError(

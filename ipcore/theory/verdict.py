@@ -229,7 +229,7 @@ def _why_trivial(p: Parameterization, run: Trajectory, rules: Rules) -> str:
     if p.mean is not None and rules.cancels:
         return f"{text}: {SOFTMAX_CANCELS}"
     if rules.entrywise:
-        epsilon = rules.optimizer == "adam" and any(phase.d is not None for phase in p.phases)
+        epsilon = rules.epsilon_matters and any(phase.d is not None for phase in p.phases)
         also = ", or epsilon too large beside the gradients" if epsilon else ""
         return f"{text}: sign-like updates do not depend on the size of gradients; the rates are small{also}"
     smallest, layer = min((nonzero(h), i + 1) for i, h in enumerate(run.steps[0].h[:-1]))

@@ -5,39 +5,26 @@ What the service refuses at submission the trainer refuses too, for whoever uses
 
 from __future__ import annotations
 
-import math
-import numbers
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from ipcore.catalogue import BIASES, LOSSES, OPTIMIZERS, PRECISIONS, SCHEDULES, canonical_name, loss_misfit
-from ipcore.catalogue.activations import check_activation
-from ipcore.config import PackConfig, RunConfig
+from ipcore.catalogue import OPTIMIZERS, canonical_name, find_activation, loss_misfit
+from ipcore.catalogue.formats import DOUBLE, SINGLE, Range, fits
+from ipcore.catalogue.optimizers import users_of
+from ipcore.catalogue.settings import type_problems, value_problems
+from ipcore.config import PackConfig, RunConfig, calibration_misfit, size_problems
 from ipcore.data import Dataset
-from ipcore.engine.decay import decay_rate
+from ipcore.engine.decay import decay_misfit
 from ipcore.engine.losses import LOSSES as LOSS_FUNCTIONS
 from ipcore.engine.schedule import least_factor, schedule_problems
-from ipcore.errors import ConfigError, unknown
+from ipcore.errors import ConfigError
 from ipcore.models import MLP
 from ipcore.models.magnitudes import Training, misfits
-from ipcore.models.scales import DOUBLE, MOST_MOMENTUM, NEAR_ONE, SINGLE, Range, fits
 from ipcore.probes import probe_problems
 from ipcore.theory import Parameterization
 
-_WEIGHTS = ("none", "final", "initial_and_final", "every")
-_LARGEST_SEED = 2**32 - 1
 _HELD = {torch.float32: SINGLE, torch.float64: DOUBLE}
-# Fields of a pack that are whole numbers, and of a run and its parts that are real numbers.
-_WHOLE = (
-    "hidden_layers", "width", "batch_size", "steps", "metrics_interval", "evaluation_interval",
-    "weights_interval", "validation_size", "schedule.warmup_steps",
-)  # fmt: skip
-_REAL = ("schedule.final_fraction", "schedule.decay")
-_RUN_REAL = (
-    "base_learning_rate", "settings.momentum", "settings.beta1", "settings.beta2", "settings.epsilon",
-    "settings.weight_decay", "calibration.readout_target", "calibration.cap",
-)  # fmt: skip
 
 
 def check_pack(
@@ -57,9 +44,10 @@ def check_pack(
     if dtype not in _HELD:
         raise ConfigError([f"dtype: must be torch.float32 or torch.float64, not {dtype}"])
     # What is not a number cannot be compared with one: types first, then values.
-    types = [*_type_problems(config, _WHOLE, _REAL)]
+    types = [*_type_problems(config, {"schedule": config.schedule, "probes": config.probes})]
     for position, run in enumerate(runs):
-        types += [f"runs[{position}].{text}" for text in _type_problems(run, ("seed",), _RUN_REAL)]
+        parts = {"settings": run.settings, "calibration": run.calibration}
+        types += [f"runs[{position}].{text}" for text in _type_problems(run, parts)]
         given: object = run.parameterization
         if not isinstance(given, Parameterization):
             types.append(f"runs[{position}].parameterization: is no Parameterization; use ipcore.preset")
@@ -82,46 +70,26 @@ def check_pack(
         LOSS_FUNCTIONS[config.loss].check_labels(split.labels, dataset.classes)
 
 
-def _type_problems(owner: object, whole: Sequence[str], real: Sequence[str]) -> Iterator[str]:
-    """Fields (paths below an owner) that are not the numbers they should be; a part that is None has none."""
-    for path in (*whole, *real):
-        value = owner
-        for name in path.split("."):
-            value = getattr(value, name, None) if value is not None else None
-        if value is None and path.startswith("calibration."):
-            continue
-        kind, word = (numbers.Integral, "a whole") if path in whole else (numbers.Real, "a real")
-        if isinstance(value, bool) or not isinstance(value, kind):
-            yield f"{path}: must be {word} number, not {value!r}"
+def _type_problems(owner: object, parts: Mapping[str, object]) -> Iterator[str]:
+    """Fields of an owner and of its parts by name, as far as they are there, that have another type."""
+    for prefix, value in {"": owner, **parts}.items():
+        if value is not None:
+            for field, text in type_problems(value):
+                yield f"{prefix}.{field}: {text}".removeprefix(".")
 
 
 def _config_problems(config: PackConfig) -> list[str]:
-    problems = []
-    names: tuple[tuple[str, str, Sequence[str]], ...] = (
-        ("loss", config.loss, LOSSES),
-        ("bias", config.bias, BIASES),
-        ("optimizer", config.optimizer, OPTIMIZERS),
-        ("schedule.name", config.schedule.name, SCHEDULES),
-        ("precision", config.precision, PRECISIONS),
-        ("weights", config.weights, _WEIGHTS),
-    )
-    problems += [
-        f"{field}: {unknown(field, name, known)}" for field, name, known in names if name not in known
-    ]
+    problems = [f"{field}: {text}" for field, text in value_problems(config)]
     try:
-        check_activation(config.activation)
+        find_activation(config.activation)
     except ConfigError as error:
         problems += error.problems
-    lowest = {"hidden_layers": 1, "width": 1, "batch_size": 1, "steps": 1, "metrics_interval": 1}
-    lowest |= {"evaluation_interval": 0, "weights_interval": 1 if config.weights == "every" else 0}
-    lowest |= {"validation_size": 0}
-    for field, least in lowest.items():
-        value = getattr(config, field)
-        if value < least:
-            problems.append(f"{field}: must be at least {least}, not {value}")
     problems += [f"model.{text}" for text in config.model.problems()]
-    if config.schedule.name in SCHEDULES and config.steps > 0:
-        problems += schedule_problems(config.schedule, config.steps)
+    if config.weights == "every" and config.weights_interval == 0:
+        problems.append("weights_interval: must be at least 1 with weights 'every', not 0")
+    if config.steps > 0:
+        found = schedule_problems(config.schedule, config.steps)
+        problems += [f"schedule.{field}: {text}" for field, text in found]
     return problems
 
 
@@ -130,11 +98,7 @@ def _dataset_problems(config: PackConfig, dataset: Dataset) -> list[str]:
     if canonical_name(config.dataset) != dataset.name:
         problems.append(f"dataset: the pack names {config.dataset!r} but was given {dataset.name!r}")
     size, held_out = len(dataset.train), config.validation_size
-    if held_out >= size:
-        problems.append(f"validation_size: must leave some of the {size} training examples, not {held_out}")
-    elif config.batch_size > size - max(0, held_out):
-        left = f"{size - held_out} training examples" + (" outside the validation set" if held_out else "")
-        problems.append(f"batch_size: {config.batch_size} is more than the {left}")
+    problems += [f"{field}: {text}" for field, text in size_problems(config.batch_size, held_out, size)]
     if not len(dataset.test):
         problems.append("dataset: its test set is empty")
     problems += [f"dataset: {text}" for text in dataset.problems]
@@ -157,22 +121,10 @@ def _run_problems(config: PackConfig, run: RunConfig, held: Range, *, sound: boo
             f"parameterization: has {depth + 1} entries; {config.model.name} with {config.hidden_layers} "
             f"hidden layers has {config.layers} matrices: take ipcore.preset(name, {config.layers - 1})"
         )
-    if not fits(run.base_learning_rate, held):
-        problems.append(
-            f"base_learning_rate: must be positive and finite, and a number that training can hold ({held}), "
-            f"not {run.base_learning_rate}"
-        )
-    if not 0 <= run.seed <= _LARGEST_SEED:
-        problems.append(f"seed: must lie in 0..{_LARGEST_SEED}, not {run.seed}")
+    problems += [f"{field}: {text}" for field, text in value_problems(run, held)]
     if run.calibration is not None:
-        for field in ("readout_target", "cap"):
-            value = getattr(run.calibration, field)
-            if not fits(value, held):
-                problems.append(
-                    f"calibration.{field}: must be positive and finite, and a number that training can hold "
-                    f"({held}), not {value}"
-                )
-        if reason := calibration_misfit(run.parameterization, config.optimizer):
+        problems += [f"calibration.{field}: {text}" for field, text in value_problems(run.calibration, held)]
+        if reason := calibration_misfit(config.optimizer, own_biases=run.parameterization.biases is not None):
             problems.append(f"calibration: {reason}")
     problems += _setting_problems(config.optimizer, run, held)
     return problems or (_scale_problems(config, run, held) if sound else [])
@@ -182,7 +134,7 @@ def _scale_problems(config: PackConfig, run: RunConfig, held: Range) -> list[str
     """Powers of the width that the number format does not hold; the first of each kind."""
     training = Training(
         batch_size=config.batch_size,
-        optimizer="adam" if config.optimizer == "adamw" else config.optimizer,
+        optimizer=config.optimizer,
         rates=[run.base_learning_rate],
         least_factor=least_factor(config.schedule, config.steps),
         cap=None if run.calibration is None else run.calibration.cap,
@@ -194,48 +146,17 @@ def _scale_problems(config: PackConfig, run: RunConfig, held: Range) -> list[str
     return list(first.values())
 
 
-def calibration_misfit(parameterization: Parameterization, optimizer: str) -> str:
-    """Why first rates cannot be calibrated (`ipcore.training.calibration`); "" if they can."""
-    if optimizer in ("adam", "adamw"):
-        return (
-            f"{optimizer} has no large first step whose constant would have to be found: its updates have a "
-            "size of their own; leave calibration out, or use sgd or momentum"
-        )
-    if parameterization.biases is not None:
-        return (
-            "not defined for biases with exponents of their own (ip-bias): first updates are of order 1 as "
-            "they are; leave it out, or use ip-llr"
-        )
-    return ""
-
-
 def _setting_problems(optimizer: str, run: RunConfig, held: Range) -> list[str]:
-    """Settings that the optimizer uses and that are out of range."""
-    problems, settings = [], run.settings
-    decay = settings.weight_decay
-    if not 0 <= decay < math.inf:
-        problems.append(f"settings.weight_decay: must be at least 0 and finite, not {decay}")
-    elif optimizer == "adam" and decay:
+    """Settings that the optimizer uses and that are out of range, and a decay that it has not."""
+    if optimizer not in OPTIMIZERS:
+        return []
+    used, decay = OPTIMIZERS[optimizer].settings, run.settings.weight_decay
+    problems = [f"settings.{field}: {text}" for field, text in value_problems(run.settings, held, only=used)]
+    if "weight_decay" not in used and decay:
         problems.append(
-            f"settings.weight_decay: adam has none, not {decay} (added to its gradients it would depend on "
-            "the gauge); use adamw"
+            f"settings.weight_decay: {optimizer} has none, not {decay} (added to its gradients it would "
+            f"depend on the gauge); it belongs to {', '.join(users_of('weight_decay'))}"
         )
-    elif fits(run.base_learning_rate, held) and decay_rate(run) > 1:
-        problems.append(
-            f"settings.weight_decay: {decay} times the base learning rate {run.base_learning_rate} is more "
-            f"than 1: each update multiplies weights by 1 - eta lambda, so their signs would change; at most "
-            f"{1 / run.base_learning_rate:.4g}"
-        )
-    fractions = {"momentum": ("momentum",), "adam": ("beta1", "beta2"), "adamw": ("beta1", "beta2")}
-    for field in fractions.get(optimizer, ()):
-        value = getattr(settings, field)
-        if not 0 <= value < 1:
-            problems.append(f"settings.{field}: must be at least 0 and less than 1, not {value}")
-        elif field == "momentum" and held == SINGLE and value > MOST_MOMENTUM:
-            problems.append(f"settings.momentum: must be at most {MOST_MOMENTUM}, not {value}: {NEAR_ONE}")
-    epsilon = settings.epsilon
-    if optimizer in ("adam", "adamw") and epsilon != 0 and not fits(epsilon, held):
-        problems.append(
-            f"settings.epsilon: must be 0 or a number that training can hold ({held}), not {epsilon}"
-        )
+    elif fits(run.base_learning_rate, held) and (text := decay_misfit(decay, run.base_learning_rate)):
+        problems.append(f"settings.weight_decay: {text}")
     return problems

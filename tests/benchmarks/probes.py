@@ -54,7 +54,7 @@ def compare(depth: int, width: int, runs: int, seconds: float, data: Dataset) ->
     plain = trainer_of(depth, width, runs, (), data)
     update = best(lambda: plain.advance(max_steps=2), seconds) / 2
     row = {"L": depth, "m": width, "K": runs, "update_ms": round(update, 2)}
-    for name, quantities in {**{probe: (probe,) for probe in PROBES}, "all": PROBES}.items():
+    for name, quantities in {**{probe: (probe,) for probe in PROBES}, "all": tuple(PROBES)}.items():
         prober = trainer_of(depth, width, runs, quantities, data)._prober
         assert prober is not None
         with torch.inference_mode():

@@ -355,7 +355,7 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_the_cpu_and_says_so(tiny: Dataset, tmp
 
 
 def test_probes_agree_with_the_cpu(tiny: Dataset):
-    config = replace(CONFIG, steps=6, probes=Probes(PROBES, interval=3, examples=16))
+    config = replace(CONFIG, steps=6, probes=Probes(tuple(PROBES), interval=3, examples=16))
     both = [
         Trainer(config, runs_for("sgd"), tiny, device=device, dtype=torch.float64) for device in ("cpu", CUDA)
     ]

@@ -91,7 +91,7 @@ def cases(optimizer: str, precision: str) -> list[Case]:
 def _case(number: int, optimizer: str, precision: str, draw, rng: random.Random) -> Case:
     # 5 losses and 14 activations have no common factor: 70 packs in a row have all their pairs.
     kind, activation = (list(options)[number % len(options)] for options in (KINDS, PHI))
-    schedule = SCHEDULES[(number + number // len(PHI)) % len(SCHEDULES)]
+    schedule = list(SCHEDULES)[(number + number // len(PHI)) % len(SCHEDULES)]
     bias, depth = draw(*BIASES), int(draw("1", "2", "3"))
     config = PackConfig(
         f"registered:{KINDS[kind]}",

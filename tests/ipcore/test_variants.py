@@ -228,8 +228,8 @@ def test_runs_beside_own_biases_are_calibrated_as_alone(tiny: Dataset):
     ("name", "optimizer", "message"),
     [
         ("ip-bias", "sgd", "ip-bias"),
-        ("ip", "adam", "no large first step"),
-        ("mup", "adamw", "no large first step"),
+        ("ip", "adam", "the size of its rate"),
+        ("mup", "adamw", "the size of its rate"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(tiny: Dataset, name: str, optimizer: str, message: str):

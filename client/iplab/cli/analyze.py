@@ -8,20 +8,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
 from iplab.cli.app import folded, json_option, print_json
 
 if TYPE_CHECKING:
     from ipcore.theory import Analysis, Completion
 
+_COVERED_LOSSES = ", ".join(name for name, entry in LOSSES.items() if entry.derivative)
+_COVERED_ACTIVATIONS = ", ".join(name for name, entry in ACTIVATIONS.items() if entry.behaviour)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def _setting(command: Command) -> Command:
     """Options that both commands have."""
     for option in (
-        click.option("--loss", default="cross_entropy", show_default=True, help="Or logistic, mse."),
-        click.option("--activation", default="relu", show_default=True, help="Or gelu, elu, tanh, ..."),
-        click.option("--optimizer", default="sgd", show_default=True, help="Or momentum, adam, adamw, sign."),
+        click.option("--loss", default="cross_entropy", show_default=True, help=f"One of {_COVERED_LOSSES}."),
+        click.option(
+            "--activation", default="relu", show_default=True, help=f"One of {_COVERED_ACTIVATIONS}, relu^p."
+        ),
+        click.option(
+            "--optimizer", default="sgd", show_default=True, help=f"One of {', '.join(ANALYSED_OPTIMIZERS)}."
+        ),
         click.option(
             "--hidden-layers",
             default=3,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ipcore.catalogue.activations import POWERS
 from iplab.cli.app import Service, folded, json_option, print_json
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 # What is said before a description; of what is available nothing.
 _STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
-_LISTS = ("activations", "losses", "optimizers", "schedules", "biases", "probes", "precisions", "models")
 
 
 @click.command()
@@ -31,9 +31,10 @@ def catalog(service: Service, *, as_json: bool) -> None:
         return
     _print_datasets(found)
     _print_families(found)
-    for name in _LISTS:
-        powers = ["relu^p (a rational p >= 1)"] if name == "activations" else []
-        click.echo(folded(f"{name}: {', '.join([*getattr(found, name), *powers])}"))
+    for field in found.DESCRIPTOR.fields:
+        if field.message_type is None:  # lists of names
+            powers = [f"{POWERS} (a rational p >= 1)"] if field.name == "activations" else []
+            click.echo(folded(f"{field.name}: {', '.join([*getattr(found, field.name), *powers])}"))
     limits = plain["limits"]
     if isinstance(limits, dict):
         click.echo(folded("limits: " + ", ".join(f"{name} {value}" for name, value in limits.items())))

@@ -22,29 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eiplab/v1/catalog_service.proto\x12\x08iplab.v1\"\x13\n\x11GetCatalogRequest\"\x8b\x02\n\x07\x43\x61talog\x12#\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x11.iplab.v1.Dataset\x12\x13\n\x0b\x61\x63tivations\x18\x02 \x03(\t\x12\x0e\n\x06losses\x18\x03 \x03(\t\x12\x12\n\noptimizers\x18\x04 \x03(\t\x12\x0e\n\x06\x62iases\x18\x05 \x03(\t\x12 \n\x06limits\x18\x06 \x01(\x0b\x32\x10.iplab.v1.Limits\x12\x11\n\tschedules\x18\x07 \x03(\t\x12\x0e\n\x06probes\x18\x08 \x03(\t\x12)\n\x08\x66\x61milies\x18\t \x03(\x0b\x32\x17.iplab.v1.DatasetFamily\x12\x12\n\nprecisions\x18\n \x03(\t\x12\x0e\n\x06models\x18\x0b \x03(\t\"\xd1\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x11\n\tinput_dim\x18\x03 \x01(\x05\x12\x0f\n\x07\x63lasses\x18\x04 \x01(\x05\x12\x12\n\ntrain_size\x18\x05 \x01(\x05\x12\x11\n\ttest_size\x18\x06 \x01(\x05\x12%\n\x05state\x18\x07 \x01(\x0e\x32\x16.iplab.v1.DatasetState\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\x12\n\ntarget_dim\x18\t \x01(\x05\x12\x0c\n\x04note\x18\n \x01(\t\"b\n\rDatasetFamily\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12.\n\nparameters\x18\x03 \x03(\x0b\x32\x1a.iplab.v1.DatasetParameter\"]\n\x10\x44\x61tasetParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\t\"\x8d\x01\n\x06Limits\x12\x10\n\x08max_runs\x18\x01 \x01(\x05\x12\x11\n\tmax_width\x18\x02 \x01(\x05\x12\x19\n\x11max_hidden_layers\x18\x03 \x01(\x05\x12\x11\n\tmax_steps\x18\x04 \x01(\x05\x12\x1c\n\x14max_run_memory_bytes\x18\x05 \x01(\x03\x12\x12\n\nmax_points\x18\x06 \x01(\x03*i\n\x0c\x44\x61tasetState\x12\x1d\n\x19\x44\x41TASET_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x41TASET_STATE_AVAILABLE\x10\x01\x12\x1d\n\x19\x44\x41TASET_STATE_UNAVAILABLE\x10\x02\x32N\n\x0e\x43\x61talogService\x12<\n\nGetCatalog\x12\x1b.iplab.v1.GetCatalogRequest\x1a\x11.iplab.v1.Catalogb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eiplab/v1/catalog_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\"\x13\n\x11GetCatalogRequest\"\x8b\x02\n\x07\x43\x61talog\x12#\n\x08\x64\x61tasets\x18\x01 \x03(\x0b\x32\x11.iplab.v1.Dataset\x12\x13\n\x0b\x61\x63tivations\x18\x02 \x03(\t\x12\x0e\n\x06losses\x18\x03 \x03(\t\x12\x12\n\noptimizers\x18\x04 \x03(\t\x12\x0e\n\x06\x62iases\x18\x05 \x03(\t\x12 \n\x06limits\x18\x06 \x01(\x0b\x32\x10.iplab.v1.Limits\x12\x11\n\tschedules\x18\x07 \x03(\t\x12\x0e\n\x06probes\x18\x08 \x03(\t\x12)\n\x08\x66\x61milies\x18\t \x03(\x0b\x32\x17.iplab.v1.DatasetFamily\x12\x12\n\nprecisions\x18\n \x03(\t\x12\x0e\n\x06models\x18\x0b \x03(\t\"\xd1\x01\n\x07\x44\x61taset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x11\n\tinput_dim\x18\x03 \x01(\x05\x12\x0f\n\x07\x63lasses\x18\x04 \x01(\x05\x12\x12\n\ntrain_size\x18\x05 \x01(\x05\x12\x11\n\ttest_size\x18\x06 \x01(\x05\x12%\n\x05state\x18\x07 \x01(\x0e\x32\x16.iplab.v1.DatasetState\x12\x0f\n\x07problem\x18\x08 \x01(\t\x12\x12\n\ntarget_dim\x18\t \x01(\x05\x12\x0c\n\x04note\x18\n \x01(\t\"b\n\rDatasetFamily\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12.\n\nparameters\x18\x03 \x03(\x0b\x32\x1a.iplab.v1.DatasetParameter\"]\n\x10\x44\x61tasetParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\t\"\xe2\x04\n\x06Limits\x12N\n\x08max_runs\x18\x01 \x01(\x05\x42<\xda\xe2\x18\x38\t\x00\x00\x00\x00\x00\x00\xf0?\x11\x00\x00\x00\x00\x00j\xf8@!\x00\x00\x00\x00\x00\x88\xd3@:\x1bMost runs in one experiment\x12\x45\n\tmax_width\x18\x02 \x01(\x05\x42\x32\xda\xe2\x18.\t\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\xf0@2\x0bGrid.widths:\rLargest width\x12T\n\x11max_hidden_layers\x18\x03 \x01(\x05\x42\x39\xda\xe2\x18\x35\t\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00@\x8f@2\x12Grid.hidden_layers:\rLargest depth\x12\xb3\x01\n\tmax_steps\x18\x04 \x01(\x05\x42\x9f\x01\xda\xe2\x18\x9a\x01\t\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\xd0\x12\x63\x41\x32\x14\x45xperimentSpec.steps2\"ExperimentSpec.evaluation_interval2\x1aRecording.metrics_interval2\x1aRecording.weights_interval:\x14Most updates per run\x12\x63\n\x14max_run_memory_bytes\x18\x05 \x01(\x03\x42\x45\xda\xe2\x18\x41\t\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x10\x42:-Largest estimated memory of one run, in bytes\x12P\n\nmax_points\x18\x06 \x01(\x03\x42<\xda\xe2\x18\x38\t\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x84\xd7\x97\x41:$Most metric points of one experiment*i\n\x0c\x44\x61tasetState\x12\x1d\n\x19\x44\x41TASET_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44\x41TASET_STATE_AVAILABLE\x10\x01\x12\x1d\n\x19\x44\x41TASET_STATE_UNAVAILABLE\x10\x02\x32N\n\x0e\x43\x61talogService\x12<\n\nGetCatalog\x12\x1b.iplab.v1.GetCatalogRequest\x1a\x11.iplab.v1.Catalogb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.catalog_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DATASETSTATE']._serialized_start=886
-  _globals['_DATASETSTATE']._serialized_end=991
-  _globals['_GETCATALOGREQUEST']._serialized_start=44
-  _globals['_GETCATALOGREQUEST']._serialized_end=63
-  _globals['_CATALOG']._serialized_start=66
-  _globals['_CATALOG']._serialized_end=333
-  _globals['_DATASET']._serialized_start=336
-  _globals['_DATASET']._serialized_end=545
-  _globals['_DATASETFAMILY']._serialized_start=547
-  _globals['_DATASETFAMILY']._serialized_end=645
-  _globals['_DATASETPARAMETER']._serialized_start=647
-  _globals['_DATASETPARAMETER']._serialized_end=740
-  _globals['_LIMITS']._serialized_start=743
-  _globals['_LIMITS']._serialized_end=884
-  _globals['_CATALOGSERVICE']._serialized_start=993
-  _globals['_CATALOGSERVICE']._serialized_end=1071
+  _globals['_LIMITS'].fields_by_name['max_runs']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['max_runs']._serialized_options = b'\332\342\0308\t\000\000\000\000\000\000\360?\021\000\000\000\000\000j\370@!\000\000\000\000\000\210\323@:\033Most runs in one experiment'
+  _globals['_LIMITS'].fields_by_name['max_width']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['max_width']._serialized_options = b'\332\342\030.\t\000\000\000\000\000\000\360?!\000\000\000\000\000\000\360@2\013Grid.widths:\rLargest width'
+  _globals['_LIMITS'].fields_by_name['max_hidden_layers']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['max_hidden_layers']._serialized_options = b'\332\342\0305\t\000\000\000\000\000\000\360?!\000\000\000\000\000@\217@2\022Grid.hidden_layers:\rLargest depth'
+  _globals['_LIMITS'].fields_by_name['max_steps']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['max_steps']._serialized_options = b'\332\342\030\232\001\t\000\000\000\000\000\000\360?!\000\000\000\000\320\022cA2\024ExperimentSpec.steps2\"ExperimentSpec.evaluation_interval2\032Recording.metrics_interval2\032Recording.weights_interval:\024Most updates per run'
+  _globals['_LIMITS'].fields_by_name['max_run_memory_bytes']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['max_run_memory_bytes']._serialized_options = b'\332\342\030A\t\000\000\000\000\000\000\360?!\000\000\000\000\000\000\020B:-Largest estimated memory of one run, in bytes'
+  _globals['_LIMITS'].fields_by_name['max_points']._loaded_options = None
+  _globals['_LIMITS'].fields_by_name['max_points']._serialized_options = b'\332\342\0308\t\000\000\000\000\000\000\360?!\000\000\000\000\204\327\227A:$Most metric points of one experiment'
+  _globals['_DATASETSTATE']._serialized_start=1379
+  _globals['_DATASETSTATE']._serialized_end=1484
+  _globals['_GETCATALOGREQUEST']._serialized_start=68
+  _globals['_GETCATALOGREQUEST']._serialized_end=87
+  _globals['_CATALOG']._serialized_start=90
+  _globals['_CATALOG']._serialized_end=357
+  _globals['_DATASET']._serialized_start=360
+  _globals['_DATASET']._serialized_end=569
+  _globals['_DATASETFAMILY']._serialized_start=571
+  _globals['_DATASETFAMILY']._serialized_end=669
+  _globals['_DATASETPARAMETER']._serialized_start=671
+  _globals['_DATASETPARAMETER']._serialized_end=764
+  _globals['_LIMITS']._serialized_start=767
+  _globals['_LIMITS']._serialized_end=1377
+  _globals['_CATALOGSERVICE']._serialized_start=1486
+  _globals['_CATALOGSERVICE']._serialized_end=1564
 # @@protoc_insertion_point(module_scope)

@@ -270,7 +270,7 @@ Global___DatasetParameter: _TypeAlias = DatasetParameter  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Limits of this service."""
+    """Limits of this service. A limit is a setting of the service, too: IPLAB_MAX_RUNS."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

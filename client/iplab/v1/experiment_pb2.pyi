@@ -121,10 +121,10 @@ class Experiment(_message.Message):
     uid: _builtins.str
     """Unique over time, also when an id is used again. Output only."""
     display_name: _builtins.str
-    """Free text for people, at most 200 characters."""
+    """Free text for people, on one line."""
     priority: _builtins.int
     """Packs of a higher priority are placed first, and in a full cluster those of a lower one make room for them: they
-    go on later from a checkpoint. -1000 .. 1000, default 0.
+    go on later from a checkpoint. Default 0.
     """
     state: Global___ExperimentState.ValueType
     """Output only."""
@@ -142,7 +142,7 @@ class Experiment(_message.Message):
     """Runs that MLflow does not hold in full yet. Output only."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values at most 200 characters."""
+        """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values free text on one line."""
 
     @_builtins.property
     def spec(self) -> _spec_pb2.ExperimentSpec:

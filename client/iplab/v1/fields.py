@@ -175,18 +175,18 @@ class ExperimentFields:
 
     @property
     def display_name(self) -> str:
-        """Free text for people, at most 200 characters."""
+        """Free text for people, on one line."""
         return self._experiment.display_name
 
     @property
     def labels(self) -> dict[str, str]:
-        """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values at most 200 characters."""
+        """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values free text on one line."""
         return dict(self._experiment.labels)
 
     @property
     def priority(self) -> int:
         """Packs of a higher priority are placed first, and in a full cluster those of a lower one make room
-        for them: they go on later from a checkpoint. -1000 .. 1000, default 0.
+        for them: they go on later from a checkpoint. Default 0.
         """
         return self._experiment.priority
 

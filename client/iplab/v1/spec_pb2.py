@@ -22,39 +22,58 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13iplab/v1/spec.proto\x12\x08iplab.v1\"\x82\x03\n\x0e\x45xperimentSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0c\n\x04loss\x18\x02 \x01(\t\x12\x0c\n\x04\x62ias\x18\x03 \x01(\t\x12&\n\toptimizer\x18\x04 \x01(\x0b\x32\x13.iplab.v1.Optimizer\x12\x12\n\nbatch_size\x18\x05 \x01(\x05\x12\r\n\x05steps\x18\x06 \x01(\x05\x12\x1b\n\x13\x65valuation_interval\x18\x07 \x01(\x05\x12\x1c\n\x04grid\x18\x08 \x01(\x0b\x32\x0e.iplab.v1.Grid\x12#\n\x06record\x18\t \x01(\x0b\x32\x13.iplab.v1.Recording\x12&\n\tresources\x18\n \x01(\x0b\x32\x13.iplab.v1.Resources\x12\x17\n\x0fvalidation_size\x18\x0b \x01(\x05\x12$\n\x08schedule\x18\x0c \x01(\x0b\x32\x12.iplab.v1.Schedule\x12\x11\n\tprecision\x18\r \x01(\t\x12\x1e\n\x05model\x18\x0e \x01(\x0b\x32\x0f.iplab.v1.Model\"`\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11\x62ranch_multiplier\x18\x02 \x01(\t\x12\x1b\n\x0e\x62lock_matrices\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_block_matrices\"\xc7\x01\n\tOptimizer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\x08momentum\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05\x62\x65ta1\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05\x62\x65ta2\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07\x65psilon\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0cweight_decay\x18\x06 \x01(\x01H\x04\x88\x01\x01\x42\x0b\n\t_momentumB\x08\n\x06_beta1B\x08\n\x06_beta2B\n\n\x08_epsilonB\x0f\n\r_weight_decay\"\x90\x01\n\x08Schedule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cwarmup_steps\x18\x02 \x01(\x05\x12\x1b\n\x0e\x66inal_fraction\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nmilestones\x18\x04 \x03(\x05\x12\x12\n\x05\x64\x65\x63\x61y\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_final_fractionB\x08\n\x06_decay\"\xa9\x01\n\x04Grid\x12\x39\n\x11parameterizations\x18\x01 \x03(\x0b\x32\x1e.iplab.v1.ParameterizationSpec\x12\x0e\n\x06widths\x18\x02 \x03(\x05\x12\x15\n\rhidden_layers\x18\x03 \x03(\x05\x12\x13\n\x0b\x61\x63tivations\x18\x04 \x03(\t\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x05 \x03(\x01\x12\r\n\x05seeds\x18\x06 \x03(\r\"\xb4\x01\n\x14ParameterizationSpec\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x06preset\x18\x02 \x01(\tH\x00\x12(\n\texponents\x18\x03 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x04 \x03(\x01\x12*\n\x0b\x63\x61libration\x18\x05 \x01(\x0b\x32\x15.iplab.v1.CalibrationB\x08\n\x06scheme\"c\n\tExponents\x12\t\n\x01\x61\x18\x01 \x03(\t\x12\t\n\x01\x62\x18\x02 \x03(\t\x12\t\n\x01\x63\x18\x03 \x03(\t\x12\x14\n\x0c\x63_first_step\x18\x04 \x03(\t\x12\t\n\x01\x64\x18\x05 \x03(\t\x12\x14\n\x0c\x64_first_step\x18\x06 \x03(\t\"W\n\x0b\x43\x61libration\x12\x1b\n\x0ereadout_target\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03\x63\x61p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_readout_targetB\x06\n\x04_cap\"r\n\tRecording\x12\x18\n\x10metrics_interval\x18\x01 \x01(\x05\x12\x0f\n\x07weights\x18\x02 \x01(\t\x12\x18\n\x10weights_interval\x18\x03 \x01(\x05\x12 \n\x06probes\x18\x04 \x01(\x0b\x32\x10.iplab.v1.Probes\"_\n\x06Probes\x12\x12\n\nquantities\x18\x01 \x03(\t\x12\x0e\n\x06layers\x18\x02 \x03(\x05\x12\r\n\x05steps\x18\x03 \x03(\x05\x12\x10\n\x08interval\x18\x04 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x05 \x01(\x05\"\xa3\x01\n\tResources\x12\x11\n\x04\x63pus\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04gpus\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12/\n\x06\x63ustom\x18\x03 \x03(\x0b\x32\x1f.iplab.v1.Resources.CustomEntry\x1a-\n\x0b\x43ustomEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_cpusB\x07\n\x05_gpusb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13iplab/v1/spec.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\"\x9a\x03\n\x0e\x45xperimentSpec\x12\x0f\n\x07\x64\x61taset\x18\x01 \x01(\t\x12\x0c\n\x04loss\x18\x02 \x01(\t\x12\x0c\n\x04\x62ias\x18\x03 \x01(\t\x12&\n\toptimizer\x18\x04 \x01(\x0b\x32\x13.iplab.v1.Optimizer\x12\x12\n\nbatch_size\x18\x05 \x01(\x05\x12\r\n\x05steps\x18\x06 \x01(\x05\x12\x1b\n\x13\x65valuation_interval\x18\x07 \x01(\x05\x12\x1c\n\x04grid\x18\x08 \x01(\x0b\x32\x0e.iplab.v1.Grid\x12#\n\x06record\x18\t \x01(\x0b\x32\x13.iplab.v1.Recording\x12&\n\tresources\x18\n \x01(\x0b\x32\x13.iplab.v1.Resources\x12\x17\n\x0fvalidation_size\x18\x0b \x01(\x05\x12,\n\x08schedule\x18\x0c \x01(\x0b\x32\x12.iplab.v1.ScheduleB\x06\xda\xe2\x18\x02(\x01\x12\x19\n\tprecision\x18\r \x01(\tB\x06\xda\xe2\x18\x02(\x01\x12&\n\x05model\x18\x0e \x01(\x0b\x32\x0f.iplab.v1.ModelB\x06\xda\xe2\x18\x02(\x01\"`\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x19\n\x11\x62ranch_multiplier\x18\x02 \x01(\t\x12\x1b\n\x0e\x62lock_matrices\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\x11\n\x0f_block_matrices\"\xcf\x01\n\tOptimizer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\x08momentum\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05\x62\x65ta1\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05\x62\x65ta2\x18\x04 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07\x65psilon\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12!\n\x0cweight_decay\x18\x06 \x01(\x01\x42\x06\xda\xe2\x18\x02(\x01H\x04\x88\x01\x01\x42\x0b\n\t_momentumB\x08\n\x06_beta1B\x08\n\x06_beta2B\n\n\x08_epsilonB\x0f\n\r_weight_decay\"\x90\x01\n\x08Schedule\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cwarmup_steps\x18\x02 \x01(\x05\x12\x1b\n\x0e\x66inal_fraction\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\nmilestones\x18\x04 \x03(\x05\x12\x12\n\x05\x64\x65\x63\x61y\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_final_fractionB\x08\n\x06_decay\"\xa9\x01\n\x04Grid\x12\x39\n\x11parameterizations\x18\x01 \x03(\x0b\x32\x1e.iplab.v1.ParameterizationSpec\x12\x0e\n\x06widths\x18\x02 \x03(\x05\x12\x15\n\rhidden_layers\x18\x03 \x03(\x05\x12\x13\n\x0b\x61\x63tivations\x18\x04 \x03(\t\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x05 \x03(\x01\x12\r\n\x05seeds\x18\x06 \x03(\r\"\xc4\x01\n\x14ParameterizationSpec\x12\r\n\x05label\x18\x01 \x01(\t\x12\x10\n\x06preset\x18\x02 \x01(\tH\x00\x12\x30\n\texponents\x18\x03 \x01(\x0b\x32\x13.iplab.v1.ExponentsB\x06\xda\xe2\x18\x02(\x01H\x00\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x04 \x03(\x01\x12\x32\n\x0b\x63\x61libration\x18\x05 \x01(\x0b\x32\x15.iplab.v1.CalibrationB\x06\xda\xe2\x18\x02(\x01\x42\x08\n\x06scheme\"c\n\tExponents\x12\t\n\x01\x61\x18\x01 \x03(\t\x12\t\n\x01\x62\x18\x02 \x03(\t\x12\t\n\x01\x63\x18\x03 \x03(\t\x12\x14\n\x0c\x63_first_step\x18\x04 \x03(\t\x12\t\n\x01\x64\x18\x05 \x03(\t\x12\x14\n\x0c\x64_first_step\x18\x06 \x03(\t\"W\n\x0b\x43\x61libration\x12\x1b\n\x0ereadout_target\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03\x63\x61p\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x11\n\x0f_readout_targetB\x06\n\x04_cap\"z\n\tRecording\x12\x18\n\x10metrics_interval\x18\x01 \x01(\x05\x12\x0f\n\x07weights\x18\x02 \x01(\t\x12\x18\n\x10weights_interval\x18\x03 \x01(\x05\x12(\n\x06probes\x18\x04 \x01(\x0b\x32\x10.iplab.v1.ProbesB\x06\xda\xe2\x18\x02(\x01\"_\n\x06Probes\x12\x12\n\nquantities\x18\x01 \x03(\t\x12\x0e\n\x06layers\x18\x02 \x03(\x05\x12\r\n\x05steps\x18\x03 \x03(\x05\x12\x10\n\x08interval\x18\x04 \x01(\x05\x12\x10\n\x08\x65xamples\x18\x05 \x01(\x05\"\xc1\x01\n\tResources\x12 \n\x04\x63pus\x18\x01 \x01(\x01\x42\r\xda\xe2\x18\t!\x00\x00\x00\x00\x00\x00\xf0?H\x00\x88\x01\x01\x12 \n\x04gpus\x18\x02 \x01(\x01\x42\r\xda\xe2\x18\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x01\x88\x01\x01\x12/\n\x06\x63ustom\x18\x03 \x03(\x0b\x32\x1f.iplab.v1.Resources.CustomEntry\x1a-\n\x0b\x43ustomEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_cpusB\x07\n\x05_gpusb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.spec_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_EXPERIMENTSPEC'].fields_by_name['schedule']._loaded_options = None
+  _globals['_EXPERIMENTSPEC'].fields_by_name['schedule']._serialized_options = b'\332\342\030\002(\001'
+  _globals['_EXPERIMENTSPEC'].fields_by_name['precision']._loaded_options = None
+  _globals['_EXPERIMENTSPEC'].fields_by_name['precision']._serialized_options = b'\332\342\030\002(\001'
+  _globals['_EXPERIMENTSPEC'].fields_by_name['model']._loaded_options = None
+  _globals['_EXPERIMENTSPEC'].fields_by_name['model']._serialized_options = b'\332\342\030\002(\001'
+  _globals['_OPTIMIZER'].fields_by_name['weight_decay']._loaded_options = None
+  _globals['_OPTIMIZER'].fields_by_name['weight_decay']._serialized_options = b'\332\342\030\002(\001'
+  _globals['_PARAMETERIZATIONSPEC'].fields_by_name['exponents']._loaded_options = None
+  _globals['_PARAMETERIZATIONSPEC'].fields_by_name['exponents']._serialized_options = b'\332\342\030\002(\001'
+  _globals['_PARAMETERIZATIONSPEC'].fields_by_name['calibration']._loaded_options = None
+  _globals['_PARAMETERIZATIONSPEC'].fields_by_name['calibration']._serialized_options = b'\332\342\030\002(\001'
+  _globals['_RECORDING'].fields_by_name['probes']._loaded_options = None
+  _globals['_RECORDING'].fields_by_name['probes']._serialized_options = b'\332\342\030\002(\001'
   _globals['_RESOURCES_CUSTOMENTRY']._loaded_options = None
   _globals['_RESOURCES_CUSTOMENTRY']._serialized_options = b'8\001'
-  _globals['_EXPERIMENTSPEC']._serialized_start=34
-  _globals['_EXPERIMENTSPEC']._serialized_end=420
-  _globals['_MODEL']._serialized_start=422
-  _globals['_MODEL']._serialized_end=518
-  _globals['_OPTIMIZER']._serialized_start=521
-  _globals['_OPTIMIZER']._serialized_end=720
-  _globals['_SCHEDULE']._serialized_start=723
-  _globals['_SCHEDULE']._serialized_end=867
-  _globals['_GRID']._serialized_start=870
-  _globals['_GRID']._serialized_end=1039
-  _globals['_PARAMETERIZATIONSPEC']._serialized_start=1042
-  _globals['_PARAMETERIZATIONSPEC']._serialized_end=1222
-  _globals['_EXPONENTS']._serialized_start=1224
-  _globals['_EXPONENTS']._serialized_end=1323
-  _globals['_CALIBRATION']._serialized_start=1325
-  _globals['_CALIBRATION']._serialized_end=1412
-  _globals['_RECORDING']._serialized_start=1414
-  _globals['_RECORDING']._serialized_end=1528
-  _globals['_PROBES']._serialized_start=1530
-  _globals['_PROBES']._serialized_end=1625
-  _globals['_RESOURCES']._serialized_start=1628
-  _globals['_RESOURCES']._serialized_end=1791
-  _globals['_RESOURCES_CUSTOMENTRY']._serialized_start=1728
-  _globals['_RESOURCES_CUSTOMENTRY']._serialized_end=1773
+  _globals['_RESOURCES'].fields_by_name['cpus']._loaded_options = None
+  _globals['_RESOURCES'].fields_by_name['cpus']._serialized_options = b'\332\342\030\t!\000\000\000\000\000\000\360?'
+  _globals['_RESOURCES'].fields_by_name['gpus']._loaded_options = None
+  _globals['_RESOURCES'].fields_by_name['gpus']._serialized_options = b'\332\342\030\t!\000\000\000\000\000\000\000\000'
+  _globals['_EXPERIMENTSPEC']._serialized_start=58
+  _globals['_EXPERIMENTSPEC']._serialized_end=468
+  _globals['_MODEL']._serialized_start=470
+  _globals['_MODEL']._serialized_end=566
+  _globals['_OPTIMIZER']._serialized_start=569
+  _globals['_OPTIMIZER']._serialized_end=776
+  _globals['_SCHEDULE']._serialized_start=779
+  _globals['_SCHEDULE']._serialized_end=923
+  _globals['_GRID']._serialized_start=926
+  _globals['_GRID']._serialized_end=1095
+  _globals['_PARAMETERIZATIONSPEC']._serialized_start=1098
+  _globals['_PARAMETERIZATIONSPEC']._serialized_end=1294
+  _globals['_EXPONENTS']._serialized_start=1296
+  _globals['_EXPONENTS']._serialized_end=1395
+  _globals['_CALIBRATION']._serialized_start=1397
+  _globals['_CALIBRATION']._serialized_end=1484
+  _globals['_RECORDING']._serialized_start=1486
+  _globals['_RECORDING']._serialized_end=1608
+  _globals['_PROBES']._serialized_start=1610
+  _globals['_PROBES']._serialized_end=1705
+  _globals['_RESOURCES']._serialized_start=1708
+  _globals['_RESOURCES']._serialized_end=1901
+  _globals['_RESOURCES_CUSTOMENTRY']._serialized_start=1838
+  _globals['_RESOURCES_CUSTOMENTRY']._serialized_end=1883
 # @@protoc_insertion_point(module_scope)

@@ -50,15 +50,13 @@ class ExperimentSpec(_message.Message):
     stored with all its parameters. Required.
     """
     loss: _builtins.str
-    """Loss, by its name in the catalogue. Default "cross_entropy"."""
+    """Loss, by its name in the catalogue."""
     bias: _builtins.str
-    """Which layers have a bias: "first" (default; the first layer's bias shares its exponents, as in
-    arXiv:2110.15596) or "none".
-    """
+    """Which layers have a bias, by its name in the catalogue."""
     batch_size: _builtins.int
-    """Examples per update and run. 1 .. size of the training set. Required."""
+    """Examples per update and run, at most all that are trained on. Required."""
     steps: _builtins.int
-    """Updates per run. 1 .. 10,000,000. Required."""
+    """Updates per run. Required."""
     evaluation_interval: _builtins.int
     """Test metrics are computed at step 0, at every multiple of this number of updates, and after the last.
     0 (default): only at step 0 and at the end.
@@ -68,10 +66,7 @@ class ExperimentSpec(_message.Message):
     test set is. 0 (default): none.
     """
     precision: _builtins.str
-    """What the matmuls of an update are computed in, by its name in the catalogue: "fp32" (default), "tf32" (GPUs:
-    their inputs rounded to 10 bits of mantissa) or "bf16" (activations and derivatives in bfloat16, weights and
-    everything recorded in single precision).
-    """
+    """What the matmuls of an update are computed in, by its name in the catalogue."""
     @_builtins.property
     def optimizer(self) -> Global___Optimizer:
         """The optimizer shared by all runs. Default: plain SGD."""
@@ -90,11 +85,11 @@ class ExperimentSpec(_message.Message):
 
     @_builtins.property
     def schedule(self) -> Global___Schedule:
-        """Multiplies the learning rates of all layers, step by step. Default: constant."""
+        """Multiplies the learning rates of all layers, step by step."""
 
     @_builtins.property
     def model(self) -> Global___Model:
-        """What kind of network. Default: a multilayer perceptron."""
+        """What kind of network; without one a multilayer perceptron."""
 
     def __init__(
         self,
@@ -172,22 +167,19 @@ class Optimizer(_message.Message):
     EPSILON_FIELD_NUMBER: _builtins.int
     WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the catalogue: "sgd" (default: w <- w - eta m^{-c} gradient), "momentum", "adam" or "adamw"."""
+    """Name in the catalogue."""
     momentum: _builtins.float
-    """With "momentum": v <- momentum v + gradient, w <- w - eta m^{-c(t)} v. 0 <= momentum < 1 (at most
-    1 - 2^-18), default 0.9.
-    """
+    """With "momentum": v <- momentum v + gradient, w <- w - eta m^{-c(t)} v."""
     beta1: _builtins.float
-    """With "adam" and "adamw": decay of the first moment, 0 <= beta1 < 1. Default 0.9."""
+    """With "adam" and "adamw": decay of the first moment."""
     beta2: _builtins.float
-    """With "adam" and "adamw": decay of the second moment, 0 <= beta2 < 1. Default 0.999."""
+    """With "adam" and "adamw": decay of the second moment."""
     epsilon: _builtins.float
-    """With "adam" and "adamw": epsilon >= 0, scaled per layer as epsilon m^{-d_l}. Default 1e-8."""
+    """With "adam" and "adamw": epsilon, scaled per layer as epsilon m^{-d_l}."""
     weight_decay: _builtins.float
-    """With "sgd", "momentum" and "adamw": decoupled decay lambda >= 0. Each update multiplies the weights by
+    """With "sgd", "momentum" and "adamw": decoupled decay lambda. Each update multiplies the weights by
     1 - eta lambda (times the schedule) at any width: lambda_l = lambda m^{c_l}. Biases do not decay. What an
     update takes is right in total however small it is; eta lambda over all updates is at least 6e-8.
-    Default 0.
     """
     def __init__(
         self,
@@ -238,15 +230,15 @@ class Schedule(_message.Message):
     MILESTONES_FIELD_NUMBER: _builtins.int
     DECAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"constant" (default), "linear" or "cosine" (from 1 to final_fraction at the last update), or "step"."""
+    """Name in the catalogue: what the factor is after the warm-up."""
     warmup_steps: _builtins.int
     """The first updates have rates that rise linearly: factor (t+1)/(warmup_steps+1) after t < warmup_steps
-    updates. Less than the number of updates; default 0.
+    updates. Less than the number of updates.
     """
     final_fraction: _builtins.float
-    """With "linear" and "cosine": the factor at the end, 0 <= final_fraction <= 1. Default 0."""
+    """With "linear" and "cosine": the factor at the last update."""
     decay: _builtins.float
-    """With "step": 0 < decay < 1. Default 0.1."""
+    """With "step": the factor of a milestone."""
     @_builtins.property
     def milestones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """With "step": numbers of updates, ascending, after each of which the factor is multiplied by decay."""
@@ -453,11 +445,11 @@ class Calibration(_message.Message):
     READOUT_TARGET_FIELD_NUMBER: _builtins.int
     CAP_FIELD_NUMBER: _builtins.int
     readout_target: _builtins.float
-    """Mean |Delta W^{L+1} x^L| wanted at the last layer, > 0. Default 1.0 (0.1 in the authors' code of 2021).
+    """Mean |Delta W^{L+1} x^L| wanted at the last layer (the authors' code: 1, in 2021 0.1).
     Hidden layers always aim at 1.
     """
     cap: _builtins.float
-    """Largest base rate returned, > 0. Default 1000 (500 in 2021)."""
+    """Largest base rate returned (the authors' code: 1000, in 2021 500)."""
     def __init__(
         self,
         *,
@@ -491,12 +483,10 @@ class Recording(_message.Message):
     PROBES_FIELD_NUMBER: _builtins.int
     metrics_interval: _builtins.int
     """Training loss and accuracy are recorded at step 1, at every multiple of this many updates, and at the
-    last. Default 10.
+    last.
     """
     weights: _builtins.str
-    """Which weights are kept: "none", "final" (default), "initial_and_final", or "every" (initial, every
-    weights_interval updates, and final).
-    """
+    """Which weights are kept, by the name of the choice in the catalogue."""
     weights_interval: _builtins.int
     """Updates between kept weights. Required >= 1 with weights "every", otherwise 0."""
     @_builtins.property
@@ -535,11 +525,11 @@ class Probes(_message.Message):
     interval: _builtins.int
     """They are measured at every multiple of this many updates. 0 (default): only at `steps`."""
     examples: _builtins.int
-    """Size of the fixed set. Default 64."""
+    """Size of the fixed set."""
     @_builtins.property
     def quantities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names in the catalogue: "coordinates", "parts", "gradients", "alignment", "ranks", "kernels". At least one.
-        "coordinates" records "parts" too, and with Adam "gradients": what a check of them needs.
+        """Names in the catalogue. At least one. "coordinates" records "parts" too, and with Adam "gradients": what a
+        check of them needs.
         """
 
     @_builtins.property
@@ -597,9 +587,9 @@ class Resources(_message.Message):
     GPUS_FIELD_NUMBER: _builtins.int
     CUSTOM_FIELD_NUMBER: _builtins.int
     cpus: _builtins.float
-    """CPU cores, a positive multiple of 0.0001; also the number of threads (rounded up). Default 1."""
+    """CPU cores, a positive multiple of 0.0001; also the number of threads (rounded up)."""
     gpus: _builtins.float
-    """GPUs: 0 (default: trains on the CPU), a fraction of one in multiples of 0.0001, or a whole number."""
+    """GPUs: 0 (trains on the CPU), a fraction of one in multiples of 0.0001, or a whole number."""
     @_builtins.property
     def custom(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """Further resources of the cluster, by name (1 to 100 printable characters); amounts are positive multiples

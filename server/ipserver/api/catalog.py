@@ -10,8 +10,8 @@ from ipcore.catalogue.families import FAMILIES, Family
 from ipcore.models import MODELS
 from iplab.v1 import catalog_service_pb2 as pb
 from iplab.v1 import catalog_service_pb2_grpc as pb_grpc
+from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.blocking import Blocking
-from ipserver.request.limits import Limits
 from ipserver.store.records import CapacityReport, DatasetReport
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class CatalogService(pb_grpc.CatalogServiceServicer):
             probes=catalogue.PROBES,
             precisions=catalogue.PRECISIONS,
             models=MODELS,
-            limits=self._limits.to_proto(),
+            limits=self._limits,
         )
 
 

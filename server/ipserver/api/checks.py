@@ -26,11 +26,12 @@ from ipcore.analysis import (
 )
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import TOLERANCE
+from ipcore.catalogue import OPTIMIZERS
 from ipcore.errors import AnalysisError
 from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.api.measured import Group, Measured, Sizes
-from ipserver.request.convert import parameterization, theory_optimizer
+from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.predict import MAX_PREDICTED_LAYERS, not_covered
 from ipserver.store.records import RunRecord
@@ -221,7 +222,7 @@ class Checker:
         steps: tuple[int, ...],
     ) -> dict[int, Prediction]:
         """With Adam, what theory predicts with the epsilon that the measured gradients leave."""
-        if theory_optimizer(self._spec.optimizer.name) != "adam":
+        if not OPTIMIZERS[self._spec.optimizer.name].has_epsilon:
             return {}
 
         def analyze(epsilon: tuple[str, ...]) -> theory.Analysis:
@@ -350,7 +351,7 @@ class Checker:
             analyze = functools.partial(
                 theory.analyze,
                 self.scheme(name, hidden_layers),
-                optimizer=theory_optimizer(self._spec.optimizer.name),
+                optimizer=self._spec.optimizer.name,
                 activation=activation,
                 loss=self._spec.loss,
                 epsilon=epsilon or None,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from iplab.v1 import experiment_pb2
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import experiment_service_pb2_grpc as pb_grpc
+from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
 from ipserver.api import convert, paging, theory
 from ipserver.api.blocking import Blocking
@@ -20,7 +21,6 @@ from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.request.convert import resource_request
-from ipserver.request.limits import Limits
 from ipserver.request.predict import predictions
 from ipserver.request.validate import Checked, check_create
 from ipserver.store.records import ExperimentRecord, NewExperiment

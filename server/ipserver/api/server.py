@@ -25,6 +25,7 @@ from iplab.v1 import (
     run_service_pb2,
     run_service_pb2_grpc,
 )
+from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.blocking import Blocking
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
@@ -36,7 +37,7 @@ from ipserver.api.watch import WatchHub
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import StartupError
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -86,7 +87,7 @@ class ApiConfig:
 
     address: str
     artifact_root: ArtifactRoot
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=limits_with)
     workers: int = 16
     watch_interval: float = 0.2
     watch_capacity: int = 10_000

@@ -27,6 +27,7 @@ from pydantic_settings import (
 )
 
 from ipserver.environment.artifact_root import ArtifactRoot
+from ipserver.environment.limit_settings import LIMITS, LimitSettings
 from ipserver.environment.masking import address, without_password
 from ipserver.environment.settings_files import read_file, read_secrets
 from ipserver.errors import StartupError
@@ -38,8 +39,8 @@ _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/?]+)*")
 _MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks(-uc)?(://.+)?")
 
 
-class Settings(BaseSettings):
-    """All settings. Frozen; every part of the service reads the same ones.
+class Settings(LimitSettings):
+    """All settings, the limits of specs among them. Frozen; every part of the service reads the same ones.
 
     Raises:
         pydantic.ValidationError: Wrong values (`load_settings` turns it into a StartupError).
@@ -101,13 +102,6 @@ class Settings(BaseSettings):
         0.0, ge=0, description="How long a part waits at its start for what it needs, in seconds; 0: it ends"
     )
 
-    max_runs: int = Field(20_000, ge=1, le=100_000, description="Most runs in one experiment")
-    max_width: int = Field(65_536, ge=1, description="Largest width")
-    max_hidden_layers: int = Field(1_000, ge=1, description="Largest depth")
-    max_steps: int = Field(10_000_000, ge=1, description="Most updates per run")
-    max_run_memory_bytes: int = Field(
-        16 << 30, ge=1, description="Largest estimated memory of one run, in bytes"
-    )
     max_pack_memory_bytes: int = Field(4 << 30, ge=1, description="Memory a pack is planned for, in bytes")
     max_pack_runs: int = Field(1024, ge=1, description="Most runs in one pack")
 
@@ -266,6 +260,11 @@ class Settings(BaseSettings):
     def store_dsn(self) -> str:
         """DSN of the service's own database."""
         return self.store.get_secret_value() or f"sqlite:///{self.home / 'iplab.db'}"
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """The limits of specs, by name."""
+        return {name: getattr(self, name) for name in LIMITS}
 
     @property
     def artifact_root(self) -> ArtifactRoot:

@@ -6,9 +6,11 @@ further parameters ("a", "a.2", "a.3"), each of whole elements; what follows is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 
+from ipcore.catalogue.settings import settings
+from ipcore.config import PackConfig
 from ipcore.theory import RatePhase
 from iplab.v1.spec_pb2 import ExperimentSpec, Model, Probes, Schedule
 from ipserver.request.convert import optimizer_settings, pack_config, resource_request, run_config
@@ -61,15 +63,23 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         params["schedule"] = f"{spec.schedule.name} {_fields(spec.schedule)}".rstrip()
     if spec.HasField("model"):
         params["model"] = f"{spec.model.name} {_fields(spec.model)}".rstrip()
-    if pack.validation_size:
-        params["validation_size"] = str(pack.validation_size)
     if spec.record.HasField("probes"):
         params["probes"] = _fields(spec.record.probes)
     if own.calibration:
         params["calibration"] = (
             f"readout_target={_number(own.calibration.readout_target)} cap={_number(own.calibration.cap)}"
         )
+    params |= _other_settings(pack, params)
     return {key: part for name, value in params.items() for key, part in fitting(name, value)}
+
+
+def _other_settings(pack: PackConfig, named: Collection[str]) -> dict[str, str]:
+    """What else is not as it is by default."""
+    return {
+        name: str(value)
+        for name, setting in settings(PackConfig).items()
+        if name not in named and (value := getattr(pack, name)) != setting.default
+    }
 
 
 def fitting(name: str, value: str, longest: int = _LONGEST) -> Iterator[tuple[str, str]]:

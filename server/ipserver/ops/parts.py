@@ -28,16 +28,10 @@ _LOG_BYTES = 10_000_000
 def run_api(settings: Settings) -> None:
     """Serve gRPC until a signal."""
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
-    from ipserver.request.limits import Limits  # noqa: PLC0415
+    from ipserver.request.limits import limits_with  # noqa: PLC0415
 
     store = open_service(settings, write=False)
-    limits = Limits(
-        max_runs=settings.max_runs,
-        max_width=settings.max_width,
-        max_hidden_layers=settings.max_hidden_layers,
-        max_steps=settings.max_steps,
-        max_run_memory_bytes=settings.max_run_memory_bytes,
-    )
+    limits = limits_with(**settings.limits)
     config = ApiConfig(address=settings.address, limits=limits, artifact_root=settings.artifact_root)
     stop = stop_event()
 

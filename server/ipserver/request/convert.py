@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from ipcore import theory
+from ipcore.catalogue import KNOWN_OPTIMIZERS, OPTIMIZERS
+from ipcore.catalogue.settings import settings
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from ipcore.probes.quantities import with_companions
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.defaults import OPTIMIZER_SETTINGS, PRECISION
+from ipserver.request.fields import fields_of, rule_of
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.resources import ResourceRequest
 from ipserver.store.records import NewRun, RunRecord
@@ -23,52 +30,51 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
         run: Any run of the pack.
     """
     return PackConfig(
-        dataset=spec.dataset,
         hidden_layers=run.hidden_layers,
         width=run.width,
         activation=run.activation,
-        batch_size=spec.batch_size,
-        steps=spec.steps,
-        loss=spec.loss,
-        bias=spec.bias,
         optimizer=spec.optimizer.name,
-        metrics_interval=spec.record.metrics_interval,
-        evaluation_interval=spec.evaluation_interval,
-        weights=spec.record.weights,
-        weights_interval=spec.record.weights_interval,
-        validation_size=spec.validation_size,
         schedule=pack_schedule(spec),
         probes=_probes(spec) if spec.record.HasField("probes") else None,
-        precision=spec.precision or PRECISION,
         model=model_of(spec),
+        **_values(spec, PackConfig),
+        **_values(spec.record, PackConfig),
     )
 
 
 def pack_schedule(spec: pb.ExperimentSpec) -> Schedule:
     """The schedule of a spec with its defaults."""
-    if not spec.HasField("schedule"):
-        return Schedule()
-    given = spec.schedule
-    return Schedule(
-        name=given.name,
-        warmup_steps=given.warmup_steps,
-        final_fraction=given.final_fraction,
-        milestones=tuple(given.milestones),
-        # What the schedule does not use has no default in the spec.
-        decay=given.decay if given.HasField("decay") else Schedule().decay,
-    )
+    return Schedule(**_values(spec.schedule, Schedule)) if spec.HasField("schedule") else Schedule()
 
 
 def _probes(spec: pb.ExperimentSpec) -> Probes:
-    given = spec.record.probes
-    asked = Probes(
-        quantities=tuple(given.quantities),
-        layers=tuple(given.layers),
-        steps=tuple(given.steps),
-        interval=given.interval,
-        examples=given.examples,
-    )
+    asked = Probes(**_values(spec.record.probes, Probes))
     return with_companions(asked, spec.optimizer.name, model_of(spec))
+
+
+def _values(message: Message, owner: type) -> dict[str, Any]:
+    """Settings of a dataclass that a message has fields for, by name; not those that are left out of it.
+
+    What a choice does not use has no default in the message: it is as in a value made by hand.
+    """
+    found = {}
+    kind: Any = type(message)
+    for name, field in _common(kind, owner):
+        value = getattr(message, name)
+        if field.is_repeated:
+            found[name] = tuple(value)
+        elif message.HasField(name) if field.has_presence else value or not rule_of(field).left_out:
+            found[name] = value
+    return found
+
+
+@functools.cache
+def _common(message: Any, owner: Any) -> tuple[tuple[str, FieldDescriptor], ...]:
+    """The fields of a message that a dataclass has settings of the same name for."""
+    fields = fields_of(message)
+    return tuple(
+        (name, field) for name, field in fields.items() if not field.message_type and name in settings(owner)
+    )
 
 
 def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
@@ -81,7 +87,7 @@ def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
     entry = next(entry for entry in spec.grid.parameterizations if entry.label == run.parameterization)
     calibration = None
     if entry.HasField("calibration"):
-        calibration = Calibration(entry.calibration.readout_target, entry.calibration.cap)
+        calibration = Calibration(**_values(entry.calibration, Calibration))
     return RunConfig(
         parameterization=parameterization(
             entry, parameterization_depth(spec, run.hidden_layers), spec.optimizer.name
@@ -99,12 +105,7 @@ def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, float]:
     >>> optimizer_settings(pb.Optimizer(name="momentum", momentum=0.5))
     {'momentum': 0.5, 'weight_decay': 0.0}
     """
-    return {name: getattr(optimizer, name) for name in OPTIMIZER_SETTINGS[optimizer.name]}
-
-
-def theory_optimizer(optimizer: str) -> str:
-    """The optimizer as `ipcore.theory` knows it: predictions leave weight decay out (docs/theory.md, 6)."""
-    return "adam" if optimizer == "adamw" else optimizer
+    return {name: getattr(optimizer, name) for name in OPTIMIZERS[optimizer.name].uses}
 
 
 def parameterization(
@@ -142,7 +143,8 @@ def custom(given: pb.Exponents, hidden_layers: int, optimizer: str) -> theory.Pa
 
 def epsilon_exponents(given: Sequence[str | Fraction], optimizer: str) -> Sequence[str | Fraction]:
     """The list d of a spec, or what it means to give none."""
-    return given or (["0"] * 3 if theory_optimizer(optimizer) == "adam" else [])
+    known = KNOWN_OPTIMIZERS.get(optimizer)
+    return given or (["0"] * 3 if known is not None and known.has_epsilon else [])
 
 
 def exponents(value: theory.Parameterization) -> pb.Exponents:

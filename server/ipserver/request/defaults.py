@@ -1,7 +1,7 @@
 """Fills the defaults into a spec, so that what is stored and hashed says everything.
 
-A part that is not given and then does nothing (schedule, validation set, weight decay, probes, precision,
-model) stays out: so a spec of before that part existed keeps its hash.
+A part that is not given and then does nothing (schedule, weight decay, probes, precision, model) stays out
+where its option says so (`FieldRule.left_out`): so a spec of before that part existed keeps its hash.
 """
 
 from __future__ import annotations
@@ -9,39 +9,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Final
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from ipcore.catalogue import canonical_name
 from ipcore.models import MLP, MODELS, model_to
 from iplab.v1 import spec_pb2 as pb
-
-LOSS = "cross_entropy"
-BIAS = "first"
-OPTIMIZER = "sgd"
-METRICS_INTERVAL = 10
-WEIGHTS = "final"
-CPUS = 1.0
-GPUS = 0.0
-READOUT_TARGET = 1.0
-CAP = 1000.0
-SCHEDULE = "constant"
-PRECISION = "fp32"
-FINAL_FRACTION = 0.0
-DECAY = 0.1
-PROBE_EXAMPLES = 64
-
-_ADAM: Final = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
-# The settings that each optimizer uses, with their defaults; weight_decay is 0 where it is not given.
-OPTIMIZER_SETTINGS: Final[Mapping[str, Mapping[str, float]]] = {
-    "sgd": {"weight_decay": 0.0},
-    "momentum": {"momentum": 0.9, "weight_decay": 0.0},
-    "adam": _ADAM,
-    "adamw": {**_ADAM, "weight_decay": 0.0},
-}
+from ipserver.request.fields import default_of, fields_of, rule_of, used_settings
 
 
 def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
-    """A copy of a spec with every default of spec.proto written out.
+    """A copy of a spec with every default written out.
 
     A label that is not given becomes the preset's name. Fields without a default stay as they are.
 
@@ -51,40 +30,37 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     filled = pb.ExperimentSpec()
     filled.CopyFrom(spec)
     filled.dataset = canonical_name(spec.dataset)
-    filled.loss = spec.loss or LOSS
-    filled.bias = spec.bias or BIAS
-    filled.optimizer.name = spec.optimizer.name or OPTIMIZER
-    for name, value in OPTIMIZER_SETTINGS.get(filled.optimizer.name, {}).items():
-        if value and not spec.optimizer.HasField(name):  # type: ignore[arg-type] # a literal
-            setattr(filled.optimizer, name, value)
-    if spec.HasField("schedule"):
-        _fill_schedule(filled.schedule)
+    _fill(filled)
     if spec.HasField("model"):
         _fill_model(filled.model)
-    if spec.record.HasField("probes"):
-        filled.record.probes.examples = spec.record.probes.examples or PROBE_EXAMPLES
-    filled.record.metrics_interval = spec.record.metrics_interval or METRICS_INTERVAL
-    filled.record.weights = spec.record.weights or WEIGHTS
-    if not spec.resources.HasField("cpus"):
-        filled.resources.cpus = CPUS
-    if not spec.resources.HasField("gpus"):
-        filled.resources.gpus = GPUS
     for entry in filled.grid.parameterizations:
         entry.label = entry.label or default_label(entry.preset)
-        if entry.HasField("calibration"):
-            if not entry.calibration.HasField("readout_target"):
-                entry.calibration.readout_target = READOUT_TARGET
-            if not entry.calibration.HasField("cap"):
-                entry.calibration.cap = CAP
     return filled
 
 
-def _fill_schedule(schedule: pb.Schedule) -> None:
-    schedule.name = schedule.name or SCHEDULE
-    if schedule.name in {"linear", "cosine"} and not schedule.HasField("final_fraction"):
-        schedule.final_fraction = FINAL_FRACTION
-    if schedule.name == "step" and not schedule.HasField("decay"):
-        schedule.decay = DECAY
+def _fill(message: Message) -> None:
+    """Fill a message and its parts; a choice's settings after its name, which is the first field."""
+    for field in fields_of(message).values():
+        if field.message_type is not None:
+            _fill_part(message, field)
+            continue
+        default, used = default_of(field), used_settings(message)
+        given = message.HasField(field.name) if field.has_presence else bool(getattr(message, field.name))
+        if given or default is None or (used is not None and field.name not in ("name", *used)):
+            continue
+        if default or field.has_presence:
+            setattr(message, field.name, default)
+
+
+def _fill_part(message: Message, field: FieldDescriptor) -> None:
+    part = getattr(message, field.name)
+    if isinstance(part, Mapping):
+        return
+    if field.is_repeated:
+        for entry in part:
+            _fill(entry)
+    elif message.HasField(field.name) or not rule_of(field).left_out:
+        _fill(part)
 
 
 def _fill_model(model: pb.Model) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS, SCHEDULES
-from ipcore.catalogue.activations import check_activation
+from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS, find_activation
+from ipcore.catalogue.activations import POWERS
 from ipcore.engine.schedule import least_factor, schedule_problems
 from ipcore.errors import ConfigError
 from ipcore.models import MLP
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.convert import pack_schedule, theory_optimizer
-from ipserver.request.defaults import OPTIMIZER
+from iplab.v1.catalog_service_pb2 import Limits
+from ipserver.request.checking import check_value
+from ipserver.request.convert import pack_schedule
 from ipserver.request.expand import count_runs
-from ipserver.request.limits import Limits
+from ipserver.request.fields import fields_of
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.parameterizations import check_parameterizations, check_rates
 from ipserver.request.problems import Problems
@@ -31,22 +32,16 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
             f"has {runs:,} runs but one experiment may have {limits.max_runs:,}; shorten an axis or submit "
             "several experiments",
         )
-    widths = problems.axis(
-        f"{path}.widths",
-        grid.widths,
-        "width",
-        lambda field, m: problems.integer(field, m, 1, limits.max_width, "a width"),
-        limits.max_runs,
-    )
-    depths = problems.axis(
-        f"{path}.hidden_layers",
-        grid.hidden_layers,
-        "number of hidden layers",
-        lambda field, depth: problems.integer(
-            field, depth, 1, limits.max_hidden_layers, "a number of hidden layers"
-        ),
-        limits.max_runs,
-    )
+    fields = fields_of(grid)
+
+    def axis(name: str, kind: str, values: Sequence[int]) -> list[int]:
+        def check(path: str, value: int) -> bool:
+            return check_value(fields[name], value, path, limits, problems)
+
+        return problems.axis(f"{path}.{name}", values, kind, check, limits.max_runs)
+
+    widths = axis("widths", "width", grid.widths)
+    depths = axis("hidden_layers", "number of hidden layers", grid.hidden_layers)
     problems.axis(
         f"{path}.activations",
         grid.activations,
@@ -54,14 +49,14 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
         lambda field, name: _check_activation(field, name, problems),
         limits.max_runs,
     )
-    problems.axis(f"{path}.seeds", grid.seeds, "seed", lambda _field, _seed: True, limits.max_runs)
+    axis("seeds", "seed", grid.seeds)
     own_rates = [bool(entry.base_learning_rates) for entry in grid.parameterizations]
     rates: list[float] = []
     if grid.base_learning_rates or not own_rates or not all(own_rates):
         rates = check_rates(grid.base_learning_rates, f"{path}.base_learning_rates", limits, problems)
     # Parameterizations cost most to check: not worth it for a grid that must be cut anyway.
     if runs <= limits.max_runs:
-        optimizer = theory_optimizer(spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else OPTIMIZER)
+        optimizer = spec.optimizer.name if spec.optimizer.name in OPTIMIZERS else next(iter(OPTIMIZERS))
         schedule = f"{path.rpartition('.')[0]}.schedule"
         entries = {parameterization_depth(spec, depth): depth for depth in depths}
         axes = Axes(
@@ -85,16 +80,16 @@ def _counted(spec: pb.ExperimentSpec, entries: Mapping[int, int]) -> dict[int, s
 def _least_factor(spec: pb.ExperimentSpec) -> float:
     """Of the schedule; 1 where it is wrong, which is said elsewhere."""
     schedule = pack_schedule(spec)
-    if schedule.name not in SCHEDULES or schedule_problems(schedule, spec.steps):
+    if schedule_problems(schedule, max(spec.steps, 1)):
         return 1.0
     return least_factor(schedule, spec.steps)
 
 
 def _check_activation(field: str, name: str, problems: Problems) -> bool:
     if not name.startswith("relu^"):
-        return problems.name(field, name, "activation", (*ACTIVATIONS, "relu^p"))
+        return problems.name(field, name, "activation", (*ACTIVATIONS, POWERS))
     try:
-        check_activation(name[:_SHOWN])
+        find_activation(name[:_SHOWN])
     except ConfigError as error:
         problems.add(field, "; ".join(error.problems).removeprefix("activation: "))
         return False

@@ -8,16 +8,20 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 from ipcore import theory
-from ipcore.models.scales import fits
+from ipcore.catalogue import OPTIMIZERS
+from ipcore.catalogue.optimizers import users_of
+from ipcore.config import calibration_misfit
 from ipcore.theory.parameterization import expand_layers
 from ipcore.theory.presets import find_preset
 from iplab.v1 import spec_pb2 as pb
+from iplab.v1.catalog_service_pb2 import Limits
+from ipserver.request.checking import check_fields, check_value
 from ipserver.request.convert import epsilon_exponents, parameterization
 from ipserver.request.defaults import default_label
-from ipserver.request.limits import Limits
+from ipserver.request.fields import fields_of
 from ipserver.request.models import parameterization_depth
 from ipserver.request.problems import Problems, shown
-from ipserver.request.scales import ALLOWED, Axes, check_scales, extremes
+from ipserver.request.scales import Axes, check_scales, extremes
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _NEEDED = ("a", "b", "c")
@@ -78,7 +82,7 @@ def _check_parameterization(
     if entry.base_learning_rates:
         rates = check_rates(entry.base_learning_rates, f"{path}.base_learning_rates", limits, problems)
     if entry.HasField("calibration"):
-        _check_calibration(entry, values, f"{path}.calibration", axes, problems)
+        _check_calibration(entry, values, f"{path}.calibration", axes, limits, problems)
     if len(problems.found) == before:
         check_scales(entry, values, path, axes, rates, problems)
 
@@ -88,25 +92,13 @@ def _check_calibration(
     values: Sequence[theory.Parameterization],
     path: str,
     axes: Axes,
+    limits: Limits,
     problems: Problems,
 ) -> None:
-    if axes.optimizer == "adam":
-        problems.add(
-            path,
-            "is of gradient steps; with Adam an update has the size of its rate whatever the gradient is: "
-            "remove it, or use the optimizer 'sgd' or 'momentum'",
-        )
-    if any(value.biases is not None for value in values):
-        problems.add(
-            path,
-            f"does not go with biases in every layer ({shown(entry.preset)}): their first rates are not "
-            "calibrated; remove it",
-        )
-    for name in ("readout_target", "cap"):
-        value = getattr(entry.calibration, name)
-        if not fits(value):
-            rule = f"a finite number above 0 that training can hold ({ALLOWED})"
-            problems.add(f"{path}.{name}", f"must be {rule}, not {value}")
+    own_biases = any(value.biases is not None for value in values)
+    if text := calibration_misfit(axes.optimizer, own_biases=own_biases):
+        problems.add(path, text)
+    check_fields(entry.calibration, path, limits, problems)
 
 
 def _check_label(entry: pb.ParameterizationSpec, scheme: str | None, path: str, problems: Problems) -> None:
@@ -139,10 +131,13 @@ def _check_exponents(
         for name in _LISTS
         if getattr(given, name) or name in _NEEDED
     }
-    if axes.optimizer != "adam":
+    if not OPTIMIZERS[axes.optimizer].has_epsilon:
         for name in _EPSILON_LISTS:
             if name in lists:
-                problems.add(f"{path}.{name}", "is used only with the optimizers adam and adamw; remove it")
+                problems.add(
+                    f"{path}.{name}",
+                    f"is used only with the optimizers {' and '.join(users_of('epsilon'))}; remove it",
+                )
     if len(problems.found) > before:
         return []
     d = epsilon_exponents(lists.pop("d", []), axes.optimizer)
@@ -177,13 +172,10 @@ def _parse(text: str) -> Fraction:
 
 def check_rates(rates: Sequence[float], path: str, limits: Limits, problems: Problems) -> list[float]:
     """The valid ones, each once."""
+    field = fields_of(pb.Grid)["base_learning_rates"]
 
-    def check(field: str, rate: float) -> bool:
-        if fits(rate):
-            return True
-        rule = f"a finite number above 0 that training can hold ({ALLOWED})"
-        problems.add(field, f"a base learning rate must be {rule}, not {rate}")
-        return False
+    def check(place: str, rate: float) -> bool:
+        return check_value(field, rate, place, limits, problems)
 
     return problems.axis(path, rates, "base learning rate", check, limits.max_runs)
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from ipcore import theory
 from ipcore.models import MLP
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.convert import parameterization, theory_optimizer
+from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of
 
 # Somebody waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
@@ -137,8 +137,7 @@ def _predict(key: bytes) -> tuple[Prediction, ...]:
         else:
             layers += hidden_layers
             value = parameterization(entry, hidden_layers, spec.optimizer.name)
-            optimizer = theory_optimizer(spec.optimizer.name)
-            verdict = verdicts[network] = _verdict(value, optimizer, activation, spec.loss)
+            verdict = verdicts[network] = _verdict(value, spec.optimizer.name, activation, spec.loss)
         found.append(Prediction(entry.label, hidden_layers, activation, *verdict))
     return tuple(found)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipcore.probes.problems import probe_violations
 from ipcore.training.recording import points_per_run
 from iplab.v1 import spec_pb2 as pb
+from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.request.convert import pack_config
 from ipserver.request.expand import count_runs
-from ipserver.request.limits import Limits
 from ipserver.request.problems import Problems
 from ipserver.store.records import NewRun
 

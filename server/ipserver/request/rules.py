@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from ipcore.catalogue import BIASES, LOSSES, DatasetInfo, loss_misfit
+from ipcore.catalogue import DatasetInfo, loss_misfit
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import resource_request
 from ipserver.request.datasets import check_dataset, dataset_warnings
-from ipserver.request.limits import Limits
 from ipserver.request.problems import Problems, shown
 from ipserver.store.records import CapacityReport
 
-WEIGHTS = ("none", "final", "initial_and_final", "every")
 # Names under which a cluster counts what the spec's own fields ask for.
 _RESERVED = frozenset({"cpus", "gpus", "cpu", "gpu", "memory", "object_store_memory"})
 _INTERNAL = ("node:", "accelerator_type:")
@@ -23,54 +21,26 @@ _TPU_CHIPS = (1, 2, 4, 8)
 
 
 def check_training(
-    spec: pb.ExperimentSpec, path: str, limits: Limits, capacity: CapacityReport | None, problems: Problems
+    spec: pb.ExperimentSpec, path: str, capacity: CapacityReport | None, problems: Problems
 ) -> DatasetInfo | None:
-    """Dataset, loss, bias, batch size, steps, evaluation interval.
+    """The dataset, and the loss that has to fit it.
 
     Returns:
         What is known of the dataset; None if its name means nothing here.
     """
     info = check_dataset(spec.dataset, f"{path}.dataset", capacity, problems)
-    fits = problems.name(f"{path}.loss", spec.loss, "loss", LOSSES)
-    if info is not None:
-        if spec.batch_size > info.train_size:
-            problems.add(
-                f"{path}.batch_size",
-                f"{spec.batch_size} is larger than the training set of {spec.dataset!r} "
-                f"({info.train_size:,} examples)",
-            )
-        if fits and (misfit := loss_misfit(spec.loss, info)):
-            problems.add(f"{path}.loss", misfit)
-    problems.name(f"{path}.bias", spec.bias, "bias", BIASES)
-    if spec.batch_size < 1:
-        problems.add(f"{path}.batch_size", f"the batch size must be at least 1, not {spec.batch_size}")
-    problems.integer(f"{path}.steps", spec.steps, 1, limits.max_steps, "the number of updates")
-    problems.integer(
-        f"{path}.evaluation_interval",
-        spec.evaluation_interval,
-        0,
-        limits.max_steps,
-        "the interval (0: ends only)",
-    )
+    if info is not None and (misfit := loss_misfit(spec.loss, info)):
+        problems.add(f"{path}.loss", misfit)
     return info
 
 
-def check_record(record: pb.Recording, path: str, limits: Limits, problems: Problems) -> None:
-    """Metrics interval and which weights are kept."""
-    problems.integer(
-        f"{path}.metrics_interval", record.metrics_interval, 1, limits.max_steps, "the interval (0: default)"
-    )
-    problems.name(f"{path}.weights", record.weights, "choice of weights", WEIGHTS)
-    field = f"{path}.weights_interval"
-    if record.weights == "every":
-        problems.integer(
-            field, record.weights_interval, 1, limits.max_steps, "with weights 'every' the interval"
-        )
-    elif record.weights_interval:
-        problems.add(
-            field,
-            f"is {record.weights_interval} but is used only with weights 'every'; set weights or remove it",
-        )
+def check_weights(record: pb.Recording, path: str, problems: Problems) -> None:
+    """The interval of kept weights is there where it is used, and nowhere else."""
+    field, interval = f"{path}.weights_interval", record.weights_interval
+    if record.weights == "every" and interval == 0:
+        problems.add(field, "must be at least 1 with weights 'every', not 0")
+    elif record.weights != "every" and interval > 0:
+        problems.add(field, f"is {interval} but is used only with weights 'every'; set weights or remove it")
 
 
 def check_resources(resources: pb.Resources, path: str, problems: Problems) -> None:

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ipcore.models.magnitudes import Training, misfits
-from ipcore.models.scales import SINGLE
 from ipcore.theory import Parameterization
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.problems import Problems
 
 Number = TypeVar("Number", int, float)
-
-ALLOWED = str(SINGLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,7 @@ class Axes:
         widths: Valid widths m; may be empty.
         depths: Depths that parameterizations are made for (`ipserver.request.models`); may be empty.
         batch_size: B >= 1.
-        optimizer: As `ipcore.theory` knows it.
+        optimizer: Name in the catalogue.
         least_factor: Smallest factor > 0 of the schedule.
         schedule: Path of the schedule.
         counted: At each of `depths` how many weight matrices networks have; of perceptrons it goes without

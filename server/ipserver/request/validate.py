@@ -12,30 +12,31 @@ from ipcore.catalogue import DatasetInfo
 from ipcore.planning.memory import run_memory_bytes
 from iplab.v1 import experiment_pb2, spec_pb2
 from iplab.v1 import experiment_service_pb2 as service_pb2
+from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.request.checking import check_fields, check_value
 from ipserver.request.convert import pack_config
 from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand
+from ipserver.request.fields import fields_of
 from ipserver.request.grid import check_grid
-from ipserver.request.limits import Limits
 from ipserver.request.models import check_model
 from ipserver.request.parameterizations import parameterization_warnings
 from ipserver.request.predict import prediction_warnings
 from ipserver.request.probes import check_points, check_probes
 from ipserver.request.problems import Problems, human_bytes, shown
-from ipserver.request.rules import capacity_warnings, check_record, check_resources, check_training
+from ipserver.request.rules import capacity_warnings, check_resources, check_training, check_weights
 from ipserver.request.training import (
-    check_optimizer,
+    check_decay,
     check_precision,
     check_schedule,
-    check_validation,
+    check_sizes,
     decay_warnings,
 )
 from ipserver.store.records import CapacityReport, NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_MAX_TEXT = 200
 _INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec"})
 
 
@@ -76,20 +77,21 @@ def check_create(
     if not request.HasField("experiment"):
         problems.add("experiment", "is required")
         raise InvalidRequest(problems.found)
-    _check_envelope(request.experiment, problems)
+    _check_envelope(request.experiment, limits, problems)
     if not request.experiment.HasField("spec"):
         problems.add("experiment.spec", "is required")
         raise InvalidRequest(problems.found)
     spec = with_defaults(request.experiment.spec)
-    info = check_training(spec, "experiment.spec", limits, capacity, problems)
-    check_optimizer(spec, "experiment.spec.optimizer", problems)
+    check_fields(spec, "experiment.spec", limits, problems)
+    info = check_training(spec, "experiment.spec", capacity, problems)
+    check_decay(spec, "experiment.spec.optimizer", problems)
     check_schedule(spec, "experiment.spec.schedule", problems)
     check_model(spec, "experiment.spec.model", problems)
     check_precision(spec, "experiment.spec", problems)
     check_grid(spec, "experiment.spec.grid", limits, problems)
-    check_record(spec.record, "experiment.spec.record", limits, problems)
+    check_weights(spec.record, "experiment.spec.record", problems)
     trained_on = None
-    if info is not None and check_validation(spec, info.train_size, "experiment.spec", problems):
+    if info is not None and check_sizes(spec, info.train_size, "experiment.spec", problems):
         trained_on = info.train_size - spec.validation_size
     check_probes(spec, trained_on, "experiment.spec.record.probes", problems)
     check_resources(spec.resources, "experiment.spec.resources", problems)
@@ -131,12 +133,13 @@ def check_ids(request: service_pb2.CreateExperimentRequest, problems: Problems) 
             )
 
 
-def _check_envelope(experiment: experiment_pb2.Experiment, problems: Problems) -> None:
+def _check_envelope(experiment: experiment_pb2.Experiment, limits: Limits, problems: Problems) -> None:
     for descriptor, _ in experiment.ListFields():
         if descriptor.name not in _INPUT_FIELDS:
             problems.add(f"experiment.{descriptor.name}", "is set by the service; leave it out")
-    _check_text("experiment.display_name", experiment.display_name, problems)
-    problems.integer("experiment.priority", experiment.priority, -1000, 1000, "the priority")
+    fields = fields_of(experiment)
+    for name in ("display_name", "priority"):
+        check_value(fields[name], getattr(experiment, name), f"experiment.{name}", limits, problems)
     if len(experiment.labels) > 32:
         problems.add("experiment.labels", f"has {len(experiment.labels)} labels; at most 32 are allowed")
     for key, value in sorted(experiment.labels.items()):
@@ -144,15 +147,7 @@ def _check_envelope(experiment: experiment_pb2.Experiment, problems: Problems) -
             rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
             problems.add("experiment.labels", f"{shown(key)} is not a key: {rule}")
         else:
-            _check_text(f'experiment.labels["{key}"]', value, problems)
-
-
-def _check_text(path: str, text: str, problems: Problems) -> None:
-    """Free text for people: of bounded length, on one line, and nothing that a terminal would obey."""
-    if len(text) > _MAX_TEXT:
-        problems.add(path, f"has {len(text)} characters; at most {_MAX_TEXT} are allowed")
-    if not text.isprintable():
-        problems.add(path, f"{shown(text)} has characters that cannot be printed; use one line of plain text")
+            check_value(fields["labels"], value, f'experiment.labels["{key}"]', limits, problems)
 
 
 def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NewRun, int]]:

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from ipcore.catalogue import ACTIVATIONS as NAMES
-from ipcore.catalogue.activations import activation_variance, keeps_preactivation
+from ipcore.catalogue import find_activation
 from ipcore.errors import ConfigError
 from ipcore.models.activations import ACTIVATIONS, activation
 from ipcore.theory import ACTIVATIONS as COVERED
@@ -65,8 +65,15 @@ def test_value_and_derivative_are_those_of_autograd(name: str):
 
 
 @pytest.mark.parametrize("name", REFERENCE)
-def test_what_is_known_without_torch_is_right(name: str):
-    assert activation(name).keeps_preactivation == keeps_preactivation(name)
+def test_the_derivative_needs_no_more_than_the_catalogue_says(name: str):
+    phi, keeps = activation(name), find_activation(name).keeps_preactivation
+    assert phi.keeps_preactivation == keeps
+    h = torch.linspace(-3, 3, 50, dtype=torch.float64)
+    x, garbage = phi.apply(h), torch.full_like(h, 17.0)
+    from_both, from_less = torch.ones_like(h), torch.ones_like(h)
+    phi.backward(from_both, h, x)
+    phi.backward(from_less, *((h, garbage) if keeps else (garbage, x)))
+    assert torch.equal(from_both, from_less)
 
 
 @pytest.mark.parametrize("name", sorted(set(REFERENCE) - {"gelu", "elu", "tanh"}))
@@ -75,14 +82,14 @@ def test_variances_keep_the_mean_square(name: str):
     z = np.linspace(-12, 12, 400_001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
     mean_square = float((activation(name).apply(torch.from_numpy(z)).numpy() ** 2 * density).sum())
-    assert activation_variance(name) * mean_square == pytest.approx(1, abs=1e-4)
+    assert find_activation(name).variance * mean_square == pytest.approx(1, abs=1e-4)
 
 
 def test_published_variances():
-    assert [activation_variance(name) for name in ("relu", "gelu", "elu", "tanh")] == [2, 4, 1, 1]
+    assert [find_activation(name).variance for name in ("relu", "gelu", "elu", "tanh")] == [2, 4, 1, 1]
     # E[max(z, 0)^4] = 3/2, E[max(z, 0)^6] = 15/2.
-    assert activation_variance("relu^2") == pytest.approx(2 / 3)
-    assert activation_variance("relu^3") == pytest.approx(2 / 15)
+    assert find_activation("relu^2").variance == pytest.approx(2 / 3)
+    assert find_activation("relu^3").variance == pytest.approx(2 / 15)
 
 
 @pytest.mark.parametrize(

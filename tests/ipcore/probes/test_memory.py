@@ -28,7 +28,7 @@ def runs(count: int, depth: int = 3) -> list[RunConfig]:
     return [RunConfig(preset("mup", depth), 0.1, seed) for seed in range(count)]
 
 
-@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
+@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), tuple(PROBES)])
 def test_what_is_kept(tiny: Dataset, quantities: tuple[str, ...]):
     config = config_of(quantities)
     prober = Trainer(config, runs(3), tiny)._prober
@@ -56,7 +56,7 @@ def peak(prepare, act) -> int:
 
 @pytest.mark.parametrize("model", [MLP, ResidualMlp(), ResidualMlp("1", 2)], ids=repr)
 @pytest.mark.parametrize(("width", "examples"), [(96, 8), (16, 40)])
-@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), PROBES])
+@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), tuple(PROBES)])
 def test_a_measurement_stays_within_the_model(
     tiny: Dataset, quantities, width: int, examples: int, model: Model
 ):
@@ -74,7 +74,7 @@ def test_a_measurement_stays_within_the_model(
 
 
 def test_runs_are_measured_as_many_at_once_as_fit(monkeypatch):
-    probes = Probes(PROBES, interval=1)
+    probes = Probes(tuple(PROBES), interval=1)
     config = PackConfig("digits", 2, 128, "relu", 8, 2, probes=probes)
     sizes = config.architecture(64, 10)
     monkeypatch.setattr(memory, "SLICE_BYTES", 5 * memory.working_bytes(probes, sizes, 4) + 1)
@@ -86,7 +86,7 @@ def test_runs_are_measured_as_many_at_once_as_fit(monkeypatch):
 
 
 def test_plans_count_them():
-    config = config_of(PROBES)
+    config = config_of(tuple(PROBES))
     info = dataset_info("digits")
     less = pack_memory_bytes(replace(config, probes=None), info, runs=4)
     assert pack_memory_bytes(config, info, runs=4) == less + probe_memory_bytes(config, 64, 10, runs=4)

@@ -18,7 +18,7 @@ from ipcore.training import checkpoint
 from ipcore.training.recording import Points
 from ipcore.training.trainer import Trainer
 
-ALL = Probes(PROBES, interval=3, steps=(1,), examples=6)
+ALL = Probes(tuple(PROBES), interval=3, steps=(1,), examples=6)
 CONFIG = PackConfig("digits", 2, 12, "tanh", batch_size=8, steps=7, probes=ALL)
 RUNS = (
     RunConfig(preset("mup", 2), 0.1, 0),

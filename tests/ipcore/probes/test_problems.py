@@ -1,6 +1,7 @@
 """Names of what is recorded, and what is refused."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes
 from ipcore.probes import QUANTITIES, probe_names, probe_problems
 
+ROOT = Path(__file__).parents[3]
 GOOD = Probes(("coordinates", "ranks"), layers=(1, 3), steps=(0, 10), interval=5, examples=40)
 CONFIG = PackConfig("digits", 2, 8, "relu", 4, steps=10, probes=GOOD)
 
@@ -19,7 +21,7 @@ def problems(train_size: int | None = 40, **changes) -> list[str]:
 def test_good_probes_have_no_problem():
     assert problems() == []
     assert probe_problems(replace(CONFIG, probes=None), 40) == []
-    assert problems(quantities=PROBES, layers=()) == []
+    assert problems(quantities=tuple(PROBES), layers=()) == []
     # Kernels are of hidden layers; that the output is looked at too does no harm.
     assert problems(quantities=("kernels",), layers=(2, 3)) == []
 
@@ -71,3 +73,10 @@ def test_names_by_layer():
 def test_every_probe_has_quantities_and_the_reverse():
     assert {quantity.probe for quantity in QUANTITIES} == set(PROBES)
     assert len({quantity.name for quantity in QUANTITIES}) == len(QUANTITIES)
+
+
+def test_the_page_names_every_quantity_and_its_layers():
+    rows = [line for line in (ROOT / "docs/probes.md").read_text().splitlines() if line.startswith("|")]
+    for quantity in QUANTITIES:
+        (row,) = [row for row in rows if f"`{quantity.name}`" in row]
+        assert f"| 1..{'L+1' if quantity.readout else 'L'} |" in row

@@ -16,7 +16,7 @@ from ipcore.training.trainer import Trainer
 
 CONFIG = PackConfig(
     "digits", 2, 12, "tanh", batch_size=8, steps=5, validation_size=10,
-    probes=Probes(PROBES, interval=1, examples=6),
+    probes=Probes(tuple(PROBES), interval=1, examples=6),
 )  # fmt: skip
 SGD = tuple(RunConfig(preset(name, 2), 0.05, 0) for name in ("mup", "ip-bias", "hp", "hpz", "ip-llr"))
 

@@ -83,7 +83,7 @@ def test_everything_at_once_resumes_bit_for_bit(tiny: Dataset, tmp_path: Path, o
         steps=6,
         validation_size=15,
         schedule=Schedule("cosine", warmup_steps=2),
-        probes=Probes(PROBES, interval=1, examples=4),
+        probes=Probes(tuple(PROBES), interval=1, examples=4),
     )
 
     def fresh() -> Trainer:

@@ -118,7 +118,7 @@ def test_settings_at_their_ends(tiny: Dataset):
 @pytest.mark.parametrize(
     ("calibration", "field"),
     [
-        (Calibration(cap=1e-50), "cap: must be positive"),
+        (Calibration(cap=1e-50), "cap: must be a finite number above 0"),
         (Calibration(cap=math.nan), "cap"),
         (Calibration(cap=1e36), "cap: the largest calibrated rate of layer 2"),
         (Calibration(readout_target=0.0), "readout_target"),

@@ -114,6 +114,8 @@ def test_what_complete_prints_can_be_fed_back():
     # A preset has other exponents with Adam: the same.
     preset = json.loads(theory_says("analyze", "--preset", "ip", "--optimizer", "adam", "--json"))
     assert preset == found
+    adamw = json.loads(theory_says("analyze", *options, "--optimizer", "adamw", "--json"))
+    assert adamw == found | {"optimizer": "adamw"}
     for_descent = ["--a", "0,1,1", "--b", "0,0,0", "--c=-1,-2,-1", "--optimizer", "adam", "--json"]
     advice = json.loads(theory_says("analyze", *for_descent))["advice"]
     assert "c = 0 | 0 | 0 with d = 2 | 5/2 | 2 at step 0" in advice

@@ -7,7 +7,7 @@ from google.protobuf import json_format
 
 from iplab.v1 import experiment_service_pb2 as pb
 from ipserver.errors import InvalidRequest
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 from ipserver.request.validate import check_create
 from ipserver.store.records import CapacityReport, DatasetReport
 
@@ -65,7 +65,7 @@ def grid(**changes):
     return spec(**{f"grid__{path}": value for path, value in changes.items()})
 
 
-def violations(request, limits=Limits(), capacity=CAPACITY):  # noqa: B008 - frozen
+def violations(request, limits=limits_with(), capacity=CAPACITY):  # noqa: B008 - frozen
     with pytest.raises(InvalidRequest) as caught:
         check_create(request, limits, capacity)
     return {violation.field: violation.message for violation in caught.value.violations}

@@ -4,7 +4,7 @@ import pytest
 
 from ipcore.catalogue import DatasetInfo, dataset_info
 from ipserver.request.defaults import spec_hash
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 from ipserver.request.validate import check_create
 from ipserver.store.records import CapacityReport, DatasetReport
 from tests.ipserver.request.requests import CAPACITY, spec, violations
@@ -24,7 +24,7 @@ FIELD = "experiment.spec.dataset"
 
 
 def accepted(capacity=REPORTED, **changes):
-    return check_create(spec(**{"batch_size": 8, **changes}), Limits(), capacity)
+    return check_create(spec(**{"batch_size": 8, **changes}), limits_with(), capacity)
 
 
 def test_families_need_no_report_and_get_their_canonical_name():
@@ -53,7 +53,7 @@ def test_memory_follows_the_input_dimension():
 
 def test_the_batch_must_fit_the_family():
     found = violations(spec(dataset="parity:n=30", batch_size=31))
-    assert "(30 examples)" in found["experiment.spec.batch_size"]
+    assert "more than the 30 training examples" in found["experiment.spec.batch_size"]
 
 
 def test_registered_files_are_those_that_were_reported():
@@ -71,7 +71,7 @@ def test_registered_files_are_those_that_were_reported():
 
 def test_before_a_report_nothing_is_known_of_registered_files():
     with pytest.raises(Exception, match="not known yet"):
-        check_create(spec(dataset="registered:mine", batch_size=8), Limits(), None)
+        check_create(spec(dataset="registered:mine", batch_size=8), limits_with(), None)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_path_is_no_name(name):
 
 def test_sizes_of_registered_files_are_checked():
     found = violations(spec(dataset="registered:mine", batch_size=41), capacity=REPORTED)
-    assert "(40 examples)" in found["experiment.spec.batch_size"]
+    assert "more than the 40 training examples" in found["experiment.spec.batch_size"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 from ipserver.request.validate import check_create
 from tests.ipserver.request.requests import CAPACITY, GRID, grid, spec, violations
 
@@ -10,7 +10,7 @@ SPEC = "experiment.spec"
 
 
 def warned(request):
-    return check_create(request, Limits(), CAPACITY).warnings
+    return check_create(request, limits_with(), CAPACITY).warnings
 
 
 def test_decay_that_nothing_would_be_seen_of_is_refused():

@@ -6,7 +6,7 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config
 from ipserver.request.defaults import with_defaults
 from ipserver.request.grid import check_grid
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 from ipserver.request.problems import Problems
 from ipserver.request.validate import check_create
 from tests.ipserver.request.requests import CAPACITY, GRID, grid, spec, violations
@@ -18,7 +18,7 @@ ADAM = {"grid__parameterizations": [{"preset": "mup"}]}
 
 
 def accepted(request):
-    return check_create(request, Limits(), CAPACITY)
+    return check_create(request, limits_with(), CAPACITY)
 
 
 def test_settings_have_the_defaults_of_their_optimizer_and_no_others():
@@ -77,7 +77,7 @@ def test_schedules_have_the_defaults_of_their_kind():
         ({"name": "cosin"}, {"name": "did you mean 'cosine'"}),
         ({"warmup_steps": 20}, {"warmup_steps": "0 .. 19 (fewer than the 20 updates), not 20"}),
         ({"warmup_steps": -1}, {"warmup_steps": "not -1"}),
-        ({"final_fraction": 0.5}, {"final_fraction": "is not used by 'constant' but by cosine, linear"}),
+        ({"final_fraction": 0.5}, {"final_fraction": "is not used by 'constant' but by linear, cosine"}),
         ({"name": "linear", "final_fraction": 1.5}, {"final_fraction": "0 .. 1, not 1.5"}),
         ({"name": "cosine", "final_fraction": "NaN"}, {"final_fraction": "not nan"}),
         ({"name": "linear", "milestones": [3], "decay": 0.5}, {"milestones": "by step", "decay": "by step"}),
@@ -108,8 +108,10 @@ def test_a_validation_set_leaves_enough_to_train_on():
     assert accepted(spec(validation_size=1405)).spec.validation_size == 1405
     found = violations(spec(validation_size=1406))
     assert set(found) == {f"{SPEC}.batch_size"}
-    assert "32 is larger than what validation_size 1,406 leaves" in found[f"{SPEC}.batch_size"]
-    assert "(31 of 1,437 examples)" in found[f"{SPEC}.batch_size"]
+    assert (
+        "32 is more than the 31 training examples outside the validation set" in found[f"{SPEC}.batch_size"]
+    )
+    assert "(31 of 1,437)" in found[f"{SPEC}.batch_size"]
     for size in (1437, -1):
         assert set(violations(spec(validation_size=size))) == {f"{SPEC}.validation_size"}
     # What is wrong without the validation set is said once.
@@ -151,8 +153,8 @@ def test_probes_look_at_what_is_trained_on():
 def test_what_is_recorded_is_bounded():
     # 64 runs; 20 training losses and accuracies, test loss and accuracy at steps 0 and 20: 44 points each.
     request = spec(record={"metrics_interval": 1})
-    check_create(request, Limits(max_points=64 * 44), CAPACITY)
-    found = violations(request, limits=Limits(max_points=64 * 44 - 1))
+    check_create(request, limits_with(max_points=64 * 44), CAPACITY)
+    found = violations(request, limits=limits_with(max_points=64 * 44 - 1))
     assert set(found) == {f"{SPEC}.record"}
     assert "asks for up to 2,816 metric points but one experiment may have 2,815" in found[f"{SPEC}.record"]
 
@@ -186,10 +188,10 @@ def test_calibration_is_of_gradient_steps_without_biases_of_their_own():
         spec(optimizer={"name": "adam"}, grid__parameterizations=[calibrated | {"preset": "ip"}])
     )
     assert set(found) == {path}
-    assert "with Adam an update has the size of its rate" in found[path]
+    assert "with adam an update has the size of its rate" in found[path]
     found = violations(grid(parameterizations=[calibrated | {"preset": "ip-bias"}]))
     assert set(found) == {path}
-    assert "biases in every layer" in found[path]
+    assert "biases with exponents of their own" in found[path]
     accepted(
         spec(optimizer={"name": "momentum"}, grid__parameterizations=[calibrated | {"preset": "ip-llr"}])
     )
@@ -205,7 +207,7 @@ def test_adams_numbers_must_be_held_by_training():
         entry = {"label": "mine", "exponents": {"a": zeros, "b": zeros, "c": zeros} | lists}
         request = spec(**adam, grid__parameterizations=[entry])
         problems = Problems()
-        check_grid(with_defaults(request.experiment.spec), GRID, Limits(), problems)
+        check_grid(with_defaults(request.experiment.spec), GRID, limits_with(), problems)
         return {found.field.rpartition(".")[2] for found in problems.found}
 
     assert wrong(c=["0", "-24", "0"]) == set()

@@ -13,7 +13,7 @@ from iplab.v1 import experiment_service_pb2 as pb
 from ipserver.request import parameterizations as parameterization_rules
 from ipserver.request.convert import resource_request
 from ipserver.request.grid import check_grid
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 from ipserver.request.problems import Problems
 from ipserver.request.rules import loss_misfit
 from ipserver.request.validate import check_create
@@ -22,7 +22,7 @@ from tests.ipserver.request.requests import CAPACITY, GOOD, GRID, changed, grid,
 
 
 def test_a_good_request_is_accepted():
-    checked = check_create(changed(), Limits(), CAPACITY)
+    checked = check_create(changed(), limits_with(), CAPACITY)
     assert len(checked.runs) == 2 * 2 * 2 * 2 * 2 * 2
     assert checked.warnings == ()
     assert checked.run_memory_bytes > 4 * 32 * 32
@@ -128,7 +128,7 @@ def test_lists_of_the_wrong_length_name_the_depth():
     # Five entries fit L = 4 but not L = 2, which the grid also has.
     assert "has 5 entries; with 2 hidden layers" in found[f"{path}.b"]
     five = {"a": ["0"] * 5, "b": ["0"] * 5, "c": ["0"] * 5}
-    check_create(grid(parameterizations__1__exponents=five, hidden_layers=[4]), Limits(), CAPACITY)
+    check_create(grid(parameterizations__1__exponents=five, hidden_layers=[4]), limits_with(), CAPACITY)
 
 
 def test_a_parameterization_needs_a_scheme_and_a_label_of_its_own():
@@ -159,13 +159,13 @@ def test_a_parameterization_needs_a_scheme_and_a_label_of_its_own():
 
 def test_every_preset_trains_at_the_depths_it_is_defined_for():
     entries = [{"preset": name} for name in theory.PRESETS if name != "mfp"]
-    check_create(grid(parameterizations=entries), Limits(), CAPACITY)
+    check_create(grid(parameterizations=entries), limits_with(), CAPACITY)
     found = violations(grid(parameterizations=[{"preset": "mfp"}, {"preset": "up:3"}]))
     path = f"{GRID}.parameterizations"
     assert set(found) == {f"{path}[0].preset", f"{path}[1].preset"}
     assert "1 hidden layer, not 2" in found[f"{path}[0].preset"]
-    check_create(grid(parameterizations=[{"preset": "mfp"}], hidden_layers=[1]), Limits(), CAPACITY)
-    check_create(grid(parameterizations=[{"preset": "up:1/4"}]), Limits(), CAPACITY)
+    check_create(grid(parameterizations=[{"preset": "mfp"}], hidden_layers=[1]), limits_with(), CAPACITY)
+    check_create(grid(parameterizations=[{"preset": "up:1/4"}]), limits_with(), CAPACITY)
 
 
 @pytest.mark.parametrize("name", ["readout_target", "cap"])
@@ -199,7 +199,7 @@ def rows(**lists):
 def test_scales_that_training_cannot_hold_are_refused(exponents, wrong):
     request = grid(parameterizations__1__exponents=exponents)
     if not wrong:
-        check_create(request, Limits(), CAPACITY)
+        check_create(request, limits_with(), CAPACITY)
         return
     found = violations(request)
     assert set(found) == {f"{GRID}.parameterizations[1].exponents.{name}" for name in wrong}
@@ -218,7 +218,7 @@ def test_rates_and_caps_that_training_cannot_hold_are_refused():
     assert set(found) == {f"{GRID}.base_learning_rates[1]", f"{GRID}.base_learning_rates[2]"}
     # A calibrated rate may be cap / 32 * 32^(-c - 2a), so the largest cap goes with -c - 2a = 1 and no more.
     entry = {"label": "mine", "calibration": {"cap": 1e36}}
-    check_create(grid(parameterizations=[entry | {"exponents": rows(c=["-1"] * 3)}]), Limits(), CAPACITY)
+    check_create(grid(parameterizations=[entry | {"exponents": rows(c=["-1"] * 3)}]), limits_with(), CAPACITY)
     found = violations(grid(parameterizations=[entry | {"exponents": rows(c=["-2"] * 3)}]))
     assert set(found) == {f"{GRID}.parameterizations[0].calibration.cap"}
     assert "layer 2 with 2 hidden layers is 3.125e+34 * 16^(2)" in found.popitem()[1]
@@ -229,9 +229,9 @@ def test_rates_may_be_left_out_if_every_parameterization_brings_its_own():
         "parameterizations__0__base_learning_rates": [0.5],
         "parameterizations__1__base_learning_rates": [0.25, 2.0],
     }
-    checked = check_create(grid(**own, base_learning_rates=[]), Limits(), CAPACITY)
+    checked = check_create(grid(**own, base_learning_rates=[]), limits_with(), CAPACITY)
     assert len(checked.runs) == 2 * 2 * 2 * 3 * 2
-    (warning,) = check_create(grid(**own), Limits(), CAPACITY).warnings
+    (warning,) = check_create(grid(**own), limits_with(), CAPACITY).warnings
     assert "not used" in warning
 
 
@@ -261,16 +261,16 @@ def test_a_preset_is_built_at_the_ends_of_the_depth_axis_alone(monkeypatch):
 
     preset = dataclasses.replace(find_preset("mup"), build=counted)
     monkeypatch.setattr(parameterization_rules, "find_preset", lambda _name: preset)
-    check_grid(grid(hidden_layers=list(range(3, 400))).experiment.spec, GRID, Limits(), Problems())
+    check_grid(grid(hidden_layers=list(range(3, 400))).experiment.spec, GRID, limits_with(), Problems())
     assert {3, 399} <= set(built) <= {2, 3, 399}
 
 
 def test_a_batch_must_fit_into_the_training_set():
     assert (
-        "larger than the training set of 'digits' (1,437"
+        "is more than the 1,437 training examples"
         in violations(spec(batch_size=1438))["experiment.spec.batch_size"]
     )
-    check_create(spec(batch_size=1437), Limits(), CAPACITY)
+    check_create(spec(batch_size=1437), limits_with(), CAPACITY)
     assert "at least 1, not 0" in violations(spec(batch_size=0))["experiment.spec.batch_size"]
 
 
@@ -284,7 +284,9 @@ def test_more_runs_than_the_limit():
     assert "has 640,000 runs but one experiment may have 20,000" in found[GRID]
     exactly = {"widths": [8], "hidden_layers": [2], "activations": ["relu"], "base_learning_rates": [0.1]}
     one = [{"preset": "ip"}]
-    many = check_create(grid(**exactly, parameterizations=one, seeds=list(range(20_000))), Limits(), CAPACITY)
+    many = check_create(
+        grid(**exactly, parameterizations=one, seeds=list(range(20_000))), limits_with(), CAPACITY
+    )
     assert len(many.runs) == 20_000
     assert GRID in violations(grid(**exactly, parameterizations=one, seeds=list(range(20_001))))
 
@@ -307,7 +309,7 @@ def test_recording():
     assert "used only with" in violations(spec(record={"weights_interval": 5}))[f"{path}.weights_interval"]
     assert set(violations(spec(record={"metrics_interval": -1}))) == {f"{path}.metrics_interval"}
     assert set(violations(spec(evaluation_interval=-1))) == {"experiment.spec.evaluation_interval"}
-    check_create(spec(record={"weights": "every", "weights_interval": 5}), Limits(), CAPACITY)
+    check_create(spec(record={"weights": "every", "weights_interval": 5}), limits_with(), CAPACITY)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", -1])
@@ -349,7 +351,7 @@ def test_custom_resources_are_those_that_ray_accepts(name, amount, right):
     if not right:
         assert all("custom" in field for field in violations(request))
         return
-    asked = resource_request(check_create(request, Limits(), CAPACITY).spec)
+    asked = resource_request(check_create(request, limits_with(), CAPACITY).spec)
     # Ray checks amounts when they are named, without a cluster.
     ray.remote(object).options(num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom))
 
@@ -392,13 +394,13 @@ def test_a_dataset_that_is_not_there_is_refused_with_its_problem():
 
 
 def test_what_is_not_known_is_accepted_with_a_warning():
-    (warning,) = check_create(changed(), Limits(), None).warnings
+    (warning,) = check_create(changed(), limits_with(), None).warnings
     assert "no dispatcher has reported yet" in warning
 
 
 def test_resources_beyond_the_last_report_are_accepted_with_a_warning():
     asks = spec(resources={"cpus": 16, "gpus": 1, "custom": {"tpu": 2}})
-    warnings = check_create(asks, Limits(), CAPACITY).warnings
+    warnings = check_create(asks, limits_with(), CAPACITY).warnings
     assert [warning.split(" when")[0] for warning in warnings] == [
         "a pack asks for cpus=16 but the cluster had 4",
         "a pack asks for gpus=1 but the cluster had 0",
@@ -407,7 +409,7 @@ def test_resources_beyond_the_last_report_are_accepted_with_a_warning():
 
 
 def test_limits_are_the_services_own():
-    small = Limits(max_runs=63, max_width=16, max_hidden_layers=3, max_steps=10)
+    small = limits_with(max_runs=63, max_width=16, max_hidden_layers=3, max_steps=10)
     found = violations(changed(), limits=small)
     assert set(found) == {"experiment.spec.steps", f"{GRID}.widths[1]", f"{GRID}.hidden_layers[1]", GRID}
     assert math.prod([2, 2, 2, 2, 2, 2]) == 64
@@ -417,7 +419,7 @@ def test_decimals_that_look_rounded_are_taken_exactly_and_said_so():
     entry = {"label": "mine", "exponents": {"a": ["0", "0.333", "1"], "b": ["0"] * 3, "c": ["0"] * 3}}
     request = changed(experiment__spec__grid__parameterizations=[entry])
 
-    checked = check_create(request, Limits(), CAPACITY)
+    checked = check_create(request, limits_with(), CAPACITY)
 
     expected = "mine: exponent '0.333' is taken as exactly 333/1000; write '1/3' if that is meant"
     assert expected in checked.warnings

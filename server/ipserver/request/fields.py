@@ -1,0 +1,142 @@
+"""What a field of a request may hold and what it is where nothing is given: one look-up for all of them.
+
+What is trained is declared in `ipcore.catalogue` and `ipcore.config`, under the names of the messages; what
+belongs to requests alone is an option of the field (`iplab/v1/options.proto`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Final, cast
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from ipcore.catalogue.settings import Interval, Setting, settings
+from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
+from iplab.v1 import options_pb2
+from iplab.v1.catalog_service_pb2 import Limits
+
+# Where the fields of a message are declared under the same names.
+_DECLARED: Final[Mapping[str, type]] = {
+    "ExperimentSpec": PackConfig,
+    "Recording": PackConfig,
+    "Optimizer": OptimizerSettings,
+    "Schedule": Schedule,
+    "Probes": Probes,
+    "Calibration": Calibration,
+}
+# Fields that are declared elsewhere, or under another name.
+_ELSEWHERE: Final[Mapping[str, tuple[type, str]]] = {
+    "Optimizer.name": (PackConfig, "optimizer"),
+    "Grid.widths": (PackConfig, "width"),
+    "Grid.hidden_layers": (PackConfig, "hidden_layers"),
+    "Grid.base_learning_rates": (RunConfig, "base_learning_rate"),
+    "Grid.seeds": (RunConfig, "seed"),
+    "ParameterizationSpec.base_learning_rates": (RunConfig, "base_learning_rate"),
+}
+
+
+def fields_of(message: Message | type[Message]) -> Mapping[str, FieldDescriptor]:
+    """The fields of a message by name, in the order of the proto."""
+    kind: Any = message if isinstance(message, type) else type(message)
+    return _fields(kind)
+
+
+@cache
+def _fields(kind: Any) -> Mapping[str, FieldDescriptor]:
+    return {field.name: cast(FieldDescriptor, field) for field in kind.DESCRIPTOR.fields}
+
+
+@cache
+def setting_of(field: FieldDescriptor) -> Setting | None:
+    """The declaration of a field of a spec; None: it has none."""
+    place = _place(field)
+    if place in _ELSEWHERE:
+        owner, name = _ELSEWHERE[place]
+        return settings(owner)[name]
+    message, _, name = place.partition(".")
+    return settings(_DECLARED[message]).get(name) if message in _DECLARED else None
+
+
+@cache
+def rule_of(field: FieldDescriptor) -> options_pb2.FieldRule:
+    """The field's option; empty if it has none."""
+    return field.GetOptions().Extensions[options_pb2.rule]
+
+
+@cache
+def default_of(field: FieldDescriptor) -> Any:
+    """What is written into a field that is not given; None: nothing."""
+    rule = rule_of(field)
+    if rule.left_out:
+        return None
+    if rule.HasField("default_number"):
+        return rule.default_number
+    setting = setting_of(field)
+    return None if setting is None or setting.repeated else setting.default
+
+
+def used_settings(message: Message) -> Mapping[str, object] | None:
+    """The fields that the chosen entry uses, where a message's name is that of an entry with settings.
+
+    None for every other message; nothing if the name is unknown.
+    """
+    if (entries := _entries(message)) is None:
+        return None
+    entry = entries.get(getattr(message, "name", ""))
+    return {} if entry is None else entry.settings
+
+
+def has_unknown_name(message: Message) -> bool:
+    """Whether a message's name should be that of an entry with settings and is none."""
+    entries = _entries(message)
+    return entries is not None and getattr(message, "name", "") not in entries
+
+
+def users_of(message: Message, name: str) -> list[str]:
+    """Entries that use a field of such a message."""
+    return [entry.name for entry in (_entries(message) or {}).values() if name in entry.settings]
+
+
+def value_problem(field: FieldDescriptor, value: Any, limits: Limits) -> str:
+    """What is wrong with a value (of a list: an entry): declaration, option, limits. "" if nothing is."""
+    setting, rule = setting_of(field), rule_of(field)
+    least = rule.least if rule.HasField("least") else -math.inf
+    most = rule.most if rule.HasField("most") else math.inf
+    if (limit := _limits().get(_place(field))) is not None:
+        most = getattr(limits, limit)
+        declared = [entry for entry in setting.rules if isinstance(entry, Interval)] if setting else []
+        least = max([least, *(entry.least for entry in declared)])
+    bounded = most < math.inf or least > -math.inf
+    if bounded and (text := Interval(_whole(least), _whole(most)).problem(value)):
+        return text
+    return setting.problem(value) if setting is not None else ""
+
+
+def _entries(message: Message) -> Mapping[str, Any] | None:
+    """The table that a message's name is of, if its entries have settings."""
+    field = fields_of(message).get("name")
+    setting = None if field is None else setting_of(field)
+    choice = None if setting is None else setting.choice
+    if choice is None or not all(hasattr(entry, "settings") for entry in choice.names.values()):
+        return None
+    return choice.names
+
+
+def _place(field: FieldDescriptor) -> str:
+    """As "ExperimentSpec.steps"."""
+    return ".".join(field.full_name.split(".")[-2:])
+
+
+def _whole(value: float) -> float:
+    """Bounds are doubles in the options; messages show whole numbers as such."""
+    return int(value) if math.isfinite(value) and value == int(value) else value
+
+
+@cache
+def _limits() -> Mapping[str, str]:
+    """Limit by the field that it bounds."""
+    return {place: name for name, field in fields_of(Limits).items() for place in rule_of(field).bounds}
