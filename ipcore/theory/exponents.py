@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 from ipcore.theory.errors import Findings, TheoryError, shown
 
@@ -55,6 +55,27 @@ def as_exponent(value: str | Fraction | int, field: str = "") -> Fraction:
     return exact(value, field)
 
 
+class Unknown:
+    """Base of numbers that stand for exponents whose values are left open (`ipcore.theory.plane`)."""
+
+    __slots__ = ()
+
+    def length(self) -> int:
+        """Bits of its longest coefficient."""
+        raise NotImplementedError
+
+
+def length(exponent: Fraction) -> int:
+    """Bits of the longer of numerator and denominator.
+
+    >>> length(Fraction(-9, 2))
+    4
+    """
+    if isinstance(exponent, Unknown):
+        return exponent.length()
+    return max(exponent.numerator.bit_length(), exponent.denominator.bit_length())
+
+
 def exact(value: Fraction | int, field: str = "") -> Fraction:
     """An exact number as an exponent.
 
@@ -62,6 +83,8 @@ def exact(value: Fraction | int, field: str = "") -> Fraction:
         TheoryError: A float, which cannot say which rational is meant, anything else that is no Fraction or
             integer, or one of more than `MAX_DIGITS` digits.
     """
+    if isinstance(value, Unknown):
+        return cast(Fraction, value)
     if not isinstance(value, (int, Fraction)) or isinstance(value, bool):
         raise TheoryError(
             f"{shown(value)} is a {type(value).__name__}; exponents are exact: write text such as '1/2' or a "
