@@ -175,24 +175,10 @@ def analyze(
     >>> analyze(preset("ip", 3)).regime.value, analyze(preset("mup", 3)).regime.value
     ('trivial', 'feature_learning')
     """
-    findings = Findings()
-    with findings.noted():
-        setting = rules(optimizer, activation, loss)
-    with findings.noted():
-        p = check_parameterization(parameterization)
-        for check in (_check_depth, _check_digits, _check_covered):
-            with findings.noted():
-                check(p)
-    with findings.noted():
-        _check_steps(parameterization, steps)
-    findings.check()
-    _check_degree(p, setting)
+    p, setting = checked(parameterization, optimizer, activation, loss, steps)
     setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
-    upper = trajectory(p, setting, aligned=True, steps=steps)
+    upper, lower = bounds(p, setting, steps)
     alignment = layer_alignment(upper)
-    # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
-    doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
-    lower = trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
     decided = verdict(p, upper, lower, setting)
     initial = upper.steps[0].h
     open_ends = {End.OPEN, End.APPROACHES}
@@ -231,6 +217,37 @@ def analyze(
         ),
         epsilon=setting.epsilon,
     )
+
+
+def checked(
+    parameterization: Parameterization, optimizer: str, activation: str, loss: str, steps: int | None = None
+) -> tuple[Parameterization, Rules]:
+    """What is analysed and its setting.
+
+    Raises:
+        TheoryError: As `analyze`; `problems` has all that is wrong.
+    """
+    findings = Findings()
+    with findings.noted():
+        setting = rules(optimizer, activation, loss)
+    with findings.noted():
+        p = check_parameterization(parameterization)
+        for check in (_check_depth, _check_digits, _check_covered):
+            with findings.noted():
+                check(p)
+    with findings.noted():
+        _check_steps(parameterization, steps)
+    findings.check()
+    _check_degree(p, setting)
+    return p, setting
+
+
+def bounds(p: Parameterization, setting: Rules, steps: int | None = None) -> tuple[Trajectory, Trajectory]:
+    """Upper and lower bounds of the sizes of all steps; the same one twice where nothing is in doubt."""
+    upper = trajectory(p, setting, aligned=True, steps=steps)
+    # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
+    doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
+    return upper, trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
 
 
 def _same(upper: Trajectory, lower: Trajectory) -> bool:

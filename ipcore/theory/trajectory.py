@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.exponents import length
 from ipcore.theory.forever import Future, future
 from ipcore.theory.maxplus import Size, above, times
 from ipcore.theory.parameterization import Parameterization
@@ -173,7 +174,7 @@ def _end(repeats: bool, grown: bool, ahead: Future) -> End:
 def _bits(sizes: Sizes) -> int:
     """Of the longest exponent."""
     known = [e for e in (*sizes.h, *sizes.change) if e is not None]
-    return max(max(e.numerator.bit_length(), e.denominator.bit_length()) for e in known)
+    return max(length(e) for e in known)
 
 
 def is_catastrophic(sizes: Sizes) -> bool:

@@ -86,9 +86,9 @@ class Verdict:
 
 def verdict(p: Parameterization, upper: Trajectory, lower: Trajectory, rules: Rules) -> Verdict:
     """The regime from both bounds of the calculus (the same trajectory twice where nothing is in doubt)."""
-    regime, moves = _regime(upper, rules), _moves(lower)
-    if doubt := _in_doubt(p, upper, lower, rules, regime):
-        return Verdict(Regime.MEASURE, moves, doubt, "ours (docs/theory.md)")
+    regime, moves = decide(upper, lower, rules)
+    if regime == Regime.MEASURE:
+        return Verdict(regime, moves, _why_measure(p, upper, lower, rules), "ours (docs/theory.md)")
     origin = _CONTROLLED if regime == Regime.CONTROLLED_DIVERGENCE else source(p, rules)
     match regime:
         case Regime.UNSTABLE:
@@ -104,24 +104,48 @@ def verdict(p: Parameterization, upper: Trajectory, lower: Trajectory, rules: Ru
     return Verdict(regime, moves, reason, origin)
 
 
-def _in_doubt(p: Parameterization, upper: Trajectory, lower: Trajectory, rules: Rules, high: Regime) -> str:
-    """Why the regime of the upper bound is not certain; empty if it is."""
-    if upper.end is End.OPEN and high != Regime.UNSTABLE:
-        last = upper.steps[-1].step
-        return f"exponents still change after {last} steps, and no rule decides what comes later"
-    low = _regime(lower, rules)
+def decide(upper: Trajectory, lower: Trajectory, rules: Rules) -> tuple[Regime, tuple[FeatureMove, ...]]:
+    """The regime, and the hidden layers whose features move for certain in the steps that were looked at.
+
+    It does nothing with exponents but compare them: unknowns of `ipcore.theory.plane` may take their place.
+    """
+    high = _regime(upper, rules)
+    certain = (
+        not _is_open(upper, high)
+        and _agree(upper, lower, rules, high)
+        and _regime(upper, rules, reached=True) == high
+    )
+    return high if certain else Regime.MEASURE, _moves(lower)
+
+
+def _is_open(upper: Trajectory, high: Regime) -> bool:
+    return upper.end is End.OPEN and high != Regime.UNSTABLE
+
+
+def _agree(upper: Trajectory, lower: Trajectory, rules: Rules, high: Regime) -> bool:
+    """Whether both bounds say the same."""
     # What vanishes in the upper bound vanishes; features that move are said of sizes that are known.
-    agree = high in {low, Regime.TRIVIAL}
-    if high == Regime.FEATURE_LEARNING:
-        agree = agree and lower.end is not End.OPEN and _same_sizes(upper, lower)
-    if not agree:
-        return _why_mean(upper, lower) if p.mean is not None else _doubt(upper, lower, high, low)
-    if _regime(upper, rules, reached=True) != high:
-        last = upper.steps[-1].step
+    if upper is lower or high == Regime.TRIVIAL:
+        return True
+    if high != _regime(lower, rules):
+        return False
+    if high != Regime.FEATURE_LEARNING:
+        return True
+    return lower.end is not End.OPEN and _same_sizes(upper, lower)
+
+
+def _why_measure(p: Parameterization, upper: Trajectory, lower: Trajectory, rules: Rules) -> str:
+    """Why the regime of the upper bound is not certain."""
+    high, last = _regime(upper, rules), upper.steps[-1].step
+    if _is_open(upper, high):
+        return f"exponents still change after {last} steps, and no rule decides what comes later"
+    if _agree(upper, lower, rules, high):
         return (
             f"sizes approach a limit that decides, without reaching it: after {last} steps they still change"
         )
-    return ""
+    if p.mean is not None:
+        return _why_mean(upper, lower)
+    return _doubt(upper, lower, high, _regime(lower, rules))
 
 
 def stays_bounded(run: Trajectory) -> bool:
