@@ -30,6 +30,39 @@ def sp_stable(hidden_layers: int) -> Parameterization:
     return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_ONE] * 3)
 
 
+def sp_large(hidden_layers: int) -> Parameterization:
+    """Standard with rate m^{-1/2} in every layer."""
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[_HALF] * 3)
+
+
+def sp_large_adam(hidden_layers: int) -> Parameterization:
+    """Standard with rate 1/m in every layer, for Adam with epsilon as large as the gradients."""
+    return _standard_adam(hidden_layers, [_ONE] * 3)
+
+
+def sp_per_layer(hidden_layers: int) -> Parameterization:
+    """Standard with a rate per layer, as large as if W_0^{L+1} (x_t - x_0) did not add up.
+
+    Everett et al. (arXiv:2407.05872), full alignment, computed from their assumption: every hidden layer may
+    move by order 1, so c_l = e(grad W^l) + [l > 1] with e(grad W^l) = -1/2 for l <= L and 0 for the readout.
+    """
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=[-_HALF, _HALF, _ONE])
+
+
+def sp_per_layer_adam(hidden_layers: int) -> Parameterization:
+    """Likewise with Adam: c_l = [l > 1]."""
+    return _standard_adam(hidden_layers, [_ZERO, _ONE, _ONE])
+
+
+def _standard_adam(hidden_layers: int, c: list[Fraction]) -> Parameterization:
+    d = [
+        _HALF,
+        _HALF,
+        _ZERO,
+    ]  # gradients of hidden layers are of order m^{-1/2}, that of the readout of order 1
+    return custom(hidden_layers, a=[_ZERO] * 3, b=[_ZERO, _HALF, _HALF], c=c, d=d)
+
+
 def ntk(hidden_layers: int) -> Parameterization:
     """Neural tangent kernel."""
     return custom(hidden_layers, a=[_ZERO, _HALF, _HALF], b=[_ZERO] * 3, c=[_ZERO] * 3)

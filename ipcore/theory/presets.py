@@ -28,6 +28,10 @@ from ipcore.theory.preset_exponents import (
     ntk,
     sp,
     sp_adam,
+    sp_large,
+    sp_large_adam,
+    sp_per_layer,
+    sp_per_layer_adam,
     sp_stable,
 )
 from ipcore.theory.rules import rule_of
@@ -35,6 +39,8 @@ from ipcore.theory.rules import rule_of
 _HALF: Final = Fraction(1, 2)
 _TP4: Final = "Yang & Hu, arXiv:2011.14522, table 1"
 _HAJJAR: Final = "Hajjar, Chizat & Giraud, arXiv:2110.15596"
+_HAAS: Final = "Haas, Bordt, von Luxburg & Vankadara, arXiv:2505.22491"
+_EVERETT: Final = "Everett et al., arXiv:2407.05872, full alignment (rates computed from that assumption)"
 _READING: Final = f"our reading of {_HAJJAR}"
 
 
@@ -101,7 +107,7 @@ def up(s: Fraction) -> Preset:
     return Preset(
         f"up:{s}",
         f"Between muP (up:0) and NTK (up:1/2): features move like m^(-{s}); any 0 <= s <= 1/2",
-        "inside the class of arXiv:2011.14522, with r = s in every layer",
+        "inside the class of arXiv:2011.14522, r = s; Yaida, arXiv:2210.04909, with s there 1 - 2s",
         between(s),
         adam_advice="its rates are made for gradient descent; use mup or ntk, its ends",
     )
@@ -121,6 +127,20 @@ _PRESETS: Final = (
         _TP4,
         sp_stable,
         adam_advice="rate 1/m in every layer leaves its output growing like m^(1/2): use ntk or mup, or sp",
+    ),
+    Preset(
+        "sp-large",
+        "Standard with the global rate m^(-1/2), for Adam 1/m: features move and f diverges, controlled",
+        _HAAS,
+        sp_large,
+        sp_large_adam,
+    ),
+    Preset(
+        "sp-per-layer",
+        "Standard with a rate per layer: features move in every layer and f diverges, controlled",
+        _EVERETT,
+        sp_per_layer,
+        sp_per_layer_adam,
     ),
     Preset("ntk", "Neural tangent kernel: a kernel machine in the limit", _TP4, ntk, faithful_adam(ntk)),
     Preset(

@@ -2,9 +2,9 @@
 
 `published` builds a parameterization from a table; `in_gauge_of` writes any parameterization in a table's
 gauge. Fan-in, fan-out and n of the tables are the width m where they grow with it, and constants elsewhere.
-Left
-out: the per-layer rates of Everett et al., which depend on alignment assumptions of their own; `complete`
-gives rates under ours.
+The rates of Everett et al. are those of full alignment as they mean it: updates are aligned with their
+inputs, but W_0^{L+1} is not with what the hidden layers learn (`analyze` counts it as aligned). We computed
+them from that assumption.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class PublishedTable:
 
 _TP4: Final = "Yang & Hu, arXiv:2011.14522, table 1"
 _TP5: Final = "Yang et al. (Tensor Programs V), arXiv:2203.03466"
-_EVERETT: Final = "Everett et al., arXiv:2407.05872, table 1 (multipliers and variances)"
+_EVERETT: Final = (
+    "Everett et al., arXiv:2407.05872, table 1 (multipliers and variances); rates: full alignment, computed"
+)
 _ZEROS: Final = ("0", "0", "0")
 _TABLES: Final = (
     PublishedTable("tp4-sp", _TP4, _ZEROS, ("0", "1/2", "1/2"), _ZEROS, None),
@@ -70,10 +72,37 @@ _TABLES: Final = (
         ("-1", "0", "-1"),
         ("0", "1", "0"),
     ),
-    PublishedTable("everett-standard", _EVERETT, _ZEROS, ("0", "1/2", "1/2"), None, None),
-    PublishedTable("everett-ntk", _EVERETT, ("0", "1/2", "1/2"), _ZEROS, None, None),
-    PublishedTable("everett-mup", _EVERETT, ("-1/2", "0", "1/2"), ("1/2", "1/2", "1/2"), None, None),
-    PublishedTable("everett-mfp", _EVERETT, ("0", "1/2", "1"), _ZEROS, None, None),
+    PublishedTable(
+        "everett-standard",
+        _EVERETT,
+        _ZEROS,
+        ("0", "1/2", "1/2"),
+        ("-1/2", "1/2", "1"),
+        ("0", "1", "1"),
+    ),
+    PublishedTable(
+        "everett-ntk", _EVERETT, ("0", "1/2", "1/2"), _ZEROS, ("-1/2", "-1/2", "0"), ("0", "1/2", "1/2")
+    ),
+    PublishedTable(
+        "everett-mup", _EVERETT, ("-1/2", "0", "1/2"), ("1/2", "1/2", "1/2"), _ZEROS, ("1/2", "1", "1/2")
+    ),
+    PublishedTable("everett-mfp", _EVERETT, ("0", "1/2", "1"), _ZEROS, ("-1", "-1", "-1"), ("0", "1/2", "0")),
+    PublishedTable(
+        "spectral",
+        "Yang, Simon & Bernstein, arXiv:2310.17813 (spectral parametrization)",
+        _ZEROS,
+        ("0", "1/2", "1"),
+        ("-1", "0", "1"),
+        None,
+    ),
+    PublishedTable(
+        "haas-sp",
+        "Haas et al., arXiv:2505.22491 (edge of controlled divergence)",
+        _ZEROS,
+        ("0", "1/2", "1/2"),
+        ("1/2", "1/2", "1/2"),
+        ("1", "1", "1"),
+    ),
     PublishedTable(
         "hajjar-ip", "Hajjar et al., arXiv:2110.15596", ("0", "1", "1"), _ZEROS, ("-1", "-2", "-1"), None
     ),

@@ -132,5 +132,5 @@ def test_bad_shifts_name_what_is_wrong() -> None:
     assert error.value.field == "by"
     with pytest.raises(TheoryError, match="did you mean 'adam'"):
         shift(preset("mup", 1), ["0", "0"], optimizer="adm")
-    with pytest.raises(TheoryError, match="no rates for 'sgd'"):
-        published("everett-mfp", 2)
+    with pytest.raises(TheoryError, match="no rates for 'adam'"):
+        published("tp4-mup", 2, "adam")

@@ -123,7 +123,8 @@ def test_momentum_has_the_exponents_of_gradient_descent() -> None:
 
 
 def test_presets_made_for_gradient_descent_are_refused_with_adam_and_say_what_to_use() -> None:
-    assert list(presets_at(1, optimizer="adam")) == ["sp", "ntk", "mup", "mup-yang-hu", "mfp", "ip"]
+    standard = ["sp", "sp-large", "sp-per-layer"]
+    assert list(presets_at(1, optimizer="adam")) == [*standard, "ntk", "mup", "mup-yang-hu", "mfp", "ip"]
     for name in ("sp-stable", "ip-llr", "ip-bias", "ip-non-centered", "hp", "hpz", "up:1/4", "up:1/3"):
         with pytest.raises(TheoryError, match=f"'{name}' is not defined for adamw: .* use "):
             preset(name, 3, optimizer="adamw")
