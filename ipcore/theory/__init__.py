@@ -5,6 +5,8 @@ from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, ana
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
 from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
+from ipcore.theory.diagram import MAX_PHASES_LAYERS, MAX_PHASES_WORK, Phase, Phases, phases
+from ipcore.theory.diagram_text import phase_name
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
@@ -33,6 +35,8 @@ __all__ = [
     "LOSSES",
     "MAX_ANALYSIS_LAYERS",
     "MAX_HIDDEN_LAYERS",
+    "MAX_PHASES_LAYERS",
+    "MAX_PHASES_WORK",
     "OPTIMIZERS",
     "PRESETS",
     "TABLES",
@@ -48,6 +52,8 @@ __all__ = [
     "Parameterization",
     "ParetoPoint",
     "Power",
+    "Phase",
+    "Phases",
     "Preset",
     "RatePhase",
     "Regime",
@@ -76,6 +82,8 @@ __all__ = [
     "local_slope",
     "parse_exponent",
     "parts_of",
+    "phase_name",
+    "phases",
     "preset",
     "presets_at",
     "published",
