@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iplab.cli import analyze, catalog, check, data, look, submit, theory, watch
+from iplab.cli import analyze, catalog, check, data, look, phases, submit, theory, watch
 from iplab.cli.app import main
 
 for _command in (
@@ -20,6 +20,7 @@ for _command in (
     theory.parameterizations,
     analyze.analyze,
     analyze.complete,
+    phases.phases,
     catalog.catalog,
 ):
     main.add_command(_command)

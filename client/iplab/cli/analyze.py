@@ -12,15 +12,15 @@ from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
 from iplab.cli.app import folded, json_option, print_json
 
 if TYPE_CHECKING:
-    from ipcore.theory import Analysis, Completion
+    from ipcore.theory import Analysis, Completion, Parameterization
 
 _COVERED_LOSSES = ", ".join(name for name, entry in LOSSES.items() if entry.derivative)
 _COVERED_ACTIVATIONS = ", ".join(name for name, entry in ACTIVATIONS.items() if entry.behaviour)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def _setting(command: Command) -> Command:
-    """Options that both commands have."""
+def setting_options(command: Command) -> Command:
+    """Options of every command that asks the theory."""
     for option in (
         click.option("--loss", default="cross_entropy", show_default=True, help=f"One of {_COVERED_LOSSES}."),
         click.option(
@@ -45,7 +45,7 @@ def _setting(command: Command) -> Command:
 
 
 @click.command()
-@_setting
+@setting_options
 @click.option("--c", default="", help="Learning rates, as --a; from step 1 on with --c-first-step.")
 @click.option("--c-first-step", default="", help="Learning rates of step 0, as --a.")
 @click.option(
@@ -92,16 +92,9 @@ def analyze(
     """
     from ipcore import theory  # noqa: PLC0415 - only here
 
-    decimals: Sequence[str] = ()
-    with _theory_errors():
-        if preset:
-            _only_preset(a, b, c, c_first_step, d, d_first_step)
-            parameterization = theory.preset(preset, hidden_layers, optimizer=optimizer)
-        else:
-            _needed(a=a, b=b, c=c)
-            lists = [_entries(text) for text in (a, b, c, c_first_step, d, d_first_step)]
-            parameterization = theory.custom(hidden_layers, *lists)
-            decimals = theory.decimal_notes(*lists)
+    with theory_errors():
+        lists = (a, b, c, c_first_step, d, d_first_step)
+        parameterization, decimals = given_parameterization(preset, lists, hidden_layers, optimizer)
         choices = [entry.strip() for entry in epsilon.split(",")] if epsilon else []
         found = theory.analyze(
             parameterization,
@@ -124,7 +117,7 @@ def analyze(
 
 
 @click.command()
-@_setting
+@setting_options
 @click.option(
     "--kind",
     default="largest",
@@ -156,9 +149,9 @@ def complete(
     from ipcore import theory  # noqa: PLC0415 - only here
 
     decimals: Sequence[str] = ()
-    with _theory_errors():
+    with theory_errors():
         if preset:
-            _only_preset(a, b)
+            only_preset(a, b)
             given = theory.preset(preset, hidden_layers)
             found = theory.complete(
                 given.a,
@@ -173,8 +166,8 @@ def complete(
                 reweightings=given.reweightings,
             )
         else:
-            _needed(a=a, b=b)
-            lists = [_entries(a), _entries(b)]
+            needed(a=a, b=b)
+            lists = [entries(a), entries(b)]
             decimals = theory.decimal_notes(*lists)
             found = theory.complete(
                 *lists,
@@ -191,8 +184,26 @@ def complete(
     _print_text(preset, found, decimals)
 
 
+def given_parameterization(
+    preset: str, lists: Sequence[str], hidden_layers: int, optimizer: str
+) -> tuple[Parameterization, Sequence[str]]:
+    """A preset, or the exponents of the options a, b, c, c-first-step, d, d-first-step.
+
+    Returns:
+        The parameterization, and what to say of decimals that look like rounded fractions.
+    """
+    from ipcore import theory  # noqa: PLC0415 - only here
+
+    if preset:
+        only_preset(*lists)
+        return theory.preset(preset, hidden_layers, optimizer=optimizer), ()
+    needed(a=lists[0], b=lists[1], c=lists[2])
+    read = [entries(text) for text in lists]
+    return theory.custom(hidden_layers, *read), theory.decimal_notes(*read)
+
+
 @contextmanager
-def _theory_errors() -> Iterator[None]:
+def theory_errors() -> Iterator[None]:
     """What theory refuses is wrong usage: exit code 2, with the option that is meant."""
     from ipcore.theory import TheoryError  # noqa: PLC0415 - only here
 
@@ -205,18 +216,21 @@ def _theory_errors() -> Iterator[None]:
         ) from error
 
 
-def _needed(**lists: str) -> None:
+def needed(**lists: str) -> None:
+    """Lists of exponents that must be given where no preset is."""
     missing = [f"--{name}" for name, text in lists.items() if not text]
     if missing:
         raise click.UsageError(f"give --preset, or exponents; missing: {', '.join(missing)}")
 
 
-def _only_preset(*lists: str) -> None:
+def only_preset(*lists: str) -> None:
+    """A preset leaves no place for lists of exponents."""
     if any(lists):
         raise click.UsageError("--preset brings its own exponents; give it or --a, --b, --c, not both")
 
 
-def _entries(text: str) -> list[str]:
+def entries(text: str) -> list[str]:
+    """The exponents of an option: texts between commas."""
     return [entry.strip() for entry in text.split(",")] if text else []
 
 
