@@ -8,15 +8,18 @@ from typing import Any
 from ipcore import theory
 from iplab.v1 import parameterization_service_pb2 as pb
 from iplab.v1 import parameterization_service_pb2_grpc as pb_grpc
-from iplab.v1 import theory_pb2
+from iplab.v1 import phases_pb2, theory_pb2
+from ipserver.api import phases as maps
 from ipserver.api import theory as messages
 from ipserver.api.blocking import Blocking
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import custom, exponents
 
 _DEFAULT_DEPTH = 3
+_PHASES_WORK = theory.MAX_PHASES_WORK // 10  # some seconds
 _OPTIMIZER, _ACTIVATION, _LOSS = "sgd", "relu", "cross_entropy"
 _KIND = "largest"
+_Request = pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest | pb.MapPhasesRequest
 
 
 class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
@@ -60,6 +63,28 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
         """Stable learning rates, the largest or balanced ones."""
         return await self._blocking.run(_complete, request)
 
+    async def MapPhases(self, request: pb.MapPhasesRequest, context: Any) -> phases_pb2.PhaseMap:
+        """What a parameterization does for all values of two exponents."""
+        return await self._blocking.run(_phases, request)
+
+
+def _phases(request: pb.MapPhasesRequest) -> phases_pb2.PhaseMap:
+    try:
+        found = maps.phase_map(
+            theory.phases(
+                _scheme(request, rates=True),
+                maps.ranges(request.free),
+                optimizer=request.optimizer or _OPTIMIZER,
+                activation=request.activation or _ACTIVATION,
+                loss=request.loss or _LOSS,
+                work=_PHASES_WORK,
+            )
+        )
+        found.notes.extend(_decimals(request))
+        return found
+    except theory.TheoryError as error:
+        raise _wrong(error, request) from None
+
 
 def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
     try:
@@ -102,9 +127,7 @@ def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Complet
         raise _wrong(error, request) from None
 
 
-def _scheme(
-    request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest, rates: bool
-) -> theory.Parameterization:
+def _scheme(request: _Request, rates: bool) -> theory.Parameterization:
     """The parameterization of a request; without `rates` those of explicit exponents must be left out."""
     depth, optimizer = request.hidden_layers, request.optimizer or _OPTIMIZER
     _check_depth(depth, theory.MAX_ANALYSIS_LAYERS)
@@ -125,7 +148,7 @@ def _scheme(
 
 
 def _decimals(
-    request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest,
+    request: _Request,
 ) -> tuple[str, ...]:
     """What to say of decimals that look like rounded fractions."""
     given = request.exponents
@@ -138,9 +161,7 @@ def _check_depth(depth: int, most: int) -> None:
         raise InvalidRequest([FieldViolation("hidden_layers", f"must lie in 1 .. {most:,}, not {depth}")])
 
 
-def _wrong(
-    error: theory.TheoryError, request: pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest
-) -> InvalidRequest:
+def _wrong(error: theory.TheoryError, request: _Request) -> InvalidRequest:
     """The error with the paths of its fields in the request."""
     lists = {"a", "b", "c", "c_first_step", "d", "d_first_step"}
     preset = request.WhichOneof("scheme") == "preset"

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from ipcore.theory import analyze, preset
+from ipcore.theory import analyze, phases, preset
 from iplab.v1 import experiment_service_pb2, run_service_pb2, spec_pb2
 from iplab.v1 import parameterization_service_pb2 as pb
 from iplab.v1.theory_pb2 import Regime
@@ -237,3 +237,43 @@ async def test_rounded_decimals_are_said(api):
 
     assert said in answer.notes
     assert said in completed.reason
+
+
+async def test_maps_of_phases_are_those_of_ipcore(api):
+    request = pb.MapPhasesRequest(preset="mup", hidden_layers=3)
+    request.free.add(name="a_last", low="0", high="3/2")
+    request.free.add(name="c", low="-2", high="1")
+    answer = await api.parameterizations.MapPhases(request)
+
+    expected = phases(preset("mup", 3), {"a_last": ("0", "3/2"), "c": ("-2", "1")})
+    assert answer.text == str(expected)
+    assert [(f.name, f.low, f.high) for f in answer.free] == [("a_last", "0", "3/2"), ("c", "-2", "1")]
+    for area, same in zip(answer.areas, expected.areas, strict=True):
+        assert [(at.x, at.y) for at in area.outline.corners] == [(str(x), str(y)) for x, y in same.outline]
+    (kernel,) = [b for b in answer.borders if b.phase.regime == Regime.REGIME_KERNEL]
+    assert {(at.x, at.y) for at in (kernel.start, kernel.end)} == {("1/2", "0"), ("1", "-1")}
+    sides = {kernel.left.regime, kernel.right.regime}
+    assert sides == {Regime.REGIME_TRIVIAL, Regime.REGIME_CONTROLLED_DIVERGENCE}
+    (mup,) = [marked for marked in answer.presets if marked.preset == "mup"]
+    assert (mup.at.x, mup.at.y, list(mup.phase.layers)) == ("1", "-1", [1, 2, 3])
+    assert len(answer.corners) == len(expected.corners)
+
+
+@pytest.mark.parametrize(
+    ("free", "field", "message"),
+    [
+        ([("c", "0", "1")], "free", "2 free exponents, not 1"),
+        ([("c", "0", "1"), ("c", "0", "2")], "free", "given twice"),
+        ([("c", "0", "1"), ("e", "0", "2")], "free", "unknown free exponent 'e'"),
+        ([("c", "1", "0"), ("a_1", "0", "2")], "free[c]", "empty"),
+        ([("c", "0", "9" * 10_000), ("a_1", "0", "2")], "free[c]", "not an exponent"),
+    ],
+)
+async def test_bad_maps_name_the_field(api, free, field, message):
+    request = pb.MapPhasesRequest(preset="mup", hidden_layers=3)
+    for name, low, high in free:
+        request.free.add(name=name, low=low, high=high)
+    failed = await api.fails(api.parameterizations.MapPhases(request))
+    assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert list(failed.violations) == [field]
+    assert message in failed.violations[field]
