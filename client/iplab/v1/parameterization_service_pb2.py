@@ -22,27 +22,30 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from iplab.v1 import phases_pb2 as iplab_dot_v1_dot_phases__pb2
 from iplab.v1 import spec_pb2 as iplab_dot_v1_dot_spec__pb2
 from iplab.v1 import theory_pb2 as iplab_dot_v1_dot_theory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'iplab/v1/parameterization_service.proto\x12\x08iplab.v1\x1a\x13iplab/v1/spec.proto\x1a\x15iplab/v1/theory.proto\"5\n\x1cListParameterizationsRequest\x12\x15\n\rhidden_layers\x18\x01 \x01(\x05\"V\n\x1dListParameterizationsResponse\x12\x35\n\x11parameterizations\x18\x01 \x03(\x0b\x32\x1a.iplab.v1.Parameterization\"\xd5\x01\n\x1e\x41nalyzeParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\r\n\x05steps\x18\x07 \x01(\x05\x12\x12\n\ncalibrated\x18\x08 \x01(\x08\x42\x08\n\x06scheme\"\xd1\x01\n\x1f\x43ompleteParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\x0c\n\x04kind\x18\x07 \x01(\t\x12\x0e\n\x06pareto\x18\x08 \x01(\x08\x42\x08\n\x06scheme\"\x86\x01\n\x10Parameterization\x12\x0e\n\x06preset\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x15\n\rhidden_layers\x18\x04 \x01(\x05\x12&\n\texponents\x18\x05 \x01(\x0b\x32\x13.iplab.v1.Exponents2\xb9\x02\n\x17ParameterizationService\x12h\n\x15ListParameterizations\x12&.iplab.v1.ListParameterizationsRequest\x1a\'.iplab.v1.ListParameterizationsResponse\x12W\n\x17\x41nalyzeParameterization\x12(.iplab.v1.AnalyzeParameterizationRequest\x1a\x12.iplab.v1.Analysis\x12[\n\x18\x43ompleteParameterization\x12).iplab.v1.CompleteParameterizationRequest\x1a\x14.iplab.v1.Completionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'iplab/v1/parameterization_service.proto\x12\x08iplab.v1\x1a\x15iplab/v1/phases.proto\x1a\x13iplab/v1/spec.proto\x1a\x15iplab/v1/theory.proto\"5\n\x1cListParameterizationsRequest\x12\x15\n\rhidden_layers\x18\x01 \x01(\x05\"V\n\x1dListParameterizationsResponse\x12\x35\n\x11parameterizations\x18\x01 \x03(\x0b\x32\x1a.iplab.v1.Parameterization\"\xd5\x01\n\x1e\x41nalyzeParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\r\n\x05steps\x18\x07 \x01(\x05\x12\x12\n\ncalibrated\x18\x08 \x01(\x08\x42\x08\n\x06scheme\"\xd1\x01\n\x1f\x43ompleteParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\x0c\n\x04kind\x18\x07 \x01(\t\x12\x0e\n\x06pareto\x18\x08 \x01(\x08\x42\x08\n\x06scheme\"\xca\x01\n\x10MapPhasesRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12$\n\x04\x66ree\x18\x07 \x03(\x0b\x32\x16.iplab.v1.FreeExponentB\x08\n\x06scheme\"\x86\x01\n\x10Parameterization\x12\x0e\n\x06preset\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x15\n\rhidden_layers\x18\x04 \x01(\x05\x12&\n\texponents\x18\x05 \x01(\x0b\x32\x13.iplab.v1.Exponents2\xf6\x02\n\x17ParameterizationService\x12h\n\x15ListParameterizations\x12&.iplab.v1.ListParameterizationsRequest\x1a\'.iplab.v1.ListParameterizationsResponse\x12W\n\x17\x41nalyzeParameterization\x12(.iplab.v1.AnalyzeParameterizationRequest\x1a\x12.iplab.v1.Analysis\x12[\n\x18\x43ompleteParameterization\x12).iplab.v1.CompleteParameterizationRequest\x1a\x14.iplab.v1.Completion\x12;\n\tMapPhases\x12\x1a.iplab.v1.MapPhasesRequest\x1a\x12.iplab.v1.PhaseMapb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.parameterization_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_start=97
-  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_end=150
-  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_start=152
-  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_end=238
-  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_start=241
-  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_end=454
-  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_start=457
-  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_end=666
-  _globals['_PARAMETERIZATION']._serialized_start=669
-  _globals['_PARAMETERIZATION']._serialized_end=803
-  _globals['_PARAMETERIZATIONSERVICE']._serialized_start=806
-  _globals['_PARAMETERIZATIONSERVICE']._serialized_end=1119
+  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_start=120
+  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_end=173
+  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_start=175
+  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_end=261
+  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_start=264
+  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_end=477
+  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_start=480
+  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_end=689
+  _globals['_MAPPHASESREQUEST']._serialized_start=692
+  _globals['_MAPPHASESREQUEST']._serialized_end=894
+  _globals['_PARAMETERIZATION']._serialized_start=897
+  _globals['_PARAMETERIZATION']._serialized_end=1031
+  _globals['_PARAMETERIZATIONSERVICE']._serialized_start=1034
+  _globals['_PARAMETERIZATIONSERVICE']._serialized_end=1408
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from iplab.v1 import phases_pb2 as _phases_pb2
 from iplab.v1 import spec_pb2 as _spec_pb2
 import builtins as _builtins
 import sys
@@ -172,6 +173,58 @@ class CompleteParameterizationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_scheme) -> _WhichOneofReturnType_scheme | None: ...
 
 Global___CompleteParameterizationRequest: _TypeAlias = CompleteParameterizationRequest  # noqa: Y015
+
+@_typing.final
+class MapPhasesRequest(_message.Message):
+    """Request of MapPhases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRESET_FIELD_NUMBER: _builtins.int
+    EXPONENTS_FIELD_NUMBER: _builtins.int
+    HIDDEN_LAYERS_FIELD_NUMBER: _builtins.int
+    OPTIMIZER_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    LOSS_FIELD_NUMBER: _builtins.int
+    FREE_FIELD_NUMBER: _builtins.int
+    preset: _builtins.str
+    """A preset by name, with its exponents for the optimizer."""
+    hidden_layers: _builtins.int
+    """Depth L, 1 .. 20. Required."""
+    optimizer: _builtins.str
+    """As in AnalyzeParameterizationRequest."""
+    activation: _builtins.str
+    """As in AnalyzeParameterizationRequest."""
+    loss: _builtins.str
+    """As in AnalyzeParameterizationRequest."""
+    @_builtins.property
+    def exponents(self) -> _spec_pb2.Exponents:
+        """Exponents written out; their values of the free ones do not matter."""
+
+    @_builtins.property
+    def free(self) -> _containers.RepeatedCompositeFieldContainer[_phases_pb2.FreeExponent]:
+        """Two: x, then y."""
+
+    def __init__(
+        self,
+        *,
+        preset: _builtins.str = ...,
+        exponents: _spec_pb2.Exponents | None = ...,
+        hidden_layers: _builtins.int = ...,
+        optimizer: _builtins.str = ...,
+        activation: _builtins.str = ...,
+        loss: _builtins.str = ...,
+        free: _abc.Iterable[_phases_pb2.FreeExponent] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["exponents", b"exponents", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "free", b"free", "hidden_layers", b"hidden_layers", "loss", b"loss", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_scheme: _TypeAlias = _typing.Literal["preset", "exponents"]  # noqa: Y015
+    _WhichOneofArgType_scheme: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_scheme) -> _WhichOneofReturnType_scheme | None: ...
+
+Global___MapPhasesRequest: _TypeAlias = MapPhasesRequest  # noqa: Y015
 
 @_typing.final
 class Parameterization(_message.Message):

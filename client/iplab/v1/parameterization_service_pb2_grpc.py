@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from iplab.v1 import parameterization_service_pb2 as iplab_dot_v1_dot_parameterization__service__pb2
+from iplab.v1 import phases_pb2 as iplab_dot_v1_dot_phases__pb2
 from iplab.v1 import theory_pb2 as iplab_dot_v1_dot_theory__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -52,6 +53,11 @@ class ParameterizationServiceStub:
                 request_serializer=iplab_dot_v1_dot_parameterization__service__pb2.CompleteParameterizationRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_theory__pb2.Completion.FromString,
                 _registered_method=True)
+        self.MapPhases = channel.unary_unary(
+                '/iplab.v1.ParameterizationService/MapPhases',
+                request_serializer=iplab_dot_v1_dot_parameterization__service__pb2.MapPhasesRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_phases__pb2.PhaseMap.FromString,
+                _registered_method=True)
 
 
 class ParameterizationServiceServicer:
@@ -82,6 +88,14 @@ class ParameterizationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MapPhases(self, request, context):
+        """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
+        for maps of too many pieces (a smaller rectangle or fewer layers help).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ParameterizationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -99,6 +113,11 @@ def add_ParameterizationServiceServicer_to_server(servicer, server):
                     servicer.CompleteParameterization,
                     request_deserializer=iplab_dot_v1_dot_parameterization__service__pb2.CompleteParameterizationRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_theory__pb2.Completion.SerializeToString,
+            ),
+            'MapPhases': grpc.unary_unary_rpc_method_handler(
+                    servicer.MapPhases,
+                    request_deserializer=iplab_dot_v1_dot_parameterization__service__pb2.MapPhasesRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_phases__pb2.PhaseMap.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -184,6 +203,33 @@ class ParameterizationService:
             '/iplab.v1.ParameterizationService/CompleteParameterization',
             iplab_dot_v1_dot_parameterization__service__pb2.CompleteParameterizationRequest.SerializeToString,
             iplab_dot_v1_dot_theory__pb2.Completion.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MapPhases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ParameterizationService/MapPhases',
+            iplab_dot_v1_dot_parameterization__service__pb2.MapPhasesRequest.SerializeToString,
+            iplab_dot_v1_dot_phases__pb2.PhaseMap.FromString,
             options,
             channel_credentials,
             insecure,

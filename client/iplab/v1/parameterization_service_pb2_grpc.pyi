@@ -6,6 +6,7 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from iplab.v1 import parameterization_service_pb2 as _parameterization_service_pb2
+from iplab.v1 import phases_pb2 as _phases_pb2
 from iplab.v1 import theory_pb2 as _theory_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -46,6 +47,10 @@ class ParameterizationServiceStub:
     """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
     as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
     """
+    MapPhases: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]
+    """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
+    for maps of too many pieces (a smaller rectangle or fewer layers help).
+    """
 
 @_typing.type_check_only
 class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
@@ -63,6 +68,10 @@ class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
     CompleteParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]  # type: ignore[assignment]
     """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
     as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+    """
+    MapPhases: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]  # type: ignore[assignment]
+    """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
+    for maps of too many pieces (a smaller rectangle or fewer layers help).
     """
 
 class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -96,6 +105,16 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_theory_pb2.Completion, _abc.Awaitable[_theory_pb2.Completion]]:
         """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
         as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+        """
+
+    @_abc_1.abstractmethod
+    def MapPhases(
+        self,
+        request: _parameterization_service_pb2.MapPhasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_phases_pb2.PhaseMap, _abc.Awaitable[_phases_pb2.PhaseMap]]:
+        """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
+        for maps of too many pieces (a smaller rectangle or fewer layers help).
         """
 
 def add_ParameterizationServiceServicer_to_server(servicer: ParameterizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
