@@ -4,9 +4,9 @@ from ipcore.theory.activation import ACTIVATIONS
 from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, analyze
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
-from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
 from ipcore.theory.diagram import MAX_PHASES_LAYERS, MAX_PHASES_WORK, Phase, Phases, phases
 from ipcore.theory.diagram_text import phase_name
+from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
@@ -51,9 +51,9 @@ __all__ = [
     "MeasuredParts",
     "Parameterization",
     "ParetoPoint",
-    "Power",
     "Phase",
     "Phases",
+    "Power",
     "Preset",
     "RatePhase",
     "Regime",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from ipcore.theory.layer_names import ranges
 from ipcore.theory.plane.borders import Border, Place
-from ipcore.theory.wording import ranges
 
 if TYPE_CHECKING:
     from ipcore.theory.diagram import Phase, Phases
