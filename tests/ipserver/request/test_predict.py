@@ -56,7 +56,7 @@ def test_controlled_divergence_depends_on_the_loss_and_is_warned_of():
     assert warning.startswith(
         "sp, 3 hidden layers, relu: theory predicts controlled divergence: every hidden"
     )
-    assert warning.endswith("The largest stable rates for these a and b are c = 0 | 1 | 1")
+    assert warning.endswith("The rates of the largest stable changes for these a and b are c = 0 | 1 | 1")
 
 
 def test_activations_with_the_same_verdict_share_a_warning():
