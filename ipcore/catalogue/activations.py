@@ -20,7 +20,7 @@ from ipcore.errors import ConfigError, unknown
 LEAKY_SLOPE: Final = 0.01
 # How powers of ReLU are spelled in lists of names.
 POWERS: Final = "relu^p"
-_POWER: Final = re.compile(r"relu\^(\d{1,3})(?:/(\d{1,3}))?")
+_POWER: Final = re.compile(r"relu\^(\d{1,3})(?:/(\d{1,3}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,7 @@ def test_nested_messages_and_lists():
     found = read(report.Report, message)
     (check,) = found.checks
     assert found.notes == ("a", "b")
-    assert check.subject == report.Subject("mup", "", 0, "", None)
+    assert check.subject == report.Subject("mup", "", 0, "", None, 1)
     assert (check.low, check.high, check.verdict) == (-0.5, None, report.Verdict.AGREES)
     assert (check.widths, check.values) == ((64, 128), (2.0, 1.0))
 

@@ -54,9 +54,22 @@ def peak(prepare, act) -> int:
     return worst
 
 
-@pytest.mark.parametrize("model", [MLP, ResidualMlp(), ResidualMlp("1", 2)], ids=repr)
+ANY_MODEL = tuple(name for name in PROBES if name != "parts")
+
+
+@pytest.mark.parametrize(
+    ("model", "quantities"),
+    [
+        *((MLP, quantities) for quantities in (*((name,) for name in PROBES), tuple(PROBES))),
+        *(
+            (model, quantities)
+            for model in (ResidualMlp(), ResidualMlp("1", 2))
+            for quantities in (*((name,) for name in ANY_MODEL), ANY_MODEL)
+        ),
+    ],
+    ids=repr,
+)
 @pytest.mark.parametrize(("width", "examples"), [(96, 8), (16, 40)])
-@pytest.mark.parametrize("quantities", [*((name,) for name in PROBES), tuple(PROBES)])
 def test_a_measurement_stays_within_the_model(
     tiny: Dataset, quantities, width: int, examples: int, model: Model
 ):

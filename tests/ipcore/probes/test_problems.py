@@ -7,6 +7,7 @@ import pytest
 
 from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes
+from ipcore.models import ResidualMlp
 from ipcore.probes import QUANTITIES, probe_names, probe_problems
 
 ROOT = Path(__file__).parents[3]
@@ -79,4 +80,13 @@ def test_the_page_names_every_quantity_and_its_layers():
     rows = [line for line in (ROOT / "docs/probes.md").read_text().splitlines() if line.startswith("|")]
     for quantity in QUANTITIES:
         (row,) = [row for row in rows if f"`{quantity.name}`" in row]
-        assert f"| 1..{'L+1' if quantity.readout else 'L'} |" in row
+        assert f"| {quantity.first}..{'L+1' if quantity.readout else 'L'} |" in row
+
+
+def test_parts_are_of_multilayer_perceptrons():
+    config = PackConfig(
+        "digits", 2, 8, "relu", 4, 10, probes=Probes(("parts",), steps=(0,)), model=ResidualMlp()
+    )
+    assert probe_problems(config) == [
+        "probes.quantities[0]: parts are those of a multilayer perceptron; residual-mlp has none"
+    ]

@@ -6,7 +6,7 @@ from ipcore.models import MLP, ResidualMlp
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
 from ipserver.request.defaults import spec_hash, with_defaults
-from ipserver.request.limits import Limits
+from ipserver.request.limits import limits_with
 from ipserver.request.models import model_of
 from ipserver.request.predict import predictions
 from ipserver.request.validate import check_create
@@ -18,7 +18,7 @@ PRESETS = {"grid__parameterizations": [{"preset": "mup", "calibration": {}}, {"p
 
 
 def accepted(**changes):
-    return check_create(spec(**PRESETS | changes), Limits(), CAPACITY)
+    return check_create(spec(**PRESETS | changes), limits_with(), CAPACITY)
 
 
 def test_a_model_is_named_with_all_its_settings():
@@ -72,7 +72,7 @@ def test_lists_are_as_long_as_there_are_matrices():
 
     residual = {"model": {"name": "residual-mlp"}, "grid__hidden_layers": [4]}
     for entries in (3, 6):
-        check_create(spec(**residual, **lists(entries)), Limits(), CAPACITY)
+        check_create(spec(**residual, **lists(entries)), limits_with(), CAPACITY)
     found = violations(spec(**residual, **lists(5)))
     assert set(found) == {f"experiment.spec.grid.parameterizations[0].exponents.{name}" for name in "abc"}
     assert "a residual-mlp with 4 hidden layers has 6 weight matrices" in next(iter(found.values()))
@@ -100,6 +100,6 @@ def test_predictions_say_not_covered():
 
 
 def test_memory_is_that_of_the_model():
-    limits = Limits(max_run_memory_bytes=accepted().run_memory_bytes)
+    limits = limits_with(max_run_memory_bytes=accepted().run_memory_bytes)
     found = violations(spec(**PRESETS, model={"name": "residual-mlp", "block_matrices": 2}), limits)
     assert set(found) == {"experiment.spec.grid.widths[1]"}
