@@ -84,7 +84,7 @@ def _check_rates(analysis: theory.Analysis) -> None:
             reweightings=p.reweightings,
         ).parameterization
     except theory.TheoryError as error:
-        raise AnalysisError(f"theory predicts no calibrated rates here: {error}") from error
+        raise AnalysisError(f"theory predicts no calibrated rates here: {error.text}") from error
     if largest.c_at(0) != p.c_at(0):
         raise AnalysisError(
             "theory predicts calibrated rates only for the largest stable rates at step 0 (`iplab "

@@ -15,12 +15,28 @@ class TheoryError(ValueError):
     Attributes:
         field: Path of the first wrong value below the object it was given in ("c[2]"), or "" for the whole.
         problems: All wrong values as (field, what is wrong); the message has all of them.
+
+    >>> str(TheoryError("must be an integer, not 1.0", "hidden_layers"))
+    'hidden_layers: must be an integer, not 1.0'
     """
 
     def __init__(self, message: str, field: str = "") -> None:
         super().__init__(message)
         self.field = field
         self.problems: tuple[tuple[str, str], ...] = ((field, message),)
+
+    @property
+    def text(self) -> str:
+        """What is wrong, for callers that say themselves where: without the field if there is only one."""
+        return self.problems[0][1] if len(self.problems) == 1 else str(self)
+
+    def __str__(self) -> str:
+        return "; ".join(_named(field, text) for field, text in self.problems)
+
+
+def _named(field: str, text: str) -> str:
+    """With the field in front, unless the text says it ("unknown preset 'mupp'")."""
+    return text if not field or text.startswith(f"unknown {field} ") else f"{field}: {text}"
 
 
 class Findings:
@@ -34,7 +50,7 @@ class Findings:
     >>> findings.check()
     Traceback (most recent call last):
     ...
-    ipcore.theory.errors.TheoryError: steps: must be at least 1, not 0; loss: unknown loss 'hinge'
+    ipcore.theory.errors.TheoryError: steps: must be at least 1, not 0; unknown loss 'hinge'
     """
 
     def __init__(self) -> None:
@@ -57,8 +73,6 @@ class Findings:
         if not self._problems:
             return
         field, message = self._problems[0]
-        if len(self._problems) > 1:
-            message = "; ".join(f"{path}: {text}" if path else text for path, text in self._problems)
         error = TheoryError(message, field)
         error.problems = tuple(self._problems)
         raise error

@@ -155,7 +155,7 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
             calibrated=calibrated,
         )
     except TheoryError as error:
-        return f"the largest stable base rate is not said: {error}"
+        return f"the largest stable base rate is not said: {error.text}"
 
 
 def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:

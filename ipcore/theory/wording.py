@@ -39,7 +39,7 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
             mean=p.mean,
         )
     except TheoryError as error:
-        return f"change a or b: {error}"
+        return f"change a or b: {error.text}"
     rates = f"the rates of the largest stable changes for these a and b are {_rates(done.parameterization)}"
     if done.maximal:
         return rates

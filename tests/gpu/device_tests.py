@@ -27,7 +27,7 @@ _ALWAYS = [
 _ALWAYS += ["-o", "addopts=--import-mode=importlib", "-W", "ignore::pytest.PytestConfigWarning"]
 _TESTS = ROOT / "tests" / "ipcore"
 _ON_CUDA = ["-m", "cuda", str(_TESTS)]
-_ON_CPU = ["-m", "not cuda", str(_TESTS / "test_inputs.py")]
+_ON_CPU = ["-m", "not cuda", str(_TESTS / "engine" / "test_inputs.py")]
 
 
 class Results:

@@ -210,10 +210,7 @@ def theory_errors() -> Iterator[None]:
     try:
         yield
     except TheoryError as error:
-        several = len(error.problems) > 1
-        raise click.UsageError(
-            f"{error.field}: {error}" if error.field and not several else str(error)
-        ) from error
+        raise click.UsageError(str(error)) from error
 
 
 def needed(**lists: str) -> None:

@@ -360,7 +360,7 @@ class Checker:
             # It stops where something grows; the steps after that are wanted too.
             return analyze(steps=_UNSTABLE_STEPS) if found.regime is theory.Regime.UNSTABLE else found
         except theory.TheoryError as error:
-            return f"theory does not cover it: {error}"
+            return f"theory does not cover it: {error.text}"
 
 
 def _losses(runs: list[RunRecord]) -> dict[tuple[int, float, int], float]:

@@ -117,7 +117,7 @@ def _check_preset(name: str, path: str, axes: Axes, problems: Problems) -> list[
         found = find_preset(name)
         return [found.exponents(depth, axes.optimizer) for depth in extremes(axes.depths)]
     except theory.TheoryError as error:
-        problems.add(path, str(error))
+        problems.add(path, error.text)
         return []
 
 
@@ -151,7 +151,7 @@ def _check_list(entries: Sequence[str], path: str, axes: Axes, problems: Problem
         try:
             values.append(_parse(text))
         except theory.TheoryError as error:
-            problems.add(f"{path}[{i}]", str(error))
+            problems.add(f"{path}[{i}]", error.text)
     # The length does not depend on what the entries say, so both kinds of mistake are found at once. A list
     # that fits two depths fits all.
     zeros = [Fraction(0)] * len(entries)
@@ -159,7 +159,7 @@ def _check_list(entries: Sequence[str], path: str, axes: Axes, problems: Problem
         try:
             expand_layers(zeros, depth, path)
         except theory.TheoryError as error:
-            problems.add(path, axes.explained(str(error), depth))
+            problems.add(path, axes.explained(error.text, depth))
             break
     return values
 

@@ -154,5 +154,5 @@ def _verdict(value: theory.Parameterization, optimizer: str, activation: str, lo
     try:
         found = theory.analyze(value, optimizer=optimizer, activation=activation, loss=loss)
     except theory.TheoryError as error:
-        return None, f"not covered: {error}", ""
+        return None, f"not covered: {error.text}", ""
     return found.regime, found.summary, found.advice
