@@ -80,7 +80,8 @@ def _checker(
                 checker.scheme(intended.reference, hidden_layers)
         except theory.TheoryError as error:
             message = (
-                f"neither a label of the experiment ({', '.join(labels)}) nor a preset that fits: {error.text}"
+                f"neither a label of the experiment ({', '.join(labels)}) nor a preset that "
+                f"fits: {error.text}"
             )
             wrong.append(FieldViolation(f"references[{i}].reference", message))
     if len(request.steps) > MAX_STEPS:
