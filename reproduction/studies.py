@@ -15,6 +15,7 @@ from reproduction import (
     finite_width,
     rate_transfer,
     relu,
+    residual,
     stationarity,
 )
 from reproduction.study import Study
@@ -28,6 +29,8 @@ STUDIES: Final[dict[str, Study]] = {
         controlled.STUDY,
         equivalence.STUDY,
         rate_transfer.STUDY,
+        residual.SQRT,
+        residual.FULL,
         calibrated_rates.STUDY,
         authors_mnist.ROW,
         authors_mnist.METHODS,
