@@ -1,7 +1,8 @@
 """Residual MLPs: does the best base rate stay when the width doubles, and when the depth does?
 
-Theory for gradient descent and a branch multiplier N^-alpha over N blocks: coherent changes of the blocks add up to
-eta N^(1 - 2 alpha), so the best rate goes like N^(2 alpha - 1) (Depth-muP, arXiv:2310.02244, has alpha = 1/2).
+Theory for gradient descent and a branch multiplier N^-alpha over N blocks: coherent changes of the blocks add
+up to eta N^(1 - 2 alpha), so the best rate goes like N^(2 alpha - 1) (Depth-muP, arXiv:2310.02244, has
+alpha = 1/2).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from reproduction.study import Measured, Result, Section, Study
 
 _DEPTHS: Final = (4, 16, 64)
 _WIDTHS: Final = (64, 128, 256, 512)
+_Losses = dict[tuple[int, float, int], float]
 _ALPHA: Final = {"depth^-1/2": Fraction(1, 2), "depth^-1": Fraction(1)}
 
 
@@ -41,7 +43,7 @@ def _losses(
     return {(axis(run), run.rate, run.seed): run.values.get("test_loss", math.nan) for run in runs}
 
 
-def _transfer(losses: dict[tuple[int, float, int], float], predicted: Fraction) -> RateTransfer | str:
+def _transfer(losses: _Losses, predicted: Fraction) -> RateTransfer | str:
     try:
         return check_rate_transfer(losses, PredictedDrift(predicted, predicted))
     except AnalysisError as error:
@@ -74,9 +76,9 @@ def _section(result: Result) -> Section:
         rows.append([name, best, slope(transfer.drift), f"{transfer.predicted}: {transfer.verdict}"])
     text = [
         f"Pre-activation residual MLPs, one matrix a block, branch multiplier {multiplier}, muP, ReLU, "
-        f"{spec['steps']} updates on {spec['dataset']}, {len(spec['grid']['seeds'])} seeds. Theory for gradient "
-        "descent: the best rate does not move with the width, and goes like N^(2 alpha - 1) with the number N "
-        f"of blocks, alpha = {_ALPHA[multiplier]} (rule marked ours for widths, published for depths).",
+        f"{spec['steps']} updates on {spec['dataset']}, {len(spec['grid']['seeds'])} seeds. Theory for "
+        "gradient descent: the best rate does not move with the width, and goes like N^(2 alpha - 1) with the "
+        f"number N of blocks, alpha = {_ALPHA[multiplier]}.",
         table(["drift", "best base rates", "octaves per doubling", "theory"], rows),
     ]
     return Section("\n\n".join(text), {f"residual-{_name(multiplier)}.svg": _picture(result)})
