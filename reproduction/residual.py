@@ -77,8 +77,8 @@ def _section(result: Result) -> Section:
     text = [
         f"Pre-activation residual MLPs, one matrix a block, branch multiplier {multiplier}, muP, ReLU, "
         f"{spec['steps']} updates on {spec['dataset']}, {len(spec['grid']['seeds'])} seeds. Theory for "
-        "gradient descent: the best rate does not move with the width, and goes like N^(2 alpha - 1) with the "
-        f"number N of blocks, alpha = {_ALPHA[multiplier]}.",
+        "gradient descent: the best rate does not move with the width, and goes like N^(2 alpha - 1) with "
+        f"the number N of blocks, alpha = {_ALPHA[multiplier]}.",
         table(["drift", "best base rates", "octaves per doubling", "theory"], rows),
     ]
     return Section("\n\n".join(text), {f"residual-{_name(multiplier)}.svg": _picture(result)})
