@@ -1,8 +1,9 @@
 """Residual MLPs: does the best base rate stay when the width doubles, and when the depth does?
 
-Theory for gradient descent and a branch multiplier N^-alpha over N blocks: coherent changes of the blocks add
-up to eta N^(1 - 2 alpha), so the best rate goes like N^(2 alpha - 1) (Depth-muP, arXiv:2310.02244, has
-alpha = 1/2).
+With gradient descent and a branch multiplier N^-alpha over N blocks, coherent changes of the blocks add up
+to eta N^(1 - 2 alpha), so the rates of the blocks may grow like N^(2 alpha - 1) (Depth-muP,
+arXiv:2310.02244, has alpha = 1/2). Here one base rate serves all matrices, and what the first and the last
+one bear does not depend on N: for alpha >= 1/2 the best base rate should not move.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -21,20 +22,8 @@ from reproduction.markdown import slope, table
 from reproduction.pictures import COLOURS, MARKERS, legend, panels, svg
 from reproduction.study import Measured, Result, Section, Study
 
-_DEPTHS: Final = (4, 16, 64)
-_WIDTHS: Final = (64, 128, 256, 512)
 _Losses = dict[tuple[int, float, int], float]
-_ALPHA: Final = {"depth^-1/2": Fraction(1, 2), "depth^-1": Fraction(1)}
-
-
-def _spec(multiplier: str, exponents: range) -> dict[str, Any]:
-    rates = [2.0**e for e in exponents]
-    axes = {"widths": list(_WIDTHS), "hidden_layers": list(_DEPTHS), "base_learning_rates": rates}
-    found = smaller(experiment("residual-mlp"), steps=50, seeds=[0, 1, 2], **axes)
-    found["display_name"] = f"Residual MLPs, branch multiplier {multiplier}"
-    found["spec"]["model"] = {"name": "residual-mlp", "branch_multiplier": multiplier, "block_matrices": 1}
-    found["spec"]["record"] = {"metrics_interval": 50, "weights": "none"}
-    return found
+_BLOCK_RATES: Final = {"depth^-1/2": "do not depend on", "depth^-1": "may grow in proportion to"}
 
 
 def _losses(
@@ -43,24 +32,23 @@ def _losses(
     return {(axis(run), run.rate, run.seed): run.values.get("test_loss", math.nan) for run in runs}
 
 
-def _transfer(losses: _Losses, predicted: Fraction) -> RateTransfer | str:
+def _transfer(losses: _Losses) -> RateTransfer | str:
     try:
-        return check_rate_transfer(losses, PredictedDrift(predicted, predicted))
+        return check_rate_transfer(losses, PredictedDrift(Fraction(0), Fraction(0)))
     except AnalysisError as error:
         return str(error)
 
 
 def transfers(result: Result) -> dict[str, RateTransfer | str]:
     """Drifts over the width at every depth, and over the depth at every width."""
-    alpha = _ALPHA[result.spec["spec"]["model"]["branch_multiplier"]]
     grid = result.spec["spec"]["grid"]
     found: dict[str, RateTransfer | str] = {}
     for depth in grid["hidden_layers"]:
         losses = _losses(result.select(hidden_layers=depth), lambda run: run.width)
-        found[f"over width, {depth} blocks"] = _transfer(losses, Fraction(0))
+        found[f"over width, {depth} blocks"] = _transfer(losses)
     for width in grid["widths"]:
         losses = _losses(result.select(width=width), lambda run: run.hidden_layers)
-        found[f"over depth, width {width}"] = _transfer(losses, 2 * alpha - 1)
+        found[f"over depth, width {width}"] = _transfer(losses)
     return found
 
 
@@ -76,12 +64,13 @@ def _section(result: Result) -> Section:
         rows.append([name, best, slope(transfer.drift), f"{transfer.predicted}: {transfer.verdict}"])
     text = [
         f"Pre-activation residual MLPs, one matrix a block, branch multiplier {multiplier}, muP, ReLU, "
-        f"{spec['steps']} updates on {spec['dataset']}, {len(spec['grid']['seeds'])} seeds. Theory for "
-        "gradient descent: the best rate does not move with the width, and goes like N^(2 alpha - 1) with "
-        f"the number N of blocks, alpha = {_ALPHA[multiplier]}.",
+        f"{spec['steps']} updates on {spec['dataset']}, {len(spec['grid']['seeds'])} seeds. With gradient "
+        f"descent the rates of the blocks {_BLOCK_RATES[multiplier]} their number N. One base rate serves all "
+        "matrices here, and what the first and the last one bear does not depend on N. So theory expects a "
+        "best base rate that moves neither with the width nor with the depth.",
         table(["drift", "best base rates", "octaves per doubling", "theory"], rows),
     ]
-    return Section("\n\n".join(text), {f"residual-{_name(multiplier)}.svg": _picture(result)})
+    return Section("\n\n".join(text), {f"{result.study}.svg": _picture(result)})
 
 
 def _picture(result: Result) -> str:
@@ -105,14 +94,11 @@ def _picture(result: Result) -> str:
     return svg(figure)
 
 
-def _name(multiplier: str) -> str:
-    return "sqrt" if multiplier == "depth^-1/2" else "full"
-
-
-def _study(multiplier: str, exponents: range) -> Study:
-    spec = _spec(multiplier, exponents)
+def _study(name: str) -> Study:
+    spec = experiment(name)
+    multiplier = spec["spec"]["model"]["branch_multiplier"]
     return Study(
-        name=f"residual-{_name(multiplier)}",
+        name=name,
         title=f"Residual MLPs over width and depth, branch multiplier {multiplier}",
         spec=spec,
         quick=smaller(spec, steps=10, widths=[16, 32, 64], hidden_layers=[2, 4, 8], seeds=[0, 1]),
@@ -120,5 +106,5 @@ def _study(multiplier: str, exponents: range) -> Study:
     )
 
 
-SQRT: Final = _study("depth^-1/2", range(-6, 3))
-FULL: Final = _study("depth^-1", range(-4, 6))
+SQRT: Final = _study("residual-sqrt")
+FULL: Final = _study("residual-full")
