@@ -65,7 +65,7 @@ def _section(result: Result) -> Section:
     text = [
         f"Pre-activation residual MLPs, one matrix a block, branch multiplier {multiplier}, muP, ReLU, "
         f"{spec['steps']} updates on {spec['dataset']}, {len(spec['grid']['seeds'])} seeds. With gradient "
-        f"descent the rates of the blocks {_BLOCK_RATES[multiplier]} their number N. One base rate serves all "
+        f"descent rates of blocks {_BLOCK_RATES[multiplier]} their number N. One base rate serves all "
         "matrices here, and what the first and the last one bear does not depend on N. So theory expects a "
         "best base rate that moves neither with the width nor with the depth.",
         table(["drift", "best base rates", "octaves per doubling", "theory"], rows),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 import pytest
 
 from ipcore.analysis import Trend, Verdict
@@ -88,8 +86,8 @@ def test_t7_the_best_rate_stays_for_mup_and_falls_for_sp(train):
         rate_transfer.STUDY.spec, steps=30, widths=[128, 256, 512], seeds=[0, 1], parameterizations=entries
     )
     found = rate_transfer.transfers(train(spec))
-    assert found["mup"].predicted == 0
-    assert found["sp"].predicted == Fraction(-1)
+    assert str(found["mup"].predicted) == "0"
+    assert str(found["sp"].predicted) == "-1"
     assert found["mup"].drift.value == pytest.approx(0, abs=0.4)
     assert found["sp"].drift.value == pytest.approx(-1, abs=0.4)
 
