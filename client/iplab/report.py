@@ -52,7 +52,8 @@ class Check:
     """One comparison.
 
     Attributes:
-        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE" or "RATE_TRANSFER".
+        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER"; "UNKNOWN" where this version
+            does not know it.
         subject: Whose runs.
         quantity: "h" or "h_change" with coordinates and stationarity, else "".
         layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
@@ -107,7 +108,8 @@ class Check:
                 return f"rate of layer {self.layer}"
             case "RATE_TRANSFER":
                 return "best rate"
-        return self.kind
+        words = self.kind.lower().replace("_", " ")
+        return f"{words} of layer {self.layer}" if self.layer else words
 
 
 @dataclass(frozen=True, slots=True)
