@@ -1,4 +1,4 @@
-"""Measurement held against theory: slopes over widths, and what they say. numpy and `ipcore.theory` alone.
+"""Measurement held against theory: slopes over widths, and what they say. numpy, `ipcore.theory` and the catalogue alone.
 
 Every verdict is one of agrees, disagrees, undecided, not yet, with the numbers that it rests on;
 docs/analysis.md has the rule. Nothing here trains or reads files: what was measured comes in as `Samples`.
