@@ -1,5 +1,6 @@
-"""Measurement held against theory: slopes over widths, and what they say. numpy, `ipcore.theory` and the catalogue alone.
+"""Measurement held against theory: slopes over widths, and what they say.
 
+Imports numpy, `ipcore.theory` and the catalogue alone.
 Every verdict is one of agrees, disagrees, undecided, not yet, with the numbers that it rests on;
 docs/analysis.md has the rule. Nothing here trains or reads files: what was measured comes in as `Samples`.
 `make_report` takes all that an experiment measured and decides which kinds of check (`kinds/`) apply.

@@ -16,6 +16,7 @@ from ipserver import names
 from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config
+from ipserver.request.stored import stored_spec
 from ipserver.store.records import Comparison, NewRun
 from ipserver.store.segments import Points, decode
 
@@ -64,7 +65,7 @@ def blocks(store: Store, query: Query) -> Iterator[pb.QueryMetricsResponse]:
         NotFound: No such experiment.
         InvalidRequest: Metrics that it does not record, or wrong steps.
     """
-    spec = ExperimentSpec.FromString(store.get_experiment(query.experiment).spec)
+    spec = stored_spec(store.get_experiment(query.experiment).spec)
     wanted = _checked(query, recorded(spec))
     runs, packs = _runs_and_packs(store, query)
     if packs is not None and not packs:

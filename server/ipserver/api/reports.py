@@ -16,6 +16,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.checks import exponents, report_message, subjects, trained
 from ipserver.api.measured import read, recorded_steps
 from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.request.stored import stored_spec
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -42,7 +43,7 @@ class ReportService(pb_grpc.ReportServiceServicer):
         return await self._blocking.run(self._check, experiment, request)
 
     def _check(self, experiment: str, request: pb.CheckExperimentRequest) -> report_pb2.Report:
-        spec = spec_pb2.ExperimentSpec.FromString(self._store.get_experiment(experiment).spec)
+        spec = stored_spec(self._store.get_experiment(experiment).spec)
         recorded = recorded_steps(spec)
         references, tolerance = _options(request, spec, recorded)
         chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
