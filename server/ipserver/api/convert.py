@@ -20,6 +20,7 @@ from ipserver.store.records import (
     EventRecord,
     ExperimentRecord,
     Failure,
+    NetworkShape,
     RunRecord,
 )
 from ipserver.store.states import ExperimentState, FailureReason, RunState
@@ -72,9 +73,7 @@ def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] =
         name=names.run_name(record.experiment, record.index),
         index=record.index,
         parameterization=record.parameterization,
-        hidden_layers=record.hidden_layers,
-        width=record.width,
-        activation=record.activation,
+        **NetworkShape.of(record).values(),
         base_learning_rate=record.base_learning_rate,
         seed=record.seed,
         state=run_state(record.state),

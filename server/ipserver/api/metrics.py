@@ -17,7 +17,7 @@ from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config
 from ipserver.request.stored import stored_spec
-from ipserver.store.records import Comparison, NewRun
+from ipserver.store.records import Comparison, NetworkShape
 from ipserver.store.segments import Points, decode
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
     Args:
         spec: With its defaults filled in.
     """
-    deepest = NewRun(0, "", max(spec.grid.hidden_layers), 1, "", 0.0, 0)
+    deepest = NetworkShape(max(spec.grid.hidden_layers), 1, "")
     return metric_names(pack_config(spec, deepest))
 
 
