@@ -6,6 +6,7 @@ docs/analysis.md has the rule. Nothing here trains or reads files: what was meas
 `make_report` takes all that an experiment measured and decides which kinds of check (`kinds/`) apply.
 """
 
+from ipcore.analysis.alignment_check import AlignmentReport, Theta, check_alignment
 from ipcore.analysis.calibrated_rates import CalibratedRate, check_calibrated_rates
 from ipcore.analysis.case import Case, Kind, Measured, Run, Trained
 from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, Prediction, check_coordinates
@@ -23,6 +24,7 @@ from ipcore.analysis.stationarity import Stationarity, check_stationarity
 from ipcore.analysis.verdicts import Judgement, Trend, Verdict, judge, trend
 
 __all__ = [
+    "AlignmentReport",
     "CalibratedRate",
     "Case",
     "Check",
@@ -46,10 +48,12 @@ __all__ = [
     "Slope",
     "Stationarity",
     "Subject",
+    "Theta",
     "Trained",
     "Trend",
     "Verdict",
     "WidthValue",
+    "check_alignment",
     "check_calibrated_rates",
     "check_coordinates",
     "check_rate_transfer",

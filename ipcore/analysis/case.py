@@ -52,12 +52,14 @@ class Trained:
         epsilon: Of the optimizer; 0 if it has none.
         weight_decay: lambda >= 0.
         loss: Name.
-        probed_layers: Whose coordinates are recorded; () means all.
+        probes: Quantities that were recorded ("coordinates").
+        probed_layers: Of which layers; () means all.
         caps: Cap of calibration, by label of the parameterizations that are calibrated.
-        exponents: From a label of the experiment or the name of a preset, and hidden layers, to a
-            parameterization. Raises TheoryError.
+        exponents: From a label of the experiment or the name of a preset, and the hidden layers of a
+            perceptron with as many matrices as the network, to a parameterization. Raises TheoryError.
         not_covered: Why theory says nothing of such networks; None: it may.
-        max_hidden_layers: Deeper networks are not analysed.
+        max_hidden_layers: Networks with more matrices than such a perceptron are not analysed.
+        block_matrices: Matrices per residual block; 0: there are no blocks.
     """
 
     widths: tuple[int, ...]
@@ -66,10 +68,12 @@ class Trained:
     exponents: Callable[[str, int], theory.Parameterization]
     epsilon: float = 0.0
     weight_decay: float = 0.0
+    probes: frozenset[str] = frozenset({"coordinates"})
     probed_layers: tuple[int, ...] = ()
     caps: Mapping[str, float] = field(default_factory=dict)
     not_covered: str | None = None
     max_hidden_layers: int = 100
+    block_matrices: int = 0
 
     @property
     def has_epsilon(self) -> bool:
@@ -77,15 +81,21 @@ class Trained:
         return OPTIMIZERS[self.optimizer].has_epsilon
 
     def analyze(
-        self, name: str, hidden_layers: int, activation: str, epsilon: tuple[str, ...]
+        self,
+        name: str,
+        hidden_layers: int,
+        activation: str,
+        epsilon: tuple[str, ...] = (),
+        alignment: tuple[theory.Alignment, ...] = (),
     ) -> theory.Analysis | str:
         """What theory says, or why it does not.
 
         Args:
             name: For `exponents`.
-            hidden_layers: L.
+            hidden_layers: For `exponents`.
             activation: Name.
             epsilon: What holds in each layer ("negligible", "dominating"); () means in the limit.
+            alignment: Lower and upper bounds on it; () means derived.
         """
         if self.not_covered is not None:
             return f"theory does not cover it: {self.not_covered}"
@@ -99,6 +109,8 @@ class Trained:
                 activation=activation,
                 loss=self.loss,
                 epsilon=epsilon or None,
+                alignment=alignment or None,
+                block_matrices=self.block_matrices,
             )
             found = analyze()
             # It stops where something grows; the steps after that are wanted too.
@@ -137,8 +149,8 @@ class Case:
         runs: At all widths and seeds; over base learning rates, at all of these too.
         steps: At which coordinates are checked; () over base learning rates.
         samples: What was measured; runs that lack a size at a checked step have NaN.
-        analyze: From the epsilon of every layer (() means in the limit) to what theory says of the subject's
-            reference, or why it does not (`Trained.analyze`).
+        analyze: From the epsilon of every layer and bounds on alignment (() for both means what theory says
+            itself) to an analysis of the subject's reference, or why there is none (`Trained.analyze`).
         tolerance: For hidden layers.
     """
 
@@ -147,14 +159,14 @@ class Case:
     runs: tuple[Run, ...]
     steps: tuple[int, ...]
     samples: Mapping[Key, Samples]
-    analyze: Callable[[tuple[str, ...]], theory.Analysis | str]
+    analyze: Callable[[tuple[str, ...], tuple[theory.Alignment, ...]], theory.Analysis | str]
     tolerance: float
     _shared: dict[Callable[[Any], object], object] = field(default_factory=dict, repr=False)
 
     @property
     def analysis(self) -> theory.Analysis | str:
         """What theory says in the limit, or why it does not."""
-        return self.analyze(())
+        return self.analyze((), ())
 
     @property
     def cap(self) -> float | None:
@@ -179,13 +191,20 @@ class Kind:
 
     Attributes:
         name: A value of the proto's CheckKind without its prefix.
-        applies: Whether the runs of a case were recorded so that it can be checked, whatever theory says.
+        applies: Whether the runs of a case can be checked, whatever theory says. With a probe only those are
+            asked for that recorded it.
         find: Checks, conclusions and notes of a case that it applies to; notes do not name the subject. Where
             theory says nothing, a note on that is made already.
-        reads: Quantities that it needs of `Measured.sizes`.
+        probe: Quantity of `record.probes` that it needs, if any.
+        missing: The note where that was not recorded.
+        reads: Metrics that it needs of `Measured.sizes`.
+        asked: Whether it is checked only if it is asked for.
     """
 
     name: str
     applies: Callable[[Case], bool]
     find: Callable[[Case], Report]
+    probe: str = ""
+    missing: str = ""
     reads: tuple[str, ...] = ()
+    asked: bool = False

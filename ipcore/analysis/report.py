@@ -64,7 +64,7 @@ class Check:
         sentence: All of it in words.
         points: What the slope was drawn through, by width.
         seeds: How many were used.
-        quantity: "h" or "h_change" where coordinates are checked, else "".
+        quantity: The metric of a layer that was measured ("h"); "" with others.
         layer: l, from 1; 0 where no layer is meant.
         step: Updates done.
         predicted: Exponent; None where theory predicts none.
@@ -140,11 +140,13 @@ class Report:
         checks: By subject.
         conclusions: At most one per subject.
         notes: What could not be checked and why, and what to change.
+        alignments: If alignment was asked for, one per subject: where the network leaves the calculus.
     """
 
     checks: tuple[Check, ...] = ()
     conclusions: tuple[Conclusion, ...] = ()
     notes: tuple[str, ...] = ()
+    alignments: tuple[Conclusion, ...] = ()
 
 
 def finite(value: float) -> float | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from ipcore.analysis.case import Case, Kind, Measured, Run, Sizes, Trained
-from ipcore.analysis.kinds import OF_ONE_RATE, OVER_RATES
+from ipcore.analysis.kinds import OF_ONE_RATE, OVER_RATES, wanted
 from ipcore.analysis.report import Check, Conclusion, Report, Subject
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import MIN_WIDTHS
@@ -19,22 +19,22 @@ from ipcore.analysis.verdicts import TOLERANCE
 MAX_CHECKS: Final = 5_000
 _MAX_NOTES: Final = 100
 
-NO_PROBES: Final = (
-    "coordinates and stationarity are not checked: nothing was recorded for them; add "
-    "record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]} to the spec"
-)
 
-
-def make_report(trained: Trained, measured: Measured, tolerance: float = TOLERANCE) -> Report:
+def make_report(
+    trained: Trained, measured: Measured, tolerance: float = TOLERANCE, asked: Collection[str] = ()
+) -> Report:
     """Everything that can be checked, and notes on what cannot.
 
     Args:
         trained: How the runs were trained.
         measured: What they recorded.
         tolerance: For hidden layers; twice that for the output and for calibrated rates.
+        asked: Names of kinds of check that are made only if asked for ("ALIGNMENT").
     """
     widths = sorted(trained.widths)
-    notes = [*_notes(trained, measured)]
+    kinds = wanted(asked)
+    recorded = [kind for kind in kinds if _recorded(trained, kind)]
+    notes = [*_notes(trained, measured, kinds)]
     if len(widths) < MIN_WIDTHS:
         notes.append(
             f"a slope needs at least {MIN_WIDTHS} widths, the experiment has "
@@ -44,17 +44,19 @@ def make_report(trained: Trained, measured: Measured, tolerance: float = TOLERAN
     analyze = functools.lru_cache(maxsize=None)(trained.analyze)  # the same for all base rates
 
     def case(subject: Subject, runs: tuple[Run, ...], steps: tuple[int, ...], sizes: Sizes) -> Case:
-        of_subject = functools.partial(analyze, subject.reference, subject.hidden_layers, subject.activation)
+        of_subject = functools.partial(analyze, subject.reference, subject.layers - 1, subject.activation)
         samples = {key: Samples.of(values) for key, values in sizes.items()}
         return Case(subject, trained, runs, steps, samples, of_subject, tolerance)
 
     checks: list[Check] = []
     conclusions: list[Conclusion] = []
+    alignments: list[Conclusion] = []
 
     def add(one: Case, kinds: Iterable[Kind]) -> None:
         for found in (kind.find(one) for kind in kinds):
             checks.extend(found.checks)
             conclusions.extend(found.conclusions)
+            alignments.extend(found.alignments)
             notes.extend(f"{one.subject}: {note}" for note in found.notes)
 
     for subject, runs in measured.runs.items():
@@ -62,27 +64,32 @@ def make_report(trained: Trained, measured: Measured, tolerance: float = TOLERAN
             notes.append(f"only the first {MAX_CHECKS} checks are made; choose fewer steps")
             break
         one = case(subject, runs, measured.steps, _with_gaps(trained, measured, subject))
-        kinds = [kind for kind in OF_ONE_RATE if kind.applies(one)]
-        if kinds and all(run.diverged for run in runs):
+        chosen = [kind for kind in OF_ONE_RATE if kind in recorded and kind.applies(one)]
+        if chosen and all(run.diverged for run in runs):
             notes.append(f"{subject}: every run diverged; lower the base rate")
-        if kinds and isinstance(one.analysis, str):
+        if chosen and isinstance(one.analysis, str):
             notes.append(f"{subject}: {one.analysis}")
-        add(one, kinds)
+        add(one, chosen)
     for subject, runs in _over_rates(measured):
         one = case(subject, runs, (), {})
-        add(one, [kind for kind in OVER_RATES if kind.applies(one)])
-    return Report(tuple(checks), tuple(conclusions), _some(notes))
+        add(one, [kind for kind in OVER_RATES if kind in recorded and kind.applies(one)])
+    return Report(tuple(checks), tuple(conclusions), _some(notes), tuple(alignments))
 
 
-def _notes(trained: Trained, measured: Measured) -> Iterator[str]:
+def _recorded(trained: Trained, kind: Kind) -> bool:
+    return not kind.probe or kind.probe in trained.probes
+
+
+def _notes(trained: Trained, measured: Measured, kinds: Iterable[Kind]) -> Iterator[str]:
     """On the whole experiment."""
     if measured.unfinished:
         yield f"{measured.unfinished} runs have not ended; only what is committed is checked"
     if measured.truncated:
         yield "there are too many points; choose fewer steps"
-    if not measured.steps:
-        yield NO_PROBES
-    elif 0 not in measured.steps:
+    for kind in kinds:
+        if kind.missing and not (measured.steps and _recorded(trained, kind)):
+            yield kind.missing
+    if measured.steps and 0 not in measured.steps and "coordinates" in trained.probes:
         yield (
             "step 0 is not checked: with sizes at initialization a wrong multiplier is found in its own "
             "layer; add 0 to record.probes.steps"

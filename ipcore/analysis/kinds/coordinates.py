@@ -1,6 +1,6 @@
 """Sizes of preactivations and of their changes against their exponents.
 
-Of models that theory does not cover, slopes are measured without a verdict.
+Where theory says nothing, slopes are measured without a verdict.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def hold(case: Case) -> Held | None:
 
 def _find(case: Case) -> Report:
     if isinstance(case.analysis, str):
-        return Report() if case.trained.not_covered is None else _measure(case)
+        return _measure(case)
     held = case.once(hold)
     if held is None:
         return Report(notes=("no run has recorded coordinates yet at the steps that are checked",))
@@ -98,7 +98,7 @@ def _with_epsilon(case: Case, steps: tuple[int, ...]) -> tuple[Mapping[int, Pred
         return {}, ()
 
     def analyze(epsilon: tuple[str, ...]) -> theory.Analysis:
-        found = case.analyze(epsilon)
+        found = case.analyze(epsilon, ())
         if isinstance(found, str):  # no epsilon makes theory cover less
             raise AnalysisError(found)
         return found
@@ -128,6 +128,11 @@ COORDINATES: Final = Kind(
     _NAME,
     applies=lambda case: bool(case.steps),
     find=_find,
+    probe="coordinates",
+    missing=(
+        "coordinates and stationarity are not checked: nothing was recorded for them; add "
+        "record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]} to the spec"
+    ),
     # Parts of the changes, and gradients beside epsilon, say which prediction holds at the widths measured.
     reads=("h", "h_change", "change_below", "change_own", "gradient"),
 )

@@ -52,5 +52,6 @@ STATIONARITY: Final = Kind(
     _NAME,
     applies=lambda case: bool(case.steps),
     find=_find,
+    probe=COORDINATES.probe,
     reads=COORDINATES.reads,
 )

@@ -17,8 +17,8 @@ from ipcore.analysis import Report, Subject, Trained
 from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.request.convert import parameterization
-from ipserver.request.models import model_of, parameterization_depth
-from ipserver.request.predict import MAX_PREDICTED_LAYERS, not_covered
+from ipserver.request.models import model_of
+from ipserver.request.predict import MAX_PREDICTED_LAYERS, block_matrices, not_covered
 from ipserver.store.records import RunRecord
 
 M = TypeVar("M", bound=Message)
@@ -27,12 +27,17 @@ M = TypeVar("M", bound=Message)
 def exponents(spec: spec_pb2.ExperimentSpec, name: str, hidden_layers: int) -> theory.Parameterization:
     """Exponents of a label of the experiment, or else of a preset.
 
+    Args:
+        spec: Valid, with its defaults filled in.
+        name: A label or a preset.
+        hidden_layers: L of a perceptron (`ipserver.request.models.parameterization_depth`).
+
     Raises:
         TheoryError: Neither, or not at this depth.
     """
     labels = {entry.label: entry for entry in spec.grid.parameterizations}
     entry = labels.get(name) or spec_pb2.ParameterizationSpec(label=name, preset=name)
-    return parameterization(entry, parameterization_depth(spec, hidden_layers), spec.optimizer.name)
+    return parameterization(entry, hidden_layers, spec.optimizer.name)
 
 
 def trained(spec: spec_pb2.ExperimentSpec) -> Trained:
@@ -48,6 +53,7 @@ def trained(spec: spec_pb2.ExperimentSpec) -> Trained:
         exponents=functools.partial(exponents, spec),
         epsilon=spec.optimizer.epsilon,
         weight_decay=spec.optimizer.weight_decay,
+        probes=frozenset(spec.record.probes.quantities),
         probed_layers=tuple(spec.record.probes.layers),
         caps={
             entry.label: entry.calibration.cap
@@ -56,6 +62,7 @@ def trained(spec: spec_pb2.ExperimentSpec) -> Trained:
         },
         not_covered=not_covered(spec),
         max_hidden_layers=MAX_PREDICTED_LAYERS,
+        block_matrices=block_matrices(model_of(spec)),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ipcore.analysis.case import Measured, Run
 from ipcore.analysis.coordinate_check import Key
-from ipcore.analysis.kinds import QUANTITIES
+from ipcore.analysis.kinds import wanted
 from ipcore.analysis.report import Subject
 from iplab.v1 import spec_pb2
 from ipserver.store.records import RunRecord
@@ -27,10 +27,15 @@ _CONTEXT_STEPS: Final = range(4)
 _ENDED: Final = frozenset({RunState.SUCCEEDED, RunState.DIVERGED, RunState.FAILED, RunState.CANCELLED})
 
 
-def recorded_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
-    """Steps at which coordinates are recorded; () without the probe."""
+def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -> tuple[int, ...]:
+    """Steps at which something is recorded that is checked; () without a probe of it.
+
+    Args:
+        spec: Valid, with its defaults filled in.
+        asked: Kinds of check that are asked for.
+    """
     probes = spec.record.probes
-    if "coordinates" not in probes.quantities:
+    if {kind.probe for kind in wanted(asked)}.isdisjoint(probes.quantities):
         return ()
     multiples = range(0, spec.steps + 1, probes.interval) if probes.interval else ()
     return tuple(sorted({*probes.steps, *multiples}))
@@ -42,6 +47,7 @@ def read(
     subject_of: Callable[[RunRecord], Subject],
     steps: Collection[int],
     recorded: Collection[int] = (),
+    asked: Collection[str] = (),
 ) -> Measured:
     """All runs, and what was measured in them at some steps.
 
@@ -51,6 +57,7 @@ def read(
         subject_of: What a run has in common with those that it is judged together with.
         steps: At which coordinates are wanted.
         recorded: At which there are any.
+        asked: Kinds of check that are asked for.
 
     Raises:
         NotFound: No such experiment.
@@ -66,7 +73,9 @@ def read(
         unfinished += record.state not in _ENDED
     points = 0
     context = {*recorded} & {*_CONTEXT_STEPS}
-    for index, name, step, value in _coordinates(store, experiment, {*steps, *context} if steps else ()):
+    at = {*steps, *context} if steps else set()
+    quantities = {quantity for kind in wanted(asked) for quantity in kind.reads}
+    for index, name, step, value in _layer_metrics(store, experiment, at, quantities):
         points += 1
         if points > MAX_POINTS:
             break
@@ -104,14 +113,14 @@ def _runs(store: Store, experiment: str) -> Iterator[RunRecord]:
         after = page[-1].index
 
 
-def _coordinates(
-    store: Store, experiment: str, steps: Collection[int]
+def _layer_metrics(
+    store: Store, experiment: str, steps: Collection[int], quantities: Collection[str]
 ) -> Iterator[tuple[int, str, int, float]]:
     """(run, metric, step, value); only the segments that may hold a wanted step are read."""
     for first, last in _ranges(steps):
         for segment in store.segments(experiment, packs=None, first_step=first, last_step=last):
             points = decode(segment.data)
-            named = [i for i, name in enumerate(points.metrics) if name.partition("/")[0] in QUANTITIES]
+            named = [i for i, name in enumerate(points.metrics) if name.partition("/")[0] in quantities]
             inside = (points.step >= first) & (points.step <= last)
             chosen = points.select(inside & np.isin(points.metric, named) & np.isin(points.step, list(steps)))
             rows = zip(

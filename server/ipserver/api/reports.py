@@ -16,6 +16,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.checks import exponents, report_message, subjects, trained
 from ipserver.api.measured import read, recorded_steps
 from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.request.models import parameterization_depth
 from ipserver.request.stored import stored_spec
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ class ReportService(pb_grpc.ReportServiceServicer):
 
     def _check(self, experiment: str, request: pb.CheckExperimentRequest) -> report_pb2.Report:
         spec = stored_spec(self._store.get_experiment(experiment).spec)
-        recorded = recorded_steps(spec)
+        asked = ["ALIGNMENT"] if request.alignment else []
+        recorded = recorded_steps(spec, asked)
         references, tolerance = _options(request, spec, recorded)
         chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
-        measured = read(self._store, experiment, subjects(spec, references), chosen, recorded)
-        return report_message(request.name, make_report(trained(spec), measured, tolerance))
+        measured = read(self._store, experiment, subjects(spec, references), chosen, recorded, asked)
+        return report_message(request.name, make_report(trained(spec), measured, tolerance, asked))
 
 
 def _options(
@@ -79,7 +81,7 @@ def _options(
     for i, intended in enumerate(request.references):
         try:
             for hidden_layers in spec.grid.hidden_layers:
-                exponents(spec, intended.reference, hidden_layers)
+                exponents(spec, intended.reference, parameterization_depth(spec, hidden_layers))
         except theory.TheoryError as error:
             message = (
                 f"neither a label of the experiment ({', '.join(labels)}) nor a preset that "

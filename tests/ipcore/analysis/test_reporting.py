@@ -7,7 +7,7 @@ import pytest
 
 from ipcore.analysis import Measured, Run, Subject, Trained, Verdict, make_report, reporting
 from ipcore.analysis.kinds import KINDS
-from ipcore.analysis.reporting import NO_PROBES
+from ipcore.analysis.kinds.coordinates import COORDINATES
 from ipcore.theory import preset
 
 WIDTHS, SEEDS = (64, 128, 256, 512), (0, 1, 2)
@@ -51,7 +51,7 @@ def test_what_follows_theory_agrees_in_every_kind_that_applies():
 
 def test_without_recorded_steps_nothing_is_said_of_single_subjects():
     report = make_report(TRAINED, measured(steps=(), exponents={}))
-    assert (report.checks, report.conclusions, report.notes) == ((), (), (NO_PROBES,))
+    assert (report.checks, report.conclusions, report.notes) == ((), (), (COORDINATES.missing,))
 
 
 def test_calibrated_rates_apply_to_calibrated_labels_alone():
@@ -90,15 +90,15 @@ def test_models_beyond_theory_are_measured_without_a_verdict():
     assert report.notes == (f"{MUP}: theory does not cover it: no perceptron",)
 
 
-def test_a_loss_beyond_theory_is_noted_and_nothing_is_checked():
+def test_a_loss_beyond_theory_is_noted():
     report = make_report(replace(TRAINED, loss="unheard-of"), measured())
-    assert report.checks == ()
+    assert {check.verdict for check in report.checks} == {Verdict.UNDECIDED}
     assert report.notes[0].startswith(f"{MUP}: theory does not cover it: ")
 
 
 def test_deep_networks_are_not_analysed():
     report = make_report(replace(TRAINED, max_hidden_layers=1), measured())
-    assert report.checks == ()
+    assert {check.predicted for check in report.checks} == {None}
     assert report.notes == (f"{MUP}: not analysed: more than 1 hidden layers",)
 
 
@@ -121,6 +121,24 @@ def test_a_report_ends_somewhere(monkeypatch):
     report = make_report(TRAINED, Measured(runs, sizes, STEPS))
     assert "only the first 10 checks are made; choose fewer steps" in report.notes
     assert {check.subject for check in report.checks} == set(subjects[:2])
+
+
+@pytest.mark.parametrize("probes", [{"coordinates"}, {"coordinates", "alignment"}, {"alignment"}])
+@pytest.mark.parametrize("asked", [[], ["ALIGNMENT"]])
+def test_alignment_is_checked_if_asked_for_and_recorded(probes, asked):
+    thetas = {("alignment_update", layer, 1): 0.0 for layer in (2, 3)}
+    runs = runs_of(MUP)
+    ones = {key: dict.fromkeys(values, 1.0) for key, values in sizes_of(thetas, runs).items()}
+    sizes = {MUP: sizes_of(SIZES, runs) | ones}
+    report = make_report(
+        replace(TRAINED, probes=frozenset(probes)), Measured({MUP: runs}, sizes, STEPS), 0.1, asked
+    )
+    checked = bool(asked) and "alignment" in probes
+    assert kinds(report).count("ALIGNMENT") == 2 * checked
+    assert [(c.subject, c.verdict) for c in report.alignments] == [(MUP, Verdict.AGREES)] * checked
+    assert ("COORDINATE" in kinds(report)) == ("coordinates" in probes)
+    missing = {"coordinates"} - probes | ({"alignment"} - probes if asked else set())
+    assert {note.split()[0] for note in report.notes} == missing
 
 
 def test_kinds_have_names_of_their_own():
