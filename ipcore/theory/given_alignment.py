@@ -22,6 +22,7 @@ from typing import Any, Final
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.exponents import as_exponent, exact
 from ipcore.theory.names import check_name
+from ipcore.theory.parameterization import check_depth
 
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
@@ -80,6 +81,7 @@ class Alignment:
         >>> print(Alignment.of(3, forward=["1", "1/2", "1/2"]))
         theta 1 1/2 1/2, theta' 1 1, omega 1/2 1/2 1
         """
+        check_depth(hidden_layers)
         L = hidden_layers
         findings = Findings()
         rows: list[tuple[Fraction, ...]] = []

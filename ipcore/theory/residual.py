@@ -56,8 +56,8 @@ def check_blocks(block_matrices: int, hidden_layers: int) -> None:
     Raises:
         TheoryError: Another number than 0, 1, 2, or matrices that do not make whole blocks.
     """
-    known = range(MAX_BLOCK_MATRICES + 1)
-    if isinstance(block_matrices, bool) or block_matrices not in known:
+    whole = isinstance(block_matrices, int) and not isinstance(block_matrices, bool)
+    if not whole or block_matrices not in range(MAX_BLOCK_MATRICES + 1):
         raise TheoryError(
             f"must be 0 (no residual blocks), 1 or 2, not {shown(block_matrices)}", "block_matrices"
         )

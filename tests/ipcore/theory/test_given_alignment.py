@@ -152,15 +152,21 @@ def test_given_as_derived_changes_nothing(exponents, optimizer):
     assert (found.regime, found.steps, found.settled) == (derived.regime, derived.steps, derived.settled)
 
 
-@given(networks, st.data())
-def test_sizes_grow_with_every_exponent(exponents, data):
+@given(
+    networks,
+    st.sampled_from(["sgd", "momentum", "sign"]),
+    st.sampled_from(["relu", "relu^2", "tanh", "sigmoid"]),
+    st.data(),
+)
+def test_sizes_grow_with_every_exponent(exponents, optimizer, activation, data):
     p = custom(len(exponents[0]) - 1, *exponents)
     between = st.integers(4, 8).map(lambda n: Fraction(n, 8))
     n = p.hidden_layers
     rows = [data.draw(st.lists(between, min_size=k, max_size=k)) for k in (n, n - 1, n)]
     more = [[data.draw(st.sampled_from([x, Fraction(1)])) for x in row] for row in rows]
-    low = analyze(p, steps=2, alignment=Alignment(*map(tuple, rows)))
-    high = analyze(p, steps=2, alignment=Alignment(*map(tuple, more)))
+    setting = {"optimizer": optimizer, "activation": activation, "steps": 2}
+    low = analyze(p, alignment=Alignment(*map(tuple, rows)), **setting)
+    high = analyze(p, alignment=Alignment(*map(tuple, more)), **setting)
     for mine, theirs in zip(low.steps, high.steps, strict=False):
         assert all(a <= b for a, b in zip((*mine.h, mine.f), (*theirs.h, theirs.f), strict=True))
 
@@ -203,6 +209,7 @@ def test_what_is_refused_is_named():
         assert fields(lambda wrong=wrong: analyze(p, alignment=wrong)) == ["alignment"]
     assert fields(lambda: analyze(preset("ip-non-centered", 3), alignment="full")) == ["alignment"]
     assert fields(lambda: complete(p.a, p.b, alignment="half")) == ["alignment"]
+    assert fields(lambda: Alignment.of("3")) == ["hidden_layers"]
 
 
 def test_what_follows_an_analysis_uses_its_alignment():

@@ -131,6 +131,9 @@ def test_what_is_refused_is_named():
     ):
         with pytest.raises(TheoryError, match=matched):
             analyze(p, block_matrices=wrong)
+    for wrong in (True, 1.0, "1", [1], -1):
+        with pytest.raises(TheoryError, match="must be 0"):
+            analyze(p, block_matrices=wrong)
     with pytest.raises(TheoryError, match="do not make blocks"):
         analyze(preset("mup", 1), block_matrices=1)
     with pytest.raises(TheoryError, match="re-weighted"):

@@ -56,11 +56,12 @@ def test_alignment_and_blocks_may_be_given():
         result = CliRunner().invoke(main, ["analyze", *arguments, "--json"])
         return json.loads(result.stdout)["regime"]
 
-    # A readout with which nothing is aligned passes on m^(1/2) less.
-    assert regime("--preset", "sp-per-layer", "--alignment", "none") == "trivial"
+    # A readout that is not aligned with what layers learned passes on m^(1/2) less.
+    assert regime("--preset", "sp-per-layer") == "controlled_divergence"
+    assert regime("--preset", "sp-per-layer", "--alignment", "full") == "feature_learning"
     assert regime("--preset", "ip", "--hidden-layers", "4", "--block-matrices", "1") == "feature_learning"
     wrong = CliRunner().invoke(
-        main, ["analyze", "--preset", "ip", "--alignment", "half", "--block-matrices", "2"]
+        main, ["analyze", "--preset", "ip", "--alignment", "half", "--block-matrices", "3"]
     )
     assert wrong.exit_code == 2
     assert "unknown alignment 'half'; covered: full, none" in wrong.stderr
