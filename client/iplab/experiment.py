@@ -244,6 +244,8 @@ class Experiment(ExperimentFields):
         references: Mapping[str, str] | None = None,
         steps: Sequence[int] = (),
         tolerance: float | None = None,
+        *,
+        alignment: bool = False,
     ) -> Report:
         """What it recorded, held against theory: slopes over widths, verdicts, what is missing.
 
@@ -255,8 +257,11 @@ class Experiment(ExperimentFields):
                 layer in which "mine" is not muP.
             steps: At which coordinates are checked; (): 0 to 3 and the last recorded one.
             tolerance: Distance from a predicted exponent that still agrees, 0 < tolerance <= 1; None: 0.1.
+            alignment: Check measured alignment too (probe `alignment`), and ask theory again with it.
 
         Raises:
             InvalidRequestError: Labels, presets, steps or a tolerance that do not exist.
         """
-        return check_experiment(self._transport, self.name, references or {}, steps, tolerance)
+        return check_experiment(
+            self._transport, self.name, references or {}, steps, tolerance, alignment=alignment
+        )

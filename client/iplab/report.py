@@ -52,14 +52,16 @@ class Check:
     """One comparison.
 
     Attributes:
-        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE" or "RATE_TRANSFER".
+        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER" or "ALIGNMENT"; "UNKNOWN" where
+            this version does not know it.
         subject: Whose runs.
-        quantity: "h" or "h_change" with coordinates and stationarity, else "".
+        quantity: "h" or "h_change" with coordinates and stationarity, "alignment_update" with alignment, else
+            "".
         layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
         predicted_high: With rate transfer the upper end of the predicted drift, `predicted` being the lower;
-            else "".
+            with alignment the upper bound, where theory has two; else "".
         upper_bound: Whether the prediction is an upper bound only.
         tolerance: Distance from the prediction that still agrees.
         slope: Of log value against log width; with rate transfer octaves per doubling.
@@ -107,7 +109,10 @@ class Check:
                 return f"rate of layer {self.layer}"
             case "RATE_TRANSFER":
                 return "best rate"
-        return self.kind
+            case "ALIGNMENT":
+                return f"alignment of W^{self.layer}"
+        words = self.kind.lower().replace("_", " ")
+        return f"{words} of layer {self.layer}" if self.layer else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +139,15 @@ class Report:
         checks: By subject; coordinates by step and layer.
         conclusions: One per subject with coordinates.
         notes: What could not be checked and why, and what to change.
+        alignments: If alignment was asked for, one per subject: where the network leaves the calculus, and
+            the regime with the measured alignment.
     """
 
     name: str
     checks: tuple[Check, ...]
     conclusions: tuple[Conclusion, ...]
     notes: tuple[str, ...]
+    alignments: tuple[Conclusion, ...] = ()
 
     @property
     def disagrees(self) -> bool:
@@ -157,6 +165,8 @@ def check_experiment(
     references: Mapping[str, str],
     steps: Sequence[int],
     tolerance: float | None,
+    *,
+    alignment: bool = False,
 ) -> Report:
     """See `Experiment.check`."""
     intended = [
@@ -164,7 +174,7 @@ def check_experiment(
         for label, reference in references.items()
     ]
     request = report_service_pb2.CheckExperimentRequest(
-        name=name, references=intended, steps=steps, tolerance=tolerance
+        name=name, references=intended, steps=steps, tolerance=tolerance, alignment=alignment
     )
     found = transport.call(transport.reports.CheckExperiment, request)
     return read(Report, found)

@@ -1,16 +1,22 @@
-"""Measurement held against theory: slopes over widths, and what they say. numpy and `ipcore.theory` alone.
+"""Measurement held against theory: slopes over widths, and what they say.
 
+Imports numpy, `ipcore.theory` and the catalogue alone.
 Every verdict is one of agrees, disagrees, undecided, not yet, with the numbers that it rests on;
 docs/analysis.md has the rule. Nothing here trains or reads files: what was measured comes in as `Samples`.
+`make_report` takes all that an experiment measured and decides which kinds of check (`kinds/`) apply.
 """
 
+from ipcore.analysis.alignment_check import AlignmentReport, Theta, check_alignment
 from ipcore.analysis.calibrated_rates import CalibratedRate, check_calibrated_rates
+from ipcore.analysis.case import Case, Kind, Measured, Run, Trained
 from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, Prediction, check_coordinates
 from ipcore.analysis.epsilon import LayerEpsilon, layer_epsilons, predictions_at
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
 from ipcore.analysis.finite_width import FiniteWidth, finite_width
 from ipcore.analysis.measured_slopes import MeasuredSlope, measure_coordinates
 from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
+from ipcore.analysis.report import Check, Conclusion, Report, Subject, WidthValue
+from ipcore.analysis.reporting import make_report
 from ipcore.analysis.resampling import Estimate
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
@@ -18,23 +24,36 @@ from ipcore.analysis.stationarity import Stationarity, check_stationarity
 from ipcore.analysis.verdicts import Judgement, Trend, Verdict, judge, trend
 
 __all__ = [
+    "AlignmentReport",
     "CalibratedRate",
+    "Case",
+    "Check",
+    "Conclusion",
     "Coordinate",
     "CoordinateReport",
     "Equivalence",
     "Estimate",
     "FiniteWidth",
     "Judgement",
+    "Kind",
     "LayerEpsilon",
+    "Measured",
     "MeasuredSlope",
     "PredictedDrift",
     "Prediction",
     "RateTransfer",
+    "Report",
+    "Run",
     "Samples",
     "Slope",
     "Stationarity",
+    "Subject",
+    "Theta",
+    "Trained",
     "Trend",
     "Verdict",
+    "WidthValue",
+    "check_alignment",
     "check_calibrated_rates",
     "check_coordinates",
     "check_rate_transfer",
@@ -44,6 +63,7 @@ __all__ = [
     "fit_slope",
     "judge",
     "layer_epsilons",
+    "make_report",
     "measure_coordinates",
     "predicted_drift",
     "predictions_at",

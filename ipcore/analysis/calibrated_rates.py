@@ -72,6 +72,8 @@ def check_calibrated_rates(
 
 def _check_rates(analysis: theory.Analysis) -> None:
     p = analysis.parameterization
+    if analysis.block_matrices:
+        raise AnalysisError("theory predicts no calibrated rates for residual blocks")
     try:
         largest = theory.complete(
             p.a,

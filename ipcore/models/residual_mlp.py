@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar, Final, TypeVar
 
 from ipcore.models.model import Operations, TensorSpec, chain
 
 V = TypeVar("V")
 
-BRANCH_MULTIPLIERS: Final = ("depth^-1/2", "depth^-1", "1")
+_ALPHAS: Final = {"depth^-1/2": Fraction(1, 2), "depth^-1": Fraction(1), "1": Fraction(0)}
+BRANCH_MULTIPLIERS: Final = tuple(_ALPHAS)
 BLOCK_MATRICES: Final = (1, 2)
 
 
@@ -59,6 +61,11 @@ class ResidualMlp:
         """
         powers = {"depth^-1/2": 1 / math.sqrt(hidden_layers), "depth^-1": 1 / hidden_layers, "1": 1.0}
         return powers[self.branch_multiplier]
+
+    @property
+    def alpha(self) -> Fraction:
+        """The branch multiplier is L^{-alpha}."""
+        return _ALPHAS[self.branch_multiplier]
 
     def layers(self, hidden_layers: int) -> int:
         """Those of L blocks, the input layer and the readout."""

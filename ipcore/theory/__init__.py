@@ -10,6 +10,7 @@ from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
+from ipcore.theory.given_alignment import ALIGNMENTS, Alignment
 from ipcore.theory.largest_rate import LargestRate, largest_rate_of, largest_stable_rate
 from ipcore.theory.parameterization import (
     MAX_HIDDEN_LAYERS,
@@ -21,6 +22,7 @@ from ipcore.theory.parameterization import (
 from ipcore.theory.parts import ExpectedChange, LayerParts, MeasuredParts, expected_changes, parts_of
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published
+from ipcore.theory.residual import DepthExponents, depth_exponents
 from ipcore.theory.rules import EPSILONS, LOSSES, OPTIMIZERS
 from ipcore.theory.stable_rates import ParetoPoint, StableRates
 from ipcore.theory.sums import Power, crossover, fitted_slope, local_slope, sum_at
@@ -30,6 +32,7 @@ from ipcore.theory.verdict import FeatureMove, Regime
 
 __all__ = [
     "ACTIVATIONS",
+    "ALIGNMENTS",
     "COMPLETION_KINDS",
     "EPSILONS",
     "LOSSES",
@@ -40,9 +43,11 @@ __all__ = [
     "OPTIMIZERS",
     "PRESETS",
     "TABLES",
+    "Alignment",
     "Analysis",
     "Biases",
     "Completion",
+    "DepthExponents",
     "ExpectedChange",
     "FeatureMove",
     "LargestRate",
@@ -68,6 +73,7 @@ __all__ = [
     "custom",
     "decimal_note",
     "decimal_notes",
+    "depth_exponents",
     "epsilon_crossovers",
     "equivalent",
     "expected_changes",

@@ -31,6 +31,7 @@ def forward_product(
     means: Size,
     x0: Size,
     x: Size,
+    skipped: Size = None,
 ) -> Size:
     """Exponent I^l of x_0^l . x_t^l for a hidden layer.
 
@@ -47,11 +48,12 @@ def forward_product(
         means: Exponent of the product of the means over neurons of x_0 and x_t; None: centred.
         x0: e(x_0^l).
         x: e(x_t^l).
+        skipped: I of the layer whose preactivation a residual block adds to this one; None: no such layer.
     """
     shared = times(1 - 2 * (p.a[layer] + p.b[layer]), kept, below)
     if p.biases is not None:
         shared = largest(shared, 1 - 2 * (p.biases.a[layer] + p.biases.b[layer]))
-    product = largest(times(_HALF, x0, x), shared, times(_ONE, means))
+    product = largest(times(_HALF, x0, x), shared, times(_ONE, means), skipped)
     return smaller(product, times(_ONE, x0, x))
 
 
@@ -66,6 +68,7 @@ def backward_product(
     stays: bool,
     dh0: Size,
     dh: Size,
+    skipped: Size = None,
 ) -> Size:
     """Exponent J^l of dh_0^l . dh_t^l for a hidden layer: as forward, from the readout down.
 
@@ -82,9 +85,10 @@ def backward_product(
         stays: Whether the initial preactivation of the layer is kept and not smaller than the present one.
         dh0: e(dh_0^l).
         dh: e(dh_t^l).
+        skipped: J of the layer that a residual block adds this one's preactivation to; None: no such layer.
     """
     aligned = times(_ONE, dh0, dh)
     if phi.kind == "aligned" or (stays and phi.nonlinear):
         return aligned
     shared = times(1 - 2 * (p.a[layer + 1] + p.b[layer + 1]), kept, above)
-    return smaller(largest(times(_HALF, dh0, dh), shared, times(_ONE, means)), aligned)
+    return smaller(largest(times(_HALF, dh0, dh), shared, times(_ONE, means), skipped), aligned)

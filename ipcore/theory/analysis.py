@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from ipcore.theory.calculus import Sizes
 from ipcore.theory.errors import Findings, TheoryError, shown
+from ipcore.theory.given_alignment import Alignment, read_alignment
 from ipcore.theory.maxplus import Size, nonzero
 from ipcore.theory.parameterization import Parameterization, check_integer, check_parameterization
 from ipcore.theory.report import analysis_text
+from ipcore.theory.residual import check_blocks
 from ipcore.theory.rules import Rules, epsilons, rules
 from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing, layer_alignment, trajectory
 from ipcore.theory.verdict import FeatureMove, Regime, stays_bounded, verdict
@@ -72,6 +74,9 @@ class Analysis:
         notes: What else to know about validity.
         epsilon: Adam's epsilon in layers 1..L+1 where it is not taken as its exponents say in the limit (see
             `analyze`); () if it is in every layer.
+        assumed: Alignment that was given: (), one, or a lower and an upper bound. `alignment` follows from
+            the last one.
+        block_matrices: Matrices per residual block; 0: a perceptron without blocks.
     """
 
     parameterization: Parameterization
@@ -91,6 +96,18 @@ class Analysis:
     advice: str
     notes: tuple[str, ...]
     epsilon: tuple[str, ...] = ()
+    assumed: tuple[Alignment, ...] = ()
+    block_matrices: int = 0
+
+    @property
+    def setting(self) -> Rules:
+        """What besides the exponents entered; of two bounds on alignment the upper one."""
+        return replace(
+            rules(self.optimizer, self.activation, self.loss),
+            epsilon=self.epsilon,
+            alignment=self.assumed[-1] if self.assumed else None,
+            block_matrices=self.block_matrices,
+        )
 
     @property
     def summary(self) -> str:
@@ -116,6 +133,8 @@ class Analysis:
             "activation": self.activation,
             "loss": self.loss,
             "epsilon": list(self.epsilon),
+            "assumed": [bound.to_dict() for bound in self.assumed],
+            "block_matrices": self.block_matrices,
             "regime": self.regime.value,
             "settled": self.settled,
             "hidden_bounded": self.hidden_bounded,
@@ -152,6 +171,8 @@ def analyze(
     loss: str = "cross_entropy",
     steps: int | None = None,
     epsilon: str | Sequence[str] | None = None,
+    alignment: str | Alignment | Sequence[Alignment] | None = None,
+    block_matrices: int = 0,
 ) -> Analysis:
     """What a parameterization does as the width grows, exactly.
 
@@ -166,6 +187,11 @@ def analyze(
             for all layers or one entry for each of the L+1 matrices: what holds at the widths of an
             experiment, where epsilon may be larger or smaller than the gradients for other reasons than
             exponents. None or "limit": as the exponents d say for infinite width.
+        alignment: None: as the calculus derives it. "full" or "none", the assumptions of Everett et al.
+            (arXiv:2407.05872); an `Alignment`, every exponent in [1/2, 1]; or two as a lower and an upper
+            bound (measured ones): where the regimes of both differ it is "measure".
+        block_matrices: 1 or 2: residual blocks of so many matrices between W^1 and the readout, with the
+            exponents of all matrices in their order (`ipcore.theory.residual`). 0: none.
 
     Raises:
         TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers); all
@@ -174,11 +200,24 @@ def analyze(
     >>> from ipcore.theory.presets import preset
     >>> analyze(preset("ip", 3)).regime.value, analyze(preset("mup", 3)).regime.value
     ('trivial', 'feature_learning')
+    >>> analyze(preset("sp-per-layer", 3), alignment="full").regime.value
+    'feature_learning'
     """
     p, setting = checked(parameterization, optimizer, activation, loss, steps)
-    setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
-    upper, lower = bounds(p, setting, steps)
-    alignment = layer_alignment(upper)
+    findings = Findings()
+    with findings.noted():
+        setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
+    assumed: tuple[Alignment, ...] = ()
+    with findings.noted():
+        assumed = read_alignment(alignment, p.hidden_layers)
+        _check_given(p, assumed)
+    with findings.noted():
+        check_blocks(block_matrices, p.hidden_layers)
+        _check_residual(p, block_matrices)
+    findings.check()
+    setting = replace(setting, alignment=assumed[-1] if assumed else None, block_matrices=block_matrices)
+    upper, lower = bounds(p, setting, steps, assumed[0] if assumed else None)
+    aligned = layer_alignment(upper)
     decided = verdict(p, upper, lower, setting)
     initial = upper.steps[0].h
     open_ends = {End.OPEN, End.APPROACHES}
@@ -201,7 +240,7 @@ def analyze(
         steps=shown,
         features=decided.moves,
         vanishing=any(nonzero(h) < 0 for h in initial[:-1]),
-        alignment=alignment,
+        alignment=aligned,
         reason=decided.reason,
         source=decided.source,
         advice=advice(p, setting, decided.regime),
@@ -210,12 +249,14 @@ def analyze(
             setting,
             upper,
             lower,
-            alignment,
+            aligned,
             decided=decided.regime,
             marginal=marginal,
             left_out=left_out,
         ),
         epsilon=setting.epsilon,
+        assumed=assumed,
+        block_matrices=block_matrices,
     )
 
 
@@ -242,9 +283,20 @@ def checked(
     return p, setting
 
 
-def bounds(p: Parameterization, setting: Rules, steps: int | None = None) -> tuple[Trajectory, Trajectory]:
-    """Upper and lower bounds of the sizes of all steps; the same one twice where nothing is in doubt."""
+def bounds(
+    p: Parameterization, setting: Rules, steps: int | None = None, least: Alignment | None = None
+) -> tuple[Trajectory, Trajectory]:
+    """Upper and lower bounds of the sizes of all steps; the same one twice where nothing is in doubt.
+
+    Sizes grow with every exponent of alignment: nothing is divided, and sums keep the largest term. So with
+    alignment that is given, `least` bounds them from below.
+    """
     upper = trajectory(p, setting, aligned=True, steps=steps)
+    if setting.alignment is not None:
+        same = least is None or least == setting.alignment
+        return upper, upper if same else trajectory(
+            p, replace(setting, alignment=least), aligned=True, steps=steps
+        )
     # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
     doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
     return upper, trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
@@ -316,6 +368,22 @@ def _check_covered(p: Parameterization) -> None:
         )
 
 
+def _check_given(p: Parameterization, assumed: tuple[Alignment, ...]) -> None:
+    if assumed and p.mean is not None:
+        raise TheoryError(
+            "not covered: alignment that is given, and initial weights with a mean, which derive theirs",
+            "alignment",
+        )
+
+
+def _check_residual(p: Parameterization, block_matrices: int) -> None:
+    if block_matrices and (p.mean is not None or p.reweightings):
+        raise TheoryError(
+            "not covered: residual blocks with re-weighted initial matrices, or initial weights with a mean",
+            "block_matrices",
+        )
+
+
 def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | None) -> tuple[StepSizes, ...]:
     """Sizes after every one of `steps` updates; None: after all that were looked at."""
     result: list[StepSizes] = []
@@ -329,7 +397,7 @@ def _steps(upper: Trajectory, lower: Trajectory, setting: Rules, steps: int | No
         # After something hidden has grown the two may end at different steps.
         same = (sizes.h == other.h and sizes.change == other.change) or grown
         # The first gradient update is known through its inner products; signs and later steps are bounds.
-        first = step <= 1 and not setting.entrywise
+        first = step <= 1 and not setting.entrywise and setting.alignment is None
         # Of an odd activation x has no mean: where h_1 outgrows h_0, x_1 forgets x_0, and so layers above
         # move less.
         grown = grown or (setting.activation.odd and is_growing(sizes))

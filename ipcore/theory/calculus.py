@@ -8,7 +8,8 @@ covered too. docs/theory.md derives them.
 
 Two runs of the same rules bracket the truth where alignment is in doubt: `aligned=True` takes every inner
 product with step 0 as aligned, an upper bound; `aligned=False` takes the products of
-`ipcore.theory.alignment`, a lower one.
+`ipcore.theory.alignment`, a lower one. Alignment that is given (`Rules.alignment`) takes the place of both.
+With residual blocks a preactivation also has what its skip connection adds (`ipcore.theory.residual`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ipcore.theory.alignment import backward_product, forward_product
 from ipcore.theory.initial import without_updates
 from ipcore.theory.maxplus import Size, inverse, largest, nonzero, smaller, times
 from ipcore.theory.parameterization import Parameterization, RatePhase
+from ipcore.theory.residual import skips
 from ipcore.theory.rules import Rules
 
 _HALF: Final = Fraction(1, 2)
@@ -38,7 +40,7 @@ class Sizes:
         step: Updates done before it.
         h: e(h_t).
         change: e(h_t - h_0); None at step 0.
-        from_below: The part of the change that W_0 passes on from the layer below.
+        from_below: The part of the change that W_0 passes on from the layer below, or a skip connection.
         from_update: The part that the updates of the layer's own matrix add.
         from_bias: The part that the updates of its bias add.
         from_removal: The part that re-weighting the initial matrices takes away, here or below.
@@ -77,6 +79,7 @@ class Propagation:
     def __init__(self, p: Parameterization, rules: Rules, *, aligned: bool = True) -> None:
         self.p, self.rules, self.aligned = p, rules, aligned
         self.L = p.hidden_layers
+        self.skips = skips(rules.block_matrices, self.L)
         self.initial = [-(a + b) for a, b in zip(p.a, p.b, strict=True)]
         nothing: list[Size] = [None] * (self.L + 1)
         self.x: list[Size] = []
@@ -104,7 +107,7 @@ class Propagation:
         """Sizes after `step` updates."""
         if step == 0:
             return self._forward_at_initialization()
-        phi, k = self.rules.activation, self.p.k_at(step)
+        phi, k, moves = self.rules.activation, self.p.k_at(step), list[Size]()
         start = self._without_updates(self.p.k_at(0))
         kept = start if k == self.p.k_at(0) else self._without_updates(k)
         self._kept = [largest(*pair) for pair in zip(kept, self._bias0, strict=True)]
@@ -120,7 +123,10 @@ class Propagation:
             removal = times(self.initial[i], weight, _HALF, removed) if i > 0 else None
             if weight != 0:
                 removal = largest(removal, start[i], kept[i])
+            if (source := self.skips[i]) is not None:
+                below = largest(below, moves[source])
             moved = largest(below, own, self._bias[i])
+            moves.append(moved)
             parts.append((below, own, self._bias[i], removal))
             self._h.append(largest(self._kept[i], moved))
             if i < self.L:
@@ -129,8 +135,9 @@ class Propagation:
                 removed = phi.change(self.h0[i], removal)
                 means = self._forward_means(i, self._h[i], x)
                 product = forward_product(
-                    self.p, i, kept=weight, below=product, means=means, x0=self._x0[i], x=x
-                )
+                    self.p, i, kept=weight, below=product, means=means, x0=self._x0[i], x=x,
+                    skipped=None if source is None else self.products[source],
+                )  # fmt: skip
                 self.x.append(x)
                 self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
@@ -149,12 +156,15 @@ class Propagation:
     def passed_on(self, i: int) -> Fraction:
         """v_l: W_0^l turns a change of x^{l-1} into one of h^l that is m^{v_l} times as large (index l-1).
 
-        The readout is correlated with what it taught the layer below: law of large numbers.
+        The readout is correlated with what it taught the layer below: law of large numbers. Alignment that
+        is given has its own exponent (omega).
         """
+        if self.rules.alignment is not None:
+            return self.initial[i] + self.rules.alignment.initial[i - 1]
         return self.initial[i] + (_ONE if i == self.L or self.p.mean is not None else _HALF)
 
     def _without_updates(self, k: tuple[Size, ...]) -> list[Size]:
-        return without_updates(self.p, self.rules.activation, self._bias0, k)
+        return without_updates(self.p, self.rules.activation, self._bias0, k, self.skips)
 
     def _forward_means(self, i: int, h: Size, x: Size) -> Size:
         """The product of the means over the neurons of x_0 and x_t."""
@@ -170,6 +180,8 @@ class Propagation:
         added = largest(self._first[i], self._later[i])
         if i == 0:
             return added
+        if self.rules.alignment is not None:
+            return times(added, self.rules.alignment.forward[i - 1], self.x[i - 1])
         aligned = times(_ONE, self._x0[i - 1], self.x[i - 1])
         if self.aligned or product == aligned:
             return times(added, _ONE, self.x[i - 1])
@@ -185,6 +197,8 @@ class Propagation:
         product = times(self._dh0[self.L], dh[self.L]) if step > 0 else None
         # Over the outputs: their number does not grow, so the mean is of the order of the sum.
         mean = None if self.rules.cancels else dh[self.L]
+        products: list[Size] = [*[None] * self.L, product]
+        skipped = {source: i for i, source in enumerate(self.skips) if source is not None}
         means: list[Size] = [*[None] * self.L, mean]
         for i in range(self.L, 0, -1):
             kept = inverse(k[i])
@@ -201,6 +215,9 @@ class Propagation:
                 )
                 means[i - 1] = times(mean, slope)
             dh[i - 1] = times(largest(through_initial, through_mean, through_update), slope)
+            end = skipped.get(i - 1)
+            if end is not None:
+                dh[i - 1] = largest(dh[i - 1], dh[end])
             if self.p.mean is not None and self.aligned and step > 0:
                 # Upper bound: phi'(h_t) may be correlated with dx_t, through the updates in h_t.
                 correlated = times(dh[i - 1], phi.slope_variation(self._h[i - 1]))
@@ -210,7 +227,9 @@ class Propagation:
                 product = backward_product(
                     self.p, phi, i - 1, kept=kept, above=product, stays=stays,
                     means=times(self._means0[i - 1], means[i - 1]), dh0=self._dh0[i - 1], dh=dh[i - 1],
+                    skipped=None if end is None else products[end],
                 )  # fmt: skip
+                products[i - 1] = product
         self.dh = dh
         if step == 0:
             self._dh0, self._means0 = list(dh), means
@@ -226,6 +245,8 @@ class Propagation:
         added = largest(self._first[i], self._later[i])
         if i == self.L or added is None:
             return times(added, dh)
+        if self.rules.alignment is not None:
+            return times(added, self.rules.alignment.backward[i - 1], dh)
         if self.aligned or product == times(_ONE, self._dh0[i], dh):
             return times(added, _ONE, dh)
         return largest(

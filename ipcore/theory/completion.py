@@ -24,6 +24,7 @@ from typing import Any, Final
 from ipcore.theory.calculus import Propagation, Sizes
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power, sequence
+from ipcore.theory.given_alignment import Alignment, read_alignment
 from ipcore.theory.layer_names import layers_by_order
 from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import (
@@ -122,6 +123,7 @@ def complete(
     biases: Biases | None = None,
     mean: tuple[Fraction | None, ...] | None = None,
     reweightings: Sequence[Reweighting] = (),
+    alignment: str | Alignment | None = None,
 ) -> Completion:
     """Stable rates for given multipliers and initial standard deviations.
 
@@ -137,6 +139,8 @@ def complete(
         biases: Biases with exponents of their own; their rates are completed, those given are not used.
         mean: As in `Parameterization`.
         reweightings: Refused unless empty, so that those of a parameterization are not lost in silence.
+        alignment: None: as the calculus derives it. "full", "none" or an `Alignment`: how far updates and
+            initial matrices are aligned (`ipcore.theory.given_alignment`); not together with a mean.
 
     Raises:
         TheoryError: Lists that do not fit, unknown names, re-weighted initial matrices, an (a, b) that no
@@ -147,6 +151,8 @@ def complete(
     ['-7/2', '-4', '-4', '-4', '-4', '-4', '-7/2']
     >>> [str(change) for change in complete(["0", "1", "1/2"], ["0", "0", "0"]).changes]
     ['0', '-1/2']
+    >>> [str(c) for c in complete([0] * 3, ["0", "1/2", "1/2"], alignment="none").parameterization.c_at(0)]
+    ['-1/2', '0', '1/2']
     """
     if hidden_layers is None and len(sequence(a, "a")) < 2:
         raise TheoryError(f"has {len(a)} entries; a network has at least 2 layers (one hidden)", "a")
@@ -163,7 +169,10 @@ def complete(
             "matrices that stay: 'mup' has the same (a, b)",
             "reweightings",
         )
-    setting = rules(optimizer, activation, loss)
+    assumed = None if alignment is None else read_alignment(alignment, L)[-1]
+    if assumed is not None and mean is not None:
+        raise TheoryError("not covered: alignment that is given, and weights with a mean", "alignment")
+    setting = replace(rules(optimizer, activation, loss), alignment=assumed)
     zeros = (RatePhase(0, (_ZERO,) * (L + 1)),)
     start = Parameterization(expand_layers(a, L, "a"), expand_layers(b, L, "b"), zeros, biases, mean)
     # What may cancel in the first backward pass is counted: rates that are stable whatever the loss.
@@ -173,7 +182,7 @@ def complete(
     largest, changes = largest_changes(initial), KINDS[kind](initial)
     found = stable_rates(initial, largest)
     solved, first = solve(start, counted, changes)
-    short = _missing_alignment(solved, setting, first)
+    short = "" if assumed else _missing_alignment(solved, setting, first)
     reason = short or _why(kind, changes, found)
     return Completion(
         parameterization=solved,

@@ -9,14 +9,12 @@ of an experiment the constants do: with eps = 1e-8 and |g| = 1e-3 m^{-1/2} epsil
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from ipcore.theory.analysis import Analysis
 from ipcore.theory.calculus import Propagation
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.maxplus import Size, times
-from ipcore.theory.rules import rules
 from ipcore.theory.sums import Power, crossover
 
 MAX_GRADIENT_STEPS: Final = 20
@@ -40,8 +38,7 @@ def gradient_exponents(analysis: Analysis, step: int) -> tuple[Size, ...]:
     if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= MAX_GRADIENT_STEPS:
         raise TheoryError(f"must be an integer in 0..{MAX_GRADIENT_STEPS}, not {step!r}", "step")
     p = analysis.parameterization
-    setting = replace(rules(analysis.optimizer, analysis.activation, analysis.loss), epsilon=analysis.epsilon)
-    run = Propagation(p, setting)
+    run = Propagation(p, analysis.setting)
     for done in range(step + 1):
         run.forward(done)
         run.backward(done)

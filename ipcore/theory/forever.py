@@ -62,7 +62,8 @@ def future(run: Propagation, step: int) -> Future:
         step: Updates done so far.
     """
     p, setting = run.p, run.rules
-    if not covered(p) or not run.aligned:
+    given = setting.alignment is not None and not setting.alignment.derived
+    if not covered(p) or not run.aligned or given or setting.block_matrices:
         return Future(None)
     change = laws(p, setting.optimizer, p.phase_at(step), setting.epsilon)
     if setting.activation.kind == "offset":

@@ -238,7 +238,8 @@ def _added(
 def _size(network: Network, entries: Sequence[Size]) -> Fraction:
     """The largest size of a forward pass with these entries of the updates (the rule for later steps)."""
     p, phi = network.p, network.setting.activation
-    start = [nonzero(h) for h in initial.without_updates(p, phi, (None,) * len(p.a), (_ZERO,) * len(p.a))]
+    none = (None,) * len(p.a)
+    start = [nonzero(h) for h in initial.without_updates(p, phi, none, (_ZERO,) * len(p.a), none)]
     sizes: list[Fraction] = []
     moved = entries[0]
     for i, h0 in enumerate(start):

@@ -15,9 +15,13 @@ _ONE: Final = Fraction(1)
 
 
 def without_updates(
-    p: Parameterization, phi: Activation, bias0: Sequence[Size], k: Sequence[Size]
+    p: Parameterization,
+    phi: Activation,
+    bias0: Sequence[Size],
+    k: Sequence[Size],
+    skips: Sequence[int | None],
 ) -> list[Size]:
-    """Sizes of W_0^l x^{l-1} (no bias) in a network without any update.
+    """Sizes of W_0^l x^{l-1} (no bias), with what a skip connection adds, in a network without any update.
 
     Central limit theorem, layer by layer (Yang & Hu, arXiv:2011.14522, section 3); with re-weighted matrices
     every layer acts on what is left below it (ours, docs/theory.md).
@@ -27,6 +31,7 @@ def without_updates(
         phi: The activation.
         bias0: Sizes of the initial biases, L+1 entries; None: no bias.
         k: Initial matrices count m^{-k}, L+1 entries; 0: as at step 0, None: removed.
+        skips: Index of the layer whose preactivation is added, L+1 entries; None: none is.
 
     Returns:
         L+1 exponents; None where nothing is left.
@@ -43,6 +48,9 @@ def without_updates(
             if p.mean is not None:
                 # Weights with a mean also add up the mean of their input.
                 signal = largest(signal, times(weight, _ONE, mean))
+        source = skips[i]
+        if source is not None:
+            signal = largest(signal, signals[source], bias0[source])
         signals.append(signal)
         h = largest(signal, bias0[i])
         x = phi.size(h)

@@ -141,6 +141,9 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
         calibrated: As in `largest_stable_rate`.
     """
     p = analysis.parameterization
+    if analysis.assumed or analysis.block_matrices:
+        kind = "alignment that is given" if analysis.assumed else "residual blocks"
+        return f"the largest stable base rate is not said: not covered with {kind}"
     manifold = _manifold(rules(analysis.optimizer, analysis.activation, analysis.loss))
     most = MAX_SHOWN_MANIFOLD if manifold else MAX_SHOWN_LAYERS
     if p.hidden_layers > most:

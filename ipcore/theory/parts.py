@@ -14,14 +14,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.analysis import Analysis
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.maxplus import Size, largest
-from ipcore.theory.rules import rules
 from ipcore.theory.sums import Power, crossover
 from ipcore.theory.trajectory import trajectory
 
@@ -85,7 +84,8 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
         step: Updates done, >= 1.
 
     Raises:
-        TheoryError: A step below 1, or re-weighted initial matrices, which keep less than W_0 x_0.
+        TheoryError: A step below 1; re-weighted initial matrices, which keep less than W_0 x_0; residual
+            blocks.
 
     >>> from ipcore.theory import analyze, preset
     >>> f = parts_of(analyze(preset("mup", 2)), step=1)[-1]
@@ -99,6 +99,10 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
             "parts are not covered for re-weighted initial matrices: the change contains what is taken away",
             "reweightings",
         )
+    if analysis.block_matrices:
+        raise TheoryError(
+            "parts are not covered for residual blocks, where a skip connection adds one", "block_matrices"
+        )
     return _parts_of(analysis, step)
 
 
@@ -106,7 +110,7 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
 def _parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
     """The same for all base rates of an experiment."""
     p = analysis.parameterization
-    setting = replace(rules(analysis.optimizer, analysis.activation, analysis.loss), epsilon=analysis.epsilon)
+    setting = analysis.setting
     aligned = step > 1 or setting.entrywise
     run = trajectory(p, setting, aligned=aligned, steps=None if step > 1 else 1)
     phi, initial, sizes = setting.activation, run.steps[0].h, run.at(step)

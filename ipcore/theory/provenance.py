@@ -30,6 +30,9 @@ def source(p: Parameterization, rules: Rules) -> str:
     """
     base = _ADAM if rules.entrywise else _SGD
     ours = f"ours (docs/theory.md): rules of {base}, iterated outside the class classified there"
+    if rules.alignment is not None or rules.block_matrices:
+        what = "sums of residual blocks" if rules.alignment is None else "alignment that is given"
+        return f"ours (docs/theory.md): rules of {base}, with {what}"
     if rules.activation.degree != 1 or rules.activation.kind == "offset" or rules.accumulates:
         return ours
     if _classified(p):

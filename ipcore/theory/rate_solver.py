@@ -14,6 +14,7 @@ from ipcore.theory.parameterization import Biases, Parameterization, RatePhase
 from ipcore.theory.rules import Rules
 
 _ZERO: Final = Fraction(0)
+_ONE: Final = Fraction(1)
 
 
 def at_initialization(p: Parameterization, setting: Rules) -> Propagation:
@@ -86,8 +87,16 @@ def unit_rates(run: Propagation) -> tuple[Fraction, ...]:
     found = []
     for i, a in enumerate(run.p.a):
         entry = -a if run.rules.entrywise else nonzero(run.largest_gradient(i)) - 2 * a
-        found.append(entry + (_ZERO if i == 0 else 1))
+        found.append(entry + _aligned(run, i))
     return tuple(found)
+
+
+def _aligned(run: Propagation, i: int) -> Fraction:
+    """What the sum over the neurons below adds to an update: theta_l; 0 in the first layer."""
+    if i == 0:
+        return _ZERO
+    given = run.rules.alignment
+    return _ONE if given is None else given.forward[i - 1]
 
 
 def unit_bias_rates(run: Propagation) -> tuple[Fraction, ...]:

@@ -11,6 +11,7 @@ from ipcore import catalogue
 from ipcore.catalogue.losses import Derivative
 from ipcore.theory.activation import Activation, activation
 from ipcore.theory.errors import Findings, TheoryError
+from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import Size
 from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import Parameterization
@@ -54,12 +55,16 @@ class Rules:
         activation: Local type of the activation.
         loss: Key of `LOSSES`.
         epsilon: Adam's epsilon in layers 1..L+1, keys of `EPSILONS`; (): "limit" in all of them.
+        alignment: Exponents that are given; None: as the calculus derives them.
+        block_matrices: Matrices per residual block (`ipcore.theory.residual`); 0: no blocks.
     """
 
     optimizer: str
     activation: Activation
     loss: str
     epsilon: tuple[str, ...] = ()
+    alignment: Alignment | None = None
+    block_matrices: int = 0
 
     @property
     def entrywise(self) -> bool:

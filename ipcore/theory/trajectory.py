@@ -15,6 +15,7 @@ from typing import Final
 from ipcore.theory.calculus import Propagation, Sizes
 from ipcore.theory.exponents import length
 from ipcore.theory.forever import Future, future
+from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import Size, above, times
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
@@ -55,6 +56,7 @@ class Trajectory:
         signs: Whether some update is sign-like.
         products: e(x_0^l . x_1^l) for l = 1..L, as a lower bound of alignment gives it.
         activations: e(x_0^l) and e(x_1^l) for l = 1..L.
+        given: Alignment that was given; None: it was derived.
     """
 
     steps: tuple[Sizes, ...]
@@ -63,6 +65,7 @@ class Trajectory:
     signs: bool
     products: tuple[Size, ...]
     activations: tuple[tuple[Size, Size], ...]
+    given: Alignment | None = None
 
     def at(self, step: int) -> Sizes:
         """Sizes after `step` updates."""
@@ -96,6 +99,10 @@ class LayerAlignment:
 
 def layer_alignment(run: Trajectory) -> tuple[LayerAlignment, ...]:
     """Alignment of the matrices W^2..W^{L+1} at step 1, from the aligned run (what calibration measures)."""
+    if run.given is not None:
+        return tuple(
+            LayerAlignment(layer, 1 - theta) for layer, theta in enumerate(run.given.forward, start=2)
+        )
     found = []
     for i, (product, (x0, x1)) in enumerate(zip(run.products, run.activations, strict=True)):
         aligned = times(_ONE, x0, x1)
@@ -158,7 +165,8 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
                 break
             step = max(step, upcoming[0] - 1)
     signs = run.signs or ahead.signs
-    return Trajectory(tuple(records), _end(repeats, grown, ahead), ahead, signs, products, activations)
+    end = _end(repeats, grown, ahead)
+    return Trajectory(tuple(records), end, ahead, signs, products, activations, rules.alignment)
 
 
 def _end(repeats: bool, grown: bool, ahead: Future) -> End:

@@ -129,8 +129,8 @@ def _agree(upper: Trajectory, lower: Trajectory, rules: Rules, high: Regime) -> 
         return True
     if high != _regime(lower, rules):
         return False
-    if high != Regime.FEATURE_LEARNING:
-        return True
+    if high != Regime.FEATURE_LEARNING or rules.alignment is not None:
+        return True  # sizes grow with every exponent of alignment that is given
     return lower.end is not End.OPEN and _same_sizes(upper, lower)
 
 
@@ -145,6 +145,11 @@ def _why_measure(p: Parameterization, upper: Trajectory, lower: Trajectory, rule
         )
     if p.mean is not None:
         return _why_mean(upper, lower)
+    if rules.alignment is not None:
+        return (
+            f"the bounds on alignment that are given leave both {_regime(lower, rules)} (lower) and {high} "
+            "(upper) possible"
+        )
     return _doubt(upper, lower, high, _regime(lower, rules))
 
 

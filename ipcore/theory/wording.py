@@ -23,11 +23,8 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
     """What would change a trivial, diverging or unsettled verdict; empty for the others."""
     if regime in {Regime.FEATURE_LEARNING, Regime.KERNEL, Regime.OPERATOR}:
         return ""
-    if p.reweightings:
-        return (
-            "completion does not cover re-weighted initial matrices; compare with 'mup', which keeps them, "
-            "or use an activation with a kink at 0 (relu)"
-        )
+    if not_completed := _not_completed(p, setting):
+        return not_completed
     try:
         done = complete(
             p.a,
@@ -37,6 +34,7 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
             loss=setting.loss,
             biases=p.biases,
             mean=p.mean,
+            alignment=setting.alignment,
         )
     except TheoryError as error:
         return f"change a or b: {error.text}"
@@ -52,6 +50,18 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
         "activation with a kink at 0 (relu) or biases of order 1 (ip-bias) would"
     )
     return f"{rates}; but {gap}" if regime in {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE} else gap
+
+
+def _not_completed(p: Parameterization, setting: Rules) -> str:
+    """What to do where completion does not cover a network; "" where it does."""
+    if setting.block_matrices:
+        return "completion does not cover residual blocks; compare with the rates of 'mup'"
+    if p.reweightings:
+        return (
+            "completion does not cover re-weighted initial matrices; compare with 'mup', which keeps them, "
+            "or use an activation with a kink at 0 (relu)"
+        )
+    return ""
 
 
 def _rates(p: Parameterization) -> str:
@@ -94,7 +104,10 @@ def notes(
     """
     found = []
     gaps = [a for a in alignment if not a.aligned]
-    if gaps:
+    if upper.given is not None:
+        bounds = f"{lower.given} .. {upper.given}" if lower.given != upper.given else f"{upper.given}"
+        found.append(f"alignment is given, not derived: {bounds}")
+    elif gaps:
         where = ", ".join(_gaps(gaps))
         found.append(
             f"alignment: with {setting.activation.name} the first update is not aligned with its input in "

@@ -51,6 +51,32 @@ def test_a_wrong_multiplier_is_found_in_its_layer(checked):
     assert not checked.check(steps=[0]).disagrees, "its own exponents describe it"
 
 
+def test_alignment_says_where_activations_leave_the_calculus(service, client, iplab):
+    """IP-LLR as a relu network: updates stay aligned; held against IP-LLR's tanh they would not."""
+    spec = small_spec(
+        parameterizations=[{"preset": "ip-llr"}],
+        widths=[64, 128, 256],
+        hidden_layers=[3],
+        activations=["relu"],
+        seeds=list(range(4)),
+    )
+    probes = {"quantities": ["alignment"], "steps": [1, 2]}
+    spec["spec"] |= {"steps": 2, "record": {"weights": "none", "probes": probes}}
+    experiment = client.create(spec, experiment_id="aligned")
+    service.train()
+    report = experiment.check(alignment=True)
+    assert {(check.kind, check.name, check.predicted) for check in report.checks} == {
+        ("ALIGNMENT", f"alignment of W^{layer}", "1") for layer in (2, 3, 4)
+    }
+    assert all(abs(check.slope - 1) < 0.2 for check in report.checks)
+    (conclusion,) = report.alignments
+    assert "the calculus" in conclusion.sentence
+    shown = iplab("check", "aligned", "--alignment").stdout
+    assert "alignment of W^3" in shown
+    assert "theory with the measured alignment" in " ".join(shown.split())
+    assert json.loads(iplab("check", "aligned", "--alignment", "--json").stdout)["alignments"]
+
+
 def test_checks_are_values(checked):
     report = checked.check(steps=[0])
     first = report.checks[0]

@@ -61,6 +61,17 @@ def setting_options(command: Command) -> Command:
     help="Adam: negligible or dominating, as at the widths of an experiment; one, or L+1 separated by "
     "commas. Default: as d says in the limit.",
 )
+@click.option(
+    "--alignment",
+    default="",
+    help="full or none, the assumptions of Everett et al. Default: as the calculus derives it.",
+)
+@click.option(
+    "--block-matrices",
+    default=0,
+    type=int,
+    help="Residual blocks of 1 or 2 matrices; --hidden-layers is then one less than all matrices.",
+)
 @click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
 def analyze(
@@ -73,6 +84,8 @@ def analyze(
     d: str,
     d_first_step: str,
     epsilon: str,
+    alignment: str,
+    block_matrices: int,
     hidden_layers: int,
     optimizer: str,
     activation: str,
@@ -103,6 +116,8 @@ def analyze(
             loss=loss,
             steps=steps,
             epsilon=choices[0] if len(choices) == 1 else choices or None,
+            alignment=alignment or None,
+            block_matrices=block_matrices,
         )
         rate = theory.largest_rate_of(found, calibrated=calibrated)
     if isinstance(rate, str):

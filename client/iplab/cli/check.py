@@ -34,6 +34,12 @@ _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
 @click.option(
     "--plot", type=click.Path(dir_okay=False), help="Save a picture (.svg, .png, .pdf) of the sizes."
 )
+@click.option(
+    "--alignment",
+    is_flag=True,
+    help="Say where the network leaves the calculus, by the alignment that was recorded, and what theory "
+    "says with it.",
+)
 @click.option("--why", is_flag=True, help="Say of each size that does not agree why, and of how many seeds.")
 @json_option
 @click.pass_context
@@ -45,6 +51,7 @@ def check(
     steps: tuple[int, ...],
     tolerance: float | None,
     plot: str | None,
+    alignment: bool,
     why: bool,
     as_json: bool,
 ) -> None:
@@ -56,7 +63,9 @@ def check(
     """
     service: Service = context.obj
     with service.connect() as client:
-        report = client.experiment(experiment).check(_pairs(references), steps, tolerance)
+        report = client.experiment(experiment).check(
+            _pairs(references), steps, tolerance, alignment=alignment
+        )
     if plot:
         _plot(report, plot)
     if as_json:
@@ -78,11 +87,14 @@ def print_report(report: Report, *, why: bool = False) -> None:
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     conclusions = {c.subject: c for c in report.conclusions}
+    alignments = {c.subject: c for c in report.alignments}
     for subject, group in groupby(report.checks, key=lambda check: check.subject):
         checks = list(group)
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
         if subject in conclusions:
             click.echo(folded(f"{subject.parameterization}: {conclusions[subject].sentence}"))
+        if subject in alignments:
+            click.echo(folded(f"{subject.parameterization}: {alignments[subject].sentence}"))
         for check in checks:
             unexpected = check.verdict is Verdict.DISAGREES and check.kind != "COORDINATE"
             if unexpected or (why and check.verdict is not Verdict.AGREES):

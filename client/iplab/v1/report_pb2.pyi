@@ -67,6 +67,8 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     """The calibrated first rate of one layer, against its alignment."""
     CHECK_KIND_RATE_TRANSFER: _CheckKind.ValueType  # 4
     """Drift of the best base learning rate, in octaves per doubling of the width."""
+    CHECK_KIND_ALIGNMENT: _CheckKind.ValueType  # 5
+    """Alignment of the updates of one matrix with its input, against the exponent that theory derives."""
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
     """What was compared."""
@@ -81,6 +83,8 @@ CHECK_KIND_CALIBRATED_RATE: CheckKind.ValueType  # 3
 """The calibrated first rate of one layer, against its alignment."""
 CHECK_KIND_RATE_TRANSFER: CheckKind.ValueType  # 4
 """Drift of the best base learning rate, in octaves per doubling of the width."""
+CHECK_KIND_ALIGNMENT: CheckKind.ValueType  # 5
+"""Alignment of the updates of one matrix with its input, against the exponent that theory derives."""
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 
 @_typing.final
@@ -178,7 +182,7 @@ class Check(_message.Message):
     kind: Global___CheckKind.ValueType
     """What was compared."""
     quantity: _builtins.str
-    """"h" or "h_change" with coordinates, else empty."""
+    """"h" or "h_change" with coordinates, "alignment_update" with alignment, else empty."""
     layer: _builtins.int
     """Layer l, 1 .. L+1 (L+1 is the output f); 0 with rate transfer."""
     step: _builtins.int
@@ -205,7 +209,8 @@ class Check(_message.Message):
     """Seeds used."""
     predicted_high: _builtins.str
     """With rate transfer the upper end of the drift that theory predicts, `predicted` being the lower: the largest
-    rate at which only the output grows, with losses of bounded derivatives. Empty with other kinds.
+    rate at which only the output grows, with losses of bounded derivatives. With alignment the upper bound, where
+    theory has two. Else empty.
     """
     expected: _builtins.float
     """Slope that the parts of a change, measured at one width, give at these widths; unset where they are not known."""
@@ -302,6 +307,7 @@ class Report(_message.Message):
     CHECKS_FIELD_NUMBER: _builtins.int
     CONCLUSIONS_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    ALIGNMENTS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"experiments/{experiment}"."""
     @_builtins.property
@@ -316,6 +322,12 @@ class Report(_message.Message):
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What could not be checked and why, and what to change."""
 
+    @_builtins.property
+    def alignments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conclusion]:
+        """If alignment was asked for, one per subject: the first matrix and step at which the network leaves the
+        calculus, and the regime with the measured alignment.
+        """
+
     def __init__(
         self,
         *,
@@ -323,10 +335,11 @@ class Report(_message.Message):
         checks: _abc.Iterable[Global___Check] | None = ...,
         conclusions: _abc.Iterable[Global___Conclusion] | None = ...,
         notes: _abc.Iterable[_builtins.str] | None = ...,
+        alignments: _abc.Iterable[Global___Conclusion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "conclusions", b"conclusions", "name", b"name", "notes", b"notes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alignments", b"alignments", "checks", b"checks", "conclusions", b"conclusions", "name", b"name", "notes", b"notes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

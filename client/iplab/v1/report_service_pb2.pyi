@@ -28,11 +28,16 @@ class CheckExperimentRequest(_message.Message):
     REFERENCES_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     TOLERANCE_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"experiments/{experiment}"."""
     tolerance: _builtins.float
     """Distance from a predicted exponent that still agrees, 0 < tolerance <= 1; twice that at the output.
     Default 0.1.
+    """
+    alignment: _builtins.bool
+    """Hold the alignment that was measured against theory too, and ask theory again with it. Needs the probe
+    "alignment".
     """
     @_builtins.property
     def references(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntendedParameterization]:
@@ -49,10 +54,11 @@ class CheckExperimentRequest(_message.Message):
         references: _abc.Iterable[Global___IntendedParameterization] | None = ...,
         steps: _abc.Iterable[_builtins.int] | None = ...,
         tolerance: _builtins.float | None = ...,
+        alignment: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance", "name", b"name", "references", b"references", "steps", b"steps", "tolerance", b"tolerance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance", "alignment", b"alignment", "name", b"name", "references", b"references", "steps", b"steps", "tolerance", b"tolerance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
     _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015

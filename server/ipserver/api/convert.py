@@ -9,16 +9,18 @@ from typing import Any
 from google.protobuf import timestamp_pb2
 
 from ipcore.theory import Regime
-from iplab.v1 import experiment_pb2, run_pb2, spec_pb2
+from iplab.v1 import experiment_pb2, run_pb2
 from ipserver import names
 from ipserver.api import theory
 from ipserver.request.predict import predicted_regimes, predictions
+from ipserver.request.stored import stored_spec
 from ipserver.store.records import (
     ArtifactRecord,
     AttemptRecord,
     EventRecord,
     ExperimentRecord,
     Failure,
+    NetworkShape,
     RunRecord,
 )
 from ipserver.store.states import ExperimentState, FailureReason, RunState
@@ -28,7 +30,7 @@ Regimes = Mapping[tuple[str, int, str], Regime | None]
 
 def experiment(record: ExperimentRecord) -> experiment_pb2.Experiment:
     """An experiment, with what theory predicts for it (which can take long the first time)."""
-    spec = spec_pb2.ExperimentSpec.FromString(record.spec)
+    spec = stored_spec(record.spec)
     return experiment_pb2.Experiment(
         name=names.experiment_name(record.id),
         uid=record.uid,
@@ -71,9 +73,7 @@ def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] =
         name=names.run_name(record.experiment, record.index),
         index=record.index,
         parameterization=record.parameterization,
-        hidden_layers=record.hidden_layers,
-        width=record.width,
-        activation=record.activation,
+        **NetworkShape.of(record).values(),
         base_learning_rate=record.base_learning_rate,
         seed=record.seed,
         state=run_state(record.state),
@@ -93,7 +93,7 @@ def run(record: RunRecord, regimes: Regimes, attempts: Iterable[AttemptRecord] =
 
 def regimes(record: ExperimentRecord) -> Regimes:
     """What theory predicts for the runs of an experiment."""
-    return predicted_regimes(spec_pb2.ExperimentSpec.FromString(record.spec))
+    return predicted_regimes(stored_spec(record.spec))
 
 
 def artifact(record: ArtifactRecord) -> run_pb2.Artifact:

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final, cast
 
 from ipserver.errors import FieldViolation, InvalidRequest
-from ipserver.store.records import Comparison, Operator
+from ipserver.store.records import AXES, Comparison, Operator
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.summary import VALUES
 
@@ -32,9 +32,7 @@ RUN_FIELDS: Final[Mapping[str, FieldType]] = {
     "state": RunState,
     "index": int,
     "parameterization": str,
-    "hidden_layers": int,
-    "width": int,
-    "activation": str,
+    **AXES,
     "base_learning_rate": float,
     "seed": int,
     "pack": str,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ipcore.analysis.case import Measured, Run
+from ipcore.analysis.coordinate_check import Key
+from ipcore.analysis.kinds import wanted
+from ipcore.analysis.report import Subject
 from iplab.v1 import spec_pb2
 from ipserver.store.records import RunRecord
 from ipserver.store.segments import decode
@@ -19,81 +22,69 @@ if TYPE_CHECKING:
 
 MAX_POINTS: Final = 1_000_000
 _PAGE: Final = 5_000
-_CHECKED: Final = ("h", "h_change")
-# What says which prediction holds at the widths measured: parts of the changes, and gradients beside epsilon.
-_CONTEXT: Final = ("change_below", "change_own", "gradient")
-_QUANTITIES: Final = (*_CHECKED, *_CONTEXT)
 # Parts are compared with step 0, and gradients of these steps are those of the first updates.
 _CONTEXT_STEPS: Final = range(4)
 _ENDED: Final = frozenset({RunState.SUCCEEDED, RunState.DIVERGED, RunState.FAILED, RunState.CANCELLED})
 
-Group = tuple[str, int, str, float]
-"""Label, hidden layers, activation, base learning rate: what runs over widths and seeds share."""
-Sizes = dict[tuple[str, int, int], dict[tuple[int, int], float]]
-"""By (quantity, layer, step), then by (width, seed)."""
 
+def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -> tuple[int, ...]:
+    """Steps at which something is recorded that is checked; () without a probe of it.
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """What was read.
-
-    Attributes:
-        runs: By group, in the grid's order.
-        sizes: Coordinates by group, with the parts of their changes and gradients; of the first steps even
-            where they were not wanted.
-        steps: At which coordinates were wanted.
-        unfinished: Runs that have not ended.
-        truncated: Whether there were more points than `MAX_POINTS`.
+    Args:
+        spec: Valid, with its defaults filled in.
+        asked: Kinds of check that are asked for.
     """
-
-    runs: Mapping[Group, tuple[RunRecord, ...]]
-    sizes: Mapping[Group, Sizes]
-    steps: tuple[int, ...]
-    unfinished: int
-    truncated: bool
-
-
-def recorded_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
-    """Steps at which coordinates are recorded; () without the probe."""
     probes = spec.record.probes
-    if "coordinates" not in probes.quantities:
+    if {kind.probe for kind in wanted(asked)}.isdisjoint(probes.quantities):
         return ()
     multiples = range(0, spec.steps + 1, probes.interval) if probes.interval else ()
     return tuple(sorted({*probes.steps, *multiples}))
 
 
-def read(store: Store, experiment: str, steps: Collection[int], recorded: Collection[int] = ()) -> Measured:
-    """All runs, and their coordinates at some steps.
+def read(
+    store: Store,
+    experiment: str,
+    subject_of: Callable[[RunRecord], Subject],
+    steps: Collection[int],
+    recorded: Collection[int] = (),
+    asked: Collection[str] = (),
+) -> Measured:
+    """All runs, and what was measured in them at some steps.
 
     Args:
         store: Where they are.
         experiment: Its id.
+        subject_of: What a run has in common with those that it is judged together with.
         steps: At which coordinates are wanted.
         recorded: At which there are any.
+        asked: Kinds of check that are asked for.
 
     Raises:
         NotFound: No such experiment.
     """
-    groups: dict[Group, list[RunRecord]] = {}
-    by_index: dict[int, RunRecord] = {}
+    runs: dict[Subject, list[Run]] = {}
+    sizes: dict[Subject, dict[Key, dict[tuple[int, int], float]]] = {}
+    records: dict[int, tuple[Subject, RunRecord]] = {}
     unfinished = 0
-    for run in _runs(store, experiment):
-        groups.setdefault(group_of(run), []).append(run)
-        by_index[run.index] = run
-        unfinished += run.state not in _ENDED
-    sizes: dict[Group, Sizes] = {}
+    for record in _runs(store, experiment):
+        subject = subject_of(record)
+        runs.setdefault(subject, []).append(_run(record))
+        records[record.index] = subject, record
+        unfinished += record.state not in _ENDED
     points = 0
     context = {*recorded} & {*_CONTEXT_STEPS}
-    for index, name, step, value in _coordinates(store, experiment, {*steps, *context} if steps else ()):
+    at = {*steps, *context} if steps else set()
+    quantities = {quantity for kind in wanted(asked) for quantity in kind.reads}
+    for index, name, step, value in _layer_metrics(store, experiment, at, quantities):
         points += 1
         if points > MAX_POINTS:
             break
-        run = by_index[index]
+        subject, record = records[index]
         quantity, _, layer = name.partition("/")
-        of_group = sizes.setdefault(group_of(run), {})
-        of_group.setdefault((quantity, int(layer), step), {})[run.width, run.seed] = value
+        of_subject = sizes.setdefault(subject, {})
+        of_subject.setdefault((quantity, int(layer), step), {})[record.width, record.seed] = value
     return Measured(
-        {group: tuple(runs) for group, runs in groups.items()},
+        {subject: tuple(group) for subject, group in runs.items()},
         sizes,
         tuple(sorted(steps)),
         unfinished,
@@ -101,9 +92,15 @@ def read(store: Store, experiment: str, steps: Collection[int], recorded: Collec
     )
 
 
-def group_of(run: RunRecord) -> Group:
-    """The group of a run."""
-    return run.parameterization, run.hidden_layers, run.activation, run.base_learning_rate
+def _run(record: RunRecord) -> Run:
+    return Run(
+        width=record.width,
+        seed=record.seed,
+        base_learning_rate=record.base_learning_rate,
+        diverged=record.state is RunState.DIVERGED,
+        final_test_loss=record.summary.final_test_loss,
+        calibrated_rates=record.calibrated_rates,
+    )
 
 
 def _runs(store: Store, experiment: str) -> Iterator[RunRecord]:
@@ -116,14 +113,14 @@ def _runs(store: Store, experiment: str) -> Iterator[RunRecord]:
         after = page[-1].index
 
 
-def _coordinates(
-    store: Store, experiment: str, steps: Collection[int]
+def _layer_metrics(
+    store: Store, experiment: str, steps: Collection[int], quantities: Collection[str]
 ) -> Iterator[tuple[int, str, int, float]]:
     """(run, metric, step, value); only the segments that may hold a wanted step are read."""
     for first, last in _ranges(steps):
         for segment in store.segments(experiment, packs=None, first_step=first, last_step=last):
             points = decode(segment.data)
-            named = [i for i, name in enumerate(points.metrics) if name.partition("/")[0] in _QUANTITIES]
+            named = [i for i, name in enumerate(points.metrics) if name.partition("/")[0] in quantities]
             inside = (points.step >= first) & (points.step <= last)
             chosen = points.select(inside & np.isin(points.metric, named) & np.isin(points.step, list(steps)))
             rows = zip(

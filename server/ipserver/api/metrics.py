@@ -16,7 +16,8 @@ from ipserver import names
 from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config
-from ipserver.store.records import Comparison, NewRun
+from ipserver.request.stored import stored_spec
+from ipserver.store.records import Comparison, NetworkShape
 from ipserver.store.segments import Points, decode
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def blocks(store: Store, query: Query) -> Iterator[pb.QueryMetricsResponse]:
         NotFound: No such experiment.
         InvalidRequest: Metrics that it does not record, or wrong steps.
     """
-    spec = ExperimentSpec.FromString(store.get_experiment(query.experiment).spec)
+    spec = stored_spec(store.get_experiment(query.experiment).spec)
     wanted = _checked(query, recorded(spec))
     runs, packs = _runs_and_packs(store, query)
     if packs is not None and not packs:
@@ -98,7 +99,7 @@ def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
     Args:
         spec: With its defaults filled in.
     """
-    deepest = NewRun(0, "", max(spec.grid.hidden_layers), 1, "", 0.0, 0)
+    deepest = NetworkShape(max(spec.grid.hidden_layers), 1, "")
     return metric_names(pack_config(spec, deepest))
 
 

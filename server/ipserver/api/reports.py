@@ -6,15 +6,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ipcore import theory
+from ipcore.analysis import make_report
 from ipcore.analysis.verdicts import TOLERANCE
 from iplab.v1 import report_pb2, spec_pb2
 from iplab.v1 import report_service_pb2 as pb
 from iplab.v1 import report_service_pb2_grpc as pb_grpc
 from ipserver import names
 from ipserver.api.blocking import Blocking
-from ipserver.api.checks import Checker
+from ipserver.api.checks import exponents, report_message, subjects, trained
 from ipserver.api.measured import read, recorded_steps
 from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.request.models import parameterization_depth
+from ipserver.request.stored import stored_spec
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -41,17 +44,19 @@ class ReportService(pb_grpc.ReportServiceServicer):
         return await self._blocking.run(self._check, experiment, request)
 
     def _check(self, experiment: str, request: pb.CheckExperimentRequest) -> report_pb2.Report:
-        spec = spec_pb2.ExperimentSpec.FromString(self._store.get_experiment(experiment).spec)
-        recorded = recorded_steps(spec)
-        checker = _checker(request, spec, recorded)
+        spec = stored_spec(self._store.get_experiment(experiment).spec)
+        asked = ["ALIGNMENT"] if request.alignment else []
+        recorded = recorded_steps(spec, asked)
+        references, tolerance = _options(request, spec, recorded)
         chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
-        return checker.report(request.name, read(self._store, experiment, chosen, recorded))
+        measured = read(self._store, experiment, subjects(spec, references), chosen, recorded, asked)
+        return report_message(request.name, make_report(trained(spec), measured, tolerance, asked))
 
 
-def _checker(
+def _options(
     request: pb.CheckExperimentRequest, spec: spec_pb2.ExperimentSpec, recorded: tuple[int, ...]
-) -> Checker:
-    """The checker of a request.
+) -> tuple[dict[str, str], float]:
+    """References by label, and the tolerance.
 
     Raises:
         InvalidRequest: All wrong fields.
@@ -73,11 +78,10 @@ def _checker(
     tolerance = request.tolerance if request.HasField("tolerance") else TOLERANCE
     if not 0 < tolerance <= 1:
         wrong.append(FieldViolation("tolerance", f"must be > 0 and at most 1, not {tolerance:g}"))
-    checker = Checker(spec, references, tolerance)
     for i, intended in enumerate(request.references):
         try:
             for hidden_layers in spec.grid.hidden_layers:
-                checker.scheme(intended.reference, hidden_layers)
+                exponents(spec, intended.reference, parameterization_depth(spec, hidden_layers))
         except theory.TheoryError as error:
             message = (
                 f"neither a label of the experiment ({', '.join(labels)}) nor a preset that "
@@ -98,7 +102,7 @@ def _checker(
             wrong.append(FieldViolation(f"steps[{i}]", f"step {step} is not recorded; {said}"))
     if wrong:
         raise InvalidRequest(wrong)
-    return checker
+    return references, tolerance
 
 
 def _some(steps: tuple[int, ...]) -> str:

@@ -13,6 +13,7 @@ from ipserver.forward.history import News, Point
 from ipserver.forward.params import run_params
 from ipserver.names import run_name
 from ipserver.request.predict import predicted_regimes
+from ipserver.request.stored import stored_spec
 from ipserver.store.records import ArtifactRecord, ForwardTask, RunRecord
 from ipserver.store.states import RunState
 from ipserver.store.summary import RULES
@@ -129,7 +130,7 @@ def _first(task: ForwardTask) -> First:
 @lru_cache(maxsize=_KNOWN_SPECS)
 def _spec(stored: bytes) -> tuple[ExperimentSpec, str]:
     """A spec, and its JSON: with thousands of seeds they take longer to make than a run to send."""
-    spec = ExperimentSpec.FromString(stored)
+    spec = stored_spec(stored)
     return spec, json_format.MessageToJson(spec, preserving_proto_field_name=True)
 
 

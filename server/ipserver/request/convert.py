@@ -19,20 +19,18 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.fields import fields_of, rule_of
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import NewRun, RunRecord
+from ipserver.store.records import NetworkShape, NewRun, RunRecord
 
 
-def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig:
+def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape) -> PackConfig:
     """What `run` shares with every run of its pack.
 
     Args:
         spec: Valid, with its defaults filled in.
-        run: Any run of the pack.
+        run: Any run of the pack, or what kind of network they are.
     """
     return PackConfig(
-        hidden_layers=run.hidden_layers,
-        width=run.width,
-        activation=run.activation,
+        **NetworkShape.of(run).values(),
         optimizer=spec.optimizer.name,
         schedule=pack_schedule(spec),
         probes=_probes(spec) if spec.record.HasField("probes") else None,

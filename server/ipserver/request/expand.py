@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from iplab.v1 import spec_pb2 as pb
-from ipserver.store.records import NewRun
+from ipserver.store.records import NetworkShape, NewRun
 
 
 def rates_of(entry: pb.ParameterizationSpec, grid: pb.Grid) -> Sequence[float]:
     """Base learning rates of one parameterization: its own, or the grid's axis."""
     return entry.base_learning_rates or grid.base_learning_rates
+
+
+def networks(grid: pb.Grid) -> Iterator[NetworkShape]:
+    """The kinds of network of a grid, in its order."""
+    for axes in itertools.product(grid.hidden_layers, grid.widths, grid.activations):
+        yield NetworkShape(*axes)
 
 
 def count_runs(grid: pb.Grid) -> int:
@@ -31,10 +37,8 @@ def expand(spec: pb.ExperimentSpec) -> list[NewRun]:
     """
     grid = spec.grid
     points = (
-        (hidden_layers, width, activation, entry.label, rate, seed)
-        for hidden_layers, width, activation, entry in itertools.product(
-            grid.hidden_layers, grid.widths, grid.activations, grid.parameterizations
-        )
+        (network, entry.label, rate, seed)
+        for network, entry in itertools.product(networks(grid), grid.parameterizations)
         for rate in rates_of(entry, grid)
         for seed in grid.seeds
     )
@@ -42,11 +46,9 @@ def expand(spec: pb.ExperimentSpec) -> list[NewRun]:
         NewRun(
             index=index,
             parameterization=label,
-            hidden_layers=hidden_layers,
-            width=width,
-            activation=activation,
+            **network.values(),
             base_learning_rate=rate,
             seed=seed,
         )
-        for index, (hidden_layers, width, activation, label, rate, seed) in enumerate(points)
+        for index, (network, label, rate, seed) in enumerate(points)
     ]

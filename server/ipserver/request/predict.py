@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ipcore import theory
-from ipcore.models import MLP
+from ipcore.models import MLP, Model, ResidualMlp
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import parameterization
-from ipserver.request.models import model_of
+from ipserver.request.models import model_of, parameterization_depth
 
 # Somebody waits for the answer to a submission: one layer takes about a millisecond to analyse, and deeper
 # networks more.
@@ -61,7 +61,14 @@ def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
 def not_covered(spec: pb.ExperimentSpec) -> str | None:
     """Why theory says nothing of the networks of a spec, whatever their parameterization; None: it may."""
     model = model_of(spec)
-    return None if model == MLP else f"the theory here is of multilayer perceptrons, not of {model.name!r}"
+    if model == MLP or isinstance(model, ResidualMlp):
+        return None
+    return f"the theory here is of perceptrons with and without residual blocks, not of {model.name!r}"
+
+
+def block_matrices(model: Model) -> int:
+    """Matrices per residual block of a model; 0: it has no blocks."""
+    return model.block_matrices if isinstance(model, ResidualMlp) else 0
 
 
 def predicted_regimes(spec: pb.ExperimentSpec) -> Mapping[tuple[str, int, str], theory.Regime | None]:
@@ -104,7 +111,7 @@ def _key(spec: pb.ExperimentSpec) -> bytes:
         loss=spec.loss,
         # Its settings change constants, not exponents; weight decay, which shrinks h_0, is left out.
         optimizer=pb.Optimizer(name=spec.optimizer.name),
-        model=pb.Model(name=model_of(spec).name),
+        model=spec.model if spec.HasField("model") else None,
         grid=pb.Grid(
             parameterizations=grid.parameterizations,
             hidden_layers=grid.hidden_layers,
@@ -122,22 +129,27 @@ def _predict(key: bytes) -> tuple[Prediction, ...]:
     verdicts: dict[tuple[str | bytes, int, str], _Verdict] = {}
     found = []
     layers = 0
+    model = model_of(spec)
+    residual = model if isinstance(model, ResidualMlp) else None
     for hidden_layers, activation, (scheme, entry) in itertools.product(
         grid.hidden_layers, grid.activations, zip(schemes, grid.parameterizations, strict=True)
     ):
         network = (scheme, hidden_layers, activation)
+        depth = parameterization_depth(spec, hidden_layers)
         if (reason := not_covered(spec)) is not None:
             verdict: _Verdict = (None, f"not covered: {reason}", "")
-        elif hidden_layers > MAX_PREDICTED_LAYERS:
+        elif depth > MAX_PREDICTED_LAYERS:
             verdict = (None, _TOO_DEEP, "")
         elif network in verdicts:
             verdict = verdicts[network]
-        elif layers + hidden_layers > MAX_ANALYSED_LAYERS:
+        elif layers + depth > MAX_ANALYSED_LAYERS:
             verdict = (None, _TOO_MANY, "")
         else:
-            layers += hidden_layers
-            value = parameterization(entry, hidden_layers, spec.optimizer.name)
-            verdict = verdicts[network] = _verdict(value, spec.optimizer.name, activation, spec.loss)
+            layers += depth
+            value = parameterization(entry, depth, spec.optimizer.name)
+            verdict = verdicts[network] = _verdict(
+                value, spec.optimizer.name, activation, spec.loss, residual
+            )
         found.append(Prediction(entry.label, hidden_layers, activation, *verdict))
     return tuple(found)
 
@@ -149,10 +161,21 @@ def _regimes(key: bytes) -> Mapping[tuple[str, int, str], theory.Regime | None]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _verdict(value: theory.Parameterization, optimizer: str, activation: str, loss: str) -> _Verdict:
+def _verdict(
+    value: theory.Parameterization, optimizer: str, activation: str, loss: str, residual: ResidualMlp | None
+) -> _Verdict:
     """Regime, summary and advice; different specs share the presets."""
     try:
-        found = theory.analyze(value, optimizer=optimizer, activation=activation, loss=loss)
+        found = theory.analyze(
+            value,
+            optimizer=optimizer,
+            activation=activation,
+            loss=loss,
+            block_matrices=0 if residual is None else residual.block_matrices,
+        )
     except theory.TheoryError as error:
         return None, f"not covered: {error.text}", ""
-    return found.regime, found.summary, found.advice
+    if residual is None:
+        return found.regime, found.summary, found.advice
+    depth = theory.depth_exponents(residual.alpha, optimizer).summary
+    return found.regime, f"{found.summary}; {depth}", found.advice

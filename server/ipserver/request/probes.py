@@ -9,7 +9,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.request.convert import pack_config
 from ipserver.request.expand import count_runs
 from ipserver.request.problems import Problems
-from ipserver.store.records import NewRun
+from ipserver.store.records import NetworkShape
 
 
 def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, problems: Problems) -> None:
@@ -25,7 +25,7 @@ def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, pro
     if not depths:
         return
     # What exists in the shallowest network exists in all.
-    config = pack_config(spec, NewRun(0, "", min(depths), 1, "", 0.0, 0))
+    config = pack_config(spec, NetworkShape(min(depths), 1, ""))
     if config.probes is None:
         return
     for field, message in probe_violations(config, config.probes, train_size):
@@ -44,7 +44,7 @@ def check_points(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: P
     grid = spec.grid
     runs_per_depth = count_runs(grid) // len(grid.hidden_layers)
     points = runs_per_depth * sum(
-        points_per_run(pack_config(spec, NewRun(0, "", depth, 1, "", 0.0, 0))) for depth in grid.hidden_layers
+        points_per_run(pack_config(spec, NetworkShape(depth, 1, ""))) for depth in grid.hidden_layers
     )
     if points > limits.max_points:
         problems.add(

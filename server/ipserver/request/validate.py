@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import uuid
 from collections.abc import Iterable
@@ -18,7 +17,7 @@ from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.checking import check_fields, check_value
 from ipserver.request.convert import pack_config
 from ipserver.request.defaults import spec_hash, with_defaults
-from ipserver.request.expand import expand
+from ipserver.request.expand import expand, networks
 from ipserver.request.fields import fields_of
 from ipserver.request.grid import check_grid
 from ipserver.request.models import check_model
@@ -34,7 +33,7 @@ from ipserver.request.training import (
     check_sizes,
     decay_warnings,
 )
-from ipserver.store.records import CapacityReport, NewRun
+from ipserver.store.records import CapacityReport, NetworkShape, NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec"})
@@ -150,23 +149,20 @@ def _check_envelope(experiment: experiment_pb2.Experiment, limits: Limits, probl
             check_value(fields["labels"], value, f'experiment.labels["{key}"]', limits, problems)
 
 
-def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NewRun, int]]:
+def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NetworkShape, int]]:
     """Estimated memory of one run per depth, width and activation."""
-    grid = spec.grid
-    shapes = itertools.product(grid.hidden_layers, grid.widths, grid.activations)
-    runs = [NewRun(0, "", depth, width, activation, 0.0, 0) for depth, width, activation in shapes]
-    return [(run, run_memory_bytes(pack_config(spec, run), info)) for run in runs]
+    return [(network, run_memory_bytes(pack_config(spec, network), info)) for network in networks(spec.grid)]
 
 
 def _memory_violations(
-    spec: spec_pb2.ExperimentSpec, memories: Iterable[tuple[NewRun, int]], limits: Limits
+    spec: spec_pb2.ExperimentSpec, memories: Iterable[tuple[NetworkShape, int]], limits: Limits
 ) -> list[FieldViolation]:
     """One for each width that is too large, at the smallest depth at which it is."""
     too_large: dict[int, tuple[int, int]] = {}
-    for run, memory in memories:
+    for network, memory in memories:
         if memory > limits.max_run_memory_bytes:
-            worst = too_large.get(run.width, (run.hidden_layers, memory))
-            too_large[run.width] = min(worst, (run.hidden_layers, memory))
+            worst = too_large.get(network.width, (network.hidden_layers, memory))
+            too_large[network.width] = min(worst, (network.hidden_layers, memory))
     return [
         FieldViolation(
             f"experiment.spec.grid.widths[{i}]",

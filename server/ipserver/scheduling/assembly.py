@@ -10,9 +10,9 @@ from ipcore.catalogue import DatasetInfo, output_dim
 from ipcore.errors import DataError
 from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, evaluation_work
 from ipcore.probes import probe_cost
-from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.environment.settings import Settings
 from ipserver.request.convert import pack_config, resource_request, run_config
+from ipserver.request.stored import stored_spec
 from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.placement import Cluster
 from ipserver.scheduling.planner import PlanLimits, plan
@@ -44,7 +44,7 @@ def plan_packs(
     Raises:
         DataError: Its registered file cannot be used any more.
     """
-    spec = ExperimentSpec.FromString(experiment.spec)
+    spec = stored_spec(experiment.spec)
     asked = resource_request(spec)
     slots = max(1, cluster.slots(asked))
     profile = profile or (DEFAULT_GPU if asked.gpus else DEFAULT_CPU.on_threads(math.ceil(asked.cpus)))
@@ -57,7 +57,7 @@ def plan_packs(
 
 def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
     """What a trainer must know to go on with a pack."""
-    spec = ExperimentSpec.FromString(pack.experiment.spec)
+    spec = stored_spec(pack.experiment.spec)
     return PackJob(
         experiment=pack.experiment.id,
         pack=pack.id,
@@ -85,7 +85,7 @@ def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> f
     That is the last slice, which evaluates every run on one thread, or the first, which may measure probes at
     steps 0 and 1: here at 1e9 multiply-adds a second.
     """
-    config = pack_config(ExperimentSpec.FromString(pack.experiment.spec), pack.runs[0])
+    config = pack_config(stored_spec(pack.experiment.spec), pack.runs[0])
     probes = probe_cost(config, info.input_dim, output_dim(config.loss, info))
     work = (evaluation_work(config, info) + 2 * probes) * len(pack.runs) / 1e9
     return max(60.0, 20 * settings.slice_seconds, 5 * work)

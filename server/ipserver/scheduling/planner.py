@@ -11,7 +11,7 @@ from ipcore.catalogue import DatasetInfo
 from ipcore.config import PackConfig
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes
-from ipserver.store.records import NewPack, RunRecord
+from ipserver.store.records import NetworkShape, NewPack, RunRecord
 
 # What a pack costs beside its updates: a lease, a worker's turn, files, commits.
 START_SECONDS: Final = 0.05
@@ -56,8 +56,8 @@ def plan(
     Returns:
         Packs; every run is in exactly one. The same input gives the same plan.
     """
-    by_shape = sorted(runs, key=lambda item: (_shape(item[0]), item[0].index))
-    groups = [list(members) for _, members in groupby(by_shape, key=lambda item: _shape(item[0]))]
+    by_network = sorted(runs, key=lambda item: (NetworkShape.of(item[0]), item[0].index))
+    groups = [list(members) for _, members in groupby(by_network, key=lambda item: NetworkShape.of(item[0]))]
     sizes = [_sizes(group[0][1], info, limits, len(group)) for group in groups]
     total = sum(len(group) * min(each.values()) for group, each in zip(groups, sizes, strict=True))
     packs: list[tuple[float, PackConfig, tuple[int, ...]]] = []
@@ -71,9 +71,7 @@ def plan(
         NewPack(
             id=f"p{number:04d}",
             run_indices=indices,
-            hidden_layers=config.hidden_layers,
-            width=config.width,
-            activation=config.activation,
+            **NetworkShape.of(config).values(),
             steps=config.steps,
             memory_bytes=_memory(config, info, len(indices)),
         )
@@ -123,10 +121,6 @@ def _count(seconds: dict[int, float], longest: float, runs: int, slots: int) -> 
         wanted = -(-wanted // slots) * slots  # so that all slots have one of the last
     # Even parts must not fall below the least size, nor exceed the largest.
     return max(min(wanted, max(1, runs // least)), -(-runs // max(seconds)))
-
-
-def _shape(run: RunRecord) -> tuple[int, int, str]:
-    return run.hidden_layers, run.width, run.activation
 
 
 def _memory(config: PackConfig, info: DatasetInfo, runs: int) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.store.records import Comparison
+from ipserver.store.records import AXES, Comparison
 from ipserver.store.summary import VALUES
 from ipserver.store.tables import Name, experiments, runs
 
@@ -19,9 +19,7 @@ RUN_FIELDS: Mapping[str, sa.Column[Any]] = {
         for name in (
             "state",
             "parameterization",
-            "hidden_layers",
-            "width",
-            "activation",
+            *AXES,
             "base_learning_rate",
             "seed",
             "pack",

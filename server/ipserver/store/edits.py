@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
+from ipserver.store.records import AXES
 from ipserver.store.states import ExperimentState, PackState, RunState, experiment_state
 from ipserver.store.tables import events, experiments, packs, runs
 from ipserver.store.transitions import Change, moves, require_experiment_move, require_pack_move
@@ -54,7 +55,7 @@ class Edit:
     def progress(self, pack: sa.Row[Any] | Mapping[str, Any], committed_steps: int) -> None:
         """Adds the event that a pack stands at `committed_steps`."""
         row = pack._mapping if isinstance(pack, sa.Row) else pack
-        payload = {key: row[key] for key in ("hidden_layers", "width", "activation", "runs", "steps")}
+        payload = {key: row[key] for key in (*AXES, "runs", "steps")}
         self.event("pack_progress", {"pack": row["id"], "committed_steps": committed_steps, **payload})
 
     @property

@@ -11,7 +11,7 @@ from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.store.comparisons import experiment_conditions
 from ipserver.store.database import Transaction
 from ipserver.store.edits import created_event, editing, insert_events
-from ipserver.store.records import Comparison, ExperimentRecord, NewExperiment, NewRun
+from ipserver.store.records import Comparison, ExperimentRecord, NetworkShape, NewExperiment, NewRun
 from ipserver.store.shapes import shape_of
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.tables import experiments, runs
@@ -63,9 +63,7 @@ def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun
                 "experiment": new.id,
                 "run_index": point.index,
                 "parameterization": point.parameterization,
-                "hidden_layers": point.hidden_layers,
-                "width": point.width,
-                "activation": point.activation,
+                **NetworkShape.of(point).values(),
                 "base_learning_rate": point.base_learning_rate,
                 "seed": point.seed,
                 "state": RunState.QUEUED,

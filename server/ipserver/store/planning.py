@@ -14,7 +14,7 @@ from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
-from ipserver.store.records import ExperimentRecord, Failure, NewPack, RunRecord
+from ipserver.store.records import ExperimentRecord, Failure, NetworkShape, NewPack, RunRecord
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.states import PackState, RunState
 from ipserver.store.tables import UNPLANNED, URGENCY, experiments, packs, runs
@@ -180,9 +180,7 @@ def _insert(edit: Edit, plan: Sequence[NewPack], queued: frozenset[int]) -> None
                 "experiment": edit.experiment,
                 "id": pack.id,
                 "runs": len(members),
-                "hidden_layers": pack.hidden_layers,
-                "width": pack.width,
-                "activation": pack.activation,
+                **NetworkShape.of(pack).values(),
                 "steps": pack.steps,
                 "memory_bytes": pack.memory_bytes,
                 "state": PackState.QUEUED,

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal, get_type_hints
 
 from ipcore.catalogue import DatasetInfo
 from ipserver.store.shapes import ONE_CORE
@@ -30,6 +31,35 @@ class Comparison:
     field: str
     op: Operator
     value: str | int | float
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NetworkShape:
+    """The axes of the grid that runs of one pack share: what kind of network they train.
+
+    Runs, packs and their rows have fields of the same names.
+    """
+
+    hidden_layers: int
+    width: int
+    activation: str
+
+    @classmethod
+    def of(cls, value: Any) -> NetworkShape:
+        """Of a run, a pack, a row of either, or a configuration.
+
+        >>> NetworkShape.of(NewRun(0, "mup", 2, 64, "relu", 0.1, 0))
+        NetworkShape(hidden_layers=2, width=64, activation='relu')
+        """
+        return cls(*(getattr(value, axis) for axis in AXES))
+
+    def values(self) -> dict[str, Any]:
+        """By the name of the field."""
+        return {axis: getattr(self, axis) for axis in AXES}
+
+
+# Name and type of each: columns of the store, fields of filters.
+AXES: Final[Mapping[str, type[int] | type[str]]] = MappingProxyType(get_type_hints(NetworkShape))
 
 
 @dataclass(frozen=True, slots=True)

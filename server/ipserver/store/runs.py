@@ -18,6 +18,7 @@ from ipserver.store.records import (
     AttemptRecord,
     Comparison,
     Failure,
+    NetworkShape,
     RunRecord,
     SegmentRecord,
 )
@@ -173,9 +174,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         experiment=row.experiment,
         index=row.run_index,
         parameterization=row.parameterization,
-        hidden_layers=row.hidden_layers,
-        width=row.width,
-        activation=row.activation,
+        **NetworkShape.of(row).values(),
         base_learning_rate=row.base_learning_rate,
         seed=row.seed,
         state=row.state,

@@ -14,7 +14,7 @@ from ipserver.names import part_of
 from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
 from ipserver.store.leases import finish, in_pack, leased_pack
-from ipserver.store.records import Failure
+from ipserver.store.records import AXES, Failure
 from ipserver.store.states import PackState
 from ipserver.store.tables import packs, runs
 from ipserver.store.transitions import Change
@@ -42,7 +42,7 @@ def split(transaction: Transaction, experiment: str, name: str, token: int, fail
 
 
 def _insert(edit: Edit, pack: sa.Row[Any], name: str, members: list[int]) -> None:
-    copied = ("experiment", "hidden_layers", "width", "activation", "steps", "committed_steps")
+    copied = ("experiment", *AXES, "steps", "committed_steps")
     row = {key: getattr(pack, key) for key in copied} | {
         "id": name,
         "runs": len(members),

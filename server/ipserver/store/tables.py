@@ -6,12 +6,14 @@ and pages agree. Times are seconds since 1970-01-01 UTC.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from ipserver.store.records import AXES
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
 from ipserver.store.summary import VALUES
@@ -56,6 +58,12 @@ def _column(name: str, kind: Any, **options: Any) -> sa.Column[Any]:
 
 def _experiment_column() -> sa.Column[Any]:
     return sa.Column("experiment", Name, sa.ForeignKey("experiments.id"), nullable=False)
+
+
+def _axes() -> Iterator[sa.Column[Any]]:
+    """What kind of network a run or a pack trains."""
+    for name, kind in AXES.items():
+        yield _column(name, sa.Integer() if kind is int else Name)
 
 
 def _index(name: str, *columns: Any, where: Any = None) -> sa.Index:
@@ -138,9 +146,7 @@ runs = sa.Table(
     _experiment_column(),
     _column("run_index", sa.Integer()),
     _column("parameterization", Name),
-    _column("hidden_layers", sa.Integer()),
-    _column("width", sa.Integer()),
-    _column("activation", Name),
+    *_axes(),
     _column("base_learning_rate", sa.Double()),
     _column("seed", sa.BigInteger()),
     _column("state", EnumText(RunState)),
@@ -179,9 +185,7 @@ packs = sa.Table(
     _experiment_column(),
     _column("id", Name),
     _column("runs", sa.Integer()),
-    _column("hidden_layers", sa.Integer()),
-    _column("width", sa.Integer()),
-    _column("activation", Name),
+    *_axes(),
     _column("steps", sa.Integer()),
     _column("memory_bytes", sa.BigInteger()),
     _column("state", EnumText(PackState)),

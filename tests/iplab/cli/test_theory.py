@@ -51,6 +51,23 @@ def test_epsilon_may_be_what_holds_at_the_widths_of_an_experiment():
     assert "unknown epsilon 'small'; covered: limit, negligible, dominating" in wrong.stderr
 
 
+def test_alignment_and_blocks_may_be_given():
+    def regime(*arguments):
+        result = CliRunner().invoke(main, ["analyze", *arguments, "--json"])
+        return json.loads(result.stdout)["regime"]
+
+    # A readout that is not aligned with what layers learned passes on m^(1/2) less.
+    assert regime("--preset", "sp-per-layer") == "controlled_divergence"
+    assert regime("--preset", "sp-per-layer", "--alignment", "full") == "feature_learning"
+    assert regime("--preset", "ip", "--hidden-layers", "4", "--block-matrices", "1") == "feature_learning"
+    wrong = CliRunner().invoke(
+        main, ["analyze", "--preset", "ip", "--alignment", "half", "--block-matrices", "3"]
+    )
+    assert wrong.exit_code == 2
+    assert "unknown alignment 'half'; covered: full, none" in wrong.stderr
+    assert "block_matrices" in wrong.stderr
+
+
 def test_completing_ip_gives_ip_llr():
     result = CliRunner().invoke(main, ["complete", "--preset", "ip", "--hidden-layers", "6", "--json"])
     first = json.loads(result.stdout)["parameterization"]["phases"][0]

@@ -3,6 +3,7 @@
 import pytest
 
 from ipcore.models import MLP, ResidualMlp
+from ipcore.theory import Regime
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
 from ipserver.request.defaults import spec_hash, with_defaults
@@ -88,15 +89,32 @@ def test_probes_may_look_at_every_matrix():
     assert "there are layers 1..6" in found["experiment.spec.record.probes.layers[0]"]
 
 
-def test_predictions_say_not_covered():
-    checked = accepted(model={"name": "residual-mlp"})
-    found = predictions(checked.spec)
-    assert len(found) == 2 * 2 * 2  # parameterizations, depths, activations
-    assert {(p.regime, p.summary) for p in found} == {
-        (None, "not covered: the theory here is of multilayer perceptrons, not of 'residual-mlp'")
-    }
-    (warning,) = checked.warnings
-    assert warning.startswith("relu, tanh: trained without a prediction; not covered")
+@pytest.mark.parametrize("matrices", [1, 2])
+def test_predictions_count_the_sums_of_blocks(matrices):
+    presets = [{"preset": name} for name in ("ip", "mup", "hp")]
+    checked = accepted(
+        grid__parameterizations=presets, model={"name": "residual-mlp", "block_matrices": matrices}
+    )
+    by_label = {}
+    for found in predictions(checked.spec):
+        by_label.setdefault(found.parameterization, set()).add((found.regime, found.summary.split(":")[0]))
+    # Naive IP is trivial as a perceptron of such depths; skip connections keep h of order 1.
+    moves = {(Regime.FEATURE_LEARNING, "feature learning (every hidden layer from step 1)")}
+    assert by_label["ip"] == by_label["mup"] == moves
+    assert by_label["hp"] == {(None, "not covered")}
+
+
+@pytest.mark.parametrize(
+    ("multiplier", "said"),
+    [
+        ("depth^-1/2", "h changes by order 1, inside a block by N^(-1/2) (Depth-muP, arXiv:2310.02244)"),
+        ("depth^-1", "at base rates of order N h changes by order 1, inside a block too (CompleteP"),
+        ("1", "sizes at the start grow like N^(1/2)"),
+    ],
+)
+def test_predictions_say_what_the_depth_does(multiplier, said):
+    checked = accepted(model={"name": "residual-mlp", "branch_multiplier": multiplier})
+    assert {said in found.summary for found in predictions(checked.spec)} == {True}
 
 
 def test_memory_is_that_of_the_model():

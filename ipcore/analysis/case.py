@@ -1,0 +1,210 @@
+"""What a kind of check is given: runs that are judged together, their measurements, and what theory says."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from ipcore import theory
+from ipcore.analysis.coordinate_check import Key
+from ipcore.analysis.report import Report, Subject
+from ipcore.analysis.samples import Samples
+from ipcore.catalogue import OPTIMIZERS
+
+T = TypeVar("T")
+
+Sizes = Mapping[Key, Mapping[tuple[int, int], float]]
+"""Metrics of layers by (quantity, layer, step), then by (width, seed)."""
+
+_UNSTABLE_STEPS: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run, as far as checks look at it.
+
+    Attributes:
+        width: m.
+        seed: Of its randomness.
+        base_learning_rate: eta.
+        diverged: Whether its training loss became infinite or NaN.
+        final_test_loss: None if it has not ended.
+        calibrated_rates: First base rates by layer; () without calibration.
+    """
+
+    width: int
+    seed: int
+    base_learning_rate: float
+    diverged: bool
+    final_test_loss: float | None
+    calibrated_rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How the runs of an experiment were trained: what they have in common.
+
+    Attributes:
+        widths: Of the grid.
+        optimizer: Name.
+        epsilon: Of the optimizer; 0 if it has none.
+        weight_decay: lambda >= 0.
+        loss: Name.
+        probes: Quantities that were recorded ("coordinates").
+        probed_layers: Of which layers; () means all.
+        caps: Cap of calibration, by label of the parameterizations that are calibrated.
+        exponents: From a label of the experiment or the name of a preset, and the hidden layers of a
+            perceptron with as many matrices as the network, to a parameterization. Raises TheoryError.
+        not_covered: Why theory says nothing of such networks; None: it may.
+        max_hidden_layers: Networks with more matrices than such a perceptron are not analysed.
+        block_matrices: Matrices per residual block; 0: there are no blocks.
+    """
+
+    widths: tuple[int, ...]
+    optimizer: str
+    loss: str
+    exponents: Callable[[str, int], theory.Parameterization]
+    epsilon: float = 0.0
+    weight_decay: float = 0.0
+    probes: frozenset[str] = frozenset({"coordinates"})
+    probed_layers: tuple[int, ...] = ()
+    caps: Mapping[str, float] = field(default_factory=dict)
+    not_covered: str | None = None
+    max_hidden_layers: int = 100
+    block_matrices: int = 0
+
+    @property
+    def has_epsilon(self) -> bool:
+        """Whether the optimizer adds epsilon to sizes of gradients."""
+        return OPTIMIZERS[self.optimizer].has_epsilon
+
+    def analyze(
+        self,
+        name: str,
+        hidden_layers: int,
+        activation: str,
+        epsilon: tuple[str, ...] = (),
+        alignment: tuple[theory.Alignment, ...] = (),
+    ) -> theory.Analysis | str:
+        """What theory says, or why it does not.
+
+        Args:
+            name: For `exponents`.
+            hidden_layers: For `exponents`.
+            activation: Name.
+            epsilon: What holds in each layer ("negligible", "dominating"); () means in the limit.
+            alignment: Lower and upper bounds on it; () means derived.
+        """
+        if self.not_covered is not None:
+            return f"theory does not cover it: {self.not_covered}"
+        if hidden_layers > self.max_hidden_layers:
+            return f"not analysed: more than {self.max_hidden_layers} hidden layers"
+        try:
+            analyze = functools.partial(
+                theory.analyze,
+                self.exponents(name, hidden_layers),
+                optimizer=self.optimizer,
+                activation=activation,
+                loss=self.loss,
+                epsilon=epsilon or None,
+                alignment=alignment or None,
+                block_matrices=self.block_matrices,
+            )
+            found = analyze()
+            # It stops where something grows; the steps after that are wanted too.
+            return analyze(steps=_UNSTABLE_STEPS) if found.regime is theory.Regime.UNSTABLE else found
+        except theory.TheoryError as error:
+            return f"theory does not cover it: {error.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an experiment has measured by now.
+
+    Attributes:
+        runs: By subject, in the grid's order.
+        sizes: By subject: the quantities that kinds of check read (`Kind.reads`); those of the first steps
+            even where they are not checked.
+        steps: At which coordinates are checked, ascending.
+        unfinished: Runs that have not ended.
+        truncated: Whether there were too many values to read.
+    """
+
+    runs: Mapping[Subject, tuple[Run, ...]]
+    sizes: Mapping[Subject, Sizes]
+    steps: tuple[int, ...]
+    unfinished: int = 0
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Case:
+    """Runs that are judged together.
+
+    Attributes:
+        subject: What they have in common.
+        trained: How they were trained.
+        runs: At all widths and seeds; over base learning rates, at all of these too.
+        steps: At which coordinates are checked; () over base learning rates.
+        samples: What was measured; runs that lack a size at a checked step have NaN.
+        analyze: From the epsilon of every layer and bounds on alignment (() for both means what theory says
+            itself) to an analysis of the subject's reference, or why there is none (`Trained.analyze`).
+        tolerance: For hidden layers.
+    """
+
+    subject: Subject
+    trained: Trained
+    runs: tuple[Run, ...]
+    steps: tuple[int, ...]
+    samples: Mapping[Key, Samples]
+    analyze: Callable[[tuple[str, ...], tuple[theory.Alignment, ...]], theory.Analysis | str]
+    tolerance: float
+    _shared: dict[Callable[[Any], object], object] = field(default_factory=dict, repr=False)
+
+    @property
+    def analysis(self) -> theory.Analysis | str:
+        """What theory says in the limit, or why it does not."""
+        return self.analyze((), ())
+
+    @property
+    def cap(self) -> float | None:
+        """The cap of calibration; None if the runs were not calibrated."""
+        return self.trained.caps.get(self.subject.parameterization)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the first rates were calibrated."""
+        return self.cap is not None
+
+    def once(self, compute: Callable[[Case], T]) -> T:
+        """`compute(self)`, computed once for all kinds of check that share it."""
+        if compute not in self._shared:
+            self._shared[compute] = compute(self)
+        return self._shared[compute]  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of check. All kinds: `ipcore.analysis.kinds`.
+
+    Attributes:
+        name: A value of the proto's CheckKind without its prefix.
+        applies: Whether the runs of a case can be checked, whatever theory says. With a probe only those are
+            asked for that recorded it.
+        find: Checks, conclusions and notes of a case that it applies to; notes do not name the subject. Where
+            theory says nothing, a note on that is made already.
+        probe: Quantity of `record.probes` that it needs, if any.
+        missing: The note where that was not recorded.
+        reads: Metrics that it needs of `Measured.sizes`.
+        asked: Whether it is checked only if it is asked for.
+    """
+
+    name: str
+    applies: Callable[[Case], bool]
+    find: Callable[[Case], Report]
+    probe: str = ""
+    missing: str = ""
+    reads: tuple[str, ...] = ()
+    asked: bool = False

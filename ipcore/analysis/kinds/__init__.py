@@ -1,0 +1,36 @@
+"""The kinds of check: which apply to what was measured, and what they find.
+
+To add a kind, write a file beside these with a `Kind`, name it below, and add its value to CheckKind in
+`proto/iplab/v1/report.proto`.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+from ipcore.analysis.case import Kind
+from ipcore.analysis.kinds.alignment import ALIGNMENT
+from ipcore.analysis.kinds.calibrated_rates import CALIBRATED_RATES
+from ipcore.analysis.kinds.coordinates import COORDINATES
+from ipcore.analysis.kinds.rate_transfer import RATE_TRANSFER
+from ipcore.analysis.kinds.stationarity import STATIONARITY
+
+# Of runs that differ in width and seed only, in the order in which a report has them.
+OF_ONE_RATE: Final[tuple[Kind, ...]] = (CALIBRATED_RATES, COORDINATES, STATIONARITY, ALIGNMENT)
+# Of runs that differ in the base learning rate too.
+OVER_RATES: Final[tuple[Kind, ...]] = (RATE_TRANSFER,)
+KINDS: Final = (*OF_ONE_RATE, *OVER_RATES)
+
+
+def wanted(asked: Collection[str]) -> tuple[Kind, ...]:
+    """All kinds but those that are checked only if asked for, and are not.
+
+    Args:
+        asked: Names of kinds.
+
+    >>> [kind.name for kind in KINDS if kind not in wanted([])], wanted(["ALIGNMENT"]) == KINDS
+    (['ALIGNMENT'], True)
+    """
+    return tuple(kind for kind in KINDS if not kind.asked or kind.name in asked)
+
+
+__all__ = ["KINDS", "OF_ONE_RATE", "OVER_RATES", "wanted"]

@@ -1,0 +1,60 @@
+"""Drift of the best base learning rate against the largest stable rate."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from ipcore.analysis.case import Case, Kind
+from ipcore.analysis.rate_transfer import check_rate_transfer, predicted_drift
+from ipcore.analysis.report import Check, Report, WidthValue, finite
+from ipcore.errors import AnalysisError
+
+MIN_RATES: Final = 3
+_NAME: Final = "RATE_TRANSFER"
+
+
+def _applies(case: Case) -> bool:
+    return len({run.base_learning_rate for run in case.runs}) >= MIN_RATES
+
+
+def _find(case: Case) -> Report:
+    drift = (
+        case.analysis
+        if isinstance(case.analysis, str)
+        else predicted_drift(case.analysis, calibrated=case.calibrated)
+    )
+    try:
+        found = check_rate_transfer(_losses(case), drift)
+    except AnalysisError as error:
+        return Report(notes=(f"rate transfer: {error}",))
+    check = Check(
+        kind=_NAME,
+        subject=case.subject,
+        slope=found.drift.value,
+        low=finite(found.drift.low),
+        high=finite(found.drift.high),
+        verdict=found.verdict,
+        sentence=found.sentence,
+        points=tuple(WidthValue(m, rate) for m, rate in zip(found.widths, found.best, strict=True)),
+        seeds=found.seeds,
+        predicted=None if found.predicted is None else found.predicted.low,
+        predicted_high=None if found.predicted is None else found.predicted.high,
+        tolerance=found.tolerance,
+    )
+    return Report((check,), notes=found.warnings)
+
+
+def _losses(case: Case) -> dict[tuple[int, float, int], float]:
+    """Final test loss by (width, rate, seed); NaN where a run diverged, none of runs that have not ended."""
+    losses = {}
+    for run in case.runs:
+        key = run.width, run.base_learning_rate, run.seed
+        if run.diverged:
+            losses[key] = math.nan
+        elif run.final_test_loss is not None:
+            losses[key] = run.final_test_loss
+    return losses
+
+
+RATE_TRANSFER: Final = Kind(_NAME, applies=_applies, find=_find)

@@ -1,0 +1,154 @@
+"""A report as plain values: checks, what they say together, and notes on what could not be checked.
+
+`ipcore.analysis.reporting` makes one. Fields are named as in `iplab/v1/report.proto`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Self
+
+from ipcore.analysis.slopes import Slope
+from ipcore.analysis.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What runs have in common that are judged together: all but width and seed.
+
+    Attributes:
+        parameterization: Label of what was trained.
+        reference: What theory is asked about: the same label, or what was intended.
+        hidden_layers: L.
+        activation: Name.
+        base_learning_rate: 0 where several rates are judged together.
+        layers: Weight matrices; the last layer is the output f.
+
+    >>> str(Subject("mine", "mup", 2, "relu", 0.1, 3))
+    'mine, L=2, relu, base rate 0.1'
+    """
+
+    parameterization: str
+    reference: str
+    hidden_layers: int
+    activation: str
+    base_learning_rate: float
+    layers: int
+
+    def __str__(self) -> str:
+        rate = f", base rate {self.base_learning_rate:g}" if self.base_learning_rate else ""
+        return f"{self.parameterization}, L={self.hidden_layers}, {self.activation}{rate}"
+
+
+@dataclass(frozen=True, slots=True)
+class WidthValue:
+    """The number of one width m."""
+
+    width: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison of a measured slope with theory.
+
+    Attributes:
+        kind: A value of the proto's CheckKind without its prefix: "COORDINATE".
+        subject: Whose runs.
+        slope: Of log value against log width.
+        low: Lower end of its 95 % interval over seeds; None with one seed.
+        high: Upper end.
+        verdict: At these widths.
+        sentence: All of it in words.
+        points: What the slope was drawn through, by width.
+        seeds: How many were used.
+        quantity: The metric of a layer that was measured ("h"); "" with others.
+        layer: l, from 1; 0 where no layer is meant.
+        step: Updates done.
+        predicted: Exponent; None where theory predicts none.
+        predicted_high: Upper end where theory predicts an interval, `predicted` being the lower.
+        upper_bound: Whether the prediction is an upper bound only.
+        tolerance: Distance from the prediction that still agrees.
+        drift: Change of the local slope from the smallest to the largest width.
+        expected: Slope that the measured parts of a change give at these widths; None where not known.
+    """
+
+    kind: str
+    subject: Subject
+    slope: float
+    low: float | None
+    high: float | None
+    verdict: Verdict
+    sentence: str
+    points: tuple[WidthValue, ...]
+    seeds: int
+    quantity: str = ""
+    layer: int = 0
+    step: int = 0
+    predicted: Fraction | None = None
+    predicted_high: Fraction | None = None
+    upper_bound: bool = False
+    tolerance: float = 0.0
+    drift: float = 0.0
+    expected: float | None = None
+
+    @classmethod
+    def of(
+        cls, kind: str, subject: Subject, fit: Slope, verdict: Verdict, sentence: str, **more: Any
+    ) -> Self:
+        """The check of a fitted slope.
+
+        Args:
+            kind: See `Check`.
+            subject: Whose runs.
+            fit: What was measured.
+            verdict: At these widths.
+            sentence: All of it in words.
+            **more: Other attributes.
+        """
+        return cls(
+            kind=kind,
+            subject=subject,
+            slope=fit.slope.value,
+            low=finite(fit.slope.low),
+            high=finite(fit.slope.high),
+            verdict=verdict,
+            sentence=sentence,
+            points=tuple(WidthValue(m, value) for m, value in zip(fit.widths, fit.means, strict=True)),
+            seeds=fit.seeds,
+            drift=fit.drift.value,
+            **more,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What the checks of one subject say together, in one sentence."""
+
+    subject: Subject
+    verdict: Verdict
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that was measured and that theory speaks of.
+
+    Attributes:
+        checks: By subject.
+        conclusions: At most one per subject.
+        notes: What could not be checked and why, and what to change.
+        alignments: If alignment was asked for, one per subject: where the network leaves the calculus.
+    """
+
+    checks: tuple[Check, ...] = ()
+    conclusions: tuple[Conclusion, ...] = ()
+    notes: tuple[str, ...] = ()
+    alignments: tuple[Conclusion, ...] = ()
+
+
+def finite(value: float) -> float | None:
+    """An end of an interval; None where there is none."""
+    return value if math.isfinite(value) else None

@@ -1,0 +1,131 @@
+"""From what an experiment measured to a report: which checks apply, and notes on what cannot be checked."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from typing import Final
+
+from ipcore.analysis.case import Case, Kind, Measured, Run, Sizes, Trained
+from ipcore.analysis.kinds import OF_ONE_RATE, OVER_RATES, wanted
+from ipcore.analysis.report import Check, Conclusion, Report, Subject
+from ipcore.analysis.samples import Samples
+from ipcore.analysis.slopes import MIN_WIDTHS
+from ipcore.analysis.verdicts import TOLERANCE
+
+# Somebody waits for the answer: a check takes about a millisecond and 300 bytes.
+MAX_CHECKS: Final = 5_000
+_MAX_NOTES: Final = 100
+
+
+def make_report(
+    trained: Trained, measured: Measured, tolerance: float = TOLERANCE, asked: Collection[str] = ()
+) -> Report:
+    """Everything that can be checked, and notes on what cannot.
+
+    Args:
+        trained: How the runs were trained.
+        measured: What they recorded.
+        tolerance: For hidden layers; twice that for the output and for calibrated rates.
+        asked: Names of kinds of check that are made only if asked for ("ALIGNMENT").
+    """
+    widths = sorted(trained.widths)
+    kinds = wanted(asked)
+    recorded = [kind for kind in kinds if _recorded(trained, kind)]
+    notes = [*_notes(trained, measured, kinds)]
+    if len(widths) < MIN_WIDTHS:
+        notes.append(
+            f"a slope needs at least {MIN_WIDTHS} widths, the experiment has "
+            f"{', '.join(map(str, widths))}: give grid.widths more"
+        )
+        return Report(notes=tuple(notes))
+    analyze = functools.lru_cache(maxsize=None)(trained.analyze)  # the same for all base rates
+
+    def case(subject: Subject, runs: tuple[Run, ...], steps: tuple[int, ...], sizes: Sizes) -> Case:
+        of_subject = functools.partial(analyze, subject.reference, subject.layers - 1, subject.activation)
+        samples = {key: Samples.of(values) for key, values in sizes.items()}
+        return Case(subject, trained, runs, steps, samples, of_subject, tolerance)
+
+    checks: list[Check] = []
+    conclusions: list[Conclusion] = []
+    alignments: list[Conclusion] = []
+
+    def add(one: Case, kinds: Iterable[Kind]) -> None:
+        for found in (kind.find(one) for kind in kinds):
+            checks.extend(found.checks)
+            conclusions.extend(found.conclusions)
+            alignments.extend(found.alignments)
+            notes.extend(f"{one.subject}: {note}" for note in found.notes)
+
+    for subject, runs in measured.runs.items():
+        if len(checks) >= MAX_CHECKS:
+            notes.append(f"only the first {MAX_CHECKS} checks are made; choose fewer steps")
+            break
+        one = case(subject, runs, measured.steps, _with_gaps(trained, measured, subject))
+        chosen = [kind for kind in OF_ONE_RATE if kind in recorded and kind.applies(one)]
+        if chosen and all(run.diverged for run in runs):
+            notes.append(f"{subject}: every run diverged; lower the base rate")
+        if chosen and isinstance(one.analysis, str):
+            notes.append(f"{subject}: {one.analysis}")
+        add(one, chosen)
+    for subject, runs in _over_rates(measured):
+        one = case(subject, runs, (), {})
+        add(one, [kind for kind in OVER_RATES if kind in recorded and kind.applies(one)])
+    return Report(tuple(checks), tuple(conclusions), _some(notes), tuple(alignments))
+
+
+def _recorded(trained: Trained, kind: Kind) -> bool:
+    return not kind.probe or kind.probe in trained.probes
+
+
+def _notes(trained: Trained, measured: Measured, kinds: Iterable[Kind]) -> Iterator[str]:
+    """On the whole experiment."""
+    if measured.unfinished:
+        yield f"{measured.unfinished} runs have not ended; only what is committed is checked"
+    if measured.truncated:
+        yield "there are too many points; choose fewer steps"
+    for kind in kinds:
+        if kind.missing and not (measured.steps and _recorded(trained, kind)):
+            yield kind.missing
+    if measured.steps and 0 not in measured.steps and "coordinates" in trained.probes:
+        yield (
+            "step 0 is not checked: with sizes at initialization a wrong multiplier is found in its own "
+            "layer; add 0 to record.probes.steps"
+        )
+    if trained.weight_decay and measured.steps:
+        yield (
+            "changes are not checked: weight decay moves every layer by a part of its initial size, "
+            "which the predictions leave out"
+        )
+
+
+def _with_gaps(trained: Trained, measured: Measured, subject: Subject) -> Sizes:
+    """A subject's sizes, NaN for runs that should have recorded one: those that diverged before, say.
+
+    Sizes at steps that are not checked, parts and gradients are what there is.
+    """
+    if subject not in measured.sizes:
+        return {}
+    layers = trained.probed_layers or range(1, subject.layers + 1)
+    nowhere = {(run.width, run.seed): math.nan for run in measured.runs[subject]}
+    wanted = [("h_change" if step else "h", layer, step) for step in measured.steps for layer in layers]
+    sizes = measured.sizes[subject]
+    return {**sizes, **{key: {**nowhere, **sizes.get(key, {})} for key in wanted}}
+
+
+def _over_rates(measured: Measured) -> Iterator[tuple[Subject, tuple[Run, ...]]]:
+    together: dict[Subject, list[Run]] = {}
+    for subject, runs in measured.runs.items():
+        together.setdefault(replace(subject, base_learning_rate=0.0), []).extend(runs)
+    for subject, group in together.items():
+        yield subject, tuple(group)
+
+
+def _some(notes: Iterable[str]) -> tuple[str, ...]:
+    """Each note once, and not too many."""
+    different = tuple(dict.fromkeys(notes))
+    if (more := len(different) - _MAX_NOTES) > 0:
+        return (*different[:_MAX_NOTES], f"{more} more notes are left out")
+    return different

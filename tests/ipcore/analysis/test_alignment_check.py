@@ -1,0 +1,109 @@
+"""Measured alignment held against the calculus: where it leaves it, and what theory says then."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from ipcore.analysis import Samples, Verdict, check_alignment
+from ipcore.theory import Regime, analyze, preset
+
+WIDTHS, SEEDS = (128, 256, 512, 1024), range(4)
+
+
+def ratios(theta, noise=0.01, constant=0.3, seeds=SEEDS):
+    """Log alignment ratios to base m of rms(Delta W x) = constant m^theta rms(Delta W) rms(x)."""
+    draw = np.random.default_rng(3)
+    values = {
+        (m, seed): theta + (np.log(constant) + draw.normal(0, noise)) / np.log(m)
+        for m in WIDTHS
+        for seed in seeds
+    }
+    return Samples.of(values)
+
+
+def check(thetas, name="ip-llr", activation="relu", steps=None, **given):
+    """thetas: by (layer, step)."""
+    p = preset(name, 3)
+    measured = {("alignment_update", *key): ratios(theta, **given) for key, theta in thetas.items()}
+
+    def ask(bounds):
+        return analyze(p, activation=activation, alignment=bounds)
+
+    return check_alignment(measured, analyze(p, activation=activation), ask, steps=steps)
+
+
+def test_a_constant_factor_is_no_alignment():
+    found = check({(layer, step): 1 for layer in (2, 3, 4) for step in (1, 2)})
+    assert found.verdict is Verdict.AGREES
+    assert [(theta.step, theta.layer) for theta in found.thetas] == [
+        (s, x) for s in (1, 2) for x in (2, 3, 4)
+    ]
+    assert all(abs(theta.fit.slope.value - 1) < 0.02 for theta in found.thetas)
+    assert found.conclusion.startswith("follows the calculus: all 6 exponents of alignment agree; theory")
+
+
+def test_the_first_layer_and_step_that_leave_are_named():
+    thetas = {(2, 1): 1, (3, 1): 1, (4, 1): 1, (2, 2): 1, (3, 2): 0.7, (4, 2): 0.5}
+    found = check(thetas)
+    assert (found.first.layer, found.first.step) == (3, 2)
+    assert found.conclusion.startswith("leaves the calculus at W^3 from step 2: alignment 0.7")
+    assert "derived 1; theory with the measured alignment: " in found.conclusion
+    # The readout alone: twice the tolerance.
+    assert check({(2, 1): 1, (3, 1): 1, (4, 1): 0.85}).first is None
+    assert check({(2, 1): 1, (3, 1): 0.85, (4, 1): 1}).first.layer == 3
+
+
+def test_what_is_derived_depends_on_the_activation():
+    halves = {(2, 1): 1, (3, 1): 0.5, (4, 1): 0.5}
+    assert check(halves, activation="tanh").verdict is Verdict.AGREES
+    assert check(halves, activation="relu").first.layer == 3
+    # From step 2 on theory has bounds only: inside nothing is decided, outside it disagrees.
+    later = check(
+        {(layer, 2): theta for (layer, _), theta in {**halves, (3, 2): 0.3}.items()}, activation="tanh"
+    )
+    verdicts = {theta.layer: theta.verdict for theta in later.thetas}
+    assert verdicts == {2: Verdict.AGREES, 3: Verdict.DISAGREES, 4: Verdict.UNDECIDED}
+
+
+def test_both_ends_are_asked():
+    # IP-LLR at theta = 1/2 above layer 1: the output does not move.
+    low = check({(2, 1): 0.5, (3, 1): 0.5, (4, 1): 0.5})
+    assert low.analysis.regime is Regime.TRIVIAL
+    # Between: one end moves it, the other does not.
+    wide = check({(2, 1): 0.98, (3, 1): 0.98, (4, 1): 0.98}, noise=0.1)
+    least, most = wide.bounds
+    assert most.forward == (1, 1, 1)
+    assert all(Fraction(1, 2) <= theta < 1 for theta in least.forward)
+    assert wide.analysis.regime is Regime.MEASURE
+    assert "measure (the bounds on alignment that are given leave both trivial" in wide.conclusion
+    # muP learns in layer 1 whatever W^2 and W^3 do.
+    assert (
+        check({(2, 1): 0.9, (3, 1): 0.8, (4, 1): 0.9}, name="mup").analysis.regime is Regime.FEATURE_LEARNING
+    )
+
+
+def test_all_steps_are_within_the_bounds_asked():
+    found = check({(layer, step): 1 - 0.1 * step for layer in (2, 3, 4) for step in (1, 2, 3)}, noise=1e-4)
+    least, most = found.bounds
+    assert all(float(theta) == pytest.approx(0.7, abs=0.01) for theta in least.forward)
+    assert all(float(theta) == pytest.approx(0.9, abs=0.01) for theta in most.forward)
+    assert (least.initial, least.backward) == ((Fraction(1, 2), Fraction(1, 2), 1), (1, 1))
+
+
+def test_one_seed_leaves_everything_open():
+    found = check({(layer, 1): 1 for layer in (2, 3, 4)}, seeds=[0])
+    assert {theta.verdict for theta in found.thetas} == {Verdict.UNDECIDED}
+    assert [set(bound.forward) for bound in found.bounds] == [{Fraction(1, 2)}, {Fraction(1)}]
+    assert "is not seen to leave the calculus: 0 of 3" in found.conclusion
+
+
+def test_what_is_missing_is_said():
+    found = check({(2, 1): 1, (4, 1): 1})
+    assert found.analysis is None
+    assert found.notes == ("theory is not asked with the measured alignment: there is none of W^3",)
+    assert check({}).conclusion == "no exponent of alignment could be measured"
+    assert check({(2, 1): 1, (3, 1): 1, (4, 1): 1}, steps=[2]).thetas == ()
+    unstable = check({(2, 1): 1, (3, 1): 1, (4, 1): 1}, name="sp")
+    assert "not derived where something grows" in unstable.notes[0]
+    assert unstable.analysis.regime is Regime.UNSTABLE
