@@ -262,7 +262,7 @@ class Store:
         return None if found is None else self.database.read(planning.unpacked, found)
 
     def packs_saved(self, experiment: str) -> int:
-        """Number of packs that an experiment has, also while it is being planned; new packs need other ids."""
+        """Number of an experiment's packs, also while it is being planned; new packs need other ids."""
         return self.database.read(planning.saved, experiment)
 
     def save_plan(self, experiment: str, owner: str, packs: Sequence[NewPack], ttl: float = 15.0) -> None:
