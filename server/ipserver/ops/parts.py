@@ -55,8 +55,8 @@ def run_dispatch(settings: Settings) -> None:
 
     if settings.expected_nodes and not settings.ray_address:
         raise StartupError(
-            "IPLAB_EXPECTED_NODES: the dispatcher's own Ray adds no nodes; leave it empty, or name a cluster with "
-            "an autoscaler (IPLAB_RAY_ADDRESS)"
+            "IPLAB_EXPECTED_NODES: the dispatcher's own Ray adds no nodes; leave it empty, or name a cluster "
+            "with an autoscaler (IPLAB_RAY_ADDRESS)"
         )
     store = open_service(settings, write=True)
     if not settings.ray_address:
