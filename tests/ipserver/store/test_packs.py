@@ -272,7 +272,7 @@ def test_a_failure_ends_the_unfinished_runs(store: Store, clock: Clock) -> None:
     pack = lease(store)
     store.commit_slice("e", "p0", pack.token, a_slice(1, 5, ended={2: RunState.DIVERGED}))
     store.cancel_run("e", 1)
-    with pytest.raises(ValueError, match="say what failed"):
+    with pytest.raises(ValueError, match="pass retry or a failure"):
         store.end_attempt("e", "p0", pack.token, failure=None, retry=False)
     store.end_attempt("e", "p0", pack.token, failure=BROKEN, retry=False)
     assert states(store) == [RunState.FAILED, RunState.CANCELLED, RunState.DIVERGED, RunState.QUEUED]
