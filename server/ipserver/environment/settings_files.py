@@ -62,7 +62,7 @@ def read_secrets(name: str, known: Collection[str]) -> dict[str, str]:
             if path.name in known:
                 values[path.name] = _read_secret(path)
             elif not path.name.startswith("."):
-                _log.warning("IPLAB_SECRETS: %s is not used: no setting is called %r", path, path.name)
+                _log.warning("IPLAB_SECRETS: %s is not used: there is no setting %r", path, path.name)
     except OSError as error:
         raise StartupError(f"IPLAB_SECRETS: cannot read the folder {name}: {error.strerror}") from None
     return values

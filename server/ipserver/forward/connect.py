@@ -105,7 +105,7 @@ def _unusable(uri: str, error: Exception) -> NotReady:
         text = text.replace(password, "***")
     remedy = "start MLflow there, or correct the address"
     if "db upgrade" in text:
-        remedy = "or, where nothing of a run is in it yet, drop it: it is made anew"
+        remedy = "or, if it holds no runs yet, drop it: the forwarder creates it again"
     elif proxied := proxy_of(uri):
         variable, place = proxied
         host = urlsplit(uri).hostname

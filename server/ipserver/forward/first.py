@@ -103,6 +103,6 @@ def require_finished(path: Path) -> None:
         if "experiments" in tables and connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone():
             return
     raise NotReady(
-        f"{path} holds no experiment, not even MLflow's own: making it was cut off, or it is no database of "
-        f"MLflow's. If it is: `rm {path}`, and it is made anew; nothing of a run can be in it"
+        f"{path} holds no experiment, not even MLflow's own: its creation was interrupted, or it is not a "
+        f"database of MLflow's. If it is one, `rm {path}`: it holds no runs and is created again"
     )

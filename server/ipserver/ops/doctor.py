@@ -121,7 +121,7 @@ def _look(check: str, found: _Found) -> Generator[Finding, None, bool]:
 
 
 def _skipped(check: str, need: str) -> Finding:
-    return Finding(check, Level.SKIPPED, f"not looked at: it needs {need}")
+    return Finding(check, Level.SKIPPED, f"not checked: it needs {need}")
 
 
 def _variables(environment: Mapping[str, str]) -> _Found:
@@ -134,7 +134,7 @@ def _variables(environment: Mapping[str, str]) -> _Found:
     for name in unknown:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        yield Level.NOTE, f"{name} is not used: no setting is called so{meant}"
+        yield Level.NOTE, f"{name} is not used: there is no such setting{meant}"
     if not unknown:
         yield Level.OK, "every IPLAB_ variable is a setting (`ipserver settings` lists them)"
 
@@ -255,7 +255,7 @@ def _artifacts(settings: Settings, *, write: bool) -> _Found:
     root = settings.artifact_root
     with _open(settings) as store:
         if root.folder is not None and not root.folder.exists() and not store.identity().artifact_root:
-            yield Level.OK, f"{root} is not there yet; the first part makes it"
+            yield Level.OK, f"{root} does not exist yet; the first part creates it"
             return
         files = open_artifacts(root)
 
@@ -269,7 +269,7 @@ def _artifacts(settings: Settings, *, write: bool) -> _Found:
                 stored = files.put(location, lambda path: path.write_bytes(text))
                 with files.reading(location, stored.sha256) as path:
                     if path.read_bytes() != text:
-                        raise ArtifactsUnavailable(f"{root} gives back something else than was written")
+                        raise ArtifactsUnavailable(f"{root} returns other data than were written")
             finally:
                 files.delete_folder(".iplab-doctor")
             if files.size(location) is not None:
@@ -277,7 +277,7 @@ def _artifacts(settings: Settings, *, write: bool) -> _Found:
             return marked
 
         marked = explained(probe)
-    whose = "it is this store's" if marked else "it is nobody's yet; the first part claims it"
+    whose = "it is this store's" if marked else "no store has claimed it yet; the first part does"
     done = "a file was written, read back and deleted" if write else "it can be reached"
     yield Level.OK, f"{root}: {done}; {whose}"
 
@@ -341,7 +341,7 @@ def _mlflow(settings: Settings) -> _Found:
 
     database = sqlite_path(settings.mlflow_uri)
     if database is not None and not database.exists():
-        yield Level.OK, f"{database} is not there yet; the forwarder makes it"
+        yield Level.OK, f"{database} does not exist yet; the forwarder creates it"
         return
     if database is not None and not os.access(database.parent, os.W_OK | os.X_OK):
         setting = "IPLAB_MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else "IPLAB_HOME"

@@ -22,7 +22,7 @@ class Action(StrEnum):
     """What to do with the pack."""
 
     RETRY = "is tried again"
-    SPLIT = "goes on as two packs of half its runs"
+    SPLIT = "is split into two packs of half its runs"
     FAIL = "failed"
 
 
@@ -76,7 +76,7 @@ def decide(
     >>> str(decide(FailureReason.TRAINING_ERROR, {}, settings))
     'failed'
     >>> str(decide(FailureReason.OUT_OF_MEMORY, {}, settings, runs=64))
-    'goes on as two packs of half its runs'
+    'is split into two packs of half its runs'
     """
     if cause is FailureReason.OUT_OF_MEMORY and runs > 1:
         return Decision(Action.SPLIT, None)

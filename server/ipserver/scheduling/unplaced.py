@@ -81,13 +81,13 @@ def wish(asked: ResourceRequest, cluster: Cluster) -> str:
     """Text that compares a pack's request with the nodes.
 
     >>> wish(ResourceRequest(cpus=8), Cluster([{"cpus": 4.0}, {"cpus": 4.0}], [{"cpus": 6.0}]))
-    'asks for 8 cpus; nodes that are there: 2 of 4 cpus; nodes that can be added have 6 cpus'
+    'asks for 8 cpus; present nodes: 2 of 4 cpus; nodes that can be added have 6 cpus'
     """
     kinds = collections.Counter(_amounts(node) for node in cluster.nodes).most_common()
     there = ", ".join(f"{count} of {kind or 'nothing'}" for kind, count in kinds[:_KINDS_SHOWN]) or "none"
     if len(kinds) > _KINDS_SHOWN:
         there += f" and {len(kinds) - _KINDS_SHOWN} kinds more"
-    text = f"asks for {_amounts(asked.amounts())}; nodes that are there: {there}"
+    text = f"asks for {_amounts(asked.amounts())}; present nodes: {there}"
     if cluster.expected:
         text += f"; nodes that can be added have {' or '.join(map(_amounts, cluster.expected))}"
     return text

@@ -125,5 +125,5 @@ def _make_room(transaction: Transaction, move: Move) -> None:
                     .values(leaving=True)
                 ).rowcount
                 if marked:
-                    text = f"pack {pack} makes room for {whom} of higher priority; it goes on later"
+                    text = f"pack {pack} makes room for {whom} of higher priority; it continues later"
                     edit.event("notice", {"message": text})

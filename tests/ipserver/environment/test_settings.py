@@ -151,7 +151,7 @@ def test_a_file_among_the_secrets_that_names_no_setting_is_told(places, caplog):
     (secrets / "stroe").write_text("postgresql+psycopg://db/iplab")
 
     assert load_settings().store.get_secret_value() == ""
-    assert "stroe is not used: no setting is called 'stroe'" in caplog.text
+    assert "stroe is not used: there is no setting 'stroe'" in caplog.text
 
 
 @pytest.mark.parametrize(
