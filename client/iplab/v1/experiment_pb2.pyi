@@ -170,7 +170,7 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[_theory_pb2.Prediction]:
-        """What theory predicts, for every parameterization, depth and activation of the grid. Output only."""
+        """Theory's predictions for every parameterization, depth and activation of the grid. Output only."""
 
     def __init__(
         self,

@@ -176,7 +176,7 @@ class Check(_message.Message):
     PREDICTED_HIGH_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
     kind: Global___CheckKind.ValueType
-    """What was compared."""
+    """Kind of the comparison."""
     quantity: _builtins.str
     """"h" or "h_change" for coordinates, else empty."""
     layer: _builtins.int
