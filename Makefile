@@ -6,17 +6,17 @@ BIN := $(VENV)/bin
 PROTOS := $(wildcard proto/iplab/v1/*.proto)
 GENERATED := client/iplab/v1
 
-# uv does not read pip's settings: pass on a folder of local wheels and a certificate bundle if pip is told of them.
+# uv does not read pip's settings, so pass on pip's folder of local wheels and its certificate bundle if they are set.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-# Tests that run at the same time; auto: one more than there are cores, as far as memory allows.
+# Number of parallel test processes; auto: one more than the cores, as far as memory allows.
 WORKERS ?= auto
-# Python may keep what it has compiled: hundreds of tests start processes.
+# Let Python write bytecode: hundreds of tests start processes.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
-# What a change to the numbers or to the store breaks first.
+# Tests that a change to the numbers or to the store breaks first.
 QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
 .PHONY: help setup demo test quick cluster-test faults ballistic check format proto migration bench reference reproduce clean
@@ -33,23 +33,23 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: setup ## start the service, train the quickstart, show the table
 	$(BIN)/python examples/demo.py
 
-test: setup ## the test suite, on all cores (WORKERS=1; PostgreSQL where IPLAB_TEST_POSTGRES holds a DSN)
+test: setup ## run the test suite on all cores (WORKERS=1: on one; PostgreSQL if IPLAB_TEST_POSTGRES holds a DSN)
 	$(PYTEST) --durations=25 --durations-min=0.5
 
-quick: setup ## a minute or so of it: theory, training, specs, store (SQLite), client
+quick: setup ## run a part of it in about a minute: theory, training, specs, store (SQLite), client
 	$(PYTEST) -q -m "not slow and not ray and not postgres" $(QUICK)
-	@echo "left out: Ray, PostgreSQL, what is marked slow, the server but its specs and store, deploy/, the wheel (make test)"
+	@echo "left out: tests of Ray, PostgreSQL, the rest of the server, deploy/ and the wheel, and slow tests (make test)"
 
-cluster-test: setup ## the stack of deploy/compose.yaml for real on this machine (root, IPLAB_TEST_POSTGRES)
+cluster-test: setup ## run the real stack of deploy/compose.yaml on this machine (needs root and IPLAB_TEST_POSTGRES)
 	$(BIN)/python -m tests.cluster
 
-faults: setup ## each fault before, during and after what it interrupts, for 0, 5, 30 s (under 30 minutes)
+faults: setup ## inject each fault before, during and after an operation, for 0, 5, 30 s (under 30 minutes)
 	$(BIN)/python -m tests.faults matrix $(FAULTS)
 
-ballistic: setup ## 200 runs, random parts killed for ten minutes (BALLISTIC="--seconds 120 --seed 7")
+ballistic: setup ## train 200 runs while random parts are killed for ten minutes (BALLISTIC="--seconds 120 --seed 7")
 	$(BIN)/python -m tests.faults ballistic $(BALLISTIC)
 
-check: setup ## formatter, linter, types, import contracts, protos
+check: setup ## run formatter, linter, type checker, import contracts and proto checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -63,19 +63,19 @@ format: setup ## format and fix what can be fixed
 proto: setup ## generate client/iplab/v1 from proto/
 	./proto/generate $(GENERATED)
 
-migration: setup ## draft the migration to the tables of the code (MESSAGE="Runs know their last rate")
+migration: setup ## draft a migration to the tables in the code (MESSAGE="Runs know their last rate")
 	@test -n "$(MESSAGE)" || { echo 'say what changes: make migration MESSAGE="..."' >&2; exit 2; }
 	$(BIN)/python -m ipserver.store.drafting "$(MESSAGE)"
 	$(BIN)/ruff format --quiet server/ipserver/store/migrations
 
-bench: setup ## benchmarks: ratios against a baseline in the same run
+bench: setup ## run the benchmarks; ratios are against a baseline in the same run
 	$(BIN)/python -m tests.benchmarks
 
-reference: setup ## the API reference of SDK, ipcore and protos from the code, into .reference/
+reference: setup ## build the API reference of SDK, ipcore and protos from the code into .reference/
 	$(BIN)/python docs/build_reference.py
 
-reproduce: setup ## measure what docs/reproduction.md says (under two hours; MNIST by IPLAB_DATA), rewrite it
+reproduce: setup ## repeat the measurements of docs/reproduction.md and rewrite it (under two hours; MNIST in IPLAB_DATA)
 	$(BIN)/python -m reproduction
 
-clean: ## remove what the targets made
+clean: ## remove the files that the targets made
 	rm -rf $(VENV) .demo .reference .reproduce .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

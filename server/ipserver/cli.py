@@ -35,7 +35,10 @@ _OPTIONS = (
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options, and the function behind it the settings and what else the command has."""
+    """Decorator: add one option per setting.
+
+    The function gets the resolved Settings and the command's own arguments.
+    """
     own = {name for name in inspect.signature(function).parameters if name != "settings"}
 
     def command(**options: Any) -> None:
@@ -56,9 +59,9 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _replace_missing_user(settings: Settings) -> None:
-    """Name a user and a home folder where the system knows none, as for a bare number in a container.
+    """Set LOGNAME and HOME if the system knows no user, as for a bare user id in a container.
 
-    Libraries ask for both and would fail: MLflow when it is imported, torch when it compiles.
+    Libraries that ask for them would fail: MLflow at import, torch when it compiles.
     """
     try:
         Path.home()
@@ -72,7 +75,7 @@ def _replace_missing_user(settings: Settings) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No logs of libraries between the lines of a report."""
+    """Suppress log messages below ERROR while a report is printed."""
     root = logging.getLogger()
     level = root.level
     root.setLevel(logging.ERROR)
@@ -84,7 +87,7 @@ def _quiet() -> Iterator[None]:
 
 class _Group(click.Group):
     def main(self, *arguments: Any, **options: Any) -> Any:
-        """As click's, with standard streams that are safe to use."""
+        """Make the standard streams safe to use, then run as click does."""
         terminal.prepare()
         return super().main(*arguments, **options)
 
@@ -92,7 +95,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="iplab")
 def main() -> None:
-    """The iplab service. `ipserver up` is all of it on this machine.
+    """The iplab service. `ipserver up` runs all of it on this machine.
 
     Settings come from IPLAB_* environment variables (`ipserver settings` lists them); options win.
     Exit codes: 0 stopped as asked, 2 could not start.
@@ -102,15 +105,16 @@ def main() -> None:
     spare_loopback(os.environ)
     forgive_warnings(os.environ)
     if os.getpid() == 1:
-        # The first process of a container gets no signal that it has no handler for. A part has its own once
-        # it works; one that still waits for what it needs would be killed after the whole grace period.
+        # The kernel does not deliver a signal without a handler to the first process of a container. A part
+        # installs its handlers when it starts to work. Until then this handler ends it; otherwise it would
+        # be killed only at the end of the grace period.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 @main.command("up")
 @_with_settings
 def up_command(settings: Settings) -> None:
-    """API, dispatcher (with a local Ray) and forwarder, until Ctrl-C."""
+    """Run the API, the dispatcher (with a local Ray) and the forwarder until Ctrl-C."""
     from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
 
     up(settings)
@@ -119,7 +123,7 @@ def up_command(settings: Settings) -> None:
 @main.command("api")
 @_with_settings
 def api_command(settings: Settings) -> None:
-    """The API alone."""
+    """Run only the API."""
     from ipserver.ops.parts import run_api  # noqa: PLC0415
 
     run_api(settings)
@@ -128,7 +132,7 @@ def api_command(settings: Settings) -> None:
 @main.command("dispatch")
 @_with_settings
 def dispatch_command(settings: Settings) -> None:
-    """A dispatcher alone."""
+    """Run only a dispatcher."""
     from ipserver.ops.parts import run_dispatch  # noqa: PLC0415
 
     run_dispatch(settings)
@@ -137,7 +141,7 @@ def dispatch_command(settings: Settings) -> None:
 @main.command("forward")
 @_with_settings
 def forward_command(settings: Settings) -> None:
-    """The forwarder alone."""
+    """Run only the forwarder."""
     from ipserver.ops.parts import run_forward  # noqa: PLC0415
 
     run_forward(settings)
@@ -160,7 +164,7 @@ def migrate_command(settings: Settings) -> None:
 )
 @click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME).")
 def mlflow_command(port: int, home: str | None) -> None:
-    """MLflow's web UI on 127.0.0.1, over this service's tracking store."""
+    """Run MLflow's web UI on 127.0.0.1 over this service's tracking store."""
     from ipserver.ops.parts import free_address  # noqa: PLC0415 - each command loads what it needs
 
     try:
@@ -176,17 +180,18 @@ def mlflow_command(port: int, home: str | None) -> None:
         sys.exit(2)
     uri = settings.mlflow_uri
     click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
-    # One worker and no job machinery: a UI for one person. No reports to MLflow's makers, unless asked for.
-    # The URI may hold a password, and every user of the machine can read a command line.
+    # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
+    # The URI may hold a password and every user of the machine can read command lines, so it is passed in
+    # the environment.
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": uri,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PYTHONSAFEPATH": "1",  # a `json.py` in the working folder is nobody's library
+        "PYTHONSAFEPATH": "1",  # do not import a `json.py` from the working folder
     }
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1"]
-    # uvicorn would look for modules in the working folder first; where Python is installed there are none.
+    # uvicorn puts its app folder, by default the working folder, first on the search path; use an empty one.
     command += ["--uvicorn-opts", f"--app-dir {shlex.quote(sys.prefix)}"]
     os.execve(sys.executable, [*command, "--host", "127.0.0.1", "--port", str(port)], environment)
 
@@ -197,13 +202,13 @@ def mlflow_command(port: int, home: str | None) -> None:
     "--for",
     "part",
     type=click.Choice(["api", "dispatch", "forward"]),
-    help="Look only at what this part reaches, as in a container of it.",
+    help="Check only what this part reaches, as in its container.",
 )
 @_with_settings
 def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> None:
-    """What is wrong with this installation, and how to mend it.
+    """Report what is wrong with this installation and how to mend it.
 
-    Looks at store, schema, clock, artifacts, Ray, data, MLflow and free space, with this part's settings.
+    Checks store, schema, clock, artifacts, Ray, data, MLflow and free space, with this part's settings.
     Exit code 1 if something is wrong.
     """
     from ipserver.ops.doctor import Level, examine  # noqa: PLC0415 - each command loads what it needs
@@ -231,8 +236,8 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
 def backup_command(settings: Settings, *, destination: Path) -> None:
     """Copy the home folder to DESTINATION while the service works.
 
-    The copy is a home folder: `ipserver up --home DESTINATION` goes on with it. For a store on SQLite; of one
-    on PostgreSQL, and of files in S3: docs/operations.md. Exit code 1 if weights are missing.
+    The copy is a home folder: `ipserver up --home DESTINATION` continues from it. The store must be on
+    SQLite; for PostgreSQL and for files in S3, see docs/operations.md. Exit code 1 if weights are missing.
     """
     from ipserver.ops.backup import backup  # noqa: PLC0415 - each command loads what it needs
 
@@ -241,9 +246,7 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
     if made.elsewhere:
         click.echo(f"weights and checkpoints are in {made.elsewhere}, not in the copy: keep the bucket")
     if made.passed:
-        click.echo(
-            f"{made.passed} checkpoints were replaced meanwhile; their packs train a little more again"
-        )
+        click.echo(f"{made.passed} checkpoints were replaced meanwhile; their packs repeat a few more steps")
     for location in made.missing:
         click.echo(f"missing or damaged in {settings.artifact_root}: {location}", err=True)
     sys.exit(1 if made.missing else 0)
@@ -252,9 +255,9 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
 @main.command("resend")
 @_with_settings
 def resend_command(settings: Settings) -> None:
-    """Send everything to MLflow again: after it was lost, or for another one.
+    """Send everything to MLflow again, after its data were lost or to fill another MLflow.
 
-    The running forwarder does it, at its own pace; what MLflow holds already does not double.
+    The running forwarder does it at its own pace. Data that MLflow already holds are not duplicated.
     """
     from ipserver.ops.startup import open_service  # noqa: PLC0415 - each command loads what it needs
 
@@ -266,6 +269,6 @@ def resend_command(settings: Settings) -> None:
 @main.command("settings")
 @_with_settings
 def settings_command(settings: Settings) -> None:
-    """Every setting: its variable, its value, its meaning. Secrets are not shown."""
+    """List every setting with its variable, value and meaning. Secrets are not shown."""
     for name, value in settings.shown().items():
         click.echo(f"IPLAB_{name.upper()}={value}\n    {Settings.model_fields[name].description}")

@@ -13,7 +13,7 @@ ServiceError
 +-- ArtifactsUnavailable
 +-- ClusterLost           the cluster that trainers run on is gone; the dispatcher must start again
 +-- StartupError          a part cannot start; for people at a terminal
-    +-- NotReady          ... now: what it needs does not answer yet
+    +-- NotReady          a part cannot start yet: a service that it needs does not answer
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Fenced(ServiceError):
 
 
 class DatasetChanged(ServiceError):
-    """A registered file holds other numbers than those that an experiment has been trained on so far."""
+    """A registered file no longer holds the numbers that an experiment has been trained on so far."""
 
 
 class WatchOverflow(ServiceError):
@@ -97,4 +97,4 @@ class StartupError(ServiceError):
 
 
 class NotReady(StartupError):
-    """Something that a part needs does not answer now; it may later (IPLAB_WAIT_SECONDS)."""
+    """A service that a part needs does not answer now. It may answer later (IPLAB_WAIT_SECONDS)."""

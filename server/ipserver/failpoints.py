@@ -1,15 +1,15 @@
-"""Places where a test can have a process die, stand still, or meet a full disk. Inert otherwise.
+"""Failpoints: places where a test can kill a process, stop it, or simulate a full disk. Inert otherwise.
 
 The environment variable IPLAB_FAILPOINTS names a folder. A file in it that is named like a point
-("commit.during") says in a line what happens to a process that passes there:
+("commit.during") holds one line that says what happens to a process that passes this point:
 
-    kill [N]    it kills itself, as by kill -9, when it passes for the N-th time (1: the first)
-    wait [N]    it stands still until the test removes the file (by then it is "commit.during.reached")
-    full [N]    from the N-th time on, while the file is there, it is told that the disk is full
+    kill [N]    the process kills itself, as by kill -9, when it passes for the N-th time (1: the first)
+    wait [N]    the process waits until the test removes the file (by then "commit.during.reached")
+    full [N]    from the N-th time on, while the file exists, the process gets ENOSPC
 
-"commit.during.reached" says that it has happened. `kill` and `wait` happen once: whichever process comes
-first renames the file so, and a process that is started again goes on. Tests may move files in at any time.
-Without the variable, to pass a point costs a comparison.
+The file "commit.during.reached" shows that the action was triggered. `kill` and `wait` happen once: the first
+process to arrive renames the file to this name, so a restarted process passes. Tests may add files at any
+time. Without the variable, passing a point costs one comparison.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import Any, Final, TypeVar
 
 Result = TypeVar("Result")
 
-# Each is three points: NAME.before, NAME.during, NAME.after. "During" a transaction is just before COMMIT;
-# during the writing of a file it is whole, but has not got its name.
+# Each name stands for three points: NAME.before, NAME.during, NAME.after. In a transaction, "during" is just
+# before COMMIT. In the writing of a file, "during" is when the file is complete but not yet renamed.
 POINTS: Final = {
     "create": "the API accepts an experiment (a transaction)",
     "plan": "a dispatcher saves an experiment's packs (a transaction)",
@@ -41,7 +41,7 @@ POINTS: Final = {
 }
 _VARIABLE: Final = "IPLAB_FAILPOINTS"
 _POLL_SECONDS: Final = 0.01
-# A test that dies must not leave a process that stands still for ever.
+# Limits `wait`, so that a test that dies does not leave a waiting process behind.
 _LONGEST_WAIT_SECONDS: Final = 120.0
 
 _folder = Path(os.environ[_VARIABLE]) if os.environ.get(_VARIABLE) else None
@@ -67,7 +67,7 @@ def around(name: str) -> Iterator[None]:
 
 
 def then(work: Callable[..., Result], point: str) -> Callable[..., Result]:
-    """`work`, which passes a point at its end."""
+    """A function that calls `work` and then passes the point."""
 
     def worked(*args: Any, **kwargs: Any) -> Result:
         result = work(*args, **kwargs)
@@ -81,7 +81,7 @@ def _act(file: Path) -> None:
     try:
         action, _, number = file.read_text().strip().partition(" ")
     except FileNotFoundError:
-        _passed.pop(file.name, None)  # the next time it is there, it is another one
+        _passed.pop(file.name, None)  # a file of this name that appears later counts from 0
         return
     _passed[file.name] += 1
     if _passed[file.name] < int(number or 1):
@@ -93,7 +93,7 @@ def _act(file: Path) -> None:
     try:
         file.rename(reached)
     except FileNotFoundError:
-        return  # another process was first
+        return  # another process arrived first
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if action != "wait":

@@ -1,4 +1,4 @@
-"""Resource names: the only file that puts them together and takes them apart."""
+"""Resource names: the only file that composes and parses them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, 
 
 @dataclass(frozen=True, slots=True)
 class RunName:
-    """A run's place: experiment id and index."""
+    """A run's experiment id and index."""
 
     experiment: str
     index: int
@@ -47,12 +47,12 @@ def artifact_name(experiment: str, index: int, path: str) -> str:
 
 
 def part_of(pack: str, number: int) -> str:
-    """The id of a part of a pack that was divided."""
+    """The id of part `number` of a pack that was split."""
     return f"{pack}-{number}"
 
 
 def lineage(pack: str) -> tuple[str, ...]:
-    """A pack's id, after those of the packs that it is a part of: who has recorded what its runs did.
+    """The pack's id preceded by its ancestors' ids, whose segments hold its runs' earlier points.
 
     >>> lineage(part_of(part_of("p0003", 2), 1))
     ('p0003', 'p0003-2', 'p0003-2-1')
@@ -65,7 +65,7 @@ def parse_experiment(name: str, field: str) -> str:
     """The experiment id in an experiment's name.
 
     Raises:
-        InvalidRequest: Not such a name; `field` is named.
+        InvalidRequest: `name` does not have this form. The violation names `field`.
     """
     match name.split("/"):
         case ["experiments", experiment] if is_experiment_id(experiment):
@@ -74,7 +74,7 @@ def parse_experiment(name: str, field: str) -> str:
 
 
 def parse_run(name: str, field: str) -> RunName:
-    """The parts of a run's name. Raises InvalidRequest as `parse_experiment`."""
+    """Experiment id and index from a run's name. Raises InvalidRequest as `parse_experiment`."""
     match name.split("/"):
         case ["experiments", experiment, "runs", run] if is_experiment_id(experiment):
             if found := _RUN.fullmatch(run):
@@ -83,7 +83,7 @@ def parse_run(name: str, field: str) -> RunName:
 
 
 def parse_artifact(name: str, field: str) -> tuple[RunName, str]:
-    """Run and path of an artifact's name. Raises InvalidRequest as `parse_experiment`."""
+    """Run and path from an artifact's name. Raises InvalidRequest as `parse_experiment`."""
     run, separator, path = name.partition("/artifacts/")
     if separator and all(_SEGMENT.fullmatch(part) for part in path.split("/")):
         return parse_run(run, field), path

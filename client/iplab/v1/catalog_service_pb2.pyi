@@ -33,7 +33,7 @@ class _DatasetStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DatasetS
     """Missing or damaged; see `problem`."""
 
 class DatasetState(_DatasetState, metaclass=_DatasetStateEnumTypeWrapper):
-    """Whether a dataset can be used. Enum because it is a state."""
+    """Whether a dataset can be used."""
 
 DATASET_STATE_UNSPECIFIED: DatasetState.ValueType  # 0
 """No dispatcher has reported yet."""
@@ -62,7 +62,7 @@ Global___GetCatalogRequest: _TypeAlias = GetCatalogRequest  # noqa: Y015
 
 @_typing.final
 class Catalog(_message.Message):
-    """What specs may name, and how large they may be."""
+    """The names that specs may use, and the limits of specs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -111,7 +111,7 @@ class Catalog(_message.Message):
 
     @_builtins.property
     def families(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetFamily]:
-        """Datasets that are made up as asked: "family:parameter=value,parameter=value"."""
+        """Families of generated datasets: "family:parameter=value,parameter=value"."""
 
     @_builtins.property
     def precisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -161,25 +161,25 @@ class Dataset(_message.Message):
     TARGET_DIM_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name for specs."""
+    """Name in specs."""
     description: _builtins.str
     """One line for people."""
     input_dim: _builtins.int
     """Numbers per input."""
     classes: _builtins.int
-    """Classes; 0 for real-valued targets."""
+    """Number of classes; 0 for real-valued targets."""
     train_size: _builtins.int
-    """Examples to train on."""
+    """Number of training examples."""
     test_size: _builtins.int
-    """Examples to test on."""
+    """Number of test examples."""
     state: Global___DatasetState.ValueType
-    """As last reported."""
+    """State as last reported."""
     problem: _builtins.str
-    """What is wrong and what to do, if unavailable."""
+    """What is wrong and how to mend it, if the dataset is unavailable."""
     target_dim: _builtins.int
     """Numbers per target; 0 for classes."""
     note: _builtins.str
-    """What could not be verified, if available."""
+    """What could not be verified, if the dataset is available."""
     def __init__(
         self,
         *,
@@ -204,7 +204,7 @@ Global___Dataset: _TypeAlias = Dataset  # noqa: Y015
 
 @_typing.final
 class DatasetFamily(_message.Message):
-    """Datasets that differ in parameters."""
+    """A family of generated datasets, with parameters."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -212,12 +212,12 @@ class DatasetFamily(_message.Message):
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What stands before the colon."""
+    """Name before the colon."""
     description: _builtins.str
     """One line for people."""
     @_builtins.property
     def parameters(self) -> _containers.RepeatedCompositeFieldContainer[Global___DatasetParameter]:
-        """In the order of the canonical name. All have defaults."""
+        """Parameters in the order of the canonical name. All have defaults."""
 
     def __init__(
         self,
@@ -245,13 +245,13 @@ class DatasetParameter(_message.Message):
     DEFAULT_VALUE_FIELD_NUMBER: _builtins.int
     ALLOWED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """What stands before the equals sign."""
+    """Name before the equals sign."""
     description: _builtins.str
     """One line for people."""
     default_value: _builtins.str
-    """Value where it is left out, as text."""
+    """Default value, as text."""
     allowed: _builtins.str
-    """Values that it may have, for people."""
+    """Allowed values, as text for people."""
     def __init__(
         self,
         *,
@@ -270,7 +270,7 @@ Global___DatasetParameter: _TypeAlias = DatasetParameter  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
-    """Limits of this service. A limit is a setting of the service, too: IPLAB_MAX_RUNS."""
+    """Limits of this service. Each limit is also a setting of the service, such as IPLAB_MAX_RUNS."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

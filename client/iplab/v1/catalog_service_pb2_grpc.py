@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class CatalogServiceStub:
-    """What specs may name on this service.
+    """The names that specs may use on this service.
     """
 
     def __init__(self, channel):
@@ -43,11 +43,11 @@ class CatalogServiceStub:
 
 
 class CatalogServiceServicer:
-    """What specs may name on this service.
+    """The names that specs may use on this service.
     """
 
     def GetCatalog(self, request, context):
-        """Names, datasets as last seen by a dispatcher, and limits.
+        """Returns names, datasets as last seen by a dispatcher, and limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -70,7 +70,7 @@ def add_CatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CatalogService:
-    """What specs may name on this service.
+    """The names that specs may use on this service.
     """
 
     @staticmethod

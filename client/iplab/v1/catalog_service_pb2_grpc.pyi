@@ -27,25 +27,25 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class CatalogServiceStub:
-    """What specs may name on this service."""
+    """The names that specs may use on this service."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CatalogServiceAsyncStub: ...
     GetCatalog: _grpc.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCatalogRequest, _catalog_service_pb2.Catalog]
-    """Names, datasets as last seen by a dispatcher, and limits."""
+    """Returns names, datasets as last seen by a dispatcher, and limits."""
 
 @_typing.type_check_only
 class CatalogServiceAsyncStub(CatalogServiceStub):
-    """What specs may name on this service."""
+    """The names that specs may use on this service."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetCatalog: _aio.UnaryUnaryMultiCallable[_catalog_service_pb2.GetCatalogRequest, _catalog_service_pb2.Catalog]  # type: ignore[assignment]
-    """Names, datasets as last seen by a dispatcher, and limits."""
+    """Returns names, datasets as last seen by a dispatcher, and limits."""
 
 class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What specs may name on this service."""
+    """The names that specs may use on this service."""
 
     @_abc_1.abstractmethod
     def GetCatalog(
@@ -53,6 +53,6 @@ class CatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _catalog_service_pb2.GetCatalogRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_catalog_service_pb2.Catalog, _abc.Awaitable[_catalog_service_pb2.Catalog]]:
-        """Names, datasets as last seen by a dispatcher, and limits."""
+        """Returns names, datasets as last seen by a dispatcher, and limits."""
 
 def add_CatalogServiceServicer_to_server(servicer: CatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

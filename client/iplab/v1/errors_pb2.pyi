@@ -42,7 +42,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a defect of the service; the details are in its log under the id in the message."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Reasons in google.rpc.ErrorInfo (domain "iplab"); there without the prefix ERROR_REASON_."""
+    """Reasons in google.rpc.ErrorInfo (domain "iplab"), where the prefix ERROR_REASON_ is left out."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""

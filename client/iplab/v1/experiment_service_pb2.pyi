@@ -35,7 +35,7 @@ class CreateExperimentRequest(_message.Message):
     """
     request_id: _builtins.str
     """A UUID chosen by the caller. The same id with the same request returns the first answer; with another
-    request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: no such protection.
+    request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: a repeated request is not recognized.
     """
     validate_only: _builtins.bool
     """If true, nothing is created: the answer is the experiment as it would be, with counts, memory estimate
@@ -93,7 +93,7 @@ class ListExperimentsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Most experiments in the answer: 1 .. 1000; 0 means 100."""
+    """Maximum number of experiments in the answer: 1 .. 1000; 0 means 100."""
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
@@ -124,7 +124,7 @@ class ListExperimentsResponse(_message.Message):
     EXPERIMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """For the next page; empty at the end."""
+    """Token of the next page; empty on the last page."""
     @_builtins.property
     def experiments(self) -> _containers.RepeatedCompositeFieldContainer[_experiment_pb2.Experiment]:
         """Newest first."""
@@ -220,7 +220,7 @@ class WatchExperimentRequest(_message.Message):
     name: _builtins.str
     """"experiments/{experiment}"."""
     after_sequence: _builtins.int
-    """Events with a greater sequence are sent; 0: all."""
+    """Only events with a greater sequence are sent; 0: all events."""
     def __init__(
         self,
         *,

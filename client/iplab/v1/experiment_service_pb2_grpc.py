@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class ExperimentServiceStub:
-    """Submitting and following experiments.
+    """Submit and follow experiments.
     """
 
     def __init__(self, channel):
@@ -74,11 +74,11 @@ class ExperimentServiceStub:
 
 
 class ExperimentServiceServicer:
-    """Submitting and following experiments.
+    """Submit and follow experiments.
     """
 
     def CreateExperiment(self, request, context):
-        """Accepts an experiment: validated as a whole, expanded and made durable before this returns.
+        """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
         Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -100,34 +100,34 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelExperiment(self, request, context):
-        """Asks all unfinished runs to stop: queued ones at once, training ones at their next slice boundary.
-        Cancelling what has ended changes nothing and is no error.
+        """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
+        Cancelling an ended experiment changes nothing and is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PauseExperiment(self, request, context):
-        """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
-        boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
-        cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+        """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
+        a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
+        an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResumeExperiment(self, request, context):
-        """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
-        what does not pause changes nothing and is no error.
+        """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
+        Resuming an experiment that is not paused changes nothing and is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchExperiment(self, request, context):
-        """Events after a given one, then new ones as they happen, in order and without gaps. The stream ends after
+        """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
         the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
-        WATCH_OVERFLOW and may go on from the last event it has.
+        WATCH_OVERFLOW and may continue from the last event it received.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,7 +180,7 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ExperimentService:
-    """Submitting and following experiments.
+    """Submit and follow experiments.
     """
 
     @staticmethod

@@ -28,14 +28,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ExperimentServiceStub:
-    """Submitting and following experiments."""
+    """Submit and follow experiments."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ExperimentServiceAsyncStub: ...
     CreateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_pb2.Experiment]
-    """Accepts an experiment: validated as a whole, expanded and made durable before this returns.
+    """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
     Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
     """
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]
@@ -43,31 +43,31 @@ class ExperimentServiceStub:
     ListExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]
     """Experiments, newest first, by page."""
     CancelExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CancelExperimentRequest, _experiment_pb2.Experiment]
-    """Asks all unfinished runs to stop: queued ones at once, training ones at their next slice boundary.
-    Cancelling what has ended changes nothing and is no error.
+    """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
+    Cancelling an ended experiment changes nothing and is no error.
     """
     PauseExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_pb2.Experiment]
-    """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
-    boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
-    cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+    """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
+    a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
+    an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
     """
     ResumeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_pb2.Experiment]
-    """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
-    what does not pause changes nothing and is no error.
+    """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
+    Resuming an experiment that is not paused changes nothing and is no error.
     """
     WatchExperiment: _grpc.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]
-    """Events after a given one, then new ones as they happen, in order and without gaps. The stream ends after
+    """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
     the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
-    WATCH_OVERFLOW and may go on from the last event it has.
+    WATCH_OVERFLOW and may continue from the last event it received.
     """
 
 @_typing.type_check_only
 class ExperimentServiceAsyncStub(ExperimentServiceStub):
-    """Submitting and following experiments."""
+    """Submit and follow experiments."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Accepts an experiment: validated as a whole, expanded and made durable before this returns.
+    """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
     Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
     """
     GetExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
@@ -75,26 +75,26 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     ListExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]  # type: ignore[assignment]
     """Experiments, newest first, by page."""
     CancelExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CancelExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Asks all unfinished runs to stop: queued ones at once, training ones at their next slice boundary.
-    Cancelling what has ended changes nothing and is no error.
+    """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
+    Cancelling an ended experiment changes nothing and is no error.
     """
     PauseExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PauseExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
-    boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
-    cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+    """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
+    a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
+    an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
     """
     ResumeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ResumeExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
-    """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
-    what does not pause changes nothing and is no error.
+    """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
+    Resuming an experiment that is not paused changes nothing and is no error.
     """
     WatchExperiment: _aio.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]  # type: ignore[assignment]
-    """Events after a given one, then new ones as they happen, in order and without gaps. The stream ends after
+    """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
     the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
-    WATCH_OVERFLOW and may go on from the last event it has.
+    WATCH_OVERFLOW and may continue from the last event it received.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Submitting and following experiments."""
+    """Submit and follow experiments."""
 
     @_abc_1.abstractmethod
     def CreateExperiment(
@@ -102,7 +102,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.CreateExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Accepts an experiment: validated as a whole, expanded and made durable before this returns.
+        """Accepts an experiment. It is validated as a whole, expanded and durable before this returns.
         Errors: INVALID_ARGUMENT (every wrong field named, nothing created), ALREADY_EXISTS.
         """
 
@@ -128,8 +128,8 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.CancelExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Asks all unfinished runs to stop: queued ones at once, training ones at their next slice boundary.
-        Cancelling what has ended changes nothing and is no error.
+        """Requests all unfinished runs to stop: queued runs at once, training runs at their next slice boundary.
+        Cancelling an ended experiment changes nothing and is no error.
         """
 
     @_abc_1.abstractmethod
@@ -138,9 +138,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.PauseExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Lets nothing of an experiment be trained until it is resumed. What trains is given back at its next slice
-        boundary with a checkpoint (state PAUSING until then, PAUSED from then on); a paused experiment can be
-        cancelled. Pausing what pauses, has ended or is being cancelled changes nothing and is no error.
+        """Pauses an experiment until it is resumed. Packs in training are given back at their next slice boundary with
+        a checkpoint (state PAUSING until then, PAUSED from then on). A paused experiment can be cancelled. Pausing
+        an experiment that is paused, has ended or is being cancelled changes nothing and is no error.
         """
 
     @_abc_1.abstractmethod
@@ -149,8 +149,8 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.ResumeExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
-        """Lets a paused experiment go on from its checkpoints. Its networks end bit for bit as without the pause. Resuming
-        what does not pause changes nothing and is no error.
+        """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
+        Resuming an experiment that is not paused changes nothing and is no error.
         """
 
     @_abc_1.abstractmethod
@@ -159,9 +159,9 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_service_pb2.WatchExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_experiment_service_pb2.WatchExperimentResponse], _abc.AsyncIterator[_experiment_service_pb2.WatchExperimentResponse]]:
-        """Events after a given one, then new ones as they happen, in order and without gaps. The stream ends after
+        """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
         the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
-        WATCH_OVERFLOW and may go on from the last event it has.
+        WATCH_OVERFLOW and may continue from the last event it received.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

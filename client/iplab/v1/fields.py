@@ -52,7 +52,7 @@ class RunFields:
 
     @property
     def seed(self) -> int:
-        """Keys initial weights and batches."""
+        """Seed of initial weights and batches."""
         return self._run.seed
 
     @property
@@ -62,12 +62,12 @@ class RunFields:
 
     @property
     def committed_steps(self) -> int:
-        """Updates committed: they are durable."""
+        """Number of committed, durable updates."""
         return self._run.committed_steps
 
     @property
     def steps(self) -> int:
-        """Updates asked for."""
+        """Number of updates requested."""
         return self._run.steps
 
     @property
@@ -92,8 +92,8 @@ class RunFields:
 
 
 class RunSummaryFields:
-    """Metrics in short. A field is unset until there is such a value. Losses are means over examples
-    (cross entropy and logistic: in nats); accuracies lie in [0, 1].
+    """Summary of a run's metrics. A field is unset until its value is known. Losses are means over
+    examples (cross entropy and logistic: in nats); accuracies lie in [0, 1].
     """
 
     _run_summary: run_pb2.RunSummary
@@ -105,12 +105,12 @@ class RunSummaryFields:
 
     @property
     def best_test_loss(self) -> float | None:
-        """Smallest test loss seen at an evaluation; None until there is one."""
+        """Smallest test loss at any evaluation; None until there is one."""
         return self._run_summary.best_test_loss if self._run_summary.HasField("best_test_loss") else None
 
     @property
     def best_test_accuracy(self) -> float | None:
-        """Largest test accuracy seen at an evaluation; None until there is one."""
+        """Largest test accuracy at any evaluation; None until there is one."""
         return self._run_summary.best_test_accuracy if self._run_summary.HasField("best_test_accuracy") else None
 
     @property
@@ -125,25 +125,23 @@ class RunSummaryFields:
 
     @property
     def diverged_step(self) -> int | None:
-        """Update at which the training loss was not finite; of runs that are DIVERGED; None until there is
-        one.
-        """
+        """Update at which the training loss was not finite; set for DIVERGED runs; None until there is one."""
         return self._run_summary.diverged_step if self._run_summary.HasField("diverged_step") else None
 
     @property
     def best_validation_loss(self) -> float | None:
-        """Smallest validation loss seen at an evaluation; None until there is one."""
+        """Smallest validation loss at any evaluation; None until there is one."""
         return self._run_summary.best_validation_loss if self._run_summary.HasField("best_validation_loss") else None
 
     @property
     def best_validation_accuracy(self) -> float | None:
-        """Largest validation accuracy seen at an evaluation; None until there is one."""
+        """Largest validation accuracy at any evaluation; None until there is one."""
         return self._run_summary.best_validation_accuracy if self._run_summary.HasField("best_validation_accuracy") else None
 
     @property
     def best_validation_step(self) -> int | None:
-        """Updates done at the best validation: the first with the largest accuracy, or with the smallest loss
-        where there is no accuracy; None until there is one.
+        """Number of updates at the best validation: the first with the largest accuracy, or with the smallest
+        loss if there is no accuracy; None until there is one.
         """
         return self._run_summary.best_validation_step if self._run_summary.HasField("best_validation_step") else None
 
@@ -170,7 +168,7 @@ class ExperimentFields:
 
     @property
     def uid(self) -> str:
-        """Unique over time, also when an id is used again."""
+        """Unique id, never reused, even if a resource name is."""
         return self._experiment.uid
 
     @property
@@ -185,19 +183,19 @@ class ExperimentFields:
 
     @property
     def priority(self) -> int:
-        """Packs of a higher priority are placed first, and in a full cluster those of a lower one make room
-        for them: they go on later from a checkpoint. Default 0.
+        """Packs of higher priority are placed first. In a full cluster, packs of lower priority make room for
+        them and continue later from a checkpoint. Default 0.
         """
         return self._experiment.priority
 
     @property
     def committed_steps(self) -> int:
-        """Updates committed so far, over all runs."""
+        """Number of updates committed so far, over all runs."""
         return self._experiment.committed_steps
 
     @property
     def total_steps(self) -> int:
-        """Updates asked for, over all runs."""
+        """Number of updates requested, over all runs."""
         return self._experiment.total_steps
 
     @property
@@ -207,7 +205,7 @@ class ExperimentFields:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the service wants the user to know: unknown capacity, say."""
+        """Warnings for the user, for example about unknown capacity."""
         return tuple(self._experiment.warnings)
 
     @property
@@ -237,5 +235,5 @@ class ExperimentFields:
 
     @property
     def mlflow_pending_runs(self) -> int:
-        """Runs that MLflow does not hold in full yet."""
+        """Number of runs that MLflow does not hold completely yet."""
         return self._experiment.mlflow_pending_runs

@@ -22,8 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class FieldRule(_message.Message):
-    """What the service checks in a field, and what it writes into one that is not given, as far as that belongs to
-    requests. Names, ranges and defaults of what is trained are those of the catalogue (docs/catalogue.md).
+    """Checks and default of a field, for fields that only requests have. Names, ranges and defaults of what is
+    trained are in the catalogue (docs/catalogue.md).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -36,20 +36,20 @@ class FieldRule(_message.Message):
     BOUNDS_FIELD_NUMBER: _builtins.int
     MEANING_FIELD_NUMBER: _builtins.int
     least: _builtins.float
-    """Least value of a number."""
+    """Smallest allowed value of a number."""
     most: _builtins.float
-    """Largest value of a number."""
+    """Largest allowed value of a number."""
     longest: _builtins.int
-    """Most characters of a text of one line."""
+    """Maximum number of characters of a one-line text."""
     default_number: _builtins.float
-    """Value of a number that is not given."""
+    """Default value of a number."""
     left_out: _builtins.bool
-    """Nothing is written into it if it is not given: it is newer than stored specs, whose hashes stay."""
+    """No default is filled in: the field is newer than stored specs, whose hashes must not change."""
     meaning: _builtins.str
-    """Of a limit: what the service's setting of the same name means."""
+    """For a limit: description of the service's setting of the same name."""
     @_builtins.property
     def bounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Of a limit: fields that it bounds from above, as "ExperimentSpec.steps"."""
+        """For a limit: the fields that it bounds from above, such as "ExperimentSpec.steps"."""
 
     def __init__(
         self,

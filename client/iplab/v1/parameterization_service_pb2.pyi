@@ -91,9 +91,11 @@ class AnalyzeParameterizationRequest(_message.Message):
     loss: _builtins.str
     """"cross_entropy" (default), "logistic" or "mse"."""
     steps: _builtins.int
-    """Updates to show, >= 1; 0 (default): until nothing changes. The verdict looks on in any case."""
+    """Number of updates to show, >= 1; 0 (default): until nothing changes. The verdict is for all steps in any case."""
     calibrated: _builtins.bool
-    """Whether first rates are calibrated: for the largest stable base rate, which they do not follow then."""
+    """Whether the rates of step 0 are calibrated. They then do not depend on the base rate, which matters for the
+    largest stable base rate.
+    """
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out."""
@@ -145,9 +147,9 @@ class CompleteParameterizationRequest(_message.Message):
     loss: _builtins.str
     """As in AnalyzeParameterizationRequest."""
     kind: _builtins.str
-    """"largest" (default): every hidden layer changes as much as is stable. "balanced": all by the same power."""
+    """"largest" (default): every hidden layer changes as much as is stable. "balanced": all change by the same power."""
     pareto: _builtins.bool
-    """Whether to answer with all stable rates of step 0, and Pareto points among them."""
+    """Whether to return all stable rates of step 0, and the Pareto points among them."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out: a and b; c and c_first_step stay empty."""
@@ -199,11 +201,11 @@ class MapPhasesRequest(_message.Message):
     """As in AnalyzeParameterizationRequest."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
-        """Exponents written out; their values of the free ones do not matter."""
+        """Exponents written out; values of the free exponents are ignored."""
 
     @_builtins.property
     def free(self) -> _containers.RepeatedCompositeFieldContainer[_phases_pb2.FreeExponent]:
-        """Two: x, then y."""
+        """The two free exponents: x, then y."""
 
     def __init__(
         self,
@@ -238,7 +240,7 @@ class Parameterization(_message.Message):
     HIDDEN_LAYERS_FIELD_NUMBER: _builtins.int
     EXPONENTS_FIELD_NUMBER: _builtins.int
     preset: _builtins.str
-    """Name for specs."""
+    """Name in specs."""
     description: _builtins.str
     """One line for people."""
     source: _builtins.str
@@ -247,8 +249,8 @@ class Parameterization(_message.Message):
     """Depth L."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
-        """For gradient descent; one entry per layer; c_first_step empty if the rates do not change. Biases with
-        exponents of their own, means and re-weighted initial matrices are not said here.
+        """Exponents for gradient descent, one entry per layer; c_first_step is empty if the rates do not change. Exponents
+        of biases, means and re-weighted initial matrices are not included.
         """
 
     def __init__(

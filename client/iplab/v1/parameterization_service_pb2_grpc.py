@@ -28,7 +28,7 @@ if _version_not_supported:
 
 
 class ParameterizationServiceStub:
-    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
     same functions that Python users call as ipcore.theory.
     """
 
@@ -61,36 +61,36 @@ class ParameterizationServiceStub:
 
 
 class ParameterizationServiceServicer:
-    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
     same functions that Python users call as ipcore.theory.
     """
 
     def ListParameterizations(self, request, context):
-        """Presets that are defined at a depth, with their exponents.
+        """Returns the presets that are defined at a depth, with their exponents.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AnalyzeParameterization(self, request, context):
-        """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
-        not cover (the message says what it covers).
+        """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
+        that theory does not cover (the message says what it covers).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompleteParameterization(self, request, context):
-        """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
-        as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+        """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
+        as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def MapPhases(self, request, context):
-        """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
-        for maps of too many pieces (a smaller rectangle or fewer layers help).
+        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
+        INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,7 +128,7 @@ def add_ParameterizationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ParameterizationService:
-    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
     same functions that Python users call as ipcore.theory.
     """
 

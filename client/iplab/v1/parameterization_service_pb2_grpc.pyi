@@ -29,7 +29,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ParameterizationServiceStub:
-    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
     same functions that Python users call as ipcore.theory.
     """
 
@@ -38,44 +38,44 @@ class ParameterizationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ParameterizationServiceAsyncStub: ...
     ListParameterizations: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]
-    """Presets that are defined at a depth, with their exponents."""
+    """Returns the presets that are defined at a depth, with their exponents."""
     AnalyzeParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]
-    """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
-    not cover (the message says what it covers).
+    """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
+    that theory does not cover (the message says what it covers).
     """
     CompleteParameterization: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]
-    """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
-    as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+    """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
+    as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
     """
     MapPhases: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]
-    """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
-    for maps of too many pieces (a smaller rectangle or fewer layers help).
+    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
+    INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
     """
 
 @_typing.type_check_only
 class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
-    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
     same functions that Python users call as ipcore.theory.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListParameterizations: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.ListParameterizationsRequest, _parameterization_service_pb2.ListParameterizationsResponse]  # type: ignore[assignment]
-    """Presets that are defined at a depth, with their exponents."""
+    """Returns the presets that are defined at a depth, with their exponents."""
     AnalyzeParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.AnalyzeParameterizationRequest, _theory_pb2.Analysis]  # type: ignore[assignment]
-    """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
-    not cover (the message says what it covers).
+    """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
+    that theory does not cover (the message says what it covers).
     """
     CompleteParameterization: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.CompleteParameterizationRequest, _theory_pb2.Completion]  # type: ignore[assignment]
-    """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
-    as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+    """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
+    as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
     """
     MapPhases: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]  # type: ignore[assignment]
-    """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
-    for maps of too many pieces (a smaller rectangle or fewer layers help).
+    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
+    INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
     """
 
 class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Parameterizations that specs may name, and what theory says of any parameterization. Exact arithmetic: the
+    """Parameterizations that specs may name, and what theory predicts for any parameterization. Exact arithmetic: the
     same functions that Python users call as ipcore.theory.
     """
 
@@ -85,7 +85,7 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.ListParameterizationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_parameterization_service_pb2.ListParameterizationsResponse, _abc.Awaitable[_parameterization_service_pb2.ListParameterizationsResponse]]:
-        """Presets that are defined at a depth, with their exponents."""
+        """Returns the presets that are defined at a depth, with their exponents."""
 
     @_abc_1.abstractmethod
     def AnalyzeParameterization(
@@ -93,8 +93,8 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.AnalyzeParameterizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_theory_pb2.Analysis, _abc.Awaitable[_theory_pb2.Analysis]]:
-        """What a parameterization does as the width grows. Errors: INVALID_ARGUMENT, also for what the theory does
-        not cover (the message says what it covers).
+        """Analyses the behaviour of a parameterization as the width grows. Errors: INVALID_ARGUMENT, also for cases
+        that theory does not cover (the message says what it covers).
         """
 
     @_abc_1.abstractmethod
@@ -103,8 +103,8 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.CompleteParameterizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_theory_pb2.Completion, _abc.Awaitable[_theory_pb2.Completion]]:
-        """Stable learning rates for given multipliers and initial weights: those with which every layer changes as much
-        as is stable, or all layers by the same. Errors: INVALID_ARGUMENT.
+        """Returns stable learning rates for given multipliers and initial weights: those with which every layer changes
+        as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
         """
 
     @_abc_1.abstractmethod
@@ -113,8 +113,8 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.MapPhasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_phases_pb2.PhaseMap, _abc.Awaitable[_phases_pb2.PhaseMap]]:
-        """What a parameterization does for all values of two of its exponents, exactly. Errors: INVALID_ARGUMENT, also
-        for maps of too many pieces (a smaller rectangle or fewer layers help).
+        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
+        INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
         """
 
 def add_ParameterizationServiceServicer_to_server(servicer: ParameterizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

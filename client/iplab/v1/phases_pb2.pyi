@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Phase(_message.Message):
-    """What a map of phases tells apart."""
+    """A phase: a behaviour that a map distinguishes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,7 +31,7 @@ class Phase(_message.Message):
     """The regime."""
     @_builtins.property
     def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Hidden layers 1 .. L whose features move, in feature learning and controlled divergence."""
+        """Hidden layers (1 .. L) whose features move, in feature learning and controlled divergence."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class FreeExponent(_message.Message):
     LOW_FIELD_NUMBER: _builtins.int
     HIGH_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """A list of exponents (a, b, c, d, c_first_step, d_first_step), for all layers at once or followed by a layer:
+    """A list of exponents (a, b, c, d, c_first_step, d_first_step), alone for all layers, or followed by a layer:
     "c", "a_last", "b_hidden", "c_first", "c_2".
     """
     low: _builtins.str
@@ -140,7 +140,7 @@ class PhaseArea(_message.Message):
     HOLES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def phase(self) -> Global___Phase:
-        """Its phase; also of what lies on its outline and is no border or corner."""
+        """Its phase. Points on its outline that are on no border and no corner have this phase too."""
 
     @_builtins.property
     def outline(self) -> Global___PhaseOutline:
@@ -148,7 +148,7 @@ class PhaseArea(_message.Message):
 
     @_builtins.property
     def holes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PhaseOutline]:
-        """Outlines of what it surrounds, clockwise."""
+        """Outlines of its holes, clockwise."""
 
     def __init__(
         self,
@@ -167,7 +167,7 @@ Global___PhaseArea: _TypeAlias = PhaseArea  # noqa: Y015
 
 @_typing.final
 class PhaseBorder(_message.Message):
-    """A segment, without its ends, at which the phase changes or a phase of its own holds."""
+    """A segment, without its ends, at which the phase changes or that has its own phase."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -190,7 +190,7 @@ class PhaseBorder(_message.Message):
 
     @_builtins.property
     def left(self) -> Global___Phase:
-        """The phase of the area on its left, seen from its start; unset: outside of the rectangle."""
+        """The phase of the area on its left, seen from its start; unset if that is outside of the rectangle."""
 
     @_builtins.property
     def right(self) -> Global___Phase:
@@ -215,7 +215,7 @@ Global___PhaseBorder: _TypeAlias = PhaseBorder  # noqa: Y015
 
 @_typing.final
 class PhaseCorner(_message.Message):
-    """An end of borders, or a single point with a phase of its own."""
+    """An end of borders, or a single point with its own phase."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -245,7 +245,7 @@ Global___PhaseCorner: _TypeAlias = PhaseCorner  # noqa: Y015
 
 @_typing.final
 class PhasePreset(_message.Message):
-    """A preset that lies in the rectangle, up to a gauge."""
+    """A preset in the rectangle, up to a gauge transformation."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -260,7 +260,7 @@ class PhasePreset(_message.Message):
 
     @_builtins.property
     def phase(self) -> Global___Phase:
-        """The phase there."""
+        """The phase at this point."""
 
     def __init__(
         self,
@@ -326,7 +326,7 @@ class PhaseMap(_message.Message):
 
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What else to know."""
+        """Notes."""
 
     def __init__(
         self,

@@ -32,7 +32,7 @@ class CheckExperimentRequest(_message.Message):
     name: _builtins.str
     """"experiments/{experiment}"."""
     tolerance: _builtins.float
-    """Distance from a predicted exponent that still agrees, 0 < tolerance <= 1; twice that at the output.
+    """Largest distance from a predicted exponent that counts as agreement, 0 < tolerance <= 1; twice that at the output.
     Default 0.1.
     """
     alignment: _builtins.bool
@@ -41,11 +41,11 @@ class CheckExperimentRequest(_message.Message):
     """
     @_builtins.property
     def references(self) -> _containers.RepeatedCompositeFieldContainer[Global___IntendedParameterization]:
-        """What was intended, where that is not what the spec says."""
+        """Intended parameterizations, where they differ from the spec."""
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Steps at which coordinates are checked, each >= 0, at most 20. Empty: 0 to 3, and the last recorded one."""
+        """Steps at which coordinates are checked, each >= 0, at most 20. Empty: 0 to 3 and the last recorded step."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ Global___CheckExperimentRequest: _TypeAlias = CheckExperimentRequest  # noqa: Y0
 
 @_typing.final
 class IntendedParameterization(_message.Message):
-    """A parameterization is held against another one: to find the layer in which an implementation is wrong."""
+    """Compares a parameterization with the theory of another one, to find the layer in which an implementation is wrong."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

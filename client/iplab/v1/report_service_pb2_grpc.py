@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class ReportServiceStub:
-    """Holding what an experiment recorded against theory.
+    """Compare an experiment's records with theory.
     """
 
     def __init__(self, channel):
@@ -44,11 +44,11 @@ class ReportServiceStub:
 
 
 class ReportServiceServicer:
-    """Holding what an experiment recorded against theory.
+    """Compare an experiment's records with theory.
     """
 
     def CheckExperiment(self, request, context):
-        """Computes a report from what is committed by now; nothing is stored. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """Computes a report from the data committed so far; it is not stored. Errors: NOT_FOUND, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -71,7 +71,7 @@ def add_ReportServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ReportService:
-    """Holding what an experiment recorded against theory.
+    """Compare an experiment's records with theory.
     """
 
     @staticmethod

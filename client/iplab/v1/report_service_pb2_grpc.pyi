@@ -28,25 +28,25 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ReportServiceStub:
-    """Holding what an experiment recorded against theory."""
+    """Compare an experiment's records with theory."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ReportServiceAsyncStub: ...
     CheckExperiment: _grpc.UnaryUnaryMultiCallable[_report_service_pb2.CheckExperimentRequest, _report_pb2.Report]
-    """Computes a report from what is committed by now; nothing is stored. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Computes a report from the data committed so far; it is not stored. Errors: NOT_FOUND, INVALID_ARGUMENT."""
 
 @_typing.type_check_only
 class ReportServiceAsyncStub(ReportServiceStub):
-    """Holding what an experiment recorded against theory."""
+    """Compare an experiment's records with theory."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CheckExperiment: _aio.UnaryUnaryMultiCallable[_report_service_pb2.CheckExperimentRequest, _report_pb2.Report]  # type: ignore[assignment]
-    """Computes a report from what is committed by now; nothing is stored. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+    """Computes a report from the data committed so far; it is not stored. Errors: NOT_FOUND, INVALID_ARGUMENT."""
 
 class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Holding what an experiment recorded against theory."""
+    """Compare an experiment's records with theory."""
 
     @_abc_1.abstractmethod
     def CheckExperiment(
@@ -54,6 +54,6 @@ class ReportServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _report_service_pb2.CheckExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_report_pb2.Report, _abc.Awaitable[_report_pb2.Report]]:
-        """Computes a report from what is committed by now; nothing is stored. Errors: NOT_FOUND, INVALID_ARGUMENT."""
+        """Computes a report from the data committed so far; it is not stored. Errors: NOT_FOUND, INVALID_ARGUMENT."""
 
 def add_ReportServiceServicer_to_server(servicer: ReportServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -30,11 +30,11 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     RUN_STATE_UNSPECIFIED: _RunState.ValueType  # 0
     """Never sent by the service."""
     RUN_STATE_QUEUED: _RunState.ValueType  # 1
-    """Waiting for a worker (for the first time, or again after one was lost)."""
+    """Waiting for a worker (for the first time, or again after a worker was lost)."""
     RUN_STATE_RUNNING: _RunState.ValueType  # 2
     """Training in a pack."""
     RUN_STATE_CANCELLING: _RunState.ValueType  # 3
-    """Cancellation was asked for; it takes effect at the next slice boundary."""
+    """Cancellation was requested; it takes effect at the next slice boundary."""
     RUN_STATE_SUCCEEDED: _RunState.ValueType  # 4
     """Terminal: trained to its last step."""
     RUN_STATE_DIVERGED: _RunState.ValueType  # 5
@@ -44,19 +44,19 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     RUN_STATE_CANCELLED: _RunState.ValueType  # 7
     """Terminal: ended by request."""
     RUN_STATE_PAUSED: _RunState.ValueType  # 8
-    """Its experiment is paused: it waits, and goes on from a checkpoint when that is resumed."""
+    """Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
-    """Where a run stands. Terminal states are final."""
+    """State of a run. Terminal states are final."""
 
 RUN_STATE_UNSPECIFIED: RunState.ValueType  # 0
 """Never sent by the service."""
 RUN_STATE_QUEUED: RunState.ValueType  # 1
-"""Waiting for a worker (for the first time, or again after one was lost)."""
+"""Waiting for a worker (for the first time, or again after a worker was lost)."""
 RUN_STATE_RUNNING: RunState.ValueType  # 2
 """Training in a pack."""
 RUN_STATE_CANCELLING: RunState.ValueType  # 3
-"""Cancellation was asked for; it takes effect at the next slice boundary."""
+"""Cancellation was requested; it takes effect at the next slice boundary."""
 RUN_STATE_SUCCEEDED: RunState.ValueType  # 4
 """Terminal: trained to its last step."""
 RUN_STATE_DIVERGED: RunState.ValueType  # 5
@@ -66,7 +66,7 @@ RUN_STATE_FAILED: RunState.ValueType  # 6
 RUN_STATE_CANCELLED: RunState.ValueType  # 7
 """Terminal: ended by request."""
 RUN_STATE_PAUSED: RunState.ValueType  # 8
-"""Its experiment is paused: it waits, and goes on from a checkpoint when that is resumed."""
+"""Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 class _FailureReason:
@@ -80,7 +80,7 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_WORKER_LOST: _FailureReason.ValueType  # 1
     """The worker or its machine died; retried until the budget is used up."""
     FAILURE_REASON_LEASE_LOST: _FailureReason.ValueType  # 2
-    """The dispatcher that led the pack died or lost its lease; taken up by the next one."""
+    """The dispatcher that led the pack died or lost its lease; another dispatcher continues it."""
     FAILURE_REASON_DATA_UNAVAILABLE: _FailureReason.ValueType  # 3
     """The dataset was missing or damaged on the worker."""
     FAILURE_REASON_OUT_OF_MEMORY: _FailureReason.ValueType  # 4
@@ -88,12 +88,12 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_TRAINING_ERROR: _FailureReason.ValueType  # 5
     """An error in training that a retry would meet again."""
     FAILURE_REASON_ARTIFACTS_UNAVAILABLE: _FailureReason.ValueType  # 7
-    """Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer); tried
-    again, with rests of up to 5 minutes, until they can.
+    """Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer);
+    retried without limit, after pauses of up to 5 minutes.
     """
     FAILURE_REASON_UNSCHEDULABLE: _FailureReason.ValueType  # 8
-    """For a time that the service sets (IPLAB_PLACEMENT_TIMEOUT_SECONDS), no node could hold what the spec asks for.
-    A wait for resources that others use never ends so.
+    """For IPLAB_PLACEMENT_TIMEOUT_SECONDS, a setting of the service, no node could hold the requested resources.
+    A wait for resources in use by others never ends with this reason.
     """
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
@@ -104,7 +104,7 @@ FAILURE_REASON_UNSPECIFIED: FailureReason.ValueType  # 0
 FAILURE_REASON_WORKER_LOST: FailureReason.ValueType  # 1
 """The worker or its machine died; retried until the budget is used up."""
 FAILURE_REASON_LEASE_LOST: FailureReason.ValueType  # 2
-"""The dispatcher that led the pack died or lost its lease; taken up by the next one."""
+"""The dispatcher that led the pack died or lost its lease; another dispatcher continues it."""
 FAILURE_REASON_DATA_UNAVAILABLE: FailureReason.ValueType  # 3
 """The dataset was missing or damaged on the worker."""
 FAILURE_REASON_OUT_OF_MEMORY: FailureReason.ValueType  # 4
@@ -112,12 +112,12 @@ FAILURE_REASON_OUT_OF_MEMORY: FailureReason.ValueType  # 4
 FAILURE_REASON_TRAINING_ERROR: FailureReason.ValueType  # 5
 """An error in training that a retry would meet again."""
 FAILURE_REASON_ARTIFACTS_UNAVAILABLE: FailureReason.ValueType  # 7
-"""Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer); tried
-again, with rests of up to 5 minutes, until they can.
+"""Weights or checkpoints could not be written or read (the disk is full, the artifact store does not answer);
+retried without limit, after pauses of up to 5 minutes.
 """
 FAILURE_REASON_UNSCHEDULABLE: FailureReason.ValueType  # 8
-"""For a time that the service sets (IPLAB_PLACEMENT_TIMEOUT_SECONDS), no node could hold what the spec asks for.
-A wait for resources that others use never ends so.
+"""For IPLAB_PLACEMENT_TIMEOUT_SECONDS, a setting of the service, no node could hold the requested resources.
+A wait for resources in use by others never ends with this reason.
 """
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
@@ -162,19 +162,19 @@ class Run(_message.Message):
     base_learning_rate: _builtins.float
     """Base learning rate eta."""
     seed: _builtins.int
-    """Keys initial weights and batches."""
+    """Seed of initial weights and batches."""
     state: Global___RunState.ValueType
-    """Where it stands."""
+    """State of the run."""
     pack: _builtins.str
     """Id of the pack it is trained in; empty until planned."""
     committed_steps: _builtins.int
-    """Updates committed: they are durable."""
+    """Number of committed, durable updates."""
     steps: _builtins.int
-    """Updates asked for."""
+    """Number of updates requested."""
     mlflow_run_id: _builtins.str
     """Run id in MLflow; empty until the forwarder has created it."""
     predicted_regime: _theory_pb2.Regime.ValueType
-    """What theory predicts for it."""
+    """Theory's prediction for the run."""
     @_builtins.property
     def summary(self) -> Global___RunSummary:
         """Last, best and final metrics."""
@@ -185,11 +185,11 @@ class Run(_message.Message):
 
     @_builtins.property
     def failure(self) -> Global___Failure:
-        """Why it failed; unset unless FAILED."""
+        """The failure; unset unless FAILED."""
 
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attempt]:
-        """Every time a worker was given this run, oldest first. Only in GetRun."""
+        """All attempts at this run, oldest first. Only in GetRun."""
 
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
@@ -233,7 +233,7 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class RunSummary(_message.Message):
-    """Metrics in short. A field is unset until there is such a value. Losses are means over examples (cross
+    """Summary of a run's metrics. A field is unset until its value is known. Losses are means over examples (cross
     entropy and logistic: in nats); accuracies lie in [0, 1].
     """
 
@@ -253,21 +253,21 @@ class RunSummary(_message.Message):
     last_train_loss: _builtins.float
     """Newest recorded training loss (on the batch of that step)."""
     best_test_loss: _builtins.float
-    """Smallest test loss seen at an evaluation."""
+    """Smallest test loss at any evaluation."""
     best_test_accuracy: _builtins.float
-    """Largest test accuracy seen at an evaluation."""
+    """Largest test accuracy at any evaluation."""
     final_test_loss: _builtins.float
     """Test loss of the final weights."""
     final_test_accuracy: _builtins.float
     """Test accuracy of the final weights."""
     diverged_step: _builtins.int
-    """Update at which the training loss was not finite; of runs that are DIVERGED."""
+    """Update at which the training loss was not finite; set for DIVERGED runs."""
     best_validation_loss: _builtins.float
-    """Smallest validation loss seen at an evaluation."""
+    """Smallest validation loss at any evaluation."""
     best_validation_accuracy: _builtins.float
-    """Largest validation accuracy seen at an evaluation."""
+    """Largest validation accuracy at any evaluation."""
     best_validation_step: _builtins.int
-    """Updates done at the best validation: the first with the largest accuracy, or with the smallest loss where
+    """Number of updates at the best validation: the first with the largest accuracy, or with the smallest loss if
     there is no accuracy.
     """
     test_loss_at_best_validation: _builtins.float
@@ -392,18 +392,18 @@ class Attempt(_message.Message):
     token: _builtins.int
     """Fencing token: commits under an older token are refused."""
     owner: _builtins.str
-    """Dispatcher that led it."""
+    """Dispatcher that led the attempt."""
     first_step: _builtins.int
-    """Updates already committed when it started."""
+    """Number of updates already committed when it started."""
     end_reason: Global___FailureReason.ValueType
-    """Why it ended early; UNSPECIFIED if it lives or ended well."""
+    """Why it ended early; UNSPECIFIED if it is open or ended normally."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it started."""
 
     @_builtins.property
     def end_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ended; unset while it lives."""
+        """When it ended; unset while it is open."""
 
     def __init__(
         self,
@@ -426,7 +426,7 @@ Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 
 @_typing.final
 class Artifact(_message.Message):
-    """A file that a run has produced."""
+    """A file produced by a run."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -445,7 +445,7 @@ class Artifact(_message.Message):
     sha256: _builtins.str
     """SHA-256 in hexadecimal."""
     step: _builtins.int
-    """Updates done when it was written."""
+    """Number of updates done when it was written."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was committed."""

@@ -54,7 +54,7 @@ class ListRunsRequest(_message.Message):
     parent: _builtins.str
     """"experiments/{experiment}"."""
     page_size: _builtins.int
-    """Most runs in the answer: 1 .. 1000; 0 means 100."""
+    """Maximum number of runs in the answer: 1 .. 1000; 0 means 100."""
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
@@ -145,7 +145,7 @@ class QueryMetricsRequest(_message.Message):
     first_step: _builtins.int
     """Only points with first_step <= step."""
     last_step: _builtins.int
-    """Only points with step <= last_step; 0: to the end."""
+    """Only points with step <= last_step; 0: no limit."""
     @_builtins.property
     def metrics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Which metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", "validation_loss",
@@ -196,7 +196,7 @@ class QueryMetricsResponse(_message.Message):
 
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Updates done, or the update whose batch it is (training metrics, from 1)."""
+        """Number of updates done, or the number of the batch's update (training metrics, from 1)."""
 
     @_builtins.property
     def times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -236,7 +236,7 @@ class ListArtifactsRequest(_message.Message):
     parent: _builtins.str
     """"experiments/{experiment}/runs/{run}"."""
     page_size: _builtins.int
-    """Most artifacts in the answer: 1 .. 1000; 0 means 100."""
+    """Maximum number of artifacts in the answer: 1 .. 1000; 0 means 100."""
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     def __init__(
@@ -293,7 +293,7 @@ class ReadArtifactRequest(_message.Message):
     name: _builtins.str
     """"experiments/{experiment}/runs/{run}/artifacts/{path}"."""
     offset: _builtins.int
-    """First byte wanted, to go on after an interruption. 0 .. size."""
+    """First byte to send, to continue after an interruption. 0 .. size."""
     def __init__(
         self,
         *,

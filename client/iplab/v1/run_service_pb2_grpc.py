@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class RunServiceStub:
-    """Looking at runs, their metrics and files.
+    """Read runs, their metrics and files.
     """
 
     def __init__(self, channel):
@@ -69,7 +69,7 @@ class RunServiceStub:
 
 
 class RunServiceServicer:
-    """Looking at runs, their metrics and files.
+    """Read runs, their metrics and files.
     """
 
     def GetRun(self, request, context):
@@ -87,7 +87,7 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
-        """Asks one run to stop. Cancelling what has ended changes nothing and is no error.
+        """Requests one run to stop. Cancelling an ended run changes nothing and is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,7 +157,7 @@ def add_RunServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RunService:
-    """Looking at runs, their metrics and files.
+    """Read runs, their metrics and files.
     """
 
     @staticmethod

@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RunServiceStub:
-    """Looking at runs, their metrics and files."""
+    """Read runs, their metrics and files."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -39,7 +39,7 @@ class RunServiceStub:
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Runs of an experiment by index, by page."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]
-    """Asks one run to stop. Cancelling what has ended changes nothing and is no error."""
+    """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
     QueryMetrics: _grpc.UnaryStreamMultiCallable[_run_service_pb2.QueryMetricsRequest, _run_service_pb2.QueryMetricsResponse]
     """Committed metric points as columns, in blocks. Within a run and metric, steps ascend over the stream."""
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListArtifactsRequest, _run_service_pb2.ListArtifactsResponse]
@@ -51,7 +51,7 @@ class RunServiceStub:
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
-    """Looking at runs, their metrics and files."""
+    """Read runs, their metrics and files."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]  # type: ignore[assignment]
@@ -59,7 +59,7 @@ class RunServiceAsyncStub(RunServiceStub):
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs of an experiment by index, by page."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]  # type: ignore[assignment]
-    """Asks one run to stop. Cancelling what has ended changes nothing and is no error."""
+    """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
     QueryMetrics: _aio.UnaryStreamMultiCallable[_run_service_pb2.QueryMetricsRequest, _run_service_pb2.QueryMetricsResponse]  # type: ignore[assignment]
     """Committed metric points as columns, in blocks. Within a run and metric, steps ascend over the stream."""
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListArtifactsRequest, _run_service_pb2.ListArtifactsResponse]  # type: ignore[assignment]
@@ -70,7 +70,7 @@ class RunServiceAsyncStub(RunServiceStub):
     """
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Looking at runs, their metrics and files."""
+    """Read runs, their metrics and files."""
 
     @_abc_1.abstractmethod
     def GetRun(
@@ -94,7 +94,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.CancelRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
-        """Asks one run to stop. Cancelling what has ended changes nothing and is no error."""
+        """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
 
     @_abc_1.abstractmethod
     def QueryMetrics(

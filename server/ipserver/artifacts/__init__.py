@@ -1,8 +1,8 @@
-"""Where weights and checkpoints lie: a folder of this machine, or a prefix of an S3 bucket.
+"""Storage of weights and checkpoints: a folder of this machine or a prefix in an S3 bucket.
 
-`open_artifacts(root)` gives an `ArtifactStore`. Files are named by locations relative to the root, and are
-never changed. A file counts only once a commit in the store names it, with its size and SHA-256: what a
-worker left behind before it died is never read.
+`open_artifacts(root)` returns an `ArtifactStore`. Files are identified by locations relative to the root and
+never change. A file is valid only once a commit in the store refers to it, with its size and SHA-256. Files
+left behind by a worker that died are never read.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactsUnavailable
 
 CHUNK_BYTES: Final = 2**20
-# A disk that is full, over its quota or broken, a file system that is gone, a limit on a file's size: what a
-# person can mend while packs wait. Anything else (a folder that is none, say) is an error of the set-up.
+# Errors that a person can fix while packs wait: a disk that is full, over its quota or broken, a file system
+# that is gone, a limit on a file's size. Any other error (a root that is no folder, say) is a set-up error.
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE})
 
 
@@ -41,61 +41,61 @@ class Stored:
 class ArtifactStore(Protocol):
     """Files by location ("experiment/weights/p0000/1/r00000-final.safetensors"). Thread-safe.
 
-    Every method may raise `ArtifactsUnavailable` if files cannot be reached now, and `ArtifactDamaged` for a
-    location outside the root.
+    Every method may raise `ArtifactsUnavailable` if files cannot be reached now, and `ArtifactDamaged` if a
+    location is outside the root.
     """
 
     def put(self, location: str, write: Callable[[Path], object]) -> Stored:
-        """Store a file, whole or not at all, in the place of an older one; durable when it returns.
+        """Store a file atomically, replacing an older one. The file is durable when this returns.
 
         Args:
-            location: Where to.
-            write: Writes the file to the path that it is given.
+            location: Location of the file.
+            write: Writes the file to the given path.
 
         Raises:
-            ArtifactsUnavailable: There is no room for it (now).
+            ArtifactsUnavailable: There is no room for the file now.
             OSError: The file cannot be written to this machine's disk for another reason.
         """
 
     def reading(self, location: str, sha256: str) -> AbstractContextManager[Path]:
-        """A path on this machine where the file lies, verified, while the context lasts. Only read there.
+        """A read-only path to the verified file on this machine, valid inside the context.
 
         Raises:
             ArtifactDamaged: The file is missing or has another checksum.
         """
 
     def size(self, location: str) -> int | None:
-        """Bytes of the file; None: there is none."""
+        """Size of the file in bytes; None if there is no such file."""
 
     def chunks(self, location: str, offset: int = 0) -> Iterator[bytes]:
-        """The file's bytes from `offset`, at most `CHUNK_BYTES` at a time. Nothing is verified.
+        """The file's bytes from `offset`, in chunks of at most `CHUNK_BYTES`. The checksum is not verified.
 
         Raises:
-            ArtifactDamaged: The file cannot be read (any more).
+            ArtifactDamaged: The file cannot be read.
         """
 
     def below(self, location: str) -> Iterator[str]:
-        """Locations of all files below a location, also those that are being written; no order."""
+        """Locations of all files below a location, including files being written, in no particular order."""
 
     def delete(self, locations: Iterable[str]) -> None:
-        """Remove files; what is not there is no error."""
+        """Remove files. Missing files are ignored."""
 
     def delete_folder(self, location: str) -> None:
-        """Remove every file below a location; nothing there is no error."""
+        """Remove every file below a location, if there are any."""
 
     def delete_empty(self, location: str) -> None:
-        """Remove folders below a location, and that one, if they hold no file (S3 has no folders)."""
+        """Remove the folder at a location and those below it that hold no files. Does nothing on S3."""
 
     def check(self, *, write: bool) -> None:
-        """Return if the root can be reached, and be written if so asked. Tries once.
+        """Check once that the root can be reached and, if `write`, written.
 
         Raises:
-            ArtifactsUnavailable: It cannot; says why.
+            ArtifactsUnavailable: It cannot. The message says why.
         """
 
 
 def open_artifacts(root: ArtifactRoot) -> ArtifactStore:
-    """The artifact store at a root; nothing is opened before it is used.
+    """The artifact store at a root. Nothing is opened before first use.
 
     >>> import tempfile
     >>> store = open_artifacts(ArtifactRoot(tempfile.mkdtemp()))
@@ -104,7 +104,7 @@ def open_artifacts(root: ArtifactRoot) -> ArtifactStore:
     >>> b"".join(store.chunks("first/r00000/1/note.txt"))
     b'42'
     """
-    # The libraries of S3 take a while to load, which a local folder need not.
+    # Import on demand: S3's libraries load slowly and a local folder does not need them.
     if root.folder is not None:
         from ipserver.artifacts.local import LocalArtifacts  # noqa: PLC0415
 
@@ -116,7 +116,7 @@ def open_artifacts(root: ArtifactRoot) -> ArtifactStore:
 
 @contextmanager
 def writing(location: str) -> Iterator[None]:
-    """Turn the error of a disk that takes no more (full, over quota, broken) into ArtifactsUnavailable."""
+    """Convert errors of a disk that is full, over quota or broken to ArtifactsUnavailable."""
     try:
         yield
     except OSError as error:
@@ -127,7 +127,7 @@ def writing(location: str) -> Iterator[None]:
 
 
 def measured(path: Path) -> Stored:
-    """Size and checksum of a file of this machine."""
+    """Size and checksum of a local file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return Stored(file.tell(), digest.hexdigest())

@@ -1,4 +1,4 @@
-"""Artifacts in a folder, which may be a network file system that several machines mount."""
+"""Artifacts in a folder, possibly on a network file system that several machines mount."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 
 
 class LocalArtifacts:
-    """See `ArtifactStore`. Files are written beside their place, flushed to disk and renamed."""
+    """See `ArtifactStore`. Files are written to a temporary name in their folder, flushed and renamed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -84,11 +84,11 @@ class LocalArtifacts:
     def delete_empty(self, location: str) -> None:
         """See `ArtifactStore.delete_empty`."""
         for folder, _, _ in os.walk(self._path(location), topdown=False):
-            with suppress(OSError):  # not empty, or removed by somebody else
+            with suppress(OSError):  # not empty, or removed by another process
                 Path(folder).rmdir()
 
     def check(self, *, write: bool) -> None:
-        """See `ArtifactStore.check`. Whether a file can be made is tried, not read from permissions."""
+        """See `ArtifactStore.check`. Creates a file to test writing, instead of reading permissions."""
         if not self._folder.is_dir():
             raise ArtifactsUnavailable(f"{self._folder} is not a folder")
         if not os.access(self._folder, os.R_OK | os.X_OK):
@@ -111,7 +111,7 @@ class LocalArtifacts:
 
 
 def _make_folder(path: Path) -> None:
-    """Create a folder; that it is there survives a power cut, as do the folders above it."""
+    """Create a folder and its parents so that they survive a power cut."""
     if path.exists():
         return
     _make_folder(path.parent)

@@ -1,7 +1,7 @@
-"""Artifacts below a prefix of an S3 bucket, or of any store that speaks S3: the only file that knows s3fs.
+"""Artifacts below a prefix of a bucket in S3 or a compatible store: the only file that imports s3fs.
 
-S3 has no rename, and needs none: an object appears whole or not at all, and nothing reads an object that no
-commit has named. Files are written to this machine's temporary folder first: their formats need to seek.
+S3 needs no rename: an object appears whole or not at all, and no object is read before a commit refers to it.
+Files are first written to this machine's temporary folder, because their formats need to seek.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.environment.surroundings import proxy_of, settings_of_aws
 from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 
-# With growing rests in between this bridges an outage of about half a minute. A check at start asks once, and
-# has not long to wait: whether to ask again, the settings say.
+# With growing pauses, these attempts bridge an outage of about half a minute. A check at start tries once,
+# with a short timeout; the settings decide whether it is repeated.
 _ATTEMPTS: Final = 8
 _CONNECT_SECONDS, _READ_SECONDS, _CHECK_SECONDS = 5, 30, 10
-# s3fs repeats what botocore has given up; an answer that broke off it alone repeats, so it tries twice.
+# s3fs retries after botocore gives up. Only s3fs retries an interrupted response, so it makes two attempts.
 _ROUNDS: Final = 2
-# While a file is sent no other limit counts: a store that takes connections but reads nothing would hold us
-# for good. One below this rate, with all repetitions, is taken for one that is gone.
+# No other timeout applies during an upload: a store that accepts connections but reads nothing would block
+# the upload indefinitely. A store slower than this rate, including all retries, is considered unreachable.
 _PUT_SECONDS, _PUT_BYTES_PER_SECOND = 300, 2**20
-# One request brings this much, so that a slow reader of a large file holds no connection.
+# Bytes per request, so that a slow reader of a large file does not hold a connection.
 _RANGE_BYTES: Final = 8 * CHUNK_BYTES
 _DELETED_AT_ONCE: Final = 1000  # S3's limit
 
 
 class S3Artifacts:
-    """See `ArtifactStore`. The credentials may list the bucket, and get, put and delete below the prefix."""
+    """See `ArtifactStore`. The credentials allow list on the bucket; get, put and delete below the prefix."""
 
     def __init__(self, root: ArtifactRoot) -> None:
         self._root = root
@@ -143,12 +143,12 @@ class S3Artifacts:
         return f"{self._base}/{location}"
 
     def _name(self, key: str) -> str:
-        """A key of s3fs, whose keys begin with the bucket, as S3 itself knows it."""
+        """S3's own key for a key of s3fs, which starts with the bucket."""
         return key.removeprefix(f"{self._bucket}/")
 
     @contextmanager
     def _asking(self, trouble: str) -> Iterator[None]:
-        """One error for what S3 and the libraries below s3fs raise; none of them shows a key."""
+        """Convert errors of S3 and of s3fs's libraries to one error that shows no key."""
         try:
             yield
         except FileNotFoundError:
@@ -159,7 +159,7 @@ class S3Artifacts:
                 "IPLAB_S3_SECRET_ACCESS_KEY, or what AWS's own libraries read"
             ) from error
         except (OSError, BotoCoreError, aiohttp.ClientError) as error:
-            # AWS's libraries read a profile and more even where they are given keys.
+            # AWS's libraries also read a profile and other variables when keys are given.
             others = settings_of_aws(os.environ) if isinstance(error, BotoCoreError) else []
             also = f" (in the environment: {', '.join(others)})" if others else ""
             proxied = proxy_of(self._root.endpoint_url) if isinstance(error, ProxyConnectionError) else None
@@ -170,7 +170,7 @@ class S3Artifacts:
 
 
 def _in_time(system: Any, seconds: float, coroutine: Callable[..., Any], *args: object) -> None:
-    """Run one of s3fs's coroutines, as its methods do, but not for longer than this."""
+    """Run one of s3fs's coroutines, as its methods do, with a timeout in seconds."""
     try:
         sync(system.loop, coroutine, *args, timeout=seconds)
     except FSTimeoutError:
@@ -178,7 +178,7 @@ def _in_time(system: Any, seconds: float, coroutine: Callable[..., Any], *args: 
 
 
 def _file_system(root: ArtifactRoot, attempts: int, rounds: int, read_seconds: float) -> Any:
-    """Instances of equal arguments are one, so a worker's next pack finds its connections open."""
+    """Instances with equal arguments are shared, so a worker's next pack reuses open connections."""
     system = s3fs.S3FileSystem(
         key=root.access_key_id or None,
         secret=root.secret_access_key or None,

@@ -1,4 +1,4 @@
-"""Temporary folders for files on their way to or from S3."""
+"""Temporary folders for uploads to and downloads from S3."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PREFIX: Final = "iplab-scratch-"
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A new folder while the context lasts. The first use removes those of processes that were killed.
+    """A new folder that exists inside the context. The first use removes folders of killed processes.
 
     Raises:
-        ArtifactsUnavailable: There is no room for it.
+        ArtifactsUnavailable: The disk has no room for the folder.
     """
     place = Path(tempfile.gettempdir())
     _tidy_once(place)

@@ -1,1 +1,1 @@
-"""What surrounds a process: settings, secrets, variables of other programs, private folders."""
+"""A process's environment: settings, secrets, variables of other programs, private folders."""

@@ -1,4 +1,4 @@
-"""Where artifacts lie, as settings say it and workers are told it."""
+"""The artifact root: where artifacts are stored, as settings give it and as it is passed to workers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRoot:
-    """Below which place files lie, and how to get in. A plain value; it crosses process boundaries.
+    """Location of the artifacts and the credentials for it. A plain value that is sent to other processes.
 
     Attributes:
         url: An absolute folder, or "s3://bucket/prefix".
-        endpoint_url: Of an S3-compatible store; "": AWS.
-        region: "": what the endpoint takes for granted.
-        access_key_id: "": what AWS's libraries find (environment, profile, role of the machine).
-        secret_access_key: With `access_key_id`. Neither is ever shown.
+        endpoint_url: URL of an S3-compatible store; "": AWS.
+        region: Region of the bucket; "": the endpoint's default.
+        access_key_id: Access key; "": AWS's libraries find one (environment, profile, role of the machine).
+        secret_access_key: Secret that belongs to `access_key_id`. Neither is ever shown.
     """
 
     url: str
@@ -29,5 +29,5 @@ class ArtifactRoot:
 
     @property
     def folder(self) -> Path | None:
-        """The folder; None: it lies in S3."""
+        """The folder; None if the root is in S3."""
         return None if self.url.startswith("s3://") else Path(self.url)

@@ -1,4 +1,4 @@
-"""Settings of the limits: one for each field of `iplab.v1.Limits`, with its default and range from there."""
+"""Settings of the limits: one per field of `iplab.v1.Limits`, with the default and range declared there."""
 
 from __future__ import annotations
 

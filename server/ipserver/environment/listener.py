@@ -1,4 +1,4 @@
-"""Whether something listens at an address."""
+"""Check that a server listens at an address."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _CONNECT_SECONDS: Final = 5.0
 
 
 def require_listener(setting: str, host: str, port: int) -> None:
-    """Return if something listens there; libraries would try for minutes.
+    """Check that a server listens at `host`:`port`. Libraries would retry for minutes before they fail.
 
     Raises:
-        NotReady: Nothing does.
+        NotReady: No server listens there.
     """
     try:
         socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()

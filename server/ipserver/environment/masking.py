@@ -1,4 +1,4 @@
-"""Addresses as they may be shown: without their passwords."""
+"""Mask passwords in addresses before they are shown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 
 
 def without_password(text: str) -> str:
-    """A URL as it may be shown.
+    """Mask a URL's password.
 
-    A password may hold any character, escaped or not, so it ends at the last "@": rather too much is hidden.
+    A password may hold any character, escaped or not. It is taken to end at the last "@", so that too much
+    is hidden rather than too little.
 
     >>> without_password("postgresql+psycopg://lab:secret@db/iplab")
     'postgresql+psycopg://lab:***@db/iplab'
@@ -20,7 +21,7 @@ def without_password(text: str) -> str:
 
 
 def address(text: str) -> str:
-    """What should be a URL as it may be shown; of what is none, and may hold a password, nothing.
+    """Mask a URL's password. Text that is not a URL is hidden entirely if it may contain one.
 
     >>> address("lab:secret@db/iplab"), address("host=db password=secret"), address("mlflow:5000")
     ('***', '***', 'mlflow:5000')

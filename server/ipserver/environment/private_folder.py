@@ -1,4 +1,4 @@
-"""Private folders that do not outlive their process by long, even if it is killed.
+"""Private folders that are removed soon after their process ends, even if it is killed.
 
 The process that uses a folder holds a lock on a file in it. The system releases the lock when the process
 ends, however it ends, so the next process can tell an abandoned folder from one in use and removes it.
@@ -23,7 +23,7 @@ class PrivateFolder:
 
     Args:
         base: Where to make it; the folder must exist.
-        prefix: Start of its name, by which `remove_abandoned` finds it if its process was killed.
+        prefix: Start of its name. `remove_abandoned` finds it by this prefix if its process was killed.
 
     Attributes:
         path: The folder.
@@ -39,24 +39,24 @@ class PrivateFolder:
                 self._descriptor = _lock(self.path)
                 break
             except (FileNotFoundError, BlockingIOError):
-                continue  # before it was locked, another process took it for abandoned
+                continue  # another process took it for abandoned before it was locked
             except OSError:
                 self.path.rmdir()
                 raise
-        # systemd-tmpfiles leaves alone a folder that is locked itself. Not every file system can do so.
+        # systemd-tmpfiles skips a folder that is itself locked. Not every file system supports that lock.
         self._folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         with contextlib.suppress(OSError):
             fcntl.flock(self._folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def refresh(self) -> None:
-        """Set the times of everything in the folder to now: cleaners of temporary folders go by age."""
+        """Set all times in the folder to now, because cleaners of temporary folders go by age."""
         for folder, folders, files in os.walk(self.path):
             for name in (".", *folders, *files):
                 with contextlib.suppress(OSError):  # it has gone meanwhile
                     os.utime(Path(folder) / name, follow_symlinks=False)
 
     def remove(self) -> None:
-        """Remove the folder with what is in it. A second call does nothing."""
+        """Remove the folder and its contents. A second call does nothing."""
         if self._descriptor < 0:
             return
         shutil.rmtree(self.path, ignore_errors=True)
@@ -74,9 +74,9 @@ class PrivateFolder:
 
 
 def remove_abandoned(base: Path, prefix: str) -> int:
-    """Remove this user's folders of that prefix whose process is gone; returns how many."""
+    """Remove this user's folders with that prefix whose process has ended; return how many."""
     removed = 0
-    with contextlib.suppress(OSError):  # a base that cannot be read holds none of ours
+    with contextlib.suppress(OSError):  # a base that cannot be read holds no folder of ours
         for folder in sorted(base.glob(f"{prefix}*")):
             with contextlib.suppress(OSError):  # in use, or vanished meanwhile
                 status = folder.lstat()
@@ -90,9 +90,9 @@ def remove_abandoned(base: Path, prefix: str) -> int:
 
 
 def _lock(folder: Path) -> int:
-    """Lock a folder; returns the descriptor that holds the lock.
+    """Lock a folder; return the descriptor that holds the lock.
 
-    A file is locked, opened for writing: over NFS nothing else can be locked.
+    The lock is on a file opened for writing, the only kind that NFS can lock exclusively.
 
     Raises:
         BlockingIOError: Another process holds the lock.
@@ -101,7 +101,7 @@ def _lock(folder: Path) -> int:
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (folder / _LOCK).stat()  # whoever held the lock before may have removed the folder
+        (folder / _LOCK).stat()  # the previous holder of the lock may have removed the folder
     except BaseException:
         os.close(descriptor)
         raise

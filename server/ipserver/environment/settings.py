@@ -1,10 +1,14 @@
 """Settings of the service, and where they come from.
 
-The first of these that knows a setting is believed: the command line; the environment variable `IPLAB_`
-and the setting's name; a file of that name (`store`, `s3_secret_access_key`) in the folder of secrets that
-`IPLAB_SECRETS` names; the TOML file that `IPLAB_SETTINGS` names; the default. Empty variables are ignored.
+Sources in order of precedence (earlier sources win):
 
-`ipserver settings` prints every setting with its meaning and value, and no secret.
+- the command line;
+- the environment variable `IPLAB_` followed by the setting's name (ignored if it is empty);
+- a file with the setting's name (`store`, `s3_secret_access_key`) in the folder that `IPLAB_SECRETS` names;
+- the TOML file that `IPLAB_SETTINGS` names;
+- the default.
+
+`ipserver settings` prints every setting with its meaning and value, but no secret.
 """
 
 from __future__ import annotations
@@ -40,7 +44,7 @@ _MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|dat
 
 
 class Settings(LimitSettings):
-    """All settings, the limits of specs among them. Frozen; every part of the service reads the same ones.
+    """All settings, including the limits of specs. Frozen. Every part of the service reads the same settings.
 
     Raises:
         pydantic.ValidationError: Wrong values (`load_settings` turns it into a StartupError).
@@ -51,16 +55,16 @@ class Settings(LimitSettings):
     )
 
     settings: Path | None = Field(
-        None, description="TOML file of settings: the names below, in small letters"
+        None, description="TOML file of settings, with the names below in lower case"
     )
     secrets: Path | None = Field(
-        None, description="Folder of secrets: one file per setting, named like it in small letters"
+        None, description="Folder of secrets: one file per setting, named as the setting in lower case"
     )
-    home: Path = Field(Path("~/.iplab"), description="Folder of everything the service keeps on this machine")
+    home: Path = Field(Path("~/.iplab"), description="Folder of all the service stores on this machine")
     data: Path | None = Field(
-        None, description="Folder of datasets (it holds mnist/); unset: only embedded ones"
+        None, description="Folder of datasets (it holds mnist/); unset: only embedded datasets"
     )
-    address: str = Field("127.0.0.1:50051", description="Where the API listens; port 0: a free one")
+    address: str = Field("127.0.0.1:50051", description="Address where the API listens; port 0: a free port")
     insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
     store: SecretStr = Field(
         SecretStr(""),
@@ -72,71 +76,74 @@ class Settings(LimitSettings):
         description="Weights and checkpoints: a folder, or s3://BUCKET/PREFIX; empty: in the home folder",
     )
     s3_endpoint_url: str = Field("", description="S3-compatible store, as http://HOST:9000; empty: AWS")
-    s3_region: str = Field("", description="Region of the bucket; empty: what the endpoint takes for granted")
+    s3_region: str = Field("", description="Region of the bucket; empty: the endpoint's default")
     s3_access_key_id: SecretStr = Field(
-        SecretStr(""), description="Key of S3; empty: what AWS's libraries find (variables, profile, role)"
+        SecretStr(""), description="S3 access key; empty: AWS's libraries find one (variables, profile, role)"
     )
-    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret of that key")
+    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret that belongs to the key")
     mlflow_tracking_uri: SecretStr = Field(
         SecretStr(""), description="MLflow's server or database; empty: SQLite in the home folder"
     )
     ray_address: str = Field(
         "",
-        description="Ray cluster to join: HOST:PORT of its head, or auto for the one that this machine is a "
-        "node of; empty: a Ray of its own on this machine",
+        description="Ray cluster to join: HOST:PORT of its head, or auto for the cluster that this machine "
+        "belongs to; empty: the dispatcher starts its own Ray on this machine",
     )
-    cpus: int | None = Field(None, ge=1, description="CPU cores for a Ray of its own; unset: all")
+    cpus: int | None = Field(None, ge=1, description="CPU cores for the dispatcher's own Ray; unset: all")
     ready_workers: int = Field(
         4,
         ge=0,
-        description="Workers of one core that a Ray of its own keeps ready, 0.4 GB of memory each; at most "
-        "one per core",
+        description="Workers of one core that the dispatcher's own Ray keeps ready, 0.4 GB of memory each; "
+        "at most one per core",
     )
-    # NoDecode: the validator below reads the JSON, wherever it lies, and its errors name the setting.
+    # NoDecode: the validator below reads the JSON from any source, so that its errors name the setting.
     expected_nodes: Annotated[tuple[_Node, ...], NoDecode] = Field(
         (),
         description="One of each kind of node that the Ray cluster's autoscaler can add, as JSON such as "
-        '[{"cpus": 8, "gpus": 1}] (in the file a list of tables): a pack may wait for one; empty: none',
+        '[{"cpus": 8, "gpus": 1}] (in the TOML file a list of tables); a pack may wait for such a node; '
+        "empty: none",
     )
     wait_seconds: float = Field(
-        0.0, ge=0, description="How long a part waits at its start for what it needs, in seconds; 0: it ends"
+        0.0, ge=0, description="Seconds a part waits at its start for services that it needs; 0: it ends"
     )
 
-    max_pack_memory_bytes: int = Field(4 << 30, ge=1, description="Memory a pack is planned for, in bytes")
-    max_pack_runs: int = Field(1024, ge=1, description="Most runs in one pack")
+    max_pack_memory_bytes: int = Field(
+        4 << 30, ge=1, description="Maximum estimated memory of a pack, in bytes"
+    )
+    max_pack_runs: int = Field(1024, ge=1, description="Maximum number of runs in one pack")
 
     slice_seconds: Seconds = Field(1.0, description="How long a worker trains before it reports, in seconds")
     checkpoint_seconds: Seconds = Field(30.0, description="Time between checkpoints of a pack, in seconds")
     mlflow_points_per_second: float = Field(
-        5000.0, ge=100, description="Most metric points that go to MLflow per second, on average"
+        5000.0, ge=100, description="Maximum number of metric points sent to MLflow per second, on average"
     )
     sweep_seconds: Seconds = Field(
         600.0,
-        description="How long after a pack's end files of it that nothing names are removed, in seconds; a "
-        "worker that is cut off may go on writing for so long",
+        description="Seconds after a pack's end until its unreferenced files are removed; a worker that was "
+        "cut off may write until then",
     )
     lease_seconds: Seconds = Field(
         15.0,
-        description="How long a silent dispatcher keeps a pack, in seconds; a silent forwarder keeps its "
-        "place twice as long",
+        description="Length of a dispatcher's leases of packs, in seconds; the forwarder's lease is twice as "
+        "long",
     )
     worker_start_seconds: Seconds = Field(
         300.0,
-        description="How long a worker's process may take to start when its resources are free, in seconds; "
-        "then a Ray of its own is replaced; in a cluster the pack is tried elsewhere, or later",
+        description="Seconds a worker's process may take to start while its resources are free; after that, "
+        "the dispatcher's own Ray is replaced; in a cluster the pack is tried on another node or later",
     )
     placement_timeout_seconds: Seconds = Field(
         3600.0,
-        description="How long a pack waits while no node, there or expected, could hold it, in seconds; then "
-        "its runs fail. What waits for others to end waits for ever",
+        description="Seconds a pack waits while no node, present or expected, could hold it; then its runs "
+        "fail. A pack that waits for resources in use by others has no time limit",
     )
     max_attempts: int = Field(
         4,
         ge=1,
-        description="Attempts in a row that lose their worker before they commit anything; then a pack fails",
+        description="A pack fails after this many attempts in a row that lose their worker before a commit",
     )
     max_attempts_lease_lost: int = Field(
-        10, ge=1, description="The same for attempts whose dispatcher dies or is cut off from the store"
+        10, ge=1, description="The same for attempts whose dispatcher dies or loses the store"
     )
     max_attempts_out_of_memory: int = Field(
         2, ge=1, description="The same for attempts that run out of memory"
@@ -151,7 +158,7 @@ class Settings(LimitSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What the module says, the first one first."""
+        """The sources in order of precedence (see the module)."""
         known = frozenset(settings_cls.model_fields) - {"settings", "secrets"}
         secrets, file = (
             InitSettingsSource(settings_cls, init_kwargs=read(os.environ.get(name, ""), known))
@@ -167,7 +174,7 @@ class Settings(LimitSettings):
     @field_validator("home")
     @classmethod
     def _in_urls(cls, value: Path) -> Path:
-        """The addresses of SQLite and MLflow are URLs that hold this path."""
+        """Refuse characters that the URLs of SQLite and MLflow, which contain this path, cannot hold."""
         wrong = sorted({letter for letter in str(value) if letter in "?%" or not letter.isprintable()})
         if wrong:
             raise ValueError(
@@ -268,7 +275,7 @@ class Settings(LimitSettings):
 
     @property
     def artifact_root(self) -> ArtifactRoot:
-        """Below which trainers write."""
+        """Root below which trainers write."""
         return ArtifactRoot(
             self.artifacts or str(self.home / "artifacts"),
             endpoint_url=self.s3_endpoint_url,
@@ -286,7 +293,7 @@ class Settings(LimitSettings):
 
     @property
     def mlflow_artifacts(self) -> Path | None:
-        """Where MLflow experiments put their artifacts; None: where the tracking server says."""
+        """Folder for artifacts of MLflow experiments; None: the tracking server decides."""
         return None if self.mlflow_tracking_uri else self.home / "mlflow" / "artifacts"
 
     def environment(self) -> dict[str, str]:
@@ -295,15 +302,15 @@ class Settings(LimitSettings):
         return {f"IPLAB_{name.upper()}": _plain(value) for name, value in values.items()}
 
     def shown(self) -> dict[str, str]:
-        """Every setting's value as it may be shown: no password and no key."""
+        """Every setting's value with passwords and keys masked."""
         return {name: _masked(name, getattr(self, name)) for name in type(self).model_fields}
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root, without links and "~".
+    """The absolute path, with links and "~" resolved.
 
     Raises:
-        ValueError: It cannot be told; says why.
+        ValueError: It cannot be resolved; the message says why.
     """
     try:
         return path.expanduser().resolve()
@@ -311,7 +318,7 @@ def absolute(path: Path) -> Path:
         raise ValueError(
             "is relative to the working folder, which has been removed; give an absolute path"
         ) from None
-    except RuntimeError as error:  # "~" of a user without a home folder, or a circle of links
+    except RuntimeError as error:  # "~" of a user without a home folder, or a cycle of links
         raise ValueError(f"{str(error).rstrip('.')}; give an absolute path") from None
     except OSError as error:
         raise ValueError(f"{error.strerror}; give another path") from None
@@ -324,7 +331,7 @@ def split_address(address: str) -> tuple[str, str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a listening host is reachable from this machine alone."""
+    """Whether a server on this host is reachable only from this machine."""
     if host == "localhost":
         return True
     try:
@@ -334,10 +341,10 @@ def is_loopback(host: str) -> bool:
 
 
 def load_settings(**options: object) -> Settings:
-    """Settings from where the module says; options that are None count as not given.
+    """Settings from the sources that the module names. Options that are None count as not given.
 
     Raises:
-        StartupError: Wrong values (every one is named), or a file or folder of them that cannot be read.
+        StartupError: Wrong values (all are named), or a settings file or folder that cannot be read.
     """
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them
@@ -352,7 +359,7 @@ def load_settings(**options: object) -> Settings:
         raise StartupError("wrong settings: " + "; ".join(problems)) from None
 
 
-# However long a wrong value is.
+# Shortens long wrong values in error messages.
 _REPR = reprlib.Repr()
 _REPR.maxstring = 200
 
@@ -367,7 +374,7 @@ _URLS = frozenset({"store", "mlflow_tracking_uri"})
 
 
 def _masked(name: str, value: object) -> str:
-    """A setting's value as it may be shown: of URLs all but the password, of other secrets nothing."""
+    """A setting's value for display. In URLs only the password is masked, other secrets entirely."""
     text = "" if value is None else _plain(value)
     if name in _URLS:
         return address(text)

@@ -1,4 +1,4 @@
-"""Reads the files that settings may lie in: one of TOML, and a folder of secrets."""
+"""Read settings from files: a TOML file and a folder of secrets."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def read_file(name: str, known: Collection[str]) -> dict[str, Any]:
     """The settings in a TOML file.
 
     Args:
-        name: The file; "": there is none.
+        name: The file; "" for none.
         known: Names of settings.
 
     Raises:
-        StartupError: It cannot be read, is not TOML, or has what is no setting.
+        StartupError: It cannot be read, is not TOML, or has a key that is not a setting.
     """
     if not name:
         return {}
@@ -35,8 +35,8 @@ def read_file(name: str, known: Collection[str]) -> dict[str, Any]:
     unknown = sorted(values.keys() - set(known))
     if unknown:
         raise StartupError(
-            f"IPLAB_SETTINGS: {name} has {', '.join(map(repr, unknown))}, which no setting is called; "
-            "`ipserver settings` lists them (in the file without IPLAB_, in small letters)"
+            f"IPLAB_SETTINGS: {name} has unknown settings: {', '.join(map(repr, unknown))}; "
+            "`ipserver settings` lists them (in the file without IPLAB_, in lower case)"
         )
     return values
 
@@ -44,15 +44,15 @@ def read_file(name: str, known: Collection[str]) -> dict[str, Any]:
 def read_secrets(name: str, known: Collection[str]) -> dict[str, str]:
     """The settings in a folder of secrets, one file each.
 
-    Files that name no setting are left alone, with a warning: a folder may serve several programs. Names with
-    a dot in front are Kubernetes' own.
+    Files not named as a setting are ignored with a warning: several programs may share a folder. Names that
+    start with a dot are Kubernetes' own and ignored silently.
 
     Args:
-        name: The folder; "": there is none.
+        name: The folder; "" for none.
         known: Names of settings.
 
     Raises:
-        StartupError: The folder or the file of a setting cannot be read, or it is empty. Says which.
+        StartupError: The folder or a setting's file cannot be read, or the file is empty; names which.
     """
     if not name:
         return {}
@@ -62,7 +62,7 @@ def read_secrets(name: str, known: Collection[str]) -> dict[str, str]:
             if path.name in known:
                 values[path.name] = _read_secret(path)
             elif not path.name.startswith("."):
-                _log.warning("IPLAB_SECRETS: %s is not used: no setting is called %r", path, path.name)
+                _log.warning("IPLAB_SECRETS: %s is not used: there is no setting %r", path, path.name)
     except OSError as error:
         raise StartupError(f"IPLAB_SECRETS: cannot read the folder {name}: {error.strerror}") from None
     return values

@@ -1,7 +1,7 @@
-"""What other programs leave in the environment: what this service must not take for itself.
+"""Environment variables that users set for other programs and that this service must not follow.
 
-Proxies are for the network, not for this machine's loopback, which most of them refuse. Variables that tell
-Python how to debug somebody's script, or Ray which cluster somebody works on, are not meant for our parts.
+Proxies are meant for the network, not for this machine's loopback, which most of them refuse. Variables that
+configure Python for the user's own scripts, or name the user's Ray cluster, are not meant for our parts.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Mapping, MutableMapping
 from typing import Final
 from urllib.parse import urlsplit
 
-# As gRPC, requests, urllib and botocore write hosts; the network for what is on neither name.
+# Forms that gRPC, requests, urllib and botocore recognize; the network covers other loopback addresses.
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "127.0.0.0/8", "::1", "[::1]")
 _EXCEPTIONS: Final = ("no_proxy", "NO_PROXY")
-# With these a part would turn warnings of libraries into errors, lose its docstrings and checks, wait for
-# somebody to type when it has ended, or run many times slower.
+# With these a part would turn warnings of libraries into errors, lose its docstrings and assertions, open a
+# prompt when it ends, or run many times slower.
 _PYTHON: Final = (
     "PYTHONWARNINGS",
     "PYTHONOPTIMIZE",
@@ -28,7 +28,7 @@ _PYTHON: Final = (
     "PYTHONPROFILEIMPORTTIME",
     "PYTHONIOENCODING",
 )
-# Which cluster, namespace, job and programs somebody's own Ray scripts use.
+# Cluster, namespace, job and programs of the user's own Ray scripts.
 _RAY: Final = (
     "RAY_ADDRESS",
     "RAY_NAMESPACE",
@@ -36,7 +36,7 @@ _RAY: Final = (
     "RAY_JOB_CONFIG_JSON_ENV_VAR",
     "RAY_OVERRIDE_RESOURCES",
 )
-# Where somebody's own scripts log to, and that they need not wait for it: what we call sent must be there.
+# Destination of the user's own scripts, and asynchronous logging: the forwarder must know that data arrived.
 _MLFLOW: Final = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_REGISTRY_URI",
@@ -54,7 +54,7 @@ _AWS_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_T
 
 
 def spare_loopback(environment: MutableMapping[str, str]) -> None:
-    """Except loopback from proxies, for this process and those that it starts.
+    """Exclude loopback from proxies for this process and its children.
 
     >>> environment = {"http_proxy": "http://proxy:3128", "NO_PROXY": "example.org"}
     >>> spare_loopback(environment)
@@ -64,52 +64,52 @@ def spare_loopback(environment: MutableMapping[str, str]) -> None:
     if not any(name.lower().endswith("_proxy") and name not in _EXCEPTIONS for name in environment):
         return
     known = environment.get("no_proxy") or environment.get("NO_PROXY", "")
-    if known.strip() == "*":  # everything is direct already, and with other entries it would not be
+    if known.strip() == "*":  # excludes all hosts; beside further entries "*" would lose its meaning
         return
     entries = [entry.strip() for entry in known.split(",") if entry.strip()]
     text = ",".join([*entries, *(host for host in _LOOPBACK if host not in entries)])
     for name in _EXCEPTIONS:
         environment[name] = text
-    if special := environment.get("no_grpc_proxy"):  # gRPC reads this one instead
+    if special := environment.get("no_grpc_proxy"):  # gRPC reads this variable instead
         environment["no_grpc_proxy"] = f"{special},{','.join(_LOOPBACK)}"
 
 
 def for_parts(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what is meant for somebody's own scripts; text is UTF-8 whatever the locale."""
+    """The environment without Python's debugging variables; text is UTF-8 regardless of the locale."""
     kept = {name: value for name, value in environment.items() if name not in _PYTHON}
     return kept | {"PYTHONUTF8": "1"}
 
 
 def forgive_warnings(environment: MutableMapping[str, str]) -> None:
-    """Undo PYTHONWARNINGS in this process: `error` would end it at a warning deep inside some library."""
+    """Undo PYTHONWARNINGS in this process: `error` would end it at any warning inside a library."""
     if environment.pop("PYTHONWARNINGS", None):
         warnings.resetwarnings()
         warnings.simplefilter("ignore")
 
 
 def forget_other_rays(environment: MutableMapping[str, str]) -> list[str]:
-    """Remove what would make a Ray of our own another one; returns the names."""
+    """Remove variables that would redirect or change our own Ray; return their names."""
     return [name for name in _RAY if environment.pop(name, None) is not None]
 
 
 def forget_other_runs(environment: MutableMapping[str, str]) -> None:
-    """Remove what would make MLflow's client write elsewhere, or later, than it is told."""
+    """Remove variables that make MLflow's client write to another place, or asynchronously."""
     for name in _MLFLOW:
         environment.pop(name, None)
 
 
 def settings_of_aws(environment: Mapping[str, str]) -> list[str]:
-    """The names of AWS's variables that are set, without those of keys."""
+    """Names of AWS's variables that are set, except those of keys."""
     return sorted(name for name in environment if name.startswith("AWS_") and name not in _AWS_KEYS)
 
 
 def settings_of_postgresql(environment: Mapping[str, str]) -> list[str]:
-    """The names of PostgreSQL's variables that are set and count where a DSN says nothing."""
+    """Names of PostgreSQL's variables that are set and fill in what a DSN leaves out."""
     return sorted(name for name in environment if name in _POSTGRESQL)
 
 
 def proxy_of(url: str) -> tuple[str, str] | None:
-    """The variable and the proxy (HOST:PORT) through which HTTP clients reach a URL; None: directly."""
+    """The variable and proxy (HOST:PORT) that HTTP clients use for a URL; None: no proxy."""
     parts = urlsplit(url)
     if not parts.hostname or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None

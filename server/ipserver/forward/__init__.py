@@ -1,1 +1,1 @@
-"""From the store to MLflow."""
+"""Forwarding of runs, metrics and files from the store to MLflow."""

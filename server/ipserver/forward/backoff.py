@@ -1,4 +1,4 @@
-"""Growing rests for what has failed."""
+"""Exponential backoff per key."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 class Backoff(Generic[Key]):
-    """A key that fails rests, twice as long after every further failure in a row.
+    """Retry delays per key. The delay doubles with every further consecutive failure.
 
     Args:
-        first: The first rest in seconds.
-        longest: The longest rest in seconds.
+        first: The first delay in seconds.
+        longest: The longest delay in seconds.
 
     >>> backoff = Backoff[str](first=2, longest=5)
     >>> backoff.failed("a", now=0), backoff.resting(now=1), backoff.resting(now=2)
@@ -30,13 +30,13 @@ class Backoff(Generic[Key]):
         self._rests: dict[Key, tuple[float, float]] = {}  # its length, its end
 
     def failed(self, key: Key, now: float, works_since: float = float("inf")) -> float:
-        """Let `key` rest; returns for how long.
+        """Record a failure of `key`; return the delay in seconds until its next try.
 
         Args:
-            key: What failed.
-            now: The time.
-            works_since: When others of its kind last did not fail. If that was before `key` failed the last
-                time, the fault need not be its own, and its rest stays as long as it was.
+            key: The key that failed.
+            now: The current time in seconds.
+            works_since: When another key of its kind last succeeded. If that was before the last failure of
+                `key`, the failure may not be the key's own, and the delay does not grow.
         """
         if (last := self._rests.get(key)) is None:
             rest = self._first
@@ -52,7 +52,7 @@ class Backoff(Generic[Key]):
         self._rests.pop(key, None)
 
     def resting(self, now: float) -> tuple[Key, ...]:
-        """Keys whose time to be tried again has not come. Entries that expired long ago are dropped."""
+        """Keys whose retry time has not come. Entries that expired long ago are dropped."""
         self._rests = {
             key: (rest, end) for key, (rest, end) in self._rests.items() if end + self._longest > now
         }

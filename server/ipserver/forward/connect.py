@@ -1,4 +1,4 @@
-"""MLflow as the settings name it, once it answers."""
+"""Connecting to the MLflow that the settings name."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ _CONNECT_SECONDS = 5
 
 @sa.event.listens_for(sa.Engine, "do_connect")
 def _prepare_nothing(dialect: sa.Dialect, _record: object, _words: object, options: dict[str, Any]) -> None:
-    """MLflow's connections too may lead to a pooler, whose next server does not know what was prepared."""
+    """Disable prepared statements: behind a pooler, MLflow's next server connection would not know them."""
     if dialect.driver == "psycopg":
         options.setdefault("prepare_threshold", None)
 
 
 def connect(settings: Settings, *, make: bool = True) -> MlflowSink:
-    """A sink that has been heard to answer.
+    """Connect to MLflow and return a sink once it answers.
 
     Args:
         settings: Where MLflow is.
-        make: Whether a SQLite file that is not there yet is made.
+        make: Whether to create a missing SQLite file.
 
-    Where MLflow keeps artifacts in S3 without a server in between, its client uploads them with the keys of
-    our artifacts, unless variables of its own or of AWS say otherwise.
+    If MLflow stores artifacts in S3 without a proxying server, its client uploads them with the keys of our
+    artifacts, unless MLflow's or AWS's own variables set others.
 
     Raises:
-        NotReady: MLflow does not answer, or what answers is not MLflow.
+        NotReady: MLflow does not answer, or the server is not MLflow.
     """
     uri = settings.mlflow_uri
     _lend_keys(settings)
@@ -65,7 +65,7 @@ def connect(settings: Settings, *, make: bool = True) -> MlflowSink:
     except NotReady as error:
         raise NotReady(f"{_SETTING}: {error}") from None
     except Exception as error:
-        # MLflow raises whatever its transport and its database raise.
+        # MLflow passes on all exceptions of its transport and database.
         raise _unusable(uri, error) from None
     if moved:
         _log.warning("%s", moved)
@@ -73,7 +73,7 @@ def connect(settings: Settings, *, make: bool = True) -> MlflowSink:
 
 
 def _require_server(uri: str) -> None:
-    """A server, or the proxy that leads to it, takes connections."""
+    """Check that the server, or the proxy to it, accepts connections."""
     parts = urlsplit(uri)
     if proxied := proxy_of(uri):
         variable, place = proxied
@@ -86,9 +86,9 @@ def _require_server(uri: str) -> None:
 
 
 def _require_database(uri: str) -> None:
-    """MLflow itself would try for minutes, and a driver for as long as the other side is silent."""
+    """Check the database with a timeout: MLflow would retry for minutes, a driver wait indefinitely."""
     if first.sqlite_path(uri):
-        return  # there is no other side; to connect would leave an empty file
+        return  # no server to check; connecting would leave an empty file
     limit = {"connect_timeout": _CONNECT_SECONDS} if uri.startswith("postgresql") else {}
     try:
         engine = sa.create_engine(uri, connect_args=limit)
@@ -105,7 +105,7 @@ def _unusable(uri: str, error: Exception) -> NotReady:
         text = text.replace(password, "***")
     remedy = "start MLflow there, or correct the address"
     if "db upgrade" in text:
-        remedy = "or, where nothing of a run is in it yet, drop it: it is made anew"
+        remedy = "or, if it holds no runs yet, drop it: the forwarder creates it again"
     elif proxied := proxy_of(uri):
         variable, place = proxied
         host = urlsplit(uri).hostname

@@ -1,4 +1,4 @@
-"""One run's news, sent to MLflow. Several threads may do so at once, each for a run of its own."""
+"""Sending one run's new data to MLflow. Several threads may do this at once for different runs."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from ipserver.store.records import Forwarded
 def deliver(
     parcel: Parcel, sink: MlflowSink, artifacts: ArtifactStore, before: Callable[[int], object]
 ) -> Forwarded:
-    """Send a run's news; its end comes last, so a run that MLflow calls finished is complete.
+    """Send a run's new data. The final status is sent last, so a finished run in MLflow is complete.
 
-    Sending the same again changes nothing.
+    Sending the same data again changes nothing.
 
     Args:
-        parcel: What.
+        parcel: The data to send.
         sink: MLflow.
-        artifacts: Where the run's files are read.
-        before: Called before every batch with the number of its points.
+        artifacts: Store from which the run's files are read.
+        before: Called before every batch with the number of points in it.
 
     Returns:
-        What MLflow holds of the run now. Whatever `sink`, `artifacts` and `before` raise passes through.
+        The run's data that MLflow holds now. Exceptions of `sink`, `artifacts` and `before` pass through.
     """
     with failpoints.around("send"):
         run = parcel.mlflow_run_id
         if (first := parcel.first) is None:
             sink.send(run, {}, parcel.tags, parcel.points, before)
         else:
-            # MLflow takes tags quickly with a run's creation, and slowly afterwards.
+            # Tags are cheap in the call that creates a run and slow afterwards.
             tags = {**first.tags, **parcel.tags}
             run, new = sink.run(parcel.experiment, parcel.name, first.start_ms, tags)
             sink.send(run, first.params, {} if new else parcel.tags, parcel.points, before)

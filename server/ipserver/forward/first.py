@@ -1,7 +1,7 @@
-"""MLflow's database, made for the first time: whole or not at all, and by one forwarder at a time.
+"""First creation of MLflow's database: atomic, and by one forwarder at a time.
 
-MLflow makes a new SQLite file in dozens of steps, and can never use one that was left behind in the middle of
-them. So ours is made beside its place and renamed.
+MLflow creates a new SQLite file in dozens of steps and cannot use a file left unfinished by an interruption.
+So the forwarder creates the file under a temporary name and renames it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ import sqlalchemy as sa
 from ipserver.errors import NotReady
 
 _log = logging.getLogger(__name__)
-# Any number will do, as long as all forwarders take the same lock.
+# An arbitrary number; all forwarders must take the same lock.
 _ADVISORY_LOCK: Final = 7246854
 _BUSY_SECONDS: Final = 30
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of a "sqlite:///..." URI; None: another database, or one in memory.
+    """The file of a "sqlite:///..." URI; None for other databases and in-memory databases.
 
     >>> sqlite_path("sqlite:////home/lab/mlflow.db")
     PosixPath('/home/lab/mlflow.db')
@@ -39,7 +39,7 @@ def sqlite_path(uri: str) -> Path | None:
 
 @contextmanager
 def taking_turns(uri: str) -> Iterator[None]:
-    """Hold the database against other forwarders that would make or change its tables at the same time."""
+    """Exclude other forwarders that create or change the database's tables, inside the context."""
     if path := sqlite_path(uri):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.with_name(f"{path.name}.lock").open("a") as lock:
@@ -58,15 +58,15 @@ def taking_turns(uri: str) -> Iterator[None]:
 
 
 def make(path: Path, build: Callable[[str], None], *, ours: bool) -> None:
-    """Make a SQLite file with MLflow's tables, if there is none. Called while `taking_turns`.
+    """Create a SQLite file with MLflow's tables, if there is none. Call it inside `taking_turns`.
 
     Args:
-        path: Where it shall be.
-        build: Makes a new one at a URI.
-        ours: It lies in our home: one that was begun and not finished is set aside as NAME.unfinished.
+        path: Path of the file.
+        build: Creates a new database at a URI.
+        ours: Whether it is in our home folder. If so, an unfinished file is renamed to NAME.unfinished.
 
     Raises:
-        NotReady: What is there was begun and not finished, and is not ours.
+        NotReady: There is an unfinished file, and it is not ours.
     """
     if path.exists() and path.stat().st_size:
         try:
@@ -89,12 +89,12 @@ def make(path: Path, build: Callable[[str], None], *, ours: bool) -> None:
 
 
 def require_finished(path: Path) -> None:
-    """Return if the tables in a SQLite file were made to their end.
+    """Check that the creation of the tables in a SQLite file was completed.
 
-    MLflow's last step is the experiment "Default". Without any experiment there is no run either.
+    MLflow's last step creates the experiment "Default". A file without experiments holds no runs either.
 
     Raises:
-        NotReady: They were not; says how to go on.
+        NotReady: It was not. The message says how to go on.
     """
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
         tables = {
@@ -103,6 +103,6 @@ def require_finished(path: Path) -> None:
         if "experiments" in tables and connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone():
             return
     raise NotReady(
-        f"{path} holds no experiment, not even MLflow's own: making it was cut off, or it is no database of "
-        f"MLflow's. If it is: `rm {path}`, and it is made anew; nothing of a run can be in it"
+        f"{path} holds no experiment, not even MLflow's own: its creation was interrupted, or it is not a "
+        f"database of MLflow's. If it is one, `rm {path}`: it holds no runs and is created again"
     )

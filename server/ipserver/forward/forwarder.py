@@ -1,10 +1,10 @@
-"""The forwarder: brings runs, metrics and files from the store to MLflow, at its own pace.
+"""The forwarder: sends runs, metrics and files from the store to MLflow at its own pace.
 
-One forwarder works at a time (a named lease). What is sent is marked afterwards, so a crash in between sends
-something again, which MLflow takes without doubling it. Training never waits for MLflow.
+One forwarder works at a time, under a named lease. Data are marked as sent afterwards. A crash in between
+only causes some data to be sent again, and MLflow does not duplicate them. Training never waits for MLflow.
 
-What MLflow does not take (a run whose file is lost, an experiment that somebody deleted there) is tried again
-after growing rests and does not hold up the others.
+Data that MLflow refuses (a run whose file is lost, an experiment deleted in MLflow) are tried again after
+growing delays and do not hold up other runs.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ _LEASE = "forwarder"
 _TASKS = 50
 _REST_SECONDS = 0.5
 _OUTAGE_SECONDS = 2.0
-# A training run is sent now and then; a finished one at once.
+# A training run is sent at this interval; a finished one at once.
 _RUNNING_INTERVAL_SECONDS = 10.0
-# Rests of what MLflow did not take. An experiment rests when this many of its runs were refused in a row. Its
-# rests are shorter than those of a run, so that they end with other runs of it.
+# Delays after MLflow refused data. An experiment is delayed when this many of its runs were refused in a row.
+# Its delays are shorter than a run's, so that other runs are tried when they end.
 _PATIENCE = 3
 _EXPERIMENT_RESTS = (2.0, 60.0)
 _RUN_RESTS = (30.0, 600.0)
 
 
 class Pass(Enum):
-    """How a pass over the store went."""
+    """Outcome of a pass over the store."""
 
-    BUSY = "something was sent"
+    BUSY = "data were sent"
     IDLE = "there was nothing to send"
     TROUBLE = "MLflow or the store did not answer"
 
 
 @dataclass(slots=True)
 class _Results:
-    """What became of the runs of a pass.
+    """Outcomes of the runs in a pass.
 
     Attributes:
-        taken: Experiments of which MLflow took a run.
-        refused: Refusals in a row, by experiment.
+        taken: Experiments with a run that MLflow accepted.
+        refused: Number of consecutive refusals by experiment.
     """
 
     taken: set[str] = field(default_factory=set)
@@ -71,15 +71,15 @@ class Forwarder:
     """Forwards until MLflow holds everything.
 
     Args:
-        store: Where the truth is.
+        store: The store.
         sink: MLflow.
-        artifact_root: Where artifacts' files lie.
+        artifact_root: Root of the artifacts.
         owner: Name of this forwarder in its lease.
         monotonic: Clock for intervals, in seconds.
-        lease_seconds: How long another forwarder waits for this one if it is silent.
-        beat: Called with every pass, run and batch: a sign of life.
-        points_per_second: Most points that go to MLflow, on average.
-        sleep: Rests, in seconds, to keep that pace.
+        lease_seconds: Length of the lease, after which another forwarder takes over from a silent one.
+        beat: Called with every pass, run and batch, as a heartbeat.
+        points_per_second: Maximum average number of points sent to MLflow per second.
+        sleep: Sleeps for the given seconds, to keep that pace.
     """
 
     def __init__(
@@ -109,16 +109,16 @@ class Forwarder:
         self._turn = ""  # the experiment that was served last
         self._refused_runs = Backoff[tuple[str, int]](*_RUN_RESTS)
         self._refused_experiments = Backoff[str](*_EXPERIMENT_RESTS)
-        self._taken: dict[str, float] = {}  # when MLflow last took a run, by experiment
+        self._taken: dict[str, float] = {}  # when MLflow last accepted a run, by experiment
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. An outage of MLflow or of the store is waited out; nothing is lost."""
+        """Work until `stop` is set. Outages of MLflow or the store are waited out without loss."""
         while not stop.is_set():
             self._beat()
             try:
                 outcome = self.step(stop)
             except StoreUnavailable as error:
-                _log.warning("the store is out of reach: %s", error)
+                _log.warning("the store cannot be reached: %s", error)
                 outcome = Pass.TROUBLE
             if outcome is not Pass.BUSY:
                 stop.wait(_REST_SECONDS if outcome is Pass.IDLE else _OUTAGE_SECONDS)
@@ -127,12 +127,12 @@ class Forwarder:
     def step(self, stop: threading.Event | None = None) -> Pass:
         """Forward some runs, if this forwarder holds (or gets) the lease.
 
-        Experiments take turns, so that a large one does not hold up the end of a small one. A run that MLflow
-        does not take rests for a while, and so does an experiment several of whose runs it does not take; the
-        pass goes on with the others. If none are left, it is an outage.
+        Experiments take turns, so that a large one does not delay the end of a small one. A run that MLflow
+        refuses is delayed, and so is an experiment with several refused runs; the pass continues with the
+        others. If MLflow accepts nothing, this is an outage.
 
         Returns:
-            TROUBLE: MLflow took nothing, or may not keep it.
+            The outcome; TROUBLE if MLflow accepted nothing or its data may not be durable.
         """
         now = self._monotonic()
         self._taken = {name: at for name, at in self._taken.items() if at + _RUN_RESTS[1] > now}
@@ -152,14 +152,14 @@ class Forwarder:
         try:
             self._send(tasks, results, stop)
         except TakenOver as error:
-            _log.warning("another forwarder works: %s", error)
+            _log.warning("another forwarder has taken over: %s", error)
         except OSError as error:
-            _log.warning("MLflow may not keep what was sent, so it is sent again: %s", error)
+            _log.warning("sent data may not be durable in MLflow and are sent again: %s", error)
             return Pass.TROUBLE
         return Pass.TROUBLE if results.refused and not results.taken else Pass.BUSY
 
     def _renew(self) -> bool:
-        """Whether this forwarder holds (or gets) the lease, for its whole time from now."""
+        """Take or renew the lease for its full length from now; return whether it is held."""
         now = self._monotonic()
         if not self._store.acquire_lease(_LEASE, self._owner, self._lease_seconds):
             return False
@@ -167,23 +167,23 @@ class Forwarder:
         return True
 
     def _holds(self) -> bool:
-        """Whether this forwarder still holds the lease; renews it when a third of its time is over."""
+        """Whether this forwarder still holds the lease; renews it after a third of its length."""
         with self._leasing:
             return self._monotonic() - self._leased <= self._lease_seconds / 3 or self._renew()
 
     def _before_batch(self, points: int) -> None:
-        """Keep the pace, and the lease; a forwarder that was stopped for too long must not go on."""
+        """Keep the pace and the lease. A forwarder that was stopped for too long must not continue."""
         self._pace.take(points)
         self._beat()
         if not self._holds():
-            raise TakenOver("the lease has run out")
+            raise TakenOver("the lease has expired")
 
     def _send(self, tasks: list[ForwardTask], results: _Results, stop: threading.Event | None) -> None:
-        """Send runs, as many at once as MLflow gains by, and mark them."""
+        """Send runs, as many in parallel as MLflow handles well, and mark them."""
         history = History(self._store)
         under_way: deque[tuple[ForwardTask, Future[Forwarded]]] = deque()
         try:
-            # Runs that share a reading of their pack's history one after another.
+            # Runs that share one reading of their pack's history are sent consecutively.
             for task in sorted(tasks, key=_reading_order):
                 self._beat()
                 if results.refused[task.experiment.id] >= _PATIENCE:
@@ -202,32 +202,32 @@ class Forwarder:
                 self._marks.save()
 
     def _start(self, task: ForwardTask, history: History) -> Future[Forwarded]:
-        """Send a run in a thread of its own; what it is to be is found out in this one."""
+        """Send a run in another thread. Its data are prepared in this thread."""
         try:
             news = parcel(task, history.news(task))
         except StoreUnavailable:
             raise
         except Exception as error:
-            # As if MLflow had refused it: others go on.
+            # Treated as if MLflow had refused it, so that other runs continue.
             failed: Future[Forwarded] = Future()
             failed.set_exception(error)
             return failed
         return self._threads.submit(deliver, news, self._sink, self._artifacts, self._before_batch)
 
     def _settle(self, task: ForwardTask, sending: Future[Forwarded], results: _Results) -> None:
-        """Wait until a run was sent; if MLflow did not take it, it rests, and perhaps its experiment too."""
+        """Wait until a run was sent. If MLflow refused it, delay it and perhaps its experiment."""
         experiment, key = task.experiment.id, (task.experiment.id, task.run.index)
         try:
             sent = sending.result()
         except (StoreUnavailable, TakenOver):
             raise
         except Exception as error:
-            # MLflow raises whatever its transport raises. The marks are in the store: nothing is lost.
+            # MLflow passes on all exceptions of its transport. The marks are in the store: nothing is lost.
             now = self._monotonic()
             name = run_name(*key)
             self._sink.forget(experiment, name)
             rest = self._refused_runs.failed(key, now, self._taken.get(experiment, -float("inf")))
-            # One traceback is enough.
+            # Log the traceback once.
             new = rest == _RUN_RESTS[0]
             _log.warning("MLflow did not take %s: %s; next try in %g s", name, error, rest, exc_info=new)
             results.refused[experiment] += 1

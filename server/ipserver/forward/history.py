@@ -1,4 +1,4 @@
-"""Metric points that MLflow does not hold yet, read once for all runs of a pack that stand equally far."""
+"""Metric points that MLflow does not hold yet, read once for all runs of a pack with equal progress."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Point = tuple[str, float, int, int]
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """A run's points.
+    """A run's unsent points.
 
     Attributes:
         points: In order.
-        newest: Id of the newest segment that they come from, or that was sent before.
-        complete: Whether the pack has no further segments.
+        newest: Id of the newest segment read, or of the newest segment sent if there is no newer one.
+        complete: Whether the pack has no segments after `newest`.
     """
 
     points: list[Point]
@@ -31,12 +31,12 @@ class News:
 
 
 class History:
-    """What packs have recorded, as of one pass.
+    """Recorded points of packs, read during one pass.
 
-    The last reading is kept, so ask for the runs of one pack and segment one after another.
+    The last reading is cached, so ask for runs of one pack and segment consecutively.
 
     Args:
-        store: Where the segments lie.
+        store: The store that holds the segments.
     """
 
     def __init__(self, store: Store) -> None:
@@ -46,7 +46,7 @@ class History:
         self._newest = 0
 
     def news(self, task: ForwardTask) -> News:
-        """The run's points of segments after the one that was sent last; some of them, if they are many."""
+        """The run's next batch of unsent points."""
         key = task.experiment.id, task.run.pack, task.after_segment
         if key != self._key:
             self._read(*key)

@@ -1,4 +1,4 @@
-"""What was sent and is not marked in the store yet: some runs at a time, for a transaction costs a flush."""
+"""Marks of sent data, written to the store for several runs at a time because a transaction costs a flush."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.store import Store
 from ipserver.store.records import Forwarded
 
-# So much is sent again after a crash.
+# Bounds the data that are sent again after a crash.
 _SECONDS = 1.0
 _RUNS = 50
 
 
 class TakenOver(Exception):
-    """Another forwarder has taken this one's place, because it was silent for too long."""
+    """Another forwarder has taken over, because this one was silent for too long."""
 
 
 class Marks:
-    """Collects what was sent and marks it, at most about a second later.
+    """Collect marks of sent runs and write them at most about a second later.
 
     Args:
-        store: Where marks are written.
-        sink: MLflow; what it was sent must be durable before the mark.
+        store: The store that holds the marks.
+        sink: MLflow, whose data must be durable before they are marked.
         monotonic: Clock, in seconds.
     """
 
@@ -34,7 +34,7 @@ class Marks:
         self._since = 0.0
 
     def add(self, sent: Forwarded) -> None:
-        """Mark a run soon. Raises what `save` raises."""
+        """Add a run to be marked soon. Raises as `save`."""
         if not self._sent:
             self._since = self._monotonic()
         self._sent.append(sent)
@@ -42,12 +42,12 @@ class Marks:
             self.save()
 
     def save(self) -> None:
-        """Mark all that was sent. If that fails it is forgotten, and sent again.
+        """Mark all collected runs. If this fails, the marks are dropped and the data are sent again.
 
         Raises:
-            OSError: What was sent may not be durable.
+            OSError: The sent data may not be durable.
             StoreUnavailable: The store does not answer.
-            TakenOver: Another forwarder has sent some of it; what is too much in MLflow was deleted there.
+            TakenOver: Another forwarder has created some of the runs; the duplicates were deleted in MLflow.
         """
         sent, self._sent = self._sent, []
         if not sent:
@@ -56,4 +56,4 @@ class Marks:
         if late := self._store.mark_forwarded(sent):
             for one in late:
                 self._sink.discard(one.mlflow_run_id)
-            raise TakenOver(f"it has created {len(late)} of the runs in MLflow that this one has created too")
+            raise TakenOver(f"{len(late)} of the runs in MLflow were created by both")

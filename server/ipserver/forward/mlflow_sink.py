@@ -1,6 +1,6 @@
-"""MLflow as a sink: the only file that knows MLflow.
+"""MLflow as a sink: the only file that imports MLflow.
 
-Sending the same again changes nothing: runs are found by their tag before they are created, and a batch of
+Sending the same data again changes nothing: runs are looked up by tag before they are created, and a batch of
 metrics with the same timestamps is a no-op in MLflow >= 3.17.2. Thread-safe, as long as each run is sent by
 one thread at a time.
 """
@@ -25,37 +25,37 @@ from ipserver.environment.surroundings import forget_other_runs
 from ipserver.forward.sqlite_file import SqliteFile
 
 forget_other_runs(os.environ)
-# MLflow's client would repeat the creation of a run whose answer was lost, and there would be two. The
-# forwarder itself tries again, and asks before what is there.
+# No retries by MLflow's client: if the answer to a run's creation is lost, a retry would create a second run.
+# The forwarder retries itself after it has looked up which runs exist.
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
-# Otherwise MLflow asks its server once more for each run that ends, and prints two lines with its address.
+# Otherwise MLflow makes one more request for each run that ends and prints two lines with its address.
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# No reports to its makers.
+# Telemetry is off.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 Value = TypeVar("Value")
 
 _BATCH = 1000  # MLflow's limit of metrics in one call
 _RUN_TAG = "iplab.run"
-_DEFAULT_EXPERIMENT = "0"  # MLflow makes it, with a folder of its own choice
-# What is remembered at most; the rest is asked of MLflow again.
+_DEFAULT_EXPERIMENT = "0"  # created by MLflow, with a folder of its own choice
+# Limits of the caches; everything else is read from MLflow again.
 _KNOWN_EXPERIMENTS = 4096
 _KNOWN_RUNS = 400_000
 _KNOWN_FOLDERS = 4096
-# Runs that are sent at once where MLflow waits for a network or for PostgreSQL. SQLite has one writer.
+# Runs sent in parallel if MLflow waits for a network or for PostgreSQL. SQLite has one writer.
 _PARALLEL = 4
 
 
 @dataclass(slots=True)
 class _Experiment:
-    """What is known of an experiment in MLflow.
+    """Cached knowledge of an experiment in MLflow.
 
     Attributes:
-        id: MLflow's.
-        created: When it was created, as MLflow says; None: it was not asked.
-        runs: Its runs' ids by tag; asked of MLflow once, since only the forwarder in charge creates runs.
-        doubtful: Tags of runs that MLflow is to be asked for again.
-        checked: Whether it is still the same, as far as is known.
+        id: The id in MLflow.
+        created: Creation time according to MLflow; None if not read.
+        runs: Run ids by tag, read from MLflow once: only the forwarder with the lease creates runs.
+        doubtful: Tags of runs to be looked up in MLflow again.
+        checked: Whether the experiment is known to be unchanged.
     """
 
     id: str
@@ -70,31 +70,31 @@ class MlflowSink:
 
     Args:
         tracking_uri: "sqlite:///...", "http://...".
-        artifacts: Folder for the artifacts of new experiments, if this MLflow is our own; None: it decides.
+        artifacts: Folder for artifacts of new experiments if this MLflow is our own; None: MLflow decides.
 
     Attributes:
-        parallel: How many runs may be sent at once with profit.
+        parallel: Number of runs that are worth sending in parallel.
     """
 
     def __init__(self, tracking_uri: str, artifacts: Path | None) -> None:
         in_file = tracking_uri.startswith("sqlite")
         self.parallel = 1 if in_file else _PARALLEL
         ours = in_file and artifacts is not None
-        # Before MLflow opens it.
+        # Must be set up before MLflow opens the file.
         self._file = SqliteFile(Path(tracking_uri.removeprefix("sqlite:///"))) if ours else None
         self._client = MlflowClient(tracking_uri=tracking_uri)
         self._artifacts = artifacts
-        self._experiments: dict[str, _Experiment] = {}  # the one that was used last is last
+        self._experiments: dict[str, _Experiment] = {}  # ordered by last use
         self._folders: dict[str, Path | None] = {}
         self._text: tuple[str, Path] | None = None
         self._lock = threading.RLock()
 
     def ask(self) -> None:
-        """Return if MLflow answers; raises what it raises."""
+        """Check that MLflow answers; raises MLflow's errors."""
         self._client.search_experiments(max_results=1)
 
     def elsewhere(self) -> str:
-        """What is wrong if files of an experiment lie outside of our folder, as after a move; else ""."""
+        """A message if an experiment's files lie outside of our folder, as after a move; else ""."""
         ours = self._artifacts
         for experiment in self._client.search_experiments() if ours else ():
             uri = urlparse(experiment.artifact_location)
@@ -108,7 +108,7 @@ class MlflowSink:
         return ""
 
     def sync(self) -> None:
-        """Return once all that was sent is durable; raises OSError if it may not be."""
+        """Wait until all sent data are durable. Raises OSError if they may not be."""
         if self._file is not None:
             self._file.sync()
 
@@ -120,17 +120,17 @@ class MlflowSink:
         tags: Mapping[str, str],
         before: Callable[[int], object] = lambda _: None,
     ) -> tuple[str, bool]:
-        """The MLflow run for a run of ours, created if there is none yet.
+        """The MLflow run for one of our runs, created if there is none yet.
 
         Args:
             experiment: Our experiment's id; it names the MLflow experiment.
             name: Our run's resource name; the tag `iplab.run` holds it.
             start_ms: Start in milliseconds since 1970-01-01 UTC.
-            tags: Tags that it starts with.
-            before: Called with 0 before every call of MLflow that may take long.
+            tags: Initial tags of a new run.
+            before: Called with 0 before every MLflow call that may be slow.
 
         Returns:
-            Its MLflow run id, and whether it is new (one that is not has the tags of another day).
+            The MLflow run id, and whether the run is new (an existing run may have outdated tags).
         """
         with self._lock:
             found = self._experiment(experiment, before)
@@ -150,13 +150,13 @@ class MlflowSink:
         return run.info.run_id, True
 
     def discard(self, run_id: str) -> None:
-        """Delete a run of MLflow's that has turned out to be one too many."""
+        """Delete a duplicate run in MLflow."""
         self._client.delete_run(run_id)
 
     def forget(self, experiment: str, name: str) -> None:
-        """Ask MLflow again about an experiment and a run of ours: after an error, what it holds is not known.
+        """Drop cached knowledge of an experiment and a run after an error, so that MLflow is asked again.
 
-        The run may have been created though the answer was lost; it or the experiment may have been deleted.
+        The run may have been created though the answer was lost; the run or experiment may have been deleted.
         """
         with self._lock:
             if (known := self._experiments.get(experiment)) is not None:
@@ -172,14 +172,14 @@ class MlflowSink:
         points: Sequence[tuple[str, float, int, int]],
         before: Callable[[int], object] = lambda _: None,
     ) -> None:
-        """Parameters (which cannot change), tags (which can), and metric points, in as few calls as possible.
+        """Send parameters (immutable), tags (mutable) and metric points in as few calls as possible.
 
         Args:
-            run_id: MLflow's.
+            run_id: The run's id in MLflow.
             params: Parameters.
             tags: Tags.
             points: (metric, value, time in ms, step), in order.
-            before: Called before every call of MLflow with the number of its points.
+            before: Called before every MLflow call with the number of points in it.
         """
         new_params = [Param(key, value) for key, value in params.items()]
         new_tags = [RunTag(key, value) for key, value in tags.items()]
@@ -190,7 +190,7 @@ class MlflowSink:
             new_params, new_tags = [], []
 
     def publish(self, run_id: str, source: Path, path: str) -> None:
-        """Put a file among the run's artifacts: a hard link on one file system, a copy otherwise."""
+        """Add a file to the run's artifacts: a hard link on the same file system, a copy otherwise."""
         folder = self._folder(run_id)
         if folder is None:
             with tempfile.TemporaryDirectory() as named:  # MLflow takes the name from the file
@@ -207,11 +207,11 @@ class MlflowSink:
         except OSError:
             shutil.copyfile(source, beside)
         beside.replace(target)
-        # Two links to one file are the same name to `rename`, which then leaves both.
+        # `rename` does nothing if both names are links to the same file; then the temporary name remains.
         beside.unlink(missing_ok=True)
 
     def publish_text(self, run_id: str, text: str, path: str) -> None:
-        """Put a text file among the run's artifacts; runs with the same text in turn share one file."""
+        """Add a text file to the run's artifacts. Consecutive runs with the same text share one file."""
         folder = self._folder(run_id)
         if folder is None:
             self._client.log_text(run_id, text, path)
@@ -220,7 +220,7 @@ class MlflowSink:
             self.publish(run_id, last[1], path)
             return
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / path).unlink(missing_ok=True)  # it may be shared by others
+        (folder / path).unlink(missing_ok=True)  # other runs may share the file
         (folder / path).write_text(text)
         self._text = text, folder / path
 
@@ -243,7 +243,7 @@ class MlflowSink:
         return known
 
     def _make_room(self) -> None:
-        """Forget what was used longest ago, if too much is remembered."""
+        """Drop the least recently used entries if the cache is too large."""
         runs = sum(len(known.runs) for known in self._experiments.values())
         while self._experiments and (len(self._experiments) >= _KNOWN_EXPERIMENTS or runs > _KNOWN_RUNS):
             runs -= len(self._experiments.pop(next(iter(self._experiments))).runs)
@@ -253,14 +253,14 @@ class MlflowSink:
         try:
             return _Experiment(self._client.create_experiment(name, artifact_location=location), None)
         except MlflowException:
-            # Somebody else was first; if it is another trouble, the lookup says so.
+            # Another client may have created it; if there is another error, the lookup raises it.
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 raise
             return self._listed(found, before)
 
     def _listed(self, found: Experiment, before: Callable[[int], object]) -> _Experiment:
-        """An experiment that was there before, with all its runs."""
+        """An existing experiment with all its runs."""
         experiment = _Experiment(found.experiment_id, found.creation_time)
         token: str | None = None
         while True:
@@ -277,7 +277,7 @@ class MlflowSink:
         experiment.doubtful.discard(name)
 
     def _folder(self, run_id: str) -> Path | None:
-        """Where the run's artifacts lie, if that is a folder of this machine."""
+        """Folder of the run's artifacts, if it is local; else None."""
         with self._lock:
             if run_id not in self._folders:
                 run = self._client.get_run(run_id)
@@ -290,10 +290,10 @@ def _by_tag(runs: Iterable[Run]) -> dict[str, str]:
 
 
 def make_store(uri: str, artifacts: Path) -> None:
-    """Make MLflow's tables in a new database; nothing stays open.
+    """Create MLflow's tables in a new database and close it.
 
     Args:
-        uri: Of an empty database.
+        uri: URI of an empty database.
         artifacts: Folder for MLflow's own experiment "Default".
     """
     from mlflow.store.tracking.sqlalchemy_store import (  # noqa: PLC0415 - slow, and seldom needed
@@ -304,7 +304,7 @@ def make_store(uri: str, artifacts: Path) -> None:
 
 
 def _remember(memory: dict[str, Value], key: str, value: Value, most: int) -> None:
-    """Add to a memory of bounded size; the oldest goes."""
+    """Add an entry to a cache of bounded size; the oldest entry is dropped."""
     memory[key] = value
     while len(memory) > most:
         del memory[next(iter(memory))]

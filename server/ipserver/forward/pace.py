@@ -1,4 +1,4 @@
-"""How fast points may go to MLflow: after an outage it is not to be flooded, and others use it too."""
+"""Rate limit for points sent to MLflow. It has other users, and must not be flooded after an outage."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 
 class Pace:
-    """Token bucket: at most `rate` points a second, and those of one second at once. Thread-safe.
+    """Token bucket: at most `rate` points per second, with a burst of one second's worth. Thread-safe.
 
     Args:
-        rate: Points a second, > 0.
+        rate: Points per second, > 0.
         monotonic: Clock, in seconds.
-        sleep: Rests, in seconds.
+        sleep: Sleeps for the given seconds.
 
     >>> now = [0.0]
     >>> pace = Pace(100, lambda: now[0], lambda seconds: now.append(now.pop() + seconds))
@@ -34,11 +34,11 @@ class Pace:
         self._monotonic = monotonic
         self._sleep = sleep
         self._lock = threading.Lock()
-        self._free = -float("inf")  # when all that was taken so far has had its time
+        self._free = -float("inf")  # when all points taken so far are paid off at the rate
 
     def take(self, points: int) -> None:
-        """Rest until what was taken before is at most a second ahead of the rate; then these may go too."""
-        with self._lock:  # also while it rests: the rate is that of all threads together
+        """Wait until earlier points are at most one second ahead of the rate, then take `points`."""
+        with self._lock:  # held during the sleep: all threads share the rate
             now = self._monotonic()
             if self._free - now > 1.0:
                 self._sleep(self._free - now - 1.0)

@@ -1,7 +1,7 @@
-"""A run's parameters as MLflow shows them: the spec, flattened to this run.
+"""A run's parameters in MLflow: the spec, flattened for this run.
 
-MLflow cuts a value after 6,000 characters wherever that is, and 1/25 would read 1/2. A longer one goes on in
-further parameters ("a", "a.2", "a.3"), each of whole elements; what follows is announced by " ...".
+MLflow truncates values after 6,000 characters, possibly inside an element: 1/25 would become 1/2. A longer
+value is split over several parameters ("a", "a.2", "a.3") of whole elements; all but the last end in " ...".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from iplab.v1.spec_pb2 import ExperimentSpec, Model, Probes, Schedule
 from ipserver.request.convert import optimizer_settings, pack_config, resource_request, run_config
 from ipserver.store.records import NewRun, RunRecord
 
-# MLflow's limit of a value.
+# MLflow's limit of a value's length.
 _LONGEST = 6000
 _MORE = " ..."
 
@@ -25,8 +25,8 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
     """Parameters by name; exponents as exact rationals, first layer to last.
 
     Args:
-        spec: The experiment's, defaults filled in.
-        run: A run of it.
+        spec: The experiment's spec with defaults filled in.
+        run: A run of the experiment.
     """
     pack, own, resources = pack_config(spec, run), run_config(spec, run), resource_request(spec)
     params = {
@@ -74,7 +74,7 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
 
 
 def _other_settings(pack: PackConfig, named: Collection[str]) -> dict[str, str]:
-    """What else is not as it is by default."""
+    """All other settings that differ from their defaults."""
     return {
         name: str(value)
         for name, setting in settings(PackConfig).items()
@@ -83,7 +83,7 @@ def _other_settings(pack: PackConfig, named: Collection[str]) -> dict[str, str]:
 
 
 def fitting(name: str, value: str, longest: int = _LONGEST) -> Iterator[tuple[str, str]]:
-    """A parameter as one or several of no more than `longest` characters each; no element is cut.
+    """Split a parameter into several of at most `longest` characters each, without cutting elements.
 
     >>> list(fitting("a", "1/2 1/3 1/4", longest=11))
     [('a', '1/2 1/3 1/4')]
@@ -92,7 +92,7 @@ def fitting(name: str, value: str, longest: int = _LONGEST) -> Iterator[tuple[st
     """
     number = 1
     while len(value) > longest:
-        # The last place to divide it; what is one element alone is not shown at all.
+        # Split at the last possible place. A single element that is too long is not shown.
         room = longest - len(_MORE)
         end = value.rfind(" ", 0, room + 1)
         if end < 0:
@@ -108,7 +108,7 @@ def fitting(name: str, value: str, longest: int = _LONGEST) -> Iterator[tuple[st
 
 
 def _number(value: float) -> str:
-    """The shortest text that is exactly this number.
+    """The shortest text that reads back as exactly this number.
 
     >>> _number(1.0), _number(0.1), _number(0.123456789)
     ('1', '0.1', '0.123456789')

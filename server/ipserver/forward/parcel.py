@@ -1,4 +1,4 @@
-"""What is to be sent of one run: computed from what the store says, without MLflow."""
+"""A run's data to be sent, computed from the store's records without MLflow."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class End:
 
     Attributes:
         state: Its terminal state.
-        status: What MLflow calls it: "FINISHED", "FAILED" or "KILLED".
-        time_ms: When, in milliseconds since 1970-01-01 UTC.
+        status: MLflow's status: "FINISHED", "FAILED" or "KILLED".
+        time_ms: End time in milliseconds since 1970-01-01 UTC.
     """
 
     state: RunState
@@ -44,11 +44,11 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """What MLflow is told of a run but once.
+    """Data of a run that are sent to MLflow only once.
 
     Attributes:
-        start_ms: Its start, in milliseconds since 1970-01-01 UTC.
-        params: The spec, flattened to this run.
+        start_ms: Start time in milliseconds since 1970-01-01 UTC.
+        params: The spec, flattened for this run.
         tags: Tags that never change.
         spec: The experiment's spec as JSON.
     """
@@ -61,19 +61,19 @@ class First:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A run's news.
+    """A run's new data for MLflow.
 
     Attributes:
         experiment: The experiment's id.
         index: The run's index.
         name: The run's resource name.
-        mlflow_run_id: "": MLflow does not have it, as far as the store knows.
-        first: What comes with the run's creation, where it is not known to be there.
-        tags: Tags that say how far it is.
+        mlflow_run_id: The run's id in MLflow; "" if the store holds none.
+        first: Data for the run's creation; None if the run is known to exist in MLflow.
+        tags: Tags that describe the run's progress.
         points: Metric points.
-        newest: Id of the newest segment that they come from.
-        files: Files to be published.
-        end: How it ended, if it has and this parcel holds all that was left of it.
+        newest: Id of the newest segment that the points come from.
+        files: Files to publish.
+        end: The run's end; None unless it has ended and this parcel holds all its remaining data.
     """
 
     experiment: str
@@ -89,7 +89,7 @@ class Parcel:
 
 
 def parcel(task: ForwardTask, news: News) -> Parcel:
-    """What is to be sent of a run now; of a long history a part, and files and the end with the last part."""
+    """A run's next data to send. A long history is split; files and the end come with its last part."""
     experiment, run = task.experiment, task.run
     ended = news.complete and run.state.terminal
     return Parcel(
@@ -116,7 +116,7 @@ def _first(task: ForwardTask) -> First:
     return First(
         start_ms=_milliseconds(task.run.start_time or task.experiment.create_time),
         params=run_params(spec, task.run),
-        # The user's labels cannot hide ours.
+        # Our tags override the user's labels.
         tags={
             **task.experiment.labels,
             "iplab.spec_hash": task.experiment.spec_hash,
@@ -129,13 +129,13 @@ def _first(task: ForwardTask) -> First:
 
 @lru_cache(maxsize=_KNOWN_SPECS)
 def _spec(stored: bytes) -> tuple[ExperimentSpec, str]:
-    """A spec, and its JSON: with thousands of seeds they take longer to make than a run to send."""
+    """A spec and its JSON, cached: with thousands of seeds, conversion takes longer than sending a run."""
     spec = stored_spec(stored)
     return spec, json_format.MessageToJson(spec, preserving_proto_field_name=True)
 
 
 def _predicted(spec: ExperimentSpec, run: RunRecord) -> str:
-    """What theory predicts for a run, or "not covered"."""
+    """The regime that theory predicts for a run, or "not covered"."""
     regime = predicted_regimes(spec)[run.parameterization, run.hidden_layers, run.activation]
     return regime.value if regime else "not covered"
 
@@ -151,7 +151,7 @@ def _tags(task: ForwardTask) -> dict[str, str]:
 
 
 def _best(run: RunRecord) -> list[Point]:
-    """What was best by validation, as points at its step, so that MLflow can sort and compare runs by it."""
+    """The summary's best values as points at their step, so that MLflow can sort and compare runs by them."""
     step, time = run.summary.best_validation_step, run.end_time
     if step is None or time is None:
         return []

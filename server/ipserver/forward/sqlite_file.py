@@ -1,9 +1,9 @@
-"""How MLflow's database of ours is written where it is a file of SQLite: quickly, and yet durably.
+"""Fast and durable writes to our MLflow database if it is a SQLite file.
 
 MLflow commits four times for each run. In SQLite's default mode every commit flushes the disk several times
-and shuts out all readers. With a write-ahead log and `synchronous = NORMAL` a commit flushes nothing and
-readers go on, but a power failure may lose the newest commits. So whoever relies on them calls `sync` first:
-the log holds all commits that are not in the database yet.
+and locks out all readers. With a write-ahead log and `synchronous = NORMAL` a commit does not flush and does
+not block readers, but a power failure may lose the newest commits. Code that relies on commits calls `sync`
+first, which flushes the log: it holds all commits that are not in the database file yet.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _KEY = "ipserver.forward.sqlite_file"
 
 
 class SqliteFile:
-    """A database that SQLAlchemy's engines of this process open for writing, MLflow's among them.
+    """A SQLite database that SQLAlchemy engines of this process, including MLflow's, open for writing.
 
     Args:
-        path: The file; it need not be there yet.
+        path: The file; it may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,13 +32,13 @@ class SqliteFile:
         _FILES[self._path] = self
 
     def sync(self) -> None:
-        """Return once all commits are on the disk.
+        """Wait until all commits are on the disk.
 
         Raises:
-            OSError: The disk does not say so, or the file that they went to is no longer there.
+            OSError: The flush failed, or the file that was written is no longer there.
         """
         if self._opened is None:
-            return  # connections that were not set up here flush every commit
+            return  # connections without this setup flush every commit
         if self.identity() != self._opened:
             raise FileNotFoundError(
                 f"{self._path} is not the file that was written; it was moved or replaced"
@@ -46,14 +46,14 @@ class SqliteFile:
         try:
             log = os.open(f"{self._path}-wal", os.O_RDONLY)
         except FileNotFoundError:
-            return  # SQLite has brought all of it into the database and flushed that
+            return  # SQLite has moved all commits into the database file and flushed it
         try:
             os.fsync(log)
         finally:
             os.close(log)
 
     def prepare(self, connection: sqlite3.Connection) -> tuple[int, int] | None:
-        """Set a new connection up; returns the file's identity."""
+        """Set up a new connection; return the file's identity."""
         self._opened = self.identity()
         (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
         if mode != "wal":
@@ -62,13 +62,13 @@ class SqliteFile:
             except sqlite3.OperationalError:
                 return (
                     self._opened
-                )  # somebody reads; it goes on as before, and the next connection tries again
+                )  # a reader is active: keep the current mode; the next connection tries again
         if mode == "wal":
             connection.execute("PRAGMA synchronous = NORMAL")
         return self._opened
 
     def identity(self) -> tuple[int, int] | None:
-        """Which file lies there; None: none."""
+        """Identity (device, inode) of the file at the path; None if there is none."""
         try:
             found = Path(self._path).stat()
         except OSError:
@@ -86,7 +86,7 @@ def _connected(connection: Any, record: Any) -> None:
 
 @sa.event.listens_for(sa.Engine, "checkout")
 def _checked_out(_connection: Any, record: Any, _proxy: Any) -> None:
-    """A log hides from SQLite that the file was moved: look oneself, lest one writes into a deleted one."""
+    """Disconnect if the file was moved or replaced, which SQLite does not notice with a write-ahead log."""
     if _KEY in record.info:
         file, identity = record.info[_KEY]
         if file.identity() != identity:

@@ -1,1 +1,1 @@
-"""What the people who run the service start: the service and its parts, doctor, backup, sweeper."""
+"""Programs for operators: the service and its parts, doctor, backup, sweeper."""

@@ -1,4 +1,4 @@
-"""Whether the API still answers, for `ipserver up`. One that is stopped, or whose loop hangs, does not."""
+"""Health checks of the API for `ipserver up`. A stopped API, or one with a hanging loop, does not answer."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 _REST_SECONDS: Final = 1.0
-# A machine that is busy answers late; one check in this many is enough.
+# Number of missed checks after which the API counts as stopped; a busy machine may answer late.
 _CHECKS: Final = 6
 
 
 class Answering:
-    """Asks a server's health service again and again; as `heartbeat.Pulse`, but it asks.
+    """Repeated health checks of a server. It has the interface of `heartbeat.Pulse`.
 
-    Counted are checks in a row that were not answered, not the time since the last answer: while this process
-    itself stands still (Ctrl-Z, a laptop that sleeps) it does not ask.
+    It counts consecutive unanswered checks, not the time since the last answer, because it makes no checks
+    while this process itself is suspended (Ctrl-Z, a laptop that sleeps).
 
     Args:
         address: HOST:PORT on this machine.
-        start_seconds: How long the server may take until its first answer.
-        timeout: Seconds that one check waits for its answer.
+        start_seconds: Maximum time until the server's first answer, in seconds.
+        timeout: Time that one check waits for its answer, in seconds.
         monotonic: Clock, in seconds.
 
     Attributes:
-        seconds: After so long without an answer it counts as stopped.
+        seconds: Time without an answer after which the server counts as stopped.
     """
 
     def __init__(
@@ -41,17 +41,17 @@ class Answering:
         self.seconds = _CHECKS * timeout
         self._timeout = timeout
         self._monotonic = monotonic
-        # No proxy reaches this machine's own port.
+        # Do not use a proxy for this machine's own port.
         self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._next = monotonic()
-        # Until the first answer more may be missed.
+        # More checks may be missed before the first answer.
         self._allowed = max(_CHECKS, math.ceil(start_seconds / timeout))
         self._missed = 0
         self._call: Any = None
 
     def stopped(self) -> bool:
-        """Whether it does not answer any more, or has not begun to in time. Called often; never waits."""
+        """Whether the server stopped answering, or did not start in time. Call it often; it never waits."""
         now = self._monotonic()
         if self._call is None and now >= self._next:
             request = health_pb2.HealthCheckRequest()
@@ -65,5 +65,5 @@ class Answering:
         return self._missed >= self._allowed
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop the checks."""
         self._channel.close()

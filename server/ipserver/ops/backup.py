@@ -1,8 +1,9 @@
-"""`ipserver backup`: a copy of a home folder, made while the service works. It is a home folder itself.
+"""`ipserver backup`: copy a home folder while the service works. The copy is a home folder itself.
 
-The order makes it whole. Files never change, so they are copied first; then the store, at one moment; then
-the files that came in between, checkpoints first, since they go soonest. MLflow comes last: it then holds at
-least what the store believes that it holds, and being sent something twice does it no harm.
+The order makes the copy consistent. Files never change, so they are copied first. Then comes the store, as of
+one moment, then the files that appeared in between; of these, checkpoints come first because they are deleted
+soonest. MLflow comes last: it then holds at least the data that the store has marked as sent, and data sent
+again are not duplicated.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ class Backup:
     """What a backup holds.
 
     Attributes:
-        files: Weights and checkpoints that the store names, copied and verified; 0 if they lie in S3.
-        size_bytes: Of the whole folder, files with several names counted once.
-        passed: Checkpoints that a newer one has replaced meanwhile: their packs train a little more again.
-        missing: Weights that the store names, but that are gone or damaged where they should lie.
-        elsewhere: Address of artifacts in S3, which are not in the backup; "": they are.
+        files: Number of copied and verified weights and checkpoints; 0 if they are in S3.
+        size_bytes: Size of the whole folder; files with several names are counted once.
+        passed: Number of checkpoints that newer ones replaced meanwhile; their packs repeat a few more steps.
+        missing: Locations of weights that the store refers to but that are missing or damaged.
+        elsewhere: Address of artifacts in S3, which are not in the backup; "" if they are in it.
     """
 
     files: int
@@ -43,15 +44,15 @@ class Backup:
 
 
 def backup(settings: Settings, destination: Path) -> Backup:
-    """Copy a home folder; the service may work meanwhile.
+    """Copy a home folder. The service may work meanwhile.
 
     Args:
-        settings: Of the service. Its store is SQLite.
-        destination: A folder that is not there yet. It appears whole or not at all.
+        settings: Settings of the service, with a store on SQLite.
+        destination: A folder that does not exist yet. It appears only when the copy is complete.
 
     Raises:
-        StartupError: A store on PostgreSQL, a destination that is there or cannot be written, a store that
-            cannot be read or is damaged.
+        StartupError: The store is on PostgreSQL, cannot be read or is damaged, or the destination exists or
+            cannot be written.
     """
     source = sqlite_file(settings)
     if source is None:
@@ -109,7 +110,7 @@ def _fill(settings: Settings, source: Path, home: Path) -> Backup:
 
 
 def _copy_database(source: Path, target: Path) -> None:
-    """By SQLite's own means: one moment of it, whoever writes meanwhile."""
+    """Copy by SQLite's backup: a snapshot of one moment, independent of concurrent writers."""
     with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as writing:
         reading.backup(writing)
 
@@ -117,7 +118,7 @@ def _copy_database(source: Path, target: Path) -> None:
 def _complete(
     folder: Path, files: Path, named: list[NamedFile], links: dict[tuple[int, int], Path]
 ) -> Iterator[NamedFile]:
-    """Copy what was named since the first pass; yields what is not in the copy in the end, or is damaged."""
+    """Copy files added since the first pass; yield files that are missing in the copy or damaged."""
     copies = LocalArtifacts(files)
     for file in named:
         if not (files / file.location).exists():
@@ -132,7 +133,7 @@ def _complete(
 
 def _copy_tree(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> None:
     for path in _walk(source):
-        # Files are written beside their place under a name with a dot; our mark has one too.
+        # Skip names with a dot, which are temporary files, except for our mark.
         if not path.name.endswith(".new"):
             _copy(path, target / path.relative_to(source), links)
 
@@ -142,7 +143,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _copy(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> None:
-    """Copy a file, or link it to a copy that is there: MLflow's files are ours, by another name."""
+    """Copy a file, or link it to an existing copy, because MLflow's files are hard links to ours."""
     try:
         status = source.stat()
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -152,11 +153,11 @@ def _copy(source: Path, target: Path, links: dict[tuple[int, int], Path]) -> Non
         else:
             shutil.copy2(source, target)
     except FileNotFoundError:
-        return  # it went meanwhile; whether it is missed, the store says
+        return  # deleted meanwhile; the store decides whether it is missing
 
 
 def _flush(folder: Path) -> None:
-    """To the disk, before the backup gets its name."""
+    """Flush the folder to the disk before the backup gets its final name."""
     for path in (*_walk(folder), *(Path(root) for root, _, _ in os.walk(folder))):
         descriptor = os.open(path, os.O_RDONLY)
         try:

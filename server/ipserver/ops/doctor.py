@@ -1,7 +1,7 @@
-"""`ipserver doctor`: what is wrong with an installation, and how to mend it.
+"""`ipserver doctor`: find out what is wrong with an installation and how to mend it.
 
-It asks what a part asks at its start (`startup`), and more: it goes on after the first trouble, writes, and
-reads back what it wrote. It leaves nothing behind and starts nothing.
+It makes the checks that a part makes at its start (`startup`), and more. It continues after a problem, and it
+writes test data and reads them back. It leaves nothing behind and starts nothing.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from ipserver.errors import ArtifactsUnavailable, ServiceError
 from ipserver.ops.startup import EVERYTHING, Needs, check_owner, explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
 
-# Leases are judged by the store's clock alone; metrics and logs carry the times of the machines.
+# Leases depend only on the store's clock; metrics and logs have the times of the machines.
 _SKEW_SECONDS: Final = 5.0
 # A dispatcher reports every 15 s.
 _SILENCE_SECONDS: Final = 60.0
 _LITTLE_BYTES: Final = 1 << 30
 _TOO_LITTLE_BYTES: Final = 100 << 20
-# Variables of ours that are no settings.
+# IPLAB_ variables that are not settings.
 _NO_SETTINGS: Final = ("IPLAB_TEST_", "IPLAB_SUPERVISED")
 
 
 class Level(StrEnum):
-    """How a finding is meant.
+    """Severity of a finding.
 
-    NOTE: the service works, but somebody may want to know. SKIPPED: it could not be looked at.
+    NOTE: the service works, but the finding may be of interest. SKIPPED: the check could not be made.
     """
 
     OK = "ok"
@@ -50,12 +50,12 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What was found out about one thing.
+    """Result of one check.
 
     Attributes:
-        check: What was looked at: "store", "artifacts", ...
-        level: How it is.
-        text: What was seen; if it is wrong, what to do about it.
+        check: Name of the check: "store", "artifacts", ...
+        level: Severity.
+        text: The observation and, if something is wrong, what to do about it.
     """
 
     check: str
@@ -69,12 +69,12 @@ _Found = Iterator[tuple[Level, str]]
 def examine(
     settings: Settings, clock: Callable[[], float] = time.time, needs: Needs = EVERYTHING
 ) -> Iterator[Finding]:
-    """Look at everything, one thing after the other.
+    """Make all checks, one after another.
 
     Args:
-        settings: Of the part that is examined.
-        clock: This machine's, in seconds since 1970-01-01 UTC.
-        needs: What the part reaches; nothing else is asked.
+        settings: Settings of the examined part.
+        clock: This machine's clock, in seconds since 1970-01-01 UTC.
+        needs: Services that the part uses; others are not checked.
     """
     yield from _look("settings", _variables(os.environ))
     yield from _look("variables", _surroundings(settings, os.environ))
@@ -105,7 +105,7 @@ def examine(
 
 
 def _look(check: str, found: _Found) -> Generator[Finding, None, bool]:
-    """Everything that a check finds; returns whether nothing of it is wrong."""
+    """Yield all findings of a check; return whether none of them is wrong."""
     sound = True
     try:
         for level, text in found:
@@ -114,14 +114,14 @@ def _look(check: str, found: _Found) -> Generator[Finding, None, bool]:
     except ServiceError as error:
         sound = False
         yield Finding(check, Level.WRONG, str(error))
-    except Exception as error:  # the libraries behind raise what they like; all of it is to be told
+    except Exception as error:  # libraries raise many types; report all of them
         sound = False
         yield Finding(check, Level.WRONG, f"{type(error).__name__}: {without_password(str(error))}")
     return sound
 
 
 def _skipped(check: str, need: str) -> Finding:
-    return Finding(check, Level.SKIPPED, f"not looked at: it needs {need}")
+    return Finding(check, Level.SKIPPED, f"not checked: it needs {need}")
 
 
 def _variables(environment: Mapping[str, str]) -> _Found:
@@ -134,13 +134,13 @@ def _variables(environment: Mapping[str, str]) -> _Found:
     for name in unknown:
         near = difflib.get_close_matches(name, known, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        yield Level.NOTE, f"{name} is not used: no setting is called so{meant}"
+        yield Level.NOTE, f"{name} is not used: there is no such setting{meant}"
     if not unknown:
         yield Level.OK, "every IPLAB_ variable is a setting (`ipserver settings` lists them)"
 
 
 def _surroundings(settings: Settings, environment: Mapping[str, str]) -> _Found:
-    """What other programs have left in the environment and our libraries read."""
+    """Variables of other programs in the environment that our libraries read."""
     servers = {
         "IPLAB_MLFLOW_TRACKING_URI": settings.mlflow_uri if settings.mlflow_uri.startswith("http") else "",
         "IPLAB_S3_ENDPOINT_URL": settings.s3_endpoint_url,
@@ -162,7 +162,7 @@ def _surroundings(settings: Settings, environment: Mapping[str, str]) -> _Found:
 
 
 def _space(settings: Settings) -> _Found:
-    """Free space where this machine is written: nearest folder that is there, each file system once."""
+    """Free space where this service writes: at the nearest existing folder, once per file system."""
     folders = {"IPLAB_HOME": settings.home, "temporary files": Path(tempfile.gettempdir())}
     if settings.artifact_root.folder is not None:
         folders["IPLAB_ARTIFACTS"] = settings.artifact_root.folder
@@ -232,7 +232,7 @@ def _schema(settings: Settings) -> _Found:
 
 
 def _times(settings: Settings) -> _Found:
-    """Whether the store's clock has been set back since it was last read."""
+    """Whether the store holds times ahead of its clock, which has then been set back."""
     with _open(settings) as store:
         newest, now = explained(store.newest_time), store.now()
     if newest is not None and newest - now > _SKEW_SECONDS:
@@ -255,7 +255,7 @@ def _artifacts(settings: Settings, *, write: bool) -> _Found:
     root = settings.artifact_root
     with _open(settings) as store:
         if root.folder is not None and not root.folder.exists() and not store.identity().artifact_root:
-            yield Level.OK, f"{root} is not there yet; the first part makes it"
+            yield Level.OK, f"{root} does not exist yet; the first part creates it"
             return
         files = open_artifacts(root)
 
@@ -269,7 +269,7 @@ def _artifacts(settings: Settings, *, write: bool) -> _Found:
                 stored = files.put(location, lambda path: path.write_bytes(text))
                 with files.reading(location, stored.sha256) as path:
                     if path.read_bytes() != text:
-                        raise ArtifactsUnavailable(f"{root} gives back something else than was written")
+                        raise ArtifactsUnavailable(f"{root} returns other data than were written")
             finally:
                 files.delete_folder(".iplab-doctor")
             if files.size(location) is not None:
@@ -277,13 +277,13 @@ def _artifacts(settings: Settings, *, write: bool) -> _Found:
             return marked
 
         marked = explained(probe)
-    whose = "it is this store's" if marked else "it is nobody's yet; the first part claims it"
+    whose = "it is this store's" if marked else "no store has claimed it yet; the first part does"
     done = "a file was written, read back and deleted" if write else "it can be reached"
     yield Level.OK, f"{root}: {done}; {whose}"
 
 
 def _ray(settings: Settings) -> _Found:
-    """Joins the cluster that is named; of a Ray of the dispatcher's own it reads what was reported."""
+    """Join the named cluster, or read the last report about the dispatcher's own Ray."""
     if settings.ray_address:
         from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415 - only here Ray is needed
 
@@ -316,7 +316,7 @@ def _ray(settings: Settings) -> _Found:
 
 
 def _data(settings: Settings) -> _Found:
-    """The data folder, if one is set. Datasets that are not there are nobody's fault; damaged ones are."""
+    """The data folder, if one is set. Missing datasets are fine; damaged ones are reported."""
     if settings.data is None:
         yield Level.OK, "IPLAB_DATA is not set: embedded and made-up datasets only"
         return
@@ -341,7 +341,7 @@ def _mlflow(settings: Settings) -> _Found:
 
     database = sqlite_path(settings.mlflow_uri)
     if database is not None and not database.exists():
-        yield Level.OK, f"{database} is not there yet; the forwarder makes it"
+        yield Level.OK, f"{database} does not exist yet; the forwarder creates it"
         return
     if database is not None and not os.access(database.parent, os.W_OK | os.X_OK):
         setting = "IPLAB_MLFLOW_TRACKING_URI" if settings.mlflow_tracking_uri else "IPLAB_HOME"

@@ -1,4 +1,4 @@
-"""A sign of life of parts that answer nobody, for `ipserver up` and for `healthy fresh FILE SECONDS`."""
+"""Heartbeats of parts without a server, for `ipserver up` and for `healthy fresh FILE SECONDS`."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SECONDS: Final = 5.0
 
 
 class Heartbeat:
-    """Touches a file when called, every few seconds at most.
+    """Touch a file when called, at most once every few seconds.
 
     Args:
-        path: The file, in a folder that may be missing.
+        path: The file; its folder is created if necessary.
         monotonic: Clock, in seconds.
 
     >>> import tempfile
@@ -32,7 +32,7 @@ class Heartbeat:
         self._next = float("-inf")
 
     def __call__(self) -> None:
-        """Say that work goes on; called from the loop that does it."""
+        """Show that work goes on. Call this from the working loop."""
         now = self._monotonic()
         if now < self._next:
             return
@@ -40,18 +40,18 @@ class Heartbeat:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._path.touch()
-        except OSError as error:  # on a full disk work goes on as far as it can
-            _log.warning("no sign of life can be given: %s", error)
+        except OSError as error:  # on a full disk, work continues as far as possible
+            _log.warning("the heartbeat file cannot be written: %s", error)
 
 
 class Pulse:
-    """Whether a heartbeat goes on.
+    """Supervision of a heartbeat.
 
-    Judged by this process's own clock, which stands still while a machine sleeps.
+    Time is measured by this process's monotonic clock, which stands still while a machine sleeps.
 
     Args:
         path: The heartbeat's file.
-        seconds: For how long it may stand still.
+        seconds: Timeout: the longest time without progress.
         monotonic: Clock, in seconds.
     """
 
@@ -63,7 +63,7 @@ class Pulse:
         self._since = monotonic()
 
     def stopped(self) -> bool:
-        """Whether it has stood still for longer than it may, since this was made or it last moved."""
+        """Whether the part has shown no progress for longer than its timeout."""
         last = self._last()
         if last != self._seen:
             self._seen, self._since = last, self._monotonic()

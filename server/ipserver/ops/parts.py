@@ -1,4 +1,4 @@
-"""The parts of the service as functions that work until told to stop. Each runs in a process of its own."""
+"""The parts of the service, as functions that work until they are told to stop, one per process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOG_BYTES = 10_000_000
 
 
 def run_api(settings: Settings) -> None:
-    """Serve gRPC until a signal."""
+    """Serve gRPC until a stop signal."""
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
     from ipserver.request.limits import limits_with  # noqa: PLC0415
 
@@ -48,19 +48,19 @@ def run_api(settings: Settings) -> None:
 
 
 def run_dispatch(settings: Settings) -> None:
-    """Lead packs on Ray until a signal."""
+    """Dispatch packs on Ray until a stop signal."""
     from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
         raise StartupError(
-            "IPLAB_EXPECTED_NODES: a Ray of its own adds no nodes; leave it empty, or name a cluster with an "
-            "autoscaler (IPLAB_RAY_ADDRESS)"
+            "IPLAB_EXPECTED_NODES: the dispatcher's own Ray adds no nodes; leave it empty, or name a cluster "
+            "with an autoscaler (IPLAB_RAY_ADDRESS)"
         )
     store = open_service(settings, write=True)
     if not settings.ray_address:
-        make_folder(settings.home)  # the files of a Ray of our own lie there
+        make_folder(settings.home)  # holds the files of our own Ray
     stop = stop_event()
 
     def rest(seconds: float) -> None:
@@ -82,11 +82,11 @@ def run_dispatch(settings: Settings) -> None:
 
 
 def run_forward(settings: Settings) -> None:
-    """Bring everything to MLflow until a signal, at low priority."""
+    """Forward everything to MLflow until a stop signal, at low priority."""
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
     from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
 
-    # Below the workers of a Ray (15, or 5 where it is our own), as long as they are of the same session.
+    # A lower priority than Ray's workers (niceness 15, or 5 for our own Ray) in the same session.
     os.nice(19)
     store = open_service(settings, write=False)
     stop = stop_event()
@@ -97,10 +97,10 @@ def run_forward(settings: Settings) -> None:
         if stop.wait(seconds):
             raise SystemExit(0)
 
-    # Nothing else of `ipserver up` needs MLflow, so its being away must not end the service.
+    # Other parts of `ipserver up` do not need MLflow, so an outage of MLflow must not end the service.
     patience = math.inf if os.environ.get(_SUPERVISED) else None
     sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
-    # It may be busy with one run for longer than a dispatcher with one slice.
+    # One run may occupy the forwarder for longer than a slice occupies a dispatcher.
     lease = 2 * settings.lease_seconds
     Forwarder(
         store,
@@ -117,12 +117,12 @@ def stop_event() -> threading.Event:
     """An event set by SIGTERM, SIGINT or SIGHUP, or by the end of the supervisor."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        # Under nohup SIGHUP, the end of the terminal, is to change nothing.
+        # Under nohup, SIGHUP (the end of the terminal) stays ignored.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
     if os.environ.get(_SUPERVISED):
-        # The supervisor holds the other end of standard input: it closes even if the supervisor is killed.
-        # Read unbuffered: a buffer's lock, held by a daemon thread, is fatal when the interpreter ends.
+        # The supervisor holds the other end of standard input, which closes even if the supervisor is killed.
+        # Read unbuffered: the interpreter crashes at exit if a daemon thread holds a buffer's lock.
         def watch() -> None:
             while os.read(sys.stdin.fileno(), 1024):
                 pass
@@ -133,19 +133,19 @@ def stop_event() -> threading.Event:
 
 
 def supervised_environment(settings: Settings) -> dict[str, str]:
-    """Environment of a part that a supervisor starts with a pipe as its standard input.
+    """Environment of a part whose supervisor starts it with a pipe as standard input.
 
-    The safe path keeps files in the working folder, such as `ray.py`, from taking the place of libraries.
+    PYTHONSAFEPATH prevents files in the working folder, such as `ray.py`, from replacing libraries.
     """
     own = {_SUPERVISED: "1", "PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1"}
     return {**for_parts(os.environ), **settings.environment(), **own}
 
 
 def free_address(address: str) -> str:
-    """`address` with a free port in the place of port 0.
+    """The address, with port 0 replaced by a free port.
 
     Raises:
-        StartupError: The port is in use, or the host is not one of this machine.
+        StartupError: The port is in use, or the host does not belong to this machine.
     """
     host, _, port = address.rpartition(":")
     bare = host.strip("[]")
@@ -168,20 +168,20 @@ def _owner(part: str) -> str:
 
 
 def heartbeat_file(settings: Settings, part: str) -> Path:
-    """What a part touches as a sign of life."""
+    """Heartbeat file of a part."""
     return settings.home / f"{part}.alive"
 
 
 def log_file(settings: Settings, part: str) -> Path:
-    """Where `ipserver up` writes a part's log."""
+    """Log file to which `ipserver up` directs a part's output."""
     return settings.home / "logs" / f"{part}.log"
 
 
 def rotate_log(path: Path) -> None:
-    """Move the text of a long log to NAME.log.1, in the place of what was there.
+    """Move the text of a long log to NAME.log.1, replacing the old text there.
 
-    Its part may go on writing: everything that writes to the log appends to this file. What is written just
-    between the copy and the cut is lost.
+    The part may continue writing, because all writers append to the same file. Text written between the copy
+    and the truncation is lost.
     """
     older = path.with_name(f"{path.name}.1")
     try:
@@ -193,7 +193,7 @@ def rotate_log(path: Path) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        # No room for the copy. The log must not fill a disk either.
+        # There is no room for the copy, and the log must not fill the disk.
         older.unlink(missing_ok=True)
         os.truncate(path, 0)
         _log.warning("%s was emptied, since it could not be rotated: %s", path, error.strerror)

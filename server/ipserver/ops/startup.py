@@ -1,8 +1,8 @@
-"""What a part makes sure of before it starts: what it needs is there, answers, and is this service's own.
+"""Checks before a part starts: the services it needs exist, answer, and belong to this service.
 
-Every trouble is said with the setting behind it, what was tried, and what to do. With `IPLAB_WAIT_SECONDS` a
-part tries again for that long where time may help (a database that is still starting), and ends at once where
-it cannot (a schema newer than the code).
+Every error names the setting concerned, what was tried, and what to do. With `IPLAB_WAIT_SECONDS` a part
+retries for that long if waiting may help (a database that is still starting), and ends at once if it cannot
+(a schema newer than the code).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from ipserver.store.database import parse_dsn
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _FIRST_REST, _LONGEST_REST = 0.5, 10.0
-# Names, within the artifact root, the store that the artifacts belong to.
+# File in the artifact root with the id of the store that the artifacts belong to.
 MARK = ".iplab-store"
-# What a pooler between us and PostgreSQL says, and what mends it. Waiting does not.
+# Error messages of poolers in front of PostgreSQL, with remedies. Waiting does not help.
 _POOLERS = {
     "transaction blocks not allowed": "the pooler must keep a connection for a whole transaction: "
     "pool_mode = transaction (or session) for this database",
@@ -38,12 +38,12 @@ _POOLERS = {
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a part reaches besides the store and the artifacts.
+    """Services that a part uses, besides reading the store and the artifacts.
 
     Attributes:
-        writes: It writes artifacts; otherwise it only reads them.
-        ray: It joins Ray, and reads datasets.
-        mlflow: It asks MLflow.
+        writes: Whether it writes artifacts.
+        ray: Whether it joins Ray and reads datasets.
+        mlflow: Whether it connects to MLflow.
     """
 
     writes: bool = False
@@ -51,13 +51,13 @@ class Needs:
     mlflow: bool = False
 
 
-# The network between parts may be closed to all else, as deploy/k8s/base/network.yaml closes it.
+# Network policies may close all other connections (deploy/k8s/base/network.yaml).
 PARTS: Final = {
     "api": Needs(),
     "dispatch": Needs(writes=True, ray=True),
     "forward": Needs(mlflow=True),
 }
-# `ipserver up`, and a machine that has all parts.
+# For `ipserver up` and for machines with all parts.
 EVERYTHING: Final = Needs(writes=True, ray=True, mlflow=True)
 
 
@@ -69,18 +69,18 @@ def waiting(
     sleep: Callable[[float], object] = time.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> T:
-    """What `attempt` returns, tried again for as long as the settings say while something is not ready.
+    """Call `attempt` and return its result, retrying while something is not ready.
 
     Args:
-        settings: With `wait_seconds`.
-        attempt: Something to do that needs another program.
-        seconds: Instead of `wait_seconds`; may be infinite.
-        sleep: Rests, in seconds; to end the waiting early it raises.
+        settings: Provides `wait_seconds`, the longest time to retry.
+        attempt: A function that needs another program.
+        seconds: Used instead of `wait_seconds`; may be infinite.
+        sleep: Sleeps for the given seconds; raises to end the waiting early.
         monotonic: Clock, in seconds.
 
     Raises:
-        NotReady: It was not to be had in time; says what was wrong last.
-        StartupError: What waiting does not mend.
+        NotReady: It did not succeed in time. The message gives the last error.
+        StartupError: An error that waiting does not mend.
     """
     patience = settings.wait_seconds if seconds is None else seconds
     end = monotonic() + patience
@@ -100,11 +100,11 @@ def waiting(
 
 
 def explained(attempt: Callable[[], T]) -> T:
-    """What `attempt` returns.
+    """Call `attempt` and return its result, with errors explained.
 
     Raises:
-        NotReady: The store or the artifacts cannot be reached now; names the setting behind it.
-        StartupError: What `attempt` raises of it.
+        NotReady: The store or the artifacts cannot be reached now. The message names the setting.
+        StartupError: Raised by `attempt`.
     """
     try:
         return attempt()
@@ -126,7 +126,7 @@ def prepare_home(settings: Settings) -> None:
     """Create the folders in the home folder that these settings use.
 
     Raises:
-        StartupError: One of them cannot be created or written; it says which setting to change.
+        StartupError: One of them cannot be created or written. The message names the setting to change.
     """
     if not (settings.store and settings.artifacts and settings.mlflow_tracking_uri):
         make_folder(settings.home)
@@ -135,7 +135,7 @@ def prepare_home(settings: Settings) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder of the home folder; it must be writable.
+    """Create a folder in the home folder and check that it is writable.
 
     Raises:
         StartupError: It cannot be created or written.
@@ -149,15 +149,15 @@ def make_folder(folder: Path) -> None:
 
 
 def migrate_store(settings: Settings) -> None:
-    """Bring the store's schema up to date, once the store answers."""
+    """Wait for the store and bring its schema up to date."""
     waiting(settings, lambda: migrate(settings.store_dsn))
 
 
 def sqlite_file(settings: Settings) -> Path | None:
-    """The file that holds the store; None: the store is on PostgreSQL. Nothing is created.
+    """The store's existing SQLite file; None if the store is on PostgreSQL.
 
     Raises:
-        StartupError: The DSN is wrong, or there is no such file.
+        StartupError: The DSN is wrong, or the file does not exist.
     """
     file: Path | None = settings.home / "iplab.db"
     if settings.store:
@@ -172,14 +172,14 @@ def sqlite_file(settings: Settings) -> Path | None:
 
 
 def open_service(settings: Settings, *, write: bool) -> Store:
-    """The store, once it and the artifacts answer, have the right version and belong together.
+    """Open the store after checking that it and the artifacts answer, are up to date and belong together.
 
     Args:
-        settings: Everything.
+        settings: All settings.
         write: Whether this part writes artifacts.
 
     Raises:
-        StartupError: They do not.
+        StartupError: A check failed.
     """
     prepare_home(settings)
 
@@ -197,15 +197,15 @@ def open_service(settings: Settings, *, write: bool) -> Store:
 
 
 def settle_artifacts(store: Store, settings: Settings, *, write: bool) -> None:
-    """Make sure that the artifact root is the one that this store's artifacts lie in.
+    """Check that the artifact root belongs to this store; claim it if it belongs to none.
 
-    The root holds the store's id in a file, and the store holds the root that it was first used with. So
-    parts with different stores on one root are told apart, and parts with different roots on one store. The
-    root may be called differently on different machines, as mounted folders are: the file decides.
+    A file in the root holds the store's id, and the store holds the root that it was first used with. This
+    detects parts with different stores on one root and parts with different roots on one store. Mounted
+    folders may have different paths on different machines, so the file decides, not the path.
 
     Raises:
-        ArtifactsUnavailable: The root cannot be reached, or not be written though `write`.
-        StartupError: It belongs to another store, or the store's artifacts lie elsewhere.
+        ArtifactsUnavailable: The root cannot be reached or, if `write`, not written.
+        StartupError: It belongs to another store, or the store's artifacts are in another root.
     """
     root = settings.artifact_root
     if root.folder is not None:
@@ -222,17 +222,17 @@ def settle_artifacts(store: Store, settings: Settings, *, write: bool) -> None:
     claimed = store.claim_artifacts(root.url).artifact_root
     if claimed != root.url:
         if not marked:
-            files.delete([MARK])  # another part was faster, with another root
+            files.delete([MARK])  # another part claimed another root first
             raise _elsewhere(str(root), shown, claimed)
         _log.info("the artifacts of this store were first at %s, now at %s", claimed, root.url)
 
 
 def check_owner(store: Store, settings: Settings, files: ArtifactStore) -> bool:
-    """Return whether the artifacts are marked as this store's; if not, they may be: neither has another yet.
+    """Whether the artifacts are marked as this store's; False if neither has an owner or root recorded yet.
 
     Raises:
         ArtifactsUnavailable: They cannot be reached.
-        StartupError: They belong to another store, or the store's artifacts lie elsewhere.
+        StartupError: They belong to another store, or the store's artifacts are in another root.
     """
     root, shown, identity = settings.artifact_root, store.database.shown, store.identity()
     mark = _read_mark(files)
@@ -265,7 +265,7 @@ def _elsewhere(root: str, shown: str, claimed: str) -> StartupError:
 
 
 def _read_mark(files: ArtifactStore) -> str:
-    """Id of the store that the artifacts belong to; "": no store's yet."""
+    """Id of the store that the artifacts belong to; "" if they belong to none yet."""
     if files.size(MARK) is None:
         return ""
     return b"".join(files.chunks(MARK)).decode(errors="replace").partition("\n")[0].strip()

@@ -1,7 +1,7 @@
-"""Removes the files of ended packs that nothing names: checkpoints, and what cut-off or killed workers left.
+"""Removal of unreferenced files of ended packs: checkpoints, and files left by cut-off or killed workers.
 
-Only a pack itself writes below its folders of weights and checkpoints, and one that has ended is never led
-again. So what no commit has named is nobody's, once no worker of it can be writing any more.
+Only a pack's own workers write below its folders of weights and checkpoints, and an ended pack is never
+leased again. So uncommitted files can be removed once none of its workers can still be writing.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _LONGEST_INTERVAL = 60.0
 
 
 class Sweeper:
-    """Sweeps packs in a while after their end. Several may run; what one has done, another finds done.
+    """Sweep packs some time after their end. Several sweepers may run at once: sweeping is repeatable.
 
     Args:
-        store: Says which packs have ended, and which files count.
-        settings: Where files lie; `sweep_seconds`.
+        store: Knows which packs have ended and which files are committed.
+        settings: Provide the artifact root and `sweep_seconds`.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -40,11 +40,11 @@ class Sweeper:
                 while self.sweep() == _AT_ONCE and not stop.is_set():
                     pass
             except (ServiceError, OSError) as error:
-                # Files that nothing names cost room, not truth; the next turn tries again.
+                # Unreferenced files only cost disk space; the next pass tries again.
                 _log.warning("leftover files stay for now: %s", error)
 
     def sweep(self) -> int:
-        """Sweep some packs; returns how many.
+        """Sweep some packs; return their number.
 
         Raises:
             StoreUnavailable: The store cannot be reached now.

@@ -1,4 +1,4 @@
-"""`ipserver up`: the whole service on one machine, its parts as supervised processes."""
+"""`ipserver up`: the whole service on one machine, with its parts as supervised processes."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ _START_SECONDS = 60.0
 # The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
 _STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0}
 _POLL_SECONDS = 0.2
-# A stop of the whole service may reach a part before it reaches this process.
+# When the whole service is stopped, a part may get the signal before this process.
 _STOPPING_SECONDS = 0.5
 _ROTATE_SECONDS = 5.0
-# A part that ends by itself is started again, unless it has done so this often within the time below.
+# A part that ends is restarted, unless it has ended this many times within the time below.
 _RESTARTS = 5
 _RESTART_SECONDS = 60.0
-# One that has given no sign of life for so long hangs. (The forwarder may be busy with one run for long.)
+# A part without a heartbeat for this long hangs. (One run may occupy the forwarder for long.)
 _PULSE_SECONDS = {"dispatch": 300.0, "forward": 900.0}
 
 
@@ -65,7 +65,7 @@ def up(settings: Settings) -> None:
     """Migrate the store, start all parts, keep them alive until SIGTERM or SIGINT, then stop them in order.
 
     Raises:
-        StartupError: A port in use, a home that is not writable or in use, a part that does not stay up.
+        StartupError: A port is in use, the home is in use or not writable, or a part does not stay up.
     """
     prepare_home(settings)
     make_folder(settings.home / "logs")
@@ -91,7 +91,7 @@ def up(settings: Settings) -> None:
 
 @contextmanager
 def _only_one(settings: Settings) -> Iterator[None]:
-    """Hold the home folder: two services in one home would both believe that they own its Ray and MLflow."""
+    """Lock the home folder: two services in one home would both use its Ray and MLflow."""
     with (settings.home / "up.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -112,15 +112,15 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            # Ctrl-C at the terminal must reach the supervisor alone, which stops the parts in order. Not a
-            # session of its own: where Linux groups processes by session to share out the cores, niceness
-            # counts only within one, and the forwarder would get as much as all workers together.
+            # Ctrl-C at the terminal must reach only the supervisor, which stops the parts in order. A process
+            # group, not a session: if Linux schedules by session (autogroup), niceness counts only within a
+            # session, and the forwarder would get as much CPU time as all workers together.
             process_group=0,
         )
 
 
 def _pulse(settings: Settings, name: str) -> Pulse | Answering | None:
-    if name == "api":  # it can be asked
+    if name == "api":  # has a health service
         return Answering(settings.address, _START_SECONDS + settings.wait_seconds)
     seconds = _PULSE_SECONDS.get(name)
     return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
@@ -130,7 +130,7 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
     api = parts[0]
     limit = _START_SECONDS + settings.wait_seconds
     deadline = time.monotonic() + limit
-    # The API is on this machine: no proxy reaches it.
+    # The API is on this machine, so no proxy is used.
     with grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while not stop.is_set():
@@ -150,7 +150,7 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
 def _await_dispatcher(
     settings: Settings, parts: list[_Part], stop: threading.Event, last_report: CapacityReport | None
 ) -> None:
-    """Wait for a new report of the dispatcher: before it, the API cannot tell which datasets there are."""
+    """Wait for a new report by the dispatcher, without which the API does not know the datasets."""
     dispatcher = parts[1]
     limit = _START_SECONDS + settings.wait_seconds
     deadline = time.monotonic() + limit
@@ -163,7 +163,7 @@ def _await_dispatcher(
 
 
 def _announce(settings: Settings, parts: list[_Part]) -> None:
-    """Write where the service is, and which processes it has now."""
+    """Write the service's address and the process ids of its parts."""
     status = {
         "address": settings.address,
         "mlflow_tracking_uri": without_password(settings.mlflow_uri),
@@ -181,7 +181,7 @@ def _greet(settings: Settings) -> None:
     try:
         print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
         print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
-    except OSError:  # nobody reads it, or its disk is full: no reason to end
+    except OSError:  # the reader is gone or the disk is full, which is no reason to end
         terminal.abandon_output()
 
 
@@ -213,18 +213,18 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
             part.process, part.pulse = _start(settings, part.name), _pulse(settings, part.name)
             try:
                 _announce(settings, parts)
-            except OSError as error:  # a full disk, say: the parts work on as far as they can
-                _log.warning("service.json names processes of before: %s", error)
+            except OSError as error:  # a full disk, say: the parts continue as far as possible
+                _log.warning("service.json is outdated; it cannot be written: %s", error)
 
 
 def _stop(parts: list[_Part]) -> None:
-    """The API first (no new work), then the dispatcher (it writes checkpoints) and the forwarder."""
+    """Stop the API first (no new work), then the dispatcher (it writes checkpoints) and the forwarder."""
     _end([part for part in parts if part.name == "api"])
     _end([part for part in parts if part.name != "api"])
 
 
 def _end(parts: list[_Part]) -> None:
-    """End parts at the same time; each is killed when its own time is over."""
+    """End parts concurrently; kill each part that exceeds its own time limit."""
     begin = time.monotonic()
     for part in parts:
         if part.process.poll() is None:

@@ -1,1 +1,1 @@
-"""What trains when and where: pure decisions, and the dispatcher that obeys them."""
+"""Scheduling: pure decisions on what trains when and where, and the dispatcher that carries them out."""

@@ -1,4 +1,4 @@
-"""From records of the store to plans and jobs, and what goes wrong on the way."""
+"""Plans and jobs built from the store's records, and failures met on the way."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ def plan_packs(
     profile: MachineProfile | None,
     first: int = 0,
 ) -> list[NewPack]:
-    """The packs of an experiment for the cluster as it is now, and one more of each node that can be added.
+    """An experiment's packs, for the present nodes and one more node of each kind that can be added.
 
     Args:
-        experiment: What is planned.
-        runs: Its runs that wait.
-        cluster: Where they will train.
+        experiment: The experiment to plan.
+        runs: Its queued runs.
+        cluster: The cluster that will train them.
         settings: Limits.
-        datasets: Sizes of the dataset.
-        profile: What a worker of its size can do; None: not measured yet.
-        first: Number of the first pack, which its id says: how many there are already.
+        datasets: Sizes of datasets.
+        profile: Measured speed of a worker of its size; None: not measured yet.
+        first: Number of the first new pack, used in its id; equals the number of existing packs.
 
     Raises:
-        DataError: Its registered file cannot be used any more.
+        DataError: Its registered file can no longer be used.
     """
     spec = stored_spec(experiment.spec)
     asked = resource_request(spec)
     slots = max(1, cluster.slots(asked))
     profile = profile or (DEFAULT_GPU if asked.gpus else DEFAULT_CPU.on_threads(math.ceil(asked.cpus)))
-    # A GPU's memory is shared by the packs that ask for a part of it; some is left to CUDA itself.
+    # Packs that ask for a part of a GPU share its memory; some of it is left to CUDA itself.
     device = int(0.9 * min(1.0, asked.gpus) * profile.memory_bytes)
     limits = PlanLimits(slots, settings.max_pack_runs, device or settings.max_pack_memory_bytes, profile)
     info = datasets.info(spec.dataset)
@@ -56,7 +56,7 @@ def plan_packs(
 
 
 def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
-    """What a trainer must know to go on with a pack."""
+    """The job with which a trainer starts or continues a pack."""
     spec = stored_spec(pack.experiment.spec)
     return PackJob(
         experiment=pack.experiment.id,
@@ -80,10 +80,10 @@ def make_job(pack: LeasedPack, settings: Settings) -> PackJob:
 
 
 def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> float:
-    """Seconds after which a slice is taken for hung: far beyond the slowest honest one.
+    """Seconds after which a slice counts as hung, far beyond the slowest possible slice.
 
-    That is the last slice, which evaluates every run on one thread, or the first, which may measure probes at
-    steps 0 and 1: here at 1e9 multiply-adds a second.
+    The slowest slice is the last, which evaluates every run on one thread, or the first, which may measure
+    probes at steps 0 and 1. The estimate assumes 1e9 multiply-adds per second.
     """
     config = pack_config(stored_spec(pack.experiment.spec), pack.runs[0])
     probes = probe_cost(config, info.input_dim, output_dim(config.loss, info))
@@ -92,7 +92,7 @@ def slice_deadline(pack: LeasedPack, info: DatasetInfo, settings: Settings) -> f
 
 
 def defect(where: str, error: Exception) -> Failure:
-    """The failure of runs that a defect of the service, or data that are gone, keep from training."""
+    """The failure of runs that cannot train because of a defect of the service or missing data."""
     text = "".join(traceback.format_exception(error))
     reason = FailureReason.TRAINING_ERROR
     if isinstance(error, DataError):

@@ -1,4 +1,4 @@
-"""Which datasets this machine can load, looked at again only when their files change."""
+"""Datasets that this machine can load, checked again only when their files change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ipserver.store.records import DatasetReport
 
 
 class DatasetChecks:
-    """Checks the built-in datasets and the registered files below a data folder (None: there is none)."""
+    """Check the built-in datasets and the registered files below a data folder (None: no data folder)."""
 
     def __init__(self, root: Path | None) -> None:
         self._root = root
@@ -23,16 +23,16 @@ class DatasetChecks:
         try:
             registered = registered_names(self._root)
         except OSError:
-            registered = ()  # the built-in ones below the same folder say what is wrong with it
+            registered = ()  # the reports of built-in datasets in the same folder give the error
         reports = tuple(self._look(name) for name in (*DATASETS, *registered))
         self._seen = {name: seen for name, seen in self._seen.items() if name in {r.name for r in reports}}
         return reports
 
     def info(self, name: str) -> DatasetInfo:
-        """What is known of a dataset that a spec names.
+        """Properties of a dataset by its name in specs.
 
         Raises:
-            DataError: A registered file that cannot be used (any more).
+            DataError: The registered file cannot be used.
         """
         if not name.startswith(REGISTERED):
             return dataset_info(name)
@@ -42,7 +42,7 @@ class DatasetChecks:
         return report.info
 
     def _look(self, name: str) -> DatasetReport:
-        """Looks at files only if they have changed: checksums take most of a second for MNIST."""
+        """Check files only if they have changed: checksums take most of a second for MNIST."""
         try:
             signature = files_signature(name, self._root)
         except OSError as error:

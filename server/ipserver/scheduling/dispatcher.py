@@ -1,7 +1,7 @@
-"""The dispatcher: plans experiments, leases packs, has them trained, commits what comes back.
+"""The dispatcher: plans experiments, leases packs, has them trained, and commits their slices.
 
-Several may run on one store: leases and fencing tokens keep them apart. Between calls of `step` all that it
-knows is in the store or can be lost.
+Several dispatchers may run on one store; leases and fencing tokens separate them. Between calls of `step`,
+all state that matters is in the store.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ipserver.workers.executor import Executor
 _log = logging.getLogger(__name__)
 _REPORT_SECONDS = 15.0
 _LOOK_SECONDS = 1.0
-# While packs are in hand: a longer plan goes on beside them.
+# Longest wait for planning while packs are in hand; a longer plan continues in its thread.
 _PLAN_SECONDS = 0.05
 _OUTAGE_SECONDS = 2.0
 
@@ -36,12 +36,12 @@ class Dispatcher:
     """Leads packs from QUEUED to DONE.
 
     Args:
-        store: Where the truth is.
+        store: The store.
         executor: Where trainers run.
         settings: Leases, slices, limits, folders.
         owner: Name of this dispatcher in leases, unique among those alive.
         monotonic: Clock for intervals, in seconds.
-        beat: Called with every pass: a sign of life.
+        beat: Called with every pass, as a heartbeat.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class Dispatcher:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then finish the slices in hand and give the packs back with checkpoints.
 
-        Leases are renewed by a thread of its own, so a long commit does not lose them. While the store cannot
-        be reached the workers are stopped; their packs go on from checkpoints when their leases have run out.
+        A separate thread renews leases, so that a long commit does not lose them. If the store cannot be
+        reached, the workers are stopped; their packs continue from checkpoints when the leases have expired.
 
         Raises:
-            ClusterLost: There is nothing left to train on; the packs in hand go on with the next start.
+            ClusterLost: The cluster is gone. The packs in hand continue after the next start.
         """
         renewer = threading.Thread(target=self._renew_until, args=(stop,), name="lease-renewal", daemon=True)
         renewer.start()
@@ -85,7 +85,7 @@ class Dispatcher:
             try:
                 busy = self.step()
             except StoreUnavailable as error:
-                _log.warning("the store is out of reach: %s", error)
+                _log.warning("the store cannot be reached: %s", error)
                 self._hands.abandon()
                 stop.wait(_OUTAGE_SECONDS)
                 continue
@@ -101,17 +101,17 @@ class Dispatcher:
         renewer.join()
 
     def step(self) -> bool:
-        """One pass: report, reap, plan, place, commit what has arrived.
+        """One pass: report, reap, plan, place, and commit arrived slices.
 
         Returns:
-            Whether anything is in hand (if not, the caller may rest a little).
+            Whether packs are in hand (if not, the caller may pause briefly).
         """
         now = self._monotonic()
         if now >= self._next_report:
             self._report()
             self._next_report = now + _REPORT_SECONDS
         if now >= self._next_reap:
-            # First what is in hand: all leases look expired once the store's clock has been set.
+            # Renew our leases before reaping: all leases look expired after the store's clock has been set.
             self._hands.renew()
             self._store.reap_expired()
             self._next_reap = now + self._settings.lease_seconds / 5
@@ -126,7 +126,7 @@ class Dispatcher:
         return bool(self._hands.placed)
 
     def renew(self) -> None:
-        """Renew the leases of the packs in hand; those that are lost are noticed at their next commit."""
+        """Renew the leases of the packs in hand. A lost lease is noticed at the pack's next commit."""
         self._hands.renew()
 
     def drain(self, seconds: float = 20.0) -> None:
@@ -138,12 +138,12 @@ class Dispatcher:
             try:
                 self.renew()
             except Exception:
-                # The thread must outlive a short outage of the store; a lease that is lost meanwhile is
-                # noticed by the fencing of the next commit.
+                # The thread must survive a short outage of the store. A lease lost meanwhile is
+                # noticed when the next commit is fenced.
                 _log.exception("leases were not renewed")
 
     def _report(self) -> None:
-        """Tell the API, through the store, what this dispatcher can reach."""
+        """Report resources and datasets to the API through the store."""
         self._see_nodes()
         self._store.save_capacity(CapacityReport(self._cluster.total(), self._datasets.report()))
 
@@ -152,17 +152,17 @@ class Dispatcher:
         self._cluster = Cluster(tuple(nodes.values()), self._settings.expected_nodes, tuple(nodes))
 
     def _look(self) -> None:
-        """See to what waits, placed or not, and to who should give way."""
+        """Check waiting packs, placed or not, and decide which packs make room."""
         self._look_at_pending()
         board = self._start_packs()
         shapes = {queued.shape: ResourceRequest.of(queued.shape) for queued in board.queued}
         if not all(map(self._cluster.could_hold, shapes.values())):
-            self._see_nodes()  # one that can may have joined since the last report
+            self._see_nodes()  # a suitable node may have joined since the last report
         impossible = [shape for shape, asked in shapes.items() if not self._cluster.could_hold(asked)]
         self._unplaced.look(impossible, self._cluster)
 
     def _look_at_pending(self) -> None:
-        """Give back what need not wait for its worker any more, and note where workers lie."""
+        """Give back packs that should not wait for their worker any more, and record the nodes of workers."""
         there = self._cluster.named()
         for placed in self._hands.placed:
             node = placed.worker.node()
@@ -180,14 +180,14 @@ class Dispatcher:
                 self._hands.give_back(placed)
 
     def _place(self) -> None:
-        """Start packs while there is room, unless there is surely none."""
+        """Start packs while there is room. Skip this if there is certainly none."""
         if self._placing.full(self._cluster):
             self._executor.trim()
         else:
             self._start_packs()
 
     def _usable(self) -> Cluster:
-        """The cluster without the nodes that are shunned for a while."""
+        """The cluster without temporarily shunned nodes."""
         now, there = self._monotonic(), self._cluster.named()
         usable = {name: node for name, node in there.items() if self._hands.shunned.get(name, now) <= now}
         return Cluster(tuple(usable.values()), self._cluster.expected, tuple(usable))
@@ -195,5 +195,5 @@ class Dispatcher:
     def _start_packs(self) -> Board:
         if self._hands.rest.over(self._monotonic()):
             return self._placing.place(self._usable())
-        self._executor.trim()  # files cannot be written just now
+        self._executor.trim()  # files cannot be written at present
         return self._store.board(self._executor.cluster)

@@ -1,4 +1,4 @@
-"""The packs in a dispatcher's hands: started, led slice by slice, committed, given back."""
+"""The packs in a dispatcher's hands: start, slices, commits, and giving back."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from ipserver.workers.jobs import SliceReport
 
 _log = logging.getLogger(__name__)
 WAIT_SECONDS = 0.2
-# A worker takes at least about a second to start: nobody asks before what keeps it.
+# A worker takes at least about a second to start, so its state is not checked earlier.
 _START_SECONDS = 5.0
 
 
 class Hands:
-    """Packs from their lease to their last commit.
+    """Lead packs from their lease to their last commit.
 
     Args:
         store: Where the truth is.
         executor: Where trainers run.
         settings: Leases, retries, folders.
-        datasets: What is known of the datasets.
-        refill: Called when a worker is free: another pack may have it.
+        datasets: Properties of the datasets.
+        refill: Called when a worker becomes free, to give it another pack.
         monotonic: Clock for intervals, in seconds.
 
     Attributes:
-        placed: The packs that have (or wait for) a worker.
-        rest: Whether files can be written just now.
-        shunned: Nodes on which a worker did not start, each with the time until which it is left alone.
+        placed: Packs that have or wait for a worker.
+        rest: Pause of starts while files cannot be written.
+        shunned: Nodes on which a worker did not start, each with the time until which it is not used.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Hands:
         self.placed: list[Placed] = []
         self.rest = Rest()
         self.shunned: dict[str, float] = {}
-        # The pack that is being committed for the last time, its worker given back already.
+        # The pack whose last commit is in progress; its worker has already been released.
         self.leaving: Placed | None = None
         self._draining = False
 
@@ -83,7 +83,7 @@ class Hands:
         for placed in self.placed:
             placed.drain()
         try:
-            # Without a cluster nothing comes back any more.
+            # Without a cluster no slices arrive any more.
             with contextlib.suppress(ClusterLost):
                 while self.placed and self._monotonic() < deadline:
                     self.renew()
@@ -91,22 +91,20 @@ class Hands:
             for placed in list(self.placed):
                 self.give_back(placed)
         except StoreUnavailable as error:
-            _log.warning("the store is out of reach: packs are left to the end of their leases: %s", error)
+            _log.warning("the store cannot be reached; packs wait until their leases expire: %s", error)
             self.abandon()
 
     def start(self, pack: LeasedPack, node: str = "") -> None:
-        """Have a pack trained that has just been leased, on a node ("": one that is to be added)."""
+        """Start training a newly leased pack on a node ("": a node to be added)."""
         spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)
         if spent.action is Action.FAIL:
-            # Leases are taken back without a dispatcher that could decide: so the next one does.
+            # When a lease expires, no dispatcher decides about the failure; the next one decides here.
             times = pack.fruitless[FailureReason.LEASE_LOST]
-            message = (
-                f"{times} dispatchers in a row died, or were cut off, before this pack committed anything"
-            )
+            message = f"{times} dispatchers in a row died or were cut off before this pack committed anything"
             self._end(pack, Failure(FailureReason.LEASE_LOST, message), f"failed: {message}", retry=False)
             return
-        # A pack that this version cannot start must not keep the others from training. What else a cluster
-        # in trouble raises ends this process: the leases run out, and the packs are tried again.
+        # A pack that this version cannot start must not prevent others from training. Other errors of a
+        # failing cluster end this process; the leases expire, and the packs are tried again.
         try:
             job = replace(make_job(pack, self._settings), node=node)
             limit = slice_deadline(pack, self._datasets.info(job.config.dataset), self._settings)
@@ -134,10 +132,10 @@ class Hands:
                 self._handle(placed, report)
 
     def end_hung(self) -> None:
-        """Give up workers that have not answered for far longer than a slice can take.
+        """Give up workers that have not answered for far longer than any slice takes.
 
         Raises:
-            ClusterLost: A worker has not come to life, though its resources are surely free.
+            ClusterLost: A worker has not started although its resources are certainly free.
         """
         now = self._monotonic()
         for placed in list(self.placed):
@@ -152,9 +150,9 @@ class Hands:
                     self._forget(placed)
 
     def _look_for(self, placed: Placed, now: float) -> None:
-        """See whether a worker that has not started is on its way."""
+        """Check whether a pending worker is being started."""
         if placed.worker.alive() or not placed.node:
-            placed.since = placed.asked = now  # it gets ready for its pack, or waits for a node
+            placed.since = placed.asked = now  # it loads its pack, or waits for a node
             return
         placed.since = now
         waited, limit = now - placed.asked, self._settings.worker_start_seconds
@@ -166,13 +164,13 @@ class Hands:
                 f"{waited:.0f} s though its resources are free (IPLAB_WORKER_START_SECONDS: {limit:g}): {why}"
             )
         if waited > limit:
-            # Others must have what is free as far as dispatchers know. Elsewhere, or later, it may start.
+            # Others must hold resources that dispatchers count as free. It may start elsewhere or later.
             _log.warning("pack %s of %s got no worker on node %s", placed.pack.id, placed.key[0], placed.node)
             self.shunned[placed.node] = now + limit
             self.give_back(placed)
 
     def give_back(self, placed: Placed) -> None:
-        """End an attempt early: the pack waits again, and has lost nothing."""
+        """End an attempt early. The pack waits again and loses nothing."""
         try:
             self._store.end_attempt(*placed.key, placed.pack.token, failure=None, retry=True)
         except Fenced:
@@ -181,10 +179,10 @@ class Hands:
             self._forget(placed)
         else:
             self.placed.remove(placed)
-            placed.worker.release()  # it has answered all that it was asked: another pack may have it
+            placed.worker.release()  # it has answered all requests and can take another pack
 
     def abandon(self) -> None:
-        """Stop all workers without a word to the store: no longer renewed, their leases run out."""
+        """Stop all workers without writing to the store. Their leases are not renewed and expire."""
         for placed in list(self.placed):
             self._forget(placed)
 
@@ -201,7 +199,7 @@ class Hands:
                 self._finish(placed, report, overlooked)
                 return
             if not placed.draining:
-                # The next slice is queued before this one is committed: the device does not wait for us.
+                # Queue the next slice before this one is committed, so that the device does not wait.
                 placed.advance()
             result = self._record(placed, report, overlooked)
             placed.ended = result.ended
@@ -221,14 +219,14 @@ class Hands:
             self._forget(placed)
 
     def _finish(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> None:
-        """Commit a pack's last slice, after its worker has been given the next pack."""
+        """Commit a pack's last slice after giving its worker the next pack."""
         self.leaving = placed
         self.placed.remove(placed)
         try:
             placed.worker.release()
             if not self._draining:
                 self._refill()
-        finally:  # whatever became of the next pack, this one is trained
+        finally:  # commit this pack even if starting the next one failed
             try:
                 self._record(placed, report, overlooked)
             finally:
@@ -236,13 +234,13 @@ class Hands:
         self._say_done(placed)
 
     def _record(self, placed: Placed, report: SliceReport, overlooked: frozenset[int]) -> CommitResult:
-        """Commit what a slice has brought; `overlooked` runs were cancelled when it was queued already."""
+        """Commit a slice. `overlooked` runs were cancelled after the slice was queued."""
         key, token, commit = placed.key, placed.pack.token, report.commit
         if commit is None:
             saved = report.repeated.checkpoint if report.repeated else None
             return self._store.settle(*key, token, saved)
         if overlooked and commit.segment:
-            # Their history ends with them.
+            # Drop the points of runs after their end.
             commit = replace(commit, segment=segments.without(commit.segment, overlooked))
         result = self._store.commit_slice(*key, token, commit)
         placed.committed = commit.last_step
@@ -274,14 +272,14 @@ class Hands:
         self._forget(placed)
 
     def _split(self, pack: LeasedPack, failure: Failure, what: str) -> None:
-        """End an attempt of a pack that is too large; its parts wait for workers."""
+        """End the attempt of a pack that is too large and split it. Its parts wait for workers."""
         self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
         _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
         self._store.split_pack(pack.experiment.id, pack.id, pack.token, failure=failure)
         self._remove_checkpoints(pack)
 
     def _end(self, pack: LeasedPack, failure: Failure, what: str, *, retry: bool) -> None:
-        """End an attempt that failed, and say what becomes of the pack."""
+        """End a failed attempt and report whether the pack is retried."""
         self._store.notice(pack.experiment.id, f"pack {pack.id} {what}"[:500])
         _log.warning("pack %s of %s %s", pack.id, pack.experiment.id, what)
         self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=retry)
@@ -289,7 +287,7 @@ class Hands:
             self._remove_checkpoints(pack)
 
     def _forget(self, placed: Placed) -> None:
-        if placed in self.placed:  # if not, its worker has another pack already
+        if placed in self.placed:  # otherwise its worker already has another pack
             placed.worker.stop()
             self.placed.remove(placed)
 
@@ -299,12 +297,12 @@ class Hands:
         self._store.end_attempt(pack.experiment.id, pack.id, pack.token, failure=failure, retry=False)
 
     def _remove_checkpoints(self, pack: LeasedPack) -> None:
-        """Remove a finished pack's checkpoints, also those that no commit has named."""
+        """Remove a finished pack's checkpoints, including uncommitted ones."""
         self._discard(lambda: self._artifacts.delete_folder(f"{pack.experiment.id}/checkpoints/{pack.id}"))
 
     def _discard(self, delete: Callable[[], None]) -> None:
-        """Files that nothing names any more cost room, not truth: what cannot be removed now is left."""
+        """Delete unreferenced files. A failure only costs disk space, so it is logged and ignored."""
         try:
             delete()
         except (ArtifactsUnavailable, OSError) as error:
-            _log.warning("old checkpoints are left where they are: %s", error)
+            _log.warning("old checkpoints are not removed: %s", error)

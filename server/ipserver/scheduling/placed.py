@@ -17,15 +17,15 @@ class Placed:
     """A leased pack with its worker.
 
     Attributes:
-        ended: Runs known to be terminal, by index.
-        slice_limit: Seconds after which a slice is taken for hung.
-        since: When its worker last answered (or was seen getting ready).
-        asked: When its worker was asked for (or last seen waiting for a node, or alive).
-        told: For every slice that is queued, the ended runs that its trainer was told of.
-        draining: Whether it is to be given back after a slice with a checkpoint.
-        committed: Last step that this attempt has committed; 0: none yet.
-        idle_seconds: How long its worker has waited for slices.
-        node: Name of the node that it lies on as the store knows; "": it waits for one to be added.
+        ended: Indices of runs known to be terminal.
+        slice_limit: Seconds after which a slice counts as hung.
+        since: When its worker last answered or was seen loading its pack.
+        asked: When its worker was requested, or last seen waiting for a node or alive.
+        told: For every queued slice, the ended runs that were sent to its trainer.
+        draining: Whether the pack is given back after a slice with a checkpoint.
+        committed: Last step committed by this attempt; 0: none.
+        idle_seconds: Total time that its worker waited for slices, in seconds.
+        node: Name of its node as recorded in the store; "": it waits for a node to be added.
     """
 
     pack: LeasedPack
@@ -55,14 +55,14 @@ class Placed:
         return (*self.key, self.pack.token)
 
     def fruitless(self, cause: FailureReason) -> Mapping[FailureReason, int]:
-        """Per cause, attempts that failed since the last commit, if this one ends now for this cause."""
+        """Failed attempts since the last commit, per cause, counting this one as failed for `cause`."""
         if self.committed > self.pack.committed_steps:
             return {}
         earlier = self.pack.fruitless
         return {**earlier, cause: earlier.get(cause, 0) + 1}
 
     def drain(self) -> None:
-        """Let it write a checkpoint with one slice more, which is its last here."""
+        """Queue one more slice, with a checkpoint; it is the last slice of this attempt."""
         if not self.draining:
             self.draining = True
             self.advance(checkpoint=True)

@@ -1,4 +1,4 @@
-"""Nodes, what is free on them, and what fits: exact arithmetic, no policy (`schedule` decides)."""
+"""Nodes, their free resources, and whether packs fit: exact arithmetic without policy (see `schedule`)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from ipserver.request.resources import ResourceRequest
 
 Amounts = Mapping[str, float]
-# Amounts are multiples of 0.0001, as in Ray. Doubles only come near: ten packs of 0.1 cores fill a core.
+# Amounts are integer multiples of 0.0001, as in Ray: as floats, ten times 0.1 cores would not fill a core.
 _UNITS = 10_000
 
 
 class Room:
-    """What is free on one node, in whole units of 0.0001.
+    """Free resources of one node, in integer units of 0.0001.
 
-    A GPU is not an amount but a device: a pack that asks for a part of one lies on one device, and a pack
-    that asks for whole ones needs them empty. Two packs of 0.6 GPUs fill two devices, though 0.8 are left.
-    On which device Ray puts a part is not known here; as Ray does, the fullest with room is taken for it.
+    GPUs are devices, not amounts: a pack that asks for a part of a GPU runs on one device, and a pack that
+    asks for whole GPUs needs empty devices. Two packs of 0.6 GPUs occupy two devices, although 0.8 GPUs are
+    free. Which device Ray chooses for a part is not known; as in Ray, the fullest with room is assumed.
 
     >>> room = Room({"cpus": 4.0, "gpus": 2.0})
     >>> half = ResourceRequest(cpus=1, gpus=0.6)
@@ -46,7 +46,7 @@ class Room:
         return True
 
     def take(self, asked: ResourceRequest) -> None:
-        """Give a pack its room; what is not there is owed, and missing for the next ones."""
+        """Take a pack's resources. Missing amounts become negative and are missing for later packs."""
         for name, amount in asked.amounts().items():
             units = _units(amount)
             if name != "gpus":
@@ -60,7 +60,7 @@ class Room:
                 units -= part
 
     def withhold(self, asked: ResourceRequest) -> None:
-        """Take what is there of what a pack asks for, to keep it for that pack."""
+        """Take the available part of what a pack asks for, to reserve it for that pack."""
         for name, amount in asked.amounts().items():
             units = _units(amount)
             if name != "gpus":
@@ -71,14 +71,14 @@ class Room:
                 self._devices[place] -= max(0, min(self._devices[place], units, _UNITS))
 
     def has_some(self, asked: ResourceRequest) -> bool:
-        """Whether a part of all that a pack asks for is free."""
+        """Whether some of every resource that a pack asks for is free."""
         return all(
             any(device > 0 for device in self._devices) if name == "gpus" else self._free.get(name, 0) > 0
             for name in asked.amounts()
         )
 
     def cpus(self) -> float:
-        """Cores that are free; may be below 0."""
+        """Number of free cores; may be negative."""
         return self._free.get("cpus", 0) / _UNITS
 
     def _emptiest(self) -> int:
@@ -86,7 +86,7 @@ class Room:
 
 
 def filled(amounts: Amounts, packs: Iterable[ResourceRequest]) -> Room:
-    """A node's room beside these packs, whole GPUs and large parts first: so they are sure to find room."""
+    """A node's room beside these packs, placed with whole GPUs and large parts first so that they all fit."""
     room = Room(amounts)
     for asked in sorted(packs, key=lambda asked: -asked.gpus):
         room.take(asked)
@@ -95,12 +95,12 @@ def filled(amounts: Amounts, packs: Iterable[ResourceRequest]) -> Room:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Nodes, each as what it has by name ("cpus", "gpus", custom names). A pack lies on one node.
+    """Nodes, each with its amounts by name ("cpus", "gpus", custom names). A pack runs on one node.
 
     Attributes:
-        nodes: Those that are there.
-        expected: One of each kind that an autoscaler can add. It adds nodes for packs that wait for one.
-        names: Of the nodes that are there.
+        nodes: The present nodes.
+        expected: One node of each kind that an autoscaler can add for waiting packs.
+        names: Names of the present nodes.
     """
 
     nodes: Sequence[Amounts] = ()
@@ -108,18 +108,18 @@ class Cluster:
     names: Sequence[str] = ()
 
     def named(self) -> dict[str, Amounts]:
-        """The nodes that are there, by name."""
+        """The present nodes by name."""
         return dict(zip(self.names, self.nodes, strict=True))
 
     def total(self) -> dict[str, float]:
-        """What the nodes that are there have together."""
+        """Total amounts of the present nodes."""
         sums = collections.Counter[str]()
         for node in self.nodes:
             sums.update(node)
         return {"cpus": 0.0, "gpus": 0.0} | dict(sums)
 
     def slots(self, asked: ResourceRequest) -> int:
-        """How many such packs could train at a time if all else were idle, with one node more of each kind.
+        """Number of such packs that an idle cluster could train at once, with one more node of each kind.
 
         >>> Cluster([{"cpus": 4.0}], [{"cpus": 2.0}]).slots(ResourceRequest(cpus=2))
         3
@@ -127,15 +127,15 @@ class Cluster:
         return sum(asked.packs_within(node) for node in (*self.nodes, *self.expected))
 
     def holds(self, asked: ResourceRequest) -> bool:
-        """Whether a node that is there has what is asked for, whoever uses it now."""
+        """Whether a present node has the requested amounts, used or not."""
         return any(Room(node).fits(asked) for node in self.nodes)
 
     def kind(self, asked: ResourceRequest) -> int | None:
-        """Which kind of node would be added for such a pack (its place in `expected`); None: none."""
+        """Index in `expected` of the kind of node that would be added for such a pack; None: no kind fits."""
         return next((place for place, node in enumerate(self.expected) if Room(node).fits(asked)), None)
 
     def could_hold(self, asked: ResourceRequest) -> bool:
-        """Whether a node, there or to be added, has what is asked for, whoever uses it now."""
+        """Whether a node, present or expected, has the requested amounts, used or not."""
         return self.holds(asked) or self.kind(asked) is not None
 
 

@@ -1,4 +1,4 @@
-"""What starts and what makes room: decided on the store's board, whoever looks at it, and done here."""
+"""Starting packs and making room, as decided from the store's board."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ipserver.workers.executor import Executor
 
 
 class Placing:
-    """Starts packs, and has packs give way.
+    """Start packs, and give packs back to make room.
 
     Args:
-        store: Where the board is.
-        executor: Where workers are.
+        store: The store that holds the board.
+        executor: The executor of the workers.
         settings: Leases.
         hands: The packs in hand.
-        unplaced: Tells those who wait for a node.
+        unplaced: Notifies users whose packs wait for a node.
         owner: Name of this dispatcher in leases.
     """
 
@@ -46,10 +46,10 @@ class Placing:
         self._cluster = Cluster()
 
     def place(self, cluster: Cluster) -> Board:
-        """Start what can be started, here; have those give way who should, here and elsewhere.
+        """Start packs here, and mark packs of any dispatcher to make room, until nothing is left to do.
 
         Returns:
-            The board when nothing is left to be done.
+            The board when nothing is left to do.
         """
         self._cluster = cluster
         name = self._executor.cluster
@@ -61,20 +61,20 @@ class Placing:
             elif not moved.decided:
                 break  # another dispatcher has done it
         self._give_way(board)
-        # No pack waits that could be given to what is kept.
+        # No waiting pack could use a kept worker.
         self._executor.trim(shared=any(claim.owner != self._owner for claim in board.claims))
         return board
 
     def full(self, cluster: Cluster) -> bool:
-        """Whether the packs in hand take every core: nothing can be started, whatever the board says."""
+        """Whether the packs in hand use every core, so that nothing can be started."""
         there = cluster.named()
         used = sum(it.resources.cpus for it in self._hands.placed if it.node in there)
         return not cluster.expected and cluster.total()["cpus"] <= used + 1e-6
 
     def _decide(self, board: Board) -> Move:
-        """What to do: the same for all dispatchers that see this board, but for what is kept here."""
+        """The decision; equal for all dispatchers with this board, apart from workers kept here."""
         leaving = self._hands.leaving
-        gone = leaving.lease if leaving is not None else None  # another pack may have its worker already
+        gone = leaving.lease if leaving is not None else None  # its worker is already free for another pack
         claims = [claim for claim in board.claims if claim.lease != gone]
         found = schedule(
             self._cluster,
@@ -93,7 +93,7 @@ class Placing:
             self._unplaced.awaits_node(experiment, asked, self._cluster)
 
     def _give_way(self, board: Board) -> None:
-        """Give back what is to make room, at the next slice boundary if it trains."""
+        """Give back packs marked to make room; packs in training at their next slice boundary."""
         leaving = {claim.lease for claim in board.claims if claim.leaving}
         placed: Sequence[Placed] = [it for it in self._hands.placed if it.lease in leaving]
         for it in placed:

@@ -1,4 +1,4 @@
-"""Which runs train together: a pure function of runs, costs and the machine."""
+"""Grouping of runs into packs: a pure function of runs, costs and the machine."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes
 from ipserver.store.records import NetworkShape, NewPack, RunRecord
 
-# What a pack costs beside its updates: a lease, a worker's turn, files, commits.
+# Cost of a pack besides its updates, in seconds: a lease, a worker's start, files, commits.
 START_SECONDS: Final = 0.05
-# A pack may be so much slower per run than the best, if more slots are busy for it.
+# A pack may be slower per run than the best size by this factor, if this keeps more slots busy.
 _SPREAD: Final = 1.5
-# Of sizes that are as fast within this, the smallest: its slices are shorter, and it waits for less memory.
+# Among sizes equally fast within this factor, the smallest is used: shorter slices, less memory.
 _AS_FAST: Final = 1.02
 
 
 @dataclass(frozen=True, slots=True)
 class PlanLimits:
-    """What the plan must respect.
+    """Constraints of a plan.
 
     Attributes:
-        slots: Packs that the cluster can train at a time, >= 1.
-        max_runs: Most runs in a pack, >= 1.
-        max_bytes: Memory a pack is planned for; a pack of one run may exceed it.
-        profile: What a slot can do.
+        slots: Number of packs that the cluster can train at once, >= 1.
+        max_runs: Maximum number of runs in a pack, >= 1.
+        max_bytes: Maximum estimated memory of a pack, in bytes; a pack of one run may exceed it.
+        profile: Measured speed of a slot.
     """
 
     slots: int
@@ -41,20 +41,20 @@ class PlanLimits:
 def plan(
     runs: Sequence[tuple[RunRecord, PackConfig]], info: DatasetInfo, limits: PlanLimits, first: int = 0
 ) -> list[NewPack]:
-    """Group runs of equal shape into packs that train fast, fill the cluster at once and leave a short tail.
+    """Group runs of equal shape into packs that train fast, fill the cluster and end together.
 
-    A pack has the size at which the machine takes least time per run. It is smaller if the slots would not
-    end together otherwise (a pack takes at most about half of what one slot has to do in all), but not so
-    small that a run took much longer. Long packs come first.
+    A pack has the size with the least time per run on this machine. It is smaller if the slots would
+    otherwise not end together (a pack takes at most about half of a slot's total work), but not so small that
+    a run takes much longer. Long packs come first.
 
     Args:
-        runs: Runs with the configuration of their pack, in grid order.
-        info: Of their dataset.
-        limits: What to respect.
-        first: Number of the first pack, which its id says.
+        runs: Runs with the configurations of their packs, in grid order.
+        info: Properties of their dataset.
+        limits: Constraints.
+        first: Number of the first pack, used in its id.
 
     Returns:
-        Packs; every run is in exactly one. The same input gives the same plan.
+        Packs, with every run in exactly one. Deterministic.
     """
     by_network = sorted(runs, key=lambda item: (NetworkShape.of(item[0]), item[0].index))
     groups = [list(members) for _, members in groupby(by_network, key=lambda item: NetworkShape.of(item[0]))]
@@ -80,12 +80,12 @@ def plan(
 
 
 def pack_seconds(config: PackConfig, info: DatasetInfo, runs: int, profile: MachineProfile) -> float:
-    """How long a pack takes, about."""
+    """Estimated time of a pack in seconds."""
     return START_SECONDS + config.steps * profile.update_seconds(config, info, runs)
 
 
 def _sizes(config: PackConfig, info: DatasetInfo, limits: PlanLimits, runs: int) -> dict[int, float]:
-    """Sizes of a pack that are allowed -> seconds per run, ascending."""
+    """Seconds per run for each allowed pack size, by ascending size."""
     seconds = {}
     for size in _candidates(min(runs, limits.max_runs)):
         if size > 1 and _memory(config, info, size) > limits.max_bytes:
@@ -104,13 +104,13 @@ def _candidates(most: int) -> Iterator[int]:
 
 
 def _count(seconds: dict[int, float], longest: float, runs: int, slots: int) -> int:
-    """Into how many packs to divide runs of one shape.
+    """Number of packs for the runs of one shape.
 
     Args:
-        seconds: Of `_sizes`.
-        longest: Seconds that a pack should take at most.
-        runs: How many.
-        slots: Packs that are trained at a time.
+        seconds: Seconds per run by pack size (`_sizes`).
+        longest: Longest desired time of a pack in seconds.
+        runs: Number of runs.
+        slots: Number of packs trained at once.
     """
     best = min(seconds.values())
     fast = next(size for size, each in seconds.items() if each <= _AS_FAST * best)
@@ -118,8 +118,8 @@ def _count(seconds: dict[int, float], longest: float, runs: int, slots: int) -> 
     short = [size for size, each in seconds.items() if size <= fast and size * each <= longest]
     wanted = -(-runs // max([least, *short]))
     if wanted > slots:
-        wanted = -(-wanted // slots) * slots  # so that all slots have one of the last
-    # Even parts must not fall below the least size, nor exceed the largest.
+        wanted = -(-wanted // slots) * slots  # a multiple of the slots, so that all are busy to the end
+    # Even parts must be neither smaller than the least allowed size nor larger than the largest.
     return max(min(wanted, max(1, runs // least)), -(-runs // max(seconds)))
 
 

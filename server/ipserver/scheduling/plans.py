@@ -1,4 +1,4 @@
-"""Planning beside training: experiments become packs in a thread of its own, and commits need not wait."""
+"""Planning in a separate thread, so that commits do not wait for it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = logging.getLogger(__name__)
 
 
 class Plans:
-    """Plans what is to be planned.
+    """Plan experiments that wait for it.
 
     Args:
-        store: Where experiments are.
-        executor: What workers can do, as far as it is measured.
+        store: The store.
+        executor: Provides measured speeds of workers.
         settings: Limits, leases.
         datasets: Sizes of datasets.
-        owner: Name in leases.
+        owner: This dispatcher's name in leases.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Plans:
         self._job: Future[None] | None = None
 
     def look(self, cluster: Cluster, patience: float | None) -> None:
-        """Have everything planned that waits for it, for this cluster.
+        """Plan all waiting experiments for this cluster.
 
         Args:
-            cluster: Its nodes.
-            patience: Longest wait, in seconds; None: until all is planned. A longer plan goes on.
+            cluster: The cluster's nodes.
+            patience: Longest wait in seconds; None: until all are planned. A longer plan continues.
 
         Raises:
-            ClusterLost, StoreUnavailable: What kept it from planning.
+            ClusterLost, StoreUnavailable: Raised in the planning thread.
         """
         if self._job is None:
             self._job = self._pool.submit(self._plan, cluster)
@@ -57,7 +57,7 @@ class Plans:
             job.result()
 
     def close(self) -> None:
-        """Let it come to its end: a plan that is half saved would have to wait for the end of its lease."""
+        """Wait for planning to finish: an interrupted plan would have to wait until its lease expires."""
         self._pool.shutdown()
 
     def _plan(self, cluster: Cluster) -> None:
@@ -74,7 +74,7 @@ class Plans:
                 except ClusterLost:
                     raise
                 except Exception as error:
-                    # One experiment that this version cannot plan must not keep the others from training.
+                    # An experiment that this version cannot plan must not prevent others from training.
                     _log.exception("%s cannot be planned", experiment.id)
                     self._store.refuse_plan(experiment.id, self._owner, defect("planning", error))
                 else:

@@ -1,7 +1,7 @@
-"""What becomes of a pack whose attempt has ended early: the one place that decides.
+"""Retry policy: the only place that decides about a pack after an attempt ended early.
 
-Every cause has a budget of its own. An attempt counts against it only if it has committed nothing: a sweep of
-days on machines that die goes on as long as it gets on, and a pack that ends its worker every time does not.
+Every cause has its own budget. An attempt counts against it only if it committed nothing. So a sweep of days
+on failing machines continues as long as it makes progress, but a pack that always ends its worker fails.
 Attempts that were given back (a drain, a pause, a preemption) have no cause and never count.
 """
 
@@ -22,17 +22,17 @@ class Action(StrEnum):
     """What to do with the pack."""
 
     RETRY = "is tried again"
-    SPLIT = "goes on as two packs of half its runs"
+    SPLIT = "is split into two packs of half its runs"
     FAIL = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a pack, and why.
+    """What to do with a pack after a failed attempt.
 
     Attributes:
         action: What to do.
-        left: Attempts that may still end for this cause without a commit; None: any number.
+        left: Number of further attempts that may fail for this cause without a commit; None: unlimited.
     """
 
     action: Action
@@ -45,27 +45,27 @@ class Decision:
         return f"{self.action.value} ({self.left} more {'try' if self.left == 1 else 'tries'})"
 
 
-# What a second try would meet again (data that are not there, a defect) has no budget, so is not in here.
+# Causes that a second attempt would meet again (missing data, a defect) have no budget and are not listed.
 _SETTINGS: Final[Mapping[FailureReason, str]] = {
     FailureReason.WORKER_LOST: "max_attempts",
     FailureReason.LEASE_LOST: "max_attempts_lease_lost",
     FailureReason.OUT_OF_MEMORY: "max_attempts_out_of_memory",
 }
-# Not the pack's fault, and over when somebody makes room or the artifact store answers: tried for ever.
+# Not the pack's fault, and over once there is room or the artifact store answers: retried without limit.
 _ENDLESS: Final = frozenset({FailureReason.ARTIFACTS_UNAVAILABLE})
 
 
 def decide(
     cause: FailureReason, fruitless: Mapping[FailureReason, int], settings: Settings, runs: int = 1
 ) -> Decision:
-    """Whether a pack is tried again, as it is or in halves.
+    """Decide whether a pack is retried, as it is or split in halves.
 
     Args:
-        cause: Why its attempt ended.
-        fruitless: Per cause, attempts that have ended for it since the pack last committed a step: this one
-            too, unless it has committed something.
+        cause: The reason for which its attempt ended.
+        fruitless: Number of attempts, per cause, that have failed since the pack last committed a step,
+            including this one unless it has committed something.
         settings: Attempts per cause.
-        runs: How many of the pack's runs are left to train.
+        runs: Number of the pack's runs that are left to train.
 
     >>> from ipserver.environment.settings import load_settings
     >>> settings = load_settings(max_attempts=3)
@@ -76,7 +76,7 @@ def decide(
     >>> str(decide(FailureReason.TRAINING_ERROR, {}, settings))
     'failed'
     >>> str(decide(FailureReason.OUT_OF_MEMORY, {}, settings, runs=64))
-    'goes on as two packs of half its runs'
+    'is split into two packs of half its runs'
     """
     if cause is FailureReason.OUT_OF_MEMORY and runs > 1:
         return Decision(Action.SPLIT, None)
@@ -90,9 +90,9 @@ def decide(
 
 @dataclass(slots=True)
 class Rest:
-    """For how long nothing is started after files could not be written or read.
+    """Pause of starts after files could not be written or read.
 
-    2 s at first, then twice as long each time, up to 5 minutes; `reset` when it works again.
+    The pause is 2 s at first and doubles up to 5 minutes. `reset` ends it when files work again.
     """
 
     seconds: float = 0.0
@@ -103,11 +103,11 @@ class Rest:
         return now >= self.until
 
     def extend(self, now: float) -> None:
-        """Rest (again). Packs that fail together, during a rest, are one trouble."""
+        """Start or lengthen the pause. Failures during a pause count as one."""
         if self.over(now):
             self.seconds = min(max(2 * self.seconds, _SHORTEST_REST), _LONGEST_REST)
             self.until = now + self.seconds
 
     def reset(self) -> None:
-        """Files can be written again."""
+        """End the pause: files can be written again."""
         self.seconds, self.until = 0.0, -float("inf")

@@ -1,14 +1,15 @@
-"""Which pack starts next, where, and which packs make room: a pure function of what trains and what waits.
+"""Scheduling policy: which pack starts next and where, and which packs make room. A pure function.
 
-Every dispatcher of a cluster asks it about the same picture, which the store keeps (`ipserver.store.board`):
-it does not matter which of them asks. It goes through what waits, the most urgent first:
+All dispatchers of a cluster decide from the same board in the store (`ipserver.store.board`), so it does not
+matter which of them decides. The function goes through the waiting packs, most urgent first:
 
-- What fits beside everything else starts.
-- What would fit in the place of less urgent packs gets it: they give way, and nobody less urgent takes what
-  becomes free meanwhile. A pack gives way only to one of strictly higher priority that really fits then.
-- The first one that has to wait for its equals or betters keeps what is free on a node of what it needs (if a
-  part of all of it is free there), so that smaller packs cannot starve it. Others start beside it.
-- What no node has room for may be placed to wait for a node that an autoscaler adds: one for each kind.
+- A pack that fits beside all leased packs starts.
+- If a pack would fit in place of less urgent packs, these make room, and the freed resources are reserved for
+  it. A pack makes room only for a pack of strictly higher priority that then really fits.
+- The first pack that must wait for packs of equal or higher priority reserves the free resources that it
+  needs on one node (if some of each is free there), so that smaller packs cannot starve it. Others start
+  beside it.
+- A pack for which no node has room may be placed to wait for a node that an autoscaler adds, one per kind.
 """
 
 from __future__ import annotations
@@ -19,19 +20,19 @@ from dataclasses import dataclass, field
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Amounts, Cluster, Room, filled
 
-# Nobody gives way to more packs of one experiment at a time: enough to be quick, few enough to be cheap.
+# Packs of one experiment for which room is made at a time: enough to be quick, few enough to be cheap.
 _ROOM_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A pack that some dispatcher has.
+    """A leased pack.
 
     Attributes:
-        asked: What it uses.
-        priority: Of its experiment.
-        node: Name of the node it lies on; "": it waits for a node to be added.
-        leaving: Whether it makes room already.
+        asked: Resources that it uses.
+        priority: Priority of its experiment.
+        node: Name of its node; "": it waits for a node to be added.
+        leaving: Whether it is already marked to make room.
     """
 
     asked: ResourceRequest
@@ -42,12 +43,12 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """Packs of one experiment that wait.
+    """Waiting packs of one experiment.
 
     Attributes:
-        asked: What each of them asks for.
-        priority: Of the experiment.
-        packs: How many.
+        asked: Resources that each of them asks for.
+        priority: Priority of the experiment.
+        packs: Number of packs.
     """
 
     asked: ResourceRequest
@@ -60,8 +61,8 @@ class Start:
     """The pack to start next.
 
     Attributes:
-        demand: Position of its demand.
-        node: Where it has room; "": it is to wait for a node to be added.
+        demand: Index of its demand.
+        node: Node with room for it; "": it is to wait for a node to be added.
     """
 
     demand: int
@@ -70,12 +71,12 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What is to be done.
+    """A decision.
 
     Attributes:
-        start: What starts; None: nothing can.
-        giving: Holdings that make room from now on, by position, each with the position of the demand it does
-            so for. Where something starts, those of less urgent demands follow when it has.
+        start: The pack to start; None: none can.
+        giving: Indices of holdings that must make room, each with the index of the demand that needs it.
+            If a pack starts, holdings that would make room for less urgent demands follow in the next call.
     """
 
     start: Start | None
@@ -84,7 +85,7 @@ class Schedule:
 
 @dataclass(slots=True)
 class _Space:
-    """One node: what is taken of it, and its room (made anew when that changes)."""
+    """One node with the resources taken on it, and its room (computed again when they change)."""
 
     amounts: Amounts
     taken: list[ResourceRequest] = field(default_factory=list)
@@ -123,19 +124,19 @@ def schedule(
     demands: Sequence[Demand],
     kept: Collection[tuple[ResourceRequest, str]] = (),
 ) -> Schedule:
-    """What is to be done now.
+    """Decide what to do now.
 
     Args:
         cluster: Its nodes, with names.
-        held: Packs in hand, of all dispatchers, most urgent first; those on other nodes are ignored.
-        demands: What waits, most urgent first.
-        kept: Sizes of the workers that wait for another pack, with their nodes: preferred.
+        held: Leased packs of all dispatchers, most urgent first; packs on other nodes are ignored.
+        demands: Waiting packs, most urgent first.
+        kept: Sizes and nodes of workers that are kept for another pack; these nodes are preferred.
     """
     return _Walk(cluster, held, kept).through(demands)
 
 
 class _Walk:
-    """One way through what waits: `now` holds what is taken at present, `later` what is when room is made."""
+    """One walk through the demands. `now` holds resources taken at present, `later` after making room."""
 
     def __init__(
         self, cluster: Cluster, held: Sequence[Holding], kept: Collection[tuple[ResourceRequest, str]]
@@ -154,7 +155,7 @@ class _Walk:
         self._reserved = False
 
     def through(self, demands: Sequence[Demand]) -> Schedule:
-        # Those in hand that wait for a node take any that becomes free: first among their equals.
+        # Leased packs that wait for a node take any node that becomes free, first among equal priorities.
         waiting = [(it.priority, -1, Demand(it.asked, it.priority)) for it in self._held if not it.node]
         waiting += [(demand.priority, place, demand) for place, demand in enumerate(demands)]
         waiting.sort(key=lambda entry: (-entry[0], entry[1]))
@@ -162,7 +163,7 @@ class _Walk:
         for _, place, demand in waiting:
             for _ in range(min(demand.packs, _ROOM_AT_ONCE)):
                 if demand.asked in hopeless:
-                    break  # a more urgent one like it found nothing
+                    break  # a more urgent pack of this shape found no room
                 home = self._home(self._now, demand.asked)
                 if home is not None and place >= 0:
                     return Schedule(Start(place, home), self._giving)
@@ -177,23 +178,23 @@ class _Walk:
         return Schedule(None, self._giving)
 
     def _home(self, spaces: Mapping[str, _Space], asked: ResourceRequest) -> str | None:
-        """The node on which a pack should lie; None: it fits on none."""
+        """The node on which a pack should run; None if it fits on none."""
         fitting = [name for name, space in spaces.items() if space.room().fits(asked)]
         return min(fitting, key=lambda name: self._rank(name, spaces[name], asked), default=None)
 
     def _rank(self, name: str, space: _Space, asked: ResourceRequest) -> tuple[bool, bool, float]:
-        """A kept worker first; no GPU's node for a pack without; then the fullest: large rooms stay whole."""
+        """Rank of a node: kept workers first, then no GPUs for packs without, then the fullest node."""
         kept = any(node == name and size == asked for size, node in self._kept)
         return not kept, not asked.gpus and space.amounts.get("gpus", 0.0) > 0, space.room().cpus()
 
     def _makes_room(self, demand: Demand, place: int) -> bool:
-        """Whether a pack fits once less urgent ones are gone; they go, and what they leave is kept for it."""
+        """Whether a pack fits once less urgent packs have left; if so, mark them and reserve the room."""
         home = self._home(self._later, demand.asked)
         if home is None:
             found = [it for name in self._later if (it := self._victims(name, demand)) is not None]
             if not found:
                 return False
-            # Of equal cost: where it would lie once they have gone, so that the next look agrees.
+            # Among equal costs, prefer the node on which the next pass would place it.
             home, victims = min(
                 found, key=lambda it: (self._cost(it[1]), self._rank_later(it[0], it[1], demand.asked))
             )
@@ -214,11 +215,11 @@ class _Walk:
         return self._rank(name, _Space(space.amounts, taken, space.reserved), asked)
 
     def _cost(self, victims: Sequence[int]) -> list[int]:
-        """Priorities of those that would give way, the highest first: what is lost by it."""
+        """Cost of making room: priorities of the packs that would leave, highest first."""
         return sorted((self._held[position].priority for position in victims), reverse=True)
 
     def _victims(self, name: str, demand: Demand) -> tuple[str, list[int]] | None:
-        """Who would have to leave a node: the least urgent, none without need; None: it would be in vain."""
+        """The least urgent packs that must leave a node, no more than needed; None if that does not help."""
         candidates = [
             position
             for position, it in enumerate(self._held)
@@ -230,14 +231,14 @@ class _Walk:
         space, leaving = self._later[name], list(candidates)
         if not space.fits_without([self._held[it].asked for it in leaving], demand.asked):
             return None
-        for position in candidates:  # the most urgent first: may it stay?
+        for position in candidates:  # most urgent first: can it stay?
             rest = [it for it in leaving if it != position]
             if space.fits_without([self._held[it].asked for it in rest], demand.asked):
                 leaving = rest
         return name, leaving
 
     def _asks_for_node(self, demand: Demand, place: int) -> bool:
-        """Whether a pack may be placed to wait for a node; a less urgent one that does gives way to it."""
+        """Whether a pack may be placed to wait for a node; a less urgent one that waits makes room."""
         kind = self._cluster.kind(demand.asked)
         if kind is None:
             return False
@@ -249,7 +250,7 @@ class _Walk:
         return True
 
     def _reserve(self, asked: ResourceRequest) -> None:
-        """Keep for the first that has to wait what is free on the node where most is."""
+        """Reserve free resources for the first pack that must wait, on the node with most of them free."""
         if self._reserved:
             return
         possible = [

@@ -1,7 +1,7 @@
-"""Work that waits for a node: its users are told which one; if none can hold it for long, it ends.
+"""Experiments that wait for a node: their users are notified, and packs that no node can hold end in time.
 
-Since when nothing can hold it is kept in the store and judged by the store's clock: a dispatcher that starts
-again goes on counting, and one of several that can hold it stops the clock.
+The store records since when no node can hold an experiment's packs, by its own clock. So a restarted
+dispatcher continues the count, and any dispatcher whose cluster can hold the packs resets it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from ipserver.store.states import FailureReason
 _log = logging.getLogger(__name__)
 _KINDS_SHOWN = 5
 _REMEMBERED = 10_000
-# Of a look: commits wait meanwhile, and the others that wait in vain will have their turn.
+# Time limit of one look in seconds, because commits wait meanwhile; other experiments follow in later looks.
 _SECONDS = 0.02
 
 
 class Unplaced:
-    """Tells those who wait for a node, each sentence once, and ends what has waited in vain.
+    """Notify users whose packs wait for a node, each message once, and end packs that waited too long.
 
     Args:
-        store: Where experiments are.
+        store: The store.
         timeout: Seconds for which no node can hold an experiment's packs before they end UNSCHEDULABLE.
     """
 
@@ -38,12 +38,12 @@ class Unplaced:
         self._told: dict[str, str] = {}
 
     def look(self, impossible: Collection[str], cluster: Cluster) -> None:
-        """Take note of experiments that wait in vain, of some at a time, and of those that do no more.
+        """Record some of the experiments that no node can hold, and those that a node can hold again.
 
         Args:
-            impossible: Shapes that wait and that no node, there or to be added, has the resources for. What
-                others use just now is no obstacle.
-            cluster: Its nodes.
+            impossible: Waiting shapes for which no node, present or expected, has the resources, whether or
+                not they are in use.
+            cluster: The cluster's nodes.
         """
         until = time.monotonic() + _SECONDS
         for experiment in self._store.placeable_again(impossible):
@@ -66,7 +66,7 @@ class Unplaced:
                 _log.warning("%d packs of %s ended: %s", ended, experiment, message)
 
     def awaits_node(self, experiment: str, asked: ResourceRequest, cluster: Cluster) -> None:
-        """Say that a pack is placed now to wait for a node that can be added."""
+        """Notify that a pack has been placed to wait for a node that can be added."""
         self._tell(experiment, f"a pack waits for a node to be added: it {wish(asked, cluster)}")
 
     def _tell(self, experiment: str, notice: str) -> None:
@@ -78,16 +78,16 @@ class Unplaced:
 
 
 def wish(asked: ResourceRequest, cluster: Cluster) -> str:
-    """What a pack asks for, and what is there.
+    """Text that compares a pack's request with the nodes.
 
     >>> wish(ResourceRequest(cpus=8), Cluster([{"cpus": 4.0}, {"cpus": 4.0}], [{"cpus": 6.0}]))
-    'asks for 8 cpus; nodes that are there: 2 of 4 cpus; nodes that can be added have 6 cpus'
+    'asks for 8 cpus; present nodes: 2 of 4 cpus; nodes that can be added have 6 cpus'
     """
     kinds = collections.Counter(_amounts(node) for node in cluster.nodes).most_common()
     there = ", ".join(f"{count} of {kind or 'nothing'}" for kind, count in kinds[:_KINDS_SHOWN]) or "none"
     if len(kinds) > _KINDS_SHOWN:
         there += f" and {len(kinds) - _KINDS_SHOWN} kinds more"
-    text = f"asks for {_amounts(asked.amounts())}; nodes that are there: {there}"
+    text = f"asks for {_amounts(asked.amounts())}; present nodes: {there}"
     if cluster.expected:
         text += f"; nodes that can be added have {' or '.join(map(_amounts, cluster.expected))}"
     return text

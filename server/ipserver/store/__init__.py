@@ -1,8 +1,8 @@
-"""The store: the truth about experiments, runs, packs, leases, events and metric segments.
+"""The store: the source of truth for experiments, runs, packs, leases, events and metric segments.
 
-`open_store(dsn)` gives a `Store`; `migrate(dsn)` brings its tables up to date and `check_schema(store)`
-finds out whether they are. The names are loaded when first used: workers import `ipserver.store.records` and
-need no database library.
+`open_store(dsn)` returns a `Store`; `migrate(dsn)` brings its tables up to date and `check_schema(store)`
+checks that they are. The names are imported on first use, so workers can import `ipserver.store.records`
+without a database library.
 """
 
 from __future__ import annotations

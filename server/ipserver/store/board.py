@@ -1,4 +1,4 @@
-"""What every dispatcher of a cluster decides by: who holds what, and what waits. They decide in turn."""
+"""The board: leased and waiting packs of a cluster. Its dispatchers decide from it, one at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ipserver.store.records import Board, Claim, Move, Moved, Queued
 from ipserver.store.states import PackState
 from ipserver.store.tables import URGENCY, experiments, packs, singletons
 
-# The most urgent experiments that are looked at, whatever they ask for: enough to know for whom to make room.
+# Number of most urgent experiments on the board, of any shape: enough to decide for which to make room.
 _PAGE: Final = 64
 _PLACEMENT: Final = "placement"
 
@@ -35,7 +35,7 @@ def place(
     move = decide(look(transaction, cluster))
     if move.giving:
         _make_room(transaction, move)
-        return Moved(decided=True)  # what starts is decided anew: locks are taken by experiment, in one order
+        return Moved(decided=True)  # a start is decided anew: locks are taken in the order of experiments
     if move.start is None:
         return Moved(decided=False)
     experiment, node = move.start
@@ -78,7 +78,7 @@ def _claims(transaction: Transaction, cluster: str) -> tuple[Claim, ...]:
 
 
 def _queued(transaction: Transaction) -> tuple[Queued, ...]:
-    """The most urgent of all, and of each shape; every step is a search in an index."""
+    """The most urgent experiments of all and the first of each shape; every step is an index search."""
     columns = (
         experiments.c.id.label("experiment"),
         experiments.c.queue.label("shape"),
@@ -89,14 +89,14 @@ def _queued(transaction: Transaction) -> tuple[Queued, ...]:
     waits = experiments.c.queue.is_not(None)
     page = sa.select(*columns).where(waits).order_by(*URGENCY).limit(_PAGE)
     found: list[sa.Row[Any]] = list(transaction.connection.execute(page))
-    if len(found) == _PAGE:  # else these are all that there are
+    if len(found) == _PAGE:  # otherwise there are no others
         found += transaction.connection.execute(_heads(*columns))
     queued = {Queued(**row._mapping) for row in found}
     return tuple(sorted(queued, key=lambda it: (-it.priority, it.create_time, it.experiment)))
 
 
 def _heads(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """The most urgent experiment of each shape, found by going from one shape to the next."""
+    """The most urgent experiment of each shape, found by an index search from one shape to the next."""
     least = sa.select(sa.func.min(experiments.c.queue)).where(experiments.c.queue.is_not(None))
     shapes = sa.select(least.scalar_subquery().label("shape")).cte("shapes", recursive=True)
     other = experiments.alias("other")
@@ -113,7 +113,7 @@ def _heads(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 
 def _make_room(transaction: Transaction, move: Move) -> None:
-    """Have packs make room, unless they do already or have gone; their owners see it on the board."""
+    """Mark packs to make room, unless they are marked or have ended; their owners see it on the board."""
     giving = sorted(move.giving.items())
     for experiment, leases in groupby(giving, key=lambda it: it[0][0]):
         with editing(transaction, experiment) as edit:
@@ -125,5 +125,5 @@ def _make_room(transaction: Transaction, move: Move) -> None:
                     .values(leaving=True)
                 ).rowcount
                 if marked:
-                    text = f"pack {pack} makes room for {whom} of higher priority; it goes on later"
+                    text = f"pack {pack} makes room for {whom} of higher priority; it continues later"
                     edit.event("notice", {"message": text})

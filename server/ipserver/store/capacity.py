@@ -1,4 +1,4 @@
-"""What the dispatchers' cluster offers, as last reported."""
+"""Resources and datasets of the dispatchers' cluster, as last reported."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ def load(transaction: Transaction) -> CapacityReport | None:
 
 
 def _dataset(name: str, problem: str, info: dict[str, Any] | None = None) -> DatasetReport:
-    """One report; those of before sizes were reported have none."""
+    """One report; reports of older versions have no `info`."""
     return DatasetReport(name, problem, DatasetInfo(**info) if info else None)

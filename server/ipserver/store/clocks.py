@@ -1,7 +1,7 @@
-"""Times in the store, judged by a clock that may have been wrong when they were written.
+"""Checks of stored times that a wrong clock may have written.
 
-A machine that starts with a wrong clock, and is set right later, leaves times that lie ahead of it. A lease
-cannot end later than its own length from now, and nothing can have happened in the future.
+If a machine starts with a clock that is ahead and is corrected later, the store holds times in the future.
+Two facts reveal them: a lease ends at most its own length from now, and nothing has happened in the future.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ import sqlalchemy as sa
 from ipserver.store.database import Transaction
 from ipserver.store.tables import capacity, experiments, packs, singletons
 
-# A clock that NTP sets back by less than this is not noticed: nobody loses what he holds by it.
+# A clock that NTP sets back by less than this does not end any lease.
 SLACK_SECONDS: Final = 1.0
 
 
 def over(
     expires: sa.ColumnElement[float | None], length: sa.ColumnElement[float | None], now: float
 ) -> sa.ColumnElement[bool]:
-    """The condition that a lease has run out: it has ended, or it ends later than it can.
+    """The SQL condition that a lease has expired: its end has passed, or lies later than its length allows.
 
     Args:
         expires: When it ends, in seconds since 1970-01-01 UTC.
-        length: Its own length in seconds; NULL: of a service that did not note it.
+        length: The lease's length in seconds; NULL: written by a version that did not record it.
         now: The store's time.
     """
-    # The comparison with a number alone lets an index on `expires` answer both halves.
+    # Each half compares `expires` with a bare number, so an index on `expires` answers both.
     limit = now + SLACK_SECONDS
     return sa.or_(expires <= now, sa.and_(expires > limit, expires > limit + length))
 
 
 def held(expires: float, length: float | None, now: float) -> bool:
-    """Whether a lease still holds; the opposite of `over`.
+    """Whether a lease is still valid; the opposite of `over`.
 
     >>> held(110.0, 15.0, now=100.0)
     True

@@ -1,4 +1,4 @@
-"""The guarded commit of a slice: all of it under the current token, or nothing."""
+"""The fenced commit of a slice: all of it under the current token, or nothing."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def settle(
 
 
 def _require_data(edit: Edit, commit: SliceCommit) -> None:
-    """All steps of an experiment are trained on the same numbers: the first commit says on which."""
+    """Require the dataset digest of the experiment's first commit; record it if this is the first."""
     known, found = edit.before.dataset_sha256, commit.dataset_sha256
     if found is not None and known is None:
         edit.values["dataset_sha256"] = found
@@ -117,7 +117,7 @@ def _advance(edit: Edit, pack: sa.Row[Any], commit: SliceCommit) -> None:
 
 
 def _update_runs(edit: Edit, live: Mapping[int, sa.Row[Any]], commit: SliceCommit, trained: bool) -> None:
-    """Progress, summaries and calibrated rates of the runs that were alive; what has ended is final."""
+    """Update progress, summaries and calibrated rates of the runs that are not terminal."""
     news = {artifact.run_index for artifact in commit.artifacts}
     now = edit.transaction.now()
     changes: list[dict[str, Any]] = []
@@ -151,13 +151,13 @@ def _stored_summary(row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def _summary(summary: Summary) -> dict[str, Any]:
-    # A value that is not a number is no value: the databases would disagree on how it compares.
+    # Store NaN as no value: the databases compare NaN differently.
     values = {name: getattr(summary, name) for name in VALUES}
     return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
 
 
 def _insert_artifacts(edit: Edit, live: Mapping[int, object], new: tuple[NewArtifact, ...]) -> None:
-    """Files of the runs that were alive; one of the same path takes the older one's place."""
+    """Insert files of runs that are not terminal; a file replaces an older one with the same path."""
     now = edit.transaction.now()
     rows = [
         {**asdict(artifact), "experiment": edit.experiment, "create_time": now, "sent": False}
@@ -175,10 +175,10 @@ def _insert_artifacts(edit: Edit, live: Mapping[int, object], new: tuple[NewArti
 
 
 def _insert_checkpoint(edit: Edit, name: str, new: CheckpointRecord | None) -> tuple[str, ...]:
-    """Keeps the checkpoints written last; returns the paths of those that went.
+    """Keep the checkpoints written last; return the paths of those dropped.
 
-    Last by time, not by step: one that was written while steps were trained again is valid, and one of a
-    later step, which was there before, was not.
+    Last means by time, not by step. A checkpoint written while steps are repeated is valid, whereas an
+    earlier checkpoint of a later step was found invalid.
     """
     if new is None:
         return ()
@@ -196,7 +196,7 @@ def _insert_checkpoint(edit: Edit, name: str, new: CheckpointRecord | None) -> t
 
 
 def _end_runs(edit: Edit, name: str, commit: SliceCommit) -> frozenset[int]:
-    """Ends what ends with this slice; a run that was asked to stop is cancelled whatever it reached."""
+    """End the runs that end with this slice. A run whose cancellation was requested ends CANCELLED."""
     ended = edit.change(Change.STOP, in_pack(name))
     for state, change in ((RunState.SUCCEEDED, Change.SUCCEED), (RunState.DIVERGED, Change.DIVERGE)):
         chosen = [index for index, end in commit.ended.items() if end is state]

@@ -1,4 +1,4 @@
-"""Terms of filters as SQL conditions."""
+"""Filter terms as SQL conditions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_conditions(where: Sequence[Comparison]) -> list[sa.ColumnElement[bool]]:
     """Conditions on `runs`, to be joined by AND. A comparison with an absent value is false.
 
     Raises:
-        ValueError: A field that runs do not have.
+        ValueError: Runs have no such field.
     """
     return [_condition(RUN_FIELDS.get(term.field), term) for term in where]
 
@@ -67,13 +67,13 @@ def experiment_conditions(where: Sequence[Comparison]) -> list[sa.ColumnElement[
 
 def _condition(column: sa.ColumnElement[Any] | None, term: Comparison) -> sa.ColumnElement[bool]:
     if column is None:
-        raise ValueError(f"there is no field {term.field!r} to compare")
+        raise ValueError(f"there is no field {term.field!r}")
     condition: sa.ColumnElement[bool] = _OPERATORS[term.op](column, _literal(term.value))
     return condition
 
 
 def _literal(value: str | int | float) -> sa.ColumnElement[Any]:
-    """The value under its own type: under the column's, 2.5 would be rounded for an integer column."""
+    """The value as a literal of its own type; the type of an integer column would round 2.5."""
     match value:
         case str():
             return sa.literal(str(value), Name)

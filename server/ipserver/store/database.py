@@ -1,9 +1,9 @@
-"""Transactions on SQLite or PostgreSQL: the only file in which the two differ.
+"""Transactions on SQLite or PostgreSQL: the only file that distinguishes the two.
 
 SQLite has one writer at a time: a write begins with BEGIN IMMEDIATE and waits up to `LOCK_SECONDS`; the
 journal is a write-ahead log that is synced at every commit. PostgreSQL runs at READ COMMITTED with row
-locks. Nothing outlives a transaction there (no prepared statement, no setting, no lock of a session), so a
-pooler such as PgBouncer may give every transaction another connection.
+locks. It keeps no session state beyond a transaction (no prepared statement, setting or session lock), so a
+pooler such as PgBouncer may run every transaction on another connection.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ T = TypeVar("T")
 LOCK_SECONDS = 30
 CONNECT_SECONDS = 10
 TRIES = 8
-# How soon a PostgreSQL that has vanished from the network is noticed: probes of an idle connection, and how
-# long sent data may stay unanswered.
+# Limits that detect a PostgreSQL that has vanished from the network: keepalive probes of an idle connection
+# and the time that sent data may stay unacknowledged.
 _ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 # serialization_failure, deadlock_detected
 _TRANSIENT = frozenset({"40001", "40P01"})
@@ -46,7 +46,7 @@ class Transaction:
     """One transaction.
 
     Attributes:
-        connection: Where to execute.
+        connection: Connection to execute statements on.
     """
 
     def __init__(self, connection: sa.Connection, clock: Callable[[], float] | None) -> None:
@@ -57,7 +57,7 @@ class Transaction:
     def now(self) -> float:
         """The store's time in seconds since 1970-01-01 UTC, the same throughout the transaction.
 
-        Read it after locks are taken: a time from before the wait would make leases shorter.
+        Read it after locks are taken; a time read before waiting for a lock would shorten leases.
         """
         if self._now is None:
             if self._clock is not None:
@@ -97,7 +97,7 @@ class Database:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            # What the DSN leaves out must not come from PGOPTIONS and its like, which mean other programs.
+            # Set explicitly, so that PGOPTIONS and the like, meant for other programs, have no effect.
             own = {"options": " ".join(url.normalized_query.get("options", ())), "client_encoding": "utf8"}
             if url.host:
                 own["hostaddr"] = ""
@@ -110,7 +110,7 @@ class Database:
                 isolation_level="AUTOCOMMIT",
                 connect_args={
                     "connect_timeout": CONNECT_SECONDS,
-                    # The next server behind a pooler does not know what was prepared on the last one.
+                    # Behind a pooler the next server does not know statements prepared on the last one.
                     "prepare_threshold": None,
                     **_ALIVE,
                     **own,
@@ -119,19 +119,19 @@ class Database:
             sa.event.listen(self.engine, "begin", _begin_postgresql)
 
     def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`work` in a transaction that writes nothing."""
+        """Run `work` in a read-only transaction."""
         return self._run(False, lambda transaction: work(transaction, *args, **kwargs))
 
     def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """`work` in a transaction; it may run several times, of which one counts.
+        """Run `work` in a transaction. It may be called several times; only one call is committed.
 
         Raises:
-            StoreUnavailable: The database is gone or busy. Whether it had committed is then unknown.
+            StoreUnavailable: The database is gone or busy. The transaction may have been committed.
         """
         return self._run(True, lambda transaction: work(transaction, *args, **kwargs))
 
     def close(self) -> None:
-        """Closes all idle connections."""
+        """Close all idle connections."""
         self.engine.dispose()
         if self._turns:
             self._turns.close()
@@ -146,7 +146,7 @@ class Database:
                 ):
                     return work(Transaction(connection, self._clock))
             except exc.DBAPIError as error:
-                # Unique keys settle races (two creations, say): the loser looks again and sees the winner.
+                # Unique keys resolve races, such as two creations: the loser retries and sees the row.
                 raced = isinstance(error, exc.IntegrityError) and attempt == 1
                 if raced or (_sqlstate(error) in _TRANSIENT and attempt < TRIES):
                     time.sleep(random.uniform(0, 0.005 * 2**attempt))  # noqa: S311 (no secret)
@@ -174,7 +174,7 @@ def damage(transaction: Transaction) -> tuple[str, ...]:
     missing = transaction.connection.exec_driver_sql("PRAGMA foreign_key_check")
     return (
         *found,
-        *(f"a row of {table} names one of {parent} that is not there" for table, _, parent, _ in missing),
+        *(f"a row of {table} refers to a missing row of {parent}" for table, _, parent, _ in missing),
     )
 
 
@@ -185,7 +185,7 @@ def parse_dsn(dsn: str) -> sa.URL:
         dsn: "sqlite:////absolute/path/iplab.db" or "postgresql+psycopg://user:password@host:5432/database".
 
     Raises:
-        StartupError: It is neither; the message does not show it, for it may hold a password.
+        StartupError: It is neither. The message does not show the DSN, which may hold a password.
     """
     try:
         url = sa.make_url(dsn)
@@ -205,7 +205,7 @@ def parse_dsn(dsn: str) -> sa.URL:
 
 
 def _is_outage(error: exc.DBAPIError) -> bool:
-    """Whether the database is at fault, not the statement; what is no database file is a DatabaseError."""
+    """Whether the database failed, not the statement. A file that is no database raises DatabaseError."""
     unusable = (
         isinstance(error, exc.OperationalError | exc.InterfaceError) or type(error) is exc.DatabaseError
     )
@@ -217,7 +217,7 @@ def _sqlstate(error: exc.DBAPIError) -> str | None:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    # The driver's own transaction handling would begin late and never IMMEDIATE: `_begin_sqlite` does it.
+    # The driver would begin transactions late and never IMMEDIATE; `_begin_sqlite` begins them instead.
     connection.isolation_level = None
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
@@ -226,8 +226,8 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_postgresql(connection: sa.Connection) -> None:
-    # A process that stops inside a transaction must not hold its locks for ever. SET LOCAL ends with the
-    # transaction, and all of this is one message.
+    # The timeouts release the locks of a process that stops inside a transaction. SET LOCAL ends with the
+    # transaction, and all statements are one message.
     connection.exec_driver_sql(
         f"BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '{LOCK_SECONDS}s'; "
         f"SET LOCAL idle_in_transaction_session_timeout = '{LOCK_SECONDS}s'"

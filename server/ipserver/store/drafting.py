@@ -19,20 +19,20 @@ from ipserver.store.tables import metadata
 
 
 def draft(message: str, folder: Path | None = None, tables: sa.MetaData = metadata) -> Path:
-    """Write the migration that leads from the newest one to the tables of the code.
+    """Write a migration from the newest revision to the tables in the code.
 
-    It is a draft: read it, and add what data needs (a value for rows that exist, say).
+    The result is a draft: review it and add what existing data needs, such as values for existing rows.
 
     Args:
-        message: What the tables know after it; becomes its docstring and part of its file's name.
-        folder: Where to put it; None: beside the others.
-        tables: What the tables shall be.
+        message: What the change adds; becomes the docstring and part of the file name.
+        folder: Where to write it; None: beside the other migrations.
+        tables: The target tables.
 
     Returns:
-        The file.
+        Path of the new file.
 
     Raises:
-        ValueError: The migrations lead to these tables already.
+        ValueError: The migrations already lead to these tables.
     """
     config = alembic_config()
     others = Path(config.get_main_option("script_location") or "") / "versions"
@@ -63,7 +63,7 @@ def draft(message: str, folder: Path | None = None, tables: sa.MetaData = metada
 def _refuse_if_empty(context: MigrationContext, revision: object, directives: list[MigrationScript]) -> None:
     operations = directives[0].upgrade_ops
     if operations is None or operations.is_empty():
-        raise ValueError("the migrations lead to the tables of the code already")
+        raise ValueError("the migrations already lead to the tables of the code")
 
 
 if __name__ == "__main__":

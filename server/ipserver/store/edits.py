@@ -1,9 +1,9 @@
-"""Changes to one experiment, counted and numbered.
+"""Changes to one experiment, with exact counters and numbered events.
 
 Every transaction that changes an experiment, its runs or its packs first locks the experiment's row. So an
 experiment has one writer at a time: its counters are exact, its events are numbered in commit order, and
-writers cannot deadlock. Exceptions are the renewal of leases, which touches nothing but their expiry, and the
-note on which node a pack lies.
+writers cannot deadlock. There are two exceptions: the renewal of leases, which changes only their expiry, and
+the record of the node on which a pack runs.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Edit:
     """The pending changes of one transaction to one experiment.
 
     Attributes:
-        transaction: Where it happens.
+        transaction: The transaction.
         experiment: The experiment's id.
-        before: Its row as it was found, locked.
+        before: The experiment's locked row before the changes.
         values: Further columns to set.
         pending: Change of the number of runs that MLflow does not hold in full.
         waiting: Number of packs that wait for a worker.
@@ -49,25 +49,25 @@ class Edit:
         self._events: list[tuple[str, Mapping[str, object]]] = []
 
     def event(self, kind: str, payload: Mapping[str, object]) -> None:
-        """Adds an event; it gets its number at the end of the transaction."""
+        """Add an event; it gets its number at the end of the transaction."""
         self._events.append((kind, payload))
 
     def progress(self, pack: sa.Row[Any] | Mapping[str, Any], committed_steps: int) -> None:
-        """Adds the event that a pack stands at `committed_steps`."""
+        """Add the event that a pack has reached `committed_steps`."""
         row = pack._mapping if isinstance(pack, sa.Row) else pack
         payload = {key: row[key] for key in (*AXES, "runs", "steps")}
         self.event("pack_progress", {"pack": row["id"], "committed_steps": committed_steps, **payload})
 
     @property
     def pausing(self) -> bool:
-        """Whether the experiment is to pause, or does."""
+        """Whether the experiment is pausing or paused."""
         return bool(self.values.get("pause_requested", self.before.pause_requested))
 
     def change(self, change: Change, *where: sa.ColumnElement[bool], **values: object) -> frozenset[int]:
-        """Lets something happen to the runs that fulfil `where`.
+        """Apply a change to the runs that fulfil `where`.
 
         Args:
-            change: What; it says which states it is about, and what becomes of them.
+            change: The change; it defines which states it applies to and which states they become.
             where: Further conditions.
             values: Further columns to set.
 
@@ -108,7 +108,7 @@ class Edit:
         return moved
 
     def close_idle_packs(self) -> None:
-        """Ends the packs that wait for a worker though none of their runs is left to train."""
+        """End waiting packs that have no runs left to train."""
         left = (
             sa.select(runs.c.run_index)
             .where(
@@ -121,10 +121,10 @@ class Edit:
     def move_packs(
         self, before: PackState, after: PackState, *where: sa.ColumnElement[bool], **values: object
     ) -> None:
-        """Moves the packs in state `before` that fulfil `where`.
+        """Move the packs in state `before` that fulfil `where`.
 
         Raises:
-            ForbiddenMove: Packs never go from the one state to the other.
+            ForbiddenMove: Packs cannot go from `before` to the new state.
         """
         require_pack_move(before, after)
         moved = self.transaction.connection.execute(
@@ -135,17 +135,17 @@ class Edit:
         self.waiting += moved * ((after is PackState.QUEUED) - (before is PackState.QUEUED))
 
     def _queue(self) -> None:
-        """Whether its packs may have workers, and what they ask for."""
+        """Update the columns that say whether packs may be leased and what they ask for."""
         ready = self.waiting > 0 and self.values.get("planned", self.before.planned) and not self.pausing
         queue = self.before.shape if ready else None
         changed = {"waiting": self.waiting, "queue": queue}
         self.values |= {name: value for name, value in changed.items() if value != getattr(self.before, name)}
 
     def save(self) -> None:
-        """Writes counters, the experiment's state and the events.
+        """Write counters, the experiment's state and the events.
 
         Raises:
-            ForbiddenMove: It would leave a terminal state, or cease to be cancelled.
+            ForbiddenMove: The experiment would leave a terminal state or stop being cancelled.
         """
         cancelling = bool(self.values.get("cancel_requested", self.before.cancel_requested))
         state = experiment_state(self._counts, cancelling=cancelling, pausing=self.pausing)
@@ -175,7 +175,7 @@ class Edit:
 
 @contextmanager
 def editing(transaction: Transaction, experiment: str) -> Iterator[Edit]:
-    """Locks an experiment for changes and saves them at the end, unless an error ends the block.
+    """Lock an experiment for changes and save them at the end, unless an error ends the block.
 
     Raises:
         NotFound: There is no such experiment.
@@ -193,7 +193,7 @@ def editing(transaction: Transaction, experiment: str) -> Iterator[Edit]:
 def insert_events(
     transaction: Transaction, experiment: str, first: int, new: Iterable[tuple[str, Mapping[str, object]]]
 ) -> None:
-    """Writes events with the numbers `first`, `first + 1`, ..."""
+    """Write events with the numbers `first`, `first + 1`, ..."""
     rows = [
         {"experiment": experiment, "seq": seq, "time": transaction.now(), "kind": kind, "payload": payload}
         for seq, (kind, payload) in enumerate(new, start=first)

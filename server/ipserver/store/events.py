@@ -1,4 +1,4 @@
-"""Events: read, and notices for people."""
+"""Reading events, and adding notices for people."""
 
 from __future__ import annotations
 

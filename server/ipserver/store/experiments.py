@@ -105,7 +105,7 @@ def get(transaction: Transaction, experiment: str) -> ExperimentRecord:
 
 
 def require(transaction: Transaction, experiment: str) -> None:
-    """Raises NotFound unless there is such an experiment."""
+    """Raise NotFound if there is no such experiment."""
     found = transaction.connection.execute(sa.select(experiments.c.id).where(experiments.c.id == experiment))
     if found.one_or_none() is None:
         raise NotFound(f"there is no experiment {experiment!r}")
@@ -144,7 +144,7 @@ def pause(transaction: Transaction, experiment: str) -> ExperimentRecord:
     """See `Store.pause_experiment`."""
     with editing(transaction, experiment) as edit:
         if not edit.before.state.terminal and not edit.before.cancel_requested and not edit.pausing:
-            # While it pauses nobody looks for a node that can hold it.
+            # While it is paused, no dispatcher checks whether a node can hold it.
             edit.values |= {"pause_requested": True, "unplaceable_since": None}
             edit.change(Change.PAUSE)
     return get(transaction, experiment)

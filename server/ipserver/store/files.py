@@ -1,4 +1,4 @@
-"""Every file that the store names."""
+"""All files that the store refers to."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""What MLflow does not hold yet, and the singleton lease of whoever sends it.
+"""Runs with data that MLflow does not hold yet, and the forwarder's singleton lease.
 
-A run is due while something of it is there to be sent, and pending until its terminal state, its artifacts
-and all segments up to its own last step have been sent. Terminal runs stay due until they are no longer
-pending.
+A run is due while it has data to be sent. It is pending until its terminal state, its artifacts and all
+segments up to its own last step have been sent. Terminal runs stay due until they are no longer pending.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from ipserver.store.runs import artifact_record, run_record, select_runs
 from ipserver.store.states import RunState
 from ipserver.store.tables import Name, artifacts, attempts, experiments, runs, segments, singletons
 
-# So many experiments share the tasks of one call.
+# Number of experiments that share the tasks of one call.
 _SHARING = 8
 # Bounds one search for experiments with due runs.
 _AT_ONCE = 64
@@ -95,7 +94,7 @@ def tasks(
 
 
 def _due_experiments(transaction: Transaction, after: str) -> Iterator[str]:
-    """Experiments with due runs by id, from the one after `after` round to itself."""
+    """Ids of experiments with due runs in order: those after `after`, then the others up to it."""
     yield from _due_after(transaction, after)
     for name in _due_after(transaction, ""):
         if name > after:
@@ -104,14 +103,14 @@ def _due_experiments(transaction: Transaction, after: str) -> Iterator[str]:
 
 
 def _due_after(transaction: Transaction, name: str) -> Iterator[str]:
-    """Experiments with due runs whose id follows `name`."""
+    """Ids of experiments with due runs that follow `name`."""
     while some := transaction.connection.execute(_NEXT_DUE, {"last": name}).scalars().all():
         yield from some
         name = some[-1]
 
 
 def _next_due() -> sa.Select[str]:
-    """The next experiments with due runs after `:last`, each found by one search of the index of due runs.
+    """The next experiments with due runs after `:last`, each found by one search in the index of due runs.
 
     (DISTINCT would read all due runs of each experiment.)
     """
@@ -120,7 +119,7 @@ def _next_due() -> sa.Select[str]:
         return (
             sa.select(runs.c.experiment)
             .where(runs.c.due_since.is_not(None), runs.c.experiment > last)
-            # The order of the index, so that no database takes another one.
+            # Order by the index's columns, so that every database uses this index.
             .order_by(runs.c.experiment, runs.c.due_since, runs.c.run_index)
             .limit(1)
             .scalar_subquery()
@@ -146,14 +145,14 @@ def mark(transaction: Transaction, sent: Sequence[Forwarded]) -> list[Forwarded]
     for one in sent:
         by_experiment[one.experiment].append(one)
     lost: list[Forwarded] = []
-    for experiment in sorted(by_experiment):  # one order for all, so that nobody waits for each other
+    for experiment in sorted(by_experiment):  # the same order everywhere avoids deadlocks
         with editing(transaction, experiment) as edit:
             lost += _mark(edit, by_experiment[experiment])
     return lost
 
 
 def _mark(edit: Edit, sent: Sequence[Forwarded]) -> list[Forwarded]:
-    """Notes what was sent of one experiment and finds out which of its runs are still due."""
+    """Record what was sent for one experiment and determine which of its runs are still due."""
     connection = edit.transaction.connection
     own = runs.c.experiment == edit.experiment
     indices = [one.index for one in sent]
@@ -188,21 +187,21 @@ def _mark_files(edit: Edit, sent: Iterable[Forwarded]) -> None:
             artifacts.c.experiment == edit.experiment,
             artifacts.c.run_index == sa.bindparam("this"),
             artifacts.c.path == sa.bindparam("named"),
-            # Another one may have taken its place meanwhile.
+            # A newer file may have replaced it meanwhile.
             artifacts.c.location == sa.bindparam("lying"),
         )
         edit.transaction.connection.execute(statement.values(sent=True), files)
 
 
 def _changes(edit: Edit, sent: Sequence[tuple[Forwarded, sa.Row[Any]]]) -> list[dict[str, Any]]:
-    """New values of the runs' columns; counts those of which nothing is left to send."""
+    """New values of the runs' columns; also counts the runs with nothing left to send."""
     unpublished = _unpublished(edit, [one.index for one, _ in sent])
     newer: dict[tuple[str, int, int], bool] = {}
     changes = []
     for one, run in sent:
         segment = max(run.sent_segment, one.segment)
         state = one.state or run.sent_state
-        reached = run.pack, run.committed_steps, segment  # most runs of a pack stand equally far
+        reached = run.pack, run.committed_steps, segment  # the same for most runs of a pack
         if reached not in newer:
             newer[reached] = _has_newer_segment(edit, *reached)
         settled = (
@@ -225,7 +224,7 @@ def _changes(edit: Edit, sent: Sequence[tuple[Forwarded, sa.Row[Any]]]) -> list[
 
 
 def _unpublished(edit: Edit, indices: Collection[int]) -> set[int]:
-    """The runs that have files which were not sent."""
+    """Runs with files that have not been sent."""
     statement = sa.select(artifacts.c.run_index).where(
         artifacts.c.experiment == edit.experiment, artifacts.c.run_index.in_(indices), ~artifacts.c.sent
     )
@@ -243,7 +242,7 @@ def _has_newer_segment(edit: Edit, pack: str, committed_steps: int, sent_segment
 
 
 def known_experiments(transaction: Transaction) -> list[str]:
-    """Experiments of which MLflow holds something."""
+    """Experiments with data in MLflow."""
     known = sa.select(runs.c.experiment).where(runs.c.mlflow_run_id != "").distinct()
     return list(transaction.connection.execute(known.order_by(runs.c.experiment)).scalars())
 
@@ -270,7 +269,7 @@ def _due_runs(
     transaction: Transaction, experiment: str, skipped: Collection[int], interval: float, limit: int
 ) -> Sequence[sa.Row[Any]]:
     now = transaction.now()
-    # A time to come was written before the clock was set back.
+    # A time in the future was written before the clock was set back.
     fresh = sa.and_(runs.c.due_since > now - interval, runs.c.due_since < now + interval)
     statement = (
         select_runs(experiment, runs.c.due_since.is_not(None))
@@ -278,7 +277,7 @@ def _due_runs(
             runs.c.run_index.not_in(skipped),
             sa.or_(runs.c.end_time.is_not(None), runs.c.mlflow_run_id == "", ~fresh),
         )
-        # Who has waited longest, so that busy runs do not starve the others.
+        # Longest waiting first, so that busy runs do not starve the others.
         .order_by(None)
         .order_by(runs.c.due_since, runs.c.run_index)
         .limit(limit)
@@ -291,7 +290,7 @@ def _attempts_at(
 ) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """Token and start of every attempt, by experiment and pack."""
     found: dict[tuple[str, str], list[tuple[int, float]]] = defaultdict(list)
-    # Of each experiment all these packs, some of which are another's: SQLite searches no index for pairs.
+    # Query the product of experiments and packs, a superset: SQLite does not use an index for pairs.
     statement = sa.select(attempts).where(
         attempts.c.experiment.in_({row.experiment for row in due}),
         attempts.c.pack.in_({row.pack for row in due}),
@@ -304,7 +303,7 @@ def _attempts_at(
 def _files_of(
     transaction: Transaction, due: Sequence[sa.Row[Any]]
 ) -> dict[tuple[str, int], list[ArtifactRecord]]:
-    """The files that were not sent, by experiment and run."""
+    """Files that have not been sent, by experiment and run."""
     found: dict[tuple[str, int], list[ArtifactRecord]] = defaultdict(list)
     statement = sa.select(artifacts).where(
         artifacts.c.experiment.in_({row.experiment for row in due}),
@@ -318,5 +317,5 @@ def _files_of(
 
 
 def _attempt(run: sa.Row[Any], begun: Iterable[tuple[int, float]]) -> int:
-    """The newest attempt at a run; later ones than its end are at the rest of its pack."""
+    """Number of the newest attempt at a run; attempts after the run's end train only the rest of its pack."""
     return max((token for token, start in begun if run.end_time is None or start <= run.end_time), default=0)

@@ -1,4 +1,4 @@
-"""Which store this is, and where the artifacts that it names lie."""
+"""The store's identity, and the root of the artifacts that it refers to."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Leases of packs: who trains what, under which token, until when.
+"""Leases of packs: which dispatcher trains which pack, under which token, until when.
 
-The token is the number of the lease. Whoever holds an older one is fenced off, whatever he believes.
+The token is the number of the lease. A dispatcher with an older token is fenced off: its writes are refused.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def renew(
     connection = transaction.connection
     key = (packs.c.experiment, packs.c.id, packs.c.token)
     ours = sa.and_(packs.c.state == PackState.LEASED, sa.tuple_(*key).in_(sorted(held)))
-    # In one order, so that renewals of several dispatchers cannot deadlock.
+    # Sorted, so that renewals of several dispatchers cannot deadlock.
     found = connection.execute(sa.select(*key).where(ours).order_by(*key).with_for_update()).all()
     if found:
         connection.execute(
@@ -99,7 +99,7 @@ def end_attempt(
         elif failure is not None:
             edit.change(Change.FAIL, in_pack(name), failure=asdict(failure))
         elif unfinished(edit, name):
-            raise ValueError(f"pack {name!r} has runs left to train: retry it or say what failed")
+            raise ValueError(f"pack {name!r} has runs left to train: pass retry or a failure")
         finish(edit, pack, None if failure is None else failure.reason)
 
 
@@ -115,7 +115,7 @@ def reap(transaction: Transaction) -> int:
     reaped = 0
     for experiment in found.all():
         with editing(transaction, experiment) as edit:
-            # Again, under the lock: a renewal may have come first.
+            # Check again under the lock: the lease may have been renewed.
             lost = transaction.connection.execute(
                 sa.select(packs)
                 .where(packs.c.experiment == experiment, *expired)
@@ -131,12 +131,12 @@ def reap(transaction: Transaction) -> int:
 
 
 def in_pack(name: str) -> sa.ColumnElement[bool]:
-    """The condition that a run belongs to a pack."""
+    """The SQL condition that a run belongs to a pack."""
     return runs.c.pack == name
 
 
 def require_token(pack: sa.Row[Any], token: int) -> None:
-    """Raises Fenced unless `token` is the pack's current lease."""
+    """Raise Fenced unless `token` is the pack's current lease."""
     if pack.state is not PackState.LEASED or pack.token != token:
         raise Fenced(
             f"pack {pack.id!r} of experiment {pack.experiment!r} is {pack.state} under token {pack.token}, "
@@ -153,7 +153,7 @@ def unfinished(edit: Edit, name: str) -> bool:
 
 
 def finish(edit: Edit, pack: sa.Row[Any], reason: FailureReason | None) -> None:
-    """Closes the current attempt; the pack waits again if it has runs left to train, else it is done."""
+    """Close the current attempt. The pack waits again if it has runs left to train, else it is done."""
     connection = edit.transaction.connection
     connection.execute(
         sa.update(attempts)
@@ -171,14 +171,14 @@ def finish(edit: Edit, pack: sa.Row[Any], reason: FailureReason | None) -> None:
 
 
 def leased_pack(edit: Edit, name: str, token: int) -> sa.Row[Any]:
-    """The row of a pack that must be leased under `token`; Fenced otherwise."""
+    """The row of a pack leased under `token`. Raises Fenced if it is not."""
     pack = _pack(edit, name)
     require_token(pack, token)
     return pack
 
 
 def _queued(edit: Edit) -> Iterator[sa.Row[Any]]:
-    """The experiment's packs that wait for a worker, by id; mostly the first one is all that is wanted."""
+    """The experiment's waiting packs by id, read lazily: most callers need only the first."""
     statement = (
         sa.select(packs)
         .where(packs.c.experiment == edit.experiment, packs.c.state == PackState.QUEUED, UNFINISHED_PACK)
@@ -226,7 +226,7 @@ def _leased(transaction: Transaction, experiment: str, name: str) -> LeasedPack:
     connection = transaction.connection
     this = (packs.c.experiment == experiment, packs.c.id == name)
     pack = connection.execute(sa.select(packs).where(*this)).one()
-    # An attempt that began where the pack stands now has committed nothing.
+    # An attempt that started at the pack's current step has committed nothing.
     fruitless = connection.execute(
         sa.select(attempts.c.end_reason, sa.func.count().label("times"))
         .where(

@@ -1,4 +1,4 @@
-"""From accepted experiments to packs."""
+"""Planning: accepted experiments become packs."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ipserver.store.states import PackState, RunState
 from ipserver.store.tables import UNPLANNED, URGENCY, experiments, packs, runs
 from ipserver.store.transitions import Change
 
-# Runs that go into their packs in one transaction: those of others wait no longer than it takes.
+# Runs assigned to packs in one transaction. This bounds how long other writers wait.
 _RUNS_AT_ONCE: Final = 500
 
 
 def unplanned(transaction: Transaction) -> bool:
-    """Whether there is an experiment that `lease` could find."""
+    """Whether an experiment waits to be planned."""
     free = _free(transaction.now())
     return bool(transaction.connection.execute(sa.select(sa.exists().where(UNPLANNED, free))).scalar_one())
 
 
 def lease(transaction: Transaction, owner: str, ttl: float) -> str | None:
-    """Take an experiment to plan; its id."""
+    """Lease an experiment to plan; return its id, or None if there is none."""
     now = transaction.now()
     found: str | None = transaction.connection.execute(
         sa.select(experiments.c.id)
@@ -50,7 +50,7 @@ def lease(transaction: Transaction, owner: str, ttl: float) -> str | None:
 
 
 def unpacked(transaction: Transaction, experiment: str) -> tuple[ExperimentRecord, list[RunRecord]]:
-    """An experiment, and its runs that wait and are in no pack yet."""
+    """An experiment and its queued runs that are in no pack yet."""
     queued = transaction.connection.execute(
         select_runs(experiment, runs.c.state == RunState.QUEUED, runs.c.pack == "")
     )
@@ -77,7 +77,7 @@ def check(transaction: Transaction, experiment: str, owner: str, plan: Sequence[
 
 
 def parts(plan: Sequence[NewPack]) -> Iterator[Sequence[NewPack]]:
-    """A plan in parts of a transaction each; at least one, which may be empty."""
+    """Split a plan into parts of one transaction each; at least one part, possibly empty."""
     part: list[NewPack] = []
     size = 0
     for pack in plan:
@@ -92,7 +92,7 @@ def parts(plan: Sequence[NewPack]) -> Iterator[Sequence[NewPack]]:
 def save(
     transaction: Transaction, experiment: str, owner: str, part: Sequence[NewPack], ttl: float, last: bool
 ) -> None:
-    """Makes a part of an experiment's packs; nothing of them is leased before the last part is there."""
+    """Insert one part of an experiment's packs. No pack is leased before the last part is saved."""
     with editing(transaction, experiment) as edit:
         _require_planner(experiment, edit.before, owner)
         if last:
@@ -112,7 +112,7 @@ def refuse(transaction: Transaction, experiment: str, owner: str, failure: Failu
         _require_planner(experiment, edit.before, owner)
         _close_planning(edit)
         edit.change(Change.REFUSE, failure=asdict(failure))
-        edit.close_idle_packs()  # of a plan that another dispatcher had begun to save
+        edit.close_idle_packs()  # packs of a plan that another dispatcher had partly saved
 
 
 def idle(transaction: Transaction) -> bool:
@@ -138,7 +138,7 @@ def _free(now: float) -> sa.ColumnElement[bool]:
 def _require_planner(experiment: str, row: Any, owner: str) -> None:
     if row.planned or row.planner != owner:
         raise Fenced(
-            f"experiment {experiment!r} is planned already, or its planning is not leased to {owner!r}"
+            f"experiment {experiment!r} is already planned, or its planning is not leased to {owner!r}"
         )
 
 
@@ -148,7 +148,7 @@ def _close_planning(edit: Edit) -> None:
 
 def _queued(transaction: Transaction, experiment: str, *where: sa.ColumnElement[bool]) -> frozenset[int]:
     statement = sa.select(runs.c.run_index).where(
-        # It may have been paused since it was leased.
+        # The experiment may have been paused since it was leased.
         runs.c.experiment == experiment,
         runs.c.state.in_([RunState.QUEUED, RunState.PAUSED]),
         runs.c.pack == "",
@@ -195,7 +195,7 @@ def _insert(edit: Edit, plan: Sequence[NewPack], queued: frozenset[int]) -> None
         connection = edit.transaction.connection
         connection.execute(sa.insert(packs), rows)
         edit.waiting += len(rows)
-        # Row by row: the whole key leaves a database without statistics no choice of a bad plan.
+        # Row by row: with the whole key, a database without statistics cannot choose a bad query plan.
         connection.execute(
             sa.update(runs)
             .where(runs.c.experiment == edit.experiment, runs.c.run_index == sa.bindparam("member"))

@@ -1,4 +1,4 @@
-"""What goes into the store and comes out of it, as plain values (no SQLAlchemy, no proto).
+"""Input and output of the store as plain values (no SQLAlchemy, no protobuf).
 
 Times are seconds since 1970-01-01 UTC by the store's clock.
 """
@@ -25,7 +25,7 @@ class Comparison:
     Attributes:
         field: A field name of the listing ("width", "labels.team").
         op: The operator.
-        value: Already of the field's type.
+        value: Value, of the field's type.
     """
 
     field: str
@@ -64,7 +64,7 @@ AXES: Final[Mapping[str, type[int] | type[str]]] = MappingProxyType(get_type_hin
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A point of the grid, as accepted."""
+    """A run of an accepted experiment: one point of the grid."""
 
     index: int
     parameterization: str
@@ -77,14 +77,14 @@ class NewRun:
 
 @dataclass(frozen=True, slots=True)
 class NewExperiment:
-    """An experiment, as accepted.
+    """An accepted experiment.
 
     Attributes:
-        id: Last part of its resource name.
-        request_id: Key of idempotent creation, or "".
-        request_hash: SHA-256 of the request, to tell a repetition from another request with its id.
+        id: Last part of the resource name.
+        request_id: Key for idempotent creation, or "".
+        request_hash: SHA-256 of the request; tells a repetition from another request with the same id.
         spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
-        resources: What each of its packs asks for, by name ("cpus", "gpus", custom names).
+        resources: Amounts that each of its packs asks for, by name ("cpus", "gpus", custom names).
     """
 
     id: str
@@ -107,10 +107,10 @@ class ExperimentRecord:
     """An experiment, as stored.
 
     Attributes:
-        shape: What each of its packs asks for (`ipserver.store.shapes`).
-        dataset_sha256: Digest of the registered file that its committed steps were trained on; None: another
-            dataset, or nothing is committed.
-        unplaceable_since: Since when dispatchers find that no node can hold its waiting packs; None: not so.
+        shape: Resources that each of its packs asks for, as text (`ipserver.store.shapes`).
+        dataset_sha256: Digest of the registered file that its committed steps were trained on; None if the
+            dataset is not a registered file or nothing is committed.
+        unplaceable_since: When dispatchers first found that no node can hold its packs; None if one can.
     """
 
     id: str
@@ -185,12 +185,12 @@ class AttemptRecord:
 
 @dataclass(frozen=True, slots=True)
 class NewPack:
-    """Runs to be trained together, as planned.
+    """A planned pack: runs to be trained together.
 
     Attributes:
         id: Unique in the experiment, [a-z0-9-].
-        run_indices: Its runs, ascending; fixed for ever.
-        memory_bytes: Estimated memory of the worker.
+        run_indices: Its runs, ascending. They never change.
+        memory_bytes: Estimated memory of the worker, in bytes.
     """
 
     id: str
@@ -204,11 +204,11 @@ class NewPack:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointRecord:
-    """A checkpoint that a commit has named.
+    """A committed checkpoint.
 
     Attributes:
         path: Relative to the artifact root, with forward slashes.
-        step: Updates done when it was written.
+        step: Number of updates done when it was written.
     """
 
     path: str
@@ -219,16 +219,16 @@ class CheckpointRecord:
 
 @dataclass(frozen=True, slots=True)
 class LeasedPack:
-    """A pack in the hands of one dispatcher.
+    """A pack leased to a dispatcher.
 
     Attributes:
         token: Fencing token of this lease; every commit names it.
-        attempt: 1 for the first.
-        committed_steps: Updates committed by earlier attempts.
-        runs: Its runs in pack order (all of them, the ended ones too).
+        attempt: Number of the attempt, from 1.
+        committed_steps: Number of updates committed by earlier attempts.
+        runs: All its runs in pack order, including terminal ones.
         checkpoints: Committed checkpoints, newest first.
-        fruitless: Per cause, earlier attempts that failed since the pack last committed a step. Those that
-            were given back count for nothing.
+        fruitless: Number of earlier attempts, per cause, that failed since the pack last committed a step.
+            Attempts that were given back are not counted.
     """
 
     experiment: ExperimentRecord
@@ -246,12 +246,12 @@ class LeasedPack:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A leased pack, and what it takes.
+    """A leased pack and the resources that it uses.
 
     Attributes:
-        shape: What it asks for (`ipserver.store.shapes`).
-        node: Name of the node it lies on; "": it waits for a node to be added.
-        leaving: Whether it is to make room for a more urgent one.
+        shape: Resources that it uses, as text (`ipserver.store.shapes`).
+        node: Name of its node; "": it waits for a node to be added.
+        leaving: Whether it is marked to make room for a more urgent pack.
     """
 
     experiment: str
@@ -265,7 +265,7 @@ class Claim:
 
     @property
     def lease(self) -> tuple[str, str, int]:
-        """Which lease it is: experiment, pack, token."""
+        """Key of the lease: experiment, pack, token."""
         return self.experiment, self.pack, self.token
 
 
@@ -274,7 +274,7 @@ class Queued:
     """An experiment with packs that wait for a worker.
 
     Attributes:
-        packs: How many.
+        packs: Number of waiting packs.
     """
 
     experiment: str
@@ -286,11 +286,11 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """What dispatchers decide by: the same picture for all of one cluster.
+    """Input of scheduling decisions, the same for all dispatchers of a cluster.
 
     Attributes:
-        claims: Leased packs of the cluster whose leases have not run out, most urgent first.
-        queued: Experiments that wait, most urgent first: a page of them, and the first of every shape.
+        claims: Leased packs of the cluster whose leases have not expired, most urgent first.
+        queued: Waiting experiments, most urgent first: one page, and the first of every shape.
     """
 
     claims: tuple[Claim, ...]
@@ -299,12 +299,12 @@ class Board:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a dispatcher decides.
+    """A scheduling decision.
 
     Attributes:
-        start: Experiment whose next pack starts, and the node that has room for it ("": it waits for one).
-        giving: Leases (experiment, pack, token) of packs that make room from now on, each with the experiment
-            that they do so for.
+        start: Experiment whose next pack starts, and the node with room for it ("": it waits for a node).
+        giving: Leases (experiment, pack, token) of packs to be marked to make room, each with the experiment
+            that needs the room.
     """
 
     start: tuple[str, str] | None = None
@@ -316,12 +316,12 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What became of a decision.
+    """Outcome of a decision.
 
     Attributes:
-        decided: Whether there was anything to do.
-        pack: The pack that the caller has leased by it, if any.
-        node: Where it is to lie.
+        decided: Whether the decision changed anything.
+        pack: The pack that the caller now holds, if any.
+        node: The node on which it is to run.
     """
 
     decided: bool
@@ -331,10 +331,10 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class EndedPack:
-    """A pack of which nothing is trained any more, and which of its files count.
+    """An ended pack and its committed files.
 
     Attributes:
-        named: Locations of the files that commits have named for its runs.
+        named: Locations of the files that were committed for its runs.
     """
 
     experiment: str
@@ -344,7 +344,7 @@ class EndedPack:
 
 @dataclass(frozen=True, slots=True)
 class NewArtifact:
-    """A file that a slice has produced.
+    """A file produced by a slice.
 
     Attributes:
         path: Name within the run: "weights/final.safetensors".
@@ -361,7 +361,7 @@ class NewArtifact:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactRecord:
-    """A file of a run, as stored."""
+    """A stored file of a run."""
 
     experiment: str
     run_index: int
@@ -375,20 +375,20 @@ class ArtifactRecord:
 
 @dataclass(frozen=True, slots=True)
 class SliceCommit:
-    """All that one slice changes, applied in one transaction or not at all.
+    """All changes made by one slice, applied in one transaction or not at all.
 
     Attributes:
-        first_step: First update of the slice; must be committed_steps + 1 of the pack. A pack whose runs
+        first_step: First update of the slice; must be the pack's committed_steps + 1. A pack whose runs
             all ended early commits a last slice with finished = True.
         last_step: Last update of the slice, >= first_step.
         segment: Metric points as one compressed Arrow block; b"" if there are none.
-        summaries: Summary per run index, whole (not a delta).
+        summaries: Complete summary (not a delta) per run index.
         ended: Runs that end with this slice: SUCCEEDED or DIVERGED.
         calibrated_rates: Base rates of step 0 per run index; only in the first slice.
         artifacts: Files written in this slice.
         checkpoint: Checkpoint written in this slice, if any.
         finished: Whether the pack has nothing more to train.
-        dataset_sha256: Digest of the registered file that it was trained on; None: another dataset.
+        dataset_sha256: Digest of the registered file that it was trained on; None for other datasets.
     """
 
     first_step: int
@@ -405,13 +405,13 @@ class SliceCommit:
 
 @dataclass(frozen=True, slots=True)
 class CommitResult:
-    """What the dispatcher must know after a commit.
+    """Result of a commit for the dispatcher.
 
     Attributes:
-        ended: Indices of all runs of the pack that are terminal now (the trainer masks them).
-        done: Whether the pack has ended: no run is left to train.
-        pausing: Whether its experiment is to pause: it should be given back with a checkpoint.
-        obsolete_checkpoints: Paths of checkpoints that are no longer recorded; their files may go.
+        ended: Indices of all terminal runs of the pack (the trainer masks them).
+        done: Whether the pack has ended because no run is left to train.
+        pausing: Whether its experiment is pausing, so that the pack should be given back with a checkpoint.
+        obsolete_checkpoints: Paths of checkpoints that are no longer recorded; their files can be deleted.
     """
 
     ended: frozenset[int]
@@ -425,7 +425,7 @@ class SegmentRecord:
     """One committed metric segment.
 
     Attributes:
-        id: Ascending in commit order within a pack.
+        id: Ascends in commit order within a pack.
     """
 
     id: int
@@ -453,12 +453,12 @@ class EventRecord:
 
 @dataclass(frozen=True, slots=True)
 class DatasetReport:
-    """A dataset as a dispatcher found it.
+    """A dataset as seen by a dispatcher.
 
     Attributes:
-        name: As in specs.
+        name: Name in specs.
         problem: Why it cannot be used, or "".
-        info: What is known of it; None if it cannot be used.
+        info: Properties of the dataset; None if it cannot be used.
     """
 
     name: str
@@ -468,11 +468,11 @@ class DatasetReport:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which store this is.
+    """Identity of a store.
 
     Attributes:
-        uid: Made up once, when it was first asked for.
-        artifact_root: Where the artifacts lay that it was first used with; "": no part has said so yet.
+        uid: Random id, generated when it was first read.
+        artifact_root: URL of the artifact root that the store was first used with; "": none yet.
     """
 
     uid: str
@@ -481,10 +481,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class CapacityReport:
-    """What a dispatcher saw last.
+    """A dispatcher's newest report on its cluster.
 
     Attributes:
-        resources: Total of the cluster by name ("cpus", "gpus", custom names).
+        resources: Totals of the cluster by name ("cpus", "gpus", custom names).
         datasets: One report per built-in dataset and registered file.
         time: When it was stored.
     """
@@ -496,12 +496,12 @@ class CapacityReport:
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """A file that the store names.
+    """A file that the store refers to.
 
     Attributes:
-        location: Below the artifact root.
-        sha256: In hexadecimal digits.
-        checkpoint: Whether it is one of a pack; those go when newer ones are there.
+        location: Relative to the artifact root.
+        sha256: SHA-256 in hexadecimal digits.
+        checkpoint: Whether it is a pack's checkpoint, which is deleted once newer ones exist.
     """
 
     location: str
@@ -511,12 +511,12 @@ class NamedFile:
 
 @dataclass(frozen=True, slots=True)
 class ForwardTask:
-    """A run that MLflow does not hold in full yet.
+    """A run with data that MLflow does not hold yet.
 
     Attributes:
-        attempt: Number of the newest attempt at it, which is the one that ended it if it has ended; 0: none.
-        after_segment: Id of the newest segment of its pack already sent for it; 0: none.
-        files: Its files that have not been published yet, by path.
+        attempt: Number of the newest attempt at the run, up to the one that ended it; 0: none.
+        after_segment: Id of its pack's newest segment that was sent for this run; 0: none.
+        files: Its unpublished files, by path.
     """
 
     experiment: ExperimentRecord
@@ -528,16 +528,16 @@ class ForwardTask:
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """What MLflow holds of a run since it was sent.
+    """Data of a run that were sent to MLflow.
 
     Attributes:
         experiment: The experiment's id.
         index: The run's index.
-        mlflow_run_id: Its id in MLflow.
-        new: Whether the store did not know that id when the run was sent.
-        segment: All segments of its pack up to this id were sent; 0: none.
-        files: The files that were published.
-        state: The state that was sent as the final one, if one was.
+        mlflow_run_id: The run's id in MLflow.
+        new: Whether the store did not hold this id when the run was sent.
+        segment: Id up to which all segments of its pack were sent; 0: none.
+        files: The published files.
+        state: The terminal state that was sent, if any.
     """
 
     experiment: str

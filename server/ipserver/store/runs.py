@@ -1,4 +1,4 @@
-"""Runs and what hangs on them: attempts, segments, artifacts."""
+"""Runs and their attempts, segments and artifacts."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def list_attempts(transaction: Transaction, experiment: str, index: int) -> list
         .order_by(attempts.c.token)
     )
     if run.end_time is not None:
-        # Later attempts are at the rest of the pack; this run is masked in them. By number: an earlier one
-        # may have a later time, of a clock that was ahead.
+        # Later attempts train the rest of the pack, with this run masked. By number: an earlier attempt
+        # may have a later time if a clock was ahead.
         begun = statement.where(attempts.c.start_time <= run.end_time).with_only_columns(
             sa.func.max(attempts.c.token), maintain_column_froms=True
         )
@@ -113,11 +113,11 @@ def list_segments(
     Args:
         transaction: Where to read.
         experiment: The experiment's id.
-        packs: Only these, and those that they are parts of; None: all.
-        steps: First and last step wanted; None: to the end.
-        after_id: Only greater ids.
-        after: Pack and first step of the segment to go on behind.
-        limit: Most segments.
+        packs: Only these packs and their ancestors; None: all.
+        steps: First and last step; None as last: no limit.
+        after_id: Only segments with a greater id.
+        after: Pack and first step of the segment after which to continue.
+        limit: Maximum number of segments.
     """
     if after is None:
         experiment_store.require(transaction, experiment)
@@ -130,7 +130,7 @@ def list_segments(
         .limit(limit)
     )
     if last is not None:
-        # An evaluation before the first update of a slice is recorded at the step before it.
+        # An evaluation before a slice's first update is recorded at the previous step.
         statement = statement.where(segments.c.first_step <= last + 1)
     if packs is not None:
         wanted = {name for pack in packs for name in lineage(pack)}
@@ -178,7 +178,7 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         base_learning_rate=row.base_learning_rate,
         seed=row.seed,
         state=row.state,
-        pack=row.pack if row.planned else "",  # a plan is seen when all of it is there
+        pack=row.pack if row.planned else "",  # a plan becomes visible when it is complete
         committed_steps=row.committed_steps,
         steps=row.steps,
         summary=Summary(**{name: getattr(row, name) for name in VALUES}),

@@ -1,4 +1,4 @@
-"""The version of the tables: bring it up to date, or find out that it is not."""
+"""The schema version of the tables: migrate it and check it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ipserver.errors import NotReady, StartupError
 from ipserver.store.database import Database, Transaction
 from ipserver.store.store import Store
 
-# Any number will do, as long as all migrations take the same lock.
+# An arbitrary number; all migrations must take the same lock.
 _ADVISORY_LOCK = 7246853
-# Alembic keeps what it works on in variables of the process: two threads would mix up two databases.
+# Alembic keeps its context in global variables: two threads would mix up two databases.
 _one_at_a_time = threading.Lock()
 
 
 def migrate(dsn: str, to: str = "head") -> None:
-    """Brings the tables to the version of this code, from none or an older one. Safe to run concurrently.
+    """Create the tables or migrate them to the version of this code. Safe to run concurrently.
 
     Args:
         dsn: As for `open_store`.
@@ -41,10 +41,10 @@ def migrate(dsn: str, to: str = "head") -> None:
 
 
 def check_schema(store: Store) -> None:
-    """Returns if the tables have the version of this code.
+    """Check that the tables have the version of this code.
 
     Raises:
-        NotReady: There are none, or older ones; `ipserver migrate` mends that.
+        NotReady: There are no tables, or older ones; `ipserver migrate` updates them.
         StartupError: They are newer than this code.
         StoreUnavailable: The database cannot be reached.
     """
@@ -75,15 +75,15 @@ def _revision(transaction: Transaction) -> str | None:
 
 
 def alembic_config() -> Config:
-    """Where the migrations are."""
+    """Alembic's configuration with the folder of the migrations."""
     config = Config()
-    # Interpolation would trip over a percent sign in the folder's name.
+    # Escape percent signs in the folder's name, which would be interpolated.
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     return config
 
 
 def newest_revision() -> str:
-    """The one that this code needs."""
+    """The schema revision that this code needs."""
     return str(_scripts().get_current_head())
 
 

@@ -1,6 +1,6 @@
 """Metric segments: the points of one pack and slice as one compressed Arrow block.
 
-The block carries the time of every point, so sending it again to another system sends the same points.
+The block holds the time of every point, so sending it again sends identical points.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Points:
         metrics: Names that `metric` refers to.
         run: Index of the run in the grid, int32.
         metric: Position in `metrics`, int32.
-        step: Updates done (test metrics) or the update whose batch it is (training metrics), int32.
+        step: Updates done (test metrics) or number of the batch's update (training metrics), int32.
         time_ms: Milliseconds since 1970-01-01 UTC, int64.
         value: Finite, float64.
     """
@@ -134,7 +134,7 @@ def decode(data: bytes) -> Points:
 
 
 def without(data: bytes, runs: Collection[int]) -> bytes:
-    """A block less the points of some runs (indices in the grid)."""
+    """The block without the points of the given runs (indices in the grid)."""
     points = decode(data)
     rest = points.select(~np.isin(points.run, list(runs)))
     return encode(rest.run, rest.metric, rest.metrics, rest.step, rest.time_ms, rest.value)

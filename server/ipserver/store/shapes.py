@@ -1,7 +1,7 @@
-"""The shape of a pack: what it asks for, as a text that databases compare, sort and index.
+"""The shape of a pack: the resources it asks for, as text that databases compare, sort and index.
 
-Packs of one shape fit in the same places, so a dispatcher need look only at the most urgent of each shape,
-however many wait.
+Packs of one shape fit in the same places, so a dispatcher looks only at the most urgent pack of each shape,
+however many packs wait.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-# Of a pack that says nothing of its resources.
+# Shape of a pack that does not state its resources.
 ONE_CORE: Final = '{"cpus":1.0}'
 
 
 def shape_of(amounts: Mapping[str, float]) -> str:
-    """The text for amounts by name ("cpus", "gpus", custom names); equal amounts have equal texts.
+    """The shape for amounts by name ("cpus", "gpus", custom names). Equal amounts have equal shapes.
 
     >>> shape_of({"gpus": 0.5, "cpus": 2, "disk": 0})
     '{"cpus":2.0,"gpus":0.5}'
@@ -28,5 +28,5 @@ def shape_of(amounts: Mapping[str, float]) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def amounts_of(shape: str) -> Mapping[str, float]:
-    """What `shape_of` was given, without what is 0."""
+    """The amounts of a shape, without zeros; the inverse of `shape_of`."""
     return MappingProxyType(json.loads(shape))

@@ -1,7 +1,8 @@
-"""A pack that is too large for its worker becomes two: each is half of its runs, and starts where it stood.
+"""Splitting: a pack that is too large for its worker becomes two packs of half its runs each.
 
-Their names say where they come from (`names.lineage`): what was recorded before stays with the pack that
-recorded it. Their checkpoint would be of another pack, so they train the committed steps again, unrecorded.
+Each part continues from the pack's committed step. The parts' ids contain the pack's id (`names.lineage`),
+because segments recorded earlier stay with the pack that recorded them. The pack's checkpoints do not fit the
+parts, so they repeat the committed steps without recording them.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ def split(transaction: Transaction, experiment: str, name: str, token: int, fail
         )
         members = list(transaction.connection.execute(statement).scalars())
         if len(members) < 2:
-            raise ValueError(f"pack {name!r} has {len(members)} runs left to train; two can be divided")
+            raise ValueError(f"pack {name!r} has {len(members)} runs left to train; at least two are needed")
         half = (len(members) + 1) // 2
         for number, part in enumerate((members[:half], members[half:]), start=1):
             _insert(edit, pack, part_of(name, number), part)
-        # None of the runs left to train is in it any more.
+        # It holds no runs that are left to train any more.
         finish(edit, pack, failure.reason)
 
 
@@ -48,7 +49,7 @@ def _insert(edit: Edit, pack: sa.Row[Any], name: str, members: list[int]) -> Non
         "runs": len(members),
         "memory_bytes": pack.memory_bytes * len(members) // pack.runs,
         "state": PackState.QUEUED,
-        # Tokens go on, so that nothing is ever written to where an attempt of before may still write.
+        # Continue the tokens, so that no folder is used that an earlier attempt may still write to.
         "token": pack.token,
         "owner": "",
     }

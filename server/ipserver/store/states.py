@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ExperimentState(StrEnum):
-    """Where an experiment stands (`iplab.v1.ExperimentState` without its prefix)."""
+    """State of an experiment (`iplab.v1.ExperimentState` without its prefix)."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -25,7 +25,7 @@ class ExperimentState(StrEnum):
 
 
 class RunState(StrEnum):
-    """Where a run stands (`iplab.v1.RunState` without its prefix)."""
+    """State of a run (`iplab.v1.RunState` without its prefix)."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -43,7 +43,7 @@ class RunState(StrEnum):
 
 
 class PackState(StrEnum):
-    """Where a pack stands."""
+    """State of a pack."""
 
     QUEUED = "QUEUED"
     LEASED = "LEASED"
@@ -74,8 +74,8 @@ def experiment_state(
 
     Args:
         counts: Runs per state; missing states count 0. At least one run.
-        cancelling: Whether cancellation of the whole experiment was asked for.
-        pausing: Whether a pause of it was asked for (and no end of it).
+        cancelling: Whether cancellation of the whole experiment was requested.
+        pausing: Whether a pause was requested and the experiment was not resumed since.
 
     >>> experiment_state({RunState.SUCCEEDED: 2, RunState.DIVERGED: 1}).value
     'SUCCEEDED'

@@ -1,4 +1,4 @@
-"""The store as the other parts see it."""
+"""The store's interface to the other parts of the service."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ T = TypeVar("T")
 
 
 def open_store(dsn: str, *, clock: Callable[[], float] | None = None) -> Store:
-    """A store on the database at `dsn`; connects when first used.
+    """A store on the database at `dsn`. It connects on first use.
 
     Args:
         dsn: "sqlite:////absolute/path/iplab.db" or "postgresql+psycopg://user:password@host:5432/database".
-        clock: Seconds since 1970 instead of the database's clock, for tests.
+        clock: Returns seconds since 1970-01-01 UTC; replaces the database's clock in tests.
 
     Raises:
         StartupError: The DSN is malformed, or SQLite's folder does not exist.
@@ -82,11 +82,11 @@ class Store:
     """Experiments, runs, packs, leases, events and metric segments.
 
     Thread-safe. Every method is one transaction, durable when it returns (`segments` reads in several). Any
-    of them may raise `StoreUnavailable`; a write may then have happened or not, and can be repeated where it
-    says so.
+    method may raise `StoreUnavailable`; a write may then have been committed or not. Methods documented as
+    repeatable can be called again.
 
     Attributes:
-        database: Where it lies.
+        database: The underlying database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -99,23 +99,23 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close all connections."""
         self.database.close()
 
     def _watched(
         self, point: str, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """A write that tests can interrupt before, during and after its transaction."""
+        """Run a write with failpoints before, during and after its transaction."""
         with failpoints.around(point):
             return self.database.write(failpoints.then(work, f"{point}.during"), *args, **kwargs)
 
-    # What users do.
+    # Methods for the API.
 
     def create_experiment(self, new: NewExperiment, runs: Sequence[NewRun]) -> ExperimentRecord:
-        """Accepts an experiment with all its runs. Repeatable if it has a request id.
+        """Accept an experiment with all its runs. Repeatable if it has a request id.
 
         Args:
-            new: The experiment. A request id that was used with the same hash gives the experiment of then.
+            new: The experiment. If its request id was used with the same hash, the existing one is returned.
             runs: At least one, with distinct indices.
 
         Raises:
@@ -125,7 +125,7 @@ class Store:
         return self._watched("create", experiments.create, new, runs)
 
     def find_request(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
-        """The experiment that a request has created, if it has.
+        """The experiment that a request created, or None.
 
         Raises:
             RequestIdReused: The request id was used with another hash.
@@ -144,7 +144,7 @@ class Store:
         Args:
             where: Conditions on state, experiment, priority, labels.KEY.
             limit: Most records.
-            before: Creation time and id of the last record of the page before.
+            before: Creation time and id of the last record on the previous page.
 
         Raises:
             ValueError: A condition on another field.
@@ -152,18 +152,18 @@ class Store:
         return self.database.read(experiments.listing, where, limit, before)
 
     def cancel_experiment(self, id: str) -> ExperimentRecord:
-        """Asks all unfinished runs to stop: queued ones are cancelled now. Repeatable. Raises NotFound."""
+        """Request all unfinished runs to stop; queued runs are cancelled now. Repeatable. Raises NotFound."""
         return self.database.write(experiments.cancel, id)
 
     def pause_experiment(self, id: str) -> ExperimentRecord:
-        """Lets nothing of it be trained until it is resumed: what trains is given back at a slice boundary.
+        """Pause an experiment until it is resumed. Packs in training are given back at a slice boundary.
 
-        Changes nothing if it has ended, or is to be cancelled. Repeatable. Raises NotFound.
+        Changes nothing if it has ended or is being cancelled. Repeatable. Raises NotFound.
         """
         return self.database.write(experiments.pause, id)
 
     def resume_experiment(self, id: str) -> ExperimentRecord:
-        """Lets a paused experiment go on; changes nothing if it is not. Repeatable. Raises NotFound."""
+        """Resume an experiment. Changes nothing if it is not paused. Repeatable. Raises NotFound."""
         return self.database.write(experiments.resume, id)
 
     def get_run(self, experiment: str, index: int) -> RunRecord:
@@ -179,9 +179,9 @@ class Store:
             experiment: The experiment's id.
             where: Conditions on state, index, parameterization, hidden_layers, width, activation,
                 base_learning_rate, seed, pack, and the values of `Summary`. A comparison with a value that
-                the run has not got is false.
+                the run does not have is false.
             limit: Most records.
-            after: Only greater indices.
+            after: Only runs with a greater index.
 
         Raises:
             NotFound: There is no such experiment.
@@ -190,11 +190,11 @@ class Store:
         return self.database.read(runs.listing, experiment, where, limit, after)
 
     def run_indices(self, experiment: str, where: Sequence[Comparison]) -> frozenset[int]:
-        """Indices of the runs that `list_runs` would give. Raises as it does."""
+        """Indices of the runs that `list_runs` would return. Raises as `list_runs`."""
         return self.database.read(runs.indices, experiment, where)
 
     def cancel_run(self, experiment: str, index: int) -> RunRecord:
-        """Asks one run to stop; a queued one is cancelled now. Repeatable. Raises NotFound."""
+        """Request one run to stop; a queued run is cancelled now. Repeatable. Raises NotFound."""
         return self.database.write(runs.cancel, experiment, index)
 
     def attempts(self, experiment: str, index: int) -> list[AttemptRecord]:
@@ -210,14 +210,14 @@ class Store:
         last_step: int | None,
         after: int = 0,
     ) -> Iterator[SegmentRecord]:
-        """Metric segments by pack and first step, read a few at a time; no transaction is held in between.
+        """Metric segments by pack and first step, read in small transactions.
 
         Args:
             experiment: The experiment's id.
-            packs: Only these, and those that they are parts of (`split_pack`); None: all.
+            packs: Only these packs and those that they were split from (`split_pack`); None: all.
             first_step: Segments that may hold points of this step or later.
-            last_step: Segments that may hold points of this step or earlier; None: to the end.
-            after: Only segments with a greater id, which are those committed later.
+            last_step: Segments that may hold points of this step or earlier; None: no limit.
+            after: Only segments with a greater id, that is, committed later.
 
         Raises:
             NotFound: There is no such experiment.
@@ -249,36 +249,37 @@ class Store:
         """Number of the newest event of each experiment that exists."""
         return self.database.read(events.heads, experiments)
 
-    # What a dispatcher does. Times to live are in seconds.
+    # Methods for dispatchers. Times to live are in seconds.
 
     def lease_unplanned(self, owner: str, ttl: float) -> tuple[ExperimentRecord, list[RunRecord]] | None:
-        """An experiment to plan, with its queued runs: highest priority, then oldest; None: there is none.
+        """Lease an experiment to plan, highest priority first, then oldest; None if there is none.
 
-        Runs that are in packs already, by a planner that did not come to its end, are left out.
+        Returns it with its queued runs. Runs that an interrupted planner has put into packs are left out.
         """
         if not self.database.read(planning.unplanned):
-            return None  # mostly: nobody has to wait for this
+            return None  # the usual case takes no write transaction
         found = self.database.write(planning.lease, owner, ttl)
         return None if found is None else self.database.read(planning.unpacked, found)
 
     def packs_saved(self, experiment: str) -> int:
-        """How many packs an experiment has, also while it is planned: the next ones need other ids."""
+        """Number of an experiment's packs, also while it is being planned; new packs need other ids."""
         return self.database.read(planning.saved, experiment)
 
     def save_plan(self, experiment: str, owner: str, packs: Sequence[NewPack], ttl: float = 15.0) -> None:
-        """Makes a leased experiment's packs, once and for ever. Runs cancelled in the meantime stay out.
+        """Save a leased experiment's packs, which never change. Runs cancelled in the meantime are left out.
 
-        A large plan is saved in several transactions, so that commits come in between. It counts, and runs
-        show their packs, when all of it is there; if the planner dies before, the next plans what is left.
+        A large plan is saved in several transactions, so that commits can run in between. It takes effect,
+        and runs show their packs, when it is complete. If the planner dies earlier, the next one plans the
+        rest.
 
         Args:
             experiment: The experiment's id.
-            owner: Who leased it.
-            packs: Every queued run in exactly one of them.
-            ttl: The planning lease ends so long after each part.
+            owner: Name of the lease's holder.
+            packs: Packs with every queued run in exactly one of them.
+            ttl: Length of the planning lease, renewed with each part.
 
         Raises:
-            Fenced: It is planned, or leased to somebody else by now.
+            Fenced: The experiment is already planned, or leased to another dispatcher.
             ValueError: A queued run is in no pack, or a run is in two.
             NotFound: There is no such experiment.
         """
@@ -289,36 +290,36 @@ class Store:
         self._watched("plan", planning.save, experiment, owner, last, ttl, True)
 
     def refuse_plan(self, experiment: str, owner: str, failure: Failure) -> None:
-        """Ends a leased experiment that cannot be planned: its queued runs are FAILED.
+        """End a leased experiment that cannot be planned: its queued runs are FAILED.
 
         Raises:
-            Fenced: It is planned, or leased to somebody else by now.
+            Fenced: The experiment is already planned, or leased to another dispatcher.
             NotFound: There is no such experiment.
         """
         self.database.write(planning.refuse, experiment, owner, failure)
 
     def waiting(self, limit: int = 100) -> list[ExperimentRecord]:
-        """Experiments with packs that wait for a worker, by priority and age; paused ones do not wait."""
+        """Experiments with packs that wait for a worker, by priority and age; paused ones are left out."""
         return self.database.read(leases.waiting, limit)
 
     def board(self, cluster: str) -> Board:
-        """Who holds what of a cluster, and what waits."""
+        """Leased and waiting packs of a cluster."""
         return self.database.read(board.look, cluster)
 
     def place(self, cluster: str, owner: str, ttl: float, decide: Callable[[Board], Move]) -> Moved:
-        """Decide about the board as it is, and do it, in one transaction: dispatchers do so one by one.
+        """Read the board, decide, and apply the decision in one transaction; dispatchers take turns.
 
         Args:
-            cluster: Whose board.
-            owner: Who will train what is leased by it.
-            ttl: A lease ends then, unless it is renewed.
-            decide: What is to be done; it may be asked several times. Room is made first: while a decision
-                says who makes room, what it says of a start is left for the next call.
+            cluster: The cluster whose board is read.
+            owner: The dispatcher that will train the leased pack.
+            ttl: Length of the lease.
+            decide: Makes the decision; may be called several times. If the decision marks packs to make
+                room, only that is applied, and a start is left for the next call.
         """
         return self._watched("lease", board.place, cluster, owner, ttl, decide)
 
     def lie(self, experiment: str, pack: str, token: int, node: str) -> None:
-        """Records on which node a leased pack lies, if the token is current."""
+        """Record the node of a leased pack if the token is current."""
         self.database.write(board.lie, experiment, pack, token, node)
 
     def lease_pack(self, experiment: str, owner: str, ttl: float) -> LeasedPack | None:
@@ -326,11 +327,11 @@ class Store:
 
         Args:
             experiment: The experiment's id.
-            owner: Who will train it.
-            ttl: The lease ends then, unless it is renewed.
+            owner: The dispatcher that will train it.
+            ttl: Length of the lease.
 
         Returns:
-            The first by id of those that wait; None if there is none (any more), or the experiment pauses.
+            The first waiting pack by id; None if no pack waits (any more) or the experiment is paused.
 
         Raises:
             NotFound: There is no such experiment.
@@ -338,35 +339,35 @@ class Store:
         return self._watched("lease", leases.lease, experiment, owner, ttl)
 
     def renew(self, held: Collection[tuple[str, str, int]], ttl: float) -> set[tuple[str, str, int]]:
-        """Extends leases.
+        """Renew leases.
 
         Args:
-            held: (experiment, pack, token) of packs in the caller's hands. A lease that its holder does not
-                know of (because the answer to `lease_pack` was lost) must run out, so only these are renewed.
-            ttl: The leases end then.
+            held: (experiment, pack, token) of the caller's packs. Only these are renewed: a lease that its
+                holder does not know of, because the answer to `lease_pack` was lost, must expire.
+            ttl: New length of the leases, from now.
 
         Returns:
-            Those that are still held.
+            The leases that are still held.
         """
         return self.database.write(leases.renew, held, ttl)
 
     def unwanted(self, held: Collection[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
-        """Which of these (experiment, pack, token) should not be trained now: paused, or all to be cancelled.
+        """Those of the given (experiment, pack, token) that should not be trained: paused or cancelled.
 
-        For packs that wait for resources; those that train are told by their commits.
+        This is for packs that wait for resources. Packs in training learn it from their commits' results.
         """
         return self.database.read(leases.unwanted, held)
 
     def commit_slice(self, experiment: str, pack: str, token: int, commit: SliceCommit) -> CommitResult:
-        """Records a slice: metrics, summaries, files, progress and ends of runs, or nothing of it.
+        """Commit a slice (metrics, summaries, files, progress and ends of runs) as a whole.
 
-        What the slice says about runs that are terminal already is ignored. A run whose cancellation was
-        asked for becomes CANCELLED, whatever the slice says.
+        Data of runs that are already terminal are ignored. A run whose cancellation was requested becomes
+        CANCELLED, whatever the slice says.
 
         Raises:
             Fenced: The token is not current, or the slice does not follow the committed step. After a
-                `StoreUnavailable` this may mean that the first try had been committed.
-            DatasetChanged: It was trained on other numbers than the experiment's first slice.
+                `StoreUnavailable` this may mean that the first attempt was committed.
+            DatasetChanged: Its dataset differs from that of the experiment's first slice.
             ValueError: The slice contradicts itself or the pack.
             NotFound: There is no such experiment.
         """
@@ -375,13 +376,13 @@ class Store:
     def settle(
         self, experiment: str, pack: str, token: int, checkpoint: CheckpointRecord | None = None
     ) -> CommitResult:
-        """What a commit does without a new step: runs that were asked to stop are CANCELLED. Repeatable.
+        """Commit without a new step: runs that were requested to stop become CANCELLED. Repeatable.
 
         Args:
             experiment: The experiment's id.
             pack: The pack's id.
             token: The current token.
-            checkpoint: One that was written meanwhile, at a step that may be less than the committed one.
+            checkpoint: A checkpoint written meanwhile; its step may be less than the committed one.
 
         Raises:
             Fenced: The token is not current.
@@ -392,30 +393,30 @@ class Store:
     def end_attempt(
         self, experiment: str, pack: str, token: int, *, failure: Failure | None, retry: bool
     ) -> None:
-        """Gives a pack back before its end. Does nothing if this token's last commit has ended the pack.
+        """End an attempt before its pack's end. Does nothing if this token's last commit ended the pack.
 
         Args:
             experiment: The experiment's id.
             pack: The pack's id.
             token: The current token.
-            failure: Why, if something failed.
-            retry: Whether the pack is to be leased again. If not, its unfinished runs are FAILED.
+            failure: The failure, if there was one.
+            retry: Whether the pack may be leased again. If not, its unfinished runs are FAILED.
 
         Raises:
             Fenced: The token is not current.
-            ValueError: Neither a retry nor a failure, though runs are left.
+            ValueError: Runs are left, but neither a retry nor a failure is given.
             NotFound: There is no such experiment.
         """
         self._watched("end", leases.end_attempt, experiment, pack, token, failure, retry)
 
     def split_pack(self, experiment: str, pack: str, token: int, *, failure: Failure) -> None:
-        """Ends an attempt for good; the runs that are left to train go on in two packs of half of them.
+        """End an attempt and its pack; the runs left to train continue in two packs of half the size.
 
         Args:
             experiment: The experiment's id.
             pack: The pack's id.
             token: The current token.
-            failure: Why.
+            failure: The failure of the attempt.
 
         Raises:
             Fenced: The token is not current.
@@ -425,11 +426,11 @@ class Store:
         self._watched("end", splitting.split, experiment, pack, token, failure)
 
     def reap_expired(self) -> int:
-        """Takes back all packs whose lease has expired, to be leased again; returns how many."""
+        """Make all packs whose lease has expired wait again; return their number."""
         return self.database.write(leases.reap)
 
     def unplaceable_due(self, impossible: Collection[str], timeout: float) -> list[tuple[str, str]]:
-        """Some waiting experiments, with their shapes, for which `unplaceable` has something to do.
+        """Some waiting experiments, with their shapes, for which `unplaceable` should be called.
 
         Args:
             impossible: Shapes that no node can hold.
@@ -438,19 +439,19 @@ class Store:
         return self.database.read(unplaceable.overdue, impossible, timeout)
 
     def placeable_again(self, impossible: Collection[str]) -> list[str]:
-        """Some waiting experiments of other shapes than these that no node could hold when last looked at."""
+        """Some waiting experiments recorded as unplaceable whose shape is not among `impossible`."""
         return self.database.read(unplaceable.again, impossible)
 
     def unplaceable(self, experiment: str, timeout: float, failure: Failure) -> int:
-        """Takes note that no node can hold the experiment's waiting packs. Repeatable.
+        """Record that no node can hold the experiment's waiting packs. Repeatable.
 
         Args:
             experiment: The experiment's id.
-            timeout: Seconds since this was first noted after which its queued runs are FAILED.
-            failure: Why, if they are.
+            timeout: Seconds after the first record until its queued runs are FAILED.
+            failure: The failure of these runs.
 
         Returns:
-            How many packs have ended.
+            Number of packs that have ended.
 
         Raises:
             NotFound: There is no such experiment.
@@ -458,49 +459,49 @@ class Store:
         return self.database.write(unplaceable.unplaceable, experiment, timeout, failure)
 
     def placeable(self, experiment: str) -> None:
-        """Takes note that a node can hold the experiment's packs (again). Raises NotFound."""
+        """Record that a node can hold the experiment's packs (again). Raises NotFound."""
         self.database.write(unplaceable.placeable, experiment)
 
     def unswept(self, quiet_seconds: float, limit: int) -> list[EndedPack]:
         """Ended packs whose leftover files have not been removed yet.
 
         Args:
-            quiet_seconds: Only packs whose last attempt ended so long ago: a worker that was cut off may go
-                on writing for a while.
-            limit: Most packs.
+            quiet_seconds: Only packs whose last attempt ended at least this long ago: a worker that was cut
+                off may still write for a while.
+            limit: Maximum number of packs.
         """
         if self.database.read(sweeping.any_ahead):
             self.database.write(sweeping.bring_back)
         return self.database.read(sweeping.unswept, quiet_seconds, limit)
 
     def mark_swept(self, experiment: str, pack: str) -> None:
-        """Records that of an ended pack only the files that count are left. Repeatable. Raises NotFound."""
+        """Record that an ended pack's leftover files have been removed. Repeatable. Raises NotFound."""
         self.database.write(sweeping.mark_swept, experiment, pack)
 
     def notice(self, experiment: str, message: str) -> None:
-        """Adds a message for people to the events. Raises NotFound."""
+        """Add a message for people to the events. Raises NotFound."""
         self.database.write(events.notice, experiment, message)
 
     def save_capacity(self, report: CapacityReport) -> None:
-        """Replaces the report on the cluster; the time is the store's."""
+        """Replace the report on the cluster. Its time is taken from the store's clock."""
         self.database.write(capacity.save, report)
 
     def capacity(self) -> CapacityReport | None:
-        """The newest report on the cluster, if there is one."""
+        """The newest report on the cluster, or None."""
         return self.database.read(capacity.load)
 
     def idle(self) -> bool:
-        """Whether there is nothing to plan, to train or in training; what is paused is nothing."""
+        """Whether nothing waits to be planned or trained and nothing trains, paused experiments aside."""
         return self.database.read(planning.idle)
 
-    # What the forwarder does.
+    # Methods for the forwarder.
 
     def acquire_lease(self, name: str, owner: str, ttl: float) -> bool:
-        """Takes or renews the lease `name`, of which there is one; False if somebody else holds it."""
+        """Take or renew the singleton lease `name`; return False if another owner holds it."""
         return self.database.write(forwarding.acquire_lease, name, owner, ttl)
 
     def release_lease(self, name: str, owner: str) -> None:
-        """Gives the lease `name` back if `owner` holds it."""
+        """Release the lease `name` if `owner` holds it."""
         self.database.write(forwarding.release_lease, name, owner)
 
     def forward_tasks(
@@ -512,78 +513,80 @@ class Store:
         exclude_experiments: Collection[str] = (),
         interval: float = 0.0,
     ) -> list[ForwardTask]:
-        """Runs with something that MLflow does not hold.
+        """Runs with data that MLflow does not hold yet.
 
-        A few experiments share the tasks evenly, and of each come first the runs that have waited longest.
-        The cost does not grow with the number of runs or experiments that wait.
+        A few experiments share the tasks evenly. Within each, the runs that have waited longest come first.
+        The cost does not grow with the number of waiting runs or experiments.
 
         Args:
-            limit: Most tasks.
-            after: Begin with the experiment whose id follows this one; those up to it come last.
-            exclude: (experiment, index) not wanted now.
-            exclude_experiments: Experiments of which nothing is wanted now.
-            interval: A run that trains and is in MLflow is not wanted until its oldest news has waited for so
-                many seconds.
+            limit: Maximum number of tasks.
+            after: Start with the experiment whose id follows this one; those up to it come last.
+            exclude: Runs to leave out, as (experiment, index).
+            exclude_experiments: Experiments to leave out.
+            interval: Leave out a training run that is in MLflow until its oldest unsent data has waited for
+                this many seconds.
         """
         return self.database.read(
             forwarding.tasks, limit, after, exclude, frozenset(exclude_experiments), interval
         )
 
     def mark_forwarded(self, sent: Sequence[Forwarded]) -> list[Forwarded]:
-        """Records what MLflow holds, in one transaction. Repeatable; marks never go back.
+        """Record what MLflow holds, in one transaction. Repeatable; marks never go back.
 
-        The first one to record a run's id in MLflow is believed. If a run is to be sent again (`resend`),
-        what was sent of it before does not count.
+        The first recorded MLflow id of a run is kept; later ones are refused. For a run that is to be sent
+        again (`resend`), data sent before that do not count.
 
         Args:
             sent: Each run at most once.
 
         Returns:
-            Those that have another id in MLflow by now, of which nothing was recorded.
+            Those for which another MLflow id is recorded already; nothing was recorded for them.
 
         Raises:
             NotFound: There is no such run.
         """
         return self._watched("mark", forwarding.mark, sent)
 
-    # Whose artifacts are whose.
+    # Ownership of artifacts.
 
     def identity(self) -> Identity:
-        """Which store this is."""
+        """The store's identity."""
         return self.database.write(identity.get)
 
     def claim_artifacts(self, artifact_root: str) -> Identity:
-        """Say where artifacts lie; the first one to say so is believed. Repeatable.
+        """Record the artifact root. The first recorded root is kept. Repeatable.
 
         Args:
             artifact_root: URL of the artifact root, never empty.
 
         Returns:
-            What holds from now on; another root: somebody was first.
+            The recorded identity; its root differs from the argument if another root was recorded first.
         """
         return self.database.write(identity.claim, artifact_root)
 
     def resend(self) -> int:
-        """Forget what MLflow holds, so that all is sent again. A transaction per experiment; repeatable.
+        """Discard all records of what MLflow holds, so that everything is sent again. Repeatable.
+
+        Uses one transaction per experiment.
 
         Returns:
-            How many runs had been sent, in part at least.
+            Number of runs that had been sent at least in part.
         """
         experiments = self.database.read(forwarding.known_experiments)
         return sum(self.database.write(forwarding.resend, experiment) for experiment in experiments)
 
-    # What `ipserver doctor` and `ipserver backup` ask.
+    # Methods for `ipserver doctor` and `ipserver backup`.
 
     def named_files(self) -> list[NamedFile]:
-        """Every checkpoint, oldest first, and every artifact: all that is read from the artifact root."""
+        """Every file below the artifact root that is read: checkpoints, oldest first, and artifacts."""
         return self.database.read(files.named)
 
     def now(self) -> float:
-        """The store's clock, by which leases are judged: seconds since 1970-01-01 UTC."""
+        """Time of the store's clock, which decides about leases, in seconds since 1970-01-01 UTC."""
         return self.database.read(Transaction.now)
 
     def newest_time(self) -> float | None:
-        """The latest of the times that the store holds; one ahead of `now` was written by a wrong clock."""
+        """The latest time in the store; a time ahead of `now` was written by a wrong clock."""
         return self.database.read(clocks.newest)
 
     def prove_writable(self) -> None:
@@ -591,5 +594,5 @@ class Store:
         self.database.write(identity.rewrite)
 
     def damage(self) -> tuple[str, ...]:
-        """What is wrong with the database's pages, indexes and references; on PostgreSQL always nothing."""
+        """Defects of the database's pages, indexes and references; always empty on PostgreSQL."""
         return self.database.read(damage)

@@ -1,8 +1,8 @@
-"""The values of a run's summary: the one table of them.
+"""The values of a run's summary, declared in one place.
 
-A value is declared once, as a field of `Summary`: its name, its type, and which metric point it is. The
-columns of `runs`, the fields of filters, what the API sends, and what MLflow gets follow from that. To add a
-value, declare it here and in the message `RunSummary`, and write a migration for its column.
+Each value is declared once, as a field of `Summary`: its name, its type, and its metric point. The columns
+of `runs`, the fields of filters, and the values sent by the API and to MLflow follow from it. To add a value,
+declare it here and in the message `RunSummary`, and write a migration for its column.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, get_args, get_type_hints
 
 
 class Keep(Enum):
-    """Which point of its metric a value is."""
+    """Which point of a metric becomes the value."""
 
     NEWEST = auto()
     SMALLEST = auto()
@@ -27,10 +27,10 @@ class Keep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a value follows from a run's metric points.
+    """How a value is derived from a run's metric points.
 
     Attributes:
-        keep: Which point it is.
+        keep: Which point becomes the value.
         metric: Name of the metric: "test_loss".
         forwarded: Whether MLflow gets the value at the run's end, as a metric at `best_validation_step`.
     """
@@ -46,14 +46,14 @@ def _rule(keep: Keep, metric: str, *, forwarded: bool = False) -> dict[str, Rule
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Metrics of a run in short; each value is None until there is one.
+    """Summary of a run's metrics. Each value is None until it is known.
 
-    A value without a rule is set where it is known.
+    A value without a rule is set by the code that determines it.
 
     Attributes:
         diverged_step: Update at which the training loss was not finite; set by the trainer.
-        best_validation_step: Updates done at the first largest validation accuracy, or at the first smallest
-            validation loss where there is no accuracy.
+        best_validation_step: Updates done at the first maximum of validation accuracy, or at the first
+            minimum of validation loss if there is no accuracy.
     """
 
     last_train_loss: float | None = field(default=None, metadata=_rule(Keep.NEWEST, "train_loss"))
@@ -91,5 +91,5 @@ RULES: Final[Mapping[str, Rule]] = {
 
 
 def names(keep: Keep) -> dict[str, str]:
-    """Metric of each value that is kept so, by the value's name."""
+    """Metric names of the values with this rule, by the value's name."""
     return {name: rule.metric for name, rule in RULES.items() if rule.keep is keep}

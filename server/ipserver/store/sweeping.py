@@ -1,4 +1,4 @@
-"""Which files still count once a pack has ended: those that a commit has named for its runs."""
+"""Which files of an ended pack are kept: those that were committed for its runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ipserver.store.tables import artifacts, attempts, checkpoints, packs, runs
 def unswept(transaction: Transaction, quiet_seconds: float, limit: int) -> list[EndedPack]:
     """See `Store.unswept`."""
     connection = transaction.connection
-    # A pack that was cancelled while it waited may have no attempt, or only older ones.
+    # A pack cancelled while it waited may have no attempts, or only older ones.
     recent = sa.exists().where(
         attempts.c.experiment == packs.c.experiment,
         attempts.c.pack == packs.c.id,
@@ -29,7 +29,7 @@ def unswept(transaction: Transaction, quiet_seconds: float, limit: int) -> list[
     ).all()
     ended = []
     for experiment, pack in found:
-        # Also of those that went on in a part of it: what it had committed for them lies in its folder.
+        # Includes runs that continued in a part of the pack: their earlier files are in this pack's folder.
         here = sa.or_(runs.c.pack == pack, runs.c.pack.startswith(f"{pack}-", autoescape=True))
         members = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, here)
         named = sa.select(artifacts.c.location).where(
@@ -40,13 +40,13 @@ def unswept(transaction: Transaction, quiet_seconds: float, limit: int) -> list[
 
 
 def any_ahead(transaction: Transaction) -> bool:
-    """Whether an attempt ended in the future, by a clock that was ahead then."""
+    """Whether an attempt's end lies in the future, written by a clock that was ahead."""
     ahead = attempts.c.end_time > transaction.now() + clocks.SLACK_SECONDS
     return bool(transaction.connection.execute(sa.select(sa.exists().where(ahead))).scalar_one())
 
 
 def bring_back(transaction: Transaction) -> None:
-    """Attempts that ended in the future ended now: from here on their files are quiet."""
+    """Set ends of attempts that lie in the future to now, so that the quiet time starts now."""
     now = transaction.now()
     ahead = attempts.c.end_time > now + clocks.SLACK_SECONDS
     transaction.connection.execute(sa.update(attempts).where(ahead).values(end_time=now))

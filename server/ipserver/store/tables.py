@@ -1,4 +1,4 @@
-"""The tables. Who may write what is said in `edits`.
+"""The tables. `edits` explains which locks writers take.
 
 Text compares by code point on every database (PostgreSQL would otherwise follow the locale), so that orders
 and pages agree. Times are seconds since 1970-01-01 UTC.
@@ -35,11 +35,11 @@ class EnumText(sa.TypeDecorator[EnumType], Generic[EnumType]):
         self.members = members
 
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
-        """To the database: the value as a plain string."""
+        """Convert to a plain string for the database."""
         return None if value is None else str(value)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> EnumType | None:
-        """From the database: the member."""
+        """Convert from the database to the enum member."""
         return None if value is None else self.members(value)
 
 
@@ -94,13 +94,13 @@ experiments = sa.Table(
     *(_column(state.value.lower(), sa.Integer()) for state in RunState if state is not RunState.PAUSED),
     _column("paused", sa.Integer(), server_default="0"),
     _column("committed_steps", sa.BigInteger()),
-    # Digest of the registered file that its runs train on, known from the first commit on.
+    # Digest of the registered file that its runs train on; set by the first commit.
     _column("dataset_sha256", Name, nullable=True),
     _column("mlflow_pending_runs", sa.Integer()),
-    # Since when no node can hold the packs that wait, as far as dispatchers know.
+    # When dispatchers first found that no node can hold the waiting packs; NULL: one can.
     _column("unplaceable_since", sa.Double(), nullable=True),
-    # What each of its packs asks for (`shapes`), how many wait for a worker, and its shape while some of them
-    # may have one: not before all are planned, and not while it pauses. Kept up to date by `edits.Edit`.
+    # Shape of its packs (`shapes`), number of packs that wait for a worker, and the shape again while packs
+    # may be leased: NULL before all are planned and while it is paused. Kept up to date by `edits.Edit`.
     _column("shape", Name, server_default=ONE_CORE),
     _column("waiting", sa.Integer(), server_default="0"),
     _column("queue", Name, nullable=True),
@@ -115,7 +115,7 @@ experiments = sa.Table(
     _column("end_time", sa.Double(), nullable=True),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
-# The most urgent first. In this order only an index with the same directions helps.
+# Most urgent first. Only an index with the same column directions serves this order.
 URGENCY = (experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
 UNPLANNED = sa.and_(~experiments.c.planned, ~experiments.c.pause_requested, experiments.c.end_time.is_(None))
 _index("ix_experiments_queue", experiments.c.queue, *URGENCY, where=experiments.c.queue.is_not(None))
@@ -161,11 +161,11 @@ runs = sa.Table(
     _column("failure", sa.JSON(none_as_null=True), nullable=True),
     _column("start_time", sa.Double(), nullable=True),
     _column("end_time", sa.Double(), nullable=True),
-    # What MLflow holds: the run, segments up to an id, the terminal state.
+    # Data that MLflow holds: the run, segments up to an id, the terminal state.
     _column("mlflow_run_id", Name),
     _column("sent_segment", sa.BigInteger()),
     _column("sent_state", EnumText(RunState), nullable=True),
-    # Since when something is there to be sent; NULL: nothing is.
+    # When unsent data was first recorded; NULL: nothing to send.
     _column("due_since", sa.Double(), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "run_index"),
     sqlite_with_rowid=False,
@@ -190,21 +190,21 @@ packs = sa.Table(
     _column("memory_bytes", sa.BigInteger()),
     _column("state", EnumText(PackState)),
     _column("committed_steps", sa.Integer()),
-    # The lease. The token is also the number of the newest attempt: to lease is to attempt.
+    # The lease. Every lease is an attempt, so the token is also the number of the newest attempt.
     _column("token", sa.BigInteger()),
     _column("owner", Name),
     _column("expires", sa.Double(), nullable=True),
     _column("lease_seconds", sa.Double(), nullable=True),
-    # Where it lies while it is leased: Ray's cluster, and its node there ("": it waits for one to be added).
+    # Place of a leased pack: Ray's cluster and the node ("": it waits for a node to be added).
     _column("cluster", Name, server_default=""),
     _column("node", Name, server_default=""),
-    # Whether it is to make room for a more urgent one.
+    # Whether it is marked to make room for a more urgent pack.
     _column("leaving", sa.Boolean(), server_default=sa.false()),
-    # When files of a DONE pack that nothing names were removed.
+    # When the unreferenced files of a DONE pack were removed.
     _column("swept_time", sa.Double(), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "id"),
 )
-# As it stands in the index below: only a query that says the same, in letters, is answered by it on SQLite.
+# Shared with the index below: SQLite uses a partial index only for a query with literally the same condition.
 UNFINISHED_PACK = packs.c.state != sa.literal(PackState.DONE, packs.c.state.type, literal_execute=True)
 _index(
     "ix_packs_unfinished",
@@ -213,7 +213,7 @@ _index(
     packs.c.id,
     where=packs.c.state != PackState.DONE,
 )
-# Of leased packs alone: whose time is over?
+# Partial index: leased packs by expiry.
 _index("ix_packs_expiring", packs.c.expires, where=packs.c.expires.is_not(None))
 _index(
     "ix_packs_unswept",
@@ -235,7 +235,7 @@ attempts = sa.Table(
     _column("end_reason", EnumText(FailureReason), nullable=True),
     sa.PrimaryKeyConstraint("experiment", "pack", "token"),
 )
-# At most one attempt at a pack lives: the database itself refuses a second one.
+# A pack has at most one open attempt; the database refuses a second one.
 sa.Index(
     "ux_attempts_live",
     attempts.c.experiment,
@@ -296,8 +296,8 @@ events = sa.Table(
     sa.PrimaryKeyConstraint("experiment", "seq"),
 )
 
-# Leases of which there is one in the whole service, by name. The row "placement" is never held: dispatchers
-# lock it while they decide which pack starts where, so that they do so one after the other.
+# Singleton leases by name. The row "placement" is never held as a lease: dispatchers lock it during a
+# scheduling decision, so that they decide one at a time.
 singletons = sa.Table(
     "singletons",
     metadata,
@@ -307,7 +307,7 @@ singletons = sa.Table(
     _column("seconds", sa.Double(), nullable=True),
 )
 
-# One row: which store this is, and where its artifacts lie ("": no part has said so yet).
+# One row: the store's identity and its artifact root ("": none recorded yet).
 identity = sa.Table(
     "identity",
     metadata,
@@ -316,7 +316,7 @@ identity = sa.Table(
     _column("artifact_root", Name),
 )
 
-# One row: the newest report of a dispatcher.
+# One row: the newest report by a dispatcher.
 capacity = sa.Table(
     "capacity",
     metadata,

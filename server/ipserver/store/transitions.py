@@ -1,4 +1,4 @@
-"""What may become of runs, packs and experiments: tables and pure functions, which the store obeys.
+"""State transitions of runs, packs and experiments, as tables and pure functions that the store follows.
 
     QUEUED  --LEASE-->   RUNNING --SUCCEED, DIVERGE, FAIL--> SUCCEEDED, DIVERGED, FAILED
     RUNNING --GIVE_BACK--> QUEUED (PAUSED if its experiment is to pause)
@@ -6,9 +6,9 @@
     QUEUED, PAUSED --CANCEL--> CANCELLED;  RUNNING --CANCEL--> CANCELLING --STOP--> CANCELLED
     QUEUED, PAUSED --REFUSE--> FAILED
 
-Packs go QUEUED, LEASED and back until they are DONE. Every lease is an attempt; a pack has at most one that
-has not ended, which the database sees to as well. Terminal states are final; what is to be cancelled can only
-end.
+Packs alternate between QUEUED and LEASED until they are DONE. Every lease is an attempt. A pack has at most
+one attempt that has not ended; the database enforces this as well. Terminal states are final. A run or
+experiment that is being cancelled can only end.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _E, _P, _R = ExperimentState, PackState, RunState
 
 
 class Change(StrEnum):
-    """What can happen to runs; those in another state than it is about stay as they are."""
+    """Changes of runs. Runs in a state that a change does not apply to stay as they are."""
 
     LEASE = "LEASE"
     SUCCEED = "SUCCEED"
     DIVERGE = "DIVERGE"
     FAIL = "FAIL"
-    # Their attempt ends before they do.
+    # The attempt ends before the runs do.
     GIVE_BACK = "GIVE_BACK"
     PAUSE = "PAUSE"
     RESUME = "RESUME"
     CANCEL = "CANCEL"
-    # A slice, or the attempt, has ended: what was asked to stop has stopped.
+    # A slice or the attempt has ended: runs that were requested to stop have stopped.
     STOP = "STOP"
-    # They will never be trained.
+    # The runs will never be trained.
     REFUSE = "REFUSE"
 
 
@@ -65,14 +65,14 @@ _PACKS: Final[Mapping[PackState, frozenset[PackState]]] = MappingProxyType(
 )
 
 _ENDS: Final = frozenset({_E.SUCCEEDED, _E.FAILED, _E.CANCELLED})
-# An experiment's state follows from its runs (`states.experiment_state`); these are the steps it can take.
+# An experiment's state follows from its runs (`states.experiment_state`). These transitions are allowed.
 _EXPERIMENTS: Final[Mapping[ExperimentState, frozenset[ExperimentState]]] = MappingProxyType(
     {
         _E.QUEUED: frozenset({_E.RUNNING, _E.PAUSED, _E.FAILED, _E.CANCELLED}),
         _E.RUNNING: frozenset({_E.QUEUED, _E.PAUSING, _E.PAUSED, _E.CANCELLING}) | _ENDS,
         _E.PAUSING: frozenset({_E.RUNNING, _E.PAUSED, _E.CANCELLING}) | _ENDS,
         _E.PAUSED: frozenset({_E.QUEUED, _E.RUNNING, _E.FAILED, _E.CANCELLED}),
-        # Whoever is asked to stop does not succeed, but what had failed before makes the whole FAILED.
+        # A cancelling experiment never ends SUCCEEDED; it ends FAILED if a run had already failed.
         _E.CANCELLING: frozenset({_E.FAILED, _E.CANCELLED}),
         **dict.fromkeys(_ENDS, frozenset[ExperimentState]()),
     }
@@ -80,15 +80,15 @@ _EXPERIMENTS: Final[Mapping[ExperimentState, frozenset[ExperimentState]]] = Mapp
 
 
 class ForbiddenMove(ValueError):
-    """A change of state that there is not: a defect of the service, and nothing was written."""
+    """A transition that is not allowed. It shows a defect of the service; nothing was written."""
 
 
 def moves(change: Change, *, pausing: bool = False) -> Mapping[RunState, RunState]:
-    """From which state to which a change brings runs.
+    """Old and new state of the runs that a change applies to.
 
     Args:
-        change: What happens.
-        pausing: Whether their experiment is to pause.
+        change: The change.
+        pausing: Whether the runs' experiment is pausing.
 
     >>> {before.value: after.value for before, after in moves(Change.GIVE_BACK, pausing=True).items()}
     {'RUNNING': 'PAUSED'}
@@ -99,12 +99,12 @@ def moves(change: Change, *, pausing: bool = False) -> Mapping[RunState, RunStat
 
 
 def require_pack_move(before: PackState, after: PackState) -> None:
-    """Raises ForbiddenMove unless a pack may go from `before` to `after`."""
+    """Raise ForbiddenMove unless a pack may go from `before` to `after`."""
     if after not in _PACKS[before]:
         raise ForbiddenMove(f"a pack that is {before} cannot become {after}")
 
 
 def require_experiment_move(before: ExperimentState, after: ExperimentState) -> None:
-    """Raises ForbiddenMove unless an experiment may go from `before` to `after`."""
+    """Raise ForbiddenMove unless an experiment may go from `before` to `after`."""
     if after not in _EXPERIMENTS[before]:
         raise ForbiddenMove(f"an experiment that is {before} cannot become {after}")

@@ -1,7 +1,7 @@
 """Fair locks, for threads and for processes.
 
-Whoever waits for SQLite's own lock polls for it with growing rests, and Python's locks go to whoever comes
-first: under load, a thread or a process could be overtaken for seconds, and a lease run out meanwhile.
+Waiters for SQLite's own lock poll it at growing intervals, and Python's locks are not fair. Under load, a
+thread or process could be overtaken for seconds, and a lease could expire meanwhile.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ class Turns:
             if not self._taken:
                 self._taken = True
                 return
-            # Held until `_pass_on` releases it: a turn is handed over, never up for grabs.
+            # Held until `_pass_on` releases it: a turn is handed to the next waiter, never contended.
             mine = threading.Lock()
             mine.acquire()
             self._waiting.append(mine)
         try:
             mine.acquire()
-        except BaseException:  # Interrupted: the turn must not go to one who is no longer there.
+        except BaseException:  # interrupted: the turn must not be handed to a waiter that has left
             with self._guard:
                 if mine in self._waiting:
                     self._waiting.remove(mine)
@@ -66,13 +66,13 @@ class Turns:
 
 
 class WriteTurns:
-    """Turns of everybody who writes to one database file: threads of this process, and other processes.
+    """Fair turns for all writers of one database file: threads of this process and other processes.
 
-    Two files beside the database are locked. Who waits for the second, the turn, holds the first, and is
-    next: so who gives the turn back cannot take it again before him. It is passed on among a process's own
-    threads for a while, since waking another process takes long on a busy machine. A courtesy: after
-    `patience`, or where no file can be made, one goes on without, and the database's own lock decides. The
-    kernel unlocks what a dead process held.
+    Two files beside the database are locked. The lock on the second file is the turn. The next process waits
+    for it and holds the lock on the first file, so the previous holder cannot take the turn again before it.
+    A process passes the turn among its own threads for a while, because waking another process is slow on a
+    busy machine. Turns are only advisory: after `patience`, or if no file can be made, a writer continues
+    without one, and the database's own lock decides. The kernel releases the locks of a dead process.
 
     Args:
         database: The database's file.
@@ -125,7 +125,7 @@ class WriteTurns:
 
 
 def _lock(file: int, end: float) -> bool:
-    """Lock a file; False: not until `end`, on the clock of time.monotonic. Locks know no time limit."""
+    """Lock a file, polling until `end` (time.monotonic), since flock has no timeout; False: not locked."""
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Experiments whose packs no node can hold: since when, and their end."""
+"""Experiments whose packs no node can hold: when this was first seen, and their end after a timeout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ipserver.store.states import PackState
 from ipserver.store.tables import experiments, packs, runs
 from ipserver.store.transitions import Change
 
-# Experiments that are dealt with at a time: the others wait for the next look.
+# Number of experiments handled per call; the others follow in later calls.
 _AT_ONCE: Final = 50
 
 
@@ -34,7 +34,7 @@ def overdue(transaction: Transaction, impossible: Collection[str], timeout: floa
 def again(transaction: Transaction, impossible: Collection[str]) -> list[str]:
     """See `Store.placeable_again`."""
     shape = experiments.c.queue
-    # Few are marked: written so that no database goes through all that wait instead.
+    # Few experiments are marked. The condition is written so that databases do not scan all waiting ones.
     waits = sa.func.coalesce(shape, "") != ""
     statement = sa.select(experiments.c.id).where(
         experiments.c.unplaceable_since.is_not(None), waits, shape.not_in(sorted(impossible))
@@ -55,7 +55,7 @@ def unplaceable(transaction: Transaction, experiment: str, timeout: float, failu
             return 0
         now = transaction.now()
         since = edit.before.unplaceable_since
-        if since is None or since > now:  # or: said by a clock that was ahead then
+        if since is None or since > now:  # later than now: written by a clock that was ahead
             edit.values["unplaceable_since"] = now
             return 0
         if now - since < timeout:

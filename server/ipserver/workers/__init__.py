@@ -1,1 +1,1 @@
-"""Where packs train: executors (Ray, local) and the trainer that runs in them."""
+"""Training of packs: executors (Ray, local) and the trainer that runs in them."""

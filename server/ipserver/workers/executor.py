@@ -1,4 +1,4 @@
-"""Where trainers run: the interface that the dispatcher knows.
+"""The interface between the dispatcher and the places where trainers run.
 
 A trainer is asked for slices one at a time; the answers arrive in order.
 """
@@ -21,70 +21,70 @@ class Worker(Protocol):
     """A placed (or pending) trainer."""
 
     def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
-        """Ask for the next slice; several may be queued.
+        """Request the next slice; several requests may be queued.
 
         Args:
-            ended: Run indices that are terminal by now; the trainer masks them.
-            checkpoint: A short one, with a checkpoint at its end, whatever the time.
+            ended: Indices of terminal runs; the trainer masks them.
+            checkpoint: Make the slice short and write a checkpoint at its end, due or not.
         """
 
     def alive(self) -> bool:
-        """Whether its process is there; until then it waits for its resources, or is being started."""
+        """Whether its process has started. Before that, it waits for resources or is being started."""
 
     def started(self) -> bool:
-        """Whether it has got ready for its pack, so is no longer pending."""
+        """Whether it has loaded its pack and is no longer pending."""
 
     def node(self) -> str:
-        """Name of the node that it lies on; "" while it is pending."""
+        """Name of its node; "" while it is pending."""
 
     def release(self) -> None:
-        """It has done its work: end it, or keep its process for the next pack of the same resources."""
+        """End a worker that has done its work, or keep its process for a pack with the same resources."""
 
     def stop(self) -> None:
-        """End it at once; what it had queued is dropped."""
+        """End it at once and drop its queued slices."""
 
 
 class Executor(Protocol):
     """A place for trainers.
 
     Attributes:
-        cluster: Name of the nodes as a whole: dispatchers with equal names share them.
+        cluster: Name of the cluster; dispatchers with equal names share its nodes.
     """
 
     cluster: str
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
-        """The nodes that are there, each by its name: resources ("cpus", "gpus", custom names)."""
+        """Resources ("cpus", "gpus", custom names) of the present nodes, by node name."""
 
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
-        """What a worker of this size can do, if one has been measured."""
+        """Measured speed of a worker of this size; None: not measured yet."""
 
     def spare(self) -> Collection[tuple[ResourceRequest, str]]:
-        """Sizes of the workers that are kept for a next pack, each with its node."""
+        """Size and node of each worker that is kept for a next pack."""
 
     def start(self, job: PackJob) -> Worker:
-        """Place a trainer on the node that the job names; it stays pending until its resources are free."""
+        """Place a trainer on the job's node. It is pending until its resources are free."""
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
-        """Slices that have arrived, waiting up to `timeout` seconds for the first one.
+        """Arrived slices; waits up to `timeout` seconds for the first.
 
         Raises:
-            ClusterLost: Nothing that this process starts will be trained any more.
+            ClusterLost: The cluster no longer trains for this process.
         """
 
     def trim(self, *, shared: bool = False) -> None:
-        """End what is kept for a next pack: there is none now, and the cluster may shrink.
+        """End workers kept for a next pack when none waits, so that the cluster may shrink.
 
         Args:
-            shared: Others have packs on the cluster too: nothing at all is kept.
+            shared: Whether other dispatchers have packs on the cluster; then no worker at all is kept.
         """
 
     def stuck(self, worker: Worker, late: bool) -> str:
-        """Why this cluster starts no workers any more, as one shows that has not come; "": it may still come.
+        """Why the cluster does not start a pending worker any more; "" if it may still start.
 
         Args:
-            worker: Its process is not there, though its resources are free.
-            late: It has not come for longer than it may take.
+            worker: A worker whose process has not started although its resources are free.
+            late: Whether it has been pending for longer than allowed.
         """
 
     def close(self) -> None:
@@ -92,13 +92,13 @@ class Executor(Protocol):
 
 
 def worker_lost(message: str) -> SliceReport:
-    """The report of a worker that died without one."""
+    """The report for a worker that died without sending one."""
     return SliceReport(failure=bounded(FailureReason.WORKER_LOST, message))
 
 
 def bounded(reason: FailureReason, message: str, traceback: str = "", log_tail: str = "") -> Failure:
-    """A failure of bounded size, since every listing of failed runs carries it.
+    """A failure of bounded size, because every listing of failed runs contains it.
 
-    The start of a message and the end of a traceback or log say most.
+    Keeps the start of the message and the end of the traceback and log, the most informative parts.
     """
     return Failure(reason, message[:_MESSAGE_LIMIT], traceback[-_TEXT_LIMIT:], log_tail[-_TEXT_LIMIT:])

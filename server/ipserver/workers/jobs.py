@@ -1,4 +1,4 @@
-"""What the dispatcher hands to a trainer and gets back. Plain values: they cross a process boundary."""
+"""Jobs for trainers and their reports, as plain values that are sent between processes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class PackJob:
     Attributes:
         run_indices: Index in the grid of each run, in pack order.
         labels: Label of each run's parameterization, for file headers.
-        ended: Run indices that are terminal already; they stay in the batch, masked.
-        committed_steps: Updates already committed; what is trained again up to there is thrown away.
-        summaries: Metrics in short of each run as committed, in pack order.
+        ended: Indices of terminal runs; they stay in the batch, masked.
+        committed_steps: Number of committed updates; results of repeated updates up to there are discarded.
+        summaries: Committed summary of each run, in pack order.
         checkpoints: Committed checkpoints, newest first; the newest valid one is resumed.
-        artifact_root: Where files go, with the keys to it. So a job is handed on as an argument of a method:
-            Ray shows people the environment and the construction of actors, but not that.
-        dataset_sha256: Digest of the registered file that committed steps were trained on, if it is known.
-        node: Name of the node that has room for it; "": it waits for one to be added.
+        artifact_root: Root for files, with its credentials. Because of these, a job is passed as a method's
+            argument, which Ray does not display, unlike the environment and constructor of actors.
+        dataset_sha256: Digest of the registered file that committed steps were trained on, if known.
+        node: Name of the node with room for it; "": it waits for a node to be added.
     """
 
     experiment: str
@@ -50,7 +50,7 @@ class PackJob:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """A slice of steps that were committed before: the same numbers came out, and were thrown away.
+    """A slice of repeated steps that were already committed; its results were discarded.
 
     Attributes:
         checkpoint: Checkpoint written in this slice, if any.
@@ -61,14 +61,14 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class SliceReport:
-    """What `advance()` returns: a slice to commit, one of committed steps, or a failure.
+    """Result of `advance()`: a slice to commit, a repeated slice, or a failure.
 
     Attributes:
-        commit: The slice, if it holds anything new.
-        repeated: The slice, if it holds nothing new.
-        failure: What went wrong, if it failed.
-        notices: Sentences for the experiment's events ("resumed at step 300").
-        idle_seconds: How long the worker had waited for this slice since the last one.
+        commit: The slice, if it holds new steps.
+        repeated: The slice, if it repeats committed steps.
+        failure: The failure, if there was one.
+        notices: Messages for the experiment's events ("resumed at step 300").
+        idle_seconds: Seconds that the worker waited between the last slice and this one.
     """
 
     commit: SliceCommit | None = None

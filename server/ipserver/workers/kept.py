@@ -1,6 +1,6 @@
-"""Workers that have done their pack, kept for the next one: a new process takes seconds to load torch.
+"""Idle workers kept for the next pack, because a new process takes seconds to load torch.
 
-A kept worker holds its resources. So none is kept where something else may need them: it would wait for ever.
+A kept worker holds its resources. So none is kept where another worker may need them and would never start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Actor = TypeVar("Actor")
 
 
 class Kept(Generic[Actor]):
-    """Workers without a pack, each with its size and the node that it lies on.
+    """Workers without a pack, each with its size and node.
 
     Args:
         end: Ends a worker.
@@ -29,7 +29,7 @@ class Kept(Generic[Actor]):
         return [(size, node) for _, size, node in self._kept]
 
     def take(self, asked: ResourceRequest, node: str) -> Actor | None:
-        """One of this size on this node. If there is none, others there are ended: a new one needs room."""
+        """Take a worker of this size on this node; if there is none, end others there to make room."""
         for place, (actor, size, home) in enumerate(self._kept):
             if size == asked and home == node:
                 del self._kept[place]
@@ -38,13 +38,13 @@ class Kept(Generic[Actor]):
         return None
 
     def keep(self, actor: Actor, size: ResourceRequest, node: str, starting: Collection[str]) -> None:
-        """Take a worker back; it is ended if its resources may be waited for.
+        """Keep an idle worker, or end it if its resources may be needed.
 
         Args:
             actor: The worker.
-            size: What it holds.
-            node: Where it lies.
-            starting: Nodes on which workers are being started; "": on any.
+            size: Resources that it holds.
+            node: Its node.
+            starting: Nodes on which workers are being started; "" stands for any node.
         """
         if node in starting or "" in starting:
             self._end(actor)
@@ -52,7 +52,7 @@ class Kept(Generic[Actor]):
             self._kept.append((actor, size, node))
 
     def trim(self, but: int = 0) -> None:
-        """End all but so many, the ones that came last first."""
+        """End all but `but` workers, most recently kept first."""
         for actor, _, _ in self._kept[but:]:
             self._end(actor)
         del self._kept[but:]

@@ -17,7 +17,7 @@ _NODE = "here"
 
 
 class LocalExecutor:
-    """Trainers as threads of this process: for tests and for looking into training with a debugger."""
+    """Trainers as threads of this process, for tests and for debugging."""
 
     def __init__(self, cpus: float = 2.0) -> None:
         self.cluster = f"threads-{uuid.uuid4().hex}"
@@ -26,15 +26,15 @@ class LocalExecutor:
         self._workers: list[_LocalWorker] = []
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
-        """One: threads stand for cores; there is nothing else."""
+        """One node whose cores are threads."""
         return {_NODE: {"cpus": self._cpus}}
 
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
-        """Never measured: threads of this process say nothing of workers."""
+        """None: threads of this process are not measured."""
         return None
 
     def spare(self) -> Collection[tuple[ResourceRequest, str]]:
-        """None: a thread is soon started."""
+        """Empty: threads start quickly, so none is kept."""
         return ()
 
     def start(self, job: PackJob) -> Worker:
@@ -44,7 +44,7 @@ class LocalExecutor:
         return worker
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
-        """Slices that have arrived."""
+        """Arrived slices."""
         arrived: list[tuple[Worker, SliceReport]] = []
         try:
             arrived.append(self._done.get(timeout=timeout))
@@ -54,10 +54,10 @@ class LocalExecutor:
             return [item for item in arrived if item[0] in workers]
 
     def trim(self, *, shared: bool = False) -> None:
-        """Nothing is kept."""
+        """Does nothing: no worker is kept."""
 
     def stuck(self, worker: Worker, late: bool) -> str:
-        """Never: a thread is there at once."""
+        """Always "": a thread starts at once."""
         return ""
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""What surrounds a Ray of our own: its folder, its token, and processes that outlast a stop of the service.
+"""The folder, the token and the processes of the dispatcher's own Ray.
 
-A stop by systemd sends SIGTERM to every process of a service at once. Ray's processes would end at once, and
-the workers with them, before they have written checkpoints. So they start with SIGTERM blocked, and the
-dispatcher ends them.
+systemd stops a service by sending SIGTERM to all of its processes at once. Ray's processes and the workers
+would end before the workers have written checkpoints. So they start with SIGTERM blocked, and the dispatcher
+ends them.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ from typing import Final
 from ipserver.environment.private_folder import PrivateFolder, remove_abandoned
 from ipserver.errors import StartupError
 
-# A Unix socket's path has 107 bytes. Ray's longest below its folder, with the largest process id:
+# A Unix socket's path has at most 107 bytes. Ray's longest path below its folder, with the largest pid:
 _SOCKET: Final = "/r/session_2026-11-26_22-30-24_299981_4194304/sockets/plasma_store"
 _LONGEST: Final = 107 - len(_SOCKET)
-# Temporary folders with short paths. A folder in them is made under a new name, for its owner alone.
+# Temporary folders with short paths. Folders in them get unique names and belong to their owner alone.
 _SHORT: Final = ("/tmp", "/var/tmp")  # noqa: S108
 _REFRESH_SECONDS: Final = 3600.0
 _SETTLE_SECONDS: Final = 0.5
 
 
 def ray_folder(home: Path | None) -> PrivateFolder:
-    """Make a folder for a Ray of our own, and remove those of dispatchers that were killed.
+    """Make a folder for our own Ray, and remove the folders of killed dispatchers.
 
-    It lies in the home folder: no cleaner of temporary folders looks there. If that path is too long for a
-    Unix socket, or its file system has no sockets, it lies in a temporary folder, whose cleaners are kept off
-    by a lock and by fresh times.
+    The folder is in the home folder, which no cleaner of temporary files touches. If that path is too long
+    for a Unix socket, or its file system does not support sockets, the folder is in a temporary folder; there
+    a lock and renewed times protect it from cleaners.
 
     Args:
-        home: Home folder of the service; None: only a temporary folder.
+        home: Home folder of the service; None: use a temporary folder.
 
     Raises:
-        StartupError: No place will do; says why of each, and which settings name them.
+        StartupError: No place is usable. Gives the reason for each and the settings that name them.
     """
     remove_abandoned_ray_folders(home)
     tried: dict[Path, str] = {}
@@ -68,29 +68,29 @@ def ray_folder(home: Path | None) -> PrivateFolder:
         return folder
     reasons = "; ".join(f"{base}: {why}" for base, why in tried.items())
     raise StartupError(
-        f"Ray needs a folder with a short path for its sockets, and none will do ({reasons}). Set IPLAB_HOME "
+        f"Ray needs a folder with a short path for its sockets; none is usable ({reasons}). Set IPLAB_HOME "
         "or TMPDIR to a folder with a short path on a local disk"
     )
 
 
 def remove_abandoned_ray_folders(home: Path | None) -> None:
-    """Remove the folders of dispatchers that were killed, of this user alone."""
+    """Remove the folders of this user's killed dispatchers."""
     for base, prefix in _places(home):
         remove_abandoned(base, prefix)
 
 
 def _places(home: Path | None) -> list[tuple[Path, str]]:
-    """Where Ray's folder may lie, the best place first, and how its name starts there."""
+    """Places for Ray's folder, best first, each with the prefix of its name there."""
     names = dict.fromkeys((_temporary(), *_SHORT))
     temporary = [(Path(name), f"iplab-{os.getuid()}-") for name in names if name]
     return [(home, "ray-"), *temporary] if home else temporary
 
 
 def own_token(folder: Path) -> Path:
-    """The file with the token that all processes of our own Ray show each other; made if it is not there.
+    """The file with the token by which processes of our own Ray authenticate; created if it is missing.
 
     Args:
-        folder: Where it lies: the home folder.
+        folder: The home folder, which holds it.
 
     Raises:
         StartupError: It can be neither read nor written.
@@ -114,24 +114,24 @@ def own_token(folder: Path) -> Path:
 
 @functools.cache
 def _new_token() -> str:
-    """Once in a process: Ray reads its token once, and keeps it for all Rays that the process starts."""
+    """A random token, generated once per process: Ray reads its token only once in a process."""
     return secrets.token_hex(32)
 
 
 @contextmanager
 def surrounded(folder: Path, *, shielded: bool) -> Iterator[set[int]]:
-    """Start processes in a folder of ours; they and their children do not end by SIGTERM.
+    """Context in which started processes get `folder` as working folder and, if shielded, block SIGTERM.
 
-    The working folder is another one so that files there, such as `torch.py`, do not come before libraries of
-    the same name: Ray puts its driver's working folder on the search path of every worker.
+    Ray puts its driver's working folder on the search path of every worker. So the working folder is changed,
+    lest files such as `torch.py` in the original one replace libraries.
 
     Args:
-        folder: Working folder meanwhile; holds nothing that could be imported.
-        shielded: Whether to block SIGTERM in the processes.
+        folder: Temporary working folder; holds no importable files.
+        shielded: Whether to block SIGTERM in the processes and their children.
 
-    Returns:
-        Ids of the child processes that were started meanwhile, complete at the end. SIGTERM for this process
-        is handled as before; one that arrives meanwhile is delivered at the end.
+    Yields:
+        Ids of the child processes started inside the context; complete at its end. SIGTERM for this process
+        is handled as before; if it arrives inside the context, it is delivered at the end.
     """
     main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -145,7 +145,7 @@ def surrounded(folder: Path, *, shielded: bool) -> Iterator[set[int]]:
     finally:
         if main:
             for number, handler in handlers.items():
-                if handler is not None:  # as where it was set by a library, out of Python's sight
+                if handler is not None:  # None: set by a library outside of Python
                     signal.signal(number, handler)
         started |= _children(os.getpid()) - before
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -156,11 +156,11 @@ def surrounded(folder: Path, *, shielded: bool) -> Iterator[set[int]]:
 
 @contextmanager
 def ending(started: set[int], disconnected: Callable[[], bool]) -> Iterator[None]:
-    """While Ray shuts down, end its processes, which do not listen to the SIGTERM that Ray sends them.
+    """End Ray's processes while Ray shuts down, because they block the SIGTERM that Ray sends them.
 
     Args:
-        started: Children of this process that belong to Ray.
-        disconnected: Whether this process has taken leave of Ray; only then its processes are killed.
+        started: Ids of this process's children that belong to Ray.
+        disconnected: Whether this process has disconnected from Ray; only then are Ray's processes killed.
     """
     done = threading.Event()
 
@@ -194,10 +194,10 @@ def _children(parent: int) -> set[int]:
 
 
 def parents_of_processes() -> dict[int, int]:
-    """The parent of every process that has not ended; nothing where the system has no /proc."""
+    """Parent id by process id for all running processes; empty on systems without /proc."""
     found: dict[int, int] = {}
     for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             # "PID (NAME) STATE PARENT ..."; a name may hold brackets and blanks.
             state, parent = file.read_text(errors="replace").rpartition(")")[2].split()[:2]
             if state != "Z":
@@ -221,7 +221,7 @@ def _temporary() -> str:
 
 
 def _keep_fresh(folder: PrivateFolder) -> None:
-    # A signal that the main thread blocks would be given to this one.
+    # Block SIGTERM here too: a signal blocked by the main thread would be delivered to this thread.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     while folder.path.exists():
         time.sleep(_REFRESH_SECONDS)

@@ -1,6 +1,6 @@
-"""Trainers as Ray actors: the only file that knows Ray.
+"""Trainers as Ray actors: the only file that imports Ray.
 
-Actors are not detached: they die with this process, and nothing that Ray says is taken for truth.
+Actors are not detached: they die with this process. The store, not Ray, is the source of truth.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from ipserver.workers.jobs import PackJob, SliceReport
 from ipserver.workers.kept import Kept
 from ipserver.workers.own_ray import ending, own_token, ray_folder, surrounded
 
-# Ray reads these when it is imported: no reports to its makers, and actors without a GPU leave the
-# visible devices alone (Ray warns about its old default otherwise).
+# Ray reads these variables at import: usage statistics are off, and actors without a GPU do not change the
+# visible devices (otherwise Ray warns about its old default).
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-# Of a Ray of its own: workers yield to the API and to the dispatcher, but not to the forwarder (which has 19;
-# Ray's usual 15 is too near).
+# Niceness of workers of the dispatcher's own Ray: they yield to the API and the dispatcher, but not to the
+# forwarder, which has 19 (Ray's default of 15 is too close to that).
 os.environ.setdefault("RAY_worker_niceness", "5")
-# Below `uv run` Ray would start workers by `uv run` too, in a copy of the working folder.
+# Under `uv run`, Ray would start workers by `uv run` too, in a copy of the working folder.
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import ray
@@ -49,13 +49,13 @@ if TYPE_CHECKING:
     from ipserver.workers.trainer import PackTrainer
 
 _log = logging.getLogger(__name__)
-# Slices travel as plain replies; the object store is hardly used.
+# Slices are returned as small replies, so the object store is hardly used.
 _OBJECT_STORE_BYTES = 128 << 20
 _ORPHAN_SECONDS = 0.5
-# Of each of Ray's own logs, one older one is kept.
+# Number of older files kept of each of Ray's logs.
 _LOG_BYTES = 10_000_000
-# Ray's words of an actor whose owner is gone. The owner is this process, so no other actor would live either:
-# to try on would use up the attempts of every pack.
+# Ray's message for an actor whose owner is gone. The owner is this process, so other actors would die too,
+# and further tries would use up the attempts of every pack.
 _OWNER_DIED = "its owner has died"
 
 
@@ -63,25 +63,25 @@ class RayExecutor:
     """Places trainers on a Ray cluster.
 
     Args:
-        address: Cluster to join; "": start a Ray of its own on this machine, ended by `close`.
-        cpus: Cores of a Ray of its own; None: all.
-        ready_workers: On a Ray of its own, actors that are kept ready for the next pack though none waits,
-            and started now for the first. (A cluster's nodes are for others too.)
-        home: Folder for the files of a Ray of its own; None: a temporary folder.
+        address: Cluster to join; "": start an own Ray on this machine, which `close` ends.
+        cpus: Cores of the own Ray; None: all.
+        ready_workers: Number of actors that the own Ray keeps ready for the next pack, started immediately.
+            Not used on a cluster, whose nodes others use too.
+        home: Folder for the files of the own Ray; None: a temporary folder.
 
-    Before a dispatcher joins a cluster, its machine must: with `ray start --address HOST:6379 --num-cpus 0`
-    where nothing is to be trained. Such a Ray is left alone by `close`.
+    A dispatcher's machine must join a cluster before the dispatcher does: with `ray start --address HOST:6379
+    --num-cpus 0` if it should not train. `close` does not end such a Ray.
 
     Raises:
-        NotReady: No Ray at the address, or this machine is not a node of it.
-        StartupError: There is no place for the files of a Ray of its own.
+        NotReady: There is no Ray at the address, or this machine is not a node of it.
+        StartupError: There is no usable folder for the files of the own Ray.
     """
 
     def __init__(
         self, address: str = "", cpus: int | None = None, ready_workers: int = 0, home: Path | None = None
     ) -> None:
-        # How long a driver stays when the head is gone. Most heads do not come back; after one that does,
-        # another dispatcher starts (Ray's own 60 s are for those that keep their state in Redis).
+        # Time until a driver gives up a lost head. Most heads do not come back; if one does, the restarted
+        # dispatcher joins it. (Ray's default of 60 s is for heads that keep their state in Redis.)
         os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "15")
         self._own = None if address else _OwnRay(cpus, home)
         if address:
@@ -89,9 +89,9 @@ class RayExecutor:
         self._actor: Any = ray.remote(max_restarts=0, max_task_retries=0)(_Trainer)
         self.cluster = _cluster()
         self._kept: Kept[_Actor] = Kept(_end)
-        # Workers whose processes were asked for and may not be there yet.
+        # Workers whose processes were requested and may not have started.
         self._starting: list[_RayWorker] = []
-        # What was measured by the first actor of each size, or its answer to come.
+        # Measurement by the first actor of each size, or its pending reply.
         self._profiles: dict[tuple[float, float], MachineProfile | None] = {}
         self._measuring: dict[tuple[float, float], Any] = {}
         self._ready_workers = 0 if address else ready_workers
@@ -99,7 +99,7 @@ class RayExecutor:
             self._make_ready()
 
     def _make_ready(self) -> None:
-        """Start workers for the first packs: a Ray of its own has one node then."""
+        """Start workers for the first packs on the single node of the own Ray."""
         one = ResourceRequest()
         ((node, there),) = _nodes().items()
         for _ in range(min(one.packs_within(there), self._ready_workers)):
@@ -108,10 +108,10 @@ class RayExecutor:
             self._kept.keep(actor, one, node, starting=())
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
-        """Resources of each node that is alive, by Ray's id of it, under this service's names.
+        """Resources of each living node, by Ray's node id, under this service's names.
 
         Raises:
-            ClusterLost: No node is left of a Ray of its own, or Ray does not answer.
+            ClusterLost: The own Ray has no node left, or Ray does not answer.
         """
         nodes = _nodes()
         if self._own is not None and not nodes:
@@ -119,7 +119,7 @@ class RayExecutor:
         return nodes
 
     def profile(self, asked: ResourceRequest) -> MachineProfile | None:
-        """What a worker of this size can do: the first one measures it before its first pack."""
+        """Speed of a worker of this size, measured by the first such worker before its first pack."""
         size = (asked.cpus, asked.gpus)
         reference = self._measuring.get(size)
         if reference is not None and ray.wait([reference], timeout=0)[0]:
@@ -128,17 +128,17 @@ class RayExecutor:
                 self._profiles[size] = ray.get(reference)
                 _log.info("a worker with %g cores, %g GPUs: %s", *size, self._profiles[size])
             except ray.exceptions.RayError:
-                # It was ended, or could not measure: until another one has, what is usual is taken for true.
+                # The worker ended or failed to measure. Until another has measured, defaults are used.
                 del self._profiles[size]
                 _log.info("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
         return self._profiles.get(size)
 
     def spare(self) -> Collection[tuple[ResourceRequest, str]]:
-        """Sizes of the actors that have done their pack, each with its node."""
+        """Size and node of each actor that is kept for a next pack."""
         return self._kept.sizes()
 
     def start(self, job: PackJob) -> Worker:
-        """Give the pack to a kept actor, or ask for a new one; Ray creates it when its resources are free."""
+        """Give the pack to a kept actor or request a new one, which Ray creates when resources are free."""
         actor = self._kept.take(job.resources, job.node)
         if actor is not None:
             return _RayWorker(actor, job, self._keep)
@@ -147,12 +147,12 @@ class RayExecutor:
         return worker
 
     def _new(self, asked: ResourceRequest, node: str) -> _Actor:
-        # Soft: if the node is gone, any other will do.
+        # Soft affinity: if the node is gone, Ray may use any other.
         where = NodeAffinitySchedulingStrategy(node, soft=True) if node else "DEFAULT"
         handle = self._actor.options(
             num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom), scheduling_strategy=where
         ).remote()
-        # Asked first: it tells that the process is there, before torch is loaded.
+        # The first call: it shows that the process has started, before torch is loaded.
         actor = _Actor(handle, handle.where.remote())
         size = (asked.cpus, asked.gpus)
         if size not in self._profiles:
@@ -161,10 +161,10 @@ class RayExecutor:
         return actor
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
-        """Slices that have arrived; a dead actor's first missing slice says WORKER_LOST.
+        """Arrived slices. The first missing slice of a dead actor is reported as WORKER_LOST.
 
         Raises:
-            ClusterLost: Ray takes this process for dead.
+            ClusterLost: Ray considers this process dead.
         """
         heads = {w.pending[0]: w for w in workers if isinstance(w, _RayWorker) and w.pending}
         if not heads:
@@ -179,11 +179,11 @@ class RayExecutor:
         return arrived
 
     def trim(self, *, shared: bool = False) -> None:
-        """End the actors that are kept, but for those that are to be ready."""
+        """End kept actors except those that should stay ready."""
         self._kept.trim(0 if shared else self._ready_workers)
 
     def stuck(self, worker: Worker, late: bool) -> str:
-        """Why a Ray of its own starts no workers any more; resources of a cluster may have other users."""
+        """Why the own Ray starts no workers any more; "" on a cluster, whose resources others may use."""
         if self._own is None or worker.alive():
             return ""
         gone = [place for place in _needed_for_workers() if not place.exists()]
@@ -197,7 +197,7 @@ class RayExecutor:
         self._kept.keep(worker.actor, worker.job.resources, worker.node(), starting)
 
     def close(self) -> None:
-        """Leave the cluster (and end a Ray of its own); actors end with it."""
+        """Disconnect from the cluster and end the own Ray, if any. The actors end too."""
         if self._own is not None:
             self._own.end()
         else:
@@ -205,14 +205,14 @@ class RayExecutor:
 
 
 class _OwnRay:
-    """A Ray on this machine that belongs to this process; its files are removed at its end."""
+    """A Ray on this machine that belongs to this process. Its files are removed when it ends."""
 
     def __init__(self, cpus: int | None, home: Path | None) -> None:
         self._folder = ray_folder(home)
         if unused := forget_other_rays(os.environ):
             _log.info("not used for a Ray of its own: %s", ", ".join(unused))
         try:
-            # Any token in the environment is meant for a cluster.
+            # A token in the environment is meant for a cluster.
             for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
                 os.environ.pop(name, None)
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
@@ -227,7 +227,7 @@ class _OwnRay:
                     log_to_driver=False,
                     object_store_memory=_OBJECT_STORE_BYTES,
                     _node_ip_address="127.0.0.1",
-                    # Ray lets everybody into its folder, so it gets one within ours.
+                    # Ray makes its folder accessible to everyone, so it is placed inside our private folder.
                     _temp_dir=str(self._folder.path / "r"),
                 )
         except BaseException:
@@ -243,7 +243,7 @@ class _OwnRay:
 
 @dataclass(eq=False, slots=True)
 class _Actor:
-    """An actor's handle (which has no useful type: methods exist only by name), and its first answer."""
+    """An actor's handle (untyped: its methods exist only by name) and the reply to its first call."""
 
     handle: Any
     where: Any
@@ -254,19 +254,19 @@ def _end(actor: _Actor) -> None:
 
 
 def _needed_for_workers() -> list[Path]:
-    """Where the raylet of this machine listens, and where its workers write."""
+    """Paths that Ray needs to start workers: the raylet's socket and the workers' log folder."""
     context = ray.get_runtime_context()
     session = Path(context.get_temp_dir()) / context.get_session_name()
     return [session / "sockets" / "raylet", session / "sockets" / "plasma_store", session / "logs"]
 
 
 def _cluster() -> str:
-    """Name of the cluster that this process is a driver of: no other has the same."""
+    """Unique name of the cluster that this process is a driver of."""
     return str(ray.get_runtime_context().get_session_name())
 
 
 def _nodes() -> dict[str, dict[str, float]]:
-    """Resources of each node that is alive, by its id, under this service's names."""
+    """Resources of each living node, by its id, under this service's names."""
     names = {"CPU": "cpus", "GPU": "gpus"}
     internal = ("node:", "object_store_memory", "memory", "accelerator_type:")
     try:
@@ -287,7 +287,7 @@ def _nodes() -> dict[str, dict[str, float]]:
 def _join(address: str) -> None:
     """Become a driver of a cluster that this machine is a node of."""
     if address != "auto":
-        # Ray itself would try for minutes.
+        # Ray itself would retry for minutes.
         host, port = split_address(address)
         require_listener("IPLAB_RAY_ADDRESS", host, int(port))
     try:
@@ -297,8 +297,8 @@ def _join(address: str) -> None:
         ):
             ray.init(address=address, namespace="iplab", log_to_driver=False)
     except Exception as error:
-        # Ray raises RuntimeError, ConnectionError, ValueError and bare Exception for what is no cluster, for
-        # another Ray version or token, and for a machine that is no node.
+        # Ray raises RuntimeError, ConnectionError, ValueError or a bare Exception if there is no cluster, if
+        # its version or token differs, or if this machine is not a node.
         ray.shutdown()
         text = " ".join(str(error).split())[:500]
         raise NotReady(
@@ -309,7 +309,7 @@ def _join(address: str) -> None:
 
 
 class _Trainer:
-    """The actor: a PackTrainer, imported where it runs so that the dispatcher never loads torch."""
+    """The actor: a PackTrainer, imported in the worker so that the dispatcher never loads torch."""
 
     def __init__(self) -> None:
         logging.getLogger().setLevel(logging.INFO)
@@ -328,15 +328,15 @@ class _Trainer:
         return measure(asked)
 
     def where(self) -> str:
-        """The id of the node that this is on."""
+        """Id of the actor's node."""
         return str(ray.get_runtime_context().get_node_id())
 
     def load(self, job: PackJob) -> None:
-        """Get ready for a pack.
+        """Load a pack.
 
-        An error is kept for the first slice: its report is where the dispatcher looks for what went wrong.
+        An error is kept and reported with the first slice, where the dispatcher expects failures.
         """
-        self._trainer = None  # the last pack's memory is free before the next one's is taken
+        self._trainer = None  # free the last pack's memory before the next is allocated
         self._refused = None
         try:
             from ipserver.workers.trainer import PackTrainer  # noqa: PLC0415 - see the docstring
@@ -350,16 +350,16 @@ class _Trainer:
         if self._refused is not None:
             return self._refused
         if self._trainer is None:
-            raise RuntimeError("a slice was asked for before a pack was given")
+            raise RuntimeError("a slice was requested before a pack was loaded")
         return self._trainer.advance(ended, checkpoint=checkpoint)
 
 
 def _refusal(error: Exception) -> Failure:
-    """What a worker reports that could not even begin, as where torch cannot be imported."""
+    """Failure of a worker that could not load its pack, for example because torch cannot be imported."""
     try:
         from ipserver.workers.trainer import failure  # noqa: PLC0415 - never in the dispatcher
     except Exception:
-        # The import is what failed. Another worker of this installation would meet the same.
+        # The import failed. It would fail in every worker of this installation.
         text = "".join(traceback.format_exception(error))
         return bounded(FailureReason.TRAINING_ERROR, f"{type(error).__name__}: {error}", text)
     return failure(error)
@@ -368,7 +368,7 @@ def _refusal(error: Exception) -> Failure:
 def _end_with(raylet: int) -> None:
     """End this process when the raylet that started it is gone.
 
-    Left to itself it would go on for a minute, with its memory and its cores, beside whoever takes its place.
+    Otherwise it would keep its memory and cores for a minute, beside the worker that replaces it.
     """
     while os.getppid() == raylet:
         time.sleep(_ORPHAN_SECONDS)
@@ -402,12 +402,12 @@ class _RayWorker:
             try:
                 self._node = ray.get(self.actor.where)
             except ray.exceptions.RayError:
-                self._node = "lost"  # its next slice says how
+                self._node = "lost"  # its next slice reports the failure
         return self._node
 
     def release(self) -> None:
         if self.pending:
-            self.stop()  # it still trains: the pack ended early, by cancellation
+            self.stop()  # it still trains: the pack was cancelled
         else:
             self._keep(self)
 
@@ -424,7 +424,7 @@ def _result(reference: Any) -> SliceReport:
         return SliceReport(failure=bounded(FailureReason.OUT_OF_MEMORY, str(error)))
     except ray.exceptions.RayActorError as error:
         if _OWNER_DIED in str(error):
-            raise ClusterLost("Ray takes this process for dead: the raylet of its machine is gone") from error
+            raise ClusterLost("Ray considers this process dead: the raylet of its machine is gone") from error
         return worker_lost(str(error).strip() or "the worker process died")
     except ray.exceptions.RayError as error:
         _log.exception("a slice was lost")

@@ -1,6 +1,6 @@
-"""A run's summary from its points, slice by slice. Where slices begin and end does not change it.
+"""Summaries of runs, updated from their points slice by slice. Slice boundaries do not affect them.
 
-Which point each value is: `ipserver.store.summary`.
+`ipserver.store.summary` declares which point each value is.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _EVALUATED: Final = frozenset(rule.metric for rule in RULES.values() if rule.kee
 
 
 def fold(summaries: dict[int, Summary], rows: Iterable[tuple[int, str, int, float]], last_step: int) -> None:
-    """Bring summaries up to date, in place.
+    """Update summaries in place.
 
     Args:
-        summaries: By run.
-        rows: (run, metric, step, value), ascending in step; points of one run and step are all here or not
-            at all, in any order.
-        last_step: Number of updates asked for: metrics at it are final.
+        summaries: Summaries by run.
+        rows: (run, metric, step, value) by ascending step. Points of one run and step are either all included
+            or all missing, in any order.
+        last_step: Number of requested updates; metrics at this step are final.
     """
     evaluations: dict[tuple[int, int], dict[str, float]] = {}
     newest: dict[int, dict[str, float]] = {}
@@ -45,13 +45,13 @@ def fold(summaries: dict[int, Summary], rows: Iterable[tuple[int, str, int, floa
 
 
 def evaluated(old: Summary, values: Mapping[str, float], step: int, *, final: bool) -> Summary:
-    """A summary after one more evaluation.
+    """The summary after one more evaluation.
 
     Args:
-        old: Of the steps before.
-        values: Test and validation metrics at `step`; those that were not finite are missing.
-        step: Updates done.
-        final: Whether these are the final weights.
+        old: Summary of the earlier steps.
+        values: Finite test and validation metrics at `step`.
+        step: Number of updates done.
+        final: Whether the metrics are of the final weights.
     """
     changes: dict[str, Any] = {
         name: _best(better, getattr(old, name), values.get(metric)) for name, metric, better in _BEST
@@ -59,10 +59,10 @@ def evaluated(old: Summary, values: Mapping[str, float], step: int, *, final: bo
     if final:
         changes |= {name: values.get(metric) for name, metric in _FINAL.items()}
     new = replace(old, **changes)
-    # Where there are classes, the accuracy decides: the loss may grow with the logits while it does not.
+    # With classes the accuracy decides: the loss may grow with the logits while the accuracy stays.
     best = "best_validation_accuracy" if new.best_validation_accuracy is not None else "best_validation_loss"
     if getattr(new, best) == getattr(old, best):
-        return new  # nothing better, or as good as an earlier one: the first counts
+        return new  # not better than an earlier step; the first of equal steps counts
     there: dict[str, Any] = {name: values.get(metric) for name, metric in _AT_BEST.items()}
     return replace(new, best_validation_step=step, **there)
 

@@ -1,6 +1,6 @@
-"""PackTrainer: trains one pack slice by slice and says what each slice changes.
+"""PackTrainer: trains one pack slice by slice and reports what each slice changes.
 
-It knows neither Ray nor the store: it gets a job, puts files into the artifact store, and returns values.
+It knows neither Ray nor the store: it gets a job, writes files to the artifact store, and returns values.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from ipserver.workers.jobs import PackJob, Repeated, SliceReport
 from ipserver.workers.summaries import fold
 
 _LOG_LINES = 50
-# Weight files written at a time, and their weights in memory, at most.
+# Maximum number of weight files written at once, and so of their weights in memory.
 _WRITERS, _WRITING_BYTES = 4, 64 << 20
 _log = logging.getLogger(__name__)
 
@@ -53,14 +53,15 @@ _log = logging.getLogger(__name__)
 class PackTrainer:
     """One attempt at a pack.
 
-    Nothing is loaded before the first slice, so that every trouble comes back as a `SliceReport` with its
+    Nothing is loaded before the first slice, so that every error is returned as a `SliceReport` with its
     traceback and the last lines of the log.
 
     Args:
-        job: What to train.
+        job: The job.
         monotonic: Clock for the time between checkpoints, in seconds.
-        behind: Whether checkpoints are written while the next slice trains, and reported with the slice after
-            that; None: on a GPU. (On the CPU it would take the same core, and copies of all weights.)
+        behind: Whether checkpoints are written in the background during the next slice and reported with the
+            slice after it; None: only on a GPU. (On the CPU this would use the training core and copy all
+            weights.)
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class PackTrainer:
         self._job = job
         self._behind = job.resources.gpus > 0 if behind is None else behind
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
-        # A checkpoint that is being written, and of which step.
+        # The checkpoint that is being written, and its step.
         self._writing: Future[CheckpointRecord] | None = None
         self._writing_step = 0
         self._monotonic = monotonic
@@ -86,11 +87,11 @@ class PackTrainer:
         """Train a slice of about `job.slice_seconds`.
 
         Args:
-            ended: Run indices that are terminal by now (cancelled, say); they stay in the batch, masked.
-            checkpoint: Train no more than one update and write a checkpoint: somebody waits for it.
+            ended: Indices of terminal runs, such as cancelled ones; they stay in the batch, masked.
+            checkpoint: Train at most one update and write a checkpoint, because the caller waits for it.
 
         Returns:
-            What to commit, or the failure; never raises.
+            The slice to commit, or the failure; never raises.
         """
         begun = self._monotonic()
         idle = 0.0 if self._idle_since is None else begun - self._idle_since
@@ -98,14 +99,14 @@ class PackTrainer:
             with self._log:
                 done = self._advance(ended, checkpoint)
         except Exception as error:
-            # The boundary of the worker: every error becomes a report with its reason and traceback.
+            # The worker's boundary: every error becomes a report with its reason and traceback.
             report = SliceReport(failure=failure(error, self._log.text()))
         else:
             notices, self._notices = tuple(self._notices), []
             commit, repeated = (None, done) if isinstance(done, Repeated) else (done, None)
             report = SliceReport(commit, repeated, notices=notices, idle_seconds=idle)
         if report.failure is not None:
-            # What the pack held is free before another one is tried; errors of threads live on in cycles.
+            # Free the pack's memory before another is tried; threads' exceptions are in reference cycles.
             self._trainer = None
             gc.collect()
         self._idle_since = self._monotonic()
@@ -129,7 +130,7 @@ class PackTrainer:
             self._ended.update(job.run_indices)
         done = trainer.finished or self._ended.issuperset(job.run_indices)
         if done and self._writing is not None:
-            wait([self._writing])  # nothing is written once the pack has ended
+            wait([self._writing])  # no file may be written after the pack has ended
         return SliceCommit(
             first_step=part.first_step,
             last_step=part.last_step,
@@ -146,7 +147,7 @@ class PackTrainer:
         )
 
     def _prepare(self) -> Trainer:
-        """Build the pack, go on from the newest valid checkpoint."""
+        """Build the pack and resume from the newest valid checkpoint."""
         job = self._job
         device = _device(job.resources)
         threads = math.ceil(job.resources.cpus)
@@ -181,7 +182,7 @@ class PackTrainer:
         return trainer
 
     def _repeat(self, trainer: Trainer, checkpoint: bool) -> Repeated:
-        """Train a slice of steps that are committed: the same numbers come out and are thrown away."""
+        """Repeat a slice of committed steps. It yields the same numbers, which are discarded."""
         committed = self._job.committed_steps
         seconds = 0.0 if checkpoint else self._job.slice_seconds
         trainer.advance(max_steps=committed - trainer.step, max_seconds=seconds)
@@ -196,7 +197,7 @@ class PackTrainer:
         trainer.stop(positions)
 
     def _fold(self, part: Slice) -> None:
-        """Bring the summaries up to date."""
+        """Update the summaries."""
         indices = self._job.run_indices
         rows = (
             (indices[position], metric, step, value) for position, metric, step, value in part.points.rows()
@@ -206,8 +207,8 @@ class PackTrainer:
     def _diverged(self, trainer: Trainer) -> dict[int, RunState]:
         """Runs that have diverged and are not terminal yet.
 
-        All of the trainer's, not only this slice's: on another machine than before, a run may diverge in the
-        part that is trained again.
+        Includes runs that diverged in earlier slices: on a different machine, a run may diverge in the
+        repeated part.
         """
         found: dict[int, RunState] = {}
         for position, step in trainer.diverged.items():
@@ -225,14 +226,14 @@ class PackTrainer:
         )
 
     def _keep_weights(self, trainer: Trainer) -> list[NewArtifact]:
-        """Write the weights due at this step, once: steps that are committed have theirs already."""
+        """Write the weights due at this step. Weights of committed steps exist already."""
         job = self._job
         stem = weights_due(job.config, trainer.step)
         if stem is None or (trainer.step <= job.committed_steps and trainer.step > 0):
             return []
         live = [position for position, index in enumerate(job.run_indices) if index not in self._ended]
         put = functools.partial(self._put_weights, trainer, f"{stem}.safetensors")
-        # Several at a time: most of what a file takes is waiting for the disk, or for S3.
+        # Several at once: writing a file mostly waits for the disk or for S3.
         size = sum(weight[0].nbytes for weight in trainer.pack.weights)
         with ThreadPoolExecutor(max(1, min(_WRITERS, _WRITING_BYTES // size))) as pool:
             return list(pool.map(put, live))
@@ -240,20 +241,20 @@ class PackTrainer:
     def _put_weights(self, trainer: Trainer, name: str, position: int) -> NewArtifact:
         job = self._job
         index = job.run_indices[position]
-        # All of a pack in one folder: each new folder is one more flush to the disk.
+        # One folder for all weights of a pack: each new folder costs a flush to the disk.
         location = f"{job.experiment}/weights/{job.pack}/{job.token}/{run_id(index)}-{name}"
         extra = {
             "label": job.labels[position],
             "run": run_name(job.experiment, index),
             "dataset_sha256": trainer.dataset.digest,
         }
-        # The artifact store makes files whole and durable itself.
+        # The artifact store itself makes files atomic and durable.
         save = functools.partial(trainer.network(position).save, extra=extra, durable=False)
         file = self._put("weights", location, save)
         return NewArtifact(index, f"weights/{name}", location, file.size_bytes, file.sha256, trainer.step)
 
     def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
-        """A checkpoint that has been written. One is begun if it is due, and waited for if it must be now."""
+        """A written checkpoint, if any. Starts one if it is due, and waits for it if `now`."""
         patient = now or not self._behind
         saved = self._written(patient=patient)
         due = self._monotonic() - self._checkpoint_time >= self._job.checkpoint_seconds
@@ -265,7 +266,7 @@ class PackTrainer:
         return saved
 
     def _written(self, *, patient: bool) -> CheckpointRecord | None:
-        """What has been written, if anything. What could not be is said; training goes on without."""
+        """The finished checkpoint, if any. A failed write is reported in a notice, and training continues."""
         if self._writing is None or not (patient or self._writing.done()):
             return None
         try:
@@ -277,7 +278,7 @@ class PackTrainer:
             return None
         finally:
             self._writing = None
-            # From its end, so that even one that takes long (to fail, say) leaves time for training.
+            # Count from the end of the write, so that slow writes leave time for training.
             self._checkpoint_time = self._monotonic()
 
     def _save_checkpoint(self, snapshot: Snapshot) -> CheckpointRecord:
@@ -293,13 +294,13 @@ class PackTrainer:
 
 
 def warm() -> None:
-    """Load what the first pack would wait for: the embedded dataset and the format of weight files."""
+    """Import what the first pack needs: the embedded dataset and the format of weight files."""
     importlib.import_module("safetensors.torch")
     _dataset("digits", None)
 
 
 def measure(resources: ResourceRequest) -> MachineProfile:
-    """What a worker with these resources can do (half a second of training)."""
+    """Measure the speed of a worker with these resources, by half a second of training."""
     return profiling.measure(_device(resources), math.ceil(resources.cpus))
 
 
@@ -313,7 +314,7 @@ def _loaded(name: str, data_root: str | None, signature: Signature) -> Dataset:
 
 
 def _dataset(name: str, data_root: str | None) -> Dataset:
-    """A worker often trains several packs on the same data; read again if its files have changed."""
+    """A dataset, cached between packs and read again if its files have changed."""
     try:
         signature = files_signature(name, data_root)
     except OSError as error:
@@ -322,12 +323,12 @@ def _dataset(name: str, data_root: str | None) -> Dataset:
 
 
 def _digest(dataset: Dataset) -> str | None:
-    """Of a registered file, which may be replaced; other datasets are known by their names."""
+    """Digest of a registered file, which may be replaced; None for datasets determined by their names."""
     return dataset.digest if dataset.name.startswith(REGISTERED) else None
 
 
 def failure(error: Exception, log_tail: str = "") -> Failure:
-    """What to report of an error in a worker."""
+    """The failure to report for an error in a worker."""
     if isinstance(error, DataError):
         reason = FailureReason.DATA_UNAVAILABLE
     elif _device_lost(error):
@@ -343,20 +344,20 @@ def failure(error: Exception, log_tail: str = "") -> Failure:
 
 
 def _device_lost(error: Exception) -> bool:
-    """Whether a GPU has gone or is broken: another process may find it well, or another one."""
+    """Whether a GPU is lost or broken. Another process may find it working, or use another GPU."""
     text = str(error) if isinstance(error, RuntimeError) else ""
     return "CUDA error" in text or "No CUDA GPUs are available" in text
 
 
 def _out_of_memory(error: Exception) -> bool:
-    # On the CPU torch raises a bare RuntimeError; so does Python where there is no room for a thread's stack.
+    # On the CPU torch raises a bare RuntimeError; so does Python if it cannot allocate a thread's stack.
     text = str(error) if isinstance(error, RuntimeError) else ""
     known = ("can't allocate memory", "can't start new thread")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(part in text for part in known)
 
 
 class _LogTail(logging.Handler):
-    """Keeps the last lines that are logged while it is entered, for failure reports."""
+    """Keep the last lines that are logged inside the context, for failure reports."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)

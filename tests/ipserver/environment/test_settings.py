@@ -151,7 +151,7 @@ def test_a_file_among_the_secrets_that_names_no_setting_is_told(places, caplog):
     (secrets / "stroe").write_text("postgresql+psycopg://db/iplab")
 
     assert load_settings().store.get_secret_value() == ""
-    assert "stroe is not used: no setting is called 'stroe'" in caplog.text
+    assert "stroe is not used: there is no setting 'stroe'" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -192,9 +192,9 @@ def test_secrets_that_cannot_be_read_are_named(places, make, message):
     ("text", "message"),
     [
         ("max_runs = many\n", r"IPLAB_SETTINGS: .*settings\.toml is not TOML: .*line 1"),
-        ("max_rnus = 5\n", r"settings\.toml has 'max_rnus', which no setting is called"),
+        ("max_rnus = 5\n", r"settings\.toml has unknown settings: 'max_rnus'"),
         ("IPLAB_MAX_RUNS = 5\n", r"'IPLAB_MAX_RUNS'.*without IPLAB_"),
-        ('secrets = "/elsewhere"\n', "'secrets', which no setting is called"),
+        ('secrets = "/elsewhere"\n', "has unknown settings: 'secrets'"),
         ("max_runs = 0\n", r"IPLAB_MAX_RUNS='0': Input should be greater"),
     ],
 )

@@ -101,7 +101,7 @@ def test_a_kill_at_any_moment_leaves_it_usable(tmp_path):
 def test_what_mlflow_itself_has_left_half_made_is_set_aside_in_our_home(tmp_path, caplog):
     database = tmp_path / "mlflow" / "mlflow.db"
     half_made(database)
-    with pytest.raises(NotReady, match=r"making it was cut off.*`rm .*mlflow\.db`"):
+    with pytest.raises(NotReady, match=r"its creation was interrupted.*`rm .*mlflow\.db`"):
         connect(settings_in(tmp_path), make=False)
 
     connect(settings_in(tmp_path))
@@ -115,7 +115,7 @@ def test_elsewhere_it_is_left_alone_and_the_remedy_is_said(tmp_path):
     half_made(database)
     before = database.read_bytes()
 
-    with pytest.raises(NotReady, match=r"IPLAB_MLFLOW_TRACKING_URI: .*making it was cut off"):
+    with pytest.raises(NotReady, match=r"IPLAB_MLFLOW_TRACKING_URI: .*its creation was interrupted"):
         connect(settings_in(tmp_path, mlflow_tracking_uri=f"sqlite:///{database}"))
 
     assert database.read_bytes() == before

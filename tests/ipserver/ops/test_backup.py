@@ -210,6 +210,6 @@ def test_a_damaged_store_is_not_backed_up(service, tmp_path):
         connection.execute("UPDATE packs SET experiment = 'nobodys'")
         connection.commit()
 
-    with pytest.raises(StartupError, match=r"iplab\.db is damaged: a row of packs names one of experiments"):
+    with pytest.raises(StartupError, match=r"iplab\.db is damaged: a row of packs refers to a missing row"):
         backup(service.settings, tmp_path / "copy")
     assert not (tmp_path / "copy").exists()

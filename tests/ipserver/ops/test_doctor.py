@@ -399,4 +399,4 @@ def test_a_variable_that_no_setting_is_called(settings, monkeypatch):
     (finding,) = (f for f in examine(settings) if f.check == "settings")
 
     assert finding.level is Level.NOTE
-    assert finding.text == "IPLAB_STOER is not used: no setting is called so; did you mean IPLAB_STORE?"
+    assert finding.text == "IPLAB_STOER is not used: there is no such setting; did you mean IPLAB_STORE?"

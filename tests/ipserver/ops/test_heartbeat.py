@@ -24,7 +24,7 @@ def test_where_it_cannot_work_goes_on(tmp_path, caplog):
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
         Heartbeat(tmp_path / "file" / "dispatch.alive")()
-    assert "no sign of life can be given" in caplog.text
+    assert "the heartbeat file cannot be written" in caplog.text
 
 
 def test_a_pulse_stops_when_nothing_has_moved_for_long(tmp_path):

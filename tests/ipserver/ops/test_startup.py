@@ -480,7 +480,9 @@ def test_a_part_waits_for_its_tables(tmp_path):
 def test_a_ray_of_its_own_is_not_told_to_expect_nodes(tmp_path):
     settings = settings_in(tmp_path / "home", expected_nodes='[{"cpus": 8}]')
 
-    with pytest.raises(StartupError, match=r"IPLAB_EXPECTED_NODES: a Ray of its own.*IPLAB_RAY_ADDRESS"):
+    with pytest.raises(
+        StartupError, match=r"IPLAB_EXPECTED_NODES: the dispatcher's own Ray.*IPLAB_RAY_ADDRESS"
+    ):
         run_dispatch(settings)
     assert not settings.home.exists()
 

@@ -137,7 +137,7 @@ def test_a_part_is_started_again_even_where_nothing_can_be_written(start, tmp_pa
     up._supervise(settings, [ended], stop)
 
     assert ended.process is again.process
-    assert "service.json names processes of before" in caplog.text
+    assert "service.json is outdated" in caplog.text
 
 
 def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypatch, caplog):

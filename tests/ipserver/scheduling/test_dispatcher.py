@@ -307,7 +307,7 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
 
     assert store.get_experiment("huge").counts[RunState.QUEUED] == 4
     assert notices(store, "huge") == [
-        "no node can hold a pack: it asks for 64 cpus; nodes that are there: 1 of 2 cpus; "
+        "no node can hold a pack: it asks for 64 cpus; present nodes: 1 of 2 cpus; "
         "it fails after 3600 s unless one joins that can"
     ]
     assert store.attempts("huge", 0) == []
@@ -348,7 +348,7 @@ def test_what_no_node_could_hold_fails_in_the_end_whoever_looks(tmp_path, execut
     failure = store.get_run("huge", 3).failure
     assert failure.reason is FailureReason.UNSCHEDULABLE
     assert failure.message == (
-        "for 600 s no node could hold a pack: it asks for 64 cpus; nodes that are there: 1 of 2 cpus"
+        "for 600 s no node could hold a pack: it asks for 64 cpus; present nodes: 1 of 2 cpus"
     )
     assert store.attempts("huge", 0) == []
     assert store.get_experiment("small").state is ExperimentState.SUCCEEDED
@@ -505,10 +505,10 @@ def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path, monkeypatch):
     assert store.get_experiment("disk").committed_steps == 0
     assert notices(store, "disk") == [
         "a pack waits for a node to be added: it asks for 1 cpus + 1 disk; "
-        "nodes that are there: 1 of 1 cpus; nodes that can be added have 8 cpus + 1 disk"
+        "present nodes: 1 of 1 cpus; nodes that can be added have 8 cpus + 1 disk"
     ]
     assert notices(store, "larger") == [
-        "no node can hold a pack: it asks for 1 cpus + 2 disk; nodes that are there: 1 of 1 cpus; "
+        "no node can hold a pack: it asks for 1 cpus + 2 disk; present nodes: 1 of 1 cpus; "
         "nodes that can be added have 8 cpus + 1 disk; it fails after 3600 s unless one joins that can"
     ]
 

@@ -55,7 +55,7 @@ def test_the_more_urgent_goes_first_and_the_other_ends_bit_for_bit_as_undisturbe
     assert first.end_reason is second.end_reason is None
     resumed = f"pack p0000: resumed from the checkpoint of step {second.first_step}"
     assert notices(store, "e") == [
-        "pack p0000 makes room for urgent of higher priority; it goes on later",
+        "pack p0000 makes room for urgent of higher priority; it continues later",
         resumed,
     ]
 

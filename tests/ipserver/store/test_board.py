@@ -104,7 +104,7 @@ def test_room_is_asked_for_once_and_everybody_sees_it(store: Store) -> None:
 
     assert store.board("c").claims[0].leaving
     notices = [event["message"] for event in told(store) if "message" in event]
-    assert notices == ["pack p0 makes room for urgent of higher priority; it goes on later"]
+    assert notices == ["pack p0 makes room for urgent of higher priority; it continues later"]
     store.end_attempt("e", "p0", moved.pack.token, failure=None, retry=True)
     again = store.place("c", "d1", TTL, lambda _: Move(("e", "n0")))
     assert again.pack is not None

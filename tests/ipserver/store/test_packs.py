@@ -61,7 +61,7 @@ def test_an_expired_planning_lease_is_taken_over(store: Store, clock: Clock) -> 
     with pytest.raises(Fenced, match="'slow'"):
         store.save_plan("e", "slow", plan)
     store.save_plan("e", "quick", plan)
-    with pytest.raises(Fenced, match="planned already"):
+    with pytest.raises(Fenced, match="already planned"):
         store.save_plan("e", "quick", plan)
     assert told(store)[1:] == [
         {
@@ -117,7 +117,7 @@ def test_an_experiment_that_cannot_be_planned_fails(store: Store) -> None:
     assert store.get_run("e", 1).failure == failure
     assert store.get_experiment("e").state is ExperimentState.FAILED
     assert store.idle()
-    with pytest.raises(Fenced, match="planned already"):
+    with pytest.raises(Fenced, match="already planned"):
         store.refuse_plan("e", "planner", failure)
 
 
@@ -272,7 +272,7 @@ def test_a_failure_ends_the_unfinished_runs(store: Store, clock: Clock) -> None:
     pack = lease(store)
     store.commit_slice("e", "p0", pack.token, a_slice(1, 5, ended={2: RunState.DIVERGED}))
     store.cancel_run("e", 1)
-    with pytest.raises(ValueError, match="say what failed"):
+    with pytest.raises(ValueError, match="pass retry or a failure"):
         store.end_attempt("e", "p0", pack.token, failure=None, retry=False)
     store.end_attempt("e", "p0", pack.token, failure=BROKEN, retry=False)
     assert states(store) == [RunState.FAILED, RunState.CANCELLED, RunState.DIVERGED, RunState.QUEUED]
