@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Annotated, Final
 
 from ipcore.catalogue.entries import table
@@ -14,6 +15,9 @@ _MOST_MOMENTUM: Final = 1 - 2.0**-18
 _NEAR_ONE: Final = "single precision does not hold 1 - momentum to a hundredth"
 
 
+_ZERO: Final = Fraction(0)
+
+
 @dataclass(frozen=True, slots=True)
 class OptimizerSettings:
     """A run's settings of the pack's optimizer; those that it does not use are ignored."""
@@ -22,10 +26,14 @@ class OptimizerSettings:
         float,
         Interval(0, 1, "[)"),
         AtMostInSingle(_MOST_MOMENTUM, _NEAR_ONE),
-        "v <- momentum v + gradient, w <- w - eta m^{-c(t)} v",
+        "v <- momentum v + gradient; momentum: w <- w - eta m^{-c(t)} v, others: w follows a function of v",
     ] = 0.9
-    beta1: Annotated[float, Interval(0, 1, "[)"), "decay of the first moment"] = 0.9
-    beta2: Annotated[float, Interval(0, 1, "[)"), "decay of the second moment"] = 0.999
+    beta1: Annotated[
+        float, Interval(0, 1, "[)"), "decay of the first moment; Lion: of that whose sign is taken"
+    ] = 0.9
+    beta2: Annotated[
+        float, Interval(0, 1, "[)"), "decay of the second moment; Lion (paper: 0.99): of the one that is kept"
+    ] = 0.999
     epsilon: Annotated[float, Held(or_zero=True), "scaled per layer as epsilon m^{-d_l}"] = 1e-8
     weight_decay: Annotated[
         float,
@@ -33,6 +41,12 @@ class OptimizerSettings:
         "decoupled decay lambda: weights are multiplied by 1 - eta lambda per update, in total however small "
         "that is (`ipcore.engine.decay`); eta lambda is at most 1",
     ] = 0.0
+    newton_schulz_steps: Annotated[
+        int,
+        Interval(1, 16),
+        "steps of orthogonalization; 5 bring singular values above 1/600 of the Frobenius norm to "
+        "0.68 .. 1.21",
+    ] = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +55,19 @@ class Kept:
 
     Attributes:
         copies: Tensors like all weights.
-        gradient: One gradient, as large as the largest matrix.
+        gradients: Gradients, as large as the largest matrix.
+        grams: Products of the largest matrix with itself, as large as the square of the smaller side.
         numbers: Numbers of the weights' format.
+        coefficients: Such numbers for every Newton-Schulz step.
         doubles: Numbers of double precision.
         per_tensor: Numbers for every tensor with exponents.
     """
 
     copies: int = 0
-    gradient: bool = False
+    gradients: int = 0
+    grams: int = 0
     numbers: int = 0
+    coefficients: int = 0
     doubles: int = 0
     per_tensor: int = 0
 
@@ -66,9 +84,12 @@ class Optimizer:
         uses: Names in `OptimizerSettings` of the settings that it uses.
         analysed_as: Optimizer whose rule the exponent calculus uses for it: its own name, or another's; "":
             theory does not cover it.
-        entrywise: Updates are (nearly) signs of the gradient, whose size is that of the rate: rates are not
-            divided by the batch size and meet one multiplier m^{-a}, presets have rates of their own for
-            them, first rates are not calibrated.
+        entrywise: Updates have the size of the rate whatever the gradient's size, as (nearly) signs of it do:
+            rates are not divided by the batch size and meet one multiplier m^{-a}, presets have rates of
+            their own for them, first rates are not calibrated.
+        entries: Of such an update at rate 1, the exponents of its entries in the width: those of the first
+            matrix, of hidden ones, of the readout. Biases of hidden layers have that of the first matrix (a
+            bias is a matrix with one input), that of the output 0.
         accumulates: A velocity holds raw gradients, and rates apply on use.
         kept: What it keeps.
     """
@@ -79,6 +100,7 @@ class Optimizer:
     uses: tuple[str, ...]
     analysed_as: str
     entrywise: bool = False
+    entries: tuple[Fraction, Fraction, Fraction] = (_ZERO, _ZERO, _ZERO)
     accumulates: bool = False
     kept: Kept = Kept()
 
@@ -94,7 +116,33 @@ class Optimizer:
 
 
 _TORCH: Final = "ipcore.engine.optimizers"
-_MOMENTS: Final = Kept(copies=2, gradient=True, numbers=5, doubles=2, per_tensor=1)
+_SIGNS: Final = "ipcore.engine.signs"
+_MOMENTS: Final = Kept(copies=2, gradients=1, numbers=5, doubles=2, per_tensor=1)
+_HALF: Final = Fraction(1, 2)
+_ONE: Final = Fraction(1)
+
+
+def _muon(
+    name: str, implementation: str, factor: str, entries: tuple[Fraction, Fraction, Fraction]
+) -> Optimizer:
+    """Muon with one of the factors in use.
+
+    An orthogonal matrix of n outputs and k inputs of which one grows has entries of order m^{-1/2}. In a
+    hidden layer the update of a fixed batch has a bounded rank: entries of order 1/m. The factor comes on
+    top. [ours, docs/theory.md]
+    """
+    return Optimizer(
+        name,
+        f"momentum, orthogonalized, {factor}; a bias is a matrix with one input",
+        f"ipcore.engine.muon:{implementation}",
+        ("momentum", "newton_schulz_steps", "weight_decay"),
+        name,
+        entrywise=True,
+        entries=entries,
+        kept=Kept(copies=1, gradients=2, grams=2, numbers=1, coefficients=3),
+    )
+
+
 _ENTRIES: Final = (
     Optimizer("sgd", "gradient descent", f"{_TORCH}:descent", ("weight_decay",), "sgd"),
     Optimizer(
@@ -126,12 +174,34 @@ _ENTRIES: Final = (
     ),
     Optimizer(
         "sign",
-        "sign of the gradient, the limit of Adam; theory alone",
+        "sign of the gradient, the limit of Adam; theory alone (signum without momentum trains so)",
         "",
         (),
         "sign",
         entrywise=True,
     ),
+    Optimizer(
+        "signum",
+        "sign of the velocity (sign-momentum)",
+        f"{_SIGNS}:signum",
+        ("momentum", "weight_decay"),
+        "sign",
+        entrywise=True,
+        kept=Kept(copies=1, gradients=1, numbers=1),
+    ),
+    Optimizer(
+        "lion",
+        "sign of a mean of gradients, which counts the newest more than the mean that is kept",
+        f"{_SIGNS}:lion",
+        ("beta1", "beta2", "weight_decay"),
+        "sign",
+        entrywise=True,
+        kept=Kept(copies=1, gradients=2, numbers=2),
+    ),
+    _muon("muon", "muon", "times sqrt(max(1, outputs / inputs))", (_ZERO, -_ONE, -_HALF)),
+    _muon("muon-unscaled", "unscaled", "without a factor", (-_HALF, -_ONE, -_HALF)),
+    _muon("muon-spectral", "spectral", "times sqrt(outputs / inputs)", (_ZERO, -_ONE, -_ONE)),
+    _muon("muon-rms", "rms", "times sqrt(max(inputs, outputs))", (_ZERO, -_HALF, _ZERO)),
 )
 KNOWN_OPTIMIZERS: Final[Mapping[str, Optimizer]] = table(_ENTRIES)
 # What specs may name.
@@ -144,6 +214,6 @@ def users_of(setting: str) -> list[str]:
     """Optimizers that use a setting.
 
     >>> users_of("beta1")
-    ['adam', 'adamw']
+    ['adam', 'adamw', 'lion']
     """
     return [entry.name for entry in OPTIMIZERS.values() if setting in entry.uses]

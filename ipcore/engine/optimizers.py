@@ -1,5 +1,6 @@
 """Optimizers of a pack: how a layer's gradient becomes its update, with settings of each run's own.
 
+Gradient descent, momentum and Adam; signs are in `ipcore.engine.signs`, Muon in `ipcore.engine.muon`.
 With g the gradient of the mean loss with respect to the effective weights W^l = m^{-a_l} w^l:
 
     sgd        W <- W - eta f m^{-c-2a} g
@@ -87,7 +88,7 @@ class Momentum(Optimizer):
         super().__init__(pack)
         self._velocity = [torch.zeros_like(weight) for weight in pack.weights]
         self._bias_velocity = [torch.zeros_like(bias) for bias in pack.biases]
-        self._beta = _column([run.settings.momentum for run in runs], pack)
+        self._beta = column([run.settings.momentum for run in runs], pack)
 
     def update(self, layer: int, dh: Tensor, x: Tensor) -> None:
         """As `Optimizer.update`."""
@@ -101,7 +102,7 @@ class Momentum(Optimizer):
 
     def state(self) -> dict[str, Tensor]:
         """As `Optimizer.state`: velocities."""
-        return {**_named("velocity", self._velocity), **_named("bias_velocity", self._bias_velocity)}
+        return {**named("velocity", self._velocity), **named("bias_velocity", self._bias_velocity)}
 
     def buffers(self) -> list[Tensor]:
         """As `Optimizer.buffers`."""
@@ -127,11 +128,11 @@ class Adam(Optimizer):
         self._bias_square = [torch.zeros_like(bias) for bias in pack.biases]
         largest = max(weight[0].numel() for weight in pack.weights)
         self._scratch = torch.zeros(pack.shape.runs * largest, dtype=pack.dtype, device=pack.device)
-        self._beta1 = _column([run.settings.beta1 for run in runs], pack, torch.float64)
-        self._beta2 = _column([run.settings.beta2 for run in runs], pack, torch.float64)
+        self._beta1 = column([run.settings.beta1 for run in runs], pack, torch.float64)
+        self._beta2 = column([run.settings.beta2 for run in runs], pack, torch.float64)
         self._new1, self._new2 = ((1 - beta).to(pack.dtype) for beta in (self._beta1, self._beta2))
         floor = math.sqrt(torch.finfo(pack.dtype).tiny)
-        self._epsilon = _column([max(floor, run.settings.epsilon) for run in runs], pack)
+        self._epsilon = column([max(floor, run.settings.epsilon) for run in runs], pack)
         self._starts = sorted(set[int]().union(*map(starts_of, runs)))
         self._start, self._scales = 0, self._scales_at(0)
         # Overwritten at every step, never replaced: a step may be replayed on the device.
@@ -177,10 +178,10 @@ class Adam(Optimizer):
     def state(self) -> dict[str, Tensor]:
         """As `Optimizer.state`: moments."""
         return {
-            **_named("mean", self._mean),
-            **_named("square", self._square),
-            **_named("bias_mean", self._bias_mean),
-            **_named("bias_square", self._bias_square),
+            **named("mean", self._mean),
+            **named("square", self._square),
+            **named("bias_mean", self._bias_mean),
+            **named("bias_square", self._bias_square),
         }
 
     def buffers(self) -> list[Tensor]:
@@ -213,7 +214,7 @@ class Adam(Optimizer):
         """A factor times m^exponent of every run, for each of its exponents."""
         width = self._config.width
         rows = [[scaled(factor, width, exponent) for exponent in exponents(run)] for run in self._runs]
-        return [_column(values, self._pack) for values in zip(*rows, strict=True)]
+        return [column(values, self._pack) for values in zip(*rows, strict=True)]
 
     def _exponents(self, run: RunConfig, step: int) -> list[Fraction]:
         """d(step) - a of every layer's weights and, if they have their own, biases; without d it is 0."""
@@ -251,10 +252,12 @@ def make_optimizer(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) 
     return make(config, runs, pack)
 
 
-def _column(values: Sequence[float], pack: Engine, dtype: torch.dtype | None = None) -> Tensor:
+def column(values: Sequence[float], pack: Engine, dtype: torch.dtype | None = None) -> Tensor:
+    """One number per run, (K, 1, 1), in the weights' number format unless another is given."""
     table = np.array(values, dtype=np.float64)
     return torch.from_numpy(table).to(pack.device, dtype or pack.dtype).view(-1, 1, 1)
 
 
-def _named(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+def named(name: str, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Tensors of the layers by their names in checkpoints."""
     return {f"{name}{layer}": tensor for layer, tensor in enumerate(tensors, start=1)}

@@ -16,8 +16,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from ipcore.catalogue import DatasetInfo, output_dim
-from ipcore.config import PackConfig
+from ipcore.catalogue import OPTIMIZERS, DatasetInfo, output_dim
+from ipcore.config import OptimizerSettings, PackConfig
 from ipcore.models import HAND_WRITTEN, Architecture
 from ipcore.models.tally import tally
 from ipcore.planning.memory import run_memory
@@ -63,8 +63,22 @@ DEFAULT_GPU: Final = MachineProfile(8e-6, 20e12, 30 << 20, 1.2e12)
 
 
 def update_work(config: PackConfig, info: DatasetInfo) -> float:
-    """Multiply-adds of one update of one run: forward, weight gradients, input gradients (not of layer 1)."""
-    return float(config.batch_size * tally(_architecture(config, info)).update)
+    """Multiply-adds of one update of one run: forward, weight gradients, input gradients (not of layer 1).
+
+    Muon's Newton-Schulz steps come on top, as many as by default.
+    """
+    architecture = _architecture(config, info)
+    work = config.batch_size * tally(architecture).update
+    if OPTIMIZERS[config.optimizer].kept.grams:
+        steps = OptimizerSettings().newton_schulz_steps
+        work += steps * sum(map(_newton_schulz_work, architecture.matrices))
+    return float(work)
+
+
+def _newton_schulz_work(shape: tuple[int, int]) -> int:
+    """Multiply-adds of a step: A = X X^T, A^2, A X, with A on the smaller side."""
+    side = min(shape)
+    return 2 * side * shape[0] * shape[1] + side**3
 
 
 def evaluation_work(config: PackConfig, info: DatasetInfo) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipcore.catalogue import IMAGES, OPTIMIZERS, DatasetInfo, find_activation, output_dim
-from ipcore.config import PackConfig
+from ipcore.config import OptimizerSettings, PackConfig
 from ipcore.models import HAND_WRITTEN, Architecture
 from ipcore.models.tally import tally
 from ipcore.probes.memory import probe_memory_bytes
@@ -86,7 +86,7 @@ def run_memory(
     calibration = B * sum(architecture.outputs) + B * B + (4 + branches) * B * widest
     return RunMemory(
         weights=itemsize * weights,
-        optimizer=_optimizer(config, sizes, weights, itemsize, own_biases),
+        optimizer=_optimizer(config, architecture, weights, itemsize, own_biases),
         # Indices are 4 bytes, labels 8 (classes) or numbers.
         buffers=rounded * activations
         + itemsize * (numbers + B * info.target_dim)
@@ -111,10 +111,14 @@ def _autograd_values(_config: PackConfig, architecture: Architecture) -> int:
     return architecture.input_dim + counted.values + counted.derivatives
 
 
-def _optimizer(config: PackConfig, sizes: list[int], weights: int, itemsize: int, own_biases: bool) -> int:
-    kept = OPTIMIZERS[config.optimizer].kept
-    tensors = (1 + own_biases) * len(sizes)
-    numbers = kept.copies * weights + kept.gradient * max(sizes) + kept.numbers + kept.per_tensor * tensors
+def _optimizer(
+    config: PackConfig, architecture: Architecture, weights: int, itemsize: int, own_biases: bool
+) -> int:
+    kept, shapes = OPTIMIZERS[config.optimizer].kept, architecture.matrices
+    numbers = kept.copies * weights + kept.gradients * max(a * b for a, b in shapes)
+    numbers += kept.grams * max(min(shape) for shape in shapes) ** 2
+    numbers += kept.numbers + kept.per_tensor * (1 + own_biases) * len(shapes)
+    numbers += kept.coefficients * OptimizerSettings().newton_schulz_steps  # a run may have other ones
     return itemsize * numbers + 8 * kept.doubles
 
 

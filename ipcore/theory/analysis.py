@@ -178,7 +178,7 @@ def analyze(
 
     Args:
         parameterization: With its hidden layers, at most 1,000.
-        optimizer: Key of `OPTIMIZERS`: "sgd", "momentum", "adam", "adamw", "sign".
+        optimizer: Key of `OPTIMIZERS`: "sgd", "adam", "sign", "muon", ..
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`: "cross_entropy", "logistic", "mse".
         steps: Updates to show, >= 1; hidden layers times steps at most 100,000. None: until nothing

@@ -73,7 +73,7 @@ class Propagation:
         x: e(x_t^l) of the last forward pass, L entries.
         dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
         products: e(x_0^l . x_t^l) of the last forward pass (lower bound run), L entries.
-        signs: Whether some update so far was sign-like.
+        signs: Whether some update so far was a sign, or orthogonalized: no linear function of the gradient.
     """
 
     def __init__(self, p: Parameterization, rules: Rules, *, aligned: bool = True) -> None:
@@ -294,18 +294,30 @@ class Propagation:
                 self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
                 own_d = None if bias_phase.d is None else bias_phase.d[i]
                 own_a, own_c = self.p.biases.a[i], bias_phase.c[i] - more[i]
-                entry = self._entry(i, self._bias_gradient[i], own_a, own_c, own_d)
+                own = self.rules.bias_entry(i, self.L)
+                entry = self._entry(i, self._bias_gradient[i], own_a, own_c, own_d, own)
                 self._bias[i] = largest(self._bias[i], entry)
 
-    def _entry(self, i: int, gradient: Size, a: Fraction, c: Fraction, d: Fraction | None) -> Size:
-        """Entries of m^{-a} eta m^{-c} update(w), the gradient of w being m^{-a} times that of W."""
+    def _entry(
+        self,
+        i: int,
+        gradient: Size,
+        a: Fraction,
+        c: Fraction,
+        d: Fraction | None,
+        own: Fraction | None = None,
+    ) -> Size:
+        """Entries of m^{-a} eta m^{-c} update(w), the gradient of w being m^{-a} times that of W.
+
+        Of an update that has a size of its own, m^own; None: that of the layer's matrix.
+        """
         if gradient is None:
             return None
         if not self.rules.entrywise:
             return -c - 2 * a + gradient
         if d is None or not self.rules.epsilon_matters or not self.rules.below_epsilon(i, gradient - a, d):
             self.signs = True
-            return -c - a
+            return (self.rules.entry(i, self.L) if own is None else own) - c - a
         return -c + d - 2 * a + gradient  # epsilon larger than the gradient: SGD with c - d
 
     def entries(self) -> tuple[Size, ...]:

@@ -245,7 +245,8 @@ def _missing_alignment(p: Parameterization, setting: Rules, first: Sizes) -> str
             f"{SOFTMAX_CANCELS}: the first step changes {', '.join(names)} only. These rates are stable "
             "whatever the loss; with one output (loss logistic) they are the largest"
         )
-    estimate = " (for sign-like updates this is an estimate)" if setting.entrywise else ""
+    kind = "orthogonalized" if setting.orthogonalized else "sign-like"
+    estimate = f" (for {kind} updates this is an estimate)" if setting.entrywise else ""
     return (
         "no first step is both non-vanishing and stable: activations vanish at initialization and "
         f"{setting.activation.name} is linear at 0, so they are centred and independent of the first update "

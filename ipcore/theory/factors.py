@@ -13,7 +13,8 @@ of W^l has size S - V_l with the *total* S = V_1 + .. + V_{L+1} + e(df), and one
 
 At degree p (x = h^p) the same holds with S = sum_l w_l V_l + e(df), w_l = p^{L+1-l} for l <= L, w_{L+1} = 1.
 Momentum takes the largest gradient so far; S - V_l never shrinks, so it is as gradient descent. A sign adds
--c_l - a_l + [1 < l <= L] whatever the gradient; Adam the smaller of that and gradient descent with c_l - d_l.
+-c_l - a_l + [1 < l <= L] whatever the gradient, an orthogonalized matrix its exponent e_l more
+(`ipcore.theory.rules.update_entry`); Adam the smaller of that and gradient descent with c_l - d_l.
 With an offset activation (phi(0) != 0) e(x) = 0 while e(h) <= 0; only the factors above a layer matter then:
 
     V_l <- max(V_l, k_l + V_{l+1} + .. + V_{L+1} + e(df)),    e(h^l) = V_l
@@ -37,9 +38,10 @@ from fractions import Fraction
 from itertools import accumulate
 from typing import Final
 
+from ipcore.catalogue import KNOWN_OPTIMIZERS
 from ipcore.theory.maxplus import Size
 from ipcore.theory.parameterization import Parameterization, RatePhase
-from ipcore.theory.rules import rule_of
+from ipcore.theory.rules import rule_of, update_entry
 
 _ZERO: Final = Fraction(0)
 _HALF: Final = Fraction(1, 2)
@@ -56,7 +58,7 @@ class Law:
 
     Attributes:
         k: k_l of gradient descent; None: the update does not depend on the gradient.
-        cap: -c_l - a_l + [1 < l <= L] of a sign-like update; None: no bound.
+        cap: -c_l - a_l + e_l + [1 < l <= L] of an update that has a size of its own; None: no bound.
     """
 
     k: Fraction | None
@@ -124,13 +126,14 @@ def laws(
     p: Parameterization, optimizer: str, phase: RatePhase, epsilon: Sequence[str] = ()
 ) -> tuple[Law, ...]:
     """What an update with the exponents of `phase` does in each layer; names as in `rules`."""
-    rule = rule_of(optimizer)
+    rule = KNOWN_OPTIMIZERS[rule_of(optimizer)]
     found = []
     for i, (a, c, extra) in enumerate(zip(p.a, phase.c, summed(p.hidden_layers), strict=True)):
-        if rule not in ("adam", "sign"):
+        if not rule.entrywise:
             found.append(Law(extra - c - 2 * a, None))
-        elif rule == "sign" or phase.d is None or (epsilon and epsilon[i] == "negligible"):
-            found.append(Law(None, extra - c - a))
+        elif not rule.has_epsilon or phase.d is None or (epsilon and epsilon[i] == "negligible"):
+            own = extra + update_entry(rule.name, i, p.hidden_layers)
+            found.append(Law(None, own - c - a))
         else:
             dominates = bool(epsilon) and epsilon[i] == "dominating"
             found.append(Law(extra - c + phase.d[i] - 2 * a, None if dominates else extra - c - a))

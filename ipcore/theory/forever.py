@@ -44,7 +44,7 @@ class Future:
         entries: U*_l at the limit; empty unless bounded.
         reason: Why they grow beyond every bound, in words; empty otherwise.
         marginal: Two layers whose updates are exactly as large as their factors keep each other there.
-        signs: Whether some update is sign-like at the limit.
+        signs: Whether some update has a size of its own at the limit: it is a sign, or orthogonalized.
     """
 
     bounded: bool | None
@@ -120,7 +120,7 @@ def _feeds_itself(V: Sequence[Fraction], change: Sequence[Law]) -> bool:
 
 
 def _capped(law: Law, gradient: Fraction) -> bool:
-    """Whether an update is sign-like."""
+    """Whether an update has a size of its own, as a sign has."""
     return law.cap is not None and (law.k is None or law.k + gradient >= law.cap)
 
 

@@ -15,6 +15,7 @@ from typing import Final
 
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.exponents import as_exponent
+from ipcore.theory.gauge import rate_factor
 from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.presets import presets_at
 
@@ -187,8 +188,11 @@ def _read(p: Parameterization, name: str, ends: Range, optimizer: str) -> Free:
 def _invariants(
     p: Parameterization, starts: Sequence[int], optimizer: str, *, epsilon: bool
 ) -> list[Fraction]:
-    """What a gauge leaves as it is: a + b; c + 2a (signs: c + a) and d - a at the starts of phases."""
-    factor = 1 if optimizer in {"adam", "sign"} else 2
+    """What a gauge leaves as it is: a + b; at the starts of phases c + 2a and d - a.
+
+    Where updates have a size of their own it is c + a.
+    """
+    factor = rate_factor(optimizer)
     found = [a + b for a, b in zip(p.a, p.b, strict=True)]
     for start in starts:
         phase = p.phase_at(start)

@@ -50,7 +50,7 @@ def shift(
     True
     """
     check_parameterization(parameterization)
-    factor = _factor(optimizer)
+    factor = rate_factor(optimizer)
     p, L = parameterization, parameterization.hidden_layers
     t = expand_layers(by, L, "by")
     a, b, phases = _shifted(p.a, p.b, p.phases, t, factor)
@@ -124,7 +124,8 @@ def gauge_of(
     return shift(parameterization, by, optimizer=optimizer)
 
 
-def _factor(optimizer: str) -> int:
+def rate_factor(optimizer: str) -> int:
+    """How often the multiplier a counts beside c in the rate of effective weights."""
     return 1 if KNOWN_OPTIMIZERS[rule_of(optimizer)].entrywise else 2
 
 

@@ -127,6 +127,39 @@ def faithful_adam(build: Build) -> Build:
     return build_adam
 
 
+# From Adam's exponents and the entries of another optimizer's updates (first, hidden, last) to its exponents.
+Adjust = Callable[[Parameterization, tuple[Fraction, Fraction, Fraction]], Parameterization]
+
+
+def per_layer(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction]) -> Parameterization:
+    """Rates under which the updates of every layer are as large as Adam's, without epsilon.
+
+    c_l more by the exponent of the entries: c_l = -a_l + q_l + .. has q_l = e_l + [l > 1] (docs/theory.md).
+    """
+    first, hidden, last = entries
+    more = (first, *[hidden] * (p.hidden_layers - 1), last)
+    return _without_epsilon(p, more)
+
+
+def one_rate(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction]) -> Parameterization:
+    """As `per_layer` with the rate of hidden matrices everywhere: for exponents that are the same in all."""
+    return _without_epsilon(p, (entries[1],) * len(p.a))
+
+
+def same_rate(p: Parameterization, entries: tuple[Fraction, Fraction, Fraction]) -> Parameterization:
+    """The same rates: what a user of one rate has."""
+    return _without_epsilon(p, (_ZERO,) * len(p.a))
+
+
+def _without_epsilon(p: Parameterization, more: Exponents) -> Parameterization:
+    phases: list[RatePhase] = []
+    for phase in p.phases:
+        c = tuple(rate + extra for rate, extra in zip(phase.c, more, strict=True))
+        if not phases or phases[-1].c != c:
+            phases.append(RatePhase(phase.start, c))
+    return Parameterization(p.a, p.b, tuple(phases))
+
+
 def ip_adam(hidden_layers: int) -> Parameterization:
     """Sign-like updates do not vanish with activations: c = 0 at every step; epsilon follows the gradients.
 

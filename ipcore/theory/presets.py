@@ -12,6 +12,7 @@ from ipcore.theory.exponents import parse_exponent
 from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import Parameterization, check_depth
 from ipcore.theory.preset_exponents import (
+    Adjust,
     Build,
     between,
     faithful_adam,
@@ -26,6 +27,9 @@ from ipcore.theory.preset_exponents import (
     mup,
     mup_yang_hu,
     ntk,
+    one_rate,
+    per_layer,
+    same_rate,
     sp,
     sp_adam,
     sp_large,
@@ -55,6 +59,8 @@ class Preset:
         build: Exponents at a number of hidden layers L >= 1, for gradient descent.
         build_adam: Those for Adam: the largest stable rates with epsilon scaled faithfully, or, for "sp",
             what frameworks do. None: not defined.
+        adjust: From Adam's exponents to those of optimizers without epsilon, whose updates have a size of
+            their own: signs and orthogonalized updates.
         adam_advice: Why it is not defined for Adam, and what to use instead.
         largest_depth: Largest L it is defined for; None: any.
     """
@@ -65,6 +71,7 @@ class Preset:
     build: Build
     build_adam: Build | None = None
     adam_advice: str = ""
+    adjust: Adjust = per_layer
     largest_depth: int | None = None
 
     def exponents(self, hidden_layers: int, optimizer: str = "sgd") -> Parameterization:
@@ -73,7 +80,8 @@ class Preset:
         Args:
             hidden_layers: L >= 1.
             optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`. Those whose updates are nearly signs of
-                the gradient have the exponents for Adam, all others those for gradient descent.
+                the gradient have the exponents for Adam (without an epsilon no d), those with orthogonalized
+                updates rates under which updates are as large, all others those for gradient descent.
 
         Raises:
             TheoryError: Unknown optimizer, a depth at which it is not defined, or a preset without exponents
@@ -83,7 +91,8 @@ class Preset:
             return self.build(hidden_layers)
         if self.build_adam is None:
             raise TheoryError(f"{self.name!r} is not defined for {optimizer}: {self.adam_advice}", "preset")
-        return self.build_adam(hidden_layers)
+        p, entry = self.build_adam(hidden_layers), KNOWN_OPTIMIZERS[optimizer]
+        return p if entry.analysed_as == "adam" else self.adjust(p, entry.entries)
 
 
 def _entrywise(optimizer: str) -> bool:
@@ -120,7 +129,7 @@ _NO_BIAS: Final = (
 _NO_MEAN: Final = "its rates are made for gradient descent: use ip"
 _NO_HYBRID: Final = "its re-weighting stands for the large first step of gradient descent: use mup or ip"
 _PRESETS: Final = (
-    Preset("sp", "Standard parameterization, the framework default", _TP4, sp, sp_adam),
+    Preset("sp", "Standard parameterization, the framework default", _TP4, sp, sp_adam, adjust=same_rate),
     Preset(
         "sp-stable",
         "Standard with the global rate 1/m that keeps it stable: kernel",
@@ -134,6 +143,7 @@ _PRESETS: Final = (
         _HAAS,
         sp_large,
         sp_large_adam,
+        adjust=one_rate,
     ),
     Preset(
         "sp-per-layer",
@@ -216,8 +226,8 @@ def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Paramete
     Args:
         name: A key of `PRESETS`, or "up:s" with 0 <= s <= 1/2.
         hidden_layers: L, 1..10,000.
-        optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`; Adam's presets have other rates, and exponents
-            of epsilon.
+        optimizer: Name in `ipcore.catalogue.KNOWN_OPTIMIZERS`; where updates have a size of their own
+            presets have other rates, and with Adam exponents of epsilon.
 
     Raises:
         TheoryError: Unknown name or optimizer, L outside its range, or a preset that is not defined at this
@@ -227,6 +237,8 @@ def preset(name: str, hidden_layers: int, *, optimizer: str = "sgd") -> Paramete
     ['-5/2', '-3', '-3', '-3', '-5/2']
     >>> [str(c) for c in preset("mup", hidden_layers=2, optimizer="adam").c_at(0)]
     ['0', '1/2', '0']
+    >>> [str(c) for c in preset("mup-yang-hu", hidden_layers=2, optimizer="muon-spectral").c_at(0)]
+    ['1/2', '0', '-1/2']
     """
     findings = Findings()
     with findings.noted():

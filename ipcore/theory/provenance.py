@@ -12,6 +12,7 @@ from ipcore.theory.rules import Rules
 
 _SGD: Final = "Yang & Hu, arXiv:2011.14522"
 _ADAM: Final = "Yang & Littwin, arXiv:2308.01814"
+_SPECTRAL: Final = "the spectral condition (Yang, Simon & Bernstein, arXiv:2310.17813)"
 _IP: Final = "Hajjar et al., arXiv:2110.15596"
 _HALF: Final = Fraction(1, 2)
 _PUBLISHED_DEPTH: Final = 3  # naive IP is stationary from three hidden layers on
@@ -28,12 +29,17 @@ def source(p: Parameterization, rules: Rules) -> str:
     >>> source(preset("mup", 3), rules("sgd", "relu", "mse"))
     'Yang & Hu, arXiv:2011.14522, section 3'
     """
-    base = _ADAM if rules.entrywise else _SGD
+    base = _SPECTRAL if rules.orthogonalized else _ADAM if rules.entrywise else _SGD
     ours = f"ours (docs/theory.md): rules of {base}, iterated outside the class classified there"
     if rules.alignment is not None or rules.block_matrices:
         what = "sums of residual blocks" if rules.alignment is None else "alignment that is given"
         return f"ours (docs/theory.md): rules of {base}, with {what}"
-    if rules.activation.degree != 1 or rules.activation.kind == "offset" or rules.accumulates:
+    if (
+        rules.activation.degree != 1
+        or rules.activation.kind == "offset"
+        or rules.accumulates
+        or rules.orthogonalized
+    ):
         return ours
     if _classified(p):
         return _ADAM if rules.entrywise else f"{_SGD}, section 3"

@@ -86,7 +86,8 @@ def unit_rates(run: Propagation) -> tuple[Fraction, ...]:
     """
     found = []
     for i, a in enumerate(run.p.a):
-        entry = -a if run.rules.entrywise else nonzero(run.largest_gradient(i)) - 2 * a
+        own = run.rules.entrywise
+        entry = run.rules.entry(i, run.L) - a if own else nonzero(run.largest_gradient(i)) - 2 * a
         found.append(entry + _aligned(run, i))
     return tuple(found)
 
@@ -108,7 +109,7 @@ def unit_bias_rates(run: Propagation) -> tuple[Fraction, ...]:
     if run.p.biases is None:
         return ()
     if run.rules.entrywise:
-        return tuple(-a for a in run.p.biases.a)
+        return tuple(run.rules.bias_entry(i, run.L) - a for i, a in enumerate(run.p.biases.a))
     return tuple(nonzero(dh) - 2 * a for dh, a in zip(run.dh, run.p.biases.a, strict=True))
 
 

@@ -32,12 +32,11 @@ _NEAREST: Final = {
     "adafactor": "adam",
     "lamb": "adam",
     "lars": "momentum",
-    "lion": "sign",
     "signsgd": "sign",
-    "signum": "sign",
-    "muon": "sign",
-    "shampoo": "sign",
+    "shampoo": "muon-unscaled",
     "soap": "adam",
+    "scion": "muon-spectral",
+    "tiger": "signum",
 }
 EPSILONS: Final = {
     "limit": "as its exponents d say for infinite width",
@@ -68,8 +67,26 @@ class Rules:
 
     @property
     def entrywise(self) -> bool:
-        """Whether the update is (nearly) a sign of the gradient."""
+        """Whether the update has the size of its rate whatever the gradient's size, as a sign does."""
         return catalogue.KNOWN_OPTIMIZERS[self.optimizer].entrywise
+
+    @property
+    def orthogonalized(self) -> bool:
+        """Whether such an update is an orthogonalized matrix, not a matrix of signs."""
+        return any(catalogue.KNOWN_OPTIMIZERS[self.optimizer].entries)
+
+    def entry(self, layer: int, hidden_layers: int) -> Fraction:
+        """The exponent of the entries of such an update at rate 1.
+
+        Args:
+            layer: Index of the layer, 0..L.
+            hidden_layers: L.
+        """
+        return update_entry(self.optimizer, layer, hidden_layers)
+
+    def bias_entry(self, layer: int, hidden_layers: int) -> Fraction:
+        """The same for a bias: a matrix with one input, of which the outputs grow in hidden layers."""
+        return update_entry(self.optimizer, 0, hidden_layers) if layer < hidden_layers else Fraction(0)
 
     @property
     def accumulates(self) -> bool:
@@ -141,6 +158,21 @@ def rule_of(optimizer: str) -> str:
         )
     check_name(optimizer, OPTIMIZERS, "optimizer")
     return catalogue.KNOWN_OPTIMIZERS[optimizer].analysed_as
+
+
+def update_entry(optimizer: str, layer: int, hidden_layers: int) -> Fraction:
+    """The exponent of the entries of an update at rate 1, where the gradient's size does not count.
+
+    Args:
+        optimizer: Key of `OPTIMIZERS`.
+        layer: Index of the layer, 0..L.
+        hidden_layers: L.
+
+    >>> [str(update_entry("muon", layer, 2)) for layer in range(3)]
+    ['0', '-1', '-1/2']
+    """
+    first, hidden, last = catalogue.KNOWN_OPTIMIZERS[optimizer].entries
+    return first if layer == 0 else hidden if layer < hidden_layers else last
 
 
 def epsilons(epsilon: str | Sequence[str] | None, optimizer: str, p: Parameterization) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Trajectory:
         steps: Ascending from step 0. Steps left out have the sizes of the step before.
         end: What comes after the last step.
         future: What was decided without iterating.
-        signs: Whether some update is sign-like.
+        signs: Whether some update is sign-like or orthogonalized.
         products: e(x_0^l . x_1^l) for l = 1..L, as a lower bound of alignment gives it.
         activations: e(x_0^l) and e(x_1^l) for l = 1..L.
         given: Alignment that was given; None: it was derived.

@@ -260,7 +260,8 @@ def _why_trivial(p: Parameterization, run: Trajectory, rules: Rules) -> str:
     if rules.entrywise:
         epsilon = rules.epsilon_matters and any(phase.d is not None for phase in p.phases)
         also = ", or epsilon too large beside the gradients" if epsilon else ""
-        return f"{text}: sign-like updates do not depend on the size of gradients; the rates are small{also}"
+        kind = "orthogonalized" if rules.orthogonalized else "sign-like"
+        return f"{text}: {kind} updates do not depend on the size of gradients; the rates are small{also}"
     smallest, layer = min((nonzero(h), i + 1) for i, h in enumerate(run.steps[0].h[:-1]))
     if smallest < 0:
         text += (

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ipcore.config import PackConfig, RunConfig, Schedule
+from ipcore.config import OptimizerSettings, PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.models import ResidualMlp
 from ipcore.models.network import Network
@@ -72,6 +72,54 @@ def schedule_factor(schedule: Schedule, t: int, steps: int) -> float:
             "step": lambda: schedule.decay ** sum(t >= mark for mark in schedule.milestones),
         }[schedule.name]()
     )
+
+
+class ByDirection(torch.optim.Optimizer):
+    """w <- w - lr direction(gradient, state), for optimizers that torch lacks."""
+
+    def __init__(self, groups, direction: Callable[[Tensor, dict], Tensor]) -> None:
+        super().__init__(groups, {})
+        self.direction = direction
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                tensor.sub_(group["lr"] * self.direction(tensor.grad, self.state[tensor]))
+
+
+def velocity(g: Tensor, state: dict, beta: float) -> Tensor:
+    state["v"] = beta * state.get("v", torch.zeros_like(g)) + g
+    return state["v"]
+
+
+def lion(g: Tensor, state: dict, beta1: float, beta2: float) -> Tensor:
+    """Chen et al., arXiv:2302.06675, program 1."""
+    kept = state.get("m", torch.zeros_like(g))
+    state["m"] = beta2 * kept + (1 - beta2) * g
+    return torch.sign(beta1 * kept + (1 - beta1) * g)
+
+
+# Factors of orthogonalized updates of n outputs and k inputs.
+MUON = {
+    "muon": lambda n, k: max(1, n / k) ** 0.5,
+    "muon-unscaled": lambda n, k: 1,
+    "muon-spectral": lambda n, k: (n / k) ** 0.5,
+    "muon-rms": lambda n, k: max(n, k) ** 0.5,
+}
+
+
+def muon(g: Tensor, state: dict, settings: OptimizerSettings, factor: Callable[[int, int], float]) -> Tensor:
+    """Jordan's Muon with the singular values found, not with matmuls; a bias is a matrix with one input."""
+    u = g + settings.momentum * velocity(g, state, settings.momentum)
+    matrix = u if u.ndim == 2 else u.unsqueeze(1)
+    if not matrix.any():
+        return torch.zeros_like(g)
+    left, s, right = torch.linalg.svd(matrix, full_matrices=False)
+    s = s / s.norm()
+    for _ in range(settings.newton_schulz_steps if u.ndim == 2 else 0):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return (factor(*matrix.shape) * (left * s) @ right).view_as(g)
 
 
 class Plain:
@@ -168,7 +216,7 @@ class Plain:
                 group["eps"] = settings.epsilon * self.power(-own.d[i])
         kept = 1 - eta * f * settings.weight_decay
         with torch.no_grad():
-            if self.config.optimizer in ("sgd", "momentum") and settings.weight_decay:
+            if self.config.optimizer not in ("adam", "adamw") and settings.weight_decay:
                 for w in self.w:
                     w.mul_(kept)
             self.optimizer.step()
@@ -191,6 +239,12 @@ class Plain:
                 return torch.optim.SGD(groups, foreach=False)
             case "momentum":
                 return torch.optim.SGD(groups, momentum=s.momentum, foreach=False)
+            case "signum":
+                return ByDirection(groups, lambda g, state: torch.sign(velocity(g, state, s.momentum)))
+            case "lion":
+                return ByDirection(groups, lambda g, state: lion(g, state, s.beta1, s.beta2))
+            case name if name in MUON:
+                return ByDirection(groups, lambda g, state: muon(g, state, s, MUON[name]))
         make = torch.optim.Adam if self.config.optimizer == "adam" else torch.optim.AdamW
         return make(groups, betas=(s.beta1, s.beta2), eps=s.epsilon, weight_decay=0.0, foreach=False)
 

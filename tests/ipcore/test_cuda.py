@@ -38,11 +38,11 @@ WIDE = PackConfig("digits", 3, 64, "tanh", batch_size=64, steps=60)
 
 
 def runs_for(optimizer: str) -> list[RunConfig]:
-    names = ("mup", "sp", "ntk") if optimizer.startswith("adam") else ("mup", "ip-bias", "hp", "hpz")
+    names = ("mup", "sp", "ntk") if OPTIMIZERS[optimizer].entrywise else ("mup", "ip-bias", "hp", "hpz")
     runs = [
         RunConfig(preset(name, 2, optimizer=optimizer), 0.05, seed % 2) for seed, name in enumerate(names)
     ]
-    if not optimizer.startswith("adam"):
+    if not OPTIMIZERS[optimizer].entrywise:
         runs.append(RunConfig(preset("ip-llr", 2), 0.05, 1, Calibration()))
     return runs
 

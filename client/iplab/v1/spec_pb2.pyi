@@ -166,21 +166,28 @@ class Optimizer(_message.Message):
     BETA2_FIELD_NUMBER: _builtins.int
     EPSILON_FIELD_NUMBER: _builtins.int
     WEIGHT_DECAY_FIELD_NUMBER: _builtins.int
+    NEWTON_SCHULZ_STEPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name in the catalogue."""
     momentum: _builtins.float
-    """With "momentum": v <- momentum v + gradient, w <- w - eta m^{-c(t)} v."""
+    """With "momentum", "signum" and all kinds of "muon": v <- momentum v + gradient. With "momentum"
+    w <- w - eta m^{-c(t)} v; others move w by the sign of v, or by an orthogonal matrix.
+    """
     beta1: _builtins.float
-    """With "adam" and "adamw": decay of the first moment."""
+    """With "adam" and "adamw": decay of the first moment. With "lion": how much of the mean of gradients is in the
+    one whose sign is taken.
+    """
     beta2: _builtins.float
-    """With "adam" and "adamw": decay of the second moment."""
+    """With "adam" and "adamw": decay of the second moment. With "lion": decay of the mean that is kept."""
     epsilon: _builtins.float
     """With "adam" and "adamw": epsilon, scaled per layer as epsilon m^{-d_l}."""
     weight_decay: _builtins.float
-    """With "sgd", "momentum" and "adamw": decoupled decay lambda. Each update multiplies the weights by
+    """With all but "adam": decoupled decay lambda. Each update multiplies the weights by
     1 - eta lambda (times the schedule) at any width: lambda_l = lambda m^{c_l}. Biases do not decay. Decay too
     small for single precision is accumulated; eta lambda over all updates must be at least 6e-8.
     """
+    newton_schulz_steps: _builtins.int
+    """With all kinds of "muon": Newton-Schulz steps of orthogonalization, 1 .. 16."""
     def __init__(
         self,
         *,
@@ -190,10 +197,11 @@ class Optimizer(_message.Message):
         beta2: _builtins.float | None = ...,
         epsilon: _builtins.float | None = ...,
         weight_decay: _builtins.float | None = ...,
+        newton_schulz_steps: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_momentum", b"_momentum", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "momentum", b"momentum", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_momentum", b"_momentum", "_newton_schulz_steps", b"_newton_schulz_steps", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "momentum", b"momentum", "newton_schulz_steps", b"newton_schulz_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_momentum", b"_momentum", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "momentum", b"momentum", "name", b"name", "weight_decay", b"weight_decay"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beta1", b"_beta1", "_beta2", b"_beta2", "_epsilon", b"_epsilon", "_momentum", b"_momentum", "_newton_schulz_steps", b"_newton_schulz_steps", "_weight_decay", b"_weight_decay", "beta1", b"beta1", "beta2", b"beta2", "epsilon", b"epsilon", "momentum", b"momentum", "name", b"name", "newton_schulz_steps", b"newton_schulz_steps", "weight_decay", b"weight_decay"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__beta1: _TypeAlias = _typing.Literal["beta1"]  # noqa: Y015
     _WhichOneofArgType__beta1: _TypeAlias = _typing.Literal["_beta1", b"_beta1"]  # noqa: Y015
@@ -203,6 +211,8 @@ class Optimizer(_message.Message):
     _WhichOneofArgType__epsilon: _TypeAlias = _typing.Literal["_epsilon", b"_epsilon"]  # noqa: Y015
     _WhichOneofReturnType__momentum: _TypeAlias = _typing.Literal["momentum"]  # noqa: Y015
     _WhichOneofArgType__momentum: _TypeAlias = _typing.Literal["_momentum", b"_momentum"]  # noqa: Y015
+    _WhichOneofReturnType__newton_schulz_steps: _TypeAlias = _typing.Literal["newton_schulz_steps"]  # noqa: Y015
+    _WhichOneofArgType__newton_schulz_steps: _TypeAlias = _typing.Literal["_newton_schulz_steps", b"_newton_schulz_steps"]  # noqa: Y015
     _WhichOneofReturnType__weight_decay: _TypeAlias = _typing.Literal["weight_decay"]  # noqa: Y015
     _WhichOneofArgType__weight_decay: _TypeAlias = _typing.Literal["_weight_decay", b"_weight_decay"]  # noqa: Y015
     @_typing.overload
@@ -213,6 +223,8 @@ class Optimizer(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__epsilon) -> _WhichOneofReturnType__epsilon | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__momentum) -> _WhichOneofReturnType__momentum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__newton_schulz_steps) -> _WhichOneofReturnType__newton_schulz_steps | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weight_decay) -> _WhichOneofReturnType__weight_decay | None: ...
 

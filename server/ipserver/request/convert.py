@@ -97,7 +97,7 @@ def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
     )
 
 
-def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, float]:
+def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, Any]:
     """The settings that an optimizer uses, by name.
 
     >>> optimizer_settings(pb.Optimizer(name="momentum", momentum=0.5))

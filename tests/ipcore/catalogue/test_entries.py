@@ -40,8 +40,9 @@ def test_two_entries_of_one_name_are_a_mistake():
 
 
 def test_one_list_of_optimizers_is_what_trains_and_what_theory_covers():
-    assert list(catalogue.OPTIMIZERS) == ["sgd", "momentum", "adam", "adamw"]
-    assert list(catalogue.ANALYSED_OPTIMIZERS) == ["sgd", "momentum", "adam", "adamw", "sign"]
+    own = ["signum", "lion", "muon", "muon-unscaled", "muon-spectral", "muon-rms"]
+    assert list(catalogue.OPTIMIZERS) == ["sgd", "momentum", "adam", "adamw", *own]
+    assert list(catalogue.ANALYSED_OPTIMIZERS) == ["sgd", "momentum", "adam", "adamw", "sign", *own]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_perceptrons_are_trained_by_the_pack_and_others_by_autograd():
 @pytest.mark.parametrize("model", RESIDUAL, ids=repr)
 def test_residual_mlps_are_those_of_plain_pytorch(model: ResidualMlp, optimizer: str):
     """In double precision, run by run from the same initial weights: losses, calibrated rates, weights."""
-    adam, L = optimizer.startswith("adam"), 2
+    sized, L = OPTIMIZERS[optimizer].entrywise, 2
     depth = model.layers(L) - 1
     activation = {"depth^-1/2": "relu", "depth^-1": "gelu", "1": "tanh"}[model.branch_multiplier]
     config = PackConfig(
@@ -75,11 +75,11 @@ def test_residual_mlps_are_those_of_plain_pytorch(model: ResidualMlp, optimizer:
         schedule=Schedule("linear", warmup_steps=2),
     )  # fmt: skip
     settings = OptimizerSettings(weight_decay=0.0 if optimizer == "adam" else 0.1)
-    names = ["mup", "sp", "ntk"] if adam else ["mup", "sp", "ntk", "hp", "ip-bias"]
-    calibration = None if adam else Calibration(cap=20.0)
+    names = ["mup", "sp", "ntk"] if sized else ["mup", "sp", "ntk", "hp", "ip-bias"]
+    calibration = None if sized else Calibration(cap=20.0)
     runs = [
         RunConfig(
-            preset(name, depth, optimizer=optimizer), 0.01 if adam else 0.05, seed,
+            preset(name, depth, optimizer=optimizer), 0.01 if sized else 0.05, seed,
             calibration if name == "mup" else None, settings,
         )
         for seed, name in enumerate(names)

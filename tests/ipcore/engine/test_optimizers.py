@@ -17,6 +17,7 @@ pytest.importorskip("hypothesis")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ipcore.catalogue import OPTIMIZERS
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.errors import ConfigError
@@ -100,7 +101,7 @@ def test_decay_shrinks_by_the_base_rate_at_any_width_and_layer(tiny: Dataset):
     still = custom(2, a=["0", "1", "1"], b=["0"] * 3, c=["99"] * 3)
     run = RunConfig(still, 0.1, 0, settings=OptimizerSettings(weight_decay=0.5))
     start = Trainer(CONFIG, [run], tiny, dtype=torch.float64).network(0)
-    for optimizer in ("sgd", "momentum", "adamw"):
+    for optimizer in ("sgd", "momentum", "adamw", "signum", "lion", "muon"):
         end = train(tiny, optimizer, run).network(0)
         for one, two in zip(end.weights, start.weights, strict=True):
             assert torch.allclose(one, two * 0.95**12, rtol=1e-10)
@@ -187,6 +188,8 @@ CASES = {
     "adam without epsilon": ("adam", preset("mup", 2), OptimizerSettings(epsilon=0.0)),
     "adam with epsilon scaled": ("adam", preset("ip", 2, optimizer="adam"), OptimizerSettings(epsilon=0.1)),
     "adamw": ("adamw", preset("mup", 2, optimizer="adam"), replace(DECAY, epsilon=1e-3)),
+    "lion": ("lion", preset("mup", 2, optimizer="lion"), DECAY),
+    "muon": ("muon", preset("ip", 2, optimizer="muon"), DECAY),
 }
 
 
@@ -196,7 +199,7 @@ CASES = {
 def test_two_gauges_train_the_same(tiny: Dataset, case: str, by: list[Fraction]):
     """(a + t, b - t, c - 2t) for gradient descent; (a + t, b - t, c - t, d + t) for Adam: one network."""
     optimizer, p, chosen = CASES[case]
-    moved = shift(p, by, optimizer="adam" if optimizer == "adamw" else optimizer)
+    moved = shift(p, by, optimizer=optimizer)
     runs = [RunConfig(q, 0.05, 0, settings=chosen) for q in (p, moved)]
     trainer = train(tiny, optimizer, *runs)
     one, two = trainer.pack.infer(torch.from_numpy(tiny.test.inputs).double())
@@ -304,9 +307,11 @@ def test_scales_beyond_the_number_format_are_refused(tiny: Dataset):
 # Packs, checkpoints, errors
 
 
+WITH_STATE = [name for name in OPTIMIZERS if name != "sgd"]
+
+
 def mixed(optimizer: str) -> list[RunConfig]:
-    adam = optimizer.startswith("adam")
-    names = ("mup", "sp", "ip") if adam else ("mup", "ip-llr", "ip-bias", "hp")
+    names = ("mup", "sp", "ip") if OPTIMIZERS[optimizer].entrywise else ("mup", "ip-llr", "ip-bias", "hp")
     decay = 0.0 if optimizer == "adam" else 0.1
     return [
         RunConfig(
@@ -314,14 +319,18 @@ def mixed(optimizer: str) -> list[RunConfig]:
             0.05,
             seed,
             settings=OptimizerSettings(
-                momentum=0.5 + 0.1 * seed, beta1=0.8, epsilon=1e-4, weight_decay=decay * seed
+                momentum=0.5 + 0.1 * seed,
+                beta1=0.8,
+                epsilon=1e-4,
+                weight_decay=decay * seed,
+                newton_schulz_steps=5 - seed,
             ),
         )
         for seed, name in enumerate(names)
     ]
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", WITH_STATE)
 def test_alone_and_in_a_pack_they_agree(tiny: Dataset, optimizer: str):
     runs = mixed(optimizer)
     together = train(tiny, optimizer, *runs)
@@ -331,7 +340,7 @@ def test_alone_and_in_a_pack_they_agree(tiny: Dataset, optimizer: str):
             assert torch.allclose(a, b, rtol=1e-8, atol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", WITH_STATE)
 @pytest.mark.parametrize("cut", [1, 2, 7])
 def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(
     tiny: Dataset, tmp_path: Path, optimizer: str, cut: int
@@ -362,7 +371,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tiny: Dataset, tmp_path: Path
         checkpoint.restore(train(tiny, "momentum", other), tmp_path / "c")
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam", "adamw"])
+@pytest.mark.parametrize("optimizer", WITH_STATE)
 def test_a_stopped_run_learns_nothing_more(tiny: Dataset, optimizer: str):
     trainer = Trainer(replace(CONFIG, optimizer=optimizer), mixed(optimizer), tiny)
     trainer.advance(max_steps=3)
@@ -380,6 +389,10 @@ def test_a_stopped_run_learns_nothing_more(tiny: Dataset, optimizer: str):
         ("adamw", {"beta2": 1.0}, "beta2"),
         ("adam", {"epsilon": -1e-8}, "epsilon"),
         ("sgd", {"weight_decay": -1.0}, "weight_decay"),
+        ("signum", {"momentum": 1.0}, "momentum"),
+        ("lion", {"beta2": 1.0}, "beta2"),
+        ("muon", {"newton_schulz_steps": 0}, "newton_schulz_steps"),
+        ("muon-rms", {"newton_schulz_steps": 17}, "newton_schulz_steps"),
         ("adam", {"weight_decay": 0.1}, "weight_decay: .*adamw"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ipcore.catalogue import OPTIMIZERS
 from ipcore.config import PackConfig, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.engine.replay import WARM_UP, Replay
@@ -88,7 +89,7 @@ class Trace(TorchDispatchMode):
         return found
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "signum", "lion", "muon"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimizer: str, loss: str):
     """Over a change of rates, an epoch's end and a run that is stopped."""
@@ -96,8 +97,7 @@ def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimi
     config = PackConfig(
         "digits", 2, 12, "relu", 8, steps=30, loss=loss, optimizer=optimizer, schedule=schedule
     )
-    name = "ip-llr" if optimizer != "adam" else "mup"
-    p = preset(name, 2, optimizer="adam" if optimizer == "adam" else "sgd")
+    p = preset("mup" if OPTIMIZERS[optimizer].entrywise else "ip-llr", 2, optimizer=optimizer)
     trainer = Trainer(config, [RunConfig(p, 0.1, seed) for seed in (0, 1)], tiny)
     traces = []
     operations = trainer._update._operations
@@ -122,7 +122,7 @@ def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimi
     assert not strangers
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "signum", "lion", "muon"])
 def test_a_trainer_that_nobody_holds_is_gone_at_once(tiny: Dataset, optimizer: str):
     """Not when Python next looks for cycles: until then its memory on a GPU would be missing to the next."""
     config = PackConfig("digits", 2, 12, "relu", 8, steps=5, optimizer=optimizer)

@@ -22,6 +22,13 @@ def test_work_counts_the_matmuls_of_an_update():
     assert update_work(CONFIG, DIGITS) == 32 * (2 * 64 * 64 + 3 * (64 * 64 + 64 * 10))
 
 
+def test_newton_schulz_steps_are_work_too():
+    # Five steps; 64x64 twice: three matmuls of 64^3; 10x64: its Gram matrix, that squared, that on 10x64.
+    steps = 5 * (2 * 3 * 64**3 + 2 * 10 * 640 + 10**3)
+    muon = replace(CONFIG, optimizer="muon")
+    assert update_work(muon, DIGITS) == update_work(CONFIG, DIGITS) + steps
+
+
 def test_evaluation_is_one_forward_pass_over_the_test_set():
     assert evaluation_work(CONFIG, DIGITS) == 360 * (64 * 64 + 64 * 64 + 64 * 10)
 

@@ -16,7 +16,7 @@ from ipcore.theory import Parameterization, RatePhase, TheoryError, analyze, com
         ({"activation": "geluu"}, "activation", "did you mean 'gelu'"),
         ({"activation": "relu^1/2"}, "activation", "at least 1"),
         ({"optimizer": "adamm"}, "optimizer", "did you mean 'adam'"),
-        ({"optimizer": "muon"}, "optimizer", "covered: sgd, momentum, adam, adamw, sign"),
+        ({"optimizer": "soap"}, "optimizer", "covered: sgd, momentum, adam, adamw, sign"),
         ({"loss": "hinge"}, "loss", "covered: cross_entropy, mse, logistic"),
         ({"steps": 0}, "steps", "at least 1"),
         ({"steps": 10**9}, "steps", "at most 33333"),

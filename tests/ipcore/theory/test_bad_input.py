@@ -114,7 +114,13 @@ def test_every_wrong_field_is_named(call: Callable[[], object], fields: list[str
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("muon", "sign"), ("Lion", "sign"), ("rmsprop", "adam"), ("adagrad", "adam"), ("nesterov", "momentum")],
+    [
+        ("shampoo", "muon-unscaled"),
+        ("Scion", "muon-spectral"),
+        ("rmsprop", "adam"),
+        ("adagrad", "adam"),
+        ("nesterov", "momentum"),
+    ],
 )
 def test_optimizers_that_theory_lacks_are_named_with_the_nearest_that_it_has(name: str, nearest: str) -> None:
     with pytest.raises(TheoryError, match=f"theory lacks '{name}'; the nearest that it has is '{nearest}'"):
@@ -125,8 +131,10 @@ def test_optimizers_that_theory_lacks_are_named_with_the_nearest_that_it_has(nam
 
 def test_one_list_of_optimizers() -> None:
     adam = preset("mup", 2, optimizer="adam")
-    for name in ("adamw", "sign"):
-        assert preset("mup", 2, optimizer=name) == adam
+    assert preset("mup", 2, optimizer="adamw") == adam
+    for name in ("sign", "signum", "lion"):  # no epsilon
+        assert preset("mup", 2, optimizer=name) == custom(2, a=adam.a, b=adam.b, c=adam.c_at(0))
+        assert analyze(adam, optimizer=name).steps == analyze(adam, optimizer="sign").steps
     weighted = analyze(adam, optimizer="adamw")
     assert weighted.optimizer == "adamw"
     assert weighted.regime == analyze(adam, optimizer="adam").regime

@@ -171,7 +171,8 @@ def test_presets_have_other_exponents_with_adam():
         base_learning_rates=[0.1],
         parameterizations=[{"preset": "mup"}],
     )
-    for name, family in {"sgd": "sgd", "momentum": "sgd", "adam": "adam", "adamw": "adam"}.items():
+    families = {"sgd": "sgd", "momentum": "sgd", "adam": "adam", "adamw": "adam", "lion": "sign"}
+    for name, family in {**families, "signum": "sign", "muon-rms": "muon-rms"}.items():
         spec.optimizer.Clear()
         spec.optimizer.name = name
         filled = with_defaults(spec)

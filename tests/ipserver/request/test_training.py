@@ -3,7 +3,7 @@
 import pytest
 
 from iplab.v1 import spec_pb2 as pb
-from ipserver.request.convert import pack_config
+from ipserver.request.convert import optimizer_settings, pack_config
 from ipserver.request.defaults import with_defaults
 from ipserver.request.grid import check_grid
 from ipserver.request.limits import limits_with
@@ -29,6 +29,10 @@ def test_settings_have_the_defaults_of_their_optimizer_and_no_others():
     given = {"name": "adamw", "beta1": 0, "epsilon": 0, "weight_decay": 0.1}
     adamw = accepted(spec(optimizer=given, **ADAM)).spec.optimizer
     assert adamw == pb.Optimizer(name="adamw", beta1=0, beta2=0.999, epsilon=0, weight_decay=0.1)
+    muon = accepted(spec(optimizer={"name": "muon-rms", "weight_decay": 0.1}, **ADAM)).spec.optimizer
+    assert muon == pb.Optimizer(name="muon-rms", momentum=0.9, newton_schulz_steps=5, weight_decay=0.1)
+    muon.newton_schulz_steps = 3
+    assert optimizer_settings(muon) == {"momentum": 0.9, "newton_schulz_steps": 3, "weight_decay": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +41,10 @@ def test_settings_have_the_defaults_of_their_optimizer_and_no_others():
         ({"momentum": 0.9}, {"momentum": "is not used by 'sgd' but by momentum"}),
         ({"beta1": 0.9, "epsilon": 0}, {"beta1": "by adam, adamw", "epsilon": "by adam, adamw"}),
         ({"name": "momentum", "beta2": 0.5}, {"beta2": "not used by 'momentum'"}),
-        ({"name": "adam", "weight_decay": 0.1}, {"weight_decay": "but by sgd, momentum, adamw"}),
+        (
+            {"name": "adam", "weight_decay": 0.1},
+            {"weight_decay": "but by sgd, momentum, adamw, signum, lion"},
+        ),
         ({"name": "momentum", "momentum": 1}, {"momentum": "at least 0 and less than 1, not 1"}),
         ({"name": "adam", "beta1": -0.1, "beta2": 1.5}, {"beta1": "not -0.1", "beta2": "not 1.5"}),
         ({"name": "adam", "beta1": "NaN"}, {"beta1": "not nan"}),
@@ -47,11 +54,14 @@ def test_settings_have_the_defaults_of_their_optimizer_and_no_others():
         ({"weight_decay": "NaN"}, {"weight_decay": "at least 0, not nan"}),
         # The largest rate is 0.2, so 1 - eta lambda < 0 beyond 5.
         ({"weight_decay": 5.1}, {"weight_decay": "at most 5"}),
+        ({"name": "muon", "newton_schulz_steps": 0}, {"newton_schulz_steps": "must lie in 1 .. 16, not 0"}),
+        ({"name": "muon", "beta1": 0.5, "epsilon": 0}, {"beta1": "not used by", "epsilon": "not used by"}),
+        ({"name": "lion", "newton_schulz_steps": 5}, {"newton_schulz_steps": "but by muon, muon-unscaled"}),
         ({"name": "adamm", "beta1": 7}, {"name": "did you mean 'adam'"}),
     ],
 )
 def test_wrong_optimizers(optimizer, wrong):
-    presets = ADAM if optimizer.get("name") == "adam" else {}
+    presets = ADAM if optimizer.get("name") in ("adam", "muon", "lion") else {}
     found = violations(spec(optimizer=optimizer, **presets))
     assert set(found) == {f"{SPEC}.optimizer.{name}" for name in wrong}
     for name, text in wrong.items():
