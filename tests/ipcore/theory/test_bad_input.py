@@ -106,7 +106,7 @@ def test_every_wrong_field_is_named(call: Callable[[], object], fields: list[str
     error = raised.value
     assert [field for field, _ in error.problems] == fields
     assert error.field == fields[0]
-    assert all(f"{field}: " in str(error) for field in fields) or len(fields) == 1
+    assert all(field in str(error) for field in fields)
     assert len(str(error)) < 1_000
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.problems) == (str(error), error.problems)
