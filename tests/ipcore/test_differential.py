@@ -26,7 +26,7 @@ from ipcore.theory import PRESETS, preset
 from ipcore.training.trainer import Trainer
 from tests.ipcore.plain import PHI, Plain
 
-pytestmark = pytest.mark.takes(12)
+pytestmark = pytest.mark.takes(40)
 
 STEPS, BATCH, EXAMPLES, D = 5, 4, 12, 3
 RUNS = 12  # in each pack

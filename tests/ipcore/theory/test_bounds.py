@@ -36,7 +36,7 @@ def at_most(low: tuple[Size, ...], high: tuple[Size, ...]) -> bool:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     parameterizations(),
     st.sampled_from(sorted(ACTIVATIONS)),

@@ -58,7 +58,7 @@ def agrees(p: Parameterization, published: str, **setting: str) -> None:
     assert regime == published or (regime, published) == ("controlled_divergence", "unstable")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(initial_scales(), exponents, activations)
 def test_agrees_with_tensor_programs_4(
     ab: tuple[list[Fraction], list[Fraction]], c: Fraction, phi: str
@@ -68,7 +68,7 @@ def test_agrees_with_tensor_programs_4(
     agrees(p, tensor_programs_4(a, b, c), activation=phi)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(initial_scales(), st.data(), activations)
 def test_agrees_with_tensor_programs_4_where_verdicts_are_rare(
     ab: tuple[list[Fraction], list[Fraction]], data: st.DataObject, phi: str
@@ -85,7 +85,7 @@ def test_agrees_with_tensor_programs_4_where_verdicts_are_rare(
     agrees(p, tensor_programs_4(a, b, c), activation=phi)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(initial_scales(), st.data(), activations)
 def test_agrees_with_tensor_programs_4b(
     ab: tuple[list[Fraction], list[Fraction]], data: st.DataObject, phi: str
@@ -99,7 +99,7 @@ def test_agrees_with_tensor_programs_4b(
     agrees(p, tensor_programs_4b(a, b, c), optimizer="adam", activation=phi)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(initial_scales(), activations, st.sampled_from(["sgd", "momentum", "adam"]))
 def test_completion_is_the_closed_form_inside_the_class(
     ab: tuple[list[Fraction], list[Fraction]], phi: str, optimizer: str
@@ -122,7 +122,7 @@ def test_completion_is_the_closed_form_inside_the_class(
     assert done.maximal
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(initial_scales(), activations, st.sampled_from(["sgd", "adam"]))
 def test_completed_rates_are_stable_and_larger_ones_are_not(
     ab: tuple[list[Fraction], list[Fraction]], phi: str, optimizer: str

@@ -192,7 +192,7 @@ def probe(found: Phases, x: Fraction, y: Fraction, setting: dict[str, str]) -> N
         assert phase.layers == tuple(move.layer for move in there.features), (x, y)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     planes(), st.lists(st.tuples(st.integers(0, 64), st.integers(0, 64)), min_size=5, max_size=5), st.data()
 )

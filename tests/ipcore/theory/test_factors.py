@@ -43,7 +43,7 @@ def parameterizations(draw: st.DrawFn) -> Parameterization:
     return Parameterization(draw(exponents), draw(exponents), tuple(phases))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     parameterizations(), st.sampled_from(sorted(OPTIMIZERS)), st.sampled_from(["relu", "relu^2", "relu^3/2"])
 )
@@ -95,7 +95,7 @@ vectors = st.integers(2, 5).flatmap(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(vectors)
 def test_degree_1_is_decided_by_the_largest_pair(given_: tuple[tuple[Fraction, ...], ...]) -> None:
     V, k, _ = given_
@@ -114,7 +114,7 @@ def test_degree_1_is_decided_by_the_largest_pair(given_: tuple[tuple[Fraction, .
         assert step(third, change, w) == third
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(vectors, st.sampled_from([Fraction(1), Fraction(2), Fraction(3)]), st.data())
 def test_fixed_points_are_where_exact_iteration_ends(
     given_: tuple[tuple[Fraction, ...], ...], degree: Fraction, data: st.DataObject
@@ -147,7 +147,7 @@ def test_degrees_between_1_and_2_approach_what_they_never_reach() -> None:
         assert V[0] == 2 - Fraction(1, 2 ** (t - 1))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(vectors, st.booleans())
 def test_offset_fixed_points_are_reached_within_a_step_per_layer(
     given_: tuple[tuple[Fraction, ...], ...], capped: bool

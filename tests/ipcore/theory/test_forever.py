@@ -92,7 +92,7 @@ def agrees_with_brute_force(p: Parameterization, optimizer: str, activation: str
         assert found.steps[-1].f == sizes[-1].h[-1]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     parameterizations(),
     st.sampled_from(["sgd", "momentum", "adam", "sign"]),

@@ -119,7 +119,7 @@ def test_words() -> None:
     assert json.loads(json.dumps(found.to_dict()))["stable"] == "3/2"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(starts(), st.booleans(), st.booleans(), st.data())
 def test_brute_force(
     start: tuple[tuple[Fraction, ...], tuple[Fraction, ...]], sign: bool, switches: bool, data: st.DataObject
@@ -147,7 +147,7 @@ def test_brute_force(
     assert max(max(h[:-1]) for h, _ in records(found.controlled + EIGHTH)) > 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     starts(),
     st.sampled_from(["sgd", "sign"]),
@@ -166,8 +166,8 @@ def test_verdicts_for_all_steps_change_exactly_there(
     p = Parameterization(a, b, (RatePhase(0, tuple(data.draw(eighths) for _ in a)),))
     setting = {"optimizer": optimizer, "activation": activation, "loss": loss}
     found = largest_stable_rate(p, **setting)
-    assert found.exact
     assume(found.stable is not None)  # with sigmoid some start too large
+    assert found.exact
     assert found.stable is not None
     assert found.controlled is not None
 
@@ -182,7 +182,7 @@ def test_verdicts_for_all_steps_change_exactly_there(
     assert at(found.controlled + little) == Regime.UNSTABLE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     starts(),
     st.sampled_from(["sgd", "momentum", "sign", "adam"]),

@@ -129,7 +129,7 @@ def initial(draw: st.DrawFn) -> tuple[tuple[Fraction, ...], tuple[Fraction, ...]
     return a, tuple(s - x for s, x in zip(sums, a, strict=True))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(initial(), OPTIMIZERS)
 def test_completion_has_a_closed_form(
     start: tuple[tuple[Fraction, ...], tuple[Fraction, ...]], optimizer: str
@@ -158,7 +158,7 @@ def test_completion_has_a_closed_form(
     assert found.regime not in (Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(initial(), OPTIMIZERS, st.data())
 def test_factors_are_reached_with_the_first_update_and_stay(
     start: tuple[tuple[Fraction, ...], tuple[Fraction, ...]], optimizer: str, data: st.DataObject

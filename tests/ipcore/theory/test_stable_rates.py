@@ -140,7 +140,7 @@ def test_no_rate_of_a_pareto_point_can_be_raised(
     assert when == "c" or not done.stable.contains(raised)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(starts(), st.booleans(), st.data())
 def test_the_polyhedron_holds_exactly_the_stable_rates_of_step_0(
     start: tuple[tuple[Fraction, ...], tuple[Fraction, ...]], sign: bool, data: st.DataObject

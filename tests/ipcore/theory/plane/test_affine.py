@@ -14,7 +14,7 @@ from ipcore.theory.plane.affine import Affine, Record, coordinates, point, value
 fractions = st.builds(Fraction, st.integers(-20, 20), st.sampled_from([1, 2, 3, 8]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(fractions, fractions, st.lists(st.tuples(st.sampled_from("+-r*/n"), fractions, fractions), max_size=6))
 def test_it_calculates_as_fractions_do_at_its_point(x, y, steps) -> None:
     record = Record(point(x, y))
