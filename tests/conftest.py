@@ -13,8 +13,8 @@ import pytest
 
 from tests.parallel import in_order, together, workers
 
-# How long an example takes on a busy machine says nothing of what is tested. Examples are the same in every run,
-# so that no run fails by an example that only it has met; IPLAB_TEST_SEARCH asks for new ones.
+# How long an example takes on a busy machine says nothing of what is tested. Examples are the same in every
+# run, so that no run fails by an example that only it has met; IPLAB_TEST_SEARCH asks for new ones.
 hypothesis.settings.register_profile(
     "iplab",
     deadline=None,
