@@ -500,7 +500,9 @@ def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path, monkeypatch):
     clock = iter(range(0, 10**9, 20))  # a report in each step
     dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(clock)))
 
-    run_until(dispatcher, ended(store, "cpu"))
+    done = ended(store, "cpu")
+    # Experiments are planned in a thread of their own, one after the other.
+    run_until(dispatcher, lambda: done() and notices(store, "disk") and notices(store, "larger"))
     assert len(executor.waiting) == 1
     assert store.get_experiment("disk").committed_steps == 0
     assert notices(store, "disk") == [
