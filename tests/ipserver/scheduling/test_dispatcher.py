@@ -303,7 +303,8 @@ def test_what_no_node_could_hold_waits_and_says_so(store, settings, executor):
     submit(store, small_spec(resources={"cpus": 64}), "huge")
     submit(store, small_spec(), "small")
 
-    run_until(Dispatcher(store, executor, settings, "d"), ended(store, "small"))
+    done = ended(store, "small")
+    run_until(Dispatcher(store, executor, settings, "d"), lambda: done() and notices(store, "huge"))
 
     assert store.get_experiment("huge").counts[RunState.QUEUED] == 4
     assert notices(store, "huge") == [
