@@ -212,5 +212,5 @@ def test_measuring_a_few_runs_at_a_time_gives_the_same(tiny: Dataset, monkeypatc
 def test_each_probe_alone_records_its_own_quantities(tiny: Dataset, probe: str):
     config = replace(CONFIG, probes=Probes((probe,), layers=(2, 3), steps=(2,), examples=6))
     found = values(Trainer(config, RUNS, tiny).advance().points)
-    own = {f"{q.name}/{l}" for q in QUANTITIES for l in (2, 3) if q.probe == probe and l in q.layers(3)}  # noqa: E741
+    own = {f"{q.name}/{l}" for q in QUANTITIES[probe] for l in (2, 3) if l in q.layers(3)}  # noqa: E741
     assert {name for _, name, _ in found} == own
