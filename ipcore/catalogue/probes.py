@@ -62,5 +62,10 @@ PROBES: Final[Mapping[str, Probe]] = table(
             "ipcore.probes.kernels:KERNELS",
             least_examples=2,
         ),
+        Probe(
+            "isolated_updates",
+            "changes of a layer by one update of its own from step 0, at the rate of each step",
+            "ipcore.probes.isolated:ISOLATED",
+        ),
     )
 )

@@ -31,7 +31,7 @@ class RunMemory:
     Attributes:
         weights: Weights and biases.
         optimizer: Velocity or moments, settings, and what an update is made in.
-        buffers: Activations, derivatives, indices, labels and losses of one batch; the losses of some updates.
+        buffers: Activations, derivatives, indices, labels and losses of one batch, and recent losses.
         batches: Batch indices of one epoch (runs with the same seed share them; here they do not).
         transient: What an evaluation or a calibration needs at its largest moment.
     """

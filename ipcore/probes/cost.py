@@ -21,7 +21,7 @@ def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
     """
     if config.probes is None:
         return 0.0
-    sizes = Sizes(config.probes.examples, config.architecture(input_dim, output_dim))
+    sizes = Sizes(config.probes.examples, config.architecture(input_dim, output_dim), config.batch_size)
     # Forward; with derivatives also the backward pass and the products that make gradients.
     passes = 3 if Tap.DERIVATIVES in taps(config.probes) else 1
     work = sum(definition.work(sizes) for definition in asked(config.probes))

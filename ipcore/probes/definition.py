@@ -29,6 +29,7 @@ class Tap(StrEnum):
     INITIAL_WEIGHTS = "W_0"
     INITIAL_VALUES = "h_0"
     DERIVATIVES = "dh"
+    ISOLATED = "isolated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,16 @@ class Sizes:
     Attributes:
         examples: n.
         architecture: Of each network.
+        batch: B, examples of an update.
         itemsize: Bytes per number: 4, or 8 in double precision.
+        engine: Bytes per run of an engine with its optimizer and one batch.
     """
 
     examples: int
     architecture: Architecture
+    batch: int
     itemsize: int = 4
+    engine: int = 0
 
     @property
     def widest(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from ipcore.config import PackConfig, Probes
+from ipcore.engine.memory import engine_memory
 from ipcore.models import Architecture
 from ipcore.models.tally import tally
 from ipcore.probes.definition import Sizes, Tap, room_of_values
@@ -17,6 +18,8 @@ from ipcore.probes.quantities import asked
 
 # What the runs that are measured at once may need together (one run at least).
 SLICE_BYTES: Final = 2**27
+# Taps that need the initial weights.
+WEIGHTS: Final = frozenset({Tap.INITIAL_WEIGHTS, Tap.ISOLATED})
 
 
 def probe_memory_bytes(
@@ -37,26 +40,29 @@ def probe_memory_bytes(
     if config.probes is None:
         return 0
     architecture = config.architecture(input_dim, output_dim)
-    at_once = min(runs, slice_runs(config.probes, architecture, itemsize))
+    at_once = min(runs, slice_runs(config, config.probes, architecture, itemsize))
     inputs = config.probes.examples * (itemsize * input_dim + 8 * output_dim)
     kept = runs * _baseline(config.probes, architecture, itemsize)
-    return inputs + kept + at_once * working_bytes(config.probes, architecture, itemsize)
+    return inputs + kept + at_once * working_bytes(config, config.probes, architecture, itemsize)
 
 
-def slice_runs(probes: Probes, architecture: Architecture, itemsize: int) -> int:
+def slice_runs(config: PackConfig, probes: Probes, architecture: Architecture, itemsize: int) -> int:
     """Runs that are measured at once."""
-    return max(1, SLICE_BYTES // working_bytes(probes, architecture, itemsize))
+    return max(1, SLICE_BYTES // working_bytes(config, probes, architecture, itemsize))
 
 
-def working_bytes(probes: Probes, architecture: Architecture, itemsize: int) -> int:
+def working_bytes(config: PackConfig, probes: Probes, architecture: Architecture, itemsize: int) -> int:
     """Bytes per run that one measurement needs at its largest moment, without what is kept.
 
     Args:
+        config: Of the pack.
         probes: What is measured.
         architecture: Of each network.
         itemsize: Bytes per number.
     """
-    sizes = Sizes(probes.examples, architecture, itemsize)
+    # Labels with as many numbers as there are outputs, and biases in every layer, need the most.
+    engine = engine_memory(config, architecture, architecture.output_dim, itemsize, own_biases=True)
+    sizes = Sizes(probes.examples, architecture, config.batch_size, itemsize, engine.total)
     # What the forward pass yields; derivatives by what matmuls and sums yield, and those under way.
     counted = tally(architecture)
     passes = sizes.examples * counted.values
@@ -73,6 +79,8 @@ def taps(probes: Probes) -> frozenset[Tap]:
 
 def _baseline(probes: Probes, architecture: Architecture, itemsize: int) -> int:
     kept = taps(probes)
-    weights = sum(a * b for a, b in architecture.matrices) if Tap.INITIAL_WEIGHTS in kept else 0
+    weights = sum(a * b for a, b in architecture.matrices) if kept & WEIGHTS else 0
+    # Biases in every layer, whether the runs have them or not.
+    weights += sum(architecture.outputs) if Tap.ISOLATED in kept else 0
     values = probes.examples * sum(architecture.outputs) if Tap.INITIAL_VALUES in kept else 0
     return itemsize * (weights + values)

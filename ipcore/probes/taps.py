@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ipcore.models.activations import Activation
 from ipcore.models.apply import phi
+from ipcore.probes.single_update import IsolatedUpdate
 from ipcore.probes.state import State
 
 T = TypeVar("T")
@@ -43,11 +44,19 @@ class Layer:
 
     Attributes:
         multipliers: m^{-a_l} of every run, (K,) float64.
+        isolated: One update of the layer from step 0; None at step 0, or if no formula reads it.
     """
 
-    def __init__(self, layer: int, now: State, initial: Initial, multipliers: Tensor) -> None:
+    def __init__(
+        self,
+        layer: int,
+        now: State,
+        initial: Initial,
+        multipliers: Tensor,
+        isolated: IsolatedUpdate | None = None,
+    ) -> None:
         self._layer, self._now, self._step_0 = layer, now, initial
-        self.multipliers = multipliers
+        self.multipliers, self.isolated = multipliers, isolated
         self._newest: tuple[Callable[[Layer], Any], Any] | None = None
 
     @property
@@ -104,6 +113,10 @@ class Layer:
     def dz(self) -> Tensor:
         """Derivative of each example's own loss by W_t^l x, (K, n, outputs)."""
         return self._now.dz[self._layer]
+
+    def undefined(self) -> Tensor:
+        """What a formula gives where it is not defined, (K,) float64."""
+        return torch.full_like(self.multipliers, torch.nan)
 
     def mean_size(self, values: Tensor) -> Tensor:
         """Mean |value| of every run, summed in double precision; (K, a, b) -> (K,) float64."""
