@@ -31,7 +31,7 @@ def asked(probes: Probes) -> tuple[Definition, ...]:
 
 
 def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probes:
-    """Probes with what a check of the coordinates needs besides them.
+    """Probes with what checks of coordinates and isolated updates need besides them.
 
     Sizes of coordinates are held against theory, which covers multilayer perceptrons. The parts of their
     changes say which exponents can show at the widths measured; gradients say whether Adam's epsilon
@@ -45,6 +45,7 @@ def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probe
     needed: list[str] = []
     if "coordinates" in probes.quantities and model == MLP:
         needed += ["parts"] if not probes.layers or max(probes.layers) > 1 else []
+    if {"coordinates", "isolated_updates"} & {*probes.quantities} and model == MLP:
         needed += ["gradients"] if OPTIMIZERS[optimizer].has_epsilon else []
     added = [name for name in needed if name not in probes.quantities]
     return replace(probes, quantities=(*probes.quantities, *added))

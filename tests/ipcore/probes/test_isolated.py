@@ -31,7 +31,7 @@ def measured(trainer: Trainer) -> dict[tuple[int, str, int], float]:
 
 
 def gradients(trainer: Trainer, data: Dataset, run: int, step: int):
-    """dL/dW^l and dL/db^l at the weights of step 0 on the batch of update `step`; x_0^{l-1} on the examples."""
+    """At the weights of step 0: dL/dW^l and dL/db^l on the batch of an update; x_0^{l-1} on the examples."""
     weights = [w[run].clone().requires_grad_() for w in trainer.pack.weights]
     biases = [b[run].clone().requires_grad_() for b in trainer.pack.biases]
     batch = epoch_batches(trainer.runs[run].seed, 0, len(data.train), BATCH)[step - 1]
@@ -65,7 +65,7 @@ def update(optimizer: str, g: torch.Tensor, a: float, c: float, d: float) -> tor
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "signum", "lion"])
 @pytest.mark.parametrize("name", ["mup", "ip-llr"])
 def test_every_layer_and_step_is_what_autograd_says(tiny: Dataset, optimizer: str, name: str):
-    """Four batches of eight are the first epoch of 40 examples. IP-LLR's first rates are others than later."""
+    """Five batches of eight are an epoch of 40 examples. IP-LLR's first rates are others than later ones."""
     schedule = Schedule("linear", warmup_steps=1, final_fraction=0.25)
     config = replace(CONFIG, optimizer=optimizer, schedule=schedule)
     runs = [run_of("ntk", 3), run_of(name, 1)]
