@@ -114,16 +114,21 @@ def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
     asked = run.parameterization.k_at(1)
     remembered = [min(m, B if k is None else config.steps * B) for k in asked[1:-1]]
     whole = most < config.steps * B
-    numbers = (L - 1) * (2 * m * most + (kept * m * m if whole else 0)) + kept * (d + C) * m
-    numbers += sum(4 * m * known for known in remembered)
+    ends = kept * (d + C) * m
+    known = sum(4 * m * questions for questions in remembered)
+    updates = (L - 1) * (2 * m * most + (kept * m * m if whole else 0))
     share = sum(remembered) / (most or 1)
     work = m * read * (8.0 * (L - 1) + 16.0 * share) + config.steps * B * m * (2 * d + 3 * C)
     work += sum(2 * 4.0 * B * B * m * config.steps for _ in remembered)  # orthogonalization of a batch
     rows = max(B, min(CHUNK, _evaluated(config, info)))
-    transient = rows * ((2 * L + 5) * m + 3 * most) * _ITEM + 2 * B * m * _DOUBLE
+    # Values of all layers, and what a question is orthogonalized in. Where the initial matrices are removed
+    # no question is asked of test inputs but at step 0, when there are no updates yet.
+    plain, asking = rows * ((2 * L + 2) * m + 3 * most), rows * ((2 * L + 8) * m + 3 * most)
+    removed = all(k is None for k in asked[1:-1])
+    numbers = ends + known + (max(updates + plain, asking) if removed else updates + asking)
     evaluation = _evaluated(config, info) * m * (d + C + (L - 1) * 2.0 * most + 6.0 * sum(remembered))
     evaluation += sum(4.0 * CHUNK * _evaluated(config, info) * m for _ in remembered)
-    return Cost(numbers * _ITEM + transient, work, evaluation)
+    return Cost(numbers * _ITEM, work, evaluation)
 
 
 def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
