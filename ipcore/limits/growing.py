@@ -91,6 +91,12 @@ class GrowingMatrix:
         self._pulse[k : k + n] = 1.0
         self._g[: k + n].mul_(keep).add_(self._pulse[: k + n], alpha=rate)
 
+    def forget_velocity(self) -> None:
+        """Let momentum add nothing more of the columns so far."""
+        self._pulse[: self._columns] = 0
+        if self._velocity is not None:
+            self._velocity.zero_()
+
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold; the leading size of the factors grows."""
         if self._whole is not None:

@@ -50,6 +50,8 @@ class Limit:
             in closed form.
         first: Whether each layer 1..L+1 learns at step 0.
         later: Whether it learns from step 1 on.
+        carries: Whether its gradient of step 0 is as large as later ones, so that a velocity carries it on.
+            IP-LLR's is smaller by a power of the width, which only the large first rate makes up for.
         keeps_initial: Particles: whether step 0 is muP's, with h_0 of order 1 (HP, HPZ), or h_0 vanishes
             (IP-LLR). Calibration depends on it.
         revives: Particles: whether what is left of the initial matrix of layer L turns ReLU neurons on that
@@ -62,6 +64,7 @@ class Limit:
     kind: Literal["particles", "kernel"]
     first: tuple[bool, ...]
     later: tuple[bool, ...]
+    carries: tuple[bool, ...]
     keeps_initial: bool
     revives: bool
     starts_at_zero: bool
@@ -157,8 +160,11 @@ def _rates(p: Parameterization, step: int) -> tuple[Fraction, ...]:
 
 def _learns(
     p: Parameterization, first: Sequence[Fraction], later: Sequence[Fraction]
-) -> tuple[tuple[bool, ...], tuple[bool, ...]] | NoLimit:
-    """Which layers learn at step 0 and later, where these are the largest rates."""
+) -> tuple[tuple[bool, ...], tuple[bool, ...], tuple[bool, ...]] | NoLimit:
+    """Which layers learn at step 0, later, and carry step 0 on, where these are the largest rates.
+
+    The largest rate is the inverse of the gradient's size, so equal ones mean gradients of equal size.
+    """
     starts = sorted({0, 1, *(phase.start for phase in p.phases)})
     found = []
     for start in starts:
@@ -177,7 +183,7 @@ def _learns(
             "unknown",
             f"rates whose powers of the width change after step 1 have no algorithm here: {_DEFERRED}",
         )
-    return found[0], found[1]
+    return found[0], found[1], tuple(one == other for one, other in zip(first, later, strict=True))
 
 
 def _vanishing(p: Parameterization, phi: Activation, *, calibrated: bool) -> Limit | NoLimit:

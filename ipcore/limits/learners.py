@@ -109,6 +109,7 @@ class ParticleLearner:
             batch_size=config.batch_size,
             steps=config.steps,
             momentum=self._course.momentum,
+            carries=limit.carries,
             revives=limit.revives,
             seed=run.seed,
             dtype=dtype,

@@ -45,6 +45,7 @@ class Problem:
         batch_size: B.
         steps: T.
         momentum: beta; 0: plain gradient descent.
+        carries: Whether the velocity of each layer 1..L+1 carries on the gradient of step 0.
         revives: Whether neurons of layer L that are off on batch 0 may turn on (`ipcore.limits.revival`).
         seed: Keys the particles.
         dtype: Of the particles.
@@ -61,6 +62,7 @@ class Problem:
     batch_size: int
     steps: int
     momentum: float
+    carries: tuple[bool, ...]
     revives: bool
     seed: int
     dtype: torch.dtype = torch.float32
@@ -215,6 +217,8 @@ class Particles:
             self._v *= keep
         self._w.sub_(gradients[0], alpha=rates[0] / B)
         self._v.sub_(gradients[1], alpha=rates[-1] / B)
+        if self.step == 0:
+            self._forget_velocities()
         self.step += 1
         return loss, f
 
@@ -241,6 +245,16 @@ class Particles:
             matrix.load_state(below(tensors, f"{layer}/"))
         if dormant := below(tensors, "dormant/"):
             self._dormant = Dormant.restored(dormant, self._problem.particles, self._questions())
+
+    def _forget_velocities(self) -> None:
+        """What gradients of step 0 that vanish beside later ones leave in the velocities: nothing."""
+        first, *hidden, last = self._problem.carries
+        for matrix, carries in zip(self._hidden, hidden, strict=True):
+            if not carries:
+                matrix.forget_velocity()
+        for velocity, carries in zip(self._velocities or (), (first, last), strict=False):
+            if not carries:
+                velocity.zero_()
 
     def _forward(self, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """h^1 .. h^L and xi, x^1 .. x^L."""

@@ -1,16 +1,20 @@
 """Closed forms against independent quadrature and Monte Carlo, and the kernel machine."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
 
+import ipcore
 from ipcore.engine.losses import LOSSES
 from ipcore.limits.dual_activations import diagonal, dual
 from ipcore.limits.kernel_machine import KernelMachine
 from ipcore.limits.kernels import Kernels
+from ipcore.limits.trainer import LimitTrainer
 from ipcore.models.activations import activation
+from ipcore.theory import preset
 
 CLOSED = ["relu", "leaky_relu", "abs", "identity", "erf", "sin"]
 SMOOTH = ["tanh", "sigmoid", "gelu", "silu", "softplus"]
@@ -150,3 +154,27 @@ def test_f_0_is_drawn_from_the_gaussian_process():
     everything = torch.cat([x, test])
     S = kernels.at(everything, everything)[0]
     assert torch.allclose(f @ f.T / f.shape[1], S, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["ntk", "sp-stable"])
+def test_wide_networks_with_momentum_come_closer_to_the_machine(tiny, name):
+    """Paired: the machine starts from each network's own f_0. The mean square distance falls like 1/m."""
+    settings, squares = ipcore.OptimizerSettings(momentum=0.8), {}
+    test = torch.from_numpy(tiny.test.inputs)
+    for m in (32, 512):
+        config = ipcore.PackConfig("digits", 2, m, "relu", 8, 8, weights="none", optimizer="momentum")
+        distances = []
+        for seed in range(6):
+            run = ipcore.RunConfig(preset(name, 2), 0.02, seed, None, settings)
+            dense = ipcore.Trainer(config, [run], tiny, dtype=torch.float64)
+            limit = LimitTrainer(dataclasses.replace(config, infinite_width=True), [run], tiny)
+            learner, start = limit.learners[0], dense.pack.infer(test.double())[0]
+            train = torch.from_numpy(tiny.train.inputs).double()[learner.rows]
+            learner.machine.start(dense.pack.infer(train)[0], {"test": start})
+            dense.advance()
+            limit.advance()
+            f, g = dense.pack.infer(test.double())[0], limit.outputs(0)[0]
+            distances.append(float((f - g).square().sum() / (g - start).square().sum()))
+        squares[m] = np.mean(distances)
+    assert squares[512] < squares[32] / 6
+    assert squares[512] < 0.05

@@ -94,6 +94,13 @@ def test_naive_ip_with_two_hidden_layers_moves_its_second_layer_first():
     assert (found.first, found.later) == ((False, True, False), (True, True, True))
 
 
+def test_the_small_gradients_of_ip_llr_leave_nothing_in_velocities():
+    """Its first gradients are m^(-(L-1)/2) and, in hidden layers, m^(1-L/2) of later ones."""
+    carries = {L: limit_of(preset("ip-llr", L), "relu").carries for L in (1, 2, 3)}
+    assert carries == {1: (True, True), 2: (False, True, False), 3: (False,) * 4}
+    assert limit_of(preset("hp", 3), "relu").carries == (True,) * 4
+
+
 @pytest.mark.parametrize("name", ["ip-llr", "hpz", "ntk", "mup", "sp", "up:1/4"])
 def test_a_gauge_changes_nothing(name):
     p = preset(name, 3)

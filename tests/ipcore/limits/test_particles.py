@@ -12,11 +12,12 @@ B, D, C, T = 6, 5, 3, 9
 
 
 def problem(L, N=24, phi="relu", *, momentum=0.0, revives=False, loss="cross_entropy", biased=True, seed=0):
+    outputs = 1 if loss == "logistic" else C
     return Problem(
         hidden_layers=L,
         particles=N,
         input_dim=D,
-        outputs=C,
+        outputs=outputs,
         activation=activation(phi),
         variance=find_activation(phi).variance,
         biased=biased,
@@ -24,17 +25,18 @@ def problem(L, N=24, phi="relu", *, momentum=0.0, revives=False, loss="cross_ent
         batch_size=B,
         steps=T,
         momentum=momentum,
+        carries=(True,) * (L + 1),
         revives=revives,
         seed=seed,
         dtype=torch.float64,
     )
 
 
-def batches(seed=0):
+def batches(seed=0, classes=C):
     generator = torch.Generator().manual_seed(seed)
     for _ in range(T):
         x = torch.randn(B, D, generator=generator, dtype=torch.float64)
-        yield x, torch.randint(C, (B,), generator=generator)
+        yield x, torch.randint(classes, (B,), generator=generator)
 
 
 class Plain:
@@ -78,6 +80,7 @@ class Plain:
 
 LOSS = {
     "cross_entropy": torch.nn.functional.cross_entropy,
+    "logistic": lambda f, y: torch.nn.functional.softplus((1 - 2 * y) * f[:, 0]).mean(),
     "mse": lambda f, y: ((f - torch.eye(C, dtype=f.dtype)[y]) ** 2).sum(dim=1).mean() / 2,
 }
 
@@ -91,13 +94,14 @@ LOSS = {
         (1, "gelu", 0.9, 0.98, "cross_entropy", 96),
         (3, "relu", 0.9, 0.99, "cross_entropy", 20),  # more columns than particles: W is formed on the way
         (2, "elu", 0.0, 0.97, "mse", 20),
+        (3, "leaky_relu", 0.9, 1.0, "logistic", 96),
     ],
 )
 def test_from_step_1_on_particles_are_a_dense_network(L, phi, momentum, keep, loss, N):
     system = Particles(problem(L, N, phi, momentum=momentum, loss=loss), 0)
     torch_phi = getattr(torch.nn.functional, phi) if phi != "tanh" else torch.tanh
     plain, probe = None, torch.randn(4, D, dtype=torch.float64)
-    for step, (x, y) in enumerate(batches()):
+    for step, (x, y) in enumerate(batches(classes=2 if loss == "logistic" else C)):
         rates = [(0.3 + 0.1 * layer) * (1 - 0.05 * step) * (5 if step == 0 else 1) for layer in range(L + 1)]
         if step == 1:
             plain = Plain(system, torch_phi, momentum, LOSS[loss])

@@ -115,6 +115,27 @@ def test_finite_networks_come_closer_to_it(tiny):
     assert squares[128] < 0.4 * squares[32]
 
 
+@pytest.mark.parametrize(("name", "L"), [("ip-llr", 2), ("ip-llr", 3), ("hp", 2)])
+def test_networks_with_momentum_come_closer_to_it_too(tiny, name, L):
+    """IP-LLR's velocities forget step 0, HP's do not."""
+    settings = ipcore.OptimizerSettings(momentum=0.9)
+    more = {"optimizer": "momentum", "L": L}
+    one = run(name, L, settings=settings, eta=0.3)
+    limit = LimitTrainer(pack(N=3000, replicas=4, **more), [one], tiny)
+    limit.advance()
+    f = limit.outputs(0).mean(dim=0)
+    squares = {}
+    for m in (64, 2048):
+        config = pack(N=m, deferred=True, **more)
+        runs = [dataclasses.replace(one, seed=seed) for seed in range(6)]
+        trainer = LimitTrainer(config, runs, tiny, data_seed=0)
+        trainer.advance()
+        found = [trainer.outputs(i)[0] for i in range(6)]
+        squares[m] = float(torch.stack([(g - f).square().sum() / f.square().sum() for g in found]).mean())
+    assert squares[2048] < squares[64] / 6
+    assert squares[2048] < 0.05
+
+
 def test_stopped_runs_learn_and_record_nothing(tiny):
     trainer = LimitTrainer(pack(), [run(), run(seed=1)], tiny)
     trainer.advance(max_steps=2)
