@@ -229,12 +229,12 @@ def _section(result: Result) -> Section:
         f"right networks is {alarms:.2f}.",
         f"Networks on digits, {DEPTH} hidden layers, {ACTIVATION}, widths {spec['widths'][0]} .. "
         f"{spec['widths'][-1]}, one update (two of IP-LLR). One exponent, or one place of the code, is "
-        "wrong. A *study* adds seeds until every number before the first wrong one is decided; a *check* is a "
-        f"report on {spec['check_seeds']} seeds ({spec['check_seeds'] * len(spec['widths'])} runs). Both look "
-        "at mean |h| at step 0, then at isolated updates ([analysis.md](analysis.md)). Rates are those of "
-        f"{spec['studies']} studies and {spec['checks']} checks, whose seeds are drawn with replacement from "
-        f"{', '.join(f'{n} at width {m}' for m, n in spec['bank'].items())}; a study may use "
-        f"{spec['study_budget']} runs. *Named*: the first number that disagrees is that of the mistake.",
+        "wrong. A *study* adds seeds until every number before the first wrong one is decided; a *check* "
+        f"is a report on {spec['check_seeds']} seeds ({spec['check_seeds'] * len(spec['widths'])} runs). "
+        "Both look at mean |h| at step 0, then at isolated updates ([analysis.md](analysis.md)). Rates are "
+        f"those of {spec['studies']} studies and {spec['checks']} checks, whose seeds are drawn with "
+        f"replacement from {', '.join(f'{n} at width {m}' for m, n in spec['bank'].items())}; a study may "
+        f"use {spec['study_budget']} runs. *Named*: the first number that disagrees is that of the mistake.",
         table(
             [
                 "mistake",
