@@ -13,6 +13,9 @@ import pytest
 
 from tests.parallel import in_order, together, workers
 
+# Niceness of the workers and of the processes that they start. The forwarder's is 19. Beside a busy worker of
+# niceness 0 it gets 1.5 % of a core, so tests wait for it for minutes; beside one of these it gets 40 %.
+NICENESS = 17
 # How long an example takes on a busy machine says nothing of what is tested. Examples are the same in every
 # run, so that no run fails by an example that only it has met; IPLAB_TEST_SEARCH asks for new ones.
 hypothesis.settings.register_profile(
@@ -86,7 +89,9 @@ class Failures:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):  # a worker has no terminal
+    if hasattr(session.config, "workerinput"):  # a worker, which has no terminal
+        os.nice(max(0, NICENESS - os.getpriority(os.PRIO_PROCESS, 0)))
+    else:
         plugins = session.config.pluginmanager
         if (terminal := plugins.get_plugin("terminalreporter")) is not None:
             plugins.register(Failures(terminal))

@@ -6,16 +6,23 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import iplab
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store import open_store
+from ipserver.store.states import ExperimentState
+from ipserver.workers.local_executor import LocalExecutor
 from ipserver.workers.own_ray import parents_of_processes
 from tests.faults.processes import children
+from tests.ipserver.scheduling.cases import notices, run_until
 from tests.ipserver.serving import SPEC, serving, wait_for
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(80), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(40), pytest.mark.timeout(600)]
 
 LIBRARIES = ("ray", "mlflow", "torch", "numpy", "json", "click", "grpc", "logging", "signal", "sqlalchemy")
 # A user without a name: a number that the system does not know, as in a container.
@@ -66,16 +73,19 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
     assert not list(home.glob("ray-?????*/"))
     assert not any(folder.exists() for folder in folders)
 
-    with serving(home, **options) as (_, status), iplab.connect(status["address"]) as client:
-        experiment = client.experiment("long")
-        committed = experiment.committed_steps
-        wait_for(lambda: experiment.refresh().committed_steps > committed)
-        resumed_at = experiment.run(0).attempts[1].first_step
-        experiment.cancel()
-        notices = [event.message for event in experiment.watch() if isinstance(event, iplab.Notice)]
-    assert resumed_at > 250  # each of four runs had so many
-    assert f"pack p0000: resumed from the checkpoint of step {resumed_at}" in notices
-    assert not any("again" in notice for notice in notices), "nothing is trained a second time"
+    # What a next dispatcher finds.
+    settings = settings_in(home, checkpoint_seconds=600)
+    with open_store(settings.store_dsn) as store:
+        committed = store.get_experiment("long").committed_steps
+        executor = LocalExecutor(cpus=2)
+        dispatcher = Dispatcher(store, executor, settings, "next")
+        run_until(dispatcher, lambda: store.get_experiment("long").committed_steps > committed)
+        executor.close()
+        resumed_at = store.attempts("long", 0)[1].first_step
+        told = notices(store, "long")
+    assert resumed_at > 250  # each of the four runs had that many
+    assert f"pack p0000: resumed from the checkpoint of step {resumed_at}" in told
+    assert not any("again" in notice for notice in told), "nothing is trained a second time"
 
 
 def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
@@ -84,12 +94,19 @@ def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
     (broken / "__init__.py").write_text(
         "raise ImportError('libtorch_cpu.so: cannot open shared object file')"
     )
-    with (
-        serving(tmp_path, PYTHONPATH=str(broken.parent)) as (_, status),
-        iplab.connect(status["address"]) as client,
-    ):
-        experiment = client.create(SPEC).wait(progress=False, timeout=400)
-        failure = experiment.run(0).failure
-    assert experiment.state == "FAILED"
+    settings = settings_in(tmp_path / "home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+    variables = {"PYTHONPATH": str(broken.parent), "IPLAB_READY_WORKERS": "0"}
+    command = [sys.executable, "-m", "ipserver", "dispatch", "--home", str(settings.home)]
+    with store_in(settings) as store, (tmp_path / "log").open("ab") as log:
+        submit(store, small_spec())
+        dispatcher = subprocess.Popen(command, env=environment | variables, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: store.get_experiment("e").state.terminal or dispatcher.poll() is not None)
+        finally:
+            dispatcher.send_signal(signal.SIGTERM)
+            assert dispatcher.wait(120) == 0, (tmp_path / "log").read_text()
+        assert store.get_experiment("e").state is ExperimentState.FAILED
+        failure = store.get_run("e", 0).failure
     assert failure.message == "ImportError: libtorch_cpu.so: cannot open shared object file"
     assert "import torch" in failure.traceback
