@@ -57,7 +57,7 @@ def run(service, *arguments, module="iplab", **options):
     return subprocess.run(command, check=False, env=environment, timeout=60, **streams)
 
 
-# Runs several commands in one process, whose start takes most of the time, and writes their statuses to a file.
+# Runs several commands in one process, since a start takes most of the time; writes their statuses to a file.
 SEVERAL = """
 import json, sys
 from iplab.__main__ import main
