@@ -66,7 +66,7 @@ class Container:
 
     @property
     def first(self) -> int:
-        """Process id, seen from here, of the service's first process; 0 if it has not started or has ended."""
+        """Process id, seen from here, of the service's first process; 0: it has not started or has ended."""
         if self.process.poll() is not None:
             return 0
         pid = self.process.pid
