@@ -41,9 +41,9 @@ def together(nodeid: str) -> str:
 def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
     """Positions of tests in the order in which they should run.
 
-    Files that start Ray in their own process go first, then the others by their time. The longest begin first,
-    so that no worker has a long file at the end. (A worker gets two files at the start. The shortest file with
-    Ray is the first, since the longest of all files follows it.)
+    Files that start Ray in their own process go first, then the others by their time. The longest begin
+    first, so that no worker has a long file at the end. (A worker gets two files at the start. The shortest
+    file with Ray is the first, since the longest of all files follows it.)
 
     Args:
         tests: For each test its id and the seconds of its file (its mark `takes`).
