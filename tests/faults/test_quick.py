@@ -1,4 +1,4 @@
-"""A few faults on both databases, in every run of the tests; the whole matrix is `make faults`."""
+"""A few faults on both databases; the whole matrix is `make faults`."""
 
 import pytest
 
