@@ -1,4 +1,4 @@
-"""Commands on streams of every kind: closed, cut off, full, narrow, wide, of encodings without our signs."""
+"""Commands with streams of every kind: closed, cut off, full, narrow, wide, with limited encodings."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def experiment(service):
 
 
 def run(service, *arguments, module="iplab", **options):
-    """A command as a process of its own; `env` adds variables, `shell` is what stands behind the command."""
+    """Run a command as a process; `env` adds variables, `shell` is appended to the command in a shell."""
     command = [sys.executable, "-c" if module == SEVERAL else "-m", module, *arguments]
     environment = {
         **os.environ,
@@ -51,7 +51,7 @@ def run(service, *arguments, module="iplab", **options):
     }
     shell = options.pop("shell", "")
     if shell:
-        # The status of the command itself, not of what stands behind it.
+        # The status of the command itself, not of the pipe behind it.
         command = ["bash", "-c", f'"$@" {shell}; exit ${{PIPESTATUS[0]}}', "-", *command]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(command, check=False, env=environment, timeout=60, **streams)
@@ -85,7 +85,7 @@ def test_names_of_any_letters_are_shown_in_any_encoding(service, experiment, env
     done, statuses = run_several(service, tmp_path, commands, env=env)
     assert (statuses, done.stderr) == ([0, 0, 0], b"")
     assert experiment.id.encode() in done.stdout and b"r00000" in done.stdout
-    # click takes ASCII for a mistake and writes UTF-8.
+    # click treats ASCII as a mistake and writes UTF-8.
     encoding = "latin-1" if env == LATIN else "utf-8"
     assert LABEL.encode(encoding, errors="backslashreplace") in done.stdout
 

@@ -21,7 +21,7 @@ from tests.ipserver.serving import SPEC, alive, serving, wait_for
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(150)]
 
 
-# What other programs leave in people's environments. None of it is meant for a service on loopback.
+# Variables that other programs leave in people's environments. None is meant for a service on loopback.
 _NOWHERE = "http://127.0.0.1:9"
 LEFT_BEHIND = {
     **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _NOWHERE),
@@ -42,7 +42,7 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
-# A lease runs out soon after a kill, and not much is trained a second time.
+# Leases expire soon after a kill, and little is trained a second time.
 IMPATIENT = LEFT_BEHIND | {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
 READY = {"IPLAB_READY_WORKERS": str(Settings.model_fields["ready_workers"].default)}
 
@@ -172,7 +172,7 @@ def test_mlflow_holds_all_of_it(experiment, service):
 
 
 def test_niceness_counts_and_ctrl_c_reaches_the_supervisor_alone(service):
-    """Niceness counts within a session; Ctrl-C goes to a process group."""
+    """Niceness has an effect within a session; Ctrl-C is sent to a process group."""
     supervisor, parts = service["pid"], service["parts"].values()
     assert {os.getsid(pid) for pid in parts} == {os.getsid(supervisor)}
     assert [os.getpgid(pid) for pid in parts] == list(parts)
@@ -251,16 +251,16 @@ def test_a_ray_that_dies_is_replaced(service):
 
 
 def test_a_restart_goes_on_with_what_was_unfinished(started, home):
-    """The last one with the service that the others share: it is killed."""
+    """The last test with the shared service, which it kills."""
     process, status = started
     grid = SPEC["spec"]["grid"] | {"widths": [64]}
     long = {"spec": SPEC["spec"] | {"steps": 8000, "evaluation_interval": 1000, "grid": grid}}
     with iplab.connect(status["address"]) as client:
         experiment = client.create(long, experiment_id="unfinished")
         wait_for(lambda: experiment.refresh().committed_steps > 4 * 1000)
-    parts = json.loads((home / "service.json").read_text())["parts"].values()  # as they are now
+    parts = json.loads((home / "service.json").read_text())["parts"].values()  # the current ones
     for pid in parts:
-        os.kill(pid, signal.SIGKILL)  # no goodbye: no checkpoint is written, Ray is not told
+        os.kill(pid, signal.SIGKILL)  # no checkpoint is written, and Ray is not stopped
     process.kill()
     process.wait()
     wait_for(lambda: not any(alive(pid) for pid in parts))

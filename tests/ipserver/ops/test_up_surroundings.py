@@ -1,4 +1,4 @@
-"""`ipserver up` in surroundings as people have them."""
+"""`ipserver up` in environments as users have them."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(40), pytest.mark.timeout(600)]
 
 LIBRARIES = ("ray", "mlflow", "torch", "numpy", "json", "click", "grpc", "logging", "signal", "sqlalchemy")
-# A user without a name: a number that the system does not know, as in a container.
+# A user without a name: an id that the system does not know, as in a container.
 NAMELESS = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
 
 
@@ -38,14 +38,14 @@ def nameless():
 
 
 def short_folders(commands):
-    """Ray's folders outside of the home, by the command lines of its processes."""
+    """Ray's folders outside of the home, from the command lines of its processes."""
     found = {Path(name) for command in commands for name in re.findall(r"/[^ =,]*/iplab-\d+-\w+", command)}
     assert found, "Ray lies in the home"
     return found
 
 
 def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_path):
-    """As systemd stops a service by default. The folders are odd too."""
+    """systemd stops a service in this way by default. The folders have odd names too."""
     home = tmp_path / "a b'c\"d#é日本 and too long a path for the sockets of Ray"
     working = tmp_path / "working"
     temporary = tmp_path / ("t" * 80)
@@ -64,8 +64,8 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
         below = children(process.pid)
         folders = short_folders(below.values())
         assert all(folder.is_dir() for folder in folders)
-        for pid in (*reversed(below), process.pid):  # the supervisor is the last one to hear of it
-            with contextlib.suppress(ProcessLookupError):  # a helper of Ray that lives for a moment
+        for pid in (*reversed(below), process.pid):  # the supervisor is the last
+            with contextlib.suppress(ProcessLookupError):  # a short-lived process of Ray
                 os.kill(pid, signal.SIGTERM)
         assert process.wait(180) == 0
     wait_for(lambda: not parents_of_processes().keys() & below.keys(), 60)
