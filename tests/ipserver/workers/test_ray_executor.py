@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory):
-    """In a working folder with files that are called as libraries are."""
+    """Started in a working folder with files that have the names of libraries."""
     home, working = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("working")
     for name in ("torch", "numpy", "ray", "sklearn", "json"):
         (working / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
@@ -74,7 +74,7 @@ def run_until(dispatcher, condition, seconds=180):
     while not condition():
         assert time.monotonic() < deadline, "not reached"
         dispatcher.step()
-        dispatcher.renew()  # on a busy machine it takes longer than a lease to start a worker
+        dispatcher.renew()  # on a busy machine the start of a worker takes longer than a lease
 
 
 def test_nodes_have_our_names(executor):
@@ -204,7 +204,7 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
         )
         store = store_in(settings)
         submit(store, small_spec(steps=4000))
-        # It looks five times a second for what should make room.
+        # It checks for preemption five times per second.
         dispatcher = Dispatcher(store, where, settings, "d", monotonic=lambda: 5 * time.monotonic())
         run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)
         for disturb in disturbances:
