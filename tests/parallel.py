@@ -14,7 +14,7 @@ MEMORY = (
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", r"^(\d+)$", 1),
 )
 # Number of workers beyond the cores: tests of real services mostly wait for processes to start or end.
-WAITING = 3
+WAITING = 2
 # Ray forks to start its processes, and a child that is forked while gRPC threads run may hang. So a worker
 # first runs the tests that start Ray in their own process (not in a process of `ipserver`). Their files have
 # this prefix.

@@ -31,12 +31,12 @@ def machine(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("cores", "available_gib", "limit", "expected"),
     [
-        (2, 64, "max", 5),
-        (1, 64, "max", 4),
+        (2, 64, "max", 4),
+        (1, 64, "max", 3),
         (64, 15, "max", 7),
         (64, 64, 9 << 30, 4),
         (8, 1, "max", 1),
-        (4, 64, 9223372036854771712, 7),  # the value of cgroups version 1 for "no limit"
+        (4, 64, 9223372036854771712, 6),  # the value of cgroups version 1 for "no limit"
     ],
 )
 def test_workers_fit_cores_and_memory(machine, cores, available_gib, limit, expected):

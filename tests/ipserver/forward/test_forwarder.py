@@ -344,7 +344,7 @@ def test_what_mlflow_refuses_is_tried_less_and_less(store, settings, mlflow, mon
 
 
 def test_several_experiments_that_fail_are_an_outage(store, settings):
-    submit_cancelled(store, "e", seeds=30)
+    submit_cancelled(store, "e", seeds=4)
     submit_cancelled(store, "f")
     clock = Clock()
     forwarder = a_forwarder(store, settings, monotonic=clock)
@@ -382,7 +382,7 @@ def test_rests_do_not_grow_while_mlflow_takes_nothing(store, settings, monkeypat
         raise ConnectionError("MLflow is away")
 
     monkeypatch.setattr(forwarder._sink._client, "create_run", refuse)
-    for second in range(0, 3600, 5):
+    for second in range(0, 3600, 20):
         clock.time = float(second)
         assert forwarder.step() is not Pass.BUSY
     monkeypatch.setattr(forwarder._sink._client, "create_run", create)

@@ -15,7 +15,13 @@ def run_until(dispatcher, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached"
-        dispatcher.step()
+        step(dispatcher)
+
+
+def step(dispatcher):
+    """One pass, with a pause if no pack is in hand: others (Ray, another process) need the core."""
+    if not dispatcher.step():
+        time.sleep(0.01)
 
 
 def ended(store, experiment="e"):

@@ -15,7 +15,7 @@ from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import open_store
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from ipserver.workers.local_executor import LocalExecutor
-from tests.ipserver.scheduling.cases import clocked, ended, points, run_until
+from tests.ipserver.scheduling.cases import clocked, ended, points, run_until, step
 from tests.ipserver.store.conftest import dsn  # noqa: F401  (a fixture)
 from tests.ipserver.support import settings_in, small_spec, submit
 
@@ -64,7 +64,7 @@ def lead(dispatcher, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached"
-        dispatcher.step()
+        step(dispatcher)
         dispatcher.renew()
 
 
