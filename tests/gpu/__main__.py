@@ -42,7 +42,7 @@ class Part:
 PARTS: Final = (
     Part("environment", "tests.gpu.environment", 40, 20, "environment.json"),
     Part("tests", "tests.gpu.device_tests", 90, 20, "tests.json"),
-    Part("speed", "tests.benchmarks.gpu", 90, 3, "speed.json"),
+    Part("speed", "tests.benchmarks.gpu", 90, 1, "speed.json"),
     Part("memory", "tests.benchmarks.memory", 60, 1, "memory.json"),
     Part("authors", "tests.gpu.authors", 150, 20, "authors.jsonl"),
     Part("sweep", "tests.gpu.sweep", float("inf"), 20, "sweep.jsonl"),
