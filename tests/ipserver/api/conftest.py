@@ -180,6 +180,7 @@ def running(store: Store, tmp_path: Path) -> Any:
                 "address": "127.0.0.1:0",
                 "artifact_root": ArtifactRoot(str(root)),
                 "watch_interval": 0.01,
+                "processes": 0,
                 "grace": 0.5,
             }
             | settings
