@@ -30,6 +30,7 @@ Result = TypeVar("Result")
 # before COMMIT. In the writing of a file, "during" is when the file is complete but not yet renamed.
 POINTS: Final = {
     "create": "the API accepts an experiment (a transaction)",
+    "extend": "the API adds runs to an experiment (a transaction)",
     "plan": "a dispatcher saves an experiment's packs (a transaction)",
     "lease": "a dispatcher leases a pack (a transaction)",
     "commit": "a dispatcher commits a slice (a transaction)",

@@ -14,6 +14,7 @@ for _command in (
     data.metrics,
     data.weights,
     check.check,
+    submit.extend,
     submit.cancel,
     submit.pause,
     submit.resume,

@@ -80,7 +80,24 @@ def check_create(
     if not request.experiment.HasField("spec"):
         problems.add("experiment.spec", "is required")
         raise InvalidRequest(problems.found)
-    spec = with_defaults(request.experiment.spec)
+    return check_spec(request.experiment.spec, limits, capacity, problems)
+
+
+def check_spec(
+    given: spec_pb2.ExperimentSpec, limits: Limits, capacity: CapacityReport | None, problems: Problems
+) -> Checked:
+    """Check a spec and expand its grid; its fields are named as those below "experiment.spec".
+
+    Args:
+        given: Without or with its defaults.
+        limits: Of this service.
+        capacity: What a dispatcher saw last; None: nothing is known.
+        problems: What is wrong with the rest of the request.
+
+    Raises:
+        InvalidRequest: Something is wrong, here or before; every wrong field is named.
+    """
+    spec = with_defaults(given)
     check_fields(spec, "experiment.spec", limits, problems)
     info = check_training(spec, "experiment.spec", capacity, problems)
     check_decay(spec, "experiment.spec.optimizer", problems)
@@ -122,14 +139,23 @@ def check_ids(request: service_pb2.CreateExperimentRequest, problems: Problems) 
     """The experiment id and the request id, both optional."""
     if request.experiment_id and not names.is_experiment_id(request.experiment_id):
         problems.add("experiment_id", f"{shown(request.experiment_id)} is not an id: {names.ID_RULE}")
-    if request.request_id:
-        try:
-            uuid.UUID(request.request_id)
-        except ValueError:
-            problems.add(
-                "request_id",
-                f"{shown(request.request_id)} is not a UUID such as 123e4567-e89b-42d3-a456-426614174000",
-            )
+    check_request_id(request.request_id, problems)
+
+
+def check_request_id(request_id: str, problems: Problems) -> None:
+    """A request id, which is optional."""
+    if request_id and not canonical_uuid(request_id):
+        problems.add(
+            "request_id", f"{shown(request_id)} is not a UUID such as 123e4567-e89b-42d3-a456-426614174000"
+        )
+
+
+def canonical_uuid(text: str) -> str:
+    """A UUID in its usual spelling; "" for text that is none."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return ""
 
 
 def _check_envelope(experiment: experiment_pb2.Experiment, limits: Limits, problems: Problems) -> None:

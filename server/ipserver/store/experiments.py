@@ -56,17 +56,23 @@ def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
-    connection.execute(
+    insert_runs(transaction, new.id, points, RunState.QUEUED)
+    return get(transaction, new.id)
+
+
+def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewRun], state: RunState) -> None:
+    """Insert runs that are in no pack yet; the caller counts them."""
+    transaction.connection.execute(
         sa.insert(runs),
         [
             {
-                "experiment": new.id,
+                "experiment": experiment,
                 "run_index": point.index,
                 "parameterization": point.parameterization,
                 **NetworkShape.of(point).values(),
                 "base_learning_rate": point.base_learning_rate,
                 "seed": point.seed,
-                "state": RunState.QUEUED,
+                "state": state,
                 "pack": "",
                 "committed_steps": 0,
                 "calibrated_rates": [],
@@ -76,7 +82,6 @@ def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun
             for point in points
         ],
     )
-    return get(transaction, new.id)
 
 
 def find_request(transaction: Transaction, request_id: str, request_hash: str) -> ExperimentRecord | None:

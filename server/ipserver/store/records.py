@@ -103,6 +103,30 @@ class NewExperiment:
 
 
 @dataclass(frozen=True, slots=True)
+class Extension:
+    """More runs for an experiment.
+
+    Attributes:
+        request_id: Key for idempotency, or "".
+        request_hash: SHA-256 of the request.
+        extended_hash: Hash of the spec that is extended: another extension may have come first.
+        added: The added values by axis: "seeds", "widths", "base_learning_rates".
+        runs: New runs, numbered after the existing ones; at least one.
+        spec: The whole spec from now on, as in `NewExperiment`; so are hash, memory and warnings.
+    """
+
+    request_id: str
+    request_hash: str
+    extended_hash: str
+    added: Mapping[str, tuple[int, ...] | tuple[float, ...]]
+    runs: tuple[NewRun, ...]
+    spec: bytes
+    spec_hash: str
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentRecord:
     """An experiment, as stored.
 

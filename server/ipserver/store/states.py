@@ -20,7 +20,7 @@ class ExperimentState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the state is final."""
+        """Whether all runs have ended. Only an extension leaves such a state."""
         return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
 
 

@@ -13,6 +13,7 @@ from ipserver.store import (
     commits,
     events,
     experiments,
+    extending,
     files,
     forwarding,
     identity,
@@ -35,6 +36,7 @@ from ipserver.store.records import (
     EndedPack,
     EventRecord,
     ExperimentRecord,
+    Extension,
     Failure,
     Forwarded,
     ForwardTask,
@@ -131,6 +133,27 @@ class Store:
             RequestIdReused: The request id was used with another hash.
         """
         return self.database.read(experiments.find_request, request_id, request_hash)
+
+    def extend_experiment(self, id: str, extension: Extension) -> ExperimentRecord | None:
+        """Add runs to an experiment. Repeatable if it has a request id.
+
+        Returns:
+            The experiment; None, with nothing added, if its spec is not the one that the extension extends.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            InvalidRequest: The experiment was cancelled. The violation names the field "name".
+            NotFound: There is no such experiment.
+        """
+        return self._watched("extend", extending.extend, id, extension)
+
+    def find_extension(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
+        """The experiment that a request extended, or None.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+        """
+        return self.database.read(extending.find_request, request_id, request_hash)
 
     def get_experiment(self, id: str) -> ExperimentRecord:
         """One experiment. Raises NotFound."""

@@ -106,6 +106,8 @@ experiments = sa.Table(
     _column("queue", Name, nullable=True),
     # The planning lease.
     _column("planned", sa.Boolean()),
+    # Number of first runs with a complete plan: those before the newest extension.
+    _column("planned_runs", sa.Integer(), server_default="0"),
     _column("planner", Name),
     _column("planner_expires", sa.Double(), nullable=True),
     _column("planner_seconds", sa.Double(), nullable=True),
@@ -138,6 +140,16 @@ _index(
     experiments.c.create_time,
     experiments.c.id,
     where=experiments.c.mlflow_pending_runs > 0,
+)
+
+# Extensions that were asked for under a request id.
+extensions = sa.Table(
+    "extensions",
+    metadata,
+    _column("request_id", Name, primary_key=True),
+    _column("request_hash", Name),
+    _experiment_column(),
+    _column("create_time", sa.Double()),
 )
 
 runs = sa.Table(
