@@ -24,10 +24,22 @@ _ID_ATTEMPTS: Final = 5
 _EXTEND_ATTEMPTS: Final = 10
 
 
-def create(store: Store, request: pb.CreateExperimentRequest, limits: Limits) -> ExperimentRecord:
+def create(
+    store: Store,
+    request: pb.CreateExperimentRequest,
+    limits: Limits,
+    study: tuple[str, int] | None = None,
+) -> ExperimentRecord:
     """Accept an experiment; the first answer again if the request is a repetition.
 
+    Args:
+        store: The store.
+        request: As it came.
+        limits: Of this service.
+        study: Id and token of the study that asks for it; None: a user does.
+
     Raises:
+        Fenced: The study's token is not current, or it is being cancelled.
         InvalidRequest: Every wrong field is named.
         AlreadyExists: The id is taken.
         RequestIdReused: The request id was used with another request.
@@ -40,7 +52,7 @@ def create(store: Store, request: pb.CreateExperimentRequest, limits: Limits) ->
     for _ in range(_ID_ATTEMPTS):
         new = _new_experiment(request, checked, request_id, request_hash)
         try:
-            return store.create_experiment(new, checked.runs)
+            return store.create_experiment(new, checked.runs, study)
         except RequestIdReused:
             raise
         except AlreadyExists:
@@ -56,11 +68,23 @@ def repeated(store: Store, request: pb.CreateExperimentRequest) -> ExperimentRec
 
 
 def extend(
-    store: Store, experiment: str, request: pb.ExtendExperimentRequest, limits: Limits
+    store: Store,
+    experiment: str,
+    request: pb.ExtendExperimentRequest,
+    limits: Limits,
+    study: tuple[str, int] | None = None,
 ) -> ExperimentRecord:
     """Extend an experiment; the experiment as it is if the request is a repetition.
 
+    Args:
+        store: The store.
+        experiment: The experiment's id.
+        request: As it came.
+        limits: Of this service.
+        study: Id and token of the study that asks for it; None: a user does.
+
     Raises:
+        Fenced: The study's token is not current, or it is being cancelled.
         InvalidRequest: Every wrong field is named.
         NotFound: There is no such experiment.
         RequestIdReused: The request id was used with another request.
@@ -72,7 +96,7 @@ def extend(
             return first
         record = store.get_experiment(experiment)
         extension = check_extend(request, record, limits, store.capacity())
-        if extended := store.extend_experiment(experiment, extension):
+        if extended := store.extend_experiment(experiment, extension, study):
             return extended
     raise StoreUnavailable(f"experiment {experiment!r} is being extended by others all the time; try again")
 

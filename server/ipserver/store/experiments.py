@@ -14,14 +14,22 @@ from ipserver.store.edits import created_event, editing, insert_events
 from ipserver.store.records import Comparison, ExperimentRecord, NetworkShape, NewExperiment, NewRun
 from ipserver.store.shapes import shape_of
 from ipserver.store.states import ExperimentState, RunState
+from ipserver.store.studies import require_wanted
 from ipserver.store.tables import experiments, runs
 from ipserver.store.transitions import Change
 
 
-def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun]) -> ExperimentRecord:
+def create(
+    transaction: Transaction,
+    new: NewExperiment,
+    points: Sequence[NewRun],
+    study: tuple[str, int] | None = None,
+) -> ExperimentRecord:
     """See `Store.create_experiment`."""
     if not points:
         raise ValueError(f"experiment {new.id!r} has no runs")
+    if study is not None:
+        require_wanted(transaction, *study)
     connection = transaction.connection
     if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
         return first

@@ -10,6 +10,7 @@ from ipserver.store.edits import editing
 from ipserver.store.experiments import get, insert_runs
 from ipserver.store.records import ExperimentRecord, Extension
 from ipserver.store.states import RunState
+from ipserver.store.studies import require_wanted
 from ipserver.store.tables import extensions
 from ipserver.store.transitions import extension_problem
 
@@ -29,8 +30,15 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
     return get(transaction, row.experiment)
 
 
-def extend(transaction: Transaction, experiment: str, extension: Extension) -> ExperimentRecord | None:
+def extend(
+    transaction: Transaction,
+    experiment: str,
+    extension: Extension,
+    study: tuple[str, int] | None = None,
+) -> ExperimentRecord | None:
     """See `Store.extend_experiment`."""
+    if study is not None:
+        require_wanted(transaction, *study)
     with editing(transaction, experiment) as edit:
         # Under the lock: a repetition of the request may have come meanwhile.
         if extension.request_id and (
