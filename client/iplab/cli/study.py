@@ -71,8 +71,8 @@ _OWN: Final[Mapping[str, Sequence[Callable[[Any], Any]]]] = {
 def study() -> None:
     """Ask a question; the service answers it by experiments of its own.
 
-    Rounds with what was learned go to standard error, the answer to standard output. docs/studies.md says how a
-    study decides.
+    Rounds with what was learned go to standard error, the answer to standard output. docs/studies.md says
+    how a study decides.
     """
 
 
@@ -333,7 +333,8 @@ def _save_picture(asked: Study, file: str | None) -> Path | None:
     from iplab.study_pictures import NothingToDraw, picture_of  # noqa: PLC0415 - numpy only for pictures
 
     try:
-        return picture_of(asked).save(file or f"{asked.id}.svg").absolute()
+        saved: Path = picture_of(asked).save(file or f"{asked.id}.svg")
+        return saved.absolute()
     except NothingToDraw as error:
         note(f"no picture: {error}")
     except ImportError:

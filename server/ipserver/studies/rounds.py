@@ -167,7 +167,7 @@ def _creation(
         "base_learning_rates",
         "seeds",
     ):
-        grid.ClearField(axis)  # type: ignore[arg-type] # names of fields
+        grid.ClearField(axis)
     entry, hidden_layers = _entry(spec, request)
     grid.parameterizations.append(entry)
     grid.widths.append(block.width)
