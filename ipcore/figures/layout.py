@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from ipcore.figures.series import superscript
 from ipcore.figures.style import COLUMN, PAGE, SMALL, TEXT, Look
 
 _BOLD: Final = 1.15  # how much wider bold letters are
@@ -249,6 +251,19 @@ def linear_ticks(low: float, high: float) -> Ticks:
     return {float(x): f"{x:.6g}".replace("-", "−") for x in places if low <= x <= high}
 
 
+def fitting(ticks: Ticks, axes: Axes) -> Ticks:
+    """As many of the ticks of a linear horizontal axis as have room for their labels."""
+    low, high = axes.get_xlim()
+    inch = _inches(axes)[0] / (high - low)
+    places = list(ticks)
+    for every in range(1, len(ticks) + 1):
+        kept = {place: ticks[place] for place in places[::every]}
+        gaps = [(b - a) * inch for a, b in pairwise(kept)]
+        if max(map(text_width, kept.values())) + 0.08 <= min(gaps, default=np.inf):
+            return kept
+    return ticks
+
+
 def set_ticks(axis: Axis, ticks: Ticks) -> None:
     """These ticks and no others."""
     axis.set_major_locator(FixedLocator(list(ticks)))
@@ -335,11 +350,3 @@ def _power(value: float) -> str:
     digit = value / 10.0**exponent
     power = f"10{superscript(exponent)}"
     return power if abs(digit - 1) < 1e-6 else f"{digit:.3g}·{power}"
-
-
-_SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
-def superscript(number: int) -> str:
-    """A whole number as a superscript: "¹²"."""
-    return str(number).translate(_SUPERSCRIPTS)

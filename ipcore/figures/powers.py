@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ipcore.figures.picture import Picture, PictureError
+from ipcore.figures.series import Role, looks
 from ipcore.theory import format_exponent
 
 if TYPE_CHECKING:
@@ -23,22 +23,14 @@ if TYPE_CHECKING:
 
     from ipcore.figures.style import Look
 
-MARKS: Final = {"agrees": "✓", "disagrees": "✗", "undecided": "?", "not yet": "…"}
+MARKS: Final = {"agrees": "✓", "disagrees": "✗", "undecided": "?", "not yet": "…", "not bracketed": "↔"}
 _MEANINGS: Final = {
     "✓": "agrees with theory",
     "✗": "disagrees",
     "?": "undecided",
     "…": "does not show at these widths yet",
+    "↔": "not bracketed: a best rate is the last one tried",
 }
-
-
-class Role(StrEnum):
-    """How a series stands to the others."""
-
-    ORDERED = "ordered"  # a member of a family with an order: layers, widths, depths
-    APART = "apart"  # beside such a family: the output
-    GROUP = "group"  # one of several without an order: parameterizations
-    LIMIT = "limit"  # the infinite-width limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +56,7 @@ class Law:
         theory: Exponent of the width; None where theory has none.
         theory_high: Upper end where theory gives an interval of exponents.
         upper_bound: Whether `theory` is an upper bound only.
-        verdict: "agrees", "disagrees", "undecided", "not yet" or "".
+        verdict: "agrees", "disagrees", "undecided", "not yet", "not bracketed" or "".
         role: How it stands to the others.
     """
 
@@ -179,7 +171,7 @@ class PowerLaws(Picture):
 
         if not any(law.sizes for law in self.laws):
             raise PictureError("there are no sizes to draw")
-        looks = self._looks()
+        look_of = looks((law.name, law.role) for law in self.laws)
         spans = [self._span(self._compared(number)) for number in range(len(self.panels))]
         ticks = [layout.log_ticks(*span, base=self.base) for span in spans]
         beside = max(layout.text_width(law.exponents) for law in self.laws)
@@ -189,7 +181,7 @@ class PowerLaws(Picture):
             height=_height(max(len(panel.laws) for panel in self.panels)),
             margins=layout.Margins(left=layout.room_for(*ticks), right=beside + 0.1),
             share_y=self.shared,
-            legend=[(name, layout.legend_handle(look, line=False)) for name, look in looks.items()],
+            legend=[(name, layout.legend_handle(look, line=False)) for name, look in look_of.items()],
             headings=self.headings,
             x_label=self.horizontal,
             y_label=self.quantity,
@@ -201,9 +193,9 @@ class PowerLaws(Picture):
             self._frame(axes, spans[number])
             layout.set_ticks(axes.yaxis, ticks[number])
             for law in panel.laws:
-                _draw_law(axes, law, looks[law.name])
+                _draw_law(axes, law, look_of[law.name])
             ends = [
-                (law.sizes[-1].value, law.exponents, looks[law.name].ink) for law in panel.laws if law.sizes
+                (law.sizes[-1].value, law.exponents, look_of[law.name].ink) for law in panel.laws if law.sizes
             ]
             layout.labels_beside(axes, ends, max(size.width for law in panel.laws for size in law.sizes))
         return page.figure
@@ -216,20 +208,6 @@ class PowerLaws(Picture):
             return self.laws
         first = number - number % self.columns
         return tuple(law for panel in self.panels[first : first + self.columns] for law in panel.laws)
-
-    def _looks(self) -> dict[str, Look]:
-        from ipcore.figures import style  # noqa: PLC0415 - matplotlib
-
-        names: dict[Role, list[str]] = {}
-        for law in sorted(self.laws, key=lambda law: list(Role).index(law.role)):
-            members = names.setdefault(law.role, [])
-            if law.name not in members:
-                members.append(law.name)
-        ordered = names.get(Role.ORDERED, [])
-        looks = {name: style.ordered(i, len(ordered)) for i, name in enumerate(ordered)}
-        looks |= {name: style.apart() for name in names.get(Role.APART, [])}
-        looks |= {name: style.group(i) for i, name in enumerate(names.get(Role.GROUP, []))}
-        return looks | {name: style.limit() for name in names.get(Role.LIMIT, [])}
 
     def _span(self, laws: tuple[Law, ...]) -> tuple[float, float]:
         """Ends of a vertical axis: around the data; lines and bounds may leave the panel."""
@@ -259,6 +237,9 @@ def _draw_law(axes: Axes, law: Law, look: Look) -> None:
     widths = np.array([size.width for size in law.sizes])
     values = np.array([size.value for size in law.sizes])
     if not len(widths):
+        return
+    if law.role is Role.LIMIT:
+        axes.plot(widths, values, color=look.colour, linewidth=1.6, zorder=2)
         return
     if all(size.low is not None and size.high is not None for size in law.sizes):
         lows, highs = (
