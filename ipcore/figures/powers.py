@@ -56,6 +56,8 @@ class Law:
         theory: Exponent of the width; None where theory has none.
         theory_high: Upper end where theory gives an interval of exponents.
         upper_bound: Whether `theory` is an upper bound only.
+        expected: Slope that the parts of a change, measured at one width, give at these widths where
+            the exponent does not show yet; None if unknown.
         verdict: "agrees", "disagrees", "undecided", "not yet", "not bracketed" or "".
         role: How it stands to the others.
     """
@@ -68,6 +70,7 @@ class Law:
     theory: Fraction | None = None
     theory_high: Fraction | None = None
     upper_bound: bool = False
+    expected: float | None = None
     verdict: str = ""
     role: Role = Role.ORDERED
 
@@ -137,6 +140,8 @@ class PowerLaws(Picture):
         ]
         if any(law.theory is not None for law in self.laws):
             parts.append("Lines: theory's power of the width, through the middle of the data.")
+        if any(law.expected is not None for law in self.laws):
+            parts.append("Dashed: the slope expected at these widths.")
         marks = {MARKS[law.verdict] for law in self.laws if law.verdict in MARKS}
         if marks:
             parts.append(
@@ -252,6 +257,9 @@ def _draw_law(axes: Axes, law: Law, look: Look) -> None:
     for exponent in dict.fromkeys(x for x in (law.theory, law.theory_high) if x is not None):
         line = middle[1] * (ends / middle[0]) ** float(exponent)
         axes.plot(ends, line, color=look.colour, linewidth=0.9, linestyle=":" if law.upper_bound else "-")
+    if law.expected is not None:
+        line = middle[1] * (ends / middle[0]) ** law.expected
+        axes.plot(ends, line, color=look.colour, linewidth=0.9, linestyle=(0, (4, 1.5)))
     if law.theory is None and law.slope is not None:
         axes.plot(widths, values, color=look.colour, linewidth=0.6, linestyle=(0, (1, 2)))
     axes.plot(widths, values, linestyle="none", zorder=3, **look.mark())

@@ -92,6 +92,10 @@ class CheckLike(Protocol):
         """Upper end."""
 
     @property
+    def expected(self) -> float | None:
+        """Slope that the measured parts of a change give at these widths."""
+
+    @property
     def verdict(self) -> str:
         """A string or an enum of strings."""
 
@@ -306,6 +310,7 @@ def _law(check: CheckLike, name: str, role: Role, theory: CheckLike | None = Non
         _exponent(source.predicted),
         _exponent(source.predicted_high),
         source.upper_bound,
+        check.expected if str(check.verdict) == "not yet" else None,
         str(check.verdict),
         role,
     )
