@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
@@ -21,6 +21,9 @@ from iplab.v1 import (
     study_pb2,
     study_service_pb2,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 _PAGE: Final = 1000
@@ -75,6 +78,11 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self._transport.address}>"
+
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        return html.titled(f"Client of {self._transport.address}")
 
     def close(self) -> None:
         """Close the connection. Experiments on the service are not affected."""
@@ -258,6 +266,23 @@ class Client:
             token = page.next_page_token
             if not token:
                 return
+
+    def runs_frame(self, *experiments: str, filter: str = "") -> pd.DataFrame:
+        """Runs of several experiments as one frame of pandas: settings, state and results as plain columns.
+
+        Args:
+            *experiments: Ids or names; none: all experiments of the service.
+            filter: Which runs, as in `Experiment.runs`.
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+            NotFoundError: There is no experiment of that id.
+            InvalidRequestError: The filter cannot be read.
+        """
+        from iplab.frames import frame, run_row  # noqa: PLC0415 - an extra
+
+        chosen = map(self.experiment, experiments) if experiments else self.experiments()
+        return frame(run_row(run) for experiment in chosen for run in experiment.runs(filter))
 
     def catalog(self) -> catalog_service_pb2.Catalog:
         """What specs may name on this service, and its limits."""

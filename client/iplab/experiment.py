@@ -14,13 +14,17 @@ from iplab.plain import time_of, to_plain
 from iplab.reading import member, read
 from iplab.report import Report, check_experiment
 from iplab.run import Run
+from iplab.settings import Settings
 from iplab.states import ExperimentState, Regime
-from iplab.summary import SummaryRow, summarize
+from iplab.summary import Summary, summarize
 from iplab.transport import Transport
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipcore.figures import Picture
     from iplab.metrics import Metrics
 
 _PAGE = 1000
@@ -62,6 +66,22 @@ class Prediction:
     advice: str
 
 
+class Predictions(tuple[Prediction, ...]):
+    """What theory says of a grid; it shows itself in a notebook."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        rows = [
+            (p.parameterization, p.hidden_layers, p.activation, p.regime.words, p.summary, p.advice)
+            for p in self
+        ]
+        headings = ("parameterization", "L", "activation", "theory", "why", "advice")
+        return html.table_html(headings, rows) if rows else ""
+
+
 class Experiment(ExperimentFields):
     """Runs trained from one spec, as of the last time it was read (`refresh`).
 
@@ -71,6 +91,7 @@ class Experiment(ExperimentFields):
 
     def __init__(self, transport: Transport, message: experiment_pb2.Experiment) -> None:
         self._transport = transport
+        self._settings: Mapping[int, Settings] | None = None
         self._take(message)
 
     def _take(self, message: experiment_pb2.Experiment) -> None:
@@ -85,6 +106,20 @@ class Experiment(ExperimentFields):
             f"{self.committed_steps}/{self.total_steps} steps>"
         )
 
+    def _repr_html_(self) -> str:
+        from dataclasses import asdict  # noqa: PLC0415 - notebooks alone
+
+        from iplab import html  # noqa: PLC0415 - as above
+
+        counts = [f"{n} {name}" for name, n in asdict(self.counts).items() if n and name != "total"]
+        return html.titled(
+            f"{self.id or '(not created)'} is {self.state}: {self.counts.total} runs ({', '.join(counts)})",
+            html.paragraph(self.display_name) if self.display_name else "",
+            html.progress(self.committed_steps, self.total_steps),
+            html.listed(f"warning: {text}" for text in self.warnings),
+            self.predictions._repr_html_(),
+        )
+
     @property
     def state(self) -> ExperimentState:
         """Where it stands."""
@@ -96,9 +131,9 @@ class Experiment(ExperimentFields):
         return read(Counts, self._experiment.counts)
 
     @property
-    def predictions(self) -> tuple[Prediction, ...]:
+    def predictions(self) -> Predictions:
         """What theory says of every parameterization, depth and activation of the grid."""
-        return tuple(read(Prediction, prediction) for prediction in self._experiment.predictions)
+        return Predictions(read(Prediction, prediction) for prediction in self._experiment.predictions)
 
     @property
     def spec(self) -> spec_pb2.ExperimentSpec:
@@ -286,11 +321,71 @@ class Experiment(ExperimentFields):
         """
         from iplab.query import query_metrics  # noqa: PLC0415 - numpy only where arrays are wanted
 
-        return query_metrics(self._transport, self.name, filter, names, steps=(first_step, last_step))
+        return query_metrics(
+            self._transport, self.name, filter, names, steps=(first_step, last_step),
+            settings=lambda: self._settings_of(filter),
+        )  # fmt: skip
 
-    def summary(self, filter: str = "") -> list[SummaryRow]:
-        """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid."""
+    def _settings_of(self, filter: str) -> Mapping[int, Settings]:
+        """Where runs stand in the grid, by index. It never changes, so all are read once."""
+        if self._settings is not None:
+            return self._settings
+        found = {run.index: run.settings for run in self.runs(filter)}
+        if not filter:
+            self._settings = found
+        return found
+
+    def summary(self, filter: str = "") -> Summary:
+        """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid.
+
+        The rows are a list; `to_pandas()` makes a frame of them, and so does `pandas.DataFrame`, without the
+        spreads.
+        """
         return summarize(self.runs(filter))
+
+    def runs_frame(self, filter: str = "") -> pd.DataFrame:
+        """Its runs as a frame of pandas: settings, state and results as plain columns, a row per run.
+
+        Args:
+            filter: Which runs, as in `runs`.
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+            InvalidRequestError: The filter cannot be read.
+        """
+        from iplab.frames import frame, run_row  # noqa: PLC0415 - an extra
+
+        return frame(run_row(run) for run in self.runs(filter))
+
+    def plot(
+        self,
+        kind: str | None = None,
+        by: str | Sequence[str] | None = None,
+        metric: str | None = None,
+        filter: str = "",
+    ) -> Picture:
+        """A figure of what it holds; it shows itself in a notebook, `save` writes it to a file.
+
+        Args:
+            kind: "coordinates" (sizes and changes against the width, with theory), "rates" (loss against the
+                base rate), "curves" (learning curves), "drift" (best rate against the width),
+                "calibrated-rates", "stationarity", "alignment-exponents", or over updates by layer "ranks",
+                "kernels", "alignment", "sizes", "changes"; None: coordinates if they were recorded, rates if
+                there are three, else curves.
+            by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the
+                first that varies. The other axes have a panel for each value.
+            metric: With curves, which metric ("train_loss"), or a quantity of probes ("h_change"); None: the
+                validation loss, or the test loss.
+            filter: Which runs, as in `runs`; for what is drawn from runs and metrics.
+
+        Raises:
+            InvalidRequestError: No such kind, axis, metric or filter.
+            PictureError: The experiment holds nothing of that kind; the message says what it has.
+            ImportError: matplotlib is missing (when it is drawn); `pip install 'iplab[plot]'`.
+        """
+        from iplab.plotting import plot  # noqa: PLC0415 - only where it is drawn
+
+        return plot(self, kind, by, metric, filter)
 
     def check(
         self,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from ipcore.figures import AtRate, Picture, RateCurve, RateCurves, RatePanel
-from ipcore.figures.intervals import Group, Intervals, Row
+from ipcore.figures.cells import Group, Intervals, Row
+from ipcore.figures.intervals import mean
 from iplab.states import StudyVerdict
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ _UNITS: Final = {
     "distance": "distance",
 }
 _COLUMNS: Final = 3
-_Z: Final = NormalDist().inv_cdf(0.975)
 # Losses by subject, width and rate; None: that run diverged.
 _Losses = dict[str, dict[int, dict[float, list[float | None]]]]
 
@@ -132,12 +129,8 @@ def _at(rate: float, losses: list[float | None]) -> AtRate:
     diverged = len(losses) - len(finite)
     if diverged or not finite:
         return AtRate(rate, None, diverged=diverged)
-    logs = np.log(finite)
-    mean = float(logs.mean())
-    if len(finite) < 2:
-        return AtRate(rate, float(np.exp(mean)))
-    half = _Z * float(logs.std(ddof=1)) / float(np.sqrt(len(finite)))
-    return AtRate(rate, float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half)))
+    found = mean(finite, geometric=True)
+    return AtRate(rate, found.value, found.low, found.high)
 
 
 def _span(widths: list[int]) -> str:
