@@ -121,7 +121,7 @@ class Intervals(Picture):
             x = -(left - 0.05) / (style.PAGE - left - right) if row is None else -0.02
             axes.text(
                 x, y, text, transform=axes.get_yaxis_transform(), ha="left" if row is None else "right",
-                va="center", fontsize=layout.SMALL, fontweight=weight,
+                va="center", fontsize=style.SMALL, fontweight=weight,
             )  # fmt: skip
             if row is not None:
                 _draw_row(axes, y, row, (low, high))
@@ -153,7 +153,7 @@ class Intervals(Picture):
 
 
 def _draw_row(axes: Axes, y: int, row: Row, span: tuple[float, float]) -> None:
-    from ipcore.figures import layout, style  # noqa: PLC0415 - matplotlib
+    from ipcore.figures import style  # noqa: PLC0415 - matplotlib
 
     predicted = (row.predicted_low, row.predicted_high)
     if predicted != (None, None):
@@ -173,5 +173,5 @@ def _draw_row(axes: Axes, y: int, row: Row, span: tuple[float, float]) -> None:
     )  # fmt: skip
     axes.text(
         1.01, y, _SIGNS.get(row.verdict, ""), transform=axes.get_yaxis_transform(), ha="left", va="center",
-        fontsize=layout.SMALL,
+        fontsize=style.SMALL,
     )  # fmt: skip
