@@ -111,12 +111,12 @@ class Ladder:
         found = self._cells(ledger, look, judged, wanted, cells)
         if not wanted:
             return State(found)
-        if (diverged := self._diverged(ledger, look, wanted)) is not None:
-            return State(_explained(found, diverged), reason=Reason.DIVERGED, why=diverged)
         hopeful = [judged[i] for i in wanted if not judged[i].hopeless]
         if not hopeful:
-            first = wanted[0]
-            return State(found, reason=Reason.LIMIT, why=f"{self.rungs[first].name}: {judged[first].why}")
+            first = judged[wanted[0]]
+            if first.diverged:
+                return State(found, reason=Reason.DIVERGED, why=first.why)
+            return State(found, reason=Reason.LIMIT, why=f"{self.rungs[wanted[0]].name}: {first.why}")
         return self._further(ledger, look, found, self._candidates(ledger, look, hopeful, cells))
 
     def _further(
@@ -197,7 +197,15 @@ class Ladder:
     def _judge(self, ledger: Ledger, look: Look, cells: int) -> list[Judged]:
         error = error_per_look(ledger.error_rate, cells, look.window)
         widths, counts = self._widths(look), self._counts(look)
-        return [rung.measure(ledger).judge(widths, counts, error) for rung in self.rungs]
+        found = []
+        for rung, diverged in zip(self.rungs, self._diverged(ledger, look), strict=True):
+            judged = rung.measure(ledger).judge(widths, counts, error)
+            if diverged:
+                judged = replace(
+                    judged, verdict=Verdict.UNDECIDED, why=diverged, hopeless=True, diverged=True
+                )
+            found.append(judged)
+        return found
 
     def _wanted(self, judged: Sequence[Judged]) -> list[int]:
         """Cells that are open and matter."""
@@ -207,28 +215,29 @@ class Ladder:
             last = min(disagreeing, default=last)
         return [i for i, one in enumerate(judged[:last]) if one.verdict is Verdict.UNDECIDED]
 
-    def _diverged(self, ledger: Ledger, look: Look, wanted: Sequence[int]) -> str | None:
-        """A sentence if too many runs have no value of an open cell at a width."""
+    def _diverged(self, ledger: Ledger, look: Look) -> list[str]:
+        """For each number a sentence if too many runs diverged before it was recorded: survivors flatter."""
+        found = [""] * len(self.rungs)
         for request in self._requests(look):
-            outcomes = [ledger.runs[run] for run in request.runs()]
-            for i in wanted:
-                without = sum(
-                    outcome.diverged and any(metric not in outcome.values for metric in self.rungs[i].metrics)
-                    for outcome in outcomes
-                )
-                if without > _MOST_DIVERGED * len(outcomes):
-                    return (
-                        f"{without} of {len(outcomes)} runs of {request.subject} diverge at width "
+            runs = list(request.runs())
+            lost = [outcome for outcome in (ledger.runs[run] for run in runs) if outcome.diverged]
+            if len(lost) <= _MOST_DIVERGED * len(runs):
+                continue
+            for i, rung in enumerate(self.rungs):
+                without = sum(any(metric not in one.values for metric in rung.metrics) for one in lost)
+                if not found[i] and without > _MOST_DIVERGED * len(runs):
+                    found[i] = (
+                        f"{without} of {len(runs)} runs of {request.subject} diverge at width "
                         f"{request.width} and base rate {request.rates[0]:g}; lower the rate"
                     )
-        return None
+        return found
 
     def _cells(
         self, ledger: Ledger, look: Look, judged: Sequence[Judged], wanted: Sequence[int], cells: int
     ) -> tuple[Cell, ...]:
         found = []
         for i, (rung, one) in enumerate(zip(self.rungs, judged, strict=True)):
-            need = self._need(ledger, look, one, cells) if i in wanted else None
+            need = self._need(ledger, look, one, cells) if i in wanted and not one.hopeless else None
             found.append(self._cell(rung, one, look, need))
         return tuple(found)
 
@@ -328,8 +337,3 @@ def _enough(one: Judged, gap: float, seeds: int, error: float, least: int) -> in
 def _at_most_ahead(seeds: int, wanted: int) -> int:
     """Not more than two looks at once."""
     return min(wanted, LOOKS[min(LOOKS.index(seeds) + _AHEAD, len(LOOKS) - 1)])
-
-
-def _explained(cells: Sequence[Cell], why: str) -> tuple[Cell, ...]:
-    """Open cells with the reason why they stay open."""
-    return tuple(cell if cell.decided else replace(cell, why=why, need=None) for cell in cells)

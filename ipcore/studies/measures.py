@@ -37,6 +37,7 @@ class Judged:
         unit: Of the number.
         why: What else keeps it open; "".
         hopeless: More seeds and wider networks will not decide it.
+        diverged: Because too many runs diverged before it was recorded.
         enough: The tolerance with which the present data would agree (without a prediction: be enough); None
             where that is no question of a tolerance.
     """
@@ -49,6 +50,7 @@ class Judged:
     unit: str = "slope"
     why: str = ""
     hopeless: bool = False
+    diverged: bool = False
     enough: float | None = None
 
     @classmethod
@@ -185,6 +187,8 @@ def _gap(off: float, tolerance: float, bias: float, *, small: bool) -> float:
 class Trend:
     """Whether a size falls with the width: U < -1/4; it stays if L > -1/4.
 
+    A change is a sum: where theory says that it stays, a fall is no disagreement.
+
     Attributes:
         values: Natural logs of the size.
         falls: What theory predicts; None: nothing.
@@ -207,8 +211,15 @@ class Trend:
             verdict = Verdict.UNDECIDED
         elif self.falls is None:
             verdict = Verdict.NO_PREDICTION
+        elif (high < FALL) == self.falls:
+            verdict = Verdict.AGREES
+        elif self.falls:
+            verdict = Verdict.DISAGREES
         else:
-            verdict = Verdict.AGREES if (high < FALL) == self.falls else Verdict.DISAGREES
+            why = "it falls at these widths, where a leading term may be hidden"
+            return Judged(
+                Verdict.UNDECIDED, Interval(slope.value, low, high), slope, gap, gap, why=why, hopeless=True
+            )
         return Judged(verdict, Interval(slope.value, low, high), slope, gap, gap)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ipcore.studies.decision import (
@@ -21,12 +21,16 @@ from ipcore.studies.decision import (
 from ipcore.studies.kinds import lines_of
 from ipcore.studies.line import Ledger, Line, State, Step
 from ipcore.studies.question import Question
-from ipcore.studies.results import Results, Run
-from ipcore.studies.sentences import answer_sentence, need_text
+from ipcore.studies.results import Outcome, Results, Run
+from ipcore.studies.sentences import answer_sentence, counted, need_text
 
 
 def plan(question: Question, results: Results) -> Decision:
     """Decide, or say which runs are needed next, or what it would take.
+
+    All rounds are gone through from the first, each with the results of those before it alone. So what is
+    wanted does not depend on how far a round has come, and an interrupted study ends as it would have
+    without.
 
     Args:
         question: A valid one (`ipcore.studies.check`).
@@ -34,13 +38,35 @@ def plan(question: Question, results: Results) -> Decision:
             for again, less those that have ended.
     """
     lines = lines_of(question)
+    done: dict[Run, Outcome] = {}
+    while True:
+        decision = _round(question, lines, Results(done, results.elapsed_seconds), results.runs)
+        if not isinstance(decision, RunNext):
+            return decision
+        wanted = list(decision.runs())
+        if any(run not in results.runs for run in wanted):
+            ledger = ledger_of(question, results)
+            missing = ledger.missing(decision.requests)
+            return replace(decision, requests=missing, core_seconds=ledger.cost(missing))
+        done |= {run: results.runs[run] for run in wanted}
+
+
+def plan_round(question: Question, results: Results) -> Decision:
+    """As `plan`, faster, for callers that have all runs of every round and no others."""
+    return _round(question, lines_of(question), results, results.runs)
+
+
+def _round(
+    question: Question, lines: Sequence[Line], results: Results, known: Mapping[Run, Outcome]
+) -> Decision:
+    """What follows from results of whole rounds; `known` says which of the next runs have ended already."""
     ledger = ledger_of(question, results)
     cells = sum(line.cell_count for line in lines)
     states = [line.state(ledger, cells) for line in lines]
     answers = _answers(question, results, lines, states)
     if all(answer.verdict is not Verdict.UNDECIDED for answer in answers):
         return Decided(_overall(answers), _joined(answers), answers)
-    steps, too_dear = _affordable(question, ledger, states)
+    steps, too_dear = _affordable(question, ledger, states, known)
     if steps:
         requests = _disjoint(request for step in steps for request in step.requests)
         metrics = tuple(dict.fromkeys(metric for line in lines for metric in line.metrics))
@@ -99,7 +125,7 @@ def _joined(answers: Iterable[Answer]) -> str:
 
 
 def _affordable(
-    question: Question, ledger: Ledger, states: Sequence[State]
+    question: Question, ledger: Ledger, states: Sequence[State], known: Mapping[Run, Outcome]
 ) -> tuple[list[Step], Step | None]:
     """The best step of every line that can still be paid, and the cheapest that cannot."""
     taken: list[Step] = []
@@ -107,7 +133,7 @@ def _affordable(
     for state in sorted(states, key=lambda state: state.steps[0].runs if state.steps else 0):
         for step in state.steps:
             requests = _disjoint(request for one in (*taken, step) for request in one.requests)
-            if _fits(question, ledger, requests):
+            if _fits(question, ledger, requests, known):
                 taken.append(step)
                 break
             if too_dear is None or step.runs < too_dear.runs:
@@ -126,15 +152,21 @@ def _cost(question: Question, ledger: Ledger, requests: Sequence[Request]) -> Co
     return Cost(runs, core_seconds, wall, tuple(sorted(by_width.items())))
 
 
-def _fits(question: Question, ledger: Ledger, requests: Sequence[Request]) -> bool:
-    budget, cost = question.budget, _cost(question, ledger, requests)
-    results = ledger.results
+def _fits(
+    question: Question, ledger: Ledger, requests: Sequence[Request], known: Mapping[Run, Outcome]
+) -> bool:
+    """Whether runs can be paid; wall time only for those that have not ended."""
+    budget, cost, results = question.budget, _cost(question, ledger, requests), ledger.results
     if budget.runs is not None and len(results.runs) + cost.runs > budget.runs:
         return False
-    core_seconds, wall = cost.core_seconds or 0.0, cost.wall_seconds or 0.0
-    if budget.core_hours is not None and results.core_seconds + core_seconds > 3600 * budget.core_hours:
+    core_seconds = results.core_seconds + (cost.core_seconds or 0.0)
+    if budget.core_hours is not None and core_seconds > 3600 * budget.core_hours:
         return False
-    return budget.wall_seconds is None or results.elapsed_seconds + wall <= budget.wall_seconds
+    ended = sum(run in known for request in requests for run in request.runs())
+    if budget.wall_seconds is None or ended == cost.runs:
+        return True
+    wall = (cost.wall_seconds or 0.0) * (1 - ended / cost.runs)
+    return results.elapsed_seconds + wall <= budget.wall_seconds
 
 
 def _disjoint(requests: Iterable[Request]) -> tuple[Request, ...]:
@@ -163,11 +195,14 @@ def _ended(
     question: Question, states: Sequence[State], answers: tuple[Answer, ...], too_dear: Step | None
 ) -> OutOfBudget:
     open_cells = [cell for answer in answers for cell in answer.cells if not cell.decided]
+    sentence = _joined(answers)
     if too_dear is not None:
-        reason, why = Reason.BUDGET, f"the budget of {question.budget} does not pay for the next round"
-        why += f" ({too_dear.runs} runs)"
+        reason = Reason.BUDGET
+        sentence += (
+            f" Undecided: the budget of {question.budget} does not pay for the next round "
+            f"({counted(too_dear.runs, 'run')})."
+        )
     else:
-        reason, why = next((state.reason, state.why) for state in states if state.reason is not None)
+        reason = next(state.reason for state in states if state.reason is not None)
     needed = need_text(open_cells)
-    sentence = f"{_joined(answers)} Undecided: {why}"
-    return OutOfBudget(reason, f"{sentence}; {needed}." if needed else f"{sentence}.", answers)
+    return OutOfBudget(reason, f"{sentence} {needed}." if needed else sentence, answers)

@@ -153,7 +153,8 @@ def need_text(cells: Sequence[Cell]) -> str:
         parts.append(f"{shown}: more seeds than a study uses, as far as is known now")
     if tolerances := [need.tolerance for _, need in needs if _finite(need.tolerance)]:
         parts.append(f"a tolerance of {number(max(t for t in tolerances if t is not None))} would do now")
-    return "; ".join(parts)
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
 
 
 def _finite(value: float | None) -> bool:
@@ -180,7 +181,7 @@ def answer_sentence(
     body = _transfer(cells[0], subject, level) if isinstance(question, RateTransfer) else None
     body = body or _of_cells(question.kind, subject, verdict, cells, level)
     said = f"{body} {spent(len(results.runs), results.core_seconds)}"
-    return f"{said} ({why}.)" if why and verdict is Verdict.UNDECIDED else said
+    return f"{said} Undecided: {why}." if why and verdict is Verdict.UNDECIDED else said
 
 
 def _transfer(cell: Cell, subject: str, level: str) -> str | None:
