@@ -208,8 +208,10 @@ class Client:
             AlreadyExistsError: The study id is taken.
 
         Example:
+            >>> grid = {"parameterizations": [{"preset": "mup"}], "hidden_layers": [3]}
+            >>> base = {"dataset": "digits", "steps": 100, "grid": grid | {"activations": ["relu"]}}
             >>> with iplab.connect() as client:                          # doctest: +SKIP
-            ...     client.study("rate-transfer", "examples/transfer.yaml", budget="10m").wait().sentence
+            ...     client.study("rate-transfer", {"spec": base}, budget="10m").wait().sentence
         """
         loaded = read_spec(spec)
         own = loaded.checked()

@@ -22,6 +22,7 @@ from iplab.v1 import experiment_service_pb2, study_pb2, study_service_pb2
 from iplab.v1.fields import StudyFields
 
 if TYPE_CHECKING:
+    from ipcore.figures import Picture
     from iplab.v1.spec_pb2 import ExperimentSpec
 
 QUESTIONS: Final = tuple(
@@ -290,6 +291,16 @@ class Study(StudyFields):
 
         follow_study(self.watch(timeout), show=progress)
         return self
+
+    def plot(self) -> Picture:
+        """Its figure: losses against the rate for a rate transfer, else all numbers with their intervals.
+
+        Raises:
+            NothingToDraw: It has measured nothing yet.
+        """
+        from iplab.study_pictures import picture_of  # noqa: PLC0415 - numpy only for pictures
+
+        return picture_of(self)
 
     def _repr_html_(self) -> str:
         """In a notebook: the answer, a row per cell, and what was spent."""

@@ -106,6 +106,25 @@ def test_a_picture_has_every_number(answered, tmp_path):
     assert picture.save(tmp_path / "numbers.svg").read_text().startswith("<?xml")
 
 
+def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "page.html"
+    for name, expected in (
+        ("answered", "The coordinate check of ntk (relu, 2 hidden layers)"),
+        ("studies/answered", "The coordinate check of ntk (relu, 2 hidden layers)"),
+        (trained.id, "eight small runs"),
+    ):
+        said = iplab_cli("report", name, "--html", str(file))
+        assert said.stdout == f"{file}\n", said.stderr
+        text = file.read_text()
+        assert expected in text
+        assert "data:image/svg+xml;base64," in text
+        assert "http" not in text.replace("http-equiv", ""), "nothing is loaded from elsewhere"
+    missing = iplab_cli("report", "nothing", "--html", str(file))
+    assert missing.exit_code == 4
+    assert "no experiment and no study 'nothing'" in missing.stderr
+
+
 def test_progress_tells_rounds_and_what_was_learned(answered, client, capsys):
     client.get_study("answered").wait(timeout=60)
     said = capsys.readouterr().err

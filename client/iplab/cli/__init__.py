@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iplab.cli import analyze, catalog, check, data, look, phases, study, submit, theory, watch
+from iplab.cli import analyze, catalog, check, data, look, phases, report, study, submit, theory, watch
 from iplab.cli.app import main
 
 for _command in (
@@ -16,6 +16,7 @@ for _command in (
     check.check,
     study.study,
     study.list_studies,
+    report.report,
     submit.extend,
     submit.cancel,
     submit.pause,
