@@ -104,6 +104,7 @@ def follow_study(changes: Iterable[Study], *, show: bool, console: Console | Non
     """
     console = console or Console(file=sys.stderr)
     begun = ended = 0
+    told: set[str] = set()
     with Status("", console=console) if show and console.is_terminal else nullcontext() as status:
         for study in changes:
             if not show:
@@ -115,7 +116,11 @@ def follow_study(changes: Iterable[Study], *, show: bool, console: Console | Non
                 if one.learned:
                     ended = one.number
                     for sentence in one.learned:
-                        _say(console, f"    {sentence}")
+                        # Later rounds often leave a finding as it was, at a higher cost.
+                        finding = sentence.partition(". ")[0]
+                        if finding not in told:
+                            _say(console, f"    {sentence}")
+                    told = {sentence.partition(". ")[0] for sentence in one.learned}
             if status is not None:
                 spent = study.spent
                 status.update(f"{spent.runs} of {spent.asked_runs} runs ended, {spent.wall_seconds:.0f} s")

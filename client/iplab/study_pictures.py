@@ -22,6 +22,8 @@ _UNITS: Final = {
     "distance": "distance",
 }
 _COLUMNS: Final = 3
+# Rates that were only tried, by fewer seeds, have no band.
+_FEWEST: Final = 4
 # Losses by subject, width and rate; None: that run diverged.
 _Losses = dict[str, dict[int, dict[float, list[float | None]]]]
 
@@ -78,7 +80,7 @@ def rate_picture(study: Study) -> RateCurves:
         panels=panels,
         columns=min(_COLUMNS, len(panels)),
         measured=f"Final test loss on {study.spec.base.dataset} after {study.spec.base.steps} updates; rates "
-        "far from the best with two seeds",
+        "tried by fewer than four seeds have no band",
         seeds=most,
         meaning=study.sentence,
     )
@@ -130,6 +132,8 @@ def _at(rate: float, losses: list[float | None]) -> AtRate:
     if diverged or not finite:
         return AtRate(rate, None, diverged=diverged)
     found = mean(finite, geometric=True)
+    if found.count < _FEWEST:
+        return AtRate(rate, found.value, found.value, found.value)
     return AtRate(rate, found.value, found.low, found.high)
 
 

@@ -75,6 +75,10 @@ class Studies:
             except StoreUnavailable as error:
                 _log.warning("studies wait for the store: %s", error)
                 rest = _OUTAGE_SECONDS
+            except Exception:
+                # The thread must outlive a defect: no other one drives studies here.
+                _log.exception("studies could not be driven")
+                rest = _OUTAGE_SECONDS
 
     def step(self) -> int:
         """Bring every study one step further; return how many are unfinished and held here.
