@@ -106,9 +106,9 @@ def test_json_for_machines(settings, nowhere):
 @pytest.mark.parametrize(
     ("part", "checks"),
     [
-        ("api", CHECKS[:-3]),
+        ("api", CHECKS[:-4]),
         ("dispatch", CHECKS[:-1]),
-        ("forward", [*CHECKS[:-3], "mlflow"]),
+        ("forward", [*CHECKS[:-4], "mlflow"]),
     ],
 )
 def test_a_part_is_asked_only_for_what_it_reaches(settings, part, checks):
