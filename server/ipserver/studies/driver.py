@@ -213,11 +213,13 @@ def _cell(cell: studies.Cell) -> Iterator[tuple[str, Any]]:
     """Fields of `iplab.v1.StudyCell`; what is not finite or not known is left out."""
     bounds = asdict(cell.interval)
     for name, value in {**{f.name: getattr(cell, f.name) for f in fields(cell)}, **bounds}.items():
-        if name in {"subject", "interval"} or value is None:
-            continue
-        if isinstance(value, float) and not math.isfinite(value):
+        if name in {"subject", "interval"} or not _known(value):
             continue
         if is_dataclass(value) and not isinstance(value, type):
-            yield name, {key: one for key, one in asdict(value).items() if one is not None}
+            yield name, {key: one for key, one in asdict(value).items() if _known(one)}
         else:
             yield name, value.name if isinstance(value, Enum) else value
+
+
+def _known(value: object) -> bool:
+    return value is not None and not (isinstance(value, float) and not math.isfinite(value))

@@ -1,11 +1,13 @@
 """What is wrong with a study is said at its submission, by field."""
 
+from dataclasses import replace
+
 import pytest
 
 from ipcore import studies
 from ipserver.errors import InvalidRequest
 from ipserver.request.limits import limits_with
-from ipserver.request.study import check_study, probe_of, question_of
+from ipserver.request.study import check_study, metrics_of, probe_of, question_of
 from tests.ipserver.studies.cases import study_request
 
 LIMITS = limits_with()
@@ -136,3 +138,9 @@ def test_what_theory_does_not_cover_is_measured_all_the_same():
     )
     decision = studies.plan(question_of(accepted.spec, LIMITS, None), studies.Results())
     assert isinstance(decision, studies.RunNext)
+
+
+def test_what_runs_record_does_not_depend_on_the_budget():
+    question = question_of(checked().spec, LIMITS, None)
+    poor = replace(question, budget=studies.Budget(core_hours=1e-9))
+    assert metrics_of(poor) == metrics_of(question) != ()
