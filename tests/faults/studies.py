@@ -43,6 +43,7 @@ QUESTION: Final[dict[str, Any]] = {
     },
     "budget": "400 runs",
     "tolerance": 0.3,
+    "isolated": False,
 }
 _PEACE_SECONDS: Final = 300.0
 

@@ -303,7 +303,7 @@ class CoordinateCheckQuestion(_message.Message):
     CHANGE_STEPS_FIELD_NUMBER: _builtins.int
     REFERENCES_FIELD_NUMBER: _builtins.int
     isolated: _builtins.bool
-    """Whether updates of one layer alone are measured. Default: true, where this version records them."""
+    """Whether updates of one layer alone are measured. Default: true."""
     @_builtins.property
     def change_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Updates after which changes are checked, ascending; empty: none."""

@@ -54,6 +54,7 @@ _ID_ATTEMPTS: Final = 5
 _ALWAYS: Final = frozenset(
     {studies.FINAL_LOSS.quantity, studies.FIRST_LOSS.quantity, studies.FINAL_ACCURACY.quantity}
 ) | {studies.CALIBRATED}
+_UPDATES: Final = frozenset({studies.ISOLATED, studies.ISOLATED_BIAS})
 KINDS: Final = {kind.kind.replace("-", "_"): kind for kind in studies.KINDS}
 
 
@@ -159,7 +160,7 @@ def with_study_defaults(spec: pb.StudySpec) -> pb.StudySpec:
     if not filled.HasField("error_rate"):
         filled.error_rate = ERROR_RATE
     if kind_of(filled) == "coordinate_check" and not filled.coordinate_check.HasField("isolated"):
-        filled.coordinate_check.isolated = studies.ISOLATED in _probed()
+        filled.coordinate_check.isolated = True
     return filled
 
 
@@ -248,9 +249,14 @@ def probe_of(metric: studies.Metric) -> str | None:
     return "" if metric.quantity in _ALWAYS else _probed().get(metric.quantity)
 
 
+def recorded_step(metric: studies.Metric) -> int:
+    """Step at which a run records a metric: an update by the rates of step t leads to state t + 1."""
+    return metric.step + (metric.quantity in _UPDATES)
+
+
 @functools.cache
 def _probed() -> dict[str, str]:
-    return {quantity.name: quantity.probe for quantity in QUANTITIES}
+    return {quantity.name: probe for probe, named in QUANTITIES.items() for quantity in named}
 
 
 def _own_settings(message: Any) -> dict[str, Any]:
@@ -316,12 +322,11 @@ def _question_problems(
         ]
     missing = sorted({metric.quantity for metric in metrics_of(question) if probe_of(metric) is None})
     if not missing:
-        return []
-    field = f"{here}.isolated" if missing == [studies.ISOLATED] else here
-    advice = "set it to false" if field.endswith("isolated") else "ask another question"
-    return [
-        FieldViolation(field, f"needs {', '.join(missing)}, which this version does not record; {advice}")
-    ]
+        steps = max((recorded_step(metric) for metric in metrics_of(question)), default=0)
+        text = f"must be at least {steps}, not {spec.base.steps}: the study measures up to that update"
+        return [FieldViolation(f"{_BASE}.steps", text)] if steps > spec.base.steps else []
+    text = f"needs {', '.join(missing)}, which this version does not record; ask another question"
+    return [FieldViolation(here, text)]
 
 
 def _field_of(field: str, here: str) -> str:

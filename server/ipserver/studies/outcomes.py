@@ -10,7 +10,7 @@ import numpy as np
 
 from ipcore import studies
 from ipserver.names import lineage
-from ipserver.request.study import probe_of
+from ipserver.request.study import probe_of, recorded_step
 from ipserver.store import Store
 from ipserver.store.records import RunRecord
 from ipserver.store.segments import decode
@@ -70,7 +70,7 @@ def _values(
             rates = run.calibrated_rates
             value = rates[metric.layer - 1] if metric.layer <= len(rates) else None
         else:
-            value = points.get((f"{metric.quantity}/{metric.layer}", metric.step))
+            value = points.get(_place(metric))
         if value is not None:
             found[metric] = value
     return found
@@ -80,7 +80,7 @@ def _points(
     store: Store, experiment: str, metrics: Sequence[studies.Metric]
 ) -> Mapping[int, Mapping[tuple[str, int], float]]:
     """Recorded points of the metrics by run, name and step."""
-    wanted = {(f"{metric.quantity}/{metric.layer}", metric.step) for metric in metrics if probe_of(metric)}
+    wanted = {_place(metric) for metric in metrics if probe_of(metric)}
     if studies.FIRST_LOSS in metrics:
         wanted.add((_TEST_LOSS, 0))
     found: dict[int, dict[tuple[str, int], float]] = defaultdict(dict)
@@ -95,6 +95,11 @@ def _points(
         for run, metric, step, value in rows:
             found[int(run)][block.metrics[metric], int(step)] = float(value)
     return found
+
+
+def _place(metric: studies.Metric) -> tuple[str, int]:
+    """Name and step under which a probe records a metric."""
+    return f"{metric.quantity}/{metric.layer}", recorded_step(metric)
 
 
 def _seconds(run: RunRecord, seconds: Mapping[str, tuple[float, int]]) -> float:

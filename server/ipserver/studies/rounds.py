@@ -22,7 +22,7 @@ from ipserver import names
 from ipserver.errors import ServiceError
 from ipserver.request.convert import custom, exponents
 from ipserver.request.models import parameterization_depth
-from ipserver.request.study import LABEL, probe_of, subjects
+from ipserver.request.study import LABEL, probe_of, recorded_step, subjects
 from ipserver.store.records import NewRound, RoundRecord, StudyRecord
 
 # Request ids are functions of the study's uid, the round and the action.
@@ -156,7 +156,8 @@ def _creation(
     own = experiment.spec
     own.CopyFrom(spec.base)
     if not own.HasField("schedule"):  # a schedule is a function of all steps
-        own.steps = min(own.steps, request.steps)
+        needed = max((recorded_step(metric) for metric in metrics if probe_of(metric)), default=0)
+        own.steps = min(own.steps, max(request.steps, needed))
     own.evaluation_interval = own.steps
     grid = own.grid
     for axis in (
@@ -213,7 +214,7 @@ def _same(entry: spec_pb2.ParameterizationSpec, request: studies.Request, optimi
 def _probe(spec: spec_pb2.ExperimentSpec, metrics: Sequence[studies.Metric]) -> None:
     """Ask for the probes that record these metrics."""
     probed = [(probe, metric) for metric in metrics if (probe := probe_of(metric))]
-    steps = sorted({metric.step for _, metric in probed if metric.step <= spec.steps})
+    steps = sorted({step for _, metric in probed if (step := recorded_step(metric)) <= spec.steps})
     if probed and steps:
         spec.record.probes.quantities.extend(dict.fromkeys(probe for probe, _ in probed))
         spec.record.probes.steps.extend(steps)

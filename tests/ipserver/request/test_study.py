@@ -26,8 +26,7 @@ def violations(limits=LIMITS, **changes):
 def test_a_good_study_gets_its_defaults():
     spec = checked().spec
     assert spec.error_rate == 0.05
-    recorded = probe_of(studies.Metric(studies.ISOLATED, 1, 1)) is not None
-    assert spec.coordinate_check.isolated == recorded
+    assert checked(spec={"coordinate_check": {}}).spec.coordinate_check.isolated
     assert (list(spec.base.grid.widths), list(spec.base.grid.seeds)) == ([8, 16, 32], [])
     assert spec.base.optimizer.name == "sgd"
     filled = checked(grid={"widths": [], "base_learning_rates": []}).spec.base.grid
@@ -119,15 +118,11 @@ def test_widths_that_memory_forbids():
 def test_what_this_version_does_not_record_is_refused():
     two = [{"preset": "ntk"}, {"preset": "mup"}]
     known = {"ISOLATED": studies.ISOLATED, "OUTPUTS": studies.OUTPUTS}
-    from ipserver.request.study import probe_of
 
     if probe_of(studies.Metric(known["OUTPUTS"], 0, 1)) is None:
         asked = {"coordinate_check": None, "equivalence": {}}
         found = violations(spec=asked, grid={"parameterizations": two})
         assert "does not record" in found["study.spec.equivalence"]
-    if probe_of(studies.Metric(studies.ISOLATED, 1, 1)) is None:
-        found = violations(spec={"coordinate_check": {"isolated": True}})
-        assert "set it to false" in found["study.spec.coordinate_check.isolated"]
 
 
 def test_what_theory_does_not_cover_is_measured_all_the_same():
@@ -144,3 +139,11 @@ def test_what_runs_record_does_not_depend_on_the_budget():
     question = question_of(checked().spec, LIMITS, None)
     poor = replace(question, budget=studies.Budget(core_hours=1e-9))
     assert metrics_of(poor) == metrics_of(question) != ()
+
+
+def test_updates_by_later_rates_need_as_many_steps():
+    """IP-LLR changes its rates after the first update, and the second one must be made to be measured."""
+    later = {"parameterizations": [{"preset": "ip-llr"}]}
+    found = violations(spec={"coordinate_check": {}}, grid=later, base={"steps": 1})
+    assert found["study.spec.base.steps"].startswith("must be at least 2, not 1")
+    assert checked(spec={"coordinate_check": {}}, grid=later).spec.base.steps == 2

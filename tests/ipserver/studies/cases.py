@@ -37,7 +37,7 @@ def study_request(name: str = "s", /, **changes: Any) -> pb.CreateStudyRequest:
         key: value for key, value in (base["grid"] | changes.pop("grid", {})).items() if value != []
     }
     base |= changes.pop("base", {})
-    asked = {"coordinate_check": {}, "tolerance": 0.3, "base": base, "budget": {"runs": 400}}
+    asked = {"coordinate_check": {"isolated": False}, "tolerance": 0.3, "base": base, "budget": {"runs": 400}}
     spec = asked | changes.pop("spec", {})
     spec = {key: value for key, value in spec.items() if value is not None}
     request = {"study_id": name, "study": {"spec": spec} | changes.pop("study", {})} | changes
