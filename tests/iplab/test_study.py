@@ -205,7 +205,8 @@ def test_every_question_has_a_command():
 
 
 def test_the_command_line_ends_with_the_answer(iplab_cli, service, tmp_path):
-    asked = "study coordinate-check --no-isolated --parameterization ntk --hidden-layers 2 --widths 8,16,32 --steps 2"
+    asked = "study coordinate-check --no-isolated --parameterization ntk --hidden-layers 2"
+    asked += " --widths 8,16,32 --steps 2"
     options = "--batch-size 16 --rate 0.1 --tolerance 0.3 --budget"
     picture = tmp_path / "numbers.svg"
     with driven(service):
@@ -227,7 +228,8 @@ def test_the_command_line_ends_with_the_answer(iplab_cli, service, tmp_path):
 
 
 def test_exit_codes_tell_the_verdict(iplab_cli, service, tmp_path):
-    asked = "study coordinate-check --no-isolated --parameterization ntk --hidden-layers 2 --widths 8,16,32 --steps 2"
+    asked = "study coordinate-check --no-isolated --parameterization ntk --hidden-layers 2"
+    asked += " --widths 8,16,32 --steps 2"
     picture = ("--picture", str(tmp_path / "p.svg"))
     with driven(service):
         undecided = iplab_cli(*asked.split(), "--rate", "0.1", "--budget", "50 runs", *picture)
