@@ -33,6 +33,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
     Args:
         store: Where studies are.
         blocking: Pool for its calls.
+        tokens: Makes page tokens.
         limits: What specs are checked against.
         stopping: Set when the server stops, to end all watches.
         interval: Seconds between two looks of a watch.
@@ -42,12 +43,14 @@ class StudyService(pb_grpc.StudyServiceServicer):
         self,
         store: Store,
         blocking: Blocking,
+        tokens: paging.PageTokens,
         limits: Limits,
         stopping: asyncio.Event,
         interval: float = _LOOK_SECONDS,
     ) -> None:
         self._store = store
         self._blocking = blocking
+        self._tokens = tokens
         self._limits = limits
         self._stopping = stopping
         self._interval = interval
@@ -64,14 +67,14 @@ class StudyService(pb_grpc.StudyServiceServicer):
     async def ListStudies(self, request: pb.ListStudiesRequest, context: Any) -> pb.ListStudiesResponse:
         """Studies, newest first."""
         size = paging.page_size(request.page_size)
-        place = paging.read_token(request.page_token, [0.0, ""], "studies")
+        place = self._tokens.read(request.page_token, "studies")
         before = (float(place[0]), str(place[1])) if place else None
         records = await self._blocking.run(self._store.list_studies, limit=size + 1, before=before)
         page = paging.fitting([study_message(record) for record in records[:size]])
         token = ""
         if len(records) > len(page):
             last = records[len(page) - 1]
-            token = paging.make_token([float(last.create_time), last.id], "studies")
+            token = self._tokens.make([float(last.create_time), last.id], "studies")
         return pb.ListStudiesResponse(studies=page, next_page_token=token)
 
     async def WatchStudy(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from iplab.v1 import experiment_service_pb2 as service_pb2
@@ -15,7 +16,7 @@ from ipserver.request.expand import expand
 from ipserver.request.problems import Problems, shown
 from ipserver.request.stored import stored_spec
 from ipserver.request.validate import Checked, canonical_uuid, check_request_id, check_spec
-from ipserver.store.records import CapacityReport, ExperimentRecord, Extension, NewRun
+from ipserver.store.records import CapacityReport, ExperimentRecord, Extension
 from ipserver.store.transitions import extension_problem
 
 # Axes that an extension may add to, with the word for one value. The grid has fields of the same names.
@@ -60,14 +61,14 @@ def check_extend(
             "add no runs: every parameterization of this experiment has rates of its own; leave them out",
         )
     checked = _checked(before, added, limits, capacity, problems)
-    known = {_point(run) for run in expand(before)}
-    new = (run for run in checked.runs if _point(run) not in known)
+    known = {replace(run, index=0) for run in expand(before)}
+    new = (run for run in checked.runs if replace(run, index=0) not in known)
     return Extension(
         request_id=canonical_uuid(request.request_id),
         request_hash=request_hash(request),
         extended_hash=experiment.spec_hash,
         added={axis: values for axis, values in added.items() if values},
-        runs=tuple(_numbered(run, index) for index, run in enumerate(new, len(known))),
+        runs=tuple(replace(run, index=index) for index, run in enumerate(new, len(known))),
         spec=checked.spec.SerializeToString(deterministic=True),
         spec_hash=checked.spec_hash,
         run_memory_bytes=checked.run_memory_bytes,
@@ -142,13 +143,3 @@ def _renamed(
         else:
             text = f"the extended spec would not be accepted: {wrong.field}: {wrong.message}"
             yield FieldViolation(first, text)
-
-
-def _point(run: NewRun) -> tuple[Any, ...]:
-    """The run's place in the grid."""
-    network = (run.hidden_layers, run.width, run.activation)
-    return run.parameterization, *network, run.base_learning_rate, run.seed
-
-
-def _numbered(run: NewRun, index: int) -> NewRun:
-    return NewRun(index, *_point(run))
