@@ -16,6 +16,7 @@ from reproduction import (
     equivalence,
     finite_width,
     infinite_width,
+    isolated_updates,
     orthogonalized,
     rate_transfer,
     relu,
@@ -28,6 +29,7 @@ STUDIES: Final[dict[str, Study]] = {
     study.name: study
     for study in (
         coordinate_check.STUDY,
+        isolated_updates.STUDY,
         finite_width.STUDY,
         infinite_width.STUDY,
         infinite_width.MNIST,

@@ -26,6 +26,7 @@ from iplab.errors import (
     ServerError,
     SpecError,
     TimedOutError,
+    TooExpensiveError,
     UnavailableError,
     Violation,
     WatchOverflowError,
@@ -35,7 +36,7 @@ from iplab.states import ExperimentState, Regime, RunState
 if TYPE_CHECKING:
     from iplab.artifacts import Artifact
     from iplab.client import Client, connect
-    from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
+    from iplab.events import Event, Extended, Notice, PackProgressed, RunsChanged, StateChanged
     from iplab.experiment import Experiment, Prediction
     from iplab.metrics import Metrics
     from iplab.report import Check, Report, Verdict
@@ -53,6 +54,7 @@ __all__ = [
     "Event",
     "Experiment",
     "ExperimentState",
+    "Extended",
     "InvalidRequestError",
     "IplabError",
     "Metrics",
@@ -72,6 +74,7 @@ __all__ = [
     "StateChanged",
     "SummaryRow",
     "TimedOutError",
+    "TooExpensiveError",
     "UnavailableError",
     "Verdict",
     "Violation",
@@ -87,6 +90,7 @@ _LAZY = {
     "Client": "client",
     "Event": "events",
     "Experiment": "experiment",
+    "Extended": "events",
     "Metrics": "metrics",
     "Notice": "events",
     "PackProgressed": "events",

@@ -31,7 +31,7 @@ class Resumable(Protocol):
 
     @property
     def format(self) -> str:
-        """Of its checkpoints; to be raised when what `state` holds, or what it means, changes."""
+        """Of its checkpoints; to be raised when the content of `state`, or its meaning, changes."""
         ...
 
     @property
@@ -67,7 +67,7 @@ class Resumable(Protocol):
 def fingerprint(trainer: Resumable) -> str:
     """SHA-256 of everything that determines the numbers of a pack: configuration, runs, data, dtype.
 
-    The data count by the digest of their numbers (`Dataset.digest`), not by their name.
+    The data enter by the digest of their numbers (`Dataset.digest`), not by their name.
     """
     data = (trainer.dataset.digest, trainer.dims)
     text = f"({_text(trainer.config)}, {trainer.runs!r}, {data!r}, {trainer.dtype!r})"
@@ -79,7 +79,7 @@ _LATER: Final = {"model": MLP, "infinite_width": False, "replicas": 4, "deferred
 
 
 def _text(config: PackConfig) -> str:
-    """A configuration as text; later fields are left out where they have the value of versions without."""
+    """A configuration as text; later fields are left out where they have the value of older versions."""
     shown = [f for f in fields(config) if f.name not in _LATER or getattr(config, f.name) != _LATER[f.name]]
     return f"PackConfig({', '.join(f'{field.name}={getattr(config, field.name)!r}' for field in shown)})"
 
@@ -138,14 +138,14 @@ def restore(trainer: Resumable, path: str | Path) -> tuple[str, ...]:
     """Bring a freshly made trainer of the same pack to the state of a checkpoint.
 
     Returns:
-        Sentences on what differs from where the checkpoint was written; if there are any, training goes on
-        but need not be bit for bit the uninterrupted one.
+        One sentence per difference to the machine that wrote the checkpoint. If there are any, training
+        continues but may not match the uninterrupted one bit for bit.
 
     Raises:
         CheckpointError: The file is missing, torn, not a checkpoint, of another pack or of a version that
             kept other tensors. The trainer is unchanged.
-        DataError: It was trained on the same registered file, which has been replaced since: to go on would
-            mix two datasets in one run. The trainer is unchanged.
+        DataError: The registered file that it was trained on has been replaced since; continuing would mix
+            two datasets in one run. The trainer is unchanged.
     """
     try:
         tensors, header = read_tensors(path)
@@ -173,7 +173,7 @@ def restore(trainer: Resumable, path: str | Path) -> tuple[str, ...]:
 
 
 def _replaced(header: Mapping[str, str], trainer: Resumable) -> bool:
-    """Whether the same registered file holds other numbers now. Other datasets are known by their names."""
+    """Whether the registered file holds other numbers now. Other datasets are identified by their names."""
     name, digest = header.get("dataset"), header.get("dataset_sha256")
     same_file = name == trainer.dataset.name and trainer.dataset.name.startswith(REGISTERED)
     return same_file and digest is not None and digest != trainer.dataset.digest

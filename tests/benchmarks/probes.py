@@ -1,15 +1,16 @@
-"""Cost of measuring inside the networks: one measurement of each probe against one update.
+"""Cost of probes: one measurement of each probe against one update.
 
     python -m tests.benchmarks.probes [--seconds 0.2] [--large] [--json FILE]
 
-K networks (tanh, batch 64, digits) of depth 3 and 6 are trained; each probe alone and all together measure
-all layers on 64 examples. Figures are milliseconds of one update of all K networks, and how many updates one
-measurement costs: the best of several rounds, in CPU time on one thread, so that ratios hold on a machine
-that does other things too. Width 1024 only with --large.
+K networks (tanh, batch 64, digits) of depth 3 and 6 are trained. Each probe alone, and all together, measure
+all layers on 64 examples. Figures are milliseconds of one update of all K networks, and the cost of one
+measurement in updates. Each is the best of several rounds, in CPU time on one thread, so that ratios hold on
+a busy machine. Width 1024 is measured only with --large.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset, load_dataset
+from ipcore.probes.single_update import Newest
 from ipcore.theory import preset
 from ipcore.training.trainer import Trainer
 from tests.benchmarks import output
@@ -50,15 +52,17 @@ def best(action: Callable[[], object], seconds: float) -> float:
 
 
 def compare(depth: int, width: int, runs: int, seconds: float, data: Dataset) -> dict[str, float]:
-    """Each probe at one size, in updates."""
+    """Cost of each probe at one size, in updates."""
     plain = trainer_of(depth, width, runs, (), data)
     update = best(lambda: plain.advance(max_steps=2), seconds) / 2
     row = {"L": depth, "m": width, "K": runs, "update_ms": round(update, 2)}
     for name, quantities in {**{probe: (probe,) for probe in PROBES}, "all": tuple(PROBES)}.items():
-        prober = trainer_of(depth, width, runs, quantities, data)._prober
-        assert prober is not None
+        trainer = trainer_of(depth, width, runs, quantities, data)
+        newest = Newest(trainer.step, trainer._rates.at(trainer.step - 1))
+        assert trainer._prober is not None
+        measure = functools.partial(trainer._prober.measure, newest)
         with torch.inference_mode():
-            row[name] = round(best(prober.measure, seconds) / update, 1)
+            row[name] = round(best(measure, seconds) / update, 1)
     return row
 
 
@@ -67,7 +71,7 @@ def run(seconds: float = 0.2, with_large: bool = False) -> dict[str, Any]:
 
     Args:
         seconds: For each figure.
-        with_large: Also width 1024.
+        with_large: Whether to measure width 1024 too.
     """
     torch.set_num_threads(1)
     digits = load_dataset("digits")

@@ -1,4 +1,4 @@
-"""`ipserver doctor` finds what is really broken, says what to do, and leaves everything as it was."""
+"""`ipserver doctor` finds real problems, says what to do, and changes nothing."""
 
 import json
 import os
@@ -20,6 +20,7 @@ from ipserver.ops.startup import PARTS, open_service
 from ipserver.store import migrate, open_store
 from ipserver.store.records import CapacityReport
 from tests.ipserver.s3 import KEY, SECRET
+from tests.ipserver.studies.cases import ask
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 pytestmark = pytest.mark.takes(12)
@@ -36,6 +37,7 @@ CHECKS = [
     "writing",
     "artifacts",
     "ray",
+    "studies",
     "data",
     "mlflow",
 ]
@@ -50,7 +52,7 @@ def no_settings(monkeypatch):
 
 @pytest.fixture
 def settings(tmp_path):
-    """Of a service that has run once."""
+    """Settings of a service that has run once."""
     settings = settings_in(tmp_path / "home")
     store_in(settings).close()
     open_service(settings, write=True).close()
@@ -70,7 +72,7 @@ def changed(settings, **changes):
 
 
 def wrong(settings, clock=time.time):
-    """What is wrong, by check."""
+    """Findings of level "wrong" by check."""
     return {f.check: f.text for f in examine(settings, clock) if f.level is Level.WRONG}
 
 
@@ -104,9 +106,9 @@ def test_json_for_machines(settings, nowhere):
 @pytest.mark.parametrize(
     ("part", "checks"),
     [
-        ("api", CHECKS[:-3]),
+        ("api", CHECKS[:-4]),
         ("dispatch", CHECKS[:-1]),
-        ("forward", [*CHECKS[:-3], "mlflow"]),
+        ("forward", [*CHECKS[:-4], "mlflow"]),
     ],
 )
 def test_a_part_is_asked_only_for_what_it_reaches(settings, part, checks):
@@ -116,7 +118,7 @@ def test_a_part_is_asked_only_for_what_it_reaches(settings, part, checks):
 
 
 def test_a_part_that_only_reads_artifacts_writes_none(settings):
-    """A role or a mounted folder may let it read, and no more."""
+    """A role or a mounted folder may allow only reading."""
     artifacts = settings.artifact_root.folder
     before = {path: path.stat().st_mtime_ns for path in [artifacts, *artifacts.rglob("*")]}
     found = {f.check: f for f in examine(settings, needs=PARTS["forward"])}
@@ -133,7 +135,7 @@ def test_before_the_first_start_it_creates_nothing(tmp_path):
     assert not settings.home.exists()
     assert found["store"].level is Level.WRONG
     assert f"there is no {tmp_path}/home/iplab.db; `ipserver up`" in found["store"].text
-    skipped = {"clock", "schema", "times", "writing", "artifacts", "ray"}
+    skipped = {"clock", "schema", "times", "writing", "artifacts", "ray", "studies"}
     assert {name for name, f in found.items() if f.level is Level.SKIPPED} == skipped
 
 
@@ -236,7 +238,7 @@ def test_a_damaged_database(settings, part):
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'ix_runs_pack'"
         ((root,),) = connection.execute(query)
     with (settings.home / "iplab.db").open("r+b") as file:
-        # A page of an index, after its header: only a check of the whole file sees it.
+        # Damage a page of an index after its header, which only a check of the whole file finds.
         file.seek((root - 1) * 4096 + 100 if part == "index" else 0)
         file.write(b"\xff" * 3996)
 
@@ -250,7 +252,7 @@ WITHOUT_POWERS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 
 
 def powerless(*command):
-    """Runs a command without root's power over permissions."""
+    """Run a command without root's capabilities."""
     first = WITHOUT_POWERS if os.getuid() == 0 else []
     return subprocess.run([*first, *command], capture_output=True, text=True, check=False, timeout=120)
 
@@ -278,7 +280,7 @@ def test_folders_without_write_permission(settings):
     assert f"the folder {settings.home}/mlflow is not writable" in told["mlflow"]
 
 
-# What belongs to it.
+# Files of the home.
 
 
 def test_artifacts_of_another_store(settings, tmp_path):
@@ -326,6 +328,14 @@ def test_an_mlflow_database_that_is_none(settings):
     (settings.home / "mlflow" / "mlflow.db").write_bytes(b"no database" * 1000)
 
     assert "file is not a database" in wrong(settings)["mlflow"]
+
+
+def test_studies_that_nobody_drives(settings):
+    with open_store(settings.store_dsn, clock=lambda: time.time() - 100) as store:
+        ask(store)
+    (finding,) = (f for f in examine(settings) if f.check == "studies")
+    assert finding.level is Level.NOTE
+    assert finding.text.startswith("no dispatcher has driven s for 60 s")
 
 
 def test_no_ray(settings, nowhere):
