@@ -14,6 +14,13 @@ from ipcore.figures.series import Role, superscript
 
 MAX_ROWS: Final = 6
 _MAX_PANELS: Final = 12
+_VERBS: Final = {
+    "disagrees": "disagree",
+    "agrees": "agree",
+    "not yet": "do not show at these widths yet",
+    "not bracketed": "are not bracketed",
+    "undecided": "are undecided",
+}
 
 
 class SubjectLike(Protocol):
@@ -149,13 +156,18 @@ def subject_names(subjects: Iterable[SubjectLike]) -> tuple[dict[SubjectLike, st
     parts: list[tuple[str, ...]] = [_parts(subject) for subject in listed]
     columns = list(zip(*parts, strict=True))
     differ = [i for i, column in enumerate(columns) if len(set(column)) > 1]
+    for i in reversed(differ):  # what the other parts tell already is left out
+        fewer = [j for j in differ if j != i]
+        if fewer and len({tuple(part[j] for j in fewer) for part in parts}) == len(parts):
+            differ = fewer
     if not differ:
         differ = [0]
     names = {
         subject: ", ".join(part[i] for i in differ if part[i])
         for subject, part in zip(listed, parts, strict=True)
     }
-    shared = ", ".join(columns[i][0] for i in range(len(columns)) if i not in differ and columns[i][0])
+    same = [column[0] for column in columns if len(set(column)) == 1 and column[0]]
+    shared = ", ".join(part for part in same if part not in names.values())
     return names, shared
 
 
@@ -209,7 +221,7 @@ def _by_step(
 
 def _meaning(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: int) -> str:
     counts = Counter(str(check.verdict) for check in checks)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    said = ", ".join(f"{counts[name]} {verb}" for name, verb in _VERBS.items() if counts[name])
     parts = [f"Of {len(checks)} comparisons: {said}."]
     if subjects > MAX_ROWS:
         parts.append(f"Shown are the first {MAX_ROWS} of {subjects} groups of runs.")
@@ -257,7 +269,7 @@ def _stationarity(
     step = max(check.step for check in checks)
     sentences = [check.sentence for check in checks] if len(checks) <= 2 else []
     return PowerLaws(
-        "mean change of the output |f_t − f_0|",
+        "mean change of the output |fₜ − f₀|",
         tuple(LawPanel(title, tuple(laws)) for title, laws in panels.items()),
         3,
         f"Change of the output after {step} updates{f' ({shared})' if shared else ''}",
