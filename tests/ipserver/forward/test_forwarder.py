@@ -249,7 +249,8 @@ def test_calibrated_rates_and_datasets_are_said_once_however_often_they_are_sent
     run = mlflow_runs(mlflow)["experiments/e/runs/r00000"]
     rates = [float(rate) for rate in run.data.params["calibrated_rates"].split()]
     assert rates == pytest.approx(ours.calibrated_rates, rel=1e-5)
-    connect(settings).log_dataset(run.info.run_id, "digits", run.inputs.dataset_inputs[0].dataset.digest)
+    sink = MlflowSink(settings.mlflow_uri, settings.mlflow_artifacts)
+    sink.log_dataset(run.info.run_id, "digits", run.inputs.dataset_inputs[0].dataset.digest)
     assert len(mlflow.get_run(run.info.run_id).inputs.dataset_inputs) == 1
 
 
