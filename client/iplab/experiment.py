@@ -131,7 +131,12 @@ class Experiment(ExperimentFields):
 
     @property
     def predictions(self) -> Predictions:
-        """What theory says of every parameterization, depth and activation of the grid."""
+        """What theory says of every parameterization, depth and activation of the grid.
+
+        Listings leave predictions out, so they are read from the service when first asked for.
+        """
+        if not self._experiment.predictions and self.id:
+            self.refresh()
         return Predictions(read(Prediction, prediction) for prediction in self._experiment.predictions)
 
     @property
@@ -316,7 +321,7 @@ class Experiment(ExperimentFields):
         Args:
             kind: "coordinates" (sizes and changes against the width, with theory), "rates" (loss against the
                 base rate), "curves" (learning curves), "drift" (best rate against the width),
-                "calibrated-rates", "stationarity", "alignment-exponents", or over updates by layer "ranks",
+                "isolated-updates", "calibrated-rates", "stationarity", "alignment-exponents", or over updates by layer "ranks",
                 "kernels", "alignment", "sizes", "changes"; None: coordinates if they were recorded, rates if
                 there are three, else curves.
             by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the

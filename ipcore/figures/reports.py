@@ -56,7 +56,7 @@ class CheckLike(Protocol):
 
     @property
     def kind(self) -> str:
-        """COORDINATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER or ALIGNMENT."""
+        """COORDINATE, ISOLATED_UPDATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER or ALIGNMENT."""
 
     @property
     def subject(self) -> SubjectLike:
@@ -179,6 +179,19 @@ def _parts(subject: SubjectLike) -> tuple[str, ...]:
 
 def _coordinates(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
     return _by_step(checks, meanings, "mean size of h and of its change", _coordinate_law, _coordinate_title)
+
+
+def _isolated(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
+    quantity = "mean change by one layer's update alone"
+    return _by_step(checks, meanings, quantity, _isolated_law, lambda step: f"update {step}")
+
+
+def _isolated_law(check: CheckLike) -> Law:
+    """Of a matrix "W²", of a bias "b²"; those of the output stand apart."""
+    matrix = "bias" not in check.quantity
+    name = layer_name("W" if matrix else "b", check.layer, check.subject.layers)
+    output = check.layer == check.subject.layers
+    return _law(check, name, Role.APART if output and matrix else Role.ORDERED)
 
 
 def _alignment(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
@@ -335,6 +348,7 @@ def _exponent(value: Fraction | str | None) -> Fraction | None:
 Maker = Callable[[Sequence[CheckLike], Sequence[CheckLike], tuple[str, ...]], PowerLaws]
 _KINDS: Final[Mapping[str, tuple[str, Maker]]] = {
     "coordinates": ("COORDINATE", _coordinates),
+    "isolated-updates": ("ISOLATED_UPDATE", _isolated),
     "drift": ("RATE_TRANSFER", _drift),
     "calibrated-rates": ("CALIBRATED_RATE", _calibrated),
     "stationarity": ("STATIONARITY", _stationarity),

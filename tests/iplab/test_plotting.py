@@ -32,7 +32,7 @@ def swept(service, client):
         base_learning_rates=[0.05, 0.2, 0.8, 1e6],
     )
     spec["display_name"] = NASTY
-    quantities = ["coordinates", "alignment", "ranks", "kernels"]
+    quantities = ["coordinates", "isolated_updates", "alignment", "ranks", "kernels"]
     spec["spec"] |= {
         "steps": 8,
         "evaluation_interval": 4,
@@ -94,9 +94,11 @@ def test_metrics_draw_themselves(swept):
 
 def test_reports_draw_themselves(swept):
     report = swept.check()
-    assert set(report.pictures()) == {"coordinates", "drift", "calibrated-rates", "stationarity"}
+    assert set(report.pictures()) == {
+        "coordinates", "isolated-updates", "drift", "calibrated-rates", "stationarity",
+    }  # fmt: skip
     assert report.plot("drift").base == 2
-    with pytest.raises(PictureError, match="it has: coordinates, drift"):
+    with pytest.raises(PictureError, match="it has: coordinates, isolated-updates"):
         report.plot("alignment-exponents")
 
 

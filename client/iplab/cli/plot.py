@@ -11,6 +11,7 @@ KINDS = (
     "coordinates",
     "rates",
     "curves",
+    "isolated-updates",
     "drift",
     "calibrated-rates",
     "stationarity",
@@ -27,6 +28,7 @@ _HELP = """Draw a figure of EXPERIMENT into a file, and print its caption.
 coordinates          sizes of layers and their changes against the width
 rates                final loss against the base learning rate
 curves               a metric over updates: mean and interval over seeds
+isolated-updates     change by one layer's update alone, against the width
 drift                the best base rate against the width
 calibrated-rates     calibrated first rates against the width
 stationarity         change of the output against the width
