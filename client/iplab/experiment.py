@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -184,6 +185,58 @@ class Experiment(ExperimentFields):
         """
         request = experiment_service_pb2.ResumeExperimentRequest(name=self.name)
         self._take(self._transport.call(self._transport.experiments.ResumeExperiment, request))
+        return self
+
+    def extend(
+        self,
+        *,
+        seeds: Iterable[int] = (),
+        widths: Iterable[int] = (),
+        base_learning_rates: Iterable[float] = (),
+        request_id: str | None = None,
+        validate_only: bool = False,
+    ) -> Experiment:
+        """Add seeds, widths or base learning rates to its grid.
+
+        The new runs are numbered after the existing ones, and get the numbers that they would have had if all
+        had been asked for at once. An experiment that has ended SUCCEEDED or FAILED goes on until they have
+        ended.
+
+        Args:
+            seeds: Seeds that it does not have yet.
+            widths: Widths that it does not have yet.
+            base_learning_rates: Rates that the grid's axis does not have yet.
+            request_id: A UUID. The same id with the same request adds nothing twice. Default: a new one for
+                this call, so that its retries add nothing twice; "": none, and no retries.
+            validate_only: Add nothing; the answer is another `Experiment`, as this one would be.
+
+        Returns:
+            Itself, with the new state and counts.
+
+        Raises:
+            InvalidRequestError: Values that it has already or that a spec may not have, or it was cancelled;
+                all wrong fields.
+            RequestIdReusedError: The request id was used with another request.
+
+        Example:
+            >>> experiment.extend(seeds=range(8, 16)).wait()        # doctest: +SKIP
+        """
+        request = experiment_service_pb2.ExtendExperimentRequest(
+            name=self.name,
+            seeds=seeds,
+            widths=widths,
+            base_learning_rates=base_learning_rates,
+            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            validate_only=validate_only,
+        )
+        message = self._transport.call(
+            self._transport.experiments.ExtendExperiment,
+            request,
+            repeat=bool(request.request_id) or validate_only,
+        )
+        if validate_only:
+            return Experiment(self._transport, message)
+        self._take(message)
         return self
 
     def runs(self, filter: str = "") -> Iterator[Run]:

@@ -101,7 +101,7 @@ def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
     Args:
         spec: With its defaults filled in.
     """
-    deepest = NetworkShape(max(spec.grid.hidden_layers), 1, "")
+    deepest = NetworkShape.of_depth(max(spec.grid.hidden_layers))
     return metric_names(pack_config(spec, deepest))
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, get_type_hints
 
 from ipcore.catalogue import DatasetInfo
 from ipserver.store.shapes import ONE_CORE
-from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState, StudyState
 from ipserver.store.summary import Summary
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -37,7 +37,8 @@ class Comparison:
 class NetworkShape:
     """The axes of the grid that runs of one pack share: what kind of network they train.
 
-    Runs, packs and their rows have fields of the same names.
+    Runs and packs are such shapes with more fields; their rows have columns of the same names.
+    `ipserver.request.fields` names the grid's axes.
     """
 
     hidden_layers: int
@@ -48,10 +49,21 @@ class NetworkShape:
     def of(cls, value: Any) -> NetworkShape:
         """Of a run, a pack, a row of either, or a configuration.
 
-        >>> NetworkShape.of(NewRun(0, "mup", 2, 64, "relu", 0.1, 0))
+        >>> run = NewRun(2, 64, "relu", index=0, parameterization="mup", base_learning_rate=0.1, seed=0)
+        >>> NetworkShape.of(run)
         NetworkShape(hidden_layers=2, width=64, activation='relu')
         """
-        return cls(*(getattr(value, axis) for axis in AXES))
+        return NetworkShape(*(getattr(value, axis) for axis in AXES))
+
+    @classmethod
+    def of_depth(cls, hidden_layers: int) -> NetworkShape:
+        """Of a depth alone, for what depends on nothing else; other axes are 1 or "".
+
+        >>> NetworkShape.of_depth(3)
+        NetworkShape(hidden_layers=3, width=1, activation='')
+        """
+        others = {axis: 1 if kind is int else "" for axis, kind in AXES.items()}
+        return NetworkShape(**{**others, "hidden_layers": hidden_layers})  # type: ignore[arg-type]
 
     def values(self) -> dict[str, Any]:
         """By the name of the field."""
@@ -62,15 +74,12 @@ class NetworkShape:
 AXES: Final[Mapping[str, type[int] | type[str]]] = MappingProxyType(get_type_hints(NetworkShape))
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun(NetworkShape):
     """A run of an accepted experiment: one point of the grid."""
 
     index: int
     parameterization: str
-    hidden_layers: int
-    width: int
-    activation: str
     base_learning_rate: float
     seed: int
 
@@ -100,6 +109,30 @@ class NewExperiment:
     run_memory_bytes: int
     warnings: tuple[str, ...] = ()
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpus": 1.0})
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """More runs for an experiment.
+
+    Attributes:
+        request_id: Key for idempotency, or "".
+        request_hash: SHA-256 of the request.
+        extended_hash: Hash of the spec that is extended: another extension may have come first.
+        added: The added values by axis: "seeds", "widths", "base_learning_rates".
+        runs: New runs, numbered after the existing ones; at least one.
+        spec: The whole spec from now on, as in `NewExperiment`; so are hash, memory and warnings.
+    """
+
+    request_id: str
+    request_hash: str
+    extended_hash: str
+    added: Mapping[str, tuple[int, ...] | tuple[float, ...]]
+    runs: tuple[NewRun, ...]
+    spec: bytes
+    spec_hash: str
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +170,132 @@ class ExperimentRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NewStudy:
+    """An accepted study.
+
+    Attributes:
+        id: Last part of the resource name.
+        request_id: Key for idempotent creation, or "".
+        request_hash: SHA-256 of the request.
+        spec: The serialized `iplab.v1.StudySpec`, defaults filled in.
+    """
+
+    id: str
+    uid: str
+    request_id: str
+    request_hash: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOutcome:
+    """What a study has found so far.
+
+    Attributes:
+        verdict: `iplab.v1.StudyVerdict` without its prefix; "": nothing is known.
+        reason: `iplab.v1.StudyReason` without its prefix; "": it has not ended.
+        sentence: In words.
+        answers: By subject, with the fields of `iplab.v1.StudyAnswer`.
+        core_seconds: Work on one core, of all rounds that have ended.
+    """
+
+    verdict: str = ""
+    reason: str = ""
+    sentence: str = ""
+    answers: tuple[Mapping[str, Any], ...] = ()
+    core_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRound:
+    """A round of a study, to be written down before any action is taken.
+
+    Attributes:
+        number: 1, 2, 3, ...
+        why: What for.
+        actions: What creates or extends experiments (`ipserver.studies.rounds`); each names its "experiment".
+        runs: Number of runs that are asked for.
+    """
+
+    number: int
+    why: str
+    actions: tuple[Mapping[str, Any], ...]
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """A round, as stored.
+
+    Attributes:
+        done: Whether all actions were taken.
+        learned: What was known after it, one sentence per subject; () until it has ended.
+    """
+
+    number: int
+    why: str
+    actions: tuple[Mapping[str, Any], ...]
+    runs: int
+    done: bool
+    learned: tuple[str, ...]
+    create_time: float
+    end_time: float | None
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Ids of the experiments that it creates or extends."""
+        return tuple(dict.fromkeys(action["experiment"] for action in self.actions))
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study, as stored.
+
+    Attributes:
+        token: Fencing token of its present or last lease.
+        now: When it was read.
+        ended_runs: Number of its runs that have ended.
+    """
+
+    id: str
+    uid: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    warnings: tuple[str, ...]
+    state: StudyState
+    cancel_requested: bool
+    sequence: int
+    outcome: StudyOutcome
+    rounds: tuple[RoundRecord, ...]
+    token: int
+    create_time: float
+    end_time: float | None
+    now: float
+    ended_runs: int
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Ids of its experiments, in the order of their creation."""
+        return tuple(dict.fromkeys(name for one in self.rounds for name in one.experiments))
+
+    @property
+    def asked_runs(self) -> int:
+        """Number of runs that it has asked for."""
+        return sum(one.runs for one in self.rounds)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time from its acceptance to its end, or until it was read."""
+        return max(0.0, (self.now if self.end_time is None else self.end_time) - self.create_time)
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong."""
 
@@ -146,16 +305,13 @@ class Failure:
     log_tail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(NetworkShape):
     """A run, as stored."""
 
     experiment: str
     index: int
     parameterization: str
-    hidden_layers: int
-    width: int
-    activation: str
     base_learning_rate: float
     seed: int
     state: RunState
@@ -183,8 +339,8 @@ class AttemptRecord:
     end_reason: FailureReason | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewPack:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPack(NetworkShape):
     """A planned pack: runs to be trained together.
 
     Attributes:
@@ -195,9 +351,6 @@ class NewPack:
 
     id: str
     run_indices: tuple[int, ...]
-    hidden_layers: int
-    width: int
-    activation: str
     steps: int
     memory_bytes: int
 

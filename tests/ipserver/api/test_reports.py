@@ -57,7 +57,15 @@ def train(
     noise = np.random.default_rng(0)
     leased = store.lease_unplanned("tester", 60.0)
     packs = [
-        NewPack(f"p{run.index:03d}", (run.index,), run.hidden_layers, run.width, run.activation, STEPS, 1)
+        NewPack(
+            run.hidden_layers,
+            run.width,
+            run.activation,
+            id=f"p{run.index:03d}",
+            run_indices=(run.index,),
+            steps=STEPS,
+            memory_bytes=1,
+        )
         for run in leased[1]
     ]
     store.save_plan(leased[0].id, "tester", packs)
@@ -121,6 +129,32 @@ async def test_measurement_that_follows_theory_agrees(api, store):
     ]
     assert (still.layer, still.step) == (3, 3)
     assert "it does not fall with the width" in still.sentence
+
+
+async def test_isolated_updates_have_a_conclusion_of_their_own(api, store):
+    """The rate of layer 2 falls short by a half; its change, with what comes from below, shows nothing."""
+    record = {"probes": {"quantities": ["coordinates", "isolated_updates"], "steps": [0, 1, 2, 3]}}
+    await create(api, "mup", record=record)
+
+    def isolated(run):
+        powers = {1: 0.0, 2: -0.5, 3: 0.0}
+        noise = np.random.default_rng(run.index)
+        return {
+            (f"isolated_change/{layer}", step): run.width**power * np.exp(noise.normal(0, 0.01))
+            for layer, power in powers.items()
+            for step in (1, 2, 3)
+        }
+
+    train(store, more=isolated)
+    found = await report(api)
+    checks = [c for c in found.checks if c.kind == report_pb2.CHECK_KIND_ISOLATED_UPDATE]
+    assert [(c.layer, c.step, c.verdict) for c in checks] == [
+        (layer, step, DISAGREES if layer == 2 else AGREES) for step in (1, 2, 3) for layer in (1, 2, 3)
+    ]
+    coordinates, updates = found.conclusions
+    assert coordinates.verdict == AGREES
+    assert updates.verdict == DISAGREES
+    assert updates.sentence.startswith("isolated updates: layer 2 disagrees at update 1: slope -0.50")
 
 
 @pytest.mark.parametrize("widths", [(512,), WIDTHS])
