@@ -62,7 +62,8 @@ class DeferredNetwork:
         self._config, self._run, self._dtype = config, run, dtype
         self._phi, self._loss = activation(config.activation), LOSSES[config.loss]
         p, m, L = run.parameterization, config.width, config.hidden_layers
-        self._stds = initial_stds(p, m, config.activation, input_dim, config.bias)
+        roles = config.architecture(input_dim, outputs).roles
+        self._stds = initial_stds(p, m, config.activation, roles, input_dim, config.bias)
         self._means = initial_means(p, m)
         momentum = OPTIMIZERS[config.optimizer].accumulates
         self._momentum = run.settings.momentum if momentum else 0.0
@@ -77,7 +78,7 @@ class DeferredNetwork:
         ]
         shapes = {1: (m, input_dim), L + 1: (outputs, m)}
         self._ends = {layer: self._drawn(layer, shape) for layer, shape in shapes.items()}
-        stds = initial_bias_stds(p, m, config.activation, config.bias)
+        stds = initial_bias_stds(p, m, config.activation, roles, config.bias)
         sizes = [m] * L + [outputs]
         self._biases = [
             torch.from_numpy(bias_normals(run.seed, layer + 1, size) * std).to(dtype)
