@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import ipcore
 from ipcore.analysis import LimitDistance, fit_distances
 from ipcore.data import Dataset
 from ipcore.errors import AnalysisError
+from ipcore.figures import Law, LawPanel, PowerLaws, Role, Size
 from ipcore.limits.cost import deferred_is_cheaper
 from ipcore.limits.learners import KernelLearner
 from ipcore.limits.trainer import LimitTrainer
@@ -21,7 +23,7 @@ from ipcore.theory import preset
 from reproduction.data import load
 from reproduction.kept import kept
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
+from reproduction.pictures import svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 # (parameterization, hidden layers, activation, base rate, readout target or None, widths, seeds at each)
@@ -234,37 +236,24 @@ def _picture(result: Result) -> str:
     last = max(result.spec["steps"])
     groups = {
         "IP-LLR": [case for case in result.spec["cases"] if case[0] == "ip-llr"],
-        "others": [case for case in result.spec["cases"] if case[0] != "ip-llr"],
+        "Others": [case for case in result.spec["cases"] if case[0] != "ip-llr"],
     }
-    titles = [f"{name}: distance to the limit, step {last}" for name in groups]
-    figure, axes = panels(titles, 2, height=3, compared=True)
-    for axis, cases in zip(axes, groups.values(), strict=True):
-        widths: set[int] = set()
-        for i, case in enumerate(cases):
-            found = distances(result, case, last)
-            if found is None:
-                continue
-            m = [row.width for row in found.widths]
-            D = [row.distance for row in found.widths]
-            errors = [[d.value - max(d.low, d.value / 3) for d in D], [d.high - d.value for d in D]]
-            axis.errorbar(
-                m,
-                [d.value for d in D],
-                yerr=errors,
-                label=f"{_title(case)}: {found.slope.value:.2f}",
-                color=COLOURS[i],
-                marker=MARKERS[i],
-                markersize=4,
-                linewidth=1,
-            )
-            widths |= set(m)
-        axis.set_xscale("log")
-        axis.set_yscale("log")
-        m = np.array(sorted(widths))
-        axis.plot(m, 3.2 * m**-0.5, color="black", linestyle="--", linewidth=1, label="m to the power -1/2")
-        axis.axhline(0.05, color="black", linewidth=0.8, linestyle=":")
-        finish(axis, sorted(widths))
-    return svg(figure)
+    panels = []
+    for title, cases in groups.items():
+        laws = tuple(_law(_title(case), found) for case in cases if (found := distances(result, case, last)))
+        panels.append(LawPanel(title, laws))
+    seeds = min(min(case[6]) for case in result.spec["cases"])
+    measured = f"Distance to the infinite-width limit after {last} updates, {result.spec['dataset']}"
+    return svg(PowerLaws("relative distance of outputs", tuple(panels), 2, measured, seeds))
+
+
+def _law(name: str, found: LimitDistance) -> Law:
+    sizes = tuple(
+        Size(row.width, row.distance.value, max(row.distance.low, row.distance.value / 10), row.distance.high)
+        for row in found.widths
+    )
+    slope = found.slope
+    return Law(name, sizes, slope.value, slope.low, slope.high, Fraction(-1, 2), role=Role.GROUP)
 
 
 _MNIST: Final = {
