@@ -32,6 +32,7 @@ _STYLES: Final = {
     "operator": ("#bcd7ee", "..", "#0b559f", (0, (5, 1.5))),
     "feature_learning": ("#f6b26b", "", "#b34700", "-"),
     "measure": ("#ffffff", "xx", "#444444", (0, (1, 2))),
+    None: ("#ffffff", "", "#444444", (0, (1, 4))),  # not decided
 }
 _SIZE: Final = (4.6, 4.2)  # inches
 _AXES_SHARE: Final = 0.77  # of the figure, roughly

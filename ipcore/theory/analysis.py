@@ -297,9 +297,15 @@ def bounds(
         return upper, upper if same else trajectory(
             p, replace(setting, alignment=least), aligned=True, steps=steps
         )
-    # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
-    doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
-    return upper, trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
+    return upper, trajectory(p, setting, aligned=False, steps=steps) if doubtful(p, setting) else upper
+
+
+def doubtful(p: Parameterization, setting: Rules) -> bool:
+    """Whether alignment that is derived may be bounded only.
+
+    Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
+    """
+    return setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
 
 
 def _same(upper: Trajectory, lower: Trajectory) -> bool:
