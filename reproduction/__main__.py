@@ -22,7 +22,6 @@ from ipcore.data import check_dataset
 from ipcore.errors import DataError
 from reproduction.gpu import condensed, take
 from reproduction.page import write
-from reproduction.pieces import seconds_spent
 from reproduction.results import load, measured_now, save
 from reproduction.service import StudyError, run, service
 from reproduction.studies import STUDIES
@@ -135,8 +134,7 @@ def _measure(
         with Progress(console=console) as progress:
             task = progress.add_task(study.name, total=1.0)
             runs = tuple(study.measure(spec, lambda done: progress.update(task, completed=done)))
-        # Pieces that were measured before an interruption count.
-        seconds = max(time.monotonic() - begun, seconds_spent(study.name, spec))
+        seconds = time.monotonic() - begun
     save(measured_now(study.name, spec, seconds, runs), results)
     console.print(f"{study.name}: {len(runs)} runs in {seconds:.0f} s")
 

@@ -55,8 +55,8 @@ class Check:
         kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER" or "ALIGNMENT"; "UNKNOWN" where
             this version does not know it.
         subject: Whose runs.
-        quantity: "h" or "h_change" with coordinates and stationarity, "alignment_update" with alignment, else
-            "".
+        quantity: "h" or "h_change" with coordinates and stationarity; "alignment_update" (theta),
+            "alignment_backward" (theta') or "alignment_change" (omega) with alignment; else "".
         layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
@@ -110,7 +110,8 @@ class Check:
             case "RATE_TRANSFER":
                 return "best rate"
             case "ALIGNMENT":
-                return f"alignment of W^{self.layer}"
+                what = {"alignment_backward": "theta'", "alignment_change": "omega"}
+                return f"{what.get(self.quantity, 'theta')} of W^{self.layer}"
         words = self.kind.lower().replace("_", " ")
         return f"{words} of layer {self.layer}" if self.layer else words
 

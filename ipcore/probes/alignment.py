@@ -8,11 +8,13 @@ with the root mean square over all entries, for V x and x over the examples too.
 give 1/2 (central limit theorem), one shared direction gives 1 (law of large numbers); cancellation gives less
 than 1/2. Theory's propagation rules add exactly these exponents to those of V and x (docs/theory.md).
 
-    alignment_initial/l = A(W_0^l, x_t^{l-1})
-    alignment_update/l  = A(W_t^l - W_0^l, x_t^{l-1})
+    alignment_initial/l  = A(W_0^l, x_t^{l-1})
+    alignment_update/l   = A(W_t^l - W_0^l, x_t^{l-1})                   theta
+    alignment_backward/l = A((W_t^l - W_0^l)^T, d loss_i / d (W^l x)_i)  theta', of hidden matrices
+    alignment_change/l   = A(W_0^l, x_t^{l-1} - x_0^{l-1})               omega, l > 1
 
-n is the number of inputs of the layer: m above the first layer, d in it, where alignment says nothing about
-the width. Not defined, and left out, for n = 1 and where V or V x is 0 (an update at step 0).
+n is the number of columns of V: m above the first layer, d in it, where alignment says nothing about the
+width. Not defined, and left out, for n = 1 and where V, x or V x is 0 (an update or a change at step 0).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
     n, asked = config.probes.examples, frozenset(config.probes.quantities)
     architecture = config.architecture(input_dim, output_dim)
     matrices = architecture.matrices
-    passes = 1 + (2 if asked & BACKWARD else 0) + (2 if "alignment" in asked else 0) + ("parts" in asked)
+    passes = 1 + (2 if asked & BACKWARD else 0) + (4 if "alignment" in asked else 0) + ("parts" in asked)
     cost = float(passes * n * sum(a * b for a, b in matrices))
     features = sum(min(n, m) ** 2 * max(n, m) for m in architecture.outputs[:-1])
     if "kernels" in asked:

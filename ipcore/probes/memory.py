@@ -15,8 +15,8 @@ from ipcore.models.tally import tally
 # Probes that look at W_t - W_0, that need W_0, that compare with h_0, and that need a backward pass.
 COMPARE_WEIGHTS: Final = frozenset({"gradients", "alignment", "ranks"})
 KEEP_WEIGHTS: Final = COMPARE_WEIGHTS | {"parts"}
-COMPARE_ACTIVATIONS: Final = frozenset({"coordinates", "parts", "kernels"})
-BACKWARD: Final = frozenset({"gradients"})
+COMPARE_ACTIVATIONS: Final = frozenset({"coordinates", "parts", "kernels", "alignment"})
+BACKWARD: Final = frozenset({"gradients", "alignment"})
 # What the runs that are measured at once may need together (one run at least).
 SLICE_BYTES: Final = 2**27
 
@@ -69,7 +69,7 @@ def working_bytes(probes: Probes, architecture: Architecture, itemsize: int) -> 
     matrix = max(a * b for a, b in matrices)
     # The largest of: statistics of activations (values and their double precision copies) ...
     transient = (3 * itemsize + 16) * widest
-    if "parts" in names:  # ... and of what changed, here and in the layer below ...
+    if names & {"parts", "alignment"}:  # ... and of what changed, here and in the layer below ...
         transient += 2 * itemsize * widest
     if names & COMPARE_WEIGHTS:  # ... of matrices (difference, its squares) ...
         transient = max(transient, (3 * itemsize + 8) * matrix + 8 * widest)

@@ -92,12 +92,12 @@ class Prober:
             if "kernels" in asked and hidden:
                 found["cka"] = linear_cka(now.x[layer], x_0)
         if asked & COMPARE_WEIGHTS:
-            found |= self._matrices(now, runs, layer)
+            found |= self._matrices(now, index, runs, layer)
         if "ranks" in asked and hidden:
             found |= {f"x_{name}": rank for name, rank in ranks(now.x[layer]).items()}
         return found
 
-    def _matrices(self, now: State, runs: slice, layer: int) -> dict[str, Tensor]:
+    def _matrices(self, now: State, index: int, runs: slice, layer: int) -> dict[str, Tensor]:
         """Everything that is asked of a layer's matrix."""
         found: dict[str, Tensor] = {}
         initial = self._weights[layer - 1][runs]
@@ -110,6 +110,11 @@ class Prober:
         if "alignment" in self._asked:
             found["alignment_initial"] = log_alignment(initial, now.below[layer])
             found["alignment_update"] = log_alignment(change, now.below[layer])
+            if layer > 1:
+                x_0 = phi(self._h[index][layer - 1], self._pack.activation)
+                found["alignment_change"] = log_alignment(initial, now.below[layer] - x_0)
+                if layer < self._pack.shape.layers:
+                    found["alignment_backward"] = log_alignment(change.mT, now.dz[layer])
         if "ranks" in self._asked:
             found |= {f"update_{name}": rank for name, rank in ranks(change).items()}
         return found

@@ -204,18 +204,7 @@ def analyze(
     'feature_learning'
     """
     p, setting = checked(parameterization, optimizer, activation, loss, steps)
-    findings = Findings()
-    with findings.noted():
-        setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
-    assumed: tuple[Alignment, ...] = ()
-    with findings.noted():
-        assumed = read_alignment(alignment, p.hidden_layers)
-        _check_given(p, assumed)
-    with findings.noted():
-        check_blocks(block_matrices, p.hidden_layers)
-        _check_residual(p, block_matrices)
-    findings.check()
-    setting = replace(setting, alignment=assumed[-1] if assumed else None, block_matrices=block_matrices)
+    setting, assumed = checked_setting(p, setting, optimizer, epsilon, alignment, block_matrices)
     upper, lower = bounds(p, setting, steps, assumed[0] if assumed else None)
     aligned = layer_alignment(upper)
     decided = verdict(p, upper, lower, setting)
@@ -281,6 +270,37 @@ def checked(
     findings.check()
     _check_degree(p, setting)
     return p, setting
+
+
+def checked_setting(
+    p: Parameterization,
+    setting: Rules,
+    optimizer: str,
+    epsilon: str | Sequence[str] | None,
+    alignment: str | Alignment | Sequence[Alignment] | None,
+    block_matrices: int,
+) -> tuple[Rules, tuple[Alignment, ...]]:
+    """A setting with what is assumed of epsilon, alignment and blocks; of two bounds the upper one.
+
+    Returns:
+        The setting, and the alignment that was given: none, one, or a lower and an upper bound.
+
+    Raises:
+        TheoryError: As `analyze`.
+    """
+    findings = Findings()
+    with findings.noted():
+        setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
+    assumed: tuple[Alignment, ...] = ()
+    with findings.noted():
+        assumed = read_alignment(alignment, p.hidden_layers)
+        _check_given(p, assumed)
+    with findings.noted():
+        check_blocks(block_matrices, p.hidden_layers)
+        _check_residual(p, block_matrices)
+    findings.check()
+    given = assumed[-1] if assumed else None
+    return replace(setting, alignment=given, block_matrices=block_matrices), assumed
 
 
 def bounds(

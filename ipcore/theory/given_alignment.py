@@ -164,7 +164,13 @@ def _row(given: Given, length: int, field: str) -> tuple[Fraction, ...]:
         raise TheoryError(f"must be an exponent or a list of them, not {shown(given)}", field)
     if len(given) != length:
         raise TheoryError(f"has {len(given)} entries; it needs 1 or {length}", field)
-    return tuple(as_exponent(entry, f"{field}[{i}]") for i, entry in enumerate(given))
+    findings, found = Findings(), []
+    for i, entry in enumerate(given):
+        place = f"{field}[{i}]"
+        with findings.noted():
+            found.append(_in_range(as_exponent(entry, place), place, f", in W^{i + 2}"))
+    findings.check()
+    return tuple(found)
 
 
 def _check_length(row: tuple[Fraction, ...], needed: int, name: str) -> None:

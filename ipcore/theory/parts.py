@@ -101,7 +101,9 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
         )
     if analysis.block_matrices:
         raise TheoryError(
-            "parts are not covered for residual blocks, where a skip connection adds one", "block_matrices"
+            "not covered: parts with residual blocks, where a skip connection adds one; the sizes of "
+            "`steps` and measured slopes are what there is",
+            "block_matrices",
         )
     return _parts_of(analysis, step)
 

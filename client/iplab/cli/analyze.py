@@ -167,11 +167,18 @@ def _alignment(forward: str, backward: str, initial: str, hidden_layers: int) ->
     help="largest: every layer changes as much as is stable; balanced: all by the same power of the width.",
 )
 @click.option("--pareto", is_flag=True, help="Show all stable rates of step 0, and Pareto points of them.")
+@click.option(
+    "--block-matrices",
+    default=0,
+    type=int,
+    help="Matrices per residual block; only 0, no blocks, is covered: see analyze --block-matrices.",
+)
 @json_option
 def complete(
     *,
     kind: str,
     pareto: bool,
+    block_matrices: int,
     preset: str,
     a: str,
     b: str,
@@ -206,6 +213,7 @@ def complete(
                 biases=given.biases,
                 mean=given.mean,
                 reweightings=given.reweightings,
+                block_matrices=block_matrices,
             )
         else:
             needed(a=a, b=b)
@@ -219,6 +227,7 @@ def complete(
                 optimizer=optimizer,
                 activation=activation,
                 loss=loss,
+                block_matrices=block_matrices,
             )
     if as_json:
         print_json({**found.to_dict(), "notes": list(decimals)})

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from ipcore import theory
 from ipcore.theory.errors import Findings
@@ -149,8 +149,9 @@ def _alignment(
         return request.named_alignment
     findings = Findings()
     found = []
-    for field in ("least_alignment", "alignment"):
-        if request.HasField(field):  # type: ignore[arg-type]
+    fields: tuple[Literal["least_alignment", "alignment"], ...] = ("least_alignment", "alignment")
+    for field in fields:
+        if request.HasField(field):
             with findings.noted():
                 found.append(_exponents(getattr(request, field), request.hidden_layers, field))
     findings.check()
@@ -158,8 +159,9 @@ def _alignment(
 
 
 def _named(request: _Request) -> bool:
-    analyzes = isinstance(request, pb.AnalyzeParameterizationRequest)
-    return analyzes and request.WhichOneof("alignment_choice") == "named_alignment"
+    if not isinstance(request, pb.AnalyzeParameterizationRequest):
+        return False
+    return request.WhichOneof("alignment_choice") == "named_alignment"
 
 
 def _exponents(given: theory_pb2.AlignmentExponents, hidden_layers: int, field: str) -> theory.Alignment:
