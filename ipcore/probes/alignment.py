@@ -20,9 +20,12 @@ width. Not defined, and left out, for n = 1 and where V, x or V x is 0 (an updat
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Final
 
-import torch
-from torch import Tensor
+from ipcore.probes.definition import Definition, Quantity, Sizes, Tap, room_of_matrices
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def log_alignment(matrix: Tensor, x: Tensor) -> Tensor:
@@ -36,11 +39,55 @@ def log_alignment(matrix: Tensor, x: Tensor) -> Tensor:
         (K,) float64.
     """
     if matrix.shape[2] == 1:
-        return torch.full((matrix.shape[0],), math.nan, dtype=torch.float64, device=matrix.device)
-    ratio = _rms(torch.bmm(x, matrix.mT)) / (_rms(matrix) * _rms(x))
+        return matrix.new_full((matrix.shape[0],), math.nan).double()
+    ratio = _rms(x.bmm(matrix.mT)) / (_rms(matrix) * _rms(x))
     return ratio.log() / math.log(matrix.shape[2])
 
 
 def _rms(values: Tensor) -> Tensor:
     """Root mean square per run, with squares in double precision: those of 32-bit numbers may vanish."""
     return values.double().square().mean(dim=(1, 2)).sqrt_()
+
+
+def _room(sizes: Sizes) -> int:
+    # What changed in the layer below beside its values.
+    return room_of_matrices(sizes) + 2 * sizes.itemsize * sizes.widest
+
+
+def _work(sizes: Sizes) -> float:
+    return 4.0 * sizes.examples * sizes.entries
+
+
+ALIGNMENT: Final = Definition(
+    (
+        Quantity(
+            "alignment_initial",
+            "log alignment ratio of W_0^l and x_t^{l-1}",
+            lambda layer: log_alignment(layer.initial, layer.below),
+            (Tap.INITIAL_WEIGHTS,),
+        ),
+        Quantity(
+            "alignment_update",
+            "log alignment ratio of W_t^l - W_0^l and x_t^{l-1}",
+            lambda layer: log_alignment(layer.update, layer.below),
+            (Tap.INITIAL_WEIGHTS,),
+        ),
+        Quantity(
+            "alignment_backward",
+            "log alignment ratio of (W_t^l - W_0^l)^T and d loss_i / d (W^l x)_i",
+            lambda layer: log_alignment(layer.update.mT, layer.dz),
+            (Tap.INITIAL_WEIGHTS, Tap.DERIVATIVES),
+            readout=False,
+            first=2,
+        ),
+        Quantity(
+            "alignment_change",
+            "log alignment ratio of W_0^l and x_t^{l-1} - x_0^{l-1}",
+            lambda layer: log_alignment(layer.initial, layer.below - layer.below_0),
+            (Tap.INITIAL_WEIGHTS, Tap.INITIAL_VALUES),
+            first=2,
+        ),
+    ),
+    _room,
+    _work,
+)

@@ -68,7 +68,7 @@ def test_the_edge_of_the_grid_is_warned_of_and_decides_nothing():
 
 
 def test_divergence_beside_the_best_rate_widens_the_interval():
-    # Beyond the optimum everything diverges: the vertex is not seen, only the grid point below it.
+    # Everything beyond the optimum diverges, so only the grid point below the vertex is seen.
     def beyond(m, rate):
         return math.log2(rate) > -1.9 - math.log2(m / 128)
 
