@@ -1,4 +1,4 @@
-"""Measured alignment: whether matrices act on vectors as the calculus has it, and what follows if not.
+"""Measured alignment: whether matrices act on vectors as the calculus says, and what follows if not.
 
 The probe records log alignment ratios at every width m (Everett et al., arXiv:2407.05872). One width alone is
 biased by a constant factor; the exponents are slopes over log m:
@@ -7,9 +7,9 @@ biased by a constant factor; the exponents are slopes over log m:
     theta'   of log[ rms(Delta W^T dh) / (rms(Delta W) rms(dh)) ]           updates, in the backward pass
     omega    of log[ rms(W_0 (x - x_0)) / (rms(W_0) rms(x - x_0)) ]         initial matrices and changes
 
-Each is held against the exponent derived, matrix by matrix and step by step. The first that disagrees is
-where the network leaves the calculus. Theory is then asked again with the measured exponents: both ends of
-their intervals over seeds, cut to [1/2, 1]; where the verdicts differ it says "measure". [ours]
+Each is compared with the derived exponent, matrix by matrix and step by step. The first that disagrees is
+where the network leaves the calculus. Theory is then applied again with the measured exponents: both ends of
+their intervals over seeds, cut to [1/2, 1]. If the verdicts differ, the verdict is "measure". [ours]
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a kind of check is given: runs that are judged together, their measurements, and what theory says."""
+"""Input of a kind of check: runs that are judged together, their measurements, and what theory says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Number formats that train, and which numbers they hold."""
+"""Number formats for training, and the ranges that they can represent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What exponents become in the computation: one number per run and layer. Standard library only.
+"""From exponents to numbers: one per run and layer. Standard library only.
 
 The pack stores and trains the *effective* weights W^l = m^{-a_l} w^l. From h^l = W^l x^{l-1} follows
 dw^l = m^{-a_l} dW^l, so the step w^l <- w^l - eta m^{-c_l} dw^l is
@@ -161,5 +161,5 @@ def bias_multipliers(parameterization: Parameterization, width: int) -> tuple[fl
 
 
 def remainders(parameterization: Parameterization, width: int, step: int) -> tuple[float, ...]:
-    """How much the initial weights count at a state, m^{-k_l(step)}, l = 1..L+1; 0 where removed."""
+    """Factors m^{-k_l(step)} of the initial weights at a state, l = 1..L+1; 0 where they are removed."""
     return tuple(0.0 if k is None else power(width, -k) for k in parameterization.k_at(step))
