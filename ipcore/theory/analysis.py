@@ -249,6 +249,17 @@ def analyze(
     )
 
 
+def check_analysis(value: object) -> Analysis:
+    """Refuse what is no analysis.
+
+    Raises:
+        TheoryError: `field` is "analysis".
+    """
+    if not isinstance(value, Analysis):
+        raise TheoryError(f"must be an Analysis (see `analyze`), not {shown(value)}", "analysis")
+    return value
+
+
 def checked(
     parameterization: Parameterization, optimizer: str, activation: str, loss: str, steps: int | None = None
 ) -> tuple[Parameterization, Rules]:

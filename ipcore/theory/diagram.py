@@ -18,7 +18,7 @@ from ipcore.theory.diagram_text import diagram_text
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import as_exponent
 from ipcore.theory.free import Free, Range, presets_in_plane, put, read_free, with_phases
-from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.parameterization import Parameterization, check_integer
 from ipcore.theory.plane.affine import Record, point
 from ipcore.theory.plane.borders import Area, Border, Corner, Joined, Place, join
 from ipcore.theory.plane.cells import divide
@@ -198,6 +198,8 @@ def phases(
             "reaching them; ask `analyze` for single points",
             "activation",
         )
+    if work is not None:
+        check_integer(work, "work")
     x, y = read_free(p, free, setting.optimizer)
     p = with_phases(p, (x, y))
 

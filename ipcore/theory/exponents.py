@@ -157,7 +157,7 @@ def decimal_note(text: str) -> str | None:
     >>> decimal_note("0.25") is None
     True
     """
-    if "." not in text:
+    if not isinstance(text, str) or "." not in text:
         return None
     value = parse_exponent(text)
     near = value.limit_denominator(_SIMPLE_DENOMINATOR)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, checked_setting, doubtful
+from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, check_analysis, checked_setting, doubtful
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power
 from ipcore.theory.given_alignment import Alignment
@@ -161,7 +161,7 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
             `largest_stable_rate`.
         calibrated: As in `largest_stable_rate`.
     """
-    p = analysis.parameterization
+    p = check_analysis(analysis).parameterization
     if len(analysis.assumed) > 1:
         return (
             "the largest stable base rate is not said: alignment is given as two bounds; ask for each of them"
