@@ -234,13 +234,13 @@ def _section(result: Result) -> Section:
     f, h = spec["limits"]["f"], spec["limits"]["h"]
     text = [
         "Multiply all rates by m^delta: up to delta* nothing grows, up to delta_c at most the output does. "
-        "So the largest stable base rate moves by delta* octaves per doubling of the width, and the best rate "
-        "by something in [delta*, delta_c] ([theory.md](theory.md), section 4). Here networks are trained for "
-        f"{spec['steps']} updates on {spec['dataset']} at base rates half an octave apart. At each width and "
-        f"seed r_f is the rate at which mean |f_t| reaches {f:g} at some step, r_h that at which mean |h_t^l| "
-        f"of some hidden layer reaches {h:g}, interpolated between rates. The limits are the same at all "
-        "widths, so r_f should go like m^(delta*) and r_h like m^(delta_c). With squared errors both grow "
-        "together. Adam's epsilon is small beside the gradients.",
+        "So the largest stable base rate moves by delta* octaves per doubling of the width, and the best "
+        "rate by something in [delta*, delta_c] ([theory.md](theory.md), section 4). Here networks are "
+        f"trained for {spec['steps']} updates on {spec['dataset']} at base rates half an octave apart. At "
+        f"each width and seed r_f is the rate at which mean |f_t| reaches {f:g} at some step, r_h that at "
+        f"which mean |h_t^l| of some hidden layer reaches {h:g}, interpolated between rates. The limits are "
+        "the same at all widths, so r_f should go like m^(delta*) and r_h like m^(delta_c). With squared "
+        "errors both grow together. Adam's epsilon is small beside the gradients.",
         table(["octaves per doubling", "delta*", "r_f", "delta_c", "r_h", "best rate, against theory"], rows),
         "The best rate is that of the least final training loss; after so few updates it lies at or near the "
         "largest stable one. A verdict is undecided where the best rate is at the edge of a grid (grids move "
