@@ -1,7 +1,7 @@
 """Measures what is missing, then writes the page: `python -m reproduction [STUDY ...]`.
 
 What has been measured with the same spec is not measured again. An interrupted reproduction goes on where it
-stopped: experiments live in the home folder `.reproduce`, pieces of some studies in `.reproduce/pieces`; other
+stopped: experiments live in the home folder `.reproduce`, pieces of some in `.reproduce/pieces`. Other
 studies that need no service begin anew.
 """
 

@@ -93,8 +93,8 @@ def test_every_quantity_is_what_autograd_says(tiny: Dataset, activation: str, bi
                 ratios["change"] = initial[0][l - 1][run], (x_t[l - 1] - x_0[l - 1]).detach()
             if l == 2:
                 ratios["backward"] = change.mT, dh[l - 1]
-            for name, (matrix, x) in ratios.items():
-                sizes = [t.square().mean().sqrt() for t in (x @ matrix.mT, matrix, x)]
+            for name, (matrix, acted_on) in ratios.items():
+                sizes = [t.square().mean().sqrt() for t in (acted_on @ matrix.mT, matrix, acted_on)]
                 logarithm = torch.log(sizes[0] / sizes[1] / sizes[2]) / np.log(matrix.shape[1])
                 expected[f"alignment_{name}/{l}"] = float(logarithm)
             spectra = {"update": change}
