@@ -247,15 +247,15 @@ def _label_problems(train: Array, test: Array) -> list[str]:
     largest = int(train.max())
     if largest >= len(train):
         return [
-            f"train_labels goes up to {largest} in {len(train)} examples; labels must be 0 .. C-1, and each must "
-            "occur"
+            f"train_labels goes up to {largest} in {len(train)} examples; labels must be 0 .. C-1, and "
+            "each must occur"
         ]
     counts = np.bincount(train.astype(np.int64))
     if absent := np.flatnonzero(counts == 0).tolist():
         shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
         problems.append(
-            f"train_labels goes up to {largest} but lacks {shown}; labels must be 0 .. C-1, and each must "
-            "occur"
+            f"train_labels goes up to {largest} but lacks {shown}; labels must be 0 .. C-1, and "
+            "each must occur"
         )
     if largest < 1:
         problems.append("train_labels has one class only; at least 2 are needed")
