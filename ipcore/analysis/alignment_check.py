@@ -191,7 +191,7 @@ def check_alignment(
     missing = [layer for layer in _layers(QUANTITY, L) if layer not in fits[QUANTITY]]
     if missing and wanted:
         names = ", ".join(f"W^{layer}" for layer in missing[:6]) + (" and more" if len(missing) > 6 else "")
-        notes.append(f"theory is not asked with the measured alignment: there is none of {names}")
+        notes.append(f"theory is not applied with the measured alignment: there is none of {names}")
     given = () if missing else measured_bounds(L, fits)
     return AlignmentReport(tuple(found), tuple(notes), given, analyze(given) if given else None)
 
