@@ -198,6 +198,7 @@ class Kind:
         probe: Quantity of `record.probes` that it needs, if any.
         missing: The note where that was not recorded.
         reads: Metrics that it needs of `Measured.sizes`.
+        everywhere: Those of them that every run has if one run has them: NaN where one is missing.
         asked: Whether it is checked only if it is asked for.
     """
 
@@ -207,4 +208,5 @@ class Kind:
     probe: str = ""
     missing: str = ""
     reads: tuple[str, ...] = ()
+    everywhere: tuple[str, ...] = ()
     asked: bool = False

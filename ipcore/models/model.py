@@ -146,6 +146,11 @@ class Architecture:
         return tuple((outputs, inputs) for outputs, inputs in shapes)
 
     @property
+    def roles(self) -> tuple[Role, ...]:
+        """Role of every weight matrix, in the order of the layers."""
+        return tuple(spec.role for spec in self.tensors(0))
+
+    @property
     def outputs(self) -> tuple[int, ...]:
         """Numbers that each layer yields."""
         return tuple(outputs for outputs, _ in self.matrices)
