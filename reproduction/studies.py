@@ -18,6 +18,7 @@ from reproduction import (
     relu,
     residual,
     stationarity,
+    study_errors,
 )
 from reproduction.study import Study
 
@@ -42,5 +43,6 @@ STUDIES: Final[dict[str, Study]] = {
         relu.STUDY,
         relu.CONFIRMATION,
         relu.LONGER,
+        study_errors.STUDY_ERRORS,
     )
 }

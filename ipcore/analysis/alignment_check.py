@@ -12,6 +12,7 @@ their intervals over seeds, cut to [1/2, 1]; where the verdicts differ it says "
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -146,20 +147,20 @@ def check_alignment(
     for step, layer in wanted:
         name = f"alignment of W^{layer} at step {step}"
         try:
-            samples = measured[QUANTITY, layer, step].paired()
+            samples = measured[QUANTITY, layer, step].measured()
             fit = fit_slope(_ratios(samples))
         except AnalysisError as error:
             notes.append(f"{name}: {error}")
             continue
-        if left_out := measured[QUANTITY, layer, step].left_out(samples):
-            notes.append(f"{name}: {left_out}")
+        if gaps := samples.gaps():
+            notes.append(f"{name}: {gaps}")
         fits.setdefault(layer, []).append(fit)
         bounds = derived[step][layer - 2] if step in derived else None
         if bounds is None:
             notes.append(f"{name}: slope {fit.slope}; not derived where something grows, or is exactly zero")
             continue
         allowed = readout_tolerance if layer == L + 1 else tolerance
-        judged = _judge(fit, bounds, allowed)
+        judged = _judge(fit, bounds, allowed, len(wanted))
         sentence = (
             f"{name} {judged.verdict}: slope {fit.slope}, derived {_derived(*bounds)} "
             f"(tolerance {allowed:g}), widths {fit.widths[0]}..{fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
@@ -197,15 +198,15 @@ def _ratios(samples: Samples) -> Samples:
     return Samples(samples.widths, samples.seeds, widths**samples.values)
 
 
-def _judge(fit: Slope, bounds: Bounds, tolerance: float) -> Judgement:
+def _judge(fit: Slope, bounds: Bounds, tolerance: float, numbers: int) -> Judgement:
     """Against one exponent as every slope (a ratio is no sum that hides terms); else against two bounds."""
     low, high = bounds
+    against = functools.partial(judge, fit, tolerance=tolerance, one_term=True, numbers=numbers)
     if low == high:
-        return judge(fit, low, tolerance=tolerance, one_term=True)
-    if fit.slope.high < float(low) - tolerance:
-        return judge(fit, low, tolerance=tolerance, one_term=True)
-    if fit.slope.low > float(high) + tolerance:
-        return judge(fit, high, tolerance=tolerance, one_term=True)
+        return against(low)
+    beyond = low if fit.contrast.value < low else high if fit.contrast.value > high else None
+    if beyond is not None and (judged := against(beyond)).verdict is Verdict.DISAGREES:
+        return judged
     return Judgement(Verdict.UNDECIDED, "theory bounds it only")
 
 
