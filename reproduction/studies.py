@@ -19,6 +19,7 @@ from reproduction import (
     residual,
     stationarity,
     study_errors,
+    study_power,
 )
 from reproduction.study import Study
 
@@ -44,5 +45,6 @@ STUDIES: Final[dict[str, Study]] = {
         relu.CONFIRMATION,
         relu.LONGER,
         study_errors.STUDY_ERRORS,
+        study_power.STUDY_POWER,
     )
 }
