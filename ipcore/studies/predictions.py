@@ -107,8 +107,8 @@ def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, b
     """Mean |dh^l| after one update of matrix l (or its biases) alone from step 0 on, by the rates of step t.
 
     With e(.) at step 0, gradient descent: -c_l(t) - 2 a_l + e(dh^l) + e(x^{l-1}) + [l>1](1 + e(x^{l-1}));
-    signs forget the gradient: -c_l(t) - a_l + [l>1](1 + e(x^{l-1})); biases: -c^b - 2 a^b + e(dh^l). Inputs of
-    different examples are aligned with each other at initialization. [ours]
+    signs forget the gradient: -c_l(t) - a_l + [l>1](1 + e(x^{l-1})); biases: -c^b - 2 a^b + e(dh^l). Inputs
+    of different examples are aligned with each other at initialization. [ours]
 
     Args:
         analysis: Of the subject.
