@@ -39,7 +39,7 @@ def test_an_answer_that_was_not_found_says_what_it_takes():
     assert isinstance(found, OutOfBudget)
     assert re.search(
         rf"goes like m\^{NUMBER} {INTERVAL}, undecided against the predicted 0 with the tolerance 0\.1\. "
-        r"\d+ runs, \d+ core-seconds\. Undecided: the budget of 0\.00833 core-hours does not pay for the next round",
+        r"\d+ runs, \d+ core-seconds\. Undecided: the budget of 0\.00833 core-hours does not pay for the",
         found.sentence,
     )
     assert found.sentence.endswith("would do now.")
