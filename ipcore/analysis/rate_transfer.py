@@ -25,6 +25,7 @@ from ipcore.analysis.optimum import MIN_POINTS, drift, vertex
 from ipcore.analysis.samples import listed
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
+from ipcore.analysis.welch import contrast
 from ipcore.errors import AnalysisError
 
 OCTAVE: Final = 1.0
@@ -65,6 +66,7 @@ class RateTransfer:
         verdict: Undecided without a prediction.
         warnings: Seeds that were left out.
         sentence: All of it in words.
+        ends: The 95 % interval of each best rate; () where they are not known.
     """
 
     drift: Estimate
@@ -76,6 +78,7 @@ class RateTransfer:
     verdict: Verdict
     warnings: tuple[str, ...]
     sentence: str
+    ends: tuple[tuple[float, float], ...] = ()
 
 
 def check_rate_transfer(
@@ -125,7 +128,16 @@ def check_rate_transfer(
         verdict,
         left_out,
         f"{sentence}; {why}" if why else sentence,
+        _ends(list(optima.values())),
     )
+
+
+def _ends(optima: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
+    """Intervals of the best rates over seeds."""
+    if len(optima) < 2:
+        return ()
+    each = [Estimate.of(contrast((1.0,), [np.array(row)])) for row in zip(*optima, strict=True)]
+    return tuple((2.0**e.low, 2.0**e.high) for e in each)
 
 
 def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> PredictedDrift | str:

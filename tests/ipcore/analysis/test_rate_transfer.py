@@ -48,6 +48,7 @@ def test_against_theory(drift, predicted, verdict):
     found = check_rate_transfer(losses(drift, noise=0.01), exactly(predicted))
     assert found.verdict is verdict
     assert found.drift.low < drift < found.drift.high
+    assert all(low < best < high for best, (low, high) in zip(found.best, found.ends, strict=True))
 
 
 def test_noise_is_undecided():
