@@ -12,7 +12,7 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-# Number of parallel test processes; auto: one more than the cores, as far as memory allows.
+# Number of parallel test processes; auto: two more than the cores, as far as memory allows.
 WORKERS ?= auto
 # Let Python write bytecode: hundreds of tests start processes.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)

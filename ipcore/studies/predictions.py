@@ -15,7 +15,6 @@ from ipcore.analysis.coordinate_check import sizes_at
 from ipcore.analysis.rate_transfer import predicted_drift
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.studies.subjects import Setting, Subject
-from ipcore.theory.calculus import Propagation
 from ipcore.theory.derived_alignment import derived_alignment
 
 
@@ -106,10 +105,6 @@ def _size(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
 def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, bias: bool = False) -> Band:
     """Mean |dh^l| after one update of matrix l (or its biases) alone from step 0 on, by the rates of step t.
 
-    With e(.) at step 0, gradient descent: -c_l(t) - 2 a_l + e(dh^l) + e(x^{l-1}) + [l>1](1 + e(x^{l-1}));
-    signs forget the gradient: -c_l(t) - a_l + [l>1](1 + e(x^{l-1})); biases: -c^b - 2 a^b + e(dh^l). Inputs
-    of different examples are aligned with each other at initialization. [ours]
-
     Args:
         analysis: Of the subject.
         layer: l, 1..L+1.
@@ -118,26 +113,16 @@ def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, b
     """
     if isinstance(analysis, str):
         return Band.silent(analysis)
-    p = analysis.parameterization
     if analysis.block_matrices:
         return Band.silent("theory makes no prediction for isolated updates in residual blocks")
-    run = Propagation(p, analysis.setting)
-    start = run.forward(0).h[-1]
-    run.backward(0)
-    run.update(0, p.phase_at(step), None if p.biases is None else p.biases.phase_at(step))
-    entry, x = run.entries()[layer - 1], Fraction(0) if layer == 1 else run.x[layer - 2]
-    if bias and p.biases is not None:
-        size = run.forward(1).from_bias[layer - 1]
-    else:  # a bias of the first layer has the exponents of its matrix, as one more input
-        size = None if entry is None or x is None else entry + (1 + x if layer > 1 else 0)
+    found = theory.isolated_changes(analysis, step)
+    row = found.by_bias if bias else found.by_matrix
+    size = row[layer - 1] if layer <= len(row) else None
     if size is None:
         return Band.silent("the update is exactly zero, which has no slope")
-    grows = start is not None and start > 0
-    return (
-        Band(None, size, "the output grows, so that its derivative is only bounded")
-        if grows
-        else Band.point(size)
-    )
+    if not found.exact:
+        return Band(None, size, "the output grows, so that its derivative is only bounded")
+    return Band.point(size)
 
 
 def drift(analysis: theory.Analysis | str, *, calibrated: bool) -> Band:

@@ -1,16 +1,16 @@
-"""How soon MLflow has many tiny runs: `python -m tests.benchmarks.forwarding --runs 20000 --mlflow postgres`.
+"""Time until MLflow has many runs: `python -m tests.benchmarks.forwarding --runs 20000 --mlflow postgres`.
 
 Fills a store with ended runs, their metric segments and weight files, through the store's own functions and
-without training. Then the real forwarder works against a real MLflow until nothing is pending. Reported are:
+without training. Then the real forwarder sends them to a real MLflow until nothing is pending. It reports:
 
 * tasks_ms: the query for what to send, with everything pending (median of ten);
-* in_mlflow_s: seconds until MLflow has all; counted in MLflow, with every point of a few runs;
+* in_mlflow_s: seconds until MLflow has all runs; they are counted in MLflow, with every point of a few;
 * ms_per_run: the same for each run;
-* bare_ms_per_run: one bare `MlflowClient` that does the same calls, on a fresh MLflow of the same kind;
+* bare_ms_per_run: one bare `MlflowClient` that makes the same calls to a fresh MLflow of the same kind;
 * ratio: the former over the latter.
 
 With `--mlflow postgres`, MLflow keeps its data in a new database of the server that IPLAB_TEST_POSTGRES
-names; it is removed at the end. With `--mlflow server`, an MLflow server over SQLite stands in between.
+names; it is removed at the end. With `--mlflow server`, an MLflow server uses SQLite.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def fill(store: Store, artifacts: Path, runs: int, experiments: int, points: int
 
 
 def _all_of(pack: LeasedPack, artifacts: Path, points: int) -> SliceCommit:
-    """The one slice of a pack whose runs succeed."""
+    """The only slice of a pack whose runs succeed."""
     indices = [run.index for run in pack.runs]
     now = int(1000 * time.time())
     rows = [
@@ -95,7 +95,7 @@ _SHA256 = hashlib.sha256(b"weights").hexdigest()
 
 @contextmanager
 def tracking(kind: str, folder: Path) -> Iterator[str]:
-    """A new MLflow; yields its address ("" is the service's own, on SQLite)."""
+    """A new MLflow; yields its address ("": the service's own MLflow on SQLite)."""
     if kind == "sqlite":
         yield ""
         return
@@ -145,7 +145,7 @@ def _server(folder: Path) -> Iterator[str]:
 
 
 def forwarded(store: Store, settings: Settings) -> dict[str, float]:
-    """Forward until nothing is pending; the times."""
+    """Forward until nothing is pending; return the times."""
     queries = []
     for _ in range(10):
         begun = time.perf_counter()
@@ -188,7 +188,7 @@ def counted(uri: str, points: int) -> int:
 
 
 def bare(uri: str, folder: Path, points: int) -> float:
-    """Seconds for each run of a bare client that sends as much: numbers, parameters, tags, a weight file."""
+    """Seconds per run of a bare client that sends the same: numbers, parameters, tags, a weight file."""
     weights = folder / "final.safetensors"
     weights.write_bytes(b"weights")
     client = MlflowClient(tracking_uri=uri)
@@ -210,8 +210,8 @@ def run(runs: int, experiments: int, points: int, kind: str) -> dict[str, float]
     """Measure everything.
 
     Args:
-        runs: How many.
-        experiments: They are spread over so many.
+        runs: Number of runs.
+        experiments: Number of experiments that they belong to.
         points: Metric points of each run.
         kind: "sqlite", "postgres" or "server".
     """
@@ -219,7 +219,7 @@ def run(runs: int, experiments: int, points: int, kind: str) -> dict[str, float]
     here = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="iplab-") as name:
         folder = Path(name)
-        os.chdir(folder)  # MLflow keeps files there where nobody says where
+        os.chdir(folder)  # MLflow's default folder for files
         try:
             with tracking(kind, folder) as uri:
                 settings = load_settings(home=str(folder / "home"), mlflow_tracking_uri=uri)

@@ -13,6 +13,8 @@ from iplab.numbers import SETTING_DIGITS, decimals, number
 if TYPE_CHECKING:
     from iplab.report import Check, Report, Subject
 
+# Kinds of check of which a conclusion says what disagrees.
+_CONCLUDED = frozenset({"COORDINATE", "ISOLATED_UPDATE"})
 _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
 
 
@@ -77,7 +79,7 @@ def check(
 
 
 def print_report(report: Report, *, why: bool = False) -> None:
-    """A table per subject, below it its conclusion and what disagrees beside coordinates, then notes.
+    """A table per subject, below it its conclusions and what disagrees beside coordinates, then notes.
 
     Args:
         report: What to print.
@@ -86,17 +88,17 @@ def print_report(report: Report, *, why: bool = False) -> None:
     from iplab.report import Verdict  # noqa: PLC0415 - messages only after connecting
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
-    conclusions = {c.subject: c for c in report.conclusions}
     alignments = {c.subject: c for c in report.alignments}
     for subject, group in groupby(report.checks, key=lambda check: check.subject):
         checks = list(group)
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
-        if subject in conclusions:
-            click.echo(folded(f"{subject.parameterization}: {conclusions[subject].sentence}"))
+        for conclusion in report.conclusions:
+            if conclusion.subject == subject:
+                click.echo(folded(f"{subject.parameterization}: {conclusion.sentence}"))
         if subject in alignments:
             click.echo(folded(f"{subject.parameterization}: {alignments[subject].sentence}"))
         for check in checks:
-            unexpected = check.verdict is Verdict.DISAGREES and check.kind != "COORDINATE"
+            unexpected = check.verdict is Verdict.DISAGREES and check.kind not in _CONCLUDED
             if unexpected or (why and check.verdict is not Verdict.AGREES):
                 click.echo(folded(check.sentence, indent=4))
         click.echo()

@@ -1,4 +1,4 @@
-"""The server around the services: health, reflection, catalogue, errors, its end, its imports."""
+"""The server: health, reflection, catalogue, errors, shutdown, imports."""
 
 import asyncio
 import logging

@@ -131,7 +131,7 @@ async def test_presets_have_their_exponents_for_the_optimizer(api):
         )
     )
     assert "use ip" in failed.violations["preset"]
-    # Without d, epsilon is the same at every width: larger than IP's gradients.
+    # Without d, epsilon is the same at every width, and larger than IP's gradients.
     written = spec_pb2.Exponents(a=IP_AB.a, b=IP_AB.b, c=["0"] * 3)
     drowned = await api.parameterizations.AnalyzeParameterization(
         pb.AnalyzeParameterizationRequest(exponents=written, **adam)
