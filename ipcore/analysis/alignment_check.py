@@ -147,7 +147,7 @@ def check_alignment(
     for step, layer in wanted:
         name = f"alignment of W^{layer} at step {step}"
         try:
-            samples = measured[QUANTITY, layer, step].measured()
+            samples = measured[QUANTITY, layer, step]
             fit = fit_slope(_ratios(samples))
         except AnalysisError as error:
             notes.append(f"{name}: {error}")

@@ -62,7 +62,7 @@ def check_calibrated_rates(
     for layer, samples in sorted(measured.items()):
         if layer not in deficits:
             continue
-        fit = fit_slope(samples.measured())
+        fit = fit_slope(samples)
         # A rate is a ratio of sizes, so nothing hides in it.
         judged = judge(fit, deficits[layer], tolerance=tolerance, one_term=True, numbers=len(measured))
         name = f"calibrated rate of layer {layer}"

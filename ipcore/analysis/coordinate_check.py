@@ -201,8 +201,7 @@ def check_coordinates(
             gaps += bool(samples.values.any())
             continue
         try:
-            there = samples.measured()
-            fit = fit_slope(there)
+            fit = fit_slope(samples)
         except AnalysisError as error:
             notes.append(f"{name} at step {step}: {error}")
             gaps += 1
@@ -223,7 +222,7 @@ def check_coordinates(
             judged = replace(judged, why=_HIDDEN)
         parts = at_these_widths(step) if step > 0 and sizes.exact else None
         if parts is not None and judged.verdict is not Verdict.AGREES:
-            judged = parts.judge(judged, there, layer, tolerance=allowed, numbers=numbers)
+            judged = parts.judge(judged, samples.measured(), layer, tolerance=allowed, numbers=numbers)
         judged = _doubted(judged, prediction, predicted, (quantity, layer, step))
         sentence = sentence_of(
             f"{name} at step {step}", fit, predicted, allowed, judged.verdict, judged.why, sizes.exact

@@ -39,7 +39,7 @@ def compare_pairs(distances: Samples, names: tuple[str, str]) -> Equivalence:
     Raises:
         AnalysisError: As `Samples.measured` and `fit_slope`; a distance of exactly 0 has no slope.
     """
-    fit = fit_slope(distances.measured())
+    fit = fit_slope(distances)
     found, why = trend(fit)
     said = "is undecided: it may fall or not" if found is Trend.UNDECIDED else found.value
     sentence = (

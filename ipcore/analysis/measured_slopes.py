@@ -55,7 +55,7 @@ def measure_coordinates(
         size = "f" if layer == layers else f"h^{layer}"
         name = f"{size if quantity == 'h' else f'change of {size}'} at step {step}"
         try:
-            fit = fit_slope(samples.measured())
+            fit = fit_slope(samples)
         except AnalysisError as error:
             notes.append(f"{name}: {error}")
             continue

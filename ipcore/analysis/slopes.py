@@ -60,16 +60,21 @@ def fit_slope(samples: Samples) -> Slope:
     """Fit a line to log value against log width.
 
     Args:
-        samples: At least three widths with a value each; NaN where a run has none; values > 0.
+        samples: NaN where a run has no value; values > 0. Widths without any value are left out (and count
+            as missing); at least three must be left.
 
     Raises:
-        AnalysisError: Fewer than three widths, a width without any value, or values that are not positive.
+        AnalysisError: Fewer than three widths, or values that are not positive.
 
     >>> widths = (64, 128, 256)
     >>> fit = fit_slope(Samples.of({(m, seed): m**-0.5 for m in widths for seed in range(3)}))
     >>> round(fit.slope.value, 6), fit.seeds
     (-0.5, 3)
     """
+    gaps = ""
+    if samples.widths:
+        missing = float(np.isnan(samples.values).mean(axis=1).max())
+        gaps, samples = samples.gaps() if missing > MOST_MISSING else "", samples.measured()
     check(samples)
     there = np.isfinite(samples.values)
     logs = [np.log(row[good]) for row, good in zip(samples.values, there, strict=True)]
@@ -86,7 +91,7 @@ def fit_slope(samples: Samples) -> Slope:
         means=tuple(np.exp(means).tolist()),
         seeds=min(len(row) for row in logs),
         residual=float(np.sqrt(np.mean(distances**2))),
-        missing=samples.gaps() if (~there).mean(axis=1).max() > MOST_MISSING else "",
+        missing=gaps,
     )
 
 
@@ -108,9 +113,6 @@ def check(samples: Samples) -> None:
             f"the value at width {samples.widths[i]}, seed {samples.seeds[j]} is {samples.values[i, j]:g} "
             f"({int(wrong.sum())} are wrong); a slope of logarithms needs finite values > 0"
         )
-    for width, row in zip(samples.widths, samples.values, strict=True):
-        if np.isnan(row).all():
-            raise AnalysisError(f"no run has a value at width {width}; leave it out, or lower the rate")
 
 
 def _bend(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -57,7 +57,7 @@ def check_stationarity(
     Raises:
         AnalysisError: As `Samples.measured` and `fit_slope`.
     """
-    fit = fit_slope(samples.measured())
+    fit = fit_slope(samples)
     measured, why = trend(fit)
     both = prediction if isinstance(prediction, Prediction) else Prediction(prediction)
     analysis = both.analysis

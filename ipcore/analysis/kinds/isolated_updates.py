@@ -44,7 +44,7 @@ def _find(case: Case) -> Report:
             continue
         what = name_of(quantity, layer, case.subject.layers, step)
         try:
-            fit = fit_slope(samples.measured())
+            fit = fit_slope(samples)
         except AnalysisError as error:
             notes.append(f"{what}: {error}")
             gaps += 1

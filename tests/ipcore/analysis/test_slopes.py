@@ -90,7 +90,7 @@ def test_one_seed_has_a_slope_and_no_interval():
         (samples(lambda m: m - 256.0), r"width 128, seed 0 is -128 \(12 are wrong\)"),
         (samples(lambda m: 0.0), "width 128, seed 0 is 0 .*values > 0"),
         (samples(lambda m: math.inf), "is inf"),
-        (Samples.of({(8, 0): 1.0, (16, 0): 1.0, (32, 1): math.nan}), "no run has a value at width 32"),
+        (Samples.of({(8, 0): 1.0, (16, 0): 1.0, (32, 1): math.nan}), "3 widths, there is 8, 16"),
     ],
 )
 def test_refusals_say_what_is_wrong(data, said):
@@ -119,6 +119,12 @@ def test_runs_without_a_value_are_counted_out_at_their_width_alone():
     for seed in (4, 5):
         values[16, seed] = math.nan
     assert fit_slope(Samples.of(values)).missing == "3 of 40 runs at width 16 have no value"
+
+
+def test_a_width_at_which_everything_diverged_is_missing_too():
+    values = {(m, seed): math.nan if m == 64 else float(m) for m in (8, 16, 32, 64) for seed in range(3)}
+    fit = fit_slope(Samples.of(values))
+    assert (fit.widths, fit.missing) == ((8, 16, 32), "3 of 3 runs at width 64 have no value")
 
 
 def test_nothing_left_is_an_error():
