@@ -68,7 +68,7 @@ class Samples:
         Raises:
             AnalysisError: Nothing is left.
         """
-        widths = [i for i, row in enumerate(np.isfinite(self.values)) if row.any()]
+        widths = [i for i, row in enumerate(np.isnan(self.values)) if not row.all()]
         if not widths:
             raise AnalysisError(
                 f"no run has a value at any of the widths {listed(self.widths)}: all of them diverged or "

@@ -137,6 +137,8 @@ def _doubt(fit: Slope, predicted: float, tolerance: float, numbers: int) -> str:
     low, high = fit.contrast.bounds(error)
     limit_low, limit_high = fit.limit.bounds(error)
     top, bottom = predicted + tolerance, predicted - tolerance
+    if fit.seeds == 1:
+        return "one seed has no interval"
     if fit.seeds < MIN_SEEDS:
         return f"fewer than {MIN_SEEDS} seeds"
     if not bottom < low <= high < top:
