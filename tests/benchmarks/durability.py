@@ -183,7 +183,10 @@ def _planned(store: Store, name: str, runs: int, packs: int) -> None:
     assert leased is not None
     size = runs // packs
     members = [tuple(range(first, first + size)) for first in range(0, runs, size)]
-    plan = [NewPack(f"p{i:05d}", indices, 2, 16, "relu", 10**6, 1) for i, indices in enumerate(members)]
+    plan = [
+        NewPack(2, 16, "relu", id=f"p{i:05d}", run_indices=indices, steps=10**6, memory_bytes=1)
+        for i, indices in enumerate(members)
+    ]
     store.save_plan(leased[0].id, "benchmark", plan)
 
 

@@ -58,7 +58,10 @@ def fill(store: Store, artifacts: Path, runs: int, experiments: int, points: int
         planned = store.lease_unplanned("benchmark", 600)
         assert planned is not None
         members = [tuple(range(first, min(first + PACK, count))) for first in range(0, count, PACK)]
-        packs = [NewPack(f"p{i:05d}", indices, 2, 16, "relu", STEPS, 1) for i, indices in enumerate(members)]
+        packs = [
+            NewPack(2, 16, "relu", id=f"p{i:05d}", run_indices=indices, steps=STEPS, memory_bytes=1)
+            for i, indices in enumerate(members)
+        ]
         store.save_plan(name, "benchmark", packs)
         while (pack := store.lease_pack(name, "benchmark", 600)) is not None:
             store.commit_slice(name, pack.id, pack.token, _all_of(pack, artifacts, points))

@@ -86,7 +86,9 @@ def backlog(store: Store, count: int) -> None:
     leased = store.lease_unplanned("benchmark", 60)
     assert leased is not None
     name = leased[0].id
-    store.save_plan(name, "benchmark", [NewPack("p0000", (0,), 2, 16, "relu", 20, 1)])
+    store.save_plan(
+        name, "benchmark", [NewPack(2, 16, "relu", id="p0000", run_indices=(0,), steps=20, memory_bytes=1)]
+    )
     with store.database.engine.begin() as connection:
         experiment, pack = (
             dict(connection.execute(sa.select(table).where(key == name)).one()._mapping)
@@ -188,7 +190,9 @@ def _hold(store: Store) -> tuple[str, str, int]:
     submit(store, small_spec(grid=GRID, resources={"cpus": CORES}), "held", priority=9)
     leased = store.lease_unplanned("benchmark", 60)
     assert leased is not None
-    store.save_plan("held", "benchmark", [NewPack("p0000", (0,), 2, 16, "relu", 20, 1)])
+    store.save_plan(
+        "held", "benchmark", [NewPack(2, 16, "relu", id="p0000", run_indices=(0,), steps=20, memory_bytes=1)]
+    )
     pack = store.lease_pack("held", "another", 3600)
     assert pack is not None
     with store.database.engine.begin() as connection:
@@ -208,7 +212,15 @@ def _plan(store: Store) -> None:
     assert leased is not None
     experiment, runs = leased
     plan = [
-        NewPack(f"p{first:05d}", tuple(range(first, min(first + 16, len(runs)))), 2, 16, "relu", 20, 1)
+        NewPack(
+            2,
+            16,
+            "relu",
+            id=f"p{first:05d}",
+            run_indices=tuple(range(first, min(first + 16, len(runs)))),
+            steps=20,
+            memory_bytes=1,
+        )
         for first in range(0, len(runs), 16)
     ]
     store.save_plan(experiment.id, "benchmark", plan)

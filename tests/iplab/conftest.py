@@ -43,6 +43,7 @@ class Service:
             self.settings.artifact_root,
             workers=4,
             watch_interval=0.01,
+            processes=0,
             watch_capacity=self.watch_capacity,
             grace=0.1,
         )

@@ -18,7 +18,9 @@ def plan(service, experiment):
     service.store.lease_unplanned("test", 60.0)
     indices = tuple(range(experiment.counts.total))
     service.store.save_plan(
-        experiment.id, "test", [NewPack("p0", indices, 2, 16, "relu", steps=20, memory_bytes=1)]
+        experiment.id,
+        "test",
+        [NewPack(2, 16, "relu", id="p0", run_indices=indices, steps=20, memory_bytes=1)],
     )
     return service.store.lease_pack(experiment.id, "test", 60.0)
 

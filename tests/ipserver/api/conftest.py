@@ -123,7 +123,10 @@ class Trainer:
         self.store.save_plan(
             experiment,
             "tester",
-            [NewPack(f"p{i}", indices, 2, 16, "relu", STEPS, 1) for i, indices in enumerate(packs)],
+            [
+                NewPack(2, 16, "relu", id=f"p{i}", run_indices=indices, steps=STEPS, memory_bytes=1)
+                for i, indices in enumerate(packs)
+            ],
         )
 
     def lease(self) -> Any:
@@ -177,6 +180,7 @@ def running(store: Store, tmp_path: Path) -> Any:
                 "address": "127.0.0.1:0",
                 "artifact_root": ArtifactRoot(str(root)),
                 "watch_interval": 0.01,
+                "processes": 0,
                 "grace": 0.5,
             }
             | settings

@@ -57,7 +57,15 @@ def train(
     noise = np.random.default_rng(0)
     leased = store.lease_unplanned("tester", 60.0)
     packs = [
-        NewPack(f"p{run.index:03d}", (run.index,), run.hidden_layers, run.width, run.activation, STEPS, 1)
+        NewPack(
+            run.hidden_layers,
+            run.width,
+            run.activation,
+            id=f"p{run.index:03d}",
+            run_indices=(run.index,),
+            steps=STEPS,
+            memory_bytes=1,
+        )
         for run in leased[1]
     ]
     store.save_plan(leased[0].id, "tester", packs)

@@ -155,7 +155,7 @@ def test_everything_that_trains():
 
 def test_what_a_schedule_does_not_use_is_as_in_a_schedule_by_hand():
     spec = spec_of(hidden_layers=[1])
-    run = NewRun(0, "ip", 1, 8, "relu", 0.1, 0)
+    run = NewRun(1, 8, "relu", index=0, parameterization="ip", base_learning_rate=0.1, seed=0)
     spec.schedule.CopyFrom(pb.Schedule(name="linear", warmup_steps=3))
     assert pack_config(with_defaults(spec), run).schedule == Schedule("linear", 3)
     spec.schedule.CopyFrom(pb.Schedule(name="step", milestones=[1, 4]))

@@ -47,7 +47,13 @@ def plan(store, spec, experiment):
     submit(store, spec, experiment)
     assert store.lease_unplanned("planner", 60)[0].id == experiment
     pack = NewPack(
-        "p0000", (0, 1, 2, 3), hidden_layers=2, width=16, activation="relu", steps=STEPS, memory_bytes=1
+        id="p0000",
+        run_indices=(0, 1, 2, 3),
+        hidden_layers=2,
+        width=16,
+        activation="relu",
+        steps=STEPS,
+        memory_bytes=1,
     )
     store.save_plan(experiment, "planner", [pack])
 

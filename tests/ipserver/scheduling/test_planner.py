@@ -21,9 +21,25 @@ ROOMY = PlanLimits(slots=2, max_runs=64, max_bytes=1 << 34)
 def a_run(index: int, width: int = 64, activation: str = "relu", hidden_layers: int = 2, steps: int = 10):
     config = replace(CONFIG, width=width, activation=activation, hidden_layers=hidden_layers, steps=steps)
     run = RunRecord(
-        "e", index, "ip", hidden_layers, width, activation, 0.1, index, RunState.QUEUED, "", 0, 10, Summary(),
-        (), None, None, None, "",
-    )  # fmt: skip
+        hidden_layers,
+        width,
+        activation,
+        experiment="e",
+        index=index,
+        parameterization="ip",
+        base_learning_rate=0.1,
+        seed=index,
+        state=RunState.QUEUED,
+        pack="",
+        committed_steps=0,
+        steps=10,
+        summary=Summary(),
+        calibrated_rates=(),
+        failure=None,
+        start_time=None,
+        end_time=None,
+        mlflow_run_id="",
+    )
     return run, config
 
 

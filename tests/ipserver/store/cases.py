@@ -63,7 +63,13 @@ def new_runs(count: int, **changes: Any) -> list[NewRun]:
 
 def new_pack(id: str, indices: Sequence[int], steps: int = 10) -> NewPack:
     return NewPack(
-        id, tuple(indices), hidden_layers=2, width=64, activation="relu", steps=steps, memory_bytes=7
+        id=id,
+        run_indices=tuple(indices),
+        hidden_layers=2,
+        width=64,
+        activation="relu",
+        steps=steps,
+        memory_bytes=7,
     )
 
 

@@ -22,7 +22,9 @@ from tests.ipserver.store.cases import (
 
 
 def test_a_run_is_stored_as_given(store: Store) -> None:
-    point = NewRun(0, "ip-llr", 4, 128, "gelu", 1e-3, 2**32 - 1)
+    point = NewRun(
+        4, 128, "gelu", index=0, parameterization="ip-llr", base_learning_rate=1e-3, seed=2**32 - 1
+    )
     store.create_experiment(new_experiment(), [point])
     run = store.get_run("e", 0)
     assert (run.parameterization, run.hidden_layers, run.width, run.activation) == ("ip-llr", 4, 128, "gelu")
@@ -72,10 +74,10 @@ def test_filters_of_runs(
     store: Store, field: str, op: Operator, value: str | float, expected: set[int]
 ) -> None:
     points = [
-        NewRun(0, "mup", 2, 64, "relu", 0.1, 0),
-        NewRun(1, "mup", 2, 128, "relu", 0.1, 1),
-        NewRun(2, "ntk", 2, 64, "relu", 1.0, 2),
-        NewRun(3, "ntk", 2, 128, "tanh", 1.0, 3),
+        NewRun(2, 64, "relu", index=0, parameterization="mup", base_learning_rate=0.1, seed=0),
+        NewRun(2, 128, "relu", index=1, parameterization="mup", base_learning_rate=0.1, seed=1),
+        NewRun(2, 64, "relu", index=2, parameterization="ntk", base_learning_rate=1.0, seed=2),
+        NewRun(2, 128, "tanh", index=3, parameterization="ntk", base_learning_rate=1.0, seed=3),
     ]
     store.create_experiment(new_experiment(), points)
     _plan_and_finish_first_pack(store)

@@ -28,7 +28,13 @@ def store(settings):
     store = store_in(settings)
     submit(store, small_spec(steps=STEPS, record={"weights": "initial_and_final"}))
     pack = NewPack(
-        "p0000", (0, 1, 2, 3), hidden_layers=2, width=16, activation="relu", steps=STEPS, memory_bytes=1
+        id="p0000",
+        run_indices=(0, 1, 2, 3),
+        hidden_layers=2,
+        width=16,
+        activation="relu",
+        steps=STEPS,
+        memory_bytes=1,
     )
     store.lease_unplanned("planner", 60)
     store.save_plan("e", "planner", [pack])
