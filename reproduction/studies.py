@@ -20,7 +20,6 @@ from reproduction import (
     residual,
     stationarity,
     study_errors,
-    study_power,
 )
 from reproduction.study import Study
 
@@ -47,6 +46,5 @@ STUDIES: Final[dict[str, Study]] = {
         relu.CONFIRMATION,
         relu.LONGER,
         study_errors.STUDY_ERRORS,
-        study_power.STUDY_POWER,
     )
 }

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ipcore.analysis.intervals import Estimate
 from ipcore.analysis.samples import Samples, listed
-from ipcore.analysis.welch import Contrast, contrast, limit_weights, slope_weights
+from ipcore.analysis.welch import Contrast, bend_weights, contrast, limit_weights, slope_weights
 from ipcore.errors import AnalysisError
 
 MIN_WIDTHS: Final = 3
@@ -29,7 +28,7 @@ class Slope:
         contrast: Its slope, with standard error and degrees of freedom.
         limit: The exponent in the fit A + e log m + kappa m^(-1/2): the slope without the next order in the
             width. Its standard deviation is five to seven times that of the slope.
-        drift: Change of the local slope from the smallest to the largest width, from a parabola; 0 for an
+        bend: Change of the local slope from the smallest to the largest width, from a parabola; 0 for an
             exact power of m. Far less certain than the slope.
         local: Slopes between neighbouring widths.
         widths: m, ascending.
@@ -42,7 +41,7 @@ class Slope:
 
     contrast: Contrast
     limit: Contrast
-    drift: Estimate
+    bend: Contrast
     local: tuple[float, ...]
     widths: tuple[int, ...]
     means: tuple[float, ...]
@@ -54,6 +53,11 @@ class Slope:
     def slope(self) -> Estimate:
         """Of the line, with its own 95 % interval."""
         return Estimate.of(self.contrast)
+
+    @property
+    def drift(self) -> Estimate:
+        """Of `bend`, with its own 95 % interval."""
+        return Estimate.of(self.bend)
 
 
 def fit_slope(samples: Samples) -> Slope:
@@ -85,7 +89,7 @@ def fit_slope(samples: Samples) -> Slope:
     return Slope(
         contrast=contrast(line, logs),
         limit=contrast(limit_weights(samples.widths), logs),
-        drift=Estimate.of(contrast(_bend(x), logs)),
+        bend=contrast(bend_weights(samples.widths), logs),
         local=tuple((np.diff(means) / np.diff(x)).tolist()),
         widths=samples.widths,
         means=tuple(np.exp(means).tolist()),
@@ -113,10 +117,3 @@ def check(samples: Samples) -> None:
             f"the value at width {samples.widths[i]}, seed {samples.seeds[j]} is {samples.values[i, j]:g} "
             f"({int(wrong.sum())} are wrong); a slope of logarithms needs finite values > 0"
         )
-
-
-def _bend(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Weights of the change of the slope of a parabola from end to end."""
-    centred = x - x.mean()
-    parabola = np.linalg.pinv(np.stack([np.ones_like(x), centred, centred**2], axis=1))
-    return np.asarray(2 * (x[-1] - x[0]) * parabola[2], np.float64)

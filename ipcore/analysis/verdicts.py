@@ -15,7 +15,7 @@ from typing import Final
 
 from ipcore.analysis.intervals import error_of_bound
 from ipcore.analysis.slopes import Slope
-from ipcore.analysis.welch import finite_width_bias
+from ipcore.analysis.welch import finite_width_bias, toward
 
 TOLERANCE: Final = 0.1
 FALL: Final = -0.25
@@ -74,7 +74,8 @@ def judge(
         agrees      L and U lie in the band, the interval of the limit meets it, and there are three seeds
         disagrees   L lies above the band by more than B, or both L and the lower bound of the limit lie above
                     it; below the band likewise, if nothing can be hidden
-        undecided   otherwise
+        undecided   otherwise, and where the slope moves toward the band by more than terms of the next order
+                    can bend it: then it is no power of m at these widths
 
     An exponent is that of the largest term, which others can hide at small widths, while nothing hides a term
     that is larger than predicted. So a sum that is too small never disagrees by itself.
@@ -90,6 +91,11 @@ def judge(
     if fit.missing:
         return Judgement(Verdict.UNDECIDED, f"{fit.missing}: the others are a selection; lower the rate")
     side = _side(fit, float(predicted), tolerance, numbers)
+    band = float(predicted) - tolerance, float(predicted) + tolerance
+    if side and toward(fit.contrast.value, fit.bend, fit.widths, band, error_of_bound(numbers)):
+        return Judgement(
+            Verdict.UNDECIDED, f"the slope still moves toward the prediction: {_locals(fit)}", hidden=side < 0
+        )
     if side > 0 or (side < 0 and one_term and not upper_bound):
         return Judgement(Verdict.DISAGREES)
     if upper_bound:

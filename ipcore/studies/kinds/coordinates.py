@@ -85,7 +85,7 @@ def _isolated(
         yield slope_rung(
             subject,
             f"isolated update of layer {layer}{rates}",
-            Metric(ISOLATED, layer, step + 1),
+            Metric(ISOLATED, layer, step),
             predictions.isolated_update(analysis, layer, step),
             tolerance,
         )
@@ -93,7 +93,7 @@ def _isolated(
             yield slope_rung(
                 subject,
                 f"isolated update of the biases of layer {layer}{rates}",
-                Metric(ISOLATED_BIAS, layer, step + 1),
+                Metric(ISOLATED_BIAS, layer, step),
                 predictions.isolated_update(analysis, layer, step, bias=True),
                 tolerance,
             )

@@ -118,6 +118,15 @@ def test_the_next_order_in_the_width_never_disagrees(kappa):
     assert verdict(data, HALF) is Verdict.AGREES
 
 
+def test_what_turns_toward_the_prediction_does_not_disagree():
+    """A size that saturates has local slopes 1.8, 1.8, 0.8 where theory has at most 1 (SP with tanh)."""
+    heights = {128: 0.0, 256: 1.8, 512: 3.6, 1024: 4.4}
+    data = samples(lambda m: 2 ** heights[m], noise=0.05, seeds=24)
+    judged = judge(fit_slope(data), Fraction(1), upper_bound=True)
+    assert judged.verdict is Verdict.UNDECIDED
+    assert judged.why.startswith("the slope still moves toward the prediction: local slopes 1.7")
+
+
 def test_many_numbers_share_one_error_rate():
     """A slope in the band by a hair agrees alone, and not as one of a thousand."""
     data = samples(power(0.5), noise=0.1, seeds=8, key=4)

@@ -84,8 +84,8 @@ def test_a_right_network_passes_the_coordinate_check(name):
     [
         (("h", 2, 0), 0.5, "Layer 2 is wrong: the h^2 at step 0"),
         (("h", 2, 0), -0.5, "Layer 2 is wrong: the h^2 at step 0"),
-        ((ISOLATED, 3, 1), -1.0, "Layer 3 is wrong: the isolated update of layer 3"),
-        ((ISOLATED, 1, 2), 1.0, "Layer 1 is wrong: the isolated update of layer 1 by the rates of step 1"),
+        ((ISOLATED, 3, 0), -1.0, "Layer 3 is wrong: the isolated update of layer 3"),
+        ((ISOLATED, 1, 1), 1.0, "Layer 1 is wrong: the isolated update of layer 1 by the rates of step 1"),
     ],
 )
 def test_a_wrong_layer_is_named(metric, off, name):

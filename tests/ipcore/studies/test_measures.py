@@ -18,10 +18,11 @@ B = 0.0791  # of 64..1024
 ERROR = 0.025  # with many degrees of freedom a bound lies 1.96 se away
 
 
-def judged(value, se, *, band=ZERO, limit=None, limit_se=None, hidden=False):
+def judged(value, se, *, band=ZERO, limit=None, limit_se=None, hidden=False, bend=0.0):
     slope = Contrast(value, se, 1e9)
     free = Contrast(value if limit is None else limit, 6 * se if limit_se is None else limit_se, 1e9)
-    return against_band(slope, free, SLOPE_WIDTHS, band, 0.1, ERROR, hidden=hidden)
+    bent = Contrast(bend, 3 * se, 1e9)
+    return against_band(slope, free, bent, SLOPE_WIDTHS, band, 0.1, ERROR, hidden=hidden)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +40,13 @@ def judged(value, se, *, band=ZERO, limit=None, limit_se=None, hidden=False):
 )
 def test_the_rule_by_hand(value, se, limit, verdict):
     assert judged(value, se, limit=limit).verdict is verdict
+
+
+def test_a_slope_that_moves_toward_the_prediction_does_not_disagree():
+    assert judged(0.5, 0.02, bend=0.5).verdict is Verdict.DISAGREES  # away from it
+    assert judged(0.5, 0.02, bend=-0.1).verdict is Verdict.DISAGREES  # no more than the next order bends
+    assert judged(0.5, 0.02, bend=-0.5).verdict is Verdict.UNDECIDED
+    assert judged(-0.5, 0.02, bend=0.5).verdict is Verdict.UNDECIDED
 
 
 def test_an_interval_as_prediction():

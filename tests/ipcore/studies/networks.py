@@ -86,11 +86,11 @@ class _Network:
         p, x = self.world.exponents, self.x_probe[i]
         if metric.quantity == ISOLATED:
             gradient = self.dh[i].T @ self.x_batch[i] / _BATCH
-            update = self._update(gradient, self.w[i], p.a[i], p.phase_at(metric.step - 1).c[i])
+            update = self._update(gradient, self.w[i], p.a[i], p.phase_at(metric.step).c[i])
             return float(np.abs(x @ update.T).mean())
         if metric.quantity != ISOLATED_BIAS or p.biases is None:
             raise ValueError(f"not measured here: {metric}")
-        c = p.biases.phase_at(metric.step - 1).c[i]
+        c = p.biases.phase_at(metric.step).c[i]
         update = self._update(self.dh[i].mean(axis=0), self.beta[i], p.biases.a[i], c)
         return float(np.abs(update).mean())
 
