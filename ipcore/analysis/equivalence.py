@@ -20,7 +20,7 @@ class Equivalence:
 
     Attributes:
         fit: Slope of the distance.
-        trend: Whether it falls: at these widths, which is no proof of the limit.
+        trend: Whether it falls at these widths, which does not prove the limit.
         sentence: All of it in words.
     """
 
@@ -33,7 +33,7 @@ def compare_pairs(distances: Samples, names: tuple[str, str]) -> Equivalence:
     """Whether the distance of paired runs falls with the width.
 
     Args:
-        distances: > 0, by width and seed; of whatever the caller compares (outputs, relative; losses).
+        distances: > 0, by width and seed, of any quantity (relative distances of outputs, losses).
         names: Of the two parameterizations.
 
     Raises:

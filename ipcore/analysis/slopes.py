@@ -15,6 +15,7 @@ from ipcore.analysis.intervals import Estimate
 from ipcore.analysis.samples import Samples, listed
 from ipcore.analysis.welch import Contrast, bend_weights, contrast, limit_weights, slope_weights
 from ipcore.errors import AnalysisError
+from ipcore.figures.intervals import Mean, mean
 
 MIN_WIDTHS: Final = 3
 MOST_MISSING: Final = 0.05
@@ -33,6 +34,7 @@ class Slope:
         local: Slopes between neighbouring widths.
         widths: m, ascending.
         means: Geometric means over seeds, one per width.
+        sizes: The same with Student's 95 % intervals.
         seeds: How many the width with the fewest has.
         residual: Root mean square distance of the mean logs (natural) from the line.
         missing: Runs without a value, in words, where they are more than 5 % at some width: what is left is a
@@ -45,6 +47,7 @@ class Slope:
     local: tuple[float, ...]
     widths: tuple[int, ...]
     means: tuple[float, ...]
+    sizes: tuple[Mean, ...]
     seeds: int
     residual: float
     missing: str = ""
@@ -93,6 +96,7 @@ def fit_slope(samples: Samples) -> Slope:
         local=tuple((np.diff(means) / np.diff(x)).tolist()),
         widths=samples.widths,
         means=tuple(np.exp(means).tolist()),
+        sizes=tuple(mean(np.exp(row).tolist(), geometric=True) for row in logs),
         seeds=min(len(row) for row in logs),
         residual=float(np.sqrt(np.mean(distances**2))),
         missing=gaps,

@@ -1,4 +1,4 @@
-"""The one rule by which a measured slope is held against a predicted exponent.
+"""The rule that compares a measured slope with a predicted exponent.
 
 It is a test of equivalence: agreement must be shown, it is not what is left when a difference could not be
 shown. So few widths, few seeds or much noise give "undecided". All numbers that are judged together share one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -71,7 +70,7 @@ def show(service: Service, experiment: str, run: str | None, *, as_json: bool) -
             else:
                 print_run(one)
         elif as_json:
-            print_json({**found.to_dict(), "summary": [asdict(row) for row in found.summary()]})
+            print_json({**found.to_dict(), "summary": [row.to_dict() for row in found.summary()]})
         else:
             print_experiment(found)
 
