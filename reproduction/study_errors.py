@@ -159,9 +159,9 @@ def section(result: Result) -> Section:
     ]
     text = (
         "Studies ([study-rules.md](study-rules.md)) in worlds whose truth is known. In brackets: standard "
-        "deviation of the slope of one seed over widths 128..1024. Tolerance 0.1 for slopes, 0.25 octaves for "
-        "drifts; error rate 0.05; a run at width 1024 costs 1, the budget is 400. Agrees and disagrees are "
-        "shares of studies in which any number does. The last column is what a simulation by independent "
+        "deviation of the slope of one seed over widths 128..1024. Tolerance 0.1 for slopes, 0.25 octaves "
+        "for drifts; error rate 0.05; a run at width 1024 costs 1, the budget is 400. Agrees and disagrees "
+        "are shares of studies in which any number does. The last column is what a simulation by independent "
         "code found with the same rules: agrees/disagrees, mean runs, median cost.\n\n"
     )
     return Section(text + table(head, rows))
