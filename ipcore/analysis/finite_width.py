@@ -101,7 +101,9 @@ class FiniteWidth:
         if judged.verdict is not Verdict.DISAGREES and not judged.hidden:
             return judged
         if found.verdict is Verdict.DISAGREES or not (apart or judged.hidden):
-            return Judgement(Verdict.DISAGREES, f"not for want of width: {self._why(layer, slope)}")
+            return Judgement(
+                Verdict.DISAGREES, f"larger widths would not change it: {self._why(layer, slope)}"
+            )
         why = f"{self._why(layer, slope)}; whether that is what was measured is too uncertain"
         return Judgement(Verdict.UNDECIDED, why, hidden=judged.hidden)
 
