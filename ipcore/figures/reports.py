@@ -238,6 +238,7 @@ def _meaning(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: i
     parts = [f"Of {len(checks)} comparisons: {said}."]
     if subjects > MAX_ROWS:
         parts.append(f"Shown are the first {MAX_ROWS} of {subjects} groups of runs.")
+    meanings = tuple(dict.fromkeys(meanings))  # two groups of runs may end alike
     if len(meanings) <= 2:
         parts += [f"{meaning[0].upper()}{meaning[1:].rstrip('.')}." for meaning in meanings if meaning]
     return " ".join(parts)
