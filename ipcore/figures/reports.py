@@ -256,9 +256,11 @@ def _coordinate_law(check: CheckLike) -> Law:
 
 
 def _alignment_law(check: CheckLike) -> Law:
+    """Theta of a matrix's updates, theta' of them in the backward pass, omega of its initial entries."""
+    letter = {"alignment_backward": "θ′", "alignment_change": "ω"}.get(check.quantity, "θ")
     output = check.layer == check.subject.layers
     name = "readout" if output else layer_name("W", check.layer, check.subject.layers)
-    return _law(check, name, Role.APART if output else Role.ORDERED)
+    return _law(check, f"{letter} {name}", Role.APART if output and letter == "θ" else Role.ORDERED)
 
 
 def _stationarity(
