@@ -138,9 +138,12 @@ class Client:
         """Experiments, newest first, fetched by page.
 
         Args:
-            filter: Comparisons joined by AND, of state, experiment, priority and labels.KEY:
+            filter: Comparisons of state, experiment, priority and labels.KEY, joined by AND, OR and NOT:
                 'state = RUNNING AND labels.team = "theory"'.
             limit: At most so many; None: all.
+
+        Raises:
+            InvalidRequestError: The filter cannot be read.
         """
         left, token = limit, ""
         while left is None or left > 0:
@@ -154,6 +157,11 @@ class Client:
             token = page.next_page_token
             if not token:
                 return
+
+    def unmatched(self, filter: str) -> str:
+        """Why a filter matches no experiment: its values that none has; "" if it matches, or nobody knows."""
+        request = experiment_service_pb2.ListExperimentsRequest(page_size=1, filter=filter)
+        return self._transport.call(self._transport.experiments.ListExperiments, request).unmatched
 
     def catalog(self) -> catalog_service_pb2.Catalog:
         """What specs may name on this service, and its limits."""

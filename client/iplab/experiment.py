@@ -150,9 +150,10 @@ class Experiment(ExperimentFields):
         """Its runs, ascending by index, fetched by page.
 
         Args:
-            filter: Comparisons joined by AND, of state, index, parameterization, hidden_layers, width,
-                activation, base_learning_rate, seed, pack and the names of `Run.results`:
-                'parameterization = "ip-llr" AND width >= 128'.
+            filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
+                parameterization, hidden_layers, width, activation, base_learning_rate, seed,
+                committed_steps, pack and the names of `Run.results`:
+                'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
 
         Raises:
             InvalidRequestError: The filter cannot be read.
@@ -168,6 +169,11 @@ class Experiment(ExperimentFields):
             token = page.next_page_token
             if not token:
                 return
+
+    def unmatched(self, filter: str) -> str:
+        """Why a filter matches none of its runs: its values that no run has; "" if it matches one."""
+        request = run_service_pb2.ListRunsRequest(parent=self.name, page_size=1, filter=filter)
+        return self._transport.call(self._transport.runs.ListRuns, request).unmatched
 
     def run(self, run: int | str) -> Run:
         """One run, with its attempts.
@@ -202,8 +208,9 @@ class Experiment(ExperimentFields):
         """Wait until it has ended; one that is paused waits until somebody resumes it.
 
         Args:
-            progress: Show progress per group of runs (hidden layers, width, activation) and the time left on
-                standard error; nothing is shown where that is not a terminal.
+            progress: Show progress and the time left: in a notebook below the cell, else on standard error,
+                with a bar per group of runs (hidden layers, width, activation) on a terminal, and a line
+                every few seconds in a file or pipe.
             timeout: Seconds until TimedOutError; None: no limit.
 
         Returns:

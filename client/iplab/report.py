@@ -19,6 +19,7 @@ class Verdict(StrEnum):
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
     NOT_YET = "not yet"
+    NOT_BRACKETED = "not bracketed"
 
     @classmethod
     def read(cls, name: str) -> Self:
@@ -64,7 +65,8 @@ class Check:
             with alignment the upper bound, where theory has two; else "".
         upper_bound: Whether the prediction is an upper bound only.
         tolerance: Distance from the prediction that still agrees.
-        slope: Of log value against log width; with rate transfer octaves per doubling.
+        slope: Of log value against log width; with rate transfer octaves per doubling, None where the best
+            rate of a width is not bracketed by the grid.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
         drift: Change of the local slope from the smallest to the largest width.
@@ -86,7 +88,7 @@ class Check:
     predicted_high: str
     upper_bound: bool
     tolerance: float
-    slope: float
+    slope: float | None
     low: float | None
     high: float | None
     drift: float

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 # What a shell reports of a program that ends because nobody reads its output any more (128 + SIGPIPE).
@@ -37,3 +39,21 @@ def abandon_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def folded(text: str, *, indent: int = 0) -> str:
+    """Indented lines as wide as the terminal; in pipes and files as wide as COLUMNS says, else 80.
+
+    Args:
+        text: One paragraph.
+        indent: Spaces before the first line; further ones have four more.
+    """
+    start = " " * indent
+    return textwrap.fill(
+        text,
+        max(shutil.get_terminal_size().columns, 20),
+        initial_indent=start,
+        subsequent_indent=start + "    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -8,7 +8,7 @@ point and its two neighbours; its drift is the slope of log2 of it against log2 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -48,15 +48,16 @@ class RateTransfer:
     """The drift of the best rate.
 
     Attributes:
-        drift: Octaves per doubling of the width.
-        best: The best rate of each width, from the seeds' mean log loss.
+        drift: Octaves per doubling of the width; NaN where the best rate of a width is not bracketed.
+        best: The best rate of each width, from the seeds' mean log loss; one of the grid's ends where it is
+            not bracketed.
         widths: m, ascending.
         seeds: How many.
         predicted: Drift that theory predicts, or None.
         tolerance: Of the verdict, octaves per doubling.
-        verdict: Undecided without a prediction, or where a best rate lies at the grid's edge.
-        warnings: Best rates at the grid's edge, or beside rates at which runs diverge (known to a gap of the
-            grid only, which widens the interval).
+        verdict: Not bracketed where a best rate lies at the grid's edge; undecided without a prediction.
+        warnings: Best rates beside rates at which runs diverge (known to a gap of the grid only, which widens
+            the interval).
         sentence: All of it in words.
     """
 
@@ -103,17 +104,29 @@ def check_rate_transfer(
     means = filled.mean(axis=2)
     found = [_optimum(row, octaves) for row in means]
     optima = np.array([optimum.place for optimum in found])
+    said = "" if isinstance(predicted, str) else f", theory suggests {predicted}"
+    over = f"widths {widths[0]}..{widths[-1]}, {len(seeds)} seeds"
+    if edges := _edges(widths, found, octaves):
+        return RateTransfer(
+            Estimate(math.nan, math.nan, math.nan),
+            tuple((2.0**optima).tolist()),
+            widths,
+            len(seeds),
+            None if isinstance(predicted, str) else predicted,
+            tolerance,
+            Verdict.NOT_BRACKETED,
+            (),
+            f"best rate not bracketed, so no drift is measured{said}: {edges} ({over})",
+        )
     warnings = [f"width {m}: {o.warning}" for m, o in zip(widths, found, strict=True) if o.warning]
     drawn = _drawn_optima(filled, usable, octaves, resamples(len(seeds)))
     drift = estimate(float(line @ optima), line @ drawn, len(seeds))
     slack = max(optimum.slack for optimum in found) / float(x[-1] - x[0])
     drift = Estimate(drift.value, drift.low - slack, drift.high + slack)
-    edge = any(optimum.edge for optimum in found)
-    verdict, why = _verdict(drift, predicted, tolerance, len(seeds), edge)
-    said = "" if isinstance(predicted, str) else f", theory suggests {predicted}"
+    verdict, why = _verdict(drift, predicted, tolerance, len(seeds))
     sentence = (
         f"best rate {verdict}: drifts {drift} octaves per doubling of the width{said} "
-        f"(tolerance {tolerance:g}), widths {widths[0]}..{widths[-1]}, {len(seeds)} seeds"
+        f"(tolerance {tolerance:g}), {over}"
     )
     return RateTransfer(
         drift,
@@ -191,24 +204,33 @@ class _Optimum:
 
     place: float
     slack: float = 0.0
-    edge: bool = False
+    edge: int = 0  # -1: the smallest rate of the grid, 1: the largest
     warning: str = ""
 
 
 def _optimum(means: Floats, octaves: Floats) -> _Optimum:
     best = int(np.argmin(means))
-    rate = f"the best rate {2.0 ** octaves[best]:g}"
+    rate = f"the best rate {2.0 ** octaves[best]:.6g}"
     if best in (0, len(octaves) - 1):
-        more = "smaller" if best == 0 else "larger"
-        return _Optimum(
-            float(octaves[best]), edge=True, warning=f"{rate} is at the grid's edge; add {more} rates"
-        )
+        return _Optimum(float(octaves[best]), edge=-1 if best == 0 else 1)
     near = means[best - 1 : best + 2]
     if not np.isfinite(near).all():
         slack = float(np.diff(octaves[best - 1 : best + 2]).max())
         warning = f"{rate} lies beside one at which runs diverged or have no loss; refine the grid there"
         return _Optimum(float(octaves[best]), slack, warning=warning)
     return _Optimum(float(_vertex(octaves[best - 1 : best + 2], near)))
+
+
+def _edges(widths: Sequence[int], found: Sequence[_Optimum], octaves: Floats) -> str:
+    """At which widths the best rate lies at which end of the grid, and which rates to add; "" at none."""
+    said = []
+    for edge, name, end in ((-1, "smallest", octaves[0]), (1, "largest", octaves[-1])):
+        at = [width for width, optimum in zip(widths, found, strict=True) if optimum.edge == edge]
+        if at:
+            further = " and ".join(f"{2.0 ** (end + edge * step):.3g}" for step in (1, 2))
+            where = "every width" if len(at) == len(widths) else f"width{'s' * (len(at) > 1)} {listed(at)}"
+            said.append(f"at {where} the {name} rate of the grid, {2.0**end:.6g}, is best; add {further}")
+    return "; ".join(said)
 
 
 def _vertex(x: Floats, y: Floats) -> Floats:
@@ -238,12 +260,10 @@ def _drawn_optima(filled: Floats, usable: npt.NDArray[np.bool_], octaves: Floats
 
 
 def _verdict(
-    drift: Estimate, predicted: PredictedDrift | str, tolerance: float, seeds: int, edge: bool
+    drift: Estimate, predicted: PredictedDrift | str, tolerance: float, seeds: int
 ) -> tuple[Verdict, str]:
     if isinstance(predicted, str):
         return Verdict.UNDECIDED, predicted
-    if edge:
-        return Verdict.UNDECIDED, "the grid of rates does not hold the best one at every width"
     if seeds < MIN_SEEDS:
         return Verdict.UNDECIDED, f"fewer than {MIN_SEEDS} seeds"
     low, high = float(predicted.low) - tolerance, float(predicted.high) + tolerance

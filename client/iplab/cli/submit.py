@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, json_option, print_json, run_reference, warn
+from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
 from iplab.cli.watch import finish
 
 if TYPE_CHECKING:
@@ -93,10 +93,8 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
     """
     with service.connect() as client:
         found = client.experiment(experiment)
-        _say(
-            found.cancel() if run is None else found.run(run_reference(run)).cancel(),
-            as_json=as_json,
-        )
+        target = found if run is None else found.run(run_reference(run))
+        _say(target.cancel(), "cancel", {"CANCELLING", "CANCELLED"}, as_json=as_json)
 
 
 @click.command()
@@ -110,7 +108,7 @@ def pause(service: Service, experiment: str, *, as_json: bool) -> None:
     then on. What has ended, or is being cancelled, stays as it is.
     """
     with service.connect() as client:
-        _say(client.experiment(experiment).pause(), as_json=as_json)
+        _say(client.experiment(experiment).pause(), "pause", {"PAUSING", "PAUSED"}, as_json=as_json)
 
 
 @click.command()
@@ -120,11 +118,19 @@ def pause(service: Service, experiment: str, *, as_json: bool) -> None:
 def resume(service: Service, experiment: str, *, as_json: bool) -> None:
     """Let a paused EXPERIMENT go on from its checkpoints."""
     with service.connect() as client:
-        _say(client.experiment(experiment).resume(), as_json=as_json)
+        _say(client.experiment(experiment).resume(), "resume", {"QUEUED", "RUNNING"}, as_json=as_json)
 
 
-def _say(target: Experiment | Run, *, as_json: bool) -> None:
+def _say(target: Experiment | Run, request: str, wanted: set[str], *, as_json: bool) -> None:
+    """Print what it is now, and exit with a code of its own if it is not what was asked for."""
     if as_json:
         print_json(target.to_dict())
     else:
         click.echo(f"{target.id} is {target.state}")
+    if target.state.value in wanted:
+        return
+    if target.state.terminal:
+        note(f"nothing to {request}: it has ended")
+    else:
+        note(f"it is {target.state}, so it cannot {request} now")
+    click.get_current_context().exit(NOTHING_DONE)

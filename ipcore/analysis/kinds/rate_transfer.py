@@ -31,7 +31,7 @@ def _find(case: Case) -> Report:
     check = Check(
         kind=_NAME,
         subject=case.subject,
-        slope=found.drift.value,
+        slope=finite(found.drift.value),
         low=finite(found.drift.low),
         high=finite(found.drift.high),
         verdict=found.verdict,

@@ -18,12 +18,13 @@ from ipserver import names
 from ipserver.api import convert, paging, theory
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
+from ipserver.api.unmatched import unmatched_experiments
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.request.convert import resource_request
 from ipserver.request.predict import predictions
 from ipserver.request.validate import Checked, check_create
-from ipserver.store.records import ExperimentRecord, NewExperiment
+from ipserver.store.records import ALL, ExperimentRecord, NewExperiment
 from ipserver.store.states import RunState
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         if len(records) > len(page):
             last = records[len(page) - 1]
             token = paging.make_token([float(last.create_time), last.id], *scope)
-        return pb.ListExperimentsResponse(experiments=page, next_page_token=token)
+        unmatched = ""
+        if not records and not place and where != ALL:
+            unmatched = await self._blocking.run(unmatched_experiments, self._store, where)
+        return pb.ListExperimentsResponse(experiments=page, next_page_token=token, unmatched=unmatched)
 
     async def CancelExperiment(
         self, request: pb.CancelExperimentRequest, context: Any

@@ -20,7 +20,7 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One term of a filter; a filter is the conjunction of its terms.
+    """One term of a filter. It is false where the value is absent.
 
     Attributes:
         field: A field name of the listing ("width", "labels.team").
@@ -31,6 +31,25 @@ class Comparison:
     field: str
     op: Operator
     value: str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """Several conditions: all of them ("AND"; true of none), or one at least ("OR"; false of none)."""
+
+    word: Literal["AND", "OR"]
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """What is not so: true where the comparison is false, also for want of a value."""
+
+    part: Filter
+
+
+Filter = Comparison | Junction | Negation
+ALL: Final = Junction("AND", ())
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -58,13 +58,24 @@ def test_two_seeds_do_not_agree():
     assert check_rate_transfer(losses(0.0, seeds=2), exactly(0)).verdict is Verdict.UNDECIDED
 
 
-def test_the_edge_of_the_grid_is_warned_of_and_decides_nothing():
+def test_a_best_rate_at_an_edge_of_the_grid_is_not_bracketed():
     found = check_rate_transfer(losses(-1.0, best=-8.0), exactly(-1))
-    assert found.warnings == (
-        "width 512: the best rate 0.000976562 is at the grid's edge; add smaller rates",
-        "width 1024: the best rate 0.000976562 is at the grid's edge; add smaller rates",
+    assert found.verdict is Verdict.NOT_BRACKETED
+    assert math.isnan(found.drift.value), "no slope, least of all one of 0"
+    assert math.isnan(found.drift.low)
+    assert (
+        "at widths 512, 1024 the smallest rate of the grid, 0.000976562, is best; add 0.000488 and 0.000244"
+        in found.sentence
     )
-    assert found.verdict is Verdict.UNDECIDED
+    everywhere = check_rate_transfer(losses(0.0, best=20.0), "theory makes no prediction")
+    assert everywhere.verdict is Verdict.NOT_BRACKETED
+    assert f"at every width the largest rate of the grid, {max(RATES):g}, is best" in everywhere.sentence
+
+
+def test_both_edges_are_named():
+    both = check_rate_transfer(losses(8.0, best=-12.0), exactly(0))
+    assert "at width 128 the smallest rate" in both.sentence
+    assert "the largest rate of the grid" in both.sentence
 
 
 def test_divergence_beside_the_best_rate_widens_the_interval():

@@ -1,0 +1,84 @@
+"""What an experiment came to, as `show`, `watch` and `submit --watch` print it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from iplab.cli.app import folded, note
+from iplab.numbers import SETTING_DIGITS, number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from iplab.best import BestRate
+    from iplab.experiment import Experiment
+    from iplab.summary import SummaryRow
+
+
+def headline(experiment: Experiment) -> str:
+    """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)"."""
+    counts = [f"{n} {name}" for name, n in asdict(experiment.counts).items() if n and name != "total"]
+    return f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
+
+
+def all_diverged(experiment: Experiment) -> bool:
+    """Whether it ended without any result."""
+    return experiment.state.terminal and experiment.counts.diverged == experiment.counts.total
+
+
+def _fruitless(experiment: Experiment) -> bool:
+    """Whether it ended before any run did."""
+    counts = experiment.counts
+    return experiment.state.terminal and not counts.succeeded and not counts.diverged
+
+
+def divergence(experiment: Experiment) -> str:
+    """What to say of runs that diverged, and what to do; "" if none did."""
+    diverged, total = experiment.counts.diverged, experiment.counts.total
+    if not diverged:
+        return ""
+    if diverged < total:
+        return (
+            f"{diverged} of {total} runs diverged: their loss was not finite. Means are over the others "
+            f"(which: iplab runs {experiment.id} --filter 'state = DIVERGED')"
+        )
+    grid = experiment.spec.grid
+    rates = [
+        *grid.base_learning_rates,
+        *(rate for entry in grid.parameterizations for rate in entry.base_learning_rates),
+    ]
+    smaller = f" smaller than {number(min(rates), SETTING_DIGITS)}" if rates else " that are smaller"
+    return (
+        "every run diverged: no loss stayed finite, so there are no results. Submit again with base learning "
+        f"rates{smaller} (at which step each run diverged: iplab runs {experiment.id})"
+    )
+
+
+def print_results(
+    experiment: Experiment, rows: Sequence[SummaryRow], best: Sequence[BestRate] | None = None
+) -> None:
+    """What diverged, the table of results, and how rates were chosen.
+
+    Args:
+        experiment: Whose.
+        rows: Of its table.
+        best: In place of the table, the best rates.
+    """
+    from iplab.best import CRITERIA, advice  # noqa: PLC0415 - rich and views only where something is drawn
+    from iplab.tables import best_table, print_table, summary_table  # noqa: PLC0415 - as above
+
+    if said := divergence(experiment):
+        click.echo(folded(said))
+    if best is not None:
+        print_table(best_table(best))
+        if best:
+            click.echo(folded(f"rates were chosen by {CRITERIA[best[0].criterion]}"))
+        if said := advice(best):
+            click.echo(folded(said))
+    elif rows and not all_diverged(experiment) and not _fruitless(experiment):
+        print_table(summary_table(rows))
+        if len({row.base_learning_rate for row in rows}) > 1:
+            note(f"the best rate of each group: iplab show {experiment.id} --best")
