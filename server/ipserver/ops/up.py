@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from iplab import terminal
-from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.ops.answering import Answering
@@ -32,7 +29,8 @@ from ipserver.ops.parts import (
     stop_event,
     supervised_environment,
 )
-from ipserver.ops.startup import make_folder, migrate_store, prepare_home
+from ipserver.ops.running import announce, retract
+from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
 from ipserver.store import open_store
 from ipserver.store.records import CapacityReport
 from ipserver.workers.own_ray import remove_abandoned_ray_folders
@@ -69,12 +67,18 @@ def up(settings: Settings) -> None:
     """
     prepare_home(settings)
     make_folder(settings.home / "logs")
+    waiting(settings, lambda: check_data(settings))
     with _only_one(settings):
         settings = settings.model_copy(update={"address": free_address(settings.address)})
         migrate_store(settings)
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
             last_report = store.capacity()
+            if last_report is not None and last_report.data != str(settings.data or ""):
+                # What it says of datasets is not so any more; until the dispatcher has looked, nobody knows.
+                last_report = replace(last_report, datasets=())
+                store.save_capacity(last_report)
+                last_report = store.capacity()
         parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in _PARTS]
         try:
             _await_api(settings, parts, stop)
@@ -86,7 +90,7 @@ def up(settings: Settings) -> None:
         finally:
             _stop(parts)
             remove_abandoned_ray_folders(settings.home)
-            (settings.home / "service.json").unlink(missing_ok=True)
+            retract(settings)
 
 
 @contextmanager
@@ -163,18 +167,7 @@ def _await_dispatcher(
 
 
 def _announce(settings: Settings, parts: list[_Part]) -> None:
-    """Write the service's address and the process ids of its parts."""
-    status = {
-        "address": settings.address,
-        "mlflow_tracking_uri": without_password(settings.mlflow_uri),
-        "pid": os.getpid(),
-        "parts": {part.name: part.process.pid for part in parts},
-    }
-    beside = settings.home / "service.json.new"
-    beside.unlink(missing_ok=True)
-    beside.touch(mode=0o600)
-    beside.write_text(json.dumps(status, indent=2) + "\n")
-    beside.replace(settings.home / "service.json")
+    announce(settings, {part.name: part.process.pid for part in parts})
 
 
 def _greet(settings: Settings) -> None:

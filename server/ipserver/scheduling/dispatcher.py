@@ -145,7 +145,11 @@ class Dispatcher:
     def _report(self) -> None:
         """Report resources and datasets to the API through the store."""
         self._see_nodes()
-        self._store.save_capacity(CapacityReport(self._cluster.total(), self._datasets.report()))
+        self._store.save_capacity(
+            CapacityReport(
+                self._cluster.total(), self._datasets.report(), data=str(self._settings.data or "")
+            )
+        )
 
     def _see_nodes(self) -> None:
         nodes = self._executor.nodes()

@@ -22,6 +22,7 @@ def save(transaction: Transaction, report: CapacityReport) -> None:
                 [dataset.name, dataset.problem, asdict(dataset.info) if dataset.info else None]
                 for dataset in report.datasets
             ],
+            "data": report.data,
         },
         "time": transaction.now(),
     }
@@ -39,6 +40,7 @@ def load(transaction: Transaction) -> CapacityReport | None:
         resources=row.report["resources"],
         datasets=tuple(_dataset(*entry) for entry in row.report["datasets"]),
         time=row.time,
+        data=row.report.get("data", ""),  # older versions do not say
     )
 
 

@@ -506,11 +506,13 @@ class CapacityReport:
         resources: Totals of the cluster by name ("cpus", "gpus", custom names).
         datasets: One report per built-in dataset and registered file.
         time: When it was stored.
+        data: The folder of the datasets; "": none.
     """
 
     resources: Mapping[str, float]
     datasets: tuple[DatasetReport, ...]
     time: float = 0.0
+    data: str = ""
 
 
 @dataclass(frozen=True, slots=True)
