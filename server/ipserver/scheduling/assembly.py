@@ -15,7 +15,7 @@ from ipserver.request.convert import pack_config, resource_request, run_config
 from ipserver.request.stored import stored_spec
 from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.placement import Cluster
-from ipserver.scheduling.planner import PlanLimits, plan
+from ipserver.request.planner import PlanLimits, plan
 from ipserver.store.records import ExperimentRecord, Failure, LeasedPack, NewPack, RunRecord
 from ipserver.store.states import FailureReason
 from ipserver.workers.jobs import PackJob
