@@ -176,12 +176,12 @@ class _Builder:
 
     def take(self, event: yaml.Event) -> None:
         """The next event."""
-        line = event.start_mark.line + 1
+        line, _ = _place(event)
         match event:
             case yaml.DocumentStartEvent():
                 self._documents += 1
                 if self._documents > 1:
-                    column = event.start_mark.column + 1
+                    _, column = _place(event)
                     self._stop(f"column {column}: not YAML: a second document; a spec is one", line)
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 self._begin(event, line)
@@ -202,7 +202,7 @@ class _Builder:
             self._skipping = 1
             return
         if len(self._open) > _MAX_DEPTH:
-            self._stop(f"column {event.start_mark.column + 1}: {_TOO_DEEP}", line)
+            self._stop(f"column {_place(event)[1]}: {_TOO_DEEP}", line)
         path = self._path()
         if event.tag is not None and event.tag not in _COLLECTIONS[type(event)]:
             self._problem(path, _unknown_tag(event.tag), line)
@@ -228,7 +228,7 @@ class _Builder:
             return
         name = event.anchor
         if name not in self._anchors:
-            self._stop(f"column {event.start_mark.column + 1}: not YAML: there is no anchor &{name}", line)
+            self._stop(f"column {_place(event)[1]}: not YAML: there is no anchor &{name}", line)
         meant = self._anchors[name]
         around = self._open[-1] if self._open else None
         if around is not None and isinstance(around.value, dict) and around.key is None:
@@ -240,7 +240,7 @@ class _Builder:
             self._put(None, 1, 0)
             return
         if len(self._open) + meant.depth > _MAX_DEPTH + 1:
-            self._stop(f"column {event.start_mark.column + 1}: {_TOO_DEEP}", line)
+            self._stop(f"column {_place(event)[1]}: {_TOO_DEEP}", line)
         self._note(path, line, meant.size)
         self._put(meant.value, meant.size, meant.depth)
 
@@ -328,6 +328,12 @@ _INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT: Final = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
+
+
+def _place(event: yaml.Event) -> tuple[int, int]:
+    """Line and column, from 1."""
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
 
 
 def _plain(text: str) -> object:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
+from iplab.cli.app import NOTHING_DONE, Service, folded, json_option, note, print_json, run_reference, warn
 from iplab.cli.watch import finish
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ _ONLY_CREATED = frozenset(
     "--id", "experiment_id", default=None, help="Id of the experiment. Default: the service chooses."
 )
 @click.option("--request-id", default=None, help="UUID; submitting again under it creates nothing twice.")
-@click.option("--dry-run", is_flag=True, help="Check only: counts, memory, warnings; nothing is created.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check only: counts, memory, rough time, warnings; nothing is created."
+)
 @click.option("--watch", "follow", is_flag=True, help="Follow it to its end, as `iplab watch`.")
 @json_option
 @click.pass_obj
@@ -70,11 +72,16 @@ def submit(
             plain = experiment.to_dict()
             print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
+            from iplab.progress import duration  # noqa: PLC0415 - rich is slow to load
+
             memory = experiment.run_memory_bytes / 2**20
             click.echo(
                 f"the spec is good: {experiment.counts.total} runs, {experiment.total_steps} steps, "
                 f"at most about {memory:.1f} MiB a run"
             )
+            if experiment.estimated_seconds:
+                rough = duration(experiment.estimated_seconds)
+                click.echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
         else:
             click.echo(experiment.id)
 

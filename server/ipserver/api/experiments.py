@@ -22,6 +22,7 @@ from ipserver.api.unmatched import unmatched_experiments
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.request.convert import resource_request
+from ipserver.request.estimate import estimate
 from ipserver.request.predict import predictions
 from ipserver.request.validate import Checked, check_create
 from ipserver.store.records import ALL, ExperimentRecord, NewExperiment
@@ -148,7 +149,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
                 pass
             else:
                 raise AlreadyExists(f"the experiment id {request.experiment_id!r} is taken; choose another")
+        rough = estimate(checked.spec, checked.runs, checked.dataset, self._store.capacity())
         return experiment_pb2.Experiment(
+            estimated_seconds=rough.seconds,
+            estimate_basis=rough.basis,
             name=names.experiment_name(request.experiment_id) if request.experiment_id else "",
             display_name=request.experiment.display_name,
             labels=request.experiment.labels,

@@ -49,6 +49,7 @@ class Checked:
         runs: The expanded grid, by index.
         run_memory_bytes: Estimated memory of the largest single run.
         warnings: What is allowed but worth knowing.
+        dataset: Properties of its dataset.
     """
 
     spec: spec_pb2.ExperimentSpec
@@ -56,6 +57,7 @@ class Checked:
     runs: tuple[NewRun, ...]
     run_memory_bytes: int
     warnings: tuple[str, ...]
+    dataset: DatasetInfo
 
 
 def check_create(
@@ -115,6 +117,7 @@ def check_create(
             *capacity_warnings(spec, capacity),
             *prediction_warnings(spec),
         ),
+        info,
     )
 
 

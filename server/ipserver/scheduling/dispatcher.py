@@ -21,7 +21,7 @@ from ipserver.scheduling.placing import Placing
 from ipserver.scheduling.plans import Plans
 from ipserver.scheduling.unplaced import Unplaced
 from ipserver.store import Store
-from ipserver.store.records import Board, CapacityReport
+from ipserver.store.records import Board, CapacityReport, PlannerReport
 from ipserver.workers.executor import Executor
 
 _log = logging.getLogger(__name__)
@@ -147,7 +147,14 @@ class Dispatcher:
         self._see_nodes()
         self._store.save_capacity(
             CapacityReport(
-                self._cluster.total(), self._datasets.report(), data=str(self._settings.data or "")
+                self._cluster.total(),
+                self._datasets.report(),
+                data=str(self._settings.data or ""),
+                planner=PlannerReport(
+                    self._settings.max_pack_runs,
+                    self._settings.max_pack_memory_bytes,
+                    self._executor.profile(ResourceRequest()),
+                ),
             )
         )
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_type_hints
 
 from ipcore.catalogue import DatasetInfo
+from ipcore.planning.machine import MachineProfile
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
 from ipserver.store.summary import Summary
@@ -499,6 +500,21 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannerReport:
+    """What a dispatcher plans packs by.
+
+    Attributes:
+        max_pack_runs: Most runs of a pack.
+        max_pack_memory_bytes: Most memory of a pack on CPUs.
+        profile: Measured speed of a worker with one core; None: not measured yet.
+    """
+
+    max_pack_runs: int
+    max_pack_memory_bytes: int
+    profile: MachineProfile | None
+
+
+@dataclass(frozen=True, slots=True)
 class CapacityReport:
     """A dispatcher's newest report on its cluster.
 
@@ -507,12 +523,14 @@ class CapacityReport:
         datasets: One report per built-in dataset and registered file.
         time: When it was stored.
         data: The folder of the datasets; "": none.
+        planner: What packs are planned by; None: an older dispatcher, which does not say.
     """
 
     resources: Mapping[str, float]
     datasets: tuple[DatasetReport, ...]
     time: float = 0.0
     data: str = ""
+    planner: PlannerReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,13 +140,13 @@ class RayExecutor:
         size = (asked.cpus, asked.gpus)
         reference = self._measuring.get(size)
         if reference is not None and ray.wait([reference], timeout=0)[0]:
-            del self._measuring[size]
+            self._measuring.pop(size, None)  # another thread may ask too
             try:
                 self._profiles[size] = ray.get(reference)
                 _log.info("a worker with %g cores, %g GPUs: %s", *size, self._profiles[size])
             except ray.exceptions.RayError:
                 # The worker ended or failed to measure. Until another has measured, defaults are used.
-                del self._profiles[size]
+                self._profiles.pop(size, None)
                 _log.info("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
         return self._profiles.get(size)
 
