@@ -30,16 +30,25 @@ SHORT: Final = {
     "unfinished": "no result",
 }
 
+# The same for words in cells.
+_SHORT_CELLS: Final = {"feature learning": "features", "controlled divergence": "controlled"}
 
-def fitted(table: Table, width: int) -> tuple[Table, int]:
+
+def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, int]:
     """A table of `iplab.tables.table_of` as wide as there is room, and how wide that is.
 
     Args:
         table: Columns that may be wrapped have the overflow "fold"; those of numbers are justified right.
         width: Characters.
+        encoding: Of the output; where it lacks "±" there is "+-".
     """
-    columns = [_Sizes(column) for column in table.columns]
+    plain = not _has("±", encoding)
+    columns = [_Sizes(column, plain=plain) for column in table.columns]
+    short, gap, room = False, _WIDE_GAP, width
     for short, gap in ((False, _WIDE_GAP), (False, _NARROW_GAP), (True, _WIDE_GAP), (True, _NARROW_GAP)):
+        if short:
+            for column in columns:
+                column.shorten()
         room = width - gap * (len(columns) - 1)
         if sum(column.floors(short)[0] for column in columns) <= room:
             break
@@ -62,15 +71,23 @@ def fitted(table: Table, width: int) -> tuple[Table, int]:
 class _Sizes:
     """A column, and how narrow it may be."""
 
-    def __init__(self, column: Column) -> None:
+    def __init__(self, column: Column, *, plain: bool) -> None:
         self._column = column
-        self._cells = [str(cell) for cell in column.cells]
+        self._cells = [str(cell).replace("±", "+-") if plain else str(cell) for cell in column.cells]
         self._folds = column.overflow == "fold"
         self._numbers = column.justify == "right"
-        lines = [line for cell in self._cells for line in cell.splitlines()]
-        self.full = max(map(cell_len, lines), default=0)
+        self.full, self._word = self._measure(self._cells)
+
+    def _measure(self, cells: list[str]) -> tuple[int, int]:
+        """Widths of the longest line and of the longest word."""
+        lines = [line for cell in cells for line in cell.splitlines()]
         words = [word for line in lines for word in _words(line, hyphens=not self._numbers)]
-        self._word = max(map(cell_len, words), default=0)
+        return max(map(cell_len, lines), default=0), max(map(cell_len, words), default=0)
+
+    def shorten(self) -> None:
+        """Put short words in place of long ones."""
+        self._cells = [_SHORT_CELLS.get(cell, cell) for cell in self._cells]
+        self.full, self._word = self._measure(self._cells)
 
     def heading(self, short: bool) -> str:
         """Its heading; a short one where there is one that saves room."""
@@ -97,6 +114,14 @@ class _Sizes:
         if not self._folds or self._numbers or self.full <= width:
             return [Text(cell) for cell in self._cells]
         return [Text("\n".join(_broken(line, width) for line in cell.splitlines())) for cell in self._cells]
+
+
+def _has(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _words(text: str, *, hyphens: bool) -> list[str]:

@@ -40,7 +40,7 @@ def print_table(table: Table) -> None:
     """To standard output; fitted to the terminal's width only where there is a terminal."""
     console = _Console(file=sys.stdout)
     width = console.width if console.is_terminal else _PIPED_WIDTH
-    drawn, needed = fitted(table, width)
+    drawn, needed = fitted(table, width, console.encoding)
     console = _Console(file=sys.stdout, width=max(width, needed))
     if table.title:  # a narrow table would wrap its own title
         console.print(Text(str(table.title)))

@@ -81,7 +81,7 @@ class App(CommandGroup):
             click.echo("interrupted", err=True)
             code = INTERRUPTED
         except click.ClickException as error:
-            if sys.stderr.isatty():
+            if sys.stderr.isatty() and not isinstance(error, click.exceptions.NoArgsIsHelpError):
                 error.message = folded(error.message)
             error.show()
             code = BAD_USAGE

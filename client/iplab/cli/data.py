@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
+from iplab.cli.app import (
+    Service,
+    folded,
+    json_option,
+    no_match,
+    note,
+    print_json,
+    print_json_list,
+    run_reference,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -121,5 +130,5 @@ def weights(
         print_json({"artifact": artifact.path, "arrays": arrays, "metadata": loaded.metadata})
         return
     print_table(table_of(headings, rows))
-    for key, value in loaded.metadata.items():
-        click.echo(f"{key}: {value}")
+    for key, value in sorted(loaded.metadata.items()):
+        click.echo(folded(f"{key}: {value}"))

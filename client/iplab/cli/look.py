@@ -24,6 +24,7 @@ from iplab.cli.app import (
 from iplab.cli.results import headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.sorting import in_order
+from iplab.states import ExperimentState
 from iplab.summary import summarize
 
 if TYPE_CHECKING:
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
 
     from iplab.best import BestRate
     from iplab.experiment import Experiment
-    from iplab.run import Run
+    from iplab.run import Attempt, Run
     from iplab.summary import SummaryRow
 
 Row = TypeVar("Row")
+_BRIEF = 120  # characters of a warning
 _SORT = "Columns to sort by, separated by commas; -COLUMN: largest first"
 
 
@@ -61,14 +63,21 @@ def list_experiments(service: Service, *, filter_: str, limit: int, as_json: boo
             experiment.id,
             str(experiment.state),
             experiment.counts.total,
-            f"{100 * experiment.committed_steps / max(experiment.total_steps, 1):.0f} %",
+            _share(experiment),
             f"{experiment.create_time:%Y-%m-%d %H:%M:%S}",
             experiment.display_name,
         )
         for experiment in found
     ]
-    headings = ["experiment", "state", "runs", "steps", "created (UTC)", "name"]
+    headings = ["experiment", "state", "runs", "done", "created (UTC)", "name"]
     print_table(table_of(headings, rows, folding={"name"}))
+
+
+def _share(experiment: Experiment) -> str:
+    """How much of it is done. Runs that diverge end early, so that not all steps are ever done."""
+    if experiment.state is ExperimentState.SUCCEEDED:
+        return "100 %"
+    return f"{100 * experiment.committed_steps / max(experiment.total_steps, 1):.0f} %"
 
 
 @click.command()
@@ -145,6 +154,7 @@ def print_experiment(
         click.echo(f"MLflow does not hold {experiment.mlflow_pending_runs} runs in full yet")
     for warning in experiment.warnings:
         first = _first_sentence(warning)
+        first = _brief(first)
         more = "" if first == warning else " (more: --json)"
         click.echo(folded(f"warning: {first}{more}"))
     print_results(experiment, rows, best)
@@ -165,8 +175,9 @@ def print_run(run: Run) -> None:
     click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
     rate = number(run.base_learning_rate, SETTING_DIGITS)
     settings = (
-        f"{run.parameterization}, L={run.hidden_layers}, width {run.width}, {run.activation}, "
-        f"base rate {rate}, seed {run.seed}; theory: {run.predicted_regime.words}"
+        f"{run.parameterization}, {run.hidden_layers} hidden layers, width {run.width}, {run.activation}, "
+        f"base learning rate {rate}, seed {run.seed}; predicted regime: {run.predicted_regime.words} "
+        f"({run.predicted_regime.meaning})"
     )
     click.echo(folded(settings))
     if run.calibrated_rates:
@@ -178,8 +189,7 @@ def print_run(run: Run) -> None:
         if value is not None:
             click.echo(f"{label(name)}: {number(value, SETTING_DIGITS)}")
     attempts = [
-        (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), a.end_reason or None)
-        for a in run.attempts
+        (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), _ending(a)) for a in run.attempts
     ]
     if attempts:
         click.echo()
@@ -194,8 +204,21 @@ def print_run(run: Run) -> None:
             click.echo(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}")
 
 
+def _ending(attempt: Attempt) -> str:
+    """What ended an attempt, or that nothing has."""
+    if attempt.end_time is None:
+        return "still training"
+    return attempt.end_reason or "finished its part"
+
+
 def _clock(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def _brief(sentence: str) -> str:
+    """A long sentence up to its last colon that leaves it short: what comes behind are reasons."""
+    cut = sentence.rfind(": ", 0, _BRIEF // 2 + 10)
+    return sentence if len(sentence) <= _BRIEF or cut < 0 else sentence[:cut]
 
 
 def _first_sentence(text: str) -> str:

@@ -80,5 +80,8 @@ def print_results(
             click.echo(folded(said))
     elif rows and not all_diverged(experiment) and not _fruitless(experiment):
         print_table(summary_table(rows))
-        if len({row.base_learning_rate for row in rows}) > 1:
+        regimes = dict.fromkeys(row.predicted_regime for row in rows)
+        click.echo(folded("; ".join(f"{regime.words}: {regime.meaning}" for regime in regimes)))
+        groups = {(row.parameterization, row.hidden_layers, row.width, row.activation) for row in rows}
+        if len(groups) < len(rows):
             note(f"the best rate of each group: iplab show {experiment.id} --best")

@@ -60,7 +60,8 @@ def test_runs_and_results_are_sorted_and_limited(iplab, trained):
 
 def test_one_run_is_shown_with_its_attempts(iplab, trained):
     shown = iplab("show", "trained", "2").stdout
-    assert shown.startswith("r00002 is SUCCEEDED: 20 of 20 steps\nllr, L=2, width 8, relu")
+    assert shown.startswith("r00002 is SUCCEEDED: 20 of 20 steps\nllr, 2 hidden layers, width 8, relu")
+    assert "finished its part" in shown
     assert "from step" in shown
     assert f"final test loss: {trained.run(2).final_test_loss:.6g}" in shown
     assert json.loads(iplab("show", "trained", "r00002", "--json").stdout)["attempts"][0]["number"] == 1
@@ -134,7 +135,7 @@ def test_warnings_are_short_in_show_and_whole_in_json(iplab, client, tmp_path):
     (whole,) = [
         w for w in json.loads(iplab("show", identifier, "--json").stdout)["warnings"] if w[:3] == "ip,"
     ]
-    assert line.endswith(". (more: --json)")
+    assert line == "warning: ip, 4 hidden layers, relu: theory predicts trivial (more: --json)"
     assert " ".join(whole.split()).startswith(line.removeprefix("warning: ").removesuffix(" (more: --json)"))
     assert "The rates of the largest stable changes" in whole
     assert "The rates of the largest stable changes" not in line
