@@ -111,8 +111,9 @@ def follow(
             elif isinstance(event, PackProgressed):
                 display.step(tally, tally.add(event))
             elif isinstance(event, RunsChanged) and event.state is RunState.DIVERGED:
+                if not tally.diverged:
+                    display.say("a run has diverged: its loss is not finite (how many do is said at the end)")
                 tally.diverged |= set(event.run_indices)
-                display.say(f"{len(tally.diverged)} runs have diverged (their loss is not finite)")
 
 
 @contextmanager
@@ -175,7 +176,8 @@ class _Lines:
         if self._clock() < self._next and done < total:
             return
         self._next = self._clock() + _LINE_SECONDS
-        self.say(f"{done} of {total} steps ({100 * done // max(total, 1)} %){left}")
+        diverged = f", {len(tally.diverged)} runs diverged" if tally.diverged else ""
+        self.say(f"{done} of {total} steps ({100 * done // max(total, 1)} %){left}{diverged}")
 
 
 class _Cell:
@@ -190,10 +192,9 @@ class _Cell:
         self._next = 0.0
 
     def __enter__(self) -> _Cell:
-        from IPython.display import HTML, display  # noqa: PLC0415 - there is one in a notebook
+        from IPython.display import display  # noqa: PLC0415 - there is one in a notebook
 
-        self._html = HTML
-        self._handle = display(HTML(""), display_id=True)
+        self._handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,7 +214,10 @@ class _Cell:
 
     def _draw(self) -> None:
         if self._handle is not None:
-            self._handle.update(self._html(_html(self._said, self._tally, self._left)))
+            done, total = self._tally.of(None)
+            text = "\n".join([*self._said[-8:], f"{done} of {total} steps{self._left}"])
+            html = _html(self._said, self._tally, self._left)
+            self._handle.update({"text/plain": text, "text/html": html}, raw=True)
 
 
 def _html(said: list[str], tally: Tally, left: str) -> str:

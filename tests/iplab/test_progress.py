@@ -71,6 +71,9 @@ def test_a_file_gets_a_line_now_and_then():
             now[0] += 1.0
             yield progressed("a", done)
         yield RunsChanged(9, NOW, RunState.DIVERGED, (0, 2))
+        yield RunsChanged(9, NOW, RunState.DIVERGED, (1,))
+        now[0] += 5.0
+        yield progressed("a", 100)
         yield StateChanged(10, NOW, ExperimentState.SUCCEEDED)
 
     follow(coming(), "quick", show=True, console=Console(file=stream), clock=lambda: now[0])
@@ -78,7 +81,8 @@ def test_a_file_gets_a_line_now_and_then():
         "quick is RUNNING",
         "150 of 300 steps (50 %), about 5 s left",
         "300 of 300 steps (100 %)",
-        "2 runs have diverged (their loss is not finite)",
+        "a run has diverged: its loss is not finite (how many do is said at the end)",
+        "300 of 300 steps (100 %), 3 runs diverged",
         "quick is SUCCEEDED",
     ]
 

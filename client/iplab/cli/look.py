@@ -21,7 +21,7 @@ from iplab.cli.app import (
     print_json_list,
     run_reference,
 )
-from iplab.cli.results import headline, print_results
+from iplab.cli.results import by_label, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.sorting import in_order
 from iplab.states import ExperimentState
@@ -125,8 +125,8 @@ def show(
             return
         runs = list(found.runs(filter_))
         why = found.unmatched(filter_) if filter_ and not runs else ""
-        rows = _ordered(summarize(runs), sort, limit)
-        chosen = _ordered(best_rates(runs), sort, limit) if best else None
+        rows = _ordered(by_label(summarize(runs)), sort, limit)
+        chosen = _ordered(by_label(best_rates(runs)), sort, limit) if best else None
         if as_json:
             more = {} if chosen is None else {"best": [asdict(row) for row in chosen]}
             print_json({**found.to_dict(), "summary": [asdict(row) for row in rows], **more})
