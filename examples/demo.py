@@ -86,7 +86,7 @@ def result(row: iplab.SummaryRow) -> str:
     if row.diverged == row.runs:
         return "every run diverged"
     diverged = f" ({row.diverged} of {row.runs} runs diverged)" if row.diverged else ""
-    return f"test accuracy {row.test_accuracy.mean:.2f}{diverged}"
+    return f"test accuracy {row.test_accuracy.mean:.3f}{diverged}"
 
 
 def main() -> int:
