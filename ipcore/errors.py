@@ -6,7 +6,8 @@ Exception
 │   ├── DataError        a dataset that is missing or damaged
 │   ├── CheckpointError  a checkpoint that is torn, foreign or of another pack
 │   ├── WeightsError     a weight file that is torn or not of this format
-│   └── AnalysisError    measurements that cannot answer the question (also a ValueError)
+│   ├── AnalysisError    measurements that cannot answer the question (also a ValueError)
+│   └── QuestionError    a study that cannot be made (also a ValueError)
 └── ValueError
     └── TheoryError      a parameterization that cannot be built (`ipcore.theory`, standard library only)
 """
@@ -51,6 +52,22 @@ class WeightsError(IpcoreError):
 
 class AnalysisError(IpcoreError, ValueError):
     """Measurements that cannot answer the question: too few widths, sizes that are not > 0, no runs left."""
+
+
+class QuestionError(IpcoreError, ValueError):
+    """A question that cannot be studied.
+
+    Attributes:
+        problems: All that is wrong as (field, text); "budget.runs" is a field.
+    """
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{field}: {text}" for field, text in problems))
+        self.problems = tuple(problems)
+
+    def __reduce__(self) -> tuple[type[QuestionError], tuple[tuple[tuple[str, str], ...]]]:
+        # As in `ConfigError`.
+        return (type(self), (self.problems,))
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

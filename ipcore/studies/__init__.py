@@ -1,0 +1,125 @@
+"""Studies: a question, a tolerance and a budget in; an answer in one sentence out.
+
+    question = RateTransfer(
+        subjects=(Subject("ip-llr", theory.preset("ip-llr", 3), "relu", rate=0.1),),
+        setting=Setting(steps=200),
+        budget=Budget(runs=400),
+    )
+    check(question)                  # QuestionError names every wrong field, a budget below one round too
+    results = Results()
+    while isinstance(decision := plan(question, results), RunNext):
+        outcomes = {run: train(run, decision) for run in decision.runs()}
+        results = Results({**results.runs, **outcomes})
+    print(decision.sentence)         # Decided or OutOfBudget
+
+`plan` is a pure function and keeps nothing: all it knows is in `Results`, so a caller may forget its
+answers, be killed, and ask again. What a caller must do:
+
+- *Train what is asked.* A `Request` is a grid of rates and seeds at one width with the exponents to train;
+  runs are independent and may be trained in any order and number at once. `RunNext.metrics` says what each
+  run records, `Request.steps` how many updates are needed. Rates are keys: give them back exactly as they
+  came.
+- *Give back all runs that have ended*, whether the round is complete or not. Only complete looks count, and
+  runs that are missing are asked for again, so a caller that asks while some runs are training must leave
+  these out itself. A run that diverged is a result (`Outcome.diverged`), with what it recorded before; one
+  that could not be trained is `Outcome.failed`, is not asked for again, and ends the study if it cannot do
+  without it.
+- *Say what it cost.* `Outcome.core_seconds` and `Results.elapsed_seconds` are held against the budget, and
+  give the estimates of what more would cost.
+
+`minimum_cost` is the least that could decide. `problems` has what is wrong with a question as a list. Answers
+come as `Answer` per subject with `Cell` per number, in every decision, so that progress can be shown.
+docs/studies.md has the statistics.
+
+Imports `ipcore.analysis`, `ipcore.theory`, the catalogue, numpy and scipy; neither torch nor protobuf.
+"""
+
+from ipcore.studies.decision import (
+    Answer,
+    Cell,
+    Cost,
+    Decided,
+    Decision,
+    Interval,
+    Need,
+    OutOfBudget,
+    Reason,
+    Request,
+    RunNext,
+    Verdict,
+)
+from ipcore.studies.planner import minimum_cost, plan
+from ipcore.studies.question import (
+    KINDS,
+    ActivationGap,
+    CalibratedRates,
+    CoordinateCheck,
+    Equivalence,
+    Limit,
+    PhaseBoundary,
+    Question,
+    RateTransfer,
+    Stationarity,
+)
+from ipcore.studies.results import (
+    CALIBRATED,
+    FINAL_ACCURACY,
+    FINAL_LOSS,
+    FIRST_LOSS,
+    ISOLATED,
+    ISOLATED_BIAS,
+    OUTPUTS,
+    Metric,
+    Outcome,
+    Results,
+    Run,
+    Value,
+)
+from ipcore.studies.subjects import Budget, RunCost, Setting, Subject
+from ipcore.studies.validation import Problem, check, problems
+
+__all__ = [
+    "CALIBRATED",
+    "FINAL_ACCURACY",
+    "FINAL_LOSS",
+    "FIRST_LOSS",
+    "ISOLATED",
+    "ISOLATED_BIAS",
+    "KINDS",
+    "OUTPUTS",
+    "ActivationGap",
+    "Answer",
+    "Budget",
+    "CalibratedRates",
+    "Cell",
+    "CoordinateCheck",
+    "Cost",
+    "Decided",
+    "Decision",
+    "Equivalence",
+    "Interval",
+    "Limit",
+    "Metric",
+    "Need",
+    "OutOfBudget",
+    "Outcome",
+    "PhaseBoundary",
+    "Problem",
+    "Question",
+    "RateTransfer",
+    "Reason",
+    "Request",
+    "Results",
+    "Run",
+    "RunCost",
+    "RunNext",
+    "Setting",
+    "Stationarity",
+    "Subject",
+    "Value",
+    "Verdict",
+    "check",
+    "minimum_cost",
+    "plan",
+    "problems",
+]

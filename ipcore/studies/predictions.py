@@ -1,0 +1,213 @@
+"""What theory predicts for the numbers that studies measure.
+
+A prediction is an interval of exponents: a point where theory stands for one number, [delta*, delta_c] for a
+drift, half-open for an upper bound; and empty, with the reason, where theory says nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final
+
+from ipcore import theory
+from ipcore.analysis.coordinate_check import sizes_at
+from ipcore.analysis.rate_transfer import predicted_drift
+from ipcore.catalogue import OPTIMIZERS
+from ipcore.studies.subjects import Setting, Subject
+from ipcore.theory.calculus import Propagation
+from ipcore.theory.derived_alignment import derived_alignment
+
+_ZERO_UPDATE: Final = "the update is exactly zero, which has no slope"
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """What theory predicts: low .. high.
+
+    Attributes:
+        low: None: no lower bound.
+        high: None: no upper bound.
+        why: Why theory says nothing, or only a bound; "".
+    """
+
+    low: Fraction | None
+    high: Fraction | None
+    why: str = ""
+
+    @classmethod
+    def point(cls, value: Fraction) -> Band:
+        """One number."""
+        return cls(value, value)
+
+    @classmethod
+    def silent(cls, why: str) -> Band:
+        """No prediction."""
+        return cls(None, None, why)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to hold a measurement against."""
+        return self.low is not None or self.high is not None
+
+    def __str__(self) -> str:
+        if self.low is not None and self.high is not None:
+            low, high = theory.format_exponent(self.low), theory.format_exponent(self.high)
+            return low if low == high else f"{low} .. {high}"
+        if self.high is not None:
+            return f"at most {theory.format_exponent(self.high)}"
+        return "nothing" if self.low is None else f"at least {theory.format_exponent(self.low)}"
+
+
+def analyze(subject: Subject, setting: Setting) -> theory.Analysis | str:
+    """What theory says of a subject, or why it does not."""
+    return _analyze(subject.exponents, subject.activation, setting)
+
+
+@functools.lru_cache(maxsize=512)
+def _analyze(exponents: theory.Parameterization, activation: str, setting: Setting) -> theory.Analysis | str:
+    if setting.not_covered:
+        return f"theory does not cover it: {setting.not_covered}"
+    known = OPTIMIZERS.get(setting.optimizer)
+    has_d = all(phase.d is not None for phase in exponents.phases)
+    epsilon = "negligible" if known is not None and known.has_epsilon and has_d else None
+    try:
+        return theory.analyze(
+            exponents,
+            optimizer=setting.optimizer,
+            activation=activation,
+            loss=setting.loss,
+            epsilon=epsilon,
+            block_matrices=setting.block_matrices,
+        )
+    except theory.TheoryError as error:
+        return f"theory does not cover it: {error.text}"
+
+
+def initial_size(analysis: theory.Analysis | str, layer: int) -> Band:
+    """Mean |h^l| at step 0; layer L+1 is f."""
+    return _size(analysis, layer, 0)
+
+
+def change(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
+    """Mean |h_t^l - h_0^l|."""
+    return _size(analysis, layer, step)
+
+
+def _size(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
+    if isinstance(analysis, str):
+        return Band.silent(analysis)
+    sizes = sizes_at(analysis, step)
+    rows = (*sizes.h_change, sizes.f_change) if step else (*sizes.h, sizes.f)
+    size = rows[layer - 1]
+    if size is None:
+        return Band.silent("theory says exactly zero, which has no slope")
+    return Band.point(size) if sizes.exact else Band(None, size, "theory has an upper bound only")
+
+
+def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, bias: bool = False) -> Band:
+    """Mean |dh^l| after one update, by the rates of step t, of matrix l (or its biases) alone from step 0 on.
+
+    With e(.) at step 0, gradient descent: -c_l(t) - 2 a_l + e(dh^l) + e(x^{l-1}) + [l>1](1 + e(x^{l-1}));
+    signs forget the gradient: -c_l(t) - a_l + [l>1](1 + e(x^{l-1})); biases: -c^b - 2 a^b + e(dh^l). Where
+    inputs of different examples are not aligned, the update is smaller by the deficit for all but its own
+    examples: an interval. [ours]
+
+    Args:
+        analysis: Of the subject.
+        layer: l, 1..L+1.
+        step: t.
+        bias: Of the biases.
+    """
+    if isinstance(analysis, str):
+        return Band.silent(analysis)
+    p = analysis.parameterization
+    if analysis.block_matrices:
+        return Band.silent("theory makes no prediction for isolated updates in residual blocks")
+    run = Propagation(p, analysis.setting)
+    run.forward(0)
+    run.backward(0)
+    run.update(0, p.phase_at(step), None if p.biases is None else p.biases.phase_at(step))
+    if bias and p.biases is not None:
+        size = run.forward(1).from_bias[layer - 1]
+        return Band.silent(_ZERO_UPDATE) if size is None else Band.point(size)
+    entry, x = run.entries()[layer - 1], Fraction(0) if layer == 1 else run.x[layer - 2]
+    if entry is None or x is None:
+        return Band.silent(_ZERO_UPDATE)
+    if layer == 1:  # a bias of the first layer has the exponents of its matrix, as one more input
+        return Band.point(entry)
+    size = entry + 1 + x
+    deficit = next((one.deficit for one in analysis.alignment if one.layer == layer), Fraction(0))
+    return Band(size - deficit, size)
+
+
+def drift(analysis: theory.Analysis | str, *, calibrated: bool) -> Band:
+    """Of the best base rate, octaves per doubling: [delta*, delta_c]."""
+    if isinstance(analysis, str):
+        return Band.silent(analysis)
+    found = predicted_drift(analysis, calibrated=calibrated)
+    return Band.silent(found) if isinstance(found, str) else Band(found.low, found.high)
+
+
+def calibrated_rate(analysis: theory.Analysis | str, layer: int) -> Band:
+    """By which power of m the calibrated first rate of matrix l grows: the deficit of its alignment."""
+    if isinstance(analysis, str):
+        return Band.silent(analysis)
+    if analysis.block_matrices:
+        return Band.silent("theory predicts no calibrated rates for residual blocks")
+    p = analysis.parameterization
+    try:
+        largest = theory.complete(
+            p.a,
+            p.b,
+            optimizer=analysis.optimizer,
+            activation=analysis.activation,
+            loss=analysis.loss,
+            biases=p.biases,
+            mean=p.mean,
+            reweightings=p.reweightings,
+        ).parameterization
+    except theory.TheoryError as error:
+        return Band.silent(f"theory predicts no calibrated rates here: {error.text}")
+    if largest.c_at(0) != p.c_at(0):
+        return Band.silent(
+            "theory predicts calibrated rates only for the largest stable rates at step 0 (`iplab complete`)"
+        )
+    deficits = {entry.layer: entry.deficit for entry in analysis.alignment}
+    if layer not in deficits:
+        return Band.silent("theory says nothing of the alignment of this layer")
+    return Band.point(deficits[layer])
+
+
+def alignment(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
+    """Theta of the updates of matrix l with their inputs."""
+    if isinstance(analysis, str):
+        return Band.silent(analysis)
+    bounds = derived_alignment(analysis, [step]).get(step)
+    found = None if bounds is None else bounds[layer - 2]
+    if found is None:
+        return Band.silent("theory says nothing of the alignment at this step")
+    low, high = found
+    return Band(low, high)
+
+
+def moved(exponents: theory.Parameterization, name: str, layer: int, by: Fraction) -> theory.Parameterization:
+    """The parameterization with one exponent moved.
+
+    Args:
+        exponents: Of the subject.
+        name: "a", "b" or "c" (at all steps).
+        layer: 1..L+1; 0: all.
+        by: Added.
+    """
+
+    def row(entries: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
+        return tuple(e + by if layer in (0, i) else e for i, e in enumerate(entries, start=1))
+
+    if name == "c":
+        phases = tuple(replace(phase, c=row(phase.c)) for phase in exponents.phases)
+        return replace(exponents, phases=phases)
+    if name == "a":
+        return replace(exponents, a=row(exponents.a))
+    return replace(exponents, b=row(exponents.b))

@@ -1,0 +1,250 @@
+"""Answers in words: one sentence with its number, its interval, what was spent, and what theory predicted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+from ipcore import theory
+from ipcore.studies.decision import Cell, Interval, Need, Verdict
+from ipcore.studies.question import FALL, Question, RateTransfer
+from ipcore.studies.results import Results
+
+
+def number(value: float) -> str:
+    """A number of a sentence.
+
+    >>> number(0.034), number(-0.0004), number(0.00071), number(math.inf)
+    ('0.03', '0.00', '0.00071', 'inf')
+    """
+    if not math.isfinite(value):
+        return "unknown" if math.isnan(value) else f"{value:g}"
+    if 0 < value < 0.005:
+        return f"{value:.2g}"
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text
+
+
+def interval_text(interval: Interval, level: str = "95 %") -> str:
+    """An interval in brackets.
+
+    >>> interval_text(Interval(0.03, -0.11, 0.17))
+    '(95 %: -0.11 .. 0.17)'
+    """
+    return f"({level}: {number(interval.low)} .. {number(interval.high)})"
+
+
+def confidence(error_rate: float) -> str:
+    """The level of an interval.
+
+    >>> confidence(0.05), confidence(0.001)
+    ('95 %', '99.9 %')
+    """
+    return f"{100 * (1 - error_rate):.4g} %"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "run"), counted(252, "run")
+    ('1 run', '252 runs')
+    """
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+def duration(core_seconds: float | None) -> str:
+    """Core time for people.
+
+    >>> duration(41.2), duration(7200.0), duration(None), duration(0.3)
+    ('41 core-seconds', '2.0 core-hours', 'core time unknown', '0.3 core-seconds')
+    """
+    if core_seconds is None:
+        return "core time unknown"
+    if core_seconds >= 3600:
+        return f"{core_seconds / 3600:.1f} core-hours"
+    if core_seconds >= 600:
+        return f"{core_seconds / 60:.0f} core-minutes"
+    return f"{core_seconds:.0f} core-seconds" if core_seconds >= 10 else f"{core_seconds:.2g} core-seconds"
+
+
+def spent(runs: int, core_seconds: float | None) -> str:
+    """What was spent.
+
+    >>> spent(252, 41.2)
+    '252 runs, 41 core-seconds.'
+    """
+    time = "" if not core_seconds else f", {duration(core_seconds)}"
+    return f"{counted(runs, 'run')}{time}."
+
+
+def predicted(cell: Cell) -> str:
+    """What theory predicts, or "" if nothing."""
+    low, high = cell.predicted_low, cell.predicted_high
+    if low is not None and high is not None:
+        return _exponent(low) if low == high else f"{_exponent(low)} .. {_exponent(high)}"
+    if high is not None:
+        return f"at most {_exponent(high)}"
+    return "" if low is None else f"at least {_exponent(low)}"
+
+
+def _exponent(value: float) -> str:
+    return theory.format_exponent(Fraction(value).limit_denominator(1000))
+
+
+def against(cell: Cell) -> str:
+    """How a number stands to its prediction, as the end of a sentence."""
+    said, tolerance = predicted(cell), f"the tolerance {cell.tolerance:g}"
+    if not said:
+        return _without_prediction(cell)
+    if cell.unit == "slope" and cell.tolerance == -FALL and cell.predicted_low != cell.predicted_high:
+        falls = "falls" if cell.predicted_low is None else "does not fall"
+        return f"{_trend(cell)}; theory says that it {falls}"
+    if cell.verdict is Verdict.AGREES:
+        return f"within {tolerance} of the predicted {said}"
+    if cell.verdict is Verdict.DISAGREES:
+        return f"outside of {tolerance} around the predicted {said}"
+    return f"undecided against the predicted {said} with {tolerance}"
+
+
+def _trend(cell: Cell) -> str:
+    if cell.interval.high < FALL:
+        return "so it falls with the width"
+    return "so it does not fall with the width" if cell.interval.low > FALL else "so it may fall or not"
+
+
+def _without_prediction(cell: Cell) -> str:
+    if cell.unit == "distance":
+        words = {Verdict.AGREES: "below", Verdict.DISAGREES: "above"}.get(
+            cell.verdict, "not shown to be below"
+        )
+        return f"{words} {cell.tolerance:g}"
+    trend = f"{_trend(cell)}; " if cell.unit == "slope" and cell.tolerance == -FALL else ""
+    return f"{trend}theory makes no prediction" + (f" ({cell.why})" if cell.why else "")
+
+
+def cell_sentence(cell: Cell) -> str:
+    """A cell in one sentence."""
+    if math.isnan(cell.interval.value):
+        head = f"{cell.name}: not measured yet"
+        return f"{head}; {cell.why}" if cell.why else head
+    size = f"{cell.unit} {number(cell.interval.value)} {interval_text(cell.interval)}"
+    where = f"widths {cell.widths[0]}..{cell.widths[-1]}, {counted(cell.seeds, 'seed')}"
+    text = f"{cell.name} {cell.verdict}: {size}, {against(cell)}, {where}"
+    return f"{text}; {cell.why}" if cell.why and predicted(cell) else text
+
+
+def need_text(cells: Sequence[Cell]) -> str:
+    """What it would take to decide open cells.
+
+    The most expensive one speaks for all: its runs serve the others too.
+    """
+    needs = [(cell, cell.need) for cell in cells if cell.need is not None]
+    if not needs:
+        return ""
+    named = len(needs) > 1
+    known = [(cell, need) for cell, need in needs if need.runs is not None]
+    parts = []
+    if known:
+        cell, need = max(known, key=lambda item: item[1].runs or 0)
+        parts.append(f"it would take {_runs(need)}" + (f" for {cell.name}" if named else ""))
+    if beyond := [cell.name for cell, need in needs if need.runs is None]:
+        shown = ", ".join(beyond[:3]) + (f" and {len(beyond) - 3} more" if len(beyond) > 3 else "")
+        parts.append(f"{shown}: more seeds than a study uses, as far as is known now")
+    if tolerances := [need.tolerance for _, need in needs if _finite(need.tolerance)]:
+        parts.append(f"a tolerance of {number(max(t for t in tolerances if t is not None))} would do now")
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
+
+
+def _finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
+def _runs(need: Need) -> str:
+    cost = "" if need.core_seconds is None else f", {duration(need.core_seconds)}"
+    where = f"widths {need.widths[0]}..{need.widths[-1]}" if need.widths else "these widths"
+    seeds = f"{need.seeds} seeds at {where}" if need.seeds is not None else where
+    return f"{counted(need.runs or 0, 'more run')}{cost} ({seeds})"
+
+
+def answer_sentence(
+    question: Question,
+    subject: str,
+    verdict: Verdict,
+    cells: Sequence[Cell],
+    results: Results,
+    why: str,
+) -> str:
+    """What a study says of one subject."""
+    level = confidence(question.error_rate)
+    body = _transfer(cells[0], subject, level) if isinstance(question, RateTransfer) else None
+    body = body or _of_cells(question.kind, subject, verdict, cells, level)
+    said = f"{body} {spent(len(results.runs), results.core_seconds)}"
+    return f"{said} Undecided: {why}." if why and verdict is Verdict.UNDECIDED else said
+
+
+def _transfer(cell: Cell, subject: str, level: str) -> str | None:
+    """The drift of the best rate in octaves; None before it is measured."""
+    if math.isnan(cell.interval.value):
+        return f"The best rate of {subject} is not known at every width."
+    moved = (
+        f"The best rate of {subject} moves by {number(cell.interval.value)} octaves per doubling of the "
+        f"width {interval_text(cell.interval, level)}"
+    )
+    inside = max(abs(cell.interval.low), abs(cell.interval.high)) < cell.tolerance
+    outside = cell.interval.low > cell.tolerance or cell.interval.high < -cell.tolerance
+    transfers = ": it transfers" if inside else ": it does not transfer" if outside else ""
+    return f"{moved}, {against(cell)}{transfers}."
+
+
+def _of_cells(kind: str, subject: str, verdict: Verdict, cells: Sequence[Cell], level: str) -> str:
+    """One cell in full: the first that disagrees, else the only one, else how many there are."""
+    what = kind.replace("-", " ")
+    first = next((cell for cell in cells if cell.verdict is Verdict.DISAGREES), None)
+    if verdict is Verdict.DISAGREES and first is not None:
+        where = f"Layer {first.layer} is wrong: " if kind == "coordinate-check" and first.layer else ""
+        return f"{where or 'Not as predicted: '}{_measured(first, subject, level)}."
+    if len(cells) == 1:
+        return f"{_measured(cells[0], subject, level, capital=True)}."
+    counts = {found: sum(cell.verdict is found for cell in cells) for found in Verdict}
+    named = {
+        Verdict.AGREES: "agree with theory",
+        Verdict.NO_PREDICTION: "are measured without a prediction",
+        Verdict.UNDECIDED: "are undecided",
+        Verdict.DISAGREES: "disagree",
+    }
+    parts = [f"{counts[found]} {words}" for found, words in named.items() if counts[found]]
+    total = f"The {what} of {subject}: of {len(cells)} numbers {', '.join(parts)}"
+    furthest = _furthest(cells)
+    return f"{total}{'; furthest off is ' + _measured(furthest, '', level) if furthest else ''}."
+
+
+def _furthest(cells: Sequence[Cell]) -> Cell | None:
+    """The cell that lies furthest from its prediction, in units of its tolerance."""
+
+    def off(cell: Cell) -> float:
+        low = -math.inf if cell.predicted_low is None else cell.predicted_low
+        high = math.inf if cell.predicted_high is None else cell.predicted_high
+        return max(low - cell.interval.value, cell.interval.value - high) / cell.tolerance
+
+    known = [
+        cell
+        for cell in cells
+        if math.isfinite(cell.interval.value)
+        and (cell.predicted_low is not None or cell.predicted_high is not None)
+    ]
+    return max(known, key=off, default=None)
+
+
+def _measured(cell: Cell, subject: str, level: str, *, capital: bool = False) -> str:
+    name = f"the {cell.name}" if subject or capital else cell.name
+    name = name[0].upper() + name[1:] if capital else name
+    owner = f" of {subject}" if subject else ""
+    if math.isnan(cell.interval.value):
+        return f"{name}{owner} is not measured"
+    verb = {
+        "slope": f"goes like m^{number(cell.interval.value)}",
+        "exponent": f"lies at {number(cell.interval.value)}",
+    }.get(cell.unit, f"is {number(cell.interval.value)}")
+    return f"{name}{owner} {verb} {interval_text(cell.interval, level)}, {against(cell)}"

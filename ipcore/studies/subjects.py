@@ -1,0 +1,116 @@
+"""What a study is about: subjects, how they are trained, and what may be spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from ipcore import theory
+
+UNLIMITED: Final = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A parameterization with an activation and a depth: what one answer is about.
+
+    Attributes:
+        label: Name of the parameterization, as in the spec.
+        exponents: Its exponents at this depth; theory is asked about them.
+        activation: Name in the catalogue.
+        rate: Base learning rate; of a rate transfer the first guess.
+        trained: Exponents of what is trained, where they differ from what was meant (a coordinate check of
+            an implementation against `exponents`). None: the same.
+        calibrated: Whether the first rates are calibrated.
+
+    >>> str(Subject("ip-llr", theory.preset("ip-llr", 3), "relu", 0.1))
+    'ip-llr (relu, 3 hidden layers)'
+    """
+
+    label: str
+    exponents: theory.Parameterization
+    activation: str
+    rate: float
+    trained: theory.Parameterization | None = None
+    calibrated: bool = False
+
+    @property
+    def hidden_layers(self) -> int:
+        """L."""
+        return self.exponents.hidden_layers
+
+    @property
+    def layers(self) -> int:
+        """Weight matrices; the last layer is the output f."""
+        return len(self.exponents.a)
+
+    def __str__(self) -> str:
+        layers = "1 hidden layer" if self.hidden_layers == 1 else f"{self.hidden_layers} hidden layers"
+        return f"{self.label} ({self.activation}, {layers})"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How all subjects are trained, as far as theory and costs depend on it.
+
+    Attributes:
+        optimizer: Name in the catalogue. Its epsilon is taken as negligible.
+        loss: Name in the catalogue.
+        steps: Updates of a whole run.
+        not_covered: Why theory says nothing of such networks ("" : it may): weight decay, a model, data.
+        block_matrices: Matrices per residual block; 0: a perceptron.
+    """
+
+    optimizer: str = "sgd"
+    loss: str = "cross_entropy"
+    steps: int = 100
+    not_covered: str = ""
+    block_matrices: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a study may spend. The study stops before the first limit that the next round would exceed.
+
+    Attributes:
+        runs: Number of runs > 0.
+        core_hours: > 0.
+        wall_seconds: > 0, from the study's start.
+    """
+
+    runs: int | None = None
+    core_hours: float | None = None
+    wall_seconds: float | None = None
+
+    def __str__(self) -> str:
+        parts = []
+        if self.runs is not None:
+            parts.append(f"{self.runs} runs")
+        if self.core_hours is not None:
+            parts.append(f"{self.core_hours:g} core-hours")
+        if self.wall_seconds is not None:
+            parts.append(f"{self.wall_seconds:g} s of wall time")
+        return " and ".join(parts) or "no limit"
+
+
+@dataclass(frozen=True, slots=True)
+class RunCost:
+    """What a run costs before any was measured: proportional to the square of the width.
+
+    Measured costs replace it as soon as there are some.
+
+    Attributes:
+        core_seconds: Of one run of all updates at `width`.
+        width: m.
+    """
+
+    core_seconds: float
+    width: int = 1024
+
+    def at(self, width: int) -> float:
+        """Core-seconds of a whole run at another width.
+
+        >>> RunCost(4.0).at(512)
+        1.0
+        """
+        return self.core_seconds * (width / self.width) ** 2
