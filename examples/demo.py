@@ -65,7 +65,7 @@ def wait_for_mlflow(address: str, experiment_id: str) -> int:
 
 
 def what_to_notice(address: str, experiment_id: str) -> str:
-    """What the table shows, a line per parameterization: from the smallest to the largest width, and theory."""
+    """What the table shows: per parameterization the smallest and the largest width, and theory."""
     with iplab.connect(address) as client:
         rows = client.experiment(experiment_id).summary()
     lines = [
