@@ -44,6 +44,8 @@ _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 # Wrong fields that are named, and how many of them with a suggestion.
 _MAX_PROBLEMS: Final = 50
 _SUGGESTIONS: Final = 20
+# Files of a folder that are compared with one that is not there.
+_FILES: Final = 1000
 # Numbers of more digits are nobody's intention; writing them out would fill the memory.
 _MAX_DIGITS: Final = 400
 
@@ -118,11 +120,21 @@ def read_spec(source: SpecSource) -> LoadedSpec:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)) + _nearest_file(path)
         raise SpecError([Violation("", f"cannot read the spec: {reason}")], str(path)) from error
     except UnicodeDecodeError as error:
         raise SpecError([Violation("", f"not UTF-8 text: {error}")], str(path)) from error
     return parse_spec(text, str(path))
+
+
+def _nearest_file(path: Path) -> str:
+    """ "; did you mean ...?", of a file that is not there."""
+    try:
+        names = [] if path.exists() else [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names[:_FILES], n=1)
+    return f"; did you mean {path.parent / close[0]}?" if close else ""
 
 
 def parse_spec(text: str, source: str) -> LoadedSpec:

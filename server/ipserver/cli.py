@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -115,7 +117,10 @@ def main(**options: Any) -> None:
 @main.command("up")
 @_with_settings
 def up_command(settings: Settings) -> None:
-    """Run the API, the dispatcher (with a local Ray) and the forwarder until Ctrl-C."""
+    """Run the whole service on this machine until Ctrl-C.
+
+    Its parts: the API, the dispatcher (with a Ray of its own) and the forwarder to MLflow.
+    """
     from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
 
     up(settings)
@@ -165,7 +170,10 @@ def migrate_command(settings: Settings) -> None:
 )
 @_with_settings
 def mlflow_command(settings: Settings, *, port: int) -> None:
-    """Run MLflow's web UI on 127.0.0.1 over this service's tracking store."""
+    """Run MLflow's web UI over this service's runs.
+
+    It listens on 127.0.0.1 only.
+    """
     from ipserver.ops.parts import free_address  # noqa: PLC0415 - each command loads what it needs
 
     if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
@@ -212,7 +220,7 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
         for finding in examine(settings, needs=PARTS[part] if part else EVERYTHING):
             findings.append(finding)
             if not as_json:
-                click.echo(f"{finding.level:<8}{finding.check:<11}{finding.text}")
+                click.echo(_line(finding.level, finding.check, finding.text))
     wrong = sum(finding.level is Level.WRONG for finding in findings)
     if as_json:
         click.echo(
@@ -221,6 +229,16 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
     else:
         click.echo(f"{wrong} wrong" if wrong else "nothing is wrong")
     sys.exit(1 if wrong else 0)
+
+
+def _line(level: str, check: str, text: str) -> str:
+    """A finding in columns; on a terminal a long text is wrapped within its column."""
+    start = f"{level:<8}{check:<11}"
+    width = shutil.get_terminal_size().columns - len(start)
+    if not sys.stdout.isatty() or width < 20:
+        return start + text
+    wrapped = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    return start + f"\n{' ' * len(start)}".join(wrapped)
 
 
 @main.command("backup")
@@ -248,9 +266,9 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
 @main.command("resend")
 @_with_settings
 def resend_command(settings: Settings) -> None:
-    """Send everything to MLflow again, after its data were lost or to fill another MLflow.
+    """Send everything to MLflow again.
 
-    The running forwarder does it at its own pace. Data that MLflow already holds are not duplicated.
+    After its data were lost, or to fill another MLflow. The running forwarder does it at its own pace. Data that MLflow already holds are not duplicated.
     """
     from ipserver.ops.startup import open_service  # noqa: PLC0415 - each command loads what it needs
 

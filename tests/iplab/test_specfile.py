@@ -353,6 +353,9 @@ def test_labels_must_be_text():
 def test_a_missing_file_is_a_spec_error(tmp_path):
     with pytest.raises(iplab.SpecError, match=r"nowhere\.yaml: cannot read the spec: No such file"):
         load_spec(tmp_path / "nowhere.yaml")
+    (tmp_path / "quickstart.yaml").write_text("spec: {}")
+    with pytest.raises(iplab.SpecError, match=r"did you mean .*/quickstart\.yaml\?"):
+        load_spec(tmp_path / "quickstrat.yaml")
 
 
 def test_objections_of_the_service_are_shown_in_place(tmp_path):
