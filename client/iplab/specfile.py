@@ -128,7 +128,7 @@ def read_spec(source: SpecSource) -> LoadedSpec:
 
 
 def _nearest_file(path: Path) -> str:
-    """ "; did you mean ...?", of a file that is not there."""
+    """What to add about a file that is not there: the nearest name in its folder."""
     try:
         names = [] if path.exists() else [entry.name for entry in path.parent.iterdir()]
     except OSError:

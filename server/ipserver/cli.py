@@ -268,7 +268,8 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
 def resend_command(settings: Settings) -> None:
     """Send everything to MLflow again.
 
-    After its data were lost, or to fill another MLflow. The running forwarder does it at its own pace. Data that MLflow already holds are not duplicated.
+    After its data were lost, or to fill another MLflow. The running forwarder does it at its own pace. Data
+    that MLflow already holds are not duplicated.
     """
     from ipserver.ops.startup import open_service  # noqa: PLC0415 - each command loads what it needs
 

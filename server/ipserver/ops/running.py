@@ -31,10 +31,11 @@ class RunningService:
     settings: Settings
 
     def differences(self, settings: Settings) -> Iterator[tuple[str, str, str]]:
-        """Settings that differ: the variable's name, the service's value, and the other one."""
+        """Settings given here that differ: the variable's name, the service's value, and the given one."""
         theirs, ours = self.settings.shown(), settings.shown()
         for name in theirs:
-            if name not in _NOT_COMPARED and theirs[name] != ours[name]:
+            given = name in settings.model_fields_set and name not in _NOT_COMPARED
+            if given and theirs[name] != ours[name]:
                 yield f"IPLAB_{name.upper()}", theirs[name], ours[name]
 
 
