@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
-from iplab.cli.app import folded, json_option, print_json
+from iplab.cli.app import json_option, print_json
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Analysis, Completion, Parameterization

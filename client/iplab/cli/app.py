@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -81,9 +83,7 @@ class App(CommandGroup):
             click.echo("interrupted", err=True)
             code = INTERRUPTED
         except click.ClickException as error:
-            if sys.stderr.isatty() and not isinstance(error, click.exceptions.NoArgsIsHelpError):
-                error.message = folded(error.message)
-            error.show()
+            _show(error)
             code = BAD_USAGE
         except iplab.InvalidRequestError as error:
             for line in error.lines():
@@ -113,6 +113,17 @@ class Service:
     def connect(self) -> Client:
         """A client; close it."""
         return iplab.connect(self.address)
+
+
+def _show(error: click.ClickException) -> None:
+    """As click shows it, with long lines folded on a terminal."""
+    shown = io.StringIO()
+    error.show(file=shown)
+    text = shown.getvalue().rstrip("\n")
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(folded(line) if len(line) > width else line for line in text.split("\n"))
+    click.echo(text, err=True)
 
 
 def _complain(error: object) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ipcore.catalogue.activations import POWERS
-from iplab.cli.app import Service, folded, json_option, print_json
+from iplab.cli.app import Service, json_option, print_json
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.v1.catalog_service_pb2 import Catalog, Dataset

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import DISAGREES, Service, folded, json_option, note, print_json
+from iplab.cli.app import DISAGREES, Service, json_option, note, print_json
 from iplab.numbers import SETTING_DIGITS, decimals, number
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

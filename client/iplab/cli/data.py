@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import (
-    Service,
-    folded,
-    json_option,
-    no_match,
-    note,
-    print_json,
-    print_json_list,
-    run_reference,
-)
+from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,21 +11,13 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from iplab.best import best_rates
-from iplab.cli.app import (
-    Service,
-    folded,
-    json_option,
-    no_match,
-    note,
-    print_json,
-    print_json_list,
-    run_reference,
-)
+from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
 from iplab.cli.results import by_label, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.sorting import in_order
 from iplab.states import ExperimentState
 from iplab.summary import summarize
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.analyze import given_parameterization, setting_options, theory_errors
-from iplab.cli.app import folded, json_option, note, print_json
+from iplab.cli.app import json_option, note, print_json
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Phases

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from iplab.cli.app import folded, note
+from iplab.cli.app import note
 from iplab.numbers import SETTING_DIGITS, number
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

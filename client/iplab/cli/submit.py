@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import NOTHING_DONE, Service, folded, json_option, note, print_json, run_reference, warn
+from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
 from iplab.cli.watch import finish
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.experiment import Experiment
