@@ -10,6 +10,7 @@ import click
 
 from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
 from iplab.cli.app import json_option, print_json
+from iplab.states import Regime
 from iplab.terminal import folded
 
 if TYPE_CHECKING:
@@ -128,6 +129,8 @@ def analyze(
         print_json({**found.to_dict(), "largest_rate": said, "notes": [*found.notes, *decimals]})
         return
     _print_text(preset, found, decimals)
+    regime = Regime.read(found.regime.name)
+    click.echo(folded(f"{found.regime.value.replace('_', ' ')} means: {regime.meaning}"))
     if not isinstance(rate, str):
         click.echo(folded(f"base rate: {rate}"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from itertools import islice
@@ -12,7 +11,7 @@ import click
 
 from iplab.best import best_rates
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
-from iplab.cli.results import by_label, headline, print_results
+from iplab.cli.results import brief, by_label, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.sorting import in_order
 from iplab.states import ExperimentState
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from iplab.summary import SummaryRow
 
 Row = TypeVar("Row")
-_BRIEF = 120  # characters of a warning
 _SORT = "Columns to sort by, separated by commas; -COLUMN: largest first"
 
 
@@ -145,10 +143,7 @@ def print_experiment(
     if experiment.mlflow_pending_runs:
         click.echo(f"MLflow does not hold {experiment.mlflow_pending_runs} runs in full yet")
     for warning in experiment.warnings:
-        first = _first_sentence(warning)
-        first = _brief(first)
-        more = "" if first == warning else " (more: --json)"
-        click.echo(folded(f"warning: {first}{more}"))
+        click.echo(folded(f"warning: {brief(warning, 'more: --json')}"))
     print_results(experiment, rows, best)
     # A hundred runs often fail for the same reason; one of each is enough here, `runs --json` has them all.
     reasons: dict[str, Run] = {}
@@ -205,17 +200,6 @@ def _ending(attempt: Attempt) -> str:
 
 def _clock(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
-def _brief(sentence: str) -> str:
-    """A long sentence up to its last colon that leaves it short: what comes behind are reasons."""
-    cut = sentence.rfind(": ", 0, _BRIEF // 2 + 10)
-    return sentence if len(sentence) <= _BRIEF or cut < 0 else sentence[:cut]
-
-
-def _first_sentence(text: str) -> str:
-    found = re.match(r".*?[.!?](?=\s+[A-Z])", text)
-    return found[0] if found else text
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,6 +11,9 @@ import click
 from iplab.cli.app import note
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.terminal import folded
+
+# Characters of a warning in short.
+_BRIEF = 140
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +29,19 @@ def headline(experiment: Experiment) -> str:
     """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)"."""
     counts = [f"{n} {name}" for name, n in asdict(experiment.counts).items() if n and name != "total"]
     return f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
+
+
+def brief(warning: str, more: str) -> str:
+    """The first sentence of a warning, up to a colon behind which there are reasons.
+
+    >>> brief("mine, relu: theory predicts trivial: f_t - f_0 falls like m^(-2) at every step. Try c.", "more")
+    'mine, relu: theory predicts trivial (more)'
+    """
+    found = re.match(r".*?[.!?](?=\s+[A-Z])", warning)
+    first = found[0] if found else warning
+    cut = first.rfind(": ", 0, _BRIEF // 2)
+    first = first[:cut] if len(first) > _BRIEF // 2 and cut > 0 else first
+    return first if first == warning else f"{first} ({more})"
 
 
 def all_diverged(experiment: Experiment) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
+from iplab.cli.results import brief
 from iplab.cli.watch import finish
 from iplab.terminal import folded
 
@@ -65,7 +66,7 @@ def submit(
             file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
         )
         for warning in experiment.warnings:
-            warn(warning)
+            warn(warning if dry_run else brief(warning, "more: --dry-run"))
         if follow:
             click.echo(f"submitted {experiment.id}", err=True)
             finish(experiment, as_json=as_json)
