@@ -1,4 +1,4 @@
-"""The way in: `connect` to a service, create and find experiments."""
+"""Connections to a service: create and find experiments."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Client:
         request_id: str | None = None,
         validate_only: bool = False,
     ) -> Experiment:
-        """Submit an experiment. When this returns, the service has it for good.
+        """Submit an experiment. When this returns, the service has stored it durably.
 
         Args:
             spec: Path of a YAML or JSON file, a dict of the same form, or an
@@ -164,7 +164,7 @@ class Client:
         return self._transport.call(self._transport.experiments.ListExperiments, request).unmatched
 
     def catalog(self) -> catalog_service_pb2.Catalog:
-        """What specs may name on this service, and its limits."""
+        """The names that specs may use on this service, and its limits."""
         return self._transport.call(
             self._transport.catalog.GetCatalog, catalog_service_pb2.GetCatalogRequest()
         )

@@ -86,7 +86,7 @@ class Experiment(ExperimentFields):
 
     @property
     def state(self) -> ExperimentState:
-        """Where it stands."""
+        """Its state."""
         return member(ExperimentState, self._experiment, "state")
 
     @property
@@ -128,7 +128,7 @@ class Experiment(ExperimentFields):
         return self
 
     def pause(self) -> Experiment:
-        """Let nothing of it be trained until `resume`. Returns itself, with the new state.
+        """Pause it: none of its runs is trained until `resume`. Returns itself, with the new state.
 
         What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
         then on. It can be cancelled all the same. Harmless if it has ended.
@@ -138,7 +138,7 @@ class Experiment(ExperimentFields):
         return self
 
     def resume(self) -> Experiment:
-        """Let it go on from its checkpoints; harmless if it is not paused. Returns itself, read again.
+        """Continue it from its checkpoints; harmless if it is not paused. Returns itself, read again.
 
         Its networks end bit for bit as they would have without the pause.
         """
@@ -254,7 +254,7 @@ class Experiment(ExperimentFields):
         *,
         alignment: bool = False,
     ) -> Report:
-        """What it recorded, held against theory: slopes over widths, verdicts, what is missing.
+        """Compare what it recorded with theory: slopes over widths, verdicts, and what is missing.
 
         Coordinates need `record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]}`, three widths and,
         to agree, three seeds.

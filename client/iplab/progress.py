@@ -77,7 +77,7 @@ class Display(Protocol):
         """Show a sentence that stays: a state, a notice."""
 
     def step(self, tally: Tally, group: Group) -> None:
-        """Show that a group has come on."""
+        """Show that a group has made progress."""
 
 
 def follow(

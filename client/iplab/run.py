@@ -92,7 +92,7 @@ class Run(RunFields, RunSummaryFields):
 
     @property
     def state(self) -> RunState:
-        """Where it stands."""
+        """Its state."""
         return member(RunState, self._run, "state")
 
     @property

@@ -167,7 +167,7 @@ def _within(path: str, outer: str) -> bool:
 
 
 def _line(path: str, lines: Lines) -> int:
-    """Of the value itself, or else of the nearest one around it."""
+    """Line of the value, or of the nearest value around it."""
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path, 0) if path else 0

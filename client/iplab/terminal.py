@@ -1,4 +1,4 @@
-"""Standard streams as people have them: closed, cut off, or in an encoding that lacks characters."""
+"""Standard streams that are closed, cut off, or in an encoding that lacks characters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def prepare() -> None:
 
 
 def abandon_output() -> None:
-    """Send what is still to be written nowhere: its reader has gone, or its disk is full."""
+    """Discard what is still to be written: its reader has gone, or its disk is full."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -223,7 +223,7 @@ def given_parameterization(
 
 @contextmanager
 def theory_errors() -> Iterator[None]:
-    """What theory refuses is wrong usage: exit code 2, with the option that is meant."""
+    """Report an error of the theory as wrong usage: exit code 2, with the option's name."""
     from ipcore.theory import TheoryError  # noqa: PLC0415 - only here
 
     try:

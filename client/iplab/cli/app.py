@@ -65,7 +65,7 @@ class App(CommandGroup):
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, which would end with exit code 1 where nobody reads the output."""
+        """As click's, but with exit code 141 where nobody reads the output."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

@@ -21,7 +21,7 @@ _STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
 @json_option
 @click.pass_obj
 def catalog(service: Service, *, as_json: bool) -> None:
-    """Show what specs may name, and the limits."""
+    """Show the datasets, names and limits of specs."""
     from iplab.plain import to_plain  # noqa: PLC0415 - messages only after connecting
 
     with service.connect() as client:

@@ -61,7 +61,7 @@ def check(
     why: bool,
     as_json: bool,
 ) -> None:
-    """Hold the measurements of EXPERIMENT against theory.
+    """Compare the measurements of EXPERIMENT with theory.
 
     First the answers: for each parameterization what was measured, with its 95 % interval over seeds, what
     theory predicts, and whether they agree. With --why all comparisons: slopes of log size against log width,
@@ -176,7 +176,7 @@ def _pairs(references: tuple[str, ...]) -> dict[str, str]:
 
 
 def _drawing(file: str) -> Callable[[Report, str], None]:
-    """What draws; whether it can is known before anything is asked of the service."""
+    """The function that draws. Raises UsageError before the service is asked for anything."""
     if not file.endswith(_PICTURES):
         raise click.UsageError(f"--plot {file}: the name must end in {', '.join(_PICTURES)}")
     try:

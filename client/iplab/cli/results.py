@@ -34,7 +34,7 @@ def headline(experiment: Experiment) -> str:
 def brief(warning: str, more: str) -> str:
     """The first sentence of a warning, up to a colon behind which there are reasons.
 
-    >>> brief("mine, relu: theory predicts trivial: f_t - f_0 falls like m^(-2) at every step. Try c.", "more")
+    >>> brief("mine, relu: theory predicts trivial: f_t - f_0 falls like m^(-2) at all steps. Try c.", "more")
     'mine, relu: theory predicts trivial (more)'
     """
     found = re.match(r".*?[.!?](?=\s+[A-Z])", warning)
@@ -56,7 +56,7 @@ def _fruitless(experiment: Experiment) -> bool:
 
 
 def divergence(experiment: Experiment) -> str:
-    """What to say of runs that diverged, and what to do; "" if none did."""
+    """What to say about runs that diverged, and what to do; "" if none did."""
     diverged, total = experiment.counts.diverged, experiment.counts.total
     if not diverged:
         return ""

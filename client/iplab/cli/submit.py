@@ -111,7 +111,7 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
 @json_option
 @click.pass_obj
 def pause(service: Service, experiment: str, *, as_json: bool) -> None:
-    """Let nothing of EXPERIMENT be trained until it is resumed.
+    """Pause EXPERIMENT until it is resumed.
 
     What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
     then on. What has ended, or is being cancelled, stays as it is.
@@ -125,7 +125,7 @@ def pause(service: Service, experiment: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def resume(service: Service, experiment: str, *, as_json: bool) -> None:
-    """Let a paused EXPERIMENT go on from its checkpoints."""
+    """Continue a paused EXPERIMENT from its checkpoints."""
     with service.connect() as client:
         _say(client.experiment(experiment).resume(), "resume", {"QUEUED", "RUNNING"}, as_json=as_json)
 
