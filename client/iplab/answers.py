@@ -26,6 +26,8 @@ _VERBS: Final = {
     Verdict.NOT_YET: ("does not show yet at these widths", "do not show yet at these widths"),
     Verdict.NOT_BRACKETED: ("is not bracketed", "are not bracketed"),
 }
+# Kinds of check of which a conclusion says what they say together.
+_CONCLUDED: Final = frozenset({"COORDINATE", "ISOLATED_UPDATE"})
 # The most telling first.
 _ORDER: Final = (
     Verdict.DISAGREES,
@@ -113,7 +115,14 @@ def _group(subject: Subject) -> _Group:
 
 
 def _kind_order(kind: str) -> int:
-    known = ("RATE_TRANSFER", "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "ALIGNMENT")
+    known = (
+        "RATE_TRANSFER",
+        "COORDINATE",
+        "ISOLATED_UPDATE",
+        "STATIONARITY",
+        "CALIBRATED_RATE",
+        "ALIGNMENT",
+    )
     return known.index(kind) if kind in known else len(known)
 
 
@@ -123,7 +132,7 @@ def _of_group(group: _Group, checks: list[Check], report: Report) -> Iterator[tu
         of_kind = list(members)
         if kind == "RATE_TRANSFER":
             yield from ((kind, _rate_transfer(check)) for check in of_kind)
-        elif kind == "COORDINATE":
+        elif kind in _CONCLUDED:
             yield kind, _sizes(of_kind, report)
         else:
             yield kind, _several(of_kind)
@@ -146,9 +155,15 @@ def _rate_transfer(check: Check) -> Answer:
 
 
 def _sizes(checks: list[Check], report: Report) -> Answer:
-    """Coordinates of one base rate, or of several together."""
+    """Coordinates, or isolated updates, of one base rate, or of several together."""
     subjects = list(dict.fromkeys(check.subject for check in checks))
-    concluded = [c for c in report.conclusions if c.subject in subjects]
+    # Conclusions on isolated updates begin with these words.
+    isolated = checks[0].kind == "ISOLATED_UPDATE"
+    concluded = [
+        c
+        for c in report.conclusions
+        if c.subject in subjects and c.sentence.startswith("isolated updates") == isolated
+    ]
     verdict = _worst(c.verdict for c in concluded) if concluded else _worst(c.verdict for c in checks)
     told = next((c for c in checks if c.verdict is Verdict.DISAGREES), None) or checks[-1]
     if len(subjects) == 1 and concluded:
@@ -163,7 +178,7 @@ def _sizes(checks: list[Check], report: Report) -> Answer:
     )
     return Answer(
         verdict,
-        f"{whose(subjects[0], rate=False)}: {verdict}: of the sizes at {len(subjects)} base rates, {said}; "
+        f"{whose(subjects[0], rate=False)}: {verdict}: of the {'isolated updates' if isolated else 'sizes'} at {len(subjects)} base rates, {said}; "
         f"{_one(told)}{where}",
     )
 

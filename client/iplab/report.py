@@ -53,11 +53,11 @@ class Check:
     """One comparison.
 
     Attributes:
-        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER" or "ALIGNMENT"; "UNKNOWN" where
-            this version does not know it.
+        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER", "ALIGNMENT" or
+            "ISOLATED_UPDATE"; "UNKNOWN" where this version does not know it.
         subject: Whose runs.
-        quantity: "h" or "h_change" with coordinates and stationarity, "alignment_update" with alignment, else
-            "".
+        quantity: "h" or "h_change" with coordinates and stationarity, "alignment_update" with alignment,
+            "isolated_change" or "isolated_bias_change" with isolated updates, else "".
         layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
@@ -113,13 +113,16 @@ class Check:
                 return "best rate"
             case "ALIGNMENT":
                 return f"alignment of W^{self.layer}"
+            case "ISOLATED_UPDATE":
+                size = "f" if self.layer == self.subject.layers else f"h^{self.layer}"
+                return f"{size} by own {'bias' if self.quantity == 'isolated_bias_change' else 'matrix'}"
         words = self.kind.lower().replace("_", " ")
         return f"{words} of layer {self.layer}" if self.layer else words
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What the coordinates of one subject say together.
+    """What the coordinates, or the isolated updates, of one subject say together.
 
     Attributes:
         subject: Whose runs.
@@ -139,7 +142,7 @@ class Report:
     Attributes:
         name: "experiments/{id}".
         checks: By subject; coordinates by step and layer.
-        conclusions: One per subject with coordinates.
+        conclusions: By subject: one on coordinates, one on isolated updates, where they were recorded.
         notes: What could not be checked and why, and what to change.
         alignments: If alignment was asked for, one per subject: where the network leaves the calculus, and
             the regime with the measured alignment.

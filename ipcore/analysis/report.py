@@ -138,7 +138,7 @@ class Report:
 
     Attributes:
         checks: By subject.
-        conclusions: At most one per subject.
+        conclusions: At most one per subject and kind of check.
         notes: What could not be checked and why, and what to change.
         alignments: If alignment was asked for, one per subject: where the network leaves the calculus.
     """

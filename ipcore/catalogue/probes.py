@@ -3,18 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from ipcore.catalogue.choices import Choice
 from ipcore.catalogue.entries import table
 
-PROBES: Final[Mapping[str, Choice]] = table(
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Quantities that are measured together.
+
+    Attributes:
+        name: Name in specs.
+        description: One line for people.
+        implementation: Object of type `ipcore.probes.definition.Definition`, as "module:name".
+        least_examples: It needs at least so many.
+        chains_only: Whether it is defined only for multilayer perceptrons.
+    """
+
+    name: str
+    description: str
+    implementation: str
+    least_examples: int = 1
+    chains_only: bool = False
+
+
+PROBES: Final[Mapping[str, Probe]] = table(
     (
-        Choice("coordinates", "sizes of h and x, and of their changes since step 0"),
-        Choice("parts", "sizes of the parts of a layer's change: passed on from below, its own updates"),
-        Choice("gradients", "sizes of derivatives, gradients and updates"),
-        Choice("alignment", "log alignment ratios of matrices and their inputs"),
-        Choice("ranks", "ranks of updates and of activations"),
-        Choice("kernels", "movement of the feature kernel since step 0"),
+        Probe(
+            "coordinates",
+            "sizes of h and x, and of their changes since step 0",
+            "ipcore.probes.coordinates:COORDINATES",
+        ),
+        Probe(
+            "parts",
+            "sizes of the parts of a layer's change: passed on from below, its own updates",
+            "ipcore.probes.parts:PARTS",
+            chains_only=True,
+        ),
+        Probe(
+            "gradients",
+            "sizes of derivatives, gradients and updates",
+            "ipcore.probes.gradients:GRADIENTS",
+        ),
+        Probe(
+            "alignment",
+            "log alignment ratios of matrices and their inputs",
+            "ipcore.probes.alignment:ALIGNMENT",
+        ),
+        Probe(
+            "ranks",
+            "ranks of updates and of activations",
+            "ipcore.probes.ranks:RANKS",
+        ),
+        Probe(
+            "kernels",
+            "movement of the feature kernel since step 0",
+            "ipcore.probes.kernels:KERNELS",
+            least_examples=2,
+        ),
+        Probe(
+            "isolated_updates",
+            "changes of a layer by one update of its own from step 0, at the rate of each step",
+            "ipcore.probes.isolated:ISOLATED",
+        ),
     )
 )

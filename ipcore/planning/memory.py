@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from ipcore.catalogue import IMAGES, OPTIMIZERS, DatasetInfo, find_activation, output_dim
-from ipcore.config import OptimizerSettings, PackConfig
-from ipcore.models import HAND_WRITTEN, Architecture
-from ipcore.models.tally import tally
+from ipcore.catalogue import IMAGES, DatasetInfo, output_dim
+from ipcore.config import PackConfig
+from ipcore.engine.memory import engine_memory
+from ipcore.models import HAND_WRITTEN
 from ipcore.probes.memory import probe_memory_bytes
 
 # Updates whose losses wait on the device, and least rows of an evaluation at once
@@ -31,7 +31,7 @@ class RunMemory:
     Attributes:
         weights: Weights and biases.
         optimizer: Velocity or moments, settings, and what an update is made in.
-        buffers: Activations, derivatives, indices, labels and losses of one batch.
+        buffers: Activations, derivatives, indices, labels and losses of one batch, and recent losses.
         batches: Batch indices of one epoch (runs with the same seed share them; here they do not).
         transient: What an evaluation or a calibration needs at its largest moment.
     """
@@ -66,60 +66,20 @@ def run_memory(
     """
     B, outputs = config.batch_size, output_dim(config.loss, info)
     architecture = config.architecture(info.input_dim, outputs)
-    sizes = [a * b for a, b in architecture.matrices]
-    biases = architecture.outputs[: len(sizes) if own_biases else config.bias == "first"]
-    weights = sum(sizes) + sum(biases)
-    by_hand = isinstance(config.model, HAND_WRITTEN)
-    activations = B * (_pack_values if by_hand else _autograd_values)(config, architecture)
-    numbers = B * outputs + 1 + LOSS_WINDOW
-    rounded = itemsize
-    if config.precision == "bf16":
-        rounded = 2
-        # Copies that matmuls read, a gradient, the output's derivative; and the outputs in full.
-        activations += weights + max(sizes) + B * outputs
-    if config.precision == "bf16" or not by_hand:
-        numbers += B * outputs
+    engine = engine_memory(config, architecture, info.target_dim, itemsize, own_biases=own_biases)
     widest = max(architecture.outputs)
     # Of a chain its newest values live, of a network with branches also what branches are added to.
-    branches = 0 if by_hand else 2
+    branches = 0 if isinstance(config.model, HAND_WRITTEN) else 2
     evaluation = max(B, EVALUATION_ROWS) * (3 * config.width + 3 * outputs + branches * widest)
     calibration = B * sum(architecture.outputs) + B * B + (4 + branches) * B * widest
     return RunMemory(
-        weights=itemsize * weights,
-        optimizer=_optimizer(config, architecture, weights, itemsize, own_biases),
-        # Indices are 4 bytes, labels 8 (classes) or numbers.
-        buffers=rounded * activations
-        + itemsize * (numbers + B * info.target_dim)
-        + (4 if info.target_dim else 12) * B,
+        weights=engine.weights,
+        optimizer=engine.optimizer,
+        buffers=engine.buffers + itemsize * LOSS_WINDOW,
         batches=4 * (info.train_size - config.validation_size),
         # Derivatives of values that were used more than once are sums in tensors of their own.
         transient=itemsize * max(evaluation, calibration, branches * B * widest),
     )
-
-
-def _pack_values(config: PackConfig, architecture: Architecture) -> int:
-    """Numbers per example that `ipcore.engine.pack` holds; two derivatives take turns."""
-    split = find_activation(config.activation).keeps_preactivation
-    values = architecture.input_dim + sum(architecture.outputs)
-    values += sum(architecture.outputs[:-1]) if split else 0
-    return values + min(2, config.hidden_layers) * config.width
-
-
-def _autograd_values(_config: PackConfig, architecture: Architecture) -> int:
-    """Numbers per example that `ipcore.engine.autograd` holds; most derivatives lie over dead values."""
-    counted = tally(architecture)
-    return architecture.input_dim + counted.values + counted.derivatives
-
-
-def _optimizer(
-    config: PackConfig, architecture: Architecture, weights: int, itemsize: int, own_biases: bool
-) -> int:
-    kept, shapes = OPTIMIZERS[config.optimizer].kept, architecture.matrices
-    numbers = kept.copies * weights + kept.gradients * max(a * b for a, b in shapes)
-    numbers += kept.grams * max(min(shape) for shape in shapes) ** 2
-    numbers += kept.numbers + kept.per_tensor * (1 + own_biases) * len(shapes)
-    numbers += kept.coefficients * OptimizerSettings().newton_schulz_steps  # a run may have other ones
-    return itemsize * numbers + 8 * kept.doubles
 
 
 def run_memory_bytes(config: PackConfig, info: DatasetInfo) -> int:

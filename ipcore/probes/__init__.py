@@ -4,12 +4,13 @@ Everything is measured on one fixed set of training inputs (`ipcore.randomness.p
 the probes' own: what is trained is the same bit for bit with and without them. Step 0 is the initialization,
 before calibration or training touch anything.
 
-This file and `quantities`, `problems`, `memory` and `cost` are standard library only; the rest needs torch.
+`state`, `taps` and `prober` need torch; the other files load without it.
 """
 
 from ipcore.probes.cost import probe_cost
+from ipcore.probes.definition import Quantity
 from ipcore.probes.memory import probe_memory_bytes
 from ipcore.probes.problems import probe_problems
-from ipcore.probes.quantities import QUANTITIES, Quantity, probe_names
+from ipcore.probes.quantities import QUANTITIES, probe_names
 
 __all__ = ["QUANTITIES", "Quantity", "probe_cost", "probe_memory_bytes", "probe_names", "probe_problems"]

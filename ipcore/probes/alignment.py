@@ -18,9 +18,12 @@ the width. Not defined, and left out, for n = 1 and where V or V x is 0 (an upda
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Final
 
-import torch
-from torch import Tensor
+from ipcore.probes.definition import Definition, Quantity, Sizes, Tap, room_of_matrices
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def log_alignment(matrix: Tensor, x: Tensor) -> Tensor:
@@ -34,11 +37,35 @@ def log_alignment(matrix: Tensor, x: Tensor) -> Tensor:
         (K,) float64.
     """
     if matrix.shape[2] == 1:
-        return torch.full((matrix.shape[0],), math.nan, dtype=torch.float64, device=matrix.device)
-    ratio = _rms(torch.bmm(x, matrix.mT)) / (_rms(matrix) * _rms(x))
+        return matrix.new_full((matrix.shape[0],), math.nan).double()
+    ratio = _rms(x.bmm(matrix.mT)) / (_rms(matrix) * _rms(x))
     return ratio.log() / math.log(matrix.shape[2])
 
 
 def _rms(values: Tensor) -> Tensor:
     """Root mean square per run, with squares in double precision: those of 32-bit numbers may vanish."""
     return values.double().square().mean(dim=(1, 2)).sqrt_()
+
+
+def _work(sizes: Sizes) -> float:
+    return 2.0 * sizes.examples * sizes.entries
+
+
+ALIGNMENT: Final = Definition(
+    (
+        Quantity(
+            "alignment_initial",
+            "log alignment ratio of W_0^l and x_t^{l-1}",
+            lambda layer: log_alignment(layer.initial, layer.below),
+            (Tap.INITIAL_WEIGHTS,),
+        ),
+        Quantity(
+            "alignment_update",
+            "log alignment ratio of W_t^l - W_0^l and x_t^{l-1}",
+            lambda layer: log_alignment(layer.update, layer.below),
+            (Tap.INITIAL_WEIGHTS,),
+        ),
+    ),
+    room_of_matrices,
+    _work,
+)

@@ -10,20 +10,26 @@ and x/l, x_change/l likewise for x^l = phi(h^l). At step 0 the changes are 0.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Final
 
+from ipcore.probes.definition import Definition, Quantity, Tap
 
-def mean_size(values: Tensor) -> Tensor:
-    """Mean |value| of every run, summed in double precision; (K, a, b) -> (K,) float64."""
-    return values.abs().mean(dim=(1, 2), dtype=torch.float64)
-
-
-def coordinates(h: Tensor, h_0: Tensor) -> dict[str, Tensor]:
-    """Sizes of a layer's preactivations, (K, n, outputs) at step t and at step 0."""
-    return {"h": mean_size(h), "h_change": mean_size(h - h_0)}
-
-
-def activations(x: Tensor, x_0: Tensor) -> dict[str, Tensor]:
-    """Sizes of a hidden layer's activations, (K, n, m) at step t and at step 0."""
-    return {"x": mean_size(x), "x_change": mean_size(x - x_0)}
+COORDINATES: Final = Definition(
+    (
+        Quantity("h", "mean |h_t^l|", lambda layer: layer.mean_size(layer.h)),
+        Quantity("x", "mean |x_t^l|", lambda layer: layer.mean_size(layer.x), readout=False),
+        Quantity(
+            "h_change",
+            "mean |h_t^l - h_0^l|",
+            lambda layer: layer.mean_size(layer.h - layer.h_0),
+            (Tap.INITIAL_VALUES,),
+        ),
+        Quantity(
+            "x_change",
+            "mean |x_t^l - x_0^l|",
+            lambda layer: layer.mean_size(layer.x - layer.x_0),
+            (Tap.INITIAL_VALUES,),
+            readout=False,
+        ),
+    )
+)

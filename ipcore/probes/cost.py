@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ipcore.config import PackConfig
-from ipcore.probes.memory import BACKWARD
+from ipcore.probes.definition import Sizes, Tap
+from ipcore.probes.memory import taps
+from ipcore.probes.quantities import asked
 
 
 def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
@@ -19,15 +21,8 @@ def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
     """
     if config.probes is None:
         return 0.0
-    n, asked = config.probes.examples, frozenset(config.probes.quantities)
-    architecture = config.architecture(input_dim, output_dim)
-    matrices = architecture.matrices
-    passes = 1 + (2 if asked & BACKWARD else 0) + (2 if "alignment" in asked else 0) + ("parts" in asked)
-    cost = float(passes * n * sum(a * b for a, b in matrices))
-    features = sum(min(n, m) ** 2 * max(n, m) for m in architecture.outputs[:-1])
-    if "kernels" in asked:
-        cost += 3 * features
-    if "ranks" in asked:
-        # A Gram matrix and its eigenvalues, which cost about as much again.
-        cost += 2 * (features + sum(min(a, b) ** 2 * max(a, b) for a, b in matrices))
-    return cost
+    sizes = Sizes(config.probes.examples, config.architecture(input_dim, output_dim), config.batch_size)
+    # Forward; with derivatives also the backward pass and the products that make gradients.
+    passes = 3 if Tap.DERIVATIVES in taps(config.probes) else 1
+    work = sum(definition.work(sizes) for definition in asked(config.probes))
+    return float(passes * sizes.examples * sizes.entries) + work

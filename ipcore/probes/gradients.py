@@ -12,25 +12,41 @@ anew (hp, hpz), W_t - W_0 contains what that takes away, (rho_t - rho_0) m^{-a} 
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Final
 
-from ipcore.probes.coordinates import mean_size
+from ipcore.probes.definition import Definition, Quantity, Tap, room_of_matrices
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def gradients(dh: Tensor, dz: Tensor, x_below: Tensor, multipliers: Tensor) -> dict[str, Tensor]:
-    """Sizes of a layer's derivatives.
-
-    Args:
-        dh: Derivative of each example's own loss by h^l, (K, n, outputs).
-        dz: By W^l x, likewise.
-        x_below: What W^l is applied to, (K, n, inputs).
-        multipliers: m^{-a_l} of every run, (K,) float64.
-    """
-    gradient = torch.bmm(dz.mT, x_below)
-    return {"dh": mean_size(dh), "gradient": mean_size(gradient) * multipliers / dh.shape[1]}
+    from ipcore.probes.taps import Layer
 
 
-def updates(change: Tensor) -> dict[str, Tensor]:
-    """Size of W_t - W_0, (K, outputs, inputs)."""
-    return {"update": mean_size(change)}
+def _gradient(layer: Layer) -> Tensor:
+    summed = layer.dz.mT.bmm(layer.below)
+    return layer.mean_size(summed) * layer.multipliers / layer.dz.shape[1]
+
+
+GRADIENTS: Final = Definition(
+    (
+        Quantity(
+            "dh",
+            "mean |d loss_i / d h_i^l|, loss_i of one example",
+            lambda layer: layer.mean_size(layer.dh),
+            (Tap.DERIVATIVES,),
+        ),
+        Quantity(
+            "gradient",
+            "mean |d L / d w^l|, L the mean loss, W^l = m^{-a_l} w^l",
+            _gradient,
+            (Tap.DERIVATIVES,),
+        ),
+        Quantity(
+            "update",
+            "mean |W_t^l - W_0^l|",
+            lambda layer: layer.mean_size(layer.update),
+            (Tap.INITIAL_WEIGHTS,),
+        ),
+    ),
+    room_of_matrices,
+)

@@ -11,10 +11,12 @@ out, where all examples have the same features up to rounding (a dead or saturat
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import torch
-from torch import Tensor
+from ipcore.probes.definition import Definition, Quantity, Sizes, Tap
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Of the largest feature, in units of its number format.
 _ROUNDING: Final = 4
@@ -45,6 +47,8 @@ def _centred(features: Tensor) -> Tensor:
 
     NaN where nothing but the rounding of the features is left.
     """
+    import torch  # noqa: PLC0415 - names of quantities are needed without it
+
     values = features.double()
     centred = values - values.mean(dim=1, keepdim=True)
     largest = centred.abs().amax(dim=(1, 2), keepdim=True)
@@ -54,3 +58,24 @@ def _centred(features: Tensor) -> Tensor:
 
 def _norm(matrix: Tensor) -> Tensor:
     return matrix.square().sum(dim=(1, 2)).sqrt_()
+
+
+def _room(sizes: Sizes) -> int:
+    """Centred features and kernels at two steps."""
+    widest, n = sizes.widest, sizes.examples
+    return 40 * widest + 40 * min(n, widest // n) ** 2
+
+
+KERNELS: Final = Definition(
+    (
+        Quantity(
+            "cka",
+            "linear CKA of x_t^l and x_0^l",
+            lambda layer: linear_cka(layer.x, layer.x_0),
+            (Tap.INITIAL_VALUES,),
+            readout=False,
+        ),
+    ),
+    _room,
+    lambda sizes: 3.0 * sizes.features,
+)

@@ -15,19 +15,45 @@ takes away. Both are as exact as h is: some 1e-7 |h| in single precision.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Final
 
-from ipcore.probes.coordinates import mean_size
+from ipcore.probes.definition import Definition, Quantity, Sizes, Tap, room_of_values
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ipcore.probes.taps import Layer
 
 
-def change_parts(h_change: Tensor, x_change: Tensor, initial: Tensor) -> dict[str, Tensor]:
-    """Sizes of both parts of one layer's change; (K,) float64 each.
+def _from_below(layer: Layer) -> Tensor:
+    """W_0^l (x_t^{l-1} - x_0^{l-1}), (K, n, outputs)."""
+    return (layer.below - layer.below_0).bmm(layer.initial.mT)
 
-    Args:
-        h_change: h_t^l - h_0^l, (K, n, outputs).
-        x_change: x_t^{l-1} - x_0^{l-1}, (K, n, inputs).
-        initial: W_0^l, (K, outputs, inputs).
-    """
-    below = torch.bmm(x_change, initial.mT)
-    return {"change_below": mean_size(below), "change_own": mean_size(below.neg_().add_(h_change))}
+
+def _own(layer: Layer) -> Tensor:
+    return layer.mean_size((layer.h - layer.h_0).sub_(layer.once(_from_below)))
+
+
+def _room(sizes: Sizes) -> int:
+    return room_of_values(sizes) + 2 * sizes.itemsize * sizes.widest
+
+
+def _work(sizes: Sizes) -> float:
+    return float(sizes.examples * sizes.entries)
+
+
+_READS: Final = (Tap.INITIAL_WEIGHTS, Tap.INITIAL_VALUES)
+PARTS: Final = Definition(
+    (
+        Quantity(
+            "change_below",
+            "mean |W_0^l (x_t^{l-1} - x_0^{l-1})|",
+            lambda layer: layer.mean_size(layer.once(_from_below)),
+            _READS,
+            first=2,
+        ),
+        Quantity("change_own", "mean |h_t^l - h_0^l - W_0^l (x_t^{l-1} - x_0^{l-1})|", _own, _READS, first=2),
+    ),
+    _room,
+    _work,
+)

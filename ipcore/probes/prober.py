@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ipcore.config import Probes, RunConfig
+from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.engine.engine import Engine
 from ipcore.engine.inputs import Inputs
-from ipcore.models.apply import phi
 from ipcore.models.scales import multipliers
-from ipcore.probes.alignment import log_alignment
-from ipcore.probes.coordinates import activations, coordinates
-from ipcore.probes.gradients import gradients, updates
-from ipcore.probes.kernels import linear_cka
-from ipcore.probes.memory import BACKWARD, COMPARE_ACTIVATIONS, COMPARE_WEIGHTS, KEEP_WEIGHTS, slice_runs
-from ipcore.probes.parts import change_parts
-from ipcore.probes.quantities import probe_layers, probe_names
-from ipcore.probes.ranks import ranks
-from ipcore.probes.state import State, look
+from ipcore.probes.definition import Tap
+from ipcore.probes.memory import WEIGHTS, slice_runs, taps
+from ipcore.probes.quantities import asked, probe_layers, probe_names
+from ipcore.probes.single_update import IsolatedUpdate, Newest, isolated_updates
+from ipcore.probes.state import look
+from ipcore.probes.taps import Initial, Layer
 from ipcore.randomness import probe_examples
 
 
@@ -33,6 +29,7 @@ class Prober:
     a checkpoint is made anew, so that it has the same step 0.
 
     Args:
+        config: Of the pack.
         probes: What is measured.
         pack: Networks at step 0; only read, here and later.
         runs: Of the pack; their exponents a give the gauge of gradients.
@@ -41,9 +38,16 @@ class Prober:
     """
 
     def __init__(
-        self, probes: Probes, pack: Engine, runs: Sequence[RunConfig], inputs: Inputs, labels: Tensor
+        self,
+        config: PackConfig,
+        probes: Probes,
+        pack: Engine,
+        runs: Sequence[RunConfig],
+        inputs: Inputs,
+        labels: Tensor,
     ) -> None:
-        self._asked, self._pack = frozenset(probes.quantities), pack
+        self._config, self._pack, self._runs, self._taps = config, pack, tuple(runs), taps(probes)
+        self._quantities = [quantity for chosen in asked(probes) for quantity in chosen.quantities]
         self._layers = probe_layers(probes, pack.shape.layers)
         self._names = probe_names(probes, pack.shape.layers)
         chosen = torch.from_numpy(probe_examples(len(inputs), probes.examples)).to(pack.device)
@@ -51,65 +55,46 @@ class Prober:
             self._inputs, self._labels = inputs.at(chosen), labels[chosen]
         scales = [multipliers(run.parameterization, pack.shape.architecture.width) for run in runs]
         self._multipliers = torch.tensor(scales, dtype=torch.float64, device=pack.device)
-        size = slice_runs(probes, pack.shape.architecture, pack.dtype.itemsize)
+        size = slice_runs(config, probes, pack.shape.architecture, pack.dtype.itemsize)
         self._slices = [slice(start, start + size) for start in range(0, pack.shape.runs, size)]
-        keep_weights = bool(self._asked & KEEP_WEIGHTS)
-        self._weights = [weight.clone() for weight in pack.weights] if keep_weights else []
-        keep_h = bool(self._asked & COMPARE_ACTIVATIONS)
+        self._weights = [weight.clone() for weight in pack.weights] if self._taps & WEIGHTS else []
+        self._biases = [bias.clone() for bias in pack.biases] if Tap.ISOLATED in self._taps else []
+        keep_h = Tap.INITIAL_VALUES in self._taps
         self._h = [look(pack, part, self._inputs).h for part in self._slices] if keep_h else []
 
-    def measure(self) -> dict[str, npt.NDArray[np.float64]]:
+    def measure(self, newest: Newest | None = None) -> dict[str, npt.NDArray[np.float64]]:
         """What the networks are now, by metric name, in the order of `probe_names`.
+
+        Args:
+            newest: The update that led to this state; None at step 0.
 
         Returns:
             One value per run, (K,); not finite where the quantity is not defined.
         """
-        parts = [self._measure(index, part) for index, part in enumerate(self._slices)]
+        parts = [self._measure(index, part, newest) for index, part in enumerate(self._slices)]
         return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in self._names}
 
-    def _measure(self, index: int, runs: slice) -> dict[str, Tensor]:
-        labels = self._labels if self._asked & BACKWARD else None
-        now = look(self._pack, runs, self._inputs, labels)
-        return {
-            f"{quantity}/{layer}": values
-            for layer in self._layers
-            for quantity, values in self._layer(now, index, runs, layer).items()
-        }
-
-    def _layer(self, now: State, index: int, runs: slice, layer: int) -> dict[str, Tensor]:
-        """Everything that is asked of a layer; quantity -> (K,)."""
+    def _measure(self, index: int, runs: slice, newest: Newest | None) -> dict[str, Tensor]:
+        now = look(self._pack, runs, self._inputs, self._labels if Tap.DERIVATIVES in self._taps else None)
+        initial = Initial(
+            [weight[runs] for weight in self._weights],
+            self._h[index] if self._h else {},
+            self._inputs,
+            self._pack.activation,
+        )
+        isolated = self._isolated(runs, newest)
         found: dict[str, Tensor] = {}
-        asked, hidden = self._asked, layer < self._pack.shape.layers
-        if asked & COMPARE_ACTIVATIONS:
-            h_0 = self._h[index][layer]
-            x_0 = phi(h_0, self._pack.activation) if hidden else h_0
-            if "coordinates" in asked:
-                found |= coordinates(now.h[layer], h_0)
-                found |= activations(now.x[layer], x_0) if hidden else {}
-            if "parts" in asked and layer > 1:
-                x_change = now.x[layer - 1] - phi(self._h[index][layer - 1], self._pack.activation)
-                found |= change_parts(now.h[layer] - h_0, x_change, self._weights[layer - 1][runs])
-            if "kernels" in asked and hidden:
-                found["cka"] = linear_cka(now.x[layer], x_0)
-        if asked & COMPARE_WEIGHTS:
-            found |= self._matrices(now, runs, layer)
-        if "ranks" in asked and hidden:
-            found |= {f"x_{name}": rank for name, rank in ranks(now.x[layer]).items()}
+        for number in self._layers:
+            layer = Layer(number, now, initial, self._multipliers[runs, number - 1], isolated.get(number))
+            for quantity in self._quantities:
+                if number in quantity.layers(self._pack.shape.layers):
+                    found[f"{quantity.name}/{number}"] = quantity.formula(layer)
         return found
 
-    def _matrices(self, now: State, runs: slice, layer: int) -> dict[str, Tensor]:
-        """Everything that is asked of a layer's matrix."""
-        found: dict[str, Tensor] = {}
-        initial = self._weights[layer - 1][runs]
-        change = now.weights[layer] - initial
-        if "gradients" in self._asked:
-            found |= gradients(
-                now.dh[layer], now.dz[layer], now.below[layer], self._multipliers[runs, layer - 1]
-            )
-            found |= updates(change)
-        if "alignment" in self._asked:
-            found["alignment_initial"] = log_alignment(initial, now.below[layer])
-            found["alignment_update"] = log_alignment(change, now.below[layer])
-        if "ranks" in self._asked:
-            found |= {f"update_{name}": rank for name, rank in ranks(change).items()}
-        return found
+    def _isolated(self, runs: slice, newest: Newest | None) -> Mapping[int, IsolatedUpdate]:
+        """Isolated updates by layer, if there was an update and a formula reads them."""
+        if newest is None or Tap.ISOLATED not in self._taps:
+            return {}
+        initial = [tensor[runs] for tensor in (*self._weights, *self._biases)]
+        members = self._runs[runs]
+        return isolated_updates(self._config, self._pack, members, runs, initial, newest, self._inputs)

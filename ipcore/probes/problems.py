@@ -46,9 +46,8 @@ def layers_sentence(probe: str) -> str:
     'h, h_change have layers 1..L+1; x, x_change have layers 1..L'
     """
     together: dict[str, list[str]] = {}
-    for q in QUANTITIES:
-        if q.probe == probe:
-            together.setdefault(f"{q.first}..{'L+1' if q.readout else 'L'}", []).append(q.name)
+    for q in QUANTITIES[probe]:
+        together.setdefault(f"{q.first}..{'L+1' if q.readout else 'L'}", []).append(q.name)
     return "; ".join(
         f"{', '.join(names)} {'have' if len(names) > 1 else 'has'} layers {layers}"
         for layers, names in together.items()
@@ -66,14 +65,11 @@ def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, 
             found.append((field, unknown("probe", name, PROBES)))
         elif name in probes.quantities[:i]:
             found.append((field, f"{name} is there twice"))
-        elif name == "parts" and config.model != MLP:
-            text = f"parts are those of a multilayer perceptron; {config.model.name} has none"
+        elif PROBES[name].chains_only and config.model != MLP:
+            text = f"{name} are those of a multilayer perceptron; {config.model.name} has none"
             found.append((field, text))
         elif exist and not any(
-            layer in quantity.layers(config.layers)
-            for quantity in QUANTITIES
-            for layer in exist
-            if quantity.probe == name
+            layer in quantity.layers(config.layers) for quantity in QUANTITIES[name] for layer in exist
         ):
             chosen = ", ".join(map(str, exist))
             found.append(
@@ -120,6 +116,8 @@ def _example_violations(probes: Probes, train_size: int | None) -> list[tuple[st
         return [("examples", f"must be at least 1, not {probes.examples}")]
     if train_size is not None and probes.examples > train_size:
         return [("examples", f"{probes.examples} is more than the {train_size} training examples")]
-    if probes.examples < 2 and "kernels" in probes.quantities:
-        return [("examples", "kernels are centred over examples: needs at least 2")]
-    return []
+    return [
+        ("examples", f"{name} compare examples: at least {PROBES[name].least_examples} are needed")
+        for name in probes.quantities
+        if name in PROBES and probes.examples < PROBES[name].least_examples
+    ]

@@ -1,63 +1,37 @@
-"""What is measured, by name: which probe has it, and in which layers. Standard library only."""
+"""Names of what is measured: which probe has it, and in which layers. Standard library only."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from ipcore.catalogue import OPTIMIZERS
+from ipcore.catalogue import OPTIMIZERS, PROBES
+from ipcore.catalogue.entries import implementation
 from ipcore.config import Probes
 from ipcore.models import MLP, Model
+from ipcore.probes.definition import Definition, Quantity
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """A number per run and layer.
-
-    Attributes:
-        name: The metric of layer l is called "name/l".
-        probe: Name in `ipcore.catalogue.PROBES` that asks for it.
-        readout: Whether the last layer, the output, has it too.
-        description: One line for people.
-        first: The lowest layer that has it.
-    """
-
-    name: str
-    probe: str
-    readout: bool
-    description: str
-    first: int = 1
-
-    def layers(self, count: int) -> range:
-        """Layers that have it in a network of so many weight matrices."""
-        return range(self.first, count + (1 if self.readout else 0))
+def definition(probe: str) -> Definition:
+    """What a probe measures, by its name in the catalogue."""
+    found: Definition = implementation(PROBES[probe].implementation)
+    return found
 
 
-# Means are over the fixed examples and the neurons (or entries); h^{L+1} is f.
-QUANTITIES: Final = (
-    Quantity("h", "coordinates", True, "mean |h_t^l|"),
-    Quantity("x", "coordinates", False, "mean |x_t^l|"),
-    Quantity("h_change", "coordinates", True, "mean |h_t^l - h_0^l|"),
-    Quantity("x_change", "coordinates", False, "mean |x_t^l - x_0^l|"),
-    Quantity("change_below", "parts", True, "mean |W_0^l (x_t^{l-1} - x_0^{l-1})|", first=2),
-    Quantity("change_own", "parts", True, "mean |h_t^l - h_0^l - W_0^l (x_t^{l-1} - x_0^{l-1})|", first=2),
-    Quantity("dh", "gradients", True, "mean |d loss_i / d h_i^l|, loss_i of one example"),
-    Quantity("gradient", "gradients", True, "mean |d L / d w^l|, L the mean loss, W^l = m^{-a_l} w^l"),
-    Quantity("update", "gradients", True, "mean |W_t^l - W_0^l|"),
-    Quantity("alignment_initial", "alignment", True, "log alignment ratio of W_0^l and x_t^{l-1}"),
-    Quantity("alignment_update", "alignment", True, "log alignment ratio of W_t^l - W_0^l and x_t^{l-1}"),
-    Quantity("update_squared_trace_rank", "ranks", True, "(sum s^2)^2 / sum s^4 of W_t^l - W_0^l"),
-    Quantity("update_stable_rank", "ranks", True, "sum s^2 / max s^2 of W_t^l - W_0^l"),
-    Quantity("update_threshold_rank", "ranks", True, "number of s^2 > 1e-3 max s^2 of W_t^l - W_0^l"),
-    Quantity("x_squared_trace_rank", "ranks", False, "(sum s^2)^2 / sum s^4 of x_t^l"),
-    Quantity("x_stable_rank", "ranks", False, "sum s^2 / max s^2 of x_t^l"),
-    Quantity("x_threshold_rank", "ranks", False, "number of s^2 > 1e-3 max s^2 of x_t^l"),
-    Quantity("cka", "kernels", False, "linear CKA of x_t^l and x_0^l"),
-)
+# By probe, in the order in which they are recorded.
+QUANTITIES: Final[Mapping[str, tuple[Quantity, ...]]] = {
+    probe: definition(probe).quantities for probe in PROBES
+}
+
+
+def asked(probes: Probes) -> tuple[Definition, ...]:
+    """Definitions of the probes that are asked for, in the catalogue's order."""
+    return tuple(definition(probe) for probe in PROBES if probe in probes.quantities)
 
 
 def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probes:
-    """Probes with what a check of the coordinates needs besides them.
+    """Probes with what checks of coordinates and isolated updates need besides them.
 
     Sizes of coordinates are held against theory, which covers multilayer perceptrons. The parts of their
     changes say which exponents can show at the widths measured; gradients say whether Adam's epsilon
@@ -71,6 +45,7 @@ def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probe
     needed: list[str] = []
     if "coordinates" in probes.quantities and model == MLP:
         needed += ["parts"] if not probes.layers or max(probes.layers) > 1 else []
+    if {"coordinates", "isolated_updates"} & {*probes.quantities} and model == MLP:
         needed += ["gradients"] if OPTIMIZERS[optimizer].has_epsilon else []
     added = [name for name in needed if name not in probes.quantities]
     return replace(probes, quantities=(*probes.quantities, *added))
@@ -92,8 +67,8 @@ def probe_names(probes: Probes | None, count: int) -> tuple[str, ...]:
     layers = probe_layers(probes, count)
     return tuple(
         f"{quantity.name}/{layer}"
-        for quantity in QUANTITIES
-        if quantity.probe in probes.quantities
+        for chosen in asked(probes)
+        for quantity in chosen.quantities
         for layer in layers
         if layer in quantity.layers(count)
     )

@@ -11,6 +11,7 @@ from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
 from ipcore.theory.given_alignment import ALIGNMENTS, Alignment
+from ipcore.theory.isolated import IsolatedChanges, isolated_changes
 from ipcore.theory.largest_rate import LargestRate, largest_rate_of, largest_stable_rate
 from ipcore.theory.parameterization import (
     MAX_HIDDEN_LAYERS,
@@ -50,6 +51,7 @@ __all__ = [
     "DepthExponents",
     "ExpectedChange",
     "FeatureMove",
+    "IsolatedChanges",
     "LargestRate",
     "LayerAlignment",
     "LayerParts",
@@ -83,6 +85,7 @@ __all__ = [
     "gauge_of",
     "gradient_exponents",
     "in_gauge_of",
+    "isolated_changes",
     "largest_rate_of",
     "largest_stable_rate",
     "local_slope",

@@ -31,6 +31,7 @@ from ipcore.models.network import Network
 from ipcore.models.scales import biased_layers
 from ipcore.planning.memory import LOSS_WINDOW
 from ipcore.probes.prober import Prober
+from ipcore.probes.single_update import Newest
 from ipcore.training.batches import Batches
 from ipcore.training.calibration import calibrated_rates
 from ipcore.training.holdout import split_training
@@ -133,7 +134,7 @@ class Trainer:
             initialize(self.pack, config, self.runs)
             self._prober = None
             if config.probes is not None:
-                self._prober = Prober(config.probes, self.pack, self.runs, self._inputs, self._labels)
+                self._prober = Prober(config, config.probes, self.pack, self.runs, self._inputs, self._labels)
             found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
         self.calibrated_rates = found
         self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
@@ -231,7 +232,8 @@ class Trainer:
         while self.step < end:
             step = self.step + 1
             self._batch.copy_(self._batches.at(step))
-            self._optimizer.begin(step - 1, self._rates.at(step - 1))
+            rates = self._rates.at(step - 1)
+            self._optimizer.begin(step - 1, rates)
             self._update()
             self._history[step - first].copy_(self.pack.losses)
             self.step = step
@@ -242,7 +244,7 @@ class Trainer:
                 due.append((step, self._now_ms(), self._correct()))
             if step < self.config.steps and test_metrics_due(self.config, step):
                 self._record_held_out(recorder)
-            self._record_probes(recorder)
+            self._record_probes(recorder, Newest(step, rates))
             if max_seconds is not None and self._out_of_time(begun + max_seconds):
                 break
         losses = self._history[: self.step - first + 1].to("cpu", torch.float64).numpy()
@@ -300,12 +302,12 @@ class Trainer:
             if result.accuracy is not None:
                 recorder.add(f"{name}_accuracy", self.step, now, result.accuracy)
 
-    def _record_probes(self, recorder: Recorder) -> None:
+    def _record_probes(self, recorder: Recorder, newest: Newest | None = None) -> None:
         """Measure what is asked for inside the networks, if it is due."""
         if self._prober is None or not probes_due(self.config, self.step):
             return
         now = self._now_ms()
-        for metric, values in self._prober.measure().items():
+        for metric, values in self._prober.measure(newest).items():
             recorder.add(metric, self.step, now, values)
 
     def _record_final(self, recorder: Recorder) -> None:

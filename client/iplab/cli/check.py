@@ -126,16 +126,16 @@ def _alike(notes: Sequence[str]) -> list[str]:
 
 
 def _print_tables(report: Report) -> None:
-    """A table per subject, below it its conclusion and the sentences of what does not agree."""
+    """A table per subject, below it its conclusions and the sentences of what does not agree."""
     from iplab.report import Verdict  # noqa: PLC0415 - messages only after connecting
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
-    conclusions = {c.subject: c for c in report.conclusions}
     for subject, group in groupby(report.checks, key=lambda check: check.subject):
         checks = list(group)
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
-        if subject in conclusions:
-            click.echo(folded(f"{subject.parameterization}: {conclusions[subject].sentence}"))
+        for conclusion in report.conclusions:
+            if conclusion.subject == subject:
+                click.echo(folded(f"{subject.parameterization}: {conclusion.sentence}"))
         for check in checks:
             if check.verdict is not Verdict.AGREES:
                 click.echo(folded(check.sentence, indent=4))

@@ -73,6 +73,8 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     """Drift of the best base learning rate with the width, in octaves per doubling."""
     CHECK_KIND_ALIGNMENT: _CheckKind.ValueType  # 5
     """Alignment of the updates of one matrix with its input, against the exponent that theory derives."""
+    CHECK_KIND_ISOLATED_UPDATE: _CheckKind.ValueType  # 6
+    """Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
     """Kind of a comparison."""
@@ -89,6 +91,8 @@ CHECK_KIND_RATE_TRANSFER: CheckKind.ValueType  # 4
 """Drift of the best base learning rate with the width, in octaves per doubling."""
 CHECK_KIND_ALIGNMENT: CheckKind.ValueType  # 5
 """Alignment of the updates of one matrix with its input, against the exponent that theory derives."""
+CHECK_KIND_ISOLATED_UPDATE: CheckKind.ValueType  # 6
+"""Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 
 @_typing.final
@@ -186,7 +190,9 @@ class Check(_message.Message):
     kind: Global___CheckKind.ValueType
     """Kind of the comparison."""
     quantity: _builtins.str
-    """"h" or "h_change" for coordinates, "alignment_update" for alignment, else empty."""
+    """"h" or "h_change" for coordinates, "alignment_update" for alignment, "isolated_change" (by the matrix) or
+    "isolated_bias_change" for isolated updates, else empty.
+    """
     layer: _builtins.int
     """Layer l, 1 .. L+1 (L+1 is the output f); 0 for rate transfer."""
     step: _builtins.int
@@ -285,7 +291,9 @@ class Conclusion(_message.Message):
     least one of them after an update, and none is missing. Not yet if all others agree.
     """
     sentence: _builtins.str
-    """One line: the first disagreeing layer and its first step, or the number of checks that agree."""
+    """One line: the first disagreeing layer and its first step, or the number of checks that agree. Conclusions on
+    isolated updates begin with these words.
+    """
     @_builtins.property
     def subject(self) -> Global___CheckSubject:
         """Whose runs."""
@@ -324,7 +332,7 @@ class Report(_message.Message):
 
     @_builtins.property
     def conclusions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Conclusion]:
-        """One per subject."""
+        """By subject: one on coordinates, then one on isolated updates, where they were recorded."""
 
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -541,7 +541,7 @@ class Probes(_message.Message):
     @_builtins.property
     def quantities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names in the catalogue, at least one. "coordinates" also records "parts", and with Adam "gradients", which the
-        check against theory needs.
+        check against theory needs; so does "isolated_updates" with Adam.
         """
 
     @_builtins.property

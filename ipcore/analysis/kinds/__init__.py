@@ -11,11 +11,18 @@ from ipcore.analysis.case import Kind
 from ipcore.analysis.kinds.alignment import ALIGNMENT
 from ipcore.analysis.kinds.calibrated_rates import CALIBRATED_RATES
 from ipcore.analysis.kinds.coordinates import COORDINATES
+from ipcore.analysis.kinds.isolated_updates import ISOLATED_UPDATES
 from ipcore.analysis.kinds.rate_transfer import RATE_TRANSFER
 from ipcore.analysis.kinds.stationarity import STATIONARITY
 
 # Of runs that differ in width and seed only, in the order in which a report has them.
-OF_ONE_RATE: Final[tuple[Kind, ...]] = (CALIBRATED_RATES, COORDINATES, STATIONARITY, ALIGNMENT)
+OF_ONE_RATE: Final[tuple[Kind, ...]] = (
+    CALIBRATED_RATES,
+    COORDINATES,
+    STATIONARITY,
+    ISOLATED_UPDATES,
+    ALIGNMENT,
+)
 # Of runs that differ in the base learning rate too.
 OVER_RATES: Final[tuple[Kind, ...]] = (RATE_TRANSFER,)
 KINDS: Final = (*OF_ONE_RATE, *OVER_RATES)

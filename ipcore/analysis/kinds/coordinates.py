@@ -53,7 +53,7 @@ def hold(case: Case) -> Held | None:
     # What weight decay does to changes is noted once, for all subjects.
     changes = not (short or case.trained.weight_decay)
     steps = case.steps if changes else tuple(step for step in case.steps if step == 0)
-    predictions, more = _with_epsilon(case, steps)
+    predictions, more = with_epsilon(case, steps)
     found = check_coordinates(
         case.samples,
         analysis,
@@ -92,8 +92,8 @@ def _find(case: Case) -> Report:
     return Report(checks, (conclusion,), held.notes)
 
 
-def _with_epsilon(case: Case, steps: tuple[int, ...]) -> tuple[Mapping[int, Prediction], tuple[str, ...]]:
-    """With Adam, what theory predicts with the epsilon that the measured gradients leave."""
+def with_epsilon(case: Case, steps: tuple[int, ...]) -> tuple[Mapping[int, Prediction], tuple[str, ...]]:
+    """With Adam, what theory predicts at each step with the epsilon that the measured gradients leave."""
     if not case.trained.has_epsilon:
         return {}, ()
 

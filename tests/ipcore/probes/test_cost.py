@@ -21,7 +21,9 @@ from ipcore.probes import probe_cost
         (("kernels",), 100 + 3 * 80),
         # Gram matrices of x (5 x 4), of 4 x 2 and of 3 x 4, and their eigenvalues.
         (("ranks",), 100 + 2 * (80 + 16 + 36)),
-        (tuple(PROBES), 600 + 240 + 264),
+        # A pass over 5 examples, one update of 2 examples (3 passes), and its two effects on the 5.
+        (("isolated_updates",), 100 + 120 + 200),
+        (tuple(PROBES), 600 + 240 + 264 + 320),
     ],
 )
 def test_multiply_adds(quantities, cost):
