@@ -171,6 +171,7 @@ def _sizes(checks: list[Check], report: Report) -> Answer:
         return Answer(verdict, f"{whose(subjects[0])}: {verdict}: {concluded[0].sentence}{shown}")
     counts = Counter(c.verdict for c in concluded)
     said = ", ".join(f"{counts[v]} {_VERBS[v][counts[v] > 1]}" for v in _ORDER if counts[v])
+    things = "isolated updates" if isolated else "sizes"
     where = (
         ""
         if told.subject.base_learning_rate is None
@@ -178,8 +179,8 @@ def _sizes(checks: list[Check], report: Report) -> Answer:
     )
     return Answer(
         verdict,
-        f"{whose(subjects[0], rate=False)}: {verdict}: of the {'isolated updates' if isolated else 'sizes'} at {len(subjects)} base rates, {said}; "
-        f"{_one(told)}{where}",
+        f"{whose(subjects[0], rate=False)}: {verdict}: of the {things} at {len(subjects)} base rates, "
+        f"{said}; {_one(told)}{where}",
     )
 
 
