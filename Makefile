@@ -12,14 +12,14 @@ ifdef PIP_CERT
 export SSL_CERT_FILE ?= $(PIP_CERT)
 endif
 
-# Number of parallel test processes; auto: one more than the cores, as far as memory allows.
+# Number of parallel test processes; auto: two more than the cores, as far as memory allows.
 WORKERS ?= auto
 # Let Python write bytecode: hundreds of tests start processes.
 PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
 # Tests that a change to the numbers or to the store breaks first.
 QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
-.PHONY: help setup demo test quick cluster-test faults ballistic check format proto migration bench reference reproduce clean
+.PHONY: help setup demo test quick cluster-test faults ballistic fuzz check format proto migration bench reference reproduce clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -48,6 +48,10 @@ faults: setup ## inject each fault before, during and after an operation, for 0,
 
 ballistic: setup ## train 200 runs while random parts are killed for ten minutes (BALLISTIC="--seconds 120 --seed 7")
 	$(BIN)/python -m tests.faults ballistic $(BALLISTIC)
+
+fuzz: setup ## send bad requests to every method for ten minutes (IPLAB_FUZZ_SECONDS=60 IPLAB_FUZZ_SEED=7)
+	IPLAB_FUZZ_SECONDS=$${IPLAB_FUZZ_SECONDS:-600} IPLAB_FUZZ_SEED=$${IPLAB_FUZZ_SEED:-$$RANDOM} \
+	  $(BIN)/python -m pytest -q tests/ipserver/api/test_fuzz.py
 
 check: setup ## run formatter, linter, type checker, import contracts and proto checks
 	$(BIN)/ruff format --check .

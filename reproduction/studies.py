@@ -13,6 +13,7 @@ from reproduction import (
     coordinate_check,
     equivalence,
     finite_width,
+    isolated_updates,
     orthogonalized,
     rate_transfer,
     relu,
@@ -25,6 +26,7 @@ STUDIES: Final[dict[str, Study]] = {
     study.name: study
     for study in (
         coordinate_check.STUDY,
+        isolated_updates.STUDY,
         finite_width.STUDY,
         stationarity.STUDY,
         controlled.STUDY,

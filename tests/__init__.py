@@ -1,1 +1,1 @@
-"""Tests, benchmarks, tools. A package with a file, so that no other one called `tests` is found instead."""
+"""Tests, benchmarks and tools. This file makes it a package, so that no other package `tests` is found."""

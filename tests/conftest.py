@@ -1,4 +1,4 @@
-"""For the whole suite: one thread a process, and how pytest-xdist shares it out (`make test`)."""
+"""For the whole suite: one thread per process, and how pytest-xdist distributes it (`make test`)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ import pytest
 
 from tests.parallel import in_order, together, workers
 
-# How long an example takes on a busy machine says nothing of what is tested. Examples are the same in every
-# run, so that no run fails by an example that only it has met; IPLAB_TEST_SEARCH asks for new ones.
+# Niceness of the workers and of the processes that they start. The forwarder's is 19. Beside a busy worker of
+# niceness 0 it gets 1.5 % of a core, so tests wait for it for minutes; beside one of these it gets 40 %.
+NICENESS = 17
+# No deadlines: the time of an example depends on how busy the machine is. Examples are the same in every run,
+# so that runs fail or pass alike; IPLAB_TEST_SEARCH asks for new ones.
 hypothesis.settings.register_profile(
     "iplab",
     deadline=None,
@@ -26,12 +29,12 @@ hypothesis.settings.load_profile("iplab")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What must be first in a process, or takes long, goes first: see `tests.parallel`."""
+    """Tests that must be first in a process, and long ones, go first: see `tests.parallel`."""
     items[:] = [items[n] for n in in_order([(item.nodeid, _seconds(item)) for item in items])]
 
 
 def _seconds(item: pytest.Item) -> float:
-    """About how long a test's file takes, by its marks; 0: not long."""
+    """Approximate time of a test's file by its marks; 0: short."""
     takes = item.get_closest_marker("takes")
     default = 5.0 if item.get_closest_marker("slow") or item.get_closest_marker("ray") else 0.0
     return float(takes.args[0]) if takes else default
@@ -39,9 +42,9 @@ def _seconds(item: pytest.Item) -> float:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect no garbage while modules are imported and tests are found, and later none among what is there.
+    """Collect no garbage during collection, and exempt the objects that exist afterwards.
 
-    Next to nothing of it is garbage, and there are a million objects to look at.
+    Hardly any of the million objects are garbage.
     """
     gc.disable()
     try:
@@ -54,14 +57,14 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """What `-n auto` means: `make quick` leaves out what waits."""
+    """The meaning of `-n auto`. `make quick` leaves out the tests that wait."""
     return workers(0) if "not slow" in config.option.markexpr else workers()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """The tests of a file, or of several files that belong together, in one worker and in their order."""
-    if config.getvalue("dist") != "load":  # somebody has asked for another one
+    """Run the tests of a file in one worker and in their order."""
+    if config.getvalue("dist") != "load":  # the user asked for another scheduler
         return None
     from xdist.scheduler import LoadScopeScheduling
 
@@ -72,7 +75,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 class Failures:
-    """Tells of a failure when it happens, in a line: the whole run takes minutes."""
+    """Prints a line for each failure when it happens, since the whole run takes minutes."""
 
     def __init__(self, terminal: Any) -> None:
         self._terminal = terminal
@@ -86,7 +89,9 @@ class Failures:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    if not hasattr(session.config, "workerinput"):  # a worker has no terminal
+    if hasattr(session.config, "workerinput"):  # a worker, which has no terminal
+        os.nice(max(0, NICENESS - os.getpriority(os.PRIO_PROCESS, 0)))
+    else:
         plugins = session.config.pluginmanager
         if (terminal := plugins.get_plugin("terminalreporter")) is not None:
             plugins.register(Failures(terminal))
@@ -94,8 +99,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small matrices gain nothing from threads, and lose much where cores are busy."""
-    torch = sys.modules.get("torch")  # who does not need it need not wait for it
+    """Small matrices gain nothing from threads, and become much slower when cores are busy."""
+    torch = sys.modules.get("torch")  # tests that do not need torch do not load it
     before = torch.get_num_threads() if torch else 0
     if torch:
         torch.set_num_threads(1)

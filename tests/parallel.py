@@ -1,4 +1,4 @@
-"""How pytest-xdist's workers share the suite: how many there are, what stays together, what goes first."""
+"""Distribution of the suite over pytest-xdist's workers: their number, groups of tests, and the order."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-# What a worker takes with torch and MLflow loaded, and the service (with Ray) that its test starts.
+# Memory of a worker with torch and MLflow loaded, and of the service (with Ray) that its test starts.
 WORKER_BYTES = 2 << 30
 MEMORY = (
     ("/proc/meminfo", r"MemAvailable: +(\d+) kB", 1024),
     ("/sys/fs/cgroup/memory.max", r"^(\d+)$", 1),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", r"^(\d+)$", 1),
 )
-# Tests of real services wait most of the time, for processes that start or end, and leave a core to others.
-WAITING = 3
-# Ray forks to start its processes, and a child that is forked while gRPC threads run may hang. So tests that
-# start Ray in their own process (not in one of `ipserver`) are in files with this name at the front: they are
-# the first that a worker runs.
+# Number of workers beyond the cores: tests of real services mostly wait for processes to start or end.
+WAITING = 2
+# Ray forks to start its processes, and a child that is forked while gRPC threads run may hang. So a worker
+# first runs the tests that start Ray in their own process (not in a process of `ipserver`). Their files have
+# this prefix.
 RAY_HERE = "test_ray_"
 
 
 def workers(waiting: int = WAITING) -> int:
-    """The cores that this process may use (affinity, cgroups) and some more, as far as memory allows.
+    """The number of workers: the cores that this process may use, and some more, as far as memory allows.
 
     Args:
-        waiting: How many of the workers wait most of the time.
+        waiting: Number of workers beyond the cores.
     """
     import joblib  # scikit-learn brings it
 
@@ -34,19 +34,19 @@ def workers(waiting: int = WAITING) -> int:
 
 
 def together(nodeid: str) -> str:
-    """The group of a test, its file: tests of a group share a worker, and so what their file prepares."""
+    """The group of a test: its file. Tests of a group share a worker and the fixtures of their file."""
     return nodeid.partition("::")[0]
 
 
 def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
-    """Positions of tests, in the order in which they should run.
+    """Positions of tests in the order in which they should run.
 
-    Files that start Ray here go first, then others by the time that they take: what takes longest begins
-    first, so that no worker is left with it at the end. (A worker is given two files to begin with. Of those
-    with Ray the shortest is the first: behind it comes what takes longest of all.)
+    Files that start Ray in their own process go first, then the others by their time. The longest begin
+    first, so that no worker has a long file at the end. (A worker gets two files at the start. The shortest
+    file with Ray is the first, since the longest of all files follows it.)
 
     Args:
-        tests: Id of each, and the seconds that its file takes (its mark `takes`).
+        tests: For each test its id and the seconds of its file (its mark `takes`).
     """
     seconds: dict[str, float] = {}
     for nodeid, its in tests:
@@ -61,7 +61,7 @@ def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
 
 
 def _stated(file: str, pattern: str, unit: int) -> int:
-    """What a file of the kernel says in bytes; 0: nothing."""
+    """A size in bytes from a file of the kernel; 0: the file has none."""
     try:
         found = re.search(pattern, Path(file).read_text())
     except OSError:

@@ -6,16 +6,16 @@ import secrets
 import socket
 from pathlib import Path
 
-# Ray's workers take the ports below, in their order, for what `ray start` starts.
+# Processes of `ray start` use the ports below, in order.
 _LOWEST = 20_000
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_port() -> int:
-    """A port on loopback on which nothing listens, and which no neighbour gets meanwhile.
+    """A port on loopback on which nothing listens, and which no other test gets meanwhile.
 
-    The system hands out ports of a range of its own to whoever asks for port 0, and to outgoing connections.
-    A port of that range may be taken again as soon as it is let go, so one below the range is drawn.
+    The system assigns ports of its own range to processes that ask for port 0 and to outgoing connections. It
+    may assign a free port of that range at any time, so the port is drawn from below the range.
     """
     end = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 0
     while True:

@@ -39,7 +39,7 @@ def run(program, folder, path=""):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built without the network and unpacked."""
+    """The wheel, built without network and unpacked."""
     out = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(out)]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)

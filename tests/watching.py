@@ -1,4 +1,4 @@
-"""What is promised of scheduling, held against what is seen from outside."""
+"""The promises of scheduling, checked from outside."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from ipserver.store.records import Queued
 
 
 class Watch:
-    """Looks at what is taken and at what waits, now and then; AssertionError where a promise is broken.
+    """Checks pictures of used resources and waiting packs; AssertionError if a promise is broken.
 
     Args:
-        nodes: What each node has.
-        patience: For how long something may wait beside what it needs, on the clock of `look`.
+        nodes: Resources of each node.
+        patience: Longest time for which a pack may wait while its resources are free, on the clock of `look`.
     """
 
     def __init__(self, nodes: Mapping[str, Amounts], patience: float) -> None:
@@ -31,13 +31,13 @@ class Watch:
         queued: Sequence[Queued],
         started: Mapping[str, str],
     ) -> None:
-        """Judge one picture.
+        """Check one picture.
 
         Args:
-            now: When it was taken.
-            taken: What is in use on each node.
-            queued: What waits, most urgent first.
-            started: Experiments of which a pack has got a place since the last look, with its node.
+            now: Time of the picture.
+            taken: Resources in use on each node.
+            queued: Waiting packs, most urgent first.
+            started: Experiments of which a pack got a place since the last picture, with its node.
         """
         rooms = {name: filled(amounts, taken.get(name, ())) for name, amounts in self._nodes.items()}
         self._most_urgent_first(rooms, queued, started)
@@ -47,7 +47,7 @@ class Watch:
     def _most_urgent_first(
         self, rooms: Mapping[str, Room], queued: Sequence[Queued], started: Mapping[str, str]
     ) -> None:
-        """Nobody has got a place beside which a more urgent one, which waits on, would have had its own."""
+        """No pack got a place while a more urgent pack, which still waits, would have fitted."""
         for name, node in started.items():
             mine = self._waited.get(name)
             for it in queued if mine is not None else ():
@@ -58,7 +58,7 @@ class Watch:
                 assert not rooms[node].fits(asked), f"{name} started where {it.experiment} has room"
 
     def _nothing_idle(self, now: float, rooms: Mapping[str, Room], queued: Sequence[Queued]) -> None:
-        """What fits in what is free, beside all that more urgent ones may wait for, starts soon."""
+        """A pack that fits into free resources, beside what more urgent packs may wait for, starts soon."""
         idle: set[str] = set()
         for it in queued:
             asked = ResourceRequest.of(it.shape)

@@ -8,6 +8,7 @@ IplabError
 |   +-- RequestIdReusedError            the request id was used with another request
 +-- UnavailableError (ConnectionError)  no service answers, or it cannot reach its store; try again later
 +-- TimedOutError (TimeoutError)        no answer within the timeout, or `wait` ran out of time
++-- TooExpensiveError                   the answer would take too long or be too large; ask for less
 +-- WatchOverflowError                  a watch fell behind; `Experiment.watch` resumes by itself
 +-- ArtifactDamagedError                a file does not have its recorded size or checksum
 +-- ServerError                         a defect of the service, or an answer that the SDK does not know
@@ -92,6 +93,10 @@ class UnavailableError(IplabError, ConnectionError):
 
 class TimedOutError(IplabError, TimeoutError):
     """No answer within the timeout. What was asked for may have been done all the same."""
+
+
+class TooExpensiveError(IplabError):
+    """The service did not finish the answer: it would take too long or be too large. Ask for less."""
 
 
 class WatchOverflowError(IplabError):

@@ -96,7 +96,12 @@ class Experiment(ExperimentFields):
 
     @property
     def predictions(self) -> tuple[Prediction, ...]:
-        """What theory says of every parameterization, depth and activation of the grid."""
+        """What theory says of every parameterization, depth and activation of the grid.
+
+        Listings leave predictions out, so they are read from the service when first asked for.
+        """
+        if not self._experiment.predictions and self.id:
+            self.refresh()
         return tuple(read(Prediction, prediction) for prediction in self._experiment.predictions)
 
     @property

@@ -18,6 +18,7 @@ from iplab.errors import (
     RequestIdReusedError,
     ServerError,
     TimedOutError,
+    TooExpensiveError,
     UnavailableError,
     Violation,
     WatchOverflowError,
@@ -31,6 +32,7 @@ _BY_REASON: Final[dict[str, type[IplabError]]] = {
     "NOT_FOUND": NotFoundError,
     "ALREADY_EXISTS": AlreadyExistsError,
     "REQUEST_ID_REUSED": RequestIdReusedError,
+    "TOO_EXPENSIVE": TooExpensiveError,
     "WATCH_OVERFLOW": WatchOverflowError,
     "ARTIFACT_DAMAGED": ArtifactDamagedError,
     "STORE_UNAVAILABLE": UnavailableError,
@@ -40,6 +42,7 @@ _BY_CODE: Final[dict[grpc.StatusCode, type[IplabError]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequestError,
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: TooExpensiveError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOutError,
 }

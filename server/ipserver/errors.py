@@ -7,6 +7,7 @@ ServiceError
 |   +-- RequestIdReused
 +-- Fenced                a commit under a token that is no longer current (never leaves the service)
 +-- DatasetChanged        a registered file was replaced while an experiment trains on it (ends its runs)
++-- TooExpensive          an answer that would take longer, or be larger, than one request may ask for
 +-- WatchOverflow
 +-- ArtifactDamaged
 +-- StoreUnavailable
@@ -51,6 +52,10 @@ class InvalidRequest(ServiceError):
         listing = "; ".join(f"{v.field}: {v.message}" for v in self.violations)
         super().__init__(listing)
 
+    def __reduce__(self) -> tuple[type[InvalidRequest], tuple[tuple[FieldViolation, ...]]]:
+        """Made again from its violations, where it comes from another process."""
+        return type(self), (self.violations,)
+
 
 class NotFound(ServiceError):
     """No resource of that name."""
@@ -70,6 +75,10 @@ class Fenced(ServiceError):
 
 class DatasetChanged(ServiceError):
     """A registered file no longer holds the numbers that an experiment has been trained on so far."""
+
+
+class TooExpensive(ServiceError):
+    """A request whose answer would take too long or be too large; the message says what to reduce."""
 
 
 class WatchOverflow(ServiceError):

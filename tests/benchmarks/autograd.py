@@ -1,12 +1,11 @@
-"""What the autograd engine costs against the hand-written pack, in the same run.
+"""Speed of the autograd engine against the hand-written pack, in the same run.
 
     python -m tests.benchmarks.autograd [--runs 32] [--seconds 2] [--json FILE]
 
-Perceptrons (L = 3, batch 64, digits, muP), K in a pack, are trained by both engines in turns on one thread.
-Figures are microseconds of processor time per network and update, the least of all turns; the ratio is
-autograd's by the pack's, and "spread" the least and largest ratio of a turn. Single networks of eight neurons
-show what an engine costs besides its arithmetic. Both give the same numbers
-(tests/ipcore/engine/test_autograd.py).
+Both engines train packs of K perceptrons (L = 3, batch 64, digits, muP) in turns on one thread. Figures are
+microseconds of processor time per network and update, the least of all turns. "ratio" is autograd's time over
+the pack's, and "spread" the smallest and largest ratio of a turn. Single networks of eight neurons show the
+overhead of an engine. Both engines give the same numbers (tests/ipcore/engine/test_autograd.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is timed against what: each maker gives a function that does so many updates of K networks.
+"""What is timed. Each maker returns a function that does a given number of updates of K networks.
 
 * loop: plain PyTorch, one network after another (nn.Sequential, autograd, torch.optim.SGD);
 * autograd: all K at once by batched matmuls, with autograd and in-place updates;
@@ -36,9 +36,9 @@ class Case:
         hidden_layers: L.
         batch_size: Examples per update and network.
         dataset: "digits", or "images": random numbers in the shape of MNIST.
-        activation: Of all of them.
+        activation: Of all networks.
         device: "cpu" or "cuda".
-        precision: Of the pack's matmuls, and of the bare ones.
+        precision: Precision of the matmuls of the pack and of `matmuls`.
     """
 
     width: int
@@ -52,7 +52,7 @@ class Case:
 
     @property
     def config(self) -> PackConfig:
-        """Of a pack that never ends."""
+        """Configuration of a pack that never ends."""
         name = "mnist" if self.dataset == "images" else self.dataset
         return PackConfig(
             name, self.hidden_layers, self.width, self.activation, self.batch_size,
@@ -60,7 +60,7 @@ class Case:
         )  # fmt: skip
 
     def data(self) -> Dataset:
-        """What they train on."""
+        """The dataset that they train on."""
         if self.dataset != "images":
             return load_dataset(self.dataset)
         rng = np.random.default_rng(0)
@@ -98,7 +98,7 @@ def train_plainly(
 
 
 def loop(case: Case) -> Step:
-    """One network after another. One stands for all: an update of each takes as long."""
+    """One network after another. One network is timed for all, since their updates take equally long."""
     data = case.data()
     inputs, labels = (torch.from_numpy(a).to(case.device) for a in (data.train.inputs, data.train.labels))
     net, optimizer = network(case.dims(data))
@@ -161,7 +161,7 @@ def matmuls(case: Case) -> Step:
 
     weights = [random(case.runs, b, a) for a, b in pairwise(dims)]
     x, h = ([random(case.runs, case.batch_size, n) for n in dims] for _ in range(2))
-    # So small that weights stay what they are, however often they are updated.
+    # So small that any number of updates leaves the weights as they are.
     dh = [random(case.runs, case.batch_size, n).mul_(1e-6) for n in dims]
     new = [torch.empty_like(weight) for weight in weights] if dtype == torch.bfloat16 else weights
 

@@ -1,7 +1,7 @@
-"""Times contestants fairly: each has all cores to itself, in as many processes and threads as it likes best.
+"""Times contestants fairly: each has all cores to itself, in the processes and threads that suit it best.
 
-The processes of all contestants are started first and wait; then contestants take turns, round by round, so
-that ratios hold on a machine that does other things too. Of each the best round counts.
+The processes of all contestants are started first. Then the contestants take turns, round by round, so that
+ratios are fair on a busy machine. The best round of each contestant counts.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class Contestant:
     """A way to train.
 
     Attributes:
-        make: From `contestants`.
-        case: What it trains.
-        processes: All at the same time.
-        threads: Of torch, in each.
+        make: A maker of `contestants`.
+        case: The networks that it trains.
+        processes: Number of processes that run at the same time.
+        threads: Threads of torch in each process.
     """
 
     make: Callable[[Case], Step]
@@ -67,7 +67,7 @@ class Processes:
             process.join(timeout=10)
 
     def seconds(self, updates: int) -> float:
-        """Until every process has done so many updates."""
+        """Have every process do a number of updates; return when all have."""
         begun = time.perf_counter()
         for pipe in self._pipes:
             pipe.send(updates)
@@ -81,8 +81,8 @@ def race(contestants: Mapping[str, Contestant], seconds: float, rounds: int = RO
 
     Args:
         contestants: By name.
-        seconds: For each, about, all rounds together.
-        rounds: Turns that each takes.
+        seconds: Approximate time for each contestant, all rounds together.
+        rounds: Number of turns of each contestant.
     """
     with ExitStack() as stack:
         started = {name: Processes(contestant) for name, contestant in contestants.items()}

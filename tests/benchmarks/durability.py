@@ -1,21 +1,21 @@
-"""What durability costs, and what a crash costs: `python -m tests.benchmarks.durability`, four minutes.
+"""Costs of durability and of a crash: `python -m tests.benchmarks.durability`, four minutes.
 
 On SQLite, and on PostgreSQL where IPLAB_TEST_POSTGRES holds a DSN:
 
-* submits: experiments of four runs per second, by the SDK through an API process, one caller and eight;
+* submits: experiments of four runs per second, by the SDK through an API process, from one and eight callers;
 * commits: slices of packs of 16 runs (a segment of 4 kB, every run's summary) per second, by one thread,
   by eight of one process, by two processes of four, and the slowest of a hundred;
-* watches: 200 open ones on one experiment; from before an event is committed until the last has it, and
-  the API's memory.
+* watches: 200 open watches of one experiment: time from the commit of an event until the last watch has it,
+  and the API's memory.
 
 On SQLite, with a dispatcher and its Ray, with nothing else stored and with 10,000 ended runs:
 
 * start: from the start of the dispatcher to the first commit;
-* recovery: the same after kill -9 in the middle of training; the lease of the dead one (15 s) runs out, and
-  what was committed since the checkpoint is trained again;
-* again: how much that was, in seconds of training. Checkpoints are written every 10 s here.
+* recovery: the same after kill -9 in the middle of training: the dead dispatcher's lease (15 s) expires, and
+  the steps committed since the checkpoint are trained again;
+* again: the length of these steps in seconds of training. Checkpoints are written every 10 s here.
 
-Baseline: how often a second this disk takes 4 kB and says that it has them (write, fsync).
+Baseline: durable writes of 4 kB per second to this disk (write, fsync).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ Row = dict[str, float]
 
 
 def syncs(folder: Path, seconds: float) -> float:
-    """Writes of 4 kB a second, each on disk before the next."""
+    """Writes of 4 kB per second, each on disk before the next."""
     with (folder / "sync").open("ab", buffering=0) as file:
         count, end = 0, time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -118,7 +118,7 @@ def api(dsn: str, home: Path) -> Iterator[tuple[str, int]]:
 
 
 def submits(address: str, callers: int, seconds: float) -> float:
-    """Experiments a second."""
+    """Experiments per second."""
     counts = [0] * callers
     end = time.perf_counter() + seconds
 
@@ -141,7 +141,7 @@ def _together(work: Callable[[int], None], count: int) -> None:
 
 
 def commits(dsn: str, processes: int, threads: int, seconds: float) -> Row:
-    """Slices a second, and the time that one in a hundred takes longer than, in milliseconds."""
+    """Slices per second, and the 99th percentile of their durations in milliseconds."""
     experiments = [[f"c{uuid.uuid4().hex[:12]}" for _ in range(threads)] for _ in range(processes)]
     with open_store(dsn) as store:
         for name in chain.from_iterable(experiments):
@@ -177,13 +177,16 @@ def _commit(dsn: str, experiments: list[str], seconds: float) -> list[float]:
 
 
 def _planned(store: Store, name: str, runs: int, packs: int) -> None:
-    """An experiment with packs that wait; nobody else plans."""
+    """An experiment with waiting packs, planned here."""
     submit(store, small_spec(steps=10**6, grid=_SPEC["grid"] | {"seeds": list(range(runs))}), name)
     leased = store.lease_unplanned("benchmark", 60)
     assert leased is not None
     size = runs // packs
     members = [tuple(range(first, first + size)) for first in range(0, runs, size)]
-    plan = [NewPack(f"p{i:05d}", indices, 2, 16, "relu", 10**6, 1) for i, indices in enumerate(members)]
+    plan = [
+        NewPack(2, 16, "relu", id=f"p{i:05d}", run_indices=indices, steps=10**6, memory_bytes=1)
+        for i, indices in enumerate(members)
+    ]
     store.save_plan(leased[0].id, "benchmark", plan)
 
 
@@ -200,7 +203,7 @@ def _slice(runs: tuple, first: int, last: int, *, end: bool = False) -> SliceCom
 
 
 async def watches(dsn: str, address: str, process: int, rounds: int = 20) -> Row:
-    """200 watches on one experiment: median and longest time until all have an event, in milliseconds."""
+    """200 watches of one experiment: median and longest time until all have an event, in milliseconds."""
     with open_store(dsn) as store:
         submit(store, small_spec(), "watched")
         before = _memory(process)
@@ -245,7 +248,7 @@ def _memory(process: int) -> float:
 
 
 def recovery(stored: int) -> Row:
-    """A dispatcher that starts, is killed while it trains, and starts again; with so many runs stored."""
+    """A dispatcher starts, is killed while it trains, and starts again, with a number of runs stored."""
     with tempfile.TemporaryDirectory(prefix="iplab-") as folder:
         home = Path(folder)
         dsn = f"sqlite:///{home}/iplab.db"
@@ -293,7 +296,7 @@ def _fill(store: Store, runs: int) -> None:
 
 @contextmanager
 def _dispatcher(home: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """With Ray in a network of its own that is loopback alone, where root may make one."""
+    """With Ray in its own network namespace that has only loopback, if this user may create one."""
     command = [sys.executable, "-m", "ipserver", "dispatch", "--home", str(home)]
     if os.getuid() == 0 and shutil.which("unshare") and shutil.which("ip"):
         command = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
@@ -309,7 +312,7 @@ def _dispatcher(home: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _until(reached: Callable[[], bool], limit: float = 120.0) -> float:
-    """Seconds until something is so."""
+    """Seconds until a condition holds."""
     begun = time.perf_counter()
     while not reached():
         if time.perf_counter() - begun > limit:
@@ -319,7 +322,7 @@ def _until(reached: Callable[[], bool], limit: float = 120.0) -> float:
 
 
 def run(seconds: float) -> dict[str, dict[str, float]]:
-    """Measure everything; names of figures by column."""
+    """Measure everything; return the names of figures by column."""
     result: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="iplab-") as folder, databases(Path(folder)) as found:
         result["disk"] = {"syncs/s": syncs(Path(folder), 1.0)}
@@ -342,7 +345,7 @@ def run(seconds: float) -> dict[str, dict[str, float]]:
 
 
 def _close_plans(dsn: str) -> None:
-    """Cancel what the submits have left, so that it is not planned as ours."""
+    """Cancel the experiments that the submits left, so that they are not planned."""
     with open_store(dsn) as store:
         while (leased := store.lease_unplanned("benchmark", 60)) is not None:
             store.cancel_experiment(leased[0].id)

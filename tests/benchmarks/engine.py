@@ -1,10 +1,11 @@
-"""Speed of the training engine: against what one would write without it, and against its own matmuls.
+"""Speed of the training engine against plain PyTorch and against its own matmuls.
 
     python -m tests.benchmarks.engine [--cores 2] [--seconds 5] [--json FILE]
 
 K networks (tanh; L = 3, batch 64, digits; and L = 6, m = 1024, batch 512, 784 inputs) are trained by the
 contestants of `tests.benchmarks.contestants`. Packs take one process and thread per core, as the service
-trains; the plain loop takes all cores as threads ("loop") and, harder to beat, one loop per core ("loops").
+trains. The plain loop runs once with all cores as threads ("loop") and once as one loop per core ("loops"),
+which is faster.
 Figures are microseconds per network and update of the whole machine.
 """
 

@@ -1,16 +1,16 @@
-"""How soon MLflow has many tiny runs: `python -m tests.benchmarks.forwarding --runs 20000 --mlflow postgres`.
+"""Time until MLflow has many runs: `python -m tests.benchmarks.forwarding --runs 20000 --mlflow postgres`.
 
 Fills a store with ended runs, their metric segments and weight files, through the store's own functions and
-without training. Then the real forwarder works against a real MLflow until nothing is pending. Reported are:
+without training. Then the real forwarder sends them to a real MLflow until nothing is pending. It reports:
 
 * tasks_ms: the query for what to send, with everything pending (median of ten);
-* in_mlflow_s: seconds until MLflow has all; counted in MLflow, with every point of a few runs;
+* in_mlflow_s: seconds until MLflow has all runs; they are counted in MLflow, with every point of a few;
 * ms_per_run: the same for each run;
-* bare_ms_per_run: one bare `MlflowClient` that does the same calls, on a fresh MLflow of the same kind;
+* bare_ms_per_run: one bare `MlflowClient` that makes the same calls to a fresh MLflow of the same kind;
 * ratio: the former over the latter.
 
 With `--mlflow postgres`, MLflow keeps its data in a new database of the server that IPLAB_TEST_POSTGRES
-names; it is removed at the end. With `--mlflow server`, an MLflow server over SQLite stands in between.
+names; it is removed at the end. With `--mlflow server`, an MLflow server uses SQLite.
 """
 
 from __future__ import annotations
@@ -58,14 +58,17 @@ def fill(store: Store, artifacts: Path, runs: int, experiments: int, points: int
         planned = store.lease_unplanned("benchmark", 600)
         assert planned is not None
         members = [tuple(range(first, min(first + PACK, count))) for first in range(0, count, PACK)]
-        packs = [NewPack(f"p{i:05d}", indices, 2, 16, "relu", STEPS, 1) for i, indices in enumerate(members)]
+        packs = [
+            NewPack(2, 16, "relu", id=f"p{i:05d}", run_indices=indices, steps=STEPS, memory_bytes=1)
+            for i, indices in enumerate(members)
+        ]
         store.save_plan(name, "benchmark", packs)
         while (pack := store.lease_pack(name, "benchmark", 600)) is not None:
             store.commit_slice(name, pack.id, pack.token, _all_of(pack, artifacts, points))
 
 
 def _all_of(pack: LeasedPack, artifacts: Path, points: int) -> SliceCommit:
-    """The one slice of a pack whose runs succeed."""
+    """The only slice of a pack whose runs succeed."""
     indices = [run.index for run in pack.runs]
     now = int(1000 * time.time())
     rows = [
@@ -95,7 +98,7 @@ _SHA256 = hashlib.sha256(b"weights").hexdigest()
 
 @contextmanager
 def tracking(kind: str, folder: Path) -> Iterator[str]:
-    """A new MLflow; yields its address ("" is the service's own, on SQLite)."""
+    """A new MLflow; yields its address ("": the service's own MLflow on SQLite)."""
     if kind == "sqlite":
         yield ""
         return
@@ -145,7 +148,7 @@ def _server(folder: Path) -> Iterator[str]:
 
 
 def forwarded(store: Store, settings: Settings) -> dict[str, float]:
-    """Forward until nothing is pending; the times."""
+    """Forward until nothing is pending; return the times."""
     queries = []
     for _ in range(10):
         begun = time.perf_counter()
@@ -188,7 +191,7 @@ def counted(uri: str, points: int) -> int:
 
 
 def bare(uri: str, folder: Path, points: int) -> float:
-    """Seconds for each run of a bare client that sends as much: numbers, parameters, tags, a weight file."""
+    """Seconds per run of a bare client that sends the same: numbers, parameters, tags, a weight file."""
     weights = folder / "final.safetensors"
     weights.write_bytes(b"weights")
     client = MlflowClient(tracking_uri=uri)
@@ -210,8 +213,8 @@ def run(runs: int, experiments: int, points: int, kind: str) -> dict[str, float]
     """Measure everything.
 
     Args:
-        runs: How many.
-        experiments: They are spread over so many.
+        runs: Number of runs.
+        experiments: Number of experiments that they belong to.
         points: Metric points of each run.
         kind: "sqlite", "postgres" or "server".
     """
@@ -219,7 +222,7 @@ def run(runs: int, experiments: int, points: int, kind: str) -> dict[str, float]
     here = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="iplab-") as name:
         folder = Path(name)
-        os.chdir(folder)  # MLflow keeps files there where nobody says where
+        os.chdir(folder)  # MLflow's default folder for files
         try:
             with tracking(kind, folder) as uri:
                 settings = load_settings(home=str(folder / "home"), mlflow_tracking_uri=uri)

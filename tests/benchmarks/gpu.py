@@ -9,8 +9,8 @@
 * sweep: the time that the 5,600 runs of the published revision (28 rates, 4 activations, 5 seeds, 5 methods,
   2 datasets; L = 5, m = 1024, batch 512; 600 and 1,200 updates) would take, from measured packs.
 
-The file is written after every figure; what would begin after the limit is left out. Without a CUDA device
-it says so; `--device cpu` tries the same on tiny networks. Needs torch, numpy and scikit-learn alone.
+The file is written after every figure; figures that would begin after the limit are left out. Without a CUDA
+device it only says so; `--device cpu` measures tiny networks. Needs only torch, numpy and scikit-learn.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Bench:
 
     Args:
         device: "cuda", or "cpu" for tiny networks.
-        seconds: For each time that is measured, about.
+        seconds: Approximate time for each measurement.
     """
 
     def __init__(self, device: str, seconds: float) -> None:
@@ -129,7 +129,7 @@ class Bench:
         return self._ceilings[precision]
 
     def _time(self, step: Step) -> float:
-        """Seconds of one update, the best of five rounds, the device waited for."""
+        """Seconds of one update, the best of five rounds, including the device's work."""
         self._timed(step, 10)
         updates = max(1, int(self._seconds / self._timed(step, 5)))
         return min(self._timed(step, max(1, updates // 5)) for _ in range(5))
@@ -157,8 +157,8 @@ def run(
 
     Args:
         device: "cuda" or "cpu".
-        seconds: For each time that is measured, about.
-        limit: Seconds, after which nothing more is begun.
+        seconds: Approximate time for each measurement.
+        limit: Seconds after which no measurement begins.
         path: Written after every figure.
     """
     deadline = time.monotonic() + limit
@@ -170,7 +170,7 @@ def run(
             continue
         try:
             result.setdefault(table, []).append(figure())
-        except RuntimeError as error:  # out of memory, say: the other figures are worth having
+        except RuntimeError as error:  # for example out of memory; the other figures are still measured
             result["failed"].append(f"{table}: {error}")
         gc.collect()
         if device == "cuda":

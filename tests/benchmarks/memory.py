@@ -1,12 +1,12 @@
-"""The memory that packs take against what `ipcore.planning.memory` predicts, by which they are planned.
+"""Memory of packs against the predictions of `ipcore.planning.memory`, which the planner uses.
 
     python -m tests.benchmarks.memory [--device cuda] [--limit 600] [--json FILE]
 
 Each pack is trained past the update that a GPU records, with evaluations and the final one. On the CPU it has
-a process of its own, and "measured" is the growth of the process's largest resident memory from before the
-pack was made; on a GPU it is what torch had allocated at most, and "reserved" what torch had taken from the
-device for it. "ratio" is measured over predicted: above 1 the planner promises too much. The file is written
-after every pack; what would begin after the limit is left out.
+its own process, and "measured" is the growth of the process's largest resident memory since before the pack
+was made. On a GPU it is the most that torch had allocated, and "reserved" the most that torch had taken from
+the device. "ratio" is measured over predicted; above 1 the planner underestimates. The file is written after
+every pack; packs that would begin after the limit are left out.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Case:
     Attributes:
         hidden_layers: L.
         width: m.
-        activation: Of all of them.
+        activation: Of all networks.
         batch_size: Examples per update and network.
         optimizer: Of the pack.
         runs: K.
@@ -65,7 +65,7 @@ class Case:
         )  # fmt: skip
 
     def data(self) -> Dataset:
-        """What they train on."""
+        """The dataset that they train on."""
         if self.dataset == "digits":
             return load_dataset("digits")
         values = np.random.default_rng(0).integers(0, 256, (512, 784), dtype=np.uint8)
@@ -74,7 +74,7 @@ class Case:
         return Dataset("mnist", split, split, classes=10)
 
 
-# More would only take longer to draw.
+# More seeds would only take longer to draw.
 _SEEDS = 5
 CASES = (
     Case(3, 64, "tanh", 64, "sgd", 512),
@@ -84,7 +84,7 @@ CASES = (
     Case(6, 1024, "tanh", 512, "sgd", 4),
     Case(6, 1024, "tanh", 128, "momentum", 2),
 )
-# Sizes that fill a GPU, and what runs there alone.
+# Sizes that fill a GPU, and precisions that only a GPU has.
 CUDA_CASES = (
     Case(6, 1024, "gelu", 512, "sgd", 25, dataset="mnist"),
     Case(6, 1024, "gelu", 512, "sgd", 25, "bf16", "mnist"),
@@ -95,10 +95,10 @@ CUDA_CASES = (
 
 
 def peak(case: Case, device: str) -> tuple[int, int]:
-    """Bytes that a pack took at most, and those reserved for it (the same on the CPU)."""
+    """Largest number of bytes that a pack took, and the bytes reserved for it (the same on the CPU)."""
     data = case.data()
     tiny = Case(1, 8, case.activation, 8, case.optimizer, 1, case.precision, case.dataset)
-    _train(tiny, data, device)  # loads what is needed
+    _train(tiny, data, device)  # loads libraries
     before, reserved = _used(device)
     _train(case, data, device)
     after, most = _used(device, largest=True)
@@ -153,9 +153,9 @@ def run(
 
     Args:
         device: "cpu" or "cuda".
-        limit: Seconds, after which no pack is begun.
+        limit: Seconds after which no pack begins.
         path: Written after every pack.
-        cases: Packs; (): those of the device.
+        cases: Packs; (): the packs of the device.
     """
     deadline = time.monotonic() + limit
     result: dict[str, Any] = {"device": device, "rows": [], "left out": 0}

@@ -1,4 +1,4 @@
-"""How benchmarks take arguments and give figures: a table for people, a line of JSON for programs."""
+"""Arguments and output of benchmarks: a table for people, a line of JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser that knows --json; others are added by the benchmark."""
+    """A parser with --json; benchmarks add their own options."""
     made = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -18,7 +18,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def device_parser(description: str | None) -> argparse.ArgumentParser:
-    """A parser of what runs on a GPU if there is one; also knows --device and --limit."""
+    """A parser for benchmarks that run on a GPU if there is one; it also has --device and --limit."""
     made = parser(description)
     made.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     made.add_argument("--limit", type=float, default=600.0, help="seconds; what does not fit is left out")
@@ -26,7 +26,7 @@ def device_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def table(rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows of the same columns, each as wide as its widest entry."""
+    """Print rows with the same columns, each column as wide as its widest entry."""
     lines = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -34,7 +34,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def give(result: Mapping[str, object], path: Path | None) -> None:
-    """Print figures as JSON, and write them where they are wanted."""
+    """Print figures as JSON, and write them to a file if one is given."""
     text = json.dumps(result)
     print(text)
     if path is not None:

@@ -1,11 +1,11 @@
-"""Cost of measuring inside the networks: one measurement of each probe against one update.
+"""Cost of probes: one measurement of each probe against one update.
 
     python -m tests.benchmarks.probes [--seconds 0.2] [--large] [--json FILE]
 
-K networks (tanh, batch 64, digits) of depth 3 and 6 are trained; each probe alone and all together measure
-all layers on 64 examples. Figures are milliseconds of one update of all K networks, and how many updates one
-measurement costs: the best of several rounds, in CPU time on one thread, so that ratios hold on a machine
-that does other things too. Width 1024 only with --large.
+K networks (tanh, batch 64, digits) of depth 3 and 6 are trained. Each probe alone, and all together, measure
+all layers on 64 examples. Figures are milliseconds of one update of all K networks, and the cost of one
+measurement in updates. Each is the best of several rounds, in CPU time on one thread, so that ratios hold on
+a busy machine. Width 1024 is measured only with --large.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def best(action: Callable[[], object], seconds: float) -> float:
 
 
 def compare(depth: int, width: int, runs: int, seconds: float, data: Dataset) -> dict[str, float]:
-    """Each probe at one size, in updates."""
+    """Cost of each probe at one size, in updates."""
     plain = trainer_of(depth, width, runs, (), data)
     update = best(lambda: plain.advance(max_steps=2), seconds) / 2
     row = {"L": depth, "m": width, "K": runs, "update_ms": round(update, 2)}
@@ -67,7 +67,7 @@ def run(seconds: float = 0.2, with_large: bool = False) -> dict[str, Any]:
 
     Args:
         seconds: For each figure.
-        with_large: Also width 1024.
+        with_large: Whether to measure width 1024 too.
     """
     torch.set_num_threads(1)
     digits = load_dataset("digits")

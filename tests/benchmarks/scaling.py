@@ -1,9 +1,9 @@
-"""What an update costs as packs grow: against K, m and L, and against what the planner predicts.
+"""Time of an update as packs grow: against K, m and L, and against the planner's prediction.
 
     python -m tests.benchmarks.scaling [--seconds 1] [--json FILE]
 
-One process on one core. "us" is microseconds per network and update; "model" is the predicted time over the
-measured one, from the profile that a worker measures.
+One process on one core. "us" is microseconds per network and update. "model" is the time predicted from the
+profile that a worker measures, over the measured time.
 """
 
 from __future__ import annotations

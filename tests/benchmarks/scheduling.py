@@ -1,13 +1,13 @@
-"""What a backlog costs, and what planning costs others: `python -m tests.benchmarks.scheduling`, two minutes.
+"""Costs of a backlog and of planning: `python -m tests.benchmarks.scheduling`, two minutes.
 
 On SQLite, and on PostgreSQL where IPLAB_TEST_POSTGRES holds a DSN:
 
-* pass: a dispatcher's pass that looks at everything, with 100 and with 10,000 waiting experiments of five
-  sizes, on a cluster that somebody else uses up; with and without nodes that can be added. The median and the
-  slowest of 40, and the ratio to the median of 100 experiments. Two of the five sizes fit on no node that is
-  there: in the first passes those who wait for them are told, some at a time. CPU: what this process uses
-  of it, which is the same on a busy machine;
-* meanwhile: the slowest and the median commit of another thread while nothing else is done, while an
+* pass: a dispatcher's complete pass, with 100 and with 10,000 waiting experiments of five sizes, on a cluster
+  that another dispatcher uses up, with and without nodes that can be added. Figures are the median and the
+  slowest of 40, and the ratio to the median of 100 experiments. Two of the five sizes fit on no present node;
+  in the first passes their experiments are notified, some in each pass. "CPU" is the CPU time of this
+  process, which does not depend on other processes;
+* meanwhile: the slowest and the median commit of another thread while nothing else happens, while an
   experiment of 20,000 runs is created, and while its plan is saved.
 """
 
@@ -43,18 +43,18 @@ GRID = {"parameterizations": [{"preset": "mup"}], "seeds": [0]}
 
 
 class FullCluster(LocalExecutor):
-    """A fake: eight cores that another dispatcher uses up, and nodes that never come. Nothing is trained."""
+    """A fake: another dispatcher uses up its eight cores, and added nodes never come. Nothing is trained."""
 
     def __init__(self) -> None:
         super().__init__(CORES)
         self.cluster = "benchmark"
 
     def start(self, job: PackJob) -> Worker:
-        """A worker that waits for its node for ever."""
+        """A worker whose node never comes."""
         return Pending()
 
     def ready(self, workers: Sequence[Worker], timeout: float) -> list[tuple[Worker, SliceReport]]:
-        """Never any."""
+        """Always empty."""
         return []
 
 
@@ -62,7 +62,7 @@ class Pending:
     """A worker without a node."""
 
     def advance(self, ended: Collection[int], *, checkpoint: bool = False) -> None:
-        """Never begins."""
+        """Does nothing."""
 
     def alive(self) -> bool:
         return False
@@ -81,12 +81,14 @@ class Pending:
 
 
 def backlog(store: Store, count: int) -> None:
-    """So many experiments that wait, of five sizes and three priorities, each with one pack."""
+    """Waiting experiments of five sizes and three priorities, each with one pack."""
     submit(store, small_spec(grid=GRID), f"template{count}")
     leased = store.lease_unplanned("benchmark", 60)
     assert leased is not None
     name = leased[0].id
-    store.save_plan(name, "benchmark", [NewPack("p0000", (0,), 2, 16, "relu", 20, 1)])
+    store.save_plan(
+        name, "benchmark", [NewPack(2, 16, "relu", id="p0000", run_indices=(0,), steps=20, memory_bytes=1)]
+    )
     with store.database.engine.begin() as connection:
         experiment, pack = (
             dict(connection.execute(sa.select(table).where(key == name)).one()._mapping)
@@ -109,7 +111,7 @@ def _amounts(number: int) -> Mapping[str, float]:
 
 
 def passes(dsn: str, expected: str) -> list[tuple[float, float]]:
-    """Seconds of passes, each of which looks at everything: by the clock, and of this process's CPU."""
+    """Durations of complete passes in seconds: by the clock, and of CPU time of this process."""
     clock = iter(range(10**9))
     with tempfile.TemporaryDirectory() as home, open_store(dsn) as store:
         settings = load_settings(home=home, expected_nodes=expected, placement_timeout_seconds=1e9)
@@ -125,7 +127,7 @@ def passes(dsn: str, expected: str) -> list[tuple[float, float]]:
 
 
 def meanwhile(dsn: str, work: Callable[[Store], None] | None) -> dict[str, float]:
-    """Commits of one thread while something is done, in milliseconds."""
+    """Durations of one thread's commits, in milliseconds, during an action."""
     name = f"m{time.time_ns()}"
     with open_store(dsn) as store:
         _planned(store, name, runs=16, packs=1)
@@ -184,11 +186,13 @@ def main() -> None:
 
 
 def _hold(store: Store) -> tuple[str, str, int]:
-    """Another dispatcher's pack, which takes all cores."""
+    """Another dispatcher's pack, which uses all cores."""
     submit(store, small_spec(grid=GRID, resources={"cpus": CORES}), "held", priority=9)
     leased = store.lease_unplanned("benchmark", 60)
     assert leased is not None
-    store.save_plan("held", "benchmark", [NewPack("p0000", (0,), 2, 16, "relu", 20, 1)])
+    store.save_plan(
+        "held", "benchmark", [NewPack(2, 16, "relu", id="p0000", run_indices=(0,), steps=20, memory_bytes=1)]
+    )
     pack = store.lease_pack("held", "another", 3600)
     assert pack is not None
     with store.database.engine.begin() as connection:
@@ -200,7 +204,7 @@ def _hold(store: Store) -> tuple[str, str, int]:
 
 def _create(store: Store) -> None:
     spec = small_spec(grid=GRID | {"seeds": list(range(RUNS))})
-    submit(store, spec, "large", priority=-1)  # so that it is planned last
+    submit(store, spec, "large", priority=-1)  # planned last
 
 
 def _plan(store: Store) -> None:
@@ -208,7 +212,15 @@ def _plan(store: Store) -> None:
     assert leased is not None
     experiment, runs = leased
     plan = [
-        NewPack(f"p{first:05d}", tuple(range(first, min(first + 16, len(runs)))), 2, 16, "relu", 20, 1)
+        NewPack(
+            2,
+            16,
+            "relu",
+            id=f"p{first:05d}",
+            run_indices=tuple(range(first, min(first + 16, len(runs)))),
+            steps=20,
+            memory_bytes=1,
+        )
         for first in range(0, len(runs), 16)
     ]
     store.save_plan(experiment.id, "benchmark", plan)

@@ -1,15 +1,15 @@
 """The whole service on a sweep of small networks: `python -m tests.benchmarks.service [--runs 512]`.
 
-Starts `ipserver up` on a free port of loopback with a home of its own, lets it be for a while, submits one
-experiment (L = 3, m = 64, batch 64, 300 updates, digits; metrics every 10 updates, final weights kept) and
-measures from the submission: until it is accepted, until every run is terminal in the store with weights and
-metrics, and until MLflow holds all of it. The forwarder works all the time.
+Starts `ipserver up` on a free port of loopback with its own home, waits a while, and submits one experiment
+(L = 3, m = 64, batch 64, 300 updates, digits; metrics every 10 updates, final weights kept). It measures the
+times from the submission until the experiment is accepted, until every run is terminal in the store with
+weights and metrics, and until MLflow holds everything. The forwarder works all the time.
 
 Baselines, in the same run, each with all cores to itself:
 
-* loop: plain PyTorch, one network after another, all cores as threads; it records nothing;
-* tune: Ray Tune, a trial per run, its actors reused, and by default (a few trials are timed and scaled);
-* client: the same runs written to an MLflow database of SQLite by one bare `MlflowClient` (scaled as well).
+* loop: plain PyTorch, one network after another, all cores as threads; records nothing;
+* tune: Ray Tune, one trial per run, with reused actors and with default settings (a few trials, scaled);
+* client: one bare `MlflowClient` writes the same runs to an MLflow database on SQLite (scaled as well).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SETTLE_SECONDS = 15.0
 
 
 def spec(runs: int) -> dict[str, object]:
-    """Four parameterizations, and as many seeds as it takes."""
+    """Four parameterizations, with enough seeds for the number of runs."""
     return {
         "spec": {
             "dataset": CASE.dataset,
@@ -99,14 +99,14 @@ def service_seconds(runs: int) -> dict[str, float]:
         "in_mlflow_s": mlflow,
         "points_per_run": points,
         "packs": log.count("is done; it waited"),
-        # Of all workers together, within packs: the time from one slice's end to the next one's start.
+        # Sum over all workers of the times within packs from one slice's end to the next slice's start.
         "idle_between_slices_s": sum(map(float, re.findall(r"it waited ([0-9.]+) s for slices", log))),
     }
 
 
 def client_seconds(runs: int, points: int) -> float:
     """Seconds per run of a bare client that sends the same: numbers, parameters, tags, a weight file."""
-    # As in the service: reports to MLflow's makers cost time too.
+    # As in the service, since telemetry of MLflow takes time too.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow.entities import Metric, Param, RunTag
     from mlflow.tracking import MlflowClient
@@ -132,7 +132,7 @@ def run(runs: int = 512) -> dict[str, float]:
     """Measure everything.
 
     Args:
-        runs: Of the sweep, a multiple of 4.
+        runs: Number of runs of the sweep, a multiple of 4.
     """
     from tests.benchmarks import tune
 

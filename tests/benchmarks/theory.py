@@ -1,4 +1,4 @@
-"""How long the theory takes: `python -m tests.benchmarks.theory` prints a table, then one line of JSON."""
+"""Time of the theory: `python -m tests.benchmarks.theory` prints a table, then one line of JSON."""
 
 from __future__ import annotations
 

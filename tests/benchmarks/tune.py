@@ -1,4 +1,4 @@
-"""Ray Tune on the benchmark's runs: one trial per run, plain PyTorch on one core, nothing kept but the loss.
+"""Ray Tune on the benchmark's runs: one trial per run, plain PyTorch on one core; only the loss is kept.
 
 A trial trains in one call and reports once, which is less than the service records.
 """
@@ -51,10 +51,10 @@ def seconds_per_trial(trials: int, shape: dict[str, int], cores: int, *, reuse: 
     """Wall-clock time of `trials` trials, divided by their number.
 
     Args:
-        trials: How many.
+        trials: Number of trials.
         shape: width, hidden_layers, batch_size, steps.
         cores: Trials at a time.
-        reuse: Keep actors for the next trial.
+        reuse: Whether actors are kept for the next trial.
     """
     ray.init(address="local", num_cpus=cores, include_dashboard=False, log_to_driver=False)
     try:

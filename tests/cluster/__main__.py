@@ -1,7 +1,7 @@
-"""`make cluster-test`: what the whole cluster promises, seen on one machine. See the package's docstring.
+"""`make cluster-test`: checks the promises of a whole cluster on one machine. See the package's docstring.
 
-This half prepares what needs the world outside (databases, the thin client's environment) and then starts
-`tests.cluster.inside` where nothing of this machine's network is seen.
+This half prepares what needs this machine's network (databases, the thin client's environment) and then
+starts `tests.cluster.inside` in a separate network namespace.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from tests.cluster.postgres import databases
 
 _TOOLS = ("unshare", "nsenter", "setpriv", "mount", "ip")
 _APART = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
-# Nothing outlives this process, however it ends: a killed first process takes its namespace along.
+# Everything ends with this process, however it ends: a namespace ends with its first process.
 _TIED = ("setpriv", "--pdeathsig", "KILL")
-# Against a hang; on two idle cores it takes a fraction.
+# Ends a hang. On two idle cores the test takes a fraction of this.
 _SECONDS = 900.0
 
 
 def main() -> int:
-    """Run the test; returns an exit code. What cannot be tried on this machine is said, and is no failure."""
+    """Run the test; return an exit code. If this machine cannot run it, the reason is printed: no failure."""
     if reason := _why_not():
         print(f"SKIPPED: {reason}")
         return 0
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # As Ctrl-C: what was made is removed on the way out.
+        # As for Ctrl-C: everything created is removed at the end.
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="iplab-cluster-"))
     folder.chmod(0o755)
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _clean(folder: Path, *, keep_logs: bool) -> None:
-    """Remove all that was made; of a failure the logs stay."""
+    """Remove everything that was created; after a failure the logs remain."""
     for path in folder.iterdir():
         if path.is_dir() and not (keep_logs and path.name == "logs"):
             shutil.rmtree(path)
@@ -85,7 +85,7 @@ def _why_not() -> str:
 
 
 def _thin_client(folder: Path) -> None:
-    """The wheel, in an environment that holds nothing else."""
+    """The wheel in an otherwise empty environment."""
     uv = [sys.executable, "-m", "uv"]
     dist = folder / "dist"
     _quietly([*uv, "build", "--quiet", "--wheel", "--no-build-isolation", "--out-dir", str(dist), str(ROOT)])
@@ -104,9 +104,9 @@ def _secrets(folder: Path, store: str, mlflow_store: str) -> None:
 
 @contextmanager
 def _relay(folder: Path, server: str) -> Iterator[None]:
-    """PostgreSQL on a Unix socket, which namespaces of the network do not hide.
+    """PostgreSQL on a Unix socket, which is reachable from network namespaces.
 
-    The socket is named from its folder: a path of a socket may be no longer than 107 bytes.
+    The socket's path is relative to its folder, since it may have at most 107 bytes.
     """
     script = Path(__file__).with_name("relay.py").resolve()
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What is seen of a running cluster, each as one line of a table. A broken promise raises AssertionError."""
+"""Checks of a running cluster, each one line of a table. A broken promise raises AssertionError."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ EXPERIMENT = "cluster"
 _API = "api:50051"
 _TRAIN_SECONDS = 480.0
 _MLFLOW_SECONDS = 90.0
-# In MLflow's copy, read back through its client, as a sample.
+# A sample of MLflow's copy, read back through its client.
 _DOWNLOADS = 3
 
 
 @dataclass(slots=True)
 class Checks:
-    """The table, and what fills it.
+    """The table and its checks.
 
     Attributes:
-        folder: Where logs and the thin client's environment are.
+        folder: Holds logs and the thin client's environment.
         hosts: Address by container's name.
         started: Containers by service.
     """
@@ -48,7 +48,7 @@ class Checks:
     _rows: list[tuple[str, str, float]] = field(default_factory=list)
 
     def add(self, what: str, seen: str, seconds: float) -> None:
-        """A line, printed as it comes."""
+        """Add a line and print it."""
         self._rows.append((what, seen, seconds))
         print(f"{seconds:7.1f} s  {what}: {seen}", flush=True)
 
@@ -60,7 +60,7 @@ class Checks:
         Console(width=140).print(table)
 
     def all(self) -> None:
-        """Everything, in order."""
+        """Make all checks in order."""
         self._timed("parts run without privileges", self._unprivileged)
         self._timed("the thin client submits 72 runs", self._submit)
         self._timed("ray status, from the dispatcher's container", self._ray)
@@ -107,7 +107,7 @@ class Checks:
         return f"{nodes} nodes, 2 CPUs"
 
     def _doctor(self) -> str:
-        """Store, artifacts, Ray and MLflow, as far as each part needs them, and as it reaches them."""
+        """Store, artifacts, Ray and MLflow, as far as each part needs them, reached in its way."""
 
         def ask(part: str) -> list[str]:
             (container,) = self.started[part]
@@ -158,7 +158,7 @@ class Checks:
     def _nodes(self, runs: Mapping[str, Any]) -> str:
         """Trainers upload from their own node, so the object store knows which node trained which run.
 
-        Where the weights of a run lie, the service's own store says.
+        The service's store says where the weights of a run are.
         """
         settings = self.started["api"][0].service.environment
         root = settings["IPLAB_ARTIFACTS"].removeprefix("s3:/")

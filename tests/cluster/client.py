@@ -1,4 +1,4 @@
-"""What the thin client's own Python runs: the SDK against the cluster. Prints one JSON object.
+"""Run by the thin client's own Python: the SDK against the cluster. Prints one JSON object.
 
 python client.py ADDRESS EXPERIMENT SECONDS
 """
@@ -31,7 +31,7 @@ with iplab.connect(address) as client:
     runs = {}
     for run in experiment.runs():
         artifact = run.weights_artifact("final")
-        # `weights` verifies the checksum that the service committed, and raises if it is another.
+        # `weights` verifies the checksum that the service committed, and raises if it differs.
         weights = run.weights()
         runs[run.id] = {
             "index": run.index,

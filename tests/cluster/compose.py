@@ -1,7 +1,7 @@
-"""The services of `deploy/compose.yaml` as Docker Compose itself reads the file, without an engine.
+"""The services of `deploy/compose.yaml` as read by Docker Compose itself, without an engine.
 
-Compose checks the file against its specification, and fills in variables and defaults. Of its answer we use
-what matters to a process; what we do not know is refused, never ignored.
+Compose checks the file against its specification, and fills in variables and defaults. We use the parts of
+its answer that concern processes. Unknown keys are refused, not ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).resolve().parents[2] / "deploy" / "compose.yaml"
-# What the file says to Docker about images, ports and shares does not matter to processes here.
+# Keys about images, ports and shares, which do not concern processes here.
 _IGNORED = {
     "image",
     "build",
@@ -49,16 +49,16 @@ _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 class Refused(Exception):
-    """The file is wrong, or says something that this reader does not know."""
+    """The file is wrong, or has something that this reader does not know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Healthcheck:
-    """How it is seen that a service answers.
+    """A health check of a service.
 
     Attributes:
-        command: Exit code 0: it does.
-        seconds: For how long it may not.
+        command: Its exit code is 0 if the service is healthy.
+        seconds: Time within which the service must become healthy.
     """
 
     command: tuple[str, ...]
@@ -70,18 +70,18 @@ class Service:
     """One service.
 
     Attributes:
-        name: Under which others reach it.
-        command: What it runs.
-        environment: Variables beyond the image's.
-        secrets: Path inside by name.
-        user: Number; None: the image's own.
+        name: Host name under which others reach it.
+        command: Command that it runs.
+        environment: Variables in addition to the image's.
+        secrets: Path in the container by name.
+        user: User id; None: the image's user.
         read_only: Whether its root file system is.
-        tmpfs: Folders that it may write, with their mount options.
-        scale: How many of it.
+        tmpfs: Writable folders with their mount options.
+        scale: Number of containers.
         depends_on: Condition by name of another service.
         healthcheck: None: none.
         grace: Seconds from SIGTERM to SIGKILL.
-        restarts: Whether it is started again when it ends by itself.
+        restarts: Whether it is restarted when it ends by itself.
     """
 
     name: str
@@ -99,19 +99,19 @@ class Service:
 
 
 def program() -> str | None:
-    """Docker Compose: the wheel's, beside this Python, or the one of this machine; None: neither is there."""
+    """Docker Compose: the wheel's, beside this Python, or this machine's; None if there is neither."""
     return shutil.which("docker-compose", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 
 
 def config(variables: Mapping[str, str], path: Path = FILE) -> dict[str, Any]:
-    """The file as Compose understands it.
+    """The file as read by Compose.
 
     Args:
-        variables: For `${NAME:-default}`; nothing of this process's environment.
+        variables: Values for `${NAME:-default}`. This process's environment is not used.
         path: The file.
 
     Raises:
-        Refused: Compose is not there, or refuses the file.
+        Refused: Compose is missing or refuses the file.
     """
     compose = program()
     if compose is None:
@@ -130,11 +130,11 @@ def read(variables: Mapping[str, str], path: Path = FILE) -> dict[str, Service]:
     """The services by name.
 
     Args:
-        variables: As for `config`.
+        variables: See `config`.
         path: The file.
 
     Raises:
-        Refused: Something in it is not understood.
+        Refused: Something in the file is unknown.
     """
     return {name: _service(name, values) for name, values in config(variables, path)["services"].items()}
 
@@ -183,7 +183,7 @@ def seconds(text: str) -> float:
     90.0
 
     Raises:
-        Refused: It is none.
+        Refused: The text is not a duration.
     """
     parts = re.findall(r"(\d+)([hms])", text)
     if "".join(f"{number}{unit}" for number, unit in parts) != text or not parts:

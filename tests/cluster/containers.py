@@ -1,10 +1,11 @@
-"""Processes that see what a container would see: `unshare`, `mount` and `setpriv` in the place of Docker.
+"""Processes that see what a container would see: `unshare`, `mount` and `setpriv` instead of Docker.
 
-Needs root, as Docker's daemon does, and ends without a trace: whatever is made lies in namespaces that go
+Needs root, as Docker's daemon does, and leaves nothing behind: everything is created in namespaces that end
 with their last process, and the first process of each is killed with its parent.
 
-The root file system of a container is an unpacked image, or an empty folder in which this machine's programs,
-Python and our code are seen, each at its own path and read-only. No other folder of this machine is in it.
+The root file system of a container is an unpacked image, or an empty folder into which this machine's
+programs, Python and our code are mounted, each at its own path and read-only. It has no other folder of this
+machine.
 """
 
 from __future__ import annotations
@@ -22,21 +23,21 @@ from tests.cluster.compose import Service
 
 ROOT = Path(__file__).resolve().parents[2]
 NETWORK = "10.213.0"
-# Of this machine's root folder: where programs, libraries and their settings are.
+# Folders of this machine's root with programs, libraries and their settings.
 _SYSTEM = {"bin", "sbin", "lib", "lib32", "lib64", "libx32", "usr", "etc", "opt", "nix", "gnu"}
-# Where a container without an image finds this environment. The path of a checkout may have blanks, and
-# `ray start --head` hands the path of its Python to a shell as it is.
+# Path of this environment in a container without an image. The path of a checkout may have blanks, and
+# `ray start --head` passes the path of its Python to a shell without quotes.
 PREFIX = "/srv/iplab"
 _PRIVILEGES = ("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all", "--clear-groups")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a container starts from.
+    """The programs and variables that a container starts with.
 
     Attributes:
         environment: Variables.
-        root: Folder of an unpacked image; None: this machine's own programs.
+        root: Folder of an unpacked image; None: this machine's programs.
     """
 
     environment: Mapping[str, str]
@@ -48,12 +49,12 @@ class Container:
     """A started service.
 
     Attributes:
-        name: Of the service, with a number if there are several.
-        service: What it was made from.
+        name: Name of the service, with a number if there are several.
+        service: The service that it runs.
         address: Its IPv4 address.
-        process: `unshare`, which lives as long as the service.
-        log: What the service printed.
-        environment: Of the service's processes.
+        process: `unshare`, which runs as long as the service.
+        log: Output of the service.
+        environment: Variables of the service's processes.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Container:
 
     @property
     def first(self) -> int:
-        """Process id, seen from here, of the service's first process; 0: there is none (yet, any more)."""
+        """Process id, seen from here, of the service's first process; 0: it has not started or has ended."""
         if self.process.poll() is not None:
             return 0
         pid = self.process.pid
@@ -73,7 +74,7 @@ class Container:
         return int(children[0]) if children else 0
 
     def run(self, command: Sequence[str], timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
-        """A further command inside, as `docker exec`."""
+        """Run another command in the container, like `docker exec`."""
         inside = ["nsenter", f"--target={self.first}", "--root", "--wd", "--mount", "--net", "--pid", "--uts"]
         return subprocess.run(
             [*inside, *_as_user(self.service, self.environment), *command],
@@ -84,7 +85,7 @@ class Container:
         )
 
     def healthy(self) -> bool:
-        """One health check."""
+        """Make one health check."""
         check = self.service.healthcheck
         return check is None or (self.first > 0 and self.run(check.command).returncode == 0)
 
@@ -95,7 +96,7 @@ class Container:
 
 
 def make_network(hosts: Mapping[str, str]) -> None:
-    """A bridge, and a network namespace per address that is joined to it.
+    """A bridge, and for each address a network namespace connected to it.
 
     Args:
         hosts: Address by container's name.
@@ -111,7 +112,7 @@ def make_network(hosts: Mapping[str, str]) -> None:
         _do(
             f"{inside} link set lo up && {inside} addr add {address}/24 dev eth0 && {inside} link set eth0 up"
         )
-        # Programs find their own address by asking for the way out.
+        # Programs find their own address by asking for the default route.
         _do(f"{inside} route add default via {NETWORK}.1")
 
 
@@ -127,13 +128,13 @@ def start(
     """Start a service in its network namespace.
 
     Args:
-        service: Which.
-        name: Of the container.
+        service: The service.
+        name: Name of the container.
         address: Of the network namespace `name`.
         folder: Holds `hosts`, `resolv.conf` and `secrets`; its log goes to `logs`.
-        image: What it sees of programs and variables.
-        command: In the place of the service's own.
-        bind: Further files and folders: path inside by path here.
+        image: Its programs and variables.
+        command: Replaces the service's command.
+        bind: Further files and folders: path in the container by path here.
     """
     environment = {**image.environment, **service.environment}
     script = _script(service, name, folder, image, bind or {})
@@ -155,10 +156,10 @@ def _unshared(name: str, command: Sequence[str], output: IO[bytes]) -> subproces
 
 
 def _script(service: Service, host: str, folder: Path, image: Image, bind: Mapping[Path, str]) -> list[str]:
-    """A shell that makes the file system of a container, then becomes what follows it.
+    """A shell that builds the file system of a container, then executes the command after it.
 
-    Everything is mounted below `folder / "root"`, which only this shell's mount namespace sees so. Temporary
-    folders are mounted before what is needed of this machine: a checkout may lie in one of them.
+    Everything is mounted below `folder / "root"`, visible only in this shell's mount namespace. Temporary
+    folders are mounted before this machine's folders, since a checkout may be in one of them.
     """
     root = folder / "root"
     lines = ["set -eu", f"hostname {shlex.quote(host)}"]
@@ -171,7 +172,7 @@ def _script(service: Service, host: str, folder: Path, image: Image, bind: Mappi
     for target, options in (("run", "mode=755"), ("tmp", "mode=1777"), *service.tmpfs):
         lines.append(_mount(f"-t tmpfs -o {shlex.quote(options)} tmpfs", _below(root, target)))
     lines.append(_bind(folder / "hosts", root / "etc/hosts"))
-    # Where it leads to another folder (as systemd's does) it leads nowhere here, and means the same.
+    # If it is a link to another folder (as systemd's is), the link is broken here, which has the same effect.
     resolv = root / "etc/resolv.conf"
     lines.append(f"test -L {_quoted(resolv)} || {_bind(folder / 'resolv.conf', resolv)}")
     secrets = {folder / "secrets" / secret: target for secret, target in service.secrets.items()}
@@ -185,7 +186,7 @@ def _script(service: Service, host: str, folder: Path, image: Image, bind: Mappi
 
 
 def _this_machine(root: Path) -> list[str]:
-    """An empty root that shows this machine's programs."""
+    """An empty root with this machine's programs."""
     lines = [f"mount -t tmpfs -o mode=755 tmpfs {_quoted(root)}"]
     for path in sorted(path for path in Path("/").iterdir() if path.name in _SYSTEM):
         target = root / path.name
@@ -194,7 +195,7 @@ def _this_machine(root: Path) -> list[str]:
 
 
 def _needed(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Python, its libraries, and our code, which is called by any of its names; outer folders first."""
+    """Python, its libraries and our code, under each of their paths; outer folders first."""
     places = {ROOT, Path(sys.base_prefix), Path(sys.executable).resolve().parents[1]}
     for place in sorted({path.absolute() for path in places} | {path.resolve() for path in places}):
         yield place, str(place)
@@ -203,7 +204,7 @@ def _needed(folder: Path) -> Iterator[tuple[Path, str]]:
 
 
 def make_programs(folder: Path) -> None:
-    """Write the programs of this test's own environment to `folder / "bin"`, for a Python below `PREFIX`."""
+    """Write the programs of this test's environment to `folder / "bin"`, for a Python below `PREFIX`."""
     (folder / "bin").mkdir()
     for source in sorted((Path(sys.prefix) / "bin").iterdir()):
         target = folder / "bin" / source.name
@@ -215,7 +216,7 @@ def make_programs(folder: Path) -> None:
 
 
 def _bind(source: Path, target: Path) -> str:
-    """Show a file or a folder at a place, which is made where it is missing, read-only."""
+    """Mount a file or a folder read-only at a path, which is created if it is missing."""
     place = _quoted(target)
     made = f"mkdir -p {place}" if source.is_dir() else f"mkdir -p {_quoted(target.parent)}; touch {place}"
     shown = f"mount --bind {_quoted(source)} {place}; mount -o remount,bind,ro {place}"

@@ -1,4 +1,4 @@
-"""The other half of `python -m tests.cluster`: starts the services in order, then sees what they promise."""
+"""The other half of `python -m tests.cluster`: starts the services in order, then checks their promises."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _STOPPED_FIRST = ("api", "dispatch", "forward")
 
 
 def main(folder: Path) -> int:
-    """Run everything; returns an exit code."""
+    """Run everything; return an exit code."""
     services = compose.read({"IPLAB_WORKER_CPUS": "1"})
     hosts = {
         name: f"{NETWORK}.{10 + i}" for i, name in enumerate(n for s in services.values() for n in _names(s))
@@ -71,7 +71,7 @@ def main(folder: Path) -> int:
 
 
 class Failed(Exception):
-    """A service that did not do what it was started for."""
+    """A service did not become healthy, or ended."""
 
 
 def _names(service: Service) -> list[str]:
@@ -85,12 +85,12 @@ def _write_hosts(folder: Path, services: Mapping[str, Service], hosts: Mapping[s
     for service in services.values():
         lines += [f"{hosts[name]} {name} {service.name}" for name in _names(service)]
     (folder / "hosts").write_text("\n".join(lines) + "\n")
-    # Nobody answers there, and says so at once: a name that is not in `hosts` is no name.
+    # Connections there are refused at once, so a name that is not in `hosts` is unknown.
     (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
 
 
 def _image() -> Image:
-    """What the Dockerfile sets, on top of the image of IPLAB_TEST_IMAGE or of this machine's programs."""
+    """The Dockerfile's settings, on top of the image of IPLAB_TEST_IMAGE or of this machine's programs."""
     environment = dict(DockerfileParser(str(ROOT / "deploy" / "Dockerfile")).envs)
     if unpacked := os.environ.get("IPLAB_TEST_IMAGE"):
         return Image(environment | {"PATH": "/opt/iplab/bin:/usr/local/bin:/usr/bin:/bin"}, Path(unpacked))
@@ -98,7 +98,7 @@ def _image() -> Image:
 
 
 def _stand_ins(folder: Path) -> Mapping[str, Callable[[Service, str, str], Container]]:
-    """What is not of our image: this machine's PostgreSQL behind a relay, and moto as the object store."""
+    """The services outside our image: this machine's PostgreSQL behind a relay, and moto as object store."""
     here = Image({"PATH": _PATH})
     relay = str(Path(__file__).with_name("relay.py"))
 
@@ -126,13 +126,13 @@ def _start_in_order(
     started: dict[str, list[Container]],
     checks: Checks,
 ) -> None:
-    """Start each service once those that it depends on are as it asks for; return when all are.
+    """Start each service when its dependencies meet its conditions; return when all are healthy.
 
-    As many at once as there are cores. What ends by itself is started again if the file says so: a Ray node
-    gives up where its machine is too busy to start it within half a minute.
+    At most one service per core starts at a time. A service that ends by itself is restarted if the file says
+    so: a Ray node gives up if it does not start within half a minute, as on a busy machine.
 
     Raises:
-        Failed: One does not become healthy in time, or ends.
+        Failed: A service does not become healthy in time, or ends.
     """
     begun: dict[str, float] = {}
     reached: set[tuple[str, str]] = set()
@@ -158,12 +158,12 @@ def _start_in_order(
                     reached -= {(name, "service_healthy")}
                     begun[name] = time.monotonic()
                     checks.add(f"{container.name} ended with {code}", "started again", 0.0)
-        # Each question starts a Python; those that start up need the machine more.
+        # Each check starts a Python, which slows the services that are starting.
         time.sleep(max(_POLL_SECONDS, 3 * (time.monotonic() - asked)))
 
 
 def _state(services: Mapping[str, Service], containers: list[Container], age: float) -> str:
-    """In Compose's words what others wait for, where it is so; "": not yet. All but jobs become healthy."""
+    """The condition that the service meets, in Compose's terms; "": none yet. All but jobs become healthy."""
     service = containers[0].service
     if _COMPLETED in {other.depends_on.get(service.name) for other in services.values()}:
         code = containers[0].process.poll()
@@ -183,7 +183,7 @@ def _state(services: Mapping[str, Service], containers: list[Container], age: fl
 
 
 def _stop(started: Mapping[str, list[Container]], checks: Checks) -> None:
-    """SIGTERM ends our parts within their grace and with exit code 0."""
+    """SIGTERM ends our parts within their grace period, with exit code 0."""
     for name in _STOPPED_FIRST:
         for container in started[name]:
             begin = time.monotonic()

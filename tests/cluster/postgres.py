@@ -1,7 +1,7 @@
-"""Databases of its own on the PostgreSQL server of `IPLAB_TEST_POSTGRES`, gone at the end.
+"""Temporary databases on the PostgreSQL server of `IPLAB_TEST_POSTGRES`.
 
-A test that is killed cannot drop its databases: the next one does. It knows them by a lock that their test
-holds as long as it lives.
+A killed test cannot drop its databases; the next test does. Databases in use are recognized by a lock that
+their test holds as long as it runs.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _Connection = psycopg.Connection[tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Databases:
-    """Two databases with one owner.
+    """Two databases of one owner.
 
     Attributes:
-        iplab: DSN of ours, as the service reads it.
-        mlflow: DSN of MLflow's.
-        server: Where the server listens, as "tcp:HOST:PORT" or "unix:SOCKET".
+        iplab: DSN of our database, as the service reads it.
+        mlflow: DSN of MLflow's database.
+        server: Address of the server, as "tcp:HOST:PORT" or "unix:SOCKET".
     """
 
     iplab: str
@@ -39,11 +39,11 @@ def databases(dsn: str, host: str) -> Iterator[Databases]:
     """Create a role and two databases; drop them at the end.
 
     Args:
-        dsn: SQLAlchemy's, of a role that may create others.
-        host: Name of the server in the DSNs that are made.
+        dsn: SQLAlchemy URL of a role that may create roles and databases.
+        host: Name of the server in the returned DSNs.
 
     Raises:
-        psycopg.Error: The server refuses.
+        psycopg.Error: The server refused.
     """
     name = f"{_PREFIX}{secrets.token_hex(4)}"
     password = secrets.token_hex(16)
@@ -90,7 +90,7 @@ def _drop_abandoned(connection: _Connection) -> None:
 
 
 def _lock(connection: _Connection, name: str) -> bool:
-    """Take the lock of a test's databases until the connection ends; False: another connection has it."""
+    """Take the lock of a test's databases until the connection ends; False if another connection has it."""
     row = connection.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name]).fetchone()
     return row is not None and bool(row[0])
 

@@ -1,4 +1,4 @@
-"""Carries TCP connections to a Unix socket, or from one to TCP: how a network namespace reaches this machine.
+"""Relays TCP connections to a Unix socket, or back: connects a network namespace with this machine.
 
 python relay.py tcp:0.0.0.0:5432 unix:/run/postgres.sock
 """
@@ -13,7 +13,7 @@ _BYTES = 1 << 16
 
 
 async def relay(listen: str, target: str) -> None:
-    """Serve for ever."""
+    """Serve until killed."""
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -43,7 +43,7 @@ async def _connect(target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # Either end may vanish at any time; the other then sees the end of the stream.
+    # Either end may close at any time; then the other sees the end of the stream.
     with contextlib.suppress(OSError):
         while data := await reader.read(_BYTES):
             writer.write(data)

@@ -16,7 +16,7 @@ import yaml
 Resource = dict[str, Any]
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 OVERLAYS = ("base", "overlays/laptop", "overlays/gpu")
-# Made by hand, as deploy/README.md says, with these keys.
+# Created by hand, as deploy/README.md says, with these keys.
 SECRETS = {
     "iplab": {"store", "s3_access_key_id", "s3_secret_access_key"},
     "iplab-mlflow": {"mlflow_store"},
@@ -27,15 +27,15 @@ COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 
 
 def overlay(name: str) -> list[Resource]:
-    """The resources of one of `OVERLAYS`."""
+    """The resources of an overlay (of `OVERLAYS`)."""
     return copy.deepcopy(_composed(DEPLOY / "k8s" / name))
 
 
 def kustomize(folder: Path) -> list[Resource]:
-    """What `kubectl apply -k FOLDER` would apply; kubectl is the one of the tests' own environment.
+    """What `kubectl apply -k FOLDER` would apply, by the kubectl of the tests' environment.
 
     Raises:
-        subprocess.CalledProcessError: kubectl refuses it.
+        subprocess.CalledProcessError: kubectl refuses the folder.
     """
     kubectl = Path(sys.executable).with_name("kubectl")
     done = subprocess.run([kubectl, "kustomize", folder], capture_output=True, text=True, check=True)
@@ -47,12 +47,12 @@ _composed = functools.cache(kustomize)
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod that some resource makes.
+    """A pod that a resource creates.
 
     Attributes:
         owner: Kind and name of the resource.
-        labels: Of the pod.
-        spec: Of the pod.
+        labels: Labels of the pod.
+        spec: Spec of the pod.
     """
 
     owner: str
@@ -66,7 +66,7 @@ class Pod:
 
 
 def pods(resources: list[Resource]) -> Iterator[Pod]:
-    """All pods, those of the Ray cluster as well."""
+    """All pods, including those of the Ray cluster."""
     for resource in resources:
         owner = f"{resource['kind']} {resource['metadata']['name']}"
         spec = resource.get("spec", {})

@@ -1,13 +1,12 @@
-"""A schema of `ray.io/v1` RayCluster, as far as our manifests use it, and the real one where it is at hand.
+"""A schema of the part of `ray.io/v1` RayCluster that our manifests use; also the real one, if available.
 
-The CRD itself is not a part of this repository, and no package carries it. `SCHEMA` was written from the
-field reference of KubeRay 1.6 (https://ray-project.github.io/kuberay/reference/api/): every field that we
-use, its type, and whether it is required; any other field is refused, so that a misspelt one is. Pods,
-variables, mounts and resources are checked against Kubernetes' own schemas, as the CRD has them.
+The CRD itself is not in this repository, and no package carries it. `SCHEMA` was written from the field
+reference of KubeRay 1.6 (https://ray-project.github.io/kuberay/reference/api/): every field that we use, its
+type, and whether it is required. Other fields are refused, so misspelt ones are too. Pods, variables, mounts
+and resources are checked against Kubernetes' own schemas, as in the CRD.
 
 `IPLAB_TEST_RAYCLUSTER_CRD` may name a file with the CRD, from `kubectl get crd rayclusters.ray.io --output
-yaml` or from KubeRay's sources (helm-chart/kuberay-operator/crds): then manifests are checked by it as
-well.
+yaml` or from KubeRay's sources (helm-chart/kuberay-operator/crds). Then manifests are checked against it too.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
 _COUNT = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
 _BOOLEAN = {"type": "boolean"}
 _STRING = {"type": "string"}
-# Values are parts of a command line: a number or a boolean would be refused by the API server.
+# Values are parts of a command line; the API server refuses numbers and booleans.
 _START = {"type": "object", "additionalProperties": _STRING}
 
 _AUTOSCALER = _object(
@@ -99,7 +98,7 @@ def validate(resource: dict[str, Any], kubernetes: str) -> None:
 
     Args:
         resource: The manifest.
-        kubernetes: Version of the schemas of pods, as "1.34.0".
+        kubernetes: Version of the schemas of pods, such as "1.34.0".
 
     Raises:
         jsonschema.ValidationError: It is wrong.
@@ -110,7 +109,7 @@ def validate(resource: dict[str, Any], kubernetes: str) -> None:
 def read_crd(path: Path) -> dict[str, Any]:
     """The JSON schema of `ray.io/v1` in a file with the CRD.
 
-    It is closed: a field that it does not name is refused. The API server would drop it without a word.
+    It is closed: it refuses unknown fields, which the API server would silently drop.
     """
     content = yaml.load(path.read_text(), yaml.CSafeLoader)
     (version,) = (v for v in content["spec"]["versions"] if v["name"] == "v1" and v["served"])

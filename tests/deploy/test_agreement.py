@@ -1,4 +1,4 @@
-"""What the manifests say of our code is so: settings, commands, ports, versions."""
+"""The manifests agree with the code: settings, commands, ports, versions."""
 
 import inspect
 import json
@@ -27,7 +27,7 @@ DOCKERFILE = DockerfileParser(str(DEPLOY / "Dockerfile"))
 
 
 def _containers() -> list[Any]:
-    """(where, command, environment) of every container of ours, in every manifest."""
+    """(place, command, environment) of every container with our image, in every manifest."""
     found = []
     for name, service in COMPOSE["services"].items():
         if is_ours(service["image"]):
@@ -40,14 +40,14 @@ def _containers() -> list[Any]:
                 environment = {e["name"]: e["value"] for e in container.get("env", ())}
                 for source in container.get("envFrom", ()):
                     environment |= maps[source["configMapRef"]["name"]]["data"]
-                # KubeRay makes the command of Ray's nodes.
+                # KubeRay generates the command of Ray's nodes.
                 found.append((f"{name} {pod.owner}", container.get("command", ["ray"]), environment))
     return [pytest.param(command, environment, id=where) for where, command, environment in found]
 
 
 @pytest.fixture(scope="module")
 def options() -> dict[str, set[str]]:
-    """What `ray start` and `mlflow server` understand; asked in a process of its own, which may load both."""
+    """Options of `ray start` and `mlflow server`, read in a separate process, which loads both."""
     code = (
         "import json, mlflow.cli, mlflow.environment_variables, ray.scripts.scripts as ray\n"
         "commands = {'ray': ray.cli.commands['start'], 'mlflow': mlflow.cli.server}\n"
@@ -65,7 +65,7 @@ def options() -> dict[str, set[str]]:
 def test_variables_are_settings(
     command: list[str], environment: dict[str, str], options: dict[str, set[str]]
 ) -> None:
-    """Ours, MLflow's, and the few of Ray and AWS that `make cluster-test` sees working."""
+    """Our settings, MLflow's, and the few of Ray and AWS that `make cluster-test` uses."""
     known = SETTINGS | options["variables"] | {"RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "AWS_DEFAULT_REGION"}
     assert environment.keys() <= known
 
@@ -77,7 +77,7 @@ def test_values_are_accepted(
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
-        # Chosen, as the overlay for GPUs wants it.
+        # Chosen by the user, as the overlay for GPUs requires.
         monkeypatch.setenv(name, value.replace("CHANGE-ME", "mine"))
     for secret, value in (("s3_access_key_id", "key"), ("s3_secret_access_key", "secret")):
         (tmp_path / secret).write_text(value)
@@ -104,7 +104,7 @@ def test_commands_are_there(
 
 
 def test_signs_of_life_are_looked_for_where_they_are_given() -> None:
-    """The files that `ipserver dispatch` and `ipserver forward` touch, in the home of the image."""
+    """Heartbeats of `ipserver dispatch` and `ipserver forward`, in the image's home folder."""
     home = re.search(r"IPLAB_HOME=(\S+)", (DEPLOY / "Dockerfile").read_text())
     given = set(re.findall(r'heartbeat_file\(settings, "(\w+)"\)', inspect.getsource(parts)))
     assert home is not None and given == {"dispatch", "forward"}
@@ -119,7 +119,7 @@ def test_signs_of_life_are_looked_for_where_they_are_given() -> None:
 
 
 def test_ray_start_parameters_are_options(options: dict[str, set[str]]) -> None:
-    """KubeRay writes each as --NAME=VALUE."""
+    """KubeRay writes each parameter as --NAME=VALUE."""
     spec = named(overlay("base"), "RayCluster")["iplab"]["spec"]
     for group in [spec["headGroupSpec"], *spec["workerGroupSpecs"]]:
         assert {f"--{name}" for name in group["rayStartParams"]} <= options["ray"]
@@ -135,7 +135,7 @@ def test_what_scripts_run_is_there(script: str, program: str, options: dict[str,
 
 
 def test_ports_of_ray_nodes_are_the_same_everywhere() -> None:
-    """And out of the range that Ray gives to its own processes by chance, 10002 .. 19999."""
+    """The port is also outside the range 10002 .. 19999, from which Ray draws ports for its processes."""
     spec = named(overlay("base"), "RayCluster")["iplab"]["spec"]
     wanted = {
         "node-manager-port": "6380",
@@ -153,7 +153,7 @@ def test_ports_of_ray_nodes_are_the_same_everywhere() -> None:
 
 
 def test_addresses_are_where_something_listens() -> None:
-    """The API's default port; MLflow's, which its script says; Ray's head, whose default is 6379."""
+    """The default port of the API, MLflow's port in its script, and 6379, the default of Ray's head."""
     resources = overlay("overlays/laptop")
     services = named(resources, "Service")
     data = named(resources, "ConfigMap")["iplab"]["data"]
@@ -173,7 +173,7 @@ def test_addresses_are_where_something_listens() -> None:
 
 
 def test_compose_and_kubernetes_share_their_settings() -> None:
-    """But for sizes: containers of the compose file may use the whole machine's memory."""
+    """Sizes may differ: containers of the compose file may use the whole machine's memory."""
     data = dict(named(overlay("overlays/laptop"), "ConfigMap")["iplab"]["data"])
     for size in ("IPLAB_MAX_PACK_MEMORY_BYTES", "IPLAB_MAX_RUN_MEMORY_BYTES"):
         del data[size]
@@ -203,7 +203,7 @@ def test_the_image_has_the_projects_version() -> None:
 
 
 def test_commands_of_the_readme_are_there() -> None:
-    """Of `ipserver` and `iplab`, with their options."""
+    """Commands of `ipserver` and `iplab` with their options."""
     readme = (DEPLOY / "README.md").read_text()
     found = set(re.findall(r"(?<!-n )\b(ipserver|iplab) ([a-z]+)((?: --[a-z-]+)*)", readme))
     assert {command for _, command, _ in found} >= {

@@ -1,4 +1,4 @@
-"""All that a user must choose is marked CHANGE-ME, each with a word on what to choose."""
+"""Everything that a user must choose is marked CHANGE-ME, with a comment on what to choose."""
 
 import re
 import subprocess
@@ -20,26 +20,26 @@ RESOURCES = overlay("overlays/gpu")
 
 
 def _lines(file: Path) -> list[str]:
-    """All lines that are not remarks on their own."""
+    """All lines that are not only a comment."""
     return [
         line for line in file.read_text().splitlines() if line.strip() and not line.lstrip().startswith("# ")
     ]
 
 
 def _chosen(file: Path, pattern: str) -> list[str]:
-    """Lines of a file that say a value which a user chooses."""
+    """Lines of a file with a value that a user chooses."""
     return [line for line in _lines(file) if re.search(pattern, line)]
 
 
 def test_grep_shows_what_each_is_to_become() -> None:
-    """One line each: the value, and behind it in a remark what to choose."""
+    """One line each: the value, followed by a comment on what to choose."""
     for file in FILES:
         for line in (line for line in _lines(file) if MARK in line):
             assert re.search(rf"# {MARK}: \w+", line), f"{file.name}: {line}"
 
 
 def test_the_overlay_says_nothing_but_choices() -> None:
-    """Every value that it puts in the place of the base's is the user's to choose: none goes unmarked."""
+    """The user chooses every value that replaces one of the base's, so each is marked."""
     values = _chosen(GPU, r"^\s+(value: .|newName:|newTag:|requests:|limits:)|^\s+- \.\./\.\./components")
     values = [line for line in values if not re.search(r"value:\s+#", line)]
     assert len(values) > 20
@@ -86,7 +86,7 @@ def _values(node: Any, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...]
 
 
 def test_the_marks_arrive_where_they_belong() -> None:
-    """In the manifests as kubectl composes them."""
+    """Marks in the manifests that kubectl composes."""
     found = {
         (r["kind"], r["metadata"]["name"], path[-1])
         for r in RESOURCES
@@ -106,7 +106,7 @@ def test_the_marks_arrive_where_they_belong() -> None:
 
 
 def test_an_overlay_that_was_not_changed_does_not_start() -> None:
-    """No registry has a name in capitals, and every part refuses the bucket."""
+    """Unchosen values fail: registries have no names in capitals, and every part refuses the bucket."""
     data = named(RESOURCES, "ConfigMap")["iplab"]["data"]
     with pytest.raises(StartupError, match="IPLAB_ARTIFACTS='s3://CHANGE-ME/artifacts'"):
         load_settings(artifacts=data["IPLAB_ARTIFACTS"])
@@ -118,7 +118,7 @@ def test_a_laptop_has_nothing_to_choose(name: str) -> None:
 
 
 def test_datasets_are_the_same_folder_everywhere() -> None:
-    """In the dispatcher, which says which there are, and in every worker, which reads them."""
+    """In the dispatcher, which lists the datasets, and in every worker, which reads them."""
     folder = named(RESOURCES, "ConfigMap")["iplab"]["data"]["IPLAB_DATA"]
     mounts = {
         pod.owner: {
@@ -134,7 +134,7 @@ def test_datasets_are_the_same_folder_everywhere() -> None:
 
 
 def test_secrets_of_services_of_your_own_are_to_be_chosen(tmp_path: Path) -> None:
-    """`make-secrets --managed`: only what nobody else gives is made up."""
+    """`make-secrets --managed` generates only the values that no managed service provides."""
     folder = tmp_path / "secrets"
     subprocess.run([DEPLOY / "make-secrets", "--managed", folder], check=True, capture_output=True)
     written = {path.name: path.read_text() for path in folder.iterdir()}

@@ -1,4 +1,4 @@
-"""`make cluster-test` says why where it cannot run, and removes what a killed one left behind."""
+"""`make cluster-test` says why it cannot run, and removes what a killed run left behind."""
 
 import os
 import shutil
@@ -59,7 +59,7 @@ def _names() -> set[str]:
 
 
 def _wait_until_nobody_holds(name: str) -> None:
-    """The server learns a little later that a client was killed, and keeps its locks until then."""
+    """Wait until the server notices that a client was killed; until then it keeps the client's locks."""
     deadline = time.monotonic() + 60
     with psycopg.connect(
         make_url(POSTGRES).set(drivername="postgresql").render_as_string(False)
@@ -89,7 +89,7 @@ def test_databases_of_a_killed_test_go_with_the_next(tmp_path: Path) -> None:
     _wait_until_nobody_holds(name)
     with databases(POSTGRES, "postgres") as one:
         assert not {name, f"{name}_mlflow"} & _names()
-        # Those of a test that still runs stay.
+        # Databases of a test that still runs stay.
         with databases(POSTGRES, "postgres"):
             assert one.iplab.rpartition("/")[2] in _names()
     assert one.iplab.rpartition("/")[2] not in _names()
@@ -97,7 +97,7 @@ def test_databases_of_a_killed_test_go_with_the_next(tmp_path: Path) -> None:
 
 @ROOT_ONLY
 def test_a_container_sees_programs_and_our_code_and_nothing_else(tmp_path: Path) -> None:
-    """Made below a path with blanks; what it shows of this machine is read-only, and homes are not in it."""
+    """Built below a path with blanks. This machine's files in it are read-only; it has no home folders."""
     folder = tmp_path / "a folder"
     root = folder / "root"
     root.mkdir(parents=True)

@@ -13,7 +13,7 @@ SERVICES = COMPOSE["services"]
 OURS = sorted(name for name, service in SERVICES.items() if is_ours(service["image"]))
 
 
-# What reads the file as Docker would.
+# Docker Compose itself.
 with_compose = pytest.mark.skipif(
     compose.program() is None, reason="no Docker Compose: PyPI has no wheel of it for this machine"
 )
@@ -36,7 +36,7 @@ def test_a_misspelt_field_would_be_seen(tmp_path: Path) -> None:
 def test_a_folder_and_an_environment_of_others_play_no_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Compose would read `.env` and its own variables."""
+    """Compose reads `.env` and its own variables."""
     (tmp_path / ".env").write_text("IPLAB_WORKER_CPUS=7")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COMPOSE_FILE", "/nowhere/compose.yaml")
@@ -110,7 +110,7 @@ def test_the_cluster_test_reads_it_whole() -> None:
     assert read["ray-worker"].scale == 2
     assert read["dispatch"].environment["RAY_AUTH_MODE"] == "token"
     assert read["dispatch"].grace == 40.0
-    # 90 s of start_period, which Compose writes as 1m30s, then twelve tries ten seconds apart.
+    # 90 s of start_period (Compose writes 1m30s), then twelve attempts, one every ten seconds.
     assert read["dispatch"].healthcheck == compose.Healthcheck(
         ("healthy", "fresh", "/var/lib/iplab/dispatch.alive:120"), 210.0
     )

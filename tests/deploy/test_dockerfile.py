@@ -39,7 +39,7 @@ def test_scripts_can_be_run(path: Path) -> None:
 def test_it_ends_as_a_numeric_user_without_a_health_check() -> None:
     instructions = [instruction for instruction, _ in STEPS]
     assert [value for instruction, value in STEPS if instruction == "USER"] == ["10001:10001"]
-    # After it nothing is changed as root.
+    # No step after it changes files as root.
     assert not {"RUN", "COPY", "ADD"} & set(instructions[instructions.index("USER") :])
     assert "HEALTHCHECK" not in instructions
 
@@ -55,7 +55,7 @@ def test_versions_come_from_the_constraints() -> None:
     runs = " ".join(value for instruction, value in STEPS if instruction == "RUN")
     installs = re.findall(r"uv pip install (?:(?!&&).)*", runs)
     assert len(installs) == 2
-    # Ours is the only one without: its dependencies are there.
+    # Only our own wheel is installed without dependencies, which are present.
     assert ["-c constraints.txt" in install or "--no-deps" in install for install in installs] == [True, True]
     assert "--build-constraint constraints.txt" in runs
     assert all("--compile-bytecode" in install for install in installs)
@@ -67,7 +67,7 @@ def test_cuda_is_a_build_argument() -> None:
 
 
 def test_what_is_copied_is_not_ignored() -> None:
-    """.dockerignore names what goes in; everything that the Dockerfile copies from outside must be in it."""
+    """.dockerignore lists the context's files, which must include all that the Dockerfile copies."""
     ignore = (ROOT / ".dockerignore").read_text().splitlines()
     allowed = {line[1:] for line in ignore if line.startswith("!")}
     assert "*" in ignore

@@ -158,7 +158,7 @@ def test_selectors_find_the_pods_that_they_mean(name: str) -> None:
         assert matches(policy["spec"]["podSelector"].get("matchLabels", {})) >= 1
         for peer in (p for rule in policy["spec"].get("ingress", ()) for p in rule["from"]):
             wanted = peer["podSelector"].get("matchLabels", {})
-            # The label of clients is for pods that are not ours.
+            # Only pods that are not ours have the label of clients.
             assert matches(wanted) >= 1 or wanted == {"iplab.io/client": "true"}
             for expression in peer["podSelector"].get("matchExpressions", ()):
                 assert all(matches({expression["key"]: value}) == 1 for value in expression["values"])
@@ -194,7 +194,7 @@ def test_the_head_trains_nothing_and_gpus_start_from_none(name: str) -> None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_dispatcher_expects_the_nodes_that_the_autoscaler_can_add(name: str) -> None:
-    """A node offers what its container is limited to; packs are let wait for no other."""
+    """A node offers its container's limits; packs wait only for such nodes."""
     offered = []
     for group in named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["workerGroupSpecs"]:
         (container,) = group["template"]["spec"]["containers"]
@@ -207,7 +207,7 @@ def test_the_dispatcher_expects_the_nodes_that_the_autoscaler_can_add(name: str)
 
 
 def test_ray_takes_up_a_new_image() -> None:
-    """By default KubeRay leaves pods as they are: old trainers would meet a new dispatcher."""
+    """KubeRay replaces pods. By default it keeps them, and old trainers would meet a new dispatcher."""
     for name in OVERLAYS:
         assert named(RESOURCES[name], "RayCluster")["iplab"]["spec"]["upgradeStrategy"] == {
             "type": "Recreate"
@@ -243,7 +243,7 @@ def _bytes(quantity: str) -> int:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_a_worker_holds_the_packs_that_are_planned_for_it(name: str) -> None:
-    """One pack a core, each in a process with its libraries, beside Ray and its object store."""
+    """One pack per core, each in a process with its libraries, beside Ray and its object store."""
     settings = load_settings(
         max_pack_memory_bytes=_data(name)["IPLAB_MAX_PACK_MEMORY_BYTES"],
         max_run_memory_bytes=_data(name)["IPLAB_MAX_RUN_MEMORY_BYTES"],
@@ -261,7 +261,7 @@ def _data(name: str) -> dict[str, str]:
 
 
 def test_what_is_written_is_written_to_a_volume() -> None:
-    """Roots are read-only: temporary files, and the home of the parts that give a sign of life."""
+    """Roots are read-only, except for temporary files and for the home of parts with a heartbeat."""
     for name, pod in ((p.values[0], p.values[1]) for p in PODS):
         if not pod.ours:
             continue
@@ -277,7 +277,7 @@ def test_what_is_written_is_written_to_a_volume() -> None:
     [
         # Checkpoints of all packs, then Ray's own end.
         ("dispatch", inspect.signature(Dispatcher.drain).parameters["seconds"].default + 10),
-        # One call of MLflow's client that has begun.
+        # One call of MLflow's client in progress.
         ("forward", 15),
     ],
 )
@@ -288,7 +288,7 @@ def test_parts_have_time_to_end(part: str, seconds: float) -> None:
 
 
 def test_the_api_drains_before_it_is_killed() -> None:
-    """Out of the Service (preStop), then the server's own grace for running calls."""
+    """Removal from the Service (preStop), then the server's grace period for running calls."""
     from ipserver.api.server import ApiConfig
 
     spec = named(RESOURCES["base"], "Deployment")["iplab-api"]["spec"]["template"]["spec"]

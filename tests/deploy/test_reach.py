@@ -1,6 +1,6 @@
-"""Which part reaches what: by NetworkPolicies, by `ipserver.ops.startup.PARTS`, and by real connections.
+"""Which services each part reaches: by NetworkPolicies, `ipserver.ops.startup.PARTS` and real connections.
 
-The real ones go to sockets on loopback that count them and answer nothing: enough to see who asks.
+Real connections go to sockets on loopback that count them and do not answer.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.takes(16)
 
 LAPTOP = overlay("overlays/laptop")
 LABELS = {pod.owner: pod.labels for pod in pods(LAPTOP)}
-# What parts reach, by the pod that offers it, and one port of it.
+# Services that parts reach: the pod of each and one of its ports.
 SERVERS = {
     "postgres": ("StatefulSet postgres", 5432),
     "s3": ("StatefulSet s3", 9000),
@@ -46,7 +46,7 @@ def _matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 
 def _allowed(source: str, target: str, port: int) -> bool:
-    """Whether the policies let one pod of the namespace reach a port of another, both by owner."""
+    """Whether the policies let one pod of the namespace reach a port of another, both given by owner."""
     policies = [
         policy["spec"]
         for policy in named(LAPTOP, "NetworkPolicy").values()
@@ -58,7 +58,7 @@ def _allowed(source: str, target: str, port: int) -> bool:
         for policy in policies
         for rule in policy.get("ingress", ())
         for peer in rule["from"]
-        # Of another namespace, and with labels that none of ours has.
+        # A pod of another namespace, with labels that none of ours has.
         if "namespaceSelector" not in peer
     )
 
@@ -68,7 +68,7 @@ def _ports(rule: Mapping[str, Any]) -> set[int]:
 
 
 def _wanted(part: str) -> set[str]:
-    """What a part reaches, as `ipserver doctor --for` understands it."""
+    """What a part reaches according to `ipserver doctor --for`."""
     needs = PARTS[part]
     return {"postgres", "s3"} | ({"ray"} if needs.ray else set()) | ({"mlflow"} if needs.mlflow else set())
 
@@ -85,7 +85,7 @@ def test_the_others_reach_what_they_use() -> None:
     def reached(owner: str) -> set[str]:
         return {name for name, (target, port) in SERVERS.items() if _allowed(owner, target, port)}
 
-    # Every pod may ask the object store, which asks for a key.
+    # Every pod may connect to the object store, which requires a key.
     assert reached("Job iplab-migrate") == {"postgres", "s3"}
     assert reached("Deployment mlflow") == {"postgres", "s3"}
     assert reached("RayCluster iplab cpu") == reached("RayCluster iplab head") == {"ray", "s3"}
@@ -100,10 +100,10 @@ def test_compose_starts_a_part_after_what_it_reaches() -> None:
 
 
 class Ear:
-    """A socket that remembers whether anybody connected.
+    """A socket that records whether anything connected.
 
     Args:
-        target: HOST:PORT that connections are passed on to; "": they are closed.
+        target: HOST:PORT that connections are forwarded to; "": they are closed.
     """
 
     def __init__(self, target: str = "") -> None:
@@ -131,7 +131,7 @@ class Ear:
 
 
 def _join(near: socket.socket, far: socket.socket) -> None:
-    """Carry bytes both ways until one side has no more."""
+    """Copy bytes in both directions until one side ends."""
     with near, far, suppress(OSError):
         while ready := select.select([near, far], [], [])[0]:
             for source in ready:
@@ -165,7 +165,7 @@ class Surroundings:
         )
 
     def reached(self, output: str) -> set[str]:
-        """What a program asked that said this: the store always, or it would have got no further."""
+        """Services that a program with this output reached: always the store, or it would have stopped."""
         heard = {name for name, ear in (("s3", self.s3), ("mlflow", self.mlflow)) if ear.heard}
         no_ray = f"IPLAB_RAY_ADDRESS: nothing answers at {self.settings['IPLAB_RAY_ADDRESS']}"
         return {"postgres"} | heard | ({"ray"} if no_ray in output else set())
@@ -205,7 +205,7 @@ def test_a_part_asks_at_its_start_what_it_needs_and_no_more(part: str, surroundi
         said = ""
         for line in process.stdout:
             said += line
-            if "listening on port" in line:  # it lacks nothing
+            if "listening on port" in line:  # it has everything that it needs
                 process.terminate()
         process.wait(60)
     finally:
@@ -226,7 +226,7 @@ def test_the_doctor_of_everything_asks_everything(surroundings: Surroundings) ->
 
 
 def test_the_readme_asks_each_part_for_what_it_reaches() -> None:
-    """`kubectl exec` goes into a pod; what the doctor asks there is that pod's part."""
+    """The command for `kubectl exec` into a pod asks the doctor about that pod's part."""
     readme = (DEPLOY / "README.md").read_text()
     asked = re.findall(r"exec deployment/iplab-(\w+) -- ipserver doctor(?: --for (\w+))?", readme)
     assert {pod for pod, _ in asked} == PARTS.keys()

@@ -1,4 +1,4 @@
-"""Roles in the place of S3 keys: EKS's web identities, and instance profiles."""
+"""Roles instead of S3 keys: web identities of EKS, and instance profiles."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.ipserver.s3 import S3Server, serving_s3
 
 pytestmark = pytest.mark.takes(11)
 
-# As a trainer does it, with the settings' own root, then as the forwarder lets MLflow's client do it.
+# As a trainer writes, to the settings' root; then as MLflow's client writes for the forwarder.
 USE = """
 import os, sys, tempfile, pathlib
 from ipserver.artifacts import open_artifacts
@@ -62,7 +62,7 @@ def _settings(s3: S3Server, bucket: str) -> dict[str, str]:
 
 
 def _web_identity(s3: S3Server, folder: Path) -> dict[str, str]:
-    """What EKS puts into a pod of an annotated account."""
+    """Variables and a file that EKS puts into a pod with an annotated account."""
     (folder / "token").write_text("a.web.identity")
     return {
         "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/iplab",
@@ -73,7 +73,7 @@ def _web_identity(s3: S3Server, folder: Path) -> dict[str, str]:
 
 
 def _instance_profile(s3: S3Server, folder: Path) -> dict[str, str]:
-    """What a machine of EC2 offers to every process; moto plays the metadata service."""
+    """The metadata service of an EC2 machine; moto plays it."""
     return {"AWS_EC2_METADATA_SERVICE_ENDPOINT": s3.endpoint}
 
 
@@ -104,7 +104,7 @@ def test_make_bucket_does_with_a_role(s3: S3Server, tmp_path: Path) -> None:
 
 @pytest.fixture
 def mlflow(tmp_path: Path):
-    """Runs mlflow-server. The program `mlflow` behind it is a fake that prints what it was given."""
+    """Runs mlflow-server with a fake `mlflow` that prints its arguments and variables."""
     fake = tmp_path / "bin" / "mlflow"
     fake.parent.mkdir()
     fake.write_text('#!/bin/sh\nenv | grep -E "^(AWS|MLFLOW)_" | sort\necho "$@"\n')
@@ -174,19 +174,19 @@ def test_mlflow_server_says_what_is_wrong(mlflow, secrets: dict[str, str], messa
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_no_pod_waits_for_keys(name: str) -> None:
-    """A pod does not start while a key of a Secret is missing that it names, unless that is optional."""
+    """Kubernetes starts a pod only if every key of a Secret that it names exists or is optional."""
     for pod in pods(overlay(name)):
         for volume in pod.spec["volumes"]:
             for source in volume.get("projected", {}).get("sources", ()):
                 secret = source.get("secret", {})
                 assert secret.get("name") != "iplab" or secret["optional"] is True
-            # A whole Secret is mounted as it is; the store of the laptop overlay itself must have a key.
+            # Secrets are mounted as a whole; only the laptop overlay's own object store needs a key.
             keys = {item["key"] for item in volume.get("secret", {}).get("items", ())}
             assert pod.owner == "StatefulSet s3" or not any(key.startswith("s3_") for key in keys)
 
 
 def test_roles_are_given_to_every_account_that_needs_s3(tmp_path: Path) -> None:
-    """What deploy/k8s/components/aws-roles adds to the overlay for GPUs."""
+    """The overlay for GPUs with deploy/k8s/components/aws-roles."""
     for folder in ("base", "components", "overlays"):
         (tmp_path / folder).symlink_to(DEPLOY / "k8s" / folder)
     k8s = os.path.relpath(DEPLOY / "k8s", tmp_path / "mine")
@@ -206,7 +206,7 @@ def test_roles_are_given_to_every_account_that_needs_s3(tmp_path: Path) -> None:
         "iplab-mlflow",
         "iplab-ray-worker",
     }
-    # All pods but those that read no file have an account with a role.
+    # All pods that read files have an account with a role.
     for pod in pods(resources):
         account = pod.spec.get("serviceAccountName")
         assert roles.get(account or "") or pod.owner in {"Job iplab-migrate", "RayCluster iplab head"}

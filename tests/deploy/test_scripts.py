@@ -1,4 +1,4 @@
-"""The image's scripts against the real things."""
+"""The image's scripts against real services."""
 
 import os
 import re
@@ -81,7 +81,7 @@ def test_healthy_knows_a_sign_of_life(tmp_path: Path) -> None:
     os.utime(file, (long_ago, long_ago))
     done = _run("healthy", "fresh", f"{file}:60")
     assert done.returncode == 1
-    # A day, and for how long the probe took to start.
+    # A day, and the time that the probe took to start.
     assert re.search(r"it was touched 864\d\d s ago", done.stderr)
 
 
@@ -111,7 +111,7 @@ def test_make_bucket_makes_it_once(s3: str) -> None:
         aws_access_key_id="key",
         aws_secret_access_key="secret",
     )
-    # All of moto's servers in a process share their buckets, so other tests' may be there.
+    # All of moto's servers in a process share buckets, so there may be those of other tests.
     assert [bucket["Name"] for bucket in client.list_buckets()["Buckets"]].count("lab") == 1
 
 

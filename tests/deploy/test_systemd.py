@@ -1,4 +1,4 @@
-"""The systemd unit: systemd's own check, and what it takes for granted about the service."""
+"""The systemd unit: systemd's own check, and its assumptions about the service."""
 
 import configparser
 import shutil
@@ -28,7 +28,7 @@ def unit():
 
 @pytest.fixture
 def installed(unit, tmp_path):
-    """The unit with the command of this installation in the place of the one that it names."""
+    """The unit with the command of this installation."""
     command = unit["Service"]["ExecStart"].split()[0]
     path = tmp_path / UNIT.name
     path.write_text(UNIT.read_text().replace(command, str(Path(sys.executable).with_name("ipserver"))))
@@ -64,5 +64,5 @@ def test_it_names_settings_that_there_are_and_the_folder_that_systemd_makes(unit
 def test_a_stop_takes_no_longer_than_systemd_waits(unit):
     assert int(unit["Service"]["TimeoutStopSec"]) > sum(up._STOP_SECONDS.values()) + 10
     assert unit["Service"]["KillMode"] == "mixed"
-    # One worker that the kernel kills must not end the whole service.
+    # If the kernel kills one worker, the service must continue.
     assert unit["Service"]["OOMPolicy"] == "continue"

@@ -1,4 +1,5 @@
-"""Faults: the parts of the service as real processes, killed and cut off at chosen moments; nothing is lost.
+"""Fault injection: parts of the service, as real processes, are killed or cut off at chosen moments.
 
-`make test` runs a few, `make faults` the whole matrix, `make ballistic` random ones for ten minutes.
+Nothing may be lost. `make test` injects a few faults, `make faults` the whole matrix, and `make ballistic`
+random faults for ten minutes.
 """

@@ -1,4 +1,4 @@
-"""`make faults` and `make ballistic`: what takes longer than the suite should."""
+"""`make faults` and `make ballistic`, which take too long for the suite."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.faults.running import Unavailable
 
 @click.group()
 def main() -> None:
-    """Faults for as long as it takes."""
+    """Fault injection that takes minutes."""
 
 
 @main.command("matrix")
 @click.option("--minutes", default=29.0, show_default=True, help="What is left then counts as failed.")
 @click.option("--only", default="", help="Cases with this regular expression in their description.")
 def matrix_command(minutes: float, only: str) -> None:
-    """Every fault x before, during, after x 0, 5, 30 s."""
+    """Inject every fault, before, during and after an operation, for 0, 5 and 30 s."""
     begin = time.monotonic()
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
@@ -43,7 +43,7 @@ def matrix_command(minutes: float, only: str) -> None:
 @click.option("--store", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True)
 @click.option("--runs", default=200, show_default=True, help="How many runs there are in all.")
 def ballistic_command(seconds: float, seed: int | None, store: str, runs: int) -> None:
-    """Random parts are killed at random times; then it is quiet, and all must be as if nothing had been."""
+    """Kill random parts at random times; then stop, and check that nothing was lost."""
     ballistic.run(seconds, secrets.randbelow(2**31) if seed is None else seed, store, runs)
 
 
@@ -53,7 +53,7 @@ def ballistic_command(seconds: float, seed: int | None, store: str, runs: int) -
 @click.option("--seed", type=int, help="Of a run to repeat; a new one otherwise.")
 @click.option("--store", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True)
 def mixes_command(minutes: float, dispatchers: int, seed: int | None, store: str) -> None:
-    """Random sizes and priorities on a real Ray of two cores: nothing gets stuck, the most urgent first."""
+    """Train random mixes on a real Ray of two cores: no pack gets stuck, the most urgent goes first."""
     mixes.run(minutes, dispatchers, secrets.randbelow(2**31) if seed is None else seed, store)
 
 

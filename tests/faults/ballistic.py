@@ -1,4 +1,4 @@
-"""Random parts are killed at random times; then it is quiet, and all must be as if nothing had been."""
+"""Random parts are killed at random times. Then the killing stops, and nothing may have been lost."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tests.faults.scenarios import Scene, submit
 
 RUNS_EACH, INTERVAL = 20, 500
 QUIET_SECONDS = 900.0
-# A dispatcher may take so long to notice that its Ray is gone.
+# Longest time until a dispatcher notices that its Ray is gone.
 LEAST_QUIET_SECONDS = 60.0
-# Chances by victim. What ends the dispatcher is rarer: nothing trains until it is back.
+# Weights of the victims. Those that end the dispatcher are rarer, since nothing trains until it is back.
 CHANCES = {
     "trainer": 8,
     "api": 6,
@@ -36,14 +36,14 @@ CHANCES = {
     "all of Ray": 1,
 }
 # Workers are killed so often that on a busy machine a pack may lose more of them in a row, before it commits
-# anything, than the usual budget has: that is there for packs that end their workers themselves.
+# anything, than the default budget. That budget is for packs that end their workers themselves.
 SETTINGS = {"IPLAB_MAX_ATTEMPTS": "50", "IPLAB_MAX_ATTEMPTS_LEASE_LOST": "50"}
 MEAN_GAP_SECONDS, LONGEST_DOWNTIME_SECONDS = 4.0, 8.0
 
 
 @dataclass(frozen=True)
 class Shot:
-    """Who is killed when, in seconds from the start, and for how long."""
+    """A kill: the victim, the time in seconds from the start, and the downtime."""
 
     at: float
     victim: str
@@ -51,7 +51,7 @@ class Shot:
 
 
 def plan(seconds: float, rng: random.Random) -> list[Shot]:
-    """The shots of a time, a function of the generator's seed."""
+    """The shots within a time, as a function of the generator's seed."""
     shots, at = [], 0.0
     while (at := at + rng.expovariate(1 / MEAN_GAP_SECONDS)) < seconds:
         (victim,) = rng.choices(list(CHANCES), list(CHANCES.values()))
@@ -70,18 +70,18 @@ def experiment_spec(steps: int) -> dict[str, Any]:
 
 
 def run(seconds: float, seed: int, store: str, runs: int) -> None:
-    """Do it; AssertionError if anything is lost, doubled, wrong or left over.
+    """Run the test; AssertionError if anything is lost, doubled, wrong or left over.
 
     Args:
-        seconds: How long parts are killed.
-        seed: Of victims, times and downtimes.
+        seconds: Time during which parts are killed.
+        seed: Seed of victims, times and downtimes.
         store: "sqlite" or "postgresql".
-        runs: In all, in experiments of 20.
+        runs: Total number of runs, in experiments of 20.
     """
     again = f"BALLISTIC='--seconds {seconds:g} --store {store} --runs {runs} --seed {seed}'"
     print(f"seed {seed}; to repeat it: make ballistic {again}", flush=True)
     names = [f"b{number:03d}" for number in range(-(-runs // RUNS_EACH))]
-    # About as much work as there is time for between the shots.
+    # About as much work as can be done between the shots.
     spec = experiment_spec(max(2, round(seconds / 600 * 40)) * INTERVAL)
     rng = random.Random(seed)
     shots, submitted = plan(seconds, rng), sorted(rng.uniform(0, 0.7 * seconds) for _ in names)
@@ -110,7 +110,7 @@ def run(seconds: float, seed: int, store: str, runs: int) -> None:
 
 @contextmanager
 def _telling(scene: Scene) -> Iterator[None]:
-    """Print what may explain an error before all is removed."""
+    """Print what may explain an error before everything is removed."""
     try:
         yield
     except Exception:
@@ -136,14 +136,14 @@ def _check(scene: Scene, names: list[str]) -> None:
 
 @dataclass
 class Range:
-    """Where parts are shot at.
+    """A service whose parts are shot at.
 
     Attributes:
         scene: The service.
-        hits: By victim.
-        begin: Of the monotonic clock.
-        held: Parts that are to stay down until then, in seconds from the start.
-        locked_until: When SQLite's lock is let go, if it is held.
+        hits: Number of hits by victim.
+        begin: Start, on the monotonic clock.
+        held: Parts that must stay down, with the end of the downtime in seconds from the start.
+        locked_until: Time at which SQLite's lock is released, if it is held.
     """
 
     scene: Scene
@@ -157,11 +157,11 @@ class Range:
         return time.monotonic() - self.begin
 
     def say(self, what: str) -> None:
-        """For people."""
+        """Print a line with the time."""
         print(f"{self.now():6.1f} s  {what}", flush=True)
 
     def shoot(self, shots: list[Shot]) -> None:
-        """Shoot, and start again what is to come back, until all is up again."""
+        """Fire the shots, and restart parts after their downtime, until all parts are up again."""
         waiting = list(shots)
         while waiting or self.locked_until is not None or self._down():
             self.restore()
@@ -173,7 +173,7 @@ class Range:
             time.sleep(0.05)
 
     def restore(self) -> None:
-        """Start what has been down for long enough, or has ended by itself, as `ipserver up` does."""
+        """Start parts whose downtime is over or that ended by themselves, as `ipserver up` does."""
         if self.locked_until is not None and self.locked_until <= self.now():
             scenarios.unlock_store(self.scene)
             self.locked_until = None
@@ -185,7 +185,7 @@ class Range:
         return [part for part in self.scene.lab.parts if self.scene.lab.ended(part) is not None]
 
     def _hit(self, shot: Shot) -> bool:
-        """Whether there was anything to hit."""
+        """Fire a shot; return whether there was a victim."""
         lab, until = self.scene.lab, self.now() + shot.downtime
         if shot.victim == "store" and "relay" not in lab.parts:
             if self.locked_until is None:
@@ -216,7 +216,7 @@ class Range:
 
 
 def _await_done(range_: Range, names: list[str]) -> None:
-    """Nothing is killed any more: all must come to its end."""
+    """Wait, without further kills, until everything has ended."""
     lab = range_.scene.lab
     range_.say("quiet")
     begin = time.monotonic()

@@ -1,4 +1,4 @@
-"""What must hold after any fault, seen in the store, in MLflow, among files and among processes."""
+"""What must hold after any fault: in the store, in MLflow, among files and among processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ipserver.store.states import FailureReason
 from ipserver.store.tables import attempts, checkpoints, packs
 from tests.faults.lab import Lab, wait_for
 
-# The model of states: where a run may go from where. Terminal states are final.
+# The model of states: the allowed transitions of a run. Terminal states are final.
 NEXT: Mapping[str, frozenset[str]] = {
     "QUEUED": frozenset({"RUNNING", "CANCELLED"}),
     "RUNNING": frozenset({"QUEUED", "SUCCEEDED", "CANCELLING"}),
@@ -36,7 +36,7 @@ NEXT: Mapping[str, frozenset[str]] = {
 
 
 def check_history(store: Store, experiment: str) -> None:
-    """The events are numbered without a gap and tell a walk in the model, with one end for every run."""
+    """Events are numbered without gaps and follow the model, with one end for every run."""
     runs = store.list_runs(experiment, limit=10_000)
     state = {run.index: "QUEUED" for run in runs}
     ended: list[str] = []
@@ -66,7 +66,7 @@ Points = dict[tuple[int, str], list[tuple[int, float, int]]]
 
 
 def check_steps(store: Store, experiment: str, *, interval: int) -> Points:
-    """No segments overlap (slices without a point have none); every run has every point once. The points."""
+    """Segments do not overlap, and every run has every point once; returns the points."""
     steps = store.get_experiment(experiment).steps
     reached: dict[str, int] = defaultdict(int)
     points: Points = defaultdict(list)
@@ -91,7 +91,7 @@ def check_steps(store: Store, experiment: str, *, interval: int) -> Points:
 
 
 def check_mlflow(uri: str, store: Store, experiment: str, points: Points) -> None:
-    """MLflow has one finished run for each of ours, with the same points: none missing, none twice."""
+    """MLflow has one finished run for each of ours, with the same points, each once."""
     client = MlflowClient(tracking_uri=uri)
     theirs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id], max_results=1000)
     runs = store.list_runs(experiment, limit=10_000)
@@ -108,7 +108,7 @@ def check_mlflow(uri: str, store: Store, experiment: str, points: Points) -> Non
 
 
 def check_weights(lab: Lab, experiment: str) -> None:
-    """Final weights are those of an undisturbed run of the same pack, to the last bit."""
+    """Final weights equal those of an undisturbed run of the same pack, bit for bit."""
     store = lab.store
     spec = store.get_experiment(experiment).spec
     files = open_artifacts(ArtifactRoot(str(lab.home / "artifacts")))
@@ -129,7 +129,7 @@ _undisturbed: dict[tuple[bytes, tuple[int, ...]], dict[int, str]] = {}
 
 
 def undisturbed(spec: bytes, members: Sequence[RunRecord]) -> dict[int, str]:
-    """Digests of the final weights of a pack that is trained here, at one go; by index."""
+    """Digests by index of the final weights of a pack that is trained here without interruption."""
     key = spec, tuple(run.index for run in members)
     if key not in _undisturbed:
         message = ExperimentSpec.FromString(spec)
@@ -150,7 +150,7 @@ def undisturbed(spec: bytes, members: Sequence[RunRecord]) -> dict[int, str]:
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a weight file's tensors: its header also holds the experiment's name."""
+    """SHA-256 of a weight file's tensors, without its header, which holds the experiment's name."""
     tensors, _ = read_tensors(path)
     whole = hashlib.sha256()
     for name in sorted(tensors):
@@ -159,7 +159,7 @@ def _digest(path: Path) -> str:
 
 
 def check_attempts(store: Store, experiment: str, faults: int) -> None:
-    """No pack has lost more workers than there were faults: what is no worker's fault uses up no attempt."""
+    """No pack lost more workers than there were faults: other causes use up no attempt."""
     lost = sa.select(attempts.c.pack).where(
         attempts.c.experiment == experiment, attempts.c.end_reason == FailureReason.WORKER_LOST
     )
@@ -169,7 +169,7 @@ def check_attempts(store: Store, experiment: str, faults: int) -> None:
 
 
 def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
-    """No lease, attempt, checkpoint, file without a name, trainer or process of a part that is gone."""
+    """There is no lease, attempt, checkpoint, temporary file, trainer or process of a part that has ended."""
     with lab.store.database.engine.connect() as connection:
         leased = connection.execute(
             sa.select(packs.c.id, packs.c.state, packs.c.owner).where(packs.c.expires.is_not(None))
@@ -205,7 +205,7 @@ def check_nothing_left(lab: Lab, seconds: float = 30.0) -> None:
 
 
 def check_all_ended(lab: Lab, seconds: float = 120.0) -> None:
-    """Once its parts have been told to stop, no process is left of a service, not even of Ray's."""
+    """After a service's parts were told to stop, none of its processes is left, including Ray's."""
     for name in ("api", "dispatch", "forward"):
         assert lab.terminate(name) == 0, lab.tail(name)
     for name in set(lab.parts) - {"api", "dispatch", "forward"}:

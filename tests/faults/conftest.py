@@ -12,7 +12,7 @@ from tests.faults.scenarios import Scene
 
 @pytest.fixture(scope="module")
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
-    """A service on the store that the test asks for. Its MLflow is a database, which starts faster."""
+    """A service on the store that the test requests. Its MLflow is a database, which starts faster."""
     try:
         with running(request.param, mlflow_server=False) as scene:
             yield scene

@@ -1,4 +1,4 @@
-"""The parts of one service as processes of a test's own, and what can be done to them."""
+"""The parts of one service as child processes of a test, and operations on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.ports import free_port
 
 PYTHON = [sys.executable, "-m", "ipserver"]
 RELAY = Path(__file__).parent.parent / "cluster" / "relay.py"
-# Short, so that a test need not wait: a lease that nobody renews, the time between checkpoints, ...
+# Short, so that tests do not wait for the end of a dead process's lease, for a checkpoint, ...
 TIMES = {
     "LEASE_SECONDS": "3",
     "SLICE_SECONDS": "0.05",
@@ -30,21 +30,21 @@ TIMES = {
     "WAIT_SECONDS": "120",
 }
 START_SECONDS = 120.0
-# They look for their raylet now and then, and end up to a minute after it: Ray's business, not ours.
+# These processes of Ray look for their raylet from time to time, and end up to a minute after it.
 RAY_AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")
 
 
 class Lab:
-    """A service whose parts are started, killed and started again one by one.
+    """A service whose parts are started, killed and restarted one by one.
 
     Args:
-        folder: For everything it writes; a short path, as sockets lie in it.
-        dsn: Of its database as the tests reach it.
-        postgres: host:port of the PostgreSQL server, if that is where it lies: parts reach it through a relay
-            that can be cut.
-        namespace: Command that runs another one where Ray finds nothing but loopback.
-        mlflow_server: Whether MLflow is a server, which can be killed; else it is a database alone.
-        settings: Further settings of its parts ("IPLAB_...").
+        folder: Folder for all of its files; a short path, since it holds sockets.
+        dsn: Address of its database for the tests.
+        postgres: host:port of the PostgreSQL server, if it has one: parts reach it through a relay that can
+            be cut.
+        namespace: Command that runs another one in a network namespace that has only loopback.
+        mlflow_server: Whether MLflow is a server, which can be killed, or only a database.
+        settings: Additional settings of its parts ("IPLAB_...").
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Lab:
         return url.render_as_string(hide_password=False)
 
     def environment(self) -> dict[str, str]:
-        """What its parts are told; IPLAB_HOME marks every process that comes of them."""
+        """The variables of its parts. IPLAB_HOME marks all of their descendants."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
         return {
             **clean,
@@ -98,7 +98,7 @@ class Lab:
             "IPLAB_STORE": self.dsn,
             "IPLAB_ADDRESS": self.address,
             "IPLAB_CPUS": "2",
-            # Then a trainer that is left over is one too many.
+            # Otherwise a kept worker would look like a trainer that was left over.
             "IPLAB_READY_WORKERS": "0",
             "IPLAB_MLFLOW_TRACKING_URI": self._server,
             "IPLAB_FAILPOINTS": str(self.failpoints),
@@ -113,12 +113,12 @@ class Lab:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """All parts, in the order in which they are best started."""
+        """All parts, in the order in which they are started."""
         optional = {"relay": self._postgres, "mlflow": self._server}
         return (*(name for name in optional if optional[name]), "api", "dispatch", "forward")
 
     def start(self, *names: str) -> None:
-        """Start parts that do not run."""
+        """Start parts."""
         for name in names:
             assert name not in self.processes or self.processes[name].poll() is not None, f"{name} runs"
             if name == "relay":
@@ -134,7 +134,7 @@ class Lab:
                 )
 
     def start_all(self) -> None:
-        """Start everything, and return when it can be used."""
+        """Start everything, and return when the service can be used."""
         begin = self.store.capacity()
         self.start(*self.parts)
         wait_for(lambda: self.store.capacity() != begin, START_SECONDS, lambda: self.tail("dispatch"))
@@ -149,11 +149,11 @@ class Lab:
         return True
 
     def ended(self, name: str) -> int | None:
-        """Exit status of a part; None: it runs."""
+        """Exit status of a part; None if it runs."""
         return self.processes[name].poll()
 
     def kill(self, name: str) -> None:
-        """kill -9 of one part; what it has started is left to itself, but for MLflow's own workers."""
+        """kill -9 of one part. Its child processes are not killed, except for MLflow's workers."""
         workers = children(self.processes[name].pid) if name == "mlflow" else {}
         for pid in workers:
             kill(pid)
@@ -161,26 +161,26 @@ class Lab:
         self.processes[name].wait()
 
     def terminate(self, name: str, seconds: float = 60.0) -> int:
-        """SIGTERM; the exit status."""
+        """Send SIGTERM; return the exit status."""
         self.processes[name].send_signal(signal.SIGTERM)
         return self.processes[name].wait(seconds)
 
     def await_end(self, name: str, seconds: float) -> None:
-        """Wait until a part has ended by itself."""
+        """Wait until a part ends by itself."""
         wait_for(lambda: self.ended(name) is not None, seconds, lambda: self.tail(name))
 
     def revive(self) -> list[str]:
-        """Start every part that does not run; their names."""
+        """Start every part that does not run; return their names."""
         dead = [name for name in self.parts if self.ended(name) is not None]
         self.start(*dead)
         return dead
 
     def trainers(self) -> list[int]:
-        """Processes of the actors that train for it."""
+        """Processes of its training actors."""
         return [pid for pid, command in marked(self._mark).items() if command.startswith("ray::_Trainer")]
 
     def ray(self, *programs: str) -> list[int]:
-        """Processes of its Ray: below the dispatcher, or only those of these programs ("raylet")."""
+        """Processes of its Ray, below the dispatcher; or only those of these programs ("raylet")."""
         below = children(self.processes["dispatch"].pid)
         return [
             pid
@@ -193,7 +193,7 @@ class Lab:
         return f"IPLAB_HOME={self.home}"
 
     def strangers(self) -> dict[int, str]:
-        """Processes that came of this service but belong to no part that runs now: pid and command."""
+        """Processes of this service that belong to no running part: command by pid."""
         ours: set[int] = set()
         for process in self.processes.values():
             if process.poll() is None:
@@ -205,48 +205,48 @@ class Lab:
         }
 
     def processes_left(self) -> dict[int, str]:
-        """All that run of it, of any part: pid and command."""
+        """All of its processes: command by pid."""
         return marked(self._mark)
 
     # Failpoints.
 
     def arm(self, point: str, action: str) -> None:
-        """Have the next process that passes a point do something, as `ipserver.failpoints` says."""
+        """Arm a failpoint for the next process that passes it (see `ipserver.failpoints`)."""
         beside = self.failpoints / f".{point}"
         beside.write_text(action)
         beside.rename(self.failpoints / point)
 
     def await_reached(self, point: str, seconds: float = 300.0) -> None:
-        """Wait until a process has been killed, or stands still, at a point.
+        """Wait until a process was killed, or waits, at a point.
 
-        The forwarder is nice: on a busy machine it takes minutes for what takes a second.
+        The forwarder has a low priority: on a busy machine a second of its work takes minutes.
         """
         wait_for((self.failpoints / f"{point}.reached").exists, seconds, lambda: f"{point} is not reached")
 
     def release(self) -> None:
-        """Disarm all points and let everybody go on."""
+        """Disarm all points and let all processes continue."""
         for path in self.failpoints.iterdir():
             path.unlink(missing_ok=True)
 
-    # What users do.
+    # Actions of users.
 
     @contextmanager
     def client(self) -> Iterator[iplab.Client]:
-        """The SDK, on the API's socket."""
+        """The SDK, connected to the API."""
         with iplab.connect(self.address) as client:
             yield client
 
     def log(self, name: str) -> Path:
-        """Where a part writes."""
+        """Log file of a part."""
         return self.folder / "logs" / f"{name}.log"
 
     def tail(self, name: str, lines: int = 25) -> str:
-        """The end of a part's log."""
+        """The last lines of a part's log."""
         text = self.log(name).read_text(errors="replace").splitlines()[-lines:]
         return f"the end of the log of {name}:\n" + "\n".join(text)
 
     def close(self) -> None:
-        """End everything, whatever state it is in."""
+        """End everything, in any state."""
         self.release()
         for name in ("api", "dispatch", "forward", "mlflow", "relay"):
             process = self.processes.get(name)
@@ -265,7 +265,7 @@ class Lab:
 def wait_for(
     condition: Callable[[], object], seconds: float, otherwise: Callable[[], str], poll: float = 0.05
 ) -> None:
-    """Return when a condition holds; AssertionError with what `otherwise` says if it takes too long."""
+    """Return when a condition holds; AssertionError with the text of `otherwise` if it takes too long."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {otherwise()}"
@@ -273,7 +273,7 @@ def wait_for(
 
 
 def loopback_only() -> tuple[list[str], str]:
-    """A command that runs another one in a network namespace with `lo` alone; or why there is none."""
+    """A command that runs another one in a network namespace that has only `lo`; or why there is none."""
     for unshare in (["unshare", "-n"], ["unshare", "-rn"]):
         command = [*unshare, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
         try:

@@ -1,6 +1,7 @@
-"""The whole matrix: every fault, before, during and after what it interrupts, for 0, 5 and 30 seconds.
+"""The whole matrix: every fault, before, during and after the operation, for 0, 5 and 30 seconds.
 
-Three services share it, one of them on PostgreSQL if there is one: while one has its downtime, others work.
+Three services share the matrix, one of them on PostgreSQL if a server is given. While one is down, the others
+work.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from tests.faults.running import POSTGRES, Unavailable, running
 from tests.faults.scenarios import FAULTS, Scene, play
 
 DOWNTIMES = (0.0, 5.0, 30.0)
-_MOST_FAILURES = 5  # of one service: then something is wrong altogether
+_MOST_FAILURES = 5  # failures of one service, after which it gives up
 
 
 @dataclass(frozen=True)
 class Case:
-    """A place in the matrix; `kind` of store may be "": any."""
+    """A case of the matrix; `kind` of store "" means any."""
 
     fault: str
     phase: str
@@ -36,23 +37,23 @@ class Case:
 
 
 def shares(services: Sequence[str]) -> list[list[Case]]:
-    """All that make sense, for services on these kinds of stores: equally many for each.
+    """All sensible cases for services on these kinds of stores, equally many for each.
 
-    Each fault is met by each kind of store, unless there is only one in which it can happen.
+    Each fault happens on each kind of store, unless it can happen on only one.
     """
     found = [
         Case(name, phase, downtime, fault.only)
         for name, fault in FAULTS.items()
         if fault.only in {"", *services}
         for turn, phase in enumerate(fault.phases)
-        # In turns, so that a service that gets each third case gets each downtime.
+        # In turns, so that a service that gets every third case gets every downtime.
         for downtime in (DOWNTIMES[turn:] + DOWNTIMES[:turn] if fault.lasts else DOWNTIMES[:1])
     ]
     own = Counter(case.kind for case in found)
     given = dict.fromkeys(services, 0)
     for number, case in enumerate(found):
         if not case.kind:
-            # What a store has of its own counts little by little, so that no fault is one store's alone.
+            # Spread the cases that only one kind of store has, so that every kind meets every other fault.
             part = sum(given.values()) / own[""]
             load = {kind: (given[kind] + part * own[kind]) / services.count(kind) for kind in given}
             kind = min(load, key=lambda kind: load[kind])
@@ -66,11 +67,11 @@ def shares(services: Sequence[str]) -> list[list[Case]]:
 
 
 def run(stop: threading.Event, only: str = "") -> list[str]:
-    """Go through the matrix; what failed.
+    """Run the matrix; return the failed cases.
 
     Args:
-        stop: Once it is set, cases that are left count as failed.
-        only: Regular expression that is found in the description of a case.
+        stop: After it is set, the remaining cases count as failed.
+        only: Regular expression that selects cases by their description.
     """
     if not POSTGRES:
         print("IPLAB_TEST_POSTGRES is not set: all of it on SQLite, without 'store cut off'", flush=True)
@@ -83,7 +84,7 @@ def run(stop: threading.Event, only: str = "") -> list[str]:
 
 
 def _go_through(share: list[Case], stop: threading.Event) -> list[str]:
-    """One service's share; after a failure it is replaced by a new one."""
+    """The share of one service, which is replaced after a failure."""
     failed: list[str] = []
     left = list(share)
     while left and not stop.is_set() and len(failed) < _MOST_FAILURES:

@@ -1,7 +1,7 @@
-"""Random mixes of pack sizes and priorities on a real Ray: what fits starts soon, the most urgent first.
+"""Random mixes of pack sizes and priorities on a real Ray: fitting packs start soon, the most urgent first.
 
-Ray and the dispatchers run in a network namespace with nothing but loopback; what is submitted, and what is
-seen of it, goes through the store. It stops by itself.
+Ray and the dispatchers run in a network namespace that has only loopback. Submission and observation go
+through the store. The test stops by itself.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ NODE = {"cpus": 2.0, "disk": 1.0}
 SIZES = [{"cpus": 1}, {"cpus": 1}, {"cpus": 2}, {"cpus": 0.5}, {"cpus": 1, "custom": {"disk": 1}}]
 PRIORITIES = [0, 0, 0, 0, 1, 2, 5]
 STEPS = [20, 200, 2000, 8000]
-# Two passes of a dispatcher are 0.4 s where nothing else runs; this is for a machine that others use too.
+# Two passes of a dispatcher take 0.4 s on an idle machine; this is for a busy one.
 PATIENCE_SECONDS = 10.0
-# From a lease to the first step: a process may have to load torch, and wait for the end of another one.
+# From a lease to the first step: a process may load torch and wait for the end of another process.
 FIRST_STEP_SECONDS = 90.0
 QUIET_SECONDS = 300.0
 MEAN_GAP_SECONDS = 4.0
-# No more than so many wait at a time, so that they end soon after the last one is submitted.
+# Largest number of waiting packs, so that all end soon after the last submission.
 MOST_WAITING = 12
 
 
 @dataclass
 class Seen:
-    """What has been seen so far.
+    """The observations so far.
 
     Attributes:
-        watch: The promises.
-        claims: By lease, with the time at which each was first seen.
-        first_steps: Seconds from lease to first step, of each pack that started anew.
+        watch: Checks the promises.
+        claims: Leases, with the time at which each was first seen.
+        first_steps: Seconds from lease to first step of each pack that started from step 0.
     """
 
     watch: Watch
@@ -62,7 +62,7 @@ class Seen:
     began: set[tuple[str, str, int]] = field(default_factory=set)
 
     def look(self, store: Store, board: Board, now: float) -> None:
-        """One picture of the store; AssertionError if a promise is broken."""
+        """Take a picture of the store; AssertionError if a promise is broken."""
         new = [claim for claim in board.claims if claim.lease not in self.claims]
         self.claims = {claim.lease: self.claims.get(claim.lease, now) for claim in board.claims}
         taken: dict[str, list[ResourceRequest]] = {"node": []}
@@ -83,12 +83,12 @@ class Seen:
 
 
 def run(minutes: float, dispatchers: int, seed: int, kind: str) -> None:
-    """Do it, and print what was seen; AssertionError if a promise is broken.
+    """Run the test and print the observations; AssertionError if a promise is broken.
 
     Args:
-        minutes: How long experiments are submitted.
-        dispatchers: How many share the Ray.
-        seed: Of sizes, priorities, lengths and times.
+        minutes: Time during which experiments are submitted.
+        dispatchers: Number of dispatchers that share the Ray.
+        seed: Seed of sizes, priorities, lengths and times.
         kind: "sqlite" or "postgresql".
     """
     print(f"seed {seed}, {dispatchers} dispatchers, {kind}, {minutes:g} minutes", flush=True)
@@ -123,7 +123,7 @@ def _submit(store: Store, draw: random.Random, number: int) -> str:
 
 
 def _disturb(store: Store, draw: random.Random, names: Sequence[str]) -> None:
-    """What users do meanwhile."""
+    """Actions of users meanwhile."""
     name = draw.choice(names[-10:])
     draw.choice([store.cancel_experiment, store.pause_experiment])(name)
     store.resume_experiment(draw.choice(names))
@@ -150,7 +150,7 @@ def _tell(store: Store, names: Sequence[str], seen: Seen) -> None:
 
 
 def _cluster(store: Store, told: Callable[[], str]) -> str:
-    """The name of the cluster, as the first pack's lease says it."""
+    """The name of the cluster, from the lease of the first pack."""
     submit(store, small_spec(steps=2000), "first")
     found: set[str] = set()
 
@@ -167,7 +167,7 @@ def _cluster(store: Store, told: Callable[[], str]) -> str:
 
 @contextmanager
 def _service(dispatchers: int, kind: str) -> Iterator[tuple[Store, Callable[[], str]]]:
-    """A Ray of two cores with dispatchers, and its store; what tells of the end of their logs."""
+    """A Ray of two cores with dispatchers, its store, and a function that returns the ends of the logs."""
     namespace, reason = loopback_only()
     if not namespace:
         raise Unavailable(f"Ray needs a network of its own: {reason}")

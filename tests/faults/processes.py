@@ -1,4 +1,4 @@
-"""Who runs on this machine, and whose child it is."""
+"""Processes of this machine and their parents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def marked(mark: str) -> dict[int, str]:
-    """Processes with a variable ("NAME=value") in their environment: pid and command line."""
+    """Processes with a variable ("NAME=value") in their environment: command line by pid."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -17,12 +17,12 @@ def marked(mark: str) -> dict[int, str]:
             if mark.encode() in variables and not _ended(folder):
                 found[int(folder.name)] = _command(folder)
         except OSError:
-            continue  # it ended meanwhile, or is not ours to look into
+            continue  # it ended meanwhile, or we have no permission
     return found
 
 
 def children(parent: int) -> dict[int, str]:
-    """All processes below one: pid and command line."""
+    """All descendants of a process: command line by pid."""
     parents, commands = {}, {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -53,7 +53,7 @@ def end_marked(mark: str, seconds: float = 20.0) -> None:
 
 
 def kill(pid: int) -> None:
-    """kill -9; one that has ended meanwhile is no error."""
+    """kill -9; no error if the process has ended."""
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

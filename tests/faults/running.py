@@ -1,4 +1,4 @@
-"""A service that runs for as long as a test wants, on a disk and a database of its own."""
+"""A service for a test, with its own disk and database."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ DISK_MEGABYTES = 96
 
 
 class Unavailable(Exception):
-    """What is needed is not to be had here; says why."""
+    """A requirement is not met on this machine; the message says which."""
 
 
 @contextmanager
 def running(kind: str, *, mlflow_server: bool, settings: Mapping[str, str] | None = None) -> Iterator[Scene]:
-    """A service on "sqlite" or "postgresql"; `settings` as for `Lab`.
+    """A service on "sqlite" or "postgresql"; for `settings` see `Lab`.
 
     Raises:
-        Unavailable: There is no such server, or no network of its own for Ray.
+        Unavailable: There is no such server, or no network namespace for Ray.
     """
     namespace, reason = loopback_only()
     if not namespace:
@@ -52,7 +52,7 @@ def running(kind: str, *, mlflow_server: bool, settings: Mapping[str, str] | Non
 
 @contextmanager
 def _own_disk(folder: Path) -> Iterator[bool]:
-    """A small file system at a folder, which can be filled, if this user may mount one."""
+    """A small file system at a folder, which tests can fill, if this user may mount one."""
     size = f"size={DISK_MEGABYTES}m"
     mount = ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, check=False).returncode == 0
@@ -65,7 +65,7 @@ def _own_disk(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def new_database(kind: str, folder: Path) -> Iterator[tuple[str, str]]:
-    """DSN of a new database, and HOST:PORT of its server if it has one."""
+    """The DSN of a new database, and HOST:PORT of its server if it has one."""
     if kind == "sqlite":
         yield f"sqlite:///{folder}/home/iplab.db", ""
         return

@@ -1,4 +1,4 @@
-"""Every fault, when it happens, and how it ends."""
+"""Every fault: when it happens and how it ends."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.faults.lab import Lab, wait_for
 from tests.faults.processes import kill
 
 PHASES = ("before", "during", "after")
-# At least two packs; about a second on two cores, in some twenty slices.
+# At least two packs; about one second on two cores, in about twenty slices.
 STEPS, INTERVAL = 2000, 50
 SPEC: dict[str, Any] = {
     "spec": {
@@ -43,11 +43,11 @@ SPEC: dict[str, Any] = {
 
 @dataclass
 class Scene:
-    """A lab with a fault in it.
+    """A lab in which faults happen.
 
     Attributes:
-        lock: The connection that holds SQLite's lock meanwhile.
-        own_disk: Whether its home is a small file system of its own.
+        lock: The connection that holds SQLite's lock during the fault.
+        own_disk: Whether its home is a separate small file system.
     """
 
     lab: Lab
@@ -60,19 +60,19 @@ Step = Callable[[Scene], object]
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong.
+    """A fault.
 
     Attributes:
-        point: When: before, during or after this (`ipserver.failpoints.POINTS`).
-        action: What the process that passes there does: kills itself, or waits while `begin` happens to it.
-        begin: Makes it go wrong.
-        follow: Happens at once after the process goes on.
-        end: After the downtime, makes it good, apart from starting parts that have ended.
-        ends: Parts that end by it.
-        phases: In which it makes sense.
-        lasts: Whether it is tried with every downtime; if not, only without.
-        only: Kind of store; "": all.
-        own_disk: Whether the lab's home must be a file system of its own.
+        point: The operation (of `ipserver.failpoints.POINTS`) before, during or after which it happens.
+        action: What the process that passes the point does: kills itself, or waits while `begin` runs.
+        begin: Causes the fault.
+        follow: Runs as soon as the process continues.
+        end: Repairs the fault after the downtime, except for starting parts that have ended.
+        ends: Parts that the fault ends.
+        phases: Phases in which it makes sense.
+        lasts: Whether it is tried with every downtime, or only without any.
+        only: Kind of store on which it happens; "": all.
+        own_disk: Whether the lab's home must be a separate file system.
     """
 
     point: str
@@ -88,7 +88,7 @@ class Fault:
 
 
 def kill_trainers(scene: Scene) -> None:
-    """kill -9 of every actor that trains."""
+    """kill -9 of every training actor."""
     trainers = scene.lab.trainers()
     assert trainers
     for pid in trainers:
@@ -96,7 +96,7 @@ def kill_trainers(scene: Scene) -> None:
 
 
 def kill_raylet(scene: Scene) -> None:
-    """kill -9 of the raylet alone; its workers are left to themselves."""
+    """kill -9 of the raylet, but not of its workers."""
     (raylet,) = scene.lab.ray("raylet")
     kill(raylet)
 
@@ -108,7 +108,7 @@ def kill_ray(scene: Scene) -> None:
 
 
 def lock_store(scene: Scene) -> None:
-    """Hold SQLite's one lock for writers."""
+    """Hold SQLite's lock for writers."""
     scene.lock = sqlite3.connect(scene.lab.home / "iplab.db", isolation_level=None, timeout=60)
     scene.lock.execute("BEGIN IMMEDIATE")
 
@@ -122,7 +122,7 @@ def unlock_store(scene: Scene) -> None:
 
 
 def fill_disk(scene: Scene) -> None:
-    """Take up all room where the store and the artifacts lie, to the last byte."""
+    """Fill the disk of the store and the artifacts, to the last byte."""
     with (scene.lab.home / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
         for size in (1 << 20, 1 << 12, 1):
             with contextlib.suppress(OSError):
@@ -133,12 +133,12 @@ def fill_disk(scene: Scene) -> None:
 
 
 def empty_disk(scene: Scene) -> None:
-    """Give the room back."""
+    """Free the disk."""
     (scene.lab.home / "filler").unlink()
 
 
 def end_of_dispatcher(scene: Scene) -> None:
-    """It ends by itself when its Ray is gone."""
+    """The dispatcher ends by itself when its Ray is gone."""
     scene.lab.await_end("dispatch", 90)
 
 
@@ -159,7 +159,7 @@ FAULTS = {
     "store cut off": Fault(
         "commit", begin=lambda scene: scene.lab.kill("relay"), ends=("relay",), only="postgresql"
     ),
-    # During a commit the dispatcher holds the lock itself.
+    # During a commit the dispatcher itself holds the lock.
     "store locked": Fault(
         "commit", begin=lock_store, end=unlock_store, phases=("before", "after"), only="sqlite"
     ),
@@ -184,12 +184,12 @@ FAULTS = {
 
 
 def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
-    """Submit an experiment, have faults happen to it, make them good, and check that nothing of them shows.
+    """Submit an experiment, cause faults and repair them, and check that they leave no trace.
 
     Args:
-        scene: Where.
-        events: Fault and phase, one after another.
-        downtime: Seconds that each fault lasts.
+        scene: The lab.
+        events: Faults with their phases, in order.
+        downtime: Duration of each fault in seconds.
     """
     lab = scene.lab
     experiment = f"f{uuid.uuid4().hex[:10]}"
@@ -205,7 +205,7 @@ def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
 
 
 def suffer(scene: Scene, name: str, phase: str, downtime: float) -> None:
-    """Wait until a fault that is armed happens, see it through, and make it good."""
+    """Wait until an armed fault happens, carry it out, and repair it."""
     lab, fault = scene.lab, FAULTS[name]
     lab.await_reached(f"{fault.point}.{phase}")
     fault.begin(scene)
@@ -226,7 +226,7 @@ def _point(name: str, phase: str) -> tuple[str, str]:
 
 
 def verify(scene: Scene, experiment: str) -> None:
-    """Wait for an experiment's end, in MLflow too, and check all that must hold."""
+    """Wait for an experiment's end, in MLflow too, and make all checks."""
     lab = scene.lab
     await_done(lab, experiment, 300)
     checks.check_history(lab.store, experiment)
@@ -237,7 +237,7 @@ def verify(scene: Scene, experiment: str) -> None:
 
 
 def await_done(lab: Lab, experiment: str, seconds: float) -> None:
-    """Wait until an experiment has ended, and then until MLflow has all of it; no part may end meanwhile."""
+    """Wait until an experiment has ended and MLflow has all of it; no part may end meanwhile."""
 
     def record() -> ExperimentRecord:
         dead = [part for part in lab.parts if lab.ended(part) is not None]
@@ -249,7 +249,7 @@ def await_done(lab: Lab, experiment: str, seconds: float) -> None:
 
 
 def submit(lab: Lab, experiment: str, spec: Mapping[str, Any], seconds: float) -> None:
-    """Create an experiment, by repeating the request until it is acknowledged."""
+    """Create an experiment; repeat the request until it is acknowledged."""
     request = str(uuid.uuid4())
     deadline = time.monotonic() + seconds
     while True:
@@ -265,7 +265,7 @@ def submit(lab: Lab, experiment: str, spec: Mapping[str, Any], seconds: float) -
 
 @contextmanager
 def submitting(lab: Lab, experiment: str) -> Iterator[None]:
-    """Create an experiment meanwhile."""
+    """Create an experiment in another thread."""
     with ThreadPoolExecutor(1) as pool:
         acknowledged = pool.submit(submit, lab, experiment, SPEC, 90.0)
         yield

@@ -1,4 +1,4 @@
-"""The checks after a fault notice what they are for."""
+"""The checks after a fault find the errors that they are for."""
 
 from types import SimpleNamespace
 
@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture
 def changed(trained):
-    """Changes the store by statements until the end of the test."""
+    """Executes statements on the store; undone at the end of the test."""
     with trained.store.database.engine.connect() as connection:
         kept = {table: connection.execute(sa.select(table)).mappings().all() for table in _TABLES}
 

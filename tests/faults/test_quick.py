@@ -1,10 +1,10 @@
-"""A few faults on both databases, in every run of the tests; the whole matrix is `make faults`."""
+"""A few faults; the whole matrix is `make faults`. PostgreSQL: tests/ipserver/scheduling/test_cut_off.py."""
 
 import pytest
 
 from tests.faults.scenarios import Scene, play
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(50)]
 
 
 @pytest.mark.parametrize("scene", ["sqlite"], indirect=True)
@@ -13,12 +13,7 @@ def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
         scene,
         ("API killed", "after"),
         ("trainer killed", "during"),
+        ("trainer killed at a checkpoint", "during"),
         ("dispatcher killed", "after"),
         ("forwarder killed", "before"),
     )
-
-
-@pytest.mark.postgres
-@pytest.mark.parametrize("scene", ["postgresql"], indirect=True)
-def test_the_store_may_be_cut_off_during_a_commit(scene: Scene) -> None:
-    play(scene, ("store cut off", "during"), ("trainer killed at a checkpoint", "during"))

@@ -1,7 +1,6 @@
-"""Runs the parts in turn, each in a process of its own and within its time: `python -m tests.gpu [OUT]`.
+"""Runs the parts in turn, each in its own process and within its time: `python -m tests.gpu [OUT]`.
 
-A part that fails, hangs or finds no time does not keep the others from running. summary.json says what became
-of each.
+If a part fails, hangs or has no time left, the others still run. summary.json has the result of each.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ class Part:
     """One program.
 
     Attributes:
-        name: Of the part and its file.
-        module: What is run.
-        seconds: What it may take, where that much is left; inf: all that is left.
-        small: Seconds after which its miniature begins nothing more.
-        file: Below the folder of results.
+        name: Name of the part and of its file.
+        module: Module that is run.
+        seconds: Time limit, if that much is left; inf: all the remaining time.
+        small: Seconds after which its miniature begins no further work.
+        file: File in the folder of results.
     """
 
     name: str
@@ -43,19 +42,19 @@ class Part:
 PARTS: Final = (
     Part("environment", "tests.gpu.environment", 40, 20, "environment.json"),
     Part("tests", "tests.gpu.device_tests", 90, 20, "tests.json"),
-    Part("speed", "tests.benchmarks.gpu", 90, 3, "speed.json"),
+    Part("speed", "tests.benchmarks.gpu", 90, 1, "speed.json"),
     Part("memory", "tests.benchmarks.memory", 60, 1, "memory.json"),
     Part("authors", "tests.gpu.authors", 150, 20, "authors.jsonl"),
     Part("sweep", "tests.gpu.sweep", float("inf"), 20, "sweep.jsonl"),
 )
-# A part ends by itself in time; when it hangs it is ended so much later.
+# A part ends by itself at its limit. A part that hangs is killed this many seconds later.
 _GRACE: Final = 10.0
-# Less is not worth starting Python for.
+# A part is not started with less time than this.
 _LEAST: Final = 15.0
 
 
 def main() -> int:
-    """Run them; returns the number of parts that failed."""
+    """Run the parts; return the number of failed ones."""
     parser = argparse.ArgumentParser(prog="tests/gpu.sh", description=__doc__)
     parser.add_argument("out", nargs="?", type=Path, help="folder of results; default: a new temporary one")
     parser.add_argument("--seconds", type=float, default=540.0, help="for everything together")
@@ -85,7 +84,7 @@ def _run(part: Part, out: Path, device: str, deadline: float) -> dict[str, objec
     print(f"== {part.name}: up to {limit:.0f} s", flush=True)
     command = [sys.executable, "-m", part.module, "--json", str(out / part.file)]
     command += ["--device", device, "--limit", f"{limit:.1f}"]
-    # Tiny networks on several threads are slower than on one, on a busy machine by far.
+    # Several threads are slower than one for tiny networks, and much slower on a busy machine.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"} if small else None
     begun = time.monotonic()
     try:

@@ -21,7 +21,7 @@ _CALIBRATION = Calibration(readout_target=0.1, cap=500.0)
 
 
 def jobs(device: str, precision: str) -> Iterator[PackJob]:
-    """A pack of 25 runs for each dataset and activation."""
+    """One pack of 25 runs for each dataset and activation."""
     small = device == "cpu"
     for dataset, steps in (SMALL if small else DATASETS).items():
         for activation in ACTIVATIONS:
@@ -41,7 +41,7 @@ def jobs(device: str, precision: str) -> Iterator[PackJob]:
 
 
 def table(lines: list[dict[str, Any]]) -> list[dict[str, object]]:
-    """Mean test accuracy after the last update, of all seeds; "3 of 5" where runs diverged."""
+    """Mean test accuracy after the last update over the seeds that did not diverge."""
     found: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for line in lines:
         for run in line["runs"] if line["finished"] else ():
@@ -58,7 +58,7 @@ def table(lines: list[dict[str, Any]]) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Train, print the table."""
+    """Train and print the table."""
     parser = output.device_parser(__doc__)
     parser.add_argument("--precision", default="fp32", choices=["fp32", "tf32", "bf16"])
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Datasets for the GPU machine, and a CIFAR-10 that is small enough to carry there.
+"""Datasets for the GPU machine, including a CIFAR-10 that is small enough to copy there.
 
     IPLAB_DATA=<folder that holds cifar10/> python -m tests.gpu.data FILE
 
@@ -26,7 +26,7 @@ from ipcore.errors import DataError
 FILE: Final = "cifar10-grey.xz"
 _PIXELS: Final = 1024
 _TEST: Final = 10_000
-# Neighbours in a row are alike: their differences are small numbers.
+# Neighbouring pixels in a row are similar, so their differences are small numbers.
 _FILTERS: Final = [{"id": lzma.FILTER_DELTA, "dist": 1}, {"id": lzma.FILTER_LZMA2, "preset": 6}]
 Bytes = npt.NDArray[np.uint8]
 
@@ -35,7 +35,7 @@ def load(name: str) -> Dataset:
     """A dataset from the folder IPLAB_DATA.
 
     Raises:
-        DataError: It is not there.
+        DataError: The dataset is missing.
     """
     root = os.environ.get("IPLAB_DATA")
     if root and name == "cifar10-grey" and (Path(root) / FILE).is_file():
@@ -44,7 +44,7 @@ def load(name: str) -> Dataset:
 
 
 def pack(dataset: Dataset) -> bytes:
-    """Training and test images and labels, packed: a byte of label and the pixels of each."""
+    """Training and test examples, packed: for each a byte with the label, and the pixels."""
     parts = []
     for split in (dataset.train, dataset.test):
         if split.pixels is None:
@@ -54,11 +54,11 @@ def pack(dataset: Dataset) -> bytes:
 
 
 def unpack(data: bytes, test: int = _TEST) -> Dataset:
-    """The dataset of `pack`, as `ipcore.data.cifar` makes it of the published files.
+    """The dataset of `pack`, as `ipcore.data.cifar` reads it from the published files.
 
     Args:
-        data: What `pack` has made.
-        test: Examples of the test set, the last ones.
+        data: Result of `pack`.
+        test: Number of examples of the test set, which are the last ones.
     """
     records = np.frombuffer(lzma.decompress(data), dtype=np.uint8).reshape(-1, 1 + _PIXELS)
     return Dataset("cifar10-grey", _split(records[:-test]), _split(records[-test:]), classes=10)

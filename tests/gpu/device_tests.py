@@ -1,6 +1,6 @@
-"""The CUDA tests of tests/ipcore, with the result of each: `python -m tests.gpu.device_tests --json FILE`.
+"""Runs the CUDA tests of tests/ipcore, with each result: `python -m tests.gpu.device_tests --json FILE`.
 
-On the CPU some of the tests that stand for them run instead.
+On the CPU it runs a few CPU tests instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from tests.benchmarks import output
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of the repository's settings none is needed that another plugin than pytest itself would have to know.
+# Ignore the settings in pyproject.toml that need plugins, which may be missing here.
 _ALWAYS = [
     "-q",
     "--continue-on-collection-errors",
@@ -31,7 +31,7 @@ _ON_CPU = ["-m", "not cuda", str(_TESTS / "engine" / "test_inputs.py")]
 
 
 class Results:
-    """Writes every test's result as soon as it is there; ends the session when time is over."""
+    """Writes each test's result at once, and ends the session at the time limit."""
 
     def __init__(self, path: Path, deadline: float) -> None:
         self._path, self._deadline = path, deadline
@@ -63,7 +63,7 @@ class Results:
 
 
 def main() -> int:
-    """Run them; 0 if all passed."""
+    """Run the tests; return 0 if all passed."""
     options = output.device_parser(__doc__).parse_args()
     try:
         import pytest

@@ -1,4 +1,4 @@
-"""The machine and its versions: `python -m tests.gpu.environment --json FILE`."""
+"""The machine and versions of its software: `python -m tests.gpu.environment --json FILE`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SMI = "name,driver_version,memory.total,power.limit,clocks.max.sm,clocks.max.me
 
 
 def environment(device: str) -> dict[str, object]:
-    """What can be told without training."""
+    """Facts that need no training."""
     found: dict[str, object] = {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
@@ -50,7 +50,7 @@ def _version(name: str) -> str | None:
 
 
 def _says(*command: str) -> str | None:
-    """What a program prints, or None where it cannot."""
+    """Output of a program, or None if it fails or is missing."""
     try:
         found = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -59,7 +59,7 @@ def _says(*command: str) -> str | None:
 
 
 def main() -> None:
-    """Print and write it."""
+    """Print and write the facts."""
     options = output.device_parser(__doc__).parse_args()
     output.give(environment(options.device), options.json)
 

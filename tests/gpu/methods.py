@@ -1,4 +1,4 @@
-"""The methods of arXiv:2110.15596, as runs of a pack."""
+"""The methods of arXiv:2110.15596 as runs of a pack."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ METHODS: Final = ("ip-llr", "mup", "ip-non-centered", "ip-bias", "ip")
 ACTIVATIONS: Final = ("gelu", "elu", "tanh", "relu")
 # Updates: MNIST 600, CIFAR-10 1,200.
 DATASETS: Final = {"cifar10-grey": 1200, "mnist": 600}
-# What stands for them where there is no GPU.
+# Replaces them if there is no GPU.
 SMALL: Final = {"digits": 12}
 
 
 def job(
     config: PackConfig, rates: Sequence[float], seeds: Sequence[int], calibration: Calibration
 ) -> PackJob:
-    """A pack of all methods at some rates and seeds. IP-LLR's first rates alone are calibrated."""
+    """A pack of all methods at some rates and seeds. Only IP-LLR's first rates are calibrated."""
     points = [(method, rate, seed) for method in METHODS for rate in rates for seed in seeds]
     runs = [
         RunConfig(

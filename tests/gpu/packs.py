@@ -1,8 +1,7 @@
-"""Trains packs one after another straight through `ipcore`, as many as time allows.
+"""Trains packs one after another with `ipcore`, without the service, as many as time allows.
 
-Each pack's result is a line of a JSON file, written when it is trained; packs that a file holds already are
-not trained again. Which packs are begun is decided by the pace of those before: what would not end in time is
-left out.
+Each pack's result is a line of a JSON file, written when it is trained. Packs that are in the file are not
+trained again. A pack is left out if, at the pace of the earlier ones, it would not end in time.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from ipcore.planning.machine import update_work
 from ipcore.planning.memory import pack_memory_bytes
 from ipcore.training.trainer import Slice, Trainer
 
-# A pack is not begun if it would take longer than this much of the time left.
+# A pack is not begun if it would take more than this fraction of the remaining time.
 _SAFE: Final = 0.9
-# Of the device's memory that a pack may be planned to take.
+# Largest fraction of the device's memory that a pack may take by the memory model.
 MEMORY: Final = 0.7
 _METRICS: Final = ("validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
 
@@ -36,11 +35,11 @@ class PackJob:
     """A pack to train.
 
     Attributes:
-        name: Says all that it is; known by it in files.
-        config: With the updates that are wanted; evaluated at multiples of `evaluation_interval`, the last
-            update among them.
-        runs: Of the pack.
-        labels: Names of the runs' methods.
+        name: Describes the pack completely, and identifies it in files.
+        config: Configuration with the wanted number of updates. Networks are evaluated at multiples of
+            `evaluation_interval`, which include the last update.
+        runs: Runs of the pack.
+        labels: Name of each run's method.
     """
 
     name: str
@@ -52,17 +51,17 @@ class PackJob:
 def train_all(
     jobs: Iterable[PackJob], path: Path, device: str, limit: float, load: Callable[[str], Dataset]
 ) -> dict[str, list[str]]:
-    """Train what the file does not hold yet and time allows.
+    """Train the packs that are not in the file, as far as time allows.
 
     Args:
-        jobs: Packs, the most wanted first.
-        path: File of results.
+        jobs: Packs, the most important first.
+        path: File with results.
         device: "cpu" or "cuda".
-        limit: Seconds.
-        load: Gives a dataset by its name.
+        limit: Time limit in seconds.
+        load: Loads a dataset by its name.
 
     Returns:
-        Names of the packs that were trained, and of those that were not, by reason.
+        Names of the trained packs, and of the others by the reason why they were not trained.
     """
     deadline = time.monotonic() + limit
     done = {line["pack"] for line in read(path) if line["finished"]}
@@ -98,10 +97,11 @@ def train_all(
 
 
 def train(job: PackJob, dataset: Dataset, device: str, deadline: float) -> dict[str, Any]:
-    """Train a pack until its end or the deadline; what a line of the file says."""
+    """Train a pack until its end or the deadline; return the line for the file."""
     begun = time.monotonic()
-    # One update more is announced than is done: at the last one the engine tests networks one by one on the
-    # CPU, so that saved weights give the same numbers everywhere. With a GPU that takes longer than training.
+    # The configuration has one more update than is done. After the last update the engine tests networks one
+    # by one on the CPU, so that saved weights give the same numbers everywhere. Here this would take longer
+    # than the training on a GPU.
     trainer = Trainer(replace(job.config, steps=job.config.steps + 1), job.runs, dataset, device=device)
     ready = time.monotonic()
     slices: list[Slice] = []
@@ -131,7 +131,7 @@ def train(job: PackJob, dataset: Dataset, device: str, deadline: float) -> dict[
 
 
 def _runs(job: PackJob, slices: Sequence[Slice], diverged: dict[int, int]) -> list[dict[str, Any]]:
-    """What is known of each run: its metrics by name, a (step, value) each."""
+    """The record of each run: its description, and its metrics by name as (step, value) pairs."""
     config = job.config
     found: list[dict[str, list[list[float]]]] = [{} for _ in job.runs]
     for part in slices:
@@ -156,7 +156,7 @@ def _runs(job: PackJob, slices: Sequence[Slice], diverged: dict[int, int]) -> li
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Lines of a file of results; none where there is no file. A last line that was cut off is left out."""
+    """Lines of a file with results; empty if there is no file. A truncated last line is removed."""
     if not path.exists():
         return []
     text = path.read_text()
@@ -167,7 +167,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def fitting(job: PackJob, info: Any, memory: int) -> list[PackJob]:
-    """The pack in as many parts as the device's memory asks for."""
+    """The pack, divided into parts that fit into the device's memory."""
     if len(job.runs) == 1 or pack_memory_bytes(job.config, info, len(job.runs)) <= MEMORY * memory:
         return [job]
     half = len(job.runs) // 2

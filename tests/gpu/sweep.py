@@ -33,7 +33,7 @@ _CHECKPOINTS: Final = 100
 
 
 def jobs(device: str, precision: str, memory: int = 0) -> Iterator[PackJob]:
-    """All packs, the most wanted first; on a GPU of so many bytes."""
+    """All packs, the most important first, for a GPU with this much memory in bytes."""
     small = device == "cpu"
     for seed in range(1 if small else 5):
         for dataset, steps in sorted((SMALL if small else DATASETS).items(), reverse=True):
@@ -56,7 +56,7 @@ def jobs(device: str, precision: str, memory: int = 0) -> Iterator[PackJob]:
 
 
 def main() -> None:
-    """Train as much as time allows; say what was."""
+    """Train as much as time allows, and print a summary."""
     parser = output.device_parser(__doc__)
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"])
     options = parser.parse_args()

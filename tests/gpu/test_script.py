@@ -1,4 +1,4 @@
-"""`tests/gpu.sh` as it is run, in its miniature, and the pieces that a GPU's nine minutes rest on."""
+"""`tests/gpu.sh` in its miniature, and the functions that it uses on a GPU."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_miniature_writes_every_file(tmp_path: Path):
 def test_what_is_trained_is_not_trained_again(tmp_path: Path):
     path = tmp_path / "packs.jsonl"
     first = train_all([small()], path, "cpu", 60.0, load_dataset)
-    path.write_text(path.read_text() + '{"pack": "cut')  # as a kill leaves it
+    path.write_text(path.read_text() + '{"pack": "cut')  # as after a kill
     second = train_all([small(), small(steps=9)], path, "cpu", 60.0, load_dataset)
 
     assert first == {"trained": [small().name]}
@@ -143,8 +143,8 @@ def test_a_packed_dataset_is_the_same_to_the_last_bit():
 
 
 def test_every_kind_of_figure_can_be_measured():
-    """On networks of a few neurons: what the figures say of a CPU is nobody's concern."""
-    figures = dict(reversed(list(gpu.Bench("cpu", 1e-4).figures())))  # the first of each table
+    """On networks of a few neurons; the values of the figures do not matter."""
+    figures = dict(reversed(list(gpu.Bench("cpu", 1e-4).figures())))  # only the first figure of each table
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

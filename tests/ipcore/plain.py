@@ -1,7 +1,7 @@
-"""One run trained by plain PyTorch: `torch.autograd` on w^l itself and `torch.optim`, no pack, no scales.
+"""One run trained by plain PyTorch: `torch.autograd` on w^l itself and `torch.optim`, no packs, no scales.
 
-Written from the definitions (docs/theory.md, proto/iplab/v1/spec.proto), not from ipcore's engine. Of ipcore
-it takes data (configurations, exponents, initial weights, the order of the batches), no arithmetic:
+Written from the definitions (docs/theory.md, proto/iplab/v1/spec.proto), not from ipcore's engine. It takes
+data from ipcore (configurations, exponents, initial weights, order of batches), but no arithmetic:
 
     h^l = m^{-a_l} w^l x^{l-1} (+ m^{-a_l} bias),   x^l = phi(h^l)
     rate of layer l at update t:  eta f(t) m^{-c_l(t)};   epsilon of layer l:  eps m^{-d_l(t)}
@@ -75,7 +75,7 @@ def schedule_factor(schedule: Schedule, t: int, steps: int) -> float:
 
 
 class ByDirection(torch.optim.Optimizer):
-    """w <- w - lr direction(gradient, state), for optimizers that torch lacks."""
+    """w <- w - lr direction(gradient, state), for optimizers that torch does not have."""
 
     def __init__(self, groups, direction: Callable[[Tensor, dict], Tensor]) -> None:
         super().__init__(groups, {})
@@ -100,7 +100,7 @@ def lion(g: Tensor, state: dict, beta1: float, beta2: float) -> Tensor:
     return torch.sign(beta1 * kept + (1 - beta1) * g)
 
 
-# Factors of orthogonalized updates of n outputs and k inputs.
+# Factors of orthogonalized updates with n outputs and k inputs.
 MUON = {
     "muon": lambda n, k: max(1, n / k) ** 0.5,
     "muon-unscaled": lambda n, k: 1,
@@ -110,7 +110,7 @@ MUON = {
 
 
 def muon(g: Tensor, state: dict, settings: OptimizerSettings, factor: Callable[[int, int], float]) -> Tensor:
-    """Jordan's Muon with the singular values found, not with matmuls; a bias is a matrix with one input."""
+    """Jordan's Muon by singular value decomposition instead of matmuls; a bias is a matrix with one input."""
     u = g + settings.momentum * velocity(g, state, settings.momentum)
     matrix = u if u.ndim == 2 else u.unsqueeze(1)
     if not matrix.any():
@@ -126,12 +126,12 @@ class Plain:
     """A run.
 
     Args:
-        config: Of the run's pack.
+        config: Configuration of the run's pack.
         run: The run.
-        start: Its network at step 0.
-        dataset: What it trains on.
-        dtype: Of the weights.
-        compute: Of activations, derivatives and the weights that matmuls read.
+        start: Network at step 0.
+        dataset: Training data.
+        dtype: Type of the weights.
+        compute: Type of activations, derivatives and the weights in matmuls.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Plain:
         return h
 
     def network(self, x: Tensor, linear: Callable[[int, Tensor], Tensor]) -> Tensor:
-        """The outputs, where linear(i, x) is what the matrix of layer i + 1 makes of x."""
+        """The outputs, where linear(i, x) applies the matrix of layer i + 1 to x."""
         phi, model, last = PHI[self.config.activation], self.config.model, len(self.w) - 1
         if not isinstance(model, ResidualMlp):
             for i in range(last):

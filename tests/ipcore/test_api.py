@@ -38,7 +38,7 @@ import ipcore
     ],
 )
 def test_examples_in_docstrings(module: str):
-    """Among them: a trained IP-LLR network in ten lines, with no server."""
+    """One of them trains an IP-LLR network in ten lines, without a server."""
     result = doctest.testmod(importlib.import_module(module))
     assert result.attempted
     assert not result.failed

@@ -1,4 +1,4 @@
-"""What training does on a CUDA device: run where torch finds one (`pytest -m cuda`, or `tests/gpu.sh`)."""
+"""Training on a CUDA device; runs if torch finds one (`pytest -m cuda`, or `tests/gpu.sh`)."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rows(*slices):
 
 
 def eager(trainer: Trainer) -> Trainer:
-    """Launches its kernels one by one."""
+    """A trainer that launches its kernels one by one."""
     trainer._update = Replay(trainer._operations(), None)
     return trainer
 
@@ -69,7 +69,7 @@ def weights(trainer: Trainer) -> list[torch.Tensor]:
 def test_a_graph_trains_bit_for_bit_as_its_kernels_one_by_one(
     tiny: Dataset, optimizer: str, precision: str, caplog: pytest.LogCaptureFixture
 ):
-    """Over a schedule, an epoch's end, re-weighting, the large first step and a run that is stopped."""
+    """Across a schedule, an epoch's end, re-weighting, the large first step and the stop of a run."""
     config = replace(
         CONFIG, optimizer=optimizer, precision=precision, schedule=Schedule("linear", warmup_steps=2)
     )
@@ -280,7 +280,7 @@ def test_single_precision_agrees_with_the_cpu(digits: Dataset):
 def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(
     digits: Dataset, tmp_path: Path, cut: int, precision: str
 ):
-    """Before, at and after the update that is recorded: graphs and single kernels give the same bits."""
+    """Graphs and single kernels give the same bits before, at and after the recorded update."""
     config = replace(WIDE, steps=30, metrics_interval=1, evaluation_interval=5, precision=precision)
     runs = [RunConfig(preset("mup", 3), 0.1, 0), RunConfig(preset("ip-llr", 3), 0.1, 1, Calibration())]
     whole = Trainer(config, runs, digits, device=CUDA)
@@ -299,7 +299,7 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_optimizer_resumes_bit_for_bit(tiny: Dataset, tmp_path: Path, optimizer: str):
-    """A checkpoint after every update, beside a validation set, a schedule, decay and re-weighting."""
+    """A checkpoint after every update, with a validation set, a schedule, decay and re-weighting."""
     decay = OptimizerSettings(weight_decay=0.0 if optimizer == "adam" else 0.2)
     runs = [replace(run, settings=decay) for run in runs_for(optimizer)]
     config = replace(
@@ -326,7 +326,7 @@ def test_every_optimizer_resumes_bit_for_bit(tiny: Dataset, tmp_path: Path, opti
 
 
 def test_a_snapshot_does_not_change_while_training_goes_on(digits: Dataset, tmp_path: Path):
-    """It is written behind training."""
+    """Checkpoints are written while training continues."""
     trainer = Trainer(WIDE, [RunConfig(preset("mup", 3), 0.1, 0)], digits, device=CUDA)
     trainer.advance(max_steps=7)
     snapshot = checkpoint.take(trainer)
@@ -351,7 +351,7 @@ def test_a_checkpoint_of_a_gpu_goes_on_on_the_cpu_and_says_so(tiny: Dataset, tmp
     assert ends[1] == pytest.approx(ends[0], rel=1e-3)
 
 
-# What is measured
+# Measurements
 
 
 def test_probes_agree_with_the_cpu(tiny: Dataset):
@@ -367,7 +367,7 @@ def test_probes_agree_with_the_cpu(tiny: Dataset):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_pack_takes_no_more_memory_than_predicted(digits: Dataset, precision: str):
-    """With its graph, evaluations and calibration; libraries' own workspaces (32 MiB a stream) apart."""
+    """With graph, evaluations and calibration, but without the libraries' workspaces (32 MiB per stream)."""
     config = PackConfig(
         "digits", 3, 512, "gelu", 512, steps=8, evaluation_interval=4, weights="none", precision=precision
     )

@@ -1,10 +1,10 @@
 """The engine against plain PyTorch (`tests.ipcore.plain`), run by run from the same initial weights.
 
-Packs are drawn from the product of all that a pack and its runs may differ in, with a fixed seed; every pair
-of choices that go together is met. In double precision both must agree to 1e-9. In single precision and
-bfloat16 each is held against plain PyTorch in double precision: the engine may be as far from it as PyTorch
-is in the same format, give or take a few units in the last place, and on average no further. (Runs whose
-loss blows up are compared up to there.)
+Packs are drawn, with a fixed seed, from the product of all choices for a pack and its runs; every compatible
+pair of choices occurs. In double precision both must agree to 1e-9. In single precision and bfloat16 both are
+compared with plain PyTorch in double precision: the engine's error may exceed PyTorch's in the same format by
+a few units in the last place, and on average not at all. (Runs whose loss blows up are compared up to that
+update.)
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ipcore.theory import PRESETS, preset
 from ipcore.training.trainer import Trainer
 from tests.ipcore.plain import PHI, Plain
 
-pytestmark = pytest.mark.takes(40)
+pytestmark = pytest.mark.takes(30)
 
 STEPS, BATCH, EXAMPLES, D = 5, 4, 12, 3
 RUNS = 12  # in each pack
 # In each precision. Kinds of Muon differ by a factor.
-PACKS = {name: 5 if name.startswith("muon-") else 20 for name in OPTIMIZERS}
+PACKS = {name: 5 if name.startswith("muon-") else 14 for name in OPTIMIZERS}
 KINDS = {
     "cross_entropy": "three", "mse": "three", "mse of targets": "targets", "logistic": "two",
     "exponential": "two",
@@ -53,7 +53,7 @@ Choice = tuple[str, str]
 
 @dataclass(frozen=True)
 class Case:
-    """A pack, and what was chosen for each of its runs."""
+    """A pack, and the choices for each of its runs."""
 
     config: PackConfig
     runs: tuple[RunConfig, ...]
@@ -80,7 +80,7 @@ def cases(optimizer: str, precision: str) -> list[Case]:
     decks: dict[tuple[str, ...], list[str]] = {}
 
     def draw(*options: str) -> str:
-        """Every option comes up before one comes up again."""
+        """Every option occurs before one occurs again."""
         deck = decks.setdefault(options, [])
         if not deck:
             deck += rng.sample(options, len(options))
@@ -174,7 +174,7 @@ def distance(found, truth: Plain) -> float:
 
 
 def steps_before_blow_up(run: Plain) -> int:
-    """Updates whose loss is of a size at which small differences stay small."""
+    """Updates whose loss is so small that small differences stay small."""
     large = np.flatnonzero(~(np.array(run.losses) < 100))
     return int(large[0]) if len(large) else STEPS
 
@@ -230,7 +230,7 @@ def test_in_less_the_engine_is_as_close_to_the_truth_as_pytorch(optimizer: str, 
 
 def test_every_pair_of_choices_that_go_together_is_met():
     every = [case for o in OPTIMIZERS for p in PRECISIONS for case in cases(o, p)]
-    assert sum(len(case.runs) for case in every) == 5_580
+    assert sum(len(case.runs) for case in every) == 4_068
     met = {
         pair
         for case in every
@@ -253,7 +253,7 @@ def test_every_pair_of_choices_that_go_together_is_met():
 
 
 def together(chosen: dict[str, str]) -> bool:
-    """Whether two choices can be made at once."""
+    """Whether two choices are compatible."""
     sized = chosen.get("optimizer") is not None and OPTIMIZERS[chosen["optimizer"]].entrywise
     name = chosen.get("preset")
     if sized and name is not None and PRESETS[name].build_adam is None:

@@ -1,7 +1,7 @@
-"""Losses and activations at every argument that a number format holds, against mpmath.
+"""Losses and activations over the whole range of a number format, against mpmath.
 
-What is right: an error of a few units in the last place of max(1, |value|), as torch has it; infinite where
-the value is beyond the format; never NaN. Losses of one margin are right relative to the value itself.
+Correct means: an error of a few units in the last place of max(1, |value|), as in torch; infinite if the
+value is outside of the format; never NaN. Losses of one margin are correct relative to the value itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ULPS = 8
 
 
 def reals(width: int) -> st.SearchStrategy[float]:
-    """Numbers of a format: ordinary ones, those where exponentials end, and all others up to the limits."""
+    """Numbers of a format: ordinary ones, those near the limits of exp, and all others up to the limits."""
     largest = torch.finfo(DTYPES[width]).max
     return st.one_of(
         st.floats(-5, 5, width=width),
@@ -57,7 +57,7 @@ def rows(width: int, columns: int) -> st.SearchStrategy[list[list[float]]]:
 
 
 def check(found: float, true, dtype: torch.dtype, *, relative: bool = False) -> None:
-    """Whether a number is a true one as a format holds it."""
+    """Whether a number is the correct value, rounded to a format."""
     info = torch.finfo(dtype)
     assert not math.isnan(found), true
     if math.isinf(found):
@@ -149,7 +149,7 @@ def test_losses_of_the_margin(name, data, width):
 
 
 def test_the_logistic_loss_where_its_exponential_overflows():
-    """f = -89, y = +1 costs 89 and pulls with -1; log(1 + e^89) as written has inf from 88.73 on."""
+    """For f = -89, y = +1 the loss is 89, its derivative -1; log(1 + e^x) overflows from x = 88.73 on."""
     for width, margins in ((32, (88.0, 89.0, 1e9, 3e38)), (64, (709.0, 710.0, 1e300))):
         f = torch.tensor([[[-z] for z in margins]], dtype=DTYPES[width])
         labels, out = torch.ones(1, len(margins), dtype=torch.int64), torch.empty_like(f)
@@ -173,7 +173,7 @@ def test_accuracy_of_ties_infinities_and_nan():
     outputs = torch.tensor(
         [[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [inf, 0.0, inf], [-inf, 3.0, 0.0], [nan, 0.0, 1.0]]
     )
-    # The first of equal ones; NaN is never right.
+    # The first of equal outputs counts; NaN is never right.
     found = [correct(outputs, torch.full((5,), label)).tolist() for label in (0, 1, 2)]
     assert [row.index(True) if True in row else None for row in zip(*found, strict=True)] == [
         0,
@@ -223,7 +223,7 @@ def test_both_evaluations_and_the_training_loss_agree(margin: float):
 
 
 def test_training_through_margins_of_hundreds_does_not_diverge():
-    """Standard parameterization, far too fast at first: at update 2 an example has a margin below -89."""
+    """Standard parameterization with a much too large first rate: at update 2 a margin is below -89."""
     data = load_dataset("single-index:d=16,n=256,test=128,labels=sign")
     config = PackConfig(data.name, 2, 256, "relu", 32, 60, loss="logistic", metrics_interval=1)
     trainer = Trainer(config, [RunConfig(preset("sp", 2), 0.5, 0)], data)
@@ -238,7 +238,7 @@ def test_training_through_margins_of_hundreds_does_not_diverge():
 
 
 def cut(h, function, beyond, low=-2000):
-    """A function of h with its limit for h < low, where mpmath is slow."""
+    """A function of h, with its limit for h < low, where mpmath is slow."""
     return function(h) if h > low else mp.mpf(beyond)
 
 
@@ -296,7 +296,7 @@ def test_activations(name, data, width):
     applied = phi.apply(h)
     phi.backward(slope, kept, x)
     for argument, one, two, derivative in zip(*(t.tolist() for t in (h, x, applied, slope)), strict=True):
-        with mp.workdps(360 if name == "sin" else 60):  # as many digits as the argument has before the point
+        with mp.workdps(360 if name == "sin" else 60):  # digits of the argument before the point
             value, exact = EXACT[name](mp.mpf(argument))
             check(one, value, dtype)
             check(two, value, dtype)
@@ -319,7 +319,7 @@ def test_bfloat16_rounds_what_is_computed(name):
 
 @pytest.mark.parametrize("name", EXACT)
 def test_infinite_preactivations_warn_of_nothing(name: str):
-    """A run that blows up in a pack says so by its loss, not by a warning of numpy's."""
+    """A run that blows up in a pack shows it by its loss, not by a warning of numpy."""
     h = torch.tensor([math.inf, -math.inf, math.nan])
     phi = activation(name)
     x = torch.empty_like(h) if phi.keeps_preactivation else h

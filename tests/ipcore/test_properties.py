@@ -1,4 +1,4 @@
-"""Properties of training that hold for whatever hypothesis can think of."""
+"""Properties of training, for random examples."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ipcore.randomness import (
 
 
 def test_streams_are_fixed_for_ever():
-    # Recorded once. If these change, no published result can be made again.
+    # Recorded once. If these change, published results cannot be reproduced.
     assert weight_normals(0, 1, (2, 2)).ravel() == pytest.approx(
         [-0.41070124727484153, 0.5191952657502099, -0.9613997098786414, -0.4718562758016319], abs=1e-12
     )

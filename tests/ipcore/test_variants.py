@@ -54,7 +54,7 @@ def test_biases_of_every_layer(tiny: Dataset):
 
 
 def test_biases_of_their_own_do_not_depend_on_the_first_layers_choice(tiny: Dataset):
-    """They are part of the parameterization; the other runs of the pack have none with bias "none"."""
+    """Biases are part of the parameterization; with bias "none" the other runs of the pack have none."""
     with_first, without = (make(tiny, "ip-bias", "mup", bias=bias) for bias in ("first", "none"))
     one, two = with_first.network(0), without.network(0)
     assert all(
@@ -108,7 +108,7 @@ def test_initial_hidden_matrices_are_reweighted_after_the_first_update(tiny: Dat
     assert torch.equal(first[0], first[1])
     assert torch.equal(last[0], last[1])
     assert torch.allclose(hidden[0], hidden[1] + M**-0.5 * (kept - 1) * w_0, rtol=1e-10)
-    # Once, not at every step: from the same state on both train alike.
+    # It happens once, not at every step: both train alike from the same state on.
     for tensor in [*trainer.pack.weights, *trainer.pack.biases]:
         tensor[1].copy_(tensor[0])
     trainer.advance()
@@ -116,7 +116,7 @@ def test_initial_hidden_matrices_are_reweighted_after_the_first_update(tiny: Dat
 
 
 def test_reweighting_at_several_steps_counts_from_the_initial_matrix(tiny: Dataset):
-    """rho = 1, then m^{-1/2} at step 2, then 0 at step 4; in sum all of w_0 is taken away."""
+    """rho = 1, then m^{-1/2} at step 2, then 0 at step 4; in total all of w_0 is removed."""
     mup = preset("mup", 2)
 
     def reweighted(*steps: tuple[int, Fraction | None]) -> Parameterization:
@@ -135,7 +135,7 @@ def test_reweighting_at_several_steps_counts_from_the_initial_matrix(tiny: Datas
 
 
 def test_reweighting_counts_what_decay_has_left(tiny: Dataset):
-    """eta = 0.1, lambda = 2 and f = 1/3, 2/3, 1 leave (14/15)(13/15) w_0 at step 2, and nothing more goes."""
+    """eta = 0.1, lambda = 2 and f = 1/3, 2/3, 1 leave (14/15)(13/15) w_0 at step 2, which is then removed."""
     mup = preset("mup", 2)
     frozen = tuple(RatePhase(p.start, tuple(c + 99 for c in p.c)) for p in mup.phases)  # nothing is learned
     halved = Reweighting(2, (Fraction(0), Fraction(1, 2), Fraction(0)))
@@ -213,7 +213,7 @@ def test_resumed_training_is_the_uninterrupted_one(tiny: Dataset, tmp_path: Path
 
 
 def test_runs_beside_own_biases_are_calibrated_as_alone(tiny: Dataset):
-    """Also with bias "none", where only the other run's first layer has a bias."""
+    """Also with bias "none", if only the other run has a bias, in its first layer."""
     calibrated = RunConfig(preset("ip-llr", 2), 0.1, 3, Calibration())
     for bias in ("first", "none"):
         config = replace(CONFIG, bias=bias)

@@ -20,7 +20,7 @@ class Service:
         self.settings = settings_in(home)
         self.store = store_in(self.settings)
         self.watch_capacity = watch_capacity
-        self.port = free_port()  # it listens there again after a stop
+        self.port = free_port()  # for the next start
         self._thread = None
         self.start()
 
@@ -43,6 +43,7 @@ class Service:
             self.settings.artifact_root,
             workers=4,
             watch_interval=0.01,
+            processes=0,
             watch_capacity=self.watch_capacity,
             grace=0.1,
         )
@@ -83,7 +84,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture
 def own_service(tmp_path):
-    """A service for tests that stop it or need it empty."""
+    """A service for tests that stop it or need an empty one."""
     service = Service(tmp_path)
     yield service
     service.close()
@@ -105,7 +106,7 @@ def trained(service, client):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Retries without the waiting between them."""
+    """Retries without pauses."""
     for module in ("transport", "events", "artifacts"):
         monkeypatch.setattr(f"iplab.{module}.pause", lambda delay: None)
 

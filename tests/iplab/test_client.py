@@ -129,7 +129,7 @@ def test_what_may_be_named_comes_from_the_service(client):
 
 
 def test_nobody_there(impatient):
-    with socket.socket() as bound:  # a port that is surely nobody's: bound, but not listened on
+    with socket.socket() as bound:  # a port that nobody listens on, reserved by binding it
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"
         with iplab.connect(address) as client, pytest.raises(iplab.UnavailableError, match=address):
@@ -186,7 +186,7 @@ def test_a_call_survives_a_restart_of_the_service(own_service, monkeypatch):
 
 
 def wait_for_connection(client):
-    """gRPC waits for some time of its own before it connects again."""
+    """gRPC waits before it connects again, which the client must tolerate."""
     grpc.channel_ready_future(client._transport._channel).result(timeout=60)
 
 

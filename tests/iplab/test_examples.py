@@ -1,4 +1,4 @@
-"""The specs in examples/: accepted by the service as they are, and as large as they say."""
+"""The specs in examples/: the service accepts them, and their sizes are as stated."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
 def test_an_example_is_accepted(own_service, path):
-    # On a service that has not looked for data files yet: MNIST is not everywhere.
+    # On a service that has not checked for data files yet, since MNIST may be missing.
     with iplab.connect(own_service.address) as client:
         preview = client.create(path, validate_only=True)
 

@@ -14,11 +14,13 @@ from tests.iplab.conftest import Service, small_spec
 
 
 def plan(service, experiment):
-    """One pack of all runs, leased: what a dispatcher does before it trains. Returns the lease."""
+    """Plan and lease one pack of all runs, as a dispatcher does before it trains; return the lease."""
     service.store.lease_unplanned("test", 60.0)
     indices = tuple(range(experiment.counts.total))
     service.store.save_plan(
-        experiment.id, "test", [NewPack("p0", indices, 2, 16, "relu", steps=20, memory_bytes=1)]
+        experiment.id,
+        "test",
+        [NewPack(2, 16, "relu", id="p0", run_indices=indices, steps=20, memory_bytes=1)],
     )
     return service.store.lease_pack(experiment.id, "test", 60.0)
 
@@ -82,7 +84,7 @@ def test_a_watch_goes_on_after_an_overflow(tmp_path, impatient):
         experiment = client.create(small_spec(), experiment_id="e")
         watch = experiment.watch()
         seen = [next(watch)]
-        # More than one event at a time is more than this service keeps for a watcher.
+        # This service keeps only one event for a watcher.
         commit(service, plan(service, experiment), 1, 20)
         seen += list(watch)
         assert all(b.sequence == a.sequence + 1 for a, b in pairwise(seen))
@@ -97,7 +99,7 @@ def test_a_watch_gives_up_when_the_service_stays_away(own_service, own_client, m
     next(watch)
     monkeypatch.setattr("iplab.events.time", clock(now))
     monkeypatch.setattr("iplab.events.pause", lambda delay: now.__setitem__(0, now[0] + 20.0))
-    # However long nothing has happened before, patience is counted from the loss of the service.
+    # Patience counts from the loss of the service, however long the watch was quiet before.
     now[0] = 3600.0
     own_service.stop()
     with pytest.raises(iplab.UnavailableError, match="no iplab service answers"):
@@ -106,7 +108,7 @@ def test_a_watch_gives_up_when_the_service_stays_away(own_service, own_client, m
 
 
 def clock(now):
-    """Something like the module `time` that shows `now[0]`."""
+    """A replacement of the module `time` that shows `now[0]`."""
     return SimpleNamespace(monotonic=lambda: now[0])
 
 

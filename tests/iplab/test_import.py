@@ -1,4 +1,4 @@
-"""What importing costs, and what the thin client may not need."""
+"""Libraries that an import loads, and libraries that the thin client must not need."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import iplab
 
 
 def loaded_after(statement, names):
-    """Which of `names` a fresh interpreter has loaded after a statement."""
+    """Those of `names` that a new interpreter has loaded after a statement."""
     code = f"{statement}; import sys; print(*[n for n in {names!r} if n in sys.modules])"
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Numbers as text: how many digits, which form, and nothing that misleads."""
+"""Numbers as text: digits and form, and no misleading digits."""
 
 import math
 

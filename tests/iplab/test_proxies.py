@@ -1,4 +1,4 @@
-"""Variables of other programs that send gRPC through a proxy: loopback needs none, the rest says so."""
+"""Proxy variables of other programs: not used for loopback, named in errors for other addresses."""
 
 import socket
 import threading
@@ -15,7 +15,7 @@ from iplab.transport import Transport
 
 @pytest.fixture
 def refusing():
-    """A proxy that counts its callers and lets nobody through, as a company's does with loopback."""
+    """A proxy that counts its callers and refuses them, as a company's proxy refuses loopback."""
     calls = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.1)
@@ -40,7 +40,7 @@ def refusing():
 
 @pytest.fixture
 def service():
-    """A gRPC server that knows no method of ours: what it answers shows that it was reached."""
+    """A gRPC server without our methods; its answer shows that it was reached."""
     server = grpc.server(futures.ThreadPoolExecutor(1))
     health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -111,7 +111,7 @@ def test_without_a_proxy_nothing_is_said_of_one():
     [
         ({}, ""),
         ({"http_proxy": ""}, ""),
-        ({"HTTP_PROXY": "http://p:1", "all_proxy": "socks5://p:1"}, ""),  # gRPC reads neither
+        ({"HTTP_PROXY": "http://p:1", "all_proxy": "socks5://p:1"}, ""),  # gRPC reads neither of them
         ({"http_proxy": "http://p:1", "https_proxy": "http://p:1"}, "https_proxy"),
         ({"http_proxy": "http://p:1", "grpc_proxy": "http://p:1"}, "grpc_proxy"),
         ({"http_proxy": "http://p:1", "no_proxy": "example.org"}, ""),

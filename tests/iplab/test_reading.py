@@ -1,4 +1,4 @@
-"""Messages as frozen dataclasses, and runs and experiments as views of theirs."""
+"""Messages read as frozen dataclasses; runs and experiments as views of messages."""
 
 import inspect
 from dataclasses import dataclass, field, fields
@@ -30,7 +30,7 @@ READ = [
 
 @pytest.mark.parametrize(("kind", "message"), READ, ids=lambda given: given.__name__)
 def test_every_field_of_a_dataclass_is_read(kind, message):
-    # With a misspelt field, or one that the message lacks, this raises.
+    # Raises if a field is misspelt or missing in the message.
     assert isinstance(read(kind, message()), kind)
 
 

@@ -1,4 +1,4 @@
-"""Reports of a really trained experiment: muP and an implementation that is wrong in one layer."""
+"""Reports of a trained experiment: muP, and an implementation that is wrong in one layer."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ WRONG = {"label": "mine", "exponents": {"a": ["0", "0", "1"], "b": ["0", "0", "0
 
 @pytest.fixture
 def iplab(service):
-    """Run a command; gives click's result, with the two streams apart."""
+    """Run a command; return click's result, with separate output streams."""
     return lambda *args: CliRunner().invoke(main, ["--address", service.address, *map(str, args)])
 
 
@@ -53,7 +53,7 @@ def test_a_wrong_multiplier_is_found_in_its_layer(checked):
 
 
 def test_alignment_says_where_activations_leave_the_calculus(service, client, iplab):
-    """IP-LLR as a relu network: updates stay aligned; held against IP-LLR's tanh they would not."""
+    """IP-LLR with ReLU: updates stay aligned; the predictions for tanh would not hold."""
     spec = small_spec(
         parameterizations=[{"preset": "ip-llr"}],
         widths=[64, 128, 256],
@@ -223,7 +223,7 @@ def test_no_such_experiment(iplab):
 
 
 def test_what_disagrees_beside_coordinates_is_said(checked, capsys):
-    """A conclusion speaks of coordinates; whether f falls is another check."""
+    """A conclusion is about coordinates; a falling f is another check."""
     report = checked.check(references={"mine": "mup"})
     *others, still = [check for check in report.checks if check.subject.parameterization == "mine"]
     assert still.kind == "STATIONARITY"
@@ -245,7 +245,7 @@ def test_what_does_not_show_yet_is_said_explained_and_drawn(checked, capsys, tmp
     print_report(report, why=True)
     assert "    parts make -0.40" in capsys.readouterr().out.splitlines()
     save_report(report, tmp_path / "report.svg")
-    # One more line than where the exponent shows.
+    # One more line than for an exponent that is visible.
     save_report(dataclasses.replace(report, checks=(change,)), tmp_path / "plain.svg")
     dotted = [(tmp_path / name).read_text().count("stroke-dasharray") for name in ("report.svg", "plain.svg")]
     assert dotted[0] == dotted[1] + 1

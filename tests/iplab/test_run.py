@@ -15,7 +15,7 @@ def run(trained):
 
 
 def damage(service, run, change):
-    """Change the stored file of the run's final weights; returns a function that puts it back."""
+    """Change the stored file of the run's final weights; return a function that restores it."""
     artifact = service.store.get_artifact("trained", run.index, "weights/final.safetensors")
     file = service.settings.artifact_root.folder / artifact.location
     whole = file.read_bytes()

@@ -1,4 +1,4 @@
-"""Specs: what is accepted, and how every mistake in one is named."""
+"""Specs: accepted forms, and the error for every mistake."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ def exponents(**lists):
 
 
 def wrong(source):
-    """{path: message} of what is wrong with a dict or YAML text."""
+    """Errors of a dict or YAML text as {path: message}."""
     with pytest.raises(iplab.SpecError) as caught:
         parse_spec(source, "spec.yaml").checked() if isinstance(source, str) else load_spec(source)
     return {violation.field: violation.message for violation in caught.value.violations}
@@ -53,7 +53,7 @@ def test_yaml_json_and_dict_give_the_same_message(tmp_path):
 
 
 def places(kind, path=()):
-    """Fields that a spec may have and that are neither messages nor maps, each after those around it."""
+    """Fields of a spec that are neither messages nor maps, each with its path."""
     for entry in kind.fields:
         if kind is Experiment.DESCRIPTOR and entry.name not in ("display_name", "priority", "spec"):
             continue
@@ -67,7 +67,7 @@ def places(kind, path=()):
     "path", list(places(Experiment.DESCRIPTOR)), ids=lambda path: ".".join(e.name for e in path)
 )
 def test_every_field_is_read_and_printed(path):
-    """Whatever its type: neither the reader nor the printer knows fields by name."""
+    """Fields of all types, since neither the reader nor the printer knows fields by name."""
     values = {
         FieldDescriptor.TYPE_DOUBLE: 0.5,
         FieldDescriptor.TYPE_STRING: "1/2",
@@ -94,7 +94,7 @@ def test_every_field_is_read_and_printed(path):
 
 
 def test_a_truth_value_is_true_or_false():
-    """No field of a spec is one yet: with the message of a request."""
+    """No field of a spec has this type yet, so a request's message is used."""
     problems, kind = _Problems(), CreateExperimentRequest.DESCRIPTOR
     assert _message({"validate_only": True}, kind, "", problems) == {"validate_only": True}
     assert not problems.found

@@ -1,4 +1,4 @@
-"""Every status that a service can send becomes the SDK's error for it."""
+"""Every status that a service can send becomes its error of the SDK."""
 
 import grpc
 import pytest
@@ -11,7 +11,7 @@ from iplab.v1.errors_pb2 import ErrorReason
 
 
 class FailedCall(grpc.RpcError):
-    """What a stub raises, with what arrives on the wire."""
+    """The error of a stub, with a status as sent on the wire."""
 
     def __init__(self, code, details, *, reason="", violations=()):
         self._code, self._details = code, details

@@ -1,4 +1,4 @@
-"""Means over seeds, and the table of them."""
+"""Means over seeds, and their table."""
 
 import io
 import re
@@ -111,7 +111,7 @@ def test_numbers_ids_and_states_are_never_cut(width):
             ]
         )
     ]
-    # In the table of one run, nothing is shared: it has every column.
+    # The table of one run has every column.
     for table in (
         runs_table(runs),
         runs_table(runs[:1]),
@@ -148,7 +148,7 @@ def test_targets_without_classes_show_losses():
 
 @pytest.mark.parametrize("at_best", [None, {"loss": 0.8, "accuracy": 0.6}])
 def test_the_widest_table_of_results_fits_eighty_columns(at_best):
-    """Every axis varies, and finished, diverged and cancelled runs meet."""
+    """Every axis varies, and there are finished, diverged and cancelled runs."""
     settings = [
         {"label": "ip-llr-calibrated", "layers": 10, "width": 1024, "activation": "sigmoid", "rate": 0.0125},
         {"label": "ip-non-centered", "layers": 2, "width": 64, "activation": "tanh", "rate": 0.1},

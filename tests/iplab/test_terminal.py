@@ -1,4 +1,4 @@
-"""Commands on streams of every kind: closed, cut off, full, narrow, wide, of encodings without our signs."""
+"""Commands with streams of every kind: closed, cut off, full, narrow, wide, with limited encodings."""
 
 import json
 import os
@@ -42,8 +42,8 @@ def experiment(service):
 
 
 def run(service, *arguments, module="iplab", **options):
-    """A command as a process of its own; `env` adds variables, `shell` is what stands behind the command."""
-    command = [sys.executable, "-m", module, *arguments]
+    """Run a command as a process; `env` adds variables, `shell` is appended to the command in a shell."""
+    command = [sys.executable, "-c" if module == SEVERAL else "-m", module, *arguments]
     environment = {
         **os.environ,
         "IPLAB_ADDRESS": service.address if service else "",
@@ -51,22 +51,43 @@ def run(service, *arguments, module="iplab", **options):
     }
     shell = options.pop("shell", "")
     if shell:
-        # The status of the command itself, not of what stands behind it.
+        # The status of the command itself, not of the pipe behind it.
         command = ["bash", "-c", f'"$@" {shell}; exit ${{PIPESTATUS[0]}}', "-", *command]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.run(command, check=False, env=environment, timeout=60, **streams)
 
 
+# Runs several commands in one process, since a start takes most of the time; writes their statuses to a file.
+SEVERAL = """
+import json, sys
+from iplab.__main__ import main
+told, statuses = sys.argv[1], []
+for sys.argv[1:] in json.loads(sys.argv[2]):
+    try:
+        main()
+    except SystemExit as end:
+        statuses.append(end.code or 0)
+open(told, "w").write(json.dumps(statuses))
+"""
+
+
+def run_several(service, folder, commands, **options):
+    """Commands in one process: its output, and the status of each command."""
+    told = folder / "statuses"
+    told.unlink(missing_ok=True)
+    done = run(service, str(told), json.dumps(commands), module=SEVERAL, **options)
+    return done, json.loads(told.read_text())
+
+
 @pytest.mark.parametrize("env", [ASCII, LATIN, {"TERM": "dumb"}, {"NO_COLOR": "1"}, {"LC_ALL": "nonsense"}])
-def test_names_of_any_letters_are_shown_in_any_encoding(service, experiment, env):
-    for arguments in (["list"], ["runs", experiment.id], ["show", experiment.id]):
-        done = run(service, *arguments, env=env)
-        assert (done.returncode, done.stderr) == (0, b"")
-        assert experiment.id.encode() in done.stdout or b"r00000" in done.stdout
-    shown = done.stdout
-    # click takes ASCII for a mistake and writes UTF-8.
+def test_names_of_any_letters_are_shown_in_any_encoding(service, experiment, env, tmp_path):
+    commands = [["list"], ["runs", experiment.id], ["show", experiment.id]]
+    done, statuses = run_several(service, tmp_path, commands, env=env)
+    assert (statuses, done.stderr) == ([0, 0, 0], b"")
+    assert experiment.id.encode() in done.stdout and b"r00000" in done.stdout
+    # click treats ASCII as a mistake and writes UTF-8.
     encoding = "latin-1" if env == LATIN else "utf-8"
-    assert LABEL.encode(encoding, errors="backslashreplace") in shown
+    assert LABEL.encode(encoding, errors="backslashreplace") in done.stdout
 
 
 @pytest.mark.parametrize("env", [ASCII, LATIN])
@@ -80,11 +101,11 @@ def test_errors_with_any_letters_are_shown_in_any_encoding(service, env, tmp_pat
 
 
 @pytest.mark.parametrize("columns", ["1", "20", "80", "400"])
-def test_any_width_of_the_terminal(service, experiment, columns):
-    for arguments in (["--help"], ["list"], ["show", experiment.id], ["runs", experiment.id], ["catalog"]):
-        done = run(service, *arguments, env={"COLUMNS": columns, "FORCE_COLOR": "1"})
-        assert done.returncode == 0
-        assert b"Traceback" not in done.stderr
+def test_any_width_of_the_terminal(service, experiment, columns, tmp_path):
+    commands = [["--help"], ["list"], ["show", experiment.id], ["runs", experiment.id], ["catalog"]]
+    done, statuses = run_several(service, tmp_path, commands, env={"COLUMNS": columns, "FORCE_COLOR": "1"})
+    assert statuses == [0] * len(commands)
+    assert b"Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["catalog"], ["runs", "named-in-many-letters", "--json"], ["list"]])

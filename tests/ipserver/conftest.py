@@ -1,4 +1,4 @@
-"""For all tests of the server."""
+"""Fixtures of all tests of the server."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def s3():
 
 @pytest.fixture(scope="session")
 def schemas() -> Iterator[Iterator[str]]:
-    """Gives each test that asks for the next one an empty, migrated schema on PostgreSQL."""
+    """Iterates over empty, migrated schemas on PostgreSQL, one for each test that uses one."""
     made = postgres.schemas()
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""Schemas on the PostgreSQL server that IPLAB_TEST_POSTGRES names: each test has one to itself."""
+"""Schemas on the PostgreSQL server of IPLAB_TEST_POSTGRES: each test has its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
 @contextmanager
 def new_schema() -> Iterator[str]:
-    """DSN of a schema without tables; it is dropped in the end."""
+    """DSN of a schema without tables, which is dropped at the end."""
     schema = f"iplab_{uuid.uuid4().hex[:12]}"
     _execute(sa.schema.CreateSchema(schema))
     try:
@@ -29,9 +29,9 @@ def new_schema() -> Iterator[str]:
 
 
 def schemas() -> Iterator[str]:
-    """DSNs of empty, migrated schemas: the last one, emptied, where it is as it was; else a new one.
+    """DSNs of empty, migrated schemas: the last one, emptied, if its tables are unchanged; else a new one.
 
-    Making tables takes 20 times as long as emptying them.
+    Creating tables takes 20 times as long as emptying them.
     """
     while True:
         with new_schema() as dsn:
@@ -49,7 +49,7 @@ def _execute(statement: sa.schema.DDLElement) -> None:
 
 
 def _emptied(dsn: str) -> bool:
-    """Whether its tables are those of this version and could be emptied."""
+    """Empty the tables; return whether they are those of this version and could be emptied."""
     statements = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
     # As migration 0009 does.
     statements.append("INSERT INTO singletons (name, owner, expires) VALUES ('placement', '', 0)")

@@ -24,7 +24,7 @@ class S3Server:
 
     Attributes:
         endpoint: "http://127.0.0.1:PORT".
-        client: boto3's, to look behind the scenes.
+        client: A boto3 client, for inspection.
     """
 
     endpoint: str
@@ -43,7 +43,7 @@ class S3Server:
         return sorted(item["Key"] for item in found)
 
     def refuse_everybody(self, *, refuse: bool) -> None:
-        """Check keys from now on: nobody has any rights. Or let everybody in again, as at first."""
+        """Check keys from now on, which have no rights; or accept all requests again, as at first."""
         data = b"0" if refuse else b"inf"
         headers = {"Content-Type": "text/plain"}
         request = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", data, headers)
@@ -52,9 +52,9 @@ class S3Server:
 
 @contextmanager
 def serving_s3() -> Iterator[S3Server]:
-    """An S3 server while the context lasts; no credentials of this machine play a part."""
+    """An S3 server within the context; credentials of this machine are not used."""
     own = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_DEFAULT_REGION"}
-    own |= {"AWS_EC2_METADATA_DISABLED"}  # of another such server of this process
+    own |= {"AWS_EC2_METADATA_DISABLED"}  # state of an earlier server of this process
     kept = {name: os.environ.pop(name) for name in own if name in os.environ}
     os.environ["AWS_EC2_METADATA_DISABLED"] = "true"
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -1,4 +1,4 @@
-"""Shared by the server's tests: small specs, submitted straight to a store."""
+"""Shared by the server's tests: small specs, submitted directly to a store."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def store_in(settings: Settings) -> Store:
 
 
 def migrated(dsn: str) -> str:
-    """The DSN, of a store that now has its tables. A new file is a copy: migrating takes long."""
+    """The DSN, of a store that now has its tables. A new file is a copy, since migration is slow."""
     file = Path(dsn.removeprefix("sqlite:///"))
     if dsn.startswith("sqlite:") and not file.exists():
         file.write_bytes(_new_store())

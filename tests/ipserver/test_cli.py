@@ -1,4 +1,4 @@
-"""The command line: what it hands on and what it shows."""
+"""The command line: the settings that it passes on, and its output."""
 
 import getpass
 import json
@@ -20,7 +20,7 @@ UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
 
 
 def _namespaces() -> bool:
-    """Whether a process can be the first of a namespace here."""
+    """Whether this machine allows process namespaces."""
     return (
         bool(shutil.which("unshare"))
         and not subprocess.run([*UNSHARE, "true"], check=False, capture_output=True).returncode

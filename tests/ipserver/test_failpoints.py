@@ -1,4 +1,4 @@
-"""Failpoints: where they are, what they do, and that they do nothing unless a test wants it."""
+"""Failpoints: their places and actions, and that they are inert by default."""
 
 import os
 import signal
@@ -55,7 +55,7 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
 
 
 def run(folder, program, **options):
-    """Run a program that passes points, as another process."""
+    """Run a program that passes points as another process."""
     return subprocess.run(
         [sys.executable, "-c", f"from ipserver.failpoints import hit, around\n{program}"],
         env=os.environ | {"IPLAB_FAILPOINTS": str(folder)},
@@ -127,7 +127,7 @@ def test_they_are_off_unless_the_variable_is_set():
 
 
 def test_when_they_are_off_they_cost_nothing_measurable():
-    """A slice, which takes a second, passes about ten: here are a hundred, in a ten-thousandth of it."""
+    """A slice of one second passes about ten points; here a hundred points take less than 0.1 ms."""
     assert failpoints._folder is None
     assert min(_seconds(100) for _ in range(20)) < 1e-4
 

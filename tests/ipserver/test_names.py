@@ -1,4 +1,4 @@
-"""Resource names go together and come apart; everything else is refused with its field."""
+"""Resource names are built and parsed; other names are refused with their field."""
 
 import pytest
 from hypothesis import given

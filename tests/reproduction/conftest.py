@@ -1,4 +1,4 @@
-"""Trains the grid of an experiment spec in this process: what a service would record, without one."""
+"""Trains the grid of an experiment spec in this process, and returns what a service would record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Train = Callable[..., Result]
 
 @pytest.fixture(scope="session")
 def train() -> Train:
-    """(spec document, parameterizations that take the place of presets) -> the result of all its runs."""
+    """(spec document, parameterizations that replace presets) -> the results of all runs."""
 
     def result(document: Mapping[str, Any], instead: Mapping[str, Parameterization] | None = None) -> Result:
         return measured_now("test", document, 0.0, _train(document["spec"], instead or {}))

@@ -1,4 +1,4 @@
-"""A parameterization that is wrong in one layer is caught by the coordinate check, and the layer is named."""
+"""The coordinate check finds a parameterization that is wrong in one layer, and names the layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MUP = preset("mup", 3)
 
 
 def first_disagreement(train, parameterization):
-    """Trained with this one, held against muP."""
+    """Trained with this parameterization, compared with muP."""
     spec = smaller(
         coordinate_check.STUDY.spec,
         steps=1,

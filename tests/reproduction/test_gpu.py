@@ -1,4 +1,4 @@
-"""What `tests/gpu.sh` has trained becomes a result, if it is what the study asks for."""
+"""Runs of `tests/gpu.sh` become a result if they are the study's runs."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_a_folder_without_such_runs_says_so(tmp_path: Path):
     (sweep.jobs("cuda", "tf32", memory=10**12), ["authors-sweep-mnist", "authors-sweep-cifar10"]),
 ])  # fmt: skip
 def test_the_script_trains_exactly_what_the_examples_ask_for(jobs, names: list[str]):
-    """Grids, and all else that counts: so that what it has trained may stand for them."""
+    """Its grids and other settings equal the study's, so its runs may be used."""
     jobs = list(jobs)
     for name in names:
         spec = copy.deepcopy(STUDIES[name].spec["spec"])

@@ -1,4 +1,4 @@
-"""The committed page is what the committed results give; results are known by their spec."""
+"""The committed page follows from the committed results; results are identified by their spec."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_study_on_the_service_has_its_spec_among_the_examples(name: str):
 def test_features_on_a_line_have_dimension_1_and_signs_are_counted():
     line = torch.outer(torch.arange(5.0), torch.tensor([1.0, -2.0, 0.5]))
     assert relu.dimension(line) == pytest.approx(1.0)
-    # Two axes of equal variance.
+    # Two axes with equal variance.
     assert relu.dimension(torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])) == pytest.approx(
         2.0
     )

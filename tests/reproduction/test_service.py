@@ -1,4 +1,4 @@
-"""Studies on a real service: fetched with their numbers, taken over, refused."""
+"""Studies on a real service: fetching their numbers, taking over experiments, refusals."""
 
 from __future__ import annotations
 

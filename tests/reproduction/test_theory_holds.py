@@ -93,7 +93,7 @@ def test_t7_the_best_rate_stays_for_mup_and_falls_for_sp(train):
 
 
 def test_slopes_at_finite_widths_are_those_expected_from_the_parts():
-    """Of the committed result: the exponents do not show at these widths, the expected slopes do."""
+    """In the committed result the exponents are not visible at these widths, but the expected slopes are."""
     study = finite_width.STUDY
     result = load(study.name, study.spec, RESULTS)
     assert result is not None

@@ -40,6 +40,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the store cannot be reached now; retry."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 8
     """INTERNAL: a defect of the service; the details are in its log under the id in the message."""
+    ERROR_REASON_TOO_EXPENSIVE: _ErrorReason.ValueType  # 9
+    """RESOURCE_EXHAUSTED: the answer would take too long or be too large; the message says what to reduce."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons in google.rpc.ErrorInfo (domain "iplab"), where the prefix ERROR_REASON_ is left out."""
@@ -62,4 +64,6 @@ ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 7
 """UNAVAILABLE: the store cannot be reached now; retry."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 8
 """INTERNAL: a defect of the service; the details are in its log under the id in the message."""
+ERROR_REASON_TOO_EXPENSIVE: ErrorReason.ValueType  # 9
+"""RESOURCE_EXHAUSTED: the answer would take too long or be too large; the message says what to reduce."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

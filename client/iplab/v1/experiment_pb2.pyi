@@ -176,7 +176,9 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def predictions(self) -> _containers.RepeatedCompositeFieldContainer[_theory_pb2.Prediction]:
-        """Theory's predictions for every parameterization, depth and activation of the grid. Output only."""
+        """Theory's predictions for every parameterization, depth and activation of the grid; listings leave them out.
+        Output only.
+        """
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ class FieldRule(_message.Message):
     LEFT_OUT_FIELD_NUMBER: _builtins.int
     BOUNDS_FIELD_NUMBER: _builtins.int
     MEANING_FIELD_NUMBER: _builtins.int
+    MOST_VALUES_FIELD_NUMBER: _builtins.int
     least: _builtins.float
     """Smallest allowed value of a number."""
     most: _builtins.float
@@ -47,6 +48,8 @@ class FieldRule(_message.Message):
     """No default is filled in: the field is newer than stored specs, whose hashes must not change."""
     meaning: _builtins.str
     """For a limit: description of the service's setting of the same name."""
+    most_values: _builtins.int
+    """Maximum number of entries of a list, where it is not 2,000."""
     @_builtins.property
     def bounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """For a limit: the fields that it bounds from above, such as "ExperimentSpec.steps"."""
@@ -61,10 +64,11 @@ class FieldRule(_message.Message):
         left_out: _builtins.bool = ...,
         bounds: _abc.Iterable[_builtins.str] | None = ...,
         meaning: _builtins.str = ...,
+        most_values: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_default_number", b"_default_number", "_least", b"_least", "_longest", b"_longest", "_most", b"_most", "default_number", b"default_number", "least", b"least", "longest", b"longest", "most", b"most"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_number", b"_default_number", "_least", b"_least", "_longest", b"_longest", "_most", b"_most", "bounds", b"bounds", "default_number", b"default_number", "least", b"least", "left_out", b"left_out", "longest", b"longest", "meaning", b"meaning", "most", b"most"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_number", b"_default_number", "_least", b"_least", "_longest", b"_longest", "_most", b"_most", "bounds", b"bounds", "default_number", b"default_number", "least", b"least", "left_out", b"left_out", "longest", b"longest", "meaning", b"meaning", "most", b"most", "most_values", b"most_values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_number: _TypeAlias = _typing.Literal["default_number"]  # noqa: Y015
     _WhichOneofArgType__default_number: _TypeAlias = _typing.Literal["_default_number", b"_default_number"]  # noqa: Y015

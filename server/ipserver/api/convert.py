@@ -30,6 +30,13 @@ Regimes = Mapping[tuple[str, int, str], Regime | None]
 
 def experiment(record: ExperimentRecord) -> experiment_pb2.Experiment:
     """An experiment, with what theory predicts for it (which can take long the first time)."""
+    message = listed(record)
+    message.predictions.extend(theory.prediction(value) for value in predictions(message.spec))
+    return message
+
+
+def listed(record: ExperimentRecord) -> experiment_pb2.Experiment:
+    """An experiment as listings show it, without predictions."""
     spec = stored_spec(record.spec)
     return experiment_pb2.Experiment(
         name=names.experiment_name(record.id),
@@ -50,7 +57,6 @@ def experiment(record: ExperimentRecord) -> experiment_pb2.Experiment:
         start_time=timestamp(record.start_time),
         end_time=timestamp(record.end_time),
         mlflow_pending_runs=record.mlflow_pending_runs,
-        predictions=[theory.prediction(value) for value in predictions(spec)],
     )
 
 

@@ -18,6 +18,7 @@ from ipserver import names
 from ipserver.api import convert, paging, theory
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
+from ipserver.api.paging import PageTokens
 from ipserver.api.unmatched import unmatched_experiments
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
@@ -40,21 +41,33 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     Args:
         store: Where experiments are.
         blocking: Pool for its calls.
+        bulk: Pool for requests that are checked and expanded.
         hub: Where events come from.
+        tokens: Page tokens.
         limits: What specs are checked against.
     """
 
-    def __init__(self, store: Store, blocking: Blocking, hub: WatchHub, limits: Limits) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blocking: Blocking,
+        bulk: Blocking,
+        hub: WatchHub,
+        tokens: PageTokens,
+        limits: Limits,
+    ) -> None:
         self._store = store
         self._blocking = blocking
+        self._bulk = bulk
         self._hub = hub
+        self._tokens = tokens
         self._limits = limits
 
     async def CreateExperiment(
         self, request: pb.CreateExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
         """Validate, expand, make durable; see the proto."""
-        return await self._blocking.run(self._create, request)
+        return await self._bulk.run(self._create, request)
 
     async def GetExperiment(
         self, request: pb.GetExperimentRequest, context: Any
@@ -70,15 +83,15 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         size = paging.page_size(request.page_size)
         where = parse_filter(request.filter, EXPERIMENT_FIELDS)
         scope = ("experiments", request.filter)
-        place = paging.read_token(request.page_token, [0.0, ""], *scope)
+        place = self._tokens.read(request.page_token, *scope)
         before = (float(place[0]), str(place[1])) if place else None
         records = await self._blocking.run(self._store.list_experiments, where, limit=size + 1, before=before)
-        messages = await self._blocking.run(lambda: [convert.experiment(record) for record in records[:size]])
+        messages = await self._blocking.run(lambda: [convert.listed(record) for record in records[:size]])
         page = paging.fitting(messages)
         token = ""
         if len(records) > len(page):
             last = records[len(page) - 1]
-            token = paging.make_token([float(last.create_time), last.id], *scope)
+            token = self._tokens.make([float(last.create_time), last.id], *scope)
         unmatched = ""
         if not records and not place and where != ALL:
             unmatched = await self._blocking.run(unmatched_experiments, self._store, where)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MAX_POINTS = 65_536
 # Up to this many runs the packs that hold them are looked up, so that other packs need not be read.
 _FEW_RUNS = 1000
+# Unknown names beyond these are refused without a search for similar ones.
+_SUGGESTIONS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
     Args:
         spec: With its defaults filled in.
     """
-    deepest = NetworkShape(max(spec.grid.hidden_layers), 1, "")
+    deepest = NetworkShape.of_depth(max(spec.grid.hidden_layers))
     return metric_names(pack_config(spec, deepest))
 
 
@@ -110,10 +112,10 @@ def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
         InvalidRequest: Every wrong field.
     """
     found = [_named(pattern, known) for pattern in query.metrics]
+    unknown = [i for i, named in enumerate(found) if not named]
     wrong = [
-        FieldViolation(f"metrics[{i}]", _unknown(query.metrics[i], known))
-        for i, named in enumerate(found)
-        if not named
+        FieldViolation(f"metrics[{i}]", _unknown(query.metrics[i], known, suggest=n < _SUGGESTIONS))
+        for n, i in enumerate(unknown)
     ]
     first, last = query.first_step, query.last_step
     if first < 0:
@@ -134,10 +136,12 @@ def _named(pattern: str, known: tuple[str, ...]) -> frozenset[str]:
     return frozenset({pattern}) & frozenset(known)
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> str:
+def _unknown(name: str, known: tuple[str, ...], suggest: bool) -> str:
     """What to say of a name; a quantity stands for all its layers, so that the list stays short."""
+    if not suggest:
+        return f"the experiment does not record {name[:100]!r}"
     choices = list(dict.fromkeys(n if "/" not in n else f"{n.partition('/')[0]}/*" for n in known))
-    close = difflib.get_close_matches(name, [*known, *choices], n=1)
+    close = difflib.get_close_matches(name[:100], [*known, *choices], n=1)
     hint = f"did you mean {close[0]!r}? It" if close else "it"
     return f"the experiment does not record {name[:100]!r}; {hint} records: {', '.join(choices)}"
 

@@ -1,15 +1,17 @@
 """Page sizes and page tokens.
 
-A token holds the place after which the next page starts and a digest of the request it belongs to.
+A token holds the place after which the next page starts, and a signature over it and over
+the request it belongs to.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
+import hmac
 import json
 from collections.abc import Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 from google.protobuf.message import Message
 
@@ -18,6 +20,7 @@ from ipserver.errors import FieldViolation, InvalidRequest
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 MAX_PAGE_BYTES = 2 * 2**20
+_SIGNATURE_BYTES: Final = 16
 
 Place = list[str | int | float]
 M = TypeVar("M", bound=Message)
@@ -40,51 +43,59 @@ def page_size(asked: int) -> int:
     return asked or DEFAULT_PAGE_SIZE
 
 
-def make_token(place: Place, *request: str) -> str:
-    """A token for the page after `place` of the listing that `request` (parent, filter) describes."""
-    text = json.dumps([_digest(request), place], separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+@dataclass(frozen=True, slots=True)
+class PageTokens:
+    """Makes and reads page tokens, which are signed: the place in a token is one that this service gave.
 
-
-def read_token(token: str, like: Place, *request: str) -> Place | None:
-    """The place in a token.
-
-    Args:
-        token: As in a request; "": the first page.
-        like: A place of the right length and types.
-        request: As given to `make_token`.
-
-    Returns:
-        The place; None for the first page.
-
-    Raises:
-        InvalidRequest: Not a token of this listing.
-
-    >>> read_token(make_token([7], "experiments/a", ""), [0], "experiments/a", "")
-    [7]
+    Attributes:
+        key: The same in all API processes of a store, and unknown to callers.
     """
-    if not token:
-        return None
-    try:
-        padded = token + "=" * (-len(token) % 4)
-        held = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
-    except (ValueError, RecursionError):  # no text, no JSON, or brackets without end
-        held = None
-    digest, place = held if isinstance(held, list) and len(held) == 2 else ("", None)
-    if digest != _digest(request) or not isinstance(place, list) or [*map(type, place)] != [*map(type, like)]:
-        raise InvalidRequest(
-            [
-                FieldViolation(
-                    "page_token",
-                    "is not a next_page_token of this listing with this filter; leave it out to start anew",
-                )
-            ]
-        )
-    return place
 
+    key: bytes
 
-def _digest(request: tuple[str, ...]) -> str:
-    return hashlib.sha256(json.dumps(request).encode()).hexdigest()[:16]
+    def make(self, place: Place, *request: str) -> str:
+        """A token for the page after `place` of the listing that `request` (parent, filter) describes."""
+        body = json.dumps(place, separators=(",", ":")).encode()
+        return base64.urlsafe_b64encode(self._signature(body, request) + body).decode().rstrip("=")
+
+    def read(self, token: str, *request: str) -> Place | None:
+        """The place in a token; None for "", the first page.
+
+        Args:
+            token: As in a request.
+            request: As given to `make`.
+
+        Raises:
+            InvalidRequest: Not a token of this listing.
+
+        >>> tokens = PageTokens(b"key")
+        >>> tokens.read(tokens.make([7], "experiments/a", ""), "experiments/a", "")
+        [7]
+        """
+        if not token:
+            return None
+        try:
+            padded = token + "=" * (-len(token) % 4)
+            held = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True)
+        except ValueError:  # not ASCII, or not base64
+            held = b""
+        signature, body = held[:_SIGNATURE_BYTES], held[_SIGNATURE_BYTES:]
+        if not hmac.compare_digest(signature, self._signature(body, request)):
+            raise InvalidRequest(
+                [
+                    FieldViolation(
+                        "page_token",
+                        "is not a next_page_token of this listing with this filter; leave it out to start "
+                        "anew",
+                    )
+                ]
+            )
+        place: Place = json.loads(body)
+        return place
+
+    def _signature(self, body: bytes, request: tuple[str, ...]) -> bytes:
+        scope = json.dumps(request).encode()
+        return hmac.digest(self.key, len(scope).to_bytes(4) + scope + body, "sha256")[:_SIGNATURE_BYTES]
 
 
 def fitting(messages: Sequence[M]) -> list[M]:

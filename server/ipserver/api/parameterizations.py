@@ -11,7 +11,7 @@ from iplab.v1 import parameterization_service_pb2_grpc as pb_grpc
 from iplab.v1 import phases_pb2, theory_pb2
 from ipserver.api import phases as maps
 from ipserver.api import theory as messages
-from ipserver.api.blocking import Blocking
+from ipserver.api.heavy import Heavy
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import custom, exponents
 
@@ -26,11 +26,11 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
     """The presets of `ipcore.theory`, and its calculus.
 
     Args:
-        blocking: Pool for analyses, which take up to seconds at great depth.
+        heavy: Processes for analyses, which take up to seconds at great depth.
     """
 
-    def __init__(self, blocking: Blocking) -> None:
-        self._blocking = blocking
+    def __init__(self, heavy: Heavy) -> None:
+        self._heavy = heavy
 
     async def ListParameterizations(
         self, request: pb.ListParameterizationsRequest, context: Any
@@ -55,17 +55,17 @@ class ParameterizationService(pb_grpc.ParameterizationServiceServicer):
         self, request: pb.AnalyzeParameterizationRequest, context: Any
     ) -> theory_pb2.Analysis:
         """What a parameterization does as the width grows."""
-        return await self._blocking.run(_analyze, request)
+        return await self._heavy.run(_analyze, request)
 
     async def CompleteParameterization(
         self, request: pb.CompleteParameterizationRequest, context: Any
     ) -> theory_pb2.Completion:
         """Stable learning rates, the largest or balanced ones."""
-        return await self._blocking.run(_complete, request)
+        return await self._heavy.run(_complete, request)
 
     async def MapPhases(self, request: pb.MapPhasesRequest, context: Any) -> phases_pb2.PhaseMap:
         """What a parameterization does for all values of two exponents."""
-        return await self._blocking.run(_phases, request)
+        return await self._heavy.run(_phases, request)
 
 
 def _phases(request: pb.MapPhasesRequest) -> phases_pb2.PhaseMap:

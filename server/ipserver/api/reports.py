@@ -12,8 +12,8 @@ from iplab.v1 import report_pb2, spec_pb2
 from iplab.v1 import report_service_pb2 as pb
 from iplab.v1 import report_service_pb2_grpc as pb_grpc
 from ipserver import names
-from ipserver.api.blocking import Blocking
 from ipserver.api.checks import exponents, report_message, subjects, trained
+from ipserver.api.heavy import Heavy
 from ipserver.api.measured import read, recorded_steps
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.models import parameterization_depth
@@ -30,27 +30,26 @@ class ReportService(pb_grpc.ReportServiceServicer):
     """Measurement against theory.
 
     Args:
-        store: Where runs and their metrics are.
-        blocking: Pool for the store and the arithmetic, which takes up to seconds.
+        heavy: Processes that read runs and compute reports, which takes up to seconds.
     """
 
-    def __init__(self, store: Store, blocking: Blocking) -> None:
-        self._store = store
-        self._blocking = blocking
+    def __init__(self, heavy: Heavy) -> None:
+        self._heavy = heavy
 
     async def CheckExperiment(self, request: pb.CheckExperimentRequest, context: Any) -> report_pb2.Report:
         """Compute a report; see the proto."""
         experiment = names.parse_experiment(request.name, "name")
-        return await self._blocking.run(self._check, experiment, request)
+        return await self._heavy.read(_check, experiment, request)
 
-    def _check(self, experiment: str, request: pb.CheckExperimentRequest) -> report_pb2.Report:
-        spec = stored_spec(self._store.get_experiment(experiment).spec)
-        asked = ["ALIGNMENT"] if request.alignment else []
-        recorded = recorded_steps(spec, asked)
-        references, tolerance = _options(request, spec, recorded)
-        chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
-        measured = read(self._store, experiment, subjects(spec, references), chosen, recorded, asked)
-        return report_message(request.name, make_report(trained(spec), measured, tolerance, asked))
+
+def _check(store: Store, experiment: str, request: pb.CheckExperimentRequest) -> report_pb2.Report:
+    spec = stored_spec(store.get_experiment(experiment).spec)
+    asked = ["ALIGNMENT"] if request.alignment else []
+    recorded = recorded_steps(spec, asked)
+    references, tolerance = _options(request, spec, recorded)
+    chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
+    measured = read(store, experiment, subjects(spec, references), chosen, recorded, asked)
+    return report_message(request.name, make_report(trained(spec), measured, tolerance, asked))
 
 
 def _options(

@@ -13,6 +13,7 @@ from ipserver import names
 from ipserver.api import artifacts, convert, metrics, paging
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import RUN_FIELDS, parse_filter
+from ipserver.api.paging import PageTokens
 from ipserver.api.unmatched import unmatched_runs
 from ipserver.artifacts import ArtifactStore
 from ipserver.store.records import ALL
@@ -27,12 +28,23 @@ class RunService(pb_grpc.RunServiceServicer):
     Args:
         store: Where runs are.
         blocking: Pool for its calls and for files.
+        bulk: Pool for queries of metrics.
+        tokens: Page tokens.
         files: Artifacts' files.
     """
 
-    def __init__(self, store: Store, blocking: Blocking, files: ArtifactStore) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blocking: Blocking,
+        bulk: Blocking,
+        tokens: PageTokens,
+        files: ArtifactStore,
+    ) -> None:
         self._store = store
         self._blocking = blocking
+        self._bulk = bulk
+        self._tokens = tokens
         self._files = files
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
@@ -48,7 +60,7 @@ class RunService(pb_grpc.RunServiceServicer):
         size = paging.page_size(request.page_size)
         where = parse_filter(request.filter, RUN_FIELDS)
         scope = ("runs", request.parent, request.filter)
-        place = paging.read_token(request.page_token, [0], *scope)
+        place = self._tokens.read(request.page_token, *scope)
         after = int(place[0]) if place else -1
         records = await self._blocking.run(
             self._store.list_runs, experiment, where, limit=size + 1, after=after
@@ -56,7 +68,7 @@ class RunService(pb_grpc.RunServiceServicer):
         regimes = await self._regimes(experiment)
         page = paging.fitting([convert.run(record, regimes) for record in records[:size]])
         more = len(records) > len(page)
-        token = paging.make_token([records[len(page) - 1].index], *scope) if more else ""
+        token = self._tokens.make([records[len(page) - 1].index], *scope) if more else ""
         unmatched = ""
         if not records and not place and where != ALL:
             unmatched = await self._blocking.run(unmatched_runs, self._store, experiment, where)
@@ -76,7 +88,7 @@ class RunService(pb_grpc.RunServiceServicer):
     ) -> AsyncIterator[pb.QueryMetricsResponse]:
         """Committed metric points as columns."""
         query = metrics.parse(request)
-        async for block in self._blocking.iterate(metrics.blocks(self._store, query)):
+        async for block in self._bulk.iterate(metrics.blocks(self._store, query)):
             yield block
 
     async def ListArtifacts(self, request: pb.ListArtifactsRequest, context: Any) -> pb.ListArtifactsResponse:
@@ -84,13 +96,13 @@ class RunService(pb_grpc.RunServiceServicer):
         run = names.parse_run(request.parent, "parent")
         size = paging.page_size(request.page_size)
         scope = ("artifacts", request.parent)
-        place = paging.read_token(request.page_token, [""], *scope)
+        place = self._tokens.read(request.page_token, *scope)
         records = await self._blocking.run(self._store.artifacts, run.experiment, run.index)
         rest = sorted(
             (record for record in records if not place or record.path > str(place[0])),
             key=lambda record: record.path,
         )
-        token = paging.make_token([rest[size - 1].path], *scope) if len(rest) > size else ""
+        token = self._tokens.make([rest[size - 1].path], *scope) if len(rest) > size else ""
         return pb.ListArtifactsResponse(
             artifacts=[convert.artifact(record) for record in rest[:size]], next_page_token=token
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hmac
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.blocking import Blocking
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
+from ipserver.api.gate import MOST_SPEC_BYTES, Gate
+from ipserver.api.heavy import Heavy
+from ipserver.api.paging import PageTokens
 from ipserver.api.parameterizations import ParameterizationService
 from ipserver.api.reports import ReportService
 from ipserver.api.runs import RunService
@@ -58,11 +62,12 @@ SERVICES: Final = (
     health.SERVICE_NAME,
     reflection.SERVICE_NAME,
 )
+_BULK_THREADS: Final = 2
 _OPTIONS: Final = (
     # Two servers on one port would share its connections in silence.
     ("grpc.so_reuseport", 0),
-    # A grid of 20,000 listed values is far below this.
-    ("grpc.max_receive_message_length", 16 * 2**20),
+    # Larger messages end with RESOURCE_EXHAUSTED before they are read.
+    ("grpc.max_receive_message_length", MOST_SPEC_BYTES),
     # Idle watches live as long as both ends let each other's pings pass: clients may ping every 5 s.
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -80,6 +85,7 @@ class ApiConfig:
         artifact_root: Where artifacts' files lie.
         limits: What specs are checked against.
         workers: Threads for the store and for files.
+        processes: Processes for long computations; see `Heavy`.
         watch_interval: Seconds between two looks for new events.
         watch_capacity: Events that a watcher may be behind.
         grace: Seconds that running calls are given at the end.
@@ -89,6 +95,7 @@ class ApiConfig:
     artifact_root: ArtifactRoot
     limits: Limits = field(default_factory=limits_with)
     workers: int = 16
+    processes: int = 2
     watch_interval: float = 0.2
     watch_capacity: int = 10_000
     grace: float = 5.0
@@ -113,19 +120,24 @@ async def serve(
         StartupError: The address cannot be listened on.
     """
     blocking = Blocking(config.workers)
+    # Long calls share few threads: each takes its share of the interpreter from everybody's short ones.
+    bulk = Blocking(_BULK_THREADS)
+    heavy = Heavy(store, config.processes)
+    identity = await blocking.run(store.identity)
+    tokens = PageTokens(hmac.digest(identity.uid.encode(), b"page tokens", "sha256"))
     hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
-    server = aio.server(interceptors=[ErrorInterceptor()], options=_OPTIONS)
-    experiments = ExperimentService(store, blocking, hub, config.limits)
+    server = aio.server(interceptors=[ErrorInterceptor(), Gate()], options=_OPTIONS)
+    experiments = ExperimentService(store, blocking, bulk, hub, tokens, config.limits)
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, server)
-    runs = RunService(store, blocking, open_artifacts(config.artifact_root))
+    runs = RunService(store, blocking, bulk, tokens, open_artifacts(config.artifact_root))
     run_service_pb2_grpc.add_RunServiceServicer_to_server(runs, server)
     parameterization_service_pb2_grpc.add_ParameterizationServiceServicer_to_server(
-        ParameterizationService(blocking), server
+        ParameterizationService(heavy), server
     )
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
         CatalogService(store, blocking, config.limits), server
     )
-    report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(store, blocking), server)
+    report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(heavy), server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(SERVICES, server)
@@ -146,6 +158,8 @@ async def serve(
         with contextlib.suppress(asyncio.CancelledError):
             await poller
         blocking.close()
+        bulk.close()
+        heavy.close()
 
 
 def _listen(server: aio.Server, address: str) -> int:

@@ -28,6 +28,7 @@ _TABLE: Final[
     (errors.NotFound, grpc.StatusCode.NOT_FOUND, _Reason.ERROR_REASON_NOT_FOUND),
     (errors.RequestIdReused, grpc.StatusCode.ALREADY_EXISTS, _Reason.ERROR_REASON_REQUEST_ID_REUSED),
     (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS, _Reason.ERROR_REASON_ALREADY_EXISTS),
+    (errors.TooExpensive, grpc.StatusCode.RESOURCE_EXHAUSTED, _Reason.ERROR_REASON_TOO_EXPENSIVE),
     (errors.WatchOverflow, grpc.StatusCode.ABORTED, _Reason.ERROR_REASON_WATCH_OVERFLOW),
     (errors.ArtifactDamaged, grpc.StatusCode.DATA_LOSS, _Reason.ERROR_REASON_ARTIFACT_DAMAGED),
     (errors.StoreUnavailable, grpc.StatusCode.UNAVAILABLE, _Reason.ERROR_REASON_STORE_UNAVAILABLE),

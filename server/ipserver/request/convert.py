@@ -29,14 +29,18 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape)
         spec: Valid, with its defaults filled in.
         run: Any run of the pack, or what kind of network they are.
     """
-    return PackConfig(
+    # An axis of the grid takes the place of a field of the spec with the same name.
+    settings = {
+        **_values(spec, PackConfig),
+        **_values(spec.record, PackConfig),
         **NetworkShape.of(run).values(),
+    }
+    return PackConfig(
         optimizer=spec.optimizer.name,
         schedule=pack_schedule(spec),
         probes=_probes(spec) if spec.record.HasField("probes") else None,
         model=model_of(spec),
-        **_values(spec, PackConfig),
-        **_values(spec.record, PackConfig),
+        **settings,
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from iplab.v1 import spec_pb2 as pb
-from ipserver.store.records import NetworkShape, NewRun
+from ipserver.request.fields import NETWORK_AXES
+from ipserver.store.records import AXES, NetworkShape, NewRun
 
 
 def rates_of(entry: pb.ParameterizationSpec, grid: pb.Grid) -> Sequence[float]:
@@ -16,14 +19,19 @@ def rates_of(entry: pb.ParameterizationSpec, grid: pb.Grid) -> Sequence[float]:
 
 def networks(grid: pb.Grid) -> Iterator[NetworkShape]:
     """The kinds of network of a grid, in its order."""
-    for axes in itertools.product(grid.hidden_layers, grid.widths, grid.activations):
+    for axes in itertools.product(*_network_axes(grid)):
         yield NetworkShape(*axes)
 
 
 def count_runs(grid: pb.Grid) -> int:
     """Number of runs that `expand` would return."""
     rates = sum(len(rates_of(entry, grid)) for entry in grid.parameterizations)
-    return len(grid.hidden_layers) * len(grid.widths) * len(grid.activations) * rates * len(grid.seeds)
+    return math.prod(map(len, _network_axes(grid))) * rates * len(grid.seeds)
+
+
+def _network_axes(grid: pb.Grid) -> list[Sequence[Any]]:
+    """Values of each field of `NetworkShape`, in its order."""
+    return [getattr(grid, NETWORK_AXES[axis]) for axis in AXES]
 
 
 def expand(spec: pb.ExperimentSpec) -> list[NewRun]:

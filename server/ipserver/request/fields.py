@@ -28,11 +28,16 @@ _DECLARED: Final[Mapping[str, type]] = {
     "Probes": Probes,
     "Calibration": Calibration,
 }
+# The axes of a grid that say what kind of network a run trains, by their field of `NetworkShape`.
+NETWORK_AXES: Final[Mapping[str, str]] = {
+    "hidden_layers": "hidden_layers",
+    "width": "widths",
+    "activation": "activations",
+}
 # Fields that are declared elsewhere, or under another name.
 _ELSEWHERE: Final[Mapping[str, tuple[type, str]]] = {
     "Optimizer.name": (PackConfig, "optimizer"),
-    "Grid.widths": (PackConfig, "width"),
-    "Grid.hidden_layers": (PackConfig, "hidden_layers"),
+    **{f"Grid.{field}": (PackConfig, axis) for axis, field in NETWORK_AXES.items()},
     "Grid.base_learning_rates": (RunConfig, "base_learning_rate"),
     "Grid.seeds": (RunConfig, "seed"),
     "ParameterizationSpec.base_learning_rates": (RunConfig, "base_learning_rate"),

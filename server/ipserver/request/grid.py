@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ipcore.catalogue import ACTIVATIONS, OPTIMIZERS, find_activation
 from ipcore.catalogue.activations import POWERS
@@ -34,8 +35,8 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
         )
     fields = fields_of(grid)
 
-    def axis(name: str, kind: str, values: Sequence[int]) -> list[int]:
-        def check(path: str, value: int) -> bool:
+    def axis(name: str, kind: str, values: Sequence[Any]) -> list[Any]:
+        def check(path: str, value: Any) -> bool:
             return check_value(fields[name], value, path, limits, problems)
 
         return problems.axis(f"{path}.{name}", values, kind, check, limits.max_runs)

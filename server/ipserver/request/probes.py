@@ -25,7 +25,7 @@ def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, pro
     if not depths:
         return
     # What exists in the shallowest network exists in all.
-    config = pack_config(spec, NetworkShape(min(depths), 1, ""))
+    config = pack_config(spec, NetworkShape.of_depth(min(depths)))
     if config.probes is None:
         return
     for field, message in probe_violations(config, config.probes, train_size):
@@ -44,7 +44,7 @@ def check_points(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: P
     grid = spec.grid
     runs_per_depth = count_runs(grid) // len(grid.hidden_layers)
     points = runs_per_depth * sum(
-        points_per_run(pack_config(spec, NetworkShape(depth, 1, ""))) for depth in grid.hidden_layers
+        points_per_run(pack_config(spec, NetworkShape.of_depth(depth))) for depth in grid.hidden_layers
     )
     if points > limits.max_points:
         problems.add(

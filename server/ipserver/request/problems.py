@@ -10,6 +10,8 @@ from typing import TypeVar
 from ipserver.errors import FieldViolation
 
 T = TypeVar("T", bound=Hashable)
+# Unknown names beyond these are refused without a search for similar ones, which takes a millisecond each.
+_SUGGESTIONS = 20
 
 
 class Problems:
@@ -17,6 +19,7 @@ class Problems:
 
     def __init__(self) -> None:
         self.found: list[FieldViolation] = []
+        self._unknown = 0
 
     def add(self, field: str, message: str) -> None:
         """Note one wrong field."""
@@ -31,7 +34,8 @@ class Problems:
         names = tuple(known)
         if value in names:
             return True
-        self.add(field, unknown(kind, value, names))
+        self._unknown += 1
+        self.add(field, unknown(kind, value, names, suggest=self._unknown <= _SUGGESTIONS))
         return False
 
     def integer(self, field: str, value: int, least: int, most: int, kind: str) -> bool:
@@ -80,14 +84,16 @@ class Problems:
         return valid
 
 
-def unknown(kind: str, value: str, names: Sequence[str]) -> str:
-    """Says that a name is not known, which are, and which is nearest.
+def unknown(kind: str, value: str, names: Sequence[str], *, suggest: bool = True) -> str:
+    """Says that a name is not known, and, unless told not to, which names are and which is nearest.
 
     >>> unknown("dataset", "minst", ("digits", "mnist"))
     "unknown dataset 'minst'; did you mean 'mnist'? There are: digits, mnist"
     """
     if not value:
         return f"is empty; name a {kind}: {', '.join(names)}"
+    if not suggest:
+        return f"unknown {kind} {shown(value)}"
     close = difflib.get_close_matches(value[:64].lower(), names, n=1)
     hint = f"did you mean {close[0]!r}? There are: " if close else "there are: "
     return f"unknown {kind} {shown(value)}; {hint}{', '.join(names)}"

@@ -57,7 +57,8 @@ ALL: Final = Junction("AND", ())
 class NetworkShape:
     """The axes of the grid that runs of one pack share: what kind of network they train.
 
-    Runs, packs and their rows have fields of the same names.
+    Runs and packs are such shapes with more fields; their rows have columns of the same names.
+    `ipserver.request.fields` names the grid's axes.
     """
 
     hidden_layers: int
@@ -68,10 +69,21 @@ class NetworkShape:
     def of(cls, value: Any) -> NetworkShape:
         """Of a run, a pack, a row of either, or a configuration.
 
-        >>> NetworkShape.of(NewRun(0, "mup", 2, 64, "relu", 0.1, 0))
+        >>> run = NewRun(2, 64, "relu", index=0, parameterization="mup", base_learning_rate=0.1, seed=0)
+        >>> NetworkShape.of(run)
         NetworkShape(hidden_layers=2, width=64, activation='relu')
         """
-        return cls(*(getattr(value, axis) for axis in AXES))
+        return NetworkShape(*(getattr(value, axis) for axis in AXES))
+
+    @classmethod
+    def of_depth(cls, hidden_layers: int) -> NetworkShape:
+        """Of a depth alone, for what depends on nothing else; other axes are 1 or "".
+
+        >>> NetworkShape.of_depth(3)
+        NetworkShape(hidden_layers=3, width=1, activation='')
+        """
+        others = {axis: 1 if kind is int else "" for axis, kind in AXES.items()}
+        return NetworkShape(**{**others, "hidden_layers": hidden_layers})  # type: ignore[arg-type]
 
     def values(self) -> dict[str, Any]:
         """By the name of the field."""
@@ -82,15 +94,12 @@ class NetworkShape:
 AXES: Final[Mapping[str, type[int] | type[str]]] = MappingProxyType(get_type_hints(NetworkShape))
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun(NetworkShape):
     """A run of an accepted experiment: one point of the grid."""
 
     index: int
     parameterization: str
-    hidden_layers: int
-    width: int
-    activation: str
     base_learning_rate: float
     seed: int
 
@@ -166,16 +175,13 @@ class Failure:
     log_tail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(NetworkShape):
     """A run, as stored."""
 
     experiment: str
     index: int
     parameterization: str
-    hidden_layers: int
-    width: int
-    activation: str
     base_learning_rate: float
     seed: int
     state: RunState
@@ -203,8 +209,8 @@ class AttemptRecord:
     end_reason: FailureReason | None
 
 
-@dataclass(frozen=True, slots=True)
-class NewPack:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPack(NetworkShape):
     """A planned pack: runs to be trained together.
 
     Attributes:
@@ -215,9 +221,6 @@ class NewPack:
 
     id: str
     run_indices: tuple[int, ...]
-    hidden_layers: int
-    width: int
-    activation: str
     steps: int
     memory_bytes: int
 

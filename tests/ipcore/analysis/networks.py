@@ -1,4 +1,4 @@
-"""Networks in plain numpy, from the definition of abc-parameterizations: nothing of the engine is used.
+"""Networks in plain numpy, from the definition of abc-parameterizations, without the engine.
 
 W^l = m^{-a_l} w^l, w^l ~ N(0, s^2 m^{-2 b_l}), w^l <- w^l - eta m^{-c_l} dloss/dw^l; ReLU, s^2 = 2, softmax.
 """

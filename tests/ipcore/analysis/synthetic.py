@@ -1,4 +1,4 @@
-"""Sizes made up by formula, with noise per width and seed."""
+"""Synthetic sizes by formula, with noise per width and seed."""
 
 import numpy as np
 

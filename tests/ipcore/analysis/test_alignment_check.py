@@ -1,4 +1,4 @@
-"""Measured alignment held against the calculus: where it leaves it, and what theory says then."""
+"""Measured alignment against the calculus: where they differ, and what theory says of measured alignment."""
 
 from fractions import Fraction
 
@@ -23,7 +23,7 @@ def ratios(theta, noise=0.01, constant=0.3, seeds=SEEDS):
 
 
 def check(thetas, name="ip-llr", activation="relu", steps=None, **given):
-    """thetas: by (layer, step)."""
+    """`thetas` are given by (layer, step)."""
     p = preset(name, 3)
     measured = {("alignment_update", *key): ratios(theta, **given) for key, theta in thetas.items()}
 
@@ -49,7 +49,7 @@ def test_the_first_layer_and_step_that_leave_are_named():
     assert (found.first.layer, found.first.step) == (3, 2)
     assert found.conclusion.startswith("leaves the calculus at W^3 from step 2: alignment 0.7")
     assert "derived 1; theory with the measured alignment: " in found.conclusion
-    # The readout alone: twice the tolerance.
+    # Only the readout has twice the tolerance.
     assert check({(2, 1): 1, (3, 1): 1, (4, 1): 0.85}).first is None
     assert check({(2, 1): 1, (3, 1): 0.85, (4, 1): 1}).first.layer == 3
 
@@ -58,7 +58,7 @@ def test_what_is_derived_depends_on_the_activation():
     halves = {(2, 1): 1, (3, 1): 0.5, (4, 1): 0.5}
     assert check(halves, activation="tanh").verdict is Verdict.AGREES
     assert check(halves, activation="relu").first.layer == 3
-    # From step 2 on theory has bounds only: inside nothing is decided, outside it disagrees.
+    # From step 2 on theory has only bounds: inside them the check is undecided, outside it disagrees.
     later = check(
         {(layer, 2): theta for (layer, _), theta in {**halves, (3, 2): 0.3}.items()}, activation="tanh"
     )
@@ -70,7 +70,7 @@ def test_both_ends_are_asked():
     # IP-LLR at theta = 1/2 above layer 1: the output does not move.
     low = check({(2, 1): 0.5, (3, 1): 0.5, (4, 1): 0.5})
     assert low.analysis.regime is Regime.TRIVIAL
-    # Between: one end moves it, the other does not.
+    # Between: at one end of the interval the output moves, at the other it does not.
     wide = check({(2, 1): 0.98, (3, 1): 0.98, (4, 1): 0.98}, noise=0.1)
     least, most = wide.bounds
     assert most.forward == (1, 1, 1)

@@ -1,4 +1,4 @@
-"""The coordinate check on real (small) networks and on made-up sizes."""
+"""The coordinate check on small real networks and on synthetic sizes."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -52,7 +52,7 @@ def test_mup_networks_do_what_theory_says(mup_coordinates):
 
 @pytest.mark.parametrize("layer", [1, 2, 3])
 def test_one_wrong_multiplier_is_caught_and_its_layer_named(layer):
-    """a_l is too small by 1/2 in one layer; what was intended is muP."""
+    """a_l is too small by 1/2 in one layer; muP was intended."""
     wrong = list(MUP.a)
     wrong[layer - 1] -= Fraction(1, 2)
     broken = replace(MUP, a=tuple(wrong))
@@ -118,13 +118,13 @@ def test_too_small_a_size_is_said_to_be_perhaps_hidden():
 
 
 def test_nothing_hides_in_an_initial_size():
-    """h_0^l is one product: a slope below its exponent is wrong, even where its drift is uncertain."""
+    """h_0^l is one product: a slope below its exponent is wrong, even if its drift is uncertain."""
     data = samples(power(-0.45), noise=0.3, seeds=24)
     report = check_coordinates({("h", 2, 0): data}, analyze(MUP, steps=1))
     (found,) = report.coordinates
     assert found.verdict is Verdict.DISAGREES, found.sentence
     assert judge(found.fit, Fraction(0)).verdict is Verdict.UNDECIDED
-    # With biases of their own, or a mean, there are two terms.
+    # With separate biases, or a mean, there are two terms.
     for name in ("ip-bias", "ip-non-centered"):
         report = check_coordinates({("h", 1, 0): data}, analyze(preset(name, 3), steps=1))
         assert report.coordinates[0].verdict is Verdict.UNDECIDED
@@ -160,7 +160,7 @@ def test_what_cannot_be_fitted_is_noted_and_the_rest_is_checked():
     ],
 )
 def test_the_rest_does_not_agree_where_something_is_missing(values):
-    """Survivors of a parameterization that diverges at large widths would show it as stable."""
+    """Only surviving runs would make a parameterization that diverges at large widths look stable."""
     analysis = analyze(MUP, steps=1)
     measured = made_up(analysis, 1)
     data = measured["h_change", 2, 1]
@@ -173,7 +173,7 @@ def test_the_rest_does_not_agree_where_something_is_missing(values):
 
 
 def test_sizes_at_initialization_alone_are_no_agreement():
-    """SP and muP in Yang & Hu's gauge start alike in hidden layers; rates tell them apart."""
+    """SP and muP in Yang & Hu's gauge start alike in hidden layers; they differ by their rates."""
     analysis = analyze(MUP, steps=1)
     report = check_coordinates(made_up(analysis, 0), analysis)
     assert {c.verdict for c in report.coordinates} == {Verdict.AGREES}

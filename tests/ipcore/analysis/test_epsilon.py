@@ -1,4 +1,4 @@
-"""Adam's epsilon beside measured gradients: which prediction is used."""
+"""Adam's epsilon against measured gradients decides which prediction is used."""
 
 import functools
 import math
@@ -124,9 +124,9 @@ def test_without_exponents_of_epsilon_there_is_nothing_to_choose():
 
 
 def test_sp_with_adam_and_the_default_epsilon_does_not_disagree(digits):
-    """Trained as it should: h^1 changes by order 1 (slope about 0), where the limit's exponent is -1/2.
+    """Trained correctly: h^1 changes by order 1 (slope about 0), although the limit's exponent is -1/2.
 
-    |g| is 1e-3 and more, epsilon 1e-8: signs at any width that anybody trains.
+    |g| is at least 1e-3, epsilon 1e-8: updates are signs at every width in practice.
     """
     probes = with_companions(Probes(("coordinates",), steps=(0, 1), examples=32), "adam")
     p = preset("sp", 2, optimizer="adam")
@@ -157,7 +157,7 @@ def test_sp_with_adam_and_the_default_epsilon_does_not_disagree(digits):
     (h1,) = [c for c in report.coordinates if (c.layer, c.step) == (1, 1)]
     assert h1.verdict is Verdict.AGREES
     assert (h1.predicted, h1.fit.slope.value) == (0, pytest.approx(0, abs=0.1))
-    # In the limit, epsilon wins: held against that the same networks would be wrong.
+    # In the limit, epsilon dominates; against that prediction the same networks would be wrong.
     limit = check_coordinates(measured, analysis())
     assert (limit.first.layer, limit.first.predicted) == (1, -0.5)
     assert not math.isnan(h1.expected)

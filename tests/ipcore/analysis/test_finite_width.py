@@ -1,4 +1,4 @@
-"""Changes whose exponent cannot show yet at the widths measured, and changes that are wrong."""
+"""Changes whose exponent is not yet visible at the measured widths, and wrong changes."""
 
 import re
 
@@ -12,7 +12,7 @@ from tests.ipcore.analysis.synthetic import WIDTHS, samples
 
 IP_LLR = analyze(preset("ip-llr", 3))
 HALF = 0.5
-# A change of h^2 that W_0 passes on, twice as large at m = 400 as the layer's own updates.
+# A change of h^2 passed on by W_0, twice as large at m = 400 as the layer's own updates.
 BELOW, OWN = 2 * 400**HALF, 1.0
 
 
@@ -94,7 +94,7 @@ def test_where_own_updates_are_large_the_exponent_shows():
 @pytest.mark.parametrize("layer", [2, 3])
 @pytest.mark.parametrize("wrong", [-HALF, HALF])
 def test_a_wrong_rate_is_found_behind_a_larger_part(layer, wrong):
-    """c_l is off by a half, but W_0 passes on more than the layer's own updates: their own slope tells."""
+    """c_l is wrong by 1/2, but W_0 passes on more than the layer's own updates; their own slope shows it."""
     own = [0.0, 0.0, 0.0]
     own[layer - 1] = wrong
     share = 20.0 if wrong < 0 else 0.05
@@ -107,7 +107,7 @@ def test_a_wrong_rate_is_found_behind_a_larger_part(layer, wrong):
 def test_a_wrong_first_layer_is_not_excused():
     report = check_coordinates(networks((HALF, 0.0, 0.0)), IP_LLR)
     assert (report.first.layer, report.first.step) == (1, 1)
-    # The slope that layer 1 passes on is not what theory expects from parts either.
+    # The slope that layer 1 passes on also differs from the slope that theory expects from parts.
     assert changes(report)[1].verdict is not Verdict.NOT_YET
 
 
@@ -120,7 +120,7 @@ def test_too_much_noise_decides_nothing():
 
 
 def test_a_trend_follows_the_verdict_on_the_slope():
-    """|f_1 - f_0| falls at these widths though theory says that it stays: not yet."""
+    """|f_1 - f_0| falls at these widths, although theory says that it stays: not yet visible."""
     measured = networks()
     report = check_coordinates(measured, IP_LLR)
     f = changes(report)[-1]
@@ -139,7 +139,7 @@ def test_only_layers_whose_parts_are_known_from_below_are_expected():
     there = finite_width(measured, IP_LLR, 1)
     assert (there.slope(2), there.slope(3)) == (pytest.approx(-0.4, abs=0.05), None)
     assert finite_width({}, IP_LLR, 1) is None
-    # Theory has no parts where initial matrices are weighed anew.
+    # Theory has no parts if initial matrices are re-weighted.
     assert finite_width(measured, analyze(preset("hp", 3)), 1) is None
 
 

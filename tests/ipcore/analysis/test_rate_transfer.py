@@ -79,7 +79,7 @@ def test_both_edges_are_named():
 
 
 def test_divergence_beside_the_best_rate_widens_the_interval():
-    # Beyond the optimum everything diverges: the vertex is not seen, only the grid point below it.
+    # Everything beyond the optimum diverges, so only the grid point below the vertex is seen.
     def beyond(m, rate):
         return math.log2(rate) > -1.9 - math.log2(m / 128)
 

@@ -1,4 +1,4 @@
-"""Which kinds of check apply to what was measured, and what a report says of the rest; without a service."""
+"""Which kinds of check apply to measurements, and what a report says of the others; without a service."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ WIDTHS, SEEDS = (64, 128, 256, 512), (0, 1, 2)
 TRAINED = Trained(widths=WIDTHS, optimizer="sgd", loss="cross_entropy", exponents=preset)
 MUP = Subject("mup", "mup", 2, "relu", 0.1, 3)
 STEPS = (0, 1)
-# muP: everything is of order 1 but the output at step 0, which is of order m^-1/2.
+# muP: everything is of order 1 except the output at step 0, which is of order m^-1/2.
 SIZES = {("h", layer, 0): -0.5 if layer == 3 else 0.0 for layer in (1, 2, 3)}
 SIZES |= {("h_change", layer, 1): 0.0 for layer in (1, 2, 3)}
 
@@ -113,7 +113,7 @@ def test_widths_too_few_for_a_slope_end_the_report():
 
 
 def test_a_report_ends_somewhere(monkeypatch):
-    """Seven checks a subject: those of the second one go over the limit, and there is no third."""
+    """Seven checks per subject: the second subject exceeds the limit, and the third is left out."""
     monkeypatch.setattr(reporting, "MAX_CHECKS", 10)
     subjects = [MUP, replace(MUP, base_learning_rate=0.2), replace(MUP, base_learning_rate=0.3)]
     runs = {subject: runs_of(subject) for subject in subjects}

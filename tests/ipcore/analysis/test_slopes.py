@@ -1,4 +1,4 @@
-"""Slopes: exact on exact powers, honest intervals, refusals that say what to do."""
+"""Slopes: exact for exact powers, intervals with the right coverage, errors that say what to do."""
 
 import math
 
@@ -43,14 +43,14 @@ def test_the_slope_is_that_of_the_seeds_mean_logarithm():
 
 @pytest.mark.parametrize("seeds", [3, 4, 6, 12])
 def test_intervals_hold_the_truth_about_as_often_as_they_say(seeds):
-    # 95 % for normals by Student's interval; a plain percentile interval of 3 seeds would hold it in 80 %.
+    # Student's interval covers 95 % for normals; a plain percentile interval of 3 seeds covers 80 %.
     fits = [fit_slope(samples(power(0.5), noise=0.2, seeds=seeds, key=[seeds, i])) for i in range(400)]
     held = np.mean([fit.slope.low <= 0.5 <= fit.slope.high for fit in fits])
     assert held > 0.90
 
 
 def test_what_all_widths_share_in_a_seed_does_not_widen_the_interval():
-    # A seed that is ten times as large at every width says nothing about the slope.
+    # A seed that is ten times as large at every width does not change the slope.
     data = samples(power(1.0))
     shared = Samples(data.widths, data.seeds, data.values * np.array([1, 10, 1, 3, 1, 1]))
     fit = fit_slope(shared)

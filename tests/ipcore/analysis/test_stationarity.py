@@ -37,7 +37,7 @@ def test_where_theory_says_measure_nothing_is_held_against_it():
 
 
 def test_theory_is_asked_about_the_step_that_was_measured():
-    """A first step with the rates of naive IP moves f by m^-1; then large rates move it by order 1."""
+    """The first step has the rates of naive IP and moves f by m^-1; later large rates move it by order 1."""
     llr = preset("ip-llr", 3)
     small, large = preset("ip", 3).phases[0], llr.phases[0]
     late = replace(llr, phases=(small, replace(large, start=1), replace(small, start=2)))
@@ -50,7 +50,7 @@ def test_theory_is_asked_about_the_step_that_was_measured():
 
 
 def test_a_fall_that_may_hide_what_stays_is_no_disagreement():
-    """m^-1 + 0.001 ends at 0, which theory says of IP at L = 2; at these widths it falls."""
+    """m^-1 + 0.001 has exponent 0 in the limit, as theory says of IP at L = 2; at these widths it falls."""
     found = check_stationarity(
         samples(two_powers(-1.0, 0.0, 0.001), noise=0.05), analyze(preset("ip", 2)), 20
     )

@@ -1,4 +1,4 @@
-"""The rule: right on clear cases, never agreement from too little, not fooled by slow convergence."""
+"""The rule: right in clear cases, no agreement from too few data, robust to slow convergence."""
 
 from fractions import Fraction
 
@@ -40,14 +40,14 @@ def test_wide_noise_never_agrees(seeds, widths, key):
     fit = fit_slope(data)
     if fit.slope.high - fit.slope.low > 0.2:
         assert judge(fit, HALF).verdict is not Verdict.AGREES
-    else:  # a lucky draw, by chance this narrow: once in thousands
+    else:  # a draw that is this narrow by chance, once in thousands
         assert fit.slope.value != 0.5
 
 
 @pytest.mark.parametrize("seeds", [3, 6])
 @pytest.mark.parametrize("noise", [0.02, 0.1, 0.3, 1.0])
 def test_false_agreement_is_rare(seeds, noise):
-    """A slope on the very edge of the band, 0.1 off, agrees in less than 5 % of experiments."""
+    """A slope at the edge of the band, 0.1 off, agrees in less than 5 % of experiments."""
     wrong = [
         verdict(samples(power(0.6), noise=noise, seeds=seeds, key=[seeds, i]), HALF) is Verdict.AGREES
         for i in range(400)
@@ -64,7 +64,7 @@ def test_false_disagreement_is_rare(noise):
 
 
 def test_power_is_enough_to_see_half_an_exponent():
-    """Six seeds that vary by 5 %: a wrong power of m^{1/2} is named in nearly all experiments."""
+    """With six seeds that vary by 5 %, a power wrong by m^{1/2} is found in nearly all experiments."""
     for off in (HALF, -HALF):
         found = [verdict(samples(power(0.0), noise=0.05, key=[3, i]), off) for i in range(200)]
         assert np.mean([v is Verdict.DISAGREES for v in found]) > 0.8
@@ -73,10 +73,11 @@ def test_power_is_enough_to_see_half_an_exponent():
 
 @pytest.mark.parametrize("share", [0.01, 0.03, 0.1, 0.3, 1.0])
 def test_a_hidden_leading_term_is_waited_for(share):
-    """m^-1 + c m^-1/2 ends at -1/2; at these widths its slope is -0.92 .. -0.53."""
+    """m^-1 + c m^-1/2 has exponent -1/2 in the limit; at these widths its slope is -0.92 .. -0.53."""
     data = samples(two_powers(-1.0, -0.5, share))
     assert verdict(data, Fraction(-1, 2)) is (Verdict.AGREES if share > 0.1 else Verdict.UNDECIDED)
-    # The slope of the term that dies out is not confirmed, though for c = 0.01 it is within 0.1 of it.
+    # The exponent of the vanishing term is not confirmed, although for c = 0.01 the slope is within 0.1 of
+    # it.
     assert verdict(data, -1) is (Verdict.DISAGREES if share > 0.01 else Verdict.UNDECIDED)
 
 
@@ -90,7 +91,7 @@ def test_a_hidden_leading_term_is_rarely_denied_in_noise(share, noise):
 
 
 def test_a_drift_away_blocks_agreement():
-    # Slope 0.05 on average, rising by 0.09: continued, it leaves 0 +- 0.1.
+    # Slope 0.05 on average, rising by 0.09; extrapolated, it leaves 0 +- 0.1.
     bent = two_powers(0.0, 1.0, 1e-4)
     fit = fit_slope(samples(bent))
     assert abs(fit.slope.high) < 0.1 < fit.ahead.value
@@ -100,7 +101,7 @@ def test_a_drift_away_blocks_agreement():
 
 
 def test_a_larger_size_than_predicted_is_not_excused_by_noise_far_out():
-    """Nothing hides a term that is larger than predicted, so only the largest width's slope must be clear."""
+    """A term larger than predicted dominates, so only the slope at the largest widths must be clear."""
     fit = fit_slope(samples(power(0.5), noise=0.15, key=[2]))
     assert fit.ahead.low < 0.1 < fit.end.low
     assert judge(fit, Fraction(0)).verdict is Verdict.DISAGREES

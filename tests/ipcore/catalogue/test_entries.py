@@ -1,4 +1,4 @@
-"""Entries of the catalogue: found by name, with code behind them; the page made from them."""
+"""Entries of the catalogue: lookup by name, implementations, and the generated page."""
 
 from pathlib import Path
 

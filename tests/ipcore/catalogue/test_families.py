@@ -1,4 +1,4 @@
-"""The grammar of dataset names: what it reads, and what it says of what it does not."""
+"""The grammar of dataset names: valid names, and the errors for others."""
 
 from __future__ import annotations
 

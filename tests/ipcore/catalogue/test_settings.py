@@ -1,4 +1,4 @@
-"""Rules that are declared at fields: what they accept, and what they say."""
+"""Rules declared at fields: accepted values and error messages."""
 
 import math
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Small files in the published formats, with their own checksums in place of the published ones.
+"""Small files in the published formats, with their own checksums instead of the published ones.
 
-No copy of Fashion-MNIST or CIFAR-10 is needed: sources take sizes and checksums as values.
+Sources take sizes and checksums as values, so no copy of Fashion-MNIST or CIFAR-10 is needed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def write_idx(source: IdxSource, root: Path) -> IdxSource:
 
 
 def packed_bytes(content: bytes) -> bytes:
-    """As "published": with a fixed time in the header, so that the packed bytes have a checksum."""
+    """Packed with a fixed time in the header, so that the bytes have a fixed checksum."""
     return gzip.compress(content, mtime=1)
 
 
@@ -89,7 +89,7 @@ def write_cifar(source: cifar.CifarSource, root: Path) -> cifar.CifarSource:
 def write_archive(
     source: cifar.CifarSource, root: Path, members: dict[str, bytes | tarfile.TarInfo]
 ) -> cifar.CifarSource:
-    """An archive with these members below its folder, and a source that takes it for the published one."""
+    """An archive with these members below its folder, and a source with its checksum."""
     folder = root / source.folder
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / cifar.ARCHIVE

@@ -35,7 +35,7 @@ def test_grey_is_the_luma(tmp_path):
     record = cifar_records(seed=5)[3].astype(float)
     grey = np.rint(0.299 * record[1:1025] + 0.587 * record[1025:2049] + 0.114 * record[2049:])
     expected = (grey / 255 - 0.4809) / 0.2392
-    # Where the exact value lies within 2^-16 of a half, fixed point may round the other way.
+    # If the exact value is within 2^-16 of a half, fixed point may round the other way.
     assert np.mean(np.abs(data.test.inputs[3] - expected) > 1e-5) < 0.01
 
 
@@ -63,7 +63,7 @@ def test_the_archive_gives_the_same_as_its_files(tmp_path):
     packed = write_archive(COLOUR, tmp_path / "b", cifar_batches())
     assert unpacked.load(tmp_path / "a").digest == packed.load(tmp_path / "b").digest
     assert packed.check(tmp_path / "b") == ""
-    assert ARCHIVE in unpacked.check(tmp_path / "a")  # says that they are not verified
+    assert ARCHIVE in unpacked.check(tmp_path / "a")  # a warning that they are not verified
     assert not (tmp_path / "b" / "cifar10" / FOLDER).exists()  # nothing was unpacked to disk
 
 

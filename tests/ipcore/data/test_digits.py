@@ -28,7 +28,7 @@ def test_digits_split_is_disjoint_and_complete(digits):
 
 
 def test_the_numbers_never_change(digits):
-    """Experiments of different years are compared: the split and the normalization are fixed for ever."""
+    """The split and the normalization never change, so that experiments of different years are comparable."""
     assert digits.digest == "f4a3e93c07ddbe3a9f21caa19ad93179c9b4987f8cbd6a7733b239d33525b415"
 
 

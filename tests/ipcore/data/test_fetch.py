@@ -1,4 +1,4 @@
-"""Downloads, from a web server on loopback that holds small files in the published formats."""
+"""Downloads from a web server on loopback with small files in the published formats."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_what_is_not_the_published_file_does_not_stay(web, tmp_path, published):
     source = write_idx(published, folder)
     files = folder / source.name
     pack(files, mtime=2)
-    if published is MNIST:  # verified unpacked: another packing is fine, another content is not
+    if published is MNIST:  # the unpacked content is verified, not the packing
         path = files / "train-images-idx3-ubyte.gz"
         path.write_bytes((files / "t10k-images-idx3-ubyte.gz").read_bytes())
     with pytest.raises(DataError, match="not the published file"):

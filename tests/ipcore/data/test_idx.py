@@ -42,7 +42,7 @@ def test_files_are_read_plain_and_gzipped(published, tmp_path):
 
 
 def test_the_published_md5_is_of_the_packed_file(fashion, tmp_path):
-    assert "train-images-idx3-ubyte" in fashion.check(tmp_path)  # plain: accepted, said to be unverified
+    assert "train-images-idx3-ubyte" in fashion.check(tmp_path)  # plain: accepted with a warning
     folder = tmp_path / "fashion-mnist"
     plain = {path.name: path.read_bytes() for path in folder.iterdir()}
     pack(folder)

@@ -1,4 +1,4 @@
-"""Registered files: what is read, and what is said of files that cannot be used."""
+"""Registered files: reading, and errors for unusable files."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_sizes_are_refused_before_anything_is_read(write):
 
 
 def test_a_header_that_announces_too_much_is_refused(folder):
-    """The announced array of 8 TB is never allocated: 10^12 doubles, 5*3 more, 12 and 5 long integers."""
+    """The declared array of 8 TB is never allocated: 10^12 doubles, 5*3 more, 12 and 5 long integers."""
     header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
     header += b" " * (63 - (len(header) + 10) % 64) + b"\n"
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 100

@@ -38,7 +38,7 @@ def rows(trainer: Trainer) -> tuple[list[tuple[int, str, int]], np.ndarray]:
 @pytest.mark.parametrize("precision", ["double", "single", "bf16"])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_it_does_what_the_pack_does(optimizer: str, precision: str):
-    """The draw has all presets, activations, losses, schedules, biases, calibration, decay, re-weighting."""
+    """The drawn packs cover all presets, activations, losses, schedules, biases, calibration and decay."""
     dtype = torch.float64 if precision == "double" else torch.float32
     near = 1e-12 if precision == "double" else 1e-6
     for case in cases(optimizer, precision)[::4]:
@@ -66,7 +66,7 @@ def test_perceptrons_are_trained_by_the_pack_and_others_by_autograd():
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("model", RESIDUAL, ids=repr)
 def test_residual_mlps_are_those_of_plain_pytorch(model: ResidualMlp, optimizer: str):
-    """In double precision, run by run from the same initial weights: losses, calibrated rates, weights."""
+    """Losses, calibrated rates and weights in double precision, run by run from the same initial weights."""
     sized, L = OPTIMIZERS[optimizer].entrywise, 2
     depth = model.layers(L) - 1
     activation = {"depth^-1/2": "relu", "depth^-1": "gelu", "1": "tanh"}[model.branch_multiplier]
@@ -203,7 +203,7 @@ def test_probes_change_nothing_of_training(tiny: Dataset):
 
 
 def test_an_engine_is_freed_with_its_trainer(tiny: Dataset):
-    """Nothing of a pass refers to the engine in a circle: memory is free as soon as nobody holds it."""
+    """A pass leaves no reference cycle with the engine: memory is freed with the last reference."""
     trainer = Trainer(CONFIG, RUNS, tiny)
     trainer.advance(max_steps=2)
     held = weakref.ref(trainer.pack.weights[0])

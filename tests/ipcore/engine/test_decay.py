@@ -1,4 +1,4 @@
-"""Weight decay in every size: what is taken is what is owed."""
+"""Weight decay of every size removes the right amount."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_product_of_all_factors_is_exact_at_the_end_and_nearly_so_before(rat
             return
         owed += math.log1p(-decay)
         taken += math.log(kept)
-        # Half a portion of at most 24 u, or what the rounding of a factor to u / 2 leaves.
+        # Half a portion of at most 24 u, or the error of a factor rounded to u / 2.
         assert abs(taken - owed) <= 12.5 * SINGLE
     assert taken == pytest.approx(owed, rel=1e-12, abs=steps * 1e-15)
     assert DecayCursor(config, runs([rate]), SINGLE).at(steps - 1) == (pytest.approx(kept, rel=1e-15),)
@@ -82,7 +82,7 @@ def runs(rates: Sequence[float], name: str = "mup", **settings_) -> list[RunConf
 
 @pytest.fixture(scope="module")
 def still() -> Dataset:
-    """Inputs and targets of 0: nothing is learned, so that weights change by decay alone."""
+    """Inputs and targets are 0, so nothing is learned, and weights change only by decay."""
     split = Split(np.zeros((4, 3), np.float32), np.zeros((4, 1), np.float32))
     return Dataset("registered:still", split, split, 0)
 
@@ -90,7 +90,7 @@ def still() -> Dataset:
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw"])
 @pytest.mark.parametrize("schedule", [Schedule(), Schedule("linear", warmup_steps=10)])
 def test_small_decay_over_thousands_of_updates(still: Dataset, optimizer: str, schedule: Schedule):
-    """From 2e-9 to 1e-4 per update; factors rounded to single precision take nothing at 2e-8."""
+    """From 2e-9 to 1e-4 per update. At 2e-8, factors rounded to single precision would remove nothing."""
     rates = [2e-9, 2e-8, 1e-7, 1e-6, 5e-6, 1e-4]
     names = [
         RunConfig(
@@ -116,7 +116,7 @@ def test_small_decay_over_thousands_of_updates(still: Dataset, optimizer: str, s
         expected = math.expm1(math.fsum(logs))
         for old, new in zip(before, trainer.pack.weights, strict=True):
             taken = (new[position].double() - old[position]) / old[position] / expected
-            # Half a unit in the last place of a number against what is taken in all.
+            # Half a unit in the last place of a number, relative to the total decay.
             resolution = SINGLE / -expected
             assert taken.mean().item() == pytest.approx(1, abs=0.003 + resolution)
             assert (taken - 1).abs().max().item() < 0.05 + resolution
@@ -153,7 +153,7 @@ def _recorder(config: PackConfig):
 
 
 def test_portions_are_written_into_the_same_tensor(still: Dataset):
-    """A step that is replayed on a GPU reads the factor where it read it before."""
+    """A step that is replayed on a GPU reads the factor from the same place."""
     config = replace(CONFIG, loss="mse", bias="none", steps=50)
     rates = Trainer(config, runs([1e-6, 1e-8]), still)._rates
     found = [rates.at(step).decay for step in range(50)]
@@ -190,7 +190,7 @@ def test_rows_that_learned_nothing_are_exactly_zero(
         optimizer=optimizer,
         metrics_interval=60,
     )
-    # HPZ, and a run whose initial weights count for something until step 30, and then for nothing.
+    # HPZ, and a run whose initial weights have some weight until step 30, and then none.
     hpz, hp = runs([decay, decay], "hpz")[0], runs([decay, decay], "hp")[1]
     later = hp.parameterization.reweightings[0]
     gone = replace(later, start=30, k=tuple(None if k else k for k in later.k))

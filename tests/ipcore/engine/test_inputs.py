@@ -1,4 +1,4 @@
-"""Inputs on a device: as numbers or as bytes, they are the dataset's."""
+"""Inputs on a device, as numbers or as bytes, equal the dataset's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def images() -> Split:
-    """Seven images of two channels of three pixels, the extremes among them."""
+    """Seven images with two channels of three pixels, including the extreme values."""
     values = np.random.default_rng(0).integers(0, 256, (7, 6), dtype=np.uint8)
     values[0], values[1] = 0, 255
     constants = ((0.25, 0.5), (0.4, 0.2))
@@ -26,7 +26,7 @@ def images() -> Split:
 
 
 def as_bytes(split: Split, dtype: torch.dtype) -> Inputs:
-    """What a GPU is given, on the CPU."""
+    """The inputs for a GPU, here on the CPU."""
     pixels = split.pixels
     assert pixels is not None
     scale, shift = (torch.from_numpy(row).to(dtype) for row in (pixels.scale, pixels.shift))

@@ -22,7 +22,7 @@ def signs(labels: torch.Tensor) -> torch.Tensor:
     return 2.0 * labels.unsqueeze(-1) - 1
 
 
-# Name, outputs, what labels are, the loss of each example.
+# Name, outputs, kind of labels, loss of each example.
 CASES = [
     (
         "cross_entropy",
@@ -72,7 +72,7 @@ def test_cross_entropy_by_hand_and_for_huge_outputs():
 
 
 def test_the_logistic_loss_never_overflows():
-    """-y f = 1e30 costs 1e30 and pulls with 1; the right side of it costs nothing."""
+    """For -y f = 1e30 the loss is 1e30 and its derivative 1; on the right side both are 0."""
     f, labels = torch.tensor([[[1e30], [1e30]]]), torch.tensor([[0, 1]])
     out = torch.empty_like(f)
     loss = LOSSES["logistic"].value_and_derivative(f, labels, out)

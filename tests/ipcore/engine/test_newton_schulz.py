@@ -44,7 +44,7 @@ def test_it_is_a_polynomial_of_the_singular_values_with_steps_of_each_run(shape:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_it_orthogonalizes_what_is_not_too_small(shape: tuple[int, int], dtype: torch.dtype):
-    """Singular values 1, 1/2, 1/4 and nothing else: U V^T over those, each times 0.68 .. 1.21."""
+    """Singular values 1, 1/2, 1/4: U V^T over these directions, each times 0.68 .. 1.21."""
     torch.manual_seed(1)
     u, _, vt = torch.linalg.svd(torch.randn(shape, dtype=torch.float64), full_matrices=False)
     rank = min(3, *shape)
@@ -54,13 +54,13 @@ def test_it_orthogonalizes_what_is_not_too_small(shape: tuple[int, int], dtype: 
     values = (u.mT @ found @ vt.mT).diagonal()
     assert ((values[:rank] > 0.68) & (values[:rank] < 1.21)).all()
     exact = u[:, :rank] @ vt[:rank]
-    assert torch.linalg.matrix_norm(found - exact, 2) < 0.33  # nothing outside the three directions
+    assert torch.linalg.matrix_norm(found - exact, 2) < 0.33  # zero outside the three directions
     assert values[rank:].abs().max() < 1e-3 if len(values) > rank else True
 
 
 @pytest.mark.parametrize("scale", [1e-40, 1e-30, 1.0, 1e30])
 def test_the_size_of_a_gradient_does_not_matter(scale: float):
-    """Single precision, squares beyond its range; below 1e-38 numbers have fewer digits."""
+    """Single precision with squares outside its range; below 1e-38 numbers have fewer digits."""
     torch.manual_seed(2)
     matrix = torch.randn(1, 6, 4)
     found, expected = orthogonalized(matrix * scale, 5), orthogonalized(matrix, 5)
@@ -91,7 +91,7 @@ STILL = custom(2, a=["0", "1/2", "1"], b=["0"] * 3, c=["0", "-1/2", "-1"])  # c 
 
 @pytest.mark.parametrize("optimizer", FACTORS)
 def test_the_first_update_is_an_orthogonal_matrix_times_factor_and_rate(tiny: Dataset, optimizer: str):
-    """One example: rank one: the gradient divided by its norm, times what five steps make of 1."""
+    """One example gives rank one: the gradient divided by its norm, times the value of five steps at 1."""
     eta = 0.01
     config = PackConfig("digits", 2, 12, "tanh", batch_size=1, steps=1, optimizer=optimizer)
     run = RunConfig(STILL, eta, 0)

@@ -1,4 +1,4 @@
-"""Optimizers of a pack against torch's own, and what width, gauge and phases do to them."""
+"""Optimizers of a pack against torch's own, and the effects of width, gauge and phases."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def train(tiny: Dataset, optimizer: str, *runs: RunConfig, **changes) -> Trainer
 def torch_reference(
     tiny: Dataset, run: RunConfig, make: Callable[[list[torch.Tensor]], torch.optim.Optimizer]
 ) -> list[torch.Tensor]:
-    """The weights and bias that torch makes of a network in the standard parameterization, after 12 steps."""
+    """Weights and bias of a network in the standard parameterization after 12 steps of torch."""
     start = Trainer(CONFIG, [run], tiny, dtype=torch.float64).network(0)
     leaves = [tensor.clone().requires_grad_() for tensor in (*start.weights, *start.biases)]
     optimizer = make(leaves)
@@ -59,7 +59,7 @@ def check(trainer: Trainer, position: int, expected: list[torch.Tensor]) -> None
 
 
 def test_momentum_is_torchs(tiny: Dataset):
-    """Two runs with settings of their own in one pack."""
+    """Two runs with different settings in one pack."""
     runs = [RunConfig(SP, 0.1, s, settings=OptimizerSettings(momentum=b)) for s, b in ((0, 0.9), (1, 0.5))]
     trainer = train(tiny, "momentum", *runs)
     for position, (run, beta) in enumerate(zip(runs, (0.9, 0.5), strict=True)):
@@ -97,7 +97,7 @@ def test_adamw_is_torchs_with_decay_of_matrices_alone(tiny: Dataset):
 
 
 def test_decay_shrinks_by_the_base_rate_at_any_width_and_layer(tiny: Dataset):
-    """Rates that learn nothing: after 12 updates a matrix has lost (1 - eta lambda)^12, biases none."""
+    """With rates too small to learn, 12 updates multiply matrices by (1 - eta lambda)^12, but not biases."""
     still = custom(2, a=["0", "1", "1"], b=["0"] * 3, c=["99"] * 3)
     run = RunConfig(still, 0.1, 0, settings=OptimizerSettings(weight_decay=0.5))
     start = Trainer(CONFIG, [run], tiny, dtype=torch.float64).network(0)
@@ -124,7 +124,7 @@ def test_a_schedule_multiplies_rates_and_decay(tiny: Dataset):
 
 
 def test_the_large_first_step_is_scheduled_too(tiny: Dataset):
-    """One warm-up step halves the first update: the change of the weights is half of that without."""
+    """One warm-up step halves the first update, and so the change of the weights."""
     runs = [RunConfig(preset("ip-llr", 2), 0.1, 0)]
     plain, half = (
         Trainer(replace(CONFIG, schedule=Schedule(warmup_steps=w)), runs, tiny, dtype=torch.float64)
@@ -152,7 +152,7 @@ def test_momentum_does_not_replay_the_large_first_step(tiny: Dataset):
 
     plain, momentum = states("sgd"), states("momentum")
     for layer, (first, later, a) in enumerate(zip((1.5, 2, 1.5), (1, 2, 1), (0, 1, 1), strict=True)):
-        # The first update is that of plain descent, and so is the next gradient.
+        # The first update is that of plain descent, so the next gradient is the same too.
         assert torch.allclose(momentum[1][layer], plain[1][layer], rtol=1e-12)
         g_0 = (plain[1][layer] - plain[0][layer]) / (-eta * M ** (first - 2 * a))
         g_1 = (plain[2][layer] - plain[1][layer]) / (-eta * M ** (later - 2 * a))
@@ -208,7 +208,7 @@ def test_two_gauges_train_the_same(tiny: Dataset, case: str, by: list[Fraction])
 
 
 def test_epsilon_that_is_not_scaled_depends_on_the_gauge(tiny: Dataset):
-    """The test above can fail: with d left as it is, the same shift is another network."""
+    """The test above can fail: if d is not shifted, the same shift gives another network."""
     p = preset("mup", 2)
     moved = shift(p, ["1", "1", "1"], optimizer="adam")
     runs = [RunConfig(q, 0.05, 0, settings=OptimizerSettings(epsilon=0.1)) for q in (p, moved)]
@@ -238,7 +238,7 @@ def test_epsilon_exponents_in_w(tiny: Dataset):
 
 @pytest.mark.parametrize("name", ["ip", "mup", "sp"])
 def test_adam_on_w_itself_where_epsilon_changes(tiny: Dataset, name: str):
-    """Four updates written on w, epsilon m^{-d_l(t)}; IP's d falls after step 0 and its moments go on."""
+    """Four updates of w with epsilon m^{-d_l(t)}; IP's d falls after step 0, and its moments continue."""
     p, eta, epsilon, b1, b2 = preset(name, 2, optimizer="adam"), 0.01, 0.3, 0.9, 0.999
     run = RunConfig(p, eta, 0, settings=OptimizerSettings(epsilon=epsilon))
     trainer = Trainer(replace(CONFIG, optimizer="adam", bias="none"), [run], tiny, dtype=torch.float64)
@@ -280,7 +280,7 @@ def test_no_gradient_and_no_epsilon_is_no_update(tiny: Dataset):
 
 @pytest.mark.parametrize("depth", [12, 20])
 def test_gradients_that_vanish_with_the_width_have_squares_in_single_precision(tiny: Dataset, depth: int):
-    """IP, m = 256, L = 20: gradients of W^l are of order m^{-21/2} ~ 1e-25, their squares no 32-bit number.
+    """IP, m = 256, L = 20: gradients of W^l are of order m^{-21/2} ~ 1e-25; their squares underflow.
 
     With the faithful d of the step the moments are of order 1, and single precision agrees with double.
     """

@@ -1,4 +1,4 @@
-"""The hand-written passes against autograd, and what a pack promises about its runs."""
+"""The hand-written passes against autograd, and the independence of runs in a pack."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def make_pack(activation="tanh", depth=2, biases=1, runs=3, width=6, batch=7, lo
 
 
 def load_batch(pack: Pack) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give every run a batch of its own; returns inputs (K, B, d) and labels (K, B)."""
+    """Give every run its own batch; return inputs (K, B, d) and labels (K, B)."""
     K, B = pack.shape.runs, pack.shape.batch_size
     inputs, labels = torch.randn(K * B, 5, dtype=pack.dtype), torch.randint(0, 4, (K * B,))
     batches = torch.randperm(K * B, dtype=torch.int32).view(K, B)
@@ -51,7 +51,7 @@ def reference(pack: Pack, inputs, labels, activation):
 
 
 def descend(pack: Pack, weights, biases=None) -> None:
-    """One update with these rates."""
+    """Make one update with these rates."""
     optimizer = Optimizer(pack)
     optimizer.begin(0, StepRates(weights, biases, None))
     pack.step(optimizer.update)

@@ -1,4 +1,4 @@
-"""Less than single precision: only where it is asked for, and close to single precision."""
+"""Lower precision is used only if requested, and is close to single precision."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Replaying a step: when it is recorded, and that a trainer's step can be.
+"""Replaying a step: when it is recorded, and that a trainer's step can be recorded.
 
-The recorder here is a stand-in, since graphs need a GPU: it notes that it was asked, and replays by running
-the operations. That they may be replayed (the same operations on the same tensors at every step) is seen for
-real, on the CPU. With a GPU, tests/ipcore/test_cuda.py trains by graphs.
+The recorder here replaces a CUDA graph, which needs a GPU: it counts its calls, and replays by running the
+operations again. The condition of replay (the same operations on the same tensors at every step) is checked
+on the CPU. With a GPU, tests/ipcore/test_cuda.py trains by graphs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ipcore.training.trainer import Trainer
 
 
 class Recording:
-    """Stands for a CUDA graph."""
+    """Replaces a CUDA graph."""
 
     def __init__(self, operations):
         self.operations, self.replays = operations, 0
@@ -68,7 +68,7 @@ def test_what_cannot_be_recorded_goes_on_one_by_one(caplog: pytest.LogCaptureFix
 
 
 class Trace(TorchDispatchMode):
-    """Notes every operation, and where the tensors lie that it is given and that were there before."""
+    """Records every operation, and the addresses of those of its tensors that existed before the step."""
 
     def __init__(self):
         super().__init__()
@@ -92,7 +92,7 @@ class Trace(TorchDispatchMode):
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "signum", "lion", "muon"])
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimizer: str, loss: str):
-    """Over a change of rates, an epoch's end and a run that is stopped."""
+    """Across a change of rates, an epoch's end and the stop of a run."""
     schedule = Schedule("linear", warmup_steps=2)
     config = PackConfig(
         "digits", 2, 12, "relu", 8, steps=30, loss=loss, optimizer=optimizer, schedule=schedule
@@ -114,7 +114,7 @@ def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimi
     trainer.advance(max_steps=3)
 
     assert len(traces) == 10 and len(traces[0]) > 20
-    # Torch may give a step's temporary the place of another's; what lasts is compared.
+    # Torch may reuse the memory of temporary tensors; only tensors that outlive a step are compared.
     ours = {tensor.untyped_storage().data_ptr() for tensor in _lasting(trainer)}
     kept = [[(name, tuple(p for p in places if p in ours)) for name, places in trace] for trace in traces]
     assert all(trace == kept[0] for trace in kept)
@@ -124,7 +124,7 @@ def test_a_step_is_the_same_operations_on_the_same_tensors(tiny: Dataset, optimi
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "signum", "lion", "muon"])
 def test_a_trainer_that_nobody_holds_is_gone_at_once(tiny: Dataset, optimizer: str):
-    """Not when Python next looks for cycles: until then its memory on a GPU would be missing to the next."""
+    """The trainer is freed at once, not at the next garbage collection: the next one needs its GPU memory."""
     config = PackConfig("digits", 2, 12, "relu", 8, steps=5, optimizer=optimizer)
     trainer = Trainer(config, [RunConfig(preset("mup", 2, optimizer=optimizer), 0.1, 0)], tiny)
     trainer.advance()
@@ -138,7 +138,7 @@ def test_a_trainer_that_nobody_holds_is_gone_at_once(tiny: Dataset, optimizer: s
 
 
 def _lasting(trainer: Trainer) -> list[torch.Tensor]:
-    """Every tensor that a trainer keeps from step to step."""
+    """Every tensor that a trainer keeps between steps."""
     rates = trainer._rates._moved
     mine = [*trainer._inputs.tensors(), trainer._labels, trainer._batch, trainer._batches.slot, rates]
     return [*mine, *trainer.pack.buffers(), *trainer._optimizer.buffers()]

@@ -93,7 +93,7 @@ def test_right_settings_are_accepted():
 def test_no_factor_above_0_is_below_the_least(schedule: Schedule, steps: int):
     factors = [factor(schedule, t, steps) for t in range(steps)]
     least = least_factor(schedule, steps)
-    # Rounding leaves 1e-17 of a cosine that ends at 0: no rate of its own.
+    # A cosine that ends at 0 gives 1e-17 by rounding, which must count as 0.
     assert least <= min(value for value in factors if value > 1e-12) * (1 + 1e-12)
     if not schedule.warmup_steps:
         assert least >= min(value for value in factors if value > 1e-12) / 2.5

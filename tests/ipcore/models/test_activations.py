@@ -37,7 +37,7 @@ REFERENCE = {
 def test_there_is_code_and_a_reference_for_every_name_of_the_catalogue():
     assert set(ACTIVATIONS) == set(NAMES)
     assert set(NAMES) < set(REFERENCE)
-    # At least one that theory does not cover; everything that theory covers can be trained.
+    # Theory does not cover all activations, but all that it covers can be trained.
     assert set(NAMES) - set(COVERED) == {"sin"}
     assert set(COVERED) <= set(NAMES)
 
@@ -59,7 +59,7 @@ def test_value_and_derivative_are_those_of_autograd(name: str):
     dx, value = above.clone(), x.clone()
     phi.backward(dx, kept, x)
     assert torch.allclose(dx, above * slope, rtol=1e-9, atol=1e-12)
-    # Neither what it reads is changed: probes read it afterwards.
+    # It changes none of its inputs, which probes read afterwards.
     assert torch.equal(x, value)
     assert not phi.keeps_preactivation or torch.equal(kept, h)
 
@@ -78,7 +78,7 @@ def test_the_derivative_needs_no_more_than_the_catalogue_says(name: str):
 
 @pytest.mark.parametrize("name", sorted(set(REFERENCE) - {"gelu", "elu", "tanh"}))
 def test_variances_keep_the_mean_square(name: str):
-    """s^2 E[phi(z)^2] = 1 for z ~ N(0, 1), by quadrature. (The published code has other values for three.)"""
+    """s^2 E[phi(z)^2] = 1 for z ~ N(0, 1), by quadrature. (Three values differ in the published code.)"""
     z = np.linspace(-12, 12, 400_001)
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi) * (z[1] - z[0])
     mean_square = float((activation(name).apply(torch.from_numpy(z)).numpy() ** 2 * density).sum())

@@ -1,4 +1,4 @@
-"""What models say of their networks: tensors, roles, shapes, the forward pass, its cost."""
+"""Models describe their networks: tensors, roles, shapes, the forward pass and its cost."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_bad_headers_are_explained(trained: Trainer, change: dict[str, str], mes
 
 
 def test_files_of_the_first_format_are_read(tiny: Dataset):
-    """Header and tensors as iplab-weights/1 had them, w = 1: f by hand with L = 1, m = 2, IP (a = 0, 1)."""
+    """A file in the format iplab-weights/1, w = 1: f by hand with L = 1, m = 2, IP (a = 0, 1)."""
     header = {
         "format": "iplab-weights/1", "hidden_layers": "1", "width": "2", "input_dim": "5", "output_dim": "3",
         "activation": "relu", "bias": "first", "loss": "cross_entropy", "dataset": "digits", "a": "0,1",
@@ -124,7 +124,7 @@ def test_files_of_the_first_format_are_read(tiny: Dataset):
     assert network.parameterization == custom(1, ["0", "1"], ["0", "0"], ["-1", "-1"], ["-3/2", "-1"])
     assert (network.optimizer, dict(network.extra)) == ("sgd", {"label": "x"})
     assert network.forward(torch.ones(1, 5)).tolist() == [[6.0] * 3]
-    # Written again it is of this version's format.
+    # It is written again in the current format.
     again = Network.from_arrays(network.arrays(), network.header())
     assert again.header()["format"] == FORMAT
     assert evaluate(again, tiny.test) == evaluate(network, tiny.test)

@@ -1,4 +1,4 @@
-"""The time of an update: exact on numbers worked by hand, and fitted to what is measured."""
+"""The time of an update: exact for hand-worked numbers, and fitted to measurements."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_the_model_of_residual_mlps_is_what_a_trainer_allocates(
 def test_the_model_of_an_optimizer_is_what_it_allocates(tiny: Dataset, optimizer: str, own_biases: bool):
     config = PackConfig("digits", 2, 16, "relu", batch_size=8, steps=1, optimizer=optimizer)
     names = ["ip", "ip-bias" if own_biases else "mup"]
-    # Exponents of ip-bias with Adam are not published; what it allocates does not depend on them.
+    # Exponents of ip-bias with Adam are not published; the allocated memory does not depend on them.
     trainer = Trainer(config, [RunConfig(preset(name, 2), 0.01, 0) for name in names], tiny)
     model = run_memory(config, tiny.info, own_biases=own_biases)
     assert 2 * model.optimizer == size(trainer._optimizer.buffers())
@@ -100,7 +100,7 @@ def test_batches_hold_one_index_per_example(digits: Dataset):
 
 
 def test_the_next_epochs_batches_take_the_place_of_the_last():
-    """At the worst moment one epoch of every seed, and one permutation (8 bytes) with a copy of it."""
+    """The peak holds one epoch of every seed, and one permutation (8 bytes) with a copy of it."""
     seeds, examples = range(32), 10_000
     tracemalloc.start()
     batches = Batches(seeds, examples, 100, torch.device("cpu"))
@@ -131,7 +131,7 @@ def test_a_pack_of_one_is_a_run_and_packs_add_up():
 
 @pytest.mark.parametrize("model", [MLP, ResidualMlp(), ResidualMlp("1", 2)], ids=repr)
 def test_transient_memory_is_bounded_by_the_model(tiny: Dataset, model: Model):
-    """Every tensor that torch allocates while training, evaluating and calibrating, at the worst moment."""
+    """Peak of all tensors that torch allocates in training, evaluation and calibration."""
     config = PackConfig("digits", 4, 64, "gelu", batch_size=32, steps=4, evaluation_interval=1, model=model)
     name = "ip-llr" if model == MLP else "mup"
     runs = [RunConfig(preset(name, config.layers - 1), 0.1, seed, Calibration()) for seed in range(4)]

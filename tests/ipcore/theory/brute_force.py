@@ -1,4 +1,4 @@
-"""The calculus for ReLU once more, written from its rules without the package: an oracle for small cases."""
+"""The calculus for ReLU, written again from its rules without the package, as an oracle for small cases."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ def brute_force(
 
 
 def stable(records: list[tuple[list[Fraction], list[Fraction]]]) -> bool:
-    """Whether nothing grows with the width in what was looked at."""
+    """Whether nothing grows with the width in the examined steps."""
     return all(max(h) <= 0 for h, _ in records)

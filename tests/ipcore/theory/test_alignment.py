@@ -1,4 +1,4 @@
-"""Where the first update is not aligned with its input, and what is said about it."""
+"""First updates that are not aligned with their input, and the analysis of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `analyze` accepts, refuses and returns."""
+"""Arguments that `analyze` accepts and refuses, and its results."""
 
 from __future__ import annotations
 
@@ -89,11 +89,11 @@ def test_operator_is_the_kernel_of_adam() -> None:
 
 
 def test_sizes_are_upper_bounds_once_something_grew() -> None:
-    # SP with c = 0 at L = 2: f is m^{3/2} after one step; what follows is bounded only.
+    # SP with c = 0 at L = 2: f is m^{3/2} after one step; later steps only have bounds.
     result = analyze(preset("sp", 2), steps=3)
     assert [sizes.exact for sizes in result.steps] == [True, True, False, False]
     assert any("upper bounds" in note for note in result.notes)
-    # A hidden layer alone is enough: h^2 grows, a readout without weight or rate keeps f small.
+    # A hidden layer is enough: h^2 grows, while a readout without weight or rate keeps f small.
     hidden = custom(2, a=["0", "0", "9"], b=["0", "0", "0"], c=["0", "0", "0"])
     grown = analyze(hidden, steps=1)
     assert [sizes.exact for sizes in grown.steps] == [True, False]

@@ -1,4 +1,4 @@
-"""Whatever is wrong raises the one error of the theory, which names every wrong field and stays short."""
+"""Every wrong input raises the theory's error, which names every wrong field and is short."""
 
 from __future__ import annotations
 

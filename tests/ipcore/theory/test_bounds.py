@@ -1,4 +1,4 @@
-"""The two runs of the calculus are an upper and a lower bound, whatever the parameterization holds."""
+"""The two runs of the calculus are an upper and a lower bound for every parameterization."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Agreement with the published classifications inside their classes, over random rational exponents.
+"""Agreement with the published classifications within their classes, for random rational exponents.
 
-The classifiers here are the papers' closed formulas; nothing is shared with the calculus.
+The classifiers here are the papers' closed formulas and share no code with the calculus.
 """
 
 from __future__ import annotations
@@ -73,10 +73,11 @@ def test_agrees_with_tensor_programs_4(
 def test_agrees_with_tensor_programs_4_where_verdicts_are_rare(
     ab: tuple[list[Fraction], list[Fraction]], data: st.DataObject, phi: str
 ) -> None:
-    # Random exponents are mostly unstable or trivial: aim at the boundary of feature learning and kernel.
+    # Random exponents are mostly unstable or trivial, so draw near the boundary of feature learning and
+    # kernel.
     a, b = ab
     c = data.draw(st.sampled_from([1 - 2 * a[-1], 1 - 2 * a[-1] + HALF]))
-    lowest = -(min(a[-1] + b[-1], 2 * a[-1] + c) + c - 1)  # what min(2a + [l=1]) must be for r = 0
+    lowest = -(min(a[-1] + b[-1], 2 * a[-1] + c) + c - 1)  # value of min(2a + [l=1]) for r = 0
     room = data.draw(st.lists(excesses, min_size=len(a) - 1, max_size=len(a) - 1))
     sums = [x + y for x, y in zip(a, b, strict=True)]
     a = [(lowest + extra - (1 if layer == 0 else 0)) / 2 for layer, extra in enumerate(room)] + [a[-1]]
@@ -94,7 +95,7 @@ def test_agrees_with_tensor_programs_4b(
     near = st.one_of(st.just(Fraction(0)), excesses, exponents)
     c = [
         (1 if layer > 0 else 0) - entry + data.draw(near) for layer, entry in enumerate(a)
-    ]  # r_l is what was drawn
+    ]  # r_l is the drawn value
     p = Parameterization(tuple(a), tuple(b), (RatePhase(0, tuple(c)),))
     agrees(p, tensor_programs_4b(a, b, c), optimizer="adam", activation=phi)
 

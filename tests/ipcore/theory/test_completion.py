@@ -47,7 +47,7 @@ def test_sp_gets_a_rate_per_layer_not_the_global_one() -> None:
 @pytest.mark.parametrize("p", [1, 2, 3, Fraction(3, 2)])
 @pytest.mark.parametrize("hidden_layers", [1, 2, 4])
 def test_homogeneous_activations_need_larger_first_rates(p: Fraction | int, hidden_layers: int) -> None:
-    # G = sum of what vanishes on the way: p (p^{L-1} - 1) / (2 (p - 1)); (L-1)/2 for p = 1.
+    # G = sum of the factors that vanish on the way: p (p^{L-1} - 1) / (2 (p - 1)); (L-1)/2 for p = 1.
     if p == 1:
         G = Fraction(hidden_layers - 1, 2)
     else:

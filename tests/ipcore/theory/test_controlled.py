@@ -100,7 +100,7 @@ def test_squared_errors_feed_the_output_back_under_sgd_but_not_under_signs() -> 
 
 
 def test_squared_errors_stay_bounded_inside_if_rates_are_small_beside_a_large_start() -> None:
-    # f_0 = m^{1/2} (a readout of order 1) and rates so small that no update moves f by more than that.
+    # f_0 = m^{1/2} (a readout of order 1), and rates so small that updates move f by at most as much.
     small = custom(1, a=["0", "0"], b=["0", "0"], c=["2", "2"])
     found = analyze(small, loss="mse")
     assert (found.regime, found.hidden_bounded) == (Regime.UNSTABLE, True)

@@ -1,4 +1,4 @@
-"""Adam's epsilon: both predictions, and where one becomes the other."""
+"""Adam's epsilon: both predictions, and the width at which one becomes the other."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -29,7 +29,7 @@ def changes(found, step):
 
 
 def test_sp_with_the_frameworks_epsilon_by_hand():
-    """SP, c = 0, one epsilon at all widths: the gradient of W^1 is m^-1/2, so epsilon wins in the limit.
+    """SP, c = 0, one epsilon at all widths: the gradient of W^1 is m^-1/2, so epsilon dominates in the limit.
 
     Then h^1 changes by m^-1/2; with a negligible epsilon by a sign, of order 1. Above, signs add m entries:
     h^2 1, h^3 2, f 3.

@@ -1,4 +1,4 @@
-"""Factors against the step-by-step calculus, and hand-worked values of where they stay for ever."""
+"""Factors against the step-by-step calculus, and hand-worked values of their fixed points."""
 
 from __future__ import annotations
 

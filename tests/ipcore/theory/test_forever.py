@@ -1,4 +1,4 @@
-"""Verdicts for all steps: against exact iteration, and where iterating would never end."""
+"""Verdicts for all steps: against exact iteration, and in cases in which iteration never ends."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def parameterizations(draw: st.DrawFn) -> Parameterization:
 
 
 def brute_force(p: Parameterization, setting: Rules, steps: int) -> tuple[str, list[Sizes]]:
-    """The regime from the definitions, by iterating until something is hopeless or nothing changes."""
+    """The regime from the definitions, by iteration until the verdict is certain or nothing changes."""
     run = Propagation(p, setting)
     sizes = [run.forward(0)]
     run.backward(0)
@@ -82,7 +82,7 @@ def agrees_with_brute_force(p: Parameterization, optimizer: str, activation: str
     found = analyze(p, optimizer=optimizer, activation=activation, loss=loss)
     regime, sizes = brute_force(p, rules(optimizer, activation, loss), steps=400)
     if regime == "growing":
-        # Growth per step is at least 1/16: 400 steps without an end end nowhere.
+        # Growth per step is at least 1/16, so 400 steps without an end never end.
         assert found.regime == "unstable"
         return
     assert found.regime.replace("operator", "kernel") == regime
@@ -125,7 +125,7 @@ def test_growth_that_takes_thousands_of_steps_is_found_at_once(optimizer: str, l
     assert (found.regime, found.settled) == (Regime.UNSTABLE, True)
     assert "add up to 1/100 > 0" in found.reason and "W^1 and W^2" in found.reason
     assert len(found.steps) < 10
-    # The verdict does not depend on how long one looks.
+    # The verdict does not depend on the number of steps.
     assert analyze(slow, optimizer=optimizer, loss=loss, steps=50).regime == Regime.UNSTABLE
     bounded = custom(1, a=["0", "0"], b=["10", "10"], c=["-1/200", "1/200"])
     assert analyze(bounded, optimizer=optimizer, loss=loss).regime == Regime.TRIVIAL
@@ -165,7 +165,7 @@ def test_degrees_that_are_no_integers_may_approach_what_decides() -> None:
     assert "without reaching it" in never_reached.reason
     above = found("7/8", "-7/8")
     assert (above.regime, above.hidden_bounded) == (Regime.CONTROLLED_DIVERGENCE, True)
-    # Each step halves the distance, in longer and longer fractions: they are not followed for ever.
+    # Each step halves the distance, and fractions get longer and longer, so the iteration is bounded.
     p = custom(1, a=["0", "0"], b=["1", "1"], c=["-1", "9"])
     asked = analyze(p, activation="relu^3/2", steps=50_000)
     assert len(asked.steps) < 3_000

@@ -1,4 +1,4 @@
-"""Alignment that is given: the assumptions of Everett et al., bounds, and what is refused."""
+"""Given alignment: the assumptions of Everett et al., bounds, and refusals."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -111,7 +111,7 @@ def test_each_exponent_takes_the_place_of_its_own():
 
 
 def test_all_steps_need_aligned_updates():
-    # Layers feed each other slowly: decided at once if aligned, iterated in vain if not.
+    # Layers feed each other slowly: decided at once if aligned; if not, iteration does not end.
     p = custom(1, a=["0", "0"], b=["10", "10"], c=["-1/200"] * 2)
     assert analyze(p).regime is Regime.UNSTABLE
     same = Alignment.of(1)
@@ -132,7 +132,7 @@ def test_bounds_that_differ_are_measured():
     assert "leave both trivial (lower) and feature_learning (upper) possible" in found.reason
     assert not found.steps[-1].exact
     assert analyze(p, alignment=(high, high)).regime is Regime.FEATURE_LEARNING
-    # muP learns in layer 1, whose update has no sum over neurons: whatever the others do.
+    # muP learns in layer 1, whose update has no sum over neurons, for any alignment of the others.
     assert analyze(preset("mup", 3), alignment=(Alignment.of(3, forward="3/4"), Alignment.of(3))).regime is (
         Regime.FEATURE_LEARNING
     )

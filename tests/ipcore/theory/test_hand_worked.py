@@ -1,4 +1,4 @@
-"""The table that was worked out by hand, and the traps beside it. Sizes are exponents of the width."""
+"""The hand-worked table, and special cases beside it. Sizes are exponents of the width."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_naive_ip_is_trivial_from_three_hidden_layers_on(hidden_layers: int) -> 
     assert result.regime == Regime.TRIVIAL
     assert result.vanishing
     assert "< 0" in result.reason
-    # What would change it: the large first rates.
+    # The large first rates would change it.
     assert "at step 0, c = -1 | -2 | -1 from step 1" in result.advice
 
 

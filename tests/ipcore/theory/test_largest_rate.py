@@ -45,7 +45,7 @@ def test_hand_worked(name: str, optimizer: str, stable_: str, controlled: str) -
         found = largest_stable_rate(p, optimizer=optimizer)
         assert (found.stable, found.controlled) == (Fraction(low), Fraction(high)), hidden_layers
         assert found.exact
-        # Squared errors: what lets the output grow lets everything grow, or its loss.
+        # With squared errors, a growing output makes everything grow, or the loss.
         squared = largest_stable_rate(p, optimizer=optimizer, loss="mse")
         assert (squared.stable, squared.controlled) == (Fraction(low), Fraction(low))
 
@@ -55,7 +55,7 @@ def test_calibrated_first_rates_do_not_follow_the_base_rate(hidden_layers: int) 
     llr = preset("ip-llr", hidden_layers)
     found = largest_stable_rate(llr, calibrated=True)
     assert (found.stable, found.controlled, found.exact) == (0, 0, True)
-    # First rates of layers 2.. that are m^(-1) too small are put right by calibration; the others are not.
+    # Calibration corrects first rates of layers 2.. that are m^(-1) too small, but not the others.
     shy = RatePhase(0, tuple(c + 1 for c in llr.c_at(0)))
     slow = replace(llr, phases=(shy, RatePhase(1, tuple(c + 1 for c in llr.c_at(1)))))
     assert largest_stable_rate(slow, calibrated=True).stable == largest_stable_rate(slow).stable == 1
@@ -208,7 +208,7 @@ def test_both_ways_of_looking_agree(
     if seen.certain:
         assert known.bounded == seen.bounded
     else:
-        assert known.certain  # grows slowly, or approaches a fixed point for ever
+        assert known.certain  # grows slowly, or approaches a fixed point without reaching it
 
 
 @pytest.mark.parametrize("activation", ["relu^2", "relu^3/2", "sigmoid", "tanh"])

@@ -49,7 +49,7 @@ def q(optimizer: str, layers: int) -> tuple[Fraction, ...]:
 
 @pytest.mark.parametrize("optimizer", Q_AND_R)
 def test_what_an_update_changes_forward_and_backward(optimizer: str) -> None:
-    """Nothing at initialization but in the way (tiny weights), rates far below: one update seen alone.
+    """Tiny initial weights and rates, so that one update is seen alone.
 
     muP's a, b and rates that move h^l by m^{q - c - a + e(x)}; e(dx) through the update is r - c - a + e(dh).
     """
@@ -163,7 +163,7 @@ def test_completion_has_a_closed_form(
 def test_factors_are_reached_with_the_first_update_and_stay(
     start: tuple[tuple[Fraction, ...], tuple[Fraction, ...]], optimizer: str, data: st.DataObject
 ) -> None:
-    """V_l = max(1/2 - s_l, q_l - c_l - a_l) in hidden layers, whatever the gradients."""
+    """V_l = max(1/2 - s_l, q_l - c_l - a_l) in hidden layers, for any gradients."""
     a, b = start
     c = tuple(data.draw(eighths) for _ in a)
     p = custom(len(a) - 1, a, b, c)

@@ -1,4 +1,4 @@
-"""Parts of a change: exponents, and what they make of measured constants."""
+"""Parts of a change: exponents, and slopes predicted from measured constants."""
 
 from fractions import Fraction
 
@@ -97,7 +97,7 @@ def test_layers_multiply(own, slopes):
 
 
 def test_a_layer_that_keeps_its_start_passes_on_no_slope_to_own_updates():
-    """NTK: x is dominated by x_0, of order 1, so own updates keep their exponent whatever changes below."""
+    """NTK: x is dominated by x_0, of order 1, so own updates keep their exponent for any change below."""
     sizes = {
         1: MeasuredParts(1.0, 0.0, 1e-6),
         2: MeasuredParts(1.0, 1e-6, 1e-6),

@@ -1,4 +1,4 @@
-"""What papers say of their parameterizations, and what `analyze` says; docs/theory.md has the same table."""
+"""Claims of papers about their parameterizations, and `analyze`; docs/theory.md has the same table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HALF = Fraction(1, 2)
 
 @dataclass(frozen=True)
 class Claim:
-    """One row: who says what of which parameterization, and our regime."""
+    """One row: a paper's claim about a parameterization, and our regime."""
 
     paper: str
     name: str
@@ -145,7 +145,7 @@ def test_documentation_shows_the_same_claims(claim: Claim) -> None:
     assert row in DOCS.read_text(encoding="utf-8")
 
 
-# Papers that describe one parameterization twice, in gauges of their own.
+# Papers that describe one parameterization twice, in different gauges.
 @pytest.mark.parametrize(
     ("one", "other", "optimizer"),
     [
@@ -212,7 +212,7 @@ def test_presets_of_standard_initialization_with_large_rates() -> None:
         assert preset("sp-large", L).phases[0].c == published("haas-sp", L).phases[0].c
 
 
-# What the code of Hajjar et al. tries beside IP-LLR, as phases.
+# Variants of IP-LLR in the code of Hajjar et al., as phases.
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh"])
@@ -229,7 +229,7 @@ def test_large_first_rates_for_several_steps_are_unstable(activation: str, steps
 
 
 def test_a_second_step_that_is_renormalized_has_the_rates_of_ip() -> None:
-    # Rates for which the second update moves every layer by order 1: what completion finds for step 1.
+    # Rates for which the second update moves every layer by order 1, as completion finds for step 1.
     for L in (2, 3, 5):
         ip = preset("ip", L)
         done = complete(ip.a, ip.b).parameterization

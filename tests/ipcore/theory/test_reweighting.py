@@ -1,4 +1,4 @@
-"""Re-weighted initial matrices: what passes through W_0 after the switch, worked by hand."""
+"""Re-weighted initial matrices: the signal through W_0 after the switch, worked by hand."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_ip_has_other_rates_that_are_as_good() -> None:
     assert (done.unique, done.maximal) == (False, True)
     assert done.stable is not None
     points = {point.changes: point.parameterization.c_at(0) for point in done.stable.points}
-    # h^2 and h^3 start at -1/2 and -1: each may change by 1, or by no more than is free of cost.
+    # h^2 and h^3 start at -1/2 and -1: each may change by 1, or only as far as it restricts no other rate.
     assert points == {
         fractions("0 0 0"): fractions("-2 -5/2 -5/2 -2"),
         fractions("0 0 -1/2"): fractions("-2 -5/2 -2 -5/2"),

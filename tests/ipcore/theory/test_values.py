@@ -1,4 +1,4 @@
-"""A parameterization is a value: built, refused, compared, written down and printed exactly."""
+"""A parameterization is a value: construction, refusals, comparison, serialization and printing."""
 
 from __future__ import annotations
 

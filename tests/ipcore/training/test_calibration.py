@@ -52,8 +52,8 @@ def test_values_worked_out_by_hand():
         return found
 
     assert rates() == pytest.approx((1 / q, 1 / (20 * q), 1 / (186 * q)), rel=1e-10)
-    # Another readout target moves the last rate alone; a cap lowers what is returned, not what the layers
-    # above are measured with, and never the user's own rate.
+    # Another readout target changes only the last rate. A cap lowers the returned rates, not those with which
+    # the layers above are measured, and never the user's own rate.
     assert rates(readout_target=0.1) == pytest.approx((1 / q, 1 / (20 * q), 0.1 / (186 * q)), rel=1e-10)
     assert rates(cap=10.0) == pytest.approx((1 / q, 10.0, 1 / (186 * q)), rel=1e-10)
     assert pack.weights[1].item() == 3.0
@@ -124,7 +124,7 @@ def config() -> PackConfig:
 
 
 def test_an_effect_beyond_the_number_format_gets_the_cap(tiny: Dataset, config: PackConfig):
-    """A rate of target / inf = 0 would let the run stand still; with the cap it diverges, which is seen."""
+    """With a rate of target / inf = 0 the run would not move; with the cap it diverges visibly."""
     squares = replace(config, activation="relu^2", hidden_layers=2, steps=2)
     run = RunConfig(preset("ip-llr", 2), 1e25, 0, Calibration(cap=50.0))
     trainer = Trainer(squares, [run], tiny)
@@ -134,7 +134,7 @@ def test_an_effect_beyond_the_number_format_gets_the_cap(tiny: Dataset, config: 
 
 
 def test_first_update_with_the_rates_found_has_the_size_asked_for(tiny: Dataset, config: PackConfig):
-    """After one step on the first batch, each W^l has moved its output on the second by 1 on average."""
+    """One step on the first batch changes the output of each W^l on the second batch by 1 on average."""
     run = RunConfig(preset("ip-llr", 3), 0.1, seed=5, calibration=Calibration(readout_target=0.5, cap=1e12))
     one, two = calibration_batches(40, 8)
     # A training set whose only batch is the first calibration batch.

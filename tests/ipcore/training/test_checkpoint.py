@@ -63,9 +63,9 @@ def test_resumed_training_is_the_uninterrupted_one_bit_for_bit(tiny: Dataset, tm
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
 def test_everything_at_once_resumes_bit_for_bit(tiny: Dataset, tmp_path: Path, optimizer: str):
-    """A checkpoint after every update, beside probes, a validation set, a schedule, decay and a divergence.
+    """A checkpoint after every update, with probes, a validation set, a schedule, decay and a divergence.
 
-    Among the cuts are those just before and after re-weighting, the large first step and a change of d.
+    The cuts include those just before and after re-weighting, the large first step and a change of d.
     """
     adam = optimizer.startswith("adam")
     names = ("ip", "mup", "ntk") if adam else ("hp", "hpz", "ip-llr", "ip-bias", "ip-non-centered")
@@ -196,7 +196,7 @@ def test_nothing_but_the_file_is_left_behind(tiny: Dataset, tmp_path: Path):
 
 
 def altered(path: Path, header: dict[str, str] | None = None, **tensors: torch.Tensor | None) -> None:
-    """Write a checkpoint again, whole and with its own digest, but with other content (None: left out)."""
+    """Rewrite a checkpoint with other content (None: removed) and a matching digest."""
     held, metadata = read_tensors(path)
     kept = {name: tensor for name, tensor in (held | tensors).items() if tensor is not None}
     write_tensors(path, kept, metadata | (header or {}))
@@ -242,7 +242,7 @@ def renamed(dataset: Dataset, name: str, **changes) -> Dataset:
 
 
 def test_data_are_known_by_their_numbers(tiny: Dataset, tmp_path: Path):
-    """One input that differs in the last bit is another dataset, whatever the sizes and the name."""
+    """An input that differs in its last bit makes another dataset, even with the same sizes and name."""
     first = make(tiny)
     checkpoint.save(first, tmp_path / "c")
     inputs = tiny.train.inputs.copy()
@@ -254,7 +254,7 @@ def test_data_are_known_by_their_numbers(tiny: Dataset, tmp_path: Path):
 
 
 def test_a_registered_file_that_was_replaced_stops_the_run(tiny: Dataset, tmp_path: Path):
-    """Training from the start on other numbers would mix two datasets in one history."""
+    """Training from the start on other data would mix two datasets in one history."""
     mine = renamed(tiny, "registered:mine")
     checkpoint.save(make(mine, dataset=mine.name), tmp_path / "c")
     assert checkpoint.restore(make(mine, dataset=mine.name), tmp_path / "c") == ()

@@ -1,4 +1,4 @@
-"""The validation split, losses with other labels, and what is recorded of them."""
+"""The validation split, losses with other labels, and their metrics."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_validation_metrics_stand_beside_the_test_metrics(tiny: Dataset):
     assert validation is not None
     for name in ("validation_loss", "validation_accuracy", "test_loss"):
         assert sorted(step for run, metric, step in found if (run, metric) == (1, name)) == [0, 10, 20, 23]
-    # At the end exactly what the public evaluation says of the network.
+    # The final value equals that of the public evaluation.
     end = evaluate(trainer.network(0), validation)
     assert found[0, "validation_loss", 23] == end.loss
     assert found[0, "validation_accuracy", 23] == end.accuracy
@@ -76,7 +76,7 @@ def test_validation_metrics_stand_beside_the_test_metrics(tiny: Dataset):
 
 
 def test_what_is_held_out_is_never_trained_on(tiny: Dataset):
-    """NaN in every held-out input: the losses of training stay finite, and the validation loss does not."""
+    """With NaN in every held-out input, training losses stay finite, but the validation loss does not."""
     validation = split_training(tiny, 15)[1]
     assert validation is not None
     held = {tuple(row) for row in validation.inputs}

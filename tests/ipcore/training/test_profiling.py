@@ -1,4 +1,4 @@
-"""A profile gives back the machine that measurements were made up from; measuring trains for real."""
+"""A profile recovers the machine from synthetic measurements; real measurements train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded when."""
+"""Which points are recorded at which steps."""
 
 from dataclasses import replace
 

@@ -81,7 +81,7 @@ def test_test_metrics_are_those_of_the_public_evaluation(tiny: Dataset):
     for step, expected in ((0, at_start), (10, at_10)):
         assert values["test_loss", step] == pytest.approx(expected.loss, rel=1e-6)
         assert values["test_accuracy", step] == pytest.approx(expected.accuracy)
-    # The final ones exactly: reloaded weights must give them again.
+    # The final ones exactly, since reloaded weights must reproduce them.
     assert values["test_loss", 23] == at_end.loss
     assert values["test_accuracy", 23] == at_end.accuracy
 
@@ -159,7 +159,7 @@ def test_initial_standard_deviations(tiny: Dataset):
 
 
 def test_large_first_rates_hold_for_one_step_only(tiny: Dataset):
-    """IP-LLR differs from naive IP in step 0 alone: from the state after it, both train the same."""
+    """IP-LLR differs from naive IP only in step 0: from the state after it, both train alike."""
     trainer = Trainer(CONFIG, [run(p=preset("ip-llr", 2)), run(p=preset("ip", 2))], tiny, dtype=torch.float64)
     trainer.advance(max_steps=1)
     assert not torch.allclose(trainer.pack.weights[0][0], trainer.pack.weights[0][1])
@@ -220,7 +220,7 @@ def test_a_diverged_run_is_reported_and_leaves_the_others_alone(tiny: Dataset):
     recorded = [(s, value) for position, _, s, value in rows(slices) if position == 1]
     assert recorded
     assert all(s < step and np.isfinite(value) for s, value in recorded)
-    # The same pack composition, the second run calm: the others' numbers are the same bits.
+    # The same composition of the pack with a second run that does not diverge: the others have the same bits.
     calm = Trainer(RELU, [runs[0], run(0, 1e-3), runs[2]], tiny, threads=1)
     expected = rows(train(calm))
     assert [r for r in rows(slices) if r[0] != 1] == [r for r in expected if r[0] != 1]
@@ -247,7 +247,7 @@ def test_divergence_is_found_at_the_same_step_whatever_the_slices(tiny: Dataset)
 
 
 def test_a_loss_that_is_not_finite_at_the_end_is_divergence(tiny: Dataset):
-    """The loss of the only update is finite; the weights after it are not usable."""
+    """The loss of the only update is finite; the weights after it are not."""
     config = replace(RELU, steps=1)
     trainer = Trainer(
         config, [run(p=custom(2, a=["0"] * 3, b=["0"] * 3, c=["-20"] * 3), eta=1.0), run()], tiny
@@ -322,7 +322,7 @@ def test_a_pack_needs_runs(tiny: Dataset):
         Trainer(CONFIG, [], tiny)
 
 
-# What the theory says, on real images
+# Predictions of theory, on real images
 
 
 def test_naive_ip_stays_and_calibrated_ip_llr_learns(digits: Dataset):

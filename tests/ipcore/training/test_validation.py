@@ -1,4 +1,4 @@
-"""Numbers that cannot be trained with are refused by name, without a service too."""
+"""Numbers that cannot be trained with are refused by name, also without a service."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def test_data_that_single_precision_cannot_hold(value: float, which: str):
         warnings.simplefilter("error")
         found = problems(data, config, RUN)
     if which == "test" and 0 < value < 1:
-        assert found == []  # beside training inputs of ordinary size they are 0
+        assert found == []  # they are 0 relative to training inputs of ordinary size
         return
     (problem,) = found
     where = "targets: numbers of column 0, 1" if which == "targets" else "inputs: numbers of column 1"

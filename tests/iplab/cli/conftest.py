@@ -10,7 +10,7 @@ from tests.iplab.conftest import small_spec
 
 @pytest.fixture
 def iplab(service):
-    """Run a command; gives click's result, with the two streams apart."""
+    """Run a command; return click's result, with separate output streams."""
 
     def call(*arguments, address=service.address):
         return CliRunner().invoke(main, ["--address", address, *map(str, arguments)])

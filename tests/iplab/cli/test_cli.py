@@ -300,7 +300,7 @@ def test_the_installed_command_reads_its_address_from_the_environment(service, t
 
 def test_ctrl_c_exits_130(service, client):
     experiment = client.create(small_spec())
-    # Where these tests are a shell's background job, they and their children ignore the signal.
+    # If these tests are a background job of a shell, they and their children ignore the signal.
     listening = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from iplab.cli import main; main()"

@@ -1,4 +1,4 @@
-"""What theory says on the command line, without a service."""
+"""Commands about theory, which need no service."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_analysis_says_what_and_why():
 
 
 def test_epsilon_may_be_what_holds_at_the_widths_of_an_experiment():
-    """SP with Adam and one epsilon: it wins in the limit; a negligible one leaves signs, which move h^1."""
+    """SP with Adam and one epsilon, which dominates in the limit; if it is negligible, signs move h^1."""
 
     def call(*arguments):
         return CliRunner().invoke(main, ["analyze", "--preset", "sp", "--optimizer", "adam", *arguments])
@@ -56,7 +56,7 @@ def test_alignment_and_blocks_may_be_given():
         result = CliRunner().invoke(main, ["analyze", *arguments, "--json"])
         return json.loads(result.stdout)["regime"]
 
-    # A readout that is not aligned with what layers learned passes on m^(1/2) less.
+    # A readout that is not aligned with the changes of the layers passes on m^(1/2) less.
     assert regime("--preset", "sp-per-layer") == "controlled_divergence"
     assert regime("--preset", "sp-per-layer", "--alignment", "full") == "feature_learning"
     assert regime("--preset", "ip", "--hidden-layers", "4", "--block-matrices", "1") == "feature_learning"
@@ -207,7 +207,7 @@ def test_what_theory_refuses_exits_2(arguments, said):
 )
 def test_a_terminal_gets_whole_exponents_and_no_line_wider_than_it(arguments):
     ours, theirs = os.openpty()
-    # The size of a terminal that has none of its own.
+    # Size of a terminal that reports none.
     command = [sys.executable, "-m", "iplab", *arguments]
     process = subprocess.Popen(command, stdout=theirs, env=os.environ | {"COLUMNS": "80"})
     os.close(theirs)
@@ -226,5 +226,5 @@ def test_a_terminal_gets_whole_exponents_and_no_line_wider_than_it(arguments):
 def _read(terminal):
     try:
         return os.read(terminal, 65536)
-    except OSError:  # its other end is closed
+    except OSError:  # the other end is closed
         return b""

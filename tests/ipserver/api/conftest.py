@@ -39,7 +39,7 @@ STEPS = 20
 
 @dataclass
 class Failed:
-    """A failed call, taken apart."""
+    """The parts of a failed call's status."""
 
     code: grpc.StatusCode
     message: str
@@ -70,7 +70,7 @@ class Api:
         return await self.experiments.CreateExperiment(create_request(name, **changes))
 
     async def fails(self, call: Any) -> Failed:
-        """What a call that must fail says."""
+        """The error of a call, which must fail."""
         with pytest.raises(aio.AioRpcError) as caught:
             if hasattr(call, "__aiter__"):
                 async for _ in call:
@@ -81,7 +81,7 @@ class Api:
 
 
 def failure(error: aio.AioRpcError) -> Failed:
-    """Take an error apart."""
+    """Split an error into its parts."""
     failed = Failed(error.code(), error.details() or "")
     status = rpc_status.from_call(error)
     for detail in status.details if status is not None else ():
@@ -116,18 +116,21 @@ class Trainer:
     store: Store
 
     def plan(self, experiment: str, *packs: tuple[int, ...]) -> None:
-        """Plan the oldest experiment, which must be this one, as these packs."""
+        """Plan the oldest experiment, which must be this one, with these packs."""
         leased = self.store.lease_unplanned("tester", 60.0)
         assert leased is not None
         assert leased[0].id == experiment
         self.store.save_plan(
             experiment,
             "tester",
-            [NewPack(f"p{i}", indices, 2, 16, "relu", STEPS, 1) for i, indices in enumerate(packs)],
+            [
+                NewPack(2, 16, "relu", id=f"p{i}", run_indices=indices, steps=STEPS, memory_bytes=1)
+                for i, indices in enumerate(packs)
+            ],
         )
 
     def lease(self) -> Any:
-        """The next pack."""
+        """Lease the next pack."""
         leased = self.store.lease_pack(self.store.waiting()[0].id, "tester", 60.0)
         assert leased is not None
         return leased
@@ -177,6 +180,7 @@ def running(store: Store, tmp_path: Path) -> Any:
                 "address": "127.0.0.1:0",
                 "artifact_root": ArtifactRoot(str(root)),
                 "watch_interval": 0.01,
+                "processes": 0,
                 "grace": 0.5,
             }
             | settings

@@ -1,4 +1,4 @@
-"""Artifacts that lie in S3, read over a real channel."""
+"""Artifacts in S3, read over a real channel."""
 
 import hashlib
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Reports become messages by the names of their fields."""
+"""Reports are converted to messages by field name."""
 
 from dataclasses import fields
 from fractions import Fraction

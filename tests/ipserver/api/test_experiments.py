@@ -119,12 +119,12 @@ async def test_what_is_wrong_is_named_and_nothing_is_created(api, request_of, na
 
 @pytest.mark.parametrize("letter", ["a", "ä", "鶴"])
 async def test_thousands_of_mistakes_still_fit_into_a_status(api, request_of, letter):
-    wrong = [f"{i}{letter * 500}" for i in range(5000)]
+    wrong = [f"{i}{letter * 500}" for i in range(1000)]
     failed = await api.fails(api.experiments.CreateExperiment(request_of(grid={"activations": wrong})))
     assert failed.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert failed.message.startswith("5000 wrong fields")
+    assert failed.message.startswith("1000 wrong fields")
     listed = len(failed.violations) - 1
-    assert failed.violations[""] == f"and {5000 - listed} more; mend these first"
+    assert failed.violations[""] == f"and {1000 - listed} more; mend these first"
     assert listed >= 5
 
 
@@ -148,7 +148,7 @@ async def test_a_taken_id_is_refused(api, request_of):
 async def test_the_same_request_gives_the_first_answer(api, request_of):
     request = request_of("", request_id=str(uuid.uuid4()))
     first = await api.experiments.CreateExperiment(request)
-    # Not even a dataset that is gone by now changes that.
+    # A dataset that is missing now does not change that.
     api.store.save_capacity(CapacityReport({"cpus": 1.0}, (DatasetReport("digits", "is gone"),)))
     request.request_id = request.request_id.upper()
     assert await api.experiments.CreateExperiment(request) == first
@@ -279,7 +279,7 @@ async def test_a_pause_is_seen_repeatable_and_ended(api, trainer):
     resumed = await api.experiments.ResumeExperiment(resume)
     assert (resumed.state, resumed.counts.queued) == (QUEUED, 4)
     assert await api.experiments.ResumeExperiment(resume) == resumed
-    # A watcher is told all of it.
+    # A watcher gets all of these events.
     call = api.experiments.WatchExperiment(pb.WatchExperimentRequest(name="experiments/e"))
     states = []
     while not states or states[-1] != QUEUED or len(states) < 3:

@@ -1,4 +1,4 @@
-"""Filters: what is written is what is read, and mistakes are explained."""
+"""Filters: the text gives the right selection, and mistakes are explained."""
 
 import pytest
 from hypothesis import given

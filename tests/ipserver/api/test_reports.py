@@ -1,4 +1,4 @@
-"""ReportService over a channel: sizes are committed as a dispatcher would, by formula."""
+"""ReportService over a channel: synthetic sizes are committed as a dispatcher commits them."""
 
 from dataclasses import replace
 from functools import cache
@@ -37,7 +37,7 @@ def analysis_of(parameterization, hidden_layers):
 
 
 def exponent(run, quantity, layer, step):
-    """As theory has it for the run's own preset."""
+    """The exponents of theory for the run's preset."""
     analysis = analysis_of(run.parameterization, run.hidden_layers)
     sizes = next(s for s in reversed(analysis.steps) if s.step <= step)
     if quantity == "h":
@@ -57,7 +57,15 @@ def train(
     noise = np.random.default_rng(0)
     leased = store.lease_unplanned("tester", 60.0)
     packs = [
-        NewPack(f"p{run.index:03d}", (run.index,), run.hidden_layers, run.width, run.activation, STEPS, 1)
+        NewPack(
+            run.hidden_layers,
+            run.width,
+            run.activation,
+            id=f"p{run.index:03d}",
+            run_indices=(run.index,),
+            steps=STEPS,
+            memory_bytes=1,
+        )
         for run in leased[1]
     ]
     store.save_plan(leased[0].id, "tester", packs)
@@ -125,7 +133,7 @@ async def test_measurement_that_follows_theory_agrees(api, store):
 
 @pytest.mark.parametrize("widths", [(512,), WIDTHS])
 async def test_what_survives_divergence_does_not_agree(api, store, widths):
-    """Runs of some widths diverge before step 3, so they have no size there."""
+    """Runs of some widths diverge before step 3, so they have no sizes there."""
     await create(api, "mup")
 
     def size(run, quantity, layer, step):
@@ -158,7 +166,7 @@ async def test_a_reference_names_the_layer_that_is_wrong(api, store):
     assert conclusion.verdict == DISAGREES
     assert conclusion.subject.reference == "mup"
     assert conclusion.sentence.startswith("layer 2 disagrees from step 0: slope 0.5")
-    # Held against its own exponents, sizes at step 0 are right.
+    # Compared with its own exponents, sizes at step 0 are right.
     own = await report(api, steps=[0])
     assert {c.verdict for c in own.checks} == {AGREES}
 
@@ -184,7 +192,7 @@ def replaced(run, parameterization):
 
 
 async def test_calibrated_rates_are_held_against_alignment(api, store):
-    """tanh, L = 3: flat at layer 2, m^1/2 at layer 3; the readout's are the cap, which measures nothing."""
+    """tanh, L = 3: flat at layer 2, m^1/2 at layer 3; the readout's rates are the cap, and no data."""
     entry = {"preset": "ip-llr", "calibration": {"cap": 50}}
     await create(api, entry, record={}, hidden_layers=[3], activations=["tanh"])
 
@@ -275,7 +283,7 @@ async def test_rates_that_change_after_step_0_are_decided_too(api, store):
     )
 
     def summary(run):
-        # The best rate of calibrated runs falls by an octave per doubling: not as theory has it.
+        # The best rate of calibrated runs falls by an octave per doubling, which contradicts theory.
         octaves = np.log2(run.base_learning_rate) + 2
         octaves += (run.parameterization == "calibrated") * (np.log2(run.width / 64) - 1)
         return Summary(final_test_loss=float(np.exp(octaves**2 / 20)))
@@ -305,7 +313,7 @@ def falling_gradients(factor):
 
 
 async def test_adam_is_held_against_the_epsilon_that_holds_at_these_widths(api, store):
-    """SP with Adam's default epsilon, rightly trained: changes are those of signs, not of the limit."""
+    """SP with Adam's default epsilon, trained correctly: changes are those of signs, not of the limit."""
     await create(api, "sp", optimizer="adam")
     train(store, adam_size, more=falling_gradients(2e-2))
     found = await report(api, steps=[0, 1])
@@ -331,7 +339,7 @@ async def test_adam_without_gradients_is_undecided_where_epsilon_matters(api, st
 
 
 async def test_gradients_of_earlier_steps_count_though_only_a_later_one_is_checked(api, store):
-    """Before update 2 the gradient of step 0 was below epsilon, whatever it is at step 2."""
+    """Update 2 uses the gradient of step 0 too, which was below epsilon."""
     await create(api, "mup", optimizer="adam")
 
     def more(run):

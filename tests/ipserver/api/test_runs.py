@@ -138,7 +138,7 @@ async def test_metrics_of_some_runs_names_and_steps(trained):
 
 async def test_large_answers_come_in_blocks(trained, monkeypatch):
     monkeypatch.setattr(metrics, "MAX_POINTS", 7)
-    # More runs match than are looked up one by one, so every pack is read and its points are masked.
+    # More runs match than are looked up one by one, so all packs are read and their points masked.
     monkeypatch.setattr(metrics, "_FEW_RUNS", 1)
     sizes = []
     request = pb.QueryMetricsRequest(parent="experiments/e", filter="index >= 1", metrics=["train_loss"])

@@ -1,4 +1,4 @@
-"""The server around the services: health, reflection, catalogue, errors, its end, its imports."""
+"""The server: health, reflection, catalogue, errors, shutdown, imports."""
 
 import asyncio
 import logging
@@ -143,6 +143,7 @@ def test_every_error_that_may_leave_the_service_has_a_reason_and_every_reason_an
         "WATCH_OVERFLOW": errors.WatchOverflow("x"),
         "ARTIFACT_DAMAGED": errors.ArtifactDamaged("x"),
         "STORE_UNAVAILABLE": errors.StoreUnavailable("x"),
+        "TOO_EXPENSIVE": errors.TooExpensive("x"),
         "INTERNAL": errors.Fenced("never leaves the service"),
     }
     assert {f"ERROR_REASON_{name}" for name in examples} | {"ERROR_REASON_UNSPECIFIED"} == set(
@@ -180,16 +181,17 @@ def test_the_api_imports_neither_torch_nor_ray_nor_mlflow():
     assert done.stdout.strip() == "[]"
 
 
+TOKENS = paging.PageTokens(b"a key")
 place = st.lists(st.one_of(st.text(), st.integers(), st.floats(allow_nan=False)), min_size=1, max_size=3)
 
 
 @given(place, st.text(), st.text())
 def test_page_tokens_round_trip_and_belong_to_their_request(place, parent, other):
-    token = paging.make_token(place, parent, "")
-    assert paging.read_token(token, place, parent, "") == place
+    token = TOKENS.make(place, parent, "")
+    assert TOKENS.read(token, parent, "") == place
     if other != parent:
         with pytest.raises(InvalidRequest):
-            paging.read_token(token, place, other, "")
+            TOKENS.read(token, other, "")
 
 
 @given(st.text(min_size=1) | st.text("MTAwW10iLDAs-_", min_size=1))
@@ -200,4 +202,14 @@ def test_page_tokens_round_trip_and_belong_to_their_request(place, parent, other
 @example("W1tb" * 5000)
 def test_any_text_as_a_token_is_refused(token):
     with pytest.raises(InvalidRequest):
-        paging.read_token(token, [0], "experiments/e", "")
+        TOKENS.read(token, "experiments/e", "")
+
+
+def test_a_token_that_was_changed_or_made_with_another_key_is_refused():
+    token = TOKENS.make([7], "experiments/a")
+    for i in range(len(token)):
+        changed = token[:i] + ("A" if token[i] != "A" else "B") + token[i + 1 :]
+        with pytest.raises(InvalidRequest):
+            TOKENS.read(changed, "experiments/a")
+    with pytest.raises(InvalidRequest):
+        paging.PageTokens(b"another key").read(token, "experiments/a")

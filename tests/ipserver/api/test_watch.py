@@ -1,4 +1,4 @@
-"""Watches are ordered, gapless and resumable; they end with the experiment; a slow watcher stalls nobody."""
+"""Watches are ordered, gapless and resumable, and end with the experiment; slow watchers delay no others."""
 
 import asyncio
 
@@ -49,7 +49,7 @@ async def test_a_watcher_sees_everything_once_in_order_to_the_end(api, trainer):
         event.runs_state_changed for event in reversed(events) if event.HasField("runs_state_changed")
     )
     assert list(last.run_indices) == [0, 1, 2, 3]
-    # A watcher that comes when all is over sees the same.
+    # A watcher that starts after the end sees the same events.
     assert await events_of(watching(api)) == events
 
 
@@ -133,14 +133,14 @@ async def test_a_watch_goes_on_at_the_next_server_or_at_another_one(running, tra
         pack = trainer.lease()
         call = watching(first)
         seen = list((await call.read()).events)
-        # What one server commits, the watcher of another one is told.
+        # A watcher of one server gets events that another server commits.
         elsewhere = watching(other, after=seen[-1].sequence)
         first.store.notice("e", "hello")
         seen += (await elsewhere.read()).events
-    # The server ends the stream, or the client its channel, whichever is first.
+    # Either the server ends the stream first, or the client closes its channel first.
     with pytest.raises((aio.AioRpcError, asyncio.CancelledError)):
         await elsewhere.read()
-    # Nobody serves.
+    # No server runs.
     for step in range(1, 20, 2):
         trainer.commit(pack, step, step + 1)
     async with running() as next_one:
@@ -156,7 +156,7 @@ def many_events(transaction, count, length):
 
 
 async def test_a_client_that_does_not_read_is_dropped_stalls_nobody_and_comes_back(running, taken_apart):
-    """Over a real connection: its window is full, so nothing more can be sent to it."""
+    """A real connection whose window is full, so that the server can send nothing more."""
     async with running(watch_capacity=500) as api:
         await api.create("e")
         slow, quick = watching(api), watching(api)
@@ -200,7 +200,7 @@ async def numbers(watch):
 
 
 async def live(hub, watch):
-    """A task that waits for the next events of a watch which has caught up."""
+    """A task that waits for the next events of a watch that has caught up."""
     task = asyncio.create_task(numbers(watch))
     while hub.watched != ["e"]:
         await asyncio.sleep(0.001)
@@ -213,7 +213,7 @@ async def test_a_watcher_too_slow_is_ended_and_may_come_back(api, hub):
     assert await numbers(slow) == await numbers(quick) == [1]
     waiting = await live(hub, slow)
     api.store.notice("e", "2")
-    # `slow` takes this event from its queue, and then takes no more.
+    # `slow` takes this event from its queue, and then no other.
     assert await waiting == [2]
     seen = await numbers(quick)
     loop = asyncio.get_running_loop()
@@ -243,7 +243,7 @@ async def test_a_store_that_fails_ends_watches_and_the_poller_goes_on(api, hub, 
 
 
 async def test_nobody_is_left_behind(api, hub):
-    """After the last watcher has gone the poller asks the store no more."""
+    """After the last watcher has gone, the poller stops asking the store."""
     await api.create("e")
     watch = hub.watch("e", 1)
     waiting = await live(hub, watch)

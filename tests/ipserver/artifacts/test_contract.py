@@ -109,7 +109,7 @@ def test_a_write_that_fails_leaves_nothing(files):
 
 
 def test_readers_see_one_file_or_the_other(files):
-    """A reader sees whole files only, while a writer replaces the file again and again."""
+    """A reader sees only whole files while a writer replaces the file repeatedly."""
     versions = {hashlib.sha256(content(200_000, seed)).hexdigest(): seed for seed in (1, 2)}
     files.put(PLACE, writes(content(200_000, 1)))
     ended = threading.Event()

@@ -1,4 +1,4 @@
-"""What only folders do."""
+"""Behaviour of folders only."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def happened(tmp_path, monkeypatch):
-    """What is flushed, and where names are changed, in order; temporary names are shown as "*"."""
+    """Flushes and renames in order; temporary names are shown as "*"."""
     happened = []
     fsync, replace = os.fsync, Path.replace
 
@@ -88,7 +88,7 @@ def test_a_root_that_is_no_folder(tmp_path):
 
 
 def test_a_root_that_cannot_be_written():
-    # Even for root, nothing can be created there.
+    # Even root can create nothing there.
     root = ArtifactRoot("/proc/self")
 
     open_artifacts(root).check(write=False)

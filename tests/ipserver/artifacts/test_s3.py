@@ -1,4 +1,4 @@
-"""What only S3 does: keys, buckets, outages."""
+"""Behaviour of S3 only: keys, buckets, outages."""
 
 import pickle
 import socket
@@ -93,7 +93,7 @@ def test_an_outage_is_no_damage(s3, nobody_listens, monkeypatch):
 
 @contextmanager
 def answering(reply):
-    """An endpoint that takes requests and sends `reply` for each; and how many it has got."""
+    """An endpoint that answers every request with `reply`, and its number of requests."""
     requests = []
 
     def answer(connection):
@@ -184,7 +184,7 @@ def test_keys_are_never_shown(s3):
     for text in (repr(root), str(root), f"{root}"):
         assert KEY not in text
         assert SECRET not in text
-    # They do reach other processes.
+    # Other processes do get them.
     assert pickle.loads(pickle.dumps(root)) == root
 
 

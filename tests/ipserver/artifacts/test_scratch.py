@@ -1,4 +1,4 @@
-"""Temporary folders for files on their way; more of how they are removed: test_private_folder.py."""
+"""Temporary folders for files in transfer; their removal is also tested in test_private_folder.py."""
 
 import tempfile
 

@@ -1,4 +1,4 @@
-"""Addresses are shown without their passwords."""
+"""Addresses are shown without passwords."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Private folders, and those of processes that were killed."""
+"""Private folders, including those of killed processes."""
 
 import os
 import signal
@@ -69,7 +69,7 @@ def test_another_users_folder_stays(tmp_path):
 
 
 def test_one_that_is_being_made_is_never_taken_away(tmp_path):
-    """Many are made while another thread removes all that are abandoned."""
+    """Many are created while another thread removes abandoned ones."""
     stop = threading.Event()
 
     def tidy():
@@ -87,7 +87,7 @@ def test_one_that_is_being_made_is_never_taken_away(tmp_path):
     assert all(folder.path.is_dir() for folder in made)
     for folder in made:
         folder.remove()
-        folder.remove()  # twice does no harm
+        folder.remove()  # a second time is harmless
     assert list(tmp_path.iterdir()) == []
 
 

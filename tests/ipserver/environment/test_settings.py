@@ -1,4 +1,4 @@
-"""Settings: where they come from, defaults below the home folder, clear refusals, nothing secret shown."""
+"""Settings: sources, defaults below the home folder, errors, and masking of secrets."""
 
 import pickle
 
@@ -358,7 +358,7 @@ def test_a_home_that_cannot_stand_in_an_address_is_refused(letter, tmp_path):
         StartupError, match=r"^wrong settings: IPLAB_HOME='.*cannot stand in the addresses of"
     ):
         load_settings(home=str(tmp_path / f"a{letter}20b"))
-    load_settings(home=str(tmp_path), data=str(tmp_path / f"a{letter}b"))  # no address holds it
+    load_settings(home=str(tmp_path), data=str(tmp_path / f"a{letter}b"))  # no address has it
 
 
 def test_where_a_home_is_cannot_be_told(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Variables of other programs: what each library makes of them after we have looked at them."""
+"""Variables of other programs: their effect on each library after our changes."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ ELSEWHERE = ["http://example.org/", "http://example.com/", "https://example.com/
 
 
 def through(url):
-    """The proxy that `requests`, and so MLflow's client, takes to a URL."""
+    """The proxy that `requests`, and so MLflow's client, uses for a URL."""
     return requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
 
 

@@ -1,4 +1,4 @@
-"""MLflow's database is made whole or not at all, whenever its maker is killed, and by one at a time."""
+"""MLflow's database is created completely or not at all, even after kills, and by one process at a time."""
 
 import os
 import sqlite3
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.takes(16)
 ROOT = Path(__file__).parents[3]
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
-# Copies of a process that has loaded MLflow: each would need seconds to load it.
+# Forks of a process that has loaded MLflow, which takes seconds.
 MAKERS = """
 import os, sys
 from pathlib import Path
@@ -60,7 +60,7 @@ for moment in range(40):
         time.sleep(0.005)
         finished = os.waitpid(child, os.WNOHANG) == (child, 0)
         if end is None and making_since(start):
-            end = time.monotonic() + 0.02 * 1.4**moment
+            end = time.monotonic() + 0.02 * 1.7**moment
     if finished:
         break
     begun += 1
@@ -71,7 +71,7 @@ print(begun, int(finished))
 
 
 def half_made(path):
-    """As MLflow leaves it when it is killed: some tables, a version of the way, no experiment."""
+    """A database as after a kill of MLflow: some tables, an intermediate version, no experiment."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
@@ -87,14 +87,14 @@ def test_a_new_one_is_whole_and_leaves_nothing_beside(tmp_path):
 
     connect(settings).run("lab", "experiments/lab/runs/r0", 0, {})
 
-    log = {"mlflow.db-wal", "mlflow.db-shm"}  # of the forwarder's open connection
+    log = {"mlflow.db-wal", "mlflow.db-shm"}  # files of the forwarder's open connection
     assert {file.name for file in (tmp_path / "mlflow").iterdir()} - log == {"mlflow.db", "mlflow.db.lock"}
     first.require_finished(tmp_path / "mlflow" / "mlflow.db")
-    connect(settings)  # and again
+    connect(settings)  # a second time
 
 
 def test_a_kill_at_any_moment_leaves_it_usable(tmp_path):
-    """One maker after the other is killed, each a little later than the last, until one has come through."""
+    """Processes that create it are killed one after another, each later than the last, until one succeeds."""
     done = subprocess.run(
         [sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )
@@ -130,7 +130,7 @@ def test_elsewhere_it_is_left_alone_and_the_remedy_is_said(tmp_path):
 
 
 def test_a_database_with_an_experiment_is_never_touched(tmp_path):
-    """Even if it is of another version of MLflow: that is said by MLflow."""
+    """Even if it belongs to another version of MLflow, which MLflow reports."""
     database = tmp_path / "mlflow" / "mlflow.db"
     half_made(database)
     with closing(sqlite3.connect(database)) as connection, connection:
@@ -143,7 +143,7 @@ def test_a_database_with_an_experiment_is_never_touched(tmp_path):
 
 
 def test_two_forwarders_make_one(tmp_path):
-    """Both come through; the second waits for the first."""
+    """Both succeed; the second waits for the first."""
     makers = subprocess.run(
         [sys.executable, "-c", MAKERS, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
     )

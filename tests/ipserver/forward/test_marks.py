@@ -1,4 +1,4 @@
-"""Marks are written some at a time, after what they are about is durable."""
+"""Marks are written in groups, after the data are durable."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from ipserver.store.records import Forwarded
 
 
 class Log:
-    """Stands for the store and for MLflow: only the order of calls matters here."""
+    """Replaces the store and MLflow, since only the order of calls matters here."""
 
     def __init__(self, late=()):
         self.calls = []

@@ -1,4 +1,4 @@
-"""What MLflow is told of a run's settings."""
+"""The parameters that MLflow gets for a run."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_numbers_are_told_exactly() -> None:
 
 
 def test_a_deep_network_has_every_exponent_in_full() -> None:
-    """12,000 characters, of which MLflow would keep 6,000 and cut the last exponent."""
+    """12,000 characters. MLflow would keep 6,000 and cut an exponent."""
     layers = 600
     exponents = [f"-{100_000_000 + index}/999999937" for index in range(layers + 1)]
     custom = {"label": "deep", "exponents": {"a": exponents, "b": exponents, "c": exponents}}

@@ -1,4 +1,4 @@
-"""Files on their way from S3 to MLflow, whose artifacts lie in a folder or in S3 itself."""
+"""Transfer of files from S3 to MLflow, whose artifacts are in a folder or in S3."""
 
 import hashlib
 import os
@@ -29,7 +29,7 @@ def settings(tmp_path, s3):
 
 @pytest.fixture
 def environment(monkeypatch):
-    """What `connect` lends to MLflow's client goes with the test."""
+    """Restore the variables that `connect` sets for MLflow's client."""
     for name in (
         "MLFLOW_S3_ENDPOINT_URL",
         "AWS_DEFAULT_REGION",

@@ -1,4 +1,4 @@
-"""MLflow's database with a write-ahead log: quick, readable meanwhile, and durable when it counts."""
+"""MLflow's database with a write-ahead log: fast, readable during writes, and durable before marks."""
 
 import os
 import sqlite3
@@ -73,7 +73,7 @@ def test_sync_flushes_the_log_that_holds_the_commits(engine, file, path, monkeyp
     file.sync()
 
     assert flushed == [f"{path}-wal"]
-    engine.dispose()  # the last connection brings the log into the database
+    engine.dispose()  # the last connection merges the log into the database
     file.sync()
     assert flushed == [f"{path}-wal"]
 
@@ -83,7 +83,7 @@ def test_what_was_written_to_a_file_that_was_replaced_is_not_durable(engine, fil
     with pytest.raises(OSError, match=r"mlflow\.db is not the file that was written"):
         file.sync()
 
-    # A pooled connection to the old file is given up, the next one makes a new file.
+    # A pooled connection to the old file is closed; the next one creates a new file.
     with engine.begin() as connection:
         assert connection.exec_driver_sql("SELECT name FROM sqlite_master").all() == []
     file.sync()

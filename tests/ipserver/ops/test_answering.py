@@ -1,4 +1,4 @@
-"""A server that is stopped, that hangs, that starts late: told by its answers to health checks."""
+"""Health checks of a server that is stopped, hangs or starts late."""
 
 import os
 import signal
@@ -47,7 +47,7 @@ def server():
 def short(monkeypatch):
     monkeypatch.setattr(answering, "_REST_SECONDS", 0.05)
     monkeypatch.setattr(answering, "_CHECKS", 3)
-    # Loopback is asked directly whatever others have set.
+    # Loopback is reached directly despite proxy variables.
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("no_proxy", raising=False)
 
@@ -99,11 +99,11 @@ def test_one_that_never_starts_is_noticed():
 
 
 def test_time_in_which_nobody_asked_does_not_count(server):
-    """As while `ipserver up` itself is stopped, or the machine sleeps."""
+    """As when `ipserver up` itself is stopped, or the machine sleeps."""
     process, address = server
     now = [0.0]
     pulse = Answering(address, start_seconds=30.0, timeout=5.0, monotonic=lambda: now[0])
-    now[0] += 3600.0  # the other parts took long to start
+    now[0] += 3600.0  # the other parts started slowly
     assert not pulse.stopped()
     assert reached(pulse._call.done)
     now[0] += 3600.0

@@ -1,4 +1,4 @@
-"""A backup of a home is a home; what the store names is in it, whatever happens while it is made."""
+"""A backup of a home is a home with every file that its store names, whatever happens meanwhile."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from tests.ipserver.support import settings_in, store_in
 
 
 class Service:
-    """A pack of one run that commits a slice with weights and a checkpoint, again and again."""
+    """A pack of one run that repeatedly commits a slice with weights and a checkpoint."""
 
     def __init__(self, settings):
         self.settings = settings
@@ -59,7 +59,7 @@ def service(tmp_path):
 
 
 def read(home):
-    """What a service in this home has: run's steps, and every file that it names with its checksum."""
+    """State of a service in this home: the run's steps, and every file that it names, with its checksum."""
     settings = settings_in(home)
     with open_service(settings, write=True) as store:
         named = store.named_files()
@@ -74,7 +74,7 @@ def test_a_backup_is_a_home(service, tmp_path):
         service.commit()
 
     made = backup(service.settings, tmp_path / "copy")
-    service.commit()  # does not change what was backed up
+    service.commit()  # does not change the backup
 
     steps, named = read(tmp_path / "copy")
     assert steps == 3
@@ -89,9 +89,9 @@ def test_what_is_committed_while_it_is_made_is_in_it(service, tmp_path, monkeypa
     copy_database = module._copy_database
 
     def late(source, target):
-        service.commit()  # after the files were copied, before the store is
+        service.commit()  # after the files are copied, before the store is
         copy_database(source, target)
-        service.commit()  # after the store was copied
+        service.commit()  # after the store is copied
 
     monkeypatch.setattr(module, "_copy_database", late)
     made = backup(service.settings, tmp_path / "copy")
@@ -108,7 +108,7 @@ def test_a_checkpoint_that_goes_meanwhile_is_told(service, tmp_path, monkeypatch
     def late(source, target):
         service.commit()
         copy_database(source, target)
-        service.files.delete(["e/checkpoints/p0/1/1.safetensors"])  # as after the next ones
+        service.files.delete(["e/checkpoints/p0/1/1.safetensors"])  # as after the next slices
 
     monkeypatch.setattr(module, "_copy_database", late)
     made = backup(service.settings, tmp_path / "copy")
@@ -171,7 +171,7 @@ def test_artifacts_in_s3_stay_there(s3, tmp_path):
     assert sorted(path.name for path in (tmp_path / "copy").iterdir()) == ["iplab.db"]
 
 
-# What is refused, without leaving anything.
+# Refusals, which leave nothing behind.
 
 
 def test_a_store_on_postgresql_is_for_pg_dump(tmp_path):

@@ -1,4 +1,4 @@
-"""`ipserver doctor` finds what is really broken, says what to do, and leaves everything as it was."""
+"""`ipserver doctor` finds real problems, says what to do, and changes nothing."""
 
 import fcntl
 import json
@@ -52,7 +52,7 @@ def no_settings(monkeypatch):
 
 @pytest.fixture
 def settings(tmp_path):
-    """Of a service that has run once."""
+    """Settings of a service that has run once."""
     settings = settings_in(tmp_path / "home")
     store_in(settings).close()
     open_service(settings, write=True).close()
@@ -72,7 +72,7 @@ def changed(settings, **changes):
 
 
 def wrong(settings, clock=time.time):
-    """What is wrong, by check."""
+    """Findings of level "wrong" by check."""
     return {f.check: f.text for f in examine(settings, clock) if f.level is Level.WRONG}
 
 
@@ -118,7 +118,7 @@ def test_a_part_is_asked_only_for_what_it_reaches(settings, part, checks):
 
 
 def test_a_part_that_only_reads_artifacts_writes_none(settings):
-    """A role or a mounted folder may let it read, and no more."""
+    """A role or a mounted folder may allow only reading."""
     artifacts = settings.artifact_root.folder
     before = {path: path.stat().st_mtime_ns for path in [artifacts, *artifacts.rglob("*")]}
     found = {f.check: f for f in examine(settings, needs=PARTS["forward"])}
@@ -238,7 +238,7 @@ def test_a_damaged_database(settings, part):
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'ix_runs_pack'"
         ((root,),) = connection.execute(query)
     with (settings.home / "iplab.db").open("r+b") as file:
-        # A page of an index, after its header: only a check of the whole file sees it.
+        # Damage a page of an index after its header, which only a check of the whole file finds.
         file.seek((root - 1) * 4096 + 100 if part == "index" else 0)
         file.write(b"\xff" * 3996)
 
@@ -252,7 +252,7 @@ WITHOUT_POWERS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
 
 
 def powerless(*command):
-    """Runs a command without root's power over permissions."""
+    """Run a command without root's capabilities."""
     first = WITHOUT_POWERS if os.getuid() == 0 else []
     return subprocess.run([*first, *command], capture_output=True, text=True, check=False, timeout=120)
 
@@ -280,7 +280,7 @@ def test_folders_without_write_permission(settings):
     assert f"the folder {settings.home}/mlflow is not writable" in told["mlflow"]
 
 
-# What belongs to it.
+# Files of the home.
 
 
 def test_artifacts_of_another_store(settings, tmp_path):

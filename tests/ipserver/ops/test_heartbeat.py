@@ -1,4 +1,4 @@
-"""The sign of life of a part that nobody can call."""
+"""Heartbeats of parts that answer no requests."""
 
 import logging
 import os

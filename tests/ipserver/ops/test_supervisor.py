@@ -1,4 +1,4 @@
-"""How `ipserver up` starts, announces and stops its parts; the whole of it is in test_up.py."""
+"""How `ipserver up` starts, announces and stops its parts; test_up.py tests it as a whole."""
 
 import errno
 import json
@@ -13,7 +13,7 @@ import pytest
 from ipserver.ops import parts, up
 from tests.ipserver.support import settings_in
 
-# A part that notes when it was told to stop, waits until others have been told too, and takes its time.
+# A part that records when it was told to stop, waits until the others were told too, and stops slowly.
 _PART = """
 import signal, sys, time
 from pathlib import Path
@@ -35,7 +35,7 @@ while True:
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a stand-in for a part that needs so many seconds to stop, after others were told to."""
+    """Starts a replacement of a part that takes some seconds to stop, after others were told to."""
     started = []
 
     def start(name, seconds, after=()):
@@ -59,7 +59,7 @@ def start(tmp_path):
 
 def test_a_slow_api_takes_no_time_from_the_dispatcher(start, monkeypatch):
     monkeypatch.setattr(up, "_STOP_SECONDS", {"api": 0.5, "dispatch": 60.0, "forward": 60.0})
-    # Told one after the other, the first would wait for the second until it is killed.
+    # If they were stopped one after another, the first would wait for the second until it is killed.
     api, dispatch = start("api", 600), start("dispatch", 0, after=["forward"])
     forward = start("forward", 0, after=["dispatch"])
 
@@ -113,17 +113,17 @@ def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):
     log.write_text("x" * 10)
 
     parts.rotate_log(log)
-    assert (log.read_text(), older.read_text()) == ("x" * 10, "older")  # not too long yet
+    assert (log.read_text(), older.read_text()) == ("x" * 10, "older")  # within the limit
 
     log.write_text("x" * 11)
     up._start(settings, "api").communicate(timeout=120)
     assert older.read_text() == "x" * 11
-    assert "DSN" in log.read_text()  # the new log is the part's
+    assert "DSN" in log.read_text()  # the part writes to the new log
 
 
 def test_a_part_is_started_again_even_where_nothing_can_be_written(start, tmp_path, monkeypatch, caplog):
     settings = settings_in(tmp_path)
-    (tmp_path / "service.json").mkdir()  # what is there cannot be replaced
+    (tmp_path / "service.json").mkdir()  # the existing file cannot be replaced
     monkeypatch.setattr(up, "_POLL_SECONDS", 0.05)
     ended, again, stop = start("api", 1), start("api", 1), threading.Event()
     ended.process.kill()
@@ -176,7 +176,7 @@ def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
     log.parent.mkdir()
     older = log.with_name("api.log.1")
     largest = 0
-    with log.open("ab", buffering=0) as writing:  # as a part writes: it appends
+    with log.open("ab", buffering=0) as writing:  # a part appends
         supervisor = threading.Thread(target=up._supervise, args=(settings, [start("api", 1)], stop))
         supervisor.start()
         for number in range(300):

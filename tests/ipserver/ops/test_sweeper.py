@@ -1,4 +1,4 @@
-"""What is left of packs after their end, in a folder and in S3."""
+"""Files that remain of packs after their end, in a folder and in S3."""
 
 import threading
 import time
@@ -64,7 +64,7 @@ def test_only_what_commits_have_named_is_left(store, settings, files):
     junk(
         files,
         "e/weights/p0000/7/r00000-final.safetensors",  # of a later token that never committed
-        "e/weights/p0000/1/.r00003-final.safetensors.1234.new",  # killed while it wrote
+        "e/weights/p0000/1/.r00003-final.safetensors.1234.new",  # its writer was killed
         "e/checkpoints/p0000/1/step-00000099.safetensors",  # written after the pack had ended
     )
     named = committed(store)

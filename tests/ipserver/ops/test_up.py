@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -16,10 +18,10 @@ from ipserver.environment.settings import Settings
 from tests.faults.processes import children
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(140)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(150)]
 
 
-# What other programs leave in people's environments. None of it is meant for a service on loopback.
+# Variables that other programs leave in people's environments. None is meant for a service on loopback.
 _NOWHERE = "http://127.0.0.1:9"
 LEFT_BEHIND = {
     **dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "HTTP_PROXY", "HTTPS_PROXY"), _NOWHERE),
@@ -40,7 +42,7 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
 
-# A lease runs out soon after a kill, and not much is trained a second time.
+# Leases expire soon after a kill, and little is trained a second time.
 IMPATIENT = LEFT_BEHIND | {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
 READY = {"IPLAB_READY_WORKERS": str(Settings.model_fields["ready_workers"].default)}
 
@@ -170,7 +172,7 @@ def test_mlflow_holds_all_of_it(experiment, service):
 
 
 def test_niceness_counts_and_ctrl_c_reaches_the_supervisor_alone(service):
-    """Niceness counts within a session; Ctrl-C goes to a process group."""
+    """Niceness has an effect within a session; Ctrl-C is sent to a process group."""
     supervisor, parts = service["pid"], service["parts"].values()
     assert {os.getsid(pid) for pid in parts} == {os.getsid(supervisor)}
     assert [os.getpgid(pid) for pid in parts] == list(parts)
@@ -183,6 +185,55 @@ def test_a_second_service_in_the_same_home_is_refused(service, home):
 
     assert done.returncode == 2
     assert f"another `ipserver up` runs in {home}" in done.stderr
+
+
+def ipserver(*words):
+    command = [sys.executable, "-m", "ipserver", *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+
+
+def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, home, tmp_path):
+    copy = tmp_path / "copy"
+    weights = {run.index: run.weights().arrays for run in experiment.runs()}
+    # One run, so one pack: in training when the backup is made. Wide, so that few steps take long.
+    grid = SPEC["spec"]["grid"] | {"parameterizations": [{"preset": "mup"}], "widths": [512], "seeds": [0]}
+    long = {"spec": SPEC["spec"] | {"steps": 4000, "evaluation_interval": 2000, "grid": grid}}
+    with iplab.connect(service["address"]) as client:
+        going = client.create(long, experiment_id="going")
+        wait_for(lambda: going.refresh().committed_steps > 300)
+        backup = ipserver("backup", str(copy), "--home", str(home))
+        assert not going.refresh().state.terminal, "the backup is to be made while it trains"
+        going.cancel()
+    assert backup.returncode == 0, backup.stderr
+
+    # Elsewhere MLflow's files have other places: the doctor says so, and what to do.
+    doctor = ipserver("doctor", "--home", str(copy))
+    assert doctor.returncode == 1
+    assert f"below {copy}/mlflow/artifacts: it was moved" in doctor.stdout
+    assert "remove its folder mlflow and run `ipserver resend`" in doctor.stdout
+    shutil.rmtree(copy / "mlflow")
+    assert "will be sent to sqlite:" in ipserver("resend", "--home", str(copy)).stdout
+
+    with serving(copy, **IMPATIENT) as (_, status), iplab.connect(status["address"]) as client:
+        done = client.experiment("main-job")
+        assert done.state == "SUCCEEDED"
+        for run in done.runs():
+            again = run.weights().arrays  # the checksum is verified
+            assert again.keys() == weights[run.index].keys()
+            assert all(np.array_equal(again[name], array) for name, array in weights[run.index].items())
+        going = client.experiment("going").wait(progress=False, timeout=400)
+        assert going.state == "SUCCEEDED"
+        steps = going.metrics(filter="index = 0", names=["train_loss"]).step
+        assert steps.tolist() == [1, *range(10, 4001, 10)]
+        assert going.run(0).attempts[-1].first_step > 0, "it goes on"
+        wait_for(lambda: done.refresh().mlflow_pending_runs == going.refresh().mlflow_pending_runs == 0)
+        mlflow = MlflowClient(tracking_uri=status["mlflow_tracking_uri"])
+        for name, runs, points in (("main-job", 4, 6), ("going", 1, 401)):
+            found = mlflow.search_runs([mlflow.get_experiment_by_name(name).experiment_id])
+            assert [run.info.status for run in found] == ["FINISHED"] * runs
+            assert len(mlflow.get_metric_history(found[0].info.run_id, "train_loss")) == points
+            assert found[0].info.artifact_uri.startswith(f"file://{copy}/")
+    assert ipserver("doctor", "--home", str(copy)).returncode == 0
 
 
 def test_a_ray_that_dies_is_replaced(service):
@@ -200,16 +251,16 @@ def test_a_ray_that_dies_is_replaced(service):
 
 
 def test_a_restart_goes_on_with_what_was_unfinished(started, home):
-    """The last one with the service that the others share: it is killed."""
+    """The last test with the shared service, which it kills."""
     process, status = started
     grid = SPEC["spec"]["grid"] | {"widths": [64]}
     long = {"spec": SPEC["spec"] | {"steps": 8000, "evaluation_interval": 1000, "grid": grid}}
     with iplab.connect(status["address"]) as client:
         experiment = client.create(long, experiment_id="unfinished")
         wait_for(lambda: experiment.refresh().committed_steps > 4 * 1000)
-    parts = json.loads((home / "service.json").read_text())["parts"].values()  # as they are now
+    parts = json.loads((home / "service.json").read_text())["parts"].values()  # the current ones
     for pid in parts:
-        os.kill(pid, signal.SIGKILL)  # no goodbye: no checkpoint is written, Ray is not told
+        os.kill(pid, signal.SIGKILL)  # no checkpoint is written, and Ray is not stopped
     process.kill()
     process.wait()
     wait_for(lambda: not any(alive(pid) for pid in parts))

@@ -1,4 +1,4 @@
-"""`ipserver up` in surroundings as people have them."""
+"""`ipserver up` in environments as users have them."""
 
 import contextlib
 import os
@@ -6,19 +6,26 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import iplab
+from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store import open_store
+from ipserver.store.states import ExperimentState
+from ipserver.workers.local_executor import LocalExecutor
 from ipserver.workers.own_ray import parents_of_processes
 from tests.faults.processes import children
+from tests.ipserver.scheduling.cases import notices, run_until
 from tests.ipserver.serving import SPEC, serving, wait_for
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(80), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(40), pytest.mark.timeout(600)]
 
 LIBRARIES = ("ray", "mlflow", "torch", "numpy", "json", "click", "grpc", "logging", "signal", "sqlalchemy")
-# A user without a name: a number that the system does not know, as in a container.
+# A user without a name: an id that the system does not know, as in a container.
 NAMELESS = ["unshare", "--user", "--map-user=54321", "--map-group=54321"]
 
 
@@ -31,14 +38,14 @@ def nameless():
 
 
 def short_folders(commands):
-    """Ray's folders outside of the home, by the command lines of its processes."""
+    """Ray's folders outside of the home, from the command lines of its processes."""
     found = {Path(name) for command in commands for name in re.findall(r"/[^ =,]*/iplab-\d+-\w+", command)}
     assert found, "Ray lies in the home"
     return found
 
 
 def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_path):
-    """As systemd stops a service by default. The folders are odd too."""
+    """systemd stops a service in this way by default. The folders have odd names too."""
     home = tmp_path / "a b'c\"d#é日本 and too long a path for the sockets of Ray"
     working = tmp_path / "working"
     temporary = tmp_path / ("t" * 80)
@@ -57,8 +64,8 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
         below = children(process.pid)
         folders = short_folders(below.values())
         assert all(folder.is_dir() for folder in folders)
-        for pid in (*reversed(below), process.pid):  # the supervisor is the last one to hear of it
-            with contextlib.suppress(ProcessLookupError):  # a helper of Ray that lives for a moment
+        for pid in (*reversed(below), process.pid):  # the supervisor is the last
+            with contextlib.suppress(ProcessLookupError):  # a short-lived process of Ray
                 os.kill(pid, signal.SIGTERM)
         assert process.wait(180) == 0
     wait_for(lambda: not parents_of_processes().keys() & below.keys(), 60)
@@ -66,16 +73,19 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
     assert not list(home.glob("ray-?????*/"))
     assert not any(folder.exists() for folder in folders)
 
-    with serving(home, **options) as (_, status), iplab.connect(status["address"]) as client:
-        experiment = client.experiment("long")
-        committed = experiment.committed_steps
-        wait_for(lambda: experiment.refresh().committed_steps > committed)
-        resumed_at = experiment.run(0).attempts[1].first_step
-        experiment.cancel()
-        notices = [event.message for event in experiment.watch() if isinstance(event, iplab.Notice)]
-    assert resumed_at > 250  # each of four runs had so many
-    assert f"pack p0000: resumed from the checkpoint of step {resumed_at}" in notices
-    assert not any("again" in notice for notice in notices), "nothing is trained a second time"
+    # What a next dispatcher finds.
+    settings = settings_in(home, checkpoint_seconds=600)
+    with open_store(settings.store_dsn) as store:
+        committed = store.get_experiment("long").committed_steps
+        executor = LocalExecutor(cpus=2)
+        dispatcher = Dispatcher(store, executor, settings, "next")
+        run_until(dispatcher, lambda: store.get_experiment("long").committed_steps > committed)
+        executor.close()
+        resumed_at = store.attempts("long", 0)[1].first_step
+        told = notices(store, "long")
+    assert resumed_at > 250  # each of the four runs had that many
+    assert f"pack p0000: resumed from the checkpoint of step {resumed_at}" in told
+    assert not any("again" in notice for notice in told), "nothing is trained a second time"
 
 
 def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
@@ -84,12 +94,19 @@ def test_a_library_that_does_not_load_in_workers_is_reported_as_it_is(tmp_path):
     (broken / "__init__.py").write_text(
         "raise ImportError('libtorch_cpu.so: cannot open shared object file')"
     )
-    with (
-        serving(tmp_path, PYTHONPATH=str(broken.parent)) as (_, status),
-        iplab.connect(status["address"]) as client,
-    ):
-        experiment = client.create(SPEC).wait(progress=False, timeout=400)
-        failure = experiment.run(0).failure
-    assert experiment.state == "FAILED"
+    settings = settings_in(tmp_path / "home")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
+    variables = {"PYTHONPATH": str(broken.parent), "IPLAB_READY_WORKERS": "0"}
+    command = [sys.executable, "-m", "ipserver", "dispatch", "--home", str(settings.home)]
+    with store_in(settings) as store, (tmp_path / "log").open("ab") as log:
+        submit(store, small_spec())
+        dispatcher = subprocess.Popen(command, env=environment | variables, stdout=log, stderr=log)
+        try:
+            wait_for(lambda: store.get_experiment("e").state.terminal or dispatcher.poll() is not None)
+        finally:
+            dispatcher.send_signal(signal.SIGTERM)
+            assert dispatcher.wait(120) == 0, (tmp_path / "log").read_text()
+        assert store.get_experiment("e").state is ExperimentState.FAILED
+        failure = store.get_run("e", 0).failure
     assert failure.message == "ImportError: libtorch_cpu.so: cannot open shared object file"
     assert "import torch" in failure.traceback

@@ -1,4 +1,4 @@
-"""A good request, and wrong ones made from it."""
+"""A valid request, and changes that make it wrong."""
 
 import copy
 
@@ -46,7 +46,7 @@ GRID = "experiment.spec.grid"
 
 
 def changed(**changes):
-    """GOOD with values replaced at dotted paths (__ for a dot; numbers index lists)."""
+    """GOOD with values replaced at dotted paths (`__` stands for a dot, numbers index lists)."""
     tree = copy.deepcopy(GOOD)
     for path, value in changes.items():
         node = tree

@@ -1,4 +1,4 @@
-"""Datasets in specs: built-in, of a family, registered; what is refused and what is said of it."""
+"""Datasets in specs: built-in, of a family, registered; refusals and their messages."""
 
 import pytest
 

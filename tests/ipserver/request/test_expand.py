@@ -1,4 +1,4 @@
-"""The grid expands in one order for ever, and each run becomes what trains."""
+"""The grid expands in a fixed order, and each run becomes a configuration for training."""
 
 from fractions import Fraction
 
@@ -110,7 +110,7 @@ def test_a_spec_of_before_there_were_optimizers_keeps_its_hash():
         seeds=[0],
     )
     old.steps = 20
-    # Of the code before momentum, Adam, schedules, validation sets and probes.
+    # Recorded with the code before momentum, Adam, schedules, validation sets and probes.
     assert spec_hash(old) == "de74c42a7cde601cc47abe1603cab7d127d20974a08dc3c91c5505a6be10ac15"
 
 
@@ -134,7 +134,7 @@ def test_everything_that_trains():
     given |= {"dataset": "digits", "batch_size": 32, "steps": 5}
     spec = with_defaults(json_format.ParseDict(given, pb.ExperimentSpec()))
     (run,) = expand(spec)
-    # With Adam no exponents of epsilon mean that it does not change with the width.
+    # With Adam, missing exponents of epsilon mean that it does not change with the width.
     zeros = [0] * 3
     settings = OptimizerSettings(beta1=0.5, beta2=0.999, epsilon=1e-8, weight_decay=0.01)
     same = theory.custom(2, zeros, zeros, zeros, d=zeros)
@@ -155,7 +155,7 @@ def test_everything_that_trains():
 
 def test_what_a_schedule_does_not_use_is_as_in_a_schedule_by_hand():
     spec = spec_of(hidden_layers=[1])
-    run = NewRun(0, "ip", 1, 8, "relu", 0.1, 0)
+    run = NewRun(1, 8, "relu", index=0, parameterization="ip", base_learning_rate=0.1, seed=0)
     spec.schedule.CopyFrom(pb.Schedule(name="linear", warmup_steps=3))
     assert pack_config(with_defaults(spec), run).schedule == Schedule("linear", 3)
     spec.schedule.CopyFrom(pb.Schedule(name="step", milestones=[1, 4]))
@@ -230,7 +230,7 @@ def test_labels_of_presets_with_an_argument():
     ],
 )
 def test_coordinates_bring_what_a_check_of_them_needs(optimizer, asked, layers, recorded):
-    """The spec, and so its hash, stays as it was written."""
+    """The spec, and so its hash, stays as written."""
     written = json_format.ParseDict(
         {"quantities": asked, "layers": layers, "steps": [0, 1]}, pb.ExperimentSpec().record.probes
     )

@@ -1,4 +1,4 @@
-"""Declarations and options of fields: they name what exists, and they keep the hashes of stored specs."""
+"""Declarations and options of fields name existing fields, and keep the hashes of stored specs."""
 
 import pytest
 from google.protobuf import json_format

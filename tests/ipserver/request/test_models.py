@@ -1,4 +1,4 @@
-"""Specs of other models than the multilayer perceptron: rules, defaults, what becomes of them."""
+"""Specs of models other than the multilayer perceptron: rules, defaults, expansion."""
 
 import pytest
 
@@ -98,7 +98,7 @@ def test_predictions_count_the_sums_of_blocks(matrices):
     by_label = {}
     for found in predictions(checked.spec):
         by_label.setdefault(found.parameterization, set()).add((found.regime, found.summary.split(":")[0]))
-    # Naive IP is trivial as a perceptron of such depths; skip connections keep h of order 1.
+    # Naive IP is trivial for perceptrons of such depths; skip connections keep h of order 1.
     moves = {(Regime.FEATURE_LEARNING, "feature learning (every hidden layer from step 1)")}
     assert by_label["ip"] == by_label["mup"] == moves
     assert by_label["hp"] == {(None, "not covered")}

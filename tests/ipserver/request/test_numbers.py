@@ -1,4 +1,4 @@
-"""Numbers of a spec that single precision cannot hold are refused at submission, or warned of."""
+"""Numbers of a spec outside of single precision are refused at submission, or give a warning."""
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_decay_that_can_be_seen_at_some_rates_is_accepted_with_a_warning():
         "rates up to 0.1: single precision cannot show it there"
     )
     assert warned(spec(optimizer={"weight_decay": 1e-7})) == ()
-    # Far below what one update can show, but not what all can: eta lambda = 2e-8 over 5,000 updates.
+    # Too small for one update, but not for all: eta lambda = 2e-8 over 5,000 updates.
     assert warned(spec(optimizer={"weight_decay": 1e-7}, steps=5000)) == ()
 
 

@@ -1,4 +1,4 @@
-"""The plan of packs: every run once, equal shapes together, memory and size respected."""
+"""The plan of packs: every run once, equal shapes together, within the limits of memory and size."""
 
 from dataclasses import replace
 
@@ -21,9 +21,25 @@ ROOMY = PlanLimits(slots=2, max_runs=64, max_bytes=1 << 34)
 def a_run(index: int, width: int = 64, activation: str = "relu", hidden_layers: int = 2, steps: int = 10):
     config = replace(CONFIG, width=width, activation=activation, hidden_layers=hidden_layers, steps=steps)
     run = RunRecord(
-        "e", index, "ip", hidden_layers, width, activation, 0.1, index, RunState.QUEUED, "", 0, 10, Summary(),
-        (), None, None, None, "",
-    )  # fmt: skip
+        hidden_layers,
+        width,
+        activation,
+        experiment="e",
+        index=index,
+        parameterization="ip",
+        base_learning_rate=0.1,
+        seed=index,
+        state=RunState.QUEUED,
+        pack="",
+        committed_steps=0,
+        steps=10,
+        summary=Summary(),
+        calibrated_rates=(),
+        failure=None,
+        start_time=None,
+        end_time=None,
+        mlflow_run_id="",
+    )
     return run, config
 
 
@@ -81,7 +97,8 @@ def test_no_pack_takes_much_longer_per_run_than_the_best(runs, limits):
             n for n in range(1, min(len(peers), limits.max_runs) + 1) if n == 1 or _fits(config, n, limits)
         ]
         best = min(pack_seconds(config, DIGITS, n, limits.profile) / n for n in fits)
-        # A factor of 1.5 is allowed for filling the slots; sizes are tried a quarter apart, memory may bind.
+        # Filling the slots may cost a factor of 1.5; sizes are tried in steps of a quarter, and memory may
+        # limit them.
         bound = size in (len(peers), fits[-1]) or -(-len(peers) // fits[-1]) > 1
         assert bound or pack_seconds(config, DIGITS, size, limits.profile) / size <= 1.6 * best
 
@@ -91,7 +108,7 @@ def test_nothing_to_plan():
 
 
 def test_a_pack_fills_the_cache():
-    """Launches cost as much as 16 networks, which fill the cache; beyond, traffic costs twice as much."""
+    """Launches cost as much as 16 networks, which fill the cache; beyond, a network costs twice as much."""
     (_, config), *_ = runs = [a_run(index, steps=10_000) for index in range(640)]
     memory = run_memory(config, DIGITS)
     each = memory.weights + memory.optimizer + memory.buffers
@@ -115,7 +132,7 @@ def test_where_starting_operations_is_all_that_costs_one_pack_is_as_fast_as_two(
 
 
 def test_short_runs_stay_together():
-    """Ten updates of a small network take less than a worker's turn: more packs would not be faster."""
+    """Ten updates of a small network take less time than a handover, so more packs would not be faster."""
     packs = plan([a_run(index) for index in range(64)], DIGITS, ROOMY)
 
     assert [len(pack.run_indices) for pack in packs] == [64]

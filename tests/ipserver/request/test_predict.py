@@ -1,4 +1,4 @@
-"""What theory says of a spec before anything trains."""
+"""Predictions for a spec before training."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_trivial_and_unstable_are_warned_of_with_what_would_change_it():
 
 
 def test_controlled_divergence_depends_on_the_loss_and_is_warned_of():
-    # SP with rate m^(-1/2): hidden layers stay, f grows like m^(1/2); a squared error would feed that back.
+    # SP with rate m^(-1/2): hidden layers stay, f grows like m^(1/2), which a squared error would feed back.
     sp = {"a": ["0"] * 3, "b": ["0", "1/2", "1/2"], "c": ["1/2"] * 3}
     grid = {"parameterizations": [{"label": "sp", "exponents": sp}], "hidden_layers": [3]}
     bounded, squared = (small_spec(grid=grid, loss=loss) for loss in ("cross_entropy", "mse"))
@@ -98,7 +98,7 @@ def test_without_exponents_of_epsilon_it_does_not_change_with_the_width():
         {"label": "faithful", "exponents": ip | {"d": ["1", "2", "1"], "d_first_step": gradients}},
     ]
     found = predicted_regimes(with_optimizer("adam", grid={"parameterizations": entries}))
-    # Its gradients, of order m^-2 and m^(-5/2) at first, drown in an epsilon of order 1.
+    # Its gradients, of order m^-2 and m^(-5/2) at first, are negligible against an epsilon of order 1.
     assert found["framework", 3, "relu"] is Regime.TRIVIAL
     assert found["faithful", 3, "relu"] is Regime.FEATURE_LEARNING
 
@@ -134,7 +134,7 @@ def test_settings_and_schedules_change_no_prediction():
 
 
 def explicit(count, first=0):
-    """Entries that all differ: constant exponents a, b and a rate exponent of each one's own."""
+    """Entries that all differ: constant exponents a, b and different rate exponents."""
     zeros = ["0"] * 3
     return [
         {"label": f"p{i}", "exponents": {"a": zeros, "b": zeros, "c": [f"{i}/7"] * 3}}
@@ -144,7 +144,7 @@ def explicit(count, first=0):
 
 @pytest.fixture
 def analysed(monkeypatch):
-    """Numbers of hidden layers of all networks that the calculus is asked about."""
+    """Numbers of hidden layers of all networks that the calculus analyzes."""
     asked = []
     analyze = theory.analyze
 

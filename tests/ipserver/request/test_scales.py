@@ -1,4 +1,4 @@
-"""Whatever is accepted trains beside other runs: the trainer refuses none of it."""
+"""The trainer refuses no accepted run, also in packs with other runs."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -13,7 +13,7 @@ from tests.ipserver.request.requests import CAPACITY, GRID, grid, spec, violatio
 
 SPEC = "experiment.spec"
 PROBES = f"{SPEC}.record.probes"
-# IP-LLR is not defined with Adam, and its calibration even less.
+# Neither IP-LLR nor its calibration is defined with Adam.
 ADAM = {"grid__parameterizations": [{"preset": "mup"}]}
 
 
@@ -124,7 +124,7 @@ def test_a_validation_set_leaves_enough_to_train_on():
     assert "(31 of 1,437)" in found[f"{SPEC}.batch_size"]
     for size in (1437, -1):
         assert set(violations(spec(validation_size=size))) == {f"{SPEC}.validation_size"}
-    # What is wrong without the validation set is said once.
+    # An error that does not depend on the validation set is reported once.
     assert set(violations(spec(batch_size=1438, validation_size=5))) == {f"{SPEC}.batch_size"}
 
 
@@ -237,7 +237,7 @@ def test_precisions():
     ):
         checked = accepted(request)
         assert {pack_config(checked.spec, run).precision for run in checked.runs} == {precision}
-    # What is not given stays out of the stored spec, so that hashes of before hold.
+    # Fields that are not given stay out of the stored spec, so earlier hashes stay valid.
     assert accepted(spec()).spec.precision == ""
 
 

@@ -1,4 +1,4 @@
-"""Every wrong field of a request is named at once, with what is allowed; right requests are accepted."""
+"""All wrong fields of a request are named at once, with the allowed values; valid requests are accepted."""
 
 import dataclasses
 import math
@@ -176,7 +176,7 @@ def test_calibration_targets_are_positive(name, value):
 
 
 def rows(**lists):
-    """Exponents of which only these lists are not 0."""
+    """Exponents that are 0 except for these lists."""
     return {"a": ["0"] * 3, "b": ["0"] * 3, "c": ["0"] * 3} | lists
 
 
@@ -352,7 +352,7 @@ def test_custom_resources_are_those_that_ray_accepts(name, amount, right):
         assert all("custom" in field for field in violations(request))
         return
     asked = resource_request(check_create(request, limits_with(), CAPACITY).spec)
-    # Ray checks amounts when they are named, without a cluster.
+    # Ray checks amounts without a cluster.
     ray.remote(object).options(num_cpus=asked.cpus, num_gpus=asked.gpus, resources=dict(asked.custom))
 
 

@@ -1,4 +1,4 @@
-"""Shared by the tests of the dispatcher: running it to a point, and what an experiment has come to."""
+"""Shared by the tests of the dispatcher: running it until a condition holds, and results of experiments."""
 
 import time
 
@@ -10,12 +10,18 @@ from tests.ipserver.support import settings_in, store_in
 def run_until(dispatcher, condition, seconds=180):
     """Work with a dispatcher until a condition holds.
 
-    On a busy machine a slice may be a single update, so it is time that is bounded, not the number of passes.
+    On a busy machine a slice may be a single update, so the time is bounded, not the number of passes.
     """
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached"
-        dispatcher.step()
+        step(dispatcher)
+
+
+def step(dispatcher):
+    """One pass, with a pause if no pack is in hand: others (Ray, another process) need the core."""
+    if not dispatcher.step():
+        time.sleep(0.01)
 
 
 def ended(store, experiment="e"):
@@ -61,7 +67,7 @@ class Clock:
 
 
 def clocked(home, **options):
-    """Settings, and a store whose time is a clock."""
+    """Settings, a store with its own clock, and the clock."""
     settings, clock = settings_in(home, **options), Clock()
     store_in(settings).close()
     return settings, open_store(settings.store_dsn, clock=clock), clock

@@ -1,8 +1,8 @@
-"""A dispatcher as a process of its own, with trainers as its threads.
+"""A dispatcher as a process, with trainers as its threads.
 
     python -m tests.ipserver.scheduling.process OWNER [SKEW]
 
-Settings come from the environment. SKEW is by how many seconds its clocks are ahead of the true time.
+Settings come from the environment. SKEW is the number of seconds by which its clocks are ahead.
 """
 
 import signal
@@ -12,7 +12,7 @@ import time
 
 SKEW = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
 WALL, MONOTONIC = time.time, time.monotonic
-# Before anything else is imported, so that all of it has these clocks.
+# Set before the imports, so that all modules have these clocks.
 time.time = lambda: WALL() + SKEW
 time.monotonic = lambda: MONOTONIC() + SKEW
 

@@ -1,7 +1,7 @@
-"""A cluster that is a fake, and says so: nothing is trained, workers come and go as Ray's do, by a clock.
+"""A simulated cluster: nothing is trained, and workers start and end as Ray's do, by a clock.
 
-Dispatchers, the store, the schedule and the pool of kept workers are the real ones. So thousands of passes
-can be looked at from outside, with what is really free at each of them.
+Dispatchers, the store, the schedule and the pool of kept workers are real. Tests can observe thousands of
+passes, and compare each with the resources that are really free.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from ipserver.workers.executor import Worker
 from ipserver.workers.jobs import PackJob, SliceReport
 from ipserver.workers.kept import Kept
 
-# Passes that it takes until a process is there, once its resources are free.
+# Number of passes until a process has started after its resources are free.
 START_PASSES = 1
-# Passes for which something may wait beside what it needs.
+# Largest number of passes for which a pack may wait while its resources are free.
 PATIENCE = 2
 
 
 @dataclass(eq=False)
 class FakeActor:
-    """A process that holds its resources from the pass in which it gets them until it is ended."""
+    """A process that holds its resources from the pass in which it gets them until its end."""
 
     asked: ResourceRequest
     node: str
@@ -39,24 +39,24 @@ class FakeActor:
 
 @dataclass
 class FakeCluster:
-    """Nodes, and actors in the order in which they were asked for."""
+    """Nodes, and actors in the order of their requests."""
 
     nodes: Mapping[str, Mapping[str, float]]
     actors: list[FakeActor] = field(default_factory=list)
 
     def taken(self) -> dict[str, list[ResourceRequest]]:
-        """What is really in use on each node."""
+        """Resources that are really in use on each node."""
         return {
             node: [it.asked for it in self.actors if it.holds and not it.ended and it.node == node]
             for node in self.nodes
         }
 
     def room(self, node: str) -> Room:
-        """What is really free."""
+        """Resources that are really free."""
         return filled(self.nodes[node], self.taken()[node])
 
     def tick(self) -> None:
-        """Ended actors are gone; the others get what is free, in their order."""
+        """Remove ended actors, and give free resources to the others, in order."""
         self.actors = [it for it in self.actors if not it.ended]
         for actor in self.actors:
             if actor.holds:
@@ -69,7 +69,7 @@ class FakeCluster:
 
 
 class FakeExecutor:
-    """One dispatcher's hands on a fake cluster; a slice takes a pass."""
+    """One dispatcher's executor on the simulated cluster; a slice takes a pass."""
 
     def __init__(self, cluster: FakeCluster, ready_workers: int, steps: int) -> None:
         self.cluster = "a fake"
@@ -109,7 +109,7 @@ class FakeExecutor:
         return ""
 
     def keep(self, worker: FakeWorker) -> None:
-        """As the executor on Ray does it."""
+        """As the executor on Ray."""
         self._workers.remove(worker)
         starting = {it.job.node for it in self._workers if not it.alive()}
         self._kept.keep(worker.actor, worker.job.resources, worker.job.node, starting)
@@ -120,7 +120,7 @@ class FakeExecutor:
         worker.actor.ended = True
 
     def close(self) -> None:
-        """Its process died: Ray ends what it had."""
+        """The dispatcher's process died, so Ray ends its actors."""
         self._kept.trim()
         for worker in list(self._workers):
             self.stop(worker)
@@ -132,7 +132,7 @@ def _end(actor: FakeActor) -> None:
 
 @dataclass(eq=False)
 class FakeWorker:
-    """Says that it has trained."""
+    """Reports a trained slice."""
 
     executor: FakeExecutor
     actor: FakeActor
@@ -172,7 +172,7 @@ class FakeWorker:
 
 
 def passes(dispatchers: Sequence[Dispatcher], cluster: FakeCluster) -> None:
-    """One pass of everybody."""
+    """One pass of all dispatchers."""
     for dispatcher in dispatchers:
         dispatcher.renew()
         dispatcher.step()

@@ -1,4 +1,4 @@
-"""How long a slice may take before it counts as hung."""
+"""Time after which a slice counts as hung."""
 
 import pytest
 
@@ -17,8 +17,11 @@ def test_measurements_have_their_time(tmp_path, probed):
     with store_in(settings) as store:
         submit(store, spec)
         store.lease_unplanned("d", 60.0)
-        store.save_plan("e", "d", [NewPack("p", (0, 1, 2, 3), 3, 2048, "relu", 20, 1)])
+        store.save_plan(
+            "e", "d", [NewPack(3, 2048, "relu", id="p", run_indices=(0, 1, 2, 3), steps=20, memory_bytes=1)]
+        )
         pack = store.lease_pack("e", "d", 60.0)
     limit = slice_deadline(pack, DATASETS["digits"], settings)
-    # Without, evaluating four runs on 360 examples counts: 5 * 4 * 360 * 2.1 m^2 / 1e9, about a minute.
+    # Without probes, the evaluation of four runs on 360 examples counts: 5 * 4 * 360 * 2.1 m^2 / 1e9, a
+    # minute.
     assert limit >= 5 * 2 * 4 * 4 * 2048**3 / 1e9 if probed else 60 <= limit < 100

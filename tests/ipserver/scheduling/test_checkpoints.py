@@ -1,4 +1,4 @@
-"""Which checkpoint a pack goes on from, in a folder and in S3: the newest valid one; the events say so."""
+"""A pack resumes from the newest valid checkpoint, in a folder and in S3, and the events say so."""
 
 import threading
 from concurrent.futures import wait
@@ -23,7 +23,7 @@ STEPS = 20
 
 @pytest.fixture(params=["folder", "s3"])
 def settings(request, tmp_path):
-    options = {"slice_seconds": 1e-9, "checkpoint_seconds": 1e9}  # one update a slice
+    options = {"slice_seconds": 1e-9, "checkpoint_seconds": 1e9}  # one update per slice
     if request.param == "s3":
         s3 = request.getfixturevalue("s3")
         keys = {"s3_access_key_id": KEY, "s3_secret_access_key": SECRET}
@@ -47,13 +47,19 @@ def plan(store, spec, experiment):
     submit(store, spec, experiment)
     assert store.lease_unplanned("planner", 60)[0].id == experiment
     pack = NewPack(
-        "p0000", (0, 1, 2, 3), hidden_layers=2, width=16, activation="relu", steps=STEPS, memory_bytes=1
+        id="p0000",
+        run_indices=(0, 1, 2, 3),
+        hidden_layers=2,
+        width=16,
+        activation="relu",
+        steps=STEPS,
+        memory_bytes=1,
     )
     store.save_plan(experiment, "planner", [pack])
 
 
 def interrupted(store, settings, experiment="e", steps=(3, 5)):
-    """Train to the last of these steps, with a checkpoint at each; the checkpoints, newest first."""
+    """Train to the last of these steps, with a checkpoint at each; return the checkpoints, newest first."""
     pack = store.lease_pack(experiment, "d", 60)
     trainer = PackTrainer(make_job(pack, settings))
     for step in range(1, steps[-1] + 1):
@@ -64,9 +70,9 @@ def interrupted(store, settings, experiment="e", steps=(3, 5)):
 
 
 def resumed(store, settings, experiment="e"):
-    """What the next attempt says when it starts, and the step after which it goes on."""
+    """The notices of the next attempt at its start, and the step from which it resumes."""
     pack = store.lease_pack(experiment, "d", 60)
-    if pack is None:  # leased already, by `interrupted`
+    if pack is None:  # already leased by `interrupted`
         store.end_attempt(experiment, "p0000", 2, failure=None, retry=True)
         pack = store.lease_pack(experiment, "d", 60)
     trainer = PackTrainer(make_job(pack, settings))
@@ -139,7 +145,7 @@ def test_without_a_valid_one_it_starts_again(store, settings, files):
 
 
 def replaced(store, files, record, data):
-    """Put other bytes in a checkpoint's place, and have the store believe that they are what was written."""
+    """Replace a checkpoint by other bytes, and change the store's digest to match."""
     stored = put(files, record, data)
     with store.database.engine.begin() as connection:
         connection.execute(
@@ -186,7 +192,7 @@ def test_one_of_an_incompatible_version_is_never_chosen(
 
 
 def test_one_that_no_commit_has_named_is_never_chosen(store, settings, files):
-    """Written, whole and newer, by a worker that was cut off before its commit."""
+    """A complete and newer checkpoint of a worker that was cut off before its commit is not used."""
     pack = store.lease_pack("e", "d", 60)
     trainer = PackTrainer(make_job(pack, settings))
     for step in (1, 2, 3):
@@ -218,7 +224,7 @@ def test_the_newest_two_are_kept(store, settings, files):
 
 
 def test_they_are_written_by_the_clock(store, settings):
-    """30 s after the last one, whatever became of it."""
+    """30 s after the last one, even if that one failed."""
     now = [0.0]
     pack = store.lease_pack("e", "d", 60)
     job = replace(make_job(pack, settings), checkpoint_seconds=30.0)
@@ -232,7 +238,7 @@ def test_they_are_written_by_the_clock(store, settings):
 
 
 def test_on_a_gpu_checkpoints_are_written_behind_training(store, settings):
-    """Here on the CPU: what is written is the state when it was begun, whatever has been trained since."""
+    """Here on the CPU: a checkpoint has the state of its start, although training continued meanwhile."""
     pack = store.lease_pack("e", "d", 60)
     job = replace(make_job(pack, settings), checkpoint_seconds=0.0)
     trainer = PackTrainer(job, behind=True)
@@ -241,7 +247,7 @@ def test_on_a_gpu_checkpoints_are_written_behind_training(store, settings):
     trainer._artifacts.put = lambda location, write: (gate.wait(60), put(location, write))[1]
 
     first = [trainer.advance().commit for _ in range(3)]
-    assert [commit.checkpoint for commit in first] == [None] * 3  # it is being written, and training goes on
+    assert [commit.checkpoint for commit in first] == [None] * 3  # it is being written meanwhile
     gate.set()
     wait([trainer._writing])
     record = trainer.advance().commit.checkpoint

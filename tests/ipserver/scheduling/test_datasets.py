@@ -1,4 +1,4 @@
-"""Which datasets a dispatcher reports: looked at again only when files change."""
+"""Datasets that a dispatcher reports are checked again only when files change."""
 
 import numpy as np
 import pytest

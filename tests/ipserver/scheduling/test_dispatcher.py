@@ -1,4 +1,4 @@
-"""The dispatcher with real training in threads and a real store: from QUEUED to the end, whatever happens."""
+"""The dispatcher with real training in threads and a real store: from QUEUED to the end, despite failures."""
 
 import hashlib
 import shutil
@@ -136,8 +136,8 @@ def test_one_run_of_a_pack_can_be_cancelled(store, settings, executor):
 
 
 def train_interrupted(home, checkpoints, interruptions):
-    """Train the same experiment with so many interruptions; returns weights and points."""
-    # Slices so short that the end is far away whenever it is interrupted.
+    """Train the same experiment with a number of interruptions; return weights and points."""
+    # Slices so short that every interruption comes long before the end.
     settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e-9 if checkpoints else 1e9)
     store = store_in(settings)
     submit(store, small_spec(steps=1500))
@@ -148,7 +148,7 @@ def train_interrupted(home, checkpoints, interruptions):
         run_until(dispatcher, lambda before=before: store.get_experiment("e").committed_steps > before)
         if checkpoints:
             dispatcher.drain()  # as on SIGTERM
-        else:  # as after a crash, found out by the lease's end
+        else:  # as after a crash, which is noticed when the lease ends
             token = store.attempts("e", 0)[-1].token
             store.end_attempt("e", "p0000", token, failure=None, retry=True)
         executor.close()
@@ -218,7 +218,7 @@ def test_a_full_artifact_folder_is_a_failure_with_a_reason(store, settings, exec
 
 
 class _DyingExecutor(LocalExecutor):
-    """Real training, but the first `deaths` answers are lost with their workers, as when it is killed."""
+    """Real training, but the first `deaths` answers are lost with their workers, as after kills."""
 
     def __init__(self, deaths):
         super().__init__()
@@ -271,7 +271,7 @@ def test_a_pack_that_ends_every_dispatcher_ends_some_day(tmp_path):
     submit(store, small_spec(), "poison")
     for attempt in range(3):
         executor = _HangingExecutor()
-        Dispatcher(store, executor, settings, f"d{attempt}").step()  # and is never heard of again
+        Dispatcher(store, executor, settings, f"d{attempt}").step()  # and never returns
         executor.close()
         clock.time += settings.lease_seconds
     executor = LocalExecutor()
@@ -321,7 +321,7 @@ def test_many_that_no_node_could_hold_hide_nobody(store, settings, executor, mon
         submit(store, small_spec(resources={"cpus": 64}), f"huge{number}", priority=9)
     submit(store, small_spec(), "small")
 
-    monotonic = iter(range(10**9))  # it looks in each pass
+    monotonic = iter(range(10**9))  # it checks in each pass
     dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(monotonic)))
     run_until(dispatcher, ended(store, "small"))
 
@@ -366,7 +366,7 @@ def test_a_node_that_joins_in_time_is_used(tmp_path):
 
     clock.time += 599
     dispatcher.step()
-    executor.grow()  # and long before the next report it is too late
+    executor.grow()  # long before the next report it is too late
     clock.time += 1
     monotonic.time += 1
     run_until(dispatcher, ended(store, "disk"))
@@ -383,7 +383,7 @@ def test_one_dispatcher_that_can_hold_it_is_enough(tmp_path):
     submit(store, small_spec(resources={"cpus": 2}), "e")
     monotonic = Clock()
     those = [Dispatcher(store, it, settings, f"d{it.nodes()}", monotonic) for it in (large, small)]
-    for dispatcher in those * 3:  # `large` trains `first` and has no room now
+    for dispatcher in those * 3:  # `large` trains `first` and has no free resources now
         clock.time += 400
         monotonic.time += 2
         dispatcher.step()
@@ -430,7 +430,7 @@ def test_a_pack_whose_node_went_before_it_started_is_given_back(tmp_path):
 
 
 class _GrowingExecutor(LocalExecutor):
-    """Real training on one core; what asks for a disk waits until a node with one is there."""
+    """Real training on one core. A pack that needs a disk waits until a node has one."""
 
     def __init__(self):
         super().__init__(cpus=1)
@@ -444,7 +444,7 @@ class _GrowingExecutor(LocalExecutor):
     def start(self, job):
         if not job.resources.custom or self.grown:
             return super().start(job)
-        # As Ray's actors do, it keeps what is asked of it until it has a process.
+        # As Ray's actors do, it queues calls until it has a process.
         worker = _Waiting(lambda: super(_GrowingExecutor, self).start(job))
         self.waiting.append(worker)
         return worker
@@ -492,7 +492,7 @@ class _Waiting:
 
 
 def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path, monkeypatch):
-    monkeypatch.setattr(hands, "slice_deadline", lambda *_: float("inf"))  # hours go by
+    monkeypatch.setattr(hands, "slice_deadline", lambda *_: float("inf"))  # hours pass
     settings = settings_in(tmp_path, expected_nodes='[{"cpus": 8, "disk": 1}]')
     store, executor = store_in(settings), _GrowingExecutor()
     submit(store, small_spec(resources={"custom": {"disk": 1}}, grid={"widths": [8, 16]}), "disk", priority=1)
@@ -502,7 +502,7 @@ def test_a_pack_may_wait_for_a_node_and_holds_up_nobody(tmp_path, monkeypatch):
     dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: float(next(clock)))
 
     done = ended(store, "cpu")
-    # Experiments are planned in a thread of their own, one after the other.
+    # Experiments are planned in a separate thread, one after another.
     run_until(dispatcher, lambda: done() and notices(store, "disk") and notices(store, "larger"))
     assert len(executor.waiting) == 1
     assert store.get_experiment("disk").committed_steps == 0
@@ -594,7 +594,7 @@ def test_a_diverged_run_keeps_no_final_weights(store, settings, executor):
 
 
 class _HangingExecutor(LocalExecutor):
-    """Real training, but while `hangs` the answers are held back, as by a process that is stopped."""
+    """Real training, but while `hangs` is set the answers are held back, as by a stopped process."""
 
     hangs = True
 
@@ -629,7 +629,7 @@ def test_an_outage_of_the_store_is_survived(tmp_path, monkeypatch):
 
     def fragile(*arguments):
         if error := next(outages, None):
-            clock.time += settings.lease_seconds  # it lasts so long that nobody can renew
+            clock.time += settings.lease_seconds  # so long that the lease cannot be renewed
             raise error
         return commit(*arguments)
 
@@ -683,7 +683,7 @@ def test_a_failed_pack_leaves_no_checkpoints(tmp_path):
     checkpoints = settings.artifact_root.folder / "e" / "checkpoints"
     run_until(dispatcher, lambda: list(checkpoints.rglob("*.safetensors")))
 
-    executor.deaths = 2  # the first one has committed something, so does not count
+    executor.deaths = 2  # the first one committed something, so it does not count
     run_until(dispatcher, ended(store))
     executor.close()
 

@@ -101,7 +101,7 @@ def test_a_file_replaced_between_attempts_fails_the_runs(store, settings, execut
 
 
 def test_a_file_replaced_before_the_first_checkpoint_is_noticed_too(store, settings, executor):
-    """The digest is known from the first commit on, and there for all packs of the experiment."""
+    """The digest is known from the first commit on, for all packs of the experiment."""
     register(settings)
     submit(store, small_spec(dataset="registered:mine", batch_size=16, steps=100_000))
     first = Dispatcher(store, executor, settings, "first")
@@ -118,14 +118,14 @@ def test_a_file_replaced_before_the_first_checkpoint_is_noticed_too(store, setti
 
 
 def test_a_pack_that_read_the_file_after_it_was_replaced_fails(store, settings, executor):
-    """Its steps are not committed beside those of a pack that had read it before."""
+    """Its steps are not committed together with those of a pack that read the dataset before."""
     register(settings)
     spec = small_spec(dataset="registered:mine", batch_size=16, steps=100_000, grid={"widths": [8, 16]})
     submit(store, spec)
     first = Dispatcher(store, executor, settings, "first")
     run_until(first, lambda: store.get_experiment("e").committed_steps > 0)
     with store.database.engine.begin() as connection:
-        # As if the other pack had been first.
+        # As if the other pack had started first.
         connection.execute(sa.update(experiments).values(dataset_sha256="0" * 64))
 
     run_until(first, ended(store))

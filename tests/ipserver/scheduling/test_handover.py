@@ -1,4 +1,4 @@
-"""A worker whose pack is done gets the next one before the last slice of the first is committed."""
+"""A worker whose pack is finished gets the next pack before the last slice of the first is committed."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.ipserver.support import small_spec, submit
 
 
 class OneWorker(LocalExecutor):
-    """One thread at a time; notes what is asked of it, and keeps answers back on demand."""
+    """One thread at a time; records its calls, and holds back answers on demand."""
 
     def __init__(self, told):
         super().__init__(cpus=1)
@@ -42,7 +42,7 @@ def case(tmp_path, told):
 
 
 def before_commits(store, monkeypatch, act):
-    """Have `act(pack)` called in the place where a last slice is about to be committed."""
+    """Have `act(pack)` called just before a last slice is committed."""
     commit_slice = store.commit_slice
 
     def commit(experiment, pack, token, commit):
@@ -97,7 +97,7 @@ def test_a_fenced_commit_does_not_touch_the_pack_that_has_the_worker(case, monke
 
     before_commits(store, monkeypatch, overtake)
     run_until(dispatcher, lambda: len(store.list_runs("e", limit=10)) == 4 and cut_off)
-    clock.time += 2 * settings.lease_seconds  # of both packs; the second is renewed as long as it is held
+    clock.time += 2 * settings.lease_seconds  # for both packs; the second lease is renewed while it is held
     dispatcher.renew()
     store.reap_expired()
 

@@ -15,7 +15,7 @@ from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import open_store
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from ipserver.workers.local_executor import LocalExecutor
-from tests.ipserver.scheduling.cases import clocked, ended, points, run_until
+from tests.ipserver.scheduling.cases import clocked, ended, points, run_until, step
 from tests.ipserver.store.conftest import dsn  # noqa: F401  (a fixture)
 from tests.ipserver.support import settings_in, small_spec, submit
 
@@ -64,7 +64,7 @@ def lead(dispatcher, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached"
-        dispatcher.step()
+        step(dispatcher)
         dispatcher.renew()
 
 
@@ -90,7 +90,7 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
         dispatching(settings, "sleeper", IPLAB_FAILPOINTS=str(failpoints)) as sleeper,
     ):
         submit(store, small_spec(steps=1500))
-        # It holds a trained slice in hand. Just after it has renewed its lease it is in no transaction.
+        # It has a trained slice. Just after it has renewed its lease, it is in no transaction.
         wait_for((failpoints / "commit.before.reached").exists, sleeper)
         before = expiry(store)
         wait_for(lambda: expiry(store) != before, sleeper)
@@ -99,7 +99,7 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
         committed = store.get_run("e", 0).committed_steps
         assert committed > 0
 
-        # The next one trains anew what had no checkpoint, and goes beyond.
+        # The next dispatcher trains the steps after the last checkpoint again, and continues.
         successor = Dispatcher(store, executor, settings, "successor")
         lead(successor, lambda: store.get_run("e", 0).committed_steps > committed)
         at_waking = store.get_run("e", 0).committed_steps
@@ -114,7 +114,7 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
         assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
         attempts = [(it.owner, it.end_reason) for it in store.attempts("e", 0)]
         assert attempts == [("sleeper", FailureReason.LEASE_LOST), ("successor", None)]
-        recorded = points(store)  # no point is there twice
+        recorded = points(store)  # checks that no point is there twice
         assert {step for run, metric, step in recorded if (run, metric) == (0, "train_loss")} == {
             1,
             *range(10, 1501, 10),
@@ -126,7 +126,7 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
 
 
 def test_all_die_while_the_clock_is_an_hour_ahead(at):
-    """Once it is set right the next dispatcher goes on at once, not when the dead one's lease ends by it."""
+    """After the clock is corrected, the next dispatcher continues at once, before the lease ends."""
     settings = at(slice_seconds=0.005, lease_seconds=15.0)
     executor = LocalExecutor(cpus=1)
     with open_store(settings.store_dsn, clock=lambda: time.time() + 3600.0) as store:
@@ -134,7 +134,7 @@ def test_all_die_while_the_clock_is_an_hour_ahead(at):
         dead = Dispatcher(store, executor, settings, "dead")
         lead(dead, lambda: store.get_run("e", 0).committed_steps > 0)
         assert store.acquire_lease("forwarder", "dead", 30.0)
-    executor.close()  # no goodbye: nothing is given back
+    executor.close()  # nothing is given back
 
     executor = LocalExecutor(cpus=1)
     with open_store(settings.store_dsn) as store:
@@ -149,7 +149,7 @@ def test_all_die_while_the_clock_is_an_hour_ahead(at):
 
 
 def test_a_clock_that_is_set_takes_nothing_from_the_living(at):
-    """Back by an hour, and forward by one, while a dispatcher works alone."""
+    """Back by an hour, and forward by an hour, while a dispatcher works alone."""
     settings = at(slice_seconds=0.005, lease_seconds=0.5)
     ahead = [3600.0]
     executor = LocalExecutor(cpus=1)
@@ -166,7 +166,7 @@ def test_a_clock_that_is_set_takes_nothing_from_the_living(at):
 
 
 def test_dispatchers_whose_clocks_disagree_share_the_work(at):
-    """One is an hour ahead, one an hour behind: leases are judged by the store's clock alone."""
+    """One is an hour ahead, one an hour behind: only the store's clock decides about leases."""
     settings = at(slice_seconds=0.005)
     executor = LocalExecutor(cpus=1)
     with (
@@ -195,7 +195,7 @@ def test_dispatchers_whose_clocks_disagree_share_the_work(at):
 
 
 def test_what_a_zombie_trainer_writes_is_ignored_and_removed(tmp_path):
-    """Its dispatcher is cut off, as when a raylet dies: nobody stops it, and it trains to the end."""
+    """Its dispatcher is cut off, as when a raylet dies, so it is not stopped and trains to the end."""
     settings, store, clock = clocked(tmp_path, slice_seconds=0.005, checkpoint_seconds=1e-9, sweep_seconds=60)
     files = open_artifacts(settings.artifact_root)
     submit(store, small_spec(steps=1000))
@@ -218,7 +218,7 @@ def test_what_a_zombie_trainer_writes_is_ignored_and_removed(tmp_path):
     assert {place.split("/")[-2] for place in left if "weights" in place} == {"1"}
     assert any(place.startswith("e/checkpoints/p0000/1/") for place in left)
     committed = store.get_experiment("e").sequence
-    run_until(cut_off, lambda: not cut_off._hands.placed)  # what had arrived from it is refused
+    run_until(cut_off, lambda: not cut_off._hands.placed)  # its arrived slices are refused
     assert store.get_experiment("e").sequence == committed
     executor.close()
 

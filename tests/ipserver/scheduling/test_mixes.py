@@ -1,4 +1,4 @@
-"""Random mixes of sizes and priorities, one dispatcher and two: what fits starts, the most urgent first."""
+"""Random mixes of sizes and priorities, one and two dispatchers: fitting packs start, urgent ones first."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ONE_RUN = {"parameterizations": [{"preset": "mup"}], "seeds": [0]}
 
 @pytest.fixture
 def home():
-    """In memory, where there is such a folder: the disk is not what is looked at."""
+    """A store in memory if there is such a folder, since the disk does not matter here."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix="mixes-", dir=memory if memory.is_dir() else None))
     yield folder
@@ -51,7 +51,7 @@ def home():
 
 
 def leased(store, known):
-    """Experiments with a lease that was not there before, with their nodes; `known` is brought up to date."""
+    """Experiments with a new lease, with their nodes; updates `known`."""
     claims = {claim.lease: claim for claim in store.board("a fake").claims}
     new = {claim.experiment: claim.node for lease, claim in claims.items() if lease not in known}
     known.clear()
@@ -67,7 +67,7 @@ def test_what_fits_starts_and_the_most_urgent_first(home, kind, count, seed):
     settings, store, clock = clocked(home, lease_seconds=5, max_attempts=1, max_attempts_lease_lost=1000)
     nodes, sizes = CLUSTERS[kind]
     cluster, monotonic = FakeCluster(nodes), Clock()
-    # The last one of several is killed on the way, and another one takes its place.
+    # The last of several dispatchers is killed meanwhile, and another one replaces it.
     ready = 2 if count == 1 else 0
     executors = [FakeExecutor(cluster, ready, steps=7) for _ in range(count)]
     dispatchers = [Dispatcher(store, it, settings, f"d{n}", monotonic) for n, it in enumerate(executors)]
@@ -85,7 +85,7 @@ def test_what_fits_starts_and_the_most_urgent_first(home, kind, count, seed):
             executors[-1] = FakeExecutor(cluster, ready, steps=7)
             dispatchers.append(Dispatcher(store, executors[-1], settings, "another", monotonic))
         started = leased(store, known)
-        if not (count > 1 and 30 <= number < 40):  # for a lease's length what the dead one had is not free
+        if not (count > 1 and 30 <= number < 40):  # the dead one keeps its resources until its leases end
             watch.look(number, cluster.taken(), store.board("a fake").queued, started)
         clock.time += 1
         monotonic.time += 1

@@ -1,4 +1,4 @@
-"""Pause and resume: packs are given back at a slice boundary with a checkpoint, and end as if undisturbed."""
+"""Pause and resume: packs are given back at a slice boundary with a checkpoint, with unchanged results."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 @pytest.fixture
 def settings(tmp_path):
-    # Short slices: the end is far away whenever it is paused. Checkpoints: only when they are asked for.
+    # Short slices, so that every pause comes long before the end. Checkpoints are written only on request.
     return settings_in(tmp_path, slice_seconds=0.005, checkpoint_seconds=1e9)
 
 
@@ -33,7 +33,7 @@ def state_is(store, state, experiment="e"):
 
 
 def trained(home, pauses):
-    """Train the same experiment with so many pauses; returns its weights, its points and its store."""
+    """Train the same experiment with a number of pauses; return its weights, points and store."""
     settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e9, lease_seconds=600)
     store, executor = store_in(settings), LocalExecutor()
     submit(store, small_spec(steps=1500))
@@ -56,7 +56,7 @@ def test_a_paused_pack_ends_bit_for_bit_as_an_undisturbed_one(tmp_path):
     assert paused == [weights, recorded]
     attempts = store.attempts("e", 0)
     assert [attempt.end_reason for attempt in attempts] == [None] * 3, "a pause is no failure"
-    # It went on from the slice boundary at which it was paused: nothing was trained again.
+    # It continued from the slice boundary of the pause, so nothing was trained again.
     notices = [event.payload["message"] for event in events(store) if event.kind == "notice"]
     assert [text.partition(": ")[2] for text in notices] == [
         f"resumed from the checkpoint of step {attempt.first_step}" for attempt in attempts[1:]
@@ -84,7 +84,7 @@ def test_nothing_is_held_and_nothing_starts_while_paused(store, settings, execut
     assert store.get_experiment("e").committed_steps == committed
     assert all(attempt.end_time is not None for run in range(12) for attempt in store.attempts("e", run))
     assert store.waiting() == []
-    # Others are trained meanwhile.
+    # Other experiments are trained meanwhile.
     submit(store, small_spec(), "other")
     run_until(dispatcher, ended(store, "other"))
     assert store.get_experiment("e").state is ExperimentState.PAUSED
@@ -140,7 +140,7 @@ def test_paused_before_it_was_planned(store, settings, executor):
 
 
 class _Pending(LocalExecutor):
-    """Workers that wait for their resources for ever, as Ray's actors do in a full cluster."""
+    """Workers that never get their resources, like Ray's actors in a full cluster."""
 
     def start(self, job):
         worker = super().start(job)

@@ -1,4 +1,4 @@
-"""What nodes have, and what fits beside what: exactly, and GPUs device by device."""
+"""Resources of nodes, and which packs fit together: exact amounts, and GPUs device by device."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_what_is_there_and_what_can_be_added():
     assert cluster.kind(CPU) == cluster.kind(GPU) == 0
     assert cluster.slots(CPU) == 4 + 2 + 8
     assert cluster.slots(GPU) == 1
-    # Six cores are there, but on two nodes.
+    # There are six cores, but on two nodes.
     assert not cluster.holds(ResourceRequest(cpus=6))
     assert cluster.slots(ResourceRequest(cpus=3)) == 1 + 0 + 2
 

@@ -1,4 +1,4 @@
-"""Preemption, with real training in threads: the more urgent goes first, the other one goes on later."""
+"""Preemption with real training in threads: the urgent pack trains first, the other one continues later."""
 
 import time
 
@@ -12,7 +12,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 
 class Watched(LocalExecutor):
-    """Notes whose packs are started, in which order."""
+    """Records the order in which packs are started."""
 
     def __init__(self, cpus):
         super().__init__(cpus)
@@ -24,7 +24,7 @@ class Watched(LocalExecutor):
 
 
 def started(home, cpus=1, **options):
-    """A store, and a dispatcher that looks at what waits ten times a second."""
+    """A store, and a dispatcher that checks waiting packs ten times per second."""
     settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e9, lease_seconds=600, **options)
     store, executor = store_in(settings), Watched(cpus)
     dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: 10 * time.monotonic())
@@ -38,7 +38,7 @@ def steps_of(store, experiment):
 def test_the_more_urgent_goes_first_and_the_other_ends_bit_for_bit_as_undisturbed(tmp_path):
     outcomes = []
     for urgent in (False, True):
-        # One attempt that commits nothing would be the end: preemption uses no budget.
+        # A single failed attempt would fail the pack, so preemption uses no budget.
         store, settings, executor, dispatcher = started(tmp_path / str(urgent), max_attempts=1)
         submit(store, small_spec(steps=1500))
         run_until(dispatcher, steps_of(store, "e"))
@@ -73,7 +73,7 @@ def test_equals_do_not_disturb_each_other(tmp_path):
 
 
 def test_only_as_many_give_way_as_it_takes_and_nobody_snatches_the_room(tmp_path):
-    """A pack of two cores among three of one: the two youngest give way, `middle` does not get between."""
+    """A pack of two cores among three of one: the two youngest give way; `middle` does not start first."""
     store, _, executor, dispatcher = started(tmp_path, cpus=3)
     for name in ("a", "b", "c"):
         submit(store, small_spec(steps=100_000), name)
@@ -92,7 +92,7 @@ def test_only_as_many_give_way_as_it_takes_and_nobody_snatches_the_room(tmp_path
 
 
 class _Held(Watched):
-    """Real training on two cores and a disk; what experiment "b" has trained arrives only when it may."""
+    """Real training on two cores and a disk; slices of experiment "b" arrive only when released."""
 
     holds, kept = True, ()
 
@@ -116,7 +116,7 @@ def test_nobody_takes_a_part_of_the_room_that_is_being_made(tmp_path):
     submit(store, small_spec(resources={"cpus": 2, "custom": {"disk": 1}}), "urgent", priority=2)
     run_until(dispatcher, lambda: store.get_experiment("a").counts[RunState.QUEUED] == 4)
 
-    for _ in range(5):  # a core is free, but what waits for its disk needs that core too
+    for _ in range(5):  # a core is free, but the pack that waits for the disk needs it too
         dispatcher.step()
         time.sleep(0.05)
     assert store.attempts("middle", 0) == []

@@ -1,4 +1,4 @@
-"""Who is tried again, and how often."""
+"""Which packs are tried again, and how often."""
 
 import pytest
 from hypothesis import given
@@ -51,7 +51,7 @@ def test_rests_grow_up_to_five_minutes_and_begin_anew():
     assert rest.over(now)
     for _ in range(10):
         rest.extend(now)
-        rest.extend(now + 1)  # another pack, in the same trouble
+        rest.extend(now + 1)  # another pack with the same problem
         assert not rest.over(now + rest.seconds - 0.1)
         lengths.append(rest.until - now)
         now = rest.until

@@ -44,7 +44,7 @@ def notices(store):
 
 
 def interrupted(store, settings):
-    """Train a part of an experiment, and give it back with checkpoints."""
+    """Train a part of an experiment, and give its packs back with checkpoints."""
     submit(store, small_spec(steps=1500))
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings, "d0")
@@ -68,7 +68,7 @@ def test_training_is_resumed_from_s3_and_leaves_only_weights_there(store, settin
         committed = sorted(f"lab/{path}" for path in connection.scalars(sa.select(checkpoints.c.path)))
     there = [key for key in s3.keys(root) if "/checkpoints/" in key]
     assert len(committed) == 2
-    # Older ones went when newer ones were committed; a slice that nobody waited for may have left another.
+    # Older ones were removed with the commits of newer ones; an abandoned slice may have left another.
     assert [key for key in there if key <= committed[-1]] == committed
 
     assert finished(store, settings) is ExperimentState.SUCCEEDED
@@ -96,7 +96,7 @@ def test_a_checkpoint_that_was_changed_in_s3_is_not_used(store, settings, s3, ro
 
 
 def test_an_outage_of_s3_is_tried_again_until_it_is_over(store, settings, s3, monkeypatch):
-    """Two slices meet a store that refuses them; the third attempt finds it in order again."""
+    """The store refuses two slices; the third attempt succeeds."""
     monkeypatch.setattr(s3_module, "_ATTEMPTS", 1)
     submit(store, small_spec())
     executor = LocalExecutor()

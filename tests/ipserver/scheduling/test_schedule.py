@@ -1,4 +1,4 @@
-"""What starts and what makes room: the most urgent first, never in vain, never more than needed."""
+"""Which packs start and which are preempted: the most urgent first, and never more than needed."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_what_is_free_is_used_by_the_most_urgent():
 
 
 def test_the_first_that_has_to_wait_keeps_its_place():
-    """A pack of 3 cores beside two of 1 on a node of 4: what is free is kept until it can start."""
+    """A pack of 3 cores beside two of 1 on a node of 4: free cores are reserved until it can start."""
     there = cluster({"cpus": 4.0})
 
     assert start(there, [on(0), on(0)], *wants(THREE, CPU)) is None
     assert start(there, [on(0)], *wants(THREE, CPU)) == Start(0, "n0")
-    # On another node others start, and beside what is kept.
+    # Others start on another node, and beside the reserved cores.
     assert start(cluster({"cpus": 3.0}, {"cpus": 1.0}), [on(0)], *wants(THREE, CPU)) == Start(1, "n1")
     assert start(cluster({"cpus": 5.0}), [on(0, THREE)], *wants(THREE, CPU)) is None
     assert start(cluster({"cpus": 5.0, "disk": 1.0}), [on(0)], *wants(GPU, CPU)) == Start(1, "n0")
@@ -69,7 +69,7 @@ def test_only_the_first_keeps_a_place():
 
 
 def test_nothing_is_kept_while_all_of_a_resource_is_in_use():
-    """The next GPU pack waits in the queue: on the cores beside a busy GPU others train."""
+    """While the next GPU pack waits, others train on the cores beside the busy GPU."""
     there = cluster(GPU_NODE)
 
     assert start(there, [on(0, GPU)], *wants(GPU, CPU)) == Start(1, "n0")
@@ -130,7 +130,7 @@ def test_nobody_makes_room_for_equals_or_where_there_is_room():
 
 
 def test_nobody_makes_room_in_vain():
-    """Two cores would be free then, but on two nodes; or they are, but no GPU is."""
+    """Two cores would become free, but on two nodes; or on one node, but without a GPU."""
     there = cluster({"cpus": 1.0}, {"cpus": 1.0})
 
     assert given_back(there, [on(0), on(1)], Demand(TWO, 1)) == {}
@@ -152,7 +152,7 @@ def test_what_is_leaving_already_is_enough_and_nobody_less_urgent_takes_it():
     held = [on(0), on(0, leaving=True)]
 
     assert given_back(cluster({"cpus": 2.0}), held, Demand(CPU, 1)) == {}
-    both = [on(0, THREE, leaving=True)]  # one core is free, which the large one will need
+    both = [on(0, THREE, leaving=True)]  # one core is free, but the large pack will need it
     assert start(cluster({"cpus": 4.0}), both, Demand(ResourceRequest(cpus=4), 1), Demand(CPU, 0)) is None
     assert start(cluster({"cpus": 5.0}), both, Demand(ResourceRequest(cpus=4), 1), Demand(CPU, 0)) is None
 
@@ -236,7 +236,7 @@ def test_one_demand(case, demand):
         return
     if found.giving:
         assert home_of(there, staying, demand.asked)
-        for position in found.giving:  # none of them could have stayed
+        for position in found.giving:  # all of them had to give way
             assert not home_of(there, [*staying, held[position]], demand.asked)
     else:
         best = [it for it in held if it.priority >= demand.priority]
@@ -251,11 +251,11 @@ def test_many_demands(case, demands):
 
     for position, place in found.giving.items():
         assert held[position].priority < demands[place].priority
-    # Asked again while they are on their way, it is not more that is wanted.
+    # While they are giving way, no others are asked.
     leaving = [replace(it, leaving=position in found.giving) for position, it in enumerate(held)]
     again = schedule(there, leaving, demands)
     assert not again.giving or found.start is not None
-    # What starts meanwhile takes no room from the more urgent ones that it is made for.
+    # Packs that start meanwhile take no capacity that is freed for more urgent ones.
     then = [it for position, it in enumerate(held) if position not in found.giving]
     promised = sorted(set(found.giving.values()))
     if again.start is not None:
@@ -267,7 +267,7 @@ def test_many_demands(case, demands):
 
 @pytest.mark.parametrize("count", [1000])
 def test_the_work_is_bounded_by_the_shapes(count):
-    """What is like something more urgent that found no room is not looked at."""
+    """A pack like a more urgent one that did not fit is skipped."""
     demands = [Demand(CPU, 5, packs=10_000) for _ in range(count)]
 
     assert schedule(cluster({"cpus": 1.0}), [on(0, priority=5)], demands).start is None

@@ -1,4 +1,4 @@
-"""What people are told of packs that wait for a node."""
+"""Notices about packs that wait for a node."""
 
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Cluster

@@ -21,7 +21,7 @@ TTL = 15.0
 
 
 class Clock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that advances only when told to."""
 
     def __init__(self) -> None:
         self.time = 1_000_000.0
@@ -63,12 +63,18 @@ def new_runs(count: int, **changes: Any) -> list[NewRun]:
 
 def new_pack(id: str, indices: Sequence[int], steps: int = 10) -> NewPack:
     return NewPack(
-        id, tuple(indices), hidden_layers=2, width=64, activation="relu", steps=steps, memory_bytes=7
+        id=id,
+        run_indices=tuple(indices),
+        hidden_layers=2,
+        width=64,
+        activation="relu",
+        steps=steps,
+        memory_bytes=7,
     )
 
 
 def planned(store: Store, packs: Sequence[Sequence[int]], id: str = "e", **changes: Any) -> ExperimentRecord:
-    """An experiment whose runs 0, 1, ... lie in packs "p0", "p1", ... as given."""
+    """An experiment whose runs 0, 1, ... are in the given packs "p0", "p1", ..."""
     steps = store.create_experiment(
         new_experiment(id, **changes), new_runs(sum(len(pack) for pack in packs))
     ).steps
@@ -80,7 +86,7 @@ def planned(store: Store, packs: Sequence[Sequence[int]], id: str = "e", **chang
 
 
 def lease(store: Store, owner: str = "dispatcher") -> LeasedPack:
-    """The next pack; there must be one."""
+    """Lease the next pack, which must exist."""
     pack = store.lease_pack(store.waiting()[0].id, owner, TTL)
     assert pack is not None
     return pack
@@ -93,7 +99,7 @@ def a_slice(first: int, last: int, **changes: Any) -> SliceCommit:
 
 
 def last_slice(pack: LeasedPack, first: int = 1) -> SliceCommit:
-    """The slice that brings all runs of a pack to their end."""
+    """The slice that ends all runs of a pack."""
     indices = [run.index for run in pack.runs]
     return a_slice(
         first,

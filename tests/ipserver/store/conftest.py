@@ -26,7 +26,7 @@ DATABASES = [
 
 @pytest.fixture(params=DATABASES)
 def empty_dsn(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of this test's own, without tables."""
+    """An own database of the test, without tables."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/iplab.db"
     else:
@@ -36,7 +36,7 @@ def empty_dsn(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(params=DATABASES)
 def dsn(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database of this test's own, with the tables of this version."""
+    """An own database of the test, with the tables of this version."""
     if request.param == "sqlite":
         return migrated(f"sqlite:///{tmp_path}/iplab.db")
     return next(request.getfixturevalue("schemas"))
@@ -49,6 +49,6 @@ def clock() -> Clock:
 
 @pytest.fixture
 def store(dsn: str, clock: Clock) -> Iterator[Store]:
-    """A store whose time is `clock`."""
+    """A store with the clock `clock`."""
     with open_store(dsn, clock=clock) as opened:
         yield opened

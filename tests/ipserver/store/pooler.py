@@ -1,4 +1,4 @@
-"""A PgBouncer of a test's own in front of the PostgreSQL that IPLAB_TEST_POSTGRES names."""
+"""A PgBouncer for one test, in front of the PostgreSQL of IPLAB_TEST_POSTGRES."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ max_client_conn = 200
 
 @contextmanager
 def pooling(folder: Path, postgres: str, mode: str, size: int = 4, more: str = "") -> Iterator[sa.URL]:
-    """The address of a running pooler; its connections to PostgreSQL are few, so callers share them.
+    """The address of a running pooler. It has few connections to PostgreSQL, so that callers share them.
 
     Args:
-        folder: Where its settings may lie.
-        postgres: DSN of the server behind.
+        folder: Folder for its settings.
+        postgres: DSN of the server behind it.
         mode: "transaction", "session" or "statement".
         size: Connections per database.
-        more: Further lines of its settings.
+        more: Additional lines of its settings.
     """
     assert PGBOUNCER is not None
     url = sa.make_url(postgres)
@@ -83,7 +83,7 @@ def _listens(port: int) -> bool:
 
 @contextmanager
 def own_database(postgres: str) -> Iterator[str]:
-    """The name of a new database on a server; it is dropped at the end."""
+    """The name of a new database on a server, which is dropped at the end."""
     name = f"iplab_{os.getpid()}_{time.monotonic_ns()}"
     admin = sa.create_engine(postgres, isolation_level="AUTOCOMMIT")
     try:

@@ -1,4 +1,4 @@
-"""What dispatchers decide by: the same picture for all of a cluster; and that they decide one by one."""
+"""All dispatchers of a cluster decide by the same picture, and one at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ONE, TWO = shape_of({"cpus": 1}), shape_of({"cpus": 2})
 
 
 def first(board: Board) -> Move:
-    """Start the most urgent one."""
+    """Start the most urgent pack."""
     return Move((board.queued[0].experiment, "n0")) if board.queued else Move()
 
 

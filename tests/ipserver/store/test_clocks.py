@@ -1,4 +1,4 @@
-"""A clock that was ahead and has been set right: nothing that it has written holds anybody up."""
+"""A clock that was ahead and is corrected: its timestamps block nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_pack_of_a_dead_owner_is_free_at_once(store: Store, clock: Clock) -> N
     dead = lease(store)
     store.commit_slice("e", dead.id, dead.token, a_slice(1, 3))
     assert store.renew({("e", dead.id, dead.token)}, TTL)
-    clock.advance(-HOUR)  # killed; the clock is set right
+    clock.advance(-HOUR)  # it is killed, and the clock is corrected
 
     assert store.reap_expired() == 1
 
@@ -97,7 +97,7 @@ def test_the_forwarders_place_is_taken_over(store: Store, clock: Clock) -> None:
 
 
 def test_owners_may_have_leases_of_different_lengths(store: Store, clock: Clock) -> None:
-    """A lease is judged by its own length, not by that of whoever looks."""
+    """A lease ends by its own length, not by the reader's."""
     planned(store, [range(2)])
     assert store.lease_pack("e", "patient", 100 * TTL) is not None
     assert store.acquire_lease("forwarder", "patient", 100 * TTL)
@@ -150,10 +150,10 @@ def test_the_newest_time_is_seen_wherever_it_was_written(store: Store, clock: Cl
     length=st.floats(0.1, 1e4),
 )
 def test_a_lease_holds_for_its_own_length_at_most(now: float, written: float, length: float) -> None:
-    """However wrong the clock was when it was written."""
+    """For any error of the clock at the time of writing."""
     expires = now + written + length
     assert not held(expires, length, expires + 1e-3)
     if held(expires, length, now):
         assert 0 < expires - now <= length + SLACK_SECONDS + 1e-6  # rounding
-    # Whatever it says, it is over after its length by the clock that is right.
+    # It ends after its length on the correct clock, whatever its timestamp.
     assert not held(expires, length, now) or not held(expires, length, now + length + SLACK_SECONDS + 1e-3)

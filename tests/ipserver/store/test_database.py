@@ -96,7 +96,7 @@ for n in range(100_000):
 
 
 def test_what_was_acknowledged_survives_a_kill(dsn: str) -> None:
-    """The writer dies in the middle of a transaction: all it was told is there, and nothing by halves."""
+    """After the writer dies in a transaction, every acknowledged write is there, and none is incomplete."""
     writer = subprocess.Popen(
         [sys.executable, "-c", WRITER, dsn],
         cwd=ROOT,

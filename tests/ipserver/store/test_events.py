@@ -1,4 +1,4 @@
-"""Events are numbered in commit order: whoever reads on from a number misses none, however many write."""
+"""Events are numbered in commit order: a reader that continues from a number misses none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WRITERS, EACH = 6, 20
 
 
 def several(transaction, experiment, count):  # type: ignore[no-untyped-def]
-    """So many events in one transaction."""
+    """Write a number of events in one transaction."""
     with editing(transaction, experiment) as edit:
         for number in range(count):
             edit.event("notice", {"message": f"{number} of {count}"})
@@ -38,7 +38,7 @@ def test_a_reader_sees_every_number_once_while_many_write(dsn: str) -> None:
         def read() -> None:
             while True:
                 last_look = done.is_set()
-                # A page as small as a watcher's never is: its borders lie everywhere.
+                # A page smaller than any watcher's, so that page boundaries fall everywhere.
                 page = other.events("e", after=seen[-1] if seen else 0, limit=7)
                 seen.extend(event.sequence for event in page)
                 if last_look and not page:

@@ -1,4 +1,4 @@
-"""What is left to send to MLflow, and who sends it."""
+"""Data that remain to be sent to MLflow, and the forwarder's lease."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def due(store: Store, limit: int = 100) -> list[tuple[str, int]]:
 
 
 def mark(store: Store, index: int = 0, mlflow_run_id: str = "abc", **sent: Any) -> None:
-    """Mark a run of experiment "e" as sent by a forwarder that found or made it in MLflow."""
+    """Mark a run of experiment "e" as sent by a forwarder that found or created it in MLflow."""
     assert store.mark_forwarded([Forwarded("e", index, mlflow_run_id, new=True, **sent)]) == []
 
 
@@ -30,7 +30,7 @@ def segment_ids(store: Store) -> list[int]:
 
 def test_a_run_is_due_whenever_there_is_something_new(store: Store) -> None:
     planned(store, [[0]])
-    assert due(store) == []  # Queued: MLflow need not know yet.
+    assert due(store) == []  # Queued runs are not sent yet.
     pack = lease(store)
     (task,) = store.forward_tasks(10)
     assert (task.run.index, task.attempt, task.after_segment, task.files) == (0, 1, 0, ())
@@ -59,7 +59,7 @@ def test_a_run_is_due_whenever_there_is_something_new(store: Store) -> None:
     mark(store, segment=segment_ids(store)[-1])
     assert due(store) == []
     assert store.get_experiment("e").mlflow_pending_runs == 0
-    mark(store, state=RunState.SUCCEEDED)  # Again, and late: nothing goes back.
+    mark(store, state=RunState.SUCCEEDED)  # A repeated, late mark does not go back.
     assert due(store) == []
     assert store.get_experiment("e").mlflow_pending_runs == 0
 
@@ -95,7 +95,7 @@ def test_the_attempt_is_the_one_that_ended_the_run(store: Store, clock: Clock) -
     store.commit_slice("e", "p0", pack.token, a_slice(1, 2, ended={0: RunState.DIVERGED}))
     clock.advance(1)
     store.end_attempt("e", "p0", pack.token, failure=Failure(FailureReason.WORKER_LOST, "gone"), retry=True)
-    lease(store)  # The pack goes on without run 0.
+    lease(store)  # The pack continues without run 0.
     assert {task.run.index: task.attempt for task in store.forward_tasks(10)} == {0: 1, 1: 2}
 
 
@@ -110,7 +110,7 @@ def test_a_new_artifact_of_an_old_path_is_due(store: Store) -> None:
     other = replace(file, location="m")
     store.commit_slice("e", "p0", pack.token, a_slice(6, 7, segment=b"", artifacts=(other,)))
     assert due(store) == [("e", 0)]
-    mark(store, files=task.files)  # What was sent is the older one.
+    mark(store, files=task.files)  # The older one was sent.
     assert due(store) == [("e", 0)]
 
 
@@ -140,7 +140,7 @@ def test_experiments_share_the_tasks_and_each_begins_with_what_waits_longest(
     assert due(store) == [("a", 0), ("a", 1), ("a", 2), ("b", 0), ("b", 1), ("b", 2)]
     assert due(store, limit=4) == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
     assert due(store, limit=3) == [("a", 0), ("a", 1), ("b", 0)]
-    # What one leaves, the other has.
+    # Each excludes the other's experiments.
     tasks = store.forward_tasks(4, exclude=[("a", 0), ("a", 2)])
     assert [(task.experiment.id, task.run.index) for task in tasks] == [
         ("a", 1),
@@ -151,7 +151,7 @@ def test_experiments_share_the_tasks_and_each_begins_with_what_waits_longest(
     assert store.forward_tasks(9, exclude_experiments=["a", "b"]) == []
     tasks = store.forward_tasks(9, exclude=[("b", 0)], exclude_experiments=["a"])
     assert [(task.experiment.id, task.run.index) for task in tasks] == [("b", 1), ("b", 2)]
-    # What was served but has more to send goes to the end of the queue.
+    # An experiment that was served and has more to send goes to the end of the queue.
     clock.advance(1)
     store.commit_slice("a", "p0", 1, a_slice(1, 2))
     store.mark_forwarded([Forwarded("a", 0, "abc", new=True)])
@@ -159,7 +159,7 @@ def test_experiments_share_the_tasks_and_each_begins_with_what_waits_longest(
 
 
 def test_experiments_take_turns(store: Store) -> None:
-    names = [f"e{number:03d}" for number in range(150)]  # more than one search finds
+    names = [f"e{number:03d}" for number in range(150)]  # more than one query returns
     for name in names:
         planned(store, [[0]], name)
         store.cancel_experiment(name)
@@ -193,7 +193,7 @@ def test_a_training_run_is_sent_now_and_then_and_an_ended_one_at_once(store: Sto
     assert [task.run.index for task in store.forward_tasks(9, exclude=[("e", 0)], interval=10)] == []
     clock.advance(1)
     assert wanted() == [0, 1]
-    # The clock was an hour ahead and is set right.
+    # The clock was an hour ahead and is corrected.
     clock.advance(-3600)
     assert wanted() == [0, 1]
 
@@ -218,7 +218,7 @@ def test_the_first_to_note_a_runs_id_is_believed(store: Store) -> None:
     other = Forwarded("e", 1, "other", new=True, segment=segment)
     assert store.mark_forwarded([late, other]) == [late]
     assert [store.get_run("e", index).mlflow_run_id for index in (0, 1)] == ["first", "other"]
-    assert due(store) == [("e", 0)]  # Of what came late nothing counts.
+    assert due(store) == [("e", 0)]  # Late marks do not count.
 
 
 def test_runs_of_several_experiments_are_marked_together(store: Store) -> None:
@@ -244,7 +244,7 @@ def test_a_singleton_lease_has_one_owner(store: Store, clock: Clock) -> None:
     assert store.acquire_lease("forwarder", "a", 10)  # renewed
     clock.advance(9)
     assert not store.acquire_lease("forwarder", "b", 10)
-    store.release_lease("forwarder", "b")  # not his to give
+    store.release_lease("forwarder", "b")  # another owner's lease
     assert not store.acquire_lease("forwarder", "b", 10)
     clock.advance(1)
     assert store.acquire_lease("forwarder", "b", 10)
@@ -281,7 +281,7 @@ def test_everything_can_be_sent_again(store: Store) -> None:
     assert store.get_experiment("e").mlflow_pending_runs == 3
     assert told(store) == before, "nothing has happened that a watch tells"
     assert store.resend() == 0
-    # What was on its way then does not count.
+    # Marks of data that were being sent then do not count.
     newest = segment_ids(store)[0]
     sent = Forwarded("e", 0, "run-0", segment=newest, files=files, state=RunState.SUCCEEDED)
     assert store.mark_forwarded([sent]) == []

@@ -1,4 +1,4 @@
-"""What is to be sent is found by index, by as many statements, however many runs and experiments wait."""
+"""Data to send are found by index, with a constant number of statements for any number of runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A store knows itself, and where its artifacts lie."""
+"""A store has an id, and the place of its artifacts."""
 
 from ipserver.store import migrate, open_store
 

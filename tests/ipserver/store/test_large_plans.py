@@ -1,4 +1,4 @@
-"""A large plan is saved in parts: commits come in between, and a planner that dies leaves none of it half."""
+"""A large plan is saved in parts: commits get in between, and a dead planner leaves no incomplete plan."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.ipserver.store.cases import TTL, Clock, new_experiment, new_pack, new
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing catches it."""
+    """Simulates kill -9: nothing catches it."""
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def killed_after(monkeypatch: pytest.MonkeyPatch, point: str, times: int) -> None:
-    """The process "dies" when it passes a point for the so-and-so-many-th time."""
+    """The process "dies" when it passes a point for the n-th time."""
     passed = [0]
 
     def hit(name: str) -> None:
@@ -33,7 +33,7 @@ def killed_after(monkeypatch: pytest.MonkeyPatch, point: str, times: int) -> Non
 
 
 def begun(store: Store) -> list[list[int]]:
-    """Nine packs of one run and one of three, which is three parts; planning is leased."""
+    """Nine packs of one run and one of three, which make three parts; planning is leased."""
     plan = [[index] for index in range(9)] + [[9, 10, 11]]
     store.create_experiment(new_experiment(), new_runs(12))
     assert store.lease_unplanned("d0", TTL) is not None
@@ -135,7 +135,7 @@ def test_users_come_in_between(store: Store, monkeypatch: pytest.MonkeyPatch, ch
 
 @pytest.mark.usefixtures("parts")
 def test_what_others_do_meanwhile_is_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between any two parts another experiment's commit has its turn."""
+    """Between any two parts another experiment's commit gets its turn."""
     planned(store, [[0]], "other")
     pack = store.lease_pack("other", "d", TTL)
     assert pack is not None

@@ -1,9 +1,9 @@
-"""Any sequence of operations, held against a small model of runs and packs.
+"""Random sequences of operations, compared with a small model of runs and packs.
 
-The model says what each operation does to runs and packs; the invariants hold after every step: terminal
-states are final, cancellation is monotone, nothing is committed without the current token, a pack has at
-most one live attempt, what is paused is not leased, events are numbered 1, 2, ... and tell every state as it
-is, counters are exact.
+The model defines the effect of each operation on runs and packs. Invariants hold after every step: terminal
+states are final, cancellation is monotone, nothing is committed without the current token, a pack has at most
+one live attempt, paused packs are not leased, events are numbered 1, 2, ... and agree with the states, and
+counters are exact.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from tests.ipserver.store.cases import TTL, Clock, a_slice, new_experiment, new_
 
 pytestmark = pytest.mark.takes(12)
 
-# Sequences on PostgreSQL; twice as many on SQLite. A deeper look: IPLAB_TEST_EXAMPLES=200.
+# Number of sequences on PostgreSQL; twice as many on SQLite. For more, set IPLAB_TEST_EXAMPLES=200.
 EXAMPLES = int(os.environ.get("IPLAB_TEST_EXAMPLES", "10"))
 PACKS = {"p0": (0, 1, 2), "p1": (3, 4), "p2": (5,)}
 RUNS = [index for members in PACKS.values() for index in members]
 STEPS = 4
 OWNERS = st.sampled_from(["ann", "bob"])
-# Cancelling ends an example soon, and little else would happen in it.
+# Cancellation ends an example soon, so it is rare.
 SELDOM = st.sampled_from([False, False, False, True])
 FAILURE = Failure(FailureReason.TRAINING_ERROR, "it broke")
 UNFINISHED = {RunState.QUEUED, RunState.RUNNING, RunState.PAUSED, RunState.CANCELLING}
@@ -55,7 +55,7 @@ TIMEOUT = 2 * TTL
 
 @dataclass
 class Pack:
-    """What the model knows of a pack."""
+    """The model of a pack."""
 
     members: tuple[int, ...]
     state: PackState = PackState.QUEUED
@@ -67,7 +67,7 @@ class Pack:
 
 @dataclass
 class Model:
-    """Runs and packs as they should be."""
+    """The model of runs and packs."""
 
     runs: dict[int, RunState] = field(default_factory=lambda: dict.fromkeys(RUNS, RunState.QUEUED))
     steps: dict[int, int] = field(default_factory=lambda: dict.fromkeys(RUNS, 0))
@@ -83,7 +83,7 @@ class Model:
                 self.runs[index] = after
 
     def settle(self) -> None:
-        """Packs without a run to train are done unless somebody holds them."""
+        """Packs without a run to train are done unless they are leased."""
         for pack in self.packs.values():
             if pack.state is PackState.QUEUED and not self.unfinished(pack):
                 pack.state = PackState.DONE
@@ -135,7 +135,7 @@ class StoreMachine(RuleBasedStateMachine):
         if self.model.planned or self.model.pausing or not self._unfinished_runs():
             assert leased is None
             return
-        if leased is None:  # The other one holds it and has not got to it.
+        if leased is None:  # The other dispatcher holds the lease and has not acted yet.
             self.clock.advance(TTL)
             leased = self.store.lease_unplanned(owner, TTL)
         assert leased is not None
@@ -166,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert (leased.id, leased.committed_steps) == (waiting[0], pack.committed)
         assert leased.token > pack.token
         following = a_slice(pack.committed + 1, pack.committed + 1)
-        with pytest.raises(Fenced):  # The holder before this one does not know yet.
+        with pytest.raises(Fenced):  # The previous holder does not know it yet.
             self.store.commit_slice("e", leased.id, pack.token, following)
         self.tokens.append((leased.id, leased.token))
         pack.state, pack.token, pack.owner = PackState.LEASED, leased.token, owner
@@ -176,7 +176,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tokens)
     @rule(pick=st.integers(0, 20), skip=st.sampled_from([0, 1, 2]))
     def commit_astray(self, pick: int, skip: int) -> None:
-        """By any token that ever was; what does not follow under the current one is refused."""
+        """Commit by any earlier token; commits that do not follow under the current token are refused."""
         name, token = self.tokens[pick % len(self.tokens)]
         pack = self.model.packs[name]
         if skip == 1 and pack.token == token and pack.state is PackState.LEASED:
@@ -199,7 +199,7 @@ class StoreMachine(RuleBasedStateMachine):
         last = min(first + length - 1, STEPS)
         ended = {index: state for index, state in zip(pack.members, ends, strict=False) if state is not None}
         commit = a_slice(first, last, ended=ended)
-        if first > STEPS:  # Nothing is left to train: end it.
+        if first > STEPS:  # Nothing is left to train, so end it.
             ended = dict.fromkeys(pack.members, RunState.SUCCEEDED)
             commit = a_slice(STEPS, STEPS, segment=b"", ended=ended, finished=True)
         result = self.store.commit_slice("e", name, pack.token, commit)
@@ -309,7 +309,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.model.planned)
     @rule(holds=st.sampled_from([False, False, True]))
     def look_for_a_node(self, holds: bool) -> None:
-        """A dispatcher that sees no node for what waits, or one."""
+        """A dispatcher that sees no node for waiting packs, or one."""
         if holds:
             self.store.placeable("e")
             self.model.unplaceable_since = None
@@ -343,7 +343,7 @@ class StoreMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.tokens)
     @rule(index=st.sampled_from(RUNS))
     def forward(self, index: int) -> None:
-        """Sends all there is of one run; it is no longer due then."""
+        """Send all data of one run, which is then no longer due."""
         due = {task.run.index for task in self.store.forward_tasks(100)}
         if index not in due:
             return
@@ -371,7 +371,7 @@ class StoreMachine(RuleBasedStateMachine):
             if self.model.runs[pack.members[0]] in {RunState.RUNNING, RunState.CANCELLING}:
                 assert [(attempt.token, attempt.owner) for attempt in live] == [(pack.token, pack.owner)]
         busy = any(pack.state is not PackState.DONE for pack in self.model.packs.values())
-        if self.model.pausing:  # only what is in hand is work now
+        if self.model.pausing:  # only leased packs are work now
             busy = bool(self._held())
         unplanned = not self.model.planned and not self.model.pausing and bool(self._unfinished_runs())
         assert self.store.idle() == (not busy and not unplanned)

@@ -185,7 +185,7 @@ def test_a_pack_from_start_to_end(store: Store, clock: Clock) -> None:
     assert store.renew([("e", "p0", pack.token)], TTL) == set()
     with pytest.raises(Fenced, match="DONE"):
         store.commit_slice("e", "p0", pack.token, last_slice(pack))
-    store.end_attempt("e", "p0", pack.token, failure=None, retry=True)  # It had ended: nothing happens.
+    store.end_attempt("e", "p0", pack.token, failure=None, retry=True)  # It has ended, so nothing happens.
     assert states(store) == [RunState.SUCCEEDED] * 2
 
 
@@ -297,7 +297,7 @@ def test_an_expired_lease_is_taken_back(store: Store, clock: Clock) -> None:
     assert states(store) == [RunState.QUEUED, RunState.CANCELLED, RunState.RUNNING]
     assert store.attempts("e", 0)[0].end_reason is FailureReason.LEASE_LOST
     assert store.renew([("e", "p0", lost.token)], TTL) == set()
-    # The zombie is fenced before anybody else has taken the pack, and afterwards.
+    # The zombie is fenced both before and after another dispatcher takes the pack.
     with pytest.raises(Fenced):
         store.commit_slice("e", "p0", lost.token, a_slice(1, 1))
     again = lease(store, "alive")

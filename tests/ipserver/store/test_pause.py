@@ -1,4 +1,4 @@
-"""Pause and resume in the store, and what keeps states and attempts right whatever the callers do."""
+"""Pause and resume in the store, and its protection of states and attempts against wrong calls."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_the_database_refuses_a_second_live_attempt(store: Store) -> None:
 
 
 def test_moves_that_there_are_not_are_refused(store: Store) -> None:
-    """A defect that would bring something back to life writes nothing."""
+    """A defect that would reopen a terminal run writes nothing."""
     planned(store, [[0]])
     pack = lease(store)
     store.commit_slice("e", pack.id, pack.token, last_slice(pack))

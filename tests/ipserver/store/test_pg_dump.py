@@ -1,4 +1,4 @@
-"""A database on PostgreSQL is dumped while it is used, and restored into another one (docs/operations.md)."""
+"""A PostgreSQL database is dumped while it is used, and restored into another one (docs/operations.md)."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture
 def databases():
-    """Two new databases: their DSNs, and the addresses that PostgreSQL's own programs take."""
+    """Two new databases: their DSNs, and their addresses for PostgreSQL's programs."""
     url = sa.make_url(POSTGRES)
     names = [f"iplab_dump_{uuid.uuid4().hex[:12]}" for _ in range(2)]
     admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
@@ -58,7 +58,7 @@ def test_a_dump_restored_elsewhere_goes_on(databases, tmp_path):
         check_schema(store)
         assert [run.committed_steps for run in store.list_runs("e", limit=10)] == [10, 5]
         assert told(store) == events[:-1]
-        # The dead dispatcher's lease is there still, and its token is current: what it had in hand may end.
+        # The dead dispatcher's lease and token are still current, so its slices may be committed.
         store.commit_slice("e", going.id, going.token, a_slice(6, 10, ended={}, finished=False))
         segments = list(store.segments("e", packs=None, first_step=0, last_step=None))
         assert len({segment.id for segment in segments}) == 3, "numbers go on where they were"

@@ -1,4 +1,4 @@
-"""SQLite finds what it is asked for by index, however much else is stored; and the work grows in step."""
+"""SQLite uses indices for all queries, and the work grows linearly with the result."""
 
 import re
 import time
@@ -21,7 +21,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def plans(store):
-    """The plan of every statement that is executed, by its text."""
+    """The query plan of every executed statement, by its text."""
     found = {}
 
     def explain(connection, _cursor, statement, parameters, _context, many):
@@ -72,7 +72,7 @@ def test_waiting_packs_are_found_among_unfinished_ones(store, plans):
 
 
 def test_what_waits_is_found_by_its_urgency_and_its_shape(store, plans, monkeypatch):
-    """Nothing is sorted, and nothing is gone through but what is wanted."""
+    """No query sorts, or scans more than its result."""
     planned(store, [[0], [1]])
     monkeypatch.setattr(board, "_PAGE", 1)
     plans.clear()

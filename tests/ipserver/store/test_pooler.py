@@ -33,7 +33,7 @@ def database() -> Iterator[str]:
 
 
 def backend(transaction: Transaction) -> tuple[int, str, str]:
-    """The process on the server, and its limits."""
+    """The process on the server, and its time limits."""
     row = transaction.connection.exec_driver_sql(
         "SELECT pg_backend_pid(), current_setting('lock_timeout'), "
         "current_setting('idle_in_transaction_session_timeout')"

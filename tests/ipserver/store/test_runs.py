@@ -1,4 +1,4 @@
-"""Runs and what hangs on them."""
+"""Runs with their metrics, artifacts and filters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ from tests.ipserver.store.cases import (
 
 
 def test_a_run_is_stored_as_given(store: Store) -> None:
-    point = NewRun(0, "ip-llr", 4, 128, "gelu", 1e-3, 2**32 - 1)
+    point = NewRun(
+        4, 128, "gelu", index=0, parameterization="ip-llr", base_learning_rate=1e-3, seed=2**32 - 1
+    )
     store.create_experiment(new_experiment(), [point])
     run = store.get_run("e", 0)
     assert (run.parameterization, run.hidden_layers, run.width, run.activation) == ("ip-llr", 4, 128, "gelu")
@@ -66,7 +68,7 @@ def test_pages_by_index(store: Store) -> None:
         ("state", "=", "SUCCEEDED", {0, 1}),
         ("state", "!=", "SUCCEEDED", {2, 3}),
         ("final_test_accuracy", ">", 0.95, {1}),
-        # Runs without a value fulfil neither a comparison nor its opposite.
+        # Runs without a value match neither a comparison nor its opposite.
         ("final_test_accuracy", "<=", 0.95, {0}),
         ("final_test_loss", "!=", 0.5, {1}),
         ("best_test_accuracy", "=", 0.75, {0}),
@@ -81,10 +83,10 @@ def test_filters_of_runs(
     store: Store, field: str, op: Operator, value: str | float, expected: set[int]
 ) -> None:
     points = [
-        NewRun(0, "mup", 2, 64, "relu", 0.1, 0),
-        NewRun(1, "mup", 2, 128, "relu", 0.1, 1),
-        NewRun(2, "ntk", 2, 64, "relu", 1.0, 2),
-        NewRun(3, "ntk", 2, 128, "tanh", 1.0, 3),
+        NewRun(2, 64, "relu", index=0, parameterization="mup", base_learning_rate=0.1, seed=0),
+        NewRun(2, 128, "relu", index=1, parameterization="mup", base_learning_rate=0.1, seed=1),
+        NewRun(2, 64, "relu", index=2, parameterization="ntk", base_learning_rate=1.0, seed=2),
+        NewRun(2, 128, "tanh", index=3, parameterization="ntk", base_learning_rate=1.0, seed=3),
     ]
     store.create_experiment(new_experiment(), points)
     _plan_and_finish_first_pack(store)
@@ -136,9 +138,9 @@ def test_cancelling_runs_one_by_one(store: Store) -> None:
     before = told(store)
     assert store.cancel_run("e", 0).state is RunState.CANCELLING
     assert store.cancel_run("e", 2).state is RunState.CANCELLED
-    assert told(store) == before  # Nothing changed, nothing is told.
+    assert told(store) == before  # Nothing changed, so there is no event.
     assert store.get_experiment("e").state is ExperimentState.RUNNING
-    # Though the slice says that it succeeded: whoever was asked to stop is cancelled.
+    # A cancelling run is cancelled, although the slice says that it succeeded.
     result = store.commit_slice("e", pack.id, pack.token, last_slice(pack))
     assert result.done
     assert states(store) == [RunState.CANCELLED, RunState.SUCCEEDED, RunState.CANCELLED]
@@ -200,7 +202,7 @@ def test_attempts_of_a_run_end_with_it(store: Store, clock: Clock) -> None:
 def test_segments_by_pack_and_step(store: Store) -> None:
     planned(store, [[0], [1]])
     first, second = lease(store), lease(store)
-    for step in range(1, 10):  # Alternately, so that commit order is not the order asked for.
+    for step in range(1, 10):  # Alternately, so that the commit order differs from the requested order.
         store.commit_slice("e", second.id, second.token, a_slice(step, step))
         store.commit_slice("e", first.id, first.token, a_slice(step, step))
     store.commit_slice("e", first.id, first.token, a_slice(10, 10, segment=b""))

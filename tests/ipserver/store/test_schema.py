@@ -1,4 +1,4 @@
-"""Migrations, and what a part says when the tables are not those of its version."""
+"""Migrations, and the error of a part if the tables are not those of its version."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_migrations_make_the_tables_of_the_code(empty_dsn: str) -> None:
 
 
 def _described(connection: sa.Connection) -> dict[str, object]:
-    """Tables, columns, keys and (with their conditions) indices, as the database tells them."""
+    """Tables, columns, keys and indices (with their conditions), from the database."""
     if connection.dialect.name == "sqlite":
         rows = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
         return {
@@ -54,7 +54,7 @@ def _described(connection: sa.Connection) -> dict[str, object]:
     return {
         "indices": {name: text for name, text in indices if "alembic" not in name},
         "columns": {
-            # Migrations add columns at the end; nothing reads them by position.
+            # Migrations add columns at the end, and nothing reads columns by position.
             table: sorted(
                 (column["name"], str(column["type"]), column["nullable"])
                 for column in inspector.get_columns(table)
@@ -66,7 +66,7 @@ def _described(connection: sa.Connection) -> dict[str, object]:
 
 
 def _parts(sql: str) -> tuple[str, list[str], str]:
-    """A definition's head, its columns and constraints in some order, and what follows them."""
+    """A definition's head, its columns and constraints in any order, and its tail."""
     found = re.fullmatch(r"(.*?)\((.*)\)(.*)", re.sub(r"\s+", " ", sql).replace('"', ""))
     assert found is not None
     head, body, tail = found.groups()
@@ -83,7 +83,7 @@ def test_migrating_again_changes_nothing(empty_dsn: str) -> None:
 
 
 def test_a_store_of_the_first_version_keeps_its_runs(empty_dsn: str) -> None:
-    """Filled under version 0001, brought up to date, and used."""
+    """A database that is filled under version 0001, migrated, and used."""
     migrate(empty_dsn, to="0001")
     with open_store(empty_dsn) as store:
         with pytest.raises(StartupError, match=r"older schema 0001.*run ipserver migrate"):
@@ -104,7 +104,7 @@ def test_a_store_of_the_first_version_keeps_its_runs(empty_dsn: str) -> None:
 
 
 def _some(column: sa.Column[Any]) -> object:
-    """A value for a column of any version: NULL where it may be, else the plainest that its records read."""
+    """A value for a column of any version: NULL if allowed, else the simplest value that records can read."""
     if column.nullable:
         return None
     if column.name == "state":

@@ -1,4 +1,4 @@
-"""Metric segments come back as they were encoded."""
+"""Metric segments decode to what was encoded."""
 
 import numpy as np
 import pytest

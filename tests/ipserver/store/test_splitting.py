@@ -1,4 +1,4 @@
-"""A pack that was too large goes on in halves, and nothing of its history is lost or doubled."""
+"""A pack that was too large continues as two halves; its history is neither lost nor doubled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_halves_wait_where_the_pack_stood(store: Store) -> None:
     assert [[run.index for run in part.runs] for part in (first, second)] == [[0, 1, 2], [3, 4]]
     assert [part.committed_steps for part in (first, second)] == [4, 4]
     assert [part.fruitless for part in (first, second)] == [{}, {}]
-    # Nothing is written to where the attempt of before may still write.
+    # Nothing is written to folders in which the previous attempt may still write.
     assert [part.token for part in (first, second)] == [pack.token + 1] * 2
     assert sum(event["runs"] for event in told(store) if event.get("pack") in ("p0-1", "p0-2")) == 5
 

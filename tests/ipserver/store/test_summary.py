@@ -1,4 +1,4 @@
-"""What follows from the declaration of a summary's values."""
+"""Consequences of the declaration of a summary's values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TYPES = {FieldDescriptor.TYPE_DOUBLE: float, FieldDescriptor.TYPE_INT32: int}
 
 
 def test_the_message_has_the_same_values() -> None:
-    """In the same order, of the same type, and each may be unset."""
+    """In the same order, of the same type, and all optional."""
     message = {entry.name: TYPES[entry.type] for entry in RunSummary.DESCRIPTOR.fields}
     assert list(message.items()) == list(VALUES.items())
     assert all(entry.has_presence for entry in RunSummary.DESCRIPTOR.fields)

@@ -1,4 +1,4 @@
-"""Which packs may be swept, when, and which of their files count."""
+"""Which packs may be swept and when, and which of their files are kept."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_pack_that_was_cancelled_while_it_waited(store: Store, clock: Clock) -
 
     store.cancel_experiment("e")
 
-    # Nobody ever trained p1; somebody may still be writing files of p0.
+    # p1 was never trained; files of p0 may still be written.
     assert [ended.pack for ended in store.unswept(QUIET, 10)] == ["p1"]
     clock.advance(QUIET)
     assert [ended.pack for ended in store.unswept(QUIET, 10)] == ["p0", "p1"]

@@ -1,4 +1,4 @@
-"""Transitions: what is final stays, cancelling only ends, experiments take the listed steps and no others."""
+"""Transitions: terminal states are final, cancelling only ends, experiments take only the listed steps."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STEPS = {
 
 
 def test_every_step_of_a_run():
-    """By hand, from the picture in the module."""
+    """Transitions by hand, from the diagram in the module."""
     assert {(before.value, after.value) for before, after in STEPS} == {
         ("QUEUED", "RUNNING"),
         ("QUEUED", "PAUSED"),
@@ -47,7 +47,7 @@ def test_every_step_of_a_run():
 
 @pytest.mark.parametrize("change", Change)
 def test_a_change_moves_no_run_twice(change):
-    """The store makes the moves of a change one after the other."""
+    """The store makes the moves of a change one after another."""
     for pausing in (False, True):
         table = moves(change, pausing=pausing)
         assert not set(table) & set(table.values())
@@ -55,7 +55,7 @@ def test_a_change_moves_no_run_twice(change):
 
 @given(st.lists(st.tuples(st.sampled_from(Change), st.booleans())))
 def test_any_walk_of_a_run(walk):
-    """Whatever happens: terminal states are final, and what was cancelled only ends CANCELLED."""
+    """For all sequences: terminal states are final, and cancelled runs only end CANCELLED."""
     state, cancelled = RunState.QUEUED, False
     for change, pausing in walk:
         before, state = state, moves(change, pausing=pausing).get(state, state)
@@ -65,7 +65,7 @@ def test_any_walk_of_a_run(walk):
 
 
 def reachable(counts, cancelling, pausing):
-    """Whether an experiment can have its runs in these states: what the store keeps true."""
+    """Whether the store can have an experiment with runs in these states."""
     if cancelling:
         return not any(counts[state] for state in (RunState.QUEUED, RunState.PAUSED, RunState.RUNNING))
     return not counts[RunState.QUEUED if pausing else RunState.PAUSED]
@@ -84,7 +84,7 @@ def experiments(size):
 
 
 def all_experiment_steps():
-    """Steps of experiments of up to three runs: a change of some runs, or a wish of the user's."""
+    """Steps of experiments of up to three runs: a change of some runs, or a user's request."""
     for runs, cancelling, pausing in (case for size in (1, 2, 3) for case in experiments(size)):
         before = experiment_state(Counter(runs), cancelling=cancelling, pausing=pausing)
         outcomes = []

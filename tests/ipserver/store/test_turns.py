@@ -17,7 +17,7 @@ import pytest
 
 from ipserver.store.turns import Turns, WriteTurns
 
-# Asks for its turn again and again, takes it for a while each, and says both.
+# Repeatedly requests its turn and takes it for a while; prints both.
 OTHER = """
 import sys, time
 from pathlib import Path
@@ -76,7 +76,7 @@ def test_one_at_a_time() -> None:
 
 @contextmanager
 def another(database: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds the turn, whenever it can get it, for so long; it has it when the block begins."""
+    """A process that repeatedly takes the turn for some seconds; it has the turn when the block begins."""
     command = [sys.executable, "-c", OTHER, str(database), str(seconds)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -90,7 +90,7 @@ def another(database: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
 
 
 def held(path: Path) -> bool:
-    """Whether somebody else has locked a file."""
+    """Whether another process has locked a file."""
     with path.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,9 +109,10 @@ def test_processes_take_turns(tmp_path: Path) -> None:
                 while process.stdout.readline() == "mine\n":
                     theirs += 1
                 while not held(tmp_path / "iplab.db-next"):
-                    time.sleep(0.001)  # it has said that it asks; now it waits
+                    time.sleep(0.001)  # it printed its request; now it waits
         process.kill()
-    # It waits whenever we go out, and so do we while it is in. Polling, one would be overtaken now and then.
+    # It waits whenever we release the turn, and we wait while it has it. With polling, one would be
+    # overtaken.
     assert 9 <= theirs <= 12
 
 
@@ -131,7 +132,7 @@ def test_threads_of_one_process_share_its_turn_for_a_while_only(tmp_path: Path) 
         with another(tmp_path / "iplab.db", 0.001) as process:
             assert process.stdout is not None
             begun = time.monotonic()
-            for _ in range(10):  # asks, has it: five turns
+            for _ in range(10):  # two lines per turn: five turns
                 process.stdout.readline()
             assert time.monotonic() - begun < 30
     finally:

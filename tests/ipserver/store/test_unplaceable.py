@@ -1,4 +1,4 @@
-"""Experiments whose packs no node can hold end after a time by the store's clock, and only those."""
+"""Only experiments whose packs no node can hold end after a time, by the store's clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_first_note_starts_the_clock_and_the_timeout_ends_the_packs(store: S
     assert store.waiting() == []
     assert store.idle()
     assert told(store)[-2:] == [{"state": "FAILED", "runs": [0, 1, 2]}, {"state": "FAILED"}]
-    # Again, by another dispatcher that had not heard of it.
+    # Again, by another dispatcher that does not know of it.
     clock.advance(100)
     assert store.unplaceable("e", 60, TOO_LARGE) == 0
     assert store.get_experiment("e").unplaceable_since is None

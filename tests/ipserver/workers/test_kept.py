@@ -1,4 +1,4 @@
-"""Workers that are kept for a next pack hold nothing that something else needs."""
+"""Workers that are kept for a next pack hold no resources that other packs need."""
 
 from ipserver.request.resources import ResourceRequest
 from ipserver.workers.kept import Kept

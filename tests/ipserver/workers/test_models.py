@@ -25,7 +25,7 @@ SPEC = {
 
 @pytest.fixture
 def trained(tmp_path):
-    """The store, and the settings, after the experiment's only pack has been planned and trained."""
+    """The store and settings after the experiment's only pack was planned and trained."""
     settings = settings_in(tmp_path, slice_seconds=1e9, checkpoint_seconds=1e9)
     store = store_in(settings)
     submit(store, small_spec(**SPEC))

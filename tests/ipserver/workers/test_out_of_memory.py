@@ -20,7 +20,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 pytestmark = pytest.mark.takes(12)
 
-# Eight runs of one shape, of some 13 MB each. Threads that write files take room, too.
+# Eight runs of one shape, of about 13 MB each. Threads that write files need memory too.
 WIDE = {"grid": {"widths": [1024], "seeds": list(range(4))}, "batch_size": 512, "steps": 2}
 ROOM = 80 << 20
 GIVE_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
@@ -28,7 +28,7 @@ GIVE_BACK = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "65536"}
 
 @contextmanager
 def little_memory(more):
-    """This process may take so many bytes more than it has."""
+    """Limit this process to a number of bytes beyond its current size."""
     gc.collect()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -40,7 +40,7 @@ def little_memory(more):
 
 
 def train(home, spec, room=None):
-    settings = settings_in(home, lease_seconds=600)  # a busy machine takes long
+    settings = settings_in(home, lease_seconds=600)  # for busy machines
     store = store_in(settings)
     submit(store, spec)
     executor = LocalExecutor(cpus=1)
@@ -57,7 +57,7 @@ def train(home, spec, room=None):
 
 
 def train_with_little(folder):
-    train(Path(folder) / "warm", small_spec())  # what is loaded once is there
+    train(Path(folder) / "warm", small_spec())  # libraries are loaded
     train(Path(folder) / "little", small_spec(**WIDE), ROOM)
 
 
@@ -66,7 +66,7 @@ def train_with_little(folder):
 def test_a_pack_that_does_not_fit_goes_on_in_halves(tmp_path):
     little = tmp_path / "little"
     code = f"from {__name__} import train_with_little; train_with_little({str(tmp_path)!r})"
-    # A process of its own, whose allocator gives back what is freed: the limit is on what is reserved.
+    # A separate process, whose allocator returns freed memory, since the limit is on reserved memory.
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, **GIVE_BACK}, timeout=800)
 
     settings = settings_in(little)

@@ -1,4 +1,4 @@
-"""What surrounds a Ray of our own, without Ray; with it: test_ray_executor.py."""
+"""Folder, token and processes of our own Ray, tested without Ray; test_ray_executor.py has a real one."""
 
 import os
 import signal
@@ -79,13 +79,13 @@ def test_the_token_is_for_its_owner_alone_and_stays(tmp_path):
     assert own_token(tmp_path).read_text() == first
     assert stat.S_IMODE(token.stat().st_mode) == 0o600
 
-    token.write_text("")  # a disk that was full
+    token.write_text("")  # as after a full disk
     assert len(own_token(tmp_path).read_text()) == 64
     assert list(tmp_path.iterdir()) == [token]
 
 
 def test_what_is_started_there_outlasts_a_sigterm_and_is_ended_with_its_children(tmp_path):
-    """As Ray's raylet, with a worker as its child."""
+    """Like Ray's raylet with a worker as its child."""
     here = Path.cwd()
     with surrounded(tmp_path, shielded=True) as started:
         script = "import subprocess, sys; child = subprocess.Popen(sys.argv[1:]); child.wait()"

@@ -1,4 +1,4 @@
-"""A real autoscaler of Ray adds a node (a raylet more on this machine) because a pack waits for one."""
+"""A real autoscaler of Ray adds a node (another raylet on this machine) for a waiting pack."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from tests.ports import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(25)]
 
-# The cluster is no neighbour's, so it needs no token; its nodes are processes here, looked at every second.
+# The cluster is private, so it needs no token. Its nodes are processes here, checked every second.
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -28,8 +28,8 @@ ENVIRONMENT = {
 }
 
 
-HEAD = "ray.head.default"  # the name that Ray has for it where nodes are processes
-# The autoscaler wants all of them, though nothing is set up on other machines.
+HEAD = "ray.head.default"  # Ray's name of the head if nodes are processes
+# The autoscaler requires all of them, although nothing is set up on other machines.
 COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray", "worker_start_ray")
 
 
@@ -46,9 +46,9 @@ def listens(port):
 
 
 def autoscaling(address):
-    """No node but the head; nodes with one core and one "disk" can be added.
+    """A cluster of only a head, to which nodes with one core and one "disk" can be added.
 
-    `ray.cluster_utils.AutoscalingCluster` writes the same, but ends every Ray of the machine when it starts.
+    `ray.cluster_utils.AutoscalingCluster` does the same, but at its start it ends every Ray of the machine.
     """
     return {
         "cluster_name": "test",
@@ -106,7 +106,7 @@ def cluster(monkeypatch):
             finally:
                 head.send_signal(signal.SIGTERM)
                 head.wait(120)
-                # The nodes that the autoscaler started are of its process group.
+                # The nodes that the autoscaler started are in its process group.
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(head.pid, signal.SIGKILL)
 
@@ -114,7 +114,7 @@ def cluster(monkeypatch):
 def test_a_node_is_added_for_a_pack_that_waits(cluster, tmp_path):
     address, head = cluster
     settings = settings_in(tmp_path)
-    # A process of its own: one process can join only clusters that treat tokens alike.
+    # A separate process, since a process can only join clusters that use tokens in the same way.
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")},
         "IPLAB_RAY_ADDRESS": address,
@@ -131,7 +131,7 @@ def test_a_node_is_added_for_a_pack_that_waits(cluster, tmp_path):
             wait_for(lambda: store.get_experiment("e").state.terminal or head.poll() is not None)
             assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
             assert len(store.attempts("e", 0)) == 1
-            # Reported anew every 15 seconds.
+            # Reported every 15 seconds.
             wait_for(lambda: store.capacity().resources == {"cpus": 1.0, "gpus": 0.0, "disk": 1.0})
         finally:
             dispatcher.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""A cleaner of /tmp empties the folder of our Ray: it starts no workers any more, and is given up."""
+"""A cleaner of /tmp empties the folder of our Ray, which then starts no workers and is given up."""
 
 import shutil
 import threading
@@ -47,7 +47,7 @@ def test_an_emptied_session_folder_is_a_lost_cluster(tmp_path):
 
 
 class _Stillborn(LocalExecutor):
-    """Workers whose processes do not come, as of a Ray that is broken in some other way."""
+    """Workers whose processes never start, as with a Ray that is broken in another way."""
 
     owned = True
 
@@ -78,7 +78,7 @@ def test_a_worker_has_a_deadline_for_its_start_where_its_resources_are_surely_fr
     if owned:
         with pytest.raises(ClusterLost, match=r"for 121 s though its resources are free"):
             dispatcher.step()
-    else:  # others of the cluster may have them: it is tried again, but not there for a while
+    else:  # others may use the resources: it is tried again, but not on that node for a while
         dispatcher.step()
         assert store.get_experiment("e").counts[RunState.QUEUED] == 4
         clock.time += 119

@@ -16,9 +16,10 @@ from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState, FailureReason
 from ipserver.workers import ray_executor
+from ipserver.workers.local_executor import LocalExecutor
 from ipserver.workers.own_ray import parents_of_processes
 from ipserver.workers.ray_executor import RayExecutor
-from tests.ipserver.scheduling.cases import final_weights, notices, points
+from tests.ipserver.scheduling.cases import final_weights, notices, points, step
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
@@ -26,7 +27,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory):
-    """In a working folder with files that are called as libraries are."""
+    """Started in a working folder with files that have the names of libraries."""
     home, working = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("working")
     for name in ("torch", "numpy", "ray", "sklearn", "json"):
         (working / f"{name}.py").write_text("raise ImportError('a file of the working folder')")
@@ -72,22 +73,35 @@ def run_until(dispatcher, condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not reached"
-        dispatcher.step()
-        dispatcher.renew()  # on a busy machine it takes longer than a lease to start a worker
+        step(dispatcher)
+        dispatcher.renew()  # on a busy machine the start of a worker takes longer than a lease
 
 
 def test_nodes_have_our_names(executor):
     assert list(executor.nodes().values()) == [{"cpus": 2.0}]
 
 
-def test_an_experiment_trains_on_ray(store, settings, executor):
-    submit(store, small_spec(grid={"activations": ["relu", "tanh"]}))
+def test_an_experiment_trains_on_two_workers_that_are_kept_for_the_next_pack(store, settings, executor):
+    submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
+    dispatcher = Dispatcher(store, executor, settings, "d")
+    seen = set()
 
-    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
+    def ended():
+        seen.update(worker_pids())
+        return store.get_experiment("e").state.terminal
+
+    run_until(dispatcher, ended)
 
     experiment = store.get_experiment("e")
     assert experiment.state is ExperimentState.SUCCEEDED
-    assert experiment.committed_steps == 8 * 20
+    assert experiment.committed_steps == 24 * 20
+    assert len({run.pack for run in store.list_runs("e", limit=100)}) == 6
+    assert len(seen) == 2
+    # The first worker of a size has measured its machine.
+    profile = executor.profile(ResourceRequest(cpus=1))
+    assert profile is not None and profile.rate > 1e8
+    assert executor.profile(ResourceRequest(cpus=1.5)) is None
+    run_until(dispatcher, lambda: not worker_pids())
 
 
 def test_a_sigterm_for_all_of_ray_changes_nothing(store, settings, executor):
@@ -161,22 +175,6 @@ def worker_pids():
     return {pid for pid, name in names.items() if name.startswith("ray::_Trainer") and ours(pid)}
 
 
-def test_workers_are_kept_for_the_next_pack_and_ended_after_the_last(store, settings, executor):
-    submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
-    dispatcher = Dispatcher(store, executor, settings, "d")
-    seen = set()
-
-    def ended():
-        seen.update(worker_pids())
-        return store.get_experiment("e").state.terminal
-
-    run_until(dispatcher, ended)
-
-    assert len({run.pack for run in store.list_runs("e", limit=100)}) == 6
-    assert len(seen) == 2
-    run_until(dispatcher, lambda: not worker_pids())
-
-
 def paused(store, dispatcher):
     store.pause_experiment("e")
     run_until(dispatcher, lambda: store.get_experiment("e").state is ExperimentState.PAUSED)
@@ -194,7 +192,8 @@ def preempted(store, dispatcher):
 
 def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(executor, tmp_path):
     outcomes = []
-    for disturbances in ([], [paused, preempted]):
+    undisturbed = LocalExecutor(cpus=2)
+    for where, disturbances in ((undisturbed, []), (executor, [paused, preempted])):
         settings = settings_in(
             tmp_path / str(len(disturbances)),
             slice_seconds=0.005,
@@ -205,13 +204,14 @@ def test_a_paused_and_preempted_pack_ends_bit_for_bit_as_an_undisturbed_one(exec
         )
         store = store_in(settings)
         submit(store, small_spec(steps=4000))
-        # It looks five times a second for what should make room.
-        dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
+        # It checks for preemption five times per second.
+        dispatcher = Dispatcher(store, where, settings, "d", monotonic=lambda: 5 * time.monotonic())
         run_until(dispatcher, lambda store=store: store.get_experiment("e").committed_steps > 0)
         for disturb in disturbances:
             disturb(store, dispatcher)
         run_until(dispatcher, lambda store=store: store.get_experiment("e").state.terminal)
         outcomes.append((final_weights(store, settings), points(store)))
+    undisturbed.close()
 
     assert outcomes[0] == outcomes[1]
     attempts = store.attempts("e", 0)
@@ -248,13 +248,3 @@ def test_no_ray_at_the_address_is_a_clear_error():
         NotReady, match=r"IPLAB_RAY_ADDRESS: nothing answers at 127\.0\.0\.1:1: Connection refused"
     ):
         RayExecutor("127.0.0.1:1")
-
-
-def test_the_first_worker_of_a_size_measures_its_machine(store, settings, executor):
-    submit(store, small_spec())
-    run_until(Dispatcher(store, executor, settings, "d"), lambda: store.get_experiment("e").state.terminal)
-
-    profile = executor.profile(ResourceRequest(cpus=1))
-
-    assert profile is not None and profile.rate > 1e8
-    assert executor.profile(ResourceRequest(cpus=1.5)) is None

@@ -1,4 +1,4 @@
-"""`ipserver dispatch` on a Ray cluster that is not its own, with artifacts in S3: all as processes."""
+"""`ipserver dispatch` on an existing Ray cluster, with artifacts in S3; all of them processes."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from tests.ports import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(50)]
 
-# The cluster is no neighbour's, so it needs no token, and no report goes to Ray's makers.
+# The cluster is private, so it needs no token. Usage statistics are off.
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
@@ -52,7 +52,7 @@ def folder():
 
 @pytest.fixture(scope="module")
 def cluster(folder):
-    """A head without cores, as the dispatcher's machine has none, and a node with one; yields the address."""
+    """A head without cores, as the dispatcher's machine, and a node with one core; yields the address."""
     port = free_port()
     ray = str(Path(sys.executable).with_name("ray"))
     own = ["--disable-usage-stats", "--object-store-memory=100000000", "--block"]
@@ -72,7 +72,7 @@ def cluster(folder):
             start([*node, *own])
             yield f"127.0.0.1:{port}", processes
         finally:
-            # All at once: asked to end, a node waits long for a head that is gone.
+            # All at once, since a node that is asked to end waits long for a missing head.
             for pid in [pid for process in processes for pid in (process.pid, *children(process.pid))]:
                 kill(pid)
             for process in processes:
@@ -116,7 +116,7 @@ def test_a_dispatcher_joins_a_cluster_and_leaves_it_as_it_was(s3, cluster, folde
         submit(store, small_spec(steps=400))
         dispatcher = dispatch(settings, log, **environment)
         try:
-            # The first report may come before the node with cores does; the next one follows.
+            # The first report may precede the node with cores; the next one has it.
             wait_for(lambda: reported(store) == 1.0 or dispatcher.poll() is not None)
             wait_for(lambda: store.get_experiment("e").state.terminal or dispatcher.poll() is not None)
         finally:
@@ -134,7 +134,7 @@ def test_a_dispatcher_joins_a_cluster_and_leaves_it_as_it_was(s3, cluster, folde
 
     assert doctor.returncode == 0, doctor.stdout
     assert f"{address}: 2 nodes, 1 CPUs, 0 GPUs" in doctor.stdout
-    # Checkpoints went when their pack was done; what is left are the weights and whose they are.
+    # Checkpoints are removed with the end of their pack; the weights and the owner's file remain.
     weights = [f"r{index:05d}-final.safetensors" for index in range(4)]
     assert [key.rpartition("/")[2] for key in s3.keys(root)] == [".iplab-store", *weights]
     assert [process.poll() for process in processes] == [None, None]
@@ -158,7 +158,7 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path):
 
 
 def head_process(processes):
-    """The process that is the cluster's head: Ray's GCS, below the first of what the test has started."""
+    """The process of the cluster's head: Ray's GCS, below the first process that the test started."""
     below = children(processes[0].pid)
     (pid,) = (pid for pid, command in below.items() if "gcs/gcs_server" in command.split(" ")[0])
     return pid
@@ -166,9 +166,9 @@ def head_process(processes):
 
 @pytest.mark.timeout(300)
 def test_a_dispatcher_ends_soon_after_the_clusters_head(cluster, tmp_path):
-    """15 s, as with a Ray of its own, instead of Ray's 60: whoever supervises it starts another.
+    """After 15 s, as with its own Ray, instead of Ray's 60; then its supervisor starts another.
 
-    The last one with the cluster that the others share: it is broken.
+    The last test with the shared cluster, which it breaks.
     """
     address, processes = cluster
     settings = settings_in(tmp_path)

@@ -1,4 +1,4 @@
-"""Packs of several sizes on a real Ray that keeps workers ready: none waits for a worker that is kept."""
+"""Packs of several sizes on a real Ray that keeps workers ready: no pack waits for a kept worker."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Summaries: what was best, when, and what the test metrics were there."""
+"""Summaries: the best values, their steps, and the test metrics at these steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_first_of_the_largest_validation_accuracies_counts() -> None:
 
     assert (found.best_validation_step, found.best_validation_accuracy) == (10, 0.8)
     assert (found.test_accuracy_at_best_validation, found.test_loss_at_best_validation) == (0.75, 7.5)
-    # The smallest loss is said whenever it was: 0.6 after 20 updates.
+    # The smallest loss is reported with its step: 0.6 after 20 updates.
     assert (found.best_validation_loss, found.best_test_accuracy, found.final_test_accuracy) == (
         0.6,
         0.9,
@@ -62,7 +62,7 @@ def test_without_a_validation_set_nothing_is_said_of_it() -> None:
 
 
 def test_a_loss_that_is_not_finite_does_not_hide_the_accuracy() -> None:
-    # Such a loss is no point; the accuracy of the same state is.
+    # Such a loss is not recorded; the accuracy of the same state is.
     found = history({"validation_loss": 1.0, "validation_accuracy": 0.1}, {"validation_accuracy": 0.3})
 
     assert (found.best_validation_step, found.best_validation_loss) == (10, 1.0)

@@ -1,4 +1,4 @@
-"""One attempt at a pack, slice by slice, without an executor: what it trains again, and what it writes."""
+"""One attempt at a pack, slice by slice, without an executor: repeated steps and written files."""
 
 import itertools
 from pathlib import Path
@@ -19,7 +19,7 @@ STEPS = 20
 
 @pytest.fixture
 def settings(tmp_path):
-    # One update a slice: the clock is looked at after each.
+    # One update per slice, since the clock is read after each update.
     return settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e9)
 
 
@@ -28,7 +28,13 @@ def store(settings):
     store = store_in(settings)
     submit(store, small_spec(steps=STEPS, record={"weights": "initial_and_final"}))
     pack = NewPack(
-        "p0000", (0, 1, 2, 3), hidden_layers=2, width=16, activation="relu", steps=STEPS, memory_bytes=1
+        id="p0000",
+        run_indices=(0, 1, 2, 3),
+        hidden_layers=2,
+        width=16,
+        activation="relu",
+        steps=STEPS,
+        memory_bytes=1,
     )
     store.lease_unplanned("planner", 60)
     store.save_plan("e", "planner", [pack])
@@ -42,7 +48,7 @@ def attempt(store, settings):
 
 
 def train(store, pack, trainer, slices, **options):
-    """Train and commit so many slices; the notices, and the committed artifacts' paths."""
+    """Train and commit a number of slices; return the notices and the paths of committed artifacts."""
     told, paths = [], []
     for _ in range(slices):
         report = trainer.advance(**options)
@@ -142,7 +148,7 @@ def test_a_checkpoint_on_the_way_is_kept_though_later_ones_were_there(store, set
 
 
 class _Full:
-    """The artifact store of a disk that takes no files of some kind."""
+    """The artifact store of a disk that refuses files of some kind."""
 
     def __init__(self, inner, kind):
         self._inner, self._kind, self.full = inner, kind, True
@@ -184,19 +190,19 @@ def test_weights_without_room_end_the_attempt_with_their_own_reason(store, setti
 
 def test_the_time_between_slices_is_said(store, settings):
     pack = store.lease_pack("e", "d", 60)
-    # A second passes whenever the clock is looked at.
+    # A second passes at every reading of the clock.
     trainer = PackTrainer(make_job(pack, settings), monotonic=itertools.count().__next__)
 
     reports = [trainer.advance() for _ in range(3)]
 
-    # Nothing is known before the first slice; then from the end of one to the start of the next.
+    # Nothing is known before the first slice; then the time from one slice's end to the next one's start.
     assert [report.idle_seconds for report in reports] == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        # As CUDA says it: there is no GPU here that could be taken away.
+        # CUDA's message, since no GPU can be removed here.
         (RuntimeError("CUDA error: unspecified launch failure"), FailureReason.WORKER_LOST),
         (RuntimeError("No CUDA GPUs are available"), FailureReason.WORKER_LOST),
         (

@@ -37,7 +37,7 @@ def test_it_calculates_as_fractions_do_at_its_point(x, y, steps) -> None:
                 there, here = -there, -here
         for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
             assert compare(there, other) == compare(here, plain)
-            # Here a fraction is asked first.
+            # Here the fraction's method is called first.
             assert compare(constant, there) == compare(constant, here)
         assert max(there, other, constant) == max(here, plain, constant)
     for form, answer in record.answers.items():
@@ -49,7 +49,7 @@ def test_questions_are_forms_without_common_factors() -> None:
     x, y = record.free()
     assert 4 * x > 2 * y + 6 * Fraction(1, 3) * x
     assert record.answers == {(0, 1, -1): True}
-    # Where unknowns cancel nothing is asked.
+    # If unknowns cancel, the sign needs no case distinction.
     assert x - x == 0
     assert isinstance(x - x, Fraction)
     assert len(record.answers) == 1
