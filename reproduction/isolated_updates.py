@@ -38,11 +38,11 @@ _SPEC: Final[dict[str, Any]] = {
     "activation": ACTIVATION,
     "widths": [64, 128, 256, 512],
     # Seeds by width; a study may double its widths once.
-    "bank": {"64": 40, "128": 40, "256": 40, "512": 40, "1024": 16},
-    "studies": 100,
+    "bank": {"64": 24, "128": 24, "256": 24, "512": 24, "1024": 8},
+    "studies": 40,
     "study_budget": 600,
     "check_seeds": 8,
-    "checks": 100,
+    "checks": 20,
     "cases": [case.name for case in cases()],
 }
 

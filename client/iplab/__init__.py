@@ -36,7 +36,7 @@ from iplab.states import ExperimentState, Regime, RunState
 if TYPE_CHECKING:
     from iplab.artifacts import Artifact
     from iplab.client import Client, connect
-    from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
+    from iplab.events import Event, Extended, Notice, PackProgressed, RunsChanged, StateChanged
     from iplab.experiment import Experiment, Prediction
     from iplab.metrics import Metrics
     from iplab.report import Check, Report, Verdict
@@ -54,6 +54,7 @@ __all__ = [
     "Event",
     "Experiment",
     "ExperimentState",
+    "Extended",
     "InvalidRequestError",
     "IplabError",
     "Metrics",
@@ -89,6 +90,7 @@ _LAZY = {
     "Client": "client",
     "Event": "events",
     "Experiment": "experiment",
+    "Extended": "events",
     "Metrics": "metrics",
     "Notice": "events",
     "PackProgressed": "events",

@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
 from iplab.specfile import SpecSource, read_spec
+from iplab.study import Study, study_message
 from iplab.transport import Transport, check_address
-from iplab.v1 import catalog_service_pb2, experiment_service_pb2, parameterization_service_pb2
+from iplab.v1 import (
+    catalog_service_pb2,
+    experiment_service_pb2,
+    parameterization_service_pb2,
+    study_pb2,
+    study_service_pb2,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 _PAGE: Final = 1000
@@ -67,6 +78,11 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self._transport.address}>"
+
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        return html.titled(f"Client of {self._transport.address}")
 
     def close(self) -> None:
         """Close the connection. Experiments on the service are not affected."""
@@ -162,6 +178,121 @@ class Client:
         """Why a filter matches no experiment: its values that none has; "" if it matches, or nobody knows."""
         request = experiment_service_pb2.ListExperimentsRequest(page_size=1, filter=filter)
         return self._transport.call(self._transport.experiments.ListExperiments, request).unmatched
+
+    def study(
+        self,
+        question: str,
+        spec: SpecSource,
+        *,
+        budget: str,
+        tolerance: float | None = None,
+        error_rate: float | None = None,
+        study_id: str = "",
+        request_id: str | None = None,
+        validate_only: bool = False,
+        **settings: object,
+    ) -> Study:
+        """Ask a question; the service answers it by experiments of its own. See docs/studies.md.
+
+        Args:
+            question: "rate-transfer", "coordinate-check", "stationarity", "calibrated-rates", ...
+                (`iplab.study.QUESTIONS`).
+            spec: How everything is trained, as for `create`. Its grid has the subjects: parameterizations,
+                depths, activations; one base rate to start with, or none; the first widths, or none; no
+                seeds.
+            budget: What it may spend: "10m" (wall time), "400 runs", "2 core-hours", or several joined by
+                commas.
+            tolerance: Distance from a prediction that still agrees; None: the question's default.
+            error_rate: Probability of any wrong answer in the whole study; None: 0.05.
+            study_id: 1-42 lower-case letters, digits and hyphens; "": the service chooses one.
+            request_id: A UUID, as for `create`.
+            validate_only: Ask nothing; the answer has defaults and warnings.
+            **settings: Of this kind of question, as `step=1`.
+
+        Raises:
+            SpecError: Wrong fields of the spec, all of them.
+            InvalidRequestError: Wrong fields beside the spec; a budget below one round says the least that
+                could decide.
+            AlreadyExistsError: The study id is taken.
+
+        Example:
+            >>> grid = {"parameterizations": [{"preset": "mup"}], "hidden_layers": [3]}
+            >>> base = {"dataset": "digits", "steps": 100, "grid": grid | {"activations": ["relu"]}}
+            >>> with iplab.connect() as client:                          # doctest: +SKIP
+            ...     client.study("rate-transfer", {"spec": base}, budget="10m").wait().sentence
+        """
+        loaded = read_spec(spec)
+        own = loaded.checked()
+        study = study_pb2.Study(
+            display_name=own.display_name,
+            labels=own.labels,
+            priority=own.priority,
+            spec=study_message(question, own.spec, budget, tolerance, error_rate, settings),
+        )
+        request = study_service_pb2.CreateStudyRequest(
+            study_id=study_id,
+            study=study,
+            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            validate_only=validate_only,
+        )
+        repeat = bool(request.request_id) or validate_only
+        try:
+            message = self._transport.call(self._transport.studies.CreateStudy, request, repeat=repeat)
+        except InvalidRequestError as error:
+            base = "study.spec.base"
+            if not all(violation.field.startswith(base) for violation in error.violations):
+                raise
+            moved = [
+                replace(violation, field=violation.field.replace(base, "experiment.spec", 1))
+                for violation in error.violations
+            ]
+            raise loaded.error(moved) from error
+        return Study(self._transport, message)
+
+    def get_study(self, study: str) -> Study:
+        """One study.
+
+        Args:
+            study: Its id, or its name ("studies/{id}").
+
+        Raises:
+            NotFoundError: There is none of that id.
+        """
+        name = study if study.startswith("studies/") else f"studies/{study}"
+        request = study_service_pb2.GetStudyRequest(name=name)
+        return Study(self._transport, self._transport.call(self._transport.studies.GetStudy, request))
+
+    def studies(self, limit: int | None = None) -> Iterator[Study]:
+        """Studies, newest first, fetched by page; `limit`: at most so many."""
+        left, token = limit, ""
+        while left is None or left > 0:
+            request = study_service_pb2.ListStudiesRequest(
+                page_size=_PAGE if left is None else min(left, _PAGE), page_token=token
+            )
+            page = self._transport.call(self._transport.studies.ListStudies, request)
+            for message in page.studies:
+                yield Study(self._transport, message)
+            left = None if left is None else left - len(page.studies)
+            token = page.next_page_token
+            if not token:
+                return
+
+    def runs_frame(self, *experiments: str, filter: str = "") -> pd.DataFrame:
+        """Runs of several experiments as one frame of pandas: settings, state and results as plain columns.
+
+        Args:
+            *experiments: Ids or names; none: all experiments of the service.
+            filter: Which runs, as in `Experiment.runs`.
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+            NotFoundError: There is no experiment of that id.
+            InvalidRequestError: The filter cannot be read.
+        """
+        from iplab.frames import frame, run_row  # noqa: PLC0415 - an extra
+
+        chosen = map(self.experiment, experiments) if experiments else self.experiments()
+        return frame(run_row(run) for experiment in chosen for run in experiment.runs(filter))
 
     def catalog(self) -> catalog_service_pb2.Catalog:
         """The names that specs may use on this service, and its limits."""

@@ -71,6 +71,22 @@ class PackProgressed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Extended(Event):
+    """Seeds, widths or base learning rates were added to the grid.
+
+    Attributes:
+        first_run_index: Index of the first new run.
+        runs: Number of new runs.
+    """
+
+    seeds: tuple[int, ...]
+    widths: tuple[int, ...]
+    base_learning_rates: tuple[float, ...]
+    first_run_index: int
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice(Event):
     """A message for people: a retry, or a resource that is awaited."""
 
@@ -148,6 +164,7 @@ _KINDS: Final[Mapping[str, type[Event]]] = {
     "runs_state_changed": RunsChanged,
     "pack_progressed": PackProgressed,
     "notice": Notice,
+    "experiment_extended": Extended,
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -13,13 +14,17 @@ from iplab.plain import time_of, to_plain
 from iplab.reading import member, read
 from iplab.report import Report, check_experiment
 from iplab.run import Run
+from iplab.settings import Settings
 from iplab.states import ExperimentState, Regime
-from iplab.summary import SummaryRow, summarize
+from iplab.summary import Summary, summarize
 from iplab.transport import Transport
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipcore.figures import Picture
     from iplab.metrics import Metrics
 
 _PAGE = 1000
@@ -61,6 +66,22 @@ class Prediction:
     advice: str
 
 
+class Predictions(tuple[Prediction, ...]):
+    """What theory says of a grid; it shows itself in a notebook."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        rows = [
+            (p.parameterization, p.hidden_layers, p.activation, p.regime.words, p.summary, p.advice)
+            for p in self
+        ]
+        headings = ("parameterization", "L", "activation", "theory", "why", "advice")
+        return html.table_html(headings, rows) if rows else ""
+
+
 class Experiment(ExperimentFields):
     """Runs trained from one spec, as of the last time it was read (`refresh`).
 
@@ -70,6 +91,7 @@ class Experiment(ExperimentFields):
 
     def __init__(self, transport: Transport, message: experiment_pb2.Experiment) -> None:
         self._transport = transport
+        self._settings: Mapping[int, Settings] | None = None
         self._take(message)
 
     def _take(self, message: experiment_pb2.Experiment) -> None:
@@ -84,6 +106,20 @@ class Experiment(ExperimentFields):
             f"{self.committed_steps}/{self.total_steps} steps>"
         )
 
+    def _repr_html_(self) -> str:
+        from dataclasses import asdict  # noqa: PLC0415 - notebooks alone
+
+        from iplab import html  # noqa: PLC0415 - as above
+
+        counts = [f"{n} {name}" for name, n in asdict(self.counts).items() if n and name != "total"]
+        return html.titled(
+            f"{self.id or '(not created)'} is {self.state}: {self.counts.total} runs ({', '.join(counts)})",
+            html.paragraph(self.display_name) if self.display_name else "",
+            html.progress(self.committed_steps, self.total_steps),
+            html.listed(f"warning: {text}" for text in self.warnings),
+            self.predictions._repr_html_(),
+        )
+
     @property
     def state(self) -> ExperimentState:
         """Its state."""
@@ -95,14 +131,14 @@ class Experiment(ExperimentFields):
         return read(Counts, self._experiment.counts)
 
     @property
-    def predictions(self) -> tuple[Prediction, ...]:
+    def predictions(self) -> Predictions:
         """What theory says of every parameterization, depth and activation of the grid.
 
         Listings leave predictions out, so they are read from the service when first asked for.
         """
         if not self._experiment.predictions and self.id:
             self.refresh()
-        return tuple(read(Prediction, prediction) for prediction in self._experiment.predictions)
+        return Predictions(read(Prediction, prediction) for prediction in self._experiment.predictions)
 
     @property
     def spec(self) -> spec_pb2.ExperimentSpec:
@@ -149,6 +185,58 @@ class Experiment(ExperimentFields):
         """
         request = experiment_service_pb2.ResumeExperimentRequest(name=self.name)
         self._take(self._transport.call(self._transport.experiments.ResumeExperiment, request))
+        return self
+
+    def extend(
+        self,
+        *,
+        seeds: Iterable[int] = (),
+        widths: Iterable[int] = (),
+        base_learning_rates: Iterable[float] = (),
+        request_id: str | None = None,
+        validate_only: bool = False,
+    ) -> Experiment:
+        """Add seeds, widths or base learning rates to its grid.
+
+        The new runs are numbered after the existing ones, and get the numbers that they would have had if all
+        had been asked for at once. An experiment that has ended SUCCEEDED or FAILED goes on until they have
+        ended.
+
+        Args:
+            seeds: Seeds that it does not have yet.
+            widths: Widths that it does not have yet.
+            base_learning_rates: Rates that the grid's axis does not have yet.
+            request_id: A UUID. The same id with the same request adds nothing twice. Default: a new one for
+                this call, so that its retries add nothing twice; "": none, and no retries.
+            validate_only: Add nothing; the answer is another `Experiment`, as this one would be.
+
+        Returns:
+            Itself, with the new state and counts.
+
+        Raises:
+            InvalidRequestError: Values that it has already or that a spec may not have, or it was cancelled;
+                all wrong fields.
+            RequestIdReusedError: The request id was used with another request.
+
+        Example:
+            >>> experiment.extend(seeds=range(8, 16)).wait()        # doctest: +SKIP
+        """
+        request = experiment_service_pb2.ExtendExperimentRequest(
+            name=self.name,
+            seeds=seeds,
+            widths=widths,
+            base_learning_rates=base_learning_rates,
+            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            validate_only=validate_only,
+        )
+        message = self._transport.call(
+            self._transport.experiments.ExtendExperiment,
+            request,
+            repeat=bool(request.request_id) or validate_only,
+        )
+        if validate_only:
+            return Experiment(self._transport, message)
+        self._take(message)
         return self
 
     def runs(self, filter: str = "") -> Iterator[Run]:
@@ -245,11 +333,71 @@ class Experiment(ExperimentFields):
         """
         from iplab.query import query_metrics  # noqa: PLC0415 - numpy only where arrays are wanted
 
-        return query_metrics(self._transport, self.name, filter, names, steps=(first_step, last_step))
+        return query_metrics(
+            self._transport, self.name, filter, names, steps=(first_step, last_step),
+            settings=lambda: self._settings_of(filter),
+        )  # fmt: skip
 
-    def summary(self, filter: str = "") -> list[SummaryRow]:
-        """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid."""
+    def _settings_of(self, filter: str) -> Mapping[int, Settings]:
+        """Where runs stand in the grid, by index. It never changes, so all are read once."""
+        if self._settings is not None:
+            return self._settings
+        found = {run.index: run.settings for run in self.runs(filter)}
+        if not filter:
+            self._settings = found
+        return found
+
+    def summary(self, filter: str = "") -> Summary:
+        """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid.
+
+        The rows are a list; `to_pandas()` makes a frame of them, and so does `pandas.DataFrame`, without the
+        spreads.
+        """
         return summarize(self.runs(filter))
+
+    def runs_frame(self, filter: str = "") -> pd.DataFrame:
+        """Its runs as a frame of pandas: settings, state and results as plain columns, a row per run.
+
+        Args:
+            filter: Which runs, as in `runs`.
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+            InvalidRequestError: The filter cannot be read.
+        """
+        from iplab.frames import frame, run_row  # noqa: PLC0415 - an extra
+
+        return frame(run_row(run) for run in self.runs(filter))
+
+    def plot(
+        self,
+        kind: str | None = None,
+        by: str | Sequence[str] | None = None,
+        metric: str | None = None,
+        filter: str = "",
+    ) -> Picture:
+        """A figure of what it holds; it shows itself in a notebook, `save` writes it to a file.
+
+        Args:
+            kind: "coordinates" (sizes and changes against the width, with theory), "rates" (loss against the
+                base rate), "curves" (learning curves), "drift" (best rate against the width),
+                "calibrated-rates", "stationarity", "alignment-exponents", or over updates by layer "ranks",
+                "kernels", "alignment", "sizes", "changes"; None: coordinates if they were recorded, rates if
+                there are three, else curves.
+            by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the
+                first that varies. The other axes have a panel for each value.
+            metric: With curves, which metric ("train_loss"), or a quantity of probes ("h_change"); None: the
+                validation loss, or the test loss.
+            filter: Which runs, as in `runs`; for what is drawn from runs and metrics.
+
+        Raises:
+            InvalidRequestError: No such kind, axis, metric or filter.
+            PictureError: The experiment holds nothing of that kind; the message says what it has.
+            ImportError: matplotlib is missing (when it is drawn); `pip install 'iplab[plot]'`.
+        """
+        from iplab.plotting import plot  # noqa: PLC0415 - only where it is drawn
+
+        return plot(self, kind, by, metric, filter)
 
     def check(
         self,

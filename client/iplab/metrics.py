@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from iplab.frames import pandas
+from iplab.settings import AXES, Settings
 from iplab.v1.run_service_pb2 import QueryMetricsResponse
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ipcore.figures import Courses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +30,7 @@ class Metrics:
         step: [points] updates done, or the update whose batch it is, from 1 (training metrics).
         time: [points] when the worker recorded it, UTC, in milliseconds.
         value: [points] losses in nats, accuracies in [0, 1], probes as their quantity says; finite.
+        settings: Where each run stands in the grid, by its index.
     """
 
     names: tuple[str, ...]
@@ -34,6 +39,7 @@ class Metrics:
     step: npt.NDArray[np.int32]
     time: npt.NDArray[np.datetime64]
     value: npt.NDArray[np.float64]
+    settings: Mapping[int, Settings] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.value)
@@ -61,24 +67,64 @@ class Metrics:
         return self.step[chosen], self.value[chosen]
 
     def to_pandas(self) -> pd.DataFrame:
-        """A frame with the columns run, metric (categorical), step, time, value.
+        """A frame with a row per point.
+
+        Its columns are run, parameterization, hidden_layers, width, activation, base_learning_rate, seed,
+        metric, step, time and value; names are categorical.
 
         Raises:
             ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
         """
-        try:
-            import pandas as pd  # noqa: PLC0415 - an extra
-        except ImportError as error:
-            raise ImportError("to_pandas needs pandas: pip install 'iplab[pandas]'") from error
-        return pd.DataFrame(
-            {
-                "run": self.run,
-                "metric": pd.Categorical.from_codes(self.metric, categories=pd.Index(list(self.names))),
-                "step": self.step,
-                "time": pd.to_datetime(self.time, utc=True),
-                "value": self.value,
-            }
-        )
+        library = pandas()
+        columns: dict[str, Any] = {"run": self.run}
+        if self.settings:
+            runs, position = np.unique(self.run, return_inverse=True)
+            for name in AXES:
+                values = [getattr(self.settings[int(run)], name) for run in runs]
+                if values and isinstance(values[0], str):
+                    kinds = list(dict.fromkeys(values))
+                    codes = np.array([kinds.index(value) for value in values])[position]
+                    columns[name] = library.Categorical.from_codes(codes, categories=library.Index(kinds))
+                else:
+                    columns[name] = np.array(values)[position]
+        columns |= {
+            "metric": library.Categorical.from_codes(self.metric, categories=library.Index(list(self.names))),
+            "step": self.step,
+            "time": library.to_datetime(self.time, utc=True),
+            "value": self.value,
+        }
+        made: pd.DataFrame = library.DataFrame(columns)
+        return made
+
+    def plot(self, metric: str | None = None, by: str | Sequence[str] | None = None) -> Courses:
+        """Its curves over updates: mean and 95 % interval over seeds; shows itself in a notebook.
+
+        Args:
+            metric: One of `names`, or a quantity of probes ("h_change"), which has a line per layer; None:
+                the first.
+            by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the
+                first that varies. The others have a panel for each value.
+
+        Raises:
+            InvalidRequestError: No such axis.
+            PictureError: No points of that metric.
+        """
+        from iplab.plotting.curves import curves  # noqa: PLC0415 - only where it is drawn
+
+        return curves(self, metric, by)
+
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        rows = []
+        for position, name in enumerate(self.names):
+            chosen = self.metric == position
+            steps = self.step[chosen]
+            rows.append(
+                (name, len(np.unique(self.run[chosen])), len(steps), f"{steps.min()} .. {steps.max()}")
+            )
+        right = (False, True, True, True)
+        return html.table_html(("metric", "runs", "points", "steps"), rows, repr(self), right)
 
 
 def collect(blocks: Iterable[QueryMetricsResponse]) -> Metrics:

@@ -6,10 +6,10 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from html import escape
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -21,10 +21,14 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.status import Status
 from rich.text import Text
 
 from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
 from iplab.states import RunState
+
+if TYPE_CHECKING:
+    from iplab.study import Study
 
 Group = tuple[int, int, str]
 # In files and pipes a line after so many seconds at least, and after twice as many where little happens.
@@ -267,6 +271,42 @@ def duration(seconds: float) -> str:
             rest = whole % size // part
             return f"{whole // size} {large}" + (f" {rest} {small}" if rest else "")
     return f"{whole} s"
+
+
+def follow_study(changes: Iterable[Study], *, show: bool, console: Console | None = None) -> None:
+    """Read all changes; print each round when it begins, and what was learned when it ends.
+
+    Args:
+        changes: As `Study.watch` gives them.
+        show: Whether to print at all.
+        console: Where; default: standard error. A line that counts ended runs is drawn on terminals alone.
+    """
+    console = console or Console(file=sys.stderr)
+    begun = ended = 0
+    told: set[str] = set()
+    with Status("", console=console) if show and console.is_terminal else nullcontext() as status:
+        for study in changes:
+            if not show:
+                continue
+            for one in study.rounds[ended:]:
+                if one.number > begun:
+                    begun = one.number
+                    _say(console, f"round {one.number}: {one.runs} runs: {one.why}")
+                if one.learned:
+                    ended = one.number
+                    for sentence in one.learned:
+                        # Later rounds often leave a finding as it was, at a higher cost.
+                        finding = sentence.partition(". ")[0]
+                        if finding not in told:
+                            _say(console, f"    {sentence}")
+                    told = {sentence.partition(". ")[0] for sentence in one.learned}
+            if status is not None:
+                spent = study.spent
+                status.update(f"{spent.runs} of {spent.asked_runs} runs ended, {spent.wall_seconds:.0f} s")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 class _TimeLeft(TimeRemainingColumn):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from iplab.metrics import Metrics, collect
+from iplab.settings import Settings
 from iplab.transport import Transport
 from iplab.v1 import run_service_pb2
 
@@ -16,9 +18,20 @@ def query_metrics(
     names: Sequence[str],
     *,
     steps: tuple[int, int],
+    settings: Callable[[], Mapping[int, Settings]],
 ) -> Metrics:
-    """Metric points as columns; a stream that breaks is read again from its start."""
+    """Metric points as columns; a stream that breaks is read again from its start.
+
+    Args:
+        transport: Where to.
+        parent: "experiments/{id}".
+        filter: Which runs.
+        names: Which metrics.
+        steps: First and last.
+        settings: Reads where the runs stand in the grid, by index.
+    """
     request = run_service_pb2.QueryMetricsRequest(
         parent=parent, filter=filter, metrics=names, first_step=steps[0], last_step=steps[1]
     )
-    return transport.retry(lambda: collect(transport.stream(transport.runs.QueryMetrics, request)))
+    found = transport.retry(lambda: collect(transport.stream(transport.runs.QueryMetrics, request)))
+    return replace(found, settings=settings())

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from iplab.reading import computed, read
 from iplab.transport import Transport
-from iplab.v1 import report_service_pb2
+from iplab.v1 import report_pb2, report_service_pb2
+
+if TYPE_CHECKING:
+    from ipcore.figures import PowerLaws
 
 
 class Verdict(StrEnum):
@@ -48,6 +51,10 @@ class Subject:
     layers: int = field(metadata=computed(lambda m: m.layers or m.hidden_layers + 1))  # older services
 
 
+def _ends(check: report_pb2.Check, end: Literal["low", "high"]) -> tuple[float | None, ...]:
+    return tuple(getattr(point, end) if point.HasField(end) else None for point in check.points)
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One comparison.
@@ -74,6 +81,8 @@ class Check:
         sentence: All of it in words.
         widths: m, ascending.
         values: Geometric means over seeds, one per width; with rate transfer the best rates.
+        lows: Lower ends of the values' 95 % intervals over seeds; None where they are not known (one seed).
+        highs: Upper ends.
         seeds: How many were used.
         expected: Slope that the parts of a change, measured at one width, give at these widths; None where
             they are not known.
@@ -96,8 +105,15 @@ class Check:
     sentence: str
     widths: tuple[int, ...] = field(metadata=computed(lambda m: tuple(p.width for p in m.points)))
     values: tuple[float, ...] = field(metadata=computed(lambda m: tuple(p.value for p in m.points)))
+    lows: tuple[float | None, ...] = field(metadata=computed(lambda m: _ends(m, "low")))
+    highs: tuple[float | None, ...] = field(metadata=computed(lambda m: _ends(m, "high")))
     seeds: int
     expected: float | None = None
+
+    @property
+    def sizes(self) -> tuple[tuple[int, float, float | None, float | None], ...]:
+        """The points as figures take them: width, value, lower and upper end."""
+        return tuple(zip(self.widths, self.values, self.lows, self.highs, strict=True))
 
     @property
     def name(self) -> str:
@@ -154,10 +170,56 @@ class Report:
     notes: tuple[str, ...]
     alignments: tuple[Conclusion, ...] = ()
 
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        answers = [(c.subject, c.verdict, c.sentence) for c in self.conclusions]
+        answers += [
+            (check.subject, check.verdict, check.sentence)
+            for check in self.checks
+            if check.kind not in {"COORDINATE", "ALIGNMENT"}
+        ]
+        rows = [
+            (
+                subject.parameterization,
+                subject.hidden_layers,
+                subject.activation,
+                "" if subject.base_learning_rate is None else f"{subject.base_learning_rate:g}",
+                verdict.value,
+                sentence,
+            )
+            for subject, verdict, sentence in answers
+        ]
+        headings = ("parameterization", "L", "activation", "base rate", "verdict", "what was measured")
+        return html.titled(
+            f"{self.name} held against theory",
+            html.table_html(headings, rows) if rows else html.paragraph("nothing could be checked"),
+            html.listed(self.notes),
+        )
+
     @property
     def disagrees(self) -> bool:
         """Whether any check does."""
         return any(check.verdict is Verdict.DISAGREES for check in self.checks)
+
+    def pictures(self) -> dict[str, PowerLaws]:
+        """Every figure that its checks give, by kind: "coordinates", "drift", "calibrated-rates", ..."""
+        from ipcore.figures import report_pictures  # noqa: PLC0415 - numpy only where it is drawn
+
+        return report_pictures(self.checks, [conclusion.sentence for conclusion in self.conclusions])
+
+    def plot(self, kind: str | None = None) -> PowerLaws:
+        """One of its figures, which shows itself in a notebook; `save` writes it to a file.
+
+        Args:
+            kind: One of those of `pictures`; None: the first.
+
+        Raises:
+            PictureError: There is nothing of that kind to draw; the message says what there is.
+        """
+        from ipcore.figures.reports import choose  # noqa: PLC0415 - as above
+
+        return choose(self.pictures(), kind)
 
     def to_dict(self) -> dict[str, object]:
         """Plain values, as `iplab check --json` prints them."""

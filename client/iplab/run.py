@@ -15,6 +15,7 @@ from iplab.errors import NotFoundError
 from iplab.numbers import number
 from iplab.plain import enum_name, to_plain
 from iplab.reading import computed, member, read
+from iplab.settings import AXES, Settings
 from iplab.states import Regime, RunState
 from iplab.transport import Transport
 from iplab.v1 import run_pb2, run_service_pb2
@@ -90,10 +91,28 @@ class Run(RunFields, RunSummaryFields):
             f"{self.committed_steps}/{self.steps} steps>"
         )
 
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        rows = [
+            ("state", f"{self.state}, {self.committed_steps} of {self.steps} steps"),
+            *((name.replace("_", " "), getattr(self, name)) for name in AXES),
+            ("theory", self.predicted_regime.words),
+            *((name.replace("_", " "), number(v, 6)) for name, v in self.results.items() if v is not None),
+        ]
+        if self.failure:
+            rows.append(("failure", f"{self.failure.reason}: {self.failure.message}"))
+        return html.table_html(("", ""), rows, self.name)
+
     @property
     def state(self) -> RunState:
         """Its state."""
         return member(RunState, self._run, "state")
+
+    @property
+    def settings(self) -> Settings:
+        """Where it stands in the grid."""
+        return Settings.of(self)
 
     @property
     def results(self) -> dict[str, float | int | None]:
@@ -140,8 +159,9 @@ class Run(RunFields, RunSummaryFields):
 
         parent = self.name.partition("/runs/")[0]
         return query_metrics(
-            self._transport, parent, f"index = {self.index}", names, steps=(first_step, last_step)
-        )
+            self._transport, parent, f"index = {self.index}", names, steps=(first_step, last_step),
+            settings=lambda: {self.index: self.settings},
+        )  # fmt: skip
 
     def artifacts(self) -> list[Artifact]:
         """Its files, ascending by path."""

@@ -1,4 +1,4 @@
-"""States of experiments and runs, by the names that filters use, and the regimes of theory."""
+"""States of experiments, runs and studies, by the names that filters use, and the regimes of theory."""
 
 from __future__ import annotations
 
@@ -49,6 +49,49 @@ class RunState(_State):
     def terminal(self) -> bool:
         """Whether the state is final. DIVERGED is a result, not an error."""
         return self in {self.SUCCEEDED, self.DIVERGED, self.FAILED, self.CANCELLED}
+
+
+class StudyState(_State):
+    """Where a study stands (`iplab.v1.StudyState` without its prefix)."""
+
+    UNKNOWN = "UNKNOWN"
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final."""
+        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
+
+
+class StudyVerdict(_State):
+    """What a study says (`iplab.v1.StudyVerdict` without its prefix). UNKNOWN: nothing is known yet."""
+
+    UNKNOWN = "UNKNOWN"
+    AGREES = "AGREES"
+    DISAGREES = "DISAGREES"
+    NO_PREDICTION = "NO_PREDICTION"
+    UNDECIDED = "UNDECIDED"
+
+    @property
+    def words(self) -> str:
+        """For tables: "no prediction"."""
+        return "" if self is self.UNKNOWN else self.value.lower().replace("_", " ")
+
+
+class StudyReason(_State):
+    """Why a study has ended (`iplab.v1.StudyReason` without its prefix). UNKNOWN: it has not."""
+
+    UNKNOWN = "UNKNOWN"
+    DECIDED = "DECIDED"
+    BUDGET = "BUDGET"
+    LIMIT = "LIMIT"
+    DIVERGED = "DIVERGED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
 
 
 class Regime(_State):

@@ -6,34 +6,69 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from iplab.frames import frame
 from iplab.numbers import mean_and_deviation
 from iplab.states import Regime, RunState
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from iplab.run import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """A mean over seeds.
+class Spread(float):
+    """A mean over seeds: the number itself, with how far the values are from each other.
+
+    It calculates and compares as the mean does; without a value it is NaN. As text it is as in tables.
 
     Attributes:
         mean: Of the runs that have a value; None if none has.
         sd: Sample standard deviation (n - 1 in the denominator); None with fewer than two values.
         n: Number of values.
+
+    >>> best = max(Spread(0.91, 0.02, 3), Spread(0.94, None, 1))
+    >>> str(best), best > 0.9
+    ('0.9400', True)
     """
 
+    __slots__ = ("mean", "n", "sd")
     mean: float | None
     sd: float | None
     n: int
+
+    def __new__(cls, mean: float | None, sd: float | None, n: int) -> Self:
+        """See the attributes."""
+        made = super().__new__(cls, math.nan if mean is None else mean)
+        made.mean, made.sd, made.n = mean, sd, n
+        return made
+
+    def __getnewargs__(self) -> tuple[float | None, float | None, int]:  # type: ignore[override]
+        """For copies and pickles."""
+        return self.mean, self.sd, self.n
+
+    def __eq__(self, other: object) -> bool:
+        """Of another spread: all three; of a number: the mean."""
+        if isinstance(other, Spread):
+            return (self.mean, self.sd, self.n) == (other.mean, other.sd, other.n)
+        return float(self) == other
+
+    def __hash__(self) -> int:
+        return hash(float(self))
+
+    def __repr__(self) -> str:
+        return f"Spread(mean={self.mean!r}, sd={self.sd!r}, n={self.n})"
 
     def __str__(self) -> str:
         """As in tables: "0.9370 ± 0.0446", "0.9370" of one value, "-" of none."""
         if self.mean is None:
             return "-"
         return mean_and_deviation(self.mean, self.sd)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values: mean, sd, n."""
+        return {"mean": self.mean, "sd": self.sd, "n": self.n}
 
 
 def _of(result: str) -> dict[str, str]:
@@ -77,6 +112,42 @@ class SummaryRow:
         """The means by the name of the run's value that they are of: "final_test_loss", ..."""
         return {result: getattr(self, name) for name, result in averaged().items()}
 
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, as `iplab show --json` prints them; each mean with its sd and n."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {
+            name: value.to_dict() if isinstance(value, Spread) else value for name, value in values.items()
+        }
+
+    def to_flat_dict(self) -> dict[str, object]:
+        """Plain values without nesting, as the columns of a frame: "test_loss", "test_loss_sd", ..."""
+        flat: dict[str, object] = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, Spread):
+                flat |= {entry.name: float(value), f"{entry.name}_sd": value.sd, f"{entry.name}_n": value.n}
+            else:
+                flat[entry.name] = str(value) if isinstance(value, Regime) else value
+        return flat
+
+
+class Summary(list[SummaryRow]):
+    """The rows of a results table, in the grid's order; it shows itself in a notebook."""
+
+    def to_pandas(self) -> pd.DataFrame:
+        """A frame with a row per group of seeds; "test_loss" is a mean, beside it "test_loss_sd" and "_n".
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+        """
+        return frame(row.to_flat_dict() for row in self)
+
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+        from iplab.tables import summary_table  # noqa: PLC0415 - rich only where something is drawn
+
+        return html.of_table(summary_table(self))
+
 
 def spread(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation.
@@ -92,7 +163,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean, sd, len(values))
 
 
-def summarize(runs: Iterable[Run]) -> list[SummaryRow]:
+def summarize(runs: Iterable[Run]) -> Summary:
     """One row per group of runs that differ only in their seed, in the grid's order."""
     groups: dict[tuple[str, int, int, str, float], list[Run]] = {}
     for run in runs:
@@ -104,7 +175,7 @@ def summarize(runs: Iterable[Run]) -> list[SummaryRow]:
             run.base_learning_rate,
         )
         groups.setdefault(key, []).append(run)
-    return [
+    return Summary(
         SummaryRow(
             *key,
             predicted_regime=group[0].predicted_regime,
@@ -114,7 +185,7 @@ def summarize(runs: Iterable[Run]) -> list[SummaryRow]:
             **_spreads(group),
         )
         for key, group in groups.items()
-    ]
+    )
 
 
 def label(result: str) -> str:

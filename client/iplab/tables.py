@@ -198,6 +198,8 @@ def _shown(value: object) -> str:
     match value:
         case None:
             return "-"
+        case Spread():
+            return str(value)
         case _Measured():
             return number(value)
         case float():

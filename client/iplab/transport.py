@@ -18,6 +18,7 @@ from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from iplab.v1.parameterization_service_pb2_grpc import ParameterizationServiceStub
 from iplab.v1.report_service_pb2_grpc import ReportServiceStub
 from iplab.v1.run_service_pb2_grpc import RunServiceStub
+from iplab.v1.study_service_pb2_grpc import StudyServiceStub
 
 Request = TypeVar("Request")
 Answer = TypeVar("Answer")
@@ -77,6 +78,7 @@ class Transport:
         self.catalog = CatalogServiceStub(self._channel)
         self.parameterizations = ParameterizationServiceStub(self._channel)
         self.reports = ReportServiceStub(self._channel)
+        self.studies = StudyServiceStub(self._channel)
 
     def close(self) -> None:
         """Close the channel; running calls end with an error."""

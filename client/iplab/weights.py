@@ -26,6 +26,13 @@ class Weights:
         shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in self.arrays.items())
         return f"<Weights: {shapes}>"
 
+    def _repr_html_(self) -> str:
+        from iplab import html  # noqa: PLC0415 - notebooks alone
+
+        rows = [(name, list(array.shape), array.dtype) for name, array in self.arrays.items()]
+        text = ", ".join(f"{key}: {value}" for key, value in self.metadata.items())
+        return html.titled("Weights", html.table_html(("name", "shape", "dtype"), rows), html.paragraph(text))
+
 
 def parse_weights(data: bytes) -> Weights:
     """Read the bytes of a safetensors file (numbers and JSON, nothing that runs)."""

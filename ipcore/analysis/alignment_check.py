@@ -1,13 +1,13 @@
-"""Measured alignment: whether updates act on their inputs as the calculus has it, and what follows if not.
+"""Measured alignment: whether updates act on their inputs as the calculus says, and what follows if not.
 
 The probe records the log alignment ratio of an update and its input at every width m (Everett et al.,
 arXiv:2407.05872). One width alone is biased by a constant factor; the exponent is
 
     theta = slope over log m of log[ rms(Delta W x) / (rms(Delta W) rms(x)) ]
 
-and that is held against the exponent derived, matrix by matrix and step by step. The first that disagrees is
-where the network leaves the calculus. Theory is then asked again with the measured exponents: both ends of
-their intervals over seeds, cut to [1/2, 1]; where the verdicts differ it says "measure". [ours]
+which is compared with the derived exponent, matrix by matrix and step by step. The first that disagrees is
+where the network leaves the calculus. Theory is then applied again with the measured exponents: both ends of
+their intervals over seeds, cut to [1/2, 1]. If the verdicts differ, the verdict is "measure". [ours]
 """
 
 from __future__ import annotations

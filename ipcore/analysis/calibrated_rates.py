@@ -54,7 +54,8 @@ def check_calibrated_rates(
         tolerance: Rates of different seeds differ much, so it is twice that of sizes.
 
     Raises:
-        AnalysisError: The rates at step 0 are others, so there is nothing to expect; or as `fit_slope`.
+        AnalysisError: The rates at step 0 are not the largest stable ones, so there is no prediction; or as
+            `fit_slope`.
     """
     _check_rates(analysis)
     deficits = {entry.layer: entry.deficit for entry in analysis.alignment}

@@ -1,4 +1,4 @@
-"""What a kind of check is given: runs that are judged together, their measurements, and what theory says."""
+"""Input of a kind of check: runs that are judged together, their measurements, and what theory says."""
 
 from __future__ import annotations
 
@@ -198,6 +198,7 @@ class Kind:
         probe: Quantity of `record.probes` that it needs, if any.
         missing: The note where that was not recorded.
         reads: Metrics that it needs of `Measured.sizes`.
+        everywhere: Those of them that every run has if one run has them: NaN where one is missing.
         asked: Whether it is checked only if it is asked for.
     """
 
@@ -207,4 +208,5 @@ class Kind:
     probe: str = ""
     missing: str = ""
     reads: tuple[str, ...] = ()
+    everywhere: tuple[str, ...] = ()
     asked: bool = False

@@ -1,4 +1,4 @@
-"""Which of Adam's two behaviours an experiment shows: epsilon against the gradients that were measured.
+"""Which of Adam's two behaviours an experiment shows: epsilon compared with the measured gradients.
 
 The exponents d decide in the limit, constants decide at the widths measured (`ipcore.theory.epsilon`). A
 layer's epsilon is negligible if the mean gradient is at least ten times eps m^{-d} at every width and in

@@ -20,7 +20,7 @@ class Equivalence:
 
     Attributes:
         fit: Slope of the distance.
-        trend: Whether it falls: at these widths, which is no proof of the limit.
+        trend: Whether it falls at these widths, which does not prove the limit.
         tolerance: Slopes above -tolerance are no fall.
         sentence: All of it in words.
     """
@@ -35,7 +35,7 @@ def compare_pairs(distances: Samples, names: tuple[str, str], *, tolerance: floa
     """Whether the distance of paired runs falls with the width.
 
     Args:
-        distances: > 0, by width and seed; of whatever the caller compares (outputs, relative; losses).
+        distances: > 0, by width and seed, of any quantity (relative distances of outputs, losses).
         names: Of the two parameterizations.
         tolerance: See `trend`.
 

@@ -1,9 +1,9 @@
-"""What theory expects of the changes at the widths measured, where no exponent shows yet.
+"""What theory expects of the changes at the measured widths, where no exponent shows yet.
 
 A change is the sum of parts with powers of their own (`ipcore.theory.parts`). With the sizes of the parts at
-one width, theory's exponents give the change at every other: a curve without free constants but its height.
-The measured change divided by it has slope 0 if theory is right, whether or not the leading part leads there.
-So the rule of `ipcore.analysis.verdicts` tells "not yet" from "not".
+one width, theory's exponents give the change at every other: a curve whose only free constant is its height.
+If theory is right, the measured change divided by this curve has slope 0, whether or not the leading part
+dominates at these widths. So the rule of `ipcore.analysis.verdicts` distinguishes "not yet" from "not".
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ipcore.theory.exponents import power
 
 _ZERO: Final = Fraction(0)
 _ALL: Final = 0.98  # a part with more than this share of the square is all of it, in words
-_MATERIAL: Final = 0.05  # slopes that are worth a word
+_MATERIAL: Final = 0.05  # slopes that are mentioned
 _LARGE: Final = 1e6
 
 Measured = Mapping[tuple[str, int, int], Samples]

@@ -44,10 +44,12 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class WidthValue:
-    """The number of one width m."""
+    """The number of one width m, with its 95 % interval over seeds if that is known."""
 
     width: int
     value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,11 @@ class Check:
     drift: float = 0.0
     expected: float | None = None
 
+    @property
+    def sizes(self) -> tuple[tuple[int, float, float | None, float | None], ...]:
+        """The points as figures take them: width, value, lower and upper end."""
+        return tuple((point.width, point.value, point.low, point.high) for point in self.points)
+
     @classmethod
     def of(
         cls, kind: str, subject: Subject, fit: Slope, verdict: Verdict, sentence: str, **more: Any
@@ -116,7 +123,10 @@ class Check:
             high=finite(fit.slope.high),
             verdict=verdict,
             sentence=sentence,
-            points=tuple(WidthValue(m, value) for m, value in zip(fit.widths, fit.means, strict=True)),
+            points=tuple(
+                WidthValue(m, mean.value, mean.low, mean.high)
+                for m, mean in zip(fit.widths, fit.sizes, strict=True)
+            ),
             seeds=fit.seeds,
             drift=fit.drift.value,
             **more,

@@ -63,7 +63,7 @@ def make_report(
         if len(checks) >= MAX_CHECKS:
             notes.append(f"only the first {MAX_CHECKS} checks are made; choose fewer steps")
             break
-        one = case(subject, runs, measured.steps, _with_gaps(trained, measured, subject))
+        one = case(subject, runs, measured.steps, _with_gaps(trained, measured, subject, recorded))
         chosen = [kind for kind in OF_ONE_RATE if kind in recorded and kind.applies(one)]
         if chosen and all(run.diverged for run in runs):
             notes.append(f"{subject}: every run diverged; lower the base rate")
@@ -101,7 +101,7 @@ def _notes(trained: Trained, measured: Measured, kinds: Iterable[Kind]) -> Itera
         )
 
 
-def _with_gaps(trained: Trained, measured: Measured, subject: Subject) -> Sizes:
+def _with_gaps(trained: Trained, measured: Measured, subject: Subject, kinds: Iterable[Kind]) -> Sizes:
     """A subject's sizes, NaN for runs that should have recorded one: those that diverged before, say.
 
     Sizes at steps that are not checked, parts and gradients are what there is.
@@ -112,6 +112,8 @@ def _with_gaps(trained: Trained, measured: Measured, subject: Subject) -> Sizes:
     nowhere = {(run.width, run.seed): math.nan for run in measured.runs[subject]}
     wanted = [("h_change" if step else "h", layer, step) for step in measured.steps for layer in layers]
     sizes = measured.sizes[subject]
+    everywhere = {quantity for kind in kinds for quantity in kind.everywhere}
+    wanted += [key for key in sizes if key[0] in everywhere]
     return {**sizes, **{key: {**nowhere, **sizes.get(key, {})} for key in wanted}}
 
 

@@ -1,4 +1,4 @@
-"""Bootstrap over seeds: how far an estimate may be off because there are only so many of them."""
+"""Bootstrap over seeds: the uncertainty of an estimate from a limited number of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured: one number per width and seed."""
+"""Measurements: one number per width and seed."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ipcore.analysis.resampling import Estimate, estimate, resamples
 from ipcore.analysis.samples import Samples, listed
 from ipcore.errors import AnalysisError
+from ipcore.figures.intervals import Mean, mean
 
 MIN_WIDTHS: Final = 3
 
@@ -28,6 +29,7 @@ class Slope:
         local: Slopes between neighbouring widths.
         widths: m, ascending.
         means: Geometric means over seeds, one per width.
+        sizes: The same with Student's 95 % intervals.
         seeds: How many.
         residual: Root mean square distance of the mean logs (natural) from the line.
     """
@@ -39,6 +41,7 @@ class Slope:
     local: tuple[float, ...]
     widths: tuple[int, ...]
     means: tuple[float, ...]
+    sizes: tuple[Mean, ...]
     seeds: int
     residual: float
 
@@ -77,6 +80,7 @@ def fit_slope(samples: Samples) -> Slope:
         local=tuple((np.diff(means) / np.diff(x)).tolist()),
         widths=samples.widths,
         means=tuple(np.exp(means).tolist()),
+        sizes=tuple(mean(row, geometric=True) for row in samples.values.tolist()),
         seeds=seeds,
         residual=float(np.sqrt(np.mean(distances**2))),
     )

@@ -1,7 +1,7 @@
-"""The one rule by which a measured slope is held against a predicted exponent.
+"""The rule that compares a measured slope with a predicted exponent.
 
-It is a test of equivalence: agreement must be shown, it is not what is left when a difference could not be
-shown. So few widths, few seeds or much noise give "undecided". Exponents speak of infinite width, so a slope
+It is a test of equivalence: agreement must be shown, and does not follow from a lack of evidence against it.
+So few widths, few seeds or much noise give "undecided". Exponents speak of infinite width, so a slope
 that still changes with the width is "undecided" too, where the change could lead to (or away from) the
 prediction.
 """

@@ -1,4 +1,4 @@
-"""Activations: what is known of each without torch.
+"""Activations: properties that are known without torch.
 
 "relu^p" is ReLU to the power p, a rational number >= 1 ("relu^2", "relu^3/2").
 """
@@ -18,7 +18,7 @@ from ipcore.errors import ConfigError, unknown
 
 # Slope of leaky ReLU below 0.
 LEAKY_SLOPE: Final = 0.01
-# How powers of ReLU are spelled in lists of names.
+# How lists of names spell the powers of ReLU.
 POWERS: Final = "relu^p"
 _POWER: Final = re.compile(r"relu\^(\d{1,3})(?:/(\d{1,3}))?", re.ASCII)
 
@@ -57,7 +57,7 @@ class Activation:
         behaviour: Rule of theory; None: theory does not cover it.
         implementation: Object of type `ipcore.models.activations.Activation`, as "module:name"; of a power
             a function of p.
-        keeps_preactivation: phi' is no function of phi(h) alone, so that training keeps h beside phi(h).
+        keeps_preactivation: phi' is not a function of phi(h) alone, so training keeps both h and phi(h).
     """
 
     name: str
@@ -128,7 +128,7 @@ ACTIVATIONS: Final[Mapping[str, Activation]] = table(
 
 
 def relu_power(name: str) -> Fraction | None:
-    """The p of "relu^p"; None for every other name, wrongly written powers among them.
+    """The p of "relu^p"; None for every other name, including malformed powers.
 
     Raises:
         ConfigError: A power below 1, or with denominator 0.
@@ -150,13 +150,13 @@ def relu_power(name: str) -> Fraction | None:
 
 @cache
 def find_activation(name: str) -> Activation:
-    """An activation by its name, powers of ReLU among them.
+    """An activation by its name; powers of ReLU are included.
 
     s^2 of relu^p is 1 / E[max(z, 0)^{2p}] = sqrt(pi) / (2^{p-1} Gamma(p + 1/2)), a moment of the normal
     distribution.
 
     Raises:
-        ConfigError: There is none; the message has the nearest name and all that there are.
+        ConfigError: Unknown name; the message has the nearest name and lists all names.
 
     >>> find_activation("relu").variance, round(find_activation("relu^2").variance, 4)
     (2.0, 0.6667)

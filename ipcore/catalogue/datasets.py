@@ -24,7 +24,7 @@ class DatasetInfo:
         train_size: Training examples.
         test_size: Test examples.
         target_dim: Numbers per target, k; 0 for classes.
-        note: What could not be verified when it was looked at, or "".
+        note: What could not be verified when it was checked, or "".
     """
 
     name: str
@@ -46,7 +46,7 @@ DATASETS: Final[Mapping[str, DatasetInfo]] = table(
         DatasetInfo("cifar10-grey", "CIFAR-10 in grey (BT.601 luma)", 1024, 10, 50_000, 10_000),
     )
 )
-# Images, which are bytes before they are normalized.
+# Images; they are bytes before they are normalized.
 IMAGES: Final = frozenset({"mnist", "fashion-mnist", "cifar10", "cifar10-grey"})
 REGISTERED: Final = "registered:"
 _REGISTERED_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -54,7 +54,7 @@ REGISTERED_RULE: Final = "a lower-case letter or digit, then at most 62 of them 
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """What a name means, for all datasets but the registered files, which only their folder knows.
+    """Properties of a dataset by its name; not of registered files, which must be read for that.
 
     Args:
         name: Of `DATASETS`, or of a family with parameters (`ipcore.catalogue.families`).
@@ -83,7 +83,7 @@ def registered_file(name: str) -> str:
     """The file name, without its suffix, of a registered dataset.
 
     Raises:
-        DataError: Not such a name. What passes holds no separator and does not begin with a dot.
+        DataError: Not such a name. A valid file name has no separator and does not begin with a dot.
 
     >>> registered_file("registered:spirals")
     'spirals'
@@ -100,7 +100,7 @@ def registered_file(name: str) -> str:
 def canonical_name(name: str) -> str:
     """The name under which a dataset is stored: a family's with all parameters, others as they are.
 
-    A name that means nothing stays as it is, for whoever checks it.
+    An unknown name is returned unchanged; validation reports it.
 
     >>> canonical_name("parity:k=3,d=20")
     'parity:d=20,k=3,n=4096,test=1024,flip=0,seed=0'

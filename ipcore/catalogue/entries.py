@@ -1,4 +1,4 @@
-"""What all entries of the catalogue have in common: a name, one line for people, code found by name."""
+"""What all entries of the catalogue share: a name, a one-line description, an implementation by name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 
 class Entry(Protocol):
-    """What there is to choose from, under a name."""
+    """One choice, under a name."""
 
     @property
     def name(self) -> str:
@@ -26,7 +26,7 @@ Named = TypeVar("Named", bound=Entry)
 
 
 def table(entries: Iterable[Named]) -> dict[str, Named]:
-    """Entries by name, in their order.
+    """Entries by name, in the order given.
 
     Raises:
         ValueError: Two have the same name.

@@ -1,4 +1,4 @@
-"""Families of made-up datasets and the grammar of their names. Standard library only.
+"""Families of synthetic datasets and the grammar of their names. Standard library only.
 
 A name such as ``"single-index:d=64,n=4096"`` is a family and parameters; those left out have defaults. The
 canonical name writes every parameter out, in the family's order: it determines every number of the dataset
@@ -32,11 +32,11 @@ class Integer:
 
     @property
     def allowed(self) -> str:
-        """What it may be, for people."""
+        """The allowed values, for people."""
         return f"whole numbers {self.least} .. {self.most}"
 
     def parse(self, text: str) -> int | None:
-        """The value that a text writes, or None."""
+        """The value of a text; None if it is malformed or out of range."""
         # isdecimal: int() would also read "1_000" and blanks.
         if not (text.isascii() and text.isdecimal() and len(text) <= 12):
             return None
@@ -54,11 +54,11 @@ class Number:
 
     @property
     def allowed(self) -> str:
-        """What it may be, for people."""
+        """The allowed values, for people."""
         return f"numbers 0 .. {self.most:g}"
 
     def parse(self, text: str) -> float | None:
-        """The value that a text writes, or None."""
+        """The value of a text; None if it is malformed or out of range."""
         if len(text) > 24 or not set(text) <= set("0123456789.e+-"):
             return None
         try:
@@ -79,11 +79,11 @@ class Choice:
 
     @property
     def allowed(self) -> str:
-        """What it may be, for people."""
+        """The allowed values, for people."""
         return ", ".join(self.values)
 
     def parse(self, text: str) -> str | None:
-        """The value that a text writes, or None."""
+        """The value of a text; None if it is malformed or out of range."""
         return text if text in self.values else None
 
 
@@ -92,7 +92,7 @@ Parameter = Integer | Number | Choice
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Datasets that differ in parameters.
+    """Datasets that differ only in parameters.
 
     Attributes:
         name: What stands before the colon.
@@ -196,12 +196,12 @@ FAMILIES: Final[dict[str, Family]] = {
 
 
 def is_member(name: str) -> bool:
-    """Whether a name means a family, rightly written or not."""
+    """Whether a name refers to a family, well formed or not."""
     return name.partition(":")[0] in FAMILIES
 
 
 def parse(name: str) -> Member:
-    """The member of a family that a name means.
+    """The member of a family with a name.
 
     Args:
         name: As "parity:d=20,k=3"; parameters in any order, those left out have their defaults.

@@ -1,4 +1,4 @@
-"""Number formats that train, and which numbers they hold."""
+"""Number formats for training, and the ranges that they can represent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Range(NamedTuple):
 
 
 # Multipliers, initial sizes and rates in these ranges have full precision, and so have their products with
-# normals and with the constants of `ipcore.models.scales.layer_constants` (IEEE 754 binary32: 1.2e-38 ..
+# normals and with the constants of `ipcore.models.scales.role_constants` (IEEE 754 binary32: 1.2e-38 ..
 # 3.4e38; binary64: 2.2e-308 .. 1.8e308).
 SINGLE: Final = Range(1e-36, 1e36)
 DOUBLE: Final = Range(1e-300, 1e300)

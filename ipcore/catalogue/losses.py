@@ -1,4 +1,4 @@
-"""Losses: what is known of each without torch, and which datasets they fit."""
+"""Losses: properties that are known without torch, and the datasets that they fit."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ LOSSES: Final[Mapping[str, Loss]] = table(
 def loss_misfit(loss: str, info: DatasetInfo) -> str:
     """Why a loss cannot be used with a dataset's labels; "" if it can.
 
-    Losses that the catalogue does not know fit everything: naming them is for whoever checks the name.
+    An unknown loss fits every dataset; the check of its name reports it.
 
     >>> from ipcore.catalogue.datasets import DATASETS
     >>> loss_misfit("cross_entropy", DATASETS["digits"])
@@ -98,7 +98,7 @@ def loss_misfit(loss: str, info: DatasetInfo) -> str:
 
 
 def output_dim(loss: str, info: DatasetInfo) -> int:
-    """Numbers that a network puts out for this loss and dataset.
+    """Number of outputs of a network for this loss and dataset.
 
     One for the losses of the margin y f with y = +-1; else one per class or per number of a target.
 

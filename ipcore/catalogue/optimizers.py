@@ -1,4 +1,4 @@
-"""Optimizers: their settings, their rules in the exponent calculus, what they keep."""
+"""Optimizers: settings, rules in the exponent calculus, and the memory that they need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ZERO: Final = Fraction(0)
 
 @dataclass(frozen=True, slots=True)
 class OptimizerSettings:
-    """A run's settings of the pack's optimizer; those that it does not use are ignored."""
+    """A run's settings of the pack's optimizer; unused settings are ignored."""
 
     momentum: Annotated[
         float,
@@ -54,9 +54,9 @@ class Kept:
     """What an optimizer keeps per run, besides the weights (`ipcore.planning.memory`).
 
     Attributes:
-        copies: Tensors like all weights.
-        gradients: Gradients, as large as the largest matrix.
-        grams: Products of the largest matrix with itself, as large as the square of the smaller side.
+        copies: Number of copies of all weights.
+        gradients: Number of gradients of the largest matrix.
+        grams: Number of Gram matrices of the largest matrix, on its smaller side.
         numbers: Numbers of the weights' format.
         coefficients: Such numbers for every Newton-Schulz step.
         doubles: Numbers of double precision.
@@ -204,9 +204,9 @@ _ENTRIES: Final = (
     _muon("muon-rms", "rms", "times sqrt(max(inputs, outputs))", (_ZERO, -_HALF, _ZERO)),
 )
 KNOWN_OPTIMIZERS: Final[Mapping[str, Optimizer]] = table(_ENTRIES)
-# What specs may name.
+# Those that specs may name.
 OPTIMIZERS: Final[Mapping[str, Optimizer]] = table(entry for entry in _ENTRIES if entry.implementation)
-# What theory covers.
+# Those that theory covers.
 ANALYSED_OPTIMIZERS: Final[Mapping[str, Optimizer]] = table(entry for entry in _ENTRIES if entry.analysed_as)
 
 

@@ -1,4 +1,4 @@
-"""What a value of a configuration may be: rules as plain data, written at the field that they belong to.
+"""Rules for the values of a configuration, as plain data at the field that they belong to.
 
 A dataclass declares type, rules, meaning and default of a field in one place:
 
@@ -30,15 +30,15 @@ from ipcore.errors import unknown
 
 
 class Rule(Protocol):
-    """What a value may be."""
+    """A restriction on a value."""
 
     @property
     def allowed(self) -> str:
-        """For people, after "may be"."""
+        """The allowed values in words, to follow "may be"."""
         ...
 
     def problem(self, value: Any, held: Range = SINGLE) -> str:
-        """What is wrong with a value of the field's type, in a number format; "" if nothing is."""
+        """Why a value of the field's type breaks the rule, in a number format; "" if it does not."""
         ...
 
 
@@ -70,7 +70,7 @@ class Interval:
         return f"{low} {self.least:,} and {high} {self.most:,}"
 
     def problem(self, value: Any, held: Range = SINGLE) -> str:
-        """As `Rule.problem`; not a number is outside."""
+        """As `Rule.problem`; NaN is outside."""
         above = self.least <= value if self.ends[0] == "[" else self.least < value
         below = value <= self.most if self.ends[1] == "]" else value < self.most
         if above and below and value < math.inf:
@@ -159,15 +159,15 @@ _KINDS: Final[Mapping[type, tuple[type, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A field of a configuration: what it means, what it may be, what it is where nothing is said.
+    """A field of a configuration: its meaning, its allowed values and its default.
 
     Attributes:
         name: Name of the field.
-        kind: int, float or str; of a list that of its entries.
+        kind: int, float or str; of a list, the type of its entries.
         repeated: It is a list.
-        rules: All of which hold.
+        rules: All of them must hold.
         meaning: For people; may be empty.
-        default: None: it has to be given.
+        default: None: it must be given.
     """
 
     name: str
@@ -178,19 +178,19 @@ class Setting:
     default: object
 
     def type_problem(self, value: object) -> str:
-        """Why a value (of a list: an entry) is not of the type; "" if it is."""
+        """Why a value (of a list: an entry) has the wrong type; "" if it has the right one."""
         kind, word = _KINDS[self.kind]
         if isinstance(value, kind) and not isinstance(value, bool):
             return ""
         return f"must be {word}, not {value!r}"
 
     def problem(self, value: Any, held: Range = SINGLE) -> str:
-        """What is wrong with a value (of a list: an entry) of the right type; "" if nothing is."""
+        """Why a value (of a list: an entry) of the right type is not allowed; "" if it is."""
         return next((text for rule in self.rules if (text := rule.problem(value, held))), "")
 
     @property
     def choice(self) -> OneOf | None:
-        """Its names, if it is one of several."""
+        """The rule that lists its names, if it has one."""
         return next((rule for rule in self.rules if isinstance(rule, OneOf)), None)
 
     @property

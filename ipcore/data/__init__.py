@@ -1,4 +1,4 @@
-"""Datasets as numpy arrays: published, made up, and the user's own. No torch.
+"""Datasets as numpy arrays: published, synthetic, and the user's own. No torch.
 
 One file each: `digits`, `idx` (MNIST, Fashion-MNIST), `cifar`, `functions`, `teachers`, `registered`;
 `loading` finds the right one by name, `fetch` downloads what is published.

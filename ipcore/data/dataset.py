@@ -39,7 +39,7 @@ class Split:
     Attributes:
         inputs: Normalized, shape (n, d), float32.
         labels: Classes, shape (n,), int64; or real-valued targets, shape (n, k), float32.
-        pixels: The same inputs as bytes, where they were that.
+        pixels: The same inputs as bytes, if they are images.
     """
 
     inputs: npt.NDArray[np.float32]
@@ -63,8 +63,8 @@ class Dataset:
 
     Attributes:
         name: Canonical name, as in specs.
-        train: What is trained on.
-        test: What is never trained on.
+        train: Training examples.
+        test: Test examples.
         classes: Number of classes C; 0 for real-valued targets.
     """
 
@@ -104,7 +104,7 @@ class Dataset:
 
     @cached_property
     def problems(self) -> tuple[str, ...]:
-        """Numbers that training cannot hold, array by array (`size_problems`); computed once."""
+        """Columns that single precision cannot represent, array by array (`size_problems`); computed once."""
         found = []
         for part, split in (("train", self.train), ("test", self.test)):
             arrays = {"inputs": split.inputs} | ({"targets": split.labels} if self.target_dim else {})
@@ -116,16 +116,16 @@ class Dataset:
 def size_problems(values: npt.NDArray[np.generic], *, whole: bool) -> list[str]:
     """What single precision cannot hold of an array, column by column.
 
-    That is columns with numbers that are too large, and columns whose numbers are all too small. A small
-    number beside larger ones of its column may vanish: nothing is lost by it. NaN and infinity are passed
-    over: a run that meets them diverges, which is seen.
+    These are columns with numbers that are too large, and columns whose numbers are all too small. A small
+    number beside larger ones of its column may underflow without harm. NaN and infinity are not reported: a
+    run on them diverges visibly.
 
     Args:
         values: (n, columns), real numbers.
         whole: Whether to look for columns that are too small.
 
     Returns:
-        One sentence for all columns that are wrong; empty: none is.
+        At most one sentence, on all wrong columns.
     """
     if values.ndim != 2 or not values.size:
         return []

@@ -1,7 +1,7 @@
-"""Downloads published datasets, verified before they count.
+"""Downloads published datasets and verifies them before they can be used.
 
-Files come into a temporary folder beside their place, are held against the published checksums, and are then
-renamed: what lies in the data folder is whole and verified, whenever a download is broken off.
+Files are downloaded into a temporary folder, compared with the published checksums, and then renamed into
+place. So the data folder holds only complete, verified files, even if a download is interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ipcore.errors import DataError, unknown
 
 _TIMEOUT_SECONDS: Final = 60.0
 _CHUNK: Final = 1 << 20
-# The largest published file has 170 MB; a server that sends on is not theirs.
+# The largest published file has 170 MB; a longer download is refused.
 _LARGEST_BYTES: Final = 400 * 2**20
 
 
@@ -40,8 +40,8 @@ def fetch(
         name: "mnist", "fashion-mnist", "cifar10" or "cifar10-grey" (which share their file).
         data_root: Data folder; made if it is not there. Files go into its subfolder.
         base_url: Where the files lie, for a mirror; "": at their publishers.
-        sources: What there is to fetch, by name.
-        say: Gets one line per file.
+        sources: Sources that can be fetched, by name.
+        say: Called with one line per file.
 
     Returns:
         The dataset's folder.

@@ -46,7 +46,7 @@ def load(member: Member) -> Dataset:
 def _split(member: Member, part: str, noise: float) -> Split:
     seed, n = member.integer("seed"), member.integer("n" if part == "train" else "test")
     x = generator(seed, "function", part, "inputs").uniform(-1, 1, (n, 1)).astype(np.float32)
-    # Targets belong to the inputs as they are stored, rounded.
+    # Targets are those of the rounded inputs, as stored.
     y = FORMULAS[str(member.values["f"])](x.astype(np.float64))
     if noise:
         y = y + noise * generator(seed, "function", part, "noise").standard_normal((n, 1))

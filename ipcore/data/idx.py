@@ -177,7 +177,7 @@ MNIST: Final = IdxSource(
         "t10k-labels-idx1-ubyte", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"
     ),
     normalization=(0.1307, 0.3081),
-    # The mirror that torchvision uses; the publisher's own page asks for a password at times.
+    # The mirror that torchvision uses; the publisher's own page sometimes asks for a password.
     url="https://ossci-datasets.s3.amazonaws.com/mnist",
 )
 # MD5 as in the table of the authors' repository, github.com/zalandoresearch/fashion-mnist.

@@ -1,8 +1,8 @@
-"""Published files in a data folder: found plain or packed, read whole, held against published checksums.
+"""Published files in a data folder: found plain or packed, read, and compared with published checksums.
 
-A publisher's checksum is of one form of a file: packed as it is downloaded, or unpacked. In the form it is
-of, a file must match. In the other form there is nothing to compare: the file is accepted if the checks of
-its content pass (sizes, numbers of labels), and a note says that it is not verified.
+A publisher's checksum covers one form of a file: packed as it is downloaded, or unpacked. A file in this form
+must match. A file in the other form cannot be compared: it is accepted if the checks of its content pass
+(sizes, numbers of labels), and a note says that it is not verified.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PublishedFile:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a file held.
+    """The content of a file.
 
     Attributes:
         path: Where it was found.
@@ -121,7 +121,7 @@ def read_path(path: Path, file: PublishedFile) -> Content:
 
 
 def md5(path: Path) -> str:
-    """MD5 of a file in hexadecimal: what publishers of datasets give; against damage, not against malice."""
+    """MD5 of a file in hexadecimal, as publishers of datasets give it. It detects damage, not malice."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -134,7 +134,7 @@ def _find(folder: Path, file: PublishedFile) -> Path | None:
 
 
 def check_labels(path: Path, labels: npt.NDArray[np.uint8], classes: int, per_class: int | None) -> None:
-    """Check that labels lie in 0..classes-1 and, where `per_class` is given, that each is there so often.
+    """Check that labels lie in 0..classes-1 and, if `per_class` is given, that each occurs this many times.
 
     Raises:
         DataError: Names the first wrong label, or the numbers found.

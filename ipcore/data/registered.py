@@ -40,14 +40,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """Of an array: what is known before it is read."""
+    """Properties of an array that are known before it is read."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
     @property
     def bytes(self) -> int:
-        """What it takes as stored or as used, whichever is more."""
+        """Its size in bytes as stored or as used, whichever is larger."""
         count = 1
         for size in self.shape:
             count *= size
@@ -67,7 +67,7 @@ def names(data_root: str | Path | None) -> tuple[str, ...]:
 
 
 def find(name: str, data_root: str | Path | None) -> Path:
-    """The file that a name means.
+    """The file of a name.
 
     Raises:
         DataError: Not a name, no such file, two of them, or a link that leaves the folder.
@@ -220,8 +220,8 @@ def _dataset(name: str, path: Path, arrays: Mapping[str, Array]) -> Dataset:
 
 
 def _floats(name: str, array: Array, problems: list[str]) -> npt.NDArray[np.float32]:
-    """The numbers in single precision, where it holds them."""
-    with np.errstate(over="ignore"):  # what becomes infinite is reported
+    """The numbers in single precision."""
+    with np.errstate(over="ignore"):  # numbers that overflow are reported
         values = np.ascontiguousarray(array, dtype=np.float32)
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):

@@ -25,7 +25,7 @@ def scale_pixels(
 ) -> npt.NDArray[np.float32]:
     """Inputs of pixels 0..255: `normalize` of pixel / 255.
 
-    It looks the 256 values up: the same numbers as the formula, without a large double array.
+    A table of the 256 values gives the same numbers as the formula, without a large array of doubles.
 
     Args:
         pixels: Any shape.
@@ -45,7 +45,7 @@ def scale_pixels(
 def as_pixels(
     values: npt.NDArray[np.uint8], constants: Sequence[tuple[float, float]], largest: int = 255
 ) -> Pixels:
-    """Bytes 0..largest with what normalizes them: value / (largest std) - mean / std.
+    """Bytes 0..largest with the scale and shift that normalize them: value / (largest std) - mean / std.
 
     Args:
         values: (n, d); d is a multiple of the number of channels, which lie one after another.

@@ -1,4 +1,4 @@
-"""Trains K networks of any model: autograd finds the backward pass, the matmuls are batched explicitly.
+"""Trains K networks of any model: autograd derives the backward pass, matmuls are batched explicitly.
 
 See `ipcore.engine.nodes` for what the operations do.
 """
@@ -29,7 +29,7 @@ class AutogradEngine(Engine):
         self._nodes = Nodes(self._matrices, self._offsets, self.activation)
 
     def scratch(self) -> list[Tensor]:
-        """What operations compute into, from the first step on."""
+        """Buffers of the operations, from the first step on."""
         return self._nodes.pool
 
     def step(self, update: Update) -> None:

@@ -1,4 +1,4 @@
-"""What weight decay multiplies the matrices of a run with at every update. Standard library only.
+"""The factor of weight decay on the matrices of a run, at every update. Standard library only.
 
 Before update t a matrix is multiplied by 1 - eta f(t) lambda, with the schedule's factor f. A number
 format whose numbers above 1 begin at 1 + u cannot hold that factor where eta f lambda is not far above
@@ -7,16 +7,16 @@ product in the same direction at every update. Decay of 128 u or more per update
 1.5e-5, double: 2.8e-14) is applied as it is. Smaller decay is summed in double precision, as a
 logarithm, and taken from the matrices in portions:
 
-- a portion is what is owed, rounded to a multiple of u / 2, so that 1 - portion is held exactly; the
-  rest stays owed;
+- a portion is the outstanding decay, rounded to a multiple of u / 2, so that 1 - portion is exact; the
+  rest stays outstanding;
 - it is at least 8 u to 24 u, another size each time, so that the products of a number are not always
   rounded in the same direction; the first 32 are smaller, growing to that;
-- it is taken as soon as half of it is owed, and the last update takes exactly what is left.
+- it is applied as soon as half of it is outstanding, and the last update applies exactly the remainder.
 
 So the product of all factors is right after the last update and off by at most 12 u before, at first by
 less than 1 u: no more than what rounding at every update would have made of it. A single number is off by
 its own rounding: mostly by less than 0.5 % of its decay, by up to 3 % for some. The factors are a function
-of the step alone: checkpoints hold nothing of them.
+of the step alone, so checkpoints need not hold them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LEAST_DECAY: Final = 2.0**-24
 
 
 def decay_rate(run: RunConfig) -> float:
-    """What an update takes from matrices under a constant schedule, eta lambda; 0: no decay."""
+    """Decay per update under a constant schedule, eta lambda; 0: no decay."""
     return run.base_learning_rate * run.settings.weight_decay
 
 
@@ -74,13 +74,13 @@ def decay_factors(config: PackConfig, rates: Sequence[float], unit: float) -> It
 
 
 class _Owed:
-    """Decay of one rate that is not yet taken, as a logarithm; negative where a portion was taken early."""
+    """Outstanding decay of one rate, as a logarithm; negative after a portion that was applied early."""
 
     def __init__(self, unit: float) -> None:
         self._unit, self._owed, self._portions = unit, 0.0, 0
 
     def factor(self, decay: float, *, last: bool) -> float:
-        """What an update multiplies with whose decay is 1 - `decay`."""
+        """The factor of an update whose decay is 1 - `decay`."""
         kept = 1.0 - decay
         if decay < _CERTAIN * self._unit:
             self._owed -= math.log1p(-decay)

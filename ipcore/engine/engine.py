@@ -1,8 +1,8 @@
 """What trains K networks of one shape at once: the protocol that all engines satisfy, and what they share.
 
-An engine makes updates (`step`), evaluates (`infer`), holds tensors (`state`) and shows what passes through
-its matmuls (`taps`). `ipcore.engine.autograd` does so for any model; `ipcore.engine.pack` is written by hand
-for the multilayer perceptron and is held to the former by tests.
+An engine makes updates (`step`), evaluates (`infer`), holds tensors (`state`) and exposes the inputs and
+derivatives of its matmuls (`taps`). `ipcore.engine.autograd` does so for any model; `ipcore.engine.pack` is
+written by hand for the multilayer perceptron and is held to the former by tests.
 
 Engines train the *effective* weights W^l (`ipcore.models.scales`). Rows are examples: values have shape
 (K, B, size), W^l has shape (K, outputs, inputs). Each run has its own batch.
@@ -160,7 +160,7 @@ class Engine(ABC):
 
     @abstractmethod
     def scratch(self) -> list[Tensor]:
-        """Tensors of a kind of engine's own."""
+        """Further tensors of this kind of engine."""
 
     def infer(self, inputs: Tensor) -> Tensor:
         """Logits of all runs on the same inputs, in full precision, outside the training buffers.
@@ -174,7 +174,7 @@ class Engine(ABC):
         return apply(self.shape.architecture, self.activation, self.weights, self.biases, inputs)
 
     def correct(self) -> Tensor:
-        """Examples of the newest batch that are classified rightly, per run, (K,)."""
+        """Number of correctly classified examples of the newest batch, per run, (K,)."""
         return correct(self.logits.contiguous(), self.labels).sum(dim=1)
 
     def add_gradient(self, target: Tensor, dz: Tensor, x: Tensor) -> None:

@@ -25,8 +25,9 @@ def initialize(pack: Engine, config: PackConfig, runs: Sequence[RunConfig]) -> N
     everything = range(len(pack.weights))
     for position, layer, initial in initial_weights(pack, config, runs, range(len(runs)), everything):
         pack.weights[layer][position].copy_(torch.from_numpy(initial))
+    roles = pack.shape.architecture.roles
     for position, run in enumerate(runs):
-        stds = initial_bias_stds(run.parameterization, config.width, config.activation, config.bias)
+        stds = initial_bias_stds(run.parameterization, config.width, config.activation, roles, config.bias)
         for layer, std in enumerate(stds):
             bias = pack.biases[layer][position, 0]
             bias.copy_(torch.from_numpy(bias_normals(run.seed, layer + 1, len(bias)) * std))
@@ -43,11 +44,14 @@ def initial_weights(
     by_seed = defaultdict(list)
     for position in positions:
         by_seed[runs[position].seed].append(position)
-    sizes, layers = pack.shape.architecture.matrices, list(layers)
+    architecture, layers = pack.shape.architecture, list(layers)
+    sizes = architecture.matrices
     for seed, members in by_seed.items():
         exponents = [runs[position].parameterization for position in members]
         stds = [
-            initial_stds(p, config.width, config.activation, pack.shape.architecture.input_dim, config.bias)
+            initial_stds(
+                p, config.width, config.activation, architecture.roles, architecture.input_dim, config.bias
+            )
             for p in exponents
         ]
         means = [initial_means(p, config.width) for p in exponents]

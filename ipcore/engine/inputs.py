@@ -11,8 +11,8 @@ from ipcore.data import Split
 class Inputs:
     """n inputs of d numbers.
 
-    Images stay bytes on a GPU, a quarter of the memory and of its traffic, and are normalized when they are
-    gathered: scale * byte + shift. (On the CPU the numbers of the dataset are there already.)
+    On a GPU images stay bytes, which take a quarter of the memory and bandwidth, and are normalized when they
+    are gathered: scale * byte + shift. On the CPU the dataset's normalized numbers are used.
 
     Args:
         values: (n, d): numbers as they are used, or bytes.
@@ -44,7 +44,7 @@ class Inputs:
         return torch.addcmul(self._shift, found, self._scale)
 
     def tensors(self) -> list[Tensor]:
-        """What it holds on the device."""
+        """Its tensors on the device."""
         return [tensor for tensor in (self._values, self._scale, self._shift) if tensor is not None]
 
 

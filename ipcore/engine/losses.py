@@ -9,8 +9,8 @@ The entries of `ipcore.catalogue.losses` name these objects. Each is a mean over
 
 Labels are classes (int64, one per example) or real targets (floating point, k per example).
 
-Values and derivatives are right over the whole range of the outputs: to a few units in the last place of
-max(1, |value|), infinite only where a value exceeds the number format.
+Values and derivatives are accurate over the whole range of the outputs: to a few units in the last place of
+max(1, |value|), and infinite only where a value exceeds the number format.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ class Loss:
 
 
 def correct(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Which examples are classified rightly: by the largest output, or by the sign of the only one.
+    """Which examples are classified correctly: by the largest output, or by the sign of the only one.
 
     Args:
         outputs: (..., n, C).
         labels: Classes, broadcastable to (..., n).
 
     Returns:
-        (..., n), boolean. Of equal outputs the first counts, and a single output of exactly 0 is class 0. An
-        example with an output that is not a number is classified wrongly.
+        (..., n), boolean. Of equal outputs the first wins, and a single output of exactly 0 is class 0. An
+        example with a NaN output is classified wrongly.
     """
     if outputs.shape[-1] == 1:
         found = (outputs.squeeze(-1) > 0) == (labels > 0)

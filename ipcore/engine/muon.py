@@ -12,8 +12,8 @@ With g the gradient by the effective weights W^l (outputs n, inputs k), as in `i
     muon-spectral   sqrt(n / k)           Yang, Simon & Bernstein, arXiv:2310.17813
     muon-rms        sqrt(max(n, k))       Liu et al., arXiv:2502.16982, whose factor 0.2 belongs to eta here
 
-Every matrix is orthogonalized, the first and the last too. A bias is a matrix with one input: what is
-orthogonal is u / |u|, exactly. (With all factors but none these are the vectors of Pethick et al.,
+Every matrix is orthogonalized, including the first and the last. A bias is a matrix with one input, so its
+orthogonalized update is u / |u|, exactly. (With all factors but none these are the vectors of Pethick et al.,
 arXiv:2502.07529, of root mean square 1; Jordan's code leaves them to Adam.) Newton-Schulz computes in the
 number format of the weights; with precision "tf32" its matmuls are as the others.
 """
@@ -31,7 +31,7 @@ from ipcore.engine.engine import Engine
 from ipcore.engine.newton_schulz import NewtonSchulz, normalize
 from ipcore.engine.optimizers import Optimizer, column, named
 
-# (outputs, inputs) -> what an orthogonal update is multiplied with.
+# (outputs, inputs) -> factor of the orthogonal update.
 Factor = Callable[[int, int], float]
 
 

@@ -5,8 +5,8 @@ A Newton-Schulz step is an odd polynomial of the singular values, computed witho
     X <- a X + (b A + c A^2) X,   A = X X^T,   each singular value s <- a s + b s^3 + c s^5
 
 The coefficients are those of Muon (Jordan et al., 2024, kellerjordan.github.io/posts/muon). They do not
-converge to 1: they lift small singular values by 3.4445 per step, and leave those that have arrived between
-0.68 and 1.21. So 5 steps orthogonalize, up to that, what is above 1/600 of the Frobenius norm; 0 stays 0. The
+converge to 1: they multiply small singular values by 3.4445 per step and then keep them between 0.68 and
+1.21. So 5 steps bring every singular value above 1/600 of the Frobenius norm into this range; 0 stays 0. The
 matrix is first divided by its largest entry, then by its Frobenius norm, so that gradients of any size that
 the number format holds are orthogonalized alike. Which operations run does not depend on the numbers: they
 can be replayed (`ipcore.engine.replay`).
@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
-_NOTHING: Final = (1.0, 0.0, 0.0)  # a step that leaves X as it is
+_NOTHING: Final = (1.0, 0.0, 0.0)  # a step that does not change X
 
 
 class NewtonSchulz:
-    """Room and coefficients for matrices of several shapes.
+    """Buffers and coefficients for matrices of several shapes.
 
     Args:
         shapes: (outputs, inputs) of the matrices.

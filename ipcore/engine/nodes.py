@@ -1,11 +1,11 @@
 """The operations of a forward pass as nodes of autograd's graph that compute into tensors allocated once.
 
-A matmul's node hands on its derivative and its input when autograd comes to it; it makes no gradient by its
-matrix. So an optimizer can make its update inside the matmul that makes the gradient, as in
-`ipcore.engine.pack`.
+In the backward pass a matmul's node passes its derivative and its input to the optimizer instead of computing
+a gradient by its matrix. So the optimizer can apply its update inside the matmul that computes the gradient,
+as in `ipcore.engine.pack`.
 
-Rule for nodes: what a backward returns for an input belongs to whoever gets it, who may overwrite it. Where a
-value was used more than once, autograd adds up what its uses return and hands on the sum.
+Rule for nodes: the receiver of a derivative owns it and may overwrite it. If a value was used more than once,
+autograd passes on the sum of the derivatives of its uses.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Nodes:
         self._uses = [0] * len(self.matrices)
 
     def end(self) -> None:
-        """End the pass: what `update` refers to mostly refers to these operations in turn."""
+        """End the pass. Drops `update`, which usually refers back to this object."""
         self._update = _no_pass
 
     def linear(self, layer: int, x: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class Nodes:
         return self.pool[self._taken - 1]
 
     def derived(self, layer: int, dz: Tensor, x: Tensor) -> None:
-        """Take note of one use of a layer, and update it after the last: its gradient is the sum over uses.
+        """Record one use of a layer; after the last use, update it with the sum of the gradients of all uses.
 
         Rows of dz and x are examples, so the gradient of all uses is that of all their rows.
         """

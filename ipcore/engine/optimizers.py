@@ -36,7 +36,7 @@ from ipcore.models.scales import scaled
 
 
 class Optimizer:
-    """What a trainer needs of an optimizer, and plain gradient descent.
+    """The interface of an optimizer, implemented for plain gradient descent.
 
     A layer's update is part of the matmul that makes its gradient.
     """
@@ -242,7 +242,7 @@ def adam(config: PackConfig, runs: Sequence[RunConfig], pack: Engine) -> Optimiz
     return Adam(config, runs, pack)
 
 
-# What entries of the catalogue name.
+# Type of the implementations that entries of the catalogue name.
 Make = Callable[[PackConfig, Sequence[RunConfig], Engine], Optimizer]
 
 

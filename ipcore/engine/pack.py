@@ -23,8 +23,8 @@ from ipcore.models import Mlp
 class Pack(Engine):
     """K multilayer perceptrons and the buffers that train them; see `ipcore.engine.engine.Engine`.
 
-    It is also the operations of its own forward pass (`ipcore.models.model.Layers`), which write into buffers
-    that are allocated once.
+    It also implements the operations of its forward pass (`ipcore.models.model.Layers`), which write into
+    buffers that are allocated once.
     """
 
     def __init__(

@@ -1,11 +1,11 @@
-"""What the matmuls of an update are computed in. Single precision unless somebody asks for less.
+"""The precision of the matmuls of an update: single precision unless the spec asks for less.
 
     fp32   single precision throughout
     tf32   CUDA: inputs of matmuls are rounded to 10 bits of mantissa, sums are single precision
     bf16   activations and derivatives are bfloat16 (7 bits of mantissa), and so is a copy of the weights that
            matmuls read; weights, updates, the loss and the optimizer are single precision
 
-Exponents of m are what single precision can hold in each of them: tf32 and bf16 have its range.
+The range is that of single precision in all three: tf32 and bf16 have its exponents.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def compute_dtype(precision: str, dtype: torch.dtype) -> torch.dtype:
 
 @contextmanager
 def matmul_precision(precision: str) -> Iterator[None]:
-    """Let CUDA round the inputs of single-precision matmuls in a block, if asked for, and never otherwise."""
+    """Within a block, let CUDA round the inputs of single-precision matmuls only if the precision is tf32."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
     try:

@@ -22,7 +22,7 @@ Table = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StepRates:
-    """What an update is multiplied with, one number per run: the same tensors at every step.
+    """Factors of an update, one number per run; the same tensors at every step.
 
     Attributes:
         weights: r_l, (K, 1, 1) per layer.
@@ -76,7 +76,7 @@ class Rates:
         )
 
     def mask(self, position: int) -> None:
-        """Let a run learn nothing from now on."""
+        """Stop a run from learning: its rates are 0 from now on."""
         self._masked[position] = True
         self._constant = self._current = None
 
@@ -119,7 +119,7 @@ class Rates:
 
 
 def starts_of(run: RunConfig) -> set[int]:
-    """Steps from which a run's rates are others than before."""
+    """Steps at which a run's rates change."""
     p = run.parameterization
     phases = (*p.phases, *(p.biases.phases if p.biases is not None else ()))
     return {phase.start for phase in phases}

@@ -1,9 +1,9 @@
 """One step's operations, launched at once where the device can: CUDA graphs.
 
-An update of a pack of small networks is some sixty kernels of a few microseconds each; launched one by one
-they wait for Python. A graph is recorded once and launched as a whole. That asks of the operations that they
-read and write the same tensors every time and decide nothing by what they find: what changes from step to
-step (batch, rates) is written into those tensors before.
+An update of a pack of small networks is some sixty kernels of a few microseconds each. Launched one by one,
+they wait for Python. A graph is recorded once and launched as a whole. This requires that the operations read
+and write the same tensors every time and do not branch on values. What changes from step to step (batch,
+rates) is written into those tensors before each launch.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def record(operations: Operations, device: torch.device) -> Graph:
 
 
 class Replay:
-    """Runs operations again and again, replayed from the `WARM_UP` + 1st time on if they can be recorded.
+    """Runs operations repeatedly; from the `WARM_UP` + 1st time on as a recorded graph, if possible.
 
     Args:
-        operations: Them; see the module on what is asked of them.
-        recorder: `record` for CUDA; None: they are run one by one, as on the CPU.
+        operations: What to run; the module's docstring states the requirements.
+        recorder: `record` for CUDA; None: run them one by one, as on the CPU.
     """
 
     def __init__(self, operations: Operations, recorder: Callable[[Operations], Graph] | None) -> None:
@@ -70,7 +70,7 @@ class Replay:
         try:
             self._graph = recorder(self._operations)
         except RuntimeError:
-            # Slower, but right: recording runs nothing.
+            # Slower, but correct: recording runs nothing.
             _log.warning("the step cannot be recorded; its kernels are launched one by one", exc_info=True)
 
 

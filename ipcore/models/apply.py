@@ -47,7 +47,7 @@ def phi(h: Tensor, activation: Activation) -> Tensor:
 
 
 class _Phi(torch.autograd.Function):
-    """An activation with the derivative that the hand-written passes use."""
+    """An activation whose derivative is that of the hand-written passes."""
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, activation: Activation) -> Tensor:

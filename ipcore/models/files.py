@@ -24,7 +24,7 @@ def write_tensors(
         path: File to write; its folder must exist.
         tensors: By name, on any device.
         header: Text by name.
-        durable: False: written to `path` itself and not flushed, for a caller that does all that.
+        durable: False: write to `path` itself without flushing; the caller renames and flushes.
 
     Raises:
         OSError: The folder is missing, not writable or full.
@@ -75,7 +75,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def _os_error(message: str) -> OSError:
-    """With the number that safetensors puts into its message ("... (os error 28)"), if it does."""
+    """An OSError with the number in safetensors' message ("... (os error 28)"), if there is one."""
     number = re.search(r"os error (\d+)", message)
     return OSError(int(number[1]), message) if number else OSError(message)
 

@@ -1,7 +1,7 @@
-"""The powers of the width that a network trains with, and whether its number format holds them.
+"""The powers of the width that a network trains with, and whether the number format can hold them.
 
-Multipliers, initial sizes, rates and the factors of Adam's gradients are a factor times m^exponent each. One
-that underflows trains with 0, one that overflows with infinity; the service and the trainer refuse both.
+Multipliers, initial sizes, rates and the factors of Adam's gradients are each a factor times m^exponent. If
+one underflows or overflows, training would use 0 or infinity; the service and the trainer refuse both.
 Needs no torch.
 """
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What the numbers depend on besides exponents and widths.
+    """Settings that the numbers depend on besides exponents and widths.
 
     Attributes:
         batch_size: B >= 1.
@@ -72,7 +72,7 @@ def misfits(
         fit = True
         for field, what, factor, exponent in _powers(row, training):
             if field == "schedule" and not fit:
-                continue  # it follows its rate, which is named already
+                continue  # it follows from its rate, which is reported already
             scale = scaled(factor, width, exponent)
             fit = fits(scale, held)
             if not fit:
@@ -92,7 +92,7 @@ def misfits(
 
 
 class _Row(NamedTuple):
-    """The exponents of one layer; `c` and `d` by phase, `k` by re-weighting; None: not there."""
+    """The exponents of one layer; `c` and `d` by phase, `k` by re-weighting; None: absent."""
 
     a: Fraction
     b: Fraction
@@ -127,7 +127,7 @@ def _powers(row: _Row, training: Training) -> Iterator[_Power]:
 
 
 def _gradients(row: _Row, training: Training) -> Iterator[_Power]:
-    """Adam holds gradients as m^{d-a} g, so that they stand beside epsilon as it is given."""
+    """Adam holds gradients as m^{d-a} g, so that they can be compared with epsilon as given."""
     for i, d in enumerate(row.d):
         field, when = _phase("d", i, row.d)
         yield (
@@ -154,7 +154,7 @@ def _rates(c: Sequence[Fraction], a: Fraction, what: str, training: Training) ->
 
 
 def _phase(field: str, i: int, phases: Sequence[object]) -> tuple[str, str]:
-    """The list that phase i comes from, and what to say of it."""
+    """The list that phase i comes from, and its description in messages."""
     return (f"{field}_first_step", " at step 0") if i == 0 and len(phases) > 1 else (field, "")
 
 

@@ -1,7 +1,7 @@
 """What a network is, as data: named tensors with roles, and a forward pass over abstract operations.
 
-A model says which tensors a network has and how they are put together. What its operations do is another's:
-the same forward pass trains, infers, is differentiated, is calibrated, and is counted. Standard library only.
+A model says which tensors a network has and how they are combined. The operations are abstract: one forward
+pass serves training, inference, differentiation, calibration and counting. Standard library only.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 
 class Role(StrEnum):
-    """What a tensor is for: parameterizations treat tensors of one role alike.
+    """The role of a tensor: parameterizations treat tensors of one role alike.
 
     INPUT maps inputs to m neurons, HIDDEN m neurons to m, READOUT m neurons to outputs. BIAS is added to what
     a matrix yields, GAIN multiplies neuron by neuron, EMBEDDING is a table with one row per input symbol.
@@ -71,7 +71,7 @@ class TensorSpec:
 
 
 class Layers(Protocol[V]):
-    """The operations of a plain chain of layers; V stands for the values of all examples."""
+    """The operations of a plain chain of layers; V is the type of the values of all examples."""
 
     def linear(self, layer: int, x: V) -> V:
         """W^l x, plus the layer's bias if it has one."""
@@ -81,7 +81,7 @@ class Layers(Protocol[V]):
 
 
 class Operations(Layers[V], Protocol[V]):
-    """All operations of which forward passes are made."""
+    """All operations of forward passes."""
 
     def add(self, h: V, branch: V, scale: float) -> V:
         """The sum h + scale * branch, of equal shapes."""
@@ -98,7 +98,7 @@ class Model(Protocol):
     name: ClassVar[str]
 
     def problems(self) -> list[str]:
-        """What is wrong with the settings: sentences that begin with the field's name; none if sound."""
+        """Problems of the settings: sentences that begin with the field's name; none if they are valid."""
 
     def layers(self, hidden_layers: int) -> int:
         """Number n of weight matrices of a network of this depth; a parameterization has n entries."""
@@ -144,6 +144,11 @@ class Architecture:
         """(outputs, inputs) of every weight matrix, in the order of the layers."""
         shapes = [spec.shape(self.width) for spec in self.tensors(0)]
         return tuple((outputs, inputs) for outputs, inputs in shapes)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Role of every weight matrix, in the order of the layers."""
+        return tuple(spec.role for spec in self.tensors(0))
 
     @property
     def outputs(self) -> tuple[int, ...]:

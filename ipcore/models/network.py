@@ -1,11 +1,11 @@
-"""One trained (or untrained) network: what weight files hold and what is evaluated.
+"""One network, trained or not: the content of a weight file, and what is evaluated.
 
 Format "iplab-weights/2": safetensors with tensors ``w1`` .. ``wn``, each (outputs, inputs), and ``b1``,
 (outputs,), ... for the layers that have a bias. They are the w^l of W^l = m^{-a_l} w^l, *not* multiplied by
 m^{-a_l}, and likewise the biases. The header maps text to text: `HEADER` names its keys. "parameterization"
 is the JSON text of `ipcore.theory.Parameterization.to_dict`: exact exponents ("-5/2"), with biases, mean and
-re-weightings where there are any. What re-weighting has made of the initial weights is in the tensors. It
-holds a multilayer perceptron: n = L+1.
+re-weightings where there are any. The tensors include the effect of re-weighting on the initial weights. The
+network is a multilayer perceptron: n = L+1.
 
 "iplab-weights/3" holds a network of another model: "model" is the JSON text of `ipcore.models.model_to`.
 "iplab-weights/1" is read too: it knows a bias in the first layer only and has exponents under "a", "b", "c".
@@ -101,7 +101,7 @@ class Network:
 
     @property
     def architecture(self) -> Architecture:
-        """What it is, without its numbers."""
+        """Its kind and sizes, without its weights."""
         return Architecture(self.model, self.hidden_layers, self.width, self.input_dim, self.output_dim)
 
     @property

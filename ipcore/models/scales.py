@@ -1,4 +1,4 @@
-"""What exponents become in the computation: one number per run and layer. Standard library only.
+"""From exponents to numbers: one per run and layer. Standard library only.
 
 The pack stores and trains the *effective* weights W^l = m^{-a_l} w^l. From h^l = W^l x^{l-1} follows
 dw^l = m^{-a_l} dW^l, so the step w^l <- w^l - eta m^{-c_l} dw^l is
@@ -19,6 +19,7 @@ from typing import Final
 
 from ipcore.catalogue import find_activation
 from ipcore.errors import ConfigError
+from ipcore.models.model import Role
 from ipcore.theory import Parameterization
 
 # mu: weights with a mean have mean mu m^{-mean_l}.
@@ -61,27 +62,43 @@ def biased_layers(parameterization: Parameterization, bias: str) -> int:
     return 1 if bias == "first" else 0
 
 
-def layer_constants(activation: str, hidden_layers: int, input_dim: int, biased: bool) -> tuple[float, ...]:
-    """Width-free factors s_l of the initial standard deviations, l = 1..L+1.
+def role_constants(activation: str, fan_in: int) -> dict[Role, float]:
+    """Width-free factors s of the initial standard deviations, by the role of a matrix.
 
-    s^2 is the activation's `variance` in the catalogue; the first layer has s/sqrt(d+1) (its bias
-    counts as an input; s/sqrt(d) without a bias) and the last layer 1, as in the code published with
-    arXiv:2110.15596.
+    s^2 is the activation's `variance` in the catalogue. Hidden matrices have s, the input matrix
+    s/sqrt(fan_in) and the readout 1, as in the code published with arXiv:2110.15596.
+
+    Args:
+        activation: Name.
+        fan_in: Inputs of the input matrix: d, or d + 1 with a bias, which counts as an input.
     """
     s = math.sqrt(find_activation(activation).variance)
-    fan_in = input_dim + biased
-    return (s / math.sqrt(fan_in), *[s] * (hidden_layers - 1), 1.0)
+    return {Role.INPUT: s / math.sqrt(fan_in), Role.HIDDEN: s, Role.READOUT: 1.0}
 
 
 def initial_stds(
-    parameterization: Parameterization, width: int, activation: str, input_dim: int, bias: str
+    parameterization: Parameterization,
+    width: int,
+    activation: str,
+    roles: Sequence[Role],
+    input_dim: int,
+    bias: str,
 ) -> tuple[float, ...]:
-    """Standard deviations s_l m^{-(a_l + b_l)} of the effective weights at step 0, l = 1..L+1."""
+    """Standard deviations s_l m^{-(a_l + b_l)} of the effective weights at step 0, l = 1..L+1.
+
+    Args:
+        parameterization: Exponents.
+        width: m.
+        activation: Name.
+        roles: Of the matrices, in the order of the layers.
+        input_dim: d.
+        bias: As for `biased_layers`.
+    """
     biased = biased_layers(parameterization, bias) > 0
-    constants = layer_constants(activation, parameterization.hidden_layers, input_dim, biased)
+    constants = role_constants(activation, input_dim + biased)
     return tuple(
-        s * power(width, -(a + b))
-        for s, a, b in zip(constants, parameterization.a, parameterization.b, strict=True)
+        constants[role] * power(width, -(a + b))
+        for role, a, b in zip(roles, parameterization.a, parameterization.b, strict=True)
     )
 
 
@@ -98,19 +115,26 @@ def initial_means(parameterization: Parameterization, width: int) -> tuple[float
 
 
 def initial_bias_stds(
-    parameterization: Parameterization, width: int, activation: str, bias: str
+    parameterization: Parameterization, width: int, activation: str, roles: Sequence[Role], bias: str
 ) -> tuple[float, ...]:
     """Standard deviations of the effective biases at step 0, one per biased layer.
 
     A first bias that shares its layer's exponents has s m^{-(a_1 + b_1)}. Biases with their own have
-    s m^{-(a + b)} with those, and 1 instead of s at the last layer (code of arXiv:2110.15596).
+    s m^{-(a + b)} with those, and 1 instead of s at the readout (code of arXiv:2110.15596).
+
+    Args:
+        parameterization: Exponents.
+        width: m.
+        activation: Name.
+        roles: Of the matrices whose outputs the biases are added to, in the order of the layers.
+        bias: As for `biased_layers`.
     """
     s = math.sqrt(find_activation(activation).variance)
     own = parameterization.biases
     if own is None:
         shared = s * power(width, -(parameterization.a[0] + parameterization.b[0]))
         return (shared,) * biased_layers(parameterization, bias)
-    constants = (*[s] * parameterization.hidden_layers, 1.0)
+    constants = (1.0 if role is Role.READOUT else s for role in roles)
     return tuple(c * power(width, -(a + b)) for c, a, b in zip(constants, own.a, own.b, strict=True))
 
 
@@ -161,5 +185,5 @@ def bias_multipliers(parameterization: Parameterization, width: int) -> tuple[fl
 
 
 def remainders(parameterization: Parameterization, width: int, step: int) -> tuple[float, ...]:
-    """How much the initial weights count at a state, m^{-k_l(step)}, l = 1..L+1; 0 where removed."""
+    """Factors m^{-k_l(step)} of the initial weights at a state, l = 1..L+1; 0 where they are removed."""
     return tuple(0.0 if k is None else power(width, -k) for k in parameterization.k_at(step))

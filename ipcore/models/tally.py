@@ -1,4 +1,4 @@
-"""What a network's forward pass costs, counted by going through it. Standard library only."""
+"""Cost of a network's forward pass, counted by running it with sizes for values. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Tally:
         forward: Multiply-adds of all matmuls.
         update: Those of an update: forward, gradients by the matrices, gradients by all inputs of matmuls but
             the network's own.
-        values: Numbers that operations yield: what a backward pass may look at again.
-        preactivations: Those of them that are what a matmul or a sum yields.
+        values: Numbers that operations yield; a backward pass may need them again.
+        preactivations: Those of them that a matmul or a sum yields.
         derivatives: Derivatives by inputs of matmuls, of the last layer and where inputs and outputs
             differ in size.
-        operations: How many operations there are.
+        operations: Number of operations.
     """
 
     forward: int

@@ -25,13 +25,13 @@ from ipcore.planning.memory import run_memory
 
 @dataclass(frozen=True, slots=True)
 class MachineProfile:
-    """What one worker can do.
+    """Measured speeds and sizes of one worker.
 
     Attributes:
         launch_seconds: Starting the operations of a layer.
         rate: Multiply-adds per second of batched matmuls on what lies in the cache.
-        cache_bytes: Weights and buffers that stay in the cache from update to update.
-        bandwidth: Bytes beyond the cache that an update gets through per second.
+        cache_bytes: Bytes of weights and buffers that stay in the cache between updates.
+        bandwidth: Bytes per second that an update reads from beyond the cache.
         memory_bytes: Of the device, if it has memory of its own; 0: the machine's.
     """
 
@@ -42,7 +42,7 @@ class MachineProfile:
     memory_bytes: int = 0
 
     def on_threads(self, threads: int) -> MachineProfile:
-        """What is guessed for so many threads, from what was measured on one."""
+        """An estimate for several threads from the profile of one."""
         return replace(self, rate=self.rate * threads, bandwidth=self.bandwidth * threads)
 
     def update_seconds(self, config: PackConfig, info: DatasetInfo, runs: int) -> float:
@@ -53,10 +53,10 @@ class MachineProfile:
         return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
 
 
-# Starting the operations of an update costs so many times as much where autograd keeps the books
+# With autograd, launching the operations of an update takes this many times as long
 # (tests.benchmarks.autograd, single networks of eight neurons).
 _AUTOGRAD: Final = 2.7
-# What is taken where nothing has been measured yet: one core with AVX-512 (an EPYC, 2026), and a card of the
+# Used before anything has been measured: one core with AVX-512 (an EPYC, 2026), and a card of the
 # H100's class by its data sheet, at 60 % of what that promises.
 DEFAULT_CPU: Final = MachineProfile(20e-6, 45e9, 5 << 20, 6e9)
 DEFAULT_GPU: Final = MachineProfile(8e-6, 20e12, 30 << 20, 1.2e12)

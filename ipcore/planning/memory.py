@@ -1,8 +1,7 @@
 """How much memory training needs, before anything is allocated. Standard library only.
 
-The buffers of `ipcore.engine.pack` are known exactly; what lives only during an evaluation, a calibration or
-a copy of the weights is counted at its largest. The interpreter and torch themselves (some 300 MB) are not
-included.
+The buffers of engines are known exactly. Temporary tensors of an evaluation, a calibration or a copy of the
+weights are counted at their largest. The interpreter and torch themselves (some 300 MB) are not included.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ class RunMemory:
 
     @property
     def touched(self) -> int:
-        """What every update goes through."""
+        """Bytes that every update reads or writes."""
         return self.weights + self.optimizer + self.buffers
 
     @property

@@ -16,7 +16,6 @@ from ipcore.analysis.coordinate_check import sizes_at
 from ipcore.analysis.rate_transfer import predicted_drift
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.studies.subjects import Setting, Subject
-from ipcore.theory.calculus import Propagation
 from ipcore.theory.derived_alignment import derived_alignment
 
 _ZERO_UPDATE: Final = "the update is exactly zero, which has no slope"
@@ -107,39 +106,22 @@ def _size(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
 
 
 def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, bias: bool = False) -> Band:
-    """Mean |dh^l| after one update, by the rates of step t, of matrix l (or its biases) alone from step 0 on.
-
-    With e(.) at step 0, gradient descent: -c_l(t) - 2 a_l + e(dh^l) + e(x^{l-1}) + [l>1](1 + e(x^{l-1}));
-    signs forget the gradient: -c_l(t) - a_l + [l>1](1 + e(x^{l-1})); biases: -c^b - 2 a^b + e(dh^l). Where
-    inputs of different examples are not aligned, the update is smaller by the deficit for all but its own
-    examples: an interval. [ours]
+    """Mean |dh^l| after one update, by the rates of step t, of matrix l (or its bias) alone from step 0 on.
 
     Args:
         analysis: Of the subject.
         layer: l, 1..L+1.
         step: t.
-        bias: Of the biases.
+        bias: Of the bias.
     """
     if isinstance(analysis, str):
         return Band.silent(analysis)
-    p = analysis.parameterization
-    if analysis.block_matrices:
-        return Band.silent("theory makes no prediction for isolated updates in residual blocks")
-    run = Propagation(p, analysis.setting)
-    run.forward(0)
-    run.backward(0)
-    run.update(0, p.phase_at(step), None if p.biases is None else p.biases.phase_at(step))
-    if bias and p.biases is not None:
-        size = run.forward(1).from_bias[layer - 1]
-        return Band.silent(_ZERO_UPDATE) if size is None else Band.point(size)
-    entry, x = run.entries()[layer - 1], Fraction(0) if layer == 1 else run.x[layer - 2]
-    if entry is None or x is None:
+    found = theory.isolated_changes(analysis, step)
+    row = found.by_bias if bias else found.by_matrix
+    size = row[layer - 1] if layer <= len(row) else None
+    if size is None:
         return Band.silent(_ZERO_UPDATE)
-    if layer == 1:  # a bias of the first layer has the exponents of its matrix, as one more input
-        return Band.point(entry)
-    size = entry + 1 + x
-    deficit = next((one.deficit for one in analysis.alignment if one.layer == layer), Fraction(0))
-    return Band(size - deficit, size)
+    return Band.point(size) if found.exact else Band(None, size, "theory has an upper bound only")
 
 
 def drift(analysis: theory.Analysis | str, *, calibrated: bool) -> Band:

@@ -32,7 +32,8 @@ class Metric(NamedTuple):
         quantity: A name in `ipcore.probes.quantities` ("h", "h_change", "isolated_change"), or one of those
             below.
         layer: l, from 1; 0 where none is meant.
-        step: Updates done; for isolated updates the step t whose rates are used.
+        step: Updates done; for isolated updates the step t whose rates are used: the probe
+            `isolated_updates` records them at the state after that update, t + 1.
     """
 
     quantity: str

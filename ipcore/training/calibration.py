@@ -1,8 +1,9 @@
 """Calibrated base rates for the first step of IP-LLR.
 
-Exponents fix the power of m in a rate, not the constant. As in the code published with arXiv:2110.15596,
-before training: the update of base rate 1 is computed on a first batch, and on a second batch one goes up the
-layers. The first layer keeps the user's rate (for its bias too). At a hidden layer l the rate is
+Exponents fix the power of m in a rate, not the constant. As in the code published with arXiv:2110.15596, the
+constants are found before training: the update of base rate 1 is computed on a first batch, and the rates on
+a second batch, layer by layer from below. The first layer keeps the user's rate (for its bias too). At a
+hidden layer l the rate is
 
     eta_l = 1 / mean |Delta W^l x^{l-1}|
 
@@ -123,14 +124,14 @@ class _Effects(Batched):
     Args:
         pack: Networks at step 0.
         taps: (dz, x) of every layer on the first batch.
-        scales: Per layer, what dz^T x is multiplied with to be the update of base rate 1, (K, 1, 1).
+        scales: Per layer, the factor that makes dz^T x the update of base rate 1, (K, 1, 1).
         first: Base rates of the first layer.
         targets: Mean sizes wanted at the last layer.
         caps: Rates of layers whose update has no effect.
         biased: 1 where the first layer has a bias that shares its rate, else 0.
 
     Attributes:
-        rates: Found so far, by layer, not capped.
+        rates: Rates found so far, by layer, not capped.
     """
 
     def __init__(
@@ -150,7 +151,7 @@ class _Effects(Batched):
         self.rates: dict[int, Tensor] = {}
 
     def linear(self, layer: int, x: Tensor) -> Tensor:
-        """Find the layer's rate, and yield what it makes of x after its update."""
+        """Find the layer's rate, and return its outputs on x after its update."""
         dz, below = self._taps[layer - 1]
         inner = torch.bmm(x, below.mT)
         if layer == 1:

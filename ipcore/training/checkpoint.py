@@ -25,14 +25,14 @@ from ipcore.models import MLP
 from ipcore.models.files import read_tensors, write_tensors
 from ipcore.training.trainer import Trainer
 
-# To be raised when what `Trainer.state` holds, or what it means, changes.
+# Raise this when the content of `Trainer.state`, or its meaning, changes.
 FORMAT: Final = "iplab-checkpoint/1"
 
 
 def fingerprint(trainer: Trainer) -> str:
     """SHA-256 of everything that determines the numbers of a pack: configuration, runs, data, dtype.
 
-    The data count by the digest of their numbers (`Dataset.digest`), not by their name.
+    The data enter by the digest of their numbers (`Dataset.digest`), not by their name.
     """
     data = (trainer.dataset.digest, trainer.pack.shape.dims)
     text = f"({_text(trainer.config)}, {trainer.runs!r}, {data!r}, {trainer.pack.dtype!r})"
@@ -40,7 +40,7 @@ def fingerprint(trainer: Trainer) -> str:
 
 
 def _text(config: PackConfig) -> str:
-    """A configuration as text; of a multilayer perceptron, as versions wrote it that knew no other model."""
+    """A configuration as text; for a multilayer perceptron, as in versions that had no other model."""
     shown = [field for field in fields(config) if field.name != "model" or config.model != MLP]
     return f"PackConfig({', '.join(f'{field.name}={getattr(config, field.name)!r}' for field in shown)})"
 
@@ -99,14 +99,14 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
     """Bring a freshly made trainer of the same pack to the state of a checkpoint.
 
     Returns:
-        Sentences on what differs from where the checkpoint was written; if there are any, training goes on
-        but need not be bit for bit the uninterrupted one.
+        One sentence per difference to the machine that wrote the checkpoint. If there are any, training
+        continues but may not match the uninterrupted one bit for bit.
 
     Raises:
         CheckpointError: The file is missing, torn, not a checkpoint, of another pack or of a version that
             kept other tensors. The trainer is unchanged.
-        DataError: It was trained on the same registered file, which has been replaced since: to go on would
-            mix two datasets in one run. The trainer is unchanged.
+        DataError: The registered file that it was trained on has been replaced since; continuing would mix
+            two datasets in one run. The trainer is unchanged.
     """
     try:
         tensors, header = read_tensors(path)
@@ -134,7 +134,7 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
 
 
 def _replaced(header: Mapping[str, str], trainer: Trainer) -> bool:
-    """Whether the same registered file holds other numbers now. Other datasets are known by their names."""
+    """Whether the registered file holds other numbers now. Other datasets are identified by their names."""
     name, digest = header.get("dataset"), header.get("dataset_sha256")
     same_file = name == trainer.dataset.name and trainer.dataset.name.startswith(REGISTERED)
     return same_file and digest is not None and digest != trainer.dataset.digest

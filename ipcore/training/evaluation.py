@@ -1,4 +1,4 @@
-"""The public evaluation: the one place where final metrics come from."""
+"""The public evaluation, from which all final metrics come."""
 
 from __future__ import annotations
 

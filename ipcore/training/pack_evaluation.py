@@ -55,11 +55,11 @@ def evaluate_networks(
     Args:
         networks: (position, network) of the runs to evaluate.
         runs: K.
-        splits: What on.
+        splits: Splits to evaluate on.
     """
     loss = np.full((len(splits), runs), np.nan)
     accuracy = np.full((len(splits), runs), np.nan)
-    with thread_count(1):  # Once, not around each evaluation: it wakes and stops threads.
+    with thread_count(1):  # Set once, not around each evaluation: changing it starts and stops threads.
         for position, network in networks:
             for i, split in enumerate(splits):
                 result = evaluate(network, split)

@@ -1,4 +1,4 @@
-"""Measures a worker's `MachineProfile` (`ipcore.planning.machine`): half a second of made-up training."""
+"""Measures a worker's `MachineProfile` (`ipcore.planning.machine`) by half a second of synthetic training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,8 @@ def measure(
         device: "cpu" or "cuda".
         threads: Threads inside an operation; None: torch's own setting.
         seconds: About how long each of the `_ROUNDS` measurements of a size takes.
-        clock: In seconds; None: of one thread on the CPU its processor time, which others do not inflate.
+        clock: In seconds; None: for one thread on the CPU its processor time, which other processes do not
+            inflate.
     """
     sizes = _CPU_RUNS if device == "cpu" else _GPU_RUNS
     if clock is None:
@@ -57,13 +58,13 @@ def fit(tiny: float, found: dict[int, float], memory_bytes: int = 0) -> MachineP
     """The profile that explains measurements.
 
     Args:
-        tiny: Seconds of an update of one network so small that only starting operations counts.
+        tiny: Seconds of an update of one network that is so small that only launching operations takes time.
         found: Runs of a pack of `_CONFIG` -> seconds of an update.
         memory_bytes: See `MachineProfile`.
     """
     dataset = load_dataset(_CONFIG.dataset).info
     size = run_memory(_CONFIG, dataset).touched
-    # Per run, without what every update costs; never nothing, however the clock jumps.
+    # Per run, without the fixed cost of an update; positive even if the clock jumps.
     each = {runs: max(seconds - tiny, 0.01 * seconds) / runs for runs, seconds in found.items()}
     best, largest = min(each.values()), max(each)
     fitting = max(runs for runs, value in each.items() if value <= _TOLERANCE * best)
@@ -72,7 +73,7 @@ def fit(tiny: float, found: dict[int, float], memory_bytes: int = 0) -> MachineP
         launch_seconds=tiny / (_TINY.hidden_layers + 3),
         rate=update_work(_CONFIG, dataset) / best,
         cache_bytes=fitting * size,
-        # Where nothing got slower, traffic is no matter for the sizes that were tried.
+        # If nothing got slower, memory traffic does not matter for the sizes that were tried.
         bandwidth=(largest - fitting) * size / slower if fitting < largest else float("inf"),
         memory_bytes=memory_bytes,
     )

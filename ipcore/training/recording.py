@@ -1,4 +1,4 @@
-"""What is recorded when: a function of the configuration and the step alone. Needs no torch.
+"""What is recorded at which step, as a function of the configuration alone. Needs no torch.
 
 Step s is the state after s updates, 0 <= s <= steps; update s uses batch s, s >= 1.
 """
@@ -145,7 +145,7 @@ class Recorder:
         self._rows.append((step, self._place[metric], time_ms, values))
 
     def points(self, last_step: npt.NDArray[np.int64]) -> Points:
-        """What is recorded of the rows.
+        """The points of the collected rows.
 
         Args:
             last_step: Last step of each run at which points count, (K,); values that are not finite never do.

@@ -1,4 +1,4 @@
-"""Trains a pack slice by slice. Where a slice begins and ends never influences a number."""
+"""Trains a pack slice by slice. Slice boundaries never influence numbers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _NEVER: Final = np.iinfo(np.int64).max
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Slice:
-    """What one call of `Trainer.advance` did.
+    """Result of one call of `Trainer.advance`.
 
     Attributes:
         first_step: First update of the slice.
@@ -80,8 +80,8 @@ class Trainer:
     Attributes:
         config: What the runs share.
         runs: The runs, by position.
-        dataset: What they train on.
-        device: Where.
+        dataset: The dataset.
+        device: Device that trains.
         threads: Threads inside an operation; None: torch's own setting.
         step: Updates done.
         pack: The networks and what trains them.
@@ -165,7 +165,7 @@ class Trainer:
         return extract(self.pack, self.config, self.runs[position], position, self.step)
 
     def state(self) -> dict[str, Tensor]:
-        """All that a checkpoint must hold, by name: views, valid until the next update."""
+        """The content of a checkpoint, by name: views that are valid until the next update."""
         tensors = self._trained()
         diverged = np.full(len(self.runs), -1, dtype=np.int64)
         diverged[list(self._diverged)] = list(self._diverged.values())
@@ -281,14 +281,14 @@ class Trainer:
 
     def _out_of_time(self, deadline: float) -> bool:
         if self.device.type == "cuda":
-            # Without waiting, kernels queue up far beyond the limit; rarely, as it idles the device.
+            # Without waiting, kernels queue up far beyond the limit. Wait rarely, since it idles the device.
             if self.step % 16:
                 return False
             torch.cuda.synchronize(self.device)
         return time.monotonic() >= deadline
 
     def _correct(self) -> Tensor | None:
-        """Examples of the batch classified rightly, (K,); None where labels are no classes."""
+        """Number of correctly classified examples of the batch, (K,); None if labels are not classes."""
         return None if self.dataset.target_dim else self.pack.correct()
 
     def _record_held_out(self, recorder: Recorder) -> None:
@@ -303,7 +303,7 @@ class Trainer:
                 recorder.add(f"{name}_accuracy", self.step, now, result.accuracy)
 
     def _record_probes(self, recorder: Recorder, newest: Newest | None = None) -> None:
-        """Measure what is asked for inside the networks, if it is due."""
+        """Measure the probes, if they are due."""
         if self._prober is None or not probes_due(self.config, self.step):
             return
         now = self._now_ms()

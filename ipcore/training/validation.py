@@ -1,6 +1,6 @@
 """Whether a pack can be trained: every problem at once.
 
-What the service refuses at submission the trainer refuses too, for whoever uses it without a service.
+The trainer refuses what the service refuses at submission, so it can be used without a service.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def check_pack(
     """
     if dtype not in _HELD:
         raise ConfigError([f"dtype: must be torch.float32 or torch.float64, not {dtype}"])
-    # What is not a number cannot be compared with one: types first, then values.
+    # Types first, then values: only numbers can be compared with bounds.
     types = [*_type_problems(config, {"schedule": config.schedule, "probes": config.probes})]
     for position, run in enumerate(runs):
         parts = {"settings": run.settings, "calibration": run.calibration}
@@ -71,7 +71,7 @@ def check_pack(
 
 
 def _type_problems(owner: object, parts: Mapping[str, object]) -> Iterator[str]:
-    """Fields of an owner and of its parts by name, as far as they are there, that have another type."""
+    """Fields of an owner and of its parts, by name, that have the wrong type."""
     for prefix, value in {"": owner, **parts}.items():
         if value is not None:
             for field, text in type_problems(value):

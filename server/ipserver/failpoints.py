@@ -30,6 +30,11 @@ Result = TypeVar("Result")
 # before COMMIT. In the writing of a file, "during" is when the file is complete but not yet renamed.
 POINTS: Final = {
     "create": "the API accepts an experiment (a transaction)",
+    "extend": "the API adds runs to an experiment (a transaction)",
+    "study": "the API accepts a study (a transaction)",
+    "round": "a dispatcher writes a round of a study down (a transaction)",
+    "asked": "a dispatcher has taken all actions of a round (a transaction)",
+    "verdict": "a dispatcher ends a study (a transaction)",
     "plan": "a dispatcher saves an experiment's packs (a transaction)",
     "lease": "a dispatcher leases a pack (a transaction)",
     "commit": "a dispatcher commits a slice (a transaction)",

@@ -10,6 +10,11 @@ from ipserver.errors import FieldViolation, InvalidRequest
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _RUN = re.compile(r"r(\d{5})")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+# Short enough for the ids of its experiments.
+_STUDY = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
+STUDY_ID_RULE = (
+    "1-42 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
+)
 ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
 
 
@@ -88,6 +93,33 @@ def parse_artifact(name: str, field: str) -> tuple[RunName, str]:
     if separator and all(_SEGMENT.fullmatch(part) for part in path.split("/")):
         return parse_run(run, field), path
     raise _malformed(name, field, "experiments/{experiment}/runs/r00000/artifacts/{path}")
+
+
+def is_study_id(text: str) -> bool:
+    """Whether `text` can be the last part of a study's name (`STUDY_ID_RULE`)."""
+    return _STUDY.fullmatch(text) is not None
+
+
+def study_name(study: str) -> str:
+    """studies/{study}."""
+    return f"studies/{study}"
+
+
+def study_experiment(study: str, uid: str, number: int) -> str:
+    """The id of an experiment of a study; the uid keeps it apart from those of an older study.
+
+    >>> study_experiment("transfer", "0f3a5c61-0000", 3)
+    'transfer-0f3a5c-3'
+    """
+    return f"{study}-{uid[:6]}-{number}"
+
+
+def parse_study(name: str, field: str) -> str:
+    """The study id in a study's name. Raises InvalidRequest as `parse_experiment`."""
+    match name.split("/"):
+        case ["studies", study] if is_study_id(study):
+            return study
+    raise _malformed(name, field, "studies/{study}")
 
 
 def _malformed(name: str, field: str, form: str) -> InvalidRequest:

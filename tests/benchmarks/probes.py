@@ -10,6 +10,7 @@ a busy machine. Width 1024 is measured only with --large.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ import torch
 from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset, load_dataset
+from ipcore.probes.single_update import Newest
 from ipcore.theory import preset
 from ipcore.training.trainer import Trainer
 from tests.benchmarks import output
@@ -55,10 +57,12 @@ def compare(depth: int, width: int, runs: int, seconds: float, data: Dataset) ->
     update = best(lambda: plain.advance(max_steps=2), seconds) / 2
     row = {"L": depth, "m": width, "K": runs, "update_ms": round(update, 2)}
     for name, quantities in {**{probe: (probe,) for probe in PROBES}, "all": tuple(PROBES)}.items():
-        prober = trainer_of(depth, width, runs, quantities, data)._prober
-        assert prober is not None
+        trainer = trainer_of(depth, width, runs, quantities, data)
+        newest = Newest(trainer.step, trainer._rates.at(trainer.step - 1))
+        assert trainer._prober is not None
+        measure = functools.partial(trainer._prober.measure, newest)
         with torch.inference_mode():
-            row[name] = round(best(prober.measure, seconds) / update, 1)
+            row[name] = round(best(measure, seconds) / update, 1)
     return row
 
 

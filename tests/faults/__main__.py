@@ -10,7 +10,7 @@ import time
 
 import click
 
-from tests.faults import ballistic, matrix, mixes
+from tests.faults import ballistic, matrix, mixes, studies
 from tests.faults.running import Unavailable
 
 
@@ -55,6 +55,15 @@ def ballistic_command(seconds: float, seed: int | None, store: str, runs: int) -
 def mixes_command(minutes: float, dispatchers: int, seed: int | None, store: str) -> None:
     """Train random mixes on a real Ray of two cores: no pack gets stuck, the most urgent goes first."""
     mixes.run(minutes, dispatchers, secrets.randbelow(2**31) if seed is None else seed, store)
+
+
+@main.command("studies")
+@click.option("--kills", default=50, show_default=True, help="How many parts are killed.")
+@click.option("--seed", type=int, help="Of a run to repeat; a new one otherwise.")
+@click.option("--store", type=click.Choice(["sqlite", "postgresql"]), default="sqlite", show_default=True)
+def studies_command(kills: int, seed: int | None, store: str) -> None:
+    """Parts are killed at random points of studies: each ends with the verdict and runs of one in peace."""
+    studies.run(kills, secrets.randbelow(2**31) if seed is None else seed, store)
 
 
 if __name__ == "__main__":

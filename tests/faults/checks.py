@@ -20,7 +20,7 @@ from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.ops.startup import MARK
 from ipserver.request.convert import pack_config, run_config
 from ipserver.store import Store, segments
-from ipserver.store.records import RunRecord
+from ipserver.store.records import EventRecord, RunRecord
 from ipserver.store.states import FailureReason
 from ipserver.store.tables import attempts, checkpoints, packs
 from tests.faults.lab import Lab, wait_for
@@ -36,9 +36,13 @@ NEXT: Mapping[str, frozenset[str]] = {
 
 
 def check_history(store: Store, experiment: str) -> None:
-    """Events are numbered without gaps and follow the model, with one end for every run."""
+    """Events are numbered without gaps and follow the model, with one end for every run.
+
+    An experiment may end again after each extension.
+    """
     runs = store.list_runs(experiment, limit=10_000)
     state = {run.index: "QUEUED" for run in runs}
+    known = len(runs) - sum(added_by(event) for event in store.events(experiment, after=0, limit=100_000))
     ended: list[str] = []
     committed: dict[str, int] = {}
     events = store.events(experiment, after=0, limit=100_000)
@@ -53,6 +57,10 @@ def check_history(store: Store, experiment: str) -> None:
             pack, step = str(event.payload["pack"]), int(str(event.payload["committed_steps"]))
             assert step > committed.get(pack, -1), f"{pack} went back to step {step}"
             committed[pack] = step
+        elif event.kind == "extended":
+            assert event.payload["first_run_index"] == known, f"{event}: {known} runs were there"
+            known += added_by(event)
+            ended.clear()
         elif event.kind == "experiment_state":
             assert not ended, f"{event} after {ended}"
             if event.payload["state"] in {"SUCCEEDED", "FAILED", "CANCELLED"}:
@@ -60,6 +68,11 @@ def check_history(store: Store, experiment: str) -> None:
     assert set(state.values()) == {"SUCCEEDED"}
     assert ended == ["SUCCEEDED"]
     assert {run.state.value for run in runs} == {"SUCCEEDED"}
+
+
+def added_by(event: EventRecord) -> int:
+    """Number of runs that an event adds."""
+    return int(str(event.payload["runs"])) if event.kind == "extended" else 0
 
 
 Points = dict[tuple[int, str], list[tuple[int, float, int]]]

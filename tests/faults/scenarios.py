@@ -41,6 +41,10 @@ SPEC: dict[str, Any] = {
 }
 
 
+# What an experiment is extended by, where it is.
+LATER: dict[str, Any] = {"seeds": [2]}
+
+
 @dataclass
 class Scene:
     """A lab in which faults happen.
@@ -73,6 +77,7 @@ class Fault:
         lasts: Whether it is tried with every downtime, or only without any.
         only: Kind of store on which it happens; "": all.
         own_disk: Whether the lab's home must be a separate file system.
+        extends: Whether the experiment is extended at once.
     """
 
     point: str
@@ -85,6 +90,7 @@ class Fault:
     lasts: bool = True
     only: str = ""
     own_disk: bool = False
+    extends: bool = False
 
 
 def kill_trainers(scene: Scene) -> None:
@@ -144,6 +150,7 @@ def end_of_dispatcher(scene: Scene) -> None:
 
 FAULTS = {
     "API killed": Fault("create", "kill", ends=("api",)),
+    "API killed while it extends": Fault("extend", "kill", ends=("api",), lasts=False, extends=True),
     "dispatcher killed": Fault("commit", "kill 3", ends=("dispatch",)),
     "dispatcher killed while it plans": Fault("plan", "kill", ends=("dispatch",), lasts=False),
     "dispatcher killed while it leases": Fault("lease", "kill", ends=("dispatch",), lasts=False),
@@ -195,7 +202,8 @@ def play(scene: Scene, *events: tuple[str, str], downtime: float = 0.0) -> None:
     experiment = f"f{uuid.uuid4().hex[:10]}"
     first, *_ = events
     lab.arm(*_point(*first))
-    with submitting(lab, experiment):
+    extends = any(FAULTS[name].extends for name, _ in events)
+    with submitting(lab, experiment, LATER if extends else {}):
         for number, (name, phase) in enumerate(events):
             if number:
                 lab.arm(*_point(name, phase))
@@ -248,14 +256,23 @@ def await_done(lab: Lab, experiment: str, seconds: float) -> None:
     wait_for(lambda: record().mlflow_pending_runs == 0, seconds, lambda: lab.tail("forward"))
 
 
-def submit(lab: Lab, experiment: str, spec: Mapping[str, Any], seconds: float) -> None:
-    """Create an experiment; repeat the request until it is acknowledged."""
+def submit(
+    lab: Lab, experiment: str, spec: Mapping[str, Any], seconds: float, later: Mapping[str, Any] | None = None
+) -> None:
+    """Create an experiment, and extend it by `later`, repeating each request until it is acknowledged."""
     request = str(uuid.uuid4())
+    _repeat(lab, seconds, lambda c: c.create(spec, experiment_id=experiment, request_id=request))
+    if later:
+        again = str(uuid.uuid4())
+        _repeat(lab, seconds, lambda c: c.experiment(experiment).extend(**later, request_id=again))
+
+
+def _repeat(lab: Lab, seconds: float, ask: Callable[[iplab.Client], object]) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
             with lab.client() as client:
-                client.create(spec, experiment_id=experiment, request_id=request)
+                ask(client)
         except iplab.UnavailableError:
             if time.monotonic() > deadline:
                 raise
@@ -264,9 +281,9 @@ def submit(lab: Lab, experiment: str, spec: Mapping[str, Any], seconds: float) -
 
 
 @contextmanager
-def submitting(lab: Lab, experiment: str) -> Iterator[None]:
-    """Create an experiment in another thread."""
+def submitting(lab: Lab, experiment: str, later: Mapping[str, Any]) -> Iterator[None]:
+    """Create an experiment, and extend it by `later`, meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        acknowledged = pool.submit(submit, lab, experiment, SPEC, 90.0)
+        acknowledged = pool.submit(submit, lab, experiment, SPEC, 90.0, later)
         yield
         acknowledged.result()

@@ -12,6 +12,7 @@ def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
     play(
         scene,
         ("API killed", "after"),
+        ("API killed while it extends", "after"),
         ("trainer killed", "during"),
         ("trainer killed at a checkpoint", "during"),
         ("dispatcher killed", "after"),

@@ -156,6 +156,49 @@ def test_a_pause_and_its_end(own_service, own_client):
     assert experiment.pause().state is iplab.ExperimentState.SUCCEEDED
 
 
+def test_an_extended_experiment_has_the_numbers_of_one_that_was_large_at_once(own_service, own_client):
+    whole = own_client.create(small_spec(seeds=[0, 1, 2], widths=[8, 16, 12]), experiment_id="whole")
+    grown = own_client.create(small_spec(), experiment_id="grown")
+    own_service.train()
+    assert grown.refresh().state is iplab.ExperimentState.SUCCEEDED
+    before = grown.metrics()
+    preview = grown.extend(seeds=[2], validate_only=True)
+    assert (preview.counts.total, grown.counts.total) == (12, 8)
+    assert grown.extend(seeds=[2]).state is iplab.ExperimentState.RUNNING
+    grown.extend(widths=[12])
+    own_service.train()
+    assert grown.wait(progress=False).state is iplab.ExperimentState.SUCCEEDED
+    kinds = [type(event).__name__ for event in grown.watch()]
+    assert kinds.count("Extended") == 2
+    assert kinds[-1] == "StateChanged"
+
+    def results(experiment):
+        return {
+            (run.parameterization, run.width, run.seed): (
+                {name: value for name, value in run.results.items() if value is not None},
+                run.calibrated_rates,
+            )
+            for run in experiment.runs()
+        }
+
+    expected, found = results(whole.refresh()), results(grown)
+    assert found.keys() == expected.keys()
+    assert len(found) == 18
+    for point, (numbers, rates) in expected.items():
+        assert found[point][0] == pytest.approx(numbers, rel=1e-5), point
+        assert found[point][1] == pytest.approx(rates, rel=1e-5), point
+    again = grown.metrics("index < 8")
+    assert all((getattr(again, name) == getattr(before, name)).all() for name in ("run", "step", "value"))
+
+
+def test_what_cannot_be_added_is_said(own_client):
+    experiment = own_client.create(small_spec(), experiment_id="e")
+    with pytest.raises(iplab.InvalidRequestError) as caught:
+        experiment.extend(seeds=[1], widths=[-3])
+    assert {violation.field for violation in caught.value.violations} == {"seeds[0]", "widths[0]"}
+    assert experiment.counts.total == 8
+
+
 def test_runs_are_listed_and_filtered(trained):
     assert [run.index for run in trained.runs()] == list(range(8))
     wide = list(trained.runs('parameterization = "llr" AND width > 8'))

@@ -16,6 +16,7 @@ from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.workers.local_executor import LocalExecutor
+from tests.ipserver.studies.cases import ask, driver
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 PHASES = ("before", "during", "after")
@@ -44,6 +45,12 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
             dispatcher.drain()
         if store.get_experiment("e").state.terminal:
             break
+    ask(store)
+    studies = driver(store)
+    while not store.get_study("s").state.terminal:
+        studies.step()
+        while not store.idle():
+            dispatcher.step()
     executor.close()
     (tmp_path / "mlflow").mkdir()
     sink = MlflowSink(f"sqlite:///{tmp_path}/mlflow.db", tmp_path / "mlflow")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iplab.cli import analyze, catalog, check, data, look, phases, submit, theory, watch
+from iplab.cli import analyze, catalog, check, data, look, phases, report, study, submit, theory, watch
 from iplab.cli.app import main
 
 for _command in (
@@ -14,6 +14,10 @@ for _command in (
     data.metrics,
     data.weights,
     check.check,
+    study.study,
+    study.list_studies,
+    report.report,
+    submit.extend,
     submit.cancel,
     submit.pause,
     submit.resume,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from iplab.client import Client
 
 ENDED_BADLY, BAD_USAGE, UNAVAILABLE, NOT_FOUND, SERVICE_ERROR, DISAGREES = 1, 2, 3, 4, 5, 6
-ALL_DIVERGED, NOTHING_DONE, INTERRUPTED = 7, 8, 130
+ALL_DIVERGED, NOTHING_DONE, UNDECIDED, INTERRUPTED = 7, 8, 9, 130
 
 _EXIT_CODES: tuple[tuple[type[iplab.IplabError], int], ...] = (
     (iplab.InvalidRequestError, BAD_USAGE),
@@ -38,16 +38,17 @@ Results go to standard output, progress, warnings and errors to standard error. 
 
 \b
 Exit codes:
-    0  done; with watch and submit --watch: the experiment SUCCEEDED
-    1  the experiment ended FAILED or CANCELLED (watch, submit --watch)
+    0  done; with watch and submit --watch: the experiment SUCCEEDED; study: decided, nothing disagrees
+    1  the experiment ended FAILED or CANCELLED (watch, submit --watch), or the study (study)
     2  wrong usage, spec or filter; one line per wrong field
     3  no service answers (in time)
     4  no such experiment, run or file
     5  any other error of the service
-    6  measurement disagrees with theory (check)
+    6  measurement disagrees with theory (check, study)
     7  every run diverged (watch, submit --watch)
     8  it has ended, so there was nothing to do (cancel, pause, resume)
-  130  interrupted; the experiment goes on
+    9  the study ended undecided
+  130  interrupted; the experiment or study goes on
   141  nobody reads the output any more (| head)
 """
 

@@ -119,7 +119,7 @@ def show(
         chosen = _ordered(by_label(best_rates(runs)), sort, limit) if best else None
         if as_json:
             more = {} if chosen is None else {"best": [asdict(row) for row in chosen]}
-            print_json({**found.to_dict(), "summary": [asdict(row) for row in rows], **more})
+            print_json({**found.to_dict(), "summary": [row.to_dict() for row in rows], **more})
         else:
             print_experiment(found, rows, chosen)
         if filter_ and not runs:

@@ -89,12 +89,10 @@ def _ranges(free: tuple[str, ...]) -> dict[str, tuple[str, str]]:
 
 
 def _plot(found: Phases, preset: str, file: str) -> None:
+    from ipcore.figures import PhaseDiagram, PictureError  # noqa: PLC0415 - numpy only where it is drawn
+
     try:
-        from iplab.phase_plot import save_phases  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise click.UsageError("--plot needs matplotlib: pip install 'iplab[plot]'") from error
-    try:
-        save_phases(found, file, title=preset)
-    except ValueError as error:
+        PhaseDiagram(found, preset).save(file)
+    except (PictureError, ImportError) as error:
         raise click.UsageError(f"--plot: {error}") from error
     note(f"saved {file}")

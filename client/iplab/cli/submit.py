@@ -1,8 +1,8 @@
-"""`iplab submit`, `iplab cancel`, `iplab pause` and `iplab resume`."""
+"""`iplab submit`, `extend`, `cancel`, `pause` and `resume`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -14,6 +14,8 @@ from iplab.terminal import folded
 if TYPE_CHECKING:
     from iplab.experiment import Experiment
     from iplab.run import Run
+
+Number = TypeVar("Number", int, float)
 
 # What an experiment has only once it is there.
 _ONLY_CREATED = frozenset(
@@ -128,6 +130,68 @@ def resume(service: Service, experiment: str, *, as_json: bool) -> None:
     """Continue a paused EXPERIMENT from its checkpoints."""
     with service.connect() as client:
         _say(client.experiment(experiment).resume(), "resume", {"QUEUED", "RUNNING"}, as_json=as_json)
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--seeds", metavar="LIST", help="Seeds to add, as 8..15 or 8,9,12.")
+@click.option("--widths", metavar="LIST", help="Widths to add, as 512,1024.")
+@click.option("--base-learning-rates", "rates", metavar="LIST", help="Base rates to add, as 0.1,0.2.")
+@click.option("--request-id", default=None, help="UUID; extending again under it adds nothing twice.")
+@click.option("--dry-run", is_flag=True, help="Check only; nothing is added.")
+@click.option("--watch", "follow", is_flag=True, help="Follow it to its end, as `iplab watch`.")
+@json_option
+@click.pass_obj
+def extend(
+    service: Service,
+    experiment: str,
+    *,
+    seeds: str | None,
+    widths: str | None,
+    rates: str | None,
+    request_id: str | None,
+    dry_run: bool,
+    follow: bool,
+    as_json: bool,
+) -> None:
+    """Add seeds, widths or base learning rates to EXPERIMENT.
+
+    The new runs are numbered after the others and get the numbers that they would have had from the start. An
+    experiment that has ended goes on until they have ended too.
+    """
+    if dry_run and follow:
+        raise click.UsageError("--dry-run adds nothing that --watch could follow; give one of them")
+    with service.connect() as client:
+        found = client.experiment(experiment)
+        before = found.counts.total
+        extended = found.extend(
+            seeds=numbers_of("--seeds", seeds, int),
+            widths=numbers_of("--widths", widths, int),
+            base_learning_rates=numbers_of("--base-learning-rates", rates, float),
+            request_id=request_id,
+            validate_only=dry_run,
+        )
+        if follow:
+            finish(extended, as_json=as_json)
+        elif as_json:
+            print_json(extended.to_dict())
+        else:
+            would = "would have" if dry_run else "has"
+            total = extended.counts.total
+            click.echo(f"{extended.id} {would} {total} runs, {total - before} of them new")
+
+
+def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number]:
+    """A list of numbers as people write it; whole numbers also as first..last."""
+    values: list[Number] = []
+    for part in filter(None, (text or "").split(",")):
+        first, dots, last = part.partition("..")
+        try:
+            values += [kind(n) for n in range(int(first), int(last) + 1)] if dots else [kind(first)]
+        except ValueError:
+            allowed = "numbers as 0.1,0.2" if kind is float else "whole numbers as 8,9,12 or 8..15"
+            raise click.UsageError(f"{option} {text!r}: {part!r} is no number; write {allowed}") from None
+    return values
 
 
 def _say(target: Experiment | Run, request: str, wanted: set[str], *, as_json: bool) -> None:

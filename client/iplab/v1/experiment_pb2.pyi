@@ -49,7 +49,7 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """No run trains, and none will until the experiment is resumed."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
-    """State of an experiment. Terminal states are final."""
+    """State of an experiment. Only an extension leaves a terminal state."""
 
 EXPERIMENT_STATE_UNSPECIFIED: ExperimentState.ValueType  # 0
 """Never sent by the service."""
@@ -152,7 +152,7 @@ class Experiment(_message.Message):
 
     @_builtins.property
     def spec(self) -> _spec_pb2.ExperimentSpec:
-        """What to train. Required, immutable."""
+        """What to train. Required. Extensions add to the axes of its grid; nothing else changes."""
 
     @_builtins.property
     def counts(self) -> Global___RunCounts:
@@ -279,6 +279,7 @@ class ExperimentEvent(_message.Message):
     RUNS_STATE_CHANGED_FIELD_NUMBER: _builtins.int
     PACK_PROGRESSED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_EXTENDED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """1, 2, 3, ... within the experiment."""
     @_builtins.property
@@ -301,6 +302,10 @@ class ExperimentEvent(_message.Message):
     def notice(self) -> Global___Notice:
         """A message for people, about a retry, an awaited resource, or room made for other packs."""
 
+    @_builtins.property
+    def experiment_extended(self) -> Global___ExperimentExtended:
+        """Runs were added."""
+
     def __init__(
         self,
         *,
@@ -310,12 +315,13 @@ class ExperimentEvent(_message.Message):
         runs_state_changed: Global___RunsStateChanged | None = ...,
         pack_progressed: Global___PackProgressed | None = ...,
         notice: Global___Notice | None = ...,
+        experiment_extended: Global___ExperimentExtended | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["experiment_state_changed", "runs_state_changed", "pack_progressed", "notice"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["experiment_state_changed", "runs_state_changed", "pack_progressed", "notice", "experiment_extended"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -416,6 +422,50 @@ class PackProgressed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PackProgressed: _TypeAlias = PackProgressed  # noqa: Y015
+
+@_typing.final
+class ExperimentExtended(_message.Message):
+    """Seeds, widths or base learning rates were added to the grid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEEDS_FIELD_NUMBER: _builtins.int
+    WIDTHS_FIELD_NUMBER: _builtins.int
+    BASE_LEARNING_RATES_FIELD_NUMBER: _builtins.int
+    FIRST_RUN_INDEX_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    first_run_index: _builtins.int
+    """Index of the first new run."""
+    runs: _builtins.int
+    """Number of new runs."""
+    @_builtins.property
+    def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Added seeds."""
+
+    @_builtins.property
+    def widths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Added widths."""
+
+    @_builtins.property
+    def base_learning_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Added base learning rates."""
+
+    def __init__(
+        self,
+        *,
+        seeds: _abc.Iterable[_builtins.int] | None = ...,
+        widths: _abc.Iterable[_builtins.int] | None = ...,
+        base_learning_rates: _abc.Iterable[_builtins.float] | None = ...,
+        first_run_index: _builtins.int = ...,
+        runs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_learning_rates", b"base_learning_rates", "first_run_index", b"first_run_index", "runs", b"runs", "seeds", b"seeds", "widths", b"widths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExperimentExtended: _TypeAlias = ExperimentExtended  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):

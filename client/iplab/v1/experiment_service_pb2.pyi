@@ -214,6 +214,57 @@ class ResumeExperimentRequest(_message.Message):
 Global___ResumeExperimentRequest: _TypeAlias = ResumeExperimentRequest  # noqa: Y015
 
 @_typing.final
+class ExtendExperimentRequest(_message.Message):
+    """Request of ExtendExperiment. At least one axis must be given; values that the grid has already are refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SEEDS_FIELD_NUMBER: _builtins.int
+    WIDTHS_FIELD_NUMBER: _builtins.int
+    BASE_LEARNING_RATES_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"experiments/{experiment}"."""
+    request_id: _builtins.str
+    """A UUID chosen by the caller. The same id with the same request adds nothing twice: the answer is the
+    experiment as it is. With another request it is refused (ALREADY_EXISTS, reason REQUEST_ID_REUSED). Empty: a
+    repeated request is refused because its values are there already.
+    """
+    validate_only: _builtins.bool
+    """If true, nothing is added: the answer is the experiment as it would be."""
+    @_builtins.property
+    def seeds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Seeds to add."""
+
+    @_builtins.property
+    def widths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Widths to add."""
+
+    @_builtins.property
+    def base_learning_rates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Base learning rates to add to the grid's axis. Parameterizations with rates of their own are not affected."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        seeds: _abc.Iterable[_builtins.int] | None = ...,
+        widths: _abc.Iterable[_builtins.int] | None = ...,
+        base_learning_rates: _abc.Iterable[_builtins.float] | None = ...,
+        request_id: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_learning_rates", b"base_learning_rates", "name", b"name", "request_id", b"request_id", "seeds", b"seeds", "validate_only", b"validate_only", "widths", b"widths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendExperimentRequest: _TypeAlias = ExtendExperimentRequest  # noqa: Y015
+
+@_typing.final
 class WatchExperimentRequest(_message.Message):
     """Request of WatchExperiment."""
 

@@ -66,6 +66,11 @@ class ExperimentServiceStub:
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.ExtendExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/ExtendExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
         self.WatchExperiment = channel.unary_stream(
                 '/iplab.v1.ExperimentService/WatchExperiment',
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.WatchExperimentRequest.SerializeToString,
@@ -124,9 +129,20 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExtendExperiment(self, request, context):
+        """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
+        existing ones and get the numbers that they would have had if everything had been asked for at once. An
+        experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
+        paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
+        being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchExperiment(self, request, context):
         """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-        the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
+        the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
         WATCH_OVERFLOW and may continue from the last event it received.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -164,6 +180,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
             'ResumeExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.ResumeExperiment,
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'ExtendExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
             'WatchExperiment': grpc.unary_stream_rpc_method_handler(
@@ -334,6 +355,33 @@ class ExperimentService:
             target,
             '/iplab.v1.ExperimentService/ResumeExperiment',
             iplab_dot_v1_dot_experiment__service__pb2.ResumeExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/ExtendExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
             iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
             options,
             channel_credentials,

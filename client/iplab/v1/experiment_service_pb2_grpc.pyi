@@ -55,9 +55,16 @@ class ExperimentServiceStub:
     """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
     Resuming an experiment that is not paused changes nothing and is no error.
     """
+    ExtendExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ExtendExperimentRequest, _experiment_pb2.Experiment]
+    """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
+    existing ones and get the numbers that they would have had if everything had been asked for at once. An
+    experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
+    paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
+    being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    """
     WatchExperiment: _grpc.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]
     """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-    the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
+    the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
     WATCH_OVERFLOW and may continue from the last event it received.
     """
 
@@ -87,9 +94,16 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """Resumes a paused experiment from its checkpoints. The final weights are bit for bit those without the pause.
     Resuming an experiment that is not paused changes nothing and is no error.
     """
+    ExtendExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ExtendExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
+    existing ones and get the numbers that they would have had if everything had been asked for at once. An
+    experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
+    paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
+    being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    """
     WatchExperiment: _aio.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]  # type: ignore[assignment]
     """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-    the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
+    the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
     WATCH_OVERFLOW and may continue from the last event it received.
     """
 
@@ -154,13 +168,26 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ExtendExperiment(
+        self,
+        request: _experiment_service_pb2.ExtendExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Adds seeds, widths or base learning rates to the grid of an experiment. The new runs are numbered after the
+        existing ones and get the numbers that they would have had if everything had been asked for at once. An
+        experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
+        paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
+        being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        """
+
+    @_abc_1.abstractmethod
     def WatchExperiment(
         self,
         request: _experiment_service_pb2.WatchExperimentRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_experiment_service_pb2.WatchExperimentResponse], _abc.AsyncIterator[_experiment_service_pb2.WatchExperimentResponse]]:
         """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
-        the event that makes the experiment terminal. A watcher too slow for the service gets ABORTED with reason
+        the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
         WATCH_OVERFLOW and may continue from the last event it received.
         """
 

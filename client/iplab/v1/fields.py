@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from iplab.v1 import experiment_pb2, run_pb2
+from iplab.v1 import experiment_pb2, run_pb2, study_pb2
 
 
 class RunFields:
@@ -249,3 +249,64 @@ class ExperimentFields:
     def estimate_basis(self) -> str:
         """What the estimate rests on. Only in answers to validate_only."""
         return self._experiment.estimate_basis
+
+
+class StudyFields:
+    """A question with its answer."""
+
+    _study: study_pb2.Study
+
+    @property
+    def name(self) -> str:
+        """Resource name, "studies/{study}"."""
+        return self._study.name
+
+    @property
+    def uid(self) -> str:
+        """Unique id, never reused, even if a resource name is."""
+        return self._study.uid
+
+    @property
+    def display_name(self) -> str:
+        """Free text for people, on one line."""
+        return self._study.display_name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """As those of an experiment. Its experiments have them too, and the label "study"."""
+        return dict(self._study.labels)
+
+    @property
+    def priority(self) -> int:
+        """Priority of its experiments. Default 0."""
+        return self._study.priority
+
+    @property
+    def sentence(self) -> str:
+        """The answer in words, with numbers, intervals, what was spent and what theory predicted."""
+        return self._study.sentence
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Names of its experiments, in the order of their creation. They stay when the study is deleted."""
+        return tuple(self._study.experiments)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings for the user."""
+        return tuple(self._study.warnings)
+
+    @property
+    def sequence(self) -> int:
+        """Grows with every change of the study itself."""
+        return self._study.sequence
+
+    @property
+    def create_time(self) -> datetime | None:
+        """When it was accepted (UTC); None until then."""
+        return self._study.create_time.ToDatetime(tzinfo=UTC) if self._study.HasField("create_time") else None
+
+    @property
+    def end_time(self) -> datetime | None:
+        """When it reached a terminal state (UTC); None until then."""
+        return self._study.end_time.ToDatetime(tzinfo=UTC) if self._study.HasField("end_time") else None

@@ -172,4 +172,5 @@ ISOLATED_UPDATES: Final = Kind(
     find=_find,
     probe="isolated_updates",
     reads=(MATRIX, BIAS, "gradient"),
+    everywhere=(MATRIX, BIAS),
 )

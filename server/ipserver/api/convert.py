@@ -125,6 +125,8 @@ def event(record: EventRecord) -> experiment_pb2.ExperimentEvent:
         message.runs_state_changed.run_indices.extend(payload["runs"])
     elif record.kind == "pack_progress":
         message.pack_progressed.CopyFrom(experiment_pb2.PackProgressed(**payload))
+    elif record.kind == "extended":
+        message.experiment_extended.CopyFrom(experiment_pb2.ExperimentExtended(**payload))
     elif record.kind == "notice":
         message.notice.message = payload["message"]
     else:

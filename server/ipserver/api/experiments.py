@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
-import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +17,18 @@ from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
 from ipserver.api.unmatched import unmatched_experiments
 from ipserver.api.watch import WatchHub
-from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
-from ipserver.request.convert import resource_request
+from ipserver.errors import AlreadyExists, NotFound
 from ipserver.request.estimate import estimate
+from ipserver.request.extend import check_extend
 from ipserver.request.predict import predictions
-from ipserver.request.validate import Checked, check_create
-from ipserver.store.records import ALL, ExperimentRecord, NewExperiment
+from ipserver.request.stored import stored_spec
+from ipserver.request.submit import create, extend, repeated
+from ipserver.request.validate import check_create
+from ipserver.store.records import ALL, ExperimentRecord
 from ipserver.store.states import RunState
 
 if TYPE_CHECKING:
     from ipserver.store import Store
-
-_ID_ATTEMPTS = 5
 
 
 class ExperimentService(pb_grpc.ExperimentServiceServicer):
@@ -118,6 +114,13 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.resume_experiment, experiment)
 
+    async def ExtendExperiment(
+        self, request: pb.ExtendExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Add seeds, widths or base learning rates; see the proto."""
+        experiment = names.parse_experiment(request.name, "name")
+        return await self._blocking.run(self._extend, experiment, request)
+
     async def WatchExperiment(
         self, request: pb.WatchExperimentRequest, context: Any
     ) -> AsyncIterator[pb.WatchExperimentResponse]:
@@ -135,26 +138,29 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         return convert.experiment(call(experiment))
 
     def _create(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
-        request_hash = _request_hash(request)
-        request_id = _canonical_uuid(request.request_id)
-        # A repetition gets the first answer even if the request would not be accepted any more.
-        if request_id and (first := self._store.find_request(request_id, request_hash)):
+        if request.validate_only:
+            return self._preview(request)
+        return convert.experiment(create(self._store, request, self._limits))
+
+    def _extend(self, experiment: str, request: pb.ExtendExperimentRequest) -> experiment_pb2.Experiment:
+        if not request.validate_only:
+            return convert.experiment(extend(self._store, experiment, request, self._limits))
+        record = self._store.get_experiment(experiment)
+        message = convert.experiment(record)
+        extension = check_extend(request, record, self._limits, self._store.capacity())
+        message.spec.CopyFrom(stored_spec(extension.spec))
+        message.spec_hash = extension.spec_hash
+        message.run_memory_bytes = extension.run_memory_bytes
+        message.counts.total += len(extension.runs)
+        message.counts.queued += len(extension.runs)
+        message.total_steps += record.steps * len(extension.runs)
+        message.warnings[:] = extension.warnings
+        return message
+
+    def _preview(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
+        if first := repeated(self._store, request):
             return convert.experiment(first)
         checked = check_create(request, self._limits, self._store.capacity())
-        if request.validate_only:
-            return self._preview(request, checked)
-        for _ in range(_ID_ATTEMPTS):
-            new = _new_experiment(request, checked, request_id, request_hash)
-            try:
-                return convert.experiment(self._store.create_experiment(new, checked.runs))
-            except RequestIdReused:
-                raise
-            except AlreadyExists:
-                if request.experiment_id:
-                    raise
-        raise AlreadyExists("no free experiment id was found; give one as experiment_id")
-
-    def _preview(self, request: pb.CreateExperimentRequest, checked: Checked) -> experiment_pb2.Experiment:
         if request.experiment_id:
             try:
                 self._store.get_experiment(request.experiment_id)
@@ -178,52 +184,3 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             spec_hash=checked.spec_hash,
             predictions=[theory.prediction(value) for value in predictions(checked.spec)],
         )
-
-
-def _new_experiment(
-    request: pb.CreateExperimentRequest, checked: Checked, request_id: str, request_hash: str
-) -> NewExperiment:
-    experiment = request.experiment
-    return NewExperiment(
-        id=request.experiment_id or _readable_id(experiment.display_name or checked.spec.dataset),
-        uid=str(uuid.uuid4()),
-        request_id=request_id,
-        request_hash=request_hash,
-        display_name=experiment.display_name,
-        labels=dict(experiment.labels),
-        priority=experiment.priority,
-        spec=checked.spec.SerializeToString(deterministic=True),
-        spec_hash=checked.spec_hash,
-        steps=checked.spec.steps,
-        run_memory_bytes=checked.run_memory_bytes,
-        warnings=checked.warnings,
-        resources=resource_request(checked.spec).amounts(),
-    )
-
-
-def _request_hash(request: pb.CreateExperimentRequest) -> str:
-    """SHA-256 of what a request asks for."""
-    body = pb.CreateExperimentRequest()
-    body.CopyFrom(request)
-    body.ClearField("request_id")
-    body.ClearField("validate_only")
-    return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()
-
-
-def _canonical_uuid(text: str) -> str:
-    """A UUID in its usual spelling; "" for what is none, which the check of the request names."""
-    try:
-        return str(uuid.UUID(text))
-    except ValueError:
-        return ""
-
-
-def _readable_id(text: str) -> str:
-    """An id that begins with the words of `text`.
-
-    >>> _readable_id("Width 128, take 2").rpartition("-")[0]
-    'width-128-take-2'
-    """
-    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
-    stem = words if words[:1].isalpha() else f"e-{words}".rstrip("-")
-    return f"{stem}-{secrets.token_hex(3)}"

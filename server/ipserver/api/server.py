@@ -25,6 +25,8 @@ from iplab.v1 import (
     report_service_pb2_grpc,
     run_service_pb2,
     run_service_pb2_grpc,
+    study_service_pb2,
+    study_service_pb2_grpc,
 )
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.blocking import Blocking
@@ -37,6 +39,7 @@ from ipserver.api.parameterizations import ParameterizationService
 from ipserver.api.reports import ReportService
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
+from ipserver.api.studies import StudyService
 from ipserver.api.watch import WatchHub
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
@@ -57,6 +60,7 @@ SERVICES: Final = (
             (parameterization_service_pb2, "ParameterizationService"),
             (catalog_service_pb2, "CatalogService"),
             (report_service_pb2, "ReportService"),
+            (study_service_pb2, "StudyService"),
         )
     ),
     health.SERVICE_NAME,
@@ -87,6 +91,7 @@ class ApiConfig:
         workers: Threads for the store and for files.
         processes: Processes for long computations; see `Heavy`.
         watch_interval: Seconds between two looks for new events.
+        study_interval: Seconds between two looks of a watched study.
         watch_capacity: Events that a watcher may be behind.
         grace: Seconds that running calls are given at the end.
     """
@@ -97,6 +102,7 @@ class ApiConfig:
     workers: int = 16
     processes: int = 2
     watch_interval: float = 0.2
+    study_interval: float = 0.5
     watch_capacity: int = 10_000
     grace: float = 5.0
 
@@ -138,6 +144,9 @@ async def serve(
         CatalogService(store, blocking, config.limits), server
     )
     report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(heavy), server)
+    stopping = asyncio.Event()
+    studies = StudyService(store, blocking, tokens, config.limits, stopping, config.study_interval)
+    study_service_pb2_grpc.add_StudyServiceServicer_to_server(studies, server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     reflection.enable_server_reflection(SERVICES, server)
@@ -153,6 +162,7 @@ async def serve(
     finally:
         await servicer.enter_graceful_shutdown()
         hub.close()
+        stopping.set()
         await server.stop(config.grace)
         poller.cancel()
         with contextlib.suppress(asyncio.CancelledError):

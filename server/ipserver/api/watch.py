@@ -96,6 +96,8 @@ class WatchHub:
     async def watch(self, experiment: str, after: int) -> AsyncIterator[list[EventRecord]]:
         """Events after number `after`, in order and without gaps, until the experiment is terminal.
 
+        An experiment that was extended after it had ended goes on: only its present end ends the watch.
+
         Raises:
             NotFound: No such experiment.
             InvalidRequest: `after` is no number of an event.
@@ -107,21 +109,19 @@ class WatchHub:
             raise InvalidRequest(
                 [FieldViolation("after_sequence", f"must lie in 0 .. {record.sequence}, not {after}")]
             )
-        last, ended = after, False
-        while not ended and (page := await self._read(experiment, last)):
-            page, ended = _until_terminal(page)
-            last = page[-1].sequence
+        last, ended = after, record.state.terminal
+        while page := await self._read(experiment, last):
+            last, ended = page[-1].sequence, _ends(page, ended)
             yield page
-        if ended or record.state.terminal:
+        if ended:
             return
         queue, position = self._subscribe(experiment, last)
         try:
             while not ended:
                 # What came between the last page and the subscription is in the store alone.
                 events = await (self._read(experiment, last) if last < position else queue.get())
-                page, ended = _until_terminal([event for event in events if event.sequence > last])
-                if page:
-                    last = page[-1].sequence
+                if page := [event for event in events if event.sequence > last]:
+                    last, ended = page[-1].sequence, _ends(page, ended)
                     yield page
         finally:
             self._unsubscribe(experiment, queue)
@@ -194,9 +194,9 @@ def _stopping() -> StoreUnavailable:
     return StoreUnavailable("this server is stopping; watch again from the last event received")
 
 
-def _until_terminal(events: list[EventRecord]) -> tuple[list[EventRecord], bool]:
-    """The events up to the one that makes the experiment terminal, and whether it is among them."""
-    for i, event in enumerate(events):
-        if event.kind == "experiment_state" and ExperimentState(str(event.payload["state"])).terminal:
-            return events[: i + 1], True
-    return events, False
+def _ends(events: list[EventRecord], ended: bool) -> bool:
+    """Whether the experiment has ended after these events, given whether it had ended before them."""
+    for event in events:
+        if event.kind == "experiment_state":
+            ended = ExperimentState(str(event.payload["state"])).terminal
+    return ended

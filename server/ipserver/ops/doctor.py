@@ -98,6 +98,7 @@ def examine(
     }
     if needs.ray:
         behind["ray"] = _ray(settings)
+        behind["studies"] = _studies(settings)
     for name, check in behind.items():
         if usable:
             yield from _look(name, check)
@@ -329,6 +330,20 @@ def _ray(settings: Settings) -> _Found:
         yield Level.NOTE, f"{text}, and none since: none runs, or its Ray has failed (logs/dispatch.log)"
     else:
         yield Level.OK, text
+
+
+def _studies(settings: Settings) -> _Found:
+    """Whether somebody drives every study that has not ended."""
+    with _open(settings) as store:
+        waiting = store.abandoned_studies(_SILENCE_SECONDS)
+    if waiting:
+        yield (
+            Level.NOTE,
+            f"no dispatcher has driven {', '.join(waiting)} for {_SILENCE_SECONDS:.0f} s: none runs, or it "
+            "cannot (logs/dispatch.log)",
+        )
+    else:
+        yield Level.OK, "every study that has not ended is driven"
 
 
 def _data(settings: Settings) -> _Found:

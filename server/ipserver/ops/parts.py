@@ -52,7 +52,9 @@ def run_api(settings: Settings) -> None:
 def run_dispatch(settings: Settings) -> None:
     """Dispatch packs on Ray until a stop signal."""
     from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
+    from ipserver.request.limits import limits_with  # noqa: PLC0415
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
+    from ipserver.studies.driver import Studies  # noqa: PLC0415
     from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
@@ -79,6 +81,9 @@ def run_dispatch(settings: Settings) -> None:
     executor.await_worker(_WORKER_SECONDS, rest)
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
+    # In a thread of its own: planning a round may take seconds, and dispatching must not wait.
+    studies = Studies(store, limits_with(**settings.limits), _owner("study"), 2 * settings.lease_seconds)
+    threading.Thread(target=studies.run, args=(stop,), name="studies", daemon=True).start()
     try:
         beat = Heartbeat(heartbeat_file(settings, "dispatch"))
         Dispatcher(store, executor, settings, _owner("dispatch"), beat=beat).run(stop)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from google.protobuf.message import Message
 
 from ipcore.catalogue import DatasetInfo
 from ipcore.planning.memory import run_memory_bytes
-from iplab.v1 import experiment_pb2, spec_pb2
 from iplab.v1 import experiment_service_pb2 as service_pb2
+from iplab.v1 import spec_pb2
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
@@ -78,11 +80,28 @@ def check_create(
     if not request.HasField("experiment"):
         problems.add("experiment", "is required")
         raise InvalidRequest(problems.found)
-    _check_envelope(request.experiment, limits, problems)
+    check_envelope(request.experiment, "experiment", limits, problems)
     if not request.experiment.HasField("spec"):
         problems.add("experiment.spec", "is required")
         raise InvalidRequest(problems.found)
-    spec = with_defaults(request.experiment.spec)
+    return check_spec(request.experiment.spec, limits, capacity, problems)
+
+
+def check_spec(
+    given: spec_pb2.ExperimentSpec, limits: Limits, capacity: CapacityReport | None, problems: Problems
+) -> Checked:
+    """Check a spec and expand its grid; its fields are named as those below "experiment.spec".
+
+    Args:
+        given: Without or with its defaults.
+        limits: Of this service.
+        capacity: What a dispatcher saw last; None: nothing is known.
+        problems: What is wrong with the rest of the request.
+
+    Raises:
+        InvalidRequest: Something is wrong, here or before; every wrong field is named.
+    """
+    spec = with_defaults(given)
     check_fields(spec, "experiment.spec", limits, problems)
     info = check_training(spec, "experiment.spec", capacity, problems)
     check_decay(spec, "experiment.spec.optimizer", problems)
@@ -125,31 +144,49 @@ def check_ids(request: service_pb2.CreateExperimentRequest, problems: Problems) 
     """The experiment id and the request id, both optional."""
     if request.experiment_id and not names.is_experiment_id(request.experiment_id):
         problems.add("experiment_id", f"{shown(request.experiment_id)} is not an id: {names.ID_RULE}")
-    if request.request_id:
-        try:
-            uuid.UUID(request.request_id)
-        except ValueError:
-            problems.add(
-                "request_id",
-                f"{shown(request.request_id)} is not a UUID such as 123e4567-e89b-42d3-a456-426614174000",
-            )
+    check_request_id(request.request_id, problems)
 
 
-def _check_envelope(experiment: experiment_pb2.Experiment, limits: Limits, problems: Problems) -> None:
-    for descriptor, _ in experiment.ListFields():
+def check_request_id(request_id: str, problems: Problems) -> None:
+    """A request id, which is optional."""
+    if request_id and not canonical_uuid(request_id):
+        problems.add(
+            "request_id", f"{shown(request_id)} is not a UUID such as 123e4567-e89b-42d3-a456-426614174000"
+        )
+
+
+def canonical_uuid(text: str) -> str:
+    """A UUID in its usual spelling; "" for text that is none."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return ""
+
+
+def check_envelope(message: Message, path: str, limits: Limits, problems: Problems) -> None:
+    """What an experiment and a study have besides their specs: name for people, labels, priority.
+
+    Args:
+        message: The experiment or study.
+        path: Of the message in the request.
+        limits: Of this service.
+        problems: Where to note what is wrong.
+    """
+    for descriptor, _ in message.ListFields():
         if descriptor.name not in _INPUT_FIELDS:
-            problems.add(f"experiment.{descriptor.name}", "is set by the service; leave it out")
-    fields = fields_of(experiment)
+            problems.add(f"{path}.{descriptor.name}", "is set by the service; leave it out")
+    fields = fields_of(message)
     for name in ("display_name", "priority"):
-        check_value(fields[name], getattr(experiment, name), f"experiment.{name}", limits, problems)
-    if len(experiment.labels) > 32:
-        problems.add("experiment.labels", f"has {len(experiment.labels)} labels; at most 32 are allowed")
-    for key, value in sorted(experiment.labels.items()):
+        check_value(fields[name], getattr(message, name), f"{path}.{name}", limits, problems)
+    labels: Mapping[str, str] = getattr(message, "labels")  # noqa: B009 - of either message
+    if len(labels) > 32:
+        problems.add(f"{path}.labels", f"has {len(labels)} labels; at most 32 are allowed")
+    for key, value in sorted(labels.items()):
         if not _LABEL_KEY.fullmatch(key):
             rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
-            problems.add("experiment.labels", f"{shown(key)} is not a key: {rule}")
+            problems.add(f"{path}.labels", f"{shown(key)} is not a key: {rule}")
         else:
-            check_value(fields["labels"], value, f'experiment.labels["{key}"]', limits, problems)
+            check_value(fields["labels"], value, f'{path}.labels["{key}"]', limits, problems)
 
 
 def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NetworkShape, int]]:

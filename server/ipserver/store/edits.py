@@ -45,6 +45,7 @@ class Edit:
         self.pending = 0
         self.trained = 0
         self.waiting = int(before.waiting)
+        self._extended = False
         self._counts = {state: int(getattr(before, state.value.lower())) for state in RunState}
         self._events: list[tuple[str, Mapping[str, object]]] = []
 
@@ -62,6 +63,12 @@ class Edit:
     def pausing(self) -> bool:
         """Whether the experiment is pausing or paused."""
         return bool(self.values.get("pause_requested", self.before.pause_requested))
+
+    def add(self, number: int, state: RunState) -> None:
+        """Count new runs, which are in `state` and which MLflow does not hold."""
+        self._extended = True
+        self._counts[state] += number
+        self.pending += number
 
     def change(self, change: Change, *where: sa.ColumnElement[bool], **values: object) -> frozenset[int]:
         """Apply a change to the runs that fulfil `where`.
@@ -150,11 +157,11 @@ class Edit:
         cancelling = bool(self.values.get("cancel_requested", self.before.cancel_requested))
         state = experiment_state(self._counts, cancelling=cancelling, pausing=self.pausing)
         if state is not self.before.state:
-            require_experiment_move(self.before.state, state)
+            require_experiment_move(self.before.state, state, extended=self._extended)
             self.values["state"] = state
             self.event("experiment_state", {"state": state.value})
-            if state.terminal:
-                self.values["end_time"] = self.transaction.now()
+            if state.terminal or self.before.state.terminal:
+                self.values["end_time"] = self.transaction.now() if state.terminal else None
         self._queue()
         if not (self.values or self._events or self.pending or self.trained):
             return

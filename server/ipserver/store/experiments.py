@@ -15,14 +15,22 @@ from ipserver.store.missing import no_experiment
 from ipserver.store.records import ExperimentRecord, Filter, NetworkShape, NewExperiment, NewRun
 from ipserver.store.shapes import shape_of
 from ipserver.store.states import ExperimentState, RunState
+from ipserver.store.studies import require_wanted
 from ipserver.store.tables import experiments, runs
 from ipserver.store.transitions import Change
 
 
-def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun]) -> ExperimentRecord:
+def create(
+    transaction: Transaction,
+    new: NewExperiment,
+    points: Sequence[NewRun],
+    study: tuple[str, int] | None = None,
+) -> ExperimentRecord:
     """See `Store.create_experiment`."""
     if not points:
         raise ValueError(f"experiment {new.id!r} has no runs")
+    if study is not None:
+        require_wanted(transaction, *study)
     connection = transaction.connection
     if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
         return first
@@ -57,17 +65,23 @@ def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
-    connection.execute(
+    insert_runs(transaction, new.id, points, RunState.QUEUED)
+    return get(transaction, new.id)
+
+
+def insert_runs(transaction: Transaction, experiment: str, points: Sequence[NewRun], state: RunState) -> None:
+    """Insert runs that are in no pack yet; the caller counts them."""
+    transaction.connection.execute(
         sa.insert(runs),
         [
             {
-                "experiment": new.id,
+                "experiment": experiment,
                 "run_index": point.index,
                 "parameterization": point.parameterization,
                 **NetworkShape.of(point).values(),
                 "base_learning_rate": point.base_learning_rate,
                 "seed": point.seed,
-                "state": RunState.QUEUED,
+                "state": state,
                 "pack": "",
                 "committed_steps": 0,
                 "calibrated_rates": [],
@@ -77,7 +91,6 @@ def create(transaction: Transaction, new: NewExperiment, points: Sequence[NewRun
             for point in points
         ],
     )
-    return get(transaction, new.id)
 
 
 def find_request(transaction: Transaction, request_id: str, request_hash: str) -> ExperimentRecord | None:

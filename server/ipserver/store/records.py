@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_type_hints
 from ipcore.catalogue import DatasetInfo
 from ipcore.planning.machine import MachineProfile
 from ipserver.store.shapes import ONE_CORE
-from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState, StudyState
 from ipserver.store.summary import Summary
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">="]
@@ -132,6 +132,30 @@ class NewExperiment:
 
 
 @dataclass(frozen=True, slots=True)
+class Extension:
+    """More runs for an experiment.
+
+    Attributes:
+        request_id: Key for idempotency, or "".
+        request_hash: SHA-256 of the request.
+        extended_hash: Hash of the spec that is extended: another extension may have come first.
+        added: The added values by axis: "seeds", "widths", "base_learning_rates".
+        runs: New runs, numbered after the existing ones; at least one.
+        spec: The whole spec from now on, as in `NewExperiment`; so are hash, memory and warnings.
+    """
+
+    request_id: str
+    request_hash: str
+    extended_hash: str
+    added: Mapping[str, tuple[int, ...] | tuple[float, ...]]
+    runs: tuple[NewRun, ...]
+    spec: bytes
+    spec_hash: str
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExperimentRecord:
     """An experiment, as stored.
 
@@ -163,6 +187,132 @@ class ExperimentRecord:
     shape: str = ONE_CORE
     dataset_sha256: str | None = None
     unplaceable_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewStudy:
+    """An accepted study.
+
+    Attributes:
+        id: Last part of the resource name.
+        request_id: Key for idempotent creation, or "".
+        request_hash: SHA-256 of the request.
+        spec: The serialized `iplab.v1.StudySpec`, defaults filled in.
+    """
+
+    id: str
+    uid: str
+    request_id: str
+    request_hash: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOutcome:
+    """What a study has found so far.
+
+    Attributes:
+        verdict: `iplab.v1.StudyVerdict` without its prefix; "": nothing is known.
+        reason: `iplab.v1.StudyReason` without its prefix; "": it has not ended.
+        sentence: In words.
+        answers: By subject, with the fields of `iplab.v1.StudyAnswer`.
+        core_seconds: Work on one core, of all rounds that have ended.
+    """
+
+    verdict: str = ""
+    reason: str = ""
+    sentence: str = ""
+    answers: tuple[Mapping[str, Any], ...] = ()
+    core_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRound:
+    """A round of a study, to be written down before any action is taken.
+
+    Attributes:
+        number: 1, 2, 3, ...
+        why: What for.
+        actions: What creates or extends experiments (`ipserver.studies.rounds`); each names its "experiment".
+        runs: Number of runs that are asked for.
+    """
+
+    number: int
+    why: str
+    actions: tuple[Mapping[str, Any], ...]
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """A round, as stored.
+
+    Attributes:
+        done: Whether all actions were taken.
+        learned: What was known after it, one sentence per subject; () until it has ended.
+    """
+
+    number: int
+    why: str
+    actions: tuple[Mapping[str, Any], ...]
+    runs: int
+    done: bool
+    learned: tuple[str, ...]
+    create_time: float
+    end_time: float | None
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Ids of the experiments that it creates or extends."""
+        return tuple(dict.fromkeys(action["experiment"] for action in self.actions))
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study, as stored.
+
+    Attributes:
+        token: Fencing token of its present or last lease.
+        now: When it was read.
+        ended_runs: Number of its runs that have ended.
+    """
+
+    id: str
+    uid: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    warnings: tuple[str, ...]
+    state: StudyState
+    cancel_requested: bool
+    sequence: int
+    outcome: StudyOutcome
+    rounds: tuple[RoundRecord, ...]
+    token: int
+    create_time: float
+    end_time: float | None
+    now: float
+    ended_runs: int
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Ids of its experiments, in the order of their creation."""
+        return tuple(dict.fromkeys(name for one in self.rounds for name in one.experiments))
+
+    @property
+    def asked_runs(self) -> int:
+        """Number of runs that it has asked for."""
+        return sum(one.runs for one in self.rounds)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time from its acceptance to its end, or until it was read."""
+        return max(0.0, (self.now if self.end_time is None else self.end_time) - self.create_time)
 
 
 @dataclass(frozen=True, slots=True)

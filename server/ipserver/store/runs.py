@@ -31,7 +31,7 @@ from ipserver.store.transitions import Change
 def select_runs(experiment: str, *where: sa.ColumnElement[bool]) -> sa.Select[Any]:
     """Rows for `run_record`, by index."""
     return (
-        sa.select(runs, experiments.c.steps, experiments.c.planned)
+        sa.select(runs, experiments.c.steps, experiments.c.planned, experiments.c.planned_runs)
         .join(experiments, experiments.c.id == runs.c.experiment)
         .where(runs.c.experiment == experiment, *where)
         .order_by(runs.c.run_index)
@@ -181,7 +181,8 @@ def run_record(row: sa.Row[Any]) -> RunRecord:
         base_learning_rate=row.base_learning_rate,
         seed=row.seed,
         state=row.state,
-        pack=row.pack if row.planned else "",  # a plan becomes visible when it is complete
+        # A plan becomes visible when it is complete.
+        pack=row.pack if row.planned or row.run_index < row.planned_runs else "",
         committed_steps=row.committed_steps,
         steps=row.steps,
         summary=Summary(**{name: getattr(row, name) for name in VALUES}),

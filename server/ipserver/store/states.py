@@ -1,4 +1,4 @@
-"""States of experiments, runs and packs, by the names that the store and the API share."""
+"""States of experiments, runs, packs and studies, by the names that the store and the API share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ExperimentState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether the state is final."""
+        """Whether all runs have ended. Only an extension leaves such a state."""
         return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
 
 
@@ -53,6 +53,21 @@ class PackState(StrEnum):
     def terminal(self) -> bool:
         """Whether the state is final."""
         return self is PackState.DONE
+
+
+class StudyState(StrEnum):
+    """State of a study (`iplab.v1.StudyState` without its prefix)."""
+
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final."""
+        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
 
 
 class FailureReason(StrEnum):

@@ -13,6 +13,7 @@ from ipserver.store import (
     commits,
     events,
     experiments,
+    extending,
     files,
     forwarding,
     identity,
@@ -20,6 +21,7 @@ from ipserver.store import (
     planning,
     runs,
     splitting,
+    studies,
     sweeping,
     unplaceable,
 )
@@ -35,6 +37,7 @@ from ipserver.store.records import (
     EndedPack,
     EventRecord,
     ExperimentRecord,
+    Extension,
     Failure,
     Filter,
     Forwarded,
@@ -46,11 +49,16 @@ from ipserver.store.records import (
     NamedFile,
     NewExperiment,
     NewPack,
+    NewRound,
     NewRun,
+    NewStudy,
     RunRecord,
     SegmentRecord,
     SliceCommit,
+    StudyOutcome,
+    StudyRecord,
 )
+from ipserver.store.states import StudyState
 
 SEGMENTS_AT_ONCE = 16
 
@@ -112,18 +120,22 @@ class Store:
 
     # Methods for the API.
 
-    def create_experiment(self, new: NewExperiment, runs: Sequence[NewRun]) -> ExperimentRecord:
+    def create_experiment(
+        self, new: NewExperiment, runs: Sequence[NewRun], study: tuple[str, int] | None = None
+    ) -> ExperimentRecord:
         """Accept an experiment with all its runs. Repeatable if it has a request id.
 
         Args:
             new: The experiment. If its request id was used with the same hash, the existing one is returned.
             runs: At least one, with distinct indices.
+            study: Id and token of the study that asks for it; None: a user does.
 
         Raises:
+            Fenced: The study's token is not current, or it is being cancelled.
             RequestIdReused: The request id was used with another hash.
             AlreadyExists: The id is taken.
         """
-        return self._watched("create", experiments.create, new, runs)
+        return self._watched("create", experiments.create, new, runs, study)
 
     def find_request(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
         """The experiment that a request created, or None.
@@ -132,6 +144,35 @@ class Store:
             RequestIdReused: The request id was used with another hash.
         """
         return self.database.read(experiments.find_request, request_id, request_hash)
+
+    def extend_experiment(
+        self, id: str, extension: Extension, study: tuple[str, int] | None = None
+    ) -> ExperimentRecord | None:
+        """Add runs to an experiment. Repeatable if it has a request id.
+
+        Args:
+            id: The experiment's id.
+            extension: The new runs.
+            study: Id and token of the study that asks for them; None: a user does.
+
+        Returns:
+            The experiment; None, with nothing added, if its spec is not the one that the extension extends.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            InvalidRequest: The experiment was cancelled. The violation names the field "name".
+            Fenced: The study's token is not current, or it is being cancelled.
+            NotFound: There is no such experiment.
+        """
+        return self._watched("extend", extending.extend, id, extension, study)
+
+    def find_extension(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
+        """The experiment that a request extended, or None.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+        """
+        return self.database.read(extending.find_request, request_id, request_hash)
 
     def get_experiment(self, id: str) -> ExperimentRecord:
         """One experiment. Raises NotFound."""
@@ -249,6 +290,83 @@ class Store:
     def heads(self, experiments: Collection[str]) -> dict[str, int]:
         """Number of the newest event of each experiment that exists."""
         return self.database.read(events.heads, experiments)
+
+    # Methods for studies.
+
+    def create_study(self, new: NewStudy) -> StudyRecord:
+        """Accept a study. Repeatable if it has a request id.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            AlreadyExists: The id is taken.
+        """
+        return self._watched("study", studies.create, new)
+
+    def find_study_request(self, request_id: str, request_hash: str) -> StudyRecord | None:
+        """The study that a request created, or None. Raises RequestIdReused."""
+        return self.database.read(studies.find_request, request_id, request_hash)
+
+    def get_study(self, id: str) -> StudyRecord:
+        """One study. Raises NotFound."""
+        return self.database.read(studies.get, id)
+
+    def list_studies(self, *, limit: int, before: tuple[float, str] | None = None) -> list[StudyRecord]:
+        """Studies, newest first; `before` as for `list_experiments`."""
+        return self.database.read(studies.listing, limit, before)
+
+    def cancel_study(self, id: str) -> StudyRecord:
+        """Request a study to end. Changes nothing if it has ended. Repeatable. Raises NotFound."""
+        return self.database.write(studies.cancel, id)
+
+    def delete_study(self, id: str) -> None:
+        """Delete the record of an ended study; its experiments stay.
+
+        Raises:
+            InvalidRequest: It has not ended. The violation names the field "name".
+            NotFound: There is no such study.
+        """
+        self.database.write(studies.delete, id)
+
+    def lease_studies(self, owner: str, ttl: float) -> list[StudyRecord]:
+        """All unfinished studies that the owner holds from now on, for `ttl` seconds, each under its token.
+
+        Studies that another owner holds are left out. A new owner gets a new token.
+        """
+        if not self.database.read(studies.unfinished):
+            return []  # the usual case takes no write transaction
+        return self.database.write(studies.lease, owner, ttl)
+
+    def abandoned_studies(self, seconds: float) -> list[str]:
+        """Ids of unfinished studies that nobody has held for so long."""
+        return self.database.read(studies.abandoned, seconds)
+
+    def begin_round(self, study: str, token: int, new: NewRound, outcome: StudyOutcome) -> StudyRecord:
+        """Write a round down with its actions, before any is taken, and what the last one has taught.
+
+        Raises:
+            Fenced: The token is not current, or the study is being cancelled or has ended.
+        """
+        return self._watched("round", studies.begin_round, study, token, new, outcome)
+
+    def end_actions(self, study: str, token: int, number: int) -> StudyRecord:
+        """Write down that all actions of a round were taken. Repeatable.
+
+        Raises:
+            Fenced: The token is not current, or the study has ended.
+        """
+        return self._watched("asked", studies.end_actions, study, token, number)
+
+    def finish_study(self, study: str, token: int, state: StudyState, outcome: StudyOutcome) -> StudyRecord:
+        """End a study.
+
+        Raises:
+            Fenced: The token is not current, it has ended, or it is being cancelled and would end otherwise.
+        """
+        return self._watched("verdict", studies.finish, study, token, state, outcome)
+
+    def pack_seconds(self, experiment: str) -> dict[str, tuple[float, int]]:
+        """Seconds that attempts at each pack have taken in all, and number of its runs."""
+        return self.database.read(studies.seconds, experiment)
 
     # Methods for dispatchers. Times to live are in seconds.
 

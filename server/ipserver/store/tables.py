@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 
 from ipserver.store.records import AXES
 from ipserver.store.shapes import ONE_CORE
-from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState, StudyState
 from ipserver.store.summary import VALUES
 
 EnumType = TypeVar("EnumType", bound=StrEnum)
@@ -106,6 +106,8 @@ experiments = sa.Table(
     _column("queue", Name, nullable=True),
     # The planning lease.
     _column("planned", sa.Boolean()),
+    # Number of first runs with a complete plan: those before the newest extension.
+    _column("planned_runs", sa.Integer(), server_default="0"),
     _column("planner", Name),
     _column("planner_expires", sa.Double(), nullable=True),
     _column("planner_seconds", sa.Double(), nullable=True),
@@ -138,6 +140,63 @@ _index(
     experiments.c.create_time,
     experiments.c.id,
     where=experiments.c.mlflow_pending_runs > 0,
+)
+
+# Extensions that were asked for under a request id.
+extensions = sa.Table(
+    "extensions",
+    metadata,
+    _column("request_id", Name, primary_key=True),
+    _column("request_hash", Name),
+    _experiment_column(),
+    _column("create_time", sa.Double()),
+)
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    _column("id", Name, primary_key=True),
+    _column("uid", Name),
+    _column("request_id", Name, nullable=True, unique=True),
+    _column("request_hash", Name),
+    _column("display_name", Name),
+    _column("labels", sa.JSON()),
+    _column("priority", sa.Integer()),
+    _column("spec", sa.LargeBinary()),
+    _column("warnings", sa.JSON()),
+    _column("state", EnumText(StudyState)),
+    _column("cancel_requested", sa.Boolean()),
+    # Grows with every change but those of the lease.
+    _column("seq", sa.BigInteger()),
+    # `records.StudyOutcome`; {} before anything is known.
+    _column("outcome", sa.JSON()),
+    # The lease of the dispatcher that drives it.
+    _column("token", sa.BigInteger()),
+    _column("owner", Name),
+    _column("expires", sa.Double(), nullable=True),
+    _column("lease_seconds", sa.Double(), nullable=True),
+    _column("create_time", sa.Double()),
+    # Set exactly when the state is terminal.
+    _column("end_time", sa.Double(), nullable=True),
+)
+_index("ix_studies_newest", studies.c.create_time, studies.c.id)
+_index("ix_studies_unfinished", studies.c.id, where=studies.c.end_time.is_(None))
+
+study_rounds = sa.Table(
+    "study_rounds",
+    metadata,
+    sa.Column("study", Name, sa.ForeignKey("studies.id"), nullable=False),
+    _column("number", sa.Integer()),
+    _column("why", Name),
+    # Written down before any of them is taken.
+    _column("actions", sa.JSON()),
+    _column("runs", sa.Integer()),
+    # Whether all actions were taken.
+    _column("done", sa.Boolean()),
+    _column("learned", sa.JSON()),
+    _column("create_time", sa.Double()),
+    _column("end_time", sa.Double(), nullable=True),
+    sa.PrimaryKeyConstraint("study", "number"),
 )
 
 runs = sa.Table(

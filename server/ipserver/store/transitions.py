@@ -7,8 +7,8 @@
     QUEUED, PAUSED --REFUSE--> FAILED
 
 Packs alternate between QUEUED and LEASED until they are DONE. Every lease is an attempt. A pack has at most
-one attempt that has not ended; the database enforces this as well. Terminal states are final. A run or
-experiment that is being cancelled can only end.
+one attempt that has not ended; the database enforces this as well. Terminal states are final, except that an
+extension adds runs to an experiment that has ended. A run or experiment that is being cancelled can only end.
 """
 
 from __future__ import annotations
@@ -77,6 +77,15 @@ _EXPERIMENTS: Final[Mapping[ExperimentState, frozenset[ExperimentState]]] = Mapp
         **dict.fromkeys(_ENDS, frozenset[ExperimentState]()),
     }
 )
+# An extension adds runs to an experiment in these states.
+EXTENSIBLE: Final = frozenset({_E.QUEUED, _E.RUNNING, _E.PAUSING, _E.PAUSED, _E.SUCCEEDED, _E.FAILED})
+
+
+def extension_problem(state: ExperimentState, *, cancelling: bool = False) -> str:
+    """Why nothing can be added to an experiment in this state; "" if runs can be."""
+    if state in EXTENSIBLE and not cancelling:
+        return ""
+    return f"it is {state} and was asked to stop, so nothing can be added to it; submit a new experiment"
 
 
 class ForbiddenMove(ValueError):
@@ -104,7 +113,17 @@ def require_pack_move(before: PackState, after: PackState) -> None:
         raise ForbiddenMove(f"a pack that is {before} cannot become {after}")
 
 
-def require_experiment_move(before: ExperimentState, after: ExperimentState) -> None:
-    """Raise ForbiddenMove unless an experiment may go from `before` to `after`."""
+def require_experiment_move(
+    before: ExperimentState, after: ExperimentState, *, extended: bool = False
+) -> None:
+    """Raise ForbiddenMove unless an experiment may go from `before` to `after`.
+
+    Args:
+        before: The old state.
+        after: The new state.
+        extended: Whether runs were added, with which an ended experiment is RUNNING again.
+    """
+    if extended and before.terminal and before in EXTENSIBLE and after is _E.RUNNING:
+        return
     if after not in _EXPERIMENTS[before]:
         raise ForbiddenMove(f"an experiment that is {before} cannot become {after}")

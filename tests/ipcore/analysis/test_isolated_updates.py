@@ -74,6 +74,14 @@ def test_what_is_missing_keeps_the_whole_from_agreeing():
     assert any("change of h^2 by update 1 of its matrix alone" in note for note in report.notes)
 
 
+def test_a_width_at_which_every_run_diverged_is_missed():
+    runs = tuple(Run(m, seed, 0.1, diverged=m == 512, final_test_loss=None) for m in WIDTHS for seed in SEEDS)
+    sizes = {key: {(m, seed): 1.0 + seed / 100 for m in WIDTHS[:-1] for seed in SEEDS} for key in RIGHT}
+    report = make_report(TRAINED, Measured({SUBJECT: runs}, {SUBJECT: sizes}, (1, 2)))
+    assert report.conclusions[0].verdict is Verdict.UNDECIDED
+    assert any("left out for missing values: widths 512" in note for note in report.notes)
+
+
 def test_without_a_theory_slopes_are_measured_without_a_verdict():
     report = report_of(RIGHT, replace(TRAINED, not_covered="its loss"))
     assert set(verdicts(report).values()) == {Verdict.UNDECIDED}

@@ -24,7 +24,19 @@ def test_help_states_the_exit_codes():
     assert result.exit_code == 0
     for line in ("0  done", "1  the experiment ended FAILED", "3  no service answers", "130  interrupted"):
         assert line in result.output
-    own = ("submit", "watch", "list", "show", "runs", "metrics", "weights", "cancel", "pause", "resume")
+    own = (
+        "submit",
+        "watch",
+        "list",
+        "show",
+        "runs",
+        "metrics",
+        "weights",
+        "extend",
+        "cancel",
+        "pause",
+        "resume",
+    )
     summaries = [line for line in result.output.splitlines() if line.strip().startswith(own)]
     assert len(summaries) == len(own)
     assert not any("..." in line for line in summaries)
@@ -261,6 +273,27 @@ def test_help_is_had_in_every_way():
 )
 def test_what_was_meant_is_suggested(iplab, trained, arguments, said):
     assert said in iplab(*arguments).stderr
+
+
+def test_extend(iplab, client):
+    identifier = client.create(small_spec()).id
+    said = iplab("extend", identifier, "--seeds", "2..4,7", "--dry-run").stdout
+    assert said == f"{identifier} would have 24 runs, 16 of them new\n"
+    assert (
+        iplab("extend", identifier, "--widths", "12").stdout == f"{identifier} has 12 runs, 4 of them new\n"
+    )
+    rates = json.loads(iplab("extend", identifier, "--base-learning-rates", "0.2,0.4", "--json").stdout)
+    assert rates["counts"]["total"] == 36
+    twice = iplab("extend", identifier, "--seeds", "1,9")
+    assert twice.exit_code == 2
+    assert "seeds[0]: the experiment has the seed 1 already" in twice.stderr
+    for option, text, named in (("--seeds", "1..x", "'1..x'"), ("--widths", "8,1.5", "'1.5'")):
+        wrong = iplab("extend", identifier, option, text)
+        assert wrong.exit_code == 2
+        assert named in wrong.stderr
+    assert iplab("extend", identifier, "--dry-run", "--watch").exit_code == 2
+    client.experiment(identifier).cancel()
+    assert "it is CANCELLED" in iplab("extend", identifier, "--seeds", "9").stderr
 
 
 def test_pause_and_resume(iplab, client):

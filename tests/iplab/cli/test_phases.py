@@ -44,7 +44,7 @@ def test_decimals_are_said_to_be_exact():
         (("--preset", "mup", "--free", "c=0:1e3", "--free", "a_1=0:2"), "free[c]"),
         (("--preset", "mup", "--a", "0,0,0", "--free", "c=0:1", "--free", "a_1=0:2"), "not both"),
         (("--free", "c=0:1", "--free", "a_1=0:2"), "missing: --a, --b, --c"),
-        ((*PLANE, "--plot", "map.gif"), "must end in .svg, .png or .pdf"),
+        ((*PLANE, "--plot", "map.gif"), "must end in .svg, .png, .pdf or .csv"),
     ],
 )
 def test_wrong_usage(arguments, message, tmp_path, monkeypatch):
@@ -58,19 +58,15 @@ def test_wrong_usage(arguments, message, tmp_path, monkeypatch):
 def test_the_picture_labels_all_there_is_where_it_is(tmp_path):
     pytest.importorskip("matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
+    from ipcore.figures import PhaseDiagram
     from ipcore.theory import phases, preset
-    from iplab.phase_plot import draw_phases
 
-    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots()
     found = phases(preset("mup", 3), {"b_last": ("-1", "1"), "c": ("-2", "1")})
-    draw_phases(axes, found, title="mup")
-    canvas.draw()
-    assert axes.get_xlabel() == "$b_{4}$ (last matrix)"
-    assert axes.get_ylabel() == "$c$ (all matrices)"
+    figure = PhaseDiagram(found, "mup").draw()
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    assert [text.get_text() for text in figure.texts] == ["$b_{4}$ (last matrix)", "$c$ (all matrices)"]
     names = [text.get_text().replace("\n", " ") for text in axes.texts]
     areas = ["controlled divergence", "trivial", "unstable"]
     lines = ["kernel", "feature learning (layers 1..3)", "controlled divergence (layers 1..3)"]

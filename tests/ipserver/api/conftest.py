@@ -115,8 +115,8 @@ class Trainer:
 
     store: Store
 
-    def plan(self, experiment: str, *packs: tuple[int, ...]) -> None:
-        """Plan the oldest experiment, which must be this one, with these packs."""
+    def plan(self, experiment: str, *packs: tuple[int, ...], first: int = 0) -> None:
+        """Plan the oldest experiment, which must be this one, with these packs, numbered from `first` on."""
         leased = self.store.lease_unplanned("tester", 60.0)
         assert leased is not None
         assert leased[0].id == experiment
@@ -125,7 +125,7 @@ class Trainer:
             "tester",
             [
                 NewPack(2, 16, "relu", id=f"p{i}", run_indices=indices, steps=STEPS, memory_bytes=1)
-                for i, indices in enumerate(packs)
+                for i, indices in enumerate(packs, first)
             ],
         )
 

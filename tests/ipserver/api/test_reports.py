@@ -131,6 +131,32 @@ async def test_measurement_that_follows_theory_agrees(api, store):
     assert "it does not fall with the width" in still.sentence
 
 
+async def test_isolated_updates_have_a_conclusion_of_their_own(api, store):
+    """The rate of layer 2 falls short by a half; its change, with what comes from below, shows nothing."""
+    record = {"probes": {"quantities": ["coordinates", "isolated_updates"], "steps": [0, 1, 2, 3]}}
+    await create(api, "mup", record=record)
+
+    def isolated(run):
+        powers = {1: 0.0, 2: -0.5, 3: 0.0}
+        noise = np.random.default_rng(run.index)
+        return {
+            (f"isolated_change/{layer}", step): run.width**power * np.exp(noise.normal(0, 0.01))
+            for layer, power in powers.items()
+            for step in (1, 2, 3)
+        }
+
+    train(store, more=isolated)
+    found = await report(api)
+    checks = [c for c in found.checks if c.kind == report_pb2.CHECK_KIND_ISOLATED_UPDATE]
+    assert [(c.layer, c.step, c.verdict) for c in checks] == [
+        (layer, step, DISAGREES if layer == 2 else AGREES) for step in (1, 2, 3) for layer in (1, 2, 3)
+    ]
+    coordinates, updates = found.conclusions
+    assert coordinates.verdict == AGREES
+    assert updates.verdict == DISAGREES
+    assert updates.sentence.startswith("isolated updates: layer 2 disagrees at update 1: slope -0.50")
+
+
 @pytest.mark.parametrize("widths", [(512,), WIDTHS])
 async def test_what_survives_divergence_does_not_agree(api, store, widths):
     """Runs of some widths diverge before step 3, so they have no sizes there."""

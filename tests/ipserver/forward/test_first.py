@@ -60,7 +60,7 @@ for moment in range(40):
         time.sleep(0.005)
         finished = os.waitpid(child, os.WNOHANG) == (child, 0)
         if end is None and making_since(start):
-            end = time.monotonic() + 0.02 * 1.7**moment
+            end = time.monotonic() + 0.02 * 2.5**moment
     if finished:
         break
     begun += 1

@@ -22,6 +22,7 @@ from ipserver.ops.startup import PARTS, open_service
 from ipserver.store import migrate, open_store
 from ipserver.store.records import CapacityReport
 from tests.ipserver.s3 import KEY, SECRET
+from tests.ipserver.studies.cases import ask
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 pytestmark = pytest.mark.takes(12)
@@ -38,6 +39,7 @@ CHECKS = [
     "writing",
     "artifacts",
     "ray",
+    "studies",
     "data",
     "mlflow",
 ]
@@ -106,9 +108,9 @@ def test_json_for_machines(settings, nowhere):
 @pytest.mark.parametrize(
     ("part", "checks"),
     [
-        ("api", CHECKS[:-3]),
+        ("api", CHECKS[:-4]),
         ("dispatch", CHECKS[:-1]),
-        ("forward", [*CHECKS[:-3], "mlflow"]),
+        ("forward", [*CHECKS[:-4], "mlflow"]),
     ],
 )
 def test_a_part_is_asked_only_for_what_it_reaches(settings, part, checks):
@@ -135,7 +137,7 @@ def test_before_the_first_start_it_creates_nothing(tmp_path):
     assert not settings.home.exists()
     assert found["store"].level is Level.WRONG
     assert f"there is no {tmp_path}/home/iplab.db; `ipserver up`" in found["store"].text
-    skipped = {"clock", "schema", "times", "writing", "artifacts", "ray"}
+    skipped = {"clock", "schema", "times", "writing", "artifacts", "ray", "studies"}
     assert {name for name, f in found.items() if f.level is Level.SKIPPED} == skipped
 
 
@@ -328,6 +330,14 @@ def test_an_mlflow_database_that_is_none(settings):
     (settings.home / "mlflow" / "mlflow.db").write_bytes(b"no database" * 1000)
 
     assert "file is not a database" in wrong(settings)["mlflow"]
+
+
+def test_studies_that_nobody_drives(settings):
+    with open_store(settings.store_dsn, clock=lambda: time.time() - 100) as store:
+        ask(store)
+    (finding,) = (f for f in examine(settings) if f.check == "studies")
+    assert finding.level is Level.NOTE
+    assert finding.text.startswith("no dispatcher has driven s for 60 s")
 
 
 def test_no_ray(settings, nowhere):

@@ -24,9 +24,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ipserver.errors import Fenced
+from ipserver.errors import Fenced, InvalidRequest
 from ipserver.store import Store, open_store
-from ipserver.store.records import Failure, Forwarded, LeasedPack
+from ipserver.store.records import Extension, Failure, Forwarded, LeasedPack
 from ipserver.store.states import (
     ExperimentState,
     FailureReason,
@@ -44,6 +44,7 @@ EXAMPLES = int(os.environ.get("IPLAB_TEST_EXAMPLES", "10"))
 PACKS = {"p0": (0, 1, 2), "p1": (3, 4), "p2": (5,)}
 RUNS = [index for members in PACKS.values() for index in members]
 STEPS = 4
+MOST_RUNS = len(RUNS) + 3
 OWNERS = st.sampled_from(["ann", "bob"])
 # Cancellation ends an example soon, so it is rare.
 SELDOM = st.sampled_from([False, False, False, True])
@@ -139,16 +140,53 @@ class StoreMachine(RuleBasedStateMachine):
             self.clock.advance(TTL)
             leased = self.store.lease_unplanned(owner, TTL)
         assert leased is not None
-        assert [run.index for run in leased[1]] == self._unfinished_runs()
-        plan = [new_pack(name, members, STEPS) for name, members in PACKS.items()]
+        assert [run.index for run in leased[1]] == self._unpacked()
+        packs = PACKS if not self.model.packs else {f"p{len(self.model.packs)}": tuple(self._unpacked())}
+        packs = {name: members for name, members in packs.items() if members}
+        plan = [new_pack(name, members, STEPS) for name, members in packs.items()]
         if pause_meanwhile:
             self.pause()
         self.store.save_plan("e", owner, plan)
         self.model.planned = True
-        for name, members in PACKS.items():
+        for name, members in packs.items():
             left = tuple(index for index in members if self.model.runs[index] in UNFINISHED)
             if left:
                 self.model.packs[name] = Pack(left)
+
+    def _unpacked(self) -> list[int]:
+        packed = {index for pack in self.model.packs.values() for index in pack.members}
+        return [index for index in self._unfinished_runs() if index not in packed]
+
+    @precondition(lambda self: len(self.model.runs) < MOST_RUNS)
+    @rule(known=st.booleans())
+    def extend(self, known: bool) -> None:
+        """One run more; `known`: whether the caller knows the present spec."""
+        index, state = len(self.model.runs), self._experiment_state()
+        spec_hash = self.store.get_experiment("e").spec_hash
+        extension = Extension(
+            request_id="",
+            request_hash="hash",
+            extended_hash=spec_hash if known else "another",
+            added={"seeds": (index,)},
+            runs=tuple(new_runs(index + 1)[index:]),
+            spec=b"extended",
+            spec_hash=f"{spec_hash}+",
+            run_memory_bytes=7,
+            warnings=(),
+        )
+        if self.model.cancelling or state in {ExperimentState.CANCELLING, ExperimentState.CANCELLED}:
+            with pytest.raises(InvalidRequest):
+                self.store.extend_experiment("e", extension)
+            return
+        record = self.store.extend_experiment("e", extension)
+        assert (record is not None) == known
+        if not known:
+            return
+        self.model.pausing &= not state.terminal
+        self.model.runs[index] = RunState.PAUSED if self.model.pausing else RunState.QUEUED
+        self.replayed[index] = self.model.runs[index]
+        self.model.steps[index] = 0
+        self.model.planned = False
 
     def _unfinished_runs(self) -> list[int]:
         return [index for index, state in self.model.runs.items() if state in UNFINISHED]
@@ -285,8 +323,8 @@ class StoreMachine(RuleBasedStateMachine):
         if self._unfinished_runs():
             self.model.cancelling, self.model.pausing = True, False
         for before in (RunState.QUEUED, RunState.PAUSED):
-            self.model.move(RUNS, before, RunState.CANCELLED)
-        self.model.move(RUNS, RunState.RUNNING, RunState.CANCELLING)
+            self.model.move(list(self.model.runs), before, RunState.CANCELLED)
+        self.model.move(list(self.model.runs), RunState.RUNNING, RunState.CANCELLING)
         self.model.settle()
         self.store.cancel_experiment("e")
 
@@ -294,7 +332,7 @@ class StoreMachine(RuleBasedStateMachine):
     def pause(self) -> None:
         if self._unfinished_runs() and not self.model.cancelling and not self.model.pausing:
             self.model.pausing, self.model.unplaceable_since = True, None
-            self.model.move(RUNS, RunState.QUEUED, RunState.PAUSED)
+            self.model.move(list(self.model.runs), RunState.QUEUED, RunState.PAUSED)
         assert self.store.pause_experiment("e").state is self._experiment_state()
 
     @rule(really=st.booleans())
@@ -303,7 +341,7 @@ class StoreMachine(RuleBasedStateMachine):
             return
         if self._unfinished_runs():
             self.model.pausing = False
-        self.model.move(RUNS, RunState.PAUSED, RunState.QUEUED)
+        self.model.move(list(self.model.runs), RunState.PAUSED, RunState.QUEUED)
         assert self.store.resume_experiment("e").state is self._experiment_state()
 
     @precondition(lambda self: self.model.planned)
@@ -381,6 +419,8 @@ class StoreMachine(RuleBasedStateMachine):
         for event in self.store.events("e", after=self.heard, limit=1000):
             assert event.sequence == self.heard + 1
             self.heard = event.sequence
+            if event.kind == "extended" and ExperimentState(self.told_experiment).terminal:
+                self.told_experiment = ""  # the next event must say that it runs again
             assert not self.told_experiment or not ExperimentState(self.told_experiment).terminal
             if event.kind == "runs_state":
                 for index in event.payload["runs"]:  # type: ignore[attr-defined]  # a list, as documented
@@ -409,7 +449,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert (record.end_time is not None) == record.state.terminal
         assert record.unplaceable_since == self.model.unplaceable_since
         waits = any(pack.state is PackState.QUEUED for pack in self.model.packs.values())
-        assert [it.id for it in self.store.waiting()] == ["e"] * (waits and not self.model.pausing)
+        leasable = waits and self.model.planned and not self.model.pausing
+        assert [it.id for it in self.store.waiting()] == ["e"] * leasable
         due = {task.run.index for task in self.store.forward_tasks(100)}
         open_runs = {index for index, state in self.model.runs.items() if state in UNFINISHED}
         assert record.mlflow_pending_runs == len(open_runs | due)

@@ -1,4 +1,4 @@
-"""Pictures of maps of phases. Needs matplotlib.
+"""Maps of phases over two exponents: theory's regions, exact, and measured points on them.
 
 Areas differ in lightness and hatching, lines in their dashes, and all are labelled, so that nothing rests on
 hue. The ticks of a border between areas point to the area that it belongs to; an end of a line that does not
@@ -7,21 +7,20 @@ belong to it is an open circle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path as File
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.patheffects import Normal, withStroke, withTickedStroke
-from matplotlib.ticker import FixedLocator, FuncFormatter
-
+from ipcore.figures.picture import Picture
+from ipcore.figures.places import Place, Room, along, inside
 from ipcore.theory import Phase, Phases, phase_name
 from ipcore.theory.plane.borders import Area, Border
-from iplab.label_places import Place, Room, along, inside
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.path import Path
 
 # Face, hatch, colour of text and lines, dashes of lines.
 _STYLES: Final = {
@@ -33,51 +32,132 @@ _STYLES: Final = {
     "feature_learning": ("#f6b26b", "", "#b34700", "-"),
     "measure": ("#ffffff", "xx", "#444444", (0, (1, 2))),
 }
-_SIZE: Final = (4.6, 4.2)  # inches
-_AXES_SHARE: Final = 0.77  # of the figure, roughly
-_SMALL: Final = 7.5
-_LARGE: Final = 8.5
+_HEIGHT: Final = 2.6  # inches
+_SMALL: Final = 7.0
+_LARGE: Final = 7.5
 _TICK_STEPS: Final = [Fraction(n, 4) for n in (1, 2, 4, 8, 16, 32, 64, 128)]
 _MOST_TICKS: Final = 8
 
 
-def save_phases(found: Phases, file: str | File, *, title: str = "") -> None:
-    """Draw a map: areas, lines, points, borders, presets.
+@dataclass(frozen=True, slots=True)
+class MeasuredPoint:
+    """What training showed at a place of the map.
 
-    Args:
-        found: The map.
-        file: Ends in .svg, .png or .pdf.
-        title: Before the setting, for instance a preset's name.
-
-    Raises:
-        ValueError: Another kind of file.
+    Attributes:
+        at: The two exponents.
+        name: What was seen there, in a word or two; "" for none.
+        agrees: Whether it is what theory says of the place; None: undecided.
     """
-    path = File(file)
-    if path.suffix not in {".svg", ".png", ".pdf"}:
-        raise ValueError(f"{file} must end in .svg, .png or .pdf")
-    figure = Figure(figsize=_SIZE, layout="constrained")
-    draw_phases(figure.subplots(), found, title=title)
-    figure.savefig(path, dpi=200)
+
+    at: tuple[Fraction, Fraction]
+    name: str = ""
+    agrees: bool | None = None
 
 
-def draw_phases(axes: Axes, found: Phases, *, title: str = "") -> None:
-    """Draw a map into axes."""
+@dataclass(frozen=True, slots=True)
+class PhaseDiagram(Picture):
+    """A map over two exponents.
+
+    Attributes:
+        phases: Theory's, exact.
+        title: Before the setting, for instance a preset's name.
+        points: Measured ones.
+        seeds: By how many seeds they were measured.
+        meaning: Last sentences of the caption.
+    """
+
+    phases: Phases
+    title: str = ""
+    points: tuple[MeasuredPoint, ...] = ()
+    seeds: int = 0
+    meaning: str = ""
+
+    @property
+    def setting(self) -> str:
+        """What the map is of, in a line."""
+        found = self.phases
+        depth = found.parameterization.hidden_layers
+        head = [self.title, f"L = {depth}", found.optimizer, found.activation, found.loss.replace("_", " ")]
+        return ", ".join(part for part in head if part)
+
+    @property
+    def caption(self) -> str:
+        """See `Picture`."""
+        parts = [f"Regimes in the limit of infinite width ({self.setting}), exact: nothing is sampled."]
+        if any(None not in b.sides and b.sides[0] != b.sides[1] for b in self.phases.borders):
+            parts.append("Ticks of a border point to the area that it belongs to.")
+        if self.phases.presets:
+            parts.append("Stars: published parameterizations.")
+        if self.points:
+            seeds = "1 seed" if self.seeds == 1 else f"{self.seeds} seeds"
+            kinds = {True: "dots agree with theory", False: "crosses do not", None: "rings are undecided"}
+            said = ", ".join(
+                text for value, text in kinds.items() if value in {p.agrees for p in self.points}
+            )
+            parts.append(f"Measured with {seeds}: {said}.")
+        return " ".join([*parts, self.meaning]).strip()
+
+    def rows(self) -> Iterator[Mapping[str, object]]:
+        """Corners of areas, ends of borders, presets and measured points, with exact coordinates."""
+        x, y = (free.kind for free in self.phases.free)
+        for number, area in enumerate(self.phases.areas):
+            for ring in (area.outline, *area.holes):
+                for at in ring:
+                    yield {
+                        "kind": f"area {number}",
+                        x: str(at[0]),
+                        y: str(at[1]),
+                        "name": phase_name(area.label),
+                    }
+        for number, border in enumerate(self.phases.borders):
+            for at in (border.start, border.end):
+                yield {
+                    "kind": f"border {number}",
+                    x: str(at[0]),
+                    y: str(at[1]),
+                    "name": phase_name(border.label),
+                }
+        for marked in self.phases.presets:
+            yield {"kind": "preset", x: str(marked.at[0]), y: str(marked.at[1]), "name": marked.name}
+        for point in self.points:
+            verdict = {True: "agrees", False: "disagrees", None: "undecided"}[point.agrees]
+            place = {x: str(point.at[0]), y: str(point.at[1])}
+            yield {"kind": "measured", **place, "name": point.name, "verdict": verdict}
+
+    def _draw(self) -> Figure:
+        from ipcore.figures import layout  # noqa: PLC0415 - matplotlib
+
+        x, y = self.phases.free
+        depth = self.phases.parameterization.hidden_layers
+        page = layout.sheet(
+            [self.setting],
+            1,
+            height=_HEIGHT,
+            margins=layout.Margins(left=0.38, bottom=0.22),
+            x_label=_axis(x.kind, x.layers, depth, first_step=x.first_step),
+            y_label=_axis(y.kind, y.layers, depth, first_step=y.first_step),
+        )
+        _draw_phases(page.panels[0], self.phases, self.points, page.size)
+        return page.figure
+
+
+def _draw_phases(
+    axes: Axes, found: Phases, points: Sequence[MeasuredPoint], size: tuple[float, float]
+) -> None:
+    from matplotlib.patches import PathPatch  # noqa: PLC0415 - an extra
+
     x, y = found.free
     axes.set_xlim(float(x.low), float(x.high))
     axes.set_ylim(float(y.low), float(y.high))
-    depth = found.parameterization.hidden_layers
-    head = [title, f"L = {depth}", found.optimizer, found.activation, found.loss.replace("_", " ")]
-    axes.set_title(", ".join(part for part in head if part), fontsize=9)
-    axes.set_xlabel(_axis(x.kind, x.layers, depth, first_step=x.first_step))
-    axes.set_ylabel(_axis(y.kind, y.layers, depth, first_step=y.first_step))
     _ticks(axes, x.low, x.high, y.low, y.high)
-    room = Room((72 * _AXES_SHARE * _SIZE[0], 72 * _AXES_SHARE * _SIZE[1]))
+    room = Room((72 * size[0], 72 * size[1]))
     for border in found.borders:
         room.add_line(_unit(found, border.start), _unit(found, border.end))
     for area in found.areas:
         face, hatch, *_ = _STYLES[area.label.regime]
         path = _path([area.outline, *area.holes])
         axes.add_patch(PathPatch(path, facecolor=face, hatch=hatch, edgecolor="#909090", linewidth=0))
+    _draw_points(axes, found, points, room)
     _mark_presets(axes, found, room)
     for border in found.borders:
         _draw_border(axes, found, border, room)
@@ -86,7 +166,26 @@ def draw_phases(axes: Axes, found: Phases, *, title: str = "") -> None:
         _label_area(axes, found, area, room)
 
 
+def _draw_points(axes: Axes, found: Phases, points: Sequence[MeasuredPoint], room: Room) -> None:
+    for point in points:
+        x, y = float(point.at[0]), float(point.at[1])
+        look: dict[str, Any] = {"marker": "o", "markersize": 5, "mec": "white", "mew": 0.8, "color": "black"}
+        if point.agrees is None:
+            look |= {"mfc": "white", "mec": "black"}
+        elif not point.agrees:
+            look |= {"marker": "X", "markersize": 6}
+        axes.plot(x, y, linestyle="none", zorder=6, clip_on=False, **look)
+        at = _unit(found, point.at)
+        room.take("●", _LARGE, [Place(at)])
+        if point.name:
+            height = room.size(point.name, _SMALL)[1]
+            place = room.take(point.name, _SMALL, along(at, at, off=height / 2 + 3, points=room.points))
+            _write(axes, point.name, place, colour="black", halo="white", size=_SMALL)
+
+
 def _draw_border(axes: Axes, found: Phases, border: Border[Phase], room: Room) -> None:
+    from matplotlib.patheffects import Normal, withTickedStroke  # noqa: PLC0415 - an extra
+
     xs, ys = ([float(start), float(end)] for start, end in zip(border.start, border.end, strict=True))
     if border.label not in border.sides:
         _, _, colour, dashes = _STYLES[border.label.regime]
@@ -124,9 +223,19 @@ def _write_beside(
     axes: Axes, phase: Phase, ends: tuple[tuple[float, float], tuple[float, float]], room: Room
 ) -> None:
     text = _rows(phase)
-    height = room.size(text, _SMALL)[1]
+    width, height = room.size(text, _SMALL)
     place = room.take(text, _SMALL, along(*ends, off=height / 2 + _SMALL, points=room.points))
-    _write(axes, text, place, colour=_STYLES[phase.regime][2], halo="white", size=_SMALL)
+    colour = _STYLES[phase.regime][2]
+    middle = (ends[0][0] + ends[1][0]) / 2, (ends[0][1] + ends[1][1]) / 2
+    if place.angle == 0:  # a text that does not lie along its line is joined to it
+        x, y = place.centre
+        across, up = middle[0] - x, middle[1] - y
+        half = width / 2 / room.points[0], height / 2 / room.points[1]
+        share = min(half[0] / abs(across) if across else 1, half[1] / abs(up) if up else 1, 1)
+        xs, ys = [x + share * across, middle[0]], [y + share * up, middle[1]]
+        for colour_of, wide in (("white", 2.0), (colour, 0.7)):
+            axes.plot(xs, ys, transform=axes.transAxes, color=colour_of, linewidth=wide, zorder=4)
+    _write(axes, text, place, colour=colour, halo="white", size=_SMALL)
 
 
 def _label_area(axes: Axes, found: Phases, area: Area[Phase], room: Room) -> None:
@@ -154,6 +263,8 @@ def _mark_presets(axes: Axes, found: Phases, room: Room) -> None:
 
 
 def _write(axes: Axes, text: str, place: Place, *, colour: str, halo: str, size: float) -> None:
+    from matplotlib.patheffects import withStroke  # noqa: PLC0415 - an extra
+
     written = axes.text(
         place.centre[0], place.centre[1], text, transform=axes.transAxes, rotation=place.angle,
         rotation_mode="anchor", ha="center", va="center", fontsize=size, color=colour, zorder=8,
@@ -183,14 +294,15 @@ def _role(layer: int, depth: int) -> str:
 
 
 def _ticks(axes: Axes, x0: Fraction, x1: Fraction, y0: Fraction, y1: Fraction) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter  # noqa: PLC0415 - an extra
+
     for axis, low, high in ((axes.xaxis, x0, x1), (axes.yaxis, y0, y1)):
         step = next((s for s in _TICK_STEPS if (high - low) / s <= _MOST_TICKS), high - low)
         first = -(-low // step)
         places = [step * n for n in range(int(first), int(high // step) + 1)]
-        texts = {float(place): str(place) for place in places}
+        texts = {float(place): str(place).replace("-", "−") for place in places}
         axis.set_major_locator(FixedLocator(list(texts)))
         axis.set_major_formatter(FuncFormatter(lambda value, _, texts=texts: texts.get(value, "")))
-    axes.tick_params(labelsize=8)
 
 
 def _unit(found: Phases, at: tuple[Fraction, Fraction]) -> tuple[float, float]:
@@ -200,6 +312,8 @@ def _unit(found: Phases, at: tuple[Fraction, Fraction]) -> tuple[float, float]:
 
 
 def _path(rings: Iterable[Sequence[tuple[Fraction, Fraction]]]) -> Path:
+    from matplotlib.path import Path  # noqa: PLC0415 - an extra
+
     paths = []
     for ring in rings:
         corners = [(float(x), float(y)) for x, y in ring]

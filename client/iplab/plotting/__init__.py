@@ -1,0 +1,80 @@
+"""From an experiment's runs, metrics and report to figures (`ipcore.figures`)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ipcore.figures import REPORT_KINDS, Picture, PictureError
+from iplab.errors import InvalidRequestError, Violation
+from iplab.plotting.curves import layer_courses, learning_curves
+from iplab.plotting.rates import rate_curves
+from iplab.settings import axis
+
+if TYPE_CHECKING:
+    from iplab.experiment import Experiment
+
+# What is drawn over updates by name: a metric, or a quantity of all layers.
+_OVER_STEPS: Final[Mapping[str, str]] = {
+    "curves": "",
+    "ranks": "update_stable_rank",
+    "kernels": "cka",
+    "alignment": "alignment_update",
+    "sizes": "h",
+    "changes": "h_change",
+}
+KINDS: Final = (
+    "coordinates",
+    "rates",
+    "curves",
+    *(k for k in REPORT_KINDS if k != "coordinates"),
+    *list(_OVER_STEPS)[1:],
+)
+_MIN_RATES, _MIN_WIDTHS = 3, 3
+
+
+def plot(
+    experiment: Experiment, kind: str | None, by: str | Sequence[str] | None, metric: str | None, filter: str
+) -> Picture:
+    """See `Experiment.plot`."""
+    groups = [axis(name) for name in ([by] if isinstance(by, str) else by or ())]
+    if kind is not None and kind not in KINDS:
+        close = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise InvalidRequestError(
+            [Violation("kind", f"no figure {kind!r}; {hint}There are: {', '.join(KINDS)}")]
+        )
+    chosen = kind or ("curves" if metric else _default(experiment))
+    if chosen in REPORT_KINDS:
+        report = experiment.check(alignment=chosen == "alignment-exponents")
+        pictures = report.pictures()
+        if chosen not in pictures:
+            raise PictureError(_missing(experiment, chosen, pictures, report.notes))
+        return pictures[chosen]
+    if chosen == "rates":
+        return rate_curves(experiment, groups, filter)
+    name = metric or _OVER_STEPS[chosen] or _loss(experiment)
+    if "/" in name or chosen != "curves":
+        quantity = name.partition("/")[0]
+        return layer_courses(experiment.metrics(filter, [f"{quantity}/*"]), quantity, groups)
+    return learning_curves(experiment.metrics(filter, [name]), name, groups)
+
+
+def _default(experiment: Experiment) -> str:
+    """The most telling figure of what an experiment holds."""
+    grid, probes = experiment.spec.grid, experiment.spec.record.probes.quantities
+    if "coordinates" in probes and len(grid.widths) >= _MIN_WIDTHS:
+        return "coordinates"
+    rates = [len(grid.base_learning_rates), *(len(p.base_learning_rates) for p in grid.parameterizations)]
+    return "rates" if max(rates) >= _MIN_RATES else "curves"
+
+
+def _loss(experiment: Experiment) -> str:
+    return "validation_loss" if experiment.spec.validation_size else "test_loss"
+
+
+def _missing(experiment: Experiment, kind: str, pictures: Mapping[str, object], notes: Iterable[str]) -> str:
+    there = f"; its report has: {', '.join(pictures)}" if pictures else ""
+    why = next(iter(notes), "")
+    return f"{experiment.id} has no {kind!r} to draw{there}{f' ({why})' if why else ''}"

@@ -1,0 +1,218 @@
+"""Learning curves, and quantities of layers over updates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ipcore.figures import Course, CoursePanel, Courses, Moment, PictureError, Role, layer_name, mean
+from iplab.plotting.groups import Groups, arrange, named, sorted_by, within
+from iplab.settings import Settings, axis
+
+if TYPE_CHECKING:
+    from iplab.metrics import Metrics
+
+_QUANTITIES: Final = {
+    "h": "mean |h|",
+    "x": "mean |x|",
+    "h_change": "mean |h_t − h_0|",
+    "x_change": "mean |x_t − x_0|",
+    "change_below": "change passed on from below",
+    "change_own": "change by the layer's own updates",
+    "dh": "mean |∂loss/∂h|",
+    "gradient": "mean |∂loss/∂w|",
+    "update": "mean |W_t − W_0|",
+    "alignment_initial": "alignment of W_0 and its input",
+    "alignment_update": "alignment of W_t − W_0 and its input",
+    "update_stable_rank": "stable rank of W_t − W_0",
+    "update_squared_trace_rank": "squared trace rank of W_t − W_0",
+    "update_threshold_rank": "threshold rank of W_t − W_0",
+    "x_stable_rank": "stable rank of x_t",
+    "x_squared_trace_rank": "squared trace rank of x_t",
+    "x_threshold_rank": "threshold rank of x_t",
+    "cka": "CKA of x_t and x_0",
+}
+_LINEAR: Final = {"alignment_initial", "alignment_update", "cka"}
+
+
+def curves(metrics: Metrics, metric: str | None, by: str | Sequence[str] | None) -> Courses:
+    """See `Metrics.plot`."""
+    groups = [axis(name) for name in ([by] if isinstance(by, str) else by or ())]
+    if metric is None:
+        if not metrics.names:
+            raise PictureError("there are no points to draw yet")
+        metric = metrics.names[0]
+    quantity = metric.partition("/")[0]
+    layers = "/" in metric or any(name.startswith(f"{metric}/") for name in metrics.names)
+    return layer_courses(metrics, quantity, groups) if layers else learning_curves(metrics, metric, groups)
+
+
+def learning_curves(metrics: Metrics, name: str, by: Sequence[str]) -> Courses:
+    """A metric over updates: mean and interval over seeds, a line per group.
+
+    Raises:
+        PictureError: There are no points of it.
+    """
+    settings = _settings(metrics, name)
+    rates, chosen = _best_rates(metrics, name, settings, by)
+    kept = {run: one for run, one in settings.items() if run in rates}
+    groups = arrange(kept.values(), by, ("base_learning_rate",) if chosen else ())
+    panels = _panels(metrics, kept, groups, name)
+    loss = name.endswith("loss")
+    shown, left_out = within(panels, "groups of runs")
+    words = name.replace("_", " ")
+    of = f" ({groups.shared})" if groups.shared else ""
+    best = " Each group at the base rate at which it ends best." if chosen else ""
+    return Courses(
+        words + (" (share of examples)" if name.endswith("accuracy") else ""),
+        tuple(shown),
+        3 if len(shown) > 2 else max(len(shown), 1),
+        f"{words[0].upper()}{words[1:]} over updates{of}",
+        _seeds(kept),
+        f"{_ends(metrics, name, kept, groups)}{best} {left_out}".strip(),
+        logarithmic=loss,
+    )
+
+
+def layer_courses(metrics: Metrics, quantity: str, by: Sequence[str]) -> Courses:
+    """A probe's quantity over updates: a line per layer, a panel per group.
+
+    Raises:
+        PictureError: It was not recorded.
+    """
+    names = [name for name in metrics.names if name.startswith(f"{quantity}/")]
+    if not names:
+        raise PictureError(f"no points of {quantity!r}: record.probes of the spec asks for them")
+    settings = {run: one for run, one in metrics.settings.items() if run in set(metrics.run.tolist())}
+    groups = arrange(settings.values(), ())
+    axes = tuple(dict.fromkeys([*by, *groups.lines, *groups.panels]))
+    layers = sorted(int(name.partition("/")[2]) for name in names)
+    panels = []
+    for title, runs in _grouped(settings, axes).items():
+        depth = settings[runs[0]].hidden_layers
+        courses = []
+        for layer in layers:
+            matrix = quantity.startswith(("update", "alignment", "gradient"))
+            label = layer_name("W" if matrix else quantity[0] if quantity != "cka" else "x", layer, depth + 1)
+            output = layer == depth + 1
+            course = _course(
+                metrics, f"{quantity}/{layer}", runs, "readout" if output and matrix else label,
+                Role.APART if output else Role.ORDERED, geometric=quantity not in _LINEAR,
+            )  # fmt: skip
+            if course.moments:
+                courses.append(course)
+        panels.append(CoursePanel(title, tuple(courses)))
+    shown, left_out = within(panels, "groups of runs")
+    title = _QUANTITIES.get(quantity, quantity)
+    of = f" ({groups.shared})" if groups.shared else ""
+    return Courses(
+        title, tuple(shown), 3 if len(shown) > 2 else len(shown), f"{title} by layer over updates{of}",
+        _seeds(settings), left_out, logarithmic=quantity not in _LINEAR,
+    )  # fmt: skip
+
+
+def _settings(metrics: Metrics, name: str) -> dict[int, Settings]:
+    there = set(metrics.run.tolist())
+    found = {run: one for run, one in metrics.settings.items() if run in there}
+    if name not in metrics.names or not found:
+        raise PictureError(
+            f"there are no points of {name!r} yet; there are: {', '.join(metrics.names) or 'none'}"
+        )
+    return found
+
+
+def _seeds(settings: dict[int, Settings]) -> int:
+    """How many seeds each line has at least."""
+    counts: dict[Settings, int] = {}
+    for one in settings.values():
+        group = replace(one, seed=0)
+        counts[group] = counts.get(group, 0) + 1
+    return min(counts.values())
+
+
+def _grouped(settings: dict[int, Settings], axes: Sequence[str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for run in sorted_by(settings, axes):
+        groups.setdefault(named(settings[run], axes), []).append(run)
+    return groups
+
+
+def _panels(metrics: Metrics, settings: dict[int, Settings], groups: Groups, name: str) -> list[CoursePanel]:
+    panels: dict[str, dict[str, list[int]]] = {}
+    for run in sorted_by(settings, (*groups.panels, *groups.lines)):
+        one = settings[run]
+        panels.setdefault(groups.panel(one), {}).setdefault(groups.line(one), []).append(run)
+    return [
+        CoursePanel(
+            title,
+            tuple(
+                _course(metrics, name, runs, line, groups.role, geometric=name.endswith("loss"))
+                for line, runs in lines.items()
+            ),
+        )
+        for title, lines in panels.items()
+    ]
+
+
+def _course(
+    metrics: Metrics, name: str, runs: Sequence[int], label: str, role: Role, *, geometric: bool
+) -> Course:
+    """Mean and interval over runs; steps at which a run has no point are of the others alone."""
+    if name not in metrics.names:
+        return Course(label, (), role)
+    chosen = (metrics.metric == metrics.names.index(name)) & np.isin(metrics.run, runs)
+    if geometric:
+        chosen &= metrics.value > 0
+    run, step, value = metrics.run[chosen], metrics.step[chosen], metrics.value[chosen]
+    moments = []
+    for at in np.unique(step):
+        found = mean(value[step == at].tolist(), geometric=geometric)
+        moments.append(Moment(float(at), found.value, found.low, found.high))
+    last = int(step.max()) if len(step) else 0
+    ends = (int(step[run == one].max()) for one in np.unique(run))
+    return Course(label, tuple(moments), role, tuple(float(end) for end in ends if end < last))
+
+
+def _best_rates(
+    metrics: Metrics, name: str, settings: dict[int, Settings], by: Sequence[str]
+) -> tuple[set[int], bool]:
+    """The runs to draw: of several base rates those at the best one, by the last mean value of its group."""
+    rates = {one.base_learning_rate for one in settings.values()}
+    per_group: dict[tuple[object, ...], dict[float, list[int]]] = {}
+    for run, one in settings.items():
+        key = one.parameterization, one.hidden_layers, one.width, one.activation
+        per_group.setdefault(key, {}).setdefault(one.base_learning_rate, []).append(run)
+    if "base_learning_rate" in by or len(rates) == 1 or all(len(found) == 1 for found in per_group.values()):
+        several = len(rates) > 1 and "base_learning_rate" not in by
+        return set(settings), several
+    sign = -1.0 if name.endswith("accuracy") else 1.0
+    kept: set[int] = set()
+    for found in per_group.values():
+        scores = {rate: sign * _last_mean(metrics, name, runs) for rate, runs in found.items()}
+        kept |= set(found[min(scores, key=lambda rate: scores[rate])])
+    return kept, True
+
+
+def _last_mean(metrics: Metrics, name: str, runs: Sequence[int]) -> float:
+    """Mean of the last values; infinite if a run ends before the others of the experiment."""
+    chosen = metrics.metric == metrics.names.index(name)
+    last = int(metrics.step[chosen].max())
+    values = metrics.value[chosen & np.isin(metrics.run, runs) & (metrics.step == last)]
+    return float(values.mean()) if len(values) == len(runs) else float("inf")
+
+
+def _ends(metrics: Metrics, name: str, settings: dict[int, Settings], groups: Groups) -> str:
+    """Which line ends best, in a sentence; "" with many."""
+    lines: dict[str, list[int]] = {}
+    for run, one in settings.items():
+        lines.setdefault(groups.line(one), []).append(run)
+    scores = {line: _last_mean(metrics, name, runs) for line, runs in lines.items()}
+    if len(scores) < 2 or not all(np.isfinite(list(scores.values()))):
+        return ""
+    pick = max if name.endswith("accuracy") else min
+    best = pick(scores, key=lambda line: scores[line])
+    word = "highest" if name.endswith("accuracy") else "lowest"
+    return f"On average over all panels {best} ends {word}, at {scores[best]:.3g}."

@@ -1,0 +1,107 @@
+"""Which runs share a line, which lines a panel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ipcore.figures import Role
+from iplab.numbers import SETTING_DIGITS, number
+from iplab.settings import AXES, Settings, varying
+
+_ORDERED: Final = {"hidden_layers", "width", "base_learning_rate"}
+_MAX_PANELS: Final = 12
+_MAX_LINES: Final = 8
+# What is compared within a panel, first choice first.
+_LINES_FIRST: Final = ("parameterization", "width", "hidden_layers", "activation", "base_learning_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """How runs are arranged.
+
+    Attributes:
+        lines: Axes whose values have a line each, in a panel.
+        panels: Axes whose values have a panel each.
+        shared: What all runs have in common, in words.
+    """
+
+    lines: tuple[str, ...]
+    panels: tuple[str, ...]
+    shared: str
+
+    @property
+    def role(self) -> Role:
+        """Of the lines."""
+        ordered = len(self.lines) == 1 and self.lines[0] in _ORDERED
+        return Role.ORDERED if ordered else Role.GROUP
+
+    def line(self, settings: Settings) -> str:
+        """Name of a run's line."""
+        return named(settings, self.lines) or "all runs"
+
+    def panel(self, settings: Settings) -> str:
+        """Title of a run's panel."""
+        return named(settings, self.panels)
+
+
+def arrange(settings: Iterable[Settings], by: Sequence[str], leave: Sequence[str] = ()) -> Groups:
+    """Lines by what was asked for, else by the first axis that varies; panels by the others.
+
+    Args:
+        settings: Of all runs.
+        by: Axes with a line each; (): chosen here.
+        leave: Axes that are on the horizontal axis, or averaged over.
+    """
+    listed = list(settings)
+    free = [name for name in varying(listed) if name not in leave]
+    lines = tuple(by) or tuple(name for name in _LINES_FIRST if name in free)[:1]
+    panels = tuple(name for name in free if name not in lines)
+    same = [name for name in AXES if name not in {*free, *leave, *lines, "seed"}]
+    shared = named(listed[0], same) if listed else ""
+    return Groups(lines, panels, shared)
+
+
+def named(settings: Settings, axes: Iterable[str]) -> str:
+    """Values of axes in words: "mup, L = 3, m = 64, relu, η = 0.1"."""
+    return ", ".join(_word(name, getattr(settings, name)) for name in axes)
+
+
+def _word(name: str, value: Any) -> str:
+    match name:
+        case "hidden_layers":
+            return f"L = {value}"
+        case "width":
+            return f"m = {value}"
+        case "base_learning_rate":
+            return f"η = {number(value, SETTING_DIGITS)}"
+        case "seed":
+            return f"seed {value}"
+    return str(value)
+
+
+def sorted_by(settings: Mapping[int, Settings], axes: Sequence[str]) -> list[int]:
+    """Indices by the values of axes, those without an order as they come."""
+    order: dict[str, dict[Any, int]] = {name: {} for name in axes}
+    for one in settings.values():
+        for name in axes:
+            order[name].setdefault(getattr(one, name), len(order[name]))
+
+    def place(key: int) -> tuple[Any, ...]:
+        one = settings[key]
+        return tuple(
+            getattr(one, name) if name in _ORDERED or name == "seed" else order[name][getattr(one, name)]
+            for name in axes
+        )
+
+    return sorted(settings, key=place)
+
+
+def within(panels: Sequence[Any], what: str) -> tuple[Sequence[Any], str]:
+    """As many panels as a page holds, and a sentence on those left out."""
+    if len(panels) <= _MAX_PANELS:
+        return panels, ""
+    return panels[
+        :_MAX_PANELS
+    ], f"Shown are {_MAX_PANELS} of {len(panels)} {what}: narrow it down by a filter."

@@ -1,0 +1,75 @@
+"""What distinguishes the runs of a grid: the columns that frames and figures group by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from iplab.errors import InvalidRequestError, Violation
+
+if TYPE_CHECKING:
+    from iplab.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where a run stands in the grid; the names are those of `Run`, filters and tables.
+
+    Attributes:
+        parameterization: Its label.
+        hidden_layers: L.
+        width: m.
+        activation: Name.
+        base_learning_rate: eta.
+        seed: Of initial weights and batches.
+    """
+
+    parameterization: str
+    hidden_layers: int
+    width: int
+    activation: str
+    base_learning_rate: float
+    seed: int
+
+    @classmethod
+    def of(cls, run: Run) -> Settings:
+        """A run's."""
+        return cls(*(getattr(run, name) for name in AXES))
+
+
+AXES: Final = tuple(entry.name for entry in fields(Settings))
+# Other names that people use.
+_OTHER: Final[Mapping[str, str]] = {
+    "label": "parameterization",
+    "depth": "hidden_layers",
+    "layers": "hidden_layers",
+    "l": "hidden_layers",
+    "m": "width",
+    "act": "activation",
+    "rate": "base_learning_rate",
+    "lr": "base_learning_rate",
+    "eta": "base_learning_rate",
+}
+
+
+def axis(name: str) -> str:
+    """The axis that a name means, in any case and by another name.
+
+    Raises:
+        InvalidRequestError: None; the message lists those that there are.
+
+    >>> axis("depth"), axis("Base learning rate")
+    ('hidden_layers', 'base_learning_rate')
+    """
+    plain = name.strip().lower().replace(" ", "_")
+    plain = _OTHER.get(plain, plain)
+    if plain not in AXES:
+        raise InvalidRequestError([Violation("by", f"{name!r} is none of {', '.join(AXES)}")])
+    return plain
+
+
+def varying(settings: Iterable[Settings]) -> list[str]:
+    """The axes, seeds apart, that have more than one value."""
+    listed = list(settings)
+    return [name for name in AXES if name != "seed" and len({getattr(s, name) for s in listed}) > 1]

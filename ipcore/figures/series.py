@@ -1,0 +1,45 @@
+"""How series of a figure stand to each other, which decides how they look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ipcore.figures.style import Look
+
+
+_SUPERSCRIPTS: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def superscript(number: int) -> str:
+    """A whole number as a superscript: "¹²"."""
+    return str(number).translate(_SUPERSCRIPTS)
+
+
+class Role(StrEnum):
+    """How a series stands to the others."""
+
+    ORDERED = "ordered"  # a member of a family with an order: layers, widths, depths
+    APART = "apart"  # beside such a family: the output
+    GROUP = "group"  # one of several without an order: parameterizations
+    LIMIT = "limit"  # the infinite-width limit, or a target: black
+
+
+def looks(series: Iterable[tuple[str, Role]]) -> dict[str, Look]:
+    """The look of every name, the same in all panels, in the order of a legend.
+
+    Args:
+        series: Names with their roles, as they come; a name may come again.
+    """
+    from ipcore.figures import style  # noqa: PLC0415 - matplotlib
+
+    names: dict[Role, dict[str, None]] = {role: {} for role in Role}
+    for name, role in series:
+        names[role][name] = None
+    ordered = names[Role.ORDERED]
+    found = {name: style.ordered(i, len(ordered)) for i, name in enumerate(ordered)}
+    found |= {name: style.group(i) for i, name in enumerate(names[Role.GROUP])}
+    found |= {name: style.apart() for name in names[Role.APART]}
+    return found | {name: style.limit() for name in names[Role.LIMIT]}

@@ -1,0 +1,187 @@
+"""StudyService."""
+# ruff: noqa: N802 - the methods are named in the proto
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import empty_pb2, json_format
+
+from iplab.v1 import study_pb2
+from iplab.v1 import study_service_pb2 as pb
+from iplab.v1 import study_service_pb2_grpc as pb_grpc
+from iplab.v1.catalog_service_pb2 import Limits
+from ipserver import names
+from ipserver.api import paging
+from ipserver.api.blocking import Blocking
+from ipserver.api.convert import timestamp
+from ipserver.errors import AlreadyExists, NotFound, StoreUnavailable
+from ipserver.request.study import check_study, create_study
+from ipserver.store.records import RoundRecord, StudyRecord
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+_LOOK_SECONDS: Final = 0.5
+
+
+class StudyService(pb_grpc.StudyServiceServicer):
+    """Asking questions and following their answers.
+
+    Args:
+        store: Where studies are.
+        blocking: Pool for its calls.
+        tokens: Makes page tokens.
+        limits: What specs are checked against.
+        stopping: Set when the server stops, to end all watches.
+        interval: Seconds between two looks of a watch.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        blocking: Blocking,
+        tokens: paging.PageTokens,
+        limits: Limits,
+        stopping: asyncio.Event,
+        interval: float = _LOOK_SECONDS,
+    ) -> None:
+        self._store = store
+        self._blocking = blocking
+        self._tokens = tokens
+        self._limits = limits
+        self._stopping = stopping
+        self._interval = interval
+
+    async def CreateStudy(self, request: pb.CreateStudyRequest, context: Any) -> study_pb2.Study:
+        """Validate, make durable; see the proto."""
+        return await self._blocking.run(self._create, request)
+
+    async def GetStudy(self, request: pb.GetStudyRequest, context: Any) -> study_pb2.Study:
+        """One study."""
+        study = names.parse_study(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.get_study, study)
+
+    async def ListStudies(self, request: pb.ListStudiesRequest, context: Any) -> pb.ListStudiesResponse:
+        """Studies, newest first."""
+        size = paging.page_size(request.page_size)
+        place = self._tokens.read(request.page_token, "studies")
+        before = (float(place[0]), str(place[1])) if place else None
+        records = await self._blocking.run(self._store.list_studies, limit=size + 1, before=before)
+        page = paging.fitting([study_message(record) for record in records[:size]])
+        token = ""
+        if len(records) > len(page):
+            last = records[len(page) - 1]
+            token = self._tokens.make([float(last.create_time), last.id], "studies")
+        return pb.ListStudiesResponse(studies=page, next_page_token=token)
+
+    async def WatchStudy(
+        self, request: pb.WatchStudyRequest, context: Any
+    ) -> AsyncIterator[pb.WatchStudyResponse]:
+        """The study whenever it has changed, until it has ended."""
+        study = names.parse_study(request.name, "name")
+        known = (-1, -1)
+        while True:
+            record = await self._blocking.run(self._store.get_study, study)
+            if (record.sequence, record.ended_runs) != known:
+                known = record.sequence, record.ended_runs
+                yield pb.WatchStudyResponse(study=study_message(record))
+            if record.state.terminal:
+                return
+            try:
+                await asyncio.wait_for(self._stopping.wait(), self._interval)
+            except TimeoutError:
+                continue
+            raise StoreUnavailable("this server is stopping; watch again")
+
+    async def CancelStudy(self, request: pb.CancelStudyRequest, context: Any) -> study_pb2.Study:
+        """End a study and cancel its experiments."""
+        study = names.parse_study(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.cancel_study, study)
+
+    async def DeleteStudy(self, request: pb.DeleteStudyRequest, context: Any) -> empty_pb2.Empty:
+        """Delete the record of an ended study."""
+        study = names.parse_study(request.name, "name")
+        await self._blocking.run(self._store.delete_study, study)
+        return empty_pb2.Empty()
+
+    def _create(self, request: pb.CreateStudyRequest) -> study_pb2.Study:
+        if not request.validate_only:
+            return study_message(create_study(self._store, request, self._limits))
+        checked = check_study(request, self._limits, self._store.capacity())
+        if request.study_id:
+            try:
+                self._store.get_study(request.study_id)
+            except NotFound:
+                pass
+            else:
+                raise AlreadyExists(f"the study id {request.study_id!r} is taken; choose another")
+        return study_pb2.Study(
+            name=names.study_name(request.study_id) if request.study_id else "",
+            display_name=request.study.display_name,
+            labels=request.study.labels,
+            priority=request.study.priority,
+            spec=checked.spec,
+            warnings=checked.warnings,
+        )
+
+    @staticmethod
+    def _converted(call: Callable[[str], StudyRecord], study: str) -> study_pb2.Study:
+        return study_message(call(study))
+
+
+def study_message(record: StudyRecord) -> study_pb2.Study:
+    """A study as a message."""
+    outcome = record.outcome
+    return study_pb2.Study(
+        name=names.study_name(record.id),
+        uid=record.uid,
+        display_name=record.display_name,
+        labels=record.labels,
+        priority=record.priority,
+        spec=study_pb2.StudySpec.FromString(record.spec),
+        state=study_pb2.StudyState.Value(f"STUDY_STATE_{record.state.value}"),
+        verdict=study_pb2.StudyVerdict.Value(f"STUDY_VERDICT_{outcome.verdict or 'UNSPECIFIED'}"),
+        reason=study_pb2.StudyReason.Value(f"STUDY_REASON_{outcome.reason or 'UNSPECIFIED'}"),
+        sentence=outcome.sentence,
+        answers=[_answer(answer) for answer in outcome.answers],
+        rounds=[_round(one) for one in record.rounds],
+        spent=study_pb2.StudySpent(
+            runs=record.ended_runs,
+            asked_runs=record.asked_runs,
+            core_seconds=outcome.core_seconds,
+            wall_seconds=record.wall_seconds,
+        ),
+        experiments=[names.experiment_name(name) for name in record.experiments],
+        warnings=record.warnings,
+        sequence=record.sequence,
+        create_time=timestamp(record.create_time),
+        end_time=timestamp(record.end_time),
+    )
+
+
+def _answer(stored: Mapping[str, Any]) -> study_pb2.StudyAnswer:
+    return json_format.ParseDict(_named(dict(stored)), study_pb2.StudyAnswer())
+
+
+def _named(value: Any) -> Any:
+    """Stored verdicts with the prefix of the enum."""
+    if isinstance(value, dict):
+        return {
+            key: f"STUDY_VERDICT_{one}" if key == "verdict" else _named(one) for key, one in value.items()
+        }
+    return [_named(one) for one in value] if isinstance(value, list) else value
+
+
+def _round(record: RoundRecord) -> study_pb2.StudyRound:
+    return study_pb2.StudyRound(
+        number=record.number,
+        why=record.why,
+        runs=record.runs,
+        experiments=[names.experiment_name(name) for name in record.experiments],
+        learned=record.learned,
+        create_time=timestamp(record.create_time),
+        end_time=timestamp(record.end_time),
+    )

@@ -1,0 +1,142 @@
+"""Accepts experiments and extensions: checks a request and writes what it asks for, once per request id."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import uuid
+from typing import TYPE_CHECKING, Final
+
+from iplab.v1 import experiment_service_pb2 as pb
+from iplab.v1.catalog_service_pb2 import Limits
+from ipserver.errors import AlreadyExists, RequestIdReused, StoreUnavailable
+from ipserver.request.convert import resource_request
+from ipserver.request.extend import check_extend
+from ipserver.request.extend import request_hash as extension_hash
+from ipserver.request.validate import Checked, canonical_uuid, check_create
+from ipserver.store.records import ExperimentRecord, NewExperiment
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+_ID_ATTEMPTS: Final = 5
+_EXTEND_ATTEMPTS: Final = 10
+
+
+def create(
+    store: Store,
+    request: pb.CreateExperimentRequest,
+    limits: Limits,
+    study: tuple[str, int] | None = None,
+) -> ExperimentRecord:
+    """Accept an experiment; the first answer again if the request is a repetition.
+
+    Args:
+        store: The store.
+        request: As it came.
+        limits: Of this service.
+        study: Id and token of the study that asks for it; None: a user does.
+
+    Raises:
+        Fenced: The study's token is not current, or it is being cancelled.
+        InvalidRequest: Every wrong field is named.
+        AlreadyExists: The id is taken.
+        RequestIdReused: The request id was used with another request.
+    """
+    # A repetition gets the first answer even if the request would not be accepted any more.
+    if first := repeated(store, request):
+        return first
+    request_hash, request_id = _request_hash(request), canonical_uuid(request.request_id)
+    checked = check_create(request, limits, store.capacity())
+    for _ in range(_ID_ATTEMPTS):
+        new = _new_experiment(request, checked, request_id, request_hash)
+        try:
+            return store.create_experiment(new, checked.runs, study)
+        except RequestIdReused:
+            raise
+        except AlreadyExists:
+            if request.experiment_id:
+                raise
+    raise AlreadyExists("no free experiment id was found; give one as experiment_id")
+
+
+def repeated(store: Store, request: pb.CreateExperimentRequest) -> ExperimentRecord | None:
+    """The experiment that an earlier request of the same id created, or None. Raises RequestIdReused."""
+    request_id = canonical_uuid(request.request_id)
+    return store.find_request(request_id, _request_hash(request)) if request_id else None
+
+
+def extend(
+    store: Store,
+    experiment: str,
+    request: pb.ExtendExperimentRequest,
+    limits: Limits,
+    study: tuple[str, int] | None = None,
+) -> ExperimentRecord:
+    """Extend an experiment; the experiment as it is if the request is a repetition.
+
+    Args:
+        store: The store.
+        experiment: The experiment's id.
+        request: As it came.
+        limits: Of this service.
+        study: Id and token of the study that asks for it; None: a user does.
+
+    Raises:
+        Fenced: The study's token is not current, or it is being cancelled.
+        InvalidRequest: Every wrong field is named.
+        NotFound: There is no such experiment.
+        RequestIdReused: The request id was used with another request.
+        StoreUnavailable: Other extensions of the experiment always came first.
+    """
+    request_hash, request_id = extension_hash(request), canonical_uuid(request.request_id)
+    for _ in range(_EXTEND_ATTEMPTS):
+        if request_id and (first := store.find_extension(request_id, request_hash)):
+            return first
+        record = store.get_experiment(experiment)
+        extension = check_extend(request, record, limits, store.capacity())
+        if extended := store.extend_experiment(experiment, extension, study):
+            return extended
+    raise StoreUnavailable(f"experiment {experiment!r} is being extended by others all the time; try again")
+
+
+def _new_experiment(
+    request: pb.CreateExperimentRequest, checked: Checked, request_id: str, request_hash: str
+) -> NewExperiment:
+    experiment = request.experiment
+    return NewExperiment(
+        id=request.experiment_id or _readable_id(experiment.display_name or checked.spec.dataset),
+        uid=str(uuid.uuid4()),
+        request_id=request_id,
+        request_hash=request_hash,
+        display_name=experiment.display_name,
+        labels=dict(experiment.labels),
+        priority=experiment.priority,
+        spec=checked.spec.SerializeToString(deterministic=True),
+        spec_hash=checked.spec_hash,
+        steps=checked.spec.steps,
+        run_memory_bytes=checked.run_memory_bytes,
+        warnings=checked.warnings,
+        resources=resource_request(checked.spec).amounts(),
+    )
+
+
+def _request_hash(request: pb.CreateExperimentRequest) -> str:
+    """SHA-256 of what a request asks for."""
+    body = pb.CreateExperimentRequest()
+    body.CopyFrom(request)
+    body.ClearField("request_id")
+    body.ClearField("validate_only")
+    return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()
+
+
+def _readable_id(text: str) -> str:
+    """An id that begins with the words of `text`.
+
+    >>> _readable_id("Width 128, take 2").rpartition("-")[0]
+    'width-128-take-2'
+    """
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-")
+    stem = words if words[:1].isalpha() else f"e-{words}".rstrip("-")
+    return f"{stem}-{secrets.token_hex(3)}"

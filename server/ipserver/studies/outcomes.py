@@ -1,0 +1,114 @@
+"""What the runs of a study have measured, read from the store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from ipcore import studies
+from ipserver.names import lineage
+from ipserver.request.study import probe_of, recorded_step
+from ipserver.store import Store
+from ipserver.store.records import RunRecord
+from ipserver.store.segments import decode
+from ipserver.store.states import RunState
+from ipserver.studies.rounds import Block
+
+_PAGE: Final = 5_000
+_TEST_LOSS: Final = "test_loss"
+
+
+def outcomes(
+    store: Store, block: Block, metrics: Sequence[studies.Metric], cpus: float
+) -> dict[studies.Run, studies.Outcome]:
+    """What became of the runs of an experiment that have ended.
+
+    Args:
+        store: The store.
+        block: The experiment.
+        metrics: What the study reads.
+        cpus: Cores of each pack.
+    """
+    runs = _runs(store, block.experiment)
+    points = _points(store, block.experiment, metrics)
+    seconds = store.pack_seconds(block.experiment)
+    return {
+        studies.Run(block.subject, run.width, run.base_learning_rate, run.seed): studies.Outcome(
+            values=_values(run, metrics, points[run.index]),
+            diverged=run.state is RunState.DIVERGED,
+            core_seconds=cpus * _seconds(run, seconds),
+            failed=_failure(run),
+        )
+        for run in runs
+        if run.state.terminal
+    }
+
+
+def _runs(store: Store, experiment: str) -> list[RunRecord]:
+    found: list[RunRecord] = []
+    while page := store.list_runs(experiment, limit=_PAGE, after=found[-1].index if found else -1):
+        found += page
+    return found
+
+
+def _values(
+    run: RunRecord, metrics: Sequence[studies.Metric], points: Mapping[tuple[str, int], float]
+) -> dict[studies.Metric, studies.Value]:
+    found: dict[studies.Metric, studies.Value] = {}
+    for metric in metrics:
+        value: float | None
+        if metric == studies.FINAL_LOSS:
+            value = run.summary.final_test_loss
+        elif metric == studies.FINAL_ACCURACY:
+            value = run.summary.final_test_accuracy
+        elif metric == studies.FIRST_LOSS:
+            value = points.get((_TEST_LOSS, 0))
+        elif metric.quantity == studies.CALIBRATED:
+            rates = run.calibrated_rates
+            value = rates[metric.layer - 1] if metric.layer <= len(rates) else None
+        else:
+            value = points.get(_place(metric))
+        if value is not None:
+            found[metric] = value
+    return found
+
+
+def _points(
+    store: Store, experiment: str, metrics: Sequence[studies.Metric]
+) -> Mapping[int, Mapping[tuple[str, int], float]]:
+    """Recorded points of the metrics by run, name and step."""
+    wanted = {_place(metric) for metric in metrics if probe_of(metric)}
+    if studies.FIRST_LOSS in metrics:
+        wanted.add((_TEST_LOSS, 0))
+    found: dict[int, dict[tuple[str, int], float]] = defaultdict(dict)
+    names, steps = {name for name, _ in wanted}, sorted({step for _, step in wanted})
+    if not steps:
+        return found
+    for segment in store.segments(experiment, packs=None, first_step=steps[0], last_step=steps[-1]):
+        block = decode(segment.data)
+        chosen = [i for i, name in enumerate(block.metrics) if name in names]
+        these = block.select(np.isin(block.metric, chosen) & np.isin(block.step, steps))
+        rows = zip(these.run, these.metric, these.step, these.value, strict=True)
+        for run, metric, step, value in rows:
+            found[int(run)][block.metrics[metric], int(step)] = float(value)
+    return found
+
+
+def _place(metric: studies.Metric) -> tuple[str, int]:
+    """Name and step under which a probe records a metric."""
+    return f"{metric.quantity}/{metric.layer}", recorded_step(metric)
+
+
+def _seconds(run: RunRecord, seconds: Mapping[str, tuple[float, int]]) -> float:
+    """The run's share of the time of its pack, and of those that the pack was split from."""
+    shares = (seconds.get(pack, (0.0, 1)) for pack in lineage(run.pack))
+    return sum(spent / max(runs, 1) for spent, runs in shares)
+
+
+def _failure(run: RunRecord) -> str:
+    if run.state is RunState.CANCELLED:
+        return "it was cancelled"
+    return run.failure.message if run.state is RunState.FAILED and run.failure else ""

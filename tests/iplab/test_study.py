@@ -1,0 +1,246 @@
+"""Studies by the SDK and the command line, on a real service."""
+
+import json
+import threading
+from contextlib import contextmanager
+
+import pytest
+from click.testing import CliRunner
+
+import iplab
+from iplab.cli import main
+from iplab.cli.study import _ASKED
+from iplab.states import StudyReason, StudyState, StudyVerdict
+from iplab.study import QUESTIONS, budget_of, study_message
+from iplab.study_pictures import interval_picture, rate_picture
+from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.request.limits import limits_with
+from ipserver.studies.driver import Studies
+
+pytestmark = pytest.mark.takes(15)
+
+BASE = {
+    "dataset": "digits",
+    "batch_size": 16,
+    "steps": 2,
+    "grid": {
+        "parameterizations": [{"preset": "ntk"}],
+        "hidden_layers": [2],
+        "activations": ["relu"],
+        "widths": [8, 16, 32],
+        "base_learning_rates": [0.1],
+    },
+}
+SPEC = {"labels": {"team": "theory"}, "spec": BASE}
+
+
+@pytest.fixture
+def iplab_cli(service):
+    """Run a command; gives click's result, with the two streams apart."""
+
+    def call(*arguments):
+        return CliRunner().invoke(main, ["--address", service.address, *arguments])
+
+    return call
+
+
+@contextmanager
+def driven(service):
+    """A driver of studies and a dispatcher, meanwhile."""
+    stop = threading.Event()
+    driver = Studies(service.store, limits_with(), "driver")
+
+    def work():
+        while not stop.is_set():
+            driver.step()
+            service.train()
+            stop.wait(0.01)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def answered(service, client):
+    """A coordinate check that was decided."""
+    study = client.study(
+        "coordinate-check", SPEC, budget="400 runs", tolerance=0.3, study_id="answered", isolated=False
+    )
+    with driven(service):
+        return study.wait(timeout=300)
+
+
+def test_a_question_is_answered(answered):
+    assert (answered.state, answered.verdict, answered.reason) == (
+        StudyState.SUCCEEDED,
+        StudyVerdict.AGREES,
+        StudyReason.DECIDED,
+    )
+    assert answered.question == "coordinate-check"
+    assert "of 3 numbers 3 agree with theory" in answered.sentence
+    (answer,) = answered.answers
+    assert answer.subject == "ntk (relu, 2 hidden layers)"
+    assert all(cell.low < cell.value < cell.high for cell in answer.cells)
+    assert [one.number for one in answered.rounds] == list(range(1, len(answered.rounds) + 1))
+    assert all(one.learned for one in answered.rounds)
+    assert answered.spent.runs == answered.spent.asked_runs > 40
+    assert {experiment.labels["team"] for experiment in answered.trained()} == {"theory"}
+    assert repr(answered) == "<Study answered: coordinate-check, SUCCEEDED, AGREES>"
+    assert answered.to_dict()["verdict"] == "AGREES"
+
+
+def test_in_a_notebook_the_answer_comes_first(answered):
+    text = answered._repr_html_()
+    assert text.startswith("<p><b>The coordinate check of ntk (relu, 2 hidden layers)")
+    assert text.count("<tr>") == 4
+
+
+def test_a_picture_has_every_number(answered, tmp_path):
+    picture = interval_picture(answered)
+    assert [row["number"] for row in picture.rows()] == ["h^1 at step 0", "h^2 at step 0", "f at step 0"]
+    assert answered.sentence in picture.caption
+    pytest.importorskip("matplotlib")
+    assert picture.save(tmp_path / "numbers.svg").read_text().startswith("<?xml")
+
+
+def test_a_page_has_everything_inside(answered, iplab_cli, trained, tmp_path):
+    pytest.importorskip("matplotlib")
+    file = tmp_path / "page.html"
+    for name, expected in (
+        ("answered", "The coordinate check of ntk (relu, 2 hidden layers)"),
+        ("studies/answered", "The coordinate check of ntk (relu, 2 hidden layers)"),
+        (trained.id, "eight small runs"),
+    ):
+        said = iplab_cli("report", name, "--html", str(file))
+        assert said.stdout == f"{file}\n", said.stderr
+        text = file.read_text()
+        assert expected in text
+        assert "data:image/svg+xml;base64," in text
+        assert "http" not in text.replace("http-equiv", ""), "nothing is loaded from elsewhere"
+    missing = iplab_cli("report", "nothing", "--html", str(file))
+    assert missing.exit_code == 4
+    assert "no experiment and no study 'nothing'" in missing.stderr
+
+
+def test_progress_tells_rounds_and_what_was_learned(answered, client, capsys):
+    client.get_study("answered").wait(timeout=60)
+    said = capsys.readouterr().err
+    assert "round 1: 44 runs: the first look needs 4 seeds" in said
+    assert said.index("round 1") < said.index("    The coordinate check") < said.index("round 2")
+
+
+def test_rates_are_drawn_where_they_were_tried(service, client, tmp_path):
+    base = BASE | {"steps": 5}
+    study = client.study("rate-transfer", {"spec": base}, budget="80 runs", study_id="drift")
+    with driven(service):
+        study.wait(progress=False, timeout=300)
+    assert study.verdict is StudyVerdict.UNDECIDED
+    picture = rate_picture(study)
+    (panel,) = picture.panels
+    assert panel.title == "ntk (relu, 2 hidden layers)"
+    assert panel.curves[0].name == "m = 8"
+    assert len(panel.curves[0].points) >= 3
+    pytest.importorskip("matplotlib")
+    assert picture.save(tmp_path / "rates.png").stat().st_size > 1000
+
+
+def test_studies_are_listed_cancelled_and_deleted(client, service):
+    study = client.study("coordinate-check", SPEC, budget="400 runs", study_id="short")
+    assert "short" in [one.id for one in client.studies()]
+    assert [one.id for one in client.studies(limit=1)] == ["short"]
+    with pytest.raises(iplab.InvalidRequestError, match="cancel it"):
+        study.delete()
+    assert study.cancel().state is StudyState.CANCELLING
+    with driven(service):
+        assert study.wait(progress=False, timeout=60).state is StudyState.CANCELLED
+    study.delete()
+    with pytest.raises(iplab.NotFoundError):
+        client.get_study("short")
+
+
+def test_the_same_request_asks_once(client):
+    asked = {"budget": "400 runs", "request_id": "123e4567-e89b-42d3-a456-426614174000"}
+    first = client.study("stationarity", SPEC, **asked)
+    assert client.study("stationarity", SPEC, **asked).id == first.id
+    with pytest.raises(iplab.RequestIdReusedError):
+        client.study("stationarity", SPEC, step=2, **asked)
+    first.cancel()
+
+
+def test_wrong_questions_are_named(client):
+    with pytest.raises(iplab.InvalidRequestError, match="rate-transfer, stationarity"):
+        client.study("weather", SPEC, budget="400 runs")
+    with pytest.raises(iplab.InvalidRequestError, match="is no setting of rate-transfer"):
+        client.study("rate-transfer", SPEC, budget="400 runs", step=1)
+    with pytest.raises(iplab.InvalidRequestError, match="give at least"):
+        client.study("coordinate-check", SPEC, budget="5 runs")
+    wrong = {"spec": BASE | {"dataset": "minst"}}
+    with pytest.raises(iplab.SpecError) as caught:
+        client.study("coordinate-check", wrong, budget="400 runs")
+    assert [violation.field for violation in caught.value.violations] == ["spec.dataset"]
+
+
+@pytest.mark.parametrize("text", ["", "10", "10 parsecs", "x m", "1.5 runs", "10m,"])
+def test_budgets_that_are_none(text):
+    with pytest.raises(iplab.InvalidRequestError, match="is no amount"):
+        budget_of(text)
+
+
+def test_budgets():
+    budget = budget_of("90s, 1.5 core-hours,20 runs")
+    assert (budget.wall_seconds, budget.core_hours, budget.runs) == (90, 1.5, 20)
+    assert budget_of("2h").wall_seconds == 7200
+
+
+def test_every_question_has_a_command():
+    assert set(_ASKED) == set(QUESTIONS)
+    for question in QUESTIONS:
+        spec = study_message(question, ExperimentSpec(), "1h", None, None, {})
+        assert spec.WhichOneof("question") == question.replace("-", "_")
+
+
+def test_the_command_line_ends_with_the_answer(iplab_cli, service, tmp_path):
+    asked = "study coordinate-check --no-isolated --parameterization ntk --hidden-layers 2"
+    asked += " --widths 8,16,32 --steps 2"
+    options = "--batch-size 16 --rate 0.1 --tolerance 0.3 --budget"
+    picture = tmp_path / "numbers.svg"
+    with driven(service):
+        done = iplab_cli(
+            *asked.split(), *options.split(), "400 runs", "--id", "told", "--picture", str(picture)
+        )
+    assert done.exit_code == 0, done.stderr
+    assert "of 3 numbers 3 agree with theory" in " ".join(done.stdout.split())
+    assert "round 1: 44 runs" in done.stderr
+    assert "spent: " in done.stdout
+    assert f"picture: {picture}" in done.stdout or "no picture" in done.stderr
+    shown = iplab_cli("study", "show", "told")
+    assert shown.stdout.startswith("The coordinate check of ntk")
+    assert json.loads(iplab_cli("study", "show", "told", "--json").stdout)["verdict"] == "AGREES"
+    assert "told" in iplab_cli("studies").stdout
+    watched = iplab_cli("study", "watch", "told", "--picture", str(picture), "--json")
+    assert json.loads(watched.stdout)["name"] == "studies/told"
+    assert iplab_cli("study", "delete", "told").stdout.startswith("told is deleted; its ")
+
+
+def test_exit_codes_tell_the_verdict(iplab_cli, service, tmp_path):
+    asked = "study coordinate-check --no-isolated --parameterization ntk --hidden-layers 2"
+    asked += " --widths 8,16,32 --steps 2"
+    picture = ("--picture", str(tmp_path / "p.svg"))
+    with driven(service):
+        undecided = iplab_cli(*asked.split(), "--rate", "0.1", "--budget", "50 runs", *picture)
+        disagrees = iplab_cli(
+            *asked.split(), "--rate", "0.1", "--budget", "3000 runs", "--reference", "ntk=mup", *picture
+        )
+    assert undecided.exit_code == 9
+    assert "Undecided:" in undecided.stdout
+    assert disagrees.exit_code == 6
+    wrong = iplab_cli(*asked.split(), "--budget", "5 runs")
+    assert wrong.exit_code == 2
+    assert "study.spec.budget.runs: 5 runs decide nothing" in wrong.stderr
+    assert iplab_cli(*asked.split(), "--budget", "400 runs", "--dry-run").stdout == "the study is good\n"
+    assert iplab_cli("study", "show", "nothing").exit_code == 4

@@ -1,0 +1,139 @@
+"""StudyService over a real channel."""
+
+import asyncio
+import uuid
+
+import grpc
+import pytest
+from grpc import aio
+
+from iplab.v1 import study_pb2, study_service_pb2_grpc
+from iplab.v1 import study_service_pb2 as pb
+from ipserver.store.records import StudyOutcome
+from ipserver.store.states import StudyState
+from tests.ipserver.studies.cases import driver, study_request
+
+ANSWER = {
+    "subject": "ntk (relu, 2 hidden layers)",
+    "verdict": "AGREES",
+    "sentence": "it agrees",
+    "cells": [
+        {
+            "name": "f at step 0",
+            "verdict": "AGREES",
+            "value": 0.1,
+            "low": 0.0,
+            "predicted_low": 0.0,
+            "predicted_high": 0.0,
+            "tolerance": 0.2,
+            "widths": [8, 16],
+            "seeds": 4,
+            "sentence": "it agrees",
+            "why": "",
+            "layer": 3,
+            "step": 0,
+            "unit": "slope",
+            "need": {"runs": 7, "widths": [8]},
+        }
+    ],
+}
+
+
+@pytest.fixture
+def stub(api):
+    return study_service_pb2_grpc.StudyServiceStub(api.channel)
+
+
+def finish(store, name="s"):
+    (held,) = store.lease_studies("tester", 60)
+    outcome = StudyOutcome("AGREES", "DECIDED", "it agrees", (ANSWER,), 3.0)
+    store.finish_study(name, held.token, StudyState.SUCCEEDED, outcome)
+
+
+async def test_a_study_is_created_once_and_read(api, stub):
+    request = study_request(request_id=str(uuid.uuid4()), study={"display_name": "A question"})
+    created = await stub.CreateStudy(request)
+    assert created.name == "studies/s"
+    assert (created.state, created.verdict) == (study_pb2.STUDY_STATE_RUNNING, 0)
+    assert created.spec.error_rate == 0.05
+    again = await stub.CreateStudy(request)
+    assert again.uid == created.uid
+    assert (await stub.GetStudy(pb.GetStudyRequest(name="studies/s"))).display_name == "A question"
+    failed = await api.fails(stub.CreateStudy(study_request(spec={"tolerance": 0.2})))
+    assert failed.code is grpc.StatusCode.ALREADY_EXISTS
+    failed = await api.fails(stub.CreateStudy(study_request(spec={"tolerance": -1})))
+    assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert set(failed.violations) == {"study.spec.tolerance"}
+    named = await stub.CreateStudy(study_request(""))
+    assert named.name.startswith("studies/coordinate-check-")
+
+
+async def test_a_preview_creates_nothing(api, stub):
+    seen = await stub.CreateStudy(study_request(validate_only=True))
+    assert (seen.name, seen.spec.base.optimizer.name, seen.uid) == ("studies/s", "sgd", "")
+    assert (await stub.ListStudies(pb.ListStudiesRequest())).studies == []
+
+
+async def test_pages(api, stub):
+    for name in ("a", "b", "c"):
+        await stub.CreateStudy(study_request(name))
+    first = await stub.ListStudies(pb.ListStudiesRequest(page_size=2))
+    rest = await stub.ListStudies(pb.ListStudiesRequest(page_size=2, page_token=first.next_page_token))
+    assert sorted(study.name for study in (*first.studies, *rest.studies)) == [
+        "studies/a",
+        "studies/b",
+        "studies/c",
+    ]
+    assert rest.next_page_token == ""
+
+
+async def test_a_watch_tells_every_round_and_ends_with_the_answer(api, stub):
+    await stub.CreateStudy(study_request())
+    call = stub.WatchStudy(pb.WatchStudyRequest(name="studies/s"))
+    seen = [(await call.read()).study]
+    one = driver(api.store, "tester")
+    await asyncio.to_thread(one.step)
+    seen.append((await call.read()).study)
+    assert seen[-1].rounds[0].runs == 44
+    assert seen[-1].experiments
+    assert seen[-1].spent.asked_runs == 44
+    await asyncio.to_thread(finish, api.store)
+    while (answer := await call.read()) is not aio.EOF:
+        seen.append(answer.study)
+    last = seen[-1]
+    assert (last.state, last.verdict, last.reason) == (
+        study_pb2.STUDY_STATE_SUCCEEDED,
+        study_pb2.STUDY_VERDICT_AGREES,
+        study_pb2.STUDY_REASON_DECIDED,
+    )
+    ((cell,),) = ([*answer.cells] for answer in last.answers)
+    assert (cell.value, cell.HasField("high"), cell.verdict) == (0.1, False, study_pb2.STUDY_VERDICT_AGREES)
+    assert (cell.need.runs, cell.need.HasField("seeds")) == (7, False)
+    assert list(last.rounds[0].learned) == ["it agrees"]
+    assert [study.sequence for study in seen] == sorted(study.sequence for study in seen)
+
+
+async def test_a_stopping_server_sends_watchers_away(running, taken_apart):
+    async with running() as api:
+        stub = study_service_pb2_grpc.StudyServiceStub(api.channel)
+        await stub.CreateStudy(study_request())
+        call = stub.WatchStudy(pb.WatchStudyRequest(name="studies/s"))
+        await call.read()
+        api.stop.set()
+        with pytest.raises(aio.AioRpcError) as caught:
+            await call.read()
+    assert taken_apart(caught.value).code is grpc.StatusCode.UNAVAILABLE
+
+
+async def test_cancelling_and_deleting(api, stub):
+    await stub.CreateStudy(study_request())
+    failed = await api.fails(stub.DeleteStudy(pb.DeleteStudyRequest(name="studies/s")))
+    assert "cancel it" in failed.violations["name"]
+    cancelled = await stub.CancelStudy(pb.CancelStudyRequest(name="studies/s"))
+    assert cancelled.state == study_pb2.STUDY_STATE_CANCELLING
+    await asyncio.to_thread(driver(api.store).step)
+    await stub.DeleteStudy(pb.DeleteStudyRequest(name="studies/s"))
+    failed = await api.fails(stub.GetStudy(pb.GetStudyRequest(name="studies/s")))
+    assert failed.code is grpc.StatusCode.NOT_FOUND
+    failed = await api.fails(stub.GetStudy(pb.GetStudyRequest(name="experiments/s")))
+    assert set(failed.violations) == {"name"}

@@ -1,0 +1,149 @@
+"""What is wrong with a study is said at its submission, by field."""
+
+from dataclasses import replace
+
+import pytest
+
+from ipcore import studies
+from ipserver.errors import InvalidRequest
+from ipserver.request.limits import limits_with
+from ipserver.request.study import check_study, metrics_of, probe_of, question_of
+from tests.ipserver.studies.cases import study_request
+
+LIMITS = limits_with()
+
+
+def checked(limits=LIMITS, **changes):
+    return check_study(study_request(**changes), limits, None)
+
+
+def violations(limits=LIMITS, **changes):
+    with pytest.raises(InvalidRequest) as caught:
+        checked(limits, **changes)
+    return {wrong.field: wrong.message for wrong in caught.value.violations}
+
+
+def test_a_good_study_gets_its_defaults():
+    spec = checked().spec
+    assert spec.error_rate == 0.05
+    assert checked(spec={"coordinate_check": {}}).spec.coordinate_check.isolated
+    assert (list(spec.base.grid.widths), list(spec.base.grid.seeds)) == ([8, 16, 32], [])
+    assert spec.base.optimizer.name == "sgd"
+    filled = checked(grid={"widths": [], "base_learning_rates": []}).spec.base.grid
+    assert (list(filled.widths), list(filled.base_learning_rates)) == ([64, 128, 256, 512, 1024], [0.125])
+    drift = {"coordinate_check": None, "rate_transfer": {}, "budget": {"runs": 1000}}
+    assert list(checked(spec=drift, grid={"widths": []}).spec.base.grid.widths) == [128, 256, 512, 1024]
+    again = question_of(spec, LIMITS, None)
+    assert isinstance(again, studies.CoordinateCheck)
+    assert [str(subject) for subject in again.subjects] == ["ntk (relu, 2 hidden layers)"]
+    assert again.max_width == 8192
+
+
+def test_references_say_what_was_meant():
+    spec = {"coordinate_check": {"references": {"mine": "mup"}}}
+    label = [{"label": "mine", "preset": "ntk"}]
+    (subject,) = question_of(
+        checked(spec=spec, grid={"parameterizations": label}).spec, LIMITS, None
+    ).subjects
+    assert subject.trained is not None
+    assert subject.trained != subject.exponents
+    wrong = {"coordinate_check": {"references": {"mine": "nonsense"}}}
+    found = violations(spec=wrong, grid={"parameterizations": label})
+    assert "nonsense" in found["study.spec.coordinate_check.references"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"study_id": "Upper"}, {"study_id": "'Upper' is not an id"}),
+        ({"request_id": "x"}, {"request_id": "is not a UUID"}),
+        ({"study": {"name": "studies/x"}}, {"study.name": "is set by the service"}),
+        ({"study": {"labels": {"study": "x"}}}, {"study.labels": "is set by the service"}),
+        ({"study": {"labels": {"No": "x"}}}, {"study.labels": "'No' is not a key"}),
+        ({"spec": {"coordinate_check": None}}, {"study.spec.question": "is required; ask one of"}),
+        ({"spec": {"base": None}}, {"study.spec.base": "is required"}),
+        ({"grid": {"seeds": [0]}}, {"study.spec.base.grid.seeds": "chosen by the study"}),
+        (
+            {"grid": {"base_learning_rates": [0.1, 0.2]}},
+            {"study.spec.base.grid.base_learning_rates": "has 2 rates"},
+        ),
+        ({"base": {"dataset": "minst"}}, {"study.spec.base.dataset": "did you mean 'mnist'"}),
+        (
+            {"grid": {"activations": ["rleu"], "hidden_layers": [0]}},
+            {
+                "study.spec.base.grid.activations[0]": "did you mean 'relu'",
+                "study.spec.base.grid.hidden_layers[0]": "0",
+            },
+        ),
+        ({"grid": {"widths": [8, 16, 33]}}, {"study.spec.base.grid.widths": "each is twice the last"}),
+        ({"spec": {"tolerance": -1}}, {"study.spec.tolerance": "must be a positive number, not -1"}),
+        ({"spec": {"error_rate": 0.7}}, {"study.spec.error_rate": "0.7"}),
+        ({"spec": {"budget": {}}}, {"study.spec.budget": "is empty"}),
+        ({"spec": {"budget": {"runs": 3}}}, {"study.spec.budget.runs": "give at least 44"}),
+        (
+            {"spec": {"budget": {"wall_seconds": 1e-6}}},
+            {"study.spec.budget.wall_seconds": "give at least that"},
+        ),
+        (
+            {"grid": {"parameterizations": [{"preset": "ntk"}, {"label": "again", "preset": "ntk"}]}},
+            {"study.spec.base.grid.parameterizations": "same network"},
+        ),
+        (
+            {"spec": {"coordinate_check": None, "stationarity": {"step": 9}}},
+            {"study.spec.stationarity.step": "must be in 1..2"},
+        ),
+        (
+            {"spec": {"coordinate_check": None, "phase_boundary": {"boundary": "x/2"}}},
+            {"study.spec.phase_boundary.boundary": "is not an exact number"},
+        ),
+        (
+            {"spec": {"coordinate_check": None, "equivalence": {}}},
+            {"study.spec.base.grid.parameterizations": "give two parameterizations"},
+        ),
+    ],
+)
+def test_everything_wrong_is_named(changes, fields):
+    found = violations(**changes)
+    for field, text in fields.items():
+        assert text in found.get(field, ""), found
+
+
+def test_widths_that_memory_forbids():
+    small = limits_with(max_run_memory_bytes=1_000_000)
+    found = violations(small, grid={"widths": [256, 512, 1024]})
+    assert "the limit is" in found["study.spec.base.grid.widths[1]"]
+    assert question_of(checked(small).spec, small, None).max_width < 512
+
+
+def test_what_this_version_does_not_record_is_refused():
+    two = [{"preset": "ntk"}, {"preset": "mup"}]
+    known = {"ISOLATED": studies.ISOLATED, "OUTPUTS": studies.OUTPUTS}
+
+    if probe_of(studies.Metric(known["OUTPUTS"], 0, 1)) is None:
+        asked = {"coordinate_check": None, "equivalence": {}}
+        found = violations(spec=asked, grid={"parameterizations": two})
+        assert "does not record" in found["study.spec.equivalence"]
+
+
+def test_what_theory_does_not_cover_is_measured_all_the_same():
+    accepted = checked(
+        spec={"coordinate_check": None, "rate_transfer": {}, "budget": {"runs": 1000}, "tolerance": None},
+        grid={"parameterizations": [{"preset": "ip-llr"}], "activations": ["elu"]},
+        base={"optimizer": {"name": "sgd"}},
+    )
+    decision = studies.plan(question_of(accepted.spec, LIMITS, None), studies.Results())
+    assert isinstance(decision, studies.RunNext)
+
+
+def test_what_runs_record_does_not_depend_on_the_budget():
+    question = question_of(checked().spec, LIMITS, None)
+    poor = replace(question, budget=studies.Budget(core_hours=1e-9))
+    assert metrics_of(poor) == metrics_of(question) != ()
+
+
+def test_updates_by_later_rates_need_as_many_steps():
+    """IP-LLR changes its rates after the first update, and the second one must be made to be measured."""
+    later = {"parameterizations": [{"preset": "ip-llr"}]}
+    found = violations(spec={"coordinate_check": {}}, grid=later, base={"steps": 1})
+    assert found["study.spec.base.steps"].startswith("must be at least 2, not 1")
+    assert checked(spec={"coordinate_check": {}}, grid=later).spec.base.steps == 2
