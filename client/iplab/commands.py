@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from iplab import terminal
+
+# Sources of what was given before the command: here, or before this group.
+_GIVEN: Final = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
 
 
 class CommandGroup(click.Group):
@@ -51,9 +54,7 @@ class CommandGroup(click.Group):
         if command is not None and name is not None:
             own = {parameter.name for parameter in command.params}
             given = {
-                key: value
-                for key, value in ctx.params.items()
-                if ctx.get_parameter_source(key) is click.core.ParameterSource.COMMANDLINE
+                key: value for key, value in ctx.params.items() if ctx.get_parameter_source(key) in _GIVEN
             }
             for key in given:
                 if key not in own and key in {p.name for p in self.params if isinstance(p, click.Option)}:

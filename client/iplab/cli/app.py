@@ -57,12 +57,8 @@ class App(CommandGroup):
     """A group that ends with the exit codes above, whether it runs in a shell or under a test."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
-        """Every command may be told where the service is."""
-        cmd.params.append(
-            click.Option(
-                ["--address"], expose_value=False, callback=_set_address, help="host:port of the service."
-            )
-        )
+        """Every command, and those below it, may be told where the service is."""
+        _add_address(cmd)
         super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -133,6 +129,13 @@ def _complain(error: object) -> None:
     if sys.stderr.isatty():
         text = "\n".join(folded(line) for line in text.splitlines())
     click.echo(text, err=True)
+
+
+def _add_address(command: click.Command) -> None:
+    help_ = "host:port of the service."
+    command.params.append(click.Option(["--address"], expose_value=False, callback=_set_address, help=help_))
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _add_address(below)
 
 
 def _set_address(context: click.Context, option: click.Parameter, address: str | None) -> None:

@@ -84,7 +84,7 @@ def check(
             draw(report, plot)
         except (ValueError, OSError) as error:
             raise click.UsageError(f"--plot: there is no picture: {error}") from error
-        note(f"saved {plot}")
+        click.echo(f"saved {plot}", err=True)
     if report.disagrees:
         context.exit(DISAGREES)
 
