@@ -137,8 +137,8 @@ def calibration_misfit(optimizer: str, *, own_biases: bool) -> str:
     if optimizer in OPTIMIZERS and OPTIMIZERS[optimizer].entrywise:
         others = [name for name, entry in OPTIMIZERS.items() if not entry.entrywise]
         return (
-            f"is of gradient steps; with {optimizer} an update has the size of its rate whatever the "
-            f"gradient is: leave it out, or use {' or '.join(others)}"
+            f"is defined only for gradient steps; with {optimizer} an update has the size of its rate, "
+            f"whatever the gradient: leave it out, or use {' or '.join(others)}"
         )
     if own_biases:
         return (

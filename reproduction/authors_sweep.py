@@ -7,9 +7,10 @@ from typing import Final
 
 import numpy as np
 
+from ipcore.figures import RateCurve, RateCurves, RatePanel
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import mean_sd, table
-from reproduction.pictures import COLOURS, MARKERS, legend, panels, svg
+from reproduction.pictures import at_rate, svg
 from reproduction.study import Measured, Result, Section, Study
 
 _NAMES: Final = {"relu": "ReLU", "gelu": "GELU", "elu": "ELU", "tanh": "tanh"}
@@ -71,8 +72,8 @@ def _section(result: Result) -> Section:
         f"{spec.get('precision', 'fp32')}. {len(result.runs):,} of {asked:,} runs (seeds "
         f"{', '.join(map(str, seeds))}), of which {diverged} diverged. Mean test accuracy ± standard "
         "deviation over the seeds, and in brackets the base rate: the one with the best mean validation "
-        "accuracy of those at which no seed diverged. In the picture, too, rates at which a seed diverged "
-        "are left out: a line that ends early ends there.",
+        "accuracy of those at which no seed diverged. In the picture rates at which a seed diverged have a "
+        "cross instead of a mean.",
         table(["", *_NAMES.values()], rows),
         f"Of their results, that of IP-LLR with ReLU at base rate {rate} is known here: a mean of "
         f"{theirs:.4f}. Ours is {mean_sd(same)}: it does not agree. Their later script asks for more updates "
@@ -92,24 +93,29 @@ def _cell(result: Result, method: str, activation: str) -> str:
 
 def _picture(result: Result, methods: list[str]) -> str:
     """Test accuracy against base rate, a panel for each activation."""
-    figure, axes = panels(list(_NAMES.values()), 4, compared=True)
-    for axis, activation in zip(axes, _NAMES, strict=True):
-        for number, method in enumerate(methods):
+    panels = []
+    for activation, shown in _NAMES.items():
+        curves = []
+        for method in methods:
             chosen = result.select(parameterization=method, activation=activation)
             rates = sorted({run.rate for run in chosen})
-            means = [
-                np.mean([run.values.get("test_accuracy", np.nan) for run in chosen if run.rate == rate])
+            points = tuple(
+                at_rate(
+                    rate,
+                    [run.values.get("test_accuracy", np.nan) for run in chosen if run.rate == rate],
+                    geometric=False,
+                )
                 for rate in rates
-            ]
-            axis.plot(
-                rates, means, MARKERS[number] + "-", color=COLOURS[number], markersize=2.5, linewidth=1,
-                label=method,
-            )  # fmt: skip
-        axis.set_xscale("log")
-        axis.set_xlabel("base rate")
-    axes[0].set_ylabel("test accuracy")
-    legend(axes[0])
-    return svg(figure)
+            )
+            best = best_rate(chosen)
+            curves.append(RateCurve(method, points, best, edge=best in (rates[0], rates[-1])))
+        panels.append(RatePanel(shown, tuple(curves)))
+    seeds = len({run.seed for run in result.runs})
+    return svg(
+        RateCurves(
+            "test accuracy", tuple(panels), 4, "Test accuracy", seeds, ordered=False, logarithmic=False
+        )
+    )
 
 
 def _study(name: str, title: str) -> Study:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import ipcore
-from ipcore.analysis import CalibratedRate, Verdict, check_calibrated_rates, fit_slope
+from ipcore.analysis import CalibratedRate, Verdict, check_calibrated_rates
+from ipcore.figures import LawPanel, PowerLaws
 from ipcore.theory import analyze, format_exponent, preset
 from reproduction.data import load
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
+from reproduction.pictures import law, svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 _UNCAPPED: Final = 1e30
@@ -96,7 +97,7 @@ def _section(result: Result) -> Section:
         f"dimension 64, logistic loss, batches of {spec['batch_size']}. The rates are calibrated uncapped.",
         *_conclusions(checked),
     ]
-    return Section("\n\n".join(text), {"calibrated-rates.svg": _picture(result)})
+    return Section("\n\n".join(text), {"calibrated-rates.svg": _picture(result, checked)})
 
 
 def _conclusions(checked: Checks) -> Iterator[str]:
@@ -124,18 +125,15 @@ def _conclusions(checked: Checks) -> Iterator[str]:
         )
 
 
-def _picture(result: Result) -> str:
-    networks = [tuple(network) for network in result.spec["networks"]]
-    figure, axes = panels([f"{activation}, L={depth}" for activation, depth in networks], 3)
-    for (activation, depth), axis in zip(networks, axes, strict=False):
-        for i, layer in enumerate(range(2, depth + 2)):
-            samples = result.samples(f"rate/{layer}", activation=activation, hidden_layers=depth)
-            fit = fit_slope(samples.paired())
-            label = f"matrix {layer}: {fit.slope.value:.2f}"
-            axis.loglog(fit.widths, fit.means, label=label, color=COLOURS[i], marker=MARKERS[i], markersize=4)
-        finish(axis, fit.widths)
-    axes[0].set_ylabel("calibrated base rate")
-    return svg(figure)
+def _picture(result: Result, checked: Checks) -> str:
+    panels = tuple(
+        LawPanel(
+            f"{activation}, L = {depth}",
+            tuple(law(f"matrix {rate.layer}", rate.fit, rate.predicted, rate.verdict) for rate in rates),
+        )
+        for (activation, depth), rates in checked.items()
+    )
+    return svg(PowerLaws("calibrated base rate", panels, 3, "Calibrated first rates", result.spec["seeds"]))
 
 
 STUDY: Final = Study(

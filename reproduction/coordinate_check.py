@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from ipcore.analysis import Coordinate, CoordinateReport, Samples, Verdict, check_coordinates, fit_slope
+from ipcore.analysis import Coordinate, CoordinateReport, Samples, Verdict, check_coordinates
+from ipcore.figures import LawPanel, PowerLaws, Role, layer_name
 from ipcore.theory import analyze, format_exponent, preset
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
+from reproduction.pictures import law, svg
 from reproduction.study import Result, Section, Study
 
 _SPEC: Final = experiment("coordinate-check")
@@ -85,7 +86,9 @@ def _section(result: Result) -> Section:
             "\n".join(outside),
             _WHY,
         ]
-    return Section("\n\n".join(text), {"coordinate-check.svg": _picture(result)})
+    return Section(
+        "\n\n".join(text), {"coordinate-check.svg": _picture(checked, len({run.seed for run in result.runs}))}
+    )
 
 
 def _cell(report: CoordinateReport, layer: int) -> str:
@@ -98,20 +101,24 @@ def _cell(report: CoordinateReport, layer: int) -> str:
     return f"{slope(wanted.fit.slope)} ({bound}{format_exponent(wanted.predicted)})"
 
 
-def _picture(result: Result) -> str:
-    names = list(dict.fromkeys(r.parameterization for r in result.select(activation="relu")))
-    figure, axes = panels([f"{name}, relu, step 1" for name in names], 3)
-    for name, axis in zip(names, axes, strict=False):
-        for layer in range(1, _LAYERS + 2):
-            fit = fit_slope(
-                result.samples(f"h_change/{layer}@1", parameterization=name, activation="relu").paired()
+def _picture(checked: dict[tuple[str, str], CoordinateReport], seeds: int) -> str:
+    panels = []
+    for (name, activation), report in checked.items():
+        laws = tuple(
+            law(
+                layer_name("h", c.layer, _LAYERS + 1),
+                c.fit,
+                c.predicted,
+                c.verdict,
+                role=Role.APART if c.layer == _LAYERS + 1 else Role.ORDERED,
+                upper_bound=not c.exact,
             )
-            label = "f" if layer == _LAYERS + 1 else f"h^{layer}"
-            style = {"color": COLOURS[layer - 1], "marker": MARKERS[layer - 1], "markersize": 4}
-            axis.loglog(fit.widths, fit.means, label=f"{label}: {fit.slope.value:.2f}", **style)
-        finish(axis, fit.widths)
-    axes[0].set_ylabel("mean change")
-    return svg(figure)
+            for c in report.coordinates
+            if c.step == 1
+        )
+        if activation == "relu":
+            panels.append(LawPanel(name, laws))
+    return svg(PowerLaws("mean change after the first update", tuple(panels), 3, "Changes, relu", seeds))
 
 
 STUDY: Final = Study(

@@ -8,11 +8,12 @@ from typing import Any, Final
 import torch
 
 import ipcore
-from ipcore.analysis import Equivalence, Trend, compare_pairs, fit_slope
+from ipcore.analysis import Equivalence, Trend, compare_pairs
+from ipcore.figures import LawPanel, PowerLaws, Role
 from ipcore.theory import preset
 from reproduction.data import load
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
+from reproduction.pictures import law, svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 _UNCAPPED: Final = 1e30
@@ -101,7 +102,7 @@ def _section(result: Result) -> Section:
         "update nothing should fall there; beyond it our theory says nothing. Measured: "
         f"{_measured(compared)}.",
     ]
-    return Section("\n\n".join(text), {"equivalence.svg": _picture(result)})
+    return Section("\n\n".join(text), {"equivalence.svg": _picture(compared, result.spec["seeds"])})
 
 
 def _measured(compared: Mapping[tuple[str, str, int], Equivalence]) -> str:
@@ -120,18 +121,15 @@ def _steps(steps: list[str]) -> str:
     return f"step{'s' if len(steps) > 1 else ''} {', '.join(steps)}"
 
 
-def _picture(result: Result) -> str:
-    last = max(result.spec["steps"])
-    figure, (axis,) = panels([f"relative distance of outputs, step {last}"], 1, height=3)
-    for i, (activation, one, other, *_) in enumerate(result.spec["pairs"]):
-        pair = f"{one} to {other}"
-        fit = fit_slope(
-            result.samples(f"distance@{last}", parameterization=pair, activation=activation).paired()
-        )
-        label = f"{pair}, {activation}: {fit.slope.value:.2f}"
-        axis.loglog(fit.widths, fit.means, label=label, color=COLOURS[i], marker=MARKERS[i], markersize=4)
-    finish(axis, fit.widths)
-    return svg(figure)
+def _picture(compared: Mapping[tuple[str, str, int], Equivalence], seeds: int) -> str:
+    last = max(step for _, _, step in compared)
+    laws = tuple(
+        law(f"{pair}, {activation}", c.fit, role=Role.GROUP)
+        for (pair, activation, step), c in compared.items()
+        if step == last
+    )
+    quantity = f"relative distance of outputs, step {last}"
+    return svg(PowerLaws(quantity, (LawPanel("", laws),), 1, "Distance of paired runs", seeds))
 
 
 STUDY: Final = Study(

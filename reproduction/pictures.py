@@ -1,60 +1,69 @@
-"""Pictures as SVG texts that depend on the numbers alone."""
+"""From results to figures (`ipcore.figures`), and their texts as SVG, which depend on the numbers alone."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from typing import Any, Final
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
-
-# Okabe & Ito's colours: told apart by colour-blind readers too.
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
-_STYLE: Final = {
-    "svg.hashsalt": "iplab",  # ids that do not change from run to run
-    "svg.fonttype": "none",  # text stays text
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-}
+from ipcore.analysis import RateTransfer, Slope, Verdict
+from ipcore.figures import AtRate, Law, Picture, RateCurve, Role, Size, mean
+from reproduction.study import Measured
 
 
-def panels(
-    titles: Sequence[str], columns: int, *, height: float = 2.9, compared: bool = False
-) -> tuple[Figure, list[Any]]:
-    """A figure with a titled panel each, in rows of `columns`; on one vertical scale if they are compared."""
-    rows = -(-len(titles) // columns)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(3.2 * columns, height * rows), layout="constrained")
-        axes = list(figure.subplots(rows, columns, squeeze=False, sharey=compared).flat)
-    for title, axis in zip(titles, axes, strict=False):
-        axis.set_title(title, fontsize=9)
-    for axis in axes[len(titles) :]:
-        axis.set_axis_off()
-    return figure, axes
-
-
-def finish(axis: Any, widths: Sequence[int]) -> None:
-    """Ticks at the widths, the axis' name, and a legend that hides little."""
-    axis.set_xticks(widths, [str(width) for width in widths])
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel("width m")
-    legend(axis)
-
-
-def legend(axis: Any) -> None:
-    """A small, half transparent legend."""
-    axis.legend(fontsize=6.5, framealpha=0.5, edgecolor="none", handlelength=1.4)
-
-
-def svg(figure: Figure) -> str:
+def svg(picture: Picture) -> str:
     """The picture's text."""
-    with mpl.rc_context(_STYLE):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+    return picture.encoded(".svg").decode()
+
+
+def law(
+    name: str,
+    fit: Slope,
+    theory: Fraction | None = None,
+    verdict: Verdict | None = None,
+    *,
+    role: Role = Role.ORDERED,
+    upper_bound: bool = False,
+) -> Law:
+    """A measured power of the width beside theory's."""
+    sizes = tuple(Size(m, s.value, s.low, s.high) for m, s in zip(fit.widths, fit.sizes, strict=True))
+    return Law(
+        name,
+        sizes,
+        fit.slope.value,
+        fit.slope.low,
+        fit.slope.high,
+        theory,
+        upper_bound=upper_bound,
+        verdict="" if verdict is None else str(verdict),
+        role=role,
+    )
+
+
+def rate_curve(
+    name: str, runs: Sequence[Measured], transfer: RateTransfer | str | None = None, key: int = 0
+) -> RateCurve:
+    """Test loss against the base rate, with the best rate of `transfer` at its width or depth `key`.
+
+    A rate at which a run has no loss has a cross: it diverged.
+    """
+    points = []
+    for rate in sorted({run.rate for run in runs}):
+        losses = [run.values.get("test_loss", math.nan) for run in runs if run.rate == rate]
+        points.append(at_rate(rate, losses, geometric=True))
+    if transfer is None or isinstance(transfer, str):
+        return RateCurve(name, tuple(points))
+    place = transfer.widths.index(key)
+    best = transfer.best[place]
+    low, high = transfer.ends[place] if transfer.ends else (None, None)
+    return RateCurve(name, tuple(points), best, low, high, edge=best in (points[0].rate, points[-1].rate))
+
+
+def at_rate(rate: float, values: Iterable[float], *, geometric: bool) -> AtRate:
+    """The mean over seeds at a base rate; a value that is not finite is a run that diverged."""
+    listed = list(values)
+    lost = sum(not math.isfinite(value) for value in listed)
+    if lost:
+        return AtRate(rate, None, diverged=lost)
+    found = mean(listed, geometric=geometric)
+    return AtRate(rate, found.value, found.low, found.high)

@@ -7,10 +7,11 @@ from typing import Final
 import numpy as np
 
 from ipcore.analysis import RateTransfer, check_rate_transfer, predicted_drift
+from ipcore.figures import RateCurves, RatePanel
 from ipcore.theory import analyze, preset
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, legend, panels, svg
+from reproduction.pictures import rate_curve, svg
 from reproduction.study import Result, Section, Study
 
 _SPEC: Final = experiment("rate-transfer")
@@ -57,32 +58,19 @@ def _section(result: Result) -> Section:
         table(head, rows),
         "\n".join(notes),
     ]
-    return Section("\n\n".join(text), {"rate-transfer.svg": _picture(result)})
+    return Section("\n\n".join(text), {"rate-transfer.svg": _picture(result, found)})
 
 
-def _picture(result: Result) -> str:
-    figure, axes = panels(_LABELS, 2, height=3)
-    for label, axis in zip(_LABELS, axes, strict=True):
-        chosen = result.select(parameterization=label)
-        for i, width in enumerate(sorted({run.width for run in chosen})):
-            points = []
-            for rate in sorted({run.rate for run in chosen}):
-                losses = [
-                    r.values.get("test_loss", np.nan) for r in chosen if (r.width, r.rate) == (width, rate)
-                ]
-                points.append((rate, float(np.exp(np.mean(np.log(losses))))))
-            axis.loglog(
-                *zip(*points, strict=True),
-                label=f"m = {width}",
-                color=COLOURS[i],
-                marker=MARKERS[i],
-                markersize=4,
-            )
-        axis.set_xscale("log", base=2)
-        axis.set_xlabel("base learning rate")
-        legend(axis)
-    axes[0].set_ylabel("test loss, mean over seeds")
-    return svg(figure)
+def _picture(result: Result, found: dict[str, RateTransfer]) -> str:
+    panels = []
+    for label, transfer in found.items():
+        curves = tuple(
+            rate_curve(f"m = {width}", result.select(parameterization=label, width=width), transfer, width)
+            for width in transfer.widths
+        )
+        panels.append(RatePanel(label, curves))
+    seeds = len({run.seed for run in result.runs})
+    return svg(RateCurves("test loss", tuple(panels), 2, "Test loss against the base rate", seeds))
 
 
 STUDY: Final = Study(

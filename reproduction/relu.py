@@ -9,12 +9,13 @@ import torch
 
 import ipcore
 from ipcore.data import Dataset
+from ipcore.figures import Course, CoursePanel, Courses, Moment
 from ipcore.probes.state import look
 from ipcore.theory import preset
 from reproduction.data import load
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import mean_sd, table
-from reproduction.pictures import COLOURS, MARKERS, legend, panels, svg
+from reproduction.pictures import svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 _SPEC: Final[dict[str, Any]] = {
@@ -186,21 +187,31 @@ What it takes, accordingly: fewer layers that repeat it, or later base rates so 
 with them, that neurons change their signs again (see "trained longer" below)."""
 
 
+_MEASURED: Final = {"dimension": "dimension of xˡ", "fixed": "share of neurons of one sign"}
+
+
 def _picture(result: Result) -> str:
-    titles = ["dimension of x^l after the first step", "neurons of one sign after the first step"]
-    figure, axes = panels(titles, 2, height=3)
     shown = [(a, d, rates[0]) for a, d, rates in result.spec["networks"] if a != "relu" or d in (3, 6)]
-    for axis, name in zip(axes, ("dimension", "fixed"), strict=True):
-        for i, (activation, depth, rate) in enumerate(shown):
+    pictures = {}
+    for name in ("dimension", "fixed"):
+        courses = []
+        for activation, depth, rate in shown:
             chosen = {"activation": activation, "hidden_layers": depth, "rate": rate}
             layers = range(1, depth + 1)
-            means = [_mean(result, f"{name}/{layer}@1", **chosen) for layer in layers]
-            style = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 4}
-            axis.plot(layers, means, label=f"{activation}, L={depth}", **style)
-        axis.set_xlabel("layer l")
-    axes[0].set_yscale("log")
-    legend(axes[1])
-    return svg(figure)
+            means = tuple(Moment(layer, _mean(result, f"{name}/{layer}@1", **chosen)) for layer in layers)
+            courses.append(Course(f"{activation}, L = {depth}", means))
+        pictures[name] = CoursePanel(_MEASURED[name], tuple(courses))
+    return svg(
+        Courses(
+            "value after the first step",
+            tuple(pictures.values()),
+            2,
+            "Activations after the first step",
+            len(result.spec["seeds"]),
+            horizontal="layer l",
+            logarithmic=True,
+        )
+    )
 
 
 def _confirmation_section(result: Result) -> Section:

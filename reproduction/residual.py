@@ -17,9 +17,10 @@ import numpy as np
 
 from ipcore.analysis import PredictedDrift, RateTransfer, check_rate_transfer
 from ipcore.errors import AnalysisError
+from ipcore.figures import RateCurves, RatePanel
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, legend, panels, svg
+from reproduction.pictures import rate_curve, svg
 from reproduction.study import Measured, Result, Section, Study
 
 _Losses = dict[tuple[int, float, int], float]
@@ -75,23 +76,24 @@ def _section(result: Result) -> Section:
 
 def _picture(result: Result) -> str:
     """Loss against rate: a panel per depth with a curve per width."""
-    grid = result.spec["spec"]["grid"]
-    depths = grid["hidden_layers"]
-    figure, axes = panels([f"{depth} blocks" for depth in depths], len(depths), compared=True)
-    for depth, axis in zip(depths, axes, strict=True):
-        for i, width in enumerate(grid["widths"]):
-            chosen = result.select(hidden_layers=depth, width=width)
-            points = []
-            for rate in sorted({run.rate for run in chosen}):
-                losses = [r.values.get("test_loss", math.nan) for r in chosen if r.rate == rate]
-                points.append((rate, float(np.exp(np.mean(np.log(losses))))))
-            style = {"color": COLOURS[i], "marker": MARKERS[i], "markersize": 4}
-            axis.loglog(*zip(*points, strict=True), label=f"m = {width}", **style)
-        axis.set_xscale("log", base=2)
-        axis.set_xlabel("base learning rate")
-    legend(axes[0])
-    axes[0].set_ylabel("test loss, mean over seeds")
-    return svg(figure)
+    grid, found = result.spec["spec"]["grid"], transfers(result)
+    panels = tuple(
+        RatePanel(
+            f"{depth} blocks",
+            tuple(
+                rate_curve(
+                    f"m = {width}",
+                    result.select(hidden_layers=depth, width=width),
+                    found[f"over width, {depth} blocks"],
+                    width,
+                )
+                for width in grid["widths"]
+            ),
+        )
+        for depth in grid["hidden_layers"]
+    )
+    measured = "Test loss against the base rate"
+    return svg(RateCurves("test loss", panels, len(panels), measured, len(grid["seeds"])))
 
 
 def _study(name: str) -> Study:

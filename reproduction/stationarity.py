@@ -6,10 +6,11 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.analysis import Stationarity, Verdict, check_stationarity, judge
+from ipcore.figures import LawPanel, PowerLaws
 from ipcore.theory import analyze, format_exponent, preset
 from reproduction.examples import experiment, smaller
 from reproduction.markdown import slope, table
-from reproduction.pictures import COLOURS, MARKERS, finish, panels, svg
+from reproduction.pictures import law, svg
 from reproduction.study import Result, Section, Study
 
 _SPEC: Final = experiment("stationarity")
@@ -75,25 +76,18 @@ def _predicted(activation: str, depth: int, step: int) -> Fraction | None:
 
 
 def _picture(result: Result, checked: dict[tuple[str, int, int], Stationarity]) -> str:
-    activations = result.spec["spec"]["grid"]["activations"]
     last = max(step for _, _, step in checked)
-    titles = [f"naive IP, {activation}, step {step}" for activation in activations for step in (1, last)]
-    figure, axes = panels(titles, 2)
-    panels_of = {
-        (a, s): axis
-        for (a, s), axis in zip([(a, s) for a in activations for s in (1, last)], axes, strict=True)
-    }
-    for (activation, depth, step), check in checked.items():
-        axis = panels_of.get((activation, step))
-        if axis is None:
-            continue
-        style = {"color": COLOURS[depth - 2], "marker": MARKERS[depth - 2], "markersize": 4}
-        axis.loglog(
-            check.fit.widths, check.fit.means, label=f"L={depth}: {check.fit.slope.value:.2f}", **style
-        )
-        finish(axis, check.fit.widths)
-        axis.set_ylabel("mean |f_t - f_0|")
-    return svg(figure)
+    panels = []
+    for chosen in dict.fromkeys(activation for activation, _, _ in checked):
+        for at in (1, last):
+            laws = tuple(
+                law(f"L = {depth}", check.fit, _predicted(activation, depth, step))
+                for (activation, depth, step), check in checked.items()
+                if (activation, step) == (chosen, at)
+            )
+            panels.append(LawPanel(f"{chosen}, step {at}", laws))
+    seeds = len({run.seed for run in result.runs})
+    return svg(PowerLaws("mean |fₜ − f₀|", tuple(panels), 2, "Change of the output, naive IP", seeds))
 
 
 STUDY: Final = Study(

@@ -54,6 +54,9 @@ class Spread(float):
             return (self.mean, self.sd, self.n) == (other.mean, other.sd, other.n)
         return float(self) == other
 
+    def __ne__(self, other: object) -> bool:  # float has one of its own
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(float(self))
 

@@ -169,7 +169,7 @@ def check_alignment(
     missing = [layer for layer in range(2, L + 2) if layer not in fits]
     if missing and wanted:
         names = ", ".join(f"W^{layer}" for layer in missing[:6]) + (" and more" if len(missing) > 6 else "")
-        notes.append(f"theory is not asked with the measured alignment: there is none of {names}")
+        notes.append(f"theory is not applied with the measured alignment: there is none of {names}")
     given = () if missing else measured_bounds([fits[layer] for layer in range(2, L + 2)])
     return AlignmentReport(tuple(found), tuple(notes), given, analyze(given) if given else None)
 

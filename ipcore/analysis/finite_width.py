@@ -100,7 +100,7 @@ class FiniteWidth:
                 Verdict.UNDECIDED,
                 f"{self._why(layer, slope)}; whether that is what was measured is too uncertain",
             )
-        return Judgement(Verdict.DISAGREES, f"not for want of width: {self._why(layer, slope)}")
+        return Judgement(Verdict.DISAGREES, f"larger widths would not change it: {self._why(layer, slope)}")
 
     def _own(self, layer: int, tolerance: float) -> Judgement | None:
         """The own part of a layer against its curve; None where that says no more than the change."""

@@ -59,6 +59,7 @@ class RateTransfer:
         warnings: Best rates beside rates at which runs diverge (known to a gap of the grid only, which widens
             the interval).
         sentence: All of it in words.
+        ends: The 95 % interval of each best rate; () where they are not known.
     """
 
     drift: Estimate
@@ -70,6 +71,7 @@ class RateTransfer:
     verdict: Verdict
     warnings: tuple[str, ...]
     sentence: str
+    ends: tuple[tuple[float, float], ...] = ()
 
 
 def check_rate_transfer(
@@ -138,6 +140,17 @@ def check_rate_transfer(
         verdict,
         tuple(warnings),
         f"{sentence}; {why}" if why else sentence,
+        _ends(found, drawn, len(seeds)),
+    )
+
+
+def _ends(found: Sequence[_Optimum], drawn: Floats, seeds: int) -> tuple[tuple[float, float], ...]:
+    """Intervals of the best rates over seeds, widened where a rate is known to a gap of the grid only."""
+    if seeds < 2:
+        return ()
+    each = [estimate(o.place, row, seeds) for o, row in zip(found, drawn, strict=True)]
+    return tuple(
+        (2.0 ** (e.low - o.slack), 2.0 ** (e.high + o.slack)) for e, o in zip(each, found, strict=True)
     )
 
 

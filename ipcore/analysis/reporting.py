@@ -38,7 +38,7 @@ def make_report(
     if len(widths) < MIN_WIDTHS:
         notes.append(
             f"a slope needs at least {MIN_WIDTHS} widths, the experiment has "
-            f"{', '.join(map(str, widths))}: give grid.widths more"
+            f"{', '.join(map(str, widths))}: add widths to grid.widths"
         )
         return Report(notes=tuple(notes))
     analyze = functools.lru_cache(maxsize=None)(trained.analyze)  # the same for all base rates

@@ -75,7 +75,7 @@ def dataset_info(name: str) -> DatasetInfo:
         return DatasetInfo(member.name, text, member.input_dim, member.classes, *sizes, target_dim)
     if name.startswith(REGISTERED):
         registered_file(name)
-        raise DataError(f"{name!r} is a registered file; its sizes are known where its folder is")
+        raise DataError(f"{name!r} is a registered file; its sizes are known only where its folder is")
     raise DataError(unknown("dataset", name[:100], [*DATASETS, *FAMILIES, f"{REGISTERED}NAME"]))
 
 

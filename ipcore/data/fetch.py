@@ -91,7 +91,7 @@ def _download(url: str, target: Path) -> int:
                 size += len(chunk)
                 if size > _LARGEST_BYTES:
                     raise DataError(
-                        f"{url} sends more than {_LARGEST_BYTES:,} bytes; it is no published file"
+                        f"{url} sends more than {_LARGEST_BYTES:,} bytes; it is not a published file"
                     )
                 file.write(chunk)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:

@@ -189,7 +189,7 @@ def _header_problems(name: str, headers: Mapping[str, _Header]) -> list[str]:
         or min(header.shape, default=0) < 1
         or (n != "n" and header.shape[0] != rows)
     ):
-        problems.append(f"{name} has shape {header.shape}, wanted is {shape}, nowhere 0")
+        problems.append(f"{name} has shape {header.shape}, wanted is {shape}, with no dimension 0")
     if header.dtype.kind not in kinds or header.dtype.itemsize > 8:
         problems.append(f"{name} has dtype {header.dtype}, wanted are {words} of at most 64 bits")
     kind = name.partition("_")[2]
@@ -247,13 +247,15 @@ def _label_problems(train: Array, test: Array) -> list[str]:
     largest = int(train.max())
     if largest >= len(train):
         return [
-            f"train_labels goes up to {largest} in {len(train)} examples; labels are 0 .. C-1, each there"
+            f"train_labels goes up to {largest} in {len(train)} examples; labels must be 0 .. C-1, and "
+            "each must occur"
         ]
     counts = np.bincount(train.astype(np.int64))
     if absent := np.flatnonzero(counts == 0).tolist():
         shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
         problems.append(
-            f"train_labels goes up to {largest} but lacks {shown}; labels are 0 .. C-1, each there"
+            f"train_labels goes up to {largest} but lacks {shown}; labels must be 0 .. C-1, and "
+            "each must occur"
         )
     if largest < 1:
         problems.append("train_labels has one class only; at least 2 are needed")

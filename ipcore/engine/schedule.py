@@ -144,7 +144,7 @@ def _milestone_problems(schedule: Schedule, steps: int) -> list[tuple[str, str]]
                 )
             )
         elif mark <= before:
-            problems.append((f"{field}[{i}]", f"{mark} does not ascend: {before} stands before it"))
+            problems.append((f"{field}[{i}]", f"must be greater than the {before} before it, not {mark}"))
         before = max(before, mark)
     return problems
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Final
 
@@ -124,10 +124,12 @@ def sheet(
         y_label: Name of the vertical axes, once.
         width: Of the figure; None: one column for one panel, else two.
     """
+    rows = -(-len(titles) // min(columns, len(titles)))
+    beside = wrapped(y_label, rows * (height + 0.4) - 0.1, TEXT)
     room = margins or Margins()
+    room = replace(room, axis=room.axis + beside.count("\n") * _LINE * TEXT / 72)
     count, columns = len(titles), min(columns, len(titles))
     total = width or (COLUMN if columns == 1 else PAGE)
-    rows = -(-count // columns)
     lefts = 1 if share_y else columns
     free = total - room.axis - lefts * room.left - columns * room.right - (columns - 1) * room.gap
     panel = free / columns
@@ -171,7 +173,7 @@ def sheet(
         figure.text(middle / total, at / tall, x_label, ha="center", va="bottom", fontsize=TEXT)
     if y_label:
         centre = (tall - top + below) / 2 / tall
-        figure.text(0.02 / total, centre, y_label, rotation=90, ha="left", va="center", fontsize=TEXT)
+        figure.text(0.02 / total, centre, beside, rotation=90, ha="left", va="center", fontsize=TEXT)
     if foot:
         figure.text((room.axis + 0.02) / total, 0.02 / tall, foot, ha="left", va="bottom", fontsize=SMALL)
     return Sheet(figure, panels, columns, (panel, height))
@@ -199,7 +201,7 @@ def _draw_legend(figure: Figure, legend: Sequence[tuple[str, Any]], columns: int
         [legend[i][1] for i in order],
         [legend[i][0] for i in order],
         loc="upper left",
-        bbox_to_anchor=(0.0, 1.0),
+        bbox_to_anchor=(0.006, 1.0),
         ncols=columns,
         frameon=False,
         borderpad=0.2,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ipcore.figures.style import Look
 
 MARKS: Final = {"agrees": "✓", "disagrees": "✗", "undecided": "?", "not yet": "…", "not bracketed": "↔"}
+_LOOSE: Final = 10  # upper bounds above this are not drawn
 _MEANINGS: Final = {
     "✓": "agrees with theory",
     "✗": "disagrees",
@@ -75,10 +76,15 @@ class Law:
     role: Role = Role.ORDERED
 
     @property
+    def loose(self) -> bool:
+        """Whether theory has an upper bound so large that it says nothing."""
+        return self.upper_bound and self.theory is not None and self.theory > _LOOSE
+
+    @property
     def exponents(self) -> str:
         """The measured slope and, in brackets, theory's: "−0.51 (−1/2) ✓"."""
-        parts = [] if self.slope is None else [f"{self.slope:.2f}"]
-        if self.theory is not None:
+        parts = [] if self.slope is None else [f"{self.slope:.2f}".replace("-0.00", "0.00")]
+        if self.theory is not None and not self.loose:
             ends = {format_exponent(x): None for x in (self.theory, self.theory_high) if x is not None}
             parts.append(f"({'≤ ' if self.upper_bound else ''}{' .. '.join(ends)})")
         if self.verdict in MARKS:
@@ -140,6 +146,10 @@ class PowerLaws(Picture):
         ]
         if any(law.theory is not None for law in self.laws):
             parts.append("Lines: theory's power of the width, through the middle of the data.")
+        if any(law.upper_bound and not law.loose for law in self.laws):
+            parts.append("Dotted: upper bounds (≤).")
+        if any(law.loose for law in self.laws):
+            parts.append(f"Upper bounds above {_LOOSE} are left out.")
         if any(law.expected is not None for law in self.laws):
             parts.append("Dashed: the slope expected at these widths.")
         marks = {MARKS[law.verdict] for law in self.laws if law.verdict in MARKS}
@@ -254,12 +264,15 @@ def _draw_law(axes: Axes, law: Law, look: Look) -> None:
         axes.fill_between(widths, lows, highs, color=look.colour, alpha=0.22, linewidth=0)
     middle = math.exp(float(np.log(widths).mean())), math.exp(float(np.log(values).mean()))
     ends = np.array([widths[0] / 1.08, widths[-1] * 1.08])
-    for exponent in dict.fromkeys(x for x in (law.theory, law.theory_high) if x is not None):
-        line = middle[1] * (ends / middle[0]) ** float(exponent)
+    theory = () if law.loose else tuple(x for x in (law.theory, law.theory_high) if x is not None)
+    lines = [middle[1] * (ends / middle[0]) ** float(exponent) for exponent in dict.fromkeys(theory)]
+    for line in lines:
         axes.plot(ends, line, color=look.colour, linewidth=0.9, linestyle=":" if law.upper_bound else "-")
+    if len(lines) > 1:
+        axes.fill_between(ends, lines[0], lines[1], color=look.colour, alpha=0.1, linewidth=0)
     if law.expected is not None:
         line = middle[1] * (ends / middle[0]) ** law.expected
         axes.plot(ends, line, color=look.colour, linewidth=0.9, linestyle=(0, (4, 1.5)))
-    if law.theory is None and law.slope is not None:
+    if (law.theory is None or law.loose) and law.slope is not None:
         axes.plot(widths, values, color=look.colour, linewidth=0.6, linestyle=(0, (1, 2)))
     axes.plot(widths, values, linestyle="none", zorder=3, **look.mark())

@@ -14,6 +14,13 @@ from ipcore.figures.series import Role, superscript
 
 MAX_ROWS: Final = 6
 _MAX_PANELS: Final = 12
+_VERBS: Final = {
+    "disagrees": "disagree",
+    "agrees": "agree",
+    "not yet": "do not show at these widths yet",
+    "not bracketed": "are not bracketed",
+    "undecided": "are undecided",
+}
 
 
 class SubjectLike(Protocol):
@@ -49,7 +56,7 @@ class CheckLike(Protocol):
 
     @property
     def kind(self) -> str:
-        """COORDINATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER or ALIGNMENT."""
+        """COORDINATE, ISOLATED_UPDATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER or ALIGNMENT."""
 
     @property
     def subject(self) -> SubjectLike:
@@ -149,13 +156,18 @@ def subject_names(subjects: Iterable[SubjectLike]) -> tuple[dict[SubjectLike, st
     parts: list[tuple[str, ...]] = [_parts(subject) for subject in listed]
     columns = list(zip(*parts, strict=True))
     differ = [i for i, column in enumerate(columns) if len(set(column)) > 1]
+    for i in reversed(differ):  # what the other parts tell already is left out
+        fewer = [j for j in differ if j != i]
+        if fewer and len({tuple(part[j] for j in fewer) for part in parts}) == len(parts):
+            differ = fewer
     if not differ:
         differ = [0]
     names = {
         subject: ", ".join(part[i] for i in differ if part[i])
         for subject, part in zip(listed, parts, strict=True)
     }
-    shared = ", ".join(columns[i][0] for i in range(len(columns)) if i not in differ and columns[i][0])
+    same = [column[0] for column in columns if len(set(column)) == 1 and column[0]]
+    shared = ", ".join(part for part in same if part not in names.values())
     return names, shared
 
 
@@ -167,6 +179,19 @@ def _parts(subject: SubjectLike) -> tuple[str, ...]:
 
 def _coordinates(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
     return _by_step(checks, meanings, "mean size of h and of its change", _coordinate_law, _coordinate_title)
+
+
+def _isolated(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
+    quantity = "mean change by one layer's update alone"
+    return _by_step(checks, meanings, quantity, _isolated_law, lambda step: f"update {step}")
+
+
+def _isolated_law(check: CheckLike) -> Law:
+    """Of a matrix "W²", of a bias "b²"; those of the output stand apart."""
+    matrix = "bias" not in check.quantity
+    name = layer_name("W" if matrix else "b", check.layer, check.subject.layers)
+    output = check.layer == check.subject.layers
+    return _law(check, name, Role.APART if output and matrix else Role.ORDERED)
 
 
 def _alignment(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
@@ -209,7 +234,7 @@ def _by_step(
 
 def _meaning(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: int) -> str:
     counts = Counter(str(check.verdict) for check in checks)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+    said = ", ".join(f"{counts[name]} {verb}" for name, verb in _VERBS.items() if counts[name])
     parts = [f"Of {len(checks)} comparisons: {said}."]
     if subjects > MAX_ROWS:
         parts.append(f"Shown are the first {MAX_ROWS} of {subjects} groups of runs.")
@@ -257,7 +282,7 @@ def _stationarity(
     step = max(check.step for check in checks)
     sentences = [check.sentence for check in checks] if len(checks) <= 2 else []
     return PowerLaws(
-        "mean change of the output |f_t − f_0|",
+        "mean change of the output |fₜ − f₀|",
         tuple(LawPanel(title, tuple(laws)) for title, laws in panels.items()),
         3,
         f"Change of the output after {step} updates{f' ({shared})' if shared else ''}",
@@ -323,6 +348,7 @@ def _exponent(value: Fraction | str | None) -> Fraction | None:
 Maker = Callable[[Sequence[CheckLike], Sequence[CheckLike], tuple[str, ...]], PowerLaws]
 _KINDS: Final[Mapping[str, tuple[str, Maker]]] = {
     "coordinates": ("COORDINATE", _coordinates),
+    "isolated-updates": ("ISOLATED_UPDATE", _isolated),
     "drift": ("RATE_TRANSFER", _drift),
     "calibrated-rates": ("CALIBRATED_RATE", _calibrated),
     "stationarity": ("STATIONARITY", _stationarity),

@@ -24,7 +24,7 @@ GREY: Final = "#767676"
 # Part of viridis that stands out from white paper.
 _DARKEST, _LIGHTEST = 0.0, 0.8
 # Okabe & Ito (2008), in an order in which neighbours differ in lightness; black and yellow are left out.
-_GROUPS: Final = ("#0072B2", "#E69F00", "#882255", "#56B4E9", "#D55E00", "#009E73", "#7F7F7F")
+_GROUPS: Final = ("#0072B2", "#E69F00", "#882255", "#009E73", "#56B4E9", "#D55E00", "#7F7F7F")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 _DASHES: Final = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 _OURS: Final[Any] = {

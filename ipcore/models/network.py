@@ -273,7 +273,7 @@ def _parameterization(header: Mapping[str, str]) -> Parameterization:
     if header["format"] != _FIRST_FORMAT:
         data = json.loads(header["parameterization"])
         if not isinstance(data, dict):
-            raise ValueError("parameterization is no JSON object")
+            raise ValueError("parameterization is not a JSON object")
         return Parameterization.from_dict(data)
     phases = []
     for phase in header["c"].split(";"):

@@ -50,7 +50,7 @@ def check_pack(
         types += [f"runs[{position}].{text}" for text in _type_problems(run, parts)]
         given: object = run.parameterization
         if not isinstance(given, Parameterization):
-            types.append(f"runs[{position}].parameterization: is no Parameterization; use ipcore.preset")
+            types.append(f"runs[{position}].parameterization: is not a Parameterization; use ipcore.preset")
     if types:
         raise ConfigError(types)
     problems = [*_config_problems(config), *_dataset_problems(config, dataset)]

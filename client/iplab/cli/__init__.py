@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from iplab.cli import analyze, catalog, check, data, look, phases, report, study, submit, theory, watch
+from iplab.cli import analyze, catalog, check, data, look, phases, plot, report, study, submit, theory, watch
 from iplab.cli.app import main
 
 for _command in (
@@ -14,6 +14,7 @@ for _command in (
     data.metrics,
     data.weights,
     check.check,
+    plot.plot,
     study.study,
     study.list_studies,
     report.report,

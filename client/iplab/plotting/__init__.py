@@ -45,7 +45,7 @@ def plot(
         raise InvalidRequestError(
             [Violation("kind", f"no figure {kind!r}; {hint}There are: {', '.join(KINDS)}")]
         )
-    chosen = kind or ("curves" if metric else _default(experiment))
+    chosen = kind or ("curves" if metric else default_kind(experiment))
     if chosen in REPORT_KINDS:
         report = experiment.check(alignment=chosen == "alignment-exponents")
         pictures = report.pictures()
@@ -61,7 +61,7 @@ def plot(
     return learning_curves(experiment.metrics(filter, [name]), name, groups)
 
 
-def _default(experiment: Experiment) -> str:
+def default_kind(experiment: Experiment) -> str:
     """The most telling figure of what an experiment holds."""
     grid, probes = experiment.spec.grid, experiment.spec.record.probes.quantities
     if "coordinates" in probes and len(grid.widths) >= _MIN_WIDTHS:

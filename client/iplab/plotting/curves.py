@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 _QUANTITIES: Final = {
     "h": "mean |h|",
     "x": "mean |x|",
-    "h_change": "mean |h_t − h_0|",
-    "x_change": "mean |x_t − x_0|",
+    "h_change": "mean |hₜ − h₀|",
+    "x_change": "mean |xₜ − x₀|",
     "change_below": "change passed on from below",
     "change_own": "change by the layer's own updates",
     "dh": "mean |∂loss/∂h|",
     "gradient": "mean |∂loss/∂w|",
-    "update": "mean |W_t − W_0|",
-    "alignment_initial": "alignment of W_0 and its input",
-    "alignment_update": "alignment of W_t − W_0 and its input",
-    "update_stable_rank": "stable rank of W_t − W_0",
-    "update_squared_trace_rank": "squared trace rank of W_t − W_0",
-    "update_threshold_rank": "threshold rank of W_t − W_0",
-    "x_stable_rank": "stable rank of x_t",
-    "x_squared_trace_rank": "squared trace rank of x_t",
-    "x_threshold_rank": "threshold rank of x_t",
-    "cka": "CKA of x_t and x_0",
+    "update": "mean |Wₜ − W₀|",
+    "alignment_initial": "alignment of W₀ and its input",
+    "alignment_update": "alignment of Wₜ − W₀ and its input",
+    "update_stable_rank": "stable rank of Wₜ − W₀",
+    "update_squared_trace_rank": "squared trace rank of Wₜ − W₀",
+    "update_threshold_rank": "threshold rank of Wₜ − W₀",
+    "x_stable_rank": "stable rank of xₜ",
+    "x_squared_trace_rank": "squared trace rank of xₜ",
+    "xₜhreshold_rank": "threshold rank of xₜ",
+    "cka": "CKA of xₜ and x₀",
 }
 _LINEAR: Final = {"alignment_initial", "alignment_update", "cka"}
 
@@ -69,7 +69,7 @@ def learning_curves(metrics: Metrics, name: str, by: Sequence[str]) -> Courses:
     return Courses(
         words + (" (share of examples)" if name.endswith("accuracy") else ""),
         tuple(shown),
-        3 if len(shown) > 2 else max(len(shown), 1),
+        groups.columns,
         f"{words[0].upper()}{words[1:]} over updates{of}",
         _seeds(kept),
         f"{_ends(metrics, name, kept, groups)}{best} {left_out}".strip(),
@@ -87,6 +87,11 @@ def layer_courses(metrics: Metrics, quantity: str, by: Sequence[str]) -> Courses
     if not names:
         raise PictureError(f"no points of {quantity!r}: record.probes of the spec asks for them")
     settings = {run: one for run, one in metrics.settings.items() if run in set(metrics.run.tolist())}
+    # Layers are compared within a network: of several widths, the largest one.
+    widest = max(one.width for one in settings.values())
+    several = len({one.width for one in settings.values()}) > 1 and "width" not in by
+    if several:
+        settings = {run: one for run, one in settings.items() if one.width == widest}
     groups = arrange(settings.values(), ())
     axes = tuple(dict.fromkeys([*by, *groups.lines, *groups.panels]))
     layers = sorted(int(name.partition("/")[2]) for name in names)
@@ -108,10 +113,16 @@ def layer_courses(metrics: Metrics, quantity: str, by: Sequence[str]) -> Courses
     shown, left_out = within(panels, "groups of runs")
     title = _QUANTITIES.get(quantity, quantity)
     of = f" ({groups.shared})" if groups.shared else ""
+    only = f"Of the widths the largest, {widest}." if several else ""
     return Courses(
-        title, tuple(shown), 3 if len(shown) > 2 else len(shown), f"{title} by layer over updates{of}",
-        _seeds(settings), left_out, logarithmic=quantity not in _LINEAR,
-    )  # fmt: skip
+        title,
+        tuple(shown),
+        min(3, len(shown)),
+        f"{title[0].upper()}{title[1:]} by layer over updates{of}",
+        _seeds(settings),
+        f"{only} {left_out}".strip(),
+        logarithmic=quantity not in _LINEAR,
+    )
 
 
 def _settings(metrics: Metrics, name: str) -> dict[int, Settings]:
@@ -186,8 +197,7 @@ def _best_rates(
         key = one.parameterization, one.hidden_layers, one.width, one.activation
         per_group.setdefault(key, {}).setdefault(one.base_learning_rate, []).append(run)
     if "base_learning_rate" in by or len(rates) == 1 or all(len(found) == 1 for found in per_group.values()):
-        several = len(rates) > 1 and "base_learning_rate" not in by
-        return set(settings), several
+        return set(settings), False
     sign = -1.0 if name.endswith("accuracy") else 1.0
     kept: set[int] = set()
     for found in per_group.values():

@@ -12,7 +12,7 @@ from iplab.settings import AXES, Settings, varying
 
 _ORDERED: Final = {"hidden_layers", "width", "base_learning_rate"}
 _MAX_PANELS: Final = 12
-_MAX_LINES: Final = 8
+_ALONG: Final = 4
 # What is compared within a panel, first choice first.
 _LINES_FIRST: Final = ("parameterization", "width", "hidden_layers", "activation", "base_learning_rate")
 
@@ -25,11 +25,13 @@ class Groups:
         lines: Axes whose values have a line each, in a panel.
         panels: Axes whose values have a panel each.
         shared: What all runs have in common, in words.
+        columns: Panels in a row, so that one axis runs along the rows.
     """
 
     lines: tuple[str, ...]
     panels: tuple[str, ...]
     shared: str
+    columns: int
 
     @property
     def role(self) -> Role:
@@ -57,10 +59,25 @@ def arrange(settings: Iterable[Settings], by: Sequence[str], leave: Sequence[str
     listed = list(settings)
     free = [name for name in varying(listed) if name not in leave]
     lines = tuple(by) or tuple(name for name in _LINES_FIRST if name in free)[:1]
-    panels = tuple(name for name in free if name not in lines)
+    counts = {name: len({getattr(one, name) for one in listed}) for name in free if name not in lines}
+    if len(counts) > 1 and _follows(listed, [*lines, *counts]):
+        counts.pop("base_learning_rate", None)
+    # The axis with most values, up to four, runs along the rows.
+    panels = tuple(sorted(counts, key=lambda name: (counts[name] <= _ALONG, counts[name])))
+    columns = counts[panels[-1]] if panels else 1
+    columns = columns if columns <= _ALONG else 3
     same = [name for name in AXES if name not in {*free, *leave, *lines, "seed"}]
     shared = named(listed[0], same) if listed else ""
-    return Groups(lines, panels, shared)
+    return Groups(lines, panels, shared, columns)
+
+
+def _follows(settings: Sequence[Settings], axes: Sequence[str]) -> bool:
+    """Whether the other axes say the base rate already, as where each parameterization has one."""
+    others = [name for name in axes if name != "base_learning_rate"]
+    known = {tuple(getattr(one, name) for name in others): one.base_learning_rate for one in settings}
+    return all(
+        known[tuple(getattr(one, name) for name in others)] == one.base_learning_rate for one in settings
+    )
 
 
 def named(settings: Settings, axes: Iterable[str]) -> str:

@@ -51,7 +51,7 @@ def rate_curves(experiment: Experiment, by: Sequence[str], filter: str) -> RateC
     return RateCurves(
         "final test loss",
         tuple(shown),
-        3 if len(shown) > 2 else max(len(shown), 1),
+        groups.columns,
         f"Test loss of the final weights against the base rate{of}",
         _fewest(runs),
         meaning.strip(),

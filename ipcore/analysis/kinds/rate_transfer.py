@@ -36,7 +36,12 @@ def _find(case: Case) -> Report:
         high=finite(found.drift.high),
         verdict=found.verdict,
         sentence=found.sentence,
-        points=tuple(WidthValue(m, rate) for m, rate in zip(found.widths, found.best, strict=True)),
+        points=tuple(
+            WidthValue(m, rate, *ends)
+            for m, rate, ends in zip(
+                found.widths, found.best, found.ends or ((),) * len(found.widths), strict=True
+            )
+        ),
         seeds=found.seeds,
         predicted=None if found.predicted is None else found.predicted.low,
         predicted_high=None if found.predicted is None else found.predicted.high,

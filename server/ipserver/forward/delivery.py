@@ -30,12 +30,17 @@ def deliver(
     with failpoints.around("send"):
         run = parcel.mlflow_run_id
         if (first := parcel.first) is None:
-            sink.send(run, {}, parcel.tags, parcel.points, before)
+            sink.send(run, parcel.params, parcel.tags, parcel.points, before)
         else:
             # Tags are cheap in the call that creates a run and slow afterwards.
             tags = {**first.tags, **parcel.tags}
-            run, new = sink.run(parcel.experiment, parcel.name, first.start_ms, tags)
-            sink.send(run, first.params, {} if new else parcel.tags, parcel.points, before)
+            run, new = sink.run(
+                parcel.experiment, parcel.name, first.start_ms, tags, title=first.title,
+                experiment_tags=first.experiment_tags,
+            )  # fmt: skip
+            sink.log_dataset(run, *first.dataset)
+            params = {**first.params, **parcel.params}
+            sink.send(run, params, {} if new else parcel.tags, parcel.points, before)
             sink.publish_text(run, first.spec, "spec.json")
         failpoints.hit("send.during")
         for file in parcel.files:

@@ -7,6 +7,7 @@ one thread at a time.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlparse
 
-from mlflow.entities import Experiment, Metric, Param, Run, RunTag
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
@@ -37,6 +38,7 @@ Value = TypeVar("Value")
 
 _BATCH = 1000  # MLflow's limit of metrics in one call
 _RUN_TAG = "iplab.run"
+_NAME_TAG = "mlflow.runName"
 _DEFAULT_EXPERIMENT = "0"  # created by MLflow, with a folder of its own choice
 # Limits of the caches; everything else is read from MLflow again.
 _KNOWN_EXPERIMENTS = 4096
@@ -119,6 +121,9 @@ class MlflowSink:
         start_ms: int,
         tags: Mapping[str, str],
         before: Callable[[int], object] = lambda _: None,
+        *,
+        title: str = "",
+        experiment_tags: Mapping[str, str] | None = None,
     ) -> tuple[str, bool]:
         """The MLflow run for one of our runs, created if there is none yet.
 
@@ -128,12 +133,14 @@ class MlflowSink:
             start_ms: Start in milliseconds since 1970-01-01 UTC.
             tags: Initial tags of a new run.
             before: Called with 0 before every MLflow call that may be slow.
+            title: The name that MLflow shows; "": the last part of `name`.
+            experiment_tags: Tags of the experiment if it is created.
 
         Returns:
             The MLflow run id, and whether the run is new (an existing run may have outdated tags).
         """
         with self._lock:
-            found = self._experiment(experiment, before)
+            found = self._experiment(experiment, before, experiment_tags or {})
             if name in found.doubtful:
                 self._ask_for(found, name)
             if name in found.runs:
@@ -141,7 +148,8 @@ class MlflowSink:
         run = self._client.create_run(
             found.id,
             start_time=start_ms,
-            run_name=name.rpartition("/")[2],
+            # A tag of this name, of a run that ended before it was created here, wins.
+            run_name=tags.get(_NAME_TAG) or title or name.rpartition("/")[2],
             tags=dict(tags) | {_RUN_TAG: name},
         )
         with self._lock:
@@ -189,6 +197,19 @@ class MlflowSink:
             self._client.log_batch(run_id, metrics=metrics, params=new_params, tags=new_tags)
             new_params, new_tags = [], []
 
+    def log_dataset(self, run_id: str, name: str, digest: str) -> None:
+        """Say what the run trains on; saying it again changes nothing.
+
+        Args:
+            run_id: The run's id in MLflow.
+            name: Of the dataset.
+            digest: At most 36 characters.
+        """
+        dataset = Dataset(name, digest, source_type="iplab", source=json.dumps({"name": name}))
+        self._client.log_inputs(
+            run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+        )
+
     def publish(self, run_id: str, source: Path, path: str) -> None:
         """Add a file to the run's artifacts: a hard link on the same file system, a copy otherwise."""
         folder = self._folder(run_id)
@@ -228,12 +249,12 @@ class MlflowSink:
         """Set the final status: "FINISHED", "FAILED" or "KILLED"."""
         self._client.set_terminated(run_id, status=status, end_time=end_ms)
 
-    def _experiment(self, name: str, before: Callable[[int], object]) -> _Experiment:
+    def _experiment(self, name: str, before: Callable[[int], object], tags: Mapping[str, str]) -> _Experiment:
         known = self._experiments.get(name)
         if known is None or not known.checked:
             found = self._client.get_experiment_by_name(name)
             if found is None:
-                known = self._create(name, before)
+                known = self._create(name, before, tags)
             elif known is None or (known.id, known.created) != (found.experiment_id, found.creation_time):
                 known = self._listed(found, before)
             known.checked = True
@@ -248,10 +269,11 @@ class MlflowSink:
         while self._experiments and (len(self._experiments) >= _KNOWN_EXPERIMENTS or runs > _KNOWN_RUNS):
             runs -= len(self._experiments.pop(next(iter(self._experiments))).runs)
 
-    def _create(self, name: str, before: Callable[[int], object]) -> _Experiment:
+    def _create(self, name: str, before: Callable[[int], object], tags: Mapping[str, str]) -> _Experiment:
         location = (self._artifacts / name).as_uri() if self._artifacts else None
         try:
-            return _Experiment(self._client.create_experiment(name, artifact_location=location), None)
+            made = self._client.create_experiment(name, artifact_location=location, tags=dict(tags))
+            return _Experiment(made, None)
         except MlflowException:
             # Another client may have created it; if there is another error, the lookup raises it.
             found = self._client.get_experiment_by_name(name)

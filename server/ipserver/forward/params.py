@@ -33,6 +33,7 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         "dataset": pack.dataset,
         "loss": pack.loss,
         "parameterization": run.parameterization,
+        "preset": _preset(spec, run.parameterization),
         "hidden_layers": str(pack.hidden_layers),
         "width": str(pack.width),
         "activation": pack.activation,
@@ -71,6 +72,12 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         )
     params |= _other_settings(pack, params)
     return {key: part for name, value in params.items() for key, part in fitting(name, value)}
+
+
+def _preset(spec: ExperimentSpec, label: str) -> str:
+    """The published parameterization behind a label, or "custom" for one given by its exponents."""
+    entry = next(entry for entry in spec.grid.parameterizations if entry.label == label)
+    return entry.preset or "custom"
 
 
 def _other_settings(pack: PackConfig, named: Collection[str]) -> dict[str, str]:

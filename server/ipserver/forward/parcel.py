@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,7 +11,7 @@ from google.protobuf import json_format
 
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.forward.history import News, Point
-from ipserver.forward.params import run_params
+from ipserver.forward.params import fitting, run_params
 from ipserver.names import run_name
 from ipserver.request.predict import predicted_regimes
 from ipserver.request.stored import stored_spec
@@ -47,16 +48,22 @@ class First:
     """Data of a run that are sent to MLflow only once.
 
     Attributes:
+        title: How MLflow shows the run: "mup L=3 m=64 relu eta=0.1 seed=0".
         start_ms: Start time in milliseconds since 1970-01-01 UTC.
         params: The spec, flattened for this run.
         tags: Tags that never change.
         spec: The experiment's spec as JSON.
+        experiment_tags: Tags of a new experiment in MLflow.
+        dataset: Name and digest of what it trains on.
     """
 
+    title: str
     start_ms: int
     params: Mapping[str, str]
     tags: Mapping[str, str]
     spec: str
+    experiment_tags: Mapping[str, str]
+    dataset: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +76,7 @@ class Parcel:
         name: The run's resource name.
         mlflow_run_id: The run's id in MLflow; "" if the store holds none.
         first: Data for the run's creation; None if the run is known to exist in MLflow.
+        params: Parameters that become known while it trains.
         tags: Tags that describe the run's progress.
         points: Metric points.
         newest: Id of the newest segment that the points come from.
@@ -81,6 +89,7 @@ class Parcel:
     name: str
     mlflow_run_id: str
     first: First | None
+    params: Mapping[str, str]
     tags: Mapping[str, str]
     points: list[Point]
     newest: int
@@ -98,8 +107,9 @@ def parcel(task: ForwardTask, news: News) -> Parcel:
         name=run_name(experiment.id, run.index),
         mlflow_run_id=run.mlflow_run_id,
         first=None if run.mlflow_run_id else _first(task),
-        tags=_tags(task),
-        points=news.points + _best(run) if ended else news.points,
+        params=_later_params(run) if ended else {},
+        tags=_tags(task, ended=ended),
+        points=[*news.points, *_best(run), *_outcome(run)] if ended else news.points,
         newest=news.newest,
         files=task.files if news.complete else (),
         end=_end(task) if ended else None,
@@ -113,7 +123,9 @@ def _end(task: ForwardTask) -> End:
 
 def _first(task: ForwardTask) -> First:
     spec, text = _spec(task.experiment.spec)
+    experiment = task.experiment
     return First(
+        title=_title(task.run),
         start_ms=_milliseconds(task.run.start_time or task.experiment.create_time),
         params=run_params(spec, task.run),
         # Our tags override the user's labels.
@@ -124,7 +136,37 @@ def _first(task: ForwardTask) -> First:
             "iplab.predicted_regime": _predicted(spec, task.run),
         },
         spec=text,
+        # MLflow shows the note above an experiment's runs.
+        experiment_tags={
+            **experiment.labels,
+            **({"mlflow.note.content": experiment.display_name} if experiment.display_name else {}),
+            "iplab.display_name": experiment.display_name,
+            "iplab.uid": experiment.uid,
+        },
+        dataset=(spec.dataset, _digest(spec.dataset, experiment.dataset_sha256)),
     )
+
+
+def _title(run: RunRecord) -> str:
+    return (
+        f"{run.parameterization} L={run.hidden_layers} m={run.width} {run.activation} "
+        f"eta={run.base_learning_rate:g} seed={run.seed}"
+    )
+
+
+def _digest(name: str, sha256: str | None) -> str:
+    """Of a registered file its numbers'; other datasets are determined by their name, and so is their digest.
+
+    MLflow takes up to 36 characters.
+    """
+    return (sha256 or hashlib.sha256(name.encode()).hexdigest())[:32]
+
+
+def _later_params(run: RunRecord) -> dict[str, str]:
+    """Calibrated rates of step 0, first layer to last."""
+    if not run.calibrated_rates:
+        return {}
+    return dict(fitting("calibrated_rates", " ".join(f"{rate:.6g}" for rate in run.calibrated_rates)))
 
 
 @lru_cache(maxsize=_KNOWN_SPECS)
@@ -140,13 +182,15 @@ def _predicted(spec: ExperimentSpec, run: RunRecord) -> str:
     return regime.value if regime else "not covered"
 
 
-def _tags(task: ForwardTask) -> dict[str, str]:
+def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
     run = task.run
     tags = {"iplab.state": run.state.value, "iplab.pack": run.pack, "iplab.attempt": str(task.attempt)}
     if run.failure:
         tags |= {"iplab.failure": f"{run.failure.reason.value}: {run.failure.message}"[:500]}
     if run.summary.diverged_step is not None:
         tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
+    if ended and run.state is RunState.DIVERGED:
+        tags["mlflow.runName"] = f"{_title(run)} (diverged)"
     return tags
 
 
@@ -157,6 +201,14 @@ def _best(run: RunRecord) -> list[Point]:
         return []
     values = {name: getattr(run.summary, name) for name, rule in RULES.items() if rule.forwarded}
     return [(name, value, _milliseconds(time), step) for name, value in values.items() if value is not None]
+
+
+def _outcome(run: RunRecord) -> list[Point]:
+    """The metric "diverged" of a run that trained to its end, 1 or 0: tables can be sorted by it."""
+    if run.state not in {RunState.SUCCEEDED, RunState.DIVERGED} or run.end_time is None:
+        return []
+    diverged = float(run.state is RunState.DIVERGED)
+    return [("diverged", diverged, _milliseconds(run.end_time), run.committed_steps)]
 
 
 def _milliseconds(seconds: float) -> int:

@@ -101,7 +101,7 @@ def test_one_seed_leaves_everything_open():
 def test_what_is_missing_is_said():
     found = check({(2, 1): 1, (4, 1): 1})
     assert found.analysis is None
-    assert found.notes == ("theory is not asked with the measured alignment: there is none of W^3",)
+    assert found.notes == ("theory is not applied with the measured alignment: there is none of W^3",)
     assert check({}).conclusion == "no exponent of alignment could be measured"
     assert check({(2, 1): 1, (3, 1): 1, (4, 1): 1}, steps=[2]).thetas == ()
     unstable = check({(2, 1): 1, (3, 1): 1, (4, 1): 1}, name="sp")

@@ -108,7 +108,7 @@ def test_widths_too_few_for_a_slope_end_the_report():
     assert report.notes == (
         "2 runs have not ended; only what is committed is checked",
         "there are too many points; choose fewer steps",
-        "a slope needs at least 3 widths, the experiment has 64, 128: give grid.widths more",
+        "a slope needs at least 3 widths, the experiment has 64, 128: add widths to grid.widths",
     )
 
 

@@ -80,7 +80,7 @@ def test_equal_numbers_have_one_spelling():
         ("digit", ["unknown dataset 'digit'", "did you mean 'digits'"]),
         ("single:d=3", ["unknown dataset 'single:d=3'"]),
         ("parity:d=" + "1" * 400, ["409 characters"]),
-        ("registered:x", ["known where its folder is"]),
+        ("registered:x", ["known only where its folder is"]),
     ],
 )
 def test_every_wrong_part_of_a_name_is_told(name, parts):

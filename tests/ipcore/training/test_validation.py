@@ -159,7 +159,7 @@ def test_seeds(tiny: Dataset, seed):
 
 def test_what_is_no_parameterization_and_no_format(tiny: Dataset):
     assert problems(tiny, CONFIG, replace(RUN, parameterization="mup")) == [
-        "runs[0].parameterization: is no Parameterization; use ipcore.preset"
+        "runs[0].parameterization: is not a Parameterization; use ipcore.preset"
     ]
     for dtype in (torch.bfloat16, torch.float16, torch.int64):
         (problem,) = problems(tiny, CONFIG, RUN, dtype=dtype)

@@ -249,7 +249,7 @@ async def test_too_few_widths_and_runs_that_wait_are_noted(api, store):
     assert not found.checks
     assert list(found.notes) == [
         "8 runs have not ended; only what is committed is checked",
-        "a slope needs at least 3 widths, the experiment has 64, 128: give grid.widths more",
+        "a slope needs at least 3 widths, the experiment has 64, 128: add widths to grid.widths",
     ]
 
 

@@ -108,6 +108,8 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
 
     forward_all(store, settings)
 
+    assert mlflow.get_experiment_by_name("e").tags["team"] == "theory"
+    assert mlflow.get_experiment_by_name("e").tags["iplab.uid"] == store.get_experiment("e").uid
     assert store.get_experiment("e").mlflow_pending_runs == 0
     runs = mlflow_runs(mlflow)
     assert sorted(runs) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
@@ -115,7 +117,16 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
     theirs = runs["experiments/e/runs/r00002"]
     assert theirs.info.run_id == ours.mlflow_run_id
     assert theirs.info.status == "FINISHED"
+    assert theirs.info.run_name.startswith("ip-llr L=")
+    assert theirs.info.run_name.endswith(
+        f"m=16 {ours.activation} eta={ours.base_learning_rate:g} seed={ours.seed}"
+    )
+    (used,) = theirs.inputs.dataset_inputs
+    assert used.dataset.name == "digits"
+    assert len(used.dataset.digest) == 32
+    assert theirs.data.metrics["diverged"] == 0
     assert theirs.data.params["parameterization"] == "ip-llr"
+    assert theirs.data.params["preset"] == "ip-llr"
     assert theirs.data.params["c_from_step_0"] == "-3/2 -2 -3/2"
     assert theirs.data.params["c_from_step_1"] == "-1 -2 -1"
     assert theirs.data.params["width"] == "16"
@@ -221,6 +232,26 @@ def test_other_ends_have_their_status(store, settings, mlflow, rate, status, sta
     run = mlflow_runs(mlflow)["experiments/e/runs/r00000"]
     assert run.info.status == status
     assert run.data.tags["iplab.state"] == state
+    # At a glance: in the list of names, and as a column to sort by.
+    diverged = state == "DIVERGED"
+    assert run.info.run_name.endswith(" (diverged)") is diverged
+    assert run.data.metrics.get("diverged") == (1 if diverged else None)
+
+
+def test_calibrated_rates_and_datasets_are_said_once_however_often_they_are_sent(store, settings, mlflow):
+    calibrated = {"label": "llr", "preset": "ip-llr", "calibration": {}}
+    submit(store, small_spec(grid={"parameterizations": [calibrated], "seeds": [0]}))
+    train(store, settings)
+    forward_all(store, settings)
+    forward_all(store, settings)
+
+    ours = store.get_run("e", 0)
+    run = mlflow_runs(mlflow)["experiments/e/runs/r00000"]
+    rates = [float(rate) for rate in run.data.params["calibrated_rates"].split()]
+    assert rates == pytest.approx(ours.calibrated_rates, rel=1e-5)
+    sink = MlflowSink(settings.mlflow_uri, settings.mlflow_artifacts)
+    sink.log_dataset(run.info.run_id, "digits", run.inputs.dataset_inputs[0].dataset.digest)
+    assert len(mlflow.get_run(run.info.run_id).inputs.dataset_inputs) == 1
 
 
 def test_a_failed_run_is_failed(store, settings, mlflow, tmp_path):
@@ -329,9 +360,9 @@ def test_what_mlflow_refuses_is_tried_less_and_less(store, settings, mlflow, mon
     tries = []
     run = forwarder._sink.run
 
-    def noted(experiment, name, *rest):
+    def noted(experiment, name, *rest, **more):
         tries.append((clock.time, name))
-        return run(experiment, name, *rest)
+        return run(experiment, name, *rest, **more)
 
     monkeypatch.setattr(forwarder._sink, "run", noted)
 

@@ -92,7 +92,10 @@ def test_schedules_have_the_defaults_of_their_kind():
         ({"name": "cosine", "final_fraction": "NaN"}, {"final_fraction": "not nan"}),
         ({"name": "linear", "milestones": [3], "decay": 0.5}, {"milestones": "by step", "decay": "by step"}),
         ({"name": "step"}, {"milestones": "give at least one"}),
-        ({"name": "step", "milestones": [5, 5]}, {"milestones[1]": "5 does not ascend: 5 stands before"}),
+        (
+            {"name": "step", "milestones": [5, 5]},
+            {"milestones[1]": "must be greater than the 5 before it, not 5"},
+        ),
         ({"name": "step", "milestones": [0, 7, 20]}, {"milestones[0]": "not 0", "milestones[2]": "not 20"}),
         ({"name": "step", "milestones": [5], "decay": 1}, {"decay": "between 0 and 1, not 1"}),
         ({"name": "step", "milestones": [5], "decay": 0}, {"decay": "not 0"}),
