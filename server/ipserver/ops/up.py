@@ -31,7 +31,7 @@ from ipserver.ops.parts import (
 )
 from ipserver.ops.running import announce, retract
 from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
-from ipserver.store import open_store
+from ipserver.store import Store, open_store
 from ipserver.store.records import CapacityReport
 from ipserver.workers.own_ray import remove_abandoned_ray_folders
 
@@ -73,12 +73,7 @@ def up(settings: Settings) -> None:
         migrate_store(settings)
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
-            last_report = store.capacity()
-            if last_report is not None and last_report.data != str(settings.data or ""):
-                # What it says of datasets is not so any more; until the dispatcher has looked, nobody knows.
-                last_report = replace(last_report, datasets=())
-                store.save_capacity(last_report)
-                last_report = store.capacity()
+            last_report = _last_report(store, settings)
         parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in _PARTS]
         try:
             _await_api(settings, parts, stop)
@@ -91,6 +86,18 @@ def up(settings: Settings) -> None:
             _stop(parts)
             remove_abandoned_ray_folders(settings.home)
             retract(settings)
+
+
+def _last_report(store: Store, settings: Settings) -> CapacityReport | None:
+    """The last report of a dispatcher.
+
+    Datasets in another folder are taken out of it: until the new dispatcher has looked, nobody knows which
+    there are.
+    """
+    report = store.capacity()
+    if report is not None and report.data != str(settings.data or ""):
+        store.save_capacity(replace(report, datasets=(), data=str(settings.data or "")))
+    return store.capacity()
 
 
 @contextmanager
