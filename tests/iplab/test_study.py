@@ -14,8 +14,7 @@ from iplab.states import StudyReason, StudyState, StudyVerdict
 from iplab.study import QUESTIONS, budget_of, study_message
 from iplab.study_pictures import interval_picture, rate_picture
 from iplab.v1.spec_pb2 import ExperimentSpec
-from ipserver.request.limits import limits_with
-from ipserver.studies.driver import Studies
+from tests.ipserver.studies.cases import driver
 
 pytestmark = pytest.mark.takes(15)
 
@@ -48,11 +47,11 @@ def iplab_cli(service):
 def driven(service):
     """A driver of studies and a dispatcher, meanwhile."""
     stop = threading.Event()
-    driver = Studies(service.store, limits_with(), "driver")
+    one = driver(service.store)
 
     def work():
         while not stop.is_set():
-            driver.step()
+            one.step()
             service.train()
             stop.wait(0.01)
 

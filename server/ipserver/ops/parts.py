@@ -55,6 +55,7 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.request.limits import limits_with  # noqa: PLC0415
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.studies.driver import Studies  # noqa: PLC0415
+    from ipserver.studies.outputs import Outputs  # noqa: PLC0415
     from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
@@ -82,7 +83,9 @@ def run_dispatch(settings: Settings) -> None:
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     # In a thread of its own: planning a round may take seconds, and dispatching must not wait.
-    studies = Studies(store, limits_with(**settings.limits), _owner("study"), 2 * settings.lease_seconds)
+    outputs = Outputs(store, settings.artifact_root, settings.data)
+    limits, lease = limits_with(**settings.limits), 2 * settings.lease_seconds
+    studies = Studies(store, limits, outputs, _owner("study"), lease)
     threading.Thread(target=studies.run, args=(stop,), name="studies", daemon=True).start()
     try:
         beat = Heartbeat(heartbeat_file(settings, "dispatch"))

@@ -50,10 +50,10 @@ _COST_WIDTH: Final = 1024
 _WIDEST: Final = 8192
 _COST_RUNS: Final = 8
 _ID_ATTEMPTS: Final = 5
-# What runs record without a probe.
+# What runs record without a probe: in their summaries, or in the weights that they keep.
 _ALWAYS: Final = frozenset(
     {studies.FINAL_LOSS.quantity, studies.FIRST_LOSS.quantity, studies.FINAL_ACCURACY.quantity}
-) | {studies.CALIBRATED}
+) | {studies.CALIBRATED, studies.OUTPUTS}
 _UPDATES: Final = frozenset({studies.ISOLATED, studies.ISOLATED_BIAS})
 KINDS: Final = {kind.kind.replace("-", "_"): kind for kind in studies.KINDS}
 

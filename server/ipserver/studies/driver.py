@@ -21,14 +21,16 @@ from typing import Any, Final
 
 from ipcore import studies
 from iplab.v1.catalog_service_pb2 import Limits
+from iplab.v1.spec_pb2 import ExperimentSpec
 from iplab.v1.study_pb2 import StudySpec
-from ipserver.errors import Fenced, NotFound, ServiceError, StoreUnavailable
+from ipserver.errors import ArtifactsUnavailable, Fenced, NotFound, ServiceError, StoreUnavailable
 from ipserver.request.study import metrics_of, question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
-from ipserver.store.records import StudyOutcome, StudyRecord
+from ipserver.store.records import RunRecord, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 from ipserver.studies.outcomes import outcomes
+from ipserver.studies.outputs import Outputs
 from ipserver.studies.rounds import Block, blocks, next_round, request_of
 
 _log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ class Studies:
     Args:
         store: The store.
         limits: What experiments are checked against.
+        outputs: Computes outputs of networks.
         owner: Name of this driver in leases.
         lease_seconds: Length of the leases: after this time another driver takes over.
         beat: Called with every step of a study.
@@ -53,12 +56,14 @@ class Studies:
         self,
         store: Store,
         limits: Limits,
+        outputs: Outputs,
         owner: str,
         lease_seconds: float = 30.0,
         beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._limits = limits
+        self._outputs = outputs
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._beat = beat
@@ -95,6 +100,8 @@ class Studies:
                 raise
             except Fenced as error:
                 _log.info("study %s: %s", study.id, error)
+            except ArtifactsUnavailable as error:
+                _log.warning("study %s waits for weights: %s", study.id, error)
             except Exception as error:
                 # A study that this version cannot drive must not stop the others.
                 _log.exception("study %s cannot go on", study.id)
@@ -169,15 +176,20 @@ class Studies:
         metrics = metrics_of(question)
         runs: dict[studies.Run, studies.Outcome] = {}
         for block in blocks(study.rounds):
-            runs.update(self._outcomes(block, metrics, spec.base.resources.cpus))
+            runs.update(self._outcomes(block, metrics, spec.base))
         return studies.Results(runs, study.wall_seconds)
 
-    def _outcomes(self, block: Block, metrics: tuple[studies.Metric, ...], cpus: float) -> Outcomes:
+    def _outcomes(self, block: Block, metrics: tuple[studies.Metric, ...], base: ExperimentSpec) -> Outcomes:
         """What ended runs have measured; they do not change, so they are read once."""
         total = len(block.rates) * len(block.seeds)
         known = self._read.get(block.experiment)
         if known is None or known[0] != total:
-            known = total, outcomes(self._store, block, metrics, cpus)
+
+            def vector(run: RunRecord, step: int) -> tuple[float, ...] | None:
+                self._beat()
+                return self._outputs.at(run, base.dataset, step)
+
+            known = total, outcomes(self._store, block, metrics, base.resources.cpus, vector)
             self._read[block.experiment] = known
         return known[1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -22,7 +22,11 @@ _TEST_LOSS: Final = "test_loss"
 
 
 def outcomes(
-    store: Store, block: Block, metrics: Sequence[studies.Metric], cpus: float
+    store: Store,
+    block: Block,
+    metrics: Sequence[studies.Metric],
+    cpus: float,
+    vector: Callable[[RunRecord, int], tuple[float, ...] | None],
 ) -> dict[studies.Run, studies.Outcome]:
     """What became of the runs of an experiment that have ended.
 
@@ -31,13 +35,14 @@ def outcomes(
         block: The experiment.
         metrics: What the study reads.
         cpus: Cores of each pack.
+        vector: Outputs of a run at a step.
     """
     runs = _runs(store, block.experiment)
     points = _points(store, block.experiment, metrics)
     seconds = store.pack_seconds(block.experiment)
     return {
         studies.Run(block.subject, run.width, run.base_learning_rate, run.seed): studies.Outcome(
-            values=_values(run, metrics, points[run.index]),
+            values=_values(run, metrics, points[run.index], vector),
             diverged=run.state is RunState.DIVERGED,
             core_seconds=cpus * _seconds(run, seconds),
             failed=_failure(run),
@@ -55,11 +60,14 @@ def _runs(store: Store, experiment: str) -> list[RunRecord]:
 
 
 def _values(
-    run: RunRecord, metrics: Sequence[studies.Metric], points: Mapping[tuple[str, int], float]
+    run: RunRecord,
+    metrics: Sequence[studies.Metric],
+    points: Mapping[tuple[str, int], float],
+    vector: Callable[[RunRecord, int], tuple[float, ...] | None],
 ) -> dict[studies.Metric, studies.Value]:
     found: dict[studies.Metric, studies.Value] = {}
     for metric in metrics:
-        value: float | None
+        value: studies.Value | None
         if metric == studies.FINAL_LOSS:
             value = run.summary.final_test_loss
         elif metric == studies.FINAL_ACCURACY:
@@ -69,6 +77,8 @@ def _values(
         elif metric.quantity == studies.CALIBRATED:
             rates = run.calibrated_rates
             value = rates[metric.layer - 1] if metric.layer <= len(rates) else None
+        elif metric.quantity == studies.OUTPUTS:
+            value = vector(run, metric.step)
         else:
             value = points.get(_place(metric))
         if value is not None:

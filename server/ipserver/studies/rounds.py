@@ -156,7 +156,7 @@ def _creation(
     own = experiment.spec
     own.CopyFrom(spec.base)
     if not own.HasField("schedule"):  # a schedule is a function of all steps
-        needed = max((recorded_step(metric) for metric in metrics if probe_of(metric)), default=0)
+        needed = max(map(recorded_step, metrics), default=0)
         own.steps = min(own.steps, max(request.steps, needed))
     own.evaluation_interval = own.steps
     grid = own.grid
@@ -177,6 +177,7 @@ def _creation(
     grid.base_learning_rates.extend(block.rates)
     grid.seeds.extend(block.seeds)
     _probe(own, metrics)
+    _keep(own, metrics)
     return message
 
 
@@ -218,3 +219,14 @@ def _probe(spec: spec_pb2.ExperimentSpec, metrics: Sequence[studies.Metric]) -> 
     if probed and steps:
         spec.record.probes.quantities.extend(dict.fromkeys(probe for probe, _ in probed))
         spec.record.probes.steps.extend(steps)
+
+
+def _keep(spec: spec_pb2.ExperimentSpec, metrics: Sequence[studies.Metric]) -> None:
+    """Keep the weights from which outputs are computed (`ipserver.studies.outputs`), and no others."""
+    steps = {metric.step for metric in metrics if metric.quantity == studies.OUTPUTS}
+    spec.record.weights, spec.record.weights_interval = "none", 0
+    for step in steps:
+        if step in (0, spec.steps):
+            spec.record.weights = "initial_and_final"
+        else:
+            spec.record.weights, spec.record.weights_interval = "every", step

@@ -7,7 +7,7 @@ import pytest
 from ipcore import studies
 from ipserver.errors import InvalidRequest
 from ipserver.request.limits import limits_with
-from ipserver.request.study import check_study, metrics_of, probe_of, question_of
+from ipserver.request.study import check_study, metrics_of, question_of
 from tests.ipserver.studies.cases import study_request
 
 LIMITS = limits_with()
@@ -115,14 +115,12 @@ def test_widths_that_memory_forbids():
     assert question_of(checked(small).spec, small, None).max_width < 512
 
 
-def test_what_this_version_does_not_record_is_refused():
-    two = [{"preset": "ntk"}, {"preset": "mup"}]
-    known = {"ISOLATED": studies.ISOLATED, "OUTPUTS": studies.OUTPUTS}
-
-    if probe_of(studies.Metric(known["OUTPUTS"], 0, 1)) is None:
-        asked = {"coordinate_check": None, "equivalence": {}}
-        found = violations(spec=asked, grid={"parameterizations": two})
-        assert "does not record" in found["study.spec.equivalence"]
+def test_what_this_version_does_not_record_is_refused(monkeypatch):
+    monkeypatch.setattr("ipserver.request.study.probe_of", lambda metric: None)
+    found = violations()
+    assert found["study.spec.coordinate_check"] == (
+        "needs h, which this version does not record; ask another question"
+    )
 
 
 def test_what_theory_does_not_cover_is_measured_all_the_same():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
 
 from iplab.v1 import study_service_pb2 as pb
+from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.environment.settings import Settings
 from ipserver.request.limits import limits_with
 from ipserver.request.study import create_study
@@ -14,6 +16,7 @@ from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import Store
 from ipserver.store.records import StudyRecord
 from ipserver.studies.driver import Studies
+from ipserver.studies.outputs import Outputs
 from ipserver.workers.local_executor import LocalExecutor
 
 LIMITS = limits_with()
@@ -78,8 +81,10 @@ class Lab:
 
 
 def driver(store: Store, owner: str = "driver", lease_seconds: float = 60.0) -> Studies:
-    """A driver of studies."""
-    return Studies(store, LIMITS, owner, lease_seconds)
+    """A driver of studies; artifacts lie beside the store, as `settings_in` has them."""
+    home = Path(store.database.engine.url.database or "").parent
+    outputs = Outputs(store, ArtifactRoot(str(home / "artifacts")), None)
+    return Studies(store, LIMITS, outputs, owner, lease_seconds)
 
 
 def runs_of(store: Store, study: StudyRecord) -> set[tuple[object, ...]]:

@@ -1,13 +1,18 @@
 """Studies with real training: rounds, verdicts, cancellation, and drivers that die at any point."""
 
 import pytest
+import torch
 
+from ipcore import Network, load_dataset
+from ipcore.randomness import probe_examples
 from ipserver import failpoints
 from ipserver.errors import Fenced, StoreUnavailable
+from ipserver.request.stored import stored_spec
 from ipserver.store.states import ExperimentState, RunState, StudyState
 from ipserver.studies import driver as driver_module
+from ipserver.studies.outputs import Outputs
 from tests.ipserver.studies.cases import Lab, ask, driver, runs_of
-from tests.ipserver.support import settings_in, store_in
+from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 pytestmark = pytest.mark.takes(20)
 
@@ -197,6 +202,41 @@ def test_a_fenced_step_is_left_to_the_next_driver(store, monkeypatch):
     monkeypatch.setattr(store, "begin_round", fenced)
     assert driver(store).step() == 1
     assert store.get_study("s").state is StudyState.RUNNING
+
+
+@pytest.mark.slow
+def test_outputs_of_two_parameterizations_are_compared(store, lab):
+    """muP and IP-LLR are different networks: their distance after an update does not fall."""
+    two = {"parameterizations": [{"preset": "ip-llr"}, {"preset": "mup"}]}
+    ask(store, spec={"coordinate_check": None, "equivalence": {}, "tolerance": None}, grid=two)
+    record = lab.drive(driver(store))
+    assert record.outcome.verdict == "NO_PREDICTION"
+    assert "so it does not fall with the width" in record.outcome.sentence
+    spec = stored_spec(store.get_experiment(record.experiments[0]).spec)
+    assert (spec.steps, spec.record.weights) == (1, "initial_and_final")
+
+
+def test_weights_are_kept_only_where_outputs_are_wanted(store):
+    ask(store)
+    driver(store).step()
+    spec = stored_spec(store.get_experiment(store.get_study("s").experiments[0]).spec)
+    assert spec.record.weights == "none"
+
+
+def test_outputs_are_those_of_the_kept_weights(store, settings, lab):
+    submit(store, small_spec(steps=4, record={"weights": "every", "weights_interval": 2}), "e")
+    lab.train()
+    run = store.get_run("e", 0)
+    outputs = Outputs(store, settings.artifact_root, None)
+    train = load_dataset("digits").train
+    inputs = torch.from_numpy(train.inputs[probe_examples(len(train), 64)])
+    for step, name in ((0, "initial"), (2, "000002"), (4, "final")):
+        (file,) = (one for one in store.artifacts("e", 0) if one.step == step)
+        assert name in file.path
+        network = Network.load(settings.home / "artifacts" / file.location)
+        expected = network.forward(inputs).flatten().tolist()
+        assert outputs.at(run, "digits", step) == tuple(expected)
+    assert outputs.at(run, "digits", 3) is None
 
 
 def test_all_diverged(store, lab):
