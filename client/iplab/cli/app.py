@@ -15,10 +15,11 @@ import click
 import iplab
 from iplab import terminal
 from iplab.commands import CommandGroup
-from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.client import Client
+
+folded = terminal.folded
 
 ENDED_BADLY, BAD_USAGE, UNAVAILABLE, NOT_FOUND, SERVICE_ERROR, DISAGREES = 1, 2, 3, 4, 5, 6
 ALL_DIVERGED, NOTHING_DONE, UNDECIDED, INTERRUPTED = 7, 8, 9, 130
