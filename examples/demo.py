@@ -20,7 +20,7 @@ import iplab
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 SPEC = ROOT / "examples" / "quickstart.yaml"
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 MLFLOW_SECONDS = 120.0
 
 
