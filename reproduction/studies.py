@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import Final
 
 from reproduction import (
+    activation_gap,
     authors_cifar,
     authors_mnist,
     authors_sweep,
     calibrated_rates,
     controlled,
     coordinate_check,
+    deferred_weights,
     equivalence,
     finite_width,
+    infinite_width,
     isolated_updates,
     largest_rates,
     orthogonalized,
@@ -29,6 +32,10 @@ STUDIES: Final[dict[str, Study]] = {
         coordinate_check.STUDY,
         isolated_updates.STUDY,
         finite_width.STUDY,
+        infinite_width.STUDY,
+        infinite_width.MNIST,
+        activation_gap.STUDY,
+        deferred_weights.STUDY,
         stationarity.STUDY,
         controlled.STUDY,
         orthogonalized.STUDY,
