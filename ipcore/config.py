@@ -63,6 +63,11 @@ class PackConfig:
         precision: Of the matmuls of an update (`ipcore.engine.precision`), a name in
             `ipcore.catalogue.PRECISIONS`.
         model: What kind of network.
+        infinite_width: The limit m = infinity instead of a network (`ipcore.limits`). `width` is then the
+            number N of particles per layer that stand for it; a kernel's limit needs none.
+        replicas: Independent systems of particles that are averaged, and whose differences say how far off
+            they are.
+        deferred: Initial hidden matrices are drawn only where training looks at them (`ipcore.limits`).
     """
 
     dataset: str
@@ -83,6 +88,9 @@ class PackConfig:
     probes: Probes | None = None
     precision: Annotated[str, OneOf("precision", PRECISIONS)] = "fp32"
     model: Model = MLP
+    infinite_width: bool = False
+    replicas: Annotated[int, Interval(1, 1024)] = 4
+    deferred: bool = False
 
     @property
     def layers(self) -> int:

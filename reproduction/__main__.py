@@ -1,7 +1,8 @@
 """Measures what is missing, then writes the page: `python -m reproduction [STUDY ...]`.
 
 What has been measured with the same spec is not measured again. An interrupted reproduction goes on where it
-stopped: experiments live in the home folder `.reproduce`; studies that need no service begin anew.
+stopped: experiments live in the home folder `.reproduce`, pieces of some in `.reproduce/pieces`. Other
+studies that need no service begin anew.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ipcore.data import check_dataset
 from ipcore.errors import DataError
 from reproduction.gpu import condensed, take
 from reproduction.page import write
+from reproduction.pieces import seconds_spent
 from reproduction.results import load, measured_now, save
 from reproduction.service import StudyError, run, service
 from reproduction.studies import STUDIES
@@ -134,7 +136,8 @@ def _measure(
         with Progress(console=console) as progress:
             task = progress.add_task(study.name, total=1.0)
             runs = tuple(study.measure(spec, lambda done: progress.update(task, completed=done)))
-        seconds = time.monotonic() - begun
+        # Pieces that were measured before an interruption count.
+        seconds = max(time.monotonic() - begun, seconds_spent(study.name, spec))
     save(measured_now(study.name, spec, seconds, runs), results)
     console.print(f"{study.name}: {len(runs)} runs in {seconds:.0f} s")
 

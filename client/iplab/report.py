@@ -62,8 +62,9 @@ class Check:
         kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER", "ALIGNMENT" or
             "ISOLATED_UPDATE"; "UNKNOWN" where this version does not know it.
         subject: Whose runs.
-        quantity: "h" or "h_change" with coordinates and stationarity, "alignment_update" with alignment,
-            "isolated_change" or "isolated_bias_change" with isolated updates, else "".
+        quantity: "h" or "h_change" with coordinates and stationarity; "alignment_update" (theta),
+            "alignment_backward" (theta') or "alignment_change" (omega) with alignment; "isolated_change" or
+            "isolated_bias_change" with isolated updates; else "".
         layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
@@ -126,7 +127,8 @@ class Check:
             case "RATE_TRANSFER":
                 return "best rate"
             case "ALIGNMENT":
-                return f"alignment of W^{self.layer}"
+                what = {"alignment_backward": "theta'", "alignment_change": "omega"}
+                return f"{what.get(self.quantity, 'theta')} of W^{self.layer}"
             case "ISOLATED_UPDATE":
                 size = "f" if self.layer == self.subject.layers else f"h^{self.layer}"
                 return f"{size} by own {'bias' if self.quantity == 'isolated_bias_change' else 'matrix'}"

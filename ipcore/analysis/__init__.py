@@ -13,6 +13,13 @@ from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, Predi
 from ipcore.analysis.epsilon import LayerEpsilon, layer_epsilons, predictions_at
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
 from ipcore.analysis.finite_width import FiniteWidth, finite_width
+from ipcore.analysis.limit_distance import (
+    LimitDistance,
+    NeededWidth,
+    WidthDistance,
+    fit_distances,
+    limit_distance,
+)
 from ipcore.analysis.measured_slopes import MeasuredSlope, measure_coordinates
 from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
 from ipcore.analysis.report import Check, Conclusion, Report, Subject, WidthValue
@@ -37,8 +44,10 @@ __all__ = [
     "Judgement",
     "Kind",
     "LayerEpsilon",
+    "LimitDistance",
     "Measured",
     "MeasuredSlope",
+    "NeededWidth",
     "PredictedDrift",
     "Prediction",
     "RateTransfer",
@@ -52,6 +61,7 @@ __all__ = [
     "Trained",
     "Trend",
     "Verdict",
+    "WidthDistance",
     "WidthValue",
     "check_alignment",
     "check_calibrated_rates",
@@ -60,9 +70,11 @@ __all__ = [
     "check_stationarity",
     "compare_pairs",
     "finite_width",
+    "fit_distances",
     "fit_slope",
     "judge",
     "layer_epsilons",
+    "limit_distance",
     "make_report",
     "measure_coordinates",
     "predicted_drift",

@@ -1,11 +1,13 @@
-"""Measured alignment: whether updates act on their inputs as the calculus says, and what follows if not.
+"""Measured alignment: whether matrices act on vectors as the calculus says, and what follows if not.
 
-The probe records the log alignment ratio of an update and its input at every width m (Everett et al.,
-arXiv:2407.05872). One width alone is biased by a constant factor; the exponent is
+The probe records log alignment ratios at every width m (Everett et al., arXiv:2407.05872). One width alone is
+biased by a constant factor; the exponents are slopes over log m:
 
-    theta = slope over log m of log[ rms(Delta W x) / (rms(Delta W) rms(x)) ]
+    theta    of log[ rms(Delta W x) / (rms(Delta W) rms(x)) ]               updates and their inputs
+    theta'   of log[ rms(Delta W^T dh) / (rms(Delta W) rms(dh)) ]           updates, in the backward pass
+    omega    of log[ rms(W_0 (x - x_0)) / (rms(W_0) rms(x - x_0)) ]         initial matrices and changes
 
-which is compared with the derived exponent, matrix by matrix and step by step. The first that disagrees is
+Each is compared with the derived exponent, matrix by matrix and step by step. The first that disagrees is
 where the network leaves the calculus. Theory is then applied again with the measured exponents: both ends of
 their intervals over seeds, cut to [1/2, 1]. If the verdicts differ, the verdict is "measure". [ours]
 """
@@ -29,6 +31,19 @@ from ipcore.theory import Alignment, Analysis, Regime, format_exponent
 from ipcore.theory.derived_alignment import Bounds, derived_alignment
 
 QUANTITY: Final = "alignment_update"
+BACKWARD: Final = "alignment_backward"
+CHANGE: Final = "alignment_change"
+# By the metric that measures it: its row in `Alignment`, and what it is called.
+EXPONENTS: Final = {
+    QUANTITY: ("forward", "alignment of W^{layer}"),
+    BACKWARD: ("backward", "backward alignment of W^{layer}"),
+    CHANGE: ("initial", "alignment of W_0^{layer} with the change below"),
+}
+_KINDS: Final = {
+    QUANTITY: "alignment",
+    BACKWARD: "backward alignment",
+    CHANGE: "alignment of the initial matrix with the change below",
+}
 _DIGITS: Final = 1000  # measured exponents are rounded outward to thousandths
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
@@ -36,9 +51,10 @@ _ONE: Final = Fraction(1)
 
 @dataclass(frozen=True, slots=True)
 class Theta:
-    """The alignment of one matrix's updates with its input after some updates.
+    """One exponent of alignment of one matrix after some updates.
 
     Attributes:
+        quantity: The metric that measures it, a key of `EXPONENTS`.
         layer: l, 2..L+1.
         step: Updates done.
         low: Exponent derived; a lower bound where `high` is larger.
@@ -49,6 +65,7 @@ class Theta:
         sentence: All of it in words.
     """
 
+    quantity: str
     layer: int
     step: int
     low: Fraction
@@ -64,7 +81,7 @@ class AlignmentReport:
     """All measured exponents of alignment of one parameterization.
 
     Attributes:
-        thetas: By step, then by layer.
+        thetas: By step, then by layer: theta, theta', omega.
         notes: What could not be measured, and why.
         bounds: Lower and upper alignment measured, over all steps; () where a matrix has no exponent.
         analysis: What theory says with these bounds; None without them.
@@ -96,7 +113,7 @@ class AlignmentReport:
             return "no exponent of alignment could be measured"
         if (first := self.first) is not None:
             text = (
-                f"leaves the calculus at W^{first.layer} from step {first.step}: alignment "
+                f"leaves the calculus at W^{first.layer} from step {first.step}: {_KINDS[first.quantity]} "
                 f"{first.fit.slope}, derived {_derived(first.low, first.high)}"
             )
         elif agreeing == len(self.thetas):
@@ -125,36 +142,41 @@ def check_alignment(
     """Hold measured alignment against what the calculus derives, and ask theory again with it.
 
     Args:
-        measured: Log alignment ratios to base m by ("alignment_update", layer, step); others are ignored.
+        measured: Log alignment ratios to base m by (key of `EXPONENTS`, layer, step); others are ignored.
         analysis: Of the parameterization as intended.
-        analyze: The same with a lower and an upper alignment. Only theta is measured: backward alignment and
-            that of initial matrices are as the calculus has them.
+        analyze: The same with a lower and an upper alignment. It is asked if theta of every matrix was
+            measured; theta' and omega that were not are taken as the calculus has them.
         tolerance: For hidden matrices.
         readout_tolerance: For the readout.
         steps: Which are checked; None: all from 1 on.
     """
     L = analysis.parameterization.hidden_layers
+    order = list(EXPONENTS)
     wanted = sorted(
-        (step, layer)
+        (step, layer, order.index(quantity))
         for quantity, layer, step in measured
-        if quantity == QUANTITY and 2 <= layer <= L + 1 and step > 0 and (steps is None or step in steps)
+        if quantity in EXPONENTS and layer in _layers(quantity, L) and step > 0
+        if steps is None or step in steps
     )
-    derived = derived_alignment(analysis, {step for step, _ in wanted})
+    derived = derived_alignment(analysis, {step for step, _, _ in wanted})
     found: list[Theta] = []
-    fits: dict[int, list[Slope]] = {}
+    fits: dict[str, dict[int, list[Slope]]] = {quantity: {} for quantity in EXPONENTS}
     notes: list[str] = []
-    for step, layer in wanted:
-        name = f"alignment of W^{layer} at step {step}"
+    for step, layer, position in wanted:
+        quantity = order[position]
+        row, words = EXPONENTS[quantity]
+        name = f"{words.format(layer=layer)} at step {step}"
+        samples_of_all = measured[quantity, layer, step]
         try:
-            samples = measured[QUANTITY, layer, step].paired()
+            samples = samples_of_all.paired()
             fit = fit_slope(_ratios(samples))
         except AnalysisError as error:
             notes.append(f"{name}: {error}")
             continue
-        if left_out := measured[QUANTITY, layer, step].left_out(samples):
+        if left_out := samples_of_all.left_out(samples):
             notes.append(f"{name}: {left_out}")
-        fits.setdefault(layer, []).append(fit)
-        bounds = derived[step][layer - 2] if step in derived else None
+        fits[quantity].setdefault(layer, []).append(fit)
+        bounds: Bounds | None = getattr(derived[step], row)[layer - 2] if step in derived else None
         if bounds is None:
             notes.append(f"{name}: slope {fit.slope}; not derived where something grows, or is exactly zero")
             continue
@@ -165,25 +187,39 @@ def check_alignment(
             f"(tolerance {allowed:g}), widths {fit.widths[0]}..{fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
         )
         sentence = f"{sentence}; {judged.why}" if judged.why else sentence
-        found.append(Theta(layer, step, *bounds, allowed, fit, judged.verdict, sentence))
-    missing = [layer for layer in range(2, L + 2) if layer not in fits]
+        found.append(Theta(quantity, layer, step, *bounds, allowed, fit, judged.verdict, sentence))
+    missing = [layer for layer in _layers(QUANTITY, L) if layer not in fits[QUANTITY]]
     if missing and wanted:
         names = ", ".join(f"W^{layer}" for layer in missing[:6]) + (" and more" if len(missing) > 6 else "")
         notes.append(f"theory is not applied with the measured alignment: there is none of {names}")
-    given = () if missing else measured_bounds([fits[layer] for layer in range(2, L + 2)])
+    given = () if missing else measured_bounds(L, fits)
     return AlignmentReport(tuple(found), tuple(notes), given, analyze(given) if given else None)
 
 
-def measured_bounds(fits: list[list[Slope]]) -> tuple[Alignment, ...]:
+def _layers(quantity: str, hidden_layers: int) -> range:
+    """The matrices that have an exponent; there is no backward alignment at the readout."""
+    return range(2, hidden_layers + (1 if quantity == BACKWARD else 2))
+
+
+def measured_bounds(
+    hidden_layers: int, fits: Mapping[str, Mapping[int, list[Slope]]]
+) -> tuple[Alignment, Alignment]:
     """Lower and upper alignment: the ends of all intervals, cut to [1/2, 1].
 
     Args:
-        fits: For W^2..W^{L+1}, each at one or more steps.
+        hidden_layers: L.
+        fits: By key of `EXPONENTS` and layer, each at one or more steps; theta of every matrix. A row of
+            which a matrix is missing is taken as the calculus has it.
     """
-    L = len(fits)
-    low = [_cut(min(fit.slope.low for fit in of_layer), math.floor) for of_layer in fits]
-    high = [_cut(max(fit.slope.high for fit in of_layer), math.ceil) for of_layer in fits]
-    return Alignment.of(L, forward=low), Alignment.of(L, forward=high)
+    low: dict[str, list[Fraction]] = {}
+    high: dict[str, list[Fraction]] = {}
+    for quantity, (row, _) in EXPONENTS.items():
+        layers = _layers(quantity, hidden_layers)
+        of_layer = [fits.get(quantity, {}).get(layer, []) for layer in layers]
+        if all(of_layer):
+            low[row] = [_cut(min(fit.slope.low for fit in known), math.floor) for known in of_layer]
+            high[row] = [_cut(max(fit.slope.high for fit in known), math.ceil) for known in of_layer]
+    return Alignment.of(hidden_layers, **low), Alignment.of(hidden_layers, **high)
 
 
 def _cut(value: float, rounded: Callable[[float], int]) -> Fraction:

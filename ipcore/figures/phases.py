@@ -31,6 +31,7 @@ _STYLES: Final = {
     "operator": ("#bcd7ee", "..", "#0b559f", (0, (5, 1.5))),
     "feature_learning": ("#f6b26b", "", "#b34700", "-"),
     "measure": ("#ffffff", "xx", "#444444", (0, (1, 2))),
+    None: ("#ffffff", "", "#444444", (0, (1, 4))),  # not decided
 }
 _HEIGHT: Final = 2.6  # inches
 _SMALL: Final = 7.0

@@ -8,11 +8,13 @@ with the root mean square over all entries, for V x and x over the examples too.
 give 1/2 (central limit theorem), one shared direction gives 1 (law of large numbers); cancellation gives less
 than 1/2. Theory's propagation rules add exactly these exponents to those of V and x (docs/theory.md).
 
-    alignment_initial/l = A(W_0^l, x_t^{l-1})
-    alignment_update/l  = A(W_t^l - W_0^l, x_t^{l-1})
+    alignment_initial/l  = A(W_0^l, x_t^{l-1})
+    alignment_update/l   = A(W_t^l - W_0^l, x_t^{l-1})                   theta
+    alignment_backward/l = A((W_t^l - W_0^l)^T, d loss_i / d (W^l x)_i)  theta', of hidden matrices
+    alignment_change/l   = A(W_0^l, x_t^{l-1} - x_0^{l-1})               omega, l > 1
 
-n is the number of inputs of the layer: m above the first layer, d in it, where alignment says nothing about
-the width. Not defined, and left out, for n = 1 and where V or V x is 0 (an update at step 0).
+n is the number of columns of V: m above the first layer, d in it, where alignment says nothing about the
+width. Not defined, and left out, for n = 1 and where V, x or V x is 0 (an update or a change at step 0).
 """
 
 from __future__ import annotations
@@ -47,8 +49,13 @@ def _rms(values: Tensor) -> Tensor:
     return values.double().square().mean(dim=(1, 2)).sqrt_()
 
 
+def _room(sizes: Sizes) -> int:
+    # What changed in the layer below beside its values.
+    return room_of_matrices(sizes) + 2 * sizes.itemsize * sizes.widest
+
+
 def _work(sizes: Sizes) -> float:
-    return 2.0 * sizes.examples * sizes.entries
+    return 4.0 * sizes.examples * sizes.entries
 
 
 ALIGNMENT: Final = Definition(
@@ -65,7 +72,22 @@ ALIGNMENT: Final = Definition(
             lambda layer: log_alignment(layer.update, layer.below),
             (Tap.INITIAL_WEIGHTS,),
         ),
+        Quantity(
+            "alignment_backward",
+            "log alignment ratio of (W_t^l - W_0^l)^T and d loss_i / d (W^l x)_i",
+            lambda layer: log_alignment(layer.update.mT, layer.dz),
+            (Tap.INITIAL_WEIGHTS, Tap.DERIVATIVES),
+            readout=False,
+            first=2,
+        ),
+        Quantity(
+            "alignment_change",
+            "log alignment ratio of W_0^l and x_t^{l-1} - x_0^{l-1}",
+            lambda layer: log_alignment(layer.initial, layer.below - layer.below_0),
+            (Tap.INITIAL_WEIGHTS, Tap.INITIAL_VALUES),
+            first=2,
+        ),
     ),
-    room_of_matrices,
+    _room,
     _work,
 )

@@ -167,7 +167,7 @@ def alignment(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
     if isinstance(analysis, str):
         return Band.silent(analysis)
     bounds = derived_alignment(analysis, [step]).get(step)
-    found = None if bounds is None else bounds[layer - 2]
+    found = None if bounds is None else bounds.forward[layer - 2]
     if found is None:
         return Band.silent("theory says nothing of the alignment at this step")
     low, high = found

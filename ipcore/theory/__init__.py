@@ -4,7 +4,7 @@ from ipcore.theory.activation import ACTIVATIONS
 from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, analyze
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
-from ipcore.theory.diagram import MAX_PHASES_LAYERS, MAX_PHASES_WORK, Phase, Phases, phases
+from ipcore.theory.diagram import MAX_PHASES_LAYERS, MAX_PHASES_WORK, UNDECIDED, Phase, Phases, phases
 from ipcore.theory.diagram_text import phase_name
 from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
 from ipcore.theory.errors import TheoryError
@@ -44,6 +44,7 @@ __all__ = [
     "OPTIMIZERS",
     "PRESETS",
     "TABLES",
+    "UNDECIDED",
     "Alignment",
     "Analysis",
     "Biases",

@@ -204,18 +204,7 @@ def analyze(
     'feature_learning'
     """
     p, setting = checked(parameterization, optimizer, activation, loss, steps)
-    findings = Findings()
-    with findings.noted():
-        setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
-    assumed: tuple[Alignment, ...] = ()
-    with findings.noted():
-        assumed = read_alignment(alignment, p.hidden_layers)
-        _check_given(p, assumed)
-    with findings.noted():
-        check_blocks(block_matrices, p.hidden_layers)
-        _check_residual(p, block_matrices)
-    findings.check()
-    setting = replace(setting, alignment=assumed[-1] if assumed else None, block_matrices=block_matrices)
+    setting, assumed = checked_setting(p, setting, optimizer, epsilon, alignment, block_matrices)
     upper, lower = bounds(p, setting, steps, assumed[0] if assumed else None)
     aligned = layer_alignment(upper)
     decided = verdict(p, upper, lower, setting)
@@ -260,6 +249,17 @@ def analyze(
     )
 
 
+def check_analysis(value: object) -> Analysis:
+    """Refuse what is no analysis.
+
+    Raises:
+        TheoryError: `field` is "analysis".
+    """
+    if not isinstance(value, Analysis):
+        raise TheoryError(f"must be an Analysis (see `analyze`), not {shown(value)}", "analysis")
+    return value
+
+
 def checked(
     parameterization: Parameterization, optimizer: str, activation: str, loss: str, steps: int | None = None
 ) -> tuple[Parameterization, Rules]:
@@ -283,6 +283,37 @@ def checked(
     return p, setting
 
 
+def checked_setting(
+    p: Parameterization,
+    setting: Rules,
+    optimizer: str,
+    epsilon: str | Sequence[str] | None,
+    alignment: str | Alignment | Sequence[Alignment] | None,
+    block_matrices: int,
+) -> tuple[Rules, tuple[Alignment, ...]]:
+    """A setting with what is assumed of epsilon, alignment and blocks; of two bounds the upper one.
+
+    Returns:
+        The setting, and the alignment that was given: none, one, or a lower and an upper bound.
+
+    Raises:
+        TheoryError: As `analyze`.
+    """
+    findings = Findings()
+    with findings.noted():
+        setting = replace(setting, epsilon=epsilons(epsilon, optimizer, p))
+    assumed: tuple[Alignment, ...] = ()
+    with findings.noted():
+        assumed = read_alignment(alignment, p.hidden_layers)
+        _check_given(p, assumed)
+    with findings.noted():
+        check_blocks(block_matrices, p.hidden_layers)
+        _check_residual(p, block_matrices)
+    findings.check()
+    given = assumed[-1] if assumed else None
+    return replace(setting, alignment=given, block_matrices=block_matrices), assumed
+
+
 def bounds(
     p: Parameterization, setting: Rules, steps: int | None = None, least: Alignment | None = None
 ) -> tuple[Trajectory, Trajectory]:
@@ -297,9 +328,15 @@ def bounds(
         return upper, upper if same else trajectory(
             p, replace(setting, alignment=least), aligned=True, steps=steps
         )
-    # Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
-    doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
-    return upper, trajectory(p, setting, aligned=False, steps=steps) if doubtful else upper
+    return upper, trajectory(p, setting, aligned=False, steps=steps) if doubtful(p, setting) else upper
+
+
+def doubtful(p: Parameterization, setting: Rules) -> bool:
+    """Whether alignment that is derived may be bounded only.
+
+    Nothing is in doubt for aligned activations (both bounds are the same), unless a mean may cancel.
+    """
+    return setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
 
 
 def _same(upper: Trajectory, lower: Trajectory) -> bool:

@@ -73,6 +73,8 @@ class Propagation:
         x: e(x_t^l) of the last forward pass, L entries.
         dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
         products: e(x_0^l . x_t^l) of the last forward pass (lower bound run), L entries.
+        dx_update: What updates of W^l add to dx_t^{l-1} in the last backward pass, L+1 entries; the first is
+            None.
         signs: Whether some update so far was a sign, or orthogonalized: no linear function of the gradient.
     """
 
@@ -85,6 +87,7 @@ class Propagation:
         self.x: list[Size] = []
         self.dh: list[Size] = []
         self.products: list[Size] = []
+        self.dx_update: list[Size] = []
         self._h: list[Size] = []
         # Sizes of step 0, to which later steps are compared.
         self.h0: list[Fraction] = []
@@ -200,11 +203,12 @@ class Propagation:
         products: list[Size] = [*[None] * self.L, product]
         skipped = {source: i for i, source in enumerate(self.skips) if source is not None}
         means: list[Size] = [*[None] * self.L, mean]
+        self.dx_update = [None] * (self.L + 1)
         for i in range(self.L, 0, -1):
             kept = inverse(k[i])
             summed = _HALF if i < self.L else _ZERO  # the number of outputs does not grow
             through_initial = times(self.initial[i], kept, summed, dh[i])
-            through_update = self._back_through_update(i, dh[i], product)
+            through_update = self.dx_update[i] = self._back_through_update(i, dh[i], product)
             through_mean: Size = None
             slope = phi.slope(self._h[i - 1])
             if self.p.mean is not None:

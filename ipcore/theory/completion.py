@@ -124,6 +124,7 @@ def complete(
     mean: tuple[Fraction | None, ...] | None = None,
     reweightings: Sequence[Reweighting] = (),
     alignment: str | Alignment | None = None,
+    block_matrices: int = 0,
 ) -> Completion:
     """Stable rates for given multipliers and initial standard deviations.
 
@@ -141,10 +142,13 @@ def complete(
         reweightings: Refused unless empty, so that those of a parameterization are not lost in silence.
         alignment: None: as the calculus derives it. "full", "none" or an `Alignment`: how far updates and
             initial matrices are aligned (`ipcore.theory.given_alignment`); not together with a mean.
+        block_matrices: Refused unless 0, so that nobody takes rates of a perceptron for those of one with
+            residual blocks.
 
     Raises:
-        TheoryError: Lists that do not fit, unknown names, re-weighted initial matrices, an (a, b) that no
-            rates make stable, or (kind "balanced") one whose layers cannot all change by the same m^{-r}.
+        TheoryError: Lists that do not fit, unknown names, re-weighted initial matrices, residual blocks, an
+            (a, b) that no rates make stable, or (kind "balanced") one whose layers cannot all change by the
+            same m^{-r}.
 
     >>> done = complete(["0", "1", "1"], ["0", "0", "0"], hidden_layers=6)
     >>> [str(c) for c in done.parameterization.c_at(0)]
@@ -168,6 +172,12 @@ def complete(
             "not covered: completion with re-weighted initial matrices ('hp', 'hpz'); covered are initial "
             "matrices that stay: 'mup' has the same (a, b)",
             "reweightings",
+        )
+    if block_matrices != 0:
+        raise TheoryError(
+            "not covered: completion with residual blocks; analyze rates of your own with block_matrices, "
+            "and raise them together by the largest stable base rate (largest_stable_rate)",
+            "block_matrices",
         )
     assumed = None if alignment is None else read_alignment(alignment, L)[-1]
     if assumed is not None and mean is not None:

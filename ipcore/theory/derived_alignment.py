@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
@@ -12,40 +12,58 @@ from ipcore.theory.calculus import Propagation
 from ipcore.theory.maxplus import Size
 from ipcore.theory.trajectory import is_growing
 
+_HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
 Bounds = tuple[Fraction, Fraction]
+"""A lower and an upper bound of an exponent; the same where it is known."""
 
 
-def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, tuple[Bounds | None, ...]]:
-    """theta_l of W^2..W^{L+1} as a lower and an upper bound, by step.
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Exponents of alignment after some updates, as in `ipcore.theory.given_alignment`.
 
-    Updates are aligned, theta = 1, unless activations are linear at 0 and vanish, or means cancel: then the
-    first update of gradient descent is known (the recursion of `ipcore.theory.alignment`), later ones and
-    signs are bounded.
+    Attributes:
+        forward: theta_l of W^2..W^{L+1}; None: no update, or nothing that it acts on.
+        backward: theta'_l of W^2..W^L, likewise.
+        initial: omega_l of W^2..W^{L+1}; None: what it acts on has not changed.
+    """
+
+    forward: tuple[Bounds | None, ...] = ()
+    backward: tuple[Bounds | None, ...] = ()
+    initial: tuple[Bounds | None, ...] = ()
+
+
+def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, Derived]:
+    """All exponents of alignment as lower and upper bounds, by step.
+
+    Updates are aligned, theta = theta' = 1, unless activations are linear at 0 and vanish, or means cancel:
+    then the first update of gradient descent is known (the recursion of `ipcore.theory.alignment`), later
+    ones and signs are bounded. W_0 acts on changes as on anything, omega = 1/2 (1 with a mean); the readout
+    is aligned with the first update of the layer below, which it taught; later updates also follow its own
+    updates, so that there is a bound only.
 
     Args:
         analysis: Its alignment is derived anew where another one was given.
         steps: Updates done.
 
     Returns:
-        For each step >= 1 an entry per matrix; None: no update, or nothing it acts on. No entry for steps
-        from which on something grows with the width: sizes are bounds only there.
+        No entry for steps from which on something grows with the width: sizes are bounds only there.
 
     >>> from ipcore.theory import analyze, preset
     >>> found = derived_alignment(analyze(preset("ip-llr", 3), activation="tanh"), [1])
-    >>> [str(low) for low, _ in found[1]]
+    >>> [str(low) for low, _ in found[1].forward]
     ['1', '1/2', '1/2']
     """
     p, setting = analysis.parameterization, replace(analysis.setting, alignment=None)
     doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
     run = Propagation(p, setting, aligned=not doubtful)
-    found: dict[int, tuple[Bounds | None, ...]] = {}
+    found: dict[int, Derived] = {}
     enough = max((0, *p.changes)) + 4 * (p.hidden_layers + 2)
     last = max((step for step in steps if step > 0), default=0)
-    now: tuple[Bounds | None, ...] = ()
+    now = Derived()
     grows = is_growing(run.forward(0))
+    run.backward(0)
     for step in range(1, min(last, enough) + 1):
-        run.backward(step - 1)
         before = run.state()
         bias_phase = None if p.biases is None else p.biases.phase_at(step - 1)
         run.update(step - 1, p.phase_at(step - 1), bias_phase)
@@ -53,11 +71,18 @@ def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, t
         grows = grows or is_growing(sizes)
         if grows:
             break
+        run.backward(step)
         known = not doubtful or (step == 1 and not setting.entrywise)
-        entries = run.entries()
-        now = tuple(
-            _bounds(sizes.from_update[i], entries[i], run.x[i - 1], known=known)
-            for i in range(1, p.hidden_layers + 1)
+        entries, L = run.entries(), p.hidden_layers
+        now = Derived(
+            tuple(
+                _bounds(sizes.from_update[i], entries[i], run.x[i - 1], known=known) for i in range(1, L + 1)
+            ),
+            tuple(_bounds(run.dx_update[i], entries[i], run.dh[i], known=known) for i in range(1, L)),
+            tuple(
+                None if sizes.from_below[i] is None else _of_initial(run, i, first=step == 1)
+                for i in range(1, L + 1)
+            ),
         )
         if step in steps:
             found[step] = now
@@ -68,8 +93,14 @@ def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, t
     return found
 
 
-def _bounds(update: Size, entries: Size, x: Size, *, known: bool) -> Bounds | None:
-    if update is None or entries is None or x is None:
+def _of_initial(run: Propagation, i: int, *, first: bool) -> Bounds:
+    exponent = run.passed_on(i) - run.initial[i]
+    known = first or run.p.mean is not None or i < run.p.hidden_layers
+    return (exponent, exponent) if known else (_HALF, exponent)
+
+
+def _bounds(added: Size, entries: Size, acted_on: Size, *, known: bool) -> Bounds | None:
+    if added is None or entries is None or acted_on is None:
         return None
-    low = update - entries - x
+    low = added - entries - acted_on
     return low, low if known else _ONE

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, cast
 
-from ipcore.theory.analysis import bounds, checked
+from ipcore.theory.analysis import checked, doubtful
 from ipcore.theory.diagram_text import diagram_text
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import as_exponent
 from ipcore.theory.free import Free, Range, presets_in_plane, put, read_free, with_phases
-from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.parameterization import Parameterization, check_integer
 from ipcore.theory.plane.affine import Record, point
 from ipcore.theory.plane.borders import Area, Border, Corner, Joined, Place, join
-from ipcore.theory.plane.cells import TooMuchWorkError, divide
+from ipcore.theory.plane.cells import divide
 from ipcore.theory.plane.locate import label_at
-from ipcore.theory.verdict import Regime, decide
+from ipcore.theory.rules import Rules
+from ipcore.theory.trajectory import trajectory
+from ipcore.theory.verdict import FeatureMove, Regime, decide, enough_for
 
 MAX_PHASES_LAYERS: Final = 20
 MAX_PHASES_WORK: Final = 2_000_000  # additions and comparisons: some twenty seconds
@@ -35,12 +37,15 @@ class Phase:
     """What a map tells apart.
 
     Attributes:
-        regime: The regime.
+        regime: The regime; None: not decided with the work that was allowed.
         layers: Hidden layers 1..L whose features move, in feature learning and controlled divergence.
     """
 
-    regime: Regime
+    regime: Regime | None
     layers: tuple[int, ...] = ()
+
+
+UNDECIDED: Final = Phase(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,18 @@ class Phases:
         """The parameterization at a point."""
         return put(put(self.parameterization, self.free[0], x), self.free[1], y)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know about the map: a region that was not decided."""
+        labels = [area.label for area in self.areas] + [border.label for border in self.borders]
+        if UNDECIDED not in labels + [corner.label for corner in self.corners]:
+            return ()
+        return (
+            "some of this map is not decided: it has more pieces than the work that is allowed. Take a "
+            "smaller rectangle there, fewer hidden layers, or relu, whose updates are always aligned (the "
+            "upper bound of other activations)",
+        )
+
     def __str__(self) -> str:
         return diagram_text(self)
 
@@ -132,6 +149,7 @@ class Phases:
                 for border in self.borders
             ],
             "corners": [{**_phase(corner.label), "at": _place(corner.at)} for corner in self.corners],
+            "notes": list(self.notes),
             "presets": [{"name": m.name, "at": _place(m.at), **_phase(m.phase)} for m in self.presets],
         }
 
@@ -154,11 +172,13 @@ def phases(
         optimizer: Key of `OPTIMIZERS`.
         activation: Name in `ACTIVATIONS`, or "relu^p" with an integer p.
         loss: Key of `LOSSES`.
-        work: Additions and comparisons that it may take; None: `MAX_PHASES_WORK`, some twenty seconds.
+        work: Additions and comparisons that it may take; None: `MAX_PHASES_WORK`, some twenty seconds. What
+            they do not suffice for has the phase `UNDECIDED`: pieces are taken from the largest to the
+            smallest, so it is small.
 
     Raises:
         TheoryError: As `analyze`; free exponents that are not two, overlap or do not exist; ranges that are
-            empty or not exact; a map of too many pieces.
+            empty or not exact.
 
     >>> from ipcore.theory.presets import preset
     >>> plane = phases(preset("mup", 3), {"b_last": ("-1/2", "1"), "c": ("-2", "1")})
@@ -178,24 +198,20 @@ def phases(
             "reaching them; ask `analyze` for single points",
             "activation",
         )
+    if work is not None:
+        check_integer(work, "work")
     x, y = read_free(p, free, setting.optimizer)
     p = with_phases(p, (x, y))
 
     def calculation(record: Record) -> Phase:
         # Unknowns stand for fractions in everything that the calculus does with exponents.
         values = cast("tuple[Fraction, Fraction]", record.free())
-        regime, moves = decide(*bounds(put(put(p, x, values[0]), y, values[1]), setting), setting)
+        regime, moves = _decided(put(put(p, x, values[0]), y, values[1]), setting)
         return Phase(regime, tuple(move.layer for move in moves) if regime in _MOVING else ())
 
     corners = [point(*at) for at in ((x.low, y.low), (x.high, y.low), (x.high, y.high), (x.low, y.high))]
-    try:
-        division = divide(corners, calculation, most=MAX_PHASES_WORK if work is None else work)
-    except TooMuchWorkError:
-        raise TheoryError(
-            "this map has too many pieces; take a smaller rectangle, fewer hidden layers, or relu, whose "
-            "updates are always aligned (the upper bound of other activations)",
-            "free",
-        ) from None
+    most = MAX_PHASES_WORK if work is None else work
+    division = divide(corners, calculation, most=most, undecided=UNDECIDED)
     joined = join(division)
     places = presets_in_plane(p, (x, y), setting.optimizer)
     marked = tuple(Marked(name, at, division.label(point(*at))) for name, at in places.items())
@@ -204,8 +220,19 @@ def phases(
     )
 
 
+def _decided(p: Parameterization, setting: Rules) -> tuple[Regime, tuple[FeatureMove, ...]]:
+    """As `analyze` decides, with no more of the lower bound than the regime of the upper one needs."""
+    upper = trajectory(p, setting, aligned=True, steps=None, enough=lambda _: False)
+    if not doubtful(p, setting):
+        return decide(upper, upper, setting)
+    enough = enough_for(upper, setting)
+    if enough is None:
+        return decide(upper, upper, setting)
+    return decide(upper, trajectory(p, setting, aligned=False, steps=None, enough=enough), setting)
+
+
 def _phase(phase: Phase) -> dict[str, Any]:
-    return {"regime": phase.regime.value, "layers": list(phase.layers)}
+    return {"regime": None if phase.regime is None else phase.regime.value, "layers": list(phase.layers)}
 
 
 def _place(at: Place) -> list[str]:

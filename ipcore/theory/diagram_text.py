@@ -28,6 +28,7 @@ def diagram_text(found: Phases) -> str:
     if found.presets:
         lines += ["", "presets (up to a gauge)"]
         lines += [f"    {m.name} {place_text(m.at)}: {phase_name(m.phase)}" for m in found.presets]
+    lines += [line for note in found.notes for line in ("", f"note: {note}")]
     return "\n".join(lines)
 
 
@@ -39,6 +40,8 @@ def phase_name(phase: Phase) -> str:
     >>> phase_name(Phase(Regime.FEATURE_LEARNING, (1, 2, 3)))
     'feature learning (layers 1..3)'
     """
+    if phase.regime is None:
+        return "not decided"
     name = phase.regime.replace("_", " ")
     if not phase.layers:
         return name

@@ -9,12 +9,14 @@ of an experiment the constants do: with eps = 1e-8 and |g| = 1e-3 m^{-1/2} epsil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from ipcore.theory.analysis import Analysis
+from ipcore.theory.analysis import Analysis, check_analysis
 from ipcore.theory.calculus import Propagation
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.maxplus import Size, times
+from ipcore.theory.parameterization import check_integer
 from ipcore.theory.sums import Power, crossover
 
 MAX_GRADIENT_STEPS: Final = 20
@@ -35,9 +37,10 @@ def gradient_exponents(analysis: Analysis, step: int) -> tuple[Size, ...]:
     >>> [str(e) for e in gradient_exponents(sp, 0)]
     ['-1/2', '-1/2', '0']
     """
-    if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= MAX_GRADIENT_STEPS:
-        raise TheoryError(f"must be an integer in 0..{MAX_GRADIENT_STEPS}, not {step!r}", "step")
-    p = analysis.parameterization
+    p = check_analysis(analysis).parameterization
+    check_integer(step, "step")
+    if not 0 <= step <= MAX_GRADIENT_STEPS:
+        raise TheoryError(f"must be an integer in 0..{MAX_GRADIENT_STEPS}, not {shown(step)}", "step")
     run = Propagation(p, analysis.setting)
     for done in range(step + 1):
         run.forward(done)
@@ -71,11 +74,17 @@ def epsilon_crossovers(
     >>> [m and f"{m:.0e}" for m in epsilon_crossovers(sp, (1e-3, 1e-3, 1e-2), width=256, epsilon=1e-8)]
     ['3e+12', '3e+12', None]
     """
+    exponents = gradient_exponents(analysis, step)
+    needed = len(analysis.parameterization.a)
+    if not isinstance(gradients, Sequence) or len(gradients) != needed:
+        raise TheoryError(
+            f"must be {needed} numbers, one for each weight matrix, not {shown(gradients)}", "gradients"
+        )
     d = analysis.parameterization.phase_at(step).d
     if d is None:
         return (None,) * len(gradients)
     found: list[float | None] = []
-    for gradient, exponent, power in zip(gradients, gradient_exponents(analysis, step), d, strict=True):
+    for gradient, exponent, power in zip(gradients, exponents, d, strict=True):
         if gradient is None or exponent is None:
             found.append(None)
             continue

@@ -30,6 +30,20 @@ class TheoryError(ValueError):
         """What is wrong, for callers that say themselves where: without the field if there is only one."""
         return self.problems[0][1] if len(self.problems) == 1 else str(self)
 
+    def below(self, old: str, new: str) -> TheoryError:
+        """The same error of values that the caller knows by another name.
+
+        >>> str(TheoryError("must be between 1/2 and 1", "alignment.forward[0]").below("alignment", "least"))
+        'least.forward[0]: must be between 1/2 and 1'
+        """
+        moved = TheoryError(*self.args)
+        moved.problems = tuple(
+            (new + field.removeprefix(old) if field.startswith(old) else field, text)
+            for field, text in self.problems
+        )
+        moved.field = moved.problems[0][0]
+        return moved
+
     def __str__(self) -> str:
         return "; ".join(_named(field, text) for field, text in self.problems)
 

@@ -64,6 +64,24 @@ class Unknown:
         """Bits of its longest coefficient."""
         raise NotImplementedError
 
+    def here(self) -> Fraction:
+        """Its value where comparisons are made; looking at it is no comparison."""
+        raise NotImplementedError
+
+
+def here(exponent: Fraction) -> Fraction:
+    """The exponent; of one that is left open the value at the point of interest.
+
+    To choose by it which comparison to make keeps the number of comparisons small; what follows must be
+    drawn from comparisons alone.
+    """
+    return exponent.here() if isinstance(exponent, Unknown) else exponent
+
+
+def open_ended(exponents: Iterable[Fraction]) -> bool:
+    """Whether the value of some exponent is left open."""
+    return any(isinstance(exponent, Unknown) for exponent in exponents)
+
 
 def length(exponent: Fraction) -> int:
     """Bits of the longer of numerator and denominator.
@@ -139,7 +157,7 @@ def decimal_note(text: str) -> str | None:
     >>> decimal_note("0.25") is None
     True
     """
-    if "." not in text:
+    if not isinstance(text, str) or "." not in text:
         return None
     value = parse_exponent(text)
     near = value.limit_denominator(_SIMPLE_DENOMINATOR)

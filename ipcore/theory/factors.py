@@ -35,11 +35,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, combinations
 from typing import Final
 
 from ipcore.catalogue import KNOWN_OPTIMIZERS
-from ipcore.theory.maxplus import Size
+from ipcore.theory.exponents import here, open_ended
+from ipcore.theory.maxplus import Size, largest, nonzero
 from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.rules import rule_of, update_entry
 
@@ -167,8 +168,20 @@ def largest_pair(rho: Sequence[Fraction]) -> Fraction:
     Layer j makes the gradient of layer k larger and the other way round: the cycle j -> k -> j grows by
     (rho_j + rho_k) / 2 per step. One layer alone cannot feed itself: S - V_l does not contain V_l.
     """
-    first, second = sorted(rho, reverse=True)[:2]
+    first, second = sorted(rho, key=here, reverse=True)[:2]
     return first + second
+
+
+def feeds_itself(rho: Sequence[Fraction]) -> bool:
+    """Whether `largest_pair` is above 0.
+
+    >>> feeds_itself((Fraction(1), Fraction(-2), Fraction(-1))), feeds_itself((Fraction(1), Fraction(0)))
+    (False, True)
+    """
+    if largest_pair(rho) > 0:
+        return True
+    # Where exponents are open, the two that are the largest at one point are not so at others.
+    return any(one + two > 0 for one, two in combinations(rho, 2)) if open_ended(rho) else False
 
 
 def fixed_point(
@@ -196,6 +209,12 @@ def fixed_point(
     >>> fixed_point(initial_factors(p), laws(p, "sgd", p.phases[0]), degree_weights(1)) is None
     True
     """
+    if all(law.cap is None for law in change) and set(weights) == {_ONE}:
+        rho = relative_changes(V, change, total(V, weights, df))
+        if feeds_itself(rho):
+            return None
+        at = total(V, weights, df) + nonzero(largest(_ZERO, *rho))
+        return FixedPoint(at, tuple(_settled(v, law, at) for v, law in zip(V, change, strict=True)))
     # What does not depend on the gradient is reached at once.
     base = [max(v, law.update(_ZERO)) if law.k is None else v for v, law in zip(V, change, strict=True)]
     at = total(base, weights, df)

@@ -21,6 +21,7 @@ from ipcore.theory.factors import (
     degree_weights,
     entries_at,
     factors,
+    feeds_itself,
     fixed_point,
     laws,
     offset_fixed_point,
@@ -58,16 +59,22 @@ def future(run: Propagation, step: int) -> Future:
     """What becomes of the sizes if the rates of `step` are kept for ever.
 
     Args:
-        run: An upper-bound run after `backward(step)`, without a preactivation that grows.
+        run: After `backward(step)`, without a hidden preactivation that grows.
         step: Updates done so far.
     """
     p, setting = run.p, run.rules
     given = setting.alignment is not None and not setting.alignment.derived
-    if not covered(p) or not run.aligned or given or setting.block_matrices:
+    if not covered(p) or given or setting.block_matrices:
         return Future(None)
+    if not run.aligned:
+        return _at_least(run, step)
     change = laws(p, setting.optimizer, p.phase_at(step), setting.epsilon)
-    if setting.activation.kind == "offset":
-        return _offset(run, change, step)
+    offset = setting.activation.kind == "offset"
+    return _offset(run, change, step) if offset else _aligned(run, change, step)
+
+
+def _aligned(run: Propagation, change: Sequence[Law], step: int) -> Future:
+    p, setting = run.p, run.rules
     w = degree_weights(p.hidden_layers, setting.activation.degree)
     V = factors(p, run.entries())
     df = nonzero(run.dh[-1])
@@ -87,6 +94,30 @@ def future(run: Propagation, step: int) -> Future:
                 reason="with squared errors the derivative grows with the output, and the next update of a "
                 "layer moves the output by more than it has grown",
             )
+    return Future(None)
+
+
+def _at_least(run: Propagation, step: int) -> Future:
+    """Whether even random sums grow beyond every bound: then a lower bound does.
+
+    With activations that are linear at 0 no product is smaller than a random sum, forward or backward, and
+    with random sums the factors of hidden matrices are max(1/2 - s_l, 1/2 + U_l), the same both ways. They
+    follow the rule of `feeds_itself`, with 1/2 less in k_l. [ours]
+    """
+    p, setting = run.p, run.rules
+    if setting.activation.kind != "linear" or setting.entrywise:
+        return Future(None)
+    less = [extra / 2 for extra in summed(p.hidden_layers)]
+    entries = [None if e is None else e - by for e, by in zip(run.entries(), less, strict=True)]
+    change = [
+        Law(nonzero(law.k) - by, None)
+        for law, by in zip(laws(p, setting.optimizer, p.phase_at(step)), less, strict=True)
+    ]
+    V = factors(p, entries)
+    S = total(V, degree_weights(p.hidden_layers))
+    if feeds_itself(relative_changes(V, change, S)):
+        w = degree_weights(p.hidden_layers)
+        return Future(False, reason=f"even without any alignment {_why(V, change, w, _ZERO)}")
     return Future(None)
 
 

@@ -159,12 +159,18 @@ def read_alignment(
 
 def _row(given: Given, length: int, field: str) -> tuple[Fraction, ...]:
     if isinstance(given, str | Fraction | int):
-        return (as_exponent(given, field),) * length
+        return (_in_range(as_exponent(given, field), field),) * length
     if not isinstance(given, Sequence):
         raise TheoryError(f"must be an exponent or a list of them, not {shown(given)}", field)
     if len(given) != length:
         raise TheoryError(f"has {len(given)} entries; it needs 1 or {length}", field)
-    return tuple(as_exponent(entry, f"{field}[{i}]") for i, entry in enumerate(given))
+    findings, found = Findings(), []
+    for i, entry in enumerate(given):
+        place = f"{field}[{i}]"
+        with findings.noted():
+            found.append(_in_range(as_exponent(entry, place), place, f", in W^{i + 2}"))
+    findings.check()
+    return tuple(found)
 
 
 def _check_length(row: tuple[Fraction, ...], needed: int, name: str) -> None:
@@ -180,16 +186,17 @@ def _checked(row: Any, name: str) -> tuple[Fraction, ...]:
     for layer, entry in enumerate(row, start=first):
         field = f"alignment.{name}[{layer - first}]"
         with findings.noted():
-            value = exact(entry, field)
-            if not _HALF <= value <= _ONE:
-                raise TheoryError(
-                    f"must be between 1/2 (a random sum) and 1 (one direction), not {shown(str(value))}, in "
-                    f"W^{layer}",
-                    field,
-                )
-            found.append(value)
+            found.append(_in_range(exact(entry, field), field, f", in W^{layer}"))
     findings.check()
     return tuple(found)
+
+
+def _in_range(value: Fraction, field: str, where: str = "") -> Fraction:
+    if not _HALF <= value <= _ONE:
+        raise TheoryError(
+            f"must be between 1/2 (a random sum) and 1 (one direction), not {shown(str(value))}{where}", field
+        )
+    return value
 
 
 def _short(row: tuple[Fraction, ...]) -> tuple[Fraction | str, ...]:

@@ -6,8 +6,8 @@ the network stays bounded iff it does after the last phase of rates has run for 
 - centred weights that stay, no biases of their own (`ipcore.theory.factors`): sizes of the fixed point, or
   there is none. For gradient descent there is none iff the least value of G, whose root the total is, is
   above 0; at degree 1 that is half the largest rho_j + rho_k, of two layers that feed each other;
-- otherwise, and for the run of lower bounds on alignment: the calculus is iterated until its exponents
-  repeat, or something grows.
+- otherwise (own biases, means, re-weighted matrices, residual blocks, alignment that is given), and for the
+  run of lower bounds on alignment: the calculus is iterated until its exponents repeat, or something grows.
 
 As functions of delta that value and all sizes after gradient or sign updates are convex and piecewise linear
 (the former from the last phase on at degrees above 1). [ours, docs/theory.md, section 4]
@@ -80,7 +80,8 @@ class Network:
     @property
     def by_factors(self) -> bool:
         """Whether `ipcore.theory.factors` describes it."""
-        return factors.covered(self.p)
+        given = self.setting.alignment is not None
+        return factors.covered(self.p) and not given and not self.setting.block_matrices
 
     def faster(self, step: int, delta: Fraction) -> tuple[Fraction, ...]:
         """By which power the rates of each layer are larger at a step."""

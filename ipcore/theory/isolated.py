@@ -20,9 +20,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.analysis import Analysis
+from ipcore.theory.analysis import Analysis, check_analysis
 from ipcore.theory.calculus import Propagation
+from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.maxplus import Size, above, times
+from ipcore.theory.parameterization import check_integer
 
 _ONE: Final = Fraction(1)
 
@@ -49,12 +51,18 @@ def isolated_changes(analysis: Analysis, step: int) -> IsolatedChanges:
         analysis: Of the parameterization, with its optimizer, activation and loss.
         step: Updates done before the one whose rates are used, >= 0.
 
+    Raises:
+        TheoryError: No analysis, or a step below 0.
+
     >>> from ipcore.theory import analyze, preset
     >>> llr = analyze(preset("ip-llr", 2), activation="tanh")
     >>> [[str(e) for e in isolated_changes(llr, step).by_matrix] for step in (0, 1)]
     [['0', '0', '-1/2'], ['-1/2', '0', '-1']]
     """
-    p, rules = analysis.parameterization, analysis.setting
+    p, rules = check_analysis(analysis).parameterization, analysis.setting
+    check_integer(step, "step")
+    if step < 0:
+        raise TheoryError(f"must be at least 0, not {shown(step)}", "step")
     run = Propagation(p, rules)
     start = run.forward(0)
     x = tuple(run.x)

@@ -9,13 +9,15 @@ parameterization. [ours, docs/theory.md, section 4]
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, check_analysis, checked_setting, doubtful
+from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power
+from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.growth import Growth, Network, calibrated_rates, grows_below, growth, without_updates
 from ipcore.theory.maxplus import above
 from ipcore.theory.parameterization import Parameterization
@@ -97,6 +99,9 @@ def largest_stable_rate(
     activation: str = "relu",
     loss: str = "cross_entropy",
     calibrated: bool = False,
+    epsilon: str | Sequence[str] | None = None,
+    alignment: str | Alignment | None = None,
+    block_matrices: int = 0,
 ) -> LargestRate:
     """How the largest stable base rate of a parameterization moves with the width.
 
@@ -104,24 +109,40 @@ def largest_stable_rate(
     bisection beside it; the result is certified: stable there, and not above it.
 
     Args:
-        parameterization: With at most 1,000 hidden layers; with biases of their own, a mean or re-weighted
-            matrices at most 100.
+        parameterization: With at most 1,000 hidden layers; with biases of their own, a mean, re-weighted
+            matrices, given alignment or residual blocks at most 100.
         optimizer: Key of `OPTIMIZERS`.
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`.
         calibrated: Whether the first rates of layers 2..L+1 are measured, so that every first update there
             adds order 1 whatever the base rate.
+        epsilon: As in `analyze`.
+        alignment: As in `analyze`, but for bounds.
+        block_matrices: As in `analyze`; the depth is fixed.
 
     Raises:
-        TheoryError: No parameterization, unknown names, too many layers, or calibrated rates where the first
-            update is not aligned with its input or biases have exponents of their own.
+        TheoryError: No parameterization, unknown names, too many layers, what `analyze` does not cover, or
+            calibrated rates where the first update is not aligned with its input, biases have exponents of
+            their own, alignment is given or there are residual blocks.
 
     >>> from ipcore.theory.presets import preset
     >>> found = largest_stable_rate(preset("sp", 3))
     >>> str(found.stable), str(found.controlled)
     ('-1', '-1/2')
     """
-    p, setting = parameterization, rules(optimizer, activation, loss)
+    if not isinstance(parameterization, Parameterization):
+        raise TheoryError(f"must be a Parameterization, not {shown(parameterization)}", "parameterization")
+    p, setting = (
+        parameterization,
+        checked_setting(
+            parameterization,
+            rules(optimizer, activation, loss),
+            optimizer,
+            epsilon,
+            alignment,
+            block_matrices,
+        )[0],
+    )
     _check(p, setting, calibrated)
     if calibrated:
         p = calibrated_rates(p, setting)
@@ -140,10 +161,11 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
             `largest_stable_rate`.
         calibrated: As in `largest_stable_rate`.
     """
-    p = analysis.parameterization
-    if analysis.assumed or analysis.block_matrices:
-        kind = "alignment that is given" if analysis.assumed else "residual blocks"
-        return f"the largest stable base rate is not said: not covered with {kind}"
+    p = check_analysis(analysis).parameterization
+    if len(analysis.assumed) > 1:
+        return (
+            "the largest stable base rate is not said: alignment is given as two bounds; ask for each of them"
+        )
     manifold = _manifold(rules(analysis.optimizer, analysis.activation, analysis.loss))
     most = MAX_SHOWN_MANIFOLD if manifold else MAX_SHOWN_LAYERS
     if p.hidden_layers > most:
@@ -156,25 +178,33 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
             activation=analysis.activation,
             loss=analysis.loss,
             calibrated=calibrated,
+            epsilon=analysis.epsilon or None,
+            alignment=analysis.assumed[0] if analysis.assumed else None,
+            block_matrices=analysis.block_matrices,
         )
     except TheoryError as error:
         return f"the largest stable base rate is not said: {error.text}"
 
 
 def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
-    if not isinstance(p, Parameterization):
-        raise TheoryError(f"must be a Parameterization, not {p!r}", "parameterization")
     if not isinstance(calibrated, bool):
-        raise TheoryError(f"must be True or False, not {calibrated!r}", "calibrated")
-    iterated = p.biases is not None or p.mean is not None or bool(p.reweightings)
+        raise TheoryError(f"must be True or False, not {shown(calibrated)}", "calibrated")
+    iterated = not Network(p, setting, output=True).by_factors
     most = MAX_ITERATED_LAYERS if iterated else MAX_ANALYSIS_LAYERS
     if p.hidden_layers > most:
-        kind = " with biases of their own, a mean or re-weighted matrices" if iterated else ""
+        kind = (
+            " with biases of their own, a mean, re-weighted matrices, given alignment or residual blocks"
+            if iterated
+            else ""
+        )
         raise TheoryError(
             f"the largest stable rate is found for at most {most} hidden layers{kind}, not {p.hidden_layers}",
             "hidden_layers",
         )
     if calibrated:
+        if setting.alignment is not None or setting.block_matrices:
+            kind = "residual blocks" if setting.block_matrices else "alignment that is given"
+            raise TheoryError(f"not covered: calibrated rates with {kind}", "calibrated")
         if p.biases is not None:
             raise TheoryError("not covered: calibrated rates and biases of their own", "calibrated")
         if p.a[0] + p.b[0] > 0:
@@ -285,6 +315,5 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
 
 
 def _whatever_the_alignment(network: Network, delta: Fraction) -> bool:
-    setting = network.setting
-    doubtful = setting.activation.kind != "aligned" or (network.p.mean is not None and setting.cancels)
-    return not doubtful or grows_below(network, delta)
+    given = network.setting.alignment is not None
+    return given or not doubtful(network.p, network.setting) or grows_below(network, delta)

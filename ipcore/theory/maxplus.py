@@ -5,6 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final
 
+from ipcore.theory.exponents import here, open_ended
+
 _ONE_ITSELF: Final = Fraction(0)  # m^0
 Size = Fraction | None
 """Exponent e of a quantity of order m^e; None: exactly zero."""
@@ -31,9 +33,13 @@ def largest(*terms: Size) -> Size:
     >>> largest(None, Fraction(-1), Fraction(0))
     Fraction(0, 1)
     """
+    known = [term for term in terms if term is not None]
+    if open_ended(known):
+        # The largest here comes first, so that no two smaller terms are compared.
+        known.insert(0, known.pop(max(range(len(known)), key=lambda i: here(known[i]))))
     result: Size = None
-    for term in terms:
-        if term is not None and (result is None or term > result):
+    for term in known:
+        if result is None or term > result:
             result = term
     return result
 

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.analysis import Analysis
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.analysis import Analysis, check_analysis
+from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.maxplus import Size, largest
+from ipcore.theory.parameterization import check_integer
 from ipcore.theory.sums import Power, crossover
 from ipcore.theory.trajectory import trajectory
 
@@ -92,8 +93,10 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
     >>> str(f.start), str(f.below), str(f.update)
     ('-1/2', '0', '0')
     """
-    if isinstance(step, bool) or not isinstance(step, int) or step < 1:
-        raise TheoryError(f"must be an integer of at least 1, not {step!r}: a change has parts", "step")
+    check_analysis(analysis)
+    check_integer(step, "step")
+    if step < 1:
+        raise TheoryError(f"must be at least 1, not {shown(step)}: a change has parts", "step")
     if analysis.parameterization.reweightings:
         raise TheoryError(
             "parts are not covered for re-weighted initial matrices: the change contains what is taken away",
@@ -101,7 +104,9 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
         )
     if analysis.block_matrices:
         raise TheoryError(
-            "parts are not covered for residual blocks, where a skip connection adds one", "block_matrices"
+            "not covered: parts with residual blocks, where a skip connection adds one; the sizes of "
+            "`steps` and measured slopes are what there is",
+            "block_matrices",
         )
     return _parts_of(analysis, step)
 

@@ -11,6 +11,7 @@ from ipcore import catalogue
 from ipcore.catalogue.losses import Derivative
 from ipcore.theory.activation import Activation, activation
 from ipcore.theory.errors import Findings, TheoryError
+from ipcore.theory.exponents import sequence
 from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import Size
 from ipcore.theory.names import check_name
@@ -189,7 +190,7 @@ def epsilons(epsilon: str | Sequence[str] | None, optimizer: str, p: Parameteriz
     """
     if epsilon is None:
         return ()
-    given = (epsilon,) * len(p.a) if isinstance(epsilon, str) else tuple(epsilon)
+    given = (epsilon,) * len(p.a) if isinstance(epsilon, str) else tuple(sequence(epsilon, "epsilon"))
     if len(given) != len(p.a):
         raise TheoryError(
             f"has {len(given)} entries; it needs 1 or {len(p.a)}, one for each weight matrix", "epsilon"

@@ -7,6 +7,7 @@ preactivation has grown, since exponents may double in every step from there on.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from fractions import Fraction
@@ -111,7 +112,14 @@ def layer_alignment(run: Trajectory) -> tuple[LayerAlignment, ...]:
     return tuple(found)
 
 
-def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int | None) -> Trajectory:
+def trajectory(
+    p: Parameterization,
+    rules: Rules,
+    *,
+    aligned: bool,
+    steps: int | None,
+    enough: Callable[[Sizes], bool] | None = None,
+) -> Trajectory:
     """Run the calculus.
 
     Args:
@@ -123,6 +131,8 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
             after the last change of the rates, with at most `MAX_WORK` hidden layers times steps. It ends
             earlier if exponents have become longer by `GAINED_BITS` (degrees that are no integers). What
             becomes of them in the last phase is decided by `ipcore.theory.forever` where that covers it.
+        enough: Called with the sizes of every step from 1 on, in order; once it is true no more are needed.
+            With it the run ends, too, when it is known that sizes grow without bound.
     """
     run = Propagation(p, rules, aligned=aligned)
     records = [run.forward(0)]
@@ -136,9 +146,14 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
     repeats, grown, allowed = False, is_catastrophic(records[-1]), 0
     stop = min(wanted, GROWN_STEPS) if grown and steps else 0
     for done in range(max(rounds, wanted)):
-        if not grown and step == last_phase:
+        # A lower bound may come to where random sums alone feed themselves at any later step.
+        if not grown and (
+            step == last_phase or (step > last_phase and not aligned and ahead.bounded is None)
+        ):
             ahead = future(run, step)
         if ahead.bounded is False and not grown:
+            if enough is not None:
+                break
             rounds = min(rounds, done + _PERIOD)
         if step >= stop if grown else done >= rounds and step >= wanted:
             break
@@ -157,6 +172,8 @@ def trajectory(p: Parameterization, rules: Rules, *, aligned: bool, steps: int |
             products, activations = tuple(run.products), tuple(zip(x0, run.x, strict=True))
         if not grown and is_catastrophic(records[-1]):
             grown, stop = True, min(wanted, step + GROWN_STEPS) if steps else step
+        if enough is not None and enough(sizes):
+            break
         if run.state() == before:
             # Nothing moves before the rates change again: go on with the update just before that.
             upcoming = [change for change in p.changes if change >= step]

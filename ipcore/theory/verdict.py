@@ -18,6 +18,7 @@ counts, and "measure" is the honest answer otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
@@ -118,6 +119,42 @@ def decide(upper: Trajectory, lower: Trajectory, rules: Rules) -> tuple[Regime, 
     return high if certain else Regime.MEASURE, _moves(lower)
 
 
+def enough_for(upper: Trajectory, rules: Rules) -> Callable[[Sizes], bool] | None:
+    """When a lower bound has gone far enough for `decide` and for the layers whose features move.
+
+    Args:
+        upper: The upper bound.
+        rules: The setting.
+
+    Returns:
+        What is true of the lower bound's sizes at the first step at which no later one matters. None: the
+        lower bound does not matter.
+    """
+    high = _regime(upper, rules)
+    if high == Regime.TRIVIAL or _is_open(upper, high) or _regime(upper, rules, reached=True) != high:
+        return None
+    output = len(upper.steps[0].h) - 1
+    match high:
+        case Regime.KERNEL | Regime.OPERATOR:
+            # Nothing grows and no feature moves in the upper bound: the output decides.
+            return lambda sizes: at_least(sizes.learned(output), _ZERO)
+        case Regime.FEATURE_LEARNING:
+            return lambda sizes: not _same(upper.at(sizes.step), sizes)
+        case Regime.CONTROLLED_DIVERGENCE:
+            initial = [nonzero(h) for h in upper.steps[0].h[:-1]]
+            moved: set[int] = set()
+            most = {
+                i for sizes in upper.updated for i, h in enumerate(initial) if at_least(sizes.learned(i), h)
+            }
+
+            def enough(sizes: Sizes) -> bool:
+                moved.update(i for i in most - moved if at_least(sizes.learned(i), initial[i]))
+                return moved == most and above(sizes.h[-1], _ZERO)
+
+            return enough
+    return is_catastrophic
+
+
 def _is_open(upper: Trajectory, high: Regime) -> bool:
     return upper.end is End.OPEN and high != Regime.UNSTABLE
 
@@ -201,7 +238,11 @@ def _moves(run: Trajectory) -> tuple[FeatureMove, ...]:
 def _same_sizes(upper: Trajectory, lower: Trajectory) -> bool:
     steps = {sizes.step for sizes in (*upper.steps, *lower.steps)}
     pairs = [(upper.at(step), lower.at(step)) for step in steps]
-    return all((high.h, high.change) == (low.h, low.change) for high, low in pairs)
+    return all(_same(high, low) for high, low in pairs)
+
+
+def _same(high: Sizes, low: Sizes) -> bool:
+    return (high.h, high.change) == (low.h, low.change)
 
 
 def _name(layer: int, sizes: Sizes) -> str:

@@ -13,35 +13,74 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import torch
 
 from ipcore.catalogue import REGISTERED
-from ipcore.config import PackConfig
+from ipcore.config import PackConfig, RunConfig
+from ipcore.data import Dataset
 from ipcore.errors import CheckpointError, DataError
 from ipcore.models import MLP
 from ipcore.models.files import read_tensors, write_tensors
-from ipcore.training.trainer import Trainer
-
-# Raise this when the content of `Trainer.state`, or its meaning, changes.
-FORMAT: Final = "iplab-checkpoint/1"
 
 
-def fingerprint(trainer: Trainer) -> str:
+class Resumable(Protocol):
+    """A trainer whose state can be written and taken over: of dense networks, or of limits."""
+
+    @property
+    def format(self) -> str:
+        """Of its checkpoints; to be raised when the content of `state`, or its meaning, changes."""
+        ...
+
+    @property
+    def config(self) -> PackConfig: ...  # noqa: D102
+    @property
+    def runs(self) -> tuple[RunConfig, ...]: ...  # noqa: D102
+    @property
+    def dataset(self) -> Dataset: ...  # noqa: D102
+    @property
+    def dims(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def dtype(self) -> torch.dtype: ...  # noqa: D102
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+    @property
+    def threads(self) -> int | None: ...  # noqa: D102
+    @property
+    def step(self) -> int: ...  # noqa: D102
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that a checkpoint must hold, by name."""
+        ...
+
+    def load_state(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Take over a `state`."""
+        ...
+
+    def misfits(self, tensors: Mapping[str, torch.Tensor]) -> list[str]:
+        """Names of tensors that this version does not resume from."""
+        ...
+
+
+def fingerprint(trainer: Resumable) -> str:
     """SHA-256 of everything that determines the numbers of a pack: configuration, runs, data, dtype.
 
     The data enter by the digest of their numbers (`Dataset.digest`), not by their name.
     """
-    data = (trainer.dataset.digest, trainer.pack.shape.dims)
-    text = f"({_text(trainer.config)}, {trainer.runs!r}, {data!r}, {trainer.pack.dtype!r})"
+    data = (trainer.dataset.digest, trainer.dims)
+    text = f"({_text(trainer.config)}, {trainer.runs!r}, {data!r}, {trainer.dtype!r})"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+# Fields that versions did not know whose checkpoints are still read, with the value that they had.
+_LATER: Final = {"model": MLP, "infinite_width": False, "replicas": 4, "deferred": False}
+
+
 def _text(config: PackConfig) -> str:
-    """A configuration as text; for a multilayer perceptron, as in versions that had no other model."""
-    shown = [field for field in fields(config) if field.name != "model" or config.model != MLP]
+    """A configuration as text; later fields are left out where they have the value of older versions."""
+    shown = [f for f in fields(config) if f.name not in _LATER or getattr(config, f.name) != _LATER[f.name]]
     return f"PackConfig({', '.join(f'{field.name}={getattr(config, field.name)!r}' for field in shown)})"
 
 
@@ -68,7 +107,7 @@ class Snapshot:
         write_tensors(path, self.tensors, self.header, durable=durable)
 
 
-def take(trainer: Trainer, *, copy: bool = False) -> Snapshot:
+def take(trainer: Resumable, *, copy: bool = False) -> Snapshot:
     """The state of a trainer.
 
     Args:
@@ -77,7 +116,7 @@ def take(trainer: Trainer, *, copy: bool = False) -> Snapshot:
     """
     tensors = {name: tensor.detach().to("cpu", copy=copy) for name, tensor in trainer.state().items()}
     header = {
-        "format": FORMAT,
+        "format": trainer.format,
         "fingerprint": fingerprint(trainer),
         "dataset": trainer.dataset.name,
         "dataset_sha256": trainer.dataset.digest,
@@ -86,7 +125,7 @@ def take(trainer: Trainer, *, copy: bool = False) -> Snapshot:
     return Snapshot(trainer.step, tensors, header)
 
 
-def save(trainer: Trainer, path: str | Path) -> None:
+def save(trainer: Resumable, path: str | Path) -> None:
     """Write a checkpoint, whole or not at all.
 
     Raises:
@@ -95,7 +134,7 @@ def save(trainer: Trainer, path: str | Path) -> None:
     take(trainer).write(path)
 
 
-def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
+def restore(trainer: Resumable, path: str | Path) -> tuple[str, ...]:
     """Bring a freshly made trainer of the same pack to the state of a checkpoint.
 
     Returns:
@@ -112,8 +151,8 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
         tensors, header = read_tensors(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"checkpoint cannot be used: {error}") from error
-    if header.get("format") != FORMAT:
-        raise CheckpointError(f"{path} has format {header.get('format')!r}, not {FORMAT!r}")
+    if header.get("format") != trainer.format:
+        raise CheckpointError(f"{path} has format {header.get('format')!r}, not {trainer.format!r}")
     if _replaced(header, trainer):
         raise DataError(
             f"the file of {trainer.dataset.name!r} has changed since the checkpoint was written: its numbers "
@@ -122,7 +161,7 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
         )
     if header.get("fingerprint") != fingerprint(trainer):
         raise CheckpointError(f"{path} belongs to another pack (configuration, runs, data or dtype differ)")
-    if wrong := _wrong_tensors(tensors, trainer.state()):
+    if wrong := trainer.misfits(tensors):
         raise CheckpointError(f"{path} does not hold what this version resumes from: {', '.join(wrong)}")
     trainer.load_state(tensors)
     now = _environment(trainer)
@@ -133,20 +172,14 @@ def restore(trainer: Trainer, path: str | Path) -> tuple[str, ...]:
     )
 
 
-def _replaced(header: Mapping[str, str], trainer: Trainer) -> bool:
+def _replaced(header: Mapping[str, str], trainer: Resumable) -> bool:
     """Whether the registered file holds other numbers now. Other datasets are identified by their names."""
     name, digest = header.get("dataset"), header.get("dataset_sha256")
     same_file = name == trainer.dataset.name and trainer.dataset.name.startswith(REGISTERED)
     return same_file and digest is not None and digest != trainer.dataset.digest
 
 
-def _wrong_tensors(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> list[str]:
-    """Names of tensors that are missing, unknown, or of another shape or type."""
-    kinds = [{name: (tensor.shape, tensor.dtype) for name, tensor in d.items()} for d in (found, expected)]
-    return sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()})
-
-
-def _environment(trainer: Trainer) -> dict[str, str]:
+def _environment(trainer: Resumable) -> dict[str, str]:
     device = trainer.device
     cpu = device.type == "cpu"
     try:

@@ -90,6 +90,9 @@ class Trainer:
         ConfigError: These runs cannot be trained as one pack on this dataset; names every reason.
     """
 
+    # Raise this when the content of `state`, or its meaning, changes.
+    format: Final = "iplab-checkpoint/1"
+
     def __init__(
         self,
         config: PackConfig,
@@ -101,7 +104,23 @@ class Trainer:
         dtype: torch.dtype = torch.float32,
         clock: Callable[[], float] = time.time,
         engine: type[Engine] | None = None,
+        data_seed: int | None = None,
     ) -> None:
+        """Prepare training.
+
+        Args:
+            config: Of the pack.
+            runs: Of the pack.
+            dataset: What they train on.
+            device: See the class.
+            threads: See the class.
+            dtype: Of weights: single or double precision.
+            clock: Seconds since 1970, for the times of points.
+            engine: What trains them; None: the fastest for the model.
+            data_seed: All runs see the batches of this seed; None: each those of its own.
+        """
+        if config.infinite_width or config.deferred:
+            raise ConfigError(["infinite_width, deferred: are for ipcore.limits.trainer.trainer_of"])
         check_pack(config, runs, dataset, dtype)
         self.config, self.runs, self.dataset = config, tuple(runs), dataset
         self.device, self.threads = torch.device(device), threads
@@ -117,7 +136,8 @@ class Trainer:
         shape = PackShape(len(self.runs), architecture, config.batch_size, biases, dataset.target_dim)
         self._inputs = training_inputs(train, dtype, self.device)
         self._labels = torch.from_numpy(train.labels).to(self.device, dtype if dataset.target_dim else None)
-        self._batches = Batches([r.seed for r in runs], len(train), config.batch_size, self.device)
+        seeds = [r.seed if data_seed is None else data_seed for r in runs]
+        self._batches = Batches(seeds, len(train), config.batch_size, self.device)
         compute = compute_dtype(config.precision, dtype)
         make = engine or engine_of(config.model)
         self.pack: Engine = make(shape, config.activation, config.loss, dtype, self.device, compute)
@@ -138,6 +158,16 @@ class Trainer:
             found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
         self.calibrated_rates = found
         self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Input dimension and what each layer yields."""
+        return self.pack.shape.dims
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.pack.dtype
 
     @property
     def finished(self) -> bool:
@@ -195,6 +225,11 @@ class Trainer:
         self._rates = Rates(self.config, self.runs, self.calibrated_rates, self.pack)
         for position in np.flatnonzero(self._masked):
             self._rates.mask(int(position))
+
+    def misfits(self, tensors: Mapping[str, Tensor]) -> list[str]:
+        """Names of tensors that are missing, unknown, or of another shape or type than in `state`."""
+        kinds = [{name: (t.shape, t.dtype) for name, t in d.items()} for d in (tensors, self.state())]
+        return sorted({name for name, _ in kinds[0].items() ^ kinds[1].items()})
 
     def advance(self, max_steps: int | None = None, max_seconds: float | None = None) -> Slice:
         """Train until a limit, the next step at which weights are due, or the end; at least one update.

@@ -58,7 +58,8 @@ def check_pack(
         problems.append("runs: a pack has at least one run")
     # Runs of a pack mostly share their parameterization, and differ in their seeds alone.
     known: dict[object, list[str]] = {}
-    sound = not problems
+    # In the limit no power of the width enters training.
+    sound = not problems and not config.infinite_width
     for position, run in enumerate(runs):
         key = (id(run.parameterization), run.base_learning_rate, run.seed, run.calibration, run.settings)
         if key not in known:

@@ -12,7 +12,7 @@ from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
 from iplab.cli.app import folded, json_option, print_json
 
 if TYPE_CHECKING:
-    from ipcore.theory import Analysis, Completion, Parameterization
+    from ipcore.theory import Alignment, Analysis, Completion, Parameterization
 
 _COVERED_LOSSES = ", ".join(name for name, entry in LOSSES.items() if entry.derivative)
 _COVERED_ACTIVATIONS = ", ".join(name for name, entry in ACTIVATIONS.items() if entry.behaviour)
@@ -64,7 +64,18 @@ def setting_options(command: Command) -> Command:
 @click.option(
     "--alignment",
     default="",
-    help="full or none, the assumptions of Everett et al. Default: as the calculus derives it.",
+    help="full or none, the assumptions of Everett et al.; or theta of the matrices 2 .. L+1, each between "
+    "1/2 and 1: one, or L separated by commas. Default: as the calculus derives it.",
+)
+@click.option(
+    "--alignment-backward",
+    default="",
+    help="theta' of the matrices 2 .. L, as --alignment. Default: 1.",
+)
+@click.option(
+    "--alignment-initial",
+    default="",
+    help="omega of the matrices 2 .. L+1, as --alignment. Default: 1/2, at the readout 1.",
 )
 @click.option(
     "--block-matrices",
@@ -85,6 +96,8 @@ def analyze(
     d_first_step: str,
     epsilon: str,
     alignment: str,
+    alignment_backward: str,
+    alignment_initial: str,
     block_matrices: int,
     hidden_layers: int,
     optimizer: str,
@@ -116,7 +129,7 @@ def analyze(
             loss=loss,
             steps=steps,
             epsilon=choices[0] if len(choices) == 1 else choices or None,
-            alignment=alignment or None,
+            alignment=_alignment(alignment, alignment_backward, alignment_initial, hidden_layers),
             block_matrices=block_matrices,
         )
         rate = theory.largest_rate_of(found, calibrated=calibrated)
@@ -131,6 +144,20 @@ def analyze(
         click.echo(folded(f"base rate: {rate}"))
 
 
+def _alignment(forward: str, backward: str, initial: str, hidden_layers: int) -> str | Alignment | None:
+    from ipcore import theory  # noqa: PLC0415 - only here
+
+    if not (forward or backward or initial):
+        return None
+    if forward.isalpha() and not (backward or initial):
+        return forward
+    rows = {"forward": forward, "backward": backward, "initial": initial}
+    lists = {name: entries(row) for name, row in rows.items() if row}
+    return theory.Alignment.of(
+        hidden_layers, **{name: row[0] if len(row) == 1 else row for name, row in lists.items()}
+    )
+
+
 @click.command()
 @setting_options
 @click.option(
@@ -140,11 +167,18 @@ def analyze(
     help="largest: every layer changes as much as is stable; balanced: all by the same power of the width.",
 )
 @click.option("--pareto", is_flag=True, help="Show all stable rates of step 0, and Pareto points of them.")
+@click.option(
+    "--block-matrices",
+    default=0,
+    type=int,
+    help="Matrices per residual block; only 0, no blocks, is covered: see analyze --block-matrices.",
+)
 @json_option
 def complete(
     *,
     kind: str,
     pareto: bool,
+    block_matrices: int,
     preset: str,
     a: str,
     b: str,
@@ -179,6 +213,7 @@ def complete(
                 biases=given.biases,
                 mean=given.mean,
                 reweightings=given.reweightings,
+                block_matrices=block_matrices,
             )
         else:
             needed(a=a, b=b)
@@ -192,6 +227,7 @@ def complete(
                 optimizer=optimizer,
                 activation=activation,
                 loss=loss,
+                block_matrices=block_matrices,
             )
     if as_json:
         print_json({**found.to_dict(), "notes": list(decimals)})

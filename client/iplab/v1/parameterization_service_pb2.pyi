@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from iplab.v1 import phases_pb2 as _phases_pb2
 from iplab.v1 import spec_pb2 as _spec_pb2
+from iplab.v1 import theory_pb2 as _theory_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -80,6 +81,11 @@ class AnalyzeParameterizationRequest(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     CALIBRATED_FIELD_NUMBER: _builtins.int
+    NAMED_ALIGNMENT_FIELD_NUMBER: _builtins.int
+    ALIGNMENT_FIELD_NUMBER: _builtins.int
+    LEAST_ALIGNMENT_FIELD_NUMBER: _builtins.int
+    EPSILON_FIELD_NUMBER: _builtins.int
+    BLOCK_MATRICES_FIELD_NUMBER: _builtins.int
     preset: _builtins.str
     """A preset by name ("ip-llr", "up:1/4"), with its exponents for the optimizer."""
     hidden_layers: _builtins.int
@@ -96,9 +102,29 @@ class AnalyzeParameterizationRequest(_message.Message):
     """Whether the rates of step 0 are calibrated. They then do not depend on the base rate, which matters for the
     largest stable base rate.
     """
+    named_alignment: _builtins.str
+    """An assumption by name: "full" or "none" (Everett et al., arXiv:2407.05872)."""
+    block_matrices: _builtins.int
+    """Matrices per residual block, 1 or 2, between the first and the last matrix; 0 (default): no blocks."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out."""
+
+    @_builtins.property
+    def alignment(self) -> _theory_pb2.AlignmentExponents:
+        """Exponents, of all matrices."""
+
+    @_builtins.property
+    def least_alignment(self) -> _theory_pb2.AlignmentExponents:
+        """A lower bound on `alignment`, as measurements give one. Where the regimes of both differ the answer is
+        REGIME_MEASURE.
+        """
+
+    @_builtins.property
+    def epsilon(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """With Adam, whether epsilon is "negligible" or "dominating" at the widths of an experiment: one entry for all
+        matrices, or L+1. Empty: as the exponents d say for infinite width ("limit").
+        """
 
     def __init__(
         self,
@@ -111,13 +137,23 @@ class AnalyzeParameterizationRequest(_message.Message):
         loss: _builtins.str = ...,
         steps: _builtins.int = ...,
         calibrated: _builtins.bool = ...,
+        named_alignment: _builtins.str = ...,
+        alignment: _theory_pb2.AlignmentExponents | None = ...,
+        least_alignment: _theory_pb2.AlignmentExponents | None = ...,
+        epsilon: _abc.Iterable[_builtins.str] | None = ...,
+        block_matrices: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exponents", b"exponents", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "alignment_choice", b"alignment_choice", "exponents", b"exponents", "least_alignment", b"least_alignment", "named_alignment", b"named_alignment", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "calibrated", b"calibrated", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "loss", b"loss", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "alignment", b"alignment", "alignment_choice", b"alignment_choice", "block_matrices", b"block_matrices", "calibrated", b"calibrated", "epsilon", b"epsilon", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "least_alignment", b"least_alignment", "loss", b"loss", "named_alignment", b"named_alignment", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_alignment_choice: _TypeAlias = _typing.Literal["named_alignment", "alignment"]  # noqa: Y015
+    _WhichOneofArgType_alignment_choice: _TypeAlias = _typing.Literal["alignment_choice", b"alignment_choice"]  # noqa: Y015
     _WhichOneofReturnType_scheme: _TypeAlias = _typing.Literal["preset", "exponents"]  # noqa: Y015
     _WhichOneofArgType_scheme: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_alignment_choice) -> _WhichOneofReturnType_alignment_choice | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_scheme) -> _WhichOneofReturnType_scheme | None: ...
 
 Global___AnalyzeParameterizationRequest: _TypeAlias = AnalyzeParameterizationRequest  # noqa: Y015

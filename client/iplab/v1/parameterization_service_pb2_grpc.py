@@ -89,8 +89,9 @@ class ParameterizationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def MapPhases(self, request, context):
-        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
-        INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
+        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
+        map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+        INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

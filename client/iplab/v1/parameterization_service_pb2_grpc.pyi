@@ -48,8 +48,9 @@ class ParameterizationServiceStub:
     as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
     """
     MapPhases: _grpc.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]
-    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
-    INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
+    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
+    map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+    INVALID_ARGUMENT.
     """
 
 @_typing.type_check_only
@@ -70,8 +71,9 @@ class ParameterizationServiceAsyncStub(ParameterizationServiceStub):
     as much as is stable, or all layers change by the same power. Errors: INVALID_ARGUMENT.
     """
     MapPhases: _aio.UnaryUnaryMultiCallable[_parameterization_service_pb2.MapPhasesRequest, _phases_pb2.PhaseMap]  # type: ignore[assignment]
-    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
-    INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
+    """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
+    map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+    INVALID_ARGUMENT.
     """
 
 class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -113,8 +115,9 @@ class ParameterizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _parameterization_service_pb2.MapPhasesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_phases_pb2.PhaseMap, _abc.Awaitable[_phases_pb2.PhaseMap]]:
-        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. Errors:
-        INVALID_ARGUMENT, also for maps of too many pieces (a smaller rectangle or fewer layers help).
+        """Returns an exact map of the behaviour of a parameterization over the values of two exponents. The work on a
+        map is bounded: a region that is not decided within it has no regime, and a note says so. Errors:
+        INVALID_ARGUMENT.
         """
 
 def add_ParameterizationServiceServicer_to_server(servicer: ParameterizationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,7 +28,7 @@ class Phase(_message.Message):
     REGIME_FIELD_NUMBER: _builtins.int
     LAYERS_FIELD_NUMBER: _builtins.int
     regime: _theory_pb2.Regime.ValueType
-    """The regime."""
+    """The regime; REGIME_UNSPECIFIED: not decided within the work that a map may take."""
     @_builtins.property
     def layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Hidden layers (1 .. L) whose features move, in feature learning and controlled divergence."""

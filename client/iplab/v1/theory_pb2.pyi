@@ -358,6 +358,44 @@ class LayerAlignment(_message.Message):
 Global___LayerAlignment: _TypeAlias = LayerAlignment  # noqa: Y015
 
 @_typing.final
+class AlignmentExponents(_message.Message):
+    """Exponents of alignment, exact texts between "1/2" (a random sum) and "1" (one direction). Each list has one entry
+    for all matrices, or one per matrix; an empty one is as the calculus has it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FORWARD_FIELD_NUMBER: _builtins.int
+    BACKWARD_FIELD_NUMBER: _builtins.int
+    INITIAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def forward(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """theta of W^2 .. W^(L+1): an update and the activations that it acts on. Empty: "1"."""
+
+    @_builtins.property
+    def backward(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """theta' of W^2 .. W^L: a transposed update and the derivatives that it acts on. Empty: "1"."""
+
+    @_builtins.property
+    def initial(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """omega of W^2 .. W^(L+1): an initial matrix and the change of the activations. Empty: "1/2", at the last "1"."""
+
+    def __init__(
+        self,
+        *,
+        forward: _abc.Iterable[_builtins.str] | None = ...,
+        backward: _abc.Iterable[_builtins.str] | None = ...,
+        initial: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "forward", b"forward", "initial", b"initial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlignmentExponents: _TypeAlias = AlignmentExponents  # noqa: Y015
+
+@_typing.final
 class Completion(_message.Message):
     """Learning rates that complete multipliers and initial weights."""
 

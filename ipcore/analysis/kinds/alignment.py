@@ -1,11 +1,11 @@
-"""Alignment of updates with their inputs against the exponents derived; theory is asked again with it."""
+"""Alignment of matrices with what they act on, against the exponents derived; theory is asked with it."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from ipcore import theory
-from ipcore.analysis.alignment_check import QUANTITY, check_alignment
+from ipcore.analysis.alignment_check import EXPONENTS, check_alignment
 from ipcore.analysis.case import Case, Kind
 from ipcore.analysis.report import Check, Conclusion, Report
 from ipcore.errors import AnalysisError
@@ -42,7 +42,7 @@ def _find(case: Case) -> Report:
             theta.fit,
             theta.verdict,
             theta.sentence,
-            quantity=QUANTITY,
+            quantity=theta.quantity,
             layer=theta.layer,
             step=theta.step,
             predicted=theta.low,
@@ -61,6 +61,6 @@ ALIGNMENT: Final = Kind(
     find=_find,
     probe="alignment",
     missing="alignment is not checked: it was not recorded; add alignment to record.probes.quantities",
-    reads=(QUANTITY,),
+    reads=tuple(EXPONENTS),
     asked=True,
 )

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from ipcore.analysis.case import Case, Kind
-from ipcore.analysis.rate_transfer import check_rate_transfer, predicted_drift
+from ipcore.analysis.rate_transfer import PredictedDrift, check_rate_transfer, predicted_drift
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.errors import AnalysisError
 
@@ -19,11 +19,7 @@ def _applies(case: Case) -> bool:
 
 
 def _find(case: Case) -> Report:
-    drift = (
-        case.analysis
-        if isinstance(case.analysis, str)
-        else predicted_drift(case.analysis, calibrated=case.calibrated)
-    )
+    drift = _predicted(case)
     try:
         found = check_rate_transfer(_losses(case), drift)
     except AnalysisError as error:
@@ -48,6 +44,26 @@ def _find(case: Case) -> Report:
         tolerance=found.tolerance,
     )
     return Report((check,), notes=found.warnings)
+
+
+def _predicted(case: Case) -> PredictedDrift | str:
+    """What theory predicts, or why it does not: with Adam the limit may begin beyond these widths."""
+    analysis = case.analysis
+    if isinstance(analysis, str):
+        return analysis
+    limit = predicted_drift(analysis, calibrated=case.calibrated)
+    if not case.trained.has_epsilon:
+        return limit
+    signs = case.analyze(("negligible",) * len(analysis.parameterization.a), ())
+    small = signs if isinstance(signs, str) else predicted_drift(signs, calibrated=case.calibrated)
+    if small == limit or isinstance(small, str):
+        return limit
+    said = f"({limit})" if isinstance(limit, str) else str(limit)
+    return (
+        f"theory predicts {small} while Adam's epsilon is small beside the gradients and {said} in the "
+        "limit, where it is not; sizes of gradients say which holds at these widths (a coordinate check with "
+        "gradients in record.probes.quantities)"
+    )
 
 
 def _losses(case: Case) -> dict[tuple[int, float, int], float]:

@@ -99,6 +99,10 @@ class Affine(Unknown):
         """Bits of its longest coefficient."""
         return max(abs(part) for part in (*self.form, self.over)).bit_length()
 
+    def here(self) -> Fraction:
+        """Its value at the point of its record."""
+        return Fraction(value(self.form, self.record.at), self.record.at[2] * self.over)
+
     def __add__(self, other: object) -> Affine | Fraction:
         return self._plus(other, 1) if _is_number(other) else NotImplemented
 

@@ -8,17 +8,16 @@ and every one is proved by a run.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import count, pairwise
 from typing import Generic, TypeVar
 
 from ipcore.theory.plane.affine import Form, Point, Record, reduced, value
 
 Label = TypeVar("Label")
-
-
-class TooMuchWorkError(Exception):
-    """The sets need more work than is allowed."""
 
 
 @dataclass(slots=True)
@@ -61,21 +60,26 @@ class Division(Generic[Label]):
         return cell.label
 
 
-def divide(corners: Sequence[Point], calculation: Callable[[Record], Label], *, most: int) -> Division[Label]:
-    """Divide a convex polygon.
+def divide(
+    corners: Sequence[Point], calculation: Callable[[Record], Label], *, most: int, undecided: Label
+) -> Division[Label]:
+    """Divide a convex polygon, large sets first.
 
     Args:
         corners: Counterclockwise, at least 3.
         calculation: Its result depends on the two free exponents of the record alone.
         most: Additions and comparisons (`Record.work`) that are allowed; a run counts as 100 beside its own.
-
-    Raises:
-        TooMuchWorkError: It takes more.
+        undecided: The label of sets for which no work is left.
     """
     division: Division[Label] = Division(Cell(tuple(corners), ()))
-    waiting = [division.root]
+    numbers = count()
+    waiting = [(_urgency(division.root), next(numbers), division.root)]
     while waiting:
-        cell = waiting.pop()
+        cell = heappop(waiting)[-1]
+        if most < 0:
+            cell.label = undecided
+            division.cells.append(cell)
+            continue
         record = Record(inner_point(cell.corners))
         label = calculation(record)
         for form, answer in record.answers.items():
@@ -84,13 +88,19 @@ def divide(corners: Sequence[Point], calculation: Callable[[Record], Label], *, 
                 continue
             cell.asked, cell.parts = form, (yes, no)
             cell, other = (yes, no) if answer else (no, yes)
-            waiting.append(other)
+            heappush(waiting, (_urgency(other), next(numbers), other))
         cell.label = label
         division.cells.append(cell)
         most -= 100 + record.work
-        if waiting and most < 0:
-            raise TooMuchWorkError
     return division
+
+
+def _urgency(cell: Cell[Label]) -> float:
+    """The smaller, the sooner: segments and points, on which regimes of their own hold, then large areas."""
+    if len(cell.corners) < 3:
+        return -math.inf
+    (x, y), *others = [(X / W, Y / W) for X, Y, W in cell.corners]
+    return -sum((p - x) * (v - y) - (u - x) * (q - y) for (p, q), (u, v) in pairwise(others))
 
 
 def inner_point(corners: Sequence[Point]) -> Point:

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from ipcore import theory
+from ipcore.theory.errors import Findings
 from iplab.v1 import parameterization_service_pb2 as pb
 from iplab.v1 import parameterization_service_pb2_grpc as pb_grpc
 from iplab.v1 import phases_pb2, theory_pb2
@@ -95,6 +96,9 @@ def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
             loss=request.loss or _LOSS,
             # Not given and 0 are the same in proto3; both mean: until nothing changes.
             steps=request.steps or None,
+            epsilon=_epsilon(request),
+            alignment=_alignment(request),
+            block_matrices=request.block_matrices,
         )
         rate = theory.largest_rate_of(analysis, calibrated=request.calibrated)
         found = messages.analysis(analysis, rate)
@@ -125,6 +129,51 @@ def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Complet
         return found
     except theory.TheoryError as error:
         raise _wrong(error, request) from None
+
+
+def _epsilon(request: pb.AnalyzeParameterizationRequest) -> str | list[str] | None:
+    given = list(request.epsilon)
+    return given[0] if len(given) == 1 else given or None
+
+
+def _alignment(
+    request: pb.AnalyzeParameterizationRequest,
+) -> str | theory.Alignment | tuple[theory.Alignment, theory.Alignment] | None:
+    """Alignment that is given: an assumption, exponents, or a lower and an upper bound."""
+    upper = request.WhichOneof("alignment_choice")
+    if request.HasField("least_alignment") and upper != "alignment":
+        raise theory.TheoryError("is a lower bound; give the upper one too, in alignment", "least_alignment")
+    if upper is None:
+        return None
+    if upper == "named_alignment":
+        return request.named_alignment
+    findings = Findings()
+    found = []
+    fields: tuple[Literal["least_alignment", "alignment"], ...] = ("least_alignment", "alignment")
+    for field in fields:
+        if request.HasField(field):
+            with findings.noted():
+                found.append(_exponents(getattr(request, field), request.hidden_layers, field))
+    findings.check()
+    return found[0] if len(found) == 1 else (found[0], found[1])
+
+
+def _named(request: _Request) -> bool:
+    if not isinstance(request, pb.AnalyzeParameterizationRequest):
+        return False
+    return request.WhichOneof("alignment_choice") == "named_alignment"
+
+
+def _exponents(given: theory_pb2.AlignmentExponents, hidden_layers: int, field: str) -> theory.Alignment:
+    """Exponents of alignment; errors have their path below `field`."""
+    rows = {name: list(getattr(given, name)) for name in ("forward", "backward", "initial")}
+    try:
+        return theory.Alignment.of(
+            hidden_layers,
+            **{name: row[0] if len(row) == 1 else row for name, row in rows.items() if row},
+        )
+    except theory.TheoryError as error:
+        raise error.below("alignment", field) from None
 
 
 def _scheme(request: _Request, rates: bool) -> theory.Parameterization:
@@ -169,6 +218,8 @@ def _wrong(error: theory.TheoryError, request: _Request) -> InvalidRequest:
     def path(field: str) -> str:
         if field.partition("[")[0] in {*lists, "reweightings"}:
             return "preset" if preset else f"exponents.{field}"
+        if field == "alignment" and _named(request):
+            return "named_alignment"
         return field if field and field != "parameterization" else "preset" if preset else "exponents"
 
     return InvalidRequest([FieldViolation(path(field), message) for field, message in error.problems])

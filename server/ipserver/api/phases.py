@@ -60,6 +60,7 @@ def phase_map(value: theory.Phases) -> pb.PhaseMap:
             for marked in value.presets
         ],
         text=str(value),
+        notes=value.notes,
     )
 
 

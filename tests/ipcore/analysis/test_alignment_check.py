@@ -91,6 +91,38 @@ def test_all_steps_are_within_the_bounds_asked():
     assert (least.initial, least.backward) == ((Fraction(1, 2), Fraction(1, 2), 1), (1, 1))
 
 
+def test_backward_alignment_and_that_of_initial_matrices_are_measured_too():
+    p = preset("ip-llr", 3)
+    measured = {("alignment_update", layer, 1): ratios(1, noise=1e-4) for layer in (2, 3, 4)}
+    measured |= {("alignment_backward", layer, 1): ratios(0.8, noise=1e-4) for layer in (2, 3)}
+    omegas = {2: 0.5, 3: 0.5, 4: 1}
+    measured |= {("alignment_change", layer, 1): ratios(e, noise=1e-4) for layer, e in omegas.items()}
+    asked = []
+
+    def ask(bounds):
+        asked.append(bounds)
+        return analyze(p, alignment=bounds)
+
+    found = check_alignment(measured, analyze(p), ask)
+    assert [(t.quantity, t.layer) for t in found.thetas] == [
+        ("alignment_update", 2),
+        ("alignment_backward", 2),
+        ("alignment_change", 2),
+        ("alignment_update", 3),
+        ("alignment_backward", 3),
+        ("alignment_change", 3),
+        ("alignment_update", 4),
+        ("alignment_change", 4),
+    ]
+    assert found.conclusion.startswith("leaves the calculus at W^2 from step 1: backward alignment 0.8")
+    ((least, most),) = asked
+    assert all(float(theta) == pytest.approx(0.8, abs=0.01) for theta in (*least.backward, *most.backward))
+    assert [round(float(omega), 2) for omega in most.initial] == [0.5, 0.5, 1]
+    # One matrix without: the row is as the calculus has it.
+    del measured["alignment_backward", 3, 1]
+    assert check_alignment(measured, analyze(p), ask).bounds[0].backward == (1, 1)
+
+
 def test_one_seed_leaves_everything_open():
     found = check({(layer, 1): 1 for layer in (2, 3, 4)}, seeds=[0])
     assert {theta.verdict for theta in found.thetas} == {Verdict.UNDECIDED}

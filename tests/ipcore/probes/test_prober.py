@@ -88,6 +88,15 @@ def test_every_quantity_is_what_autograd_says(tiny: Dataset, activation: str, bi
                 sizes = [t.square().mean().sqrt() for t in (below @ matrix.mT, matrix, below)]
                 logarithm = torch.log(sizes[0] / sizes[1] / sizes[2]) / np.log(matrix.shape[1])
                 expected[f"alignment_{name}/{l}"] = float(logarithm)
+            ratios = {}
+            if l > 1:
+                ratios["change"] = initial[0][l - 1][run], (x_t[l - 1] - x_0[l - 1]).detach()
+            if l == 2:
+                ratios["backward"] = change.mT, dh[l - 1]
+            for name, (matrix, acted_on) in ratios.items():
+                sizes = [t.square().mean().sqrt() for t in (acted_on @ matrix.mT, matrix, acted_on)]
+                logarithm = torch.log(sizes[0] / sizes[1] / sizes[2]) / np.log(matrix.shape[1])
+                expected[f"alignment_{name}/{l}"] = float(logarithm)
             spectra = {"update": change}
             if l < 3:
                 spectra["x"] = x_t[l].detach()

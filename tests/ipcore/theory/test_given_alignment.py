@@ -16,6 +16,7 @@ from ipcore.theory import (
     complete,
     custom,
     largest_rate_of,
+    largest_stable_rate,
     parts_of,
     preset,
     published,
@@ -183,7 +184,7 @@ def test_what_is_refused_is_named():
     assert fields(lambda: Alignment.of(3, forward=outside, initial="-1")) == [
         "alignment.forward[0]",
         "alignment.forward[2]",
-        *[f"alignment.initial[{i}]" for i in range(3)],
+        "alignment.initial",
     ]
     with pytest.raises(TheoryError, match=r"between 1/2 .* and 1 .*, not '1/4', in W\^2"):
         Alignment.of(3, forward=outside)
@@ -215,7 +216,13 @@ def test_what_is_refused_is_named():
 def test_what_follows_an_analysis_uses_its_alignment():
     found = analyze(preset("ntk", 2), alignment="none")
     assert parts_of(found, 1)[1].update == -Fraction(3, 2) + HALF
-    assert "alignment that is given" in largest_rate_of(found)
+    assert str(largest_rate_of(found)) == str(largest_stable_rate(preset("ntk", 2), alignment="none"))
+    bounds = (Alignment.of(2, forward="1/2"), Alignment.of(2))
+    assert "two bounds" in largest_rate_of(analyze(preset("ntk", 2), alignment=bounds))
+    # Everett et al.: with full alignment SP's rates per layer are the largest stable ones.
+    sp = preset("sp-per-layer", 3)
+    assert largest_stable_rate(sp, alignment="full").stable == 0
+    assert largest_stable_rate(sp).stable == -HALF
     assert found.to_dict()["assumed"] == [
         {"forward": ["1/2", "1/2"], "backward": ["1/2"], "initial": ["1/2", "1/2"]}
     ]
@@ -228,10 +235,23 @@ def test_what_follows_an_analysis_uses_its_alignment():
 def test_alignment_as_derived(activation, first):
     # IP-LLR, as docs/theory.md has it: a random sum from layer 3 on unless x has a mean.
     found = derived_alignment(analyze(preset("ip-llr", 3), activation=activation), [1, 2, 5000])
-    assert [(str(low), str(high)) for low, high in found[1]] == [(x, x) for x in first]
-    later = {high for bounds in (found[2], found[5000]) for _, high in bounds}
+    assert [(str(low), str(high)) for low, high in found[1].forward] == [(x, x) for x in first]
+    later = {high for bounds in (found[2], found[5000]) for _, high in bounds.forward}
     assert later == {Fraction(1)}
-    assert (found[2][1] == (Fraction(1), Fraction(1))) is (activation == "relu")
+    assert (found[2].forward[1] == (Fraction(1), Fraction(1))) is (activation == "relu")
+
+
+def test_alignment_of_the_backward_pass_and_of_initial_matrices_as_derived():
+    half, one = Fraction(1, 2), Fraction(1)
+    found = derived_alignment(analyze(preset("mup", 3)), [1, 2])
+    assert found[1].backward == found[2].backward == ((one, one),) * 2
+    assert found[1].initial == ((half, half), (half, half), (one, one))
+    # Later updates of the last hidden layer follow those of the readout as well.
+    assert found[2].initial == ((half, half), (half, half), (half, one))
+    # IP-LLR with tanh: nothing is shared by dh of two steps where h_1 outgrows h_0 but through W_0.
+    tanh = derived_alignment(analyze(preset("ip-llr", 4), activation="tanh"), [1, 2])
+    assert all(half <= low <= high <= one for low, high in tanh[1].backward)
+    assert all(high == one for _, high in tanh[2].backward)
 
 
 def test_nothing_is_derived_where_something_grows():

@@ -1,5 +1,6 @@
 """Residual blocks: sums of branches, hand-worked and against the composed rule; powers of the depth."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -10,9 +11,11 @@ from ipcore.theory import (
     Regime,
     TheoryError,
     analyze,
+    complete,
     custom,
     depth_exponents,
     largest_rate_of,
+    largest_stable_rate,
     parts_of,
     preset,
 )
@@ -143,4 +146,31 @@ def test_what_is_refused_is_named():
     found = analyze(p, block_matrices=1)
     with pytest.raises(TheoryError, match="residual blocks"):
         parts_of(found, 1)
-    assert "residual blocks" in largest_rate_of(found)
+    assert str(largest_rate_of(found)) == str(largest_stable_rate(p, block_matrices=1))
+    with pytest.raises(TheoryError, match="calibrated rates with residual blocks"):
+        largest_stable_rate(p, block_matrices=1, calibrated=True)
+    with pytest.raises(TheoryError, match="completion with residual blocks; analyze rates"):
+        complete(p.a, p.b, block_matrices=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "blocks"), [("mup", 4, 1), ("ntk", 5, 2), ("sp", 4, 1), ("ip", 5, 2)]
+)
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_largest_stable_base_rate_is_stable_and_nothing_above_it(name, depth, blocks, activation):
+    p = preset(name, depth)
+    found = largest_stable_rate(p, block_matrices=blocks, activation=activation)
+
+    def regime(delta):
+        phases = tuple(replace(phase, c=tuple(c - delta for c in phase.c)) for phase in p.phases)
+        faster = replace(p, phases=phases)
+        return analyze(faster, block_matrices=blocks, activation=activation).regime
+
+    growing = {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE, Regime.MEASURE}
+    assert regime(found.stable) not in {Regime.UNSTABLE, Regime.CONTROLLED_DIVERGENCE}
+    assert regime(found.stable + Fraction(1, 64)) in growing
+    assert regime(found.controlled) is not Regime.UNSTABLE
+    assert regime(found.controlled + Fraction(1, 64)) in {Regime.UNSTABLE, Regime.MEASURE}
+    if activation == "relu":
+        assert found.exact
+        assert Regime.MEASURE not in {regime(found.stable), regime(found.controlled + Fraction(1, 64))}

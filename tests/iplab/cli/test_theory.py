@@ -60,6 +60,12 @@ def test_alignment_and_blocks_may_be_given():
     assert regime("--preset", "sp-per-layer") == "controlled_divergence"
     assert regime("--preset", "sp-per-layer", "--alignment", "full") == "feature_learning"
     assert regime("--preset", "ip", "--hidden-layers", "4", "--block-matrices", "1") == "feature_learning"
+    assert regime("--preset", "ip-llr", "--alignment", "1/2,1/2,1/2") == "trivial"
+    rows = ("--alignment", "1/2", "--alignment-backward", "1/2", "--alignment-initial", "1/2")
+    assert regime("--preset", "ip-llr", *rows) == regime("--preset", "ip-llr", "--alignment", "none")
+    outside = CliRunner().invoke(main, ["analyze", "--preset", "ip", "--alignment", "1,5/4,1"])
+    assert outside.exit_code == 2
+    assert "alignment.forward[1]: must be between 1/2" in outside.stderr
     wrong = CliRunner().invoke(
         main, ["analyze", "--preset", "ip", "--alignment", "half", "--block-matrices", "3"]
     )

@@ -6,7 +6,7 @@ import pytest
 from ipcore.theory import analyze, phases, preset
 from iplab.v1 import experiment_service_pb2, run_service_pb2, spec_pb2
 from iplab.v1 import parameterization_service_pb2 as pb
-from iplab.v1.theory_pb2 import Regime
+from iplab.v1.theory_pb2 import AlignmentExponents, Regime
 
 NAIVE_IP = spec_pb2.Exponents(a=["0", "1", "1"], b=["0", "0", "0"], c=["-1", "-2", "-1"])
 IP_AB = spec_pb2.Exponents(a=["0", "1", "1"], b=["0", "0", "0"])
@@ -39,6 +39,65 @@ async def test_controlled_divergence_is_a_regime_of_its_own(api):
     answer = await api.parameterizations.AnalyzeParameterization(request)
     assert answer.regime == Regime.REGIME_UNSTABLE
     assert not answer.hidden_bounded
+
+
+async def test_alignment_may_be_given_by_name_exactly_and_as_bounds(api):
+    async def regime(**given):
+        request = pb.AnalyzeParameterizationRequest(preset="ip-llr", hidden_layers=3, **given)
+        return (await api.parameterizations.AnalyzeParameterization(request)).regime
+
+    exact, half = AlignmentExponents(forward=["1"]), AlignmentExponents(forward=["1/2"] * 3)
+    assert await regime(alignment=exact) == Regime.REGIME_FEATURE_LEARNING
+    assert await regime(alignment=half) == Regime.REGIME_TRIVIAL
+    assert await regime(alignment=exact, least_alignment=half) == Regime.REGIME_MEASURE
+    assert await regime(named_alignment="none") == Regime.REGIME_TRIVIAL
+    none = AlignmentExponents(forward=["1/2"], backward=["1/2"], initial=["1/2"])
+    assert await regime(alignment=none) == Regime.REGIME_TRIVIAL
+
+
+@pytest.mark.parametrize(
+    ("given", "fields"),
+    [
+        (
+            {"alignment": AlignmentExponents(forward=["1", "2", "1/4"])},
+            ["alignment.forward[1]", "alignment.forward[2]"],
+        ),
+        ({"alignment": AlignmentExponents(forward=["5/4"])}, ["alignment.forward"]),
+        ({"alignment": AlignmentExponents(backward=["1"] * 3)}, ["alignment.backward"]),
+        ({"alignment": AlignmentExponents(initial=["0.5", "nan", "1"])}, ["alignment.initial[1]"]),
+        (
+            {"alignment": AlignmentExponents(), "least_alignment": AlignmentExponents(forward=["0"])},
+            ["least_alignment.forward"],
+        ),
+        ({"least_alignment": AlignmentExponents(), "named_alignment": "full"}, ["least_alignment"]),
+        (
+            {
+                "alignment": AlignmentExponents(forward=["1/2"]),
+                "least_alignment": AlignmentExponents(forward=["1"]),
+            },
+            ["alignment"],
+        ),
+        ({"named_alignment": "half"}, ["named_alignment"]),
+        ({"named_alignment": ""}, ["named_alignment"]),
+        ({"epsilon": ["tiny"]}, ["epsilon"]),
+        ({"block_matrices": 3}, ["block_matrices"]),
+    ],
+)
+async def test_bad_alignment_names_the_fields(api, given, fields):
+    request = pb.AnalyzeParameterizationRequest(preset="mup", hidden_layers=3, **given)
+    failed = await api.fails(api.parameterizations.AnalyzeParameterization(request))
+    assert failed.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert list(failed.violations) == fields
+
+
+async def test_blocks_and_epsilon_are_passed_on(api):
+    request = pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=5, block_matrices=2)
+    answer = await api.parameterizations.AnalyzeParameterization(request)
+    assert answer.summary == analyze(preset("ip", 5), block_matrices=2).summary
+    request = pb.AnalyzeParameterizationRequest(preset="sp", hidden_layers=3, optimizer="adam", steps=1)
+    request.epsilon.append("negligible")
+    answer = await api.parameterizations.AnalyzeParameterization(request)
+    assert list(answer.steps[1].h_change) == ["0", "1", "2"]
 
 
 async def test_answers_stay_small_however_many_steps_are_asked_for(api):
@@ -257,6 +316,18 @@ async def test_maps_of_phases_are_those_of_ipcore(api):
     (mup,) = [marked for marked in answer.presets if marked.preset == "mup"]
     assert (mup.at.x, mup.at.y, list(mup.phase.layers)) == ("1", "-1", [1, 2, 3])
     assert len(answer.corners) == len(expected.corners)
+
+
+async def test_maps_say_what_they_leave_undecided(api, monkeypatch):
+    monkeypatch.setattr("ipserver.api.parameterizations._PHASES_WORK", 20_000)
+    request = pb.MapPhasesRequest(preset="ip", hidden_layers=3, activation="gelu")
+    for name in ("c_first_step_hidden", "c_last"):
+        request.free.add(name=name, low="-4", high="1")
+    answer = await api.parameterizations.MapPhases(request)
+    regimes = {area.phase.regime for area in answer.areas}
+    assert Regime.REGIME_UNSPECIFIED in regimes
+    assert regimes - {Regime.REGIME_UNSPECIFIED}
+    assert "not decided" in answer.notes[0]
 
 
 @pytest.mark.parametrize(

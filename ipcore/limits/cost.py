@@ -1,0 +1,177 @@
+"""Memory and time of a limit or of deferred weights, before anything is allocated. Standard library only.
+
+Numbers held, for L hidden layers, N particles (or width m), T updates of B examples, per replica:
+
+    particles         2 (L-1) N min(T B, N)              u and x of every example; W itself beyond N columns
+    revival           min(T B, N) (N + N/10)             directions, and answers of the neurons that are off
+    deferred weights  6 (L-1) m min(T B, m)              also directions and answers of both sides
+    kernel            n (n + ..)                         covariance of f_0 at all n inputs, if it is drawn
+
+The interpreter and torch (some 300 MB), and the dataset, are not included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ipcore.catalogue import OPTIMIZERS, DatasetInfo, output_dim
+from ipcore.config import PackConfig, RunConfig
+from ipcore.limits.kinds import NoLimit, limit_of
+from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
+from ipcore.planning.memory import pack_memory_bytes
+
+_ITEM: Final = 4  # bytes of a number in single precision
+_DOUBLE: Final = 8
+CHUNK: Final = 512  # inputs at once of an evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run needs.
+
+    Attributes:
+        memory_bytes: At the last update, when it is largest.
+        work: Multiply-adds of all updates, without evaluations.
+        evaluation_work: Multiply-adds of one evaluation after the last update.
+    """
+
+    memory_bytes: int
+    work: float
+    evaluation_work: float
+
+    def seconds(self, machine: MachineProfile = DEFAULT_CPU) -> float:
+        """Of all updates."""
+        return self.work / machine.rate
+
+
+def cost(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
+    """Memory and work of one run with `infinite_width` or `deferred`.
+
+    Raises:
+        ValueError: The run has no limit.
+    """
+    if not config.infinite_width:
+        return _deferred(config, run, info)
+    found = limit_of(
+        run.parameterization,
+        config.activation,
+        config.optimizer,
+        calibrated=run.calibration is not None,
+        weight_decay=run.settings.weight_decay,
+        model=config.model,
+    )
+    if isinstance(found, NoLimit):
+        raise ValueError(found.sentence)
+    if found.kind == "kernel":
+        return _kernel(config, info, drawn=not found.starts_at_zero)
+    return _particles(config, run, info, revives=found.revives)
+
+
+def _evaluated(config: PackConfig, info: DatasetInfo) -> int:
+    return info.test_size + config.validation_size
+
+
+def _momentum(config: PackConfig) -> int:
+    return int(OPTIMIZERS[config.optimizer].accumulates)
+
+
+def _columns(config: PackConfig) -> tuple[int, float]:
+    """Columns held at most, and the sum over updates of B times the columns that each reads."""
+    T, B, N = config.steps, config.batch_size, config.width
+    most, factored = min(T * B, N), min(T, N // B)
+    read = B * B * factored * (factored + 1) / 2
+    # Once W is formed, a product with it costs as much as with N/2 columns.
+    return most, read + (T - factored) * B * N / 2
+
+
+def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives: bool) -> Cost:
+    L, B, N = config.hidden_layers, config.batch_size, config.width
+    d, C, kept = info.input_dim + 1, output_dim(config.loss, info), 1 + _momentum(config)
+    most, read = _columns(config)
+    whole = most < config.steps * B
+    # When W is formed, its factors are there too.
+    matrix = 2 * N * most + (kept * N * N if whole else 0)
+    numbers = (L - 1) * matrix + kept * (d + C) * N
+    work = 8.0 * (L - 1) * N * read + config.steps * B * N * (2 * d + 3 * C)
+    if revives:
+        numbers += int(most * N * 1.1)
+        work += 6.0 * N * read
+    rows = max(B, min(CHUNK, _evaluated(config, info)))
+    # Values of all layers of an evaluation or an update, inner products, and the double-precision copies of
+    # which step 0 makes its covariances.
+    transient = rows * (2 * L * N + 2 * most) * _ITEM + 2 * B * N * _DOUBLE
+    evaluation = _evaluated(config, info) * N * (d + C + 2.0 * (L - 1) * most)
+    replicas = config.replicas
+    return Cost(replicas * numbers * _ITEM + transient, replicas * work, replicas * evaluation)
+
+
+def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
+    L, B, m = config.hidden_layers, config.batch_size, config.width
+    d, C, kept = info.input_dim + 1, output_dim(config.loss, info), 1 + _momentum(config)
+    most, read = _columns(config)
+    asked = run.parameterization.k_at(1)
+    remembered = [min(m, B if k is None else config.steps * B) for k in asked[1:-1]]
+    whole = most < config.steps * B
+    ends = kept * (d + C) * m
+    known = sum(4 * m * questions for questions in remembered)
+    updates = (L - 1) * (2 * m * most + (kept * m * m if whole else 0))
+    share = sum(remembered) / (most or 1)
+    work = m * read * (8.0 * (L - 1) + 16.0 * share) + config.steps * B * m * (2 * d + 3 * C)
+    work += sum(2 * 4.0 * B * B * m * config.steps for _ in remembered)  # orthogonalization of a batch
+    rows = max(B, min(CHUNK, _evaluated(config, info)))
+    # Values of all layers, and what a question is orthogonalized in. Where the initial matrices are removed
+    # no question is asked of test inputs but at step 0, when there are no updates yet.
+    plain, asking = rows * ((2 * L + 2) * m + 3 * most), rows * ((2 * L + 8) * m + 3 * most)
+    removed = all(k is None for k in asked[1:-1])
+    numbers = ends + known + (max(updates + plain, asking) if removed else updates + asking)
+    evaluation = _evaluated(config, info) * m * (d + C + (L - 1) * 2.0 * most + 6.0 * sum(remembered))
+    evaluation += sum(4.0 * CHUNK * _evaluated(config, info) * m for _ in remembered)
+    return Cost(numbers * _ITEM, work, evaluation)
+
+
+def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
+    L, B, C = config.hidden_layers, config.batch_size, output_dim(config.loss, info)
+    used = min(info.train_size - config.validation_size, config.steps * B)
+    points = used + _evaluated(config, info)
+    # Covariance, its eigenvectors, and what the eigensolver works in.
+    covariance = 4 * points * points if drawn else 0
+    numbers = covariance + used * (2 * C + L + 1) + points * (C + info.input_dim)
+    terms = 20.0 * L + info.input_dim  # of one entry of the kernel; a series has some hundreds
+    work = config.steps * B * used * terms / 2 + (9.0 * points**3 if drawn else 0.0)
+    rows = max(B, CHUNK)
+    transient = rows * used * 10 * _DOUBLE
+    return Cost(numbers * _DOUBLE + transient, work, _evaluated(config, info) * used * terms)
+
+
+def largest_width(config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int) -> int:
+    """The largest width, or number of particles, that fits; 0: none."""
+    return _largest(lambda m: cost(replace(config, width=m), run, info).memory_bytes <= memory, config.width)
+
+
+def largest_steps(config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int) -> int:
+    """The most updates that fit; 0: not even one."""
+    return _largest(lambda T: cost(replace(config, steps=T), run, info).memory_bytes <= memory, config.steps)
+
+
+def dense_width(config: PackConfig, info: DatasetInfo, memory: int) -> int:
+    """The largest width that fits when trained densely, up to that of the pack."""
+    dense = replace(config, deferred=False, infinite_width=False)
+    return _largest(
+        lambda m: pack_memory_bytes(replace(dense, width=m), info, runs=1) <= memory, config.width
+    )
+
+
+def _largest(fits: Callable[[int], bool], most: int) -> int:
+    """The largest number 1..most that fits, where fewer always fit if more do; 0: none."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def deferred_is_cheaper(config: PackConfig, info: DatasetInfo) -> bool:
+    """Whether deferred weights take less time than a dense network of this width: about T B < m/6."""
+    return config.steps * config.batch_size * 6 < config.width

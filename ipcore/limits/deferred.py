@@ -1,0 +1,175 @@
+"""A square matrix of i.i.d. standard normals of which only what is asked for is ever drawn.
+
+Training asks a Gaussian matrix G for products G x and G^T u alone. Given orthonormal directions U with
+answers G U = H and V with answers G^T V = Z, the rest of G is an independent Gaussian matrix between the
+orthogonal complements. So a new product is what is known of it plus fresh normals in the directions that are
+new: exact in law, at any width, without the m^2 entries. After m directions all of G is known, and nothing is
+drawn any more.
+
+Vectors are rows here: U holds directions (k, m), H their answers (k, m).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# A direction is new if more than this part of a vector's length lies in it.
+_NEW: Final = {torch.float64: 1e-12, torch.float32: 1e-6}
+
+
+class _Side:
+    """Orthonormal directions (rows) and what the matrix, or its transpose, makes of them."""
+
+    def __init__(self, inputs: int, outputs: int, most: int, dtype: torch.dtype) -> None:
+        # Pages of memory that are never written to are never taken.
+        self._directions = torch.empty((most, inputs), dtype=dtype)
+        self._answers = torch.empty((most, outputs), dtype=dtype)
+        self.most, self.count = most, 0
+
+    @property
+    def directions(self) -> Tensor:
+        return self._directions[: self.count]
+
+    @property
+    def answers(self) -> Tensor:
+        return self._answers[: self.count]
+
+    def append(self, directions: Tensor, answers: Tensor) -> None:
+        k, n = self.count, len(directions)
+        if not n:
+            return
+        self._directions[k : k + n].copy_(directions)
+        self._answers[k : k + n].copy_(answers)
+        self.count = k + n
+
+    def keep(self, outputs: Tensor) -> None:
+        """Forget what the other outputs have answered; `outputs` is boolean."""
+        answers = self.answers[:, outputs]
+        self._answers = answers.new_empty((len(self._answers), answers.shape[1]))
+        self._answers[: self.count].copy_(answers)
+
+    def load(self, directions: Tensor, answers: Tensor) -> None:
+        """Start anew with these, which may have another number of outputs."""
+        self._answers = answers.new_empty((len(self._answers), answers.shape[1]))
+        self.count = 0
+        self.append(directions, answers)
+
+
+class DeferredMatrix:
+    """G of i.i.d. N(0, 1) entries, revealed by questions.
+
+    Args:
+        outputs: Rows of G.
+        inputs: Columns of G.
+        forward_questions: Vectors x that G x will be remembered for, at most.
+        backward_questions: Vectors u that G^T u will be remembered for, at most.
+        dtype: Of directions and answers.
+    """
+
+    def __init__(
+        self,
+        outputs: int,
+        inputs: int,
+        forward_questions: int,
+        backward_questions: int,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._right = _Side(inputs, outputs, min(inputs, forward_questions), dtype)
+        self._left = _Side(outputs, inputs, min(outputs, backward_questions), dtype)
+
+    def forward(self, x: Tensor, normals: np.random.Generator, *, remember: bool = True) -> Tensor:
+        """G x of every row of x, (n, inputs) -> (n, outputs).
+
+        Args:
+            x: Rows; they may depend on everything asked so far.
+            normals: Source of what is new.
+            remember: Whether later answers must be consistent with this one. (The rows of one question
+                always are with each other, and with what is remembered.)
+        """
+        return _ask(self._right, self._left, x, normals, remember)
+
+    def backward(self, u: Tensor, normals: np.random.Generator) -> Tensor:
+        """G^T u of every row of u, (n, outputs) -> (n, inputs); remembered."""
+        return _ask(self._left, self._right, u, normals, remember=True)
+
+    def learn(self, x: Tensor, answers: Tensor) -> None:
+        """Take over answers G x that were drawn elsewhere, before anything is asked.
+
+        Directions in which the rows of x hardly differ are left out: the answers do not say enough of them.
+
+        Args:
+            x: (n, inputs).
+            answers: (n, outputs).
+        """
+        basis, triangle = torch.linalg.qr(x.T)
+        vectors, sizes, turned = torch.linalg.svd(triangle, full_matrices=False)
+        sure = sizes > sizes[0] * _NEW[x.dtype] ** 0.5
+        directions = (basis @ vectors[:, sure]).T.contiguous()
+        self._right.append(directions, (turned[sure] @ answers) / sizes[sure, None])
+
+    def keep_outputs(self, outputs: Tensor) -> None:
+        """Let G have only these rows from now on; boolean. There must be no backward answers."""
+        self._right.keep(outputs)
+
+    def complete(self, normals: np.random.Generator) -> Tensor:
+        """All of G, (outputs, inputs), given what has been answered: for tests at small sizes."""
+        inputs = self._right.directions.shape[1]
+        return self.forward(torch.eye(inputs, dtype=self._right.directions.dtype), normals, remember=False).T
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold; the leading sizes grow."""
+        sides = {"": self._right, "left_": self._left}
+        tensors = dict[str, Tensor]()
+        for prefix, side in sides.items():
+            if side.most:
+                tensors |= {f"{prefix}directions": side.directions, f"{prefix}answers": side.answers}
+        return tensors
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over a `state`."""
+        for side, prefix in ((self._right, ""), (self._left, "left_")):
+            if not side.most:
+                continue
+            side.load(tensors[f"{prefix}directions"], tensors[f"{prefix}answers"])
+
+
+def _ask(side: _Side, other: _Side, x: Tensor, normals: np.random.Generator, remember: bool) -> Tensor:
+    known = side.directions
+    along = x @ known.T
+    rest = x - along @ known
+    again = rest @ known.T
+    along += again
+    rest -= again @ known
+    answer = along @ side.answers
+    fresh = _new_directions(rest, x, known)
+    if not len(fresh):
+        return answer
+    z = torch.from_numpy(normals.standard_normal((len(fresh), side.answers.shape[1]))).to(x.dtype)
+    # What the transpose's answers V say of G q: its component along every v is (G^T v) . q.
+    if other.count:
+        z -= (z @ other.directions.T - fresh @ other.answers.T) @ other.directions
+    answer += (x @ fresh.T) @ z
+    if remember:
+        side.append(fresh, z)
+    return answer
+
+
+def _new_directions(rest: Tensor, x: Tensor, known: Tensor) -> Tensor:
+    """Orthonormal rows that span what is new in `rest`, orthogonal to the rows of `known`."""
+    length = torch.linalg.vector_norm(x, dim=1)
+    scaled = rest / torch.where(length > 0, length, 1.0)[:, None]
+    most = known.shape[1] - len(known)
+    # The singular vectors come from the small triangle alone: rest is (n, m) with m far above n.
+    basis, triangle = torch.linalg.qr(scaled.T)
+    vectors, sizes, _ = torch.linalg.svd(triangle)
+    new: Tensor = (basis @ vectors[:, : len(sizes)][:, sizes > _NEW[x.dtype]]).T[:most]
+    if not len(new):
+        return new
+    new = new - (new @ known.T) @ known
+    orthonormal: Tensor = torch.linalg.qr(new.T)[0].T.contiguous()
+    return orthonormal

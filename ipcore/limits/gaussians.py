@@ -1,0 +1,62 @@
+"""Gaussian vectors of given covariance: what an initial matrix makes of inputs that do not depend on it.
+
+With W of i.i.d. N(0, s^2/N) entries and X = (x_1 .. x_n) as columns, the rows of W X are i.i.d.
+N(0, s^2 X^T X / N). Covariances are factorized in double precision by their eigenvalues, of which negative
+ones (rounding) count as 0.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Eigenvalues below this part of the largest are no directions that were seen.
+_CUTOFF: Final = 1e-10
+
+
+def gram(one: Tensor, other: Tensor | None = None) -> Tensor:
+    """Inner products of rows divided by their length, (n, N) x (k, N) -> (n, k), double precision."""
+    left = one.double()
+    right: Tensor = left if other is None else other.double()
+    inner: Tensor = left @ right.T / one.shape[1]
+    return inner
+
+
+def drawn(covariance: Tensor, count: int, normals: np.random.Generator, dtype: torch.dtype) -> Tensor:
+    """Columns are `count` independent draws of N(0, covariance), (n, count)."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    root = vectors * values.clamp(min=0).sqrt()
+    z = torch.from_numpy(normals.standard_normal((len(covariance), count)))
+    found: Tensor = root @ z
+    return found.to(dtype)
+
+
+def drawn_given(
+    known: Tensor,
+    covariance: Tensor,
+    cross: Tensor,
+    own: Tensor,
+    normals: np.random.Generator,
+) -> Tensor:
+    """Draws of Gaussians whose joint law with known ones is given.
+
+    Args:
+        known: Columns are draws of N(0, covariance), (n, count).
+        covariance: Of the known, (n, n).
+        cross: Of the known with the new, (n, k).
+        own: Of the new, (k, k).
+        normals: Source of the new directions.
+
+    Returns:
+        (k, count), of the dtype of `known`.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    seen = values > _CUTOFF * values[-1].clamp(min=torch.finfo(values.dtype).tiny)
+    inverse = torch.where(seen, 1 / torch.where(seen, values, 1.0), 0.0)
+    regression = (vectors * inverse) @ (vectors.T @ cross)
+    fresh = drawn(own - cross.T @ regression, known.shape[1], normals, known.dtype)
+    known_part: Tensor = regression.T.to(known.dtype) @ known
+    return known_part.add_(fresh)

@@ -1,0 +1,144 @@
+"""A matrix that is the sum of its updates, kept as their factors while that is smaller.
+
+    W = -scale sum_s g_s u_s x_s^T
+
+with one column s for every example of every batch so far. Plain gradient descent fixes g_s when column s is
+added; momentum goes on adding to it. As factors, a product with n vectors costs 2 n k (outputs + inputs)
+multiply-adds for k columns. Once there are more columns than inputs, W itself is formed, and training goes on
+with it: the same numbers, up to rounding. Rows u_s that are exactly 0 stay exactly 0 in both forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+class GrowingMatrix:
+    """What updates have made of a matrix that began as 0.
+
+    Args:
+        outputs: Rows of W.
+        inputs: Columns of W.
+        columns: Columns s there will be: updates times batch size.
+        scale: Of every column.
+        momentum: beta; 0: plain gradient descent.
+        dtype: Of the factors. Coefficients g are in double precision.
+    """
+
+    def __init__(
+        self,
+        outputs: int,
+        inputs: int,
+        columns: int,
+        *,
+        scale: float,
+        momentum: float = 0.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._shape, self._scale, self._momentum = (outputs, inputs), scale, momentum
+        self._most = most_columns(columns, inputs)
+        # Pages of memory that are never written to are never taken.
+        self._u = torch.empty((self._most, outputs), dtype=dtype)
+        self._x = torch.empty((self._most, inputs), dtype=dtype)
+        self._g = torch.zeros(self._most, dtype=torch.float64)
+        self._pulse = torch.zeros(self._most, dtype=torch.float64)
+        self._columns = 0
+        self._whole: Tensor | None = None
+        self._velocity: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """W x of every row of x, (n, inputs) -> (n, outputs)."""
+        if self._whole is not None:
+            return x @ self._whole.T
+        k = self._columns
+        inner = x @ self._x[:k].T
+        return (inner * self._factors()) @ self._u[:k]
+
+    def backward(self, u: Tensor) -> Tensor:
+        """W^T u of every row of u, (n, outputs) -> (n, inputs)."""
+        if self._whole is not None:
+            return u @ self._whole
+        k = self._columns
+        inner = u @ self._u[:k].T
+        return (inner * self._factors()) @ self._x[:k]
+
+    def update(self, u: Tensor, x: Tensor, *, rate: float, keep: float = 1.0) -> None:
+        """W <- keep W - rate V with the velocity V <- momentum V + scale u^T x.
+
+        Args:
+            u: (n, outputs).
+            x: (n, inputs).
+            rate: Of the gradient summed over the batch.
+            keep: Factor of weight decay.
+        """
+        n = len(u)
+        if self._whole is None and self._columns + n > self._most:
+            self._form()
+        if self._whole is not None:
+            gradient = u.T @ x * self._scale
+            if self._velocity is not None:
+                gradient = self._velocity.mul_(self._momentum).add_(gradient)
+            self._whole.mul_(keep).sub_(gradient, alpha=rate)
+            return
+        k = self._columns
+        self._u[k : k + n].copy_(u)
+        self._x[k : k + n].copy_(x)
+        self._columns = k + n
+        self._pulse[:k] *= self._momentum
+        self._pulse[k : k + n] = 1.0
+        self._g[: k + n].mul_(keep).add_(self._pulse[: k + n], alpha=rate)
+
+    def forget_velocity(self) -> None:
+        """Let momentum add nothing more of the columns so far."""
+        self._pulse[: self._columns] = 0
+        if self._velocity is not None:
+            self._velocity.zero_()
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold; the leading size of the factors grows."""
+        if self._whole is not None:
+            velocity = {} if self._velocity is None else {"velocity": self._velocity}
+            return {"whole": self._whole, **velocity}
+        k = self._columns
+        return {"u": self._u[:k], "x": self._x[:k], "g": self._g[:k], "pulse": self._pulse[:k]}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over a `state`."""
+        if "whole" in tensors:
+            self._release()
+            self._whole, self._velocity = tensors["whole"].clone(), None
+            if "velocity" in tensors:
+                self._velocity = tensors["velocity"].clone()
+            return
+        self._columns = k = len(tensors["g"])
+        for name, buffer in (("u", self._u), ("x", self._x), ("g", self._g), ("pulse", self._pulse)):
+            buffer[:k].copy_(tensors[name])
+
+    def _factors(self) -> Tensor:
+        return (self._g[: self._columns] * -self._scale).to(self._u.dtype)
+
+    def _form(self) -> None:
+        k = self._columns
+        u, x = self._u[:k], self._x[:k]
+        self._whole = (u * self._factors()[:, None]).T @ x
+        if self._momentum:
+            pulse = (self._pulse[:k] * self._scale).to(u.dtype)
+            self._velocity = (u * pulse[:, None]).T @ x
+        self._release()
+
+    def _release(self) -> None:
+        nothing = self._u.new_empty((0, 0))
+        self._u = self._x = nothing
+        self._columns = self._most = 0
+
+
+def most_columns(columns: int, inputs: int) -> int:
+    """Columns that are kept as factors before the matrix is formed.
+
+    >>> most_columns(1600, 4096), most_columns(1600, 512)
+    (1600, 512)
+    """
+    return min(columns, inputs)

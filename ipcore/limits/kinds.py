@@ -1,0 +1,312 @@
+"""Which limit a network has as its width grows, and which have none that is computed here. Standard library.
+
+Everything follows from exponents that no gauge changes: those of initial weights e_l = a_l + b_l and those of
+rates of effective weights q_l(t) = c_l(t) + 2 a_l (`ipcore.models.scales`). docs/limits.md derives the table:
+
+    e                         rates                                    limit
+    0, 1, .., 1               q_0 of ip-llr, then of ip                particles, phi 1-homogeneous
+    0, 1/2, .., 1/2, 1        q = -1, 0, .., 0, 1, W_0 fades           particles, every phi (HP, HPZ)
+    0, 1 (L = 1)              q = -1, 1                                particles: two-layer mean field
+    0, 1/2, .., 1/2, 1/2 + r  q >= -2r, 1 - 2r, .., 1 - 2r, 1          kernel, 0 <= r < 1/2 (ntk, up)
+
+A layer whose rate is smaller than the table's does not learn in the limit; a larger one makes it diverge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Final, Literal
+
+from ipcore.catalogue import OPTIMIZERS, find_activation
+from ipcore.catalogue.activations import Activation, relu_power
+from ipcore.models import MLP, Model
+from ipcore.theory import Parameterization
+
+_ZERO, _HALF, _ONE = Fraction(0), Fraction(1, 2), Fraction(1)
+_DEFERRED: Final = (
+    "train it with deferred weights (deferred: true) at a width at least 16 times the largest one compared"
+)
+Reason = Literal[
+    "activation",
+    "calibration",
+    "constant",
+    "decay",
+    "initial_weights",
+    "model",
+    "optimizer",
+    "unstable",
+    "unknown",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The limit of a network at m = infinity.
+
+    Attributes:
+        kind: "particles": neurons that move, a random sample of them; "kernel": a kernel that does not move,
+            in closed form.
+        first: Whether each layer 1..L+1 learns at step 0.
+        later: Whether it learns from step 1 on.
+        carries: Whether its gradient of step 0 is as large as later ones, so that a velocity carries it on.
+            IP-LLR's is smaller by a power of the width, which only the large first rate makes up for.
+        keeps_initial: Particles: whether step 0 is muP's, with h_0 of order 1 (HP, HPZ), or h_0 vanishes
+            (IP-LLR). Calibration depends on it.
+        revives: Particles: whether what is left of the initial matrix of layer L turns ReLU neurons on that
+            are off on all of batch 0.
+        starts_at_zero: Whether f_0 = 0; a kernel's f_0 may be a Gaussian process instead.
+        sentence: What it is, for people.
+        notes: What to know before reading its numbers.
+    """
+
+    kind: Literal["particles", "kernel"]
+    first: tuple[bool, ...]
+    later: tuple[bool, ...]
+    carries: tuple[bool, ...]
+    keeps_initial: bool
+    revives: bool
+    starts_at_zero: bool
+    sentence: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoLimit:
+    """Why no limit is computed.
+
+    Attributes:
+        reason: In a word.
+        sentence: In a sentence that says what to do instead.
+    """
+
+    reason: Reason
+    sentence: str
+
+
+def limit_of(
+    parameterization: Parameterization,
+    activation: str,
+    optimizer: str = "sgd",
+    *,
+    calibrated: bool = False,
+    weight_decay: float = 0.0,
+    model: Model = MLP,
+) -> Limit | NoLimit:
+    """The limit that a run has at m = infinity, or why none is computed.
+
+    Args:
+        parameterization: Exponents.
+        activation: Name.
+        optimizer: Name in `ipcore.catalogue.OPTIMIZERS`.
+        calibrated: Whether first rates are calibrated.
+        weight_decay: lambda.
+        model: What kind of network. The loss and the schedule do not matter.
+
+    Raises:
+        ConfigError: Unknown activation.
+
+    >>> from ipcore.theory import preset
+    >>> limit_of(preset("hpz", 3), "tanh").kind
+    'particles'
+    >>> limit_of(preset("mup", 3), "relu").reason
+    'initial_weights'
+    """
+    phi = find_activation(activation)
+    if uncovered := _uncovered(parameterization, optimizer, model):
+        return uncovered
+    return _by_exponents(parameterization, phi, calibrated=calibrated, weight_decay=weight_decay)
+
+
+def _uncovered(p: Parameterization, optimizer: str, model: Model) -> NoLimit | None:
+    """What no algorithm here covers, whatever the exponents are."""
+    if model != MLP:
+        return NoLimit("model", f"of {model.name} no limit is computed, only of the multilayer perceptron")
+    if OPTIMIZERS[optimizer].entrywise:
+        return NoLimit(
+            "optimizer",
+            f"with {optimizer} no limit is computed: its updates are no sums of products of two vectors, "
+            "which the algorithms here need; use sgd or momentum",
+        )
+    if p.biases is not None or p.mean is not None:
+        what = "initial weights with a mean" if p.biases is None else "biases with exponents of their own"
+        return NoLimit("unknown", f"with {what} no limit is computed: {_DEFERRED}")
+    return None
+
+
+def _by_exponents(
+    p: Parameterization, phi: Activation, *, calibrated: bool, weight_decay: float
+) -> Limit | NoLimit:
+    L, e = p.hidden_layers, tuple(a + b for a, b in zip(p.a, p.b, strict=True))
+    if e == _ladder(L, _ZERO, _ONE, _ONE) and not p.reweightings:
+        return _vanishing(p, phi, calibrated=calibrated)
+    if e == _ladder(L, _ZERO, _HALF, _ONE):
+        return _with_notes(_hybrid(p), phi)
+    rest = e[-1] - _HALF
+    if e[:-1] == _ladder(L, _ZERO, _HALF, _HALF)[:-1] and 0 <= rest < _HALF and not p.reweightings:
+        return _kernel(p, rest, calibrated=calibrated, weight_decay=weight_decay)
+    return NoLimit("unknown", f"no algorithm for the limit of these exponents is known here: {_DEFERRED}")
+
+
+def _ladder(hidden_layers: int, first: Fraction, hidden: Fraction, last: Fraction) -> tuple[Fraction, ...]:
+    return (first, *[hidden] * (hidden_layers - 1), last)
+
+
+def _rates(p: Parameterization, step: int) -> tuple[Fraction, ...]:
+    """q_l: exponents of the rates of effective weights."""
+    return tuple(c + 2 * a for c, a in zip(p.c_at(step), p.a, strict=True))
+
+
+def _learns(
+    p: Parameterization, first: Sequence[Fraction], later: Sequence[Fraction]
+) -> tuple[tuple[bool, ...], tuple[bool, ...], tuple[bool, ...]] | NoLimit:
+    """Which layers learn at step 0, later, and carry step 0 on, where these are the largest rates.
+
+    The largest rate is the inverse of the gradient's size, so equal ones mean gradients of equal size.
+    """
+    starts = sorted({0, 1, *(phase.start for phase in p.phases)})
+    found = []
+    for start in starts:
+        most = first if start == 0 else later
+        rates = _rates(p, start)
+        if large := [i for i, (q, least) in enumerate(zip(rates, most, strict=True), start=1) if q < least]:
+            named = ", ".join(map(str, large))
+            return NoLimit(
+                "unstable",
+                f"the rate of layer {named} at step {start} is a power of the width too large: the network "
+                "diverges as it grows; `iplab analyze` says what would be stable",
+            )
+        found.append(tuple(q == least for q, least in zip(rates, most, strict=True)))
+    if len(set(found[1:])) > 1:
+        return NoLimit(
+            "unknown",
+            f"rates whose powers of the width change after step 1 have no algorithm here: {_DEFERRED}",
+        )
+    return found[0], found[1], tuple(one == other for one, other in zip(first, later, strict=True))
+
+
+def _vanishing(p: Parameterization, phi: Activation, *, calibrated: bool) -> Limit | NoLimit:
+    """The integrable parameterizations, whose hidden layers vanish at the start."""
+    found, local = _integrable(p), phi.behaviour
+    if isinstance(found, NoLimit) or p.hidden_layers == 1:
+        return found
+    homogeneous = local is not None and local.degree == 1 and (local.kind == "aligned" or not local.nonlinear)
+    if not homogeneous:
+        return NoLimit(
+            "activation",
+            "these rates have a limit for 1-homogeneous activations alone (relu, leaky_relu, abs), not for "
+            f"{phi.name}: hidden layers vanish at the start, so phi acts near 0, and the first step vanishes "
+            "with the width or grows; hpz has the limit that is meant, for every activation",
+        )
+    if calibrated and (_odd(phi) or not all(found.first)):
+        return NoLimit(
+            "calibration",
+            "calibrated first rates grow like a power of the width here, so there is no limit: leave the "
+            "calibration out, or use hp or hpz",
+        )
+    return _with_notes(found, phi)
+
+
+def _integrable(p: Parameterization) -> Limit | NoLimit:
+    L = p.hidden_layers
+    outer = -Fraction(L + 1, 2)
+    first = _ladder(L, outer, 2 - Fraction(L + 2, 2), 2 + outer)
+    later = _ladder(L, -_ONE, _ZERO, _ONE)
+    learns = _learns(p, first, later)
+    if isinstance(learns, NoLimit):
+        return learns
+    if L == 1:
+        return Limit("particles", *learns, False, False, True, "the two-layer mean-field limit")
+    if not any(learns[0]):
+        return NoLimit(
+            "constant",
+            f"with these rates and {L} hidden layers the network is constant at m = infinity: f stays 0, "
+            "since all updates vanish with the width; ip-llr's large first rates mend that",
+        )
+    if not all(learns[0][1:-1]):
+        return NoLimit(
+            "unknown",
+            "some hidden layers learn nothing at step 0, which no algorithm here covers: use ip-llr",
+        )
+    return Limit("particles", *learns, False, True, True, "the limit of IP-LLR: HP's, with h_0 = 0")
+
+
+def _hybrid(p: Parameterization) -> Limit | NoLimit:
+    L = p.hidden_layers
+    rates = _ladder(L, -_ONE, _ZERO, _ONE)
+    learns = _learns(p, rates, rates)
+    if isinstance(learns, NoLimit):
+        return learns
+    if L == 1:
+        if p.reweightings:
+            return NoLimit("unknown", "re-weighted matrices of two-layer networks have no algorithm here")
+        return Limit("particles", *learns, False, False, True, "the two-layer mean-field limit")
+    if not p.reweightings:
+        return NoLimit(
+            "initial_weights",
+            f"muP keeps its initial hidden matrices, and no algorithm for its limit with {L} hidden layers "
+            f"at m = infinity is practical: {_DEFERRED}; hpz removes them, and has a limit",
+        )
+    (faded, *more) = p.reweightings
+    inner = all(k is None or k > 0 for k in faded.k[1:-1])
+    if more or faded.start != 1 or not inner or any(faded.k[i] != _ZERO for i in (0, -1)):
+        return NoLimit(
+            "unknown",
+            "a limit is known where all initial hidden matrices, and no others, fade at step 1 (hp, hpz): "
+            + _DEFERRED,
+        )
+    removed = faded.k[-2] is None
+    sentence = "the limit of muP whose initial hidden matrices " + (
+        "are removed after the first step" if removed else "fade after the first step"
+    )
+    return Limit("particles", *learns, True, not removed, True, sentence)
+
+
+def _with_notes(found: Limit | NoLimit, phi: Activation) -> Limit | NoLimit:
+    """The limit with what depends on the activation."""
+    if isinstance(found, NoLimit):
+        return found
+    notes, revives = list[str](), found.revives and (phi.name == "relu" or relu_power(phi.name) == 1)
+    if _odd(phi) and len(found.first) > 3:
+        notes.append(
+            f"{phi.name} is odd, so the first step does not reach layer 3: E[x_0^2 x_1^2] = 0, h_1^3 = 0 and "
+            "f_1 = 0; learning starts at step 2, and finite networks show their m^(-1/2) remainder there"
+        )
+    if revives:
+        notes.append(
+            "neurons of the last hidden layer that are off on all of batch 0 revive through what is left of "
+            "the initial matrix; in HPZ they do not"
+        )
+    return replace(found, revives=revives, notes=tuple(notes))
+
+
+def _odd(phi: Activation) -> bool:
+    # Of sin, which theory does not cover, it is known here.
+    return phi.name == "sin" if phi.behaviour is None else phi.behaviour.odd
+
+
+def _kernel(p: Parameterization, rest: Fraction, *, calibrated: bool, weight_decay: float) -> Limit | NoLimit:
+    L = p.hidden_layers
+    most = _ladder(L, -2 * rest, 1 - 2 * rest, _ONE)
+    learns = _learns(p, most, most)
+    if isinstance(learns, NoLimit):
+        return learns
+    if learns[0] != learns[1]:
+        return NoLimit("unknown", "layers that begin or cease to learn after step 0 have no fixed kernel")
+    if not any(learns[0]):
+        return NoLimit(
+            "constant", "all updates vanish with the width: the network stays what it was; raise the rates"
+        )
+    if calibrated:
+        return NoLimit(
+            "calibration",
+            "calibrated first rates grow with the width in the kernel regime, so there is no limit: leave "
+            "the calibration out",
+        )
+    if weight_decay:
+        return NoLimit("decay", "with weight decay the kernel is not fixed: use a decay of 0")
+    sentence = "the neural tangent kernel's limit: features do not move, f is a kernel machine"
+    if learns[0] == (*[False] * L, True):
+        sentence = "the limit of a trained readout: f is a kernel machine of the network's Gaussian process"
+    return Limit("kernel", *learns, True, False, rest > 0, sentence)

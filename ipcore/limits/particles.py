@@ -1,0 +1,313 @@
+"""IP-LLR, HP and HPZ at m = infinity: a causal system of N particles per layer (docs/limits.md).
+
+Of an infinitely wide network in these parameterizations the first step leaves
+
+    h^1 = w xi,   h^l = -(1/N) sum_s g_s u_s^l (x_s^{l-1} . x^{l-1}),   f = (1/N) v . x^L,   xi = (x, 1)
+
+with averages over neurons in place of sums. N neurons drawn at random estimate them, with errors of order
+N^{-1/2} at random and 1/N on average. Quantities are in the units of muP, of order 1: u^l = m dh^l. Of the
+initial hidden matrices only step 0 sees anything: h_0^l and dx_0^{l-1}, Gaussians that are independent of
+each other given the layer below and above. At L = 1 there is no such matrix, and the particles are the
+two-layer mean-field limit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ipcore.engine.losses import Loss
+from ipcore.limits.gaussians import drawn, gram
+from ipcore.limits.growing import GrowingMatrix
+from ipcore.limits.revival import Dormant
+from ipcore.models.activations import Activation
+from ipcore.randomness import generator
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a system of particles computes.
+
+    Attributes:
+        hidden_layers: L.
+        particles: N, neurons per layer.
+        input_dim: d.
+        outputs: C.
+        activation: phi.
+        variance: s^2 of the initial weights.
+        biased: Whether the first layer has a bias.
+        loss: Of outputs and labels.
+        batch_size: B.
+        steps: T.
+        momentum: beta; 0: plain gradient descent.
+        carries: Whether the velocity of each layer 1..L+1 carries on the gradient of step 0.
+        revives: Whether neurons of layer L that are off on batch 0 may turn on (`ipcore.limits.revival`).
+        seed: Keys the particles.
+        dtype: Of the particles.
+    """
+
+    hidden_layers: int
+    particles: int
+    input_dim: int
+    outputs: int
+    activation: Activation
+    variance: float
+    biased: bool
+    loss: Loss
+    batch_size: int
+    steps: int
+    momentum: float
+    carries: tuple[bool, ...]
+    revives: bool
+    seed: int
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def std(self) -> float:
+        """S."""
+        return math.sqrt(self.variance)
+
+    def normals(self, replica: int, *what: str | int) -> np.random.Generator:
+        """Normals of a replica for a purpose: the same whenever they are drawn."""
+        return generator(self.seed, "limit", replica, self.particles, *what)
+
+    def inputs(self, x: Tensor) -> Tensor:
+        """Xi = (x, 1), or x without a bias; (n, d) -> (n, d + 1)."""
+        x = x.to(self.dtype)
+        return torch.cat([x, x.new_ones(len(x), 1)], dim=1) if self.biased else x
+
+    def derivative(self, f: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        """Mean loss of a batch, and the derivative of the summed loss by the outputs (n, C)."""
+        out = torch.empty_like(f).unsqueeze(0)
+        summed = self.loss.value_and_derivative(f.unsqueeze(0), labels.unsqueeze(0), out)
+        return float(summed[0]) / len(f), out[0]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class First:
+    """What passes through the layers at step 0.
+
+    Attributes:
+        h: h_0^1 .. h_0^L on batch 0, (B, N) each.
+        x: xi, x_0^1 .. x_0^L.
+        u: u_0^1 .. u_0^L.
+        loss: Mean loss at f = 0.
+        f: 0, (B, C).
+        df: Derivative of the summed loss, (B, C).
+    """
+
+    h: tuple[Tensor, ...]
+    x: tuple[Tensor, ...]
+    u: tuple[Tensor, ...]
+    loss: float
+    f: Tensor
+    df: Tensor
+
+
+def initial_particles(problem: Problem, replica: int) -> tuple[Tensor, Tensor]:
+    """The weights w (N, d+1) ~ N(0, s^2/(d+1)), whose bias column is N(0, s^2), and v (C, N) ~ N(0, 1)."""
+    fan_in = problem.input_dim + problem.biased
+    w = problem.normals(replica, "w").standard_normal((problem.particles, fan_in)) * problem.std
+    w[:, : problem.input_dim] /= fan_in**0.5
+    v = problem.normals(replica, "v").standard_normal((problem.outputs, problem.particles))
+    return torch.from_numpy(w).to(problem.dtype), torch.from_numpy(v).to(problem.dtype)
+
+
+def first_pass(
+    problem: Problem, w: Tensor, v: Tensor, inputs: Tensor, labels: Tensor, replica: int, purpose: str
+) -> First:
+    """Step 0: forward and backward on batch 0, the only ones that see the initial hidden matrices.
+
+    Args:
+        problem: What is computed.
+        w: First-layer weights.
+        v: Readout weights.
+        inputs: (B, d).
+        labels: (B,) or (B, k).
+        replica: Which one.
+        purpose: Keys the Gaussians: training and calibration have their own.
+    """
+    phi, variance, N = problem.activation, problem.variance, problem.particles
+    x = [problem.inputs(inputs)]
+    h: list[Tensor] = [x[0] @ w.T]
+    x.append(phi.apply(h[0]))
+    for layer in range(2, problem.hidden_layers + 1):
+        normals = problem.normals(replica, purpose, "h", layer)
+        h.append(drawn(variance * gram(x[-1]), N, normals, problem.dtype))
+        x.append(phi.apply(h[-1]))
+    f = torch.zeros((len(inputs), problem.outputs), dtype=problem.dtype)
+    loss, df = problem.derivative(f, labels)
+    dx, u = df @ v, list[Tensor]()
+    for layer in range(problem.hidden_layers, 0, -1):
+        phi.backward(dx, h[layer - 1], x[layer])
+        u.append(dx)
+        if layer > 1:
+            normals = problem.normals(replica, purpose, "dx", layer)
+            dx = drawn(variance * gram(dx), N, normals, problem.dtype)
+    return First(tuple(h), tuple(x), tuple(reversed(u)), loss, f, df)
+
+
+class Particles:
+    """One replica of the system.
+
+    Args:
+        problem: What it computes.
+        replica: Which one: keys its normals.
+    """
+
+    def __init__(self, problem: Problem, replica: int) -> None:
+        self._problem, self._replica = problem, replica
+        self._w, self._v = initial_particles(problem, replica)
+        N, columns = problem.particles, problem.steps * problem.batch_size
+        self._hidden = [
+            GrowingMatrix(N, N, columns, scale=1 / N, momentum=problem.momentum, dtype=problem.dtype)
+            for _ in range(2, problem.hidden_layers + 1)
+        ]
+        self._velocities: tuple[Tensor, Tensor] | None = None
+        if problem.momentum:
+            self._velocities = torch.zeros_like(self._w), torch.zeros_like(self._v)
+        self._dormant: Dormant | None = None
+        self.step = 0
+
+    def outputs(self, inputs: Tensor) -> Tensor:
+        """Outputs f of inputs (n, d) after `step` updates, (n, C); exactly 0 at step 0."""
+        if self.step == 0:
+            return torch.zeros((len(inputs), self._problem.outputs), dtype=self._problem.dtype)
+        return self._readout(self._forward(inputs)[1][-1])
+
+    def hidden(self, inputs: Tensor) -> list[Tensor]:
+        """h^1 .. h^L of inputs (n, d) after step >= 1 updates, (n, N) each."""
+        if self.step == 0:
+            raise ValueError("h_0 beyond batch 0 is not kept: ask after the first update")
+        return self._forward(inputs)[0]
+
+    def update(
+        self, inputs: Tensor, labels: Tensor, rates: Sequence[float], keep: float = 1.0
+    ) -> tuple[float, Tensor]:
+        """One update on a batch.
+
+        Args:
+            inputs: (B, d).
+            labels: (B,) or (B, k).
+            rates: Base rate times schedule of each layer, 1..L+1.
+            keep: 1 - eta q lambda, the factor of weight decay.
+
+        Returns:
+            Mean loss and outputs (B, C) before it.
+        """
+        if self.step == 0:
+            loss, f, df, x, u = self._first(inputs, labels)
+        else:
+            loss, f, df, x, u = self._later(inputs, labels)
+        B = len(inputs)
+        for layer, matrix in enumerate(self._hidden, start=2):
+            matrix.update(u[layer - 1], x[layer - 1], rate=rates[layer - 1] / B, keep=keep)
+        gradients = u[0].T @ x[0], df.T @ x[-1]
+        if self._velocities is not None:
+            for velocity, gradient in zip(self._velocities, gradients, strict=True):
+                velocity.mul_(self._problem.momentum).add_(gradient)
+            gradients = self._velocities
+        if keep != 1:
+            self._w[:, : self._problem.input_dim] *= keep  # not its bias column
+            self._v *= keep
+        self._w.sub_(gradients[0], alpha=rates[0] / B)
+        self._v.sub_(gradients[1], alpha=rates[-1] / B)
+        if self.step == 0:
+            self._forget_velocities()
+        self.step += 1
+        return loss, f
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold."""
+        tensors = {"w": self._w, "v": self._v, "step": torch.tensor(self.step)}
+        if self._velocities is not None:
+            tensors |= {"w_velocity": self._velocities[0], "v_velocity": self._velocities[1]}
+        for layer, matrix in enumerate(self._hidden, start=2):
+            tensors |= {f"{layer}/{name}": tensor for name, tensor in matrix.state().items()}
+        if self._dormant is not None:
+            tensors |= {f"dormant/{name}": tensor for name, tensor in self._dormant.state().items()}
+        return tensors
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over a `state`."""
+        self._w.copy_(tensors["w"])
+        self._v.copy_(tensors["v"])
+        self.step = int(tensors["step"])
+        if self._velocities is not None:
+            self._velocities[0].copy_(tensors["w_velocity"])
+            self._velocities[1].copy_(tensors["v_velocity"])
+        for layer, matrix in enumerate(self._hidden, start=2):
+            matrix.load_state(below(tensors, f"{layer}/"))
+        if dormant := below(tensors, "dormant/"):
+            self._dormant = Dormant.restored(dormant, self._problem.particles, self._questions())
+
+    def _forget_velocities(self) -> None:
+        """What gradients of step 0 that vanish beside later ones leave in the velocities: nothing."""
+        first, *hidden, last = self._problem.carries
+        for matrix, carries in zip(self._hidden, hidden, strict=True):
+            if not carries:
+                matrix.forget_velocity()
+        for velocity, carries in zip(self._velocities or (), (first, last), strict=False):
+            if not carries:
+                velocity.zero_()
+
+    def _forward(self, inputs: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """h^1 .. h^L and xi, x^1 .. x^L."""
+        phi = self._problem.activation.apply
+        x = [self._problem.inputs(inputs)]
+        h = [x[0] @ self._w.T]
+        x.append(phi(h[0]))
+        for matrix in self._hidden:
+            h.append(matrix.forward(x[-1]))
+            x.append(phi(h[-1]))
+        return h, x
+
+    def _readout(self, x: Tensor) -> Tensor:
+        return x @ self._v.T / self._problem.particles
+
+    def _first(self, inputs: Tensor, labels: Tensor) -> _Passed:
+        p = self._problem
+        first = first_pass(p, self._w, self._v, inputs, labels, self._replica, "train")
+        if p.revives and p.hidden_layers > 1:
+            self._dormant = Dormant.of(first.x[-2], first.h[-1], first.u[-1], p.std, self._questions())
+        return first.loss, first.f, first.df, first.x, first.u
+
+    def _later(self, inputs: Tensor, labels: Tensor) -> _Passed:
+        h, x = self._forward(inputs)
+        f = self._readout(x[-1])
+        loss, df = self._problem.derivative(f, labels)
+        dx, u = df @ self._v, list[Tensor]()
+        revived = self._revived(h[-1], x[-2], dx)
+        for layer in range(self._problem.hidden_layers, 0, -1):
+            self._problem.activation.backward(dx, h[layer - 1], x[layer])
+            if layer == self._problem.hidden_layers and self._dormant is not None:
+                dx += revived
+                self._dormant.learned(dx)
+            u.append(dx)
+            if layer > 1:
+                dx = self._hidden[layer - 2].backward(dx)
+        return loss, f, df, x, tuple(reversed(u))
+
+    def _revived(self, h: Tensor, x: Tensor, dx: Tensor) -> Tensor:
+        """u^L of the neurons that turn on, 0 elsewhere (and phi' is 0 at them)."""
+        if self._dormant is None:
+            return dx.new_zeros(())
+        normals = self._problem.normals(self._replica, "revival", self.step)
+        return dx * self._dormant.on(h, x, normals)
+
+    def _questions(self) -> int:
+        return self._problem.steps * self._problem.batch_size
+
+
+# Loss, f, df, x^0 .. x^L, u^1 .. u^L.
+_Passed = tuple[float, Tensor, Tensor, Sequence[Tensor], Sequence[Tensor]]
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}

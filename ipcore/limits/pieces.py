@@ -1,0 +1,17 @@
+"""Inputs in pieces, so that an evaluation of many needs little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from torch import Tensor
+
+# Inputs at once.
+PIECE: Final = 512
+
+
+def pieces(x: Tensor) -> Iterator[Tensor]:
+    """Rows of x, at most `PIECE` at a time."""
+    for start in range(0, len(x), PIECE):
+        yield x[start : start + PIECE]

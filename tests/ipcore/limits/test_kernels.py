@@ -1,0 +1,180 @@
+"""Closed forms against independent quadrature and Monte Carlo, and the kernel machine."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import ipcore
+from ipcore.engine.losses import LOSSES
+from ipcore.limits.dual_activations import diagonal, dual
+from ipcore.limits.kernel_machine import KernelMachine
+from ipcore.limits.kernels import Kernels
+from ipcore.limits.trainer import LimitTrainer
+from ipcore.models.activations import activation
+from ipcore.theory import preset
+
+CLOSED = ["relu", "leaky_relu", "abs", "identity", "erf", "sin"]
+SMOOTH = ["tanh", "sigmoid", "gelu", "silu", "softplus"]
+CASES = [(1.3, 0.7, 0.5), (0.4, 2.0, -0.6), (1.0, 1.0, 0.95), (0.2, 0.3, 0.0)]
+
+
+def both(name, h):
+    h = torch.from_numpy(h)
+    phi = activation(name)
+    slope = torch.ones_like(h)
+    phi.backward(slope, h.clone(), phi.apply(h))
+    return phi.apply(h).numpy(), slope.numpy()
+
+
+def by_angle(name, p, q, rho):
+    """E over the plane in polar coordinates: kinks at a = 0 and b = 0 lie on rays."""
+    radii, radial = np.polynomial.legendre.leggauss(400)
+    r, w = (radii + 1) * 6.5, radial * 6.5
+    w = w * r * np.exp(-r * r / 2) / (2 * math.pi)
+    # b = sqrt(q) r cos(angle - beta), a = sqrt(p) r cos(angle), cos(beta) = rho
+    beta = math.acos(rho)
+    kinks = sorted(
+        {x % (2 * math.pi) for k in (-1, 1) for x in (k * math.pi / 2, beta + k * math.pi / 2)} | {0.0}
+    )
+    nodes, weights = np.polynomial.legendre.leggauss(120)
+    totals = np.zeros(2)
+    for left, right in zip(kinks, [*kinks[1:], 2 * math.pi], strict=True):
+        angle, dw = (nodes + 1) / 2 * (right - left) + left, weights / 2 * (right - left)
+        a = both(name, math.sqrt(p) * np.outer(r, np.cos(angle)))
+        b = both(name, math.sqrt(q) * np.outer(r, np.cos(angle - beta)))
+        totals += [w @ (x * y) @ dw for x, y in zip(a, b, strict=True)]
+    return totals
+
+
+@pytest.mark.parametrize("name", [*CLOSED, *SMOOTH, "elu", "relu^2"])
+def test_duals_are_expectations_over_the_plane(name):
+    tolerance = 1e-10 if name in CLOSED else 1e-7 if name in SMOOTH else 2e-4
+    for p, q, rho in CASES:
+        c = rho * math.sqrt(p * q)
+        found = dual(name)(*(torch.tensor([[x]], dtype=torch.float64) for x in (p, q, c)))
+        wanted = by_angle(name, p, q, rho)
+        assert float(found.values) == pytest.approx(wanted[0], abs=tolerance)
+        assert float(found.slopes) == pytest.approx(wanted[1], abs=tolerance * 10)
+
+
+@pytest.mark.parametrize("name", [*CLOSED, *SMOOTH, "elu"])
+def test_at_equal_inputs_they_are_the_diagonal(name):
+    p = torch.tensor([0.3, 1.7], dtype=torch.float64)
+    wanted = diagonal(name, p)
+    found = dual(name)(p[:, None], p[None, :], torch.diag(p))
+    assert torch.allclose(found.values.diagonal(), wanted.values, atol=1e-7)
+    assert torch.allclose(found.slopes.diagonal(), wanted.slopes, atol=1e-7)
+
+
+def test_piecewise_linear_activations_at_the_ends_of_the_correlation():
+    one = torch.ones(1, 1, dtype=torch.float64)
+    same, opposite = dual("relu")(one, one, one), dual("relu")(one, one, -one)
+    assert [float(x) for x in (same.values, same.slopes)] == pytest.approx([0.5, 0.5])
+    assert [float(x) for x in (opposite.values, opposite.slopes)] == pytest.approx([0.0, 0.0], abs=1e-12)
+    zero = dual("relu")(0 * one, one, 0 * one)  # an input of length 0 without a bias
+    assert float(zero.values) == 0
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_kernels_are_those_of_a_wide_network(biased):
+    """Monte Carlo: f_0's covariance and the sum of products of gradients of a network of width 3,000."""
+    rng = torch.Generator().manual_seed(0)
+    d, m, L, s = 4, 3000, 2, math.sqrt(2.0)
+    x = torch.randn(3, d, generator=rng, dtype=torch.float64)
+    S, T = Kernels(L, "relu", d, biased=biased, learns=(True,) * 3).at(x, x)
+    xi = torch.cat([x, torch.ones(3, 1, dtype=torch.float64)], dim=1) if biased else x
+    w = torch.randn(m, d + biased, generator=rng, dtype=torch.float64) * s / math.sqrt(d + biased)
+    if biased:
+        w[:, -1] *= math.sqrt(d + 1)
+    W = torch.randn(m, m, generator=rng, dtype=torch.float64) * s
+    v = torch.randn(1, m, generator=rng, dtype=torch.float64)
+
+    def f(w, W, v):
+        return torch.relu(torch.relu(xi @ w.T) @ W.T / m**0.5) @ v.T / m**0.5
+
+    rows = [torch.autograd.functional.jacobian(lambda *t, i=i: f(*t)[i, 0], (w, W, v)) for i in range(3)]
+    flat = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+    measured = flat @ flat.T
+    assert torch.linalg.norm(measured - T) < 0.1 * torch.linalg.norm(T)
+    hidden = torch.relu(torch.relu(xi @ w.T) @ W.T / m**0.5)
+    assert torch.linalg.norm(hidden @ hidden.T / m - S) < 0.1 * torch.linalg.norm(S)
+
+
+def test_layers_that_do_not_learn_add_nothing():
+    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    parts = [
+        Kernels(2, "relu", 4, biased=True, learns=[i == layer for i in range(3)]).at(x, x)[1]
+        for layer in range(3)
+    ]
+    S, whole = Kernels(2, "relu", 4, biased=True, learns=[True] * 3).at(x, x)
+    torch.testing.assert_close(sum(parts), whole)
+    torch.testing.assert_close(parts[2], S)  # a trained readout: the kernel of the Gaussian process
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_the_machine_is_descent_in_function_space(momentum):
+    rng = torch.Generator().manual_seed(1)
+    x, test = (torch.randn(n, 4, generator=rng, dtype=torch.float64) for n in (6, 3))
+    y = torch.randint(3, (6,), generator=rng)
+    kernels = Kernels(2, "relu", 4, biased=True, learns=[True] * 3)
+    machine = KernelMachine(
+        kernels, x, {"test": test}, outputs=3, loss=LOSSES["cross_entropy"], momentum=momentum, seed=0,
+        starts_at_zero=False,
+    )  # fmt: skip
+    everything = torch.cat([x, test])
+    T = kernels.at(everything, everything)[1]
+    f = torch.cat([machine._start(""), machine.outputs("test")])
+    velocity = torch.zeros_like(f)
+    for batch in ([0, 1], [2, 5], [1, 3], [0, 4], [0, 1]):
+        rows = torch.tensor(batch)
+        leaf = f[rows].clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(torch.nn.functional.cross_entropy(leaf, y[rows]), leaf)
+        _, found = machine.update(rows, y[rows], 0.2)
+        torch.testing.assert_close(found, f[rows])
+        velocity = momentum * velocity + T[:, rows] @ gradient
+        f = f - 0.2 * velocity
+        torch.testing.assert_close(machine.outputs("test"), f[6:])
+
+
+def test_f_0_is_drawn_from_the_gaussian_process():
+    rng = torch.Generator().manual_seed(4)
+    x, test = (torch.randn(n, 4, generator=rng, dtype=torch.float64) for n in (2, 2))
+    kernels = Kernels(1, "erf", 4, biased=True, learns=[True] * 2)
+    drawn = []
+    for seed in range(100):
+        machine = KernelMachine(
+            kernels, x, {"test": test}, outputs=50, loss=LOSSES["mse"], momentum=0.0, seed=seed,
+            starts_at_zero=False,
+        )  # fmt: skip
+        drawn.append(torch.cat([machine._start(""), machine.outputs("test")]))
+    f = torch.cat(drawn, dim=1)
+    everything = torch.cat([x, test])
+    S = kernels.at(everything, everything)[0]
+    assert torch.allclose(f @ f.T / f.shape[1], S, atol=0.1)
+
+
+@pytest.mark.parametrize("name", ["ntk", "sp-stable"])
+def test_wide_networks_with_momentum_come_closer_to_the_machine(tiny, name):
+    """Paired: the machine starts from each network's own f_0. The mean square distance falls like 1/m."""
+    settings, squares = ipcore.OptimizerSettings(momentum=0.8), {}
+    test = torch.from_numpy(tiny.test.inputs)
+    for m in (32, 512):
+        config = ipcore.PackConfig("digits", 2, m, "relu", 8, 8, weights="none", optimizer="momentum")
+        distances = []
+        for seed in range(6):
+            run = ipcore.RunConfig(preset(name, 2), 0.02, seed, None, settings)
+            dense = ipcore.Trainer(config, [run], tiny, dtype=torch.float64)
+            limit = LimitTrainer(dataclasses.replace(config, infinite_width=True), [run], tiny)
+            learner, start = limit.learners[0], dense.pack.infer(test.double())[0]
+            train = torch.from_numpy(tiny.train.inputs).double()[learner.rows]
+            learner.machine.start(dense.pack.infer(train)[0], {"test": start})
+            dense.advance()
+            limit.advance()
+            f, g = dense.pack.infer(test.double())[0], limit.outputs(0)[0]
+            distances.append(float((f - g).square().sum() / (g - start).square().sum()))
+        squares[m] = np.mean(distances)
+    assert squares[512] < squares[32] / 6
+    assert squares[512] < 0.05
