@@ -97,9 +97,12 @@ def _options() -> argparse.Namespace:
 
 
 def _missing_data(spec: Spec) -> str:
-    """Why a spec's dataset cannot be loaded, or ""."""
+    """Why a spec's dataset cannot be loaded, or ""; simulations need none."""
+    dataset = spec.get("spec", spec).get("dataset")
+    if dataset is None:
+        return ""
     try:
-        check_dataset(spec.get("spec", spec)["dataset"], os.environ.get("IPLAB_DATA"))
+        check_dataset(dataset, os.environ.get("IPLAB_DATA"))
     except DataError as error:
         return str(error)
     return ""

@@ -51,10 +51,10 @@ def _section(result: Result) -> Section:
     notes += [f"- {label}, {warning}" for label, t in found.items() for warning in t.warnings]
     text = [
         f"Networks with {_DEPTH} hidden layers and ReLU, {spec['steps']} updates on {spec['dataset']}, base "
-        "rates a quarter of an octave apart. The best rate of a width is the vertex of a parabola through "
-        "the mean log test loss at the best rate of the grid and its neighbours; a rate at which any seed "
-        "diverged is out. Theory: muP's largest stable rate does not depend on the width; the standard "
-        "parameterization's falls like 1/m.",
+        "rates a quarter of an octave apart. Every seed has a best rate at every width, the vertex of the "
+        "least-squares parabola through its log test losses within an octave of the best rate of the grid, "
+        "below the first that diverges; its drift over widths gives the interval. Theory: muP's "
+        "largest stable rate does not depend on the width; the standard parameterization's falls like 1/m.",
         table(head, rows),
         "\n".join(notes),
     ]

@@ -23,6 +23,7 @@ from reproduction import (
     relu,
     residual,
     stationarity,
+    study_errors,
 )
 from reproduction.study import Study
 
@@ -53,5 +54,6 @@ STUDIES: Final[dict[str, Study]] = {
         relu.STUDY,
         relu.CONFIRMATION,
         relu.LONGER,
+        study_errors.STUDY_ERRORS,
     )
 }

@@ -63,7 +63,7 @@ class SizeWorld:
 
 @dataclass(frozen=True)
 class LossWorld:
-    """Final losses against base rates, with a best rate that moves (docs/studies.md, "Worlds").
+    """Final losses against base rates, with a best rate that moves.
 
     The best rate is 2^(drift (log2 m - 7)) at width m. log loss is -2.5, plus 0.19 per squared octave to the
     left (linear beyond 1.5) and half as much again to the right; it is at most 0, as before training.

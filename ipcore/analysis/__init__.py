@@ -13,6 +13,7 @@ from ipcore.analysis.coordinate_check import Coordinate, CoordinateReport, Predi
 from ipcore.analysis.epsilon import LayerEpsilon, layer_epsilons, predictions_at
 from ipcore.analysis.equivalence import Equivalence, compare_pairs
 from ipcore.analysis.finite_width import FiniteWidth, finite_width
+from ipcore.analysis.intervals import Estimate
 from ipcore.analysis.limit_distance import (
     LimitDistance,
     NeededWidth,
@@ -24,7 +25,6 @@ from ipcore.analysis.measured_slopes import MeasuredSlope, measure_coordinates
 from ipcore.analysis.rate_transfer import PredictedDrift, RateTransfer, check_rate_transfer, predicted_drift
 from ipcore.analysis.report import Check, Conclusion, Report, Subject, WidthValue
 from ipcore.analysis.reporting import make_report
-from ipcore.analysis.resampling import Estimate
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
 from ipcore.analysis.stationarity import Stationarity, check_stationarity

@@ -14,6 +14,7 @@ their intervals over seeds, cut to [1/2, 1]. If the verdicts differ, the verdict
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -166,22 +167,21 @@ def check_alignment(
         quantity = order[position]
         row, words = EXPONENTS[quantity]
         name = f"{words.format(layer=layer)} at step {step}"
-        samples_of_all = measured[quantity, layer, step]
         try:
-            samples = samples_of_all.paired()
+            samples = measured[quantity, layer, step]
             fit = fit_slope(_ratios(samples))
         except AnalysisError as error:
             notes.append(f"{name}: {error}")
             continue
-        if left_out := samples_of_all.left_out(samples):
-            notes.append(f"{name}: {left_out}")
+        if gaps := samples.gaps():
+            notes.append(f"{name}: {gaps}")
         fits[quantity].setdefault(layer, []).append(fit)
         bounds: Bounds | None = getattr(derived[step], row)[layer - 2] if step in derived else None
         if bounds is None:
             notes.append(f"{name}: slope {fit.slope}; not derived where something grows, or is exactly zero")
             continue
         allowed = readout_tolerance if layer == L + 1 else tolerance
-        judged = _judge(fit, bounds, allowed)
+        judged = _judge(fit, bounds, allowed, len(wanted))
         sentence = (
             f"{name} {judged.verdict}: slope {fit.slope}, derived {_derived(*bounds)} "
             f"(tolerance {allowed:g}), widths {fit.widths[0]}..{fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
@@ -233,15 +233,15 @@ def _ratios(samples: Samples) -> Samples:
     return Samples(samples.widths, samples.seeds, widths**samples.values)
 
 
-def _judge(fit: Slope, bounds: Bounds, tolerance: float) -> Judgement:
+def _judge(fit: Slope, bounds: Bounds, tolerance: float, numbers: int) -> Judgement:
     """Against one exponent as every slope (a ratio is no sum that hides terms); else against two bounds."""
     low, high = bounds
+    against = functools.partial(judge, fit, tolerance=tolerance, one_term=True, numbers=numbers)
     if low == high:
-        return judge(fit, low, tolerance=tolerance, one_term=True)
-    if fit.slope.high < float(low) - tolerance:
-        return judge(fit, low, tolerance=tolerance, one_term=True)
-    if fit.slope.low > float(high) + tolerance:
-        return judge(fit, high, tolerance=tolerance, one_term=True)
+        return against(low)
+    beyond = low if fit.contrast.value < low else high if fit.contrast.value > high else None
+    if beyond is not None and (judged := against(beyond)).verdict is Verdict.DISAGREES:
+        return judged
     return Judgement(Verdict.UNDECIDED, "theory bounds it only")
 
 

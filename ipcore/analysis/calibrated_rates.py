@@ -63,8 +63,9 @@ def check_calibrated_rates(
     for layer, samples in sorted(measured.items()):
         if layer not in deficits:
             continue
-        fit = fit_slope(samples.paired())
-        judged = judge(fit, deficits[layer], tolerance=tolerance)
+        fit = fit_slope(samples)
+        # A rate is a ratio of sizes, so nothing hides in it.
+        judged = judge(fit, deficits[layer], tolerance=tolerance, one_term=True, numbers=len(measured))
         name = f"calibrated rate of layer {layer}"
         sentence = sentence_of(name, fit, deficits[layer], tolerance, judged.verdict, judged.why)
         found.append(CalibratedRate(layer, deficits[layer], tolerance, fit, judged.verdict, sentence))

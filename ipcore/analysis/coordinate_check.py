@@ -28,7 +28,9 @@ from ipcore.theory import Analysis, Parameterization, Regime, StepSizes, format_
 # Outputs are few, so their sizes vary more over seeds than those of hidden layers.
 READOUT_TOLERANCE: Final = 2 * TOLERANCE
 # A sum of terms of several orders in the rate: the leading one in m may be small at the widths measured.
-_HIDDEN: Final = "a small base rate can hide the leading term at these widths"
+_HIDDEN: Final = (
+    "it is smaller than predicted, and a small base rate can hide the leading term at these widths"
+)
 
 Key = tuple[str, int, int]
 """(quantity "h" or "h_change", layer 1..L+1, step)."""
@@ -172,6 +174,7 @@ def check_coordinates(
         AnalysisError: A layer that the parameterization has not.
     """
     layers = analysis.parameterization.hidden_layers
+    numbers = sum(_checked(key, steps) for key in measured)
     found: list[Coordinate] = []
     notes: list[str] = []
     gaps = 0
@@ -185,9 +188,7 @@ def check_coordinates(
             raise AnalysisError(
                 f"layer {layer} does not exist: layers are 1 .. {layers + 1}, the last the output"
             )
-        if quantity not in {"h", "h_change"} or (quantity == "h") != (step == 0):
-            continue
-        if steps is not None and step not in steps:
+        if not _checked((quantity, layer, step), steps):
             continue
         prediction = predictions.get(step, Prediction(analysis))
         sizes = sizes_at(prediction.analysis, step)
@@ -200,14 +201,13 @@ def check_coordinates(
             gaps += bool(samples.values.any())
             continue
         try:
-            paired = samples.paired()
-            fit = fit_slope(paired)
+            fit = fit_slope(samples)
         except AnalysisError as error:
             notes.append(f"{name} at step {step}: {error}")
             gaps += 1
             continue
-        if left_out := samples.left_out(paired):
-            notes.append(f"{name} at step {step}: {left_out}")
+        if missing := samples.gaps():
+            notes.append(f"{name} at step {step}: {missing}")
             gaps += 1
         allowed = readout_tolerance if readout else tolerance
         judged = judge(
@@ -216,12 +216,13 @@ def check_coordinates(
             tolerance=allowed,
             upper_bound=not sizes.exact,
             one_term=step == 0 and _one_term(analysis.parameterization),
+            numbers=numbers,
         )
-        if judged.verdict is Verdict.DISAGREES and step > 0 and fit.slope.value < predicted:
+        if judged.hidden and step > 0:
             judged = replace(judged, why=_HIDDEN)
-        there = at_these_widths(step) if step > 0 and sizes.exact else None
-        if there is not None and judged.verdict is not Verdict.AGREES:
-            judged = there.judge(judged, paired, layer, tolerance=allowed)
+        parts = at_these_widths(step) if step > 0 and sizes.exact else None
+        if parts is not None and judged.verdict is not Verdict.AGREES:
+            judged = parts.judge(judged, samples.measured(), layer, tolerance=allowed, numbers=numbers)
         judged = _doubted(judged, prediction, predicted, (quantity, layer, step))
         sentence = sentence_of(
             f"{name} at step {step}", fit, predicted, allowed, judged.verdict, judged.why, sizes.exact
@@ -239,10 +240,16 @@ def check_coordinates(
                 judged.verdict,
                 sentence,
                 judged.why,
-                None if there is None else there.slope(layer),
+                None if parts is None else parts.slope(layer),
             )
         )
     return CoordinateReport(tuple(found), tuple(notes), gaps)
+
+
+def _checked(key: Key, steps: Collection[int] | None) -> bool:
+    """Whether it is a size at step 0, or a change at a step that is wanted."""
+    quantity, _, step = key
+    return (quantity == "h_change" if step else quantity == "h") and (steps is None or step in steps)
 
 
 def _predicted(sizes: StepSizes, quantity: str, layer: int) -> Fraction | None:

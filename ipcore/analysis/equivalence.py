@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ipcore.analysis.coordinate_check import counted
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
-from ipcore.analysis.verdicts import TOLERANCE, Trend, trend
+from ipcore.analysis.verdicts import Trend, trend
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,32 +21,29 @@ class Equivalence:
     Attributes:
         fit: Slope of the distance.
         trend: Whether it falls at these widths, which does not prove the limit.
-        tolerance: Slopes above -tolerance are no fall.
         sentence: All of it in words.
     """
 
     fit: Slope
     trend: Trend
-    tolerance: float
     sentence: str
 
 
-def compare_pairs(distances: Samples, names: tuple[str, str], *, tolerance: float = TOLERANCE) -> Equivalence:
+def compare_pairs(distances: Samples, names: tuple[str, str]) -> Equivalence:
     """Whether the distance of paired runs falls with the width.
 
     Args:
         distances: > 0, by width and seed, of any quantity (relative distances of outputs, losses).
         names: Of the two parameterizations.
-        tolerance: See `trend`.
 
     Raises:
-        AnalysisError: As `Samples.paired` and `fit_slope`; a distance of exactly 0 has no slope.
+        AnalysisError: As `Samples.measured` and `fit_slope`; a distance of exactly 0 has no slope.
     """
-    fit = fit_slope(distances.paired())
-    found, why = trend(fit, tolerance=tolerance)
+    fit = fit_slope(distances)
+    found, why = trend(fit)
     said = "is undecided: it may fall or not" if found is Trend.UNDECIDED else found.value
     sentence = (
         f"distance of {names[0]} and {names[1]} {said}: slope {fit.slope}, from {fit.means[0]:.3g} at width "
         f"{fit.widths[0]} to {fit.means[-1]:.3g} at width {fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
     )
-    return Equivalence(fit, found, tolerance, f"{sentence}; {why}" if why else sentence)
+    return Equivalence(fit, found, f"{sentence}; {why}" if why else sentence)

@@ -67,42 +67,47 @@ class FiniteWidth:
             return None
         return fitted_slope(self.expected[layer - 1].sizes, self.widths)
 
-    def judge(self, judged: Judgement, samples: Samples, layer: int, *, tolerance: float) -> Judgement:
+    def judge(
+        self, judged: Judgement, samples: Samples, layer: int, *, tolerance: float, numbers: int = 1
+    ) -> Judgement:
         """Reconsider the verdict on a change whose slope was not shown to be theory's exponent.
 
         Args:
             judged: Against the exponent.
-            samples: The measured change; positive, no gaps.
+            samples: The measured change; positive, NaN in gaps.
             layer: Its layer.
             tolerance: Of the verdict.
+            numbers: How many are judged together.
 
         Returns:
             "not yet" if the change follows the expected curve. "disagrees" if after the first update the
             layer's own part, which leads in theory, does not follow its curve; later that part is a sum
             itself. What disagreed becomes "undecided" if the curve explains part of it and noise hides
-            whether all. Else as before.
+            whether all. What is too small (`Judgement.hidden`) disagrees if the curve does not explain it.
+            Else as before.
         """
         slope, predicted = self.slope(layer), self.layers[layer - 1].change
         if slope is None or predicted is None or samples.widths != self.widths:
             return judged
         expected = self.expected[layer - 1]
-        own = self._own(layer, tolerance)
+        own = self._own(layer, tolerance, numbers)
         if own is not None and own.verdict is Verdict.DISAGREES:
             return Judgement(Verdict.DISAGREES, f"{own.why}; {self._why(layer, slope)}")
-        found = judge(fit_slope(_over(samples, expected.sizes)), _ZERO, tolerance=tolerance)
+        quotient = fit_slope(_over(samples, expected.sizes))
+        found = judge(quotient, _ZERO, tolerance=tolerance, one_term=True, numbers=numbers)
         apart = abs(slope - float(predicted)) > tolerance / 2
         if found.verdict is Verdict.AGREES and apart:
             return Judgement(Verdict.NOT_YET, self._why(layer, slope))
-        if judged.verdict is not Verdict.DISAGREES:
+        if judged.verdict is not Verdict.DISAGREES and not judged.hidden:
             return judged
-        if found.verdict is Verdict.UNDECIDED and apart:
+        if found.verdict is Verdict.DISAGREES or not (apart or judged.hidden):
             return Judgement(
-                Verdict.UNDECIDED,
-                f"{self._why(layer, slope)}; whether that is what was measured is too uncertain",
+                Verdict.DISAGREES, f"larger widths would not change it: {self._why(layer, slope)}"
             )
-        return Judgement(Verdict.DISAGREES, f"larger widths would not change it: {self._why(layer, slope)}")
+        why = f"{self._why(layer, slope)}; whether that is what was measured is too uncertain"
+        return Judgement(Verdict.UNDECIDED, why, hidden=judged.hidden)
 
-    def _own(self, layer: int, tolerance: float) -> Judgement | None:
+    def _own(self, layer: int, tolerance: float, numbers: int) -> Judgement | None:
         """The own part of a layer against its curve; None where that says no more than the change."""
         parts, samples = self.layers[layer - 1], self.own.get(layer)
         leads = parts.own is not None and parts.below is not None and parts.own > parts.below
@@ -113,7 +118,7 @@ class FiniteWidth:
             fit = fit_slope(_over(samples, expected))
         except AnalysisError:
             return None
-        judged = judge(fit, _ZERO, tolerance=tolerance)
+        judged = judge(fit, _ZERO, tolerance=tolerance, one_term=True, numbers=numbers)
         wanted = fitted_slope(expected, self.widths)
         why = f"the layer's own updates have slope {wanted + fit.slope.value:.2f}, expected {wanted:.2f}"
         return Judgement(judged.verdict, why)

@@ -22,7 +22,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ipcore.analysis.resampling import DRAWS, Estimate, estimate, resamples
+from ipcore.analysis.intervals import Estimate
+from ipcore.analysis.resampling import DRAWS, estimate, resamples
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.errors import AnalysisError
 

@@ -55,13 +55,12 @@ def measure_coordinates(
         size = "f" if layer == layers else f"h^{layer}"
         name = f"{size if quantity == 'h' else f'change of {size}'} at step {step}"
         try:
-            paired = samples.paired()
-            fit = fit_slope(paired)
+            fit = fit_slope(samples)
         except AnalysisError as error:
             notes.append(f"{name}: {error}")
             continue
-        if left_out := samples.left_out(paired):
-            notes.append(f"{name}: {left_out}")
+        if gaps := samples.gaps():
+            notes.append(f"{name}: {gaps}")
         sentence = (
             f"{name}: slope {fit.slope}, no prediction, widths {fit.widths[0]}..{fit.widths[-1]}, "
             f"{counted(fit.seeds, 'seed')}"

@@ -1,8 +1,12 @@
 """Rate transfer: how far the best base learning rate moves as the width doubles.
 
-The best rate of each width is the vertex of a parabola through log loss against log2 rate at the best grid
-point and its two neighbours; its drift is the slope of log2 of it against log2 width, in octaves per doubling
-(Yang et al., arXiv:2203.03466, figure 1: about 0 for muP, downward for standard parameterization).
+Every seed has a best rate at every width: the vertex of the least-squares parabola through its log losses
+against log2 rate, around the best rate of the width (`ipcore.analysis.optimum`). The drift of a seed is the
+slope of log2 of it against log2 width, in octaves per doubling, and the interval is Student's over seeds
+(Yang et al., arXiv:2203.03466, figure 1: about 0 for muP, downward for standard parameterization). Rates at
+which runs diverge end the parabola of their seed; they are not left out for all seeds, which would move the
+best rate down as seeds are added. A best rate at the edge of the grid is not bracketed: it may lie anywhere
+beyond.
 """
 
 from __future__ import annotations
@@ -11,18 +15,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ipcore import theory
-from ipcore.analysis.resampling import Estimate, estimate, resamples
+from ipcore.analysis.intervals import Estimate, error_of_bound
+from ipcore.analysis.optimum import MIN_POINTS, drift, vertex
 from ipcore.analysis.samples import listed
 from ipcore.analysis.slopes import MIN_WIDTHS
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
+from ipcore.analysis.welch import contrast
 from ipcore.errors import AnalysisError
 
-Floats = npt.NDArray[np.float64]
+OCTAVE: Final = 1.0
+"""How far from the best rate the parabola of a seed reaches, to both sides."""
+
+_Losses = Mapping[tuple[int, float, int], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +58,13 @@ class RateTransfer:
 
     Attributes:
         drift: Octaves per doubling of the width.
-        best: The best rate of each width, from the seeds' mean log loss.
+        best: The best rate of each width, the geometric mean over seeds.
         widths: m, ascending.
         seeds: How many.
         predicted: Drift that theory predicts, or None.
         tolerance: Of the verdict, octaves per doubling.
-        verdict: Undecided without a prediction, or where a best rate lies at the grid's edge.
-        warnings: Best rates at the grid's edge, or beside rates at which runs diverge (known to a gap of the
-            grid only, which widens the interval).
+        verdict: Undecided without a prediction.
+        warnings: Seeds that were left out.
         sentence: All of it in words.
         ends: The 95 % interval of each best rate; () where they are not known.
     """
@@ -74,71 +82,62 @@ class RateTransfer:
 
 
 def check_rate_transfer(
-    losses: Mapping[tuple[int, float, int], float],
+    losses: _Losses,
     predicted: PredictedDrift | str = "theory makes no prediction for it",
     *,
     tolerance: float = 0.25,
 ) -> RateTransfer:
-    """Find the best rate of every width, and its drift.
+    """Find the best rate of every width and seed, and its drift.
 
     Args:
-        losses: Final loss > 0 by (width, rate, seed). A run that diverged or has not ended has none.
+        losses: Final loss > 0 by (width, rate, seed); NaN or infinite of a run that diverged. A run that has
+            not ended has none.
         predicted: Drift to hold it against, or why there is none (`predicted_drift`).
         tolerance: Octaves per doubling.
 
     Raises:
-        AnalysisError: Fewer than three widths or rates, losses that are not positive, or a width at
-            which some run diverged at every rate.
+        AnalysisError: Fewer than three widths or rates, losses that are not positive, a width at which the
+            best rate lies at the edge of the grid (there is no drift then), or seeds with less than three
+            rates below the first that diverges.
     """
-    widths, rates, seeds, logs = _table(losses)
-    x = np.log2(np.array(widths, np.float64))
-    centred = x - x.mean()
-    line = centred / (centred @ centred)
-    octaves = np.log2(np.array(rates))
-    # A rate counts at a width only if no seed diverged there: a mean over survivors would flatter it.
-    usable = np.asarray(np.isfinite(logs).all(axis=2), np.bool_)
-    if bad := [width for width, good in zip(widths, usable, strict=True) if not good.any()]:
-        raise AnalysisError(
-            f"at widths {listed(bad)} every rate has a run that diverged or has no loss; add rates"
+    widths, rates = _axes(losses)
+    seeds, left_out = _whole_seeds(losses, widths, rates)
+    centres = _bracketed(losses, widths, rates, seeds)
+    optima = {
+        seed: tuple(
+            _optimum(losses, width, rates, seed, centre)
+            for width, centre in zip(widths, centres, strict=True)
         )
-    filled = np.where(usable[:, :, None], logs, np.inf)
-    means = filled.mean(axis=2)
-    found = [_optimum(row, octaves) for row in means]
-    optima = np.array([optimum.place for optimum in found])
-    warnings = [f"width {m}: {o.warning}" for m, o in zip(widths, found, strict=True) if o.warning]
-    drawn = _drawn_optima(filled, usable, octaves, resamples(len(seeds)))
-    drift = estimate(float(line @ optima), line @ drawn, len(seeds))
-    slack = max(optimum.slack for optimum in found) / float(x[-1] - x[0])
-    drift = Estimate(drift.value, drift.low - slack, drift.high + slack)
-    edge = any(optimum.edge for optimum in found)
-    verdict, why = _verdict(drift, predicted, tolerance, len(seeds), edge)
+        for seed in seeds
+    }
+    moved = drift(widths, optima)
+    estimate = Estimate.of(moved)
+    verdict, why = _verdict(moved.bounds(error_of_bound(1)), predicted, tolerance, len(seeds))
     said = "" if isinstance(predicted, str) else f", theory suggests {predicted}"
     sentence = (
-        f"best rate {verdict}: drifts {drift} octaves per doubling of the width{said} "
+        f"best rate {verdict}: drifts {estimate} octaves per doubling of the width{said} "
         f"(tolerance {tolerance:g}), widths {widths[0]}..{widths[-1]}, {len(seeds)} seeds"
     )
     return RateTransfer(
-        drift,
-        tuple((2.0**optima).tolist()),
+        estimate,
+        tuple((2.0 ** np.mean(list(optima.values()), axis=0)).tolist()),
         widths,
         len(seeds),
         None if isinstance(predicted, str) else predicted,
         tolerance,
         verdict,
-        tuple(warnings),
+        left_out,
         f"{sentence}; {why}" if why else sentence,
-        _ends(found, drawn, len(seeds)),
+        _ends(list(optima.values())),
     )
 
 
-def _ends(found: Sequence[_Optimum], drawn: Floats, seeds: int) -> tuple[tuple[float, float], ...]:
-    """Intervals of the best rates over seeds, widened where a rate is known to a gap of the grid only."""
-    if seeds < 2:
+def _ends(optima: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
+    """Intervals of the best rates over seeds."""
+    if len(optima) < 2:
         return ()
-    each = [estimate(o.place, row, seeds) for o, row in zip(found, drawn, strict=True)]
-    return tuple(
-        (2.0 ** (e.low - o.slack), 2.0 ** (e.high + o.slack)) for e, o in zip(each, found, strict=True)
-    )
+    each = [Estimate.of(contrast((1.0,), [np.array(row)])) for row in zip(*optima, strict=True)]
+    return tuple((2.0**e.low, 2.0**e.high) for e in each)
 
 
 def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> PredictedDrift | str:
@@ -174,94 +173,100 @@ def predicted_drift(analysis: theory.Analysis, *, calibrated: bool = False) -> P
     return PredictedDrift(found.stable, found.controlled)
 
 
-def _table(
-    losses: Mapping[tuple[int, float, int], float],
-) -> tuple[tuple[int, ...], tuple[float, ...], tuple[int, ...], Floats]:
-    """Widths, rates, seeds and log losses [widths, rates, seeds]; NaN where there is none."""
+def _axes(losses: _Losses) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Widths and rates, ascending."""
     if any(math.isfinite(loss) and loss <= 0 for loss in losses.values()):
         raise AnalysisError("losses must be > 0: the fit is of their logarithms")
-    finite = {key: loss for key, loss in losses.items() if math.isfinite(loss)}
-    if not finite:
+    if not any(math.isfinite(loss) for loss in losses.values()):
         raise AnalysisError("no run has a final loss: all of them diverged or did not end")
     widths = tuple(sorted({width for width, _, _ in losses}))
     rates = tuple(sorted({rate for _, rate, _ in losses}))
-    seeds = tuple(sorted({seed for _, _, seed in losses}))
-    if len(widths) < MIN_WIDTHS or len(rates) < 3:
+    if len(widths) < MIN_WIDTHS or len(rates) < MIN_POINTS:
         raise AnalysisError(
-            f"rate transfer needs at least {MIN_WIDTHS} widths and 3 rates; there are widths "
+            f"rate transfer needs at least {MIN_WIDTHS} widths and {MIN_POINTS} rates; there are widths "
             f"{listed(widths)} and rates {listed(rates)}"
         )
-    logs = [
-        [[math.log(finite.get((width, rate, seed), math.nan)) for seed in seeds] for rate in rates]
-        for width in widths
-    ]
-    return widths, rates, seeds, np.array(logs, np.float64)
+    return widths, rates
 
 
-@dataclass(frozen=True, slots=True)
-class _Optimum:
-    """log2 of a best rate, by how many octaves it may be off for want of a parabola, and why that is."""
+def _whole_seeds(
+    losses: _Losses, widths: Sequence[int], rates: Sequence[float]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Seeds whose runs have all ended, and a sentence on the others."""
+    seeds = sorted({seed for _, _, seed in losses})
+    whole = tuple(
+        seed for seed in seeds if all((width, rate, seed) in losses for width in widths for rate in rates)
+    )
+    if not whole:
+        raise AnalysisError(f"no seed has ended at all rates of all widths {listed(widths)}")
+    short = [seed for seed in seeds if seed not in whole]
+    return whole, (f"seeds {listed(short)} are left out: not all of their runs have ended",) if short else ()
 
-    place: float
-    slack: float = 0.0
-    edge: bool = False
-    warning: str = ""
 
+def _bracketed(
+    losses: _Losses, widths: Sequence[int], rates: Sequence[float], seeds: Sequence[int]
+) -> list[float]:
+    """log2 of the best rate of the grid at each width.
 
-def _optimum(means: Floats, octaves: Floats) -> _Optimum:
-    best = int(np.argmin(means))
-    rate = f"the best rate {2.0 ** octaves[best]:g}"
-    if best in (0, len(octaves) - 1):
-        more = "smaller" if best == 0 else "larger"
-        return _Optimum(
-            float(octaves[best]), edge=True, warning=f"{rate} is at the grid's edge; add {more} rates"
+    Over seeds a run that diverged counts as the worst that was measured at its width: it has not trained. The
+    best must have a measured rate to both sides.
+    """
+    centres, edges = [], []
+    for width in widths:
+        logs = np.array([[_log(losses[width, rate, seed]) for seed in seeds] for rate in rates])
+        finite = np.isfinite(logs)
+        if not finite.any():
+            raise AnalysisError(f"at width {width} every run diverged or has no loss; add smaller rates")
+        means = np.where(finite, logs, logs[finite].max()).mean(axis=1)
+        # Where all seeds diverge a rate cannot be the best.
+        best = int(np.argmin(np.where(finite.any(axis=1), means, np.inf)))
+        if best in (0, len(rates) - 1):
+            more = "smaller" if best == 0 else "larger"
+            edges.append(f"{width} (at {rates[best]:g}: add {more} rates)")
+        centres.append(math.log2(rates[best]))
+    if edges:
+        raise AnalysisError(
+            f"the best rate is not bracketed at width {', '.join(edges)}: it lies at the edge of the grid, "
+            "so there is no drift"
         )
-    near = means[best - 1 : best + 2]
-    if not np.isfinite(near).all():
-        slack = float(np.diff(octaves[best - 1 : best + 2]).max())
-        warning = f"{rate} lies beside one at which runs diverged or have no loss; refine the grid there"
-        return _Optimum(float(octaves[best]), slack, warning=warning)
-    return _Optimum(float(_vertex(octaves[best - 1 : best + 2], near)))
+    return centres
 
 
-def _vertex(x: Floats, y: Floats) -> Floats:
-    """Minimum of the parabola through three points, [3, ...] each, of which the middle one is lowest."""
-    left, right = (y[0] - y[1]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])
-    # The slope falls linearly from -left in the middle of the left gap to +right in that of the right gap.
-    middle_left, middle_right = (x[0] + x[1]) / 2, (x[1] + x[2]) / 2
-    total = left + right
-    flat = total <= 0  # all three are equal
-    share = np.where(flat, 0.0, left) / np.where(flat, 1.0, total)
-    return np.asarray(np.where(flat, x[1], middle_left + (middle_right - middle_left) * share), np.float64)
+def _optimum(losses: _Losses, width: int, rates: Sequence[float], seed: int, centre: float) -> float:
+    """log2 of the best rate of a seed: from its rates within an octave, below the first that diverges."""
+    logs: list[float] = []
+    octaves: list[float] = []
+    for rate in rates:
+        log = _log(losses[width, rate, seed])
+        if not math.isfinite(log):
+            break
+        logs.append(log)
+        octaves.append(math.log2(rate))
+    # At least three points, the nearest to the centre; more where the grid is finer.
+    near = sorted(range(len(octaves)), key=lambda i: abs(octaves[i] - centre))
+    used = sorted(i for n, i in enumerate(near) if n < MIN_POINTS or abs(octaves[i] - centre) <= OCTAVE)
+    if len(used) < MIN_POINTS:
+        raise AnalysisError(
+            f"seed {seed} has {len(used)} rates below the first that diverges at width {width}, a parabola "
+            f"needs {MIN_POINTS}; add smaller rates"
+        )
+    return vertex([octaves[i] for i in used], [logs[i] for i in used])
 
 
-def _drawn_optima(filled: Floats, usable: npt.NDArray[np.bool_], octaves: Floats, weights: Floats) -> Floats:
-    """log2 of the best rate of every width and draw as `_optimum` has it, [widths, draws]."""
-    places = []
-    for logs, good in zip(filled, usable, strict=True):
-        means = np.full((len(octaves), len(weights)), np.inf)
-        means[good] = logs[good] @ weights.T
-        best = means.argmin(axis=0)
-        near = np.clip(best, 1, len(octaves) - 2) + np.arange(-1, 2)[:, None]
-        y = np.take_along_axis(means, near, axis=0)
-        parabola = (near[1] == best) & np.isfinite(y).all(axis=0)
-        vertex = _vertex(octaves[near], np.where(parabola, y, 0.0))
-        places.append(np.where(parabola, vertex, octaves[best]))
-    return np.array(places, np.float64)
+def _log(loss: float) -> float:
+    return math.log(loss) if math.isfinite(loss) else math.nan
 
 
 def _verdict(
-    drift: Estimate, predicted: PredictedDrift | str, tolerance: float, seeds: int, edge: bool
+    bounds: tuple[float, float], predicted: PredictedDrift | str, tolerance: float, seeds: int
 ) -> tuple[Verdict, str]:
     if isinstance(predicted, str):
         return Verdict.UNDECIDED, predicted
-    if edge:
-        return Verdict.UNDECIDED, "the grid of rates does not hold the best one at every width"
     if seeds < MIN_SEEDS:
         return Verdict.UNDECIDED, f"fewer than {MIN_SEEDS} seeds"
     low, high = float(predicted.low) - tolerance, float(predicted.high) + tolerance
-    if low <= drift.low and drift.high <= high:
+    if low < bounds[0] and bounds[1] < high:
         return Verdict.AGREES, ""
-    if drift.high < low or drift.low > high:
+    if bounds[1] < low or bounds[0] > high:
         return Verdict.DISAGREES, ""
-    return Verdict.UNDECIDED, "the interval is too wide; add seeds, rates or widths"
+    return Verdict.UNDECIDED, "the interval is too wide; add seeds"

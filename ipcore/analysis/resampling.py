@@ -1,39 +1,20 @@
-"""Bootstrap over seeds: the uncertainty of an estimate from a limited number of them."""
+"""Bootstrap over seeds, for estimates that are no linear contrast (`ipcore.analysis.welch` has those)."""
 
 from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from ipcore.analysis.intervals import Estimate
+
 DRAWS: Final = 2000
 _NORMAL: Final = 1.959964  # 97.5 % quantile of the normal distribution
 # 97.5 % quantiles of Student's t with 1 .. 10 degrees of freedom.
 _STUDENT: Final = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number and its 95 % interval over seeds.
-
-    Attributes:
-        value: From all seeds.
-        low: Lower end; -inf with one seed.
-        high: Upper end; inf with one seed.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        if math.isinf(self.low):
-            return f"{self.value:.2f} [no interval from one seed]"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 @functools.lru_cache(maxsize=64)

@@ -17,8 +17,7 @@ class Samples:
 
     Attributes:
         widths: m, ascending.
-        seeds: Ascending. The same seed stands for the same randomness at every width, so seeds are resampled
-            together.
+        seeds: Ascending. The same seed stands for the same randomness at every width.
         values: [widths, seeds] float64; NaN where there is none (the run diverged, say).
 
     >>> Samples.of({(64, 0): 1.0, (128, 0): 2.0, (64, 1): 3.0}).values
@@ -62,6 +61,34 @@ class Samples:
             tuple(self.seeds[j] for j in seeds),
             self.values[np.ix_(widths, seeds)],
         )
+
+    def measured(self) -> Samples:
+        """The widths at which any run has a value; gaps stay NaN.
+
+        Raises:
+            AnalysisError: Nothing is left.
+        """
+        widths = [i for i, row in enumerate(np.isnan(self.values)) if not row.all()]
+        if not widths:
+            raise AnalysisError(
+                f"no run has a value at any of the widths {listed(self.widths)}: all of them diverged or "
+                "recorded nothing"
+            )
+        return Samples(tuple(self.widths[i] for i in widths), self.seeds, self.values[widths])
+
+    def gaps(self) -> str:
+        """Where runs have no value, in words; "" if nowhere.
+
+        >>> Samples.of({(64, 0): 1.0, (64, 1): np.nan, (128, 0): 1.0, (128, 1): 1.0}).gaps()
+        '1 of 2 runs at width 64 have no value'
+        """
+        there = np.isfinite(self.values)
+        short = [
+            f"{int((~row).sum())} of {len(row)} runs at width {width}"
+            for width, row in zip(self.widths, there, strict=True)
+            if not row.all()
+        ]
+        return f"{', '.join(short)} have no value" if short else ""
 
     def left_out(self, paired: Samples) -> str:
         """What `paired` lacks, in words; "" if nothing."""

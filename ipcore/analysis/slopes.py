@@ -1,4 +1,8 @@
-"""Slopes of log size against log width: the exponent e of a size of order m^e, as measured."""
+"""Slopes of log size against log width: the exponent e of a size of order m^e, as measured.
+
+Intervals are Student's, with Welch's degrees of freedom (`ipcore.analysis.welch`): honest from three seeds
+on, whatever the number of runs at each width.
+"""
 
 from __future__ import annotations
 
@@ -6,83 +10,96 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from ipcore.analysis.resampling import Estimate, estimate, resamples
+from ipcore.analysis.intervals import Estimate
 from ipcore.analysis.samples import Samples, listed
+from ipcore.analysis.welch import Contrast, bend_weights, contrast, limit_weights, slope_weights
 from ipcore.errors import AnalysisError
 from ipcore.figures.intervals import Mean, mean
 
 MIN_WIDTHS: Final = 3
+MOST_MISSING: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """A line through the seed means of log values against log width, and how it bends.
+    """A line through the means of log values against log width.
 
     Attributes:
-        slope: Of the line.
-        drift: Change of the local slope from the smallest to the largest width, from a parabola; 0 for an
+        contrast: Its slope, with standard error and degrees of freedom.
+        limit: The exponent in the fit A + e log m + kappa m^(-1/2): the slope without the next order in the
+            width. Its standard deviation is five to seven times that of the slope.
+        bend: Change of the local slope from the smallest to the largest width, from a parabola; 0 for an
             exact power of m. Far less certain than the slope.
-        end: slope + drift/2, the local slope at the largest width.
-        ahead: slope + drift, the slope to expect over as many doublings again beyond the largest width.
         local: Slopes between neighbouring widths.
         widths: m, ascending.
         means: Geometric means over seeds, one per width.
         sizes: The same with Student's 95 % intervals.
-        seeds: How many.
+        seeds: How many the width with the fewest has.
         residual: Root mean square distance of the mean logs (natural) from the line.
+        missing: Runs without a value, in words, where they are more than 5 % at some width: what is left is a
+            selection. "" otherwise.
     """
 
-    slope: Estimate
-    drift: Estimate
-    end: Estimate
-    ahead: Estimate
+    contrast: Contrast
+    limit: Contrast
+    bend: Contrast
     local: tuple[float, ...]
     widths: tuple[int, ...]
     means: tuple[float, ...]
     sizes: tuple[Mean, ...]
     seeds: int
     residual: float
+    missing: str = ""
+
+    @property
+    def slope(self) -> Estimate:
+        """Of the line, with its own 95 % interval."""
+        return Estimate.of(self.contrast)
+
+    @property
+    def drift(self) -> Estimate:
+        """Of `bend`, with its own 95 % interval."""
+        return Estimate.of(self.bend)
 
 
 def fit_slope(samples: Samples) -> Slope:
-    """Fit a line to log value against log width, with bootstrap intervals over seeds.
-
-    Seeds are resampled as a whole, the same at all widths: a seed is the same data order everywhere.
+    """Fit a line to log value against log width.
 
     Args:
-        samples: At least three widths, no gaps (`Samples.paired`), values > 0.
+        samples: NaN where a run has no value; values > 0. Widths without any value are left out (and count
+            as missing); at least three must be left.
 
     Raises:
-        AnalysisError: Fewer than three widths, missing values, or values that are not positive.
+        AnalysisError: Fewer than three widths, or values that are not positive.
 
     >>> widths = (64, 128, 256)
-    >>> fit = fit_slope(Samples.of({(m, seed): (1 + seed) * m**-0.5 for m in widths for seed in range(3)}))
+    >>> fit = fit_slope(Samples.of({(m, seed): m**-0.5 for m in widths for seed in range(3)}))
     >>> round(fit.slope.value, 6), fit.seeds
     (-0.5, 3)
     """
+    gaps = ""
+    if samples.widths:
+        missing = float(np.isnan(samples.values).mean(axis=1).max())
+        gaps, samples = samples.gaps() if missing > MOST_MISSING else "", samples.measured()
     check(samples)
-    logs = np.log(samples.values)
+    there = np.isfinite(samples.values)
+    logs = [np.log(row[good]) for row, good in zip(samples.values, there, strict=True)]
     x = np.log(np.array(samples.widths, np.float64))
-    line, bend = _weights(x)
-    # Both are linear in the mean logs, so all draws are two small products.
-    drawn = logs @ resamples(len(samples.seeds)).T
-    means = logs.mean(axis=1)
-    slope, drift = float(line @ means), float(bend @ means)
-    seeds = len(samples.seeds)
-    distances = means - means.mean() - slope * (x - x.mean())
+    means = np.array([row.mean() for row in logs])
+    line = slope_weights(samples.widths)
+    distances = means - means.mean() - float(line @ means) * (x - x.mean())
     return Slope(
-        slope=estimate(slope, line @ drawn, seeds),
-        drift=estimate(drift, bend @ drawn, seeds),
-        end=estimate(slope + drift / 2, (line + bend / 2) @ drawn, seeds),
-        ahead=estimate(slope + drift, (line + bend) @ drawn, seeds),
+        contrast=contrast(line, logs),
+        limit=contrast(limit_weights(samples.widths), logs),
+        bend=contrast(bend_weights(samples.widths), logs),
         local=tuple((np.diff(means) / np.diff(x)).tolist()),
         widths=samples.widths,
         means=tuple(np.exp(means).tolist()),
-        sizes=tuple(mean(row, geometric=True) for row in samples.values.tolist()),
-        seeds=seeds,
+        sizes=tuple(mean(np.exp(row).tolist(), geometric=True) for row in logs),
+        seeds=min(len(row) for row in logs),
         residual=float(np.sqrt(np.mean(distances**2))),
+        missing=gaps,
     )
 
 
@@ -97,20 +114,10 @@ def check(samples: Samples) -> None:
             f"a slope needs at least {MIN_WIDTHS} widths, there is {listed(samples.widths)}; add widths, "
             "best by doubling"
         )
-    wrong = ~(np.isfinite(samples.values) & (samples.values > 0))
+    wrong = ~(np.isnan(samples.values) | (np.isfinite(samples.values) & (samples.values > 0)))
     if wrong.any():
         i, j = (int(index) for index in np.argwhere(wrong)[0])
-        value = float(samples.values[i, j])
-        said = "is missing" if np.isnan(value) else f"is {value:g}"
         raise AnalysisError(
-            f"the value at width {samples.widths[i]}, seed {samples.seeds[j]} {said} ({int(wrong.sum())} are "
-            "wrong); a slope of logarithms needs finite values > 0 at every width and seed"
+            f"the value at width {samples.widths[i]}, seed {samples.seeds[j]} is {samples.values[i, j]:g} "
+            f"({int(wrong.sum())} are wrong); a slope of logarithms needs finite values > 0"
         )
-
-
-def _weights(x: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Two weightings of y: slope of the line, and change of the slope of the parabola from end to end."""
-    centred = x - x.mean()
-    line = centred / (centred @ centred)
-    parabola = np.linalg.pinv(np.stack([np.ones_like(x), centred, centred**2], axis=1))
-    return line, 2 * (x[-1] - x[0]) * parabola[2]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ipcore.analysis.coordinate_check import Prediction, counted, sizes_at
+from ipcore.analysis.coordinate_check import READOUT_TOLERANCE, Prediction, counted, sizes_at
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import Slope, fit_slope
-from ipcore.analysis.verdicts import TOLERANCE, Judgement, Trend, Verdict, judge, trend
+from ipcore.analysis.verdicts import FALL, Judgement, Trend, Verdict, judge, trend
 from ipcore.theory import Analysis, Regime
 
 
@@ -25,7 +25,6 @@ class Stationarity:
         fit: Slope of mean |f_t - f_0|.
         trend: What was measured.
         predicted: What theory says; UNDECIDED where it leaves it open.
-        tolerance: Slopes above -tolerance are no fall.
         verdict: Whether the two agree.
         sentence: All of it in words.
     """
@@ -34,7 +33,6 @@ class Stationarity:
     fit: Slope
     trend: Trend
     predicted: Trend
-    tolerance: float
     verdict: Verdict
     sentence: str
 
@@ -44,7 +42,6 @@ def check_stationarity(
     prediction: Prediction | Analysis,
     step: int,
     *,
-    tolerance: float = TOLERANCE,
     slope: Judgement | None = None,
 ) -> Stationarity:
     """Hold |f_t - f_0| against what theory says of it at this step.
@@ -54,26 +51,25 @@ def check_stationarity(
         prediction: Analysis of the parameterization, or two that may both hold; beyond its steps it stands
             only if it has settled.
         step: Updates done.
-        tolerance: See `trend`.
         slope: The verdict on the slope, if there is one. Where it does not disagree, a trend that differs is
             none either: the leading term does not show yet.
 
     Raises:
-        AnalysisError: As `Samples.paired` and `fit_slope`.
+        AnalysisError: As `Samples.measured` and `fit_slope`.
     """
-    fit = fit_slope(samples.paired())
-    measured, why = trend(fit, tolerance=tolerance)
+    fit = fit_slope(samples)
+    measured, why = trend(fit)
     both = prediction if isinstance(prediction, Prediction) else Prediction(prediction)
     analysis = both.analysis
-    predicted = _predicted(analysis, step, tolerance)
-    if both.other is not None and _predicted(both.other, step, tolerance) is not predicted:
+    predicted = _predicted(analysis, step)
+    if both.other is not None and _predicted(both.other, step) is not predicted:
         predicted, why = Trend.UNDECIDED, both.why
     if Trend.UNDECIDED in (measured, predicted):
         verdict = Verdict.UNDECIDED
     elif measured is predicted:
         verdict = Verdict.AGREES
     else:
-        judged = slope or _against(fit, analysis, step, tolerance)
+        judged = slope or _against(fit, analysis, step)
         certain = judged.verdict in {Verdict.DISAGREES, Verdict.NOT_YET}
         verdict, why = judged.verdict if certain else Verdict.UNDECIDED, judged.why
     said = "leaves it open" if predicted is Trend.UNDECIDED else f"says it {predicted} there"
@@ -83,22 +79,20 @@ def check_stationarity(
         f"({analysis.regime.replace('_', ' ')}), widths {fit.widths[0]}..{fit.widths[-1]}, "
         f"{counted(fit.seeds, 'seed')}"
     )
-    return Stationarity(
-        step, fit, measured, predicted, tolerance, verdict, f"{sentence}; {why}" if why else sentence
-    )
+    return Stationarity(step, fit, measured, predicted, verdict, f"{sentence}; {why}" if why else sentence)
 
 
-def _against(fit: Slope, analysis: Analysis, step: int, tolerance: float) -> Judgement:
+def _against(fit: Slope, analysis: Analysis, step: int) -> Judgement:
     """Trends differ: a disagreement unless the slope itself is none (a leading term may be hidden)."""
     sizes = sizes_at(analysis, step)
     if sizes.f_change is None:
         return Judgement(Verdict.DISAGREES)
-    return judge(fit, sizes.f_change, tolerance=tolerance, upper_bound=not sizes.exact)
+    return judge(fit, sizes.f_change, tolerance=READOUT_TOLERANCE, upper_bound=not sizes.exact)
 
 
-def _predicted(analysis: Analysis, step: int, tolerance: float) -> Trend:
+def _predicted(analysis: Analysis, step: int) -> Trend:
     sizes = sizes_at(analysis, step)
-    if sizes.f_change is None or sizes.f_change < -tolerance:
+    if sizes.f_change is None or sizes.f_change < FALL:
         return Trend.FALLS  # an upper bound that falls is enough
     if sizes.f_change < 0:
         return Trend.UNDECIDED

@@ -1,28 +1,27 @@
 """The rule that compares a measured slope with a predicted exponent.
 
-It is a test of equivalence: agreement must be shown, and does not follow from a lack of evidence against it.
-So few widths, few seeds or much noise give "undecided". Exponents speak of infinite width, so a slope
-that still changes with the width is "undecided" too, where the change could lead to (or away from) the
-prediction.
+It is a test of equivalence: agreement must be shown, it is not what is left when a difference could not be
+shown. So few widths, few seeds or much noise give "undecided". All numbers that are judged together share one
+error rate. Exponents speak of infinite width, so a slope must lie outside the band by more than terms of the
+next order in the width may move it, to disagree.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
-from ipcore.analysis.resampling import Estimate
+from ipcore.analysis.intervals import error_of_bound
 from ipcore.analysis.slopes import Slope
+from ipcore.analysis.welch import finite_width_bias, toward
 
 TOLERANCE: Final = 0.1
+FALL: Final = -0.25
+"""A size falls with the width if its slope lies below: midway between the possible exponents 0 and -1/2."""
 MIN_SEEDS: Final = 3
-# A change of the local slope below this part of the tolerance, over all widths, is not worth waiting for.
-_MATERIAL: Final = 0.25
-# A leading term that is a tenth of the sum raises the slope by this much above the half step below it.
-_VISIBLE: Final = 0.05
+_MOST_SEEDS: Final = 141
 
 
 class Verdict(StrEnum):
@@ -44,10 +43,17 @@ class Trend(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict and why it is no other; `why` is "" where the numbers alone say it."""
+    """A verdict and why it is no other; `why` is "" where the numbers alone say it.
+
+    Attributes:
+        verdict: See `Verdict`.
+        why: In words.
+        hidden: Undecided because the slope is too small, and a leading term may be hidden.
+    """
 
     verdict: Verdict
     why: str = ""
+    hidden: bool = False
 
 
 def judge(
@@ -57,25 +63,22 @@ def judge(
     tolerance: float = TOLERANCE,
     upper_bound: bool = False,
     one_term: bool = False,
+    numbers: int = 1,
 ) -> Judgement:
     """Hold a slope against an exponent.
 
-    With the band predicted +- tolerance:
+    With bounds L, U of the slope that each err with probability 0.025 over `numbers`, the bounds of the
+    exponent without the next order (`Slope.limit`), the band predicted +- tolerance, and B, by how much terms
+    of the next order may move the slope (`finite_width_bias`):
 
-        agrees      the interval of the slope lies in the band, there are three seeds, and it is not so that
-                    the local slope drifts (its interval excludes 0) to outside the band over as many
-                    doublings again
-        disagrees   the interval of the slope lies on one side of the band; the local slope does not drift
-                    toward it (interval excludes 0, by more than a quarter of the tolerance); and
-                    - above the band: so does the interval of the slope at the largest width,
-                    - below: no leading term can be hidden, see next
-        undecided   otherwise
+        agrees      L and U lie in the band, the interval of the limit meets it, and there are three seeds
+        disagrees   L lies above the band by more than B, or both L and the lower bound of the limit lie above
+                    it; below the band likewise, if nothing can be hidden
+        undecided   otherwise, and where the slope moves toward the band by more than terms of the next order
+                    can bend it: then it is no power of m at these widths
 
-    Too small is judged more cautiously than too large: an exponent is that of the largest term, which others
-    can hide at small widths, while nothing hides a term that is larger than predicted. Of a sum of two powers
-    with exponents p > q the local slope s drifts by (p-s)(s-q) per unit of log m. Exponents of the calculus
-    differ by halves, so a slope below p may hide a leading term if its drift may be as large as that, with q
-    the first half step that lies 0.05 or more below s.
+    An exponent is that of the largest term, which others can hide at small widths, while nothing hides a term
+    that is larger than predicted. So a sum that is too small never disagrees by itself.
 
     Args:
         fit: The slope.
@@ -83,85 +86,88 @@ def judge(
         tolerance: > 0.
         upper_bound: The exponent is only an upper bound. Then a slope above it disagrees, and nothing agrees.
         one_term: The size is no sum of terms of different orders, so nothing can be hidden.
+        numbers: How many are judged together: the error rate 0.05 is that of all.
     """
-    low, high = float(predicted) - tolerance, float(predicted) + tolerance
-    above, below = fit.slope.low > high, fit.slope.high < low
+    if fit.missing:
+        return Judgement(Verdict.UNDECIDED, f"{fit.missing}: the others are a selection; lower the rate")
+    side = _side(fit, float(predicted), tolerance, numbers)
+    band = float(predicted) - tolerance, float(predicted) + tolerance
+    if side and toward(fit.contrast.value, fit.bend, fit.widths, band, error_of_bound(numbers)):
+        return Judgement(
+            Verdict.UNDECIDED, f"the slope still moves toward the prediction: {_locals(fit)}", hidden=side < 0
+        )
+    if side > 0 or (side < 0 and one_term and not upper_bound):
+        return Judgement(Verdict.DISAGREES)
     if upper_bound:
-        return _judge_bound(fit, float(predicted), tolerance)
-    if above or below:
-        return _judge_outside(fit, float(predicted), tolerance, one_term=one_term)
-    if fit.slope.low < low or fit.slope.high > high:
-        return Judgement(Verdict.UNDECIDED, _too_wide(fit))
-    if fit.seeds < MIN_SEEDS:
-        return Judgement(Verdict.UNDECIDED, f"fewer than {MIN_SEEDS} seeds")
-    if _drifts(fit) and not low <= fit.ahead.value <= high:
-        return Judgement(Verdict.UNDECIDED, f"the slope drifts away with the width: {_locals(fit)}")
-    return Judgement(Verdict.AGREES)
+        kept = fit.contrast.bounds(error_of_bound(numbers))[1] <= float(predicted) + tolerance
+        return Judgement(
+            Verdict.UNDECIDED, f"theory has an upper bound only{', which is kept' if kept else ''}"
+        )
+    if side < 0:
+        why = "it is smaller than predicted, so a leading term may be hidden at these widths"
+        return Judgement(Verdict.UNDECIDED, why, hidden=True)
+    why = _doubt(fit, float(predicted), tolerance, numbers)
+    return Judgement(Verdict.UNDECIDED if why else Verdict.AGREES, why)
 
 
-def trend(fit: Slope, *, tolerance: float = TOLERANCE) -> tuple[Trend, str]:
+def trend(fit: Slope) -> tuple[Trend, str]:
     """Whether a size falls as the width grows, with why not if that is undecided.
 
-    It falls if the interval of the slope lies below -tolerance, it does not if it lies above; and the local
-    slope must not drift (its interval excludes 0) to the other side at twice the doublings.
-
-    Args:
-        fit: The slope.
-        tolerance: Slopes above -tolerance are no fall.
+    It falls if the interval of the slope lies below -1/4, midway between the possible exponents, and does not
+    if it lies above.
     """
-    if fit.slope.low <= -tolerance <= fit.slope.high:
-        return Trend.UNDECIDED, _too_wide(fit)
+    low, high = fit.contrast.bounds(error_of_bound(1))
+    if fit.missing:
+        return Trend.UNDECIDED, f"{fit.missing}: the others are a selection; lower the rate"
+    if low <= FALL <= high:
+        return Trend.UNDECIDED, _more(fit, abs(fit.contrast.value - FALL), 1)
     if fit.seeds < MIN_SEEDS:
         return Trend.UNDECIDED, f"fewer than {MIN_SEEDS} seeds"
-    falls = fit.slope.value < -tolerance
-    if _drifts(fit) and falls != (fit.ahead.value < -tolerance):
-        return Trend.UNDECIDED, f"the slope drifts with the width: {_locals(fit)}"
-    return (Trend.FALLS if falls else Trend.STAYS), ""
+    return (Trend.FALLS if high < FALL else Trend.STAYS), ""
 
 
-def _judge_bound(fit: Slope, bound: float, tolerance: float) -> Judgement:
-    if fit.slope.low > bound + tolerance:
-        return _judge_outside(fit, bound, tolerance, one_term=False)
-    kept = ", which is kept" if fit.slope.high <= bound + tolerance else ""
-    return Judgement(Verdict.UNDECIDED, f"theory has an upper bound only{kept}")
+def _side(fit: Slope, predicted: float, tolerance: float, numbers: int) -> int:
+    """1 if the slope is shown to lie above the band, -1 below, else 0."""
+    error, bias = error_of_bound(numbers), finite_width_bias(fit.widths)
+    low, high = fit.contrast.bounds(error)
+    limit_low, limit_high = fit.limit.bounds(error)
+    top, bottom = predicted + tolerance, predicted - tolerance
+    if low > top + bias or min(low, limit_low) > top:
+        return 1
+    return -1 if high < bottom - bias or max(high, limit_high) < bottom else 0
 
 
-def _judge_outside(fit: Slope, predicted: float, tolerance: float, *, one_term: bool) -> Judgement:
-    """The interval of the slope lies on one side of the band."""
-    above = fit.slope.value > predicted
-    toward = -fit.drift.value if above else fit.drift.value
-    if _drifts(fit) and toward > _MATERIAL * tolerance:
-        return Judgement(Verdict.UNDECIDED, f"the slope still moves toward the prediction: {_locals(fit)}")
-    if above and fit.end.low <= predicted + tolerance:
-        return Judgement(
-            Verdict.UNDECIDED,
-            f"the slope at the largest width is too uncertain: {fit.end}; add seeds or widths",
-        )
-    if not above and not one_term and _may_hide(fit, predicted):
-        return Judgement(
-            Verdict.UNDECIDED,
-            f"a leading term may be hidden: the slope may rise by {fit.drift.high:.2f} over these widths",
-        )
-    return Judgement(Verdict.DISAGREES)
+def _doubt(fit: Slope, predicted: float, tolerance: float, numbers: int) -> str:
+    """Why a slope that lies on no side of the band is not shown to lie in it; "" if it is."""
+    error = error_of_bound(numbers)
+    low, high = fit.contrast.bounds(error)
+    limit_low, limit_high = fit.limit.bounds(error)
+    top, bottom = predicted + tolerance, predicted - tolerance
+    if fit.seeds == 1:
+        return "one seed has no interval"
+    if fit.seeds < MIN_SEEDS:
+        return f"fewer than {MIN_SEEDS} seeds"
+    if not bottom < low <= high < top:
+        off, bias = abs(fit.contrast.value - predicted), finite_width_bias(fit.widths)
+        return _more(fit, max(tolerance - off, off - tolerance - bias), numbers)
+    if limit_low > top or limit_high < bottom:
+        return f"the slope still changes with the width: {_locals(fit)}"
+    return ""
 
 
-def _may_hide(fit: Slope, predicted: float) -> bool:
-    """Whether the slope may drift as that of a sum of two powers does, of which the first is m^predicted."""
-    gap = predicted - fit.slope.value
-    apart = (math.floor(2 * (gap + _VISIBLE)) + 1) / 2
-    return fit.drift.high >= gap * (apart - gap) * math.log(fit.widths[-1] / fit.widths[0])
-
-
-def _drifts(fit: Slope) -> bool:
-    return not _holds(fit.drift, 0.0)
-
-
-def _holds(interval: Estimate, value: float) -> bool:
-    return interval.low <= value <= interval.high
-
-
-def _too_wide(fit: Slope) -> str:
-    return "one seed has no interval" if fit.seeds == 1 else "the interval is too wide; add seeds or widths"
+def _more(fit: Slope, gap: float, numbers: int) -> str:
+    """What would decide, if the estimate stays as it is."""
+    if fit.seeds == 1:
+        return "one seed has no interval"
+    error = error_of_bound(numbers)
+    low, high = fit.contrast.bounds(error)
+    together = "" if numbers == 1 else f" ({low:.2f} .. {high:.2f} as one of {numbers} numbers)"
+    text = f"the interval is too wide{together}"
+    more = range(fit.seeds + 1, _MOST_SEEDS + 1)
+    needed = next((n for n in more if fit.contrast.half(error, n / fit.seeds) < gap), None)
+    if needed is None:
+        return f"{text}; seeds alone will hardly do, add larger widths"
+    return f"{text}; about {needed} seeds would do"
 
 
 def _locals(fit: Slope) -> str:

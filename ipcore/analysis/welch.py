@@ -65,7 +65,7 @@ def student(df: float, error: float) -> float:
     """The quantile t(df, 1 - error) of Student's distribution.
 
     >>> round(student(8, 0.0060), 2), round(student(8, 0.00062), 2), round(student(3, 0.025), 4)
-    (3.23, 4.88, 3.1824)
+    (3.23, 4.87, 3.1824)
     """
     return float(stdtrit(min(df, 1e9), 1 - error))
 
@@ -114,13 +114,52 @@ def limit_weights(widths: Sequence[int]) -> Floats:
     return np.asarray(np.linalg.pinv(design)[1], np.float64)
 
 
+def bend_weights(widths: Sequence[int]) -> Floats:
+    """Weights of the change of the local slope from the smallest to the largest width, from a parabola."""
+    x = np.log(np.asarray(widths, np.float64))
+    centred = x - x.mean()
+    parabola = np.linalg.pinv(np.stack([np.ones_like(x), centred, centred**2], axis=1))
+    return np.asarray(2 * (x[-1] - x[0]) * parabola[2], np.float64)
+
+
 def finite_width_bias(widths: Sequence[int], kappa: float = KAPPA) -> float:
     """B: how far terms of the next order move the slope of A m^p (1 + k m^(-1/2)), |k| <= kappa.
 
     >>> round(finite_width_bias((128, 256, 512, 1024)), 3)
     0.062
     """
-    weights = slope_weights(widths)
+    return _bias(slope_weights(widths), widths, kappa)
+
+
+def finite_width_bend(widths: Sequence[int], kappa: float = KAPPA) -> float:
+    """How far such terms bend it: the largest change of the local slope from the first width to the last.
+
+    >>> round(finite_width_bend((128, 256, 512, 1024)), 3)
+    0.071
+    """
+    return _bias(bend_weights(widths), widths, kappa)
+
+
+def toward(
+    value: float, bend: Contrast, widths: Sequence[int], band: tuple[float, float], error: float
+) -> bool:
+    """Whether a slope outside a band moves toward it, more than terms of the next order can bend it.
+
+    Then it is no power of m at these widths, and will be another at larger ones.
+
+    Args:
+        value: The slope.
+        bend: Change of the local slope over the widths.
+        widths: m.
+        band: Lower and upper end.
+        error: Of a bound of the bend.
+    """
+    low, high = bend.bounds(error)
+    most = finite_width_bend(widths)
+    return (value > band[1] and high < -most) or (value < band[0] and low > most)
+
+
+def _bias(weights: Floats, widths: Sequence[int], kappa: float) -> float:
     m = np.asarray(widths, np.float64)
     # A width below kappa^2 has no bound: the term may cancel the leading one.
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -29,7 +29,7 @@ answers, be killed, and ask again. What a caller must do:
 
 `minimum_cost` is the least that could decide. `problems` has what is wrong with a question as a list. Answers
 come as `Answer` per subject with `Cell` per number, in every decision, so that progress can be shown.
-docs/studies.md has the statistics.
+docs/study-rules.md has the statistics.
 
 Imports `ipcore.analysis`, `ipcore.theory`, the catalogue, numpy and scipy; neither torch nor protobuf.
 """

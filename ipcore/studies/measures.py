@@ -1,7 +1,7 @@
 """How one cell is measured and judged at a look: slopes, means, boundaries, remainders.
 
 A measure turns values per width and seed into contrasts with Welch's standard errors
-(`ipcore.analysis.welch`), and these into a verdict by the rules of docs/studies.md. Every bound errs with
+(`ipcore.analysis.welch`), and these into a verdict by the rules of docs/study-rules.md. Every bound errs with
 probability a* (`ipcore.studies.looks`).
 """
 
@@ -15,7 +15,16 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ipcore.analysis.welch import Contrast, contrast, finite_width_bias, limit_weights, slope_weights, student
+from ipcore.analysis.welch import (
+    Contrast,
+    bend_weights,
+    contrast,
+    finite_width_bias,
+    limit_weights,
+    slope_weights,
+    student,
+    toward,
+)
 from ipcore.studies.decision import Interval, Verdict
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import FALL
@@ -107,12 +116,14 @@ class Slope:
             return Judged.nothing(samples, self.unit)
         slope = contrast(slope_weights(widths), samples)
         limit = contrast(limit_weights(widths), samples)
-        return against_band(slope, limit, widths, self.band, self.tolerance, error, hidden=self.hidden)
+        bend = contrast(bend_weights(widths), samples)
+        return against_band(slope, limit, bend, widths, self.band, self.tolerance, error, hidden=self.hidden)
 
 
 def against_band(
     slope: Contrast,
     limit: Contrast,
+    bend: Contrast,
     widths: Sequence[int],
     band: Band,
     tolerance: float,
@@ -125,6 +136,7 @@ def against_band(
     Args:
         slope: theta.
         limit: theta without the next order.
+        bend: Change of the local slope over the widths.
         widths: m.
         band: Prediction.
         tolerance: tau.
@@ -156,6 +168,8 @@ def against_band(
             hopeless = high < bottom - bias
         else:
             verdict = Verdict.DISAGREES
+    if verdict is Verdict.DISAGREES and toward(slope.value, bend, widths, (bottom, top), error):
+        verdict, why = Verdict.UNDECIDED, "the slope still moves toward the prediction with the width"
     off = _distance(slope.value, band)
     near = off / math.sqrt(2) if abs(off) < 2 * (tolerance + bias) else off
     small = slope.value < bottom and hidden

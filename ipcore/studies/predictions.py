@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
 
 from ipcore import theory
 from ipcore.analysis.coordinate_check import sizes_at
@@ -17,8 +16,6 @@ from ipcore.analysis.rate_transfer import predicted_drift
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.studies.subjects import Setting, Subject
 from ipcore.theory.derived_alignment import derived_alignment
-
-_ZERO_UPDATE: Final = "the update is exactly zero, which has no slope"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +103,26 @@ def _size(analysis: theory.Analysis | str, layer: int, step: int) -> Band:
 
 
 def isolated_update(analysis: theory.Analysis | str, layer: int, step: int, *, bias: bool = False) -> Band:
-    """Mean |dh^l| after one update, by the rates of step t, of matrix l (or its bias) alone from step 0 on.
+    """Mean |dh^l| after one update of matrix l (or its biases) alone from step 0 on, by the rates of step t.
 
     Args:
         analysis: Of the subject.
         layer: l, 1..L+1.
-        step: t.
-        bias: Of the bias.
+        step: t, updates done before the one whose rates are used.
+        bias: Of the biases.
     """
     if isinstance(analysis, str):
         return Band.silent(analysis)
+    if analysis.block_matrices:
+        return Band.silent("theory makes no prediction for isolated updates in residual blocks")
     found = theory.isolated_changes(analysis, step)
     row = found.by_bias if bias else found.by_matrix
     size = row[layer - 1] if layer <= len(row) else None
     if size is None:
-        return Band.silent(_ZERO_UPDATE)
-    return Band.point(size) if found.exact else Band(None, size, "theory has an upper bound only")
+        return Band.silent("the update is exactly zero, which has no slope")
+    if not found.exact:
+        return Band(None, size, "the output grows, so that its derivative is only bounded")
+    return Band.point(size)
 
 
 def drift(analysis: theory.Analysis | str, *, calibrated: bool) -> Band:

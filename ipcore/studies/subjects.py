@@ -87,7 +87,7 @@ class Budget:
         if self.runs is not None:
             parts.append(f"{self.runs} runs")
         if self.core_hours is not None:
-            parts.append(f"{self.core_hours:g} core-hours")
+            parts.append(f"{self.core_hours:.3g} core-hours")
         if self.wall_seconds is not None:
             parts.append(f"{self.wall_seconds:g} s of wall time")
         return " and ".join(parts) or "no limit"

@@ -37,22 +37,22 @@ def _find(case: Case) -> Report:
             "exponents say; see the calibrated rates"
         )
     gaps = 0
+    numbers = sum(1 for key, _ in _measured(case) if not (short and key[2] == 1))
     for key, samples in _measured(case):
         quantity, layer, step = key
         if step == 1 and short:
             continue
         what = name_of(quantity, layer, case.subject.layers, step)
         try:
-            paired = samples.paired()
-            fit = fit_slope(paired)
+            fit = fit_slope(samples)
         except AnalysisError as error:
             notes.append(f"{what}: {error}")
             gaps += 1
             continue
-        if left_out := samples.left_out(paired):
-            notes.append(f"{what}: {left_out}")
+        if missing := samples.gaps():
+            notes.append(f"{what}: {missing}")
             gaps += 1
-        checks.append(_check(case, key, what, fit, predictions))
+        checks.append(_check(case, key, what, fit, predictions, numbers))
     conclusions = () if predictions is None else _conclusions(case, checks, gaps)
     return Report(tuple(checks), conclusions, tuple(notes))
 
@@ -81,7 +81,7 @@ def _measured(case: Case) -> Iterator[tuple[Key, Samples]]:
         yield key, case.samples[key]
 
 
-def _check(case: Case, key: Key, what: str, fit: Slope, prediction: Prediction | None) -> Check:
+def _check(case: Case, key: Key, what: str, fit: Slope, prediction: Prediction | None, numbers: int) -> Check:
     quantity, layer, step = key
     tolerance = 2 * case.tolerance if layer == case.subject.layers else case.tolerance
     expected = None if prediction is None else predicted(prediction.analysis, key)
@@ -101,7 +101,7 @@ def _check(case: Case, key: Key, what: str, fit: Slope, prediction: Prediction |
             step=step,
         )
     exact = theory.isolated_changes(prediction.analysis, step - 1).exact
-    judged = judge(fit, expected, tolerance=tolerance, upper_bound=not exact, one_term=True)
+    judged = judge(fit, expected, tolerance=tolerance, upper_bound=not exact, one_term=True, numbers=numbers)
     if prediction.other is not None and (other := predicted(prediction.other, key)) != expected:
         judged = Judgement(Verdict.UNDECIDED, f"{prediction.why}: between {expected} and {other}")
     return Check.of(

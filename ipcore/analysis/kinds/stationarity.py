@@ -9,7 +9,7 @@ from ipcore.analysis.coordinate_check import Prediction
 from ipcore.analysis.kinds.coordinates import COORDINATES, hold
 from ipcore.analysis.report import Check, Report
 from ipcore.analysis.stationarity import check_stationarity
-from ipcore.analysis.verdicts import Judgement
+from ipcore.analysis.verdicts import FALL, Judgement
 from ipcore.errors import AnalysisError
 
 _NAME: Final = "STATIONARITY"
@@ -29,7 +29,6 @@ def _find(case: Case) -> Report:
             case.samples[output],
             held.predictions.get(last, Prediction(case.analysis)),
             last,
-            tolerance=case.tolerance,
             slope=None if slope is None else Judgement(slope.verdict, slope.why),
         )
     except AnalysisError:
@@ -43,7 +42,7 @@ def _find(case: Case) -> Report:
         quantity=quantity,
         layer=layer,
         step=step,
-        tolerance=found.tolerance,
+        tolerance=abs(FALL),
     )
     return Report((check,))
 

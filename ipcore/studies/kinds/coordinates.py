@@ -20,11 +20,10 @@ from ipcore.studies.subjects import Subject
 
 def coordinate_check(question: CoordinateCheck) -> tuple[Line, ...]:
     """One ladder per subject."""
-    steps = max((1, *question.change_steps))
     return tuple(
         Ladder(
             str(subject),
-            (trainee_of(subject, steps),),
+            (trainee_of(subject, _steps(question, subject)),),
             (subject.rate,),
             tuple(_rungs(question, subject)),
             question.first_widths,
@@ -49,6 +48,12 @@ def rate_steps(exponents: theory.Parameterization) -> tuple[int, ...]:
     return tuple(sorted(starts))
 
 
+def _steps(question: CoordinateCheck, subject: Subject) -> int:
+    """Updates that are needed: those up to the one whose batch and rates an isolated update uses."""
+    isolated = rate_steps(subject.exponents)[-1] + 1 if question.isolated else 1
+    return min(max(isolated, *question.change_steps, 1), question.setting.steps)
+
+
 def _rungs(question: CoordinateCheck, subject: Subject) -> Iterator[Rung]:
     analysis = predictions.analyze(subject, question.setting)
     layers = range(1, subject.layers + 1)
@@ -56,7 +61,8 @@ def _rungs(question: CoordinateCheck, subject: Subject) -> Iterator[Rung]:
         band = predictions.initial_size(analysis, layer)
         tolerance = tolerance_of(question, subject, layer)
         yield slope_rung(subject, f"{size(subject, layer)} at step 0", Metric("h", layer, 0), band, tolerance)
-    for step in rate_steps(subject.exponents) if question.isolated else ():
+    within = (step for step in rate_steps(subject.exponents) if step < question.setting.steps)
+    for step in within if question.isolated else ():
         yield from _isolated(question, subject, analysis, step)
     for step in question.change_steps:
         for layer in layers:

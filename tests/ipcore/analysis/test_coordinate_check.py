@@ -67,9 +67,9 @@ def test_one_wrong_multiplier_is_caught_and_its_layer_named(layer):
 
 
 def test_a_wrong_rate_is_named_by_the_first_update():
-    """c_3 is too small by 1/2: sizes at step 0 are right, the change of h^3 is not."""
+    """c_3 is too small by 1: sizes at step 0 are right, the change of h^3 is not."""
     (phase,) = MUP.phases
-    wrong = replace(phase, c=(*phase.c[:2], phase.c[2] - Fraction(1, 2), phase.c[3]))
+    wrong = replace(phase, c=(*phase.c[:2], phase.c[2] - 1, phase.c[3]))
     broken = replace(MUP, phases=(wrong,))
     report = check_coordinates(
         coordinates(broken, (128, 256, 512), 6, eta=0.5, steps=1), analyze(MUP, steps=1)
@@ -167,7 +167,8 @@ def test_the_rest_does_not_agree_where_something_is_missing(values):
     report = check_coordinates(
         measured | {("h_change", 2, 1): Samples(data.widths, data.seeds, values(data))}, analysis
     )
-    assert {c.verdict for c in report.coordinates} == {Verdict.AGREES}
+    verdicts = {c.verdict for c in report.coordinates if (c.layer, c.step) != (2, 1)}
+    assert verdicts == {Verdict.AGREES}
     assert (report.verdict, report.gaps) == (Verdict.UNDECIDED, 1)
     assert report.conclusion.endswith("1 could not be checked, or not at all widths and seeds")
 

@@ -114,8 +114,8 @@ def test_in_between_nothing_is_decided_that_depends_on_it(measured, why):
     assert change.verdict is Verdict.UNDECIDED
     assert why in change.sentence
     assert change.sentence.endswith("between 0 and -1/2")
-    f = samples(power(-0.3), noise=0.01)
-    assert check_stationarity(f, found[1], 1).verdict is Verdict.DISAGREES  # f grows in both
+    f = samples(power(0.3), noise=0.01)
+    assert check_stationarity(f, found[1], 1).verdict is Verdict.AGREES  # f grows in both
 
 
 def test_without_exponents_of_epsilon_there_is_nothing_to_choose():
@@ -143,7 +143,7 @@ def test_sp_with_adam_and_the_default_epsilon_does_not_disagree(digits):
             probes=probes,
             optimizer="adam",
         )
-        runs = [RunConfig(p, 0.01, seed) for seed in range(6)]
+        runs = [RunConfig(p, 0.01, seed) for seed in range(12)]
         for run, metric, step, value in Trainer(config, runs, digits).advance().points.rows():
             quantity, _, layer = metric.partition("/")
             if layer:

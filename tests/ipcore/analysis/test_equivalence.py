@@ -19,7 +19,7 @@ def test_trends(exponent, expected):
 def test_noise_is_undecided():
     found = compare_pairs(samples(power(-0.2), noise=0.5), ("hp", "hpz"))
     assert found.trend is Trend.UNDECIDED
-    assert "add seeds or widths" in found.sentence
+    assert "the interval is too wide; " in found.sentence
 
 
 def test_identical_runs_have_no_slope():

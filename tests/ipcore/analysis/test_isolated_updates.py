@@ -79,7 +79,7 @@ def test_a_width_at_which_every_run_diverged_is_missed():
     sizes = {key: {(m, seed): 1.0 + seed / 100 for m in WIDTHS[:-1] for seed in SEEDS} for key in RIGHT}
     report = make_report(TRAINED, Measured({SUBJECT: runs}, {SUBJECT: sizes}, (1, 2)))
     assert report.conclusions[0].verdict is Verdict.UNDECIDED
-    assert any("left out for missing values: widths 512" in note for note in report.notes)
+    assert any("runs at width 512 have no value" in note for note in report.notes)
 
 
 def test_without_a_theory_slopes_are_measured_without_a_verdict():

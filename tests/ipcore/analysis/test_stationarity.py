@@ -16,8 +16,8 @@ from tests.ipcore.analysis.synthetic import power, samples, two_powers
         (-1.0, 3, Verdict.AGREES),
         (0.0, 3, Verdict.DISAGREES),
         (0.0, 2, Verdict.AGREES),
-        (-0.5, 2, Verdict.DISAGREES),
-        (-0.1, 3, Verdict.UNDECIDED),
+        (-0.5, 2, Verdict.UNDECIDED),  # a leading term may be hidden
+        (-0.25, 3, Verdict.UNDECIDED),
     ],
 )
 def test_verdicts(exponent, depth, verdict):
@@ -46,7 +46,7 @@ def test_theory_is_asked_about_the_step_that_was_measured():
     for step, exponent, predicted in ((1, -1.0, Trend.FALLS), (2, 0.0, Trend.STAYS)):
         found = check_stationarity(samples(power(exponent), noise=0.02), analysis, step)
         assert (found.predicted, found.verdict) == (predicted, Verdict.AGREES), found.sentence
-    assert check_stationarity(samples(power(-1.0), noise=0.02), analysis, 2).verdict is Verdict.DISAGREES
+    assert check_stationarity(samples(power(0.0), noise=0.02), analysis, 1).verdict is Verdict.DISAGREES
 
 
 def test_a_fall_that_may_hide_what_stays_is_no_disagreement():
@@ -56,7 +56,7 @@ def test_a_fall_that_may_hide_what_stays_is_no_disagreement():
     )
     assert (found.trend, found.predicted) == (Trend.FALLS, Trend.STAYS)
     assert found.verdict is Verdict.UNDECIDED
-    assert "the slope still moves toward the prediction: local slopes -0.85" in found.sentence
+    assert "a leading term may be hidden at these widths" in found.sentence
 
 
 def test_naive_ip_networks_stand_still_when_wide():

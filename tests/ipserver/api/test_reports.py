@@ -167,11 +167,12 @@ async def test_what_survives_divergence_does_not_agree(api, store, widths):
 
     train(store, size, ended=lambda run: RunState.DIVERGED if run.width in widths else RunState.SUCCEEDED)
     found = await report(api)
-    assert {c.verdict for c in found.checks} == {AGREES}
+    assert {c.verdict for c in found.checks if c.step < 3} == {AGREES}
+    assert {c.verdict for c in found.checks if c.step == 3} <= {UNDECIDED}
     (conclusion,) = found.conclusions
     assert conclusion.verdict == UNDECIDED
     assert conclusion.sentence.endswith("3 could not be checked, or not at all widths and seeds")
-    said = "left out for missing values: widths 512" if len(widths) == 1 else "all of them diverged"
+    said = "runs at width 512 have no value" if len(widths) == 1 else "all of them diverged"
     notes = [note for note in found.notes if "step 3" in note]
     assert [said in note for note in notes] == [True] * 3
 

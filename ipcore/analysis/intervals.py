@@ -1,0 +1,50 @@
+"""Estimates with their intervals: Student's t with the degrees of freedom of the contrast."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from ipcore.analysis.welch import Contrast
+
+ERROR_RATE: Final = 0.05
+"""Of an interval (both sides), and of all verdicts on one subject together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number and its 95 % interval over seeds.
+
+    Attributes:
+        value: From all seeds.
+        low: Lower end; -inf with one seed.
+        high: Upper end; inf with one seed.
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, contrast: Contrast) -> Estimate:
+        """With the two-sided interval of one number.
+
+        >>> print(Estimate.of(Contrast(1.0, 0.1, 9.0)))
+        1.00 [0.77, 1.23]
+        """
+        return cls(contrast.value, *contrast.bounds(ERROR_RATE / 2))
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return f"{self.value:.2f} [no interval from one seed]"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def error_of_bound(numbers: int) -> float:
+    """With which probability one bound may err where so many numbers are judged together (Bonferroni).
+
+    >>> error_of_bound(1), error_of_bound(10)
+    (0.025, 0.0025)
+    """
+    return ERROR_RATE / 2 / max(numbers, 1)
