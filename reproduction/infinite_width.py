@@ -27,15 +27,15 @@ from reproduction.pictures import svg
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 # (parameterization, hidden layers, activation, base rate, readout target or None, widths, seeds at each)
-_WIDE: Final = [[128, 512, 2048, 8192], [12, 10, 8, 6]]
-_MEASURABLE: Final = [[128, 512, 2048], [12, 10, 8]]
+_WIDE: Final = [[128, 512, 2048, 8192], [10, 8, 6, 4]]
+_MEASURABLE: Final = [[128, 512, 2048], [10, 8, 6]]
 _SPEC: Final[dict[str, Any]] = {
     "dataset": "digits",
     "batch_size": 32,
-    "steps": [2, 10],
+    "steps": [10],
     "data_seed": 0,
-    "particles": 16384,
-    "replicas": 4,
+    "particles": 8192,
+    "replicas": 6,
     "reference_width": 32768,
     "cases": [
         ["hpz", 2, "relu", 0.03, 0.1, *_WIDE],
@@ -116,7 +116,7 @@ def _reference(spec: Spec, case: Sequence[Any], dataset: Dataset) -> Outputs:
 def _limit_outputs(
     spec: Spec, config: ipcore.PackConfig, run: ipcore.RunConfig, dataset: Dataset
 ) -> dict[int, npt.NDArray[np.float64]]:
-    trainer = LimitTrainer(config, [run], dataset, data_seed=spec["data_seed"])
+    trainer = LimitTrainer(config, [run], dataset, threads=1, data_seed=spec["data_seed"])
     found = {}
     for step in spec["steps"]:
         trainer.advance(max_steps=step - trainer.step)
@@ -133,7 +133,9 @@ def _networks(spec: Spec, case: Sequence[Any], width: int, seeds: range, dataset
     inputs, trained = torch.from_numpy(dataset.test.inputs), []
     for seed in seeds:
         run = _run(case, seed)
-        dense = ipcore.Trainer(replace(config, deferred=False), [run], dataset, data_seed=spec["data_seed"])
+        dense = ipcore.Trainer(
+            replace(config, deferred=False), [run], dataset, threads=1, data_seed=spec["data_seed"]
+        )
         found = {}
         for step in spec["steps"]:
             dense.advance(max_steps=step - dense.step)
@@ -150,9 +152,11 @@ def _kernel_case(spec: Spec, case: Sequence[Any], dataset: Dataset) -> Iterator[
         # f_0 is the network's own, so the drawn one is never looked at; here the limit has no replicas.
         for seed in range(count):
             run = _run(case, seed)
-            dense = ipcore.Trainer(_config(spec, case, width), [run], dataset, data_seed=spec["data_seed"])
+            dense = ipcore.Trainer(
+                _config(spec, case, width), [run], dataset, threads=1, data_seed=spec["data_seed"]
+            )
             config = _config(spec, case, width, infinite_width=True)
-            limit = LimitTrainer(config, [run], dataset, data_seed=spec["data_seed"])
+            limit = LimitTrainer(config, [run], dataset, threads=1, data_seed=spec["data_seed"])
             learner = limit.learners[0]
             if not isinstance(learner, KernelLearner):
                 raise TypeError("this case has no kernel")

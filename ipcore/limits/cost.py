@@ -135,8 +135,8 @@ def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
     L, B, C = config.hidden_layers, config.batch_size, output_dim(config.loss, info)
     used = min(info.train_size - config.validation_size, config.steps * B)
     points = used + _evaluated(config, info)
-    # Covariance, its eigenvectors, and what the eigensolver works in.
-    covariance = 4 * points * points if drawn else 0
+    # Covariance, its eigenvectors twice, and what the eigensolver works in.
+    covariance = 6 * points * points if drawn else 0
     numbers = covariance + used * (2 * C + L + 1) + points * (C + info.input_dim)
     terms = 20.0 * L + info.input_dim  # of one entry of the kernel; a series has some hundreds
     work = config.steps * B * used * terms / 2 + (9.0 * points**3 if drawn else 0.0)

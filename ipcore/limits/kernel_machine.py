@@ -71,14 +71,24 @@ class KernelMachine:
             everything, outputs = torch.cat(list(parts.values())), self._alpha.shape[1]
             start = torch.zeros((len(everything), outputs), dtype=torch.float64)
             if not self._starts_at_zero:
-                rows = [self._kernels.at(part, everything)[0] for part in pieces(everything)]
-                normals = generator(self._seed, "limit", "f_0")
-                start = drawn(torch.cat(rows), outputs, normals, torch.float64)
+                start = drawn(
+                    self._covariance(everything),
+                    outputs,
+                    generator(self._seed, "limit", "f_0"),
+                    torch.float64,
+                )
             ends = np.cumsum([0, *(len(x) for x in parts.values())])
             self._starts = {
                 name: start[begin:end] for name, begin, end in zip(parts, ends[:-1], ends[1:], strict=True)
             }
         return self._starts[place]
+
+    def _covariance(self, x: Tensor) -> Tensor:
+        """Of f_0 at inputs (n, d), (n, n)."""
+        found = torch.empty((len(x), len(x)), dtype=torch.float64)
+        for rows, part in zip(pieces(found), pieces(x), strict=True):
+            rows.copy_(self._kernels.at(part, x)[0])
+        return found
 
     def outputs(self, place: str) -> Tensor:
         """Outputs at one of the named sets of inputs, (k, C)."""

@@ -62,8 +62,9 @@ def test_the_first_update_has_the_size_asked_for(tiny):
     trainer = LimitTrainer(setting, [run("ip-llr", 3, 0)], tiny)
     one, two = calibration_batches(40, 8)
     learner = trainer.learners[0]
-    learner.update(0, torch.from_numpy(one))
-    h = learner.replicas[0].hidden(torch.from_numpy(tiny.train.inputs[two]))
+    with torch.inference_mode():
+        learner.update(0, torch.from_numpy(one))
+        h = learner.replicas[0].hidden(torch.from_numpy(tiny.train.inputs[two]))
     for values in h[1:]:
         # Training's particles are those of calibration, with other Gaussians.
         assert float(values.abs().mean()) == pytest.approx(1.0, rel=0.15)
