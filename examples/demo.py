@@ -20,7 +20,7 @@ import iplab
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 SPEC = ROOT / "examples" / "quickstart.yaml"
-START_SECONDS = 90.0
+START_SECONDS = 180.0
 MLFLOW_SECONDS = 120.0
 
 
@@ -64,6 +64,31 @@ def wait_for_mlflow(address: str, experiment_id: str) -> int:
     return 0
 
 
+def what_to_notice(address: str, experiment_id: str) -> str:
+    """What the table shows: per parameterization the smallest and the largest width, and theory."""
+    with iplab.connect(address) as client:
+        rows = client.experiment(experiment_id).summary()
+    lines = [
+        "What to notice: every parameterization keeps the base rate that was best at the smallest width."
+    ]
+    for label in dict.fromkeys(row.parameterization for row in rows):
+        first, *_, last = sorted((r for r in rows if r.parameterization == label), key=lambda r: r.width)
+        regime = last.predicted_regime
+        lines.append(
+            f"  {label:<4} at width {first.width}: {result(first)}; at width {last.width}: {result(last)}.\n"
+            f"       Theory: {regime.words}, that is, {regime.meaning}."
+        )
+    return "\n".join(lines)
+
+
+def result(row: iplab.SummaryRow) -> str:
+    """What runs that differ only in their seed came to."""
+    if row.diverged == row.runs:
+        return "every run diverged"
+    diverged = f" ({row.diverged} of {row.runs} runs diverged)" if row.diverged else ""
+    return f"test accuracy {row.test_accuracy.mean:.3f}{diverged}"
+
+
 def main() -> int:
     """Run the demo; returns its exit code."""
     start = time.monotonic()
@@ -71,10 +96,10 @@ def main() -> int:
     with service(HOME) as address:
         spec = str(SPEC.relative_to(Path.cwd())) if SPEC.is_relative_to(Path.cwd()) else str(SPEC)
         code = command("submit", spec, "--id", experiment_id, "--watch", address=address)
-        code = code or command("show", experiment_id, address=address)
         code = code or wait_for_mlflow(address, experiment_id)
-    if code:
-        return code
+        if code:
+            return code
+        print(f"\n{what_to_notice(address, experiment_id)}")
     print(
         f"\nDone in {time.monotonic() - start:.0f} s. MLflow holds metrics and weights, in {HOME / 'mlflow'}."
     )

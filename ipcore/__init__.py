@@ -73,7 +73,16 @@ __all__ = list(_HOMES)
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'ipcore' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"ipcore.{_HOMES[name]}"), name)
+    try:
+        value = getattr(importlib.import_module(f"ipcore.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "ipcore":
+            raise
+        raise ModuleNotFoundError(
+            f"ipcore.{name} needs {error.name}, which is not installed: pip install 'iplab[core]' (from a "
+            "checkout: pip install '.[core]')",
+            name=error.name,
+        ) from error
     globals()[name] = value
     return value
 

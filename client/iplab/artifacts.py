@@ -51,7 +51,7 @@ def list_artifacts(transport: Transport, run: str) -> Iterator[Artifact]:
 
 
 def read_chunks(transport: Transport, run: str, artifact: Artifact) -> Iterator[bytes]:
-    """Bytes in order; goes on where it was after an interruption; checked when all are there.
+    """The file's bytes in order. A broken stream is continued; size and checksum are verified at the end.
 
     Raises:
         ArtifactDamagedError: At the end, if they are not of the recorded size and checksum.
@@ -80,7 +80,7 @@ def read_chunks(transport: Transport, run: str, artifact: Artifact) -> Iterator[
 
 
 def save(chunks: Iterable[bytes], target: Path) -> None:
-    """Write a file beside the target and rename it: it is there whole, or not at all."""
+    """Write a file atomically: beside the target, then renamed."""
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:  # it names the file beside, which nobody has asked for

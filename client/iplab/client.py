@@ -1,4 +1,4 @@
-"""The way in: `connect` to a service, create and find experiments."""
+"""Connections to a service: create and find experiments."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Client:
         request_id: str | None = None,
         validate_only: bool = False,
     ) -> Experiment:
-        """Submit an experiment. When this returns, the service has it for good.
+        """Submit an experiment. When this returns, the service has stored it durably.
 
         Args:
             spec: Path of a YAML or JSON file, a dict of the same form, or an
@@ -154,9 +154,12 @@ class Client:
         """Experiments, newest first, fetched by page.
 
         Args:
-            filter: Comparisons joined by AND, of state, experiment, priority and labels.KEY:
+            filter: Comparisons of state, experiment, priority and labels.KEY, joined by AND, OR and NOT:
                 'state = RUNNING AND labels.team = "theory"'.
             limit: At most so many; None: all.
+
+        Raises:
+            InvalidRequestError: The filter cannot be read.
         """
         left, token = limit, ""
         while left is None or left > 0:
@@ -170,6 +173,11 @@ class Client:
             token = page.next_page_token
             if not token:
                 return
+
+    def unmatched(self, filter: str) -> str:
+        """Why a filter matches no experiment: its values that none has; "" if it matches, or nobody knows."""
+        request = experiment_service_pb2.ListExperimentsRequest(page_size=1, filter=filter)
+        return self._transport.call(self._transport.experiments.ListExperiments, request).unmatched
 
     def study(
         self,
@@ -287,7 +295,7 @@ class Client:
         return frame(run_row(run) for experiment in chosen for run in experiment.runs(filter))
 
     def catalog(self) -> catalog_service_pb2.Catalog:
-        """What specs may name on this service, and its limits."""
+        """The names that specs may use on this service, and its limits."""
         return self._transport.call(
             self._transport.catalog.GetCatalog, catalog_service_pb2.GetCatalogRequest()
         )

@@ -88,7 +88,7 @@ class Extended(Event):
 
 @dataclass(frozen=True, slots=True)
 class Notice(Event):
-    """A sentence for people: a retry, a resource that is awaited."""
+    """A message for people: a retry, or a resource that is awaited."""
 
     message: str
 

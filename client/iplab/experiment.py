@@ -117,12 +117,11 @@ class Experiment(ExperimentFields):
             html.paragraph(self.display_name) if self.display_name else "",
             html.progress(self.committed_steps, self.total_steps),
             html.listed(f"warning: {text}" for text in self.warnings),
-            self.predictions._repr_html_(),
         )
 
     @property
     def state(self) -> ExperimentState:
-        """Where it stands."""
+        """Its state."""
         return member(ExperimentState, self._experiment, "state")
 
     @property
@@ -169,7 +168,7 @@ class Experiment(ExperimentFields):
         return self
 
     def pause(self) -> Experiment:
-        """Let nothing of it be trained until `resume`. Returns itself, with the new state.
+        """Pause it: none of its runs is trained until `resume`. Returns itself, with the new state.
 
         What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
         then on. It can be cancelled all the same. Harmless if it has ended.
@@ -179,7 +178,7 @@ class Experiment(ExperimentFields):
         return self
 
     def resume(self) -> Experiment:
-        """Let it go on from its checkpoints; harmless if it is not paused. Returns itself, read again.
+        """Continue it from its checkpoints; harmless if it is not paused. Returns itself, read again.
 
         Its networks end bit for bit as they would have without the pause.
         """
@@ -243,9 +242,10 @@ class Experiment(ExperimentFields):
         """Its runs, ascending by index, fetched by page.
 
         Args:
-            filter: Comparisons joined by AND, of state, index, parameterization, hidden_layers, width,
-                activation, base_learning_rate, seed, pack and the names of `Run.results`:
-                'parameterization = "ip-llr" AND width >= 128'.
+            filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
+                parameterization, hidden_layers, width, activation, base_learning_rate, seed,
+                committed_steps, pack and the names of `Run.results`:
+                'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
 
         Raises:
             InvalidRequestError: The filter cannot be read.
@@ -261,6 +261,11 @@ class Experiment(ExperimentFields):
             token = page.next_page_token
             if not token:
                 return
+
+    def unmatched(self, filter: str) -> str:
+        """Why a filter matches none of its runs: its values that no run has; "" if it matches one."""
+        request = run_service_pb2.ListRunsRequest(parent=self.name, page_size=1, filter=filter)
+        return self._transport.call(self._transport.runs.ListRuns, request).unmatched
 
     def run(self, run: int | str) -> Run:
         """One run, with its attempts.
@@ -295,8 +300,9 @@ class Experiment(ExperimentFields):
         """Wait until it has ended; one that is paused waits until somebody resumes it.
 
         Args:
-            progress: Show progress per group of runs (hidden layers, width, activation) and the time left on
-                standard error; nothing is shown where that is not a terminal.
+            progress: Show progress and the time left: in a notebook below the cell, else on standard error,
+                with a bar per group of runs (hidden layers, width, activation) on a terminal, and a line
+                every few seconds in a file or pipe.
             timeout: Seconds until TimedOutError; None: no limit.
 
         Returns:
@@ -400,7 +406,7 @@ class Experiment(ExperimentFields):
         *,
         alignment: bool = False,
     ) -> Report:
-        """What it recorded, held against theory: slopes over widths, verdicts, what is missing.
+        """Compare what it recorded with theory: slopes over widths, verdicts, and what is missing.
 
         Coordinates need `record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]}`, three widths and,
         to agree, three seeds.

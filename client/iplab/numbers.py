@@ -1,4 +1,4 @@
-"""Numbers as text: the one way in which tables, summaries and pictures show them. `--json` has all digits."""
+"""Numbers as text, for tables, summaries and pictures. `--json` has all digits."""
 
 from __future__ import annotations
 

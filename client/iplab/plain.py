@@ -1,7 +1,7 @@
 """Messages as plain Python values, for `--json` and printing.
 
 Unlike protobuf's JSON form: int64 stays a number, enums lose their prefix ("SUCCEEDED"), every field is there
-(unset ones that know they are unset are None), names are those of specs.
+(unset ones that know they are unset are None, and so are unset enums), names are those of specs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def to_plain(message: Message) -> dict[str, object]:
 
     >>> from iplab.v1.run_pb2 import Attempt
     >>> to_plain(Attempt(number=1))["end_reason"], to_plain(Attempt(number=1))["end_time"]
-    ('UNSPECIFIED', None)
+    (None, None)
     """
     fields = cast(Sequence[FieldDescriptor], message.DESCRIPTOR.fields)
     return {entry.name: _field(message, entry) for entry in fields}
@@ -57,7 +57,7 @@ def _single(value: object, entry: FieldDescriptor) -> object:
     if isinstance(value, Message):
         return to_plain(value)
     if entry.enum_type:
-        return enum_name(entry.enum_type, cast(int, value))
+        return enum_name(entry.enum_type, cast(int, value)) if value else None
     return value
 
 

@@ -1,12 +1,15 @@
-"""Progress bars for the terminal, fed by events."""
+"""Progress from events: bars on a terminal, HTML in a notebook, lines in files and pipes."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Iterable
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Final, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -21,12 +24,16 @@ from rich.progress import (
 from rich.status import Status
 from rich.text import Text
 
-from iplab.events import Event, Notice, PackProgressed, StateChanged
+from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
+from iplab.states import RunState
 
 if TYPE_CHECKING:
     from iplab.study import Study
 
 Group = tuple[int, int, str]
+# In files and pipes a line after so many seconds at least, and after twice as many where little happens.
+_LINE_SECONDS: Final = 5.0
+_HTML_SECONDS: Final = 0.3
 
 
 @dataclass(slots=True)
@@ -38,11 +45,17 @@ class Pack:
     total: int
 
 
+@dataclass(slots=True)
 class Tally:
-    """Updates done and wanted per group of runs (hidden layers, width, activation), from events."""
+    """What events have said so far.
 
-    def __init__(self) -> None:
-        self.packs: dict[str, Pack] = {}
+    Attributes:
+        packs: Updates done and wanted, by pack; a pack belongs to a group (hidden layers, width, activation).
+        diverged: Indices of the runs whose loss was not finite.
+    """
+
+    packs: dict[str, Pack] = field(default_factory=dict)
+    diverged: set[int] = field(default_factory=set)
 
     def add(self, event: PackProgressed) -> Group:
         """Take note of one event; returns the group that it is about."""
@@ -55,43 +68,209 @@ class Tally:
         packs = [pack for pack in self.packs.values() if group is None or pack.group == group]
         return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
 
+    @property
+    def groups(self) -> list[Group]:
+        """All groups, ascending."""
+        return sorted({pack.group for pack in self.packs.values()})
 
-def follow(events: Iterable[Event], title: str, *, show: bool, console: Console | None = None) -> None:
-    """Read all events; draw a bar per group, and one for all of them, while they come.
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence that stays: a state, a notice."""
+
+    def step(self, tally: Tally, group: Group) -> None:
+        """Show that a group has made progress."""
+
+
+def follow(
+    events: Iterable[Event],
+    title: str,
+    *,
+    show: bool,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Read all events, and show progress while they come.
 
     Args:
         events: As `Experiment.watch` gives them.
         title: Shown before state changes.
-        show: Whether to draw at all.
-        console: Where to draw; default: standard error, and nothing if that is not a terminal.
+        show: Whether to show anything.
+        console: Where; default: standard error, or the cell of a notebook.
+        clock: Seconds; decides when another line is due in files and pipes.
     """
-    console = console or Console(file=sys.stderr)
-    if not show or not console.is_terminal:
+    if not show:
         for _ in events:
             pass
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("steps"),
-        _TimeLeft(),
-    )
-    tally, bars = Tally(), dict[Group | None, TaskID]()
-    with Progress(*columns, console=console) as progress:
+    console = console or Console(file=sys.stderr)
+    tally = Tally()
+    with _display(console, clock) as display:
         for event in events:
             if isinstance(event, StateChanged):
-                progress.console.print(f"{title} is {event.state}", highlight=False)
+                display.say(f"{title} is {event.state}")
             elif isinstance(event, Notice):
-                progress.console.print(event.message, highlight=False, markup=False)
+                display.say(event.message)
             elif isinstance(event, PackProgressed):
-                for group in (None, tally.add(event)):
-                    done, total = tally.of(group)
-                    if group not in bars:
-                        bars[group] = progress.add_task(_label(group), total=total)
-                    progress.update(bars[group], completed=done, total=total)
-        for bar in bars.values():
-            progress.stop_task(bar)
+                display.step(tally, tally.add(event))
+            elif isinstance(event, RunsChanged) and event.state is RunState.DIVERGED:
+                if not tally.diverged:
+                    display.say("a run has diverged: its loss is not finite (how many do is said at the end)")
+                tally.diverged |= set(event.run_indices)
+
+
+@contextmanager
+def _display(console: Console, clock: Callable[[], float]) -> Iterator[Display]:
+    if console.is_jupyter:
+        with _Cell(clock) as cell:
+            yield cell
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            _TimeLeft(),
+        )
+        with Progress(*columns, console=console) as progress:
+            bars = _Bars(progress)
+            yield bars
+            bars.stop()
+    else:
+        yield _Lines(console, clock)
+
+
+class _Bars:
+    """A bar per group, and one for all of them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[Group | None, TaskID] = {}
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(text, highlight=False, markup=False)
+
+    def step(self, tally: Tally, group: Group) -> None:
+        for each in (None, group):
+            done, total = tally.of(each)
+            if each not in self._bars:
+                self._bars[each] = self._progress.add_task(_label(each), total=total)
+            self._progress.update(self._bars[each], completed=done, total=total)
+
+    def stop(self) -> None:
+        for bar in self._bars.values():
+            self._progress.stop_task(bar)
+
+
+class _Lines:
+    """A line now and then, for a reader who sees only what is written last."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._file, self._clock = console.file, clock
+        self._estimate = _Estimate(clock)
+        self._next = clock() + _LINE_SECONDS
+
+    def say(self, text: str) -> None:
+        print(text, file=self._file, flush=True)
+
+    def step(self, tally: Tally, group: Group) -> None:
+        done, total = tally.of(None)
+        left = self._estimate.left(done, total)
+        if self._clock() < self._next and done < total:
+            return
+        self._next = self._clock() + _LINE_SECONDS
+        diverged = f", {len(tally.diverged)} runs diverged" if tally.diverged else ""
+        self.say(f"{done} of {total} steps ({100 * done // max(total, 1)} %){left}{diverged}")
+
+
+class _Cell:
+    """The output of a notebook's cell: one block of HTML that is replaced, without widgets or JavaScript."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._estimate = _Estimate(clock)
+        self._said: list[str] = []
+        self._tally = Tally()
+        self._left = ""
+        self._next = 0.0
+
+    def __enter__(self) -> _Cell:
+        # There is one in a notebook; nothing else needs it.
+        display = importlib.import_module("IPython.display").display
+        self._handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = ""
+        self._draw()
+
+    def say(self, text: str) -> None:
+        self._said.append(text)
+        self._draw()
+
+    def step(self, tally: Tally, group: Group) -> None:
+        self._tally = tally
+        self._left = self._estimate.left(*tally.of(None))
+        if self._clock() >= self._next:
+            self._next = self._clock() + _HTML_SECONDS
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._handle is not None:
+            done, total = self._tally.of(None)
+            text = "\n".join([*self._said[-8:], f"{done} of {total} steps{self._left}"])
+            html = _html(self._said, self._tally, self._left)
+            self._handle.update({"text/plain": text, "text/html": html}, raw=True)
+
+
+def _html(said: list[str], tally: Tally, left: str) -> str:
+    """What was said last, and a bar per group."""
+    rows = []
+    for group in (None, *tally.groups) if tally.packs else ():
+        done, total = tally.of(group)
+        share = 100 * done / max(total, 1)
+        time_left = left if group is None else ""
+        rows.append(
+            f"<tr><td style='text-align:left'>{escape(_label(group))}</td>"
+            f"<td><progress value='{share:.1f}' max='100' style='width:16em'></progress></td>"
+            f"<td style='text-align:right'>{done} of {total} steps{time_left}</td></tr>"
+        )
+    lines = "".join(f"<div>{escape(line)}</div>" for line in said[-8:])
+    return f"{lines}<table>{''.join(rows)}</table>"
+
+
+class _Estimate:
+    """The time that is left, from the pace so far."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._start: tuple[float, int] | None = None
+
+    def left(self, done: int, total: int) -> str:
+        """As ", about 12 s left"; "" where nothing is known yet, or nothing is left."""
+        now = self._clock()
+        if self._start is None:
+            self._start = (now, done)
+        begin, before = self._start
+        if done >= total or done <= before or now <= begin:
+            return ""
+        return f", about {duration((now - begin) / (done - before) * (total - done))} left"
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> [duration(s) for s in (0.4, 42.3, 100, 5000, 400000)]
+    ['1 s', '42 s', '1 min 40 s', '1 h 23 min', '4 d 15 h']
+    """
+    whole = max(1, round(seconds))
+    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {large}" + (f" {rest} {small}" if rest else "")
+    return f"{whole} s"
 
 
 def follow_study(changes: Iterable[Study], *, show: bool, console: Console | None = None) -> None:

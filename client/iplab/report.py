@@ -22,6 +22,7 @@ class Verdict(StrEnum):
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
     NOT_YET = "not yet"
+    NOT_BRACKETED = "not bracketed"
 
     @classmethod
     def read(cls, name: str) -> Self:
@@ -72,7 +73,8 @@ class Check:
             with alignment the upper bound, where theory has two; else "".
         upper_bound: Whether the prediction is an upper bound only.
         tolerance: Distance from the prediction that still agrees.
-        slope: Of log value against log width; with rate transfer octaves per doubling.
+        slope: Of log value against log width; with rate transfer octaves per doubling, None where the best
+            rate of a width is not bracketed by the grid.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
         drift: Change of the local slope from the smallest to the largest width.
@@ -96,7 +98,7 @@ class Check:
     predicted_high: str
     upper_bound: bool
     tolerance: float
-    slope: float
+    slope: float | None
     low: float | None
     high: float | None
     drift: float

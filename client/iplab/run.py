@@ -106,7 +106,7 @@ class Run(RunFields, RunSummaryFields):
 
     @property
     def state(self) -> RunState:
-        """Where it stands."""
+        """Its state."""
         return member(RunState, self._run, "state")
 
     @property

@@ -1,7 +1,7 @@
-"""Files on PYTHONPATH that would be loaded in the place of a library of the same name.
+"""Libraries that are missing, or that a file of the same name on PYTHONPATH would replace.
 
-Python says of them no more than what the file itself raises. This module imports only what no file can
-replace.
+Of such files Python says no more than what the file itself raises. This module imports only what no file
+can replace.
 """
 
 from __future__ import annotations
@@ -16,6 +16,27 @@ SERVER = (
     *("alembic", "mlflow", "pandas", "psycopg", "pyarrow", "pydantic", "pydantic_settings", "ray", "s3fs"),
     *("scipy", "sklearn", "sqlalchemy", "torch"),
 )
+
+
+def require_installed(program: str, names: tuple[str, ...], extra: str) -> None:
+    """End the program with status 2 and a sentence if some of these libraries are not installed.
+
+    Args:
+        program: Its name.
+        names: Top-level modules.
+        extra: The extra of the distribution that brings them.
+    """
+    from importlib.util import find_spec  # noqa: PLC0415 - only here
+
+    missing = [name for name in names if find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"{program}: the libraries of the service are not installed ({', '.join(missing)}); "
+            "install them:\n"
+            f"    pip install 'iplab[{extra}]'    (from a checkout: pip install '.[{extra}]')\n"
+            "The client alone, `iplab`, works without them.\n"
+        )
+        sys.exit(2)
 
 
 def require_libraries(program: str, names: tuple[str, ...]) -> None:

@@ -7,7 +7,6 @@ does not fit its field is left out of the message, so that the service can check
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import reprlib
@@ -42,6 +41,13 @@ _REALS: Final = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT}
 # Bounded, however deep or long a wrong value is.
 _REPR: Final = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
+# Wrong fields that are named, and how many of them with a suggestion.
+_MAX_PROBLEMS: Final = 50
+_SUGGESTIONS: Final = 20
+# Files of a folder that are compared with one that is not there.
+_FILES: Final = 1000
+# Numbers of more digits are nobody's intention; writing them out would fill the memory.
+_MAX_DIGITS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +120,21 @@ def read_spec(source: SpecSource) -> LoadedSpec:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        reason = error.strerror or str(error)
+        reason = (error.strerror or str(error)) + _nearest_file(path)
         raise SpecError([Violation("", f"cannot read the spec: {reason}")], str(path)) from error
     except UnicodeDecodeError as error:
         raise SpecError([Violation("", f"not UTF-8 text: {error}")], str(path)) from error
     return parse_spec(text, str(path))
+
+
+def _nearest_file(path: Path) -> str:
+    """What to add about a file that is not there: the nearest name in its folder."""
+    try:
+        names = [] if path.exists() else [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names[:_FILES], n=1)
+    return f"; did you mean {path.parent / close[0]}?" if close else ""
 
 
 def parse_spec(text: str, source: str) -> LoadedSpec:
@@ -132,6 +148,8 @@ def _typed(document: Document, source: str) -> LoadedSpec:
     plain = _message(document.value, _ROOT, "", problems)
     message = json_format.ParseDict(plain, Experiment())
     violations = [Violation(path, text, _line(path, document.lines)) for path, text in problems.found]
+    if problems.unnamed:
+        violations.append(Violation("", f"{problems.unnamed:,} more fields are wrong"))
     return LoadedSpec(message, source, document.lines, tuple(violations), frozenset(problems.gaps))
 
 
@@ -149,7 +167,7 @@ def _within(path: str, outer: str) -> bool:
 
 
 def _line(path: str, lines: Lines) -> int:
-    """Of the value itself, or else of the nearest one around it."""
+    """Line of the value, or of the nearest value around it."""
     while path and path not in lines:
         path = path[: max(path.rfind("."), path.rfind("["), 0)]
     return lines.get(path, 0) if path else 0
@@ -161,10 +179,20 @@ class _Problems:
     def __init__(self) -> None:
         self.found: list[tuple[str, str]] = []
         self.gaps: set[str] = set()
+        self.unnamed = 0
+
+    @property
+    def many(self) -> bool:
+        """Whether there are so many that suggestions for further ones help nobody."""
+        return len(self.found) > _SUGGESTIONS
 
     def add(self, path: str, message: str, gap: str | None = None) -> None:
         """One wrong field; `gap` is what was meant, if that has another path."""
-        self.found.append((path, message))
+        if len(self.found) < _MAX_PROBLEMS:
+            self.found.append((path, message))
+        else:
+            self.unnamed += 1
+            return
         # The service knows fields by one of their two names.
         self.gaps.add(re.sub("(?<=[a-z])[A-Z]", lambda m: f"_{m[0].lower()}", path if gap is None else gap))
 
@@ -179,7 +207,10 @@ def _message(value: object, kind: Descriptor, path: str, problems: _Problems) ->
         below = f"{path}.{key}" if path else str(key)
         target = kind.fields_by_name.get(str(key)) or kind.fields_by_camelcase_name.get(str(key))
         if target is None or target.name not in _names(kind):
-            message, meant = _unknown(str(key), kind, path)
+            name = str(key)
+            message, meant = (
+                ("unknown field", f"{path}.{name}") if problems.many else _unknown(name, kind, path)
+            )
             nearest = meant.rpartition(".")[2]
             # What was meant may be there as well.
             problems.add(below, message, below if nearest != key and nearest in value else meant)
@@ -291,11 +322,15 @@ def _single(value: object, target: FieldDescriptor, path: str, problems: _Proble
 def _whole(value: object, target: FieldDescriptor, path: str, problems: _Problems) -> int | None:
     least, most = _INTEGERS[target.type]
     number = _number(value)
-    if number is None or number != (whole := int(number) if math.isfinite(number) else 0):
+    finite = number is not None and Decimal(number).is_finite()  # as a float it might be infinite
+    if number is not None and finite and not -(2**64) <= number <= 2**64:
+        whole = 2**65 if number > 0 else -(2**65)  # its digits need not be written out
+    elif number is None or number != (whole := int(number) if finite else 0):
         problems.add(path, f"{_shown(value)} is not a whole number")
-    elif least <= whole <= most:
+        return None
+    if least <= whole <= most:
         return whole
-    elif least < 0:
+    if least < 0:
         # Not a rule that is worth stating: what the service allows is far less.
         problems.add(path, f"{_shown(value)} is too {'large' if whole > 0 else 'small'} for this field")
     else:
@@ -347,10 +382,11 @@ def _number(value: object) -> Decimal | float | None:
         except ArithmeticError:
             return None
     if isinstance(value, Integral):
-        return Decimal(int(value))
-    if isinstance(value, Decimal):
-        return value
-    return float(value) if isinstance(value, Real) else None
+        whole = int(value)
+        if whole.bit_length() > 4 * _MAX_DIGITS:  # as large, without writing all digits out
+            whole = 10**_MAX_DIGITS if whole > 0 else -(10**_MAX_DIGITS)
+        return Decimal(whole)
+    return value if isinstance(value, Decimal) else float(value) if isinstance(value, Real) else None
 
 
 def _exponent(value: object) -> str | None:
@@ -358,14 +394,21 @@ def _exponent(value: object) -> str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, Rational):
-        return str(Fraction(int(value.numerator), int(value.denominator)))
+        top, bottom = int(value.numerator), int(value.denominator)
+        if max(top.bit_length(), bottom.bit_length()) > 4 * _MAX_DIGITS:
+            return None
+        return str(Fraction(top, bottom))
     if isinstance(value, Real):
         value = Decimal(repr(float(value)))  # the shortest decimal that is this float: 0.1, not 0.1000...0555
-    return format(value, "f") if isinstance(value, Decimal) else None
+    if not isinstance(value, Decimal) or (value.is_finite() and abs(value.adjusted()) > _MAX_DIGITS):
+        return None
+    return format(value, "f")
 
 
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Integral) and int(value).bit_length() > 4 * _MAX_DIGITS:
+        return "a number of more than 400 digits"
     text = "null" if value is None else str(value) if isinstance(value, Number) else _REPR.repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

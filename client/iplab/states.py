@@ -112,5 +112,23 @@ class Regime(_State):
 
     @property
     def words(self) -> str:
-        """For tables: "feature learning"; "not covered" if unknown."""
-        return "not covered" if self is self.UNKNOWN else self.value.lower().replace("_", " ")
+        """For tables: "feature learning"; "not covered" if unknown, "not settled" for MEASURE."""
+        known = {self.UNKNOWN: "not covered", self.MEASURE: "not settled"}
+        return known.get(self, self.value.lower().replace("_", " "))
+
+    @property
+    def meaning(self) -> str:
+        """In a few words, for those who meet it first."""
+        return _MEANINGS[self.value]
+
+
+_MEANINGS = {
+    "UNKNOWN": "theory does not speak of this loss, activation or optimizer",
+    "UNSTABLE": "some size grows with the width without bound",
+    "CONTROLLED_DIVERGENCE": "the output grows with the width, hidden layers do not",
+    "TRIVIAL": "wide networks do not move",
+    "FEATURE_LEARNING": "hidden layers change by as much as they are large, at every width",
+    "KERNEL": "hidden layers stay as they are; the output moves as a kernel machine's",
+    "OPERATOR": "as kernel, with Adam: the output moves, hidden layers stay as they are",
+    "MEASURE": "theory does not settle it: train and measure",
+}

@@ -1,9 +1,4 @@
-"""Tables for people, shared by the command line and the examples.
-
-Numbers, ids and states are never cut: on a narrow terminal headings wrap first, then columns move together,
-then labels fold, then a mean and its deviation go on two lines; what does not fit even so is left to the
-terminal to wrap.
-"""
+"""Tables for people, shared by the command line and the examples."""
 
 from __future__ import annotations
 
@@ -14,24 +9,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from rich import box
-from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from iplab.fitting import fitted
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.summary import Spread, SummaryRow, averaged, label
 
 if TYPE_CHECKING:
+    from iplab.best import BestRate
     from iplab.run import Run
 
 # Wide enough for every table of ours: what is piped into a file or `less -S` is never cut.
 _PIPED_WIDTH = 400
-# Between columns: a space, with another on each side of it where there is room.
-_WIDE_GAP, _NARROW_GAP = 3, 1
-# Labels up to the first are left whole where the columns can move together; then they fold to the second.
-_FOLDED_WIDTH, _LEAST_WIDTH = 20, 8
-
 # Values of a run's summary that stand in its table.
 _RESULTS = ("last_train_loss", *averaged().values())
 
@@ -49,38 +40,11 @@ def print_table(table: Table) -> None:
     """To standard output; fitted to the terminal's width only where there is a terminal."""
     console = _Console(file=sys.stdout)
     width = console.width if console.is_terminal else _PIPED_WIDTH
-    console = _Console(file=sys.stdout, width=max(width, fit(table, width)))
+    drawn, needed = fitted(table, width, console.encoding)
+    console = _Console(file=sys.stdout, width=max(width, needed))
     if table.title:  # a narrow table would wrap its own title
         console.print(Text(str(table.title)))
-        table.title = None
-    console.print(table)
-
-
-def fit(table: Table, width: int) -> int:
-    """Set the widths of a table of `table_of` so that it takes at most `width`; returns what it takes."""
-    least = [column.min_width or 1 for column in table.columns]
-    gap = _WIDE_GAP
-    if sum(least) + gap * (len(least) - 1) > width:
-        gap, table.padding = _NARROW_GAP, (0, 0)
-    room = width - gap * (len(least) - 1)
-    widths = [column.max_width or 1 for column in table.columns]
-    for floor in zip(*(_floors(column) for column in table.columns), strict=True):
-        while sum(widths) > room and (larger := [i for i, w in enumerate(widths) if w > floor[i]]):
-            widths[max(larger, key=widths.__getitem__)] -= 1
-    for column, chosen in zip(table.columns, widths, strict=True):
-        column.width = chosen
-    return sum(widths) + gap * (len(widths) - 1)
-
-
-def _floors(column: Column) -> tuple[int, int, int, int]:
-    """Its least width: together with the others, labels by words, labels folded, spreads on two lines."""
-    least, full = column.min_width or 1, column.max_width or 1
-    if column.overflow != "fold":
-        return least, least, least, least
-    if column.justify == "right":
-        return full, full, full, least
-    narrow = min(least, _LEAST_WIDTH)
-    return full, least, narrow, narrow
+    console.print(drawn)
 
 
 def table_of(
@@ -104,7 +68,8 @@ def table_of(
         numbers = bool(column) and all(isinstance(value, int | float | Spread | None) for value in column)
         spreads = any(isinstance(value, Spread) for value in column)
         may_fold = spreads or (not numbers if folding is None else heading in folding)
-        columns.append(_column(heading, [_shown(v) for v in column], numbers=numbers, folds=may_fold))
+        justify: Literal["right", "left"] = "right" if numbers else "left"
+        columns.append(Column(heading, justify=justify, overflow="fold" if may_fold else "ellipsis"))
     table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.title, table.title_justify, table.title_style = title or None, "left", ""
     for row in listed:
@@ -119,19 +84,38 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
     say) are left out.
     """
     settings: list[Setting] = [
-        ("label", "", [row.parameterization for row in rows]),
-        ("L", "L={}", [row.hidden_layers for row in rows]),
-        ("width", "width {}", [row.width for row in rows]),
-        ("act", "{}", [row.activation for row in rows]),
-        ("base rate", "base rate {}", [row.base_learning_rate for row in rows]),
-        ("theory", "theory: {}", [row.predicted_regime.words for row in rows]),
-        ("seeds", "seeds: {}", [row.runs for row in rows]),
+        *_network(rows),
+        ("base learning rate", "base learning rate {}", [row.base_learning_rate for row in rows]),
+        ("predicted regime", "predicted regime: {}", [row.predicted_regime.words for row in rows]),
+        ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
     ]
     results = _results([row.spreads() for row in rows]) | {
         "diverged": [row.diverged or None for row in rows],
-        "no result": [row.unfinished or None for row in rows],
+        "unfinished": [row.unfinished or None for row in rows],
     }
     return _settings_and_results(settings, results, title)
+
+
+def best_table(rows: Sequence[BestRate]) -> Table:
+    """The best base learning rate of each group of runs, one row per group."""
+    settings: list[Setting] = [
+        *_network(rows),
+        ("best rate", "", [row.base_learning_rate for row in rows]),
+        ("of", "of {} rates", [row.rates for row in rows]),
+        ("not bracketed", "", [row.bracket or None for row in rows]),
+        ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
+    ]
+    if all(not row.bracket for row in rows):
+        del settings[6]
+    spreads: list[dict[str, object]] = [
+        {
+            row.criterion: row.criterion_value,
+            "final_test_loss": row.test_loss,
+            "final_test_accuracy": row.test_accuracy,
+        }
+        for row in rows
+    ]
+    return _settings_and_results(settings, _results(spreads))
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
@@ -139,17 +123,28 @@ def runs_table(runs: Sequence[Run]) -> Table:
     settings: list[Setting] = [
         ("run", "", [run.id for run in runs]),
         ("state", "all {}", [str(run.state) for run in runs]),
-        ("label", "", [run.parameterization for run in runs]),
-        ("L", "L={}", [run.hidden_layers for run in runs]),
-        ("width", "width {}", [run.width for run in runs]),
-        ("act", "{}", [run.activation for run in runs]),
-        ("base rate", "base rate {}", [run.base_learning_rate for run in runs]),
+        *_network(runs),
+        ("base learning rate", "base learning rate {}", [run.base_learning_rate for run in runs]),
         ("seed", "seed {}", [run.seed for run in runs]),
-        ("step", "step {}", [run.committed_steps for run in runs]),
+        ("committed steps", "{} steps", [run.committed_steps for run in runs]),
     ]
     found = [run.results for run in runs]
     measured = [{name: _measured(results[name]) for name in _RESULTS} for results in found]
     return _settings_and_results(settings, _results(measured))
+
+
+def _each(counts: Sequence[int]) -> str:
+    return "{} run each" if set(counts) == {1} else "{} runs each"
+
+
+def _network(rows: Sequence[SummaryRow] | Sequence[BestRate] | Sequence[Run]) -> list[Setting]:
+    """What kind of network each row is about."""
+    return [
+        ("parameterization", "", [row.parameterization for row in rows]),
+        ("hidden layers", "{} hidden layers", [row.hidden_layers for row in rows]),
+        ("width", "width {}", [row.width for row in rows]),
+        ("activation", "{}", [row.activation for row in rows]),
+    ]
 
 
 def _results(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
@@ -183,25 +178,11 @@ def _settings_and_results(
             columns[heading] = values
     columns |= {heading: values for heading, values in results.items() if any(v is not None for v in values)}
     rows = zip(*columns.values(), strict=True)
-    return table_of(list(columns), rows, ", ".join(shared), folding={"label", "theory"})
-
-
-def _column(heading: str, cells: Sequence[str], *, numbers: bool, folds: bool) -> Column:
-    """With the least width at which nothing is cut, and the one at which nothing is wrapped."""
-    lines = [line for cell in cells for line in cell.splitlines()]
-    full = max(map(cell_len, lines), default=0)
-    least = full
-    if folds:
-        least = min(
-            _FOLDED_WIDTH, max((cell_len(word) for line in lines for word in line.split()), default=0)
-        )
-    justify: Literal["right", "left"] = "right" if numbers else "left"
-    return Column(
-        heading,
-        justify=justify,
-        overflow="fold" if folds else "ellipsis",
-        min_width=max(least, *map(cell_len, heading.split())),
-        max_width=max(full, cell_len(heading)),
+    return table_of(
+        list(columns),
+        rows,
+        ", ".join(shared),
+        folding={"parameterization", "predicted regime", "not bracketed"},
     )
 
 

@@ -1,11 +1,13 @@
-"""Standard streams as people have them: closed, cut off, or in an encoding that lacks characters."""
+"""Standard streams that are closed, cut off, or in an encoding that lacks characters."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 # What a shell reports of a program that ends because nobody reads its output any more (128 + SIGPIPE).
@@ -32,8 +34,26 @@ def prepare() -> None:
 
 
 def abandon_output() -> None:
-    """Send what is still to be written nowhere: its reader has gone, or its disk is full."""
+    """Discard what is still to be written: its reader has gone, or its disk is full."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def folded(text: str, *, indent: int = 0) -> str:
+    """Indented lines as wide as the terminal; in pipes and files as wide as COLUMNS says, else 80.
+
+    Args:
+        text: One paragraph.
+        indent: Spaces before the first line; further ones have four more.
+    """
+    start = " " * indent
+    return textwrap.fill(
+        text,
+        max(shutil.get_terminal_size().columns, 20),
+        initial_indent=start,
+        subsequent_indent=start + "    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -42,7 +42,7 @@ _OTHER_NAME: Final = re.compile(r"(?:unix|unix-abstract|dns|ipv4|ipv6|vsock|xds)
 
 
 def check_address(address: str) -> None:
-    """Refuse what gRPC would take for another address than meant: no port is 443 to it, 65537 is 1.
+    """Refuse an address that gRPC would misread: without a port it takes 443, for 65537 it takes 1.
 
     Raises:
         InvalidRequestError: Neither "host:port" nor a name with a scheme of gRPC's.
@@ -111,7 +111,7 @@ class Transport:
         request: Request,
         timeout: float | None = None,
     ) -> Iterator[Answer]:
-        """One request, a stream of answers; not tried again: only the caller knows where to go on.
+        """One request, a stream of answers. Not retried: only the caller knows where to continue.
 
         Raises:
             IplabError: As `iplab.status` maps it.

@@ -2,16 +2,19 @@
 
 YAML is read by the rules of version 1.2 (its core schema), where PyYAML's own are those of 1.1: `1e-2` is a
 number, `no` and `on` are text. Numbers with a point or an exponent become `decimal.Decimal`, so that an
-exponent written 0.1 stays 1/10.
+exponent written 0.1 stays 1/10. Values are built from PyYAML's events in one pass without recursion, so that
+no document, however deep, long or full of aliases, takes more than bounded time and memory.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Final
+from typing import Final, NoReturn
 
 import yaml
 
@@ -19,10 +22,14 @@ from iplab.errors import SpecError, Violation
 
 Lines = dict[str, int]
 
-# Far beyond any spec, and far below what exhausts the stack or, by aliases of aliases, the memory.
+# Far beyond any spec.
+MAX_CHARACTERS: Final = 8_000_000
 _MAX_DEPTH: Final = 50
 _MAX_VALUES: Final = 200_000
 _TOO_DEEP: Final = f"is nested more than {_MAX_DEPTH} levels deep"
+_TOO_MANY: Final = f"has more than {_MAX_VALUES:,} values, aliases counted"
+# Longer integers than any field takes become decimals, which are as exact and never slow.
+_DIGITS: Final = 40
 # Of JSON; a bracket within a string is none.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
@@ -33,7 +40,8 @@ class Document:
 
     Attributes:
         value: dict, list, str, int, Decimal, bool or None.
-        lines: Line, from 1, of every value by its path ("spec.grid.widths[1]").
+        lines: Line, from 1, of every value by its path ("spec.grid.widths[1]"); of what an alias stands for,
+            that of the alias alone.
     """
 
     value: object
@@ -48,20 +56,14 @@ def parse_yaml(text: str, source: str) -> Document:
         source: Its name, for errors.
 
     Raises:
-        SpecError: Malformed (line and column named), a key given twice, more than one document, nested too
-            deep, or an alias that contains itself.
+        SpecError: Malformed (line and column named), a key given twice, a tag that specs do not use, more
+            than one document, too long or nested too deep, or an alias that contains itself.
     """
+    _bound_length(text, source)
+    builder = _Builder(source)
     try:
-        loader = _Loader(text, source)
-        node = loader.get_single_node()
-        if node is None:
-            return Document(None)
-        lines: Lines = {}
-        problems: list[Violation] = []
-        _locate(node, "", lines, problems, ())
-        if problems:
-            raise SpecError(problems, source)
-        return Document(loader.construct_document(node), lines)
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            builder.take(event)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"column {mark.column + 1}: " if mark else ""
@@ -69,36 +71,51 @@ def parse_yaml(text: str, source: str) -> Document:
         raise SpecError(
             [Violation("", f"{place}not YAML: {said}", mark.line + 1 if mark else 0)], source
         ) from None
+    except UnicodeEncodeError as error:  # half of a character
+        raise SpecError([Violation("", f"not UTF-8 text: {error}")], source) from None
     except yaml.YAMLError as error:  # a character that YAML does not permit
         raise SpecError([Violation("", f"not YAML: {' '.join(str(error).split())}")], source) from None
+    if builder.problems:
+        raise SpecError(builder.problems, source)
+    return Document(builder.value, builder.lines)
 
 
 def parse_json(text: str, source: str) -> Document:
     """Read one JSON document.
 
     Raises:
-        SpecError: Malformed (line and column named), a key given twice, or nested too deep.
+        SpecError: Malformed (line and column named), a key given twice, too long or nested too deep.
     """
+    _bound_length(text, source)
     repeated: list[Violation] = []
 
     def build(pairs: list[tuple[str, object]]) -> dict[str, object]:
-        keys = [key for key, _ in pairs]
-        repeated.extend(
-            Violation(key, "is given more than once; keep one")
-            for key in dict.fromkeys(keys)
-            if keys.count(key) > 1
-        )
-        return dict(pairs)
+        built = dict(pairs)
+        if len(built) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            twice = [key for key, count in counts.items() if count > 1]
+            repeated.extend(Violation(key, "is given more than once; keep one") for key in twice)
+        return built
 
     _bound_depth(text, source)
     try:
-        value = json.loads(text, parse_float=Decimal, object_pairs_hook=build)
+        value = json.loads(text, parse_float=Decimal, parse_int=_whole, object_pairs_hook=build)
     except json.JSONDecodeError as error:
         place = f"column {error.colno}: not JSON: {error.msg}"
         raise SpecError([Violation("", place, error.lineno)], source) from None
+    except ArithmeticError:  # an exponent of 19 digits
+        raise SpecError(
+            [Violation("", "holds a number with an exponent that is far too large")], source
+        ) from None
     if repeated:
         raise SpecError(repeated, source)
     return Document(value)
+
+
+def _bound_length(text: str, source: str) -> None:
+    if len(text) > MAX_CHARACTERS:
+        message = f"has {len(text):,} characters; a spec has at most {MAX_CHARACTERS:,}"
+        raise SpecError([Violation("", message)], source)
 
 
 def _bound_depth(text: str, source: str) -> None:
@@ -112,99 +129,259 @@ def _bound_depth(text: str, source: str) -> None:
             raise SpecError([Violation("", f"column {column}: {_TOO_DEEP}", line)], source)
 
 
-class _Loader(yaml.SafeLoader):
-    """The core schema of YAML 1.2."""
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping that is being read.
 
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's protocol
-
-    def __init__(self, text: str, source: str) -> None:
-        super().__init__(text)
-        self._source = source
-        self._depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """As PyYAML's, which recurses for every level, but not for more than a spec may have."""
-        if self._depth > _MAX_DEPTH:
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call] # so in types-PyYAML
-            message = f"column {mark.column + 1}: {_TOO_DEEP}"
-            raise SpecError([Violation("", message, mark.line + 1)], self._source)
-        self._depth += 1
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-
-def _number(loader: _Loader, node: yaml.ScalarNode) -> Decimal:
-    text = loader.construct_scalar(node).lower()
-    return Decimal(text.replace(".inf", "inf").replace(".nan", "nan"))
-
-
-def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
-    text = loader.construct_scalar(node)
-    return int(text, 0) if text.startswith(("0x", "0o")) else int(text)
-
-
-def _boolean(loader: _Loader, node: yaml.ScalarNode) -> bool:
-    return loader.construct_scalar(node).lower() == "true"
-
-
-_TAG = "tag:yaml.org,2002:"
-_Loader.add_implicit_resolver(_TAG + "null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
-_Loader.add_implicit_resolver(
-    _TAG + "bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    _TAG + "int", re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$"), list("-+0123456789")
-)
-_Loader.add_implicit_resolver(
-    _TAG + "float",
-    re.compile(
-        r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
-    ),
-    list("-+0123456789."),
-)
-_Loader.add_constructor(_TAG + "float", _number)
-_Loader.add_constructor(_TAG + "int", _integer)
-_Loader.add_constructor(_TAG + "bool", _boolean)
-
-
-def _locate(
-    node: yaml.Node, path: str, lines: Lines, problems: list[Violation], around: tuple[yaml.Node, ...]
-) -> None:
-    """Note the line of every value below `node`, and what cannot be made a spec of.
-
-    Args:
-        node: Where to begin.
-        path: Of `node`.
-        lines: Receives the lines.
-        problems: Receives keys that are given twice, aliases that contain themselves, and excess.
-        around: The nodes that contain this one, outermost first.
+    Attributes:
+        value: What it is so far.
+        path: Where it stands.
+        line: Where it begins.
+        anchor: Its name for aliases, or None.
+        depth: Levels below it so far, its own included.
+        size: Values in it so far, itself included.
+        key: Of a mapping: the key whose value comes next; None: a key comes next.
+        key_lines: Of a mapping: where each key stood first.
     """
-    line = node.start_mark.line + 1
-    lines.setdefault(path, line)
-    if node in around:
-        problems.append(Violation(path, "contains itself, by an alias; write its values out", line))
-        return
-    if len(around) > _MAX_DEPTH or len(lines) > _MAX_VALUES:
-        many = f"has more than {_MAX_VALUES:,} values, aliases counted"
-        if not problems:
-            problems.append(Violation("", _TOO_DEEP if len(around) > _MAX_DEPTH else many, line))
-        return
-    inside = (*around, node)
-    if isinstance(node, yaml.SequenceNode):
-        for position, entry in enumerate(node.value):
-            _locate(entry, f"{path}[{position}]", lines, problems, inside)
-    elif isinstance(node, yaml.MappingNode):
-        first: dict[str, int] = {}
-        for key, entry in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                problems.append(Violation(path, "has a list or mapping as a key; keys are text", line))
-                continue
-            below = f"{path}.{key.value}" if path else str(key.value)
-            if key.value in first:
-                message = f"is given more than once, first in line {first[key.value]}; keep one"
-                problems.append(Violation(below, message, line))
-            first.setdefault(key.value, line)
-            lines.setdefault(below, line)
-            _locate(entry, below, lines, problems, inside)
+
+    value: list[object] | dict[str, object]
+    path: str
+    line: int
+    anchor: str | None
+    depth: int = 1
+    size: int = 1
+    key: str | None = None
+    key_lines: Lines = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Anchored:
+    value: object
+    size: int
+    depth: int
+
+
+class _Builder:
+    """Values from events. What can go on after a problem goes on, so that all are named."""
+
+    def __init__(self, source: str) -> None:
+        self.value: object = None
+        self.lines: Lines = {}
+        self.problems: list[Violation] = []
+        self._source = source
+        self._open: list[_Open] = []
+        self._anchors: dict[str, _Anchored | None] = {}  # None: of something that is still open
+        self._count = self._documents = 0
+        self._skipping = 0
+
+    def take(self, event: yaml.Event) -> None:
+        """The next event."""
+        line, _ = _place(event)
+        match event:
+            case yaml.DocumentStartEvent():
+                self._documents += 1
+                if self._documents > 1:
+                    _, column = _place(event)
+                    self._stop(f"column {column}: not YAML: a second document; a spec is one", line)
+            case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
+                self._begin(event, line)
+            case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
+                self._end()
+            case yaml.AliasEvent():
+                self._alias(event, line)
+            case yaml.ScalarEvent():
+                self._scalar(event, line)
+
+    def _begin(self, event: yaml.SequenceStartEvent | yaml.MappingStartEvent, line: int) -> None:
+        if self._skipping:
+            self._skipping += 1
+            return
+        around = self._open[-1] if self._open else None
+        if around is not None and isinstance(around.value, dict) and around.key is None:
+            self._problem(around.path, "has a list or mapping as a key; keys are text", line)
+            self._skipping = 1
+            return
+        if len(self._open) > _MAX_DEPTH:
+            self._stop(f"column {_place(event)[1]}: {_TOO_DEEP}", line)
+        path = self._path()
+        if event.tag is not None and event.tag not in _COLLECTIONS[type(event)]:
+            self._problem(path, _unknown_tag(event.tag), line)
+        self._note(path, line)
+        if event.anchor:
+            self._anchors[event.anchor] = None
+        value: list[object] | dict[str, object] = [] if isinstance(event, yaml.SequenceStartEvent) else {}
+        self._open.append(_Open(value, path, line, event.anchor))
+
+    def _end(self) -> None:
+        if self._skipping:
+            self._skipping -= 1
+            if not self._skipping:
+                self._open[-1].key = ""  # the refused key's value is read and dropped
+            return
+        done = self._open.pop()
+        if done.anchor:
+            self._anchors[done.anchor] = _Anchored(done.value, done.size, done.depth)
+        self._put(done.value, done.size, done.depth)
+
+    def _alias(self, event: yaml.AliasEvent, line: int) -> None:
+        if self._skipping:
+            return
+        name = event.anchor
+        if name not in self._anchors:
+            self._stop(f"column {_place(event)[1]}: not YAML: there is no anchor &{name}", line)
+        meant = self._anchors[name]
+        around = self._open[-1] if self._open else None
+        if around is not None and isinstance(around.value, dict) and around.key is None:
+            self._key(meant.value if meant else None, line)
+            return
+        path = self._path()
+        if meant is None:
+            self._problem(path, "contains itself, by an alias; write its values out", line)
+            self._put(None, 1, 0)
+            return
+        if len(self._open) + meant.depth > _MAX_DEPTH + 1:
+            self._stop(f"column {_place(event)[1]}: {_TOO_DEEP}", line)
+        self._note(path, line, meant.size)
+        self._put(meant.value, meant.size, meant.depth)
+
+    def _scalar(self, event: yaml.ScalarEvent, line: int) -> None:
+        if self._skipping:
+            return
+        around = self._open[-1] if self._open else None
+        if around is not None and isinstance(around.value, dict) and around.key is None:
+            if event.anchor:
+                self._anchors[event.anchor] = _Anchored(event.value, 1, 0)
+            self._key(event.value, line)
+            return
+        path = self._path()
+        self._note(path, line)
+        value: object = event.value
+        try:
+            if event.tag not in (None, "!"):
+                value = _tagged(event.tag, event.value)
+            elif event.implicit[0]:
+                value = _plain(event.value)
+        except ValueError as error:
+            self._problem(path, str(error), line)
+        if event.anchor:
+            self._anchors[event.anchor] = _Anchored(value, 1, 0)
+        self._put(value, 1, 0)
+
+    def _key(self, key: object, line: int) -> None:
+        around = self._open[-1]
+        if not isinstance(key, str):
+            self._problem(around.path, "has a key that is not text", line)
+            key = ""
+        below = f"{around.path}.{key}" if around.path else key
+        first = around.key_lines.setdefault(key, line)
+        if key in around.value:
+            self._problem(below, f"is given more than once, first in line {first}; keep one", line)
+        around.key = key
+        self.lines.setdefault(below, line)
+
+    def _path(self) -> str:
+        """Of the value that comes next."""
+        if not self._open:
+            return ""
+        around = self._open[-1]
+        if isinstance(around.value, list):
+            return f"{around.path}[{len(around.value)}]"
+        return f"{around.path}.{around.key}" if around.path else str(around.key)
+
+    def _put(self, value: object, size: int, depth: int) -> None:
+        if not self._open:
+            self.value = value
+            return
+        around = self._open[-1]
+        around.size += size
+        around.depth = max(around.depth, depth + 1)
+        if isinstance(around.value, list):
+            around.value.append(value)
+        else:
+            around.value[str(around.key)] = value
+            around.key = None
+
+    def _note(self, path: str, line: int, size: int = 1) -> None:
+        """Take note of a value's line, and that there are so many more."""
+        self.lines.setdefault(path, line)
+        self._count += size
+        if self._count > _MAX_VALUES:
+            self._stop(_TOO_MANY, line)
+
+    def _problem(self, path: str, message: str, line: int) -> None:
+        if len(self.problems) < _MAX_PROBLEMS:
+            self.problems.append(Violation(path, message, line))
+
+    def _stop(self, message: str, line: int) -> NoReturn:
+        raise SpecError([*self.problems, Violation("", message, line)], self._source)
+
+
+_MAX_PROBLEMS: Final = 50
+_TAG: Final = "tag:yaml.org,2002:"
+_COLLECTIONS: Final = {
+    yaml.SequenceStartEvent: ("!", f"{_TAG}seq"),
+    yaml.MappingStartEvent: ("!", f"{_TAG}map"),
+}
+_NULL: Final = re.compile(r"~|null|Null|NULL|")
+_BOOL: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT: Final = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
+
+
+def _place(event: yaml.Event) -> tuple[int, int]:
+    """Line and column, from 1."""
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+
+
+def _plain(text: str) -> object:
+    """The value of a word without quotes, by the core schema."""
+    for pattern, convert in _KINDS.values():
+        if pattern.fullmatch(text):
+            return convert(text)
+    return text
+
+
+def _tagged(tag: str, text: str) -> object:
+    """The value of a word with a tag. Raises ValueError: an unknown tag, or a word of another kind."""
+    kind = tag.removeprefix(_TAG)
+    if kind == "str":
+        return text
+    if kind not in _KINDS:
+        raise ValueError(_unknown_tag(tag))
+    pattern, convert = _KINDS[kind]
+    if kind == "float" and _INT.fullmatch(text):
+        return _whole(text)
+    if not pattern.fullmatch(text):
+        shown = text if len(text) <= 60 else f"{text[:57]}..."
+        raise ValueError(f"{shown!r} is not of the type that its tag !!{kind} says; leave the tag out")
+    return convert(text)
+
+
+def _unknown_tag(tag: str) -> str:
+    shown = tag.replace(_TAG, "!!")[:60]
+    return f"has the tag {shown}, which specs do not use; leave it out"
+
+
+def _whole(text: str) -> int | Decimal:
+    if text.startswith(("0x", "0o")):
+        return int(text, 0) if len(text) <= _DIGITS else _decimal("1e999")
+    return int(text) if len(text) <= _DIGITS else _decimal(text)
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    except ArithmeticError:
+        raise ValueError("is a number with an exponent that is far too large") from None
+
+
+# By their names in tags, in the order in which they are tried.
+_KINDS: Final[dict[str, tuple[re.Pattern[str], Callable[[str], object]]]] = {
+    "null": (_NULL, lambda text: None),
+    "bool": (_BOOL, lambda text: text.lower() == "true"),
+    "int": (_INT, _whole),
+    "float": (_FLOAT, _decimal),
+}

@@ -52,6 +52,20 @@ class PredictedDrift:
         return low if low == high else f"{low} .. {high}"
 
 
+class NotBracketed(AnalysisError):
+    """The best rate of a width lies at the edge of the grid, so there is no drift.
+
+    Attributes:
+        widths: m, ascending.
+        best: The best rate of the grid at each width.
+        seeds: How many.
+    """
+
+    def __init__(self, message: str, widths: Sequence[int], best: Sequence[float], seeds: int) -> None:
+        super().__init__(message)
+        self.widths, self.best, self.seeds = tuple(widths), tuple(best), seeds
+
+
 @dataclass(frozen=True, slots=True)
 class RateTransfer:
     """The drift of the best rate.
@@ -222,12 +236,16 @@ def _bracketed(
         best = int(np.argmin(np.where(finite.any(axis=1), means, np.inf)))
         if best in (0, len(rates) - 1):
             more = "smaller" if best == 0 else "larger"
-            edges.append(f"{width} (at {rates[best]:g}: add {more} rates)")
+            further = rates[best] * (0.5 if best == 0 else 2.0)
+            edges.append(f"{width} (at {rates[best]:g}: add {more} rates, from {further:.3g} on)")
         centres.append(math.log2(rates[best]))
     if edges:
-        raise AnalysisError(
+        raise NotBracketed(
             f"the best rate is not bracketed at width {', '.join(edges)}: it lies at the edge of the grid, "
-            "so there is no drift"
+            "so there is no drift",
+            widths,
+            [2.0**centre for centre in centres],
+            len(seeds),
         )
     return centres
 

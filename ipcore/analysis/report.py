@@ -59,7 +59,7 @@ class Check:
     Attributes:
         kind: A value of the proto's CheckKind without its prefix: "COORDINATE".
         subject: Whose runs.
-        slope: Of log value against log width.
+        slope: Of log value against log width; None where none could be measured.
         low: Lower end of its 95 % interval over seeds; None with one seed.
         high: Upper end.
         verdict: At these widths.
@@ -79,7 +79,7 @@ class Check:
 
     kind: str
     subject: Subject
-    slope: float
+    slope: float | None
     low: float | None
     high: float | None
     verdict: Verdict

@@ -31,6 +31,7 @@ class Verdict(StrEnum):
     DISAGREES = "disagrees"
     UNDECIDED = "undecided"
     NOT_YET = "not yet"  # the exponent cannot show there, and what theory expects there instead is measured
+    NOT_BRACKETED = "not bracketed"  # the best rate lies at an edge of the grid, so it is not known
 
 
 class Trend(StrEnum):

@@ -9,12 +9,13 @@ _OWN = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib load
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[0] != _OWN:
     del sys.path[0]
 
-from iplab.shadowing import SERVER, require_libraries  # noqa: E402 - see above
+from iplab.shadowing import SERVER, require_installed, require_libraries  # noqa: E402 - see above
 
 
 def main() -> None:
     """The command line."""
     require_libraries("ipserver", SERVER)
+    require_installed("ipserver", SERVER, "server")
     from ipserver.cli import main as command  # noqa: PLC0415 - see above
 
     command()

@@ -8,8 +8,10 @@ import json
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,7 +20,8 @@ from typing import Any
 
 import click
 
-from iplab import terminal
+from iplab.commands import CommandGroup
+from iplab.terminal import folded
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings
 from ipserver.environment.surroundings import forgive_warnings, spare_loopback
@@ -32,6 +35,12 @@ _OPTIONS = (
     click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback, unencrypted."),
     click.option("--cpus", type=int, help="CPU cores for training on this machine (IPLAB_CPUS)."),
 )
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
 
 
 def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
@@ -53,9 +62,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
     command.__doc__ = function.__doc__
     command.__name__ = function.__name__
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+    return _options(command)
 
 
 def _replace_missing_user(settings: Settings) -> None:
@@ -85,20 +92,16 @@ def _quiet() -> Iterator[None]:
         root.setLevel(level)
 
 
-class _Group(click.Group):
-    def main(self, *arguments: Any, **options: Any) -> Any:
-        """Make the standard streams safe to use, then run as click does."""
-        terminal.prepare()
-        return super().main(*arguments, **options)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup)
+@_options
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (doctor, settings).")
 @click.version_option(package_name="iplab")
-def main() -> None:
+def main(**options: Any) -> None:
     """The iplab service. `ipserver up` runs all of it on this machine.
 
-    Settings come from IPLAB_* environment variables (`ipserver settings` lists them); options win.
-    Exit codes: 0 stopped as asked, 2 could not start.
+    Settings come from IPLAB_* environment variables (`ipserver settings` lists them); options win, before or
+    after the command. Exit codes: 0 done or stopped as asked, 1 something is wrong or missing (doctor,
+    backup), 2 wrong usage, or could not start.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -114,7 +117,10 @@ def main() -> None:
 @main.command("up")
 @_with_settings
 def up_command(settings: Settings) -> None:
-    """Run the API, the dispatcher (with a local Ray) and the forwarder until Ctrl-C."""
+    """Run the whole service on this machine until Ctrl-C.
+
+    Its parts: the API, the dispatcher (with a Ray of its own) and the forwarder to MLflow.
+    """
     from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
 
     up(settings)
@@ -162,22 +168,17 @@ def migrate_command(settings: Settings) -> None:
 @click.option(
     "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on loopback."
 )
-@click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME).")
-def mlflow_command(port: int, home: str | None) -> None:
-    """Run MLflow's web UI on 127.0.0.1 over this service's tracking store."""
+@_with_settings
+def mlflow_command(settings: Settings, *, port: int) -> None:
+    """Run MLflow's web UI over this service's runs.
+
+    It listens on 127.0.0.1 only.
+    """
     from ipserver.ops.parts import free_address  # noqa: PLC0415 - each command loads what it needs
 
-    try:
-        settings = load_settings(home=home)
-        _replace_missing_user(settings)
-        if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
-            raise StartupError(
-                f"there is no MLflow store in {settings.home}; start `ipserver up` there first"
-            )
-        free_address(f"127.0.0.1:{port}")
-    except ServiceError as error:
-        click.echo(f"ipserver: {error}", err=True)
-        sys.exit(2)
+    if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
+        raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")
+    free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
     click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
@@ -219,7 +220,7 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
         for finding in examine(settings, needs=PARTS[part] if part else EVERYTHING):
             findings.append(finding)
             if not as_json:
-                click.echo(f"{finding.level:<8}{finding.check:<11}{finding.text}")
+                click.echo(_line(finding.level, finding.check, finding.text))
     wrong = sum(finding.level is Level.WRONG for finding in findings)
     if as_json:
         click.echo(
@@ -228,6 +229,16 @@ def doctor_command(settings: Settings, *, as_json: bool, part: str | None) -> No
     else:
         click.echo(f"{wrong} wrong" if wrong else "nothing is wrong")
     sys.exit(1 if wrong else 0)
+
+
+def _line(level: str, check: str, text: str) -> str:
+    """A finding in columns; on a terminal a long text is wrapped within its column."""
+    start = f"{level:<8}{check:<11}"
+    width = shutil.get_terminal_size().columns - len(start)
+    if not sys.stdout.isatty() or width < 20:
+        return start + text
+    wrapped = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
+    return start + f"\n{' ' * len(start)}".join(wrapped)
 
 
 @main.command("backup")
@@ -255,9 +266,10 @@ def backup_command(settings: Settings, *, destination: Path) -> None:
 @main.command("resend")
 @_with_settings
 def resend_command(settings: Settings) -> None:
-    """Send everything to MLflow again, after its data were lost or to fill another MLflow.
+    """Send everything to MLflow again.
 
-    The running forwarder does it at its own pace. Data that MLflow already holds are not duplicated.
+    After its data were lost, or to fill another MLflow. The running forwarder does it at its own pace. Data
+    that MLflow already holds are not duplicated.
     """
     from ipserver.ops.startup import open_service  # noqa: PLC0415 - each command loads what it needs
 
@@ -267,8 +279,14 @@ def resend_command(settings: Settings) -> None:
 
 
 @main.command("settings")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_with_settings
-def settings_command(settings: Settings) -> None:
+def settings_command(settings: Settings, *, as_json: bool) -> None:
     """List every setting with its variable, value and meaning. Secrets are not shown."""
-    for name, value in settings.shown().items():
-        click.echo(f"IPLAB_{name.upper()}={value}\n    {Settings.model_fields[name].description}")
+    shown = {f"IPLAB_{name.upper()}": (value, name) for name, value in settings.shown().items()}
+    if as_json:
+        click.echo(json.dumps({variable: str(value) for variable, (value, _) in shown.items()}, indent=2))
+        return
+    for variable, (value, name) in shown.items():
+        click.echo(f"{variable}={value}")
+        click.echo(folded(Settings.model_fields[name].description or "", indent=4))

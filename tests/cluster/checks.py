@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ipserver.store import open_store
-from tests.cluster.containers import ROOT, Container
+from tests.cluster.containers import Container
 
 EXPERIMENT = "cluster"
 _API = "api:50051"
@@ -62,7 +62,7 @@ class Checks:
     def all(self) -> None:
         """Make all checks in order."""
         self._timed("parts run without privileges", self._unprivileged)
-        self._timed("the thin client submits the quickstart", self._submit)
+        self._timed("the thin client submits 72 runs", self._submit)
         self._timed("ray status, from the dispatcher's container", self._ray)
         self._timed("ipserver doctor, in three containers", self._doctor)
         facts = self._client()
@@ -122,7 +122,7 @@ class Checks:
         return f"nothing is wrong, {len(found)} things looked at"
 
     def _submit(self) -> str:
-        spec = str(ROOT / "examples" / "quickstart.yaml")
+        spec = str(Path(__file__).with_name("grid.yaml"))
         command = ["submit", spec, "--id", EXPERIMENT, "--watch"]
         self._thin("iplab", command, _TRAIN_SECONDS)
         return "all runs are terminal"

@@ -55,3 +55,11 @@ def test_every_public_name_can_be_had():
         assert name in dir(ipcore)
     with pytest.raises(AttributeError, match="Trainr"):
         _ = ipcore.Trainr
+
+
+def test_what_is_missing_is_said_with_what_to_install():
+    program = "import sys; sys.modules['torch'] = None; import ipcore; ipcore.preset('mup', 3); ipcore.train"
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1].startswith(
+        "ModuleNotFoundError: ipcore.train needs torch, which is not installed: pip install 'iplab[core]'"
+    )

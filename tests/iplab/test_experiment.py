@@ -123,7 +123,10 @@ def test_waiting_returns_the_ended_experiment(own_service, own_client, capsys):
     assert done.counts.succeeded == 8
     assert done.end_time >= done.start_time >= done.create_time
     captured = capsys.readouterr()
-    assert captured.out == captured.err == "", "nothing is drawn where there is no terminal"
+    assert captured.out == ""
+    assert "e is RUNNING" in captured.err, "lines, where there is no terminal"
+    assert "(100 %)" in captured.err
+    assert "e is SUCCEEDED" in captured.err
 
 
 def test_waiting_has_a_timeout(own_client):

@@ -1,13 +1,13 @@
-"""Progress: sums per group of runs, drawn on terminals only."""
+"""Progress: sums per group of runs, as bars on terminals, lines in files, HTML in notebooks."""
 
 import io
 from datetime import UTC, datetime
 
 from rich.console import Console
 
-from iplab.events import Notice, PackProgressed, StateChanged
-from iplab.progress import Tally, follow
-from iplab.states import ExperimentState
+from iplab.events import Notice, PackProgressed, RunsChanged, StateChanged
+from iplab.progress import Tally, _html, follow
+from iplab.states import ExperimentState, RunState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -60,12 +60,41 @@ def test_no_time_is_left_once_the_job_has_ended():
     assert ":" not in last
 
 
-def test_what_is_no_terminal_stays_empty():
-    stream = io.StringIO()
-    remaining = iter(EVENTS)
-    follow(remaining, "quick", show=True, console=Console(file=stream))
-    assert stream.getvalue() == ""
-    assert list(remaining) == [], "all events were read all the same"
+def test_a_file_gets_a_line_now_and_then():
+    """Packs of 300 steps in all, a second between two events: a line when five seconds have gone by."""
+    stream, now = io.StringIO(), [0.0]
+
+    def coming():
+        yield StateChanged(1, NOW, ExperimentState.RUNNING)
+        yield progressed("a", 0)
+        for done in (10, 20, 30, 40, 50, 60, 70, 80, 90, 100):
+            now[0] += 1.0
+            yield progressed("a", done)
+        yield RunsChanged(9, NOW, RunState.DIVERGED, (0, 2))
+        yield RunsChanged(9, NOW, RunState.DIVERGED, (1,))
+        now[0] += 5.0
+        yield progressed("a", 100)
+        yield StateChanged(10, NOW, ExperimentState.SUCCEEDED)
+
+    follow(coming(), "quick", show=True, console=Console(file=stream), clock=lambda: now[0])
+    assert stream.getvalue().splitlines() == [
+        "quick is RUNNING",
+        "150 of 300 steps (50 %), about 5 s left",
+        "300 of 300 steps (100 %)",
+        "a run has diverged: its loss is not finite (how many do is said at the end)",
+        "300 of 300 steps (100 %), 3 runs diverged",
+        "quick is SUCCEEDED",
+    ]
+
+
+def test_a_notebook_gets_html_that_is_escaped():
+    tally = Tally()
+    tally.add(progressed("a", 50))
+    text = _html(["<waiting> for cpus"], tally, ", about 5 s left")
+    assert "&lt;waiting&gt; for cpus" in text
+    assert "all runs" in text
+    assert "150 of 300 steps, about 5 s left" in text
+    assert "value='50.0'" in text
 
 
 def test_progress_can_be_turned_off_on_a_terminal():

@@ -147,4 +147,4 @@ def test_plain_values(run):
     assert plain["state"] == "SUCCEEDED"
     assert plain["summary"]["diverged_step"] is None
     assert plain["failure"] is None
-    assert plain["attempts"][0]["end_reason"] == "UNSPECIFIED"
+    assert plain["attempts"][0]["end_reason"] is None

@@ -222,7 +222,11 @@ def test_a_field_under_both_its_names_is_refused():
         ("spec: \x01", 0, "not YAML: unacceptable character"),
         ("a: &a [*a]\n", 1, "contains itself, by an alias"),
         ("[" * 5000, 1, "column 52: is nested more than 50 levels deep"),
-        ("a: &a " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 40 + "*a" + "]" * 40, 1, "is nested more than 50"),
+        (
+            "a: &a " + "[" * 40 + "]" * 40 + "\nb: " + "[" * 40 + "*a" + "]" * 40,
+            2,
+            "column 44: is nested more than 50",
+        ),
         ("? [a]\n: 1", 1, "has a list or mapping as a key"),
     ],
 )
@@ -256,6 +260,58 @@ def test_malformed_json_shows_line_and_column():
     assert parse_spec(json.dumps({"display_name": name}), "spec.json").message.display_name == name
     with pytest.raises(iplab.SpecError, match="steps: is given more than once"):
         parse_spec('{"spec": {"steps": 1, "steps": 2}}', "spec.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "message"),
+    [
+        ("spec: {steps: !!int abc}", "spec.steps", "'abc' is not of the type that its tag !!int says"),
+        ("spec: {steps: !!float abc}", "spec.steps", "'abc' is not of the type that its tag !!float says"),
+        ("spec: {steps: !!timestamp abc}", "spec.steps", "has the tag !!timestamp"),
+        ("spec: !!python/object/apply:os.system [ls]", "spec", "has the tag !!python/object/apply:os.system"),
+        ("spec: {dataset: !mine x}", "spec.dataset", "has the tag !mine"),
+        ("spec: !!set {a, b}", "spec", "has the tag !!set"),
+        ("spec: {steps: " + "9" * 5000 + "}", "spec.steps", "is too large for this field"),
+        ("spec: {steps: 0x" + "f" * 5000 + "}", "spec.steps", "is too large for this field"),
+        ("spec: {steps: 1e99999999}", "spec.steps", "is too large for this field"),
+        ("spec: {steps: '-1e99999999'}", "spec.steps", "is too small for this field"),
+        ("spec: {steps: 1e99999999999999999999999}", "spec.steps", "exponent that is far too large"),
+        ("spec: {steps: 1e-99999999}", "spec.steps", "is not a whole number"),
+        (
+            "spec: {grid: {parameterizations: [{exponents: {a: [1e99999999]}}]}}",
+            "spec.grid.parameterizations[0].exponents.a[0]",
+            "is not an exponent",
+        ),
+        ("spec: *a", "", "there is no anchor &a"),
+        ("a" * 9_000_000, "", "a spec has at most 8,000,000"),
+        (f"spec: {{grid: {{seeds: [{'0,' * 300_000}]}}}}", "", "more than 200,000 values"),
+    ],
+)
+def test_hostile_yaml_is_refused_by_field(text, field, message):
+    with pytest.raises(iplab.SpecError) as caught:
+        parse_spec(text, "spec.yaml").checked()
+    (violation,) = caught.value.violations
+    assert violation.field == field
+    assert message in violation.message
+    assert len(violation.message) < 300
+
+
+def test_large_numbers_in_json_and_dicts_are_refused_too():
+    for digits in ("9" * 5000, "1e99999999"):
+        with pytest.raises(iplab.SpecError, match=r"spec\.steps: .* is too large"):
+            parse_spec(f'{{"spec": {{"steps": {digits}}}}}', "spec.json").checked()
+    assert "is too large" in wrong({"spec": {"steps": 10**5000}})["spec.steps"]
+    with pytest.raises(iplab.SpecError, match="exponent that is far too large"):
+        parse_spec('{"spec": {"steps": 1e99999999999999999999}}', "spec.json")
+    exponents = {"spec": {"grid": {"parameterizations": [{"exponents": {"a": [10**5000]}}]}}}
+    (message,) = wrong(exponents).values()
+    assert "more than 400 digits is not an exponent" in message
+
+
+def test_thousands_of_wrong_fields_are_counted():
+    loaded = parse_spec("spec:\n" + "".join(f"  key{i}: 1\n" for i in range(20_000)), "spec.yaml")
+    assert len(loaded.violations) == 51
+    assert loaded.violations[-1].message == "19,950 more fields are wrong"
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "just text"])
@@ -297,6 +353,9 @@ def test_labels_must_be_text():
 def test_a_missing_file_is_a_spec_error(tmp_path):
     with pytest.raises(iplab.SpecError, match=r"nowhere\.yaml: cannot read the spec: No such file"):
         load_spec(tmp_path / "nowhere.yaml")
+    (tmp_path / "quickstart.yaml").write_text("spec: {}")
+    with pytest.raises(iplab.SpecError, match=r"did you mean .*/quickstart\.yaml\?"):
+        load_spec(tmp_path / "quickstrat.yaml")
 
 
 def test_objections_of_the_service_are_shown_in_place(tmp_path):

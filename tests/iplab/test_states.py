@@ -13,7 +13,9 @@ REGIMES = [value.name for value in theory_pb2.Regime.DESCRIPTOR.values if value.
 def test_every_regime_of_the_service_has_words(name):
     regime = Regime.read(name.removeprefix("REGIME_"))
     assert regime is not Regime.UNKNOWN
-    assert regime.words == name.removeprefix("REGIME_").lower().replace("_", " ")
+    words = name.removeprefix("REGIME_").lower().replace("_", " ")
+    assert regime.words == ("not settled" if words == "measure" else words)
+    assert regime.meaning
 
 
 def test_a_regime_of_a_newer_service_is_unknown():

@@ -6,9 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
+from iplab.fitting import fitted
 from iplab.run import Run
 from iplab.summary import Spread, spread, summarize
-from iplab.tables import fit, print_table, runs_table, summary_table, table_of
+from iplab.tables import print_table, runs_table, summary_table, table_of
 from iplab.v1 import run_pb2
 
 
@@ -90,10 +91,10 @@ def test_the_table_shows_mean_and_spread():
 def test_what_all_rows_share_stands_in_the_title():
     text = drawn(summary_table(summarize([run(0, 1.0, 0.5), run(0, 3.0, 0.7, rate=0.2)])))
     title, heading = text.splitlines()[:2]
-    assert title.strip() == "L=4, width 64, relu, theory: not covered, seeds: 1"
+    assert title.strip() == "4 hidden layers, width 64, relu, predicted regime: not covered, 1 run each"
     assert re.split(r"\s{2,}", heading.strip()) == [
-        "label",
-        "base rate",
+        "parameterization",
+        "base learning rate",
         "final test loss",
         "final test accuracy",
     ]
@@ -117,9 +118,9 @@ def test_numbers_ids_and_states_are_never_cut(width):
         runs_table(runs[1:]),
         summary_table(summarize(runs)),
     ):
-        needed = fit(table, width)
+        narrow, needed = fitted(table, width)
         assert width < 80 or needed <= width
-        text = drawn(table, max(width, needed))
+        text = drawn(narrow, max(width, needed))
         assert "…" not in text
         assert {"0.0001234", "0.5"} & set(text.split())
     assert {"r00000", "SUCCEEDED", "CANCELLING", "1.235", "0.9877"} <= set(drawn(runs_table(runs)).split())
@@ -159,12 +160,28 @@ def test_the_widest_table_of_results_fits_eighty_columns(at_best):
         runs += [run(3 + more, state="CANCELLED", **setting) for more in range(cancelled)]
     table = summary_table(summarize(runs))
     headings = {str(column.header) for column in table.columns}
-    assert {"label", "L", "width", "act", "base rate", "seeds", "diverged", "no result"} <= headings
-    needed = fit(table, 80)
+    whole = {"parameterization", "hidden layers", "width", "activation", "base learning rate", "runs"}
+    assert whole | {"diverged", "unfinished"} <= headings
+    table, needed = fitted(table, 80)
+    headings = {str(column.header) for column in table.columns}
+    assert {"label", "L", "width", "act", "base rate", "runs", "diverged", "no result"} <= headings
     assert needed <= 80
     text = drawn(table, needed)
     assert "…" not in text
     assert {"0.9250", "0.0354", "0.0125", "1024", "sigmoid", "diverged"} <= set(text.split())
+
+
+def test_labels_break_after_hyphens_not_within_words():
+    rows = [["ip-llr-calibrated", 1.0] for _ in range(2)]
+    table, needed = fitted(table_of(["parameterization", "x" * 20], rows), 32)
+    assert needed <= 32
+    assert [line.split()[0] for line in drawn(table, 32).splitlines()[2:]] == ["ip-llr-", "calibrated"] * 2
+
+
+def test_a_word_is_broken_where_nothing_else_helps():
+    table, needed = fitted(table_of(["label"], [["a" * 30]]), 20)
+    assert needed == 20
+    assert [line.strip() for line in drawn(table, 20).splitlines()[2:]] == ["a" * 20, "a" * 10]
 
 
 def test_cells_are_text_not_markup():

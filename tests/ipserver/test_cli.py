@@ -1,6 +1,7 @@
 """The command line: the settings that it passes on, and its output."""
 
 import getpass
+import json
 import os
 import pwd
 import shutil
@@ -116,3 +117,28 @@ def test_the_first_process_of_a_container_ends_while_it_waits(tmp_path):
             assert process.wait(timeout=120) == 0
         finally:
             process.kill()
+
+
+def test_without_the_libraries_of_the_service_a_sentence_says_what_to_install():
+    check = "from iplab.shadowing import require_installed as r; r('ipserver', ('json', 'no_such'), 'server')"
+    done = subprocess.run([sys.executable, "-c", check], check=False, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "the libraries of the service are not installed (no_such)" in done.stderr
+    assert "pip install 'iplab[server]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_options_may_stand_before_and_after_the_command(tmp_path):
+    def settings(*arguments):
+        done = CliRunner().invoke(main, arguments)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    after = settings("settings", "--home", str(tmp_path), "--json")
+    assert after["IPLAB_HOME"] == str(tmp_path)
+    assert settings("--home", str(tmp_path), "--json", "settings") == after
+    refused = CliRunner().invoke(main, ["--json", "migrate"])
+    assert refused.exit_code == 2
+    assert "migrate has no option --json" in refused.output
+    for name in main.commands:
+        assert "--home" in CliRunner().invoke(main, [name, "-h"]).output

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
-from iplab.cli.app import folded, json_option, print_json
+from iplab.cli.app import json_option, print_json
+from iplab.states import Regime
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Alignment, Analysis, Completion, Parameterization
@@ -140,6 +142,8 @@ def analyze(
         print_json({**found.to_dict(), "largest_rate": said, "notes": [*found.notes, *decimals]})
         return
     _print_text(preset, found, decimals)
+    regime = Regime.read(found.regime.name)
+    click.echo(folded(f"{found.regime.value.replace('_', ' ')} means: {regime.meaning}"))
     if not isinstance(rate, str):
         click.echo(folded(f"base rate: {rate}"))
 
@@ -255,7 +259,7 @@ def given_parameterization(
 
 @contextmanager
 def theory_errors() -> Iterator[None]:
-    """What theory refuses is wrong usage: exit code 2, with the option that is meant."""
+    """Report an error of the theory as wrong usage: exit code 2, with the option's name."""
     from ipcore.theory import TheoryError  # noqa: PLC0415 - only here
 
     try:

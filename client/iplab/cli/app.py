@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,12 +14,15 @@ import click
 
 import iplab
 from iplab import terminal
+from iplab.commands import CommandGroup
 
 if TYPE_CHECKING:
     from iplab.client import Client
 
+folded = terminal.folded
+
 ENDED_BADLY, BAD_USAGE, UNAVAILABLE, NOT_FOUND, SERVICE_ERROR, DISAGREES = 1, 2, 3, 4, 5, 6
-UNDECIDED, INTERRUPTED = 9, 130
+ALL_DIVERGED, NOTHING_DONE, UNDECIDED, INTERRUPTED = 7, 8, 9, 130
 
 _EXIT_CODES: tuple[tuple[type[iplab.IplabError], int], ...] = (
     (iplab.InvalidRequestError, BAD_USAGE),
@@ -31,7 +34,8 @@ _EXIT_CODES: tuple[tuple[type[iplab.IplabError], int], ...] = (
 
 _HELP = """Experiments on parameterizations of wide neural networks: submit, follow, read.
 
-Results go to standard output, progress, warnings and errors to standard error. Every command takes --json.
+Results go to standard output, progress, warnings and errors to standard error. Every command takes
+--json and --address, before or after its name.
 
 \b
 Exit codes:
@@ -42,21 +46,24 @@ Exit codes:
     4  no such experiment, run or file
     5  any other error of the service
     6  measurement disagrees with theory (check, study)
+    7  every run diverged (watch, submit --watch)
+    8  it has ended, so there was nothing to do (cancel, pause, resume)
     9  the study ended undecided
   130  interrupted; the experiment or study goes on
   141  nobody reads the output any more (| head)
 """
 
 
-class App(click.Group):
+class App(CommandGroup):
     """A group that ends with the exit codes above, whether it runs in a shell or under a test."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order in which one uses them."""
-        return list(self.commands)
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Every command, and those below it, may be told where the service is."""
+        _add_address(cmd)
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click's, which would end with exit code 1 where nobody reads the output."""
+        """As click's, but with exit code 141 where nobody reads the output."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
@@ -67,7 +74,6 @@ class App(click.Group):
         self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any
     ) -> Any:
         """Run and exit; arguments as click.Command.main."""
-        terminal.prepare()
         try:
             code = super().main(args, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -75,21 +81,21 @@ class App(click.Group):
             click.echo("interrupted", err=True)
             code = INTERRUPTED
         except click.ClickException as error:
-            error.show()
+            _show(error)
             code = BAD_USAGE
         except iplab.InvalidRequestError as error:
             for line in error.lines():
-                click.echo(f"error: {line}", err=True)
+                _complain(line)
             code = BAD_USAGE
         except iplab.IplabError as error:
-            click.echo(f"error: {error}", err=True)
+            _complain(error)
             code = next(code for kind, code in _EXIT_CODES if isinstance(error, kind))
         except BrokenPipeError:  # of what was still to be written
             terminal.abandon_output()
             code = terminal.CUT_OFF
         except OSError as error:  # a file that cannot be written
             terminal.abandon_output()
-            click.echo(f"error: {error}", err=True)
+            _complain(error)
             code = BAD_USAGE
         if not standalone_mode:
             return code
@@ -107,7 +113,38 @@ class Service:
         return iplab.connect(self.address)
 
 
-@click.group(cls=App, help=_HELP, context_settings={"max_content_width": 100})
+def _show(error: click.ClickException) -> None:
+    """As click shows it, with long lines folded on a terminal."""
+    shown = io.StringIO()
+    error.show(file=shown)
+    text = shown.getvalue().rstrip("\n")
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns
+        text = "\n".join(folded(line) if len(line) > width else line for line in text.split("\n"))
+    click.echo(text, err=True)
+
+
+def _complain(error: object) -> None:
+    """An error on standard error: folded on a terminal, one line elsewhere, for programs."""
+    text = f"error: {error}"
+    if sys.stderr.isatty():
+        text = "\n".join(folded(line) for line in text.splitlines())
+    click.echo(text, err=True)
+
+
+def _add_address(command: click.Command) -> None:
+    help_ = "host:port of the service."
+    command.params.append(click.Option(["--address"], expose_value=False, callback=_set_address, help=help_))
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _add_address(below)
+
+
+def _set_address(context: click.Context, option: click.Parameter, address: str | None) -> None:
+    if address is not None:
+        context.obj = Service(address)
+
+
+@click.group(cls=App, help=_HELP)
 @click.option(
     "--address",
     envvar="IPLAB_ADDRESS",
@@ -116,9 +153,10 @@ class Service:
     show_envvar=True,
     help="host:port of the service.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.version_option(package_name="iplab")
 @click.pass_context
-def main(context: click.Context, address: str) -> None:
+def main(context: click.Context, address: str, *, as_json: bool) -> None:
     """See _HELP."""
     context.obj = Service(address)
 
@@ -145,39 +183,25 @@ def print_json_list(values: Iterable[object]) -> None:
     click.echo("[]" if start == "[\n" else "\n]")
 
 
-def folded(text: str, *, err: bool = False, indent: int = 0) -> str:
-    """Indented lines as wide as the terminal; one line where there is none.
-
-    Args:
-        text: One paragraph.
-        err: For standard error.
-        indent: Spaces before the first line; further ones have four more.
-    """
-    start = " " * indent
-    if not (sys.stderr if err else sys.stdout).isatty():
-        return start + text
-    width = shutil.get_terminal_size().columns
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=start,
-        subsequent_indent=start + "    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def note(message: str) -> None:
     """For people, on standard error."""
-    click.echo(message, err=True)
+    click.echo(folded(message), err=True)
 
 
 def warn(message: str) -> None:
     """A warning on standard error."""
-    click.echo(folded(f"warning: {message}", err=True), err=True)
+    note(f"warning: {message}")
+
+
+def no_match(things: str, why: str) -> str:
+    """What to say where a filter matches nothing: "no runs match", and why."""
+    if not why:
+        return f"no {things} match"
+    return f"no {things} match: {why}"
 
 
 def run_reference(text: str) -> int | str:
-    """A run as people write it: "7", "r00007" or its full name."""
+    """A run as people write it: "7", "r7", "r00007" or its full name."""
     last = text.rpartition("/")[2]
-    return int(last) if last.isdecimal() else last
+    number = last.removeprefix("r")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < 10 else last

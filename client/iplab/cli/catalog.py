@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ipcore.catalogue.activations import POWERS
-from iplab.cli.app import Service, folded, json_option, print_json
+from iplab.cli.app import Service, json_option, print_json
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.v1.catalog_service_pb2 import Catalog, Dataset
@@ -20,7 +21,7 @@ _STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
 @json_option
 @click.pass_obj
 def catalog(service: Service, *, as_json: bool) -> None:
-    """Show what specs may name, and the limits."""
+    """Show the datasets, names and limits of specs."""
     from iplab.plain import to_plain  # noqa: PLC0415 - messages only after connecting
 
     with service.connect() as client:

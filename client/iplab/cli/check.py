@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import DISAGREES, Service, folded, json_option, note, print_json
+from iplab.cli.app import DISAGREES, Service, json_option, note, print_json
 from iplab.numbers import SETTING_DIGITS, decimals, number
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from iplab.report import Check, Report, Subject
 
-# Kinds of check of which a conclusion says what disagrees.
-_CONCLUDED = frozenset({"COORDINATE", "ISOLATED_UPDATE"})
+_PICTURES = (".svg", ".png", ".pdf")
+# Notes that are shown without --why: a grid of many rates has one for each.
+_NOTES = 3
+# So many answers need no overview.
+_FEW = 3
 _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
 
 
@@ -33,16 +39,14 @@ _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
 @click.option(
     "--tolerance", type=float, help="Distance from a predicted exponent that still agrees.  [default: 0.1]"
 )
-@click.option(
-    "--plot", type=click.Path(dir_okay=False), help="Save a picture (.svg, .png, .pdf) of the sizes."
-)
+@click.option("--plot", type=click.Path(dir_okay=False), help="Save a picture (.svg, .png, .pdf) too.")
 @click.option(
     "--alignment",
     is_flag=True,
     help="Say where the network leaves the calculus, by the alignment that was recorded, and what theory "
     "says with it.",
 )
-@click.option("--why", is_flag=True, help="Say of each size that does not agree why, and of how many seeds.")
+@click.option("--why", is_flag=True, help="Show every comparison, and why it does not agree.")
 @json_option
 @click.pass_context
 def check(
@@ -57,69 +61,96 @@ def check(
     why: bool,
     as_json: bool,
 ) -> None:
-    """Hold the measurements of EXPERIMENT against theory.
+    """Compare the measurements of EXPERIMENT with theory.
 
-    Slopes of log size against log width, layer by layer, with 95 % intervals over seeds, each with a verdict:
-    agrees, disagrees, undecided, or not yet to be seen at these widths (docs/analysis.md). Exit code 6 if
-    something disagrees.
+    First the answers: for each parameterization what was measured, with its 95 % interval over seeds, what
+    theory predicts, and whether they agree. With --why all comparisons: slopes of log size against log width,
+    layer by layer, and why they agree, disagree, are undecided, or cannot show yet at these widths
+    (docs/analysis.md). Exit code 6 if something disagrees.
     """
+    draw = _drawing(plot) if plot else None
     service: Service = context.obj
     with service.connect() as client:
         report = client.experiment(experiment).check(
             _pairs(references), steps, tolerance, alignment=alignment
         )
-    if plot:
-        _plot(report, plot)
     if as_json:
         print_json(report.to_dict())
     else:
         print_report(report, why=why)
+    if draw is not None and plot is not None:
+        # After the report: what cannot be drawn must not take it away.
+        try:
+            draw(report, plot)
+        except (ValueError, OSError) as error:
+            raise click.UsageError(f"--plot: there is no picture: {error}") from error
+        click.echo(f"saved {plot}", err=True)
     if report.disagrees:
         context.exit(DISAGREES)
 
 
 def print_report(report: Report, *, why: bool = False) -> None:
-    """A table per subject, below it its conclusions and what disagrees beside coordinates, then notes.
+    """The answers in sentences, then notes; between them every comparison, if asked why."""
+    from iplab.answers import answers, overview  # noqa: PLC0415 - messages only after connecting
 
-    Args:
-        report: What to print.
-        why: Explain everything that does not agree; a conclusion names its first coordinate alone.
-    """
+    found = answers(report)
+    many = len(found) > _FEW
+    if many:
+        click.echo(folded(overview(found)))
+    for answer in found:
+        click.echo(folded(answer.sentence, indent=2 if many else 0))
+    if why and report.checks:
+        click.echo()
+        _print_tables(report)
+    notes = list(report.notes) if why else _alike(report.notes)
+    shown = notes if why else notes[:_NOTES]
+    for text in shown:
+        note(f"note: {text}")
+    if len(notes) > len(shown):
+        note(f"{len(notes) - len(shown)} more notes: --why")
+    if not report.checks:
+        note("nothing could be checked")
+    elif not why:
+        note("every comparison, and why: --why")
+
+
+def _alike(notes: Sequence[str]) -> list[str]:
+    """One of each kind of note: those that end alike speak of other runs or layers."""
+    kinds: dict[str, list[str]] = {}
+    for text in notes:
+        kinds.setdefault(text.rpartition(": ")[2], []).append(text)
+    return [
+        texts[0] if len(texts) == 1 else f"{texts[0]} ({len(texts) - 1} more of this kind)"
+        for texts in kinds.values()
+    ]
+
+
+def _print_tables(report: Report) -> None:
+    """A table per subject, below it its conclusions and the sentences of what does not agree."""
     from iplab.report import Verdict  # noqa: PLC0415 - messages only after connecting
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
-    alignments = {c.subject: c for c in report.alignments}
     for subject, group in groupby(report.checks, key=lambda check: check.subject):
         checks = list(group)
         print_table(table_of(_HEADINGS, [_row(check) for check in checks], _title(subject), folding=()))
         for conclusion in report.conclusions:
             if conclusion.subject == subject:
                 click.echo(folded(f"{subject.parameterization}: {conclusion.sentence}"))
-        if subject in alignments:
-            click.echo(folded(f"{subject.parameterization}: {alignments[subject].sentence}"))
         for check in checks:
-            unexpected = check.verdict is Verdict.DISAGREES and check.kind not in _CONCLUDED
-            if unexpected or (why and check.verdict is not Verdict.AGREES):
+            if check.verdict is not Verdict.AGREES:
                 click.echo(folded(check.sentence, indent=4))
         click.echo()
-    for text in report.notes:
-        note(folded(f"note: {text}", err=True))
-    if not report.checks:
-        note("nothing could be checked")
-    elif not why and any(check.verdict in {Verdict.UNDECIDED, Verdict.NOT_YET} for check in report.checks):
-        note("why something is undecided, or not yet seen: --why")
 
 
 def _row(check: Check) -> tuple[object, ...]:
-    bound = "<= " if check.upper_bound else ""
+    from iplab.answers import theory_text  # noqa: PLC0415 - as above
+
     interval = None
     if check.low is not None and check.high is not None:
         interval = f"{decimals(check.low, 2)} .. {decimals(check.high, 2)}"
     step = check.step if check.quantity else None
-    interval_of_theory = check.predicted_high not in ("", check.predicted)
-    upper = f" .. {check.predicted_high}" if interval_of_theory else ""
-    theory = f"{bound}{check.predicted}{upper}" or None
-    return step, check.name, theory, decimals(check.slope, 2), interval, check.verdict.value
+    slope = None if check.slope is None else decimals(check.slope, 2)
+    return step, check.name, theory_text(check) or None, slope, interval, check.verdict.value
 
 
 def _title(subject: Subject) -> str:
@@ -144,13 +175,12 @@ def _pairs(references: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
-def _plot(report: Report, file: str) -> None:
+def _drawing(file: str) -> Callable[[Report, str], None]:
+    """The function that draws. Raises UsageError before the service is asked for anything."""
+    if not file.endswith(_PICTURES):
+        raise click.UsageError(f"--plot {file}: the name must end in {', '.join(_PICTURES)}")
     try:
         from iplab.plots import save_report  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise click.UsageError("--plot needs matplotlib: pip install 'iplab[plot]'") from error
-    try:
-        save_report(report, file)
-    except ValueError as error:
-        raise click.UsageError(f"--plot: {error}") from error
-    note(f"saved {file}")
+    return save_report

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import Service, json_option, note, print_json, print_json_list, run_reference
+from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +54,11 @@ def metrics(
     if as_csv and as_json:
         raise click.UsageError("give --csv or --json, not both")
     with service.connect() as client:
-        found = client.experiment(experiment).metrics(filter_, names, first_step, last_step)
-    if not len(found):
-        note("no points")
+        one = client.experiment(experiment)
+        found = one.metrics(filter_, names, first_step, last_step)
+        if not len(found):
+            why = one.unmatched(filter_) if filter_ else ""
+            note(no_match("runs", why) if why else "there are no points yet")
     if as_json:
         print_json_list(dict(zip(_COLUMNS, row, strict=True)) for row in _rows(found))
     elif as_csv:
@@ -119,5 +122,5 @@ def weights(
         print_json({"artifact": artifact.path, "arrays": arrays, "metadata": loaded.metadata})
         return
     print_table(table_of(headings, rows))
-    for key, value in loaded.metadata.items():
-        click.echo(f"{key}: {value}")
+    for key, value in sorted(loaded.metadata.items()):
+        click.echo(folded(f"{key}: {value}"))

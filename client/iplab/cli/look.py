@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from iplab.cli.app import Service, folded, json_option, note, print_json, print_json_list, run_reference
-from iplab.cli.watch import headline
+from iplab.best import best_rates
+from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
+from iplab.cli.results import brief, by_label, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
+from iplab.sorting import in_order
+from iplab.states import ExperimentState
+from iplab.summary import summarize
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from iplab.best import BestRate
     from iplab.experiment import Experiment
-    from iplab.run import Run
+    from iplab.run import Attempt, Run
+    from iplab.summary import SummaryRow
+
+Row = TypeVar("Row")
+_SORT = "Columns to sort by, separated by commas; -COLUMN: largest first"
 
 
 @click.command("list")
@@ -29,33 +41,60 @@ def list_experiments(service: Service, *, filter_: str, limit: int, as_json: boo
 
     with service.connect() as client:
         found = list(client.experiments(filter_, limit=limit))
+        why = client.unmatched(filter_) if filter_ and not found else ""
     if as_json:
         print_json([experiment.to_dict() for experiment in found])
         return
     if not found:
-        note("no experiments match" if filter_ else "there are no experiments yet")
+        note(no_match("experiments", why) if filter_ else "there are no experiments yet")
         return
     rows = [
         (
             experiment.id,
             str(experiment.state),
             experiment.counts.total,
-            f"{100 * experiment.committed_steps / max(experiment.total_steps, 1):.0f} %",
+            _share(experiment),
             f"{experiment.create_time:%Y-%m-%d %H:%M:%S}",
             experiment.display_name,
         )
         for experiment in found
     ]
-    headings = ["experiment", "state", "runs", "steps", "created (UTC)", "name"]
+    headings = ["experiment", "state", "runs", "done", "created (UTC)", "name"]
     print_table(table_of(headings, rows, folding={"name"}))
+
+
+def _share(experiment: Experiment) -> str:
+    """How much of it is done. Runs that diverge end early, so that not all steps are ever done."""
+    if experiment.state is ExperimentState.SUCCEEDED:
+        return "100 %"
+    return f"{100 * experiment.committed_steps / max(experiment.total_steps, 1):.0f} %"
 
 
 @click.command()
 @click.argument("experiment")
 @click.argument("run", required=False)
+@click.option("--filter", "filter_", default="", help="Results of these runs only, as in `iplab runs`.")
+@click.option("--sort", default="", help=f"{_SORT}; as -test_accuracy or 'width,label'.")
+@click.option("--limit", default=None, type=click.IntRange(1), help="At most so many rows.")
+@click.option(
+    "--best",
+    is_flag=True,
+    help="Of each parameterization, depth, width and activation the best base learning rate alone, chosen on "
+    "the validation set if there is one.",
+)
 @json_option
 @click.pass_obj
-def show(service: Service, experiment: str, run: str | None, *, as_json: bool) -> None:
+def show(
+    service: Service,
+    experiment: str,
+    run: str | None,
+    *,
+    filter_: str,
+    sort: str,
+    limit: int | None,
+    best: bool,
+    as_json: bool,
+) -> None:
     """Show EXPERIMENT with its results, or one RUN of it.
 
     Of an experiment: state, warnings, and final results (mean and sample sd over seeds). Of a run (index or
@@ -64,32 +103,48 @@ def show(service: Service, experiment: str, run: str | None, *, as_json: bool) -
     with service.connect() as client:
         found = client.experiment(experiment)
         if run is not None:
+            if filter_ or sort or limit or best:
+                raise click.UsageError(
+                    "--filter, --sort, --limit and --best are of an experiment, not of a run"
+                )
             one = found.run(run_reference(run))
             if as_json:
                 print_json(one.to_dict())
             else:
                 print_run(one)
-        elif as_json:
-            print_json({**found.to_dict(), "summary": [row.to_dict() for row in found.summary()]})
+            return
+        runs = list(found.runs(filter_))
+        why = found.unmatched(filter_) if filter_ and not runs else ""
+        rows = _ordered(by_label(summarize(runs)), sort, limit)
+        chosen = _ordered(by_label(best_rates(runs)), sort, limit) if best else None
+        if as_json:
+            more = {} if chosen is None else {"best": [asdict(row) for row in chosen]}
+            print_json({**found.to_dict(), "summary": [row.to_dict() for row in rows], **more})
         else:
-            print_experiment(found)
+            print_experiment(found, rows, chosen)
+        if filter_ and not runs:
+            note(no_match("runs", why))
 
 
-def print_experiment(experiment: Experiment) -> None:
+def _ordered(rows: Sequence[Row], sort: str, limit: int | None) -> list[Row]:
+    known = [entry.name for entry in fields(rows[0])] if rows else []  # type: ignore[arg-type] # dataclasses
+    return in_order(rows, sort if rows else "", known, getattr)[:limit]
+
+
+def print_experiment(
+    experiment: Experiment, rows: Sequence[SummaryRow], best: Sequence[BestRate] | None = None
+) -> None:
     """State, counts, warnings and the results table."""
-    from iplab.tables import print_table, summary_table  # noqa: PLC0415 - as above
-
     click.echo(headline(experiment))
     if experiment.display_name:
-        click.echo(experiment.display_name)
-    click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
+        click.echo(folded(experiment.display_name))
+    if not experiment.state.terminal:
+        click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
     if experiment.mlflow_pending_runs:
         click.echo(f"MLflow does not hold {experiment.mlflow_pending_runs} runs in full yet")
     for warning in experiment.warnings:
-        first = _first_sentence(warning)
-        more = "" if first == warning else " (more: --json)"
-        click.echo(folded(f"warning: {first}{more}"))
-    print_table(summary_table(experiment.summary()))
+        click.echo(folded(f"warning: {brief(warning, 'more: --json')}"))
+    print_results(experiment, rows, best)
     # A hundred runs often fail for the same reason; one of each is enough here, `runs --json` has them all.
     reasons: dict[str, Run] = {}
     for failed in experiment.runs("state = FAILED"):
@@ -107,8 +162,9 @@ def print_run(run: Run) -> None:
     click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
     rate = number(run.base_learning_rate, SETTING_DIGITS)
     settings = (
-        f"{run.parameterization}, L={run.hidden_layers}, width {run.width}, {run.activation}, "
-        f"base rate {rate}, seed {run.seed}; theory: {run.predicted_regime.words}"
+        f"{run.parameterization}, {run.hidden_layers} hidden layers, width {run.width}, {run.activation}, "
+        f"base learning rate {rate}, seed {run.seed}; predicted regime: {run.predicted_regime.words} "
+        f"({run.predicted_regime.meaning})"
     )
     click.echo(folded(settings))
     if run.calibrated_rates:
@@ -120,8 +176,7 @@ def print_run(run: Run) -> None:
         if value is not None:
             click.echo(f"{label(name)}: {number(value, SETTING_DIGITS)}")
     attempts = [
-        (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), a.end_reason or None)
-        for a in run.attempts
+        (a.number, a.first_step, _clock(a.start_time), _clock(a.end_time), _ending(a)) for a in run.attempts
     ]
     if attempts:
         click.echo()
@@ -136,21 +191,32 @@ def print_run(run: Run) -> None:
             click.echo(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}")
 
 
+def _ending(attempt: Attempt) -> str:
+    """What ended an attempt, or that nothing has."""
+    if attempt.end_time is None:
+        return "still training"
+    return attempt.end_reason or "finished its part"
+
+
 def _clock(moment: datetime | None) -> str | None:
     return None if moment is None else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def _first_sentence(text: str) -> str:
-    found = re.match(r".*?[.!?](?=\s+[A-Z])", text)
-    return found[0] if found else text
-
-
 @click.command()
 @click.argument("experiment")
-@click.option("--filter", "filter_", default="", help="As 'parameterization = \"ip\" AND width >= 128'.")
+@click.option(
+    "--filter",
+    "filter_",
+    default="",
+    help="As 'parameterization = ip AND (width >= 128 OR NOT state = DIVERGED)'.",
+)
+@click.option("--sort", default="", help=f"{_SORT}; as -final_test_accuracy or 'width,seed'.")
+@click.option("--limit", default=None, type=click.IntRange(1), help="At most so many.")
 @json_option
 @click.pass_obj
-def runs(service: Service, experiment: str, *, filter_: str, as_json: bool) -> None:
+def runs(
+    service: Service, experiment: str, *, filter_: str, sort: str, limit: int | None, as_json: bool
+) -> None:
     """List the runs of EXPERIMENT by index.
 
     What all of them share stands in the title; `iplab show EXPERIMENT RUN` has the attempts of a run.
@@ -158,13 +224,30 @@ def runs(service: Service, experiment: str, *, filter_: str, as_json: bool) -> N
     from iplab.tables import print_table, runs_table  # noqa: PLC0415 - as above
 
     with service.connect() as client:
-        listed = client.experiment(experiment).runs(filter_)
+        one = client.experiment(experiment)
+        listed: Iterable[Run] = one.runs(filter_)
+        if sort:
+            everything = list(listed)
+            listed = in_order(everything, sort, _sortable(everything), _run_value)
+        listed = islice(listed, limit)
         if as_json:
             # A listing does not read the attempts, so it cannot say that there are none.
             print_json_list({k: v for k, v in run.to_dict().items() if k != "attempts"} for run in listed)
             return
         found = list(listed)
+        why = "" if found else one.unmatched(filter_)
     if not found:
-        note("no runs match")
+        note(no_match("runs", why))
     else:
         print_table(runs_table(found))
+
+
+def _sortable(found: Sequence[Run]) -> list[str]:
+    settings = ("index", "state", "parameterization", "hidden_layers", "width", "activation")
+    others = ("base_learning_rate", "seed", "committed_steps")
+    return [*settings, *others, *(found[0].results if found else ())]
+
+
+def _run_value(run: Run, name: str) -> object:
+    value = getattr(run, name)
+    return str(value) if name == "state" else value

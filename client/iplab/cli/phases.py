@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.analyze import given_parameterization, setting_options, theory_errors
-from iplab.cli.app import folded, json_option, note, print_json
+from iplab.cli.app import json_option, print_json
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Phases
@@ -94,4 +95,4 @@ def _plot(found: Phases, preset: str, file: str) -> None:
         PhaseDiagram(found, preset).save(file)
     except (PictureError, ImportError) as error:
         raise click.UsageError(f"--plot: {error}") from error
-    note(f"saved {file}")
+    click.echo(f"saved {file}", err=True)

@@ -13,13 +13,14 @@ from iplab.cli.app import (
     ENDED_BADLY,
     UNDECIDED,
     Service,
-    folded,
     json_option,
     note,
     print_json,
     warn,
 )
 from iplab.cli.submit import numbers_of
+from iplab.commands import CommandGroup
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.study import Study
@@ -67,8 +68,9 @@ _OWN: Final[Mapping[str, Sequence[Callable[[Any], Any]]]] = {
 }
 
 
-@click.group()
-def study() -> None:
+@click.group(cls=CommandGroup)
+@json_option
+def study(*, as_json: bool) -> None:
     """Ask a question; the service answers it by experiments of its own.
 
     Rounds with what was learned go to standard error, the answer to standard output. docs/studies.md says

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from iplab.cli.app import Service, json_option, print_json, run_reference, warn
+from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
+from iplab.cli.results import brief
 from iplab.cli.watch import finish
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.experiment import Experiment
@@ -37,7 +39,9 @@ _ONLY_CREATED = frozenset(
     "--id", "experiment_id", default=None, help="Id of the experiment. Default: the service chooses."
 )
 @click.option("--request-id", default=None, help="UUID; submitting again under it creates nothing twice.")
-@click.option("--dry-run", is_flag=True, help="Check only: counts, memory, warnings; nothing is created.")
+@click.option(
+    "--dry-run", is_flag=True, help="Check only: counts, memory, rough time, warnings; nothing is created."
+)
 @click.option("--watch", "follow", is_flag=True, help="Follow it to its end, as `iplab watch`.")
 @json_option
 @click.pass_obj
@@ -64,7 +68,7 @@ def submit(
             file, experiment_id=experiment_id or "", request_id=request_id, validate_only=dry_run
         )
         for warning in experiment.warnings:
-            warn(warning)
+            warn(warning if dry_run else brief(warning, "more: --dry-run"))
         if follow:
             click.echo(f"submitted {experiment.id}", err=True)
             finish(experiment, as_json=as_json)
@@ -72,11 +76,16 @@ def submit(
             plain = experiment.to_dict()
             print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
+            from iplab.progress import duration  # noqa: PLC0415 - rich is slow to load
+
             memory = experiment.run_memory_bytes / 2**20
             click.echo(
                 f"the spec is good: {experiment.counts.total} runs, {experiment.total_steps} steps, "
                 f"at most about {memory:.1f} MiB a run"
             )
+            if experiment.estimated_seconds:
+                rough = duration(experiment.estimated_seconds)
+                click.echo(folded(f"roughly {rough} of training: {experiment.estimate_basis}"))
         else:
             click.echo(experiment.id)
 
@@ -95,10 +104,8 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
     """
     with service.connect() as client:
         found = client.experiment(experiment)
-        _say(
-            found.cancel() if run is None else found.run(run_reference(run)).cancel(),
-            as_json=as_json,
-        )
+        target = found if run is None else found.run(run_reference(run))
+        _say(target.cancel(), "cancel", {"CANCELLING", "CANCELLED"}, as_json=as_json)
 
 
 @click.command()
@@ -106,13 +113,13 @@ def cancel(service: Service, experiment: str, run: str | None, *, as_json: bool)
 @json_option
 @click.pass_obj
 def pause(service: Service, experiment: str, *, as_json: bool) -> None:
-    """Let nothing of EXPERIMENT be trained until it is resumed.
+    """Pause EXPERIMENT until it is resumed.
 
     What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
     then on. What has ended, or is being cancelled, stays as it is.
     """
     with service.connect() as client:
-        _say(client.experiment(experiment).pause(), as_json=as_json)
+        _say(client.experiment(experiment).pause(), "pause", {"PAUSING", "PAUSED"}, as_json=as_json)
 
 
 @click.command()
@@ -120,9 +127,9 @@ def pause(service: Service, experiment: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def resume(service: Service, experiment: str, *, as_json: bool) -> None:
-    """Let a paused EXPERIMENT go on from its checkpoints."""
+    """Continue a paused EXPERIMENT from its checkpoints."""
     with service.connect() as client:
-        _say(client.experiment(experiment).resume(), as_json=as_json)
+        _say(client.experiment(experiment).resume(), "resume", {"QUEUED", "RUNNING"}, as_json=as_json)
 
 
 @click.command()
@@ -187,8 +194,16 @@ def numbers_of(option: str, text: str | None, kind: type[Number]) -> list[Number
     return values
 
 
-def _say(target: Experiment | Run, *, as_json: bool) -> None:
+def _say(target: Experiment | Run, request: str, wanted: set[str], *, as_json: bool) -> None:
+    """Print what it is now, and exit with a code of its own if it is not what was asked for."""
     if as_json:
         print_json(target.to_dict())
     else:
         click.echo(f"{target.id} is {target.state}")
+    if target.state.value in wanted:
+        return
+    if target.state.terminal:
+        note(f"nothing to {request}: it has ended")
+    else:
+        note(f"it is {target.state}, so it cannot {request} now")
+    click.get_current_context().exit(NOTHING_DONE)

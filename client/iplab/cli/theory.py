@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import folded, json_option, print_json
+from iplab.cli.app import json_option, print_json
+from iplab.terminal import folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Parameterization, RatePhase

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
-from iplab.cli.app import ENDED_BADLY, Service, json_option, print_json
+from iplab.cli.app import ALL_DIVERGED, ENDED_BADLY, Service, json_option, print_json, warn
+from iplab.cli.results import all_diverged, by_label, divergence, headline, print_results
 from iplab.states import ExperimentState
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 def watch(service: Service, experiment: str, *, after: int, as_json: bool) -> None:
     """Follow EXPERIMENT to its end.
 
-    Shows progress per group of runs and the time left; with --json one event per line, as they come. The exit
-    code says how the experiment ended.
+    Shows progress per group of runs and the time left (in a file or pipe a line every few seconds), then the
+    table of results; with --json one event per line, as they come. The exit code says how it ended.
     """
     with service.connect() as client:
         found = client.experiment(experiment)
@@ -47,20 +48,19 @@ def finish(experiment: Experiment, *, as_json: bool) -> None:
         raise
     if as_json:
         print_json(experiment.to_dict())
+        if said := divergence(experiment):
+            warn(said)
     else:
         click.echo(headline(experiment))
+        print_results(experiment, by_label(experiment.summary()))
     _exit(experiment)
-
-
-def headline(experiment: Experiment) -> str:
-    """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)"."""
-    counts = [f"{n} {name}" for name, n in asdict(experiment.counts).items() if n and name != "total"]
-    return f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
 
 
 def _exit(experiment: Experiment) -> None:
     if experiment.state is not ExperimentState.SUCCEEDED:
         click.get_current_context().exit(ENDED_BADLY)
+    if all_diverged(experiment):
+        click.get_current_context().exit(ALL_DIVERGED)
 
 
 def _event(event: Event) -> dict[str, object]:

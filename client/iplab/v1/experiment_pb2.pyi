@@ -116,6 +116,8 @@ class Experiment(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     MLFLOW_PENDING_RUNS_FIELD_NUMBER: _builtins.int
     PREDICTIONS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
+    ESTIMATE_BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "experiments/{experiment}". Output only."""
     uid: _builtins.str
@@ -140,6 +142,10 @@ class Experiment(_message.Message):
     """Number of the newest event. Output only."""
     mlflow_pending_runs: _builtins.int
     """Number of runs that MLflow does not hold completely yet. Output only."""
+    estimated_seconds: _builtins.float
+    """Rough time that training takes, in seconds, if nothing else trains. Only in answers to validate_only."""
+    estimate_basis: _builtins.str
+    """What the estimate rests on. Only in answers to validate_only."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """At most 32 labels; keys [a-z][a-z0-9_-]{0,62}, values free text on one line."""
@@ -196,10 +202,12 @@ class Experiment(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         mlflow_pending_runs: _builtins.int = ...,
         predictions: _abc.Iterable[_theory_pb2.Prediction] | None = ...,
+        estimated_seconds: _builtins.float = ...,
+        estimate_basis: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "predictions", b"predictions", "priority", b"priority", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "predictions", b"predictions", "priority", b"priority", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,8 +97,8 @@ class ListExperimentsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND. Fields: state, experiment, priority, labels.KEY. Example:
-    state = RUNNING AND labels.team = "theory".
+    """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, experiment,
+    priority, labels.KEY. Example: state = RUNNING AND labels.team = "theory".
     """
     def __init__(
         self,
@@ -123,8 +123,11 @@ class ListExperimentsResponse(_message.Message):
 
     EXPERIMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNMATCHED_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page; empty on the last page."""
+    unmatched: _builtins.str
+    """If the filter matches nothing: its values that no experiment has, and those that there are. Else empty."""
     @_builtins.property
     def experiments(self) -> _containers.RepeatedCompositeFieldContainer[_experiment_pb2.Experiment]:
         """Newest first."""
@@ -134,10 +137,11 @@ class ListExperimentsResponse(_message.Message):
         *,
         experiments: _abc.Iterable[_experiment_pb2.Experiment] | None = ...,
         next_page_token: _builtins.str = ...,
+        unmatched: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiments", b"experiments", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiments", b"experiments", "next_page_token", b"next_page_token", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -238,6 +238,18 @@ class ExperimentFields:
         """Number of runs that MLflow does not hold completely yet."""
         return self._experiment.mlflow_pending_runs
 
+    @property
+    def estimated_seconds(self) -> float:
+        """Rough time that training takes, in seconds, if nothing else trains. Only in answers to
+        validate_only.
+        """
+        return self._experiment.estimated_seconds
+
+    @property
+    def estimate_basis(self) -> str:
+        """What the estimate rests on. Only in answers to validate_only."""
+        return self._experiment.estimate_basis
+
 
 class StudyFields:
     """A question with its answer."""

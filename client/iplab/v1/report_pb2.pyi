@@ -35,6 +35,8 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     """Neither can be decided from these widths and seeds."""
     VERDICT_NOT_YET: _Verdict.ValueType  # 4
     """The exponent cannot show at these widths, but the slope computed from the measured parts of the change agrees."""
+    VERDICT_NOT_BRACKETED: _Verdict.ValueType  # 5
+    """The best rate of a width lies at an edge of the grid of rates, so no drift is measured."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """Verdict of a comparison with theory, at the measured widths."""
@@ -49,6 +51,8 @@ VERDICT_UNDECIDED: Verdict.ValueType  # 3
 """Neither can be decided from these widths and seeds."""
 VERDICT_NOT_YET: Verdict.ValueType  # 4
 """The exponent cannot show at these widths, but the slope computed from the measured parts of the change agrees."""
+VERDICT_NOT_BRACKETED: Verdict.ValueType  # 5
+"""The best rate of a width lies at an edge of the grid of rates, so no drift is measured."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 class _CheckKind:
@@ -215,7 +219,7 @@ class Check(_message.Message):
     tolerance: _builtins.float
     """Largest distance from the prediction that counts as agreement."""
     slope: _builtins.float
-    """Slope of log value against log width."""
+    """Slope of log value against log width; unset if a best rate is not bracketed."""
     low: _builtins.float
     """Lower end of the slope's 95 % interval over seeds; unset with one seed."""
     high: _builtins.float
@@ -254,7 +258,7 @@ class Check(_message.Message):
         predicted: _builtins.str = ...,
         upper_bound: _builtins.bool = ...,
         tolerance: _builtins.float = ...,
-        slope: _builtins.float = ...,
+        slope: _builtins.float | None = ...,
         low: _builtins.float | None = ...,
         high: _builtins.float | None = ...,
         drift: _builtins.float = ...,
@@ -265,9 +269,9 @@ class Check(_message.Message):
         predicted_high: _builtins.str = ...,
         expected: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "expected", b"expected", "high", b"high", "low", b"low", "subject", b"subject"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "_slope", b"_slope", "expected", b"expected", "high", b"high", "low", b"low", "slope", b"slope", "subject", b"subject"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "drift", b"drift", "expected", b"expected", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "predicted_high", b"predicted_high", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected", b"_expected", "_high", b"_high", "_low", b"_low", "_slope", b"_slope", "drift", b"drift", "expected", b"expected", "high", b"high", "kind", b"kind", "layer", b"layer", "low", b"low", "points", b"points", "predicted", b"predicted", "predicted_high", b"predicted_high", "quantity", b"quantity", "seeds", b"seeds", "sentence", b"sentence", "slope", b"slope", "step", b"step", "subject", b"subject", "tolerance", b"tolerance", "upper_bound", b"upper_bound", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected: _TypeAlias = _typing.Literal["expected"]  # noqa: Y015
     _WhichOneofArgType__expected: _TypeAlias = _typing.Literal["_expected", b"_expected"]  # noqa: Y015
@@ -275,12 +279,16 @@ class Check(_message.Message):
     _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
     _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
     _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    _WhichOneofReturnType__slope: _TypeAlias = _typing.Literal["slope"]  # noqa: Y015
+    _WhichOneofArgType__slope: _TypeAlias = _typing.Literal["_slope", b"_slope"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected) -> _WhichOneofReturnType__expected | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__slope) -> _WhichOneofReturnType__slope | None: ...
 
 Global___Check: _TypeAlias = Check  # noqa: Y015
 

@@ -58,8 +58,10 @@ class ListRunsRequest(_message.Message):
     page_token: _builtins.str
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
-    """AIP-160, comparisons joined by AND. Fields: state, index, parameterization, hidden_layers, width, activation,
-    base_learning_rate, seed, pack, and those of RunSummary. Example: parameterization = "ip-llr" AND width >= 128.
+    """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, index,
+    parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack, and those of
+    RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED). A comparison with a
+    value that the run does not have is false.
     """
     def __init__(
         self,
@@ -85,8 +87,11 @@ class ListRunsResponse(_message.Message):
 
     RUNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    UNMATCHED_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """For the next page; empty at the end."""
+    unmatched: _builtins.str
+    """If the filter matches nothing: its values that no run has, and those that there are. Else empty."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
         """Ascending by index."""
@@ -96,10 +101,11 @@ class ListRunsResponse(_message.Message):
         *,
         runs: _abc.Iterable[_run_pb2.Run] | None = ...,
         next_page_token: _builtins.str = ...,
+        unmatched: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "runs", b"runs", "unmatched", b"unmatched"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

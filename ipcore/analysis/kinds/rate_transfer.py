@@ -6,8 +6,9 @@ import math
 from typing import Final
 
 from ipcore.analysis.case import Case, Kind
-from ipcore.analysis.rate_transfer import PredictedDrift, check_rate_transfer, predicted_drift
+from ipcore.analysis.rate_transfer import NotBracketed, PredictedDrift, check_rate_transfer, predicted_drift
 from ipcore.analysis.report import Check, Report, WidthValue, finite
+from ipcore.analysis.verdicts import Verdict
 from ipcore.errors import AnalysisError
 
 MIN_RATES: Final = 3
@@ -22,12 +23,27 @@ def _find(case: Case) -> Report:
     drift = _predicted(case)
     try:
         found = check_rate_transfer(_losses(case), drift)
+    except NotBracketed as error:
+        check = Check(
+            kind=_NAME,
+            subject=case.subject,
+            slope=None,
+            low=None,
+            high=None,
+            verdict=Verdict.NOT_BRACKETED,
+            sentence=str(error),
+            points=tuple(WidthValue(m, rate) for m, rate in zip(error.widths, error.best, strict=True)),
+            seeds=error.seeds,
+            predicted=None if isinstance(drift, str) else drift.low,
+            predicted_high=None if isinstance(drift, str) else drift.high,
+        )
+        return Report((check,))
     except AnalysisError as error:
         return Report(notes=(f"rate transfer: {error}",))
     check = Check(
         kind=_NAME,
         subject=case.subject,
-        slope=found.drift.value,
+        slope=finite(found.drift.value),
         low=finite(found.drift.low),
         high=finite(found.drift.high),
         verdict=found.verdict,

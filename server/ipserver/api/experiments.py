@@ -15,14 +15,16 @@ from ipserver.api import convert, paging, theory
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
+from ipserver.api.unmatched import unmatched_experiments
 from ipserver.api.watch import WatchHub
 from ipserver.errors import AlreadyExists, NotFound
+from ipserver.request.estimate import estimate
 from ipserver.request.extend import check_extend
 from ipserver.request.predict import predictions
 from ipserver.request.stored import stored_spec
 from ipserver.request.submit import create, extend, repeated
 from ipserver.request.validate import check_create
-from ipserver.store.records import ExperimentRecord
+from ipserver.store.records import ALL, ExperimentRecord
 from ipserver.store.states import RunState
 
 if TYPE_CHECKING:
@@ -86,7 +88,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         if len(records) > len(page):
             last = records[len(page) - 1]
             token = self._tokens.make([float(last.create_time), last.id], *scope)
-        return pb.ListExperimentsResponse(experiments=page, next_page_token=token)
+        unmatched = ""
+        if not records and not place and where != ALL:
+            unmatched = await self._blocking.run(unmatched_experiments, self._store, where)
+        return pb.ListExperimentsResponse(experiments=page, next_page_token=token, unmatched=unmatched)
 
     async def CancelExperiment(
         self, request: pb.CancelExperimentRequest, context: Any
@@ -163,7 +168,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
                 pass
             else:
                 raise AlreadyExists(f"the experiment id {request.experiment_id!r} is taken; choose another")
+        rough = estimate(checked.spec, checked.runs, checked.dataset, self._store.capacity())
         return experiment_pb2.Experiment(
+            estimated_seconds=rough.seconds,
+            estimate_basis=rough.basis,
             name=names.experiment_name(request.experiment_id) if request.experiment_id else "",
             display_name=request.experiment.display_name,
             labels=request.experiment.labels,

@@ -1,8 +1,10 @@
-"""Filters of listings: the part of AIP-160 that is comparisons joined by AND.
+"""Filters of listings, after AIP-160: comparisons joined by AND, OR and NOT, with parentheses.
 
-    state = RUNNING AND parameterization = "ip-llr" AND width >= 128
+    state = RUNNING AND (parameterization = "ip-llr" OR NOT width < 128)
 
-Values are bare words or numbers, or strings in double quotes (a backslash keeps the next character).
+Values are bare words or numbers, or strings in double or single quotes (a backslash keeps the next
+character). AND, OR, NOT and states may be written in lower case. AND binds closer than OR, NOT closer than
+both.
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final, Literal, cast
 
+from iplab.vocabulary import field_named, meant
 from ipserver.errors import FieldViolation, InvalidRequest
-from ipserver.store.records import AXES, Comparison, Operator
+from ipserver.store.records import ALL, AXES, Comparison, Filter, Junction, Negation, Operator
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.summary import VALUES
 
@@ -35,21 +38,25 @@ RUN_FIELDS: Final[Mapping[str, FieldType]] = {
     **AXES,
     "base_learning_rate": float,
     "seed": int,
+    "committed_steps": int,
     "pack": str,
     **VALUES,
 }
-
 _TOKEN = re.compile(
-    r"""\s*(?: (?P<quoted>"(?:[^"\\]|\\.)*") | (?P<op>!=|<=|>=|=|<|>) | (?P<word>[^\s"=<>!()]+) )""",
+    r"""\s*(?: (?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*') | (?P<op>!=|<=|>=|==|=|<|>) | (?P<bracket>[()])
+        | (?P<word>[^\s"'=<>!()]+) )""",
     re.VERBOSE | re.DOTALL,
 )
 _LABEL_KEY = re.compile(r"labels\.[a-z][a-z0-9_-]{0,62}")
 _MOST_CHARACTERS = 4000
+_MOST_DEPTH = 50
 # What every store can compare: a 64-bit integer.
 _INTEGER = range(-(2**63), 2**63)
 
+Token = tuple[str, str]
 
-def parse_filter(text: str, fields: Mapping[str, FieldType]) -> list[Comparison]:
+
+def parse_filter(text: str, fields: Mapping[str, FieldType]) -> Filter:
     """Read a filter.
 
     Args:
@@ -57,42 +64,94 @@ def parse_filter(text: str, fields: Mapping[str, FieldType]) -> list[Comparison]
         fields: Type of each field that may be compared.
 
     Returns:
-        The terms, with values of their field's type.
+        The condition, with values of their field's type; `ALL` without one.
 
     Raises:
         InvalidRequest: Not such a filter; the violation says where and why.
 
-    >>> parse_filter('width >= 128 AND activation = "relu"', RUN_FIELDS)[0]
+    >>> parse_filter('width >= 128 and activation = "relu"', RUN_FIELDS).parts[0]
     Comparison(field='width', op='>=', value=128)
     """
     if len(text) > _MOST_CHARACTERS:
         raise _wrong(f"has {len(text)} characters; at most {_MOST_CHARACTERS} are allowed")
     tokens = list(_tokens(text))
-    terms = []
-    for start in range(0, len(tokens), 4):
-        term = tokens[start : start + 3]
-        if len(term) < 3 or [kind == "op" for kind, _ in term] != [False, True, False]:
+    return _Reader(tokens, fields).whole() if tokens else ALL
+
+
+class _Reader:
+    """Recursive descent: OR of ANDs of NOTs of comparisons and parentheses."""
+
+    def __init__(self, tokens: list[Token], fields: Mapping[str, FieldType]) -> None:
+        self._tokens, self._fields = tokens, fields
+        self._at = self._depth = 0
+
+    def whole(self) -> Filter:
+        found = self._any()
+        if self._at < len(self._tokens):
+            kind, value = self._tokens[self._at]
+            if (kind, value) == ("bracket", ")"):
+                raise _wrong("has a ) without a (")
+            raise _wrong(f"expected AND or OR at {value!r}; a value with spaces needs quotes")
+        return found
+
+    def _any(self) -> Filter:
+        return self._joined("OR", lambda: self._joined("AND", self._single))
+
+    def _joined(self, word: Literal["AND", "OR"], read: Callable[[], Filter]) -> Filter:
+        parts = [read()]
+        while self._takes(word):
+            if self._at == len(self._tokens):
+                raise _wrong(f"ends after {word}; give another term or leave {word} out")
+            parts.append(read())
+        return parts[0] if len(parts) == 1 else Junction(word, tuple(parts))
+
+    def _single(self) -> Filter:
+        self._depth += 1
+        if self._depth > _MOST_DEPTH:
+            raise _wrong(f"is nested more than {_MOST_DEPTH} levels deep")
+        try:
+            if self._takes("NOT"):
+                return Negation(self._single())
+            if self._tokens[self._at : self._at + 1] == [("bracket", "(")]:
+                self._at += 1
+                inner = self._any()
+                if self._tokens[self._at : self._at + 1] != [("bracket", ")")]:
+                    raise _wrong("has a ( without a )")
+                self._at += 1
+                return inner
+            return self._comparison()
+        finally:
+            self._depth -= 1
+
+    def _takes(self, word: str) -> bool:
+        """Whether the next token is this word, in any case; then it is taken."""
+        if self._at < len(self._tokens):
+            kind, value = self._tokens[self._at]
+            # A field of that name would be followed by an operator.
+            following = self._tokens[self._at + 1 : self._at + 2]
+            if kind == "word" and value.upper() == word and [k for k, _ in following] != ["op"]:
+                self._at += 1
+                return True
+        return False
+
+    def _comparison(self) -> Comparison:
+        term = self._tokens[self._at : self._at + 3]
+        kinds = [kind for kind, _ in term]
+        if kinds not in (["word", "op", "word"], ["word", "op", "quoted"]):
             told = " ".join(value for _, value in term)
             raise _wrong(f"expected FIELD OPERATOR VALUE at {told!r}; example: width >= 128")
-        (_, name), (_, operator), (kind, raw) = term
-        terms.append(_comparison(name, cast(Operator, operator), raw, kind == "quoted", fields))
-        rest = tokens[start + 3 : start + 5]
-        if rest and rest[0] != ("word", "AND"):
-            raise _wrong(f"expected AND at {rest[0][1]!r}; terms can only be joined by AND")
-        if len(rest) == 1:
-            raise _wrong("ends after AND; give another term or leave AND out")
-    return terms
+        self._at += 3
+        (_, name), (_, op), (kind, raw) = term
+        return _comparison(name, cast(Operator, op.replace("==", "=")), raw, kind == "quoted", self._fields)
 
 
-def _tokens(text: str) -> Iterator[tuple[str, str]]:
+def _tokens(text: str) -> Iterator[Token]:
     position, end = 0, len(text.rstrip())
     while position < end:
         found = _TOKEN.match(text, position)
         if found is None:
             rest = text[position:].strip()
-            hint = "a quote is not closed" if rest.startswith('"') else "it cannot be read"
-            if rest.startswith(("(", ")")):
-                hint = "parentheses are not supported; join comparisons by AND"
+            hint = "a quote is not closed" if rest.startswith(('"', "'")) else "it cannot be read"
             raise _wrong(f"at {rest[:40]!r}: {hint}")
         position = found.end()
         kind = str(found.lastgroup)
@@ -107,12 +166,12 @@ def _comparison(
         if not _LABEL_KEY.fullmatch(name):
             raise _wrong(f"{name!r} does not name a label; write labels.KEY")
         kind: FieldType = str
-    elif name in fields and "*" not in name:
-        kind = fields[name]
+    elif (field := field_named(name, fields)) is not None and "*" not in field:
+        name, kind = field, fields[field]
     else:
         known = [field.replace("*", "KEY") for field in fields]
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? There are: " if close else "there are: "
+        near = meant(name, known)
+        hint = f"did you mean {near!r}? There are: " if near else "there are: "
         raise _wrong(f"unknown field {name!r}; {hint}{', '.join(known)}")
     if (kind is str or issubclass(kind, StrEnum)) and op not in {"=", "!="}:
         raise _wrong(f"{name!r} can be compared by = and != only, not by {op}")
@@ -124,12 +183,14 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
         return raw
     if issubclass(kind, StrEnum):
         states = [member.value for member in kind]
-        if raw not in states:
+        if raw.upper() not in states:
             close = difflib.get_close_matches(raw.upper(), states, n=1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise _wrong(f"{name!r} has no value {raw!r}; {hint}There are: {', '.join(states)}")
-        return raw
+        return raw.upper()
     number = None
+    if name == "index" and re.fullmatch(r"r[0-9]{5,}", raw):  # a run's id
+        raw = raw[1:]
     if not quoted:
         try:
             number = int(raw) if kind is int else float(raw)

@@ -17,7 +17,7 @@ from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config
 from ipserver.request.stored import stored_spec
-from ipserver.store.records import Comparison, NetworkShape
+from ipserver.store.records import ALL, Filter, NetworkShape
 from ipserver.store.segments import Points, decode
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Query:
     """
 
     experiment: str
-    where: tuple[Comparison, ...]
+    where: Filter
     metrics: tuple[str, ...]
     first_step: int
     last_step: int
@@ -56,7 +56,7 @@ def parse(request: pb.QueryMetricsRequest) -> Query:
         InvalidRequest: No experiment's name, or a filter that cannot be read.
     """
     experiment = names.parse_experiment(request.parent, "parent")
-    where = tuple(parse_filter(request.filter, RUN_FIELDS))
+    where = parse_filter(request.filter, RUN_FIELDS)
     return Query(experiment, where, tuple(request.metrics), request.first_step, request.last_step)
 
 
@@ -148,7 +148,7 @@ def _unknown(name: str, known: tuple[str, ...], suggest: bool) -> str:
 
 def _runs_and_packs(store: Store, query: Query) -> tuple[frozenset[int] | None, frozenset[str] | None]:
     """Indices of the wanted runs and the packs that hold them; None: all."""
-    if not query.where:
+    if query.where == ALL:
         return None, None
     records = store.list_runs(query.experiment, query.where, limit=_FEW_RUNS + 1)
     if len(records) <= _FEW_RUNS:

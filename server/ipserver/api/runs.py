@@ -14,7 +14,9 @@ from ipserver.api import artifacts, convert, metrics, paging
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
+from ipserver.api.unmatched import unmatched_runs
 from ipserver.artifacts import ArtifactStore
+from ipserver.store.records import ALL
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -67,7 +69,10 @@ class RunService(pb_grpc.RunServiceServicer):
         page = paging.fitting([convert.run(record, regimes) for record in records[:size]])
         more = len(records) > len(page)
         token = self._tokens.make([records[len(page) - 1].index], *scope) if more else ""
-        return pb.ListRunsResponse(runs=page, next_page_token=token)
+        unmatched = ""
+        if not records and not place and where != ALL:
+            unmatched = await self._blocking.run(unmatched_runs, self._store, experiment, where)
+        return pb.ListRunsResponse(runs=page, next_page_token=token, unmatched=unmatched)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> run_pb2.Run:
         """Ask one run to stop."""

@@ -23,7 +23,8 @@ from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import proxy_of, settings_of_aws, settings_of_postgresql
 from ipserver.errors import ArtifactsUnavailable, ServiceError
-from ipserver.ops.startup import EVERYTHING, Needs, check_owner, explained, sqlite_file
+from ipserver.ops.running import RunningService, running_service
+from ipserver.ops.startup import EVERYTHING, Needs, check_data, check_owner, explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
 
 # Leases depend only on the store's clock; metrics and logs have the times of the machines.
@@ -76,6 +77,10 @@ def examine(
         clock: This machine's clock, in seconds since 1970-01-01 UTC.
         needs: Services that the part uses; others are not checked.
     """
+    service = running_service(settings)
+    if service is not None:
+        yield from _look("service", _differences(settings, service))
+        settings = service.settings
     yield from _look("settings", _variables(os.environ))
     yield from _look("variables", _surroundings(settings, os.environ))
     yield from _look("space", _space(settings))
@@ -103,6 +108,17 @@ def examine(
         yield from _look("data", _data(settings))
     if needs.mlflow:
         yield from _look("mlflow", _mlflow(settings))
+
+
+def _differences(settings: Settings, service: RunningService) -> _Found:
+    """The service that runs in this home, and which of its settings are others than here."""
+    yield (
+        Level.OK,
+        f"checked with the settings of the service that runs in {settings.home} at "
+        f"{service.settings.address} (process {service.pid})",
+    )
+    for name, theirs, ours in service.differences(settings):
+        yield Level.NOTE, f"{name} is {theirs or 'unset'} there and {ours or 'unset'} here"
 
 
 def _look(check: str, found: _Found) -> Generator[Finding, None, bool]:
@@ -335,10 +351,7 @@ def _data(settings: Settings) -> _Found:
     if settings.data is None:
         yield Level.OK, "IPLAB_DATA is not set: embedded and made-up datasets only"
         return
-    if not os.access(settings.data, os.R_OK | os.X_OK):
-        there = "cannot be read" if settings.data.exists() else "is not there"
-        yield Level.WRONG, f"IPLAB_DATA: the folder {settings.data} {there}; mend it (mounted?), or unset it"
-        return
+    check_data(settings)
     from ipcore.data import files_signature  # noqa: PLC0415 - numpy, only where there is a folder
     from ipserver.scheduling.datasets import DatasetChecks  # noqa: PLC0415
 

@@ -18,11 +18,13 @@ from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import for_parts
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
-from ipserver.ops.startup import make_folder, open_service, waiting
+from ipserver.ops.startup import check_data, make_folder, open_service, waiting
 
 _log = logging.getLogger(__name__)
 _SUPERVISED = "IPLAB_SUPERVISED"
 _LOG_BYTES = 10_000_000
+# The dispatcher reports that it is there, and `ipserver up` that the service is, when a worker can train.
+_WORKER_SECONDS = 30.0
 
 
 def run_api(settings: Settings) -> None:
@@ -61,6 +63,8 @@ def run_dispatch(settings: Settings) -> None:
             "IPLAB_EXPECTED_NODES: the dispatcher's own Ray adds no nodes; leave it empty, or name a cluster "
             "with an autoscaler (IPLAB_RAY_ADDRESS)"
         )
+    if not os.environ.get(_SUPERVISED):  # else `ipserver up` has looked
+        waiting(settings, lambda: check_data(settings))
     store = open_service(settings, write=True)
     if not settings.ray_address:
         make_folder(settings.home)  # holds the files of our own Ray
@@ -75,6 +79,7 @@ def run_dispatch(settings: Settings) -> None:
         lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers, settings.home),
         sleep=rest,
     )
+    executor.await_worker(_WORKER_SECONDS, rest)
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
     # In a thread of its own: planning a round may take seconds, and dispatching must not wait.

@@ -148,6 +148,26 @@ def make_folder(folder: Path) -> None:
         raise StartupError(f"the folder {folder} is not writable; set IPLAB_HOME or mend its permissions")
 
 
+def check_data(settings: Settings) -> None:
+    """Check that the folder of datasets can be read, if one is set.
+
+    Raises:
+        NotReady: It is not there (a mount may follow), no folder, or not readable.
+    """
+    folder = settings.data
+    if folder is None:
+        return
+    if not folder.is_dir():
+        wrong = "is not a folder" if folder.exists() else "is not there"
+    elif not os.access(folder, os.R_OK | os.X_OK):
+        wrong = "cannot be read"
+    else:
+        return
+    raise NotReady(
+        f"IPLAB_DATA: the folder {folder} {wrong}; mend it (--data, IPLAB_DATA; mounted?), or unset it"
+    )
+
+
 def migrate_store(settings: Settings) -> None:
     """Wait for the store and bring its schema up to date."""
     waiting(settings, lambda: migrate(settings.store_dsn))

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
-import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from iplab import terminal
-from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.ops.answering import Answering
@@ -32,8 +29,9 @@ from ipserver.ops.parts import (
     stop_event,
     supervised_environment,
 )
-from ipserver.ops.startup import make_folder, migrate_store, prepare_home
-from ipserver.store import open_store
+from ipserver.ops.running import announce, retract
+from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
+from ipserver.store import Store, open_store
 from ipserver.store.records import CapacityReport
 from ipserver.workers.own_ray import remove_abandoned_ray_folders
 
@@ -69,12 +67,13 @@ def up(settings: Settings) -> None:
     """
     prepare_home(settings)
     make_folder(settings.home / "logs")
+    waiting(settings, lambda: check_data(settings))
     with _only_one(settings):
         settings = settings.model_copy(update={"address": free_address(settings.address)})
         migrate_store(settings)
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
-            last_report = store.capacity()
+            last_report = _last_report(store, settings)
         parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in _PARTS]
         try:
             _await_api(settings, parts, stop)
@@ -86,7 +85,19 @@ def up(settings: Settings) -> None:
         finally:
             _stop(parts)
             remove_abandoned_ray_folders(settings.home)
-            (settings.home / "service.json").unlink(missing_ok=True)
+            retract(settings)
+
+
+def _last_report(store: Store, settings: Settings) -> CapacityReport | None:
+    """The last report of a dispatcher.
+
+    Datasets in another folder are taken out of it: until the new dispatcher has looked, nobody knows which
+    there are.
+    """
+    report = store.capacity()
+    if report is not None and report.data != str(settings.data or ""):
+        store.save_capacity(replace(report, datasets=(), data=str(settings.data or "")))
+    return store.capacity()
 
 
 @contextmanager
@@ -163,18 +174,7 @@ def _await_dispatcher(
 
 
 def _announce(settings: Settings, parts: list[_Part]) -> None:
-    """Write the service's address and the process ids of its parts."""
-    status = {
-        "address": settings.address,
-        "mlflow_tracking_uri": without_password(settings.mlflow_uri),
-        "pid": os.getpid(),
-        "parts": {part.name: part.process.pid for part in parts},
-    }
-    beside = settings.home / "service.json.new"
-    beside.unlink(missing_ok=True)
-    beside.touch(mode=0o600)
-    beside.write_text(json.dumps(status, indent=2) + "\n")
-    beside.replace(settings.home / "service.json")
+    announce(settings, {part.name: part.process.pid for part in parts})
 
 
 def _greet(settings: Settings) -> None:

@@ -51,6 +51,7 @@ class Checked:
         runs: The expanded grid, by index.
         run_memory_bytes: Estimated memory of the largest single run.
         warnings: What is allowed but worth knowing.
+        dataset: Properties of its dataset.
     """
 
     spec: spec_pb2.ExperimentSpec
@@ -58,6 +59,7 @@ class Checked:
     runs: tuple[NewRun, ...]
     run_memory_bytes: int
     warnings: tuple[str, ...]
+    dataset: DatasetInfo
 
 
 def check_create(
@@ -134,6 +136,7 @@ def check_spec(
             *capacity_warnings(spec, capacity),
             *prediction_warnings(spec),
         ),
+        info,
     )
 
 

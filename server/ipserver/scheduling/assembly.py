@@ -12,10 +12,10 @@ from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, ev
 from ipcore.probes import probe_cost
 from ipserver.environment.settings import Settings
 from ipserver.request.convert import pack_config, resource_request, run_config
+from ipserver.request.planner import PlanLimits, plan
 from ipserver.request.stored import stored_spec
 from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.placement import Cluster
-from ipserver.scheduling.planner import PlanLimits, plan
 from ipserver.store.records import ExperimentRecord, Failure, LeasedPack, NewPack, RunRecord
 from ipserver.store.states import FailureReason
 from ipserver.workers.jobs import PackJob

@@ -21,7 +21,7 @@ from ipserver.scheduling.placing import Placing
 from ipserver.scheduling.plans import Plans
 from ipserver.scheduling.unplaced import Unplaced
 from ipserver.store import Store
-from ipserver.store.records import Board, CapacityReport
+from ipserver.store.records import Board, CapacityReport, PlannerReport
 from ipserver.workers.executor import Executor
 
 _log = logging.getLogger(__name__)
@@ -145,7 +145,18 @@ class Dispatcher:
     def _report(self) -> None:
         """Report resources and datasets to the API through the store."""
         self._see_nodes()
-        self._store.save_capacity(CapacityReport(self._cluster.total(), self._datasets.report()))
+        self._store.save_capacity(
+            CapacityReport(
+                self._cluster.total(),
+                self._datasets.report(),
+                data=str(self._settings.data or ""),
+                planner=PlannerReport(
+                    self._settings.max_pack_runs,
+                    self._settings.max_pack_memory_bytes,
+                    self._executor.profile(ResourceRequest()),
+                ),
+            )
+        )
 
     def _see_nodes(self) -> None:
         nodes = self._executor.nodes()

@@ -8,8 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipcore.catalogue import DatasetInfo
+from ipcore.planning.machine import MachineProfile
 from ipserver.store.database import Transaction
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records import CapacityReport, DatasetReport, PlannerReport
 from ipserver.store.tables import capacity
 
 
@@ -22,6 +23,8 @@ def save(transaction: Transaction, report: CapacityReport) -> None:
                 [dataset.name, dataset.problem, asdict(dataset.info) if dataset.info else None]
                 for dataset in report.datasets
             ],
+            "data": report.data,
+            "planner": asdict(report.planner) if report.planner else None,
         },
         "time": transaction.now(),
     }
@@ -39,7 +42,16 @@ def load(transaction: Transaction) -> CapacityReport | None:
         resources=row.report["resources"],
         datasets=tuple(_dataset(*entry) for entry in row.report["datasets"]),
         time=row.time,
+        data=row.report.get("data", ""),  # older versions say neither
+        planner=_planner(row.report.get("planner")),
     )
+
+
+def _planner(plain: dict[str, Any] | None) -> PlannerReport | None:
+    if plain is None:
+        return None
+    profile = MachineProfile(**plain["profile"]) if plain["profile"] else None
+    return PlannerReport(plain["max_pack_runs"], plain["max_pack_memory_bytes"], profile)
 
 
 def _dataset(name: str, problem: str, info: dict[str, Any] | None = None) -> DatasetReport:

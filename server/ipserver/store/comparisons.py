@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.store.records import AXES, Comparison
+from ipserver.store.records import AXES, Comparison, Filter, Junction, Negation
 from ipserver.store.summary import VALUES
 from ipserver.store.tables import Name, experiments, runs
 
@@ -22,6 +22,7 @@ RUN_FIELDS: Mapping[str, sa.Column[Any]] = {
             *AXES,
             "base_learning_rate",
             "seed",
+            "committed_steps",
             "pack",
             *VALUES,
         )
@@ -43,29 +44,46 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def run_conditions(where: Sequence[Comparison]) -> list[sa.ColumnElement[bool]]:
-    """Conditions on `runs`, to be joined by AND. A comparison with an absent value is false.
+def run_condition(where: Filter) -> sa.ColumnElement[bool]:
+    """A condition on `runs`. A comparison with an absent value is false.
 
     Raises:
         ValueError: Runs have no such field.
     """
-    return [_condition(RUN_FIELDS.get(term.field), term) for term in where]
+    return _condition(where, RUN_FIELDS.get)
 
 
-def experiment_conditions(where: Sequence[Comparison]) -> list[sa.ColumnElement[bool]]:
-    """Conditions on `experiments`, as `run_conditions`. A comparison with an absent label is false."""
-    conditions = []
-    for term in where:
-        space, dot, key = term.field.partition(".")
+def experiment_condition(where: Filter) -> sa.ColumnElement[bool]:
+    """A condition on `experiments`, as `run_condition`. A comparison with an absent label is false."""
+
+    def column(field: str) -> sa.ColumnElement[Any] | None:
+        space, dot, key = field.partition(".")
         if space == "labels" and dot:
-            label = sa.type_coerce(experiments.c.labels[key].as_string(), Name)
-            conditions.append(_condition(label, term))
-        else:
-            conditions.append(_condition(EXPERIMENT_FIELDS.get(term.field), term))
-    return conditions
+            return sa.type_coerce(experiments.c.labels[key].as_string(), Name)
+        return EXPERIMENT_FIELDS.get(field)
+
+    return _condition(where, column)
 
 
-def _condition(column: sa.ColumnElement[Any] | None, term: Comparison) -> sa.ColumnElement[bool]:
+def holds(term: Comparison, value: str | int | float | None) -> bool:
+    """Whether a comparison holds of a value, as the store compares."""
+    return value is not None and bool(_OPERATORS[term.op](value, term.value))
+
+
+def _condition(
+    where: Filter, column: Callable[[str], sa.ColumnElement[Any] | None]
+) -> sa.ColumnElement[bool]:
+    match where:
+        case Junction(word, parts):
+            inner = [_condition(part, column) for part in parts]
+            return sa.and_(sa.true(), *inner) if word == "AND" else sa.or_(sa.false(), *inner)
+        case Negation(part):
+            return sa.not_(sa.func.coalesce(_condition(part, column), sa.false()))
+        case Comparison():
+            return _comparison(column(where.field), where)
+
+
+def _comparison(column: sa.ColumnElement[Any] | None, term: Comparison) -> sa.ColumnElement[bool]:
     if column is None:
         raise ValueError(f"there is no field {term.field!r}")
     condition: sa.ColumnElement[bool] = _OPERATORS[term.op](column, _literal(term.value))

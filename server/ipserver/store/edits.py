@@ -14,8 +14,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
+from ipserver.store.missing import no_experiment
 from ipserver.store.records import AXES
 from ipserver.store.states import ExperimentState, PackState, RunState, experiment_state
 from ipserver.store.tables import events, experiments, packs, runs
@@ -191,7 +191,7 @@ def editing(transaction: Transaction, experiment: str) -> Iterator[Edit]:
         sa.select(experiments).where(experiments.c.id == experiment).with_for_update()
     ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no experiment {experiment!r}")
+        raise no_experiment(transaction, experiment)
     edit = Edit(transaction, row)
     yield edit
     edit.save()

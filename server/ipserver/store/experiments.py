@@ -7,11 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
-from ipserver.store.comparisons import experiment_conditions
+from ipserver.errors import AlreadyExists, RequestIdReused
+from ipserver.store.comparisons import experiment_condition
 from ipserver.store.database import Transaction
 from ipserver.store.edits import created_event, editing, insert_events
-from ipserver.store.records import Comparison, ExperimentRecord, NetworkShape, NewExperiment, NewRun
+from ipserver.store.missing import no_experiment
+from ipserver.store.records import ExperimentRecord, Filter, NetworkShape, NewExperiment, NewRun
 from ipserver.store.shapes import shape_of
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.studies import require_wanted
@@ -113,7 +114,7 @@ def get(transaction: Transaction, experiment: str) -> ExperimentRecord:
         sa.select(experiments).where(experiments.c.id == experiment)
     ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no experiment {experiment!r}")
+        raise no_experiment(transaction, experiment)
     return experiment_record(row)
 
 
@@ -121,17 +122,17 @@ def require(transaction: Transaction, experiment: str) -> None:
     """Raise NotFound if there is no such experiment."""
     found = transaction.connection.execute(sa.select(experiments.c.id).where(experiments.c.id == experiment))
     if found.one_or_none() is None:
-        raise NotFound(f"there is no experiment {experiment!r}")
+        raise no_experiment(transaction, experiment)
 
 
 def listing(
-    transaction: Transaction, where: Sequence[Comparison], limit: int, before: tuple[float, str] | None
+    transaction: Transaction, where: Filter, limit: int, before: tuple[float, str] | None
 ) -> list[ExperimentRecord]:
     """See `Store.list_experiments`."""
     newest = (experiments.c.create_time, experiments.c.id)
     statement = (
         sa.select(experiments)
-        .where(*experiment_conditions(where))
+        .where(experiment_condition(where))
         .order_by(*(column.desc() for column in newest))
         .limit(limit)
     )

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ipserver.errors import Fenced, NotFound
+from ipserver.errors import Fenced
 from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
+from ipserver.store.missing import no_experiment
 from ipserver.store.records import ExperimentRecord, Failure, NetworkShape, NewPack, RunRecord
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.states import PackState, RunState
@@ -71,7 +72,7 @@ def check(transaction: Transaction, experiment: str, owner: str, plan: Sequence[
         sa.select(experiments.c.planned, experiments.c.planner).where(experiments.c.id == experiment)
     ).one_or_none()
     if row is None:
-        raise NotFound(f"there is no experiment {experiment!r}")
+        raise no_experiment(transaction, experiment)
     _require_planner(experiment, row, owner)
     _check(experiment, plan, _queued(transaction, experiment))
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_type_hints
 
 from ipcore.catalogue import DatasetInfo
+from ipcore.planning.machine import MachineProfile
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState, StudyState
 from ipserver.store.summary import Summary
@@ -20,7 +21,7 @@ Operator = Literal["=", "!=", "<", "<=", ">", ">="]
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One term of a filter; a filter is the conjunction of its terms.
+    """One term of a filter. It is false where the value is absent.
 
     Attributes:
         field: A field name of the listing ("width", "labels.team").
@@ -31,6 +32,25 @@ class Comparison:
     field: str
     op: Operator
     value: str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """Several conditions: all of them ("AND"; true of none), or one at least ("OR"; false of none)."""
+
+    word: Literal["AND", "OR"]
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """What is not so: true where the comparison is false, also for want of a value."""
+
+    part: Filter
+
+
+Filter = Comparison | Junction | Negation
+ALL: Final = Junction("AND", ())
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -633,6 +653,21 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannerReport:
+    """What a dispatcher plans packs by.
+
+    Attributes:
+        max_pack_runs: Most runs of a pack.
+        max_pack_memory_bytes: Most memory of a pack on CPUs.
+        profile: Measured speed of a worker with one core; None: not measured yet.
+    """
+
+    max_pack_runs: int
+    max_pack_memory_bytes: int
+    profile: MachineProfile | None
+
+
+@dataclass(frozen=True, slots=True)
 class CapacityReport:
     """A dispatcher's newest report on its cluster.
 
@@ -640,11 +675,15 @@ class CapacityReport:
         resources: Totals of the cluster by name ("cpus", "gpus", custom names).
         datasets: One report per built-in dataset and registered file.
         time: When it was stored.
+        data: The folder of the datasets; "": none.
+        planner: What packs are planned by; None: an older dispatcher, which does not say.
     """
 
     resources: Mapping[str, float]
     datasets: tuple[DatasetReport, ...]
     time: float = 0.0
+    data: str = ""
+    planner: PlannerReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from ipserver.errors import NotFound
 from ipserver.names import lineage
 from ipserver.store import experiments as experiment_store
-from ipserver.store.comparisons import run_conditions
+from ipserver.store.comparisons import run_condition
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.records import (
     ArtifactRecord,
     AttemptRecord,
-    Comparison,
     Failure,
+    Filter,
     NetworkShape,
     RunRecord,
     SegmentRecord,
@@ -42,23 +42,26 @@ def get(transaction: Transaction, experiment: str, index: int) -> RunRecord:
     """See `Store.get_run`."""
     row = transaction.connection.execute(select_runs(experiment, runs.c.run_index == index)).one_or_none()
     if row is None:
-        raise NotFound(f"there is no run {index} in an experiment {experiment!r}")
+        total = sum(experiment_store.get(transaction, experiment).counts.values())
+        raise NotFound(
+            f"there is no run {index} in experiment {experiment!r}; its {total} runs are 0 to {total - 1}"
+        )
     return run_record(row)
 
 
 def listing(
-    transaction: Transaction, experiment: str, where: Sequence[Comparison], limit: int, after: int
+    transaction: Transaction, experiment: str, where: Filter, limit: int, after: int
 ) -> list[RunRecord]:
     """See `Store.list_runs`."""
     experiment_store.require(transaction, experiment)
-    statement = select_runs(experiment, runs.c.run_index > after, *run_conditions(where)).limit(limit)
+    statement = select_runs(experiment, runs.c.run_index > after, run_condition(where)).limit(limit)
     return [run_record(row) for row in transaction.connection.execute(statement)]
 
 
-def indices(transaction: Transaction, experiment: str, where: Sequence[Comparison]) -> frozenset[int]:
+def indices(transaction: Transaction, experiment: str, where: Filter) -> frozenset[int]:
     """See `Store.run_indices`."""
     experiment_store.require(transaction, experiment)
-    statement = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, *run_conditions(where))
+    statement = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, run_condition(where))
     return frozenset(transaction.connection.execute(statement).scalars())
 
 

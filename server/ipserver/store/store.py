@@ -27,18 +27,19 @@ from ipserver.store import (
 )
 from ipserver.store.database import Database, Transaction, damage
 from ipserver.store.records import (
+    ALL,
     ArtifactRecord,
     AttemptRecord,
     Board,
     CapacityReport,
     CheckpointRecord,
     CommitResult,
-    Comparison,
     EndedPack,
     EventRecord,
     ExperimentRecord,
     Extension,
     Failure,
+    Filter,
     Forwarded,
     ForwardTask,
     Identity,
@@ -178,12 +179,12 @@ class Store:
         return self.database.read(experiments.get, id)
 
     def list_experiments(
-        self, where: Sequence[Comparison] = (), *, limit: int, before: tuple[float, str] | None = None
+        self, where: Filter = ALL, *, limit: int, before: tuple[float, str] | None = None
     ) -> list[ExperimentRecord]:
         """Experiments, newest first.
 
         Args:
-            where: Conditions on state, experiment, priority, labels.KEY.
+            where: Condition on state, experiment, priority, labels.KEY.
             limit: Most records.
             before: Creation time and id of the last record on the previous page.
 
@@ -212,15 +213,15 @@ class Store:
         return self.database.read(runs.get, experiment, index)
 
     def list_runs(
-        self, experiment: str, where: Sequence[Comparison] = (), *, limit: int, after: int = -1
+        self, experiment: str, where: Filter = ALL, *, limit: int, after: int = -1
     ) -> list[RunRecord]:
         """Runs by index.
 
         Args:
             experiment: The experiment's id.
-            where: Conditions on state, index, parameterization, hidden_layers, width, activation,
-                base_learning_rate, seed, pack, and the values of `Summary`. A comparison with a value that
-                the run does not have is false.
+            where: Condition on state, index, parameterization, hidden_layers, width, activation,
+                base_learning_rate, seed, committed_steps, pack, and the values of `Summary`. A comparison
+                with a value that the run does not have is false.
             limit: Most records.
             after: Only runs with a greater index.
 
@@ -230,7 +231,7 @@ class Store:
         """
         return self.database.read(runs.listing, experiment, where, limit, after)
 
-    def run_indices(self, experiment: str, where: Sequence[Comparison]) -> frozenset[int]:
+    def run_indices(self, experiment: str, where: Filter) -> frozenset[int]:
         """Indices of the runs that `list_runs` would return. Raises as `list_runs`."""
         return self.database.read(runs.indices, experiment, where)
 

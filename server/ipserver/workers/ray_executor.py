@@ -95,6 +95,8 @@ class RayExecutor:
         self._profiles: dict[tuple[float, float], MachineProfile | None] = {}
         self._measuring: dict[tuple[float, float], Any] = {}
         self._ready_workers = 0 if address else ready_workers
+        # Replies of the ready workers that can train.
+        self._warm: list[Any] = []
         if self._ready_workers:
             self._make_ready()
 
@@ -104,8 +106,23 @@ class RayExecutor:
         ((node, there),) = _nodes().items()
         for _ in range(min(one.packs_within(there), self._ready_workers)):
             actor = self._new(one, node)
-            actor.handle.warm.remote()
+            self._warm.append(actor.handle.warm.remote())
             self._kept.keep(actor, one, node, starting=())
+
+    def await_worker(self, seconds: float, rest: Callable[[float], object]) -> None:
+        """Wait until a ready worker can train; not at all where none is kept ready.
+
+        Args:
+            seconds: Longest wait, after which the first pack waits for its worker instead.
+            rest: Called between two looks with a time to wait; raises to end the waiting.
+        """
+        end = time.monotonic() + seconds
+        while self._warm and time.monotonic() < end:
+            done, _ = ray.wait(self._warm, num_returns=1, timeout=0.2)
+            if done:
+                break
+            rest(0.0)
+        self._warm.clear()
 
     def nodes(self) -> Mapping[str, Mapping[str, float]]:
         """Resources of each living node, by Ray's node id, under this service's names.
@@ -123,13 +140,13 @@ class RayExecutor:
         size = (asked.cpus, asked.gpus)
         reference = self._measuring.get(size)
         if reference is not None and ray.wait([reference], timeout=0)[0]:
-            del self._measuring[size]
+            self._measuring.pop(size, None)  # another thread may ask too
             try:
                 self._profiles[size] = ray.get(reference)
                 _log.info("a worker with %g cores, %g GPUs: %s", *size, self._profiles[size])
             except ray.exceptions.RayError:
                 # The worker ended or failed to measure. Until another has measured, defaults are used.
-                del self._profiles[size]
+                self._profiles.pop(size, None)
                 _log.info("a worker with %g cores, %g GPUs was not measured", *size, exc_info=True)
         return self._profiles.get(size)
 

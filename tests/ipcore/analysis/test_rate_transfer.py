@@ -62,8 +62,8 @@ def test_two_seeds_do_not_agree():
 @pytest.mark.parametrize(
     ("best", "said"),
     [
-        (-8.0, r"width 512 \(at 0.000976562: add smaller rates\), 1024 \(at 0.000976562: add smaller"),
-        (2.4, r"width 128 \(at 4: add larger rates\)"),
+        (-8.0, r"width 512 \(at 0.000976562: add smaller rates, from 0.000488 on\), 1024 \(at 0.000976562: "),
+        (2.4, r"width 128 \(at 4: add larger rates, from 8 on\)"),
     ],
 )
 def test_a_best_rate_at_the_edge_is_not_bracketed_and_has_no_drift(best, said):

@@ -155,8 +155,31 @@ def test_no_service_exits_3(iplab, impatient):
 
 def test_watch_says_how_it_ended(iplab, trained):
     result = iplab("watch", "trained")
-    assert (result.exit_code, result.stdout) == (0, "trained is SUCCEEDED: 8 runs (8 succeeded)\n")
-    assert result.stderr == ""
+    assert result.exit_code == 0
+    assert result.stdout.startswith("trained is SUCCEEDED: 8 runs (8 succeeded)\n")
+    assert result.stdout.count("±") == 8, "and what came out"
+    assert result.stderr.splitlines()[-2:] == ["160 of 160 steps (100 %)", "trained is SUCCEEDED"]
+
+
+def test_all_diverged_is_said_and_has_its_exit_code(iplab, service, client):
+    spec = small_spec(base_learning_rates=[1e18, 1e19])
+    identifier = client.create(spec).id
+    service.train()
+    result = iplab("watch", identifier)
+    assert result.exit_code == 7
+    text = " ".join(result.stdout.split())
+    assert "every run diverged" in text
+    assert "base learning rates smaller than 1e+18" in text
+    assert "─" not in text, "there is nothing for a table"
+    assert "a run has diverged" in result.stderr
+    as_json = iplab("watch", identifier, "--json")
+    assert as_json.exit_code == 7
+    assert "every run diverged" in iplab("show", identifier).stdout
+    half = client.create(small_spec(base_learning_rates=[0.1, 1e18])).id
+    service.train()
+    result = iplab("watch", half)
+    assert result.exit_code == 0
+    assert "8 of 16 runs diverged" in result.stdout
 
 
 def test_watch_as_json_prints_an_event_per_line(iplab, trained):
@@ -197,6 +220,61 @@ def test_one_run_is_cancelled(iplab, client):
     assert json.loads(iplab("cancel", experiment.id, "--json").stdout)["state"] == "CANCELLED"
 
 
+def test_what_has_ended_is_neither_cancelled_nor_resumed(iplab, client, trained):
+    cancelled = client.create(small_spec()).cancel().id
+    for arguments, code, said in (
+        (["resume", cancelled], 8, "nothing to resume: it has ended"),
+        (["pause", cancelled], 8, "nothing to pause: it has ended"),
+        (["cancel", cancelled], 0, ""),
+        (["cancel", "trained"], 8, "nothing to cancel: it has ended"),
+        (["cancel", "trained", "r3"], 8, "nothing to cancel: it has ended"),
+        (["resume", "trained", "--json"], 8, "nothing to resume: it has ended"),
+    ):
+        result = iplab(*arguments)
+        assert (result.exit_code, result.stderr.strip()) == (code, said), arguments
+
+
+def test_global_options_may_stand_before_and_after_the_command(service, trained):
+    def call(*arguments):
+        return CliRunner().invoke(main, list(map(str, arguments)), env={"IPLAB_ADDRESS": "127.0.0.1:1"})
+
+    plain = call("--address", service.address, "show", "trained", "--json").stdout
+    assert json.loads(plain)["name"] == "experiments/trained"
+    assert call("show", "trained", "--address", service.address, "--json").stdout == plain
+    assert call("--json", "show", "trained", "--address", service.address).stdout == plain
+    assert (
+        call("--address", "127.0.0.1:1", "--json", "show", "--address", service.address, "trained").stdout
+        == plain
+    )
+    assert call("analyze", "--address", "127.0.0.1:1", "--preset", "mup", "-h").exit_code == 0
+
+
+def test_help_is_had_in_every_way():
+    def call(*arguments):
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert call("-h") == call("--help") == call("help")
+    assert call("show", "-h") == call("show", "--help") == call("help", "show")
+    for name in main.commands:
+        assert "--address" in call(name, "-h")
+        assert "--json" in call(name, "-h")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["shw"], "Did you mean 'show'"),
+        (["show", "traned"], "did you mean 'trained'"),
+        (["show", "trained", "99"], "its 8 runs are 0 to 7"),
+        (["runs", "trained", "--limt", "3"], "Did you mean '--limit'"),
+    ],
+)
+def test_what_was_meant_is_suggested(iplab, trained, arguments, said):
+    assert said in iplab(*arguments).stderr
+
+
 def test_extend(iplab, client):
     identifier = client.create(small_spec()).id
     said = iplab("extend", identifier, "--seeds", "2..4,7", "--dry-run").stdout
@@ -233,7 +311,7 @@ def test_catalog(iplab):
     shown = iplab("catalog").stdout
     assert re.search(r"^digits +64 +10 classes +1437 +360 +(\(\w[\w ]+\) )?8x8", shown, re.MULTILINE)
     assert "parity: class 1 where the product" in shown
-    assert re.search(r"^activations: relu, .*relu\^p", shown, re.MULTILINE)
+    assert re.search(r"^activations: relu, [^:]*relu\^p", shown, re.MULTILINE)
     assert "relu" in json.loads(iplab("catalog", "--json").stdout)["activations"]
 
 

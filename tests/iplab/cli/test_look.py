@@ -19,14 +19,16 @@ def test_list_and_show(iplab, trained):
     assert [entry["name"] for entry in listed] == ["experiments/trained"]
     shown = iplab("show", "trained").stdout
     assert "trained is SUCCEEDED: 8 runs (8 succeeded)" in shown
-    assert "160 of 160 steps" in shown
+    assert "steps" not in shown, "it has ended"
     assert shown.count("±") == 8, "loss and accuracy of four points of the grid"
     assert len(json.loads(iplab("show", "trained", "--json").stdout)["summary"]) == 4
 
 
 def test_runs(iplab, trained):
     table = iplab("runs", "trained", "--filter", "width = 16").stdout
-    assert table.startswith("all SUCCEEDED, L=2, width 16, relu, base rate 0.1, step 20")
+    assert table.startswith(
+        "all SUCCEEDED, 2 hidden layers, width 16, relu, base learning rate 0.1, 20 steps"
+    )
     assert table.count("r0000") == 4
     for heading in ("last train loss", "final test loss", "final test accuracy"):
         assert heading in table
@@ -35,9 +37,31 @@ def test_runs(iplab, trained):
     assert not any("attempts" in run for run in runs), "a listing does not read them"
 
 
+def test_runs_and_results_are_sorted_and_limited(iplab, trained):
+    def indices(*arguments):
+        return [run["index"] for run in json.loads(iplab("runs", "trained", "--json", *arguments).stdout)]
+
+    assert indices("--limit", 3) == [0, 1, 2]
+    assert indices("--sort=-index", "--limit", 2) == [7, 6]
+    losses = [trained.run(i).final_test_loss for i in range(8)]
+    assert indices("--sort", "test_loss") == sorted(range(8), key=losses.__getitem__)
+    by = indices("--sort", "-Seed, width")
+    assert [trained.run(i).seed for i in by] == [1] * 4 + [0] * 4
+    assert [trained.run(i).width for i in by[:4]] == [8, 8, 16, 16]
+    rows = json.loads(iplab("show", "trained", "--json", "--sort=-loss", "--limit", 1).stdout)["summary"]
+    means = [row.test_loss.mean for row in trained.summary()]
+    assert [row["test_loss"]["mean"] for row in rows] == [max(means)]
+    shown = json.loads(iplab("show", "trained", "--json", "--filter", "label = mup").stdout)["summary"]
+    assert {row["parameterization"] for row in shown} == {"mup"}
+    wrong = iplab("runs", "trained", "--sort", "widht")
+    assert wrong.exit_code == 2
+    assert "no column 'widht'; did you mean width?" in wrong.stderr
+
+
 def test_one_run_is_shown_with_its_attempts(iplab, trained):
     shown = iplab("show", "trained", "2").stdout
-    assert shown.startswith("r00002 is SUCCEEDED: 20 of 20 steps\nllr, L=2, width 8, relu")
+    assert shown.startswith("r00002 is SUCCEEDED: 20 of 20 steps\nllr, 2 hidden layers, width 8, relu")
+    assert "finished its part" in shown
     assert "from step" in shown
     assert f"final test loss: {trained.run(2).final_test_loss:.6g}" in shown
     assert json.loads(iplab("show", "trained", "r00002", "--json").stdout)["attempts"][0]["number"] == 1
@@ -65,14 +89,31 @@ def test_a_failed_run_shows_traceback_and_log(own_service):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["runs", "trained", "--filter", "width = 3"], "no runs match"),
-        (["metrics", "trained", "--first-step", "500"], "no points"),
-        (["list", "--filter", 'experiment = "absent"'], "no experiments match"),
+        (
+            ["runs", "trained", "--filter", "width = 3"],
+            "no runs match: no run has width = 3; there are 8, 16",
+        ),
+        (
+            ["runs", "trained", "--filter", "label = mupp or label = lr"],
+            "no runs match: no run has parameterization = mupp; did you mean mup? There are "
+            "llr, mup. no run has parameterization = lr; did you mean llr? There are llr, mup",
+        ),
+        (["runs", "trained", "--filter", "width = 8 and width = 16"], "no runs match"),
+        (["metrics", "trained", "--first-step", "500"], "there are no points yet"),
+        (
+            ["metrics", "trained", "--filter", "seed > 3"],
+            "no runs match: no run has seed > 3; there are 0, 1",
+        ),
+        (
+            ["list", "--filter", "labels.nobody = absent"],
+            "no experiments match: no experiment has labels.nobody = absent; none has a value",
+        ),
     ],
 )
 def test_no_result_is_said_on_standard_error(iplab, trained, arguments, said):
     result = iplab(*arguments)
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", f"{said}\n")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert " ".join(result.stderr.split()) == said
     assert json.loads(iplab(*arguments, "--json").stdout) == []
 
 
@@ -89,12 +130,13 @@ def test_times_have_one_form(iplab, trained, tmp_path):
 def test_warnings_are_short_in_show_and_whole_in_json(iplab, client, tmp_path):
     spec = small_spec(parameterizations=[{"preset": "ip"}], hidden_layers=[4])
     identifier = client.create(spec).cancel().id
-    (line,) = [w for w in iplab("show", identifier).stdout.splitlines() if w.startswith("warning: ip,")]
+    shown = " ".join(iplab("show", identifier).stdout.split())
+    line = shown[shown.index("warning: ip,") : shown.index("(more: --json)") + len("(more: --json)")]
     (whole,) = [
         w for w in json.loads(iplab("show", identifier, "--json").stdout)["warnings"] if w[:3] == "ip,"
     ]
-    assert line.endswith(". (more: --json)")
-    assert whole.startswith(line.removeprefix("warning: ").removesuffix(" (more: --json)"))
+    assert line == "warning: ip, 4 hidden layers, relu: theory predicts trivial (more: --json)"
+    assert " ".join(whole.split()).startswith(line.removeprefix("warning: ").removesuffix(" (more: --json)"))
     assert "The rates of the largest stable changes" in whole
     assert "The rates of the largest stable changes" not in line
 

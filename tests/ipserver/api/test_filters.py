@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ipserver.api.filters import EXPERIMENT_FIELDS, RUN_FIELDS, parse_filter
 from ipserver.errors import InvalidRequest
-from ipserver.store.records import Comparison
+from ipserver.store.records import ALL, Comparison, Junction, Negation
 from ipserver.store.states import RunState
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
@@ -32,6 +32,10 @@ def comparisons(name, kind):
     )
 
 
+def both(*terms):
+    return Junction("AND", terms)
+
+
 terms = st.one_of([comparisons(name, kind) for name, kind in RUN_FIELDS.items()])
 
 
@@ -42,31 +46,67 @@ def test_round_trip(where, space):
 
     text = " AND ".join(f"{term.field}{space}{term.op}{space}{value(term)}" for term in where)
     read = parse_filter(text, RUN_FIELDS)
-    assert read == where
-    assert [type(term.value) for term in read] == [type(term.value) for term in where]
+    parts = read.parts if isinstance(read, Junction) else (read,)
+    assert parts == tuple(where)
+    assert [type(term.value) for term in parts] == [type(term.value) for term in where]
 
 
 def test_an_example_of_each_kind():
     assert parse_filter(
         'state = RUNNING AND labels.team != "theory" AND priority >= -5', EXPERIMENT_FIELDS
-    ) == [
+    ) == both(
         Comparison("state", "=", "RUNNING"),
         Comparison("labels.team", "!=", "theory"),
         Comparison("priority", ">=", -5),
-    ]
-    assert parse_filter("parameterization = ip-llr AND base_learning_rate < 1e-3", RUN_FIELDS) == [
+    )
+    assert parse_filter("parameterization = ip-llr AND base_learning_rate < 1e-3", RUN_FIELDS) == both(
         Comparison("parameterization", "=", "ip-llr"),
         Comparison("base_learning_rate", "<", 0.001),
-    ]
+    )
 
 
 def test_a_blank_filter_has_no_terms():
-    assert parse_filter("", RUN_FIELDS) == parse_filter("  \n", RUN_FIELDS) == []
+    assert parse_filter("", RUN_FIELDS) == parse_filter("  \n", RUN_FIELDS) == ALL
 
 
 def test_every_state_can_be_asked_for():
     for state in RunState:
-        assert parse_filter(f"state = {state.value}", RUN_FIELDS)[0].value == state.value
+        assert parse_filter(f"state = {state.value}", RUN_FIELDS).value == state.value
+        assert parse_filter(f"state = {state.value.lower()}", RUN_FIELDS).value == state.value
+
+
+def test_and_or_not_bind_as_usual_and_take_any_case():
+    three, four, five = (Comparison("width", "=", n) for n in (3, 4, 5))
+    either = Junction("OR", (three, both(four, five)))
+    for text in (
+        "width = 3 OR width = 4 AND width = 5",
+        "width = 3 or width = 4 and width = 5",
+        "(width=3)Or((width=4) And width=5)",
+    ):
+        assert parse_filter(text, RUN_FIELDS) == either
+    assert parse_filter("not width = 3 and width = 4", RUN_FIELDS) == both(Negation(three), four)
+    assert parse_filter("NOT (width = 3 OR not width = 4)", RUN_FIELDS) == Negation(
+        Junction("OR", (three, Negation(four)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("label = mup", Comparison("parameterization", "=", "mup")),
+        ("L = 3", Comparison("hidden_layers", "=", 3)),
+        ("depth = 3", Comparison("hidden_layers", "=", 3)),
+        ("act != 'relu'", Comparison("activation", "!=", "relu")),
+        ("lr <= 0.5", Comparison("base_learning_rate", "<=", 0.5)),
+        ("Width == 64", Comparison("width", "=", 64)),
+        ("run = r00007", Comparison("index", "=", 7)),
+        ("test_loss < 1", Comparison("final_test_loss", "<", 1.0)),
+        ("step > 5", Comparison("committed_steps", ">", 5)),
+        ("activation = and", Comparison("activation", "=", "and")),
+    ],
+)
+def test_fields_have_other_names_too(text, expected):
+    assert parse_filter(text, RUN_FIELDS) == expected
 
 
 @pytest.mark.parametrize(
@@ -74,7 +114,7 @@ def test_every_state_can_be_asked_for():
     [
         ("widht = 3", "did you mean 'width'"),
         ("labels.team = x", "unknown field 'labels.team'"),
-        ("state = running", "did you mean RUNNING"),
+        ("state = runnning", "did you mean RUNNING"),
         ("state = QUEUE", "did you mean QUEUED"),
         ("state > RUNNING", "= and != only"),
         ("activation < relu", "= and != only"),
@@ -88,9 +128,15 @@ def test_every_state_can_be_asked_for():
         ("width =", "expected FIELD OPERATOR VALUE at 'width ='"),
         ("= 3 width", "expected FIELD OPERATOR VALUE"),
         ("width = 3 AND", "ends after AND"),
-        ("width = 3 OR width = 4", "only be joined by AND"),
-        ("width = 3 width = 4", "only be joined by AND"),
-        ("(width = 3)", "parentheses"),
+        ("width = 3 OR", "ends after OR"),
+        ("width = 3 width = 4", "expected AND or OR at 'width'"),
+        ("(width = 3", "( without a )"),
+        ("width = 3)", ") without a ("),
+        ("NOT", "expected FIELD OPERATOR VALUE"),
+        ("(" * 100 + "width = 3", "levels deep"),
+        ("not " * 100 + "width = 3", "levels deep"),
+        ("labl = mup", "did you mean 'parameterization'"),
+        ("activation = 'relu", "a quote is not closed"),
         ('activation = "relu', "a quote is not closed"),
         ("width ! 3", "cannot be read"),
         ("width = 3 AND " * 500, "at most 4000"),

@@ -1,5 +1,6 @@
 """`ipserver doctor` finds real problems, says what to do, and changes nothing."""
 
+import fcntl
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 
 from ipserver.cli import main
 from ipserver.ops.doctor import Level, examine
+from ipserver.ops.running import announce, running_service
 from ipserver.ops.startup import PARTS, open_service
 from ipserver.store import migrate, open_store
 from ipserver.store.records import CapacityReport
@@ -360,6 +362,29 @@ def test_a_dispatcher_that_reports_and_one_that_has_stopped(settings):
         store.save_capacity(report)
     level, text = ray()
     assert (level, text.partition(",")[0]) == (Level.NOTE, "a dispatcher reported 2 cpus 3600 s ago")
+
+
+def test_the_settings_are_those_of_the_service_that_runs(settings, tmp_path, monkeypatch):
+    data = tmp_path / "data"
+    data.mkdir()
+    theirs = changed(settings, data=str(data), cpus=3)
+    assert running_service(settings) is None
+    announce(theirs, {"api": 1})
+    assert running_service(settings) is None, "what a service left that was killed says nothing"
+    with (settings.home / "up.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        gone = changed(settings, data=str(tmp_path / "absent"))
+        found = list(examine(gone))
+        service = running_service(gone)
+        assert service.settings.data == data
+        assert service.settings.cpus == 3
+        assert service.settings.store == settings.store, "secrets are not written down"
+    said = [finding.text for finding in found if finding.check == "service"]
+    assert "checked with the settings of the service that runs" in said[0]
+    assert f"IPLAB_DATA is {data} there and {tmp_path / 'absent'} here" in said
+    assert not any("IPLAB_CPUS" in text for text in said), "nobody has said another number here"
+    assert not [finding for finding in found if finding.level is Level.WRONG]
+    assert (settings.home / "service.json").stat().st_mode & 0o77 == 0
 
 
 def test_data_that_is_not_there_or_damaged(settings, tmp_path):

@@ -10,12 +10,22 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from ipserver.artifacts import open_artifacts
+from ipserver.cli import main
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError
 from ipserver.forward.connect import connect
 from ipserver.ops.parts import run_dispatch
-from ipserver.ops.startup import MARK, migrate_store, open_service, prepare_home, settle_artifacts, waiting
+from ipserver.ops.startup import (
+    MARK,
+    check_data,
+    migrate_store,
+    open_service,
+    prepare_home,
+    settle_artifacts,
+    waiting,
+)
 from ipserver.store import Store, migrate, open_store
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, store_in
@@ -543,3 +553,17 @@ def test_a_kill_at_any_moment_of_the_set_up_leaves_a_home_that_can_be_used(tmp_p
     assert len(told) == 10
     assert sum(line.startswith("in time") for line in told) >= 5
     assert len(set(told)) > 3, "they were killed at different steps"
+
+
+def test_a_data_folder_that_is_not_there_ends_it(tmp_path):
+    settings = settings_in(tmp_path, data=str(tmp_path / "absent"))
+    with pytest.raises(NotReady, match=r"IPLAB_DATA: the folder .*/absent is not there; mend it .--data"):
+        check_data(settings)
+    (tmp_path / "absent").touch()
+    with pytest.raises(NotReady, match="is not a folder"):
+        check_data(settings)
+    check_data(settings_in(tmp_path, data=str(tmp_path)))
+    check_data(settings_in(tmp_path))
+    done = CliRunner().invoke(main, ["up", "--home", str(tmp_path / "home"), "--data", "/nowhere/at/all"])
+    assert done.exit_code == 2
+    assert "the folder /nowhere/at/all is not there" in done.output

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from ipserver.ops import parts, up
-from tests.ipserver.support import settings_in
+from ipserver.store.records import CapacityReport, DatasetReport
+from tests.ipserver.support import settings_in, store_in
 
 # A part that records when it was told to stop, waits until the others were told too, and stops slowly.
 _PART = """
@@ -101,6 +102,19 @@ def test_the_announcement_holds_the_uri_of_sqlite(tmp_path):
 
     status = json.loads((tmp_path / "service.json").read_text())
     assert status["mlflow_tracking_uri"] == f"sqlite:///{tmp_path}/mlflow/mlflow.db"
+
+
+def test_another_data_folder_makes_the_last_report_forget_datasets(tmp_path):
+    seen = CapacityReport({"cpus": 2.0}, (DatasetReport("mnist", ""),), data="/data")
+    store = store_in(settings_in(tmp_path / "home"))
+    with store:
+        assert up._last_report(store, settings_in(tmp_path / "home")) is None
+        store.save_capacity(seen)
+        same = up._last_report(store, settings_in(tmp_path / "home", data="/data"))
+        assert [report.name for report in same.datasets] == ["mnist"]
+        other = up._last_report(store, settings_in(tmp_path / "home", data="/other"))
+        assert (other.datasets, other.data, other.resources) == ((), "/other", {"cpus": 2.0})
+        assert store.capacity() == other
 
 
 def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):

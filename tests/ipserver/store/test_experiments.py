@@ -8,7 +8,7 @@ import pytest
 
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.store import Store, open_store
-from ipserver.store.records import Comparison, ExperimentRecord
+from ipserver.store.records import Comparison, ExperimentRecord, Junction, Negation
 from ipserver.store.states import ExperimentState, RunState
 from tests.ipserver.store.cases import Clock, a_slice, lease, new_experiment, new_runs, planned, states, told
 
@@ -118,7 +118,7 @@ def test_filters_of_experiments(store: Store) -> None:
     store.cancel_experiment("c")
 
     def found(*terms: Comparison) -> list[str]:
-        return sorted(record.id for record in store.list_experiments(terms, limit=10))
+        return sorted(record.id for record in store.list_experiments(Junction("AND", terms), limit=10))
 
     assert found(Comparison("labels.team", "=", "x")) == ["a"]
     assert found(Comparison("labels.team", "!=", "x")) == ["b"]  # "c" has no such label
@@ -128,6 +128,15 @@ def test_filters_of_experiments(store: Store) -> None:
     assert found(Comparison("priority", "<", 4.5)) == ["b", "c"]
     assert found(Comparison("priority", "<", 10**30)) == ["a", "b", "c"]
     assert found(Comparison("experiment", ">", "a")) == ["b", "c"]
+    absent = Negation(Comparison("labels.team", "=", "x"))
+    assert found(absent) == ["b", "c"], "what has no such label has not that one"
+    assert found(
+        Junction("OR", (Comparison("labels.team", "=", "x"), Comparison("state", "=", "CANCELLED")))
+    ) == [
+        "a",
+        "c",
+    ]
+    assert found(Junction("OR", ())) == []
     with pytest.raises(ValueError, match="colour"):
         found(Comparison("colour", "=", "red"))
 

@@ -6,7 +6,16 @@ import pytest
 
 from ipserver.errors import NotFound
 from ipserver.store import Store
-from ipserver.store.records import Comparison, Failure, NewArtifact, NewRun, Operator, Summary
+from ipserver.store.records import (
+    Comparison,
+    Failure,
+    Junction,
+    Negation,
+    NewArtifact,
+    NewRun,
+    Operator,
+    Summary,
+)
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.store.cases import (
     Clock,
@@ -82,9 +91,12 @@ def test_filters_of_runs(
     store.create_experiment(new_experiment(), points)
     _plan_and_finish_first_pack(store)
     term = Comparison(field, op, value)
-    assert store.run_indices("e", [term]) == expected
-    assert {run.index for run in store.list_runs("e", [term], limit=10)} == expected
-    assert store.run_indices("e", [term, Comparison("index", "<", 0)]) == frozenset()
+    assert store.run_indices("e", term) == expected
+    assert {run.index for run in store.list_runs("e", term, limit=10)} == expected
+    assert store.run_indices("e", Negation(term)) == {0, 1, 2, 3} - expected
+    nothing = Comparison("index", "<", 0)
+    assert store.run_indices("e", Junction("AND", (term, nothing))) == frozenset()
+    assert store.run_indices("e", Junction("OR", (term, nothing))) == expected
 
 
 def _plan_and_finish_first_pack(store: Store) -> None:
@@ -114,7 +126,7 @@ def _plan_and_finish_first_pack(store: Store) -> None:
 def test_an_unknown_field_is_refused(store: Store) -> None:
     store.create_experiment(new_experiment(), new_runs(1))
     with pytest.raises(ValueError, match="colour"):
-        store.run_indices("e", [Comparison("colour", "=", "red")])
+        store.run_indices("e", Comparison("colour", "=", "red"))
 
 
 def test_cancelling_runs_one_by_one(store: Store) -> None:

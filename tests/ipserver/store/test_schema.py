@@ -100,7 +100,7 @@ def test_a_store_of_the_first_version_keeps_its_runs(empty_dsn: str) -> None:
         check_schema(store)
         assert store.get_experiment("e").priority == 1
         assert store.get_run("e", 0).summary == Summary(final_test_accuracy=0.75)
-        assert store.run_indices("e", [Comparison("best_validation_loss", ">", 0)]) == set()
+        assert store.run_indices("e", Comparison("best_validation_loss", ">", 0)) == set()
 
 
 def _some(column: sa.Column[Any]) -> object:

@@ -9,8 +9,8 @@ from ipserver.artifacts import open_artifacts
 from ipserver.forward.params import run_params
 from ipserver.request.convert import pack_config
 from ipserver.request.expand import expand
+from ipserver.request.planner import PlanLimits, plan
 from ipserver.scheduling.assembly import make_job
-from ipserver.scheduling.planner import PlanLimits, plan
 from ipserver.store.states import RunState
 from ipserver.workers.trainer import PackTrainer
 from tests.ipserver.support import settings_in, small_spec, store_in, submit

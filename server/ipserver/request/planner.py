@@ -11,7 +11,7 @@ from ipcore.catalogue import DatasetInfo
 from ipcore.config import PackConfig
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes
-from ipserver.store.records import NetworkShape, NewPack, RunRecord
+from ipserver.store.records import NetworkShape, NewPack, NewRun, RunRecord
 
 # Cost of a pack besides its updates, in seconds: a lease, a worker's start, files, commits.
 START_SECONDS: Final = 0.05
@@ -39,7 +39,10 @@ class PlanLimits:
 
 
 def plan(
-    runs: Sequence[tuple[RunRecord, PackConfig]], info: DatasetInfo, limits: PlanLimits, first: int = 0
+    runs: Sequence[tuple[RunRecord | NewRun, PackConfig]],
+    info: DatasetInfo,
+    limits: PlanLimits,
+    first: int = 0,
 ) -> list[NewPack]:
     """Group runs of equal shape into packs that train fast, fill the cluster and end together.
 

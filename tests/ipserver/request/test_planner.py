@@ -9,7 +9,7 @@ from ipcore.catalogue import DATASETS
 from ipcore.config import PackConfig
 from ipcore.planning.machine import MachineProfile, update_work
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes, run_memory
-from ipserver.scheduling.planner import PlanLimits, pack_seconds, plan
+from ipserver.request.planner import PlanLimits, pack_seconds, plan
 from ipserver.store.records import RunRecord, Summary
 from ipserver.store.states import RunState
 

@@ -1,0 +1,113 @@
+"""What an experiment came to, as `show`, `watch` and `submit --watch` print it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from iplab.cli.app import note
+from iplab.numbers import SETTING_DIGITS, number
+from iplab.terminal import folded
+
+# Characters of a warning in short.
+_BRIEF = 140
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from iplab.best import BestRate
+    from iplab.experiment import Experiment
+    from iplab.summary import SummaryRow
+
+    Row = TypeVar("Row", BestRate, SummaryRow)
+
+
+def headline(experiment: Experiment) -> str:
+    """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)"."""
+    counts = [f"{n} {name}" for name, n in asdict(experiment.counts).items() if n and name != "total"]
+    return f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
+
+
+def brief(warning: str, more: str) -> str:
+    """The first sentence of a warning, up to a colon behind which there are reasons.
+
+    >>> brief("mine, relu: theory predicts trivial: f_t - f_0 falls like m^(-2) at all steps. Try c.", "more")
+    'mine, relu: theory predicts trivial (more)'
+    """
+    found = re.match(r".*?[.!?](?=\s+[A-Z])", warning)
+    first = found[0] if found else warning
+    cut = first.rfind(": ", 0, _BRIEF // 2)
+    first = first[:cut] if len(first) > _BRIEF // 2 and cut > 0 else first
+    return first if first == warning else f"{first} ({more})"
+
+
+def all_diverged(experiment: Experiment) -> bool:
+    """Whether it ended without any result."""
+    return experiment.state.terminal and experiment.counts.diverged == experiment.counts.total
+
+
+def _fruitless(experiment: Experiment) -> bool:
+    """Whether it ended before any run did."""
+    counts = experiment.counts
+    return experiment.state.terminal and not counts.succeeded and not counts.diverged
+
+
+def divergence(experiment: Experiment) -> str:
+    """What to say about runs that diverged, and what to do; "" if none did."""
+    diverged, total = experiment.counts.diverged, experiment.counts.total
+    if not diverged:
+        return ""
+    if diverged < total:
+        return (
+            f"{diverged} of {total} runs diverged: their loss was not finite. Means are over the others "
+            f"(which: iplab runs {experiment.id} --filter 'state = DIVERGED')"
+        )
+    grid = experiment.spec.grid
+    rates = [
+        *grid.base_learning_rates,
+        *(rate for entry in grid.parameterizations for rate in entry.base_learning_rates),
+    ]
+    smaller = f" smaller than {number(min(rates), SETTING_DIGITS)}" if rates else " that are smaller"
+    return (
+        "every run diverged: no loss stayed finite, so there are no results. Submit again with base learning "
+        f"rates{smaller} (at which step each run diverged: iplab runs {experiment.id})"
+    )
+
+
+def by_label(rows: Sequence[Row]) -> list[Row]:
+    """Rows of a parameterization together, so that one sees what changes with the width."""
+    order = list(dict.fromkeys(row.parameterization for row in rows))
+    return sorted(rows, key=lambda row: order.index(row.parameterization))
+
+
+def print_results(
+    experiment: Experiment, rows: Sequence[SummaryRow], best: Sequence[BestRate] | None = None
+) -> None:
+    """What diverged, the table of results, and how rates were chosen.
+
+    Args:
+        experiment: Whose.
+        rows: Of its table.
+        best: In place of the table, the best rates.
+    """
+    from iplab.best import CRITERIA, advice  # noqa: PLC0415 - rich and views only where something is drawn
+    from iplab.tables import best_table, print_table, summary_table  # noqa: PLC0415 - as above
+
+    if said := divergence(experiment):
+        click.echo(folded(said))
+    if best is not None:
+        print_table(best_table(best))
+        if best:
+            click.echo(folded(f"rates were chosen by {CRITERIA[best[0].criterion]}"))
+        if said := advice(best):
+            click.echo(folded(said))
+    elif rows and not all_diverged(experiment) and not _fruitless(experiment):
+        print_table(summary_table(rows))
+        regimes = dict.fromkeys(row.predicted_regime for row in rows)
+        click.echo(folded("; ".join(f"{regime.words}: {regime.meaning}" for regime in regimes)))
+        groups = {(row.parameterization, row.hidden_layers, row.width, row.activation) for row in rows}
+        if len(groups) < len(rows):
+            note(f"the best rate of each group: iplab show {experiment.id} --best")

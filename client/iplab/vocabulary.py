@@ -1,0 +1,70 @@
+"""One vocabulary for tables, filters, `--sort` and JSON, and the other names in use.
+
+Headings of tables are the names of fields with spaces: `base_learning_rate` is "base learning rate".
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
+from typing import Final
+
+# Other names of fields: those of the literature, and of older tables.
+OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "label": "parameterization",
+        "preset": "parameterization",
+        "l": "hidden_layers",
+        "layers": "hidden_layers",
+        "depth": "hidden_layers",
+        "m": "width",
+        "act": "activation",
+        "base_rate": "base_learning_rate",
+        "learning_rate": "base_learning_rate",
+        "rate": "base_learning_rate",
+        "lr": "base_learning_rate",
+        "eta": "base_learning_rate",
+        "run": "index",
+        "id": "experiment",
+        "name": "experiment",
+        "step": "committed_steps",
+        "steps": "committed_steps",
+        "theory": "predicted_regime",
+        "seeds": "runs",
+        "no_result": "unfinished",
+        "loss": "test_loss",
+        "accuracy": "test_accuracy",
+        "test_loss": "final_test_loss",
+        "test_accuracy": "final_test_accuracy",
+        "final_test_loss": "test_loss",
+        "final_test_accuracy": "test_accuracy",
+    }
+)
+
+
+def field_named(name: str, known: Collection[str]) -> str | None:
+    """The field that a name means: the field itself, in any case, with spaces, or by another name; else None.
+
+    >>> field_named("Base learning rate", {"base_learning_rate"}), field_named("lr", {"base_learning_rate"})
+    ('base_learning_rate', 'base_learning_rate')
+    """
+    plain = name.strip().lower().replace(" ", "_")
+    for choice in (name, plain):
+        if choice in known:
+            return choice
+    # One step, or two: "accuracy" is "test_accuracy", which of a run is "final_test_accuracy".
+    for _ in range(2):
+        plain = OTHER_NAMES.get(plain, "")
+        if plain in known:
+            return plain
+    return None
+
+
+def meant(name: str, known: Collection[str]) -> str | None:
+    """The nearest field to a name that means none; None if none is near."""
+    plain = name.strip().lower().replace(" ", "_")
+    others = [other for other, field in OTHER_NAMES.items() if field in known]
+    for close in difflib.get_close_matches(plain, [*known, *others], n=1):
+        return field_named(close, known)
+    return None

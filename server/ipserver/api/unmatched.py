@@ -1,0 +1,79 @@
+"""Why a filter matches nothing: its values that no run, or no experiment, has, and those that were meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+from ipserver.store import Store
+from ipserver.store.comparisons import holds
+from ipserver.store.records import Comparison, ExperimentRecord, Filter, Junction, Negation, RunRecord
+
+Value = str | int | float | None
+# Records that are looked at, the newest experiments among them.
+_LOOKED_AT: Final = 10_000
+_SHOWN: Final = 10
+
+
+def unmatched_runs(store: Store, experiment: str, where: Filter) -> str:
+    """A sentence for each comparison that no run satisfies by itself; "" if there is none."""
+    records = store.list_runs(experiment, limit=_LOOKED_AT)
+    return _sentences(where, "run", lambda field: (_run_value(record, field) for record in records))
+
+
+def unmatched_experiments(store: Store, where: Filter) -> str:
+    """As `unmatched_runs`, of experiments."""
+    records = store.list_experiments(limit=_LOOKED_AT // 10)
+    return _sentences(
+        where, "experiment", lambda field: (_experiment_value(record, field) for record in records)
+    )
+
+
+def _run_value(run: RunRecord, field: str) -> Value:
+    found: Value = getattr(run, field, None) if hasattr(run, field) else getattr(run.summary, field)
+    return found
+
+
+def _experiment_value(experiment: ExperimentRecord, field: str) -> Value:
+    if field.startswith("labels."):
+        return experiment.labels.get(field.removeprefix("labels."))
+    found: Value = experiment.id if field == "experiment" else getattr(experiment, field)
+    return found
+
+
+def _sentences(where: Filter, kind: str, values: Callable[[str], Iterable[Value]]) -> str:
+    sentences = []
+    for term in dict.fromkeys(_comparisons(where)):
+        known = {value for value in values(term.field) if value is not None}
+        if not any(holds(term, value) for value in known):
+            sentences.append(f"no {kind} has {term.field} {term.op} {term.value}; {_known(term, known)}")
+    return ". ".join(sentences)
+
+
+def _comparisons(where: Filter) -> Iterator[Comparison]:
+    """Those that must hold of something; what is negated need not."""
+    match where:
+        case Comparison():
+            yield where
+        case Junction():
+            for part in where.parts:
+                yield from _comparisons(part)
+        case Negation():
+            return
+
+
+def _known(term: Comparison, known: set[str | int | float]) -> str:
+    """The values that there are, the nearest one first."""
+    if not known:
+        return "none has a value"
+    if isinstance(term.value, str):
+        texts = sorted(map(str, known))
+        close = difflib.get_close_matches(term.value, texts, n=1)
+        hint = f"did you mean {close[0]}? There are " if close else "there are "
+        more = ", ..." if len(texts) > _SHOWN else ""
+        return f"{hint}{', '.join(texts[:_SHOWN])}{more}"
+    numbers = sorted(value for value in known if not isinstance(value, str))
+    if len(numbers) > _SHOWN:
+        return f"values lie between {numbers[0]:g} and {numbers[-1]:g}"
+    return f"there are {', '.join(f'{number:g}' for number in numbers)}"

@@ -1,0 +1,99 @@
+"""The service that runs in a home folder: what `ipserver up` writes about itself, and reading it again."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError
+
+from ipserver.environment.masking import without_password
+from ipserver.environment.settings import Settings
+
+# Of the process that looks, or of the folder itself.
+_NOT_COMPARED = ("settings", "secrets", "home")
+
+
+@dataclass(frozen=True, slots=True)
+class RunningService:
+    """A service that runs.
+
+    Attributes:
+        pid: Process id of `ipserver up`.
+        settings: Its settings. Secrets are not written down; they are those of whoever looks.
+    """
+
+    pid: int
+    settings: Settings
+
+    def differences(self, settings: Settings) -> Iterator[tuple[str, str, str]]:
+        """Settings given here that differ: the variable's name, the service's value, and the given one."""
+        theirs, ours = self.settings.shown(), settings.shown()
+        for name in theirs:
+            given = name in settings.model_fields_set and name not in _NOT_COMPARED
+            if given and theirs[name] != ours[name]:
+                yield f"IPLAB_{name.upper()}", theirs[name], ours[name]
+
+
+def announce(settings: Settings, parts: Mapping[str, int]) -> None:
+    """Write the service's address, settings and process ids, readable only by its user.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    status = {
+        "address": settings.address,
+        "mlflow_tracking_uri": without_password(settings.mlflow_uri),
+        "pid": os.getpid(),
+        "parts": dict(parts),
+        "settings": _open_settings(settings),
+    }
+    file = _file(settings)
+    beside = file.with_name("service.json.new")
+    beside.unlink(missing_ok=True)
+    beside.touch(mode=0o600)
+    beside.write_text(json.dumps(status, indent=2) + "\n")
+    beside.replace(file)
+
+
+def retract(settings: Settings) -> None:
+    """The service has stopped."""
+    _file(settings).unlink(missing_ok=True)
+
+
+def running_service(settings: Settings) -> RunningService | None:
+    """The service that runs in the home of these settings; None: none, or an older one."""
+    try:
+        with (settings.home / "up.lock").open("r") as lock:
+            if _is_free(lock.fileno()):
+                return None
+        status = json.loads(_file(settings).read_text())
+        theirs = settings.model_dump() | status["settings"]
+        return RunningService(int(status["pid"]), Settings.model_validate(theirs))
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return None
+
+
+def _open_settings(settings: Settings) -> dict[str, object]:
+    """All settings but secrets, as JSON."""
+    secret = {name for name, value in settings if isinstance(value, SecretStr)}
+    dumped: dict[str, object] = settings.model_dump(mode="json", exclude=secret | set(_NOT_COMPARED))
+    return dumped
+
+
+def _is_free(lock: int) -> bool:
+    """Whether nobody holds the lock, which is taken for an instant to see it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    return True
+
+
+def _file(settings: Settings) -> Path:
+    return settings.home / "service.json"

@@ -1,0 +1,86 @@
+"""How long an experiment will roughly train, by the planner that its packs will come from."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ipcore.catalogue import DatasetInfo
+from ipcore.config import PackConfig
+from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, evaluation_work
+from iplab.v1 import spec_pb2
+from ipserver.request.convert import pack_config, resource_request
+from ipserver.request.planner import PlanLimits, pack_seconds, plan
+from ipserver.store.records import CapacityReport, NetworkShape, NewRun
+
+# Memory and size of packs where no dispatcher has said its limits.
+_MAX_RUNS, _MAX_BYTES = 256, 4 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A rough time.
+
+    Attributes:
+        seconds: From the start of the first pack to the end of the last, if nothing else trains.
+        basis: What it rests on, for people.
+    """
+
+    seconds: float
+    basis: str
+
+
+def estimate(
+    spec: spec_pb2.ExperimentSpec,
+    runs: Sequence[NewRun],
+    info: DatasetInfo,
+    capacity: CapacityReport | None,
+) -> Estimate:
+    """Plan an experiment as a dispatcher would, and add up the times of its packs.
+
+    Args:
+        spec: Valid, with its defaults filled in.
+        runs: Its grid.
+        info: Properties of its dataset.
+        capacity: What a dispatcher last reported; None: nothing, so one worker of a usual speed is assumed.
+    """
+    asked = resource_request(spec)
+    planner = capacity.planner if capacity is not None else None
+    measured = planner.profile if planner is not None else None
+    profile = DEFAULT_GPU if asked.gpus else (measured or DEFAULT_CPU).on_threads(math.ceil(asked.cpus))
+    slots = max(1, asked.packs_within(capacity.resources)) if capacity is not None else 1
+    limits = PlanLimits(
+        slots,
+        planner.max_pack_runs if planner is not None else _MAX_RUNS,
+        planner.max_pack_memory_bytes if planner is not None else _MAX_BYTES,
+        profile,
+    )
+    configs = {shape: pack_config(spec, shape) for shape in {NetworkShape.of(run) for run in runs}}
+    packs = plan([(run, configs[NetworkShape.of(run)]) for run in runs], info, limits)
+    ends = [0.0] * slots
+    for pack in packs:
+        size = len(pack.run_indices)
+        config = configs[NetworkShape.of(pack)]
+        seconds = pack_seconds(config, info, size, profile) + size * _evaluation(config, info, profile)
+        heapq.heapreplace(ends, ends[0] + seconds)
+    speed = (
+        "a GPU's data sheet"
+        if asked.gpus
+        else "the speed that a worker here has measured"
+        if measured is not None
+        else "the usual speed of a core, since no worker here has measured its own"
+    )
+    where = f"{slots} worker{'s' * (slots > 1)}" + (
+        "" if capacity is not None else " (no dispatcher has reported)"
+    )
+    return Estimate(
+        max(ends), f"{len(packs)} packs on {where}, at {speed}; probes and other experiments come on top"
+    )
+
+
+def _evaluation(config: PackConfig, info: DatasetInfo, profile: MachineProfile) -> float:
+    """Seconds of all evaluations of one run."""
+    interval = config.evaluation_interval or config.steps
+    return (config.steps // interval + 1) * evaluation_work(config, info) / profile.rate
