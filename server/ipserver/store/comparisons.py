@@ -81,6 +81,7 @@ def _condition(
             return sa.not_(sa.func.coalesce(_condition(part, column), sa.false()))
         case Comparison():
             return _comparison(column(where.field), where)
+    raise TypeError(f"not a filter: {where!r}")
 
 
 def _comparison(column: sa.ColumnElement[Any] | None, term: Comparison) -> sa.ColumnElement[bool]:

@@ -28,7 +28,7 @@ async def test_an_accepted_experiment_is_complete_and_durable(api):
     assert created.create_time.seconds > 0
     assert not created.HasField("start_time")
     assert await api.experiments.GetExperiment(pb.GetExperimentRequest(name="experiments/e")) == created
-    assert len(api.store.list_runs("e", (), limit=10)) == 4
+    assert len(api.store.list_runs("e", limit=10)) == 4
 
 
 async def test_every_wrong_field_is_named_and_nothing_is_created(api, request_of):
@@ -51,7 +51,7 @@ async def test_every_wrong_field_is_named_and_nothing_is_created(api, request_of
         "experiment.spec.grid.base_learning_rates[0]",
     }
     assert failed.message.startswith("5 wrong fields: experiment_id: ")
-    assert api.store.list_experiments((), limit=10) == []
+    assert api.store.list_experiments(limit=10) == []
 
 
 def _entry(**lists):
@@ -114,7 +114,7 @@ async def test_what_is_wrong_is_named_and_nothing_is_created(api, request_of, na
     )
     assert failed.code == grpc.StatusCode.INVALID_ARGUMENT
     assert set(failed.violations) == expected
-    assert api.store.list_experiments((), limit=10) == []
+    assert api.store.list_experiments(limit=10) == []
 
 
 @pytest.mark.parametrize("letter", ["a", "ä", "鶴"])
@@ -152,7 +152,7 @@ async def test_the_same_request_gives_the_first_answer(api, request_of):
     api.store.save_capacity(CapacityReport({"cpus": 1.0}, (DatasetReport("digits", "is gone"),)))
     request.request_id = request.request_id.upper()
     assert await api.experiments.CreateExperiment(request) == first
-    assert len(api.store.list_experiments((), limit=10)) == 1
+    assert len(api.store.list_experiments(limit=10)) == 1
 
 
 async def test_the_first_answer_outlives_the_server(running, request_of):
@@ -170,19 +170,19 @@ async def test_another_request_under_the_same_request_id_is_refused(api, request
         api.experiments.CreateExperiment(request_of("e", request_id=key, grid={"seeds": [5]}))
     )
     assert (failed.code, failed.reason) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
-    assert len(api.store.list_experiments((), limit=10)) == 1
+    assert len(api.store.list_experiments(limit=10)) == 1
 
 
 async def test_twenty_callers_with_one_request_id_create_one_experiment(api, request_of):
     request = request_of("", request_id=str(uuid.uuid4()))
     answers = await asyncio.gather(*(api.experiments.CreateExperiment(request) for _ in range(20)))
     assert len({answer.name for answer in answers}) == 1
-    assert len(api.store.list_experiments((), limit=100)) == 1
+    assert len(api.store.list_experiments(limit=100)) == 1
 
 
 async def test_validate_only_says_what_would_be_and_creates_nothing(api, request_of):
     preview = await api.experiments.CreateExperiment(request_of("e", validate_only=True))
-    assert api.store.list_experiments((), limit=10) == []
+    assert api.store.list_experiments(limit=10) == []
     assert (preview.counts.total, preview.total_steps) == (4, 80)
     assert "no dispatcher has reported yet" in preview.warnings[0]
     created = await api.create("e")

@@ -162,7 +162,7 @@ async def test_a_port_in_use_is_refused(running, api):
 async def test_a_request_in_flight_is_answered_before_the_end(running, request_of):
     async with running(grace=5.0) as api:
         call = asyncio.create_task(_create(api, request_of("last")))
-        while not api.store.list_experiments((), limit=1):
+        while not api.store.list_experiments(limit=1):
             await asyncio.sleep(0.001)
         api.stop.set()
         assert (await call).name == "experiments/last"

@@ -8,7 +8,7 @@ import pytest
 
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.store import Store, open_store
-from ipserver.store.records import Comparison, ExperimentRecord, Junction, Negation
+from ipserver.store.records import ALL, Comparison, ExperimentRecord, Junction, Negation
 from ipserver.store.states import ExperimentState, RunState
 from tests.ipserver.store.cases import Clock, a_slice, lease, new_experiment, new_runs, planned, states, told
 
@@ -33,7 +33,7 @@ def test_unknown_experiment_is_not_found(store: Store) -> None:
         lambda: store.cancel_experiment("none"),
         lambda: store.get_run("none", 0),
         lambda: store.list_runs("none", limit=1),
-        lambda: store.run_indices("none", ()),
+        lambda: store.run_indices("none", ALL),
         lambda: store.cancel_run("none", 0),
         lambda: store.attempts("none", 0),
         lambda: store.artifacts("none", 0),

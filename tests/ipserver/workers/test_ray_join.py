@@ -123,7 +123,7 @@ def test_a_dispatcher_joins_a_cluster_and_leaves_it_as_it_was(s3, cluster, folde
             status = ended(dispatcher) if dispatcher.poll() is None else dispatcher.returncode
         told = (tmp_path / "dispatch.log").read_text()
         assert status == 0, told
-        runs = store.list_runs("e", (), limit=10)
+        runs = store.list_runs("e", limit=10)
         assert [run.state for run in runs] == [RunState.SUCCEEDED] * 4, told
         for run in runs:
             artifact = store.get_artifact("e", run.index, "weights/final.safetensors")
