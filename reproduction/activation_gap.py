@@ -140,8 +140,8 @@ def _section(result: Result) -> Section:
         table(head, rates),
         "The mean size of h after the first step of HPZ at base rate "
         f"{spec['step_rate']:g}, not calibrated, where nothing of the initial hidden matrices is left. tanh "
-        "is odd: its first step ends at layer 2, and what is seen above falls with the width, at m = infinity "
-        f"with the number of particles ({spec['particles']:,}).",
+        "is odd: its first step ends at layer 2, and what is seen above falls with the width, at m = "
+        f"infinity with the number of particles ({spec['particles']:,}).",
         table(["|h_1|", *(f"layer {layer}" for layer in range(1, layers + 1))], steps),
     ]
     return Section("\n\n".join(text))
