@@ -15,6 +15,8 @@ from reproduction.study import Result, Section, Study
 
 _SPEC: Final = experiment("coordinate-check")
 _LAYERS: Final = _SPEC["spec"]["grid"]["hidden_layers"][0]
+# Columns of the table; others only where there are such verdicts.
+_ALWAYS: Final = (Verdict.AGREES, Verdict.DISAGREES, Verdict.UNDECIDED)
 _STEPS: Final = _SPEC["spec"]["steps"]
 
 
@@ -46,8 +48,7 @@ _WHY: Final = (
 def _section(result: Result) -> Section:
     checked = reports(result)
     found = [(key, c) for key, report in checked.items() for c in report.coordinates]
-    # "Not yet" needs the parts of the changes, which older results lack.
-    shown = [v for v in Verdict if v is not Verdict.NOT_YET or any(c.verdict is v for _, c in found)]
+    shown = [v for v in Verdict if v in _ALWAYS or any(c.verdict is v for _, c in found)]
     rows = []
     for (name, activation), report in checked.items():
         counts = Counter(c.verdict for c in report.coordinates)

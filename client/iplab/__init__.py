@@ -31,7 +31,7 @@ from iplab.errors import (
     Violation,
     WatchOverflowError,
 )
-from iplab.states import ExperimentState, Regime, RunState
+from iplab.states import ExperimentState, Regime, RunState, StudyState, StudyVerdict
 
 if TYPE_CHECKING:
     from iplab.artifacts import Artifact
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from iplab.report import Check, Report, Verdict
     from iplab.run import Run
     from iplab.specfile import load_spec
+    from iplab.study import Study
     from iplab.summary import Spread, SummaryRow
     from iplab.weights import Weights
 
@@ -72,6 +73,9 @@ __all__ = [
     "SpecError",
     "Spread",
     "StateChanged",
+    "Study",
+    "StudyState",
+    "StudyVerdict",
     "SummaryRow",
     "TimedOutError",
     "TooExpensiveError",
@@ -100,6 +104,7 @@ _LAZY = {
     "RunsChanged": "events",
     "Spread": "summary",
     "StateChanged": "events",
+    "Study": "study",
     "SummaryRow": "summary",
     "Verdict": "report",
     "Weights": "weights",

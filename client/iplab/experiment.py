@@ -117,7 +117,6 @@ class Experiment(ExperimentFields):
             html.paragraph(self.display_name) if self.display_name else "",
             html.progress(self.committed_steps, self.total_steps),
             html.listed(f"warning: {text}" for text in self.warnings),
-            self.predictions._repr_html_(),
         )
 
     @property

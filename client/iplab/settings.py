@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final
 
 from iplab.errors import InvalidRequestError, Violation
+from iplab.vocabulary import field_named
 
 if TYPE_CHECKING:
     from iplab.run import Run
@@ -39,18 +40,6 @@ class Settings:
 
 
 AXES: Final = tuple(entry.name for entry in fields(Settings))
-# Other names that people use.
-_OTHER: Final[Mapping[str, str]] = {
-    "label": "parameterization",
-    "depth": "hidden_layers",
-    "layers": "hidden_layers",
-    "l": "hidden_layers",
-    "m": "width",
-    "act": "activation",
-    "rate": "base_learning_rate",
-    "lr": "base_learning_rate",
-    "eta": "base_learning_rate",
-}
 
 
 def axis(name: str) -> str:
@@ -62,11 +51,10 @@ def axis(name: str) -> str:
     >>> axis("depth"), axis("Base learning rate")
     ('hidden_layers', 'base_learning_rate')
     """
-    plain = name.strip().lower().replace(" ", "_")
-    plain = _OTHER.get(plain, plain)
-    if plain not in AXES:
+    found = field_named(name, AXES)
+    if found is None:
         raise InvalidRequestError([Violation("by", f"{name!r} is none of {', '.join(AXES)}")])
-    return plain
+    return found
 
 
 def varying(settings: Iterable[Settings]) -> list[str]:

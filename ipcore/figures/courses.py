@@ -127,17 +127,19 @@ class Courses(Picture):
         look_of = looks((course.name, course.role) for course in self.courses)
         low, high = self._span()
         ticks = layout.log_ticks(low, high) if self.logarithmic else layout.linear_ticks(low, high)
+        places = [moment.x for course in self.courses for moment in course.moments]
+        # A label of the horizontal axis may stand at its very end.
+        across = layout.linear_ticks(min(places), max(places))
         page = layout.sheet(
             [panel.title for panel in self.panels],
             self.columns,
             height=_HEIGHT,
-            margins=layout.Margins(left=layout.room_for(ticks)),
+            margins=layout.Margins(left=layout.room_for(ticks), right=layout.room_for(across) / 2),
             legend=[(name, layout.legend_handle(look)) for name, look in look_of.items()],
             headings=self.headings,
             x_label=self.horizontal,
             y_label=self.quantity,
         )
-        places = [moment.x for course in self.courses for moment in course.moments]
         for panel, axes in zip(self.panels, page.panels, strict=True):
             if not panel.courses:
                 axes.set_axis_off()

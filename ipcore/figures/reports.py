@@ -238,6 +238,7 @@ def _meaning(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: i
     parts = [f"Of {len(checks)} comparisons: {said}."]
     if subjects > MAX_ROWS:
         parts.append(f"Shown are the first {MAX_ROWS} of {subjects} groups of runs.")
+    meanings = tuple(dict.fromkeys(meanings))  # two groups of runs may end alike
     if len(meanings) <= 2:
         parts += [f"{meaning[0].upper()}{meaning[1:].rstrip('.')}." for meaning in meanings if meaning]
     return " ".join(parts)
@@ -255,9 +256,11 @@ def _coordinate_law(check: CheckLike) -> Law:
 
 
 def _alignment_law(check: CheckLike) -> Law:
+    """Theta of a matrix's updates, theta' of them in the backward pass, omega of its initial entries."""
+    letter = {"alignment_backward": "θ′", "alignment_change": "ω"}.get(check.quantity, "θ")
     output = check.layer == check.subject.layers
     name = "readout" if output else layer_name("W", check.layer, check.subject.layers)
-    return _law(check, name, Role.APART if output else Role.ORDERED)
+    return _law(check, f"{letter} {name}", Role.APART if output and letter == "θ" else Role.ORDERED)
 
 
 def _stationarity(

@@ -232,12 +232,12 @@ def test_exit_codes_tell_the_verdict(iplab_cli, service, tmp_path):
     picture = ("--picture", str(tmp_path / "p.svg"))
     with driven(service):
         undecided = iplab_cli(*asked.split(), "--rate", "0.1", "--budget", "50 runs", *picture)
-        disagrees = iplab_cli(
-            *asked.split(), "--rate", "0.1", "--budget", "3000 runs", "--reference", "ntk=mup", *picture
-        )
+        meant = ("--reference", "ntk=mup", "--widths", "32,64,128", "--steps", "1")
+        disagrees = iplab_cli(*asked.split(), "--rate", "0.1", "--budget", "900 runs", *meant, *picture)
     assert undecided.exit_code == 9
     assert "Undecided:" in undecided.stdout
     assert disagrees.exit_code == 6
+    assert disagrees.stdout.startswith("Layer 3 is wrong: the f at step 0")
     wrong = iplab_cli(*asked.split(), "--budget", "5 runs")
     assert wrong.exit_code == 2
     assert "study.spec.budget.runs: 5 runs decide nothing" in wrong.stderr

@@ -215,14 +215,14 @@ def _last_mean(metrics: Metrics, name: str, runs: Sequence[int]) -> float:
 
 
 def _ends(metrics: Metrics, name: str, settings: dict[int, Settings], groups: Groups) -> str:
-    """Which line ends best, in a sentence; "" with many."""
+    """Which line of one panel ends best, in a sentence; "" with several panels."""
     lines: dict[str, list[int]] = {}
     for run, one in settings.items():
         lines.setdefault(groups.line(one), []).append(run)
     scores = {line: _last_mean(metrics, name, runs) for line, runs in lines.items()}
-    if len(scores) < 2 or not all(np.isfinite(list(scores.values()))):
+    if len(scores) < 2 or groups.panels or not all(np.isfinite(list(scores.values()))):
         return ""
     pick = max if name.endswith("accuracy") else min
     best = pick(scores, key=lambda line: scores[line])
     word = "highest" if name.endswith("accuracy") else "lowest"
-    return f"On average over all panels {best} ends {word}, at {scores[best]:.3g}."
+    return f"{best} ends {word}, at {scores[best]:.3g}."

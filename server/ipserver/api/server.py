@@ -145,7 +145,7 @@ async def serve(
     )
     report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(heavy), server)
     stopping = asyncio.Event()
-    studies = StudyService(store, blocking, tokens, config.limits, stopping, config.study_interval)
+    studies = StudyService(store, blocking, heavy, tokens, config.limits, stopping, config.study_interval)
     study_service_pb2_grpc.add_StudyServiceServicer_to_server(studies, server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

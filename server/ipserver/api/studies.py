@@ -17,8 +17,9 @@ from ipserver import names
 from ipserver.api import paging
 from ipserver.api.blocking import Blocking
 from ipserver.api.convert import timestamp
+from ipserver.api.heavy import Heavy
 from ipserver.errors import AlreadyExists, NotFound, StoreUnavailable
-from ipserver.request.study import check_study, create_study
+from ipserver.request.study import CheckedStudy, accept_study, check_study, repeated_study
 from ipserver.store.records import RoundRecord, StudyRecord
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
     Args:
         store: Where studies are.
         blocking: Pool for its calls.
+        heavy: Processes for checking requests.
         tokens: Makes page tokens.
         limits: What specs are checked against.
         stopping: Set when the server stops, to end all watches.
@@ -43,6 +45,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
         self,
         store: Store,
         blocking: Blocking,
+        heavy: Heavy,
         tokens: paging.PageTokens,
         limits: Limits,
         stopping: asyncio.Event,
@@ -50,6 +53,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
     ) -> None:
         self._store = store
         self._blocking = blocking
+        self._heavy = heavy
         self._tokens = tokens
         self._limits = limits
         self._stopping = stopping
@@ -57,7 +61,14 @@ class StudyService(pb_grpc.StudyServiceServicer):
 
     async def CreateStudy(self, request: pb.CreateStudyRequest, context: Any) -> study_pb2.Study:
         """Validate, make durable; see the proto."""
-        return await self._blocking.run(self._create, request)
+        if first := await self._blocking.run(repeated_study, self._store, request):
+            return study_message(first)
+        # What theory says of many deep subjects takes long.
+        checked = await self._heavy.read(_preview, request, self._limits)
+        if request.validate_only:
+            return checked
+        good = CheckedStudy(checked.spec, tuple(checked.warnings))
+        return study_message(await self._blocking.run(accept_study, self._store, request, good))
 
     async def GetStudy(self, request: pb.GetStudyRequest, context: Any) -> study_pb2.Study:
         """One study."""
@@ -107,29 +118,29 @@ class StudyService(pb_grpc.StudyServiceServicer):
         await self._blocking.run(self._store.delete_study, study)
         return empty_pb2.Empty()
 
-    def _create(self, request: pb.CreateStudyRequest) -> study_pb2.Study:
-        if not request.validate_only:
-            return study_message(create_study(self._store, request, self._limits))
-        checked = check_study(request, self._limits, self._store.capacity())
-        if request.study_id:
-            try:
-                self._store.get_study(request.study_id)
-            except NotFound:
-                pass
-            else:
-                raise AlreadyExists(f"the study id {request.study_id!r} is taken; choose another")
-        return study_pb2.Study(
-            name=names.study_name(request.study_id) if request.study_id else "",
-            display_name=request.study.display_name,
-            labels=request.study.labels,
-            priority=request.study.priority,
-            spec=checked.spec,
-            warnings=checked.warnings,
-        )
-
     @staticmethod
     def _converted(call: Callable[[str], StudyRecord], study: str) -> study_pb2.Study:
         return study_message(call(study))
+
+
+def _preview(store: Store, request: pb.CreateStudyRequest, limits: Limits) -> study_pb2.Study:
+    """The study as it would be. Raises InvalidRequest, and AlreadyExists if the id is taken."""
+    checked = check_study(request, limits, store.capacity())
+    if request.study_id:
+        try:
+            store.get_study(request.study_id)
+        except NotFound:
+            pass
+        else:
+            raise AlreadyExists(f"study {request.study_id!r} exists already; choose another id")
+    return study_pb2.Study(
+        name=names.study_name(request.study_id) if request.study_id else "",
+        display_name=request.study.display_name,
+        labels=request.study.labels,
+        priority=request.study.priority,
+        spec=checked.spec,
+        warnings=checked.warnings,
+    )
 
 
 def study_message(record: StudyRecord) -> study_pb2.Study:

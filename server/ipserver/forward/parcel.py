@@ -48,7 +48,7 @@ class First:
     """Data of a run that are sent to MLflow only once.
 
     Attributes:
-        title: How MLflow shows the run: "mup L=3 m=64 relu eta=0.1 seed=0".
+        title: How MLflow shows the run: "mup m=64 seed=0 eta=0.1 relu L=3".
         start_ms: Start time in milliseconds since 1970-01-01 UTC.
         params: The spec, flattened for this run.
         tags: Tags that never change.
@@ -148,9 +148,10 @@ def _first(task: ForwardTask) -> First:
 
 
 def _title(run: RunRecord) -> str:
+    """What differs most often comes first: MLflow's tables cut names after some twenty letters."""
     return (
-        f"{run.parameterization} L={run.hidden_layers} m={run.width} {run.activation} "
-        f"eta={run.base_learning_rate:g} seed={run.seed}"
+        f"{run.parameterization} m={run.width} seed={run.seed} eta={run.base_learning_rate:g} "
+        f"{run.activation} L={run.hidden_layers}"
     )
 
 
@@ -159,7 +160,7 @@ def _digest(name: str, sha256: str | None) -> str:
 
     MLflow takes up to 36 characters.
     """
-    return (sha256 or hashlib.sha256(name.encode()).hexdigest())[:32]
+    return (sha256 or hashlib.sha256(name.encode()).hexdigest())[:16]
 
 
 def _later_params(run: RunRecord) -> dict[str, str]:
@@ -190,7 +191,7 @@ def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
     if run.summary.diverged_step is not None:
         tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
     if ended and run.state is RunState.DIVERGED:
-        tags["mlflow.runName"] = f"{_title(run)} (diverged)"
+        tags["mlflow.runName"] = f"diverged: {_title(run)}"
     return tags
 
 

@@ -79,10 +79,20 @@ def create_study(store: Store, request: service_pb2.CreateStudyRequest, limits: 
         AlreadyExists: The id is taken.
         RequestIdReused: The request id was used with another request.
     """
-    request_id, request_hash = canonical_uuid(request.request_id), _request_hash(request)
-    if request_id and (first := store.find_study_request(request_id, request_hash)):
+    if first := repeated_study(store, request):
         return first
-    checked = check_study(request, limits, store.capacity())
+    return accept_study(store, request, check_study(request, limits, store.capacity()))
+
+
+def repeated_study(store: Store, request: service_pb2.CreateStudyRequest) -> StudyRecord | None:
+    """The study that an earlier request of the same id created, or None. Raises RequestIdReused."""
+    request_id = canonical_uuid(request.request_id)
+    return store.find_study_request(request_id, _request_hash(request)) if request_id else None
+
+
+def accept_study(store: Store, request: service_pb2.CreateStudyRequest, checked: CheckedStudy) -> StudyRecord:
+    """Write down what a valid request asks for. Raises as `create_study`, but nothing is checked."""
+    request_id, request_hash = canonical_uuid(request.request_id), _request_hash(request)
     study = request.study
     for _ in range(_ID_ATTEMPTS):
         new = NewStudy(

@@ -56,7 +56,7 @@ def test_a_fall_that_may_hide_what_stays_is_no_disagreement():
     )
     assert (found.trend, found.predicted) == (Trend.FALLS, Trend.STAYS)
     assert found.verdict is Verdict.UNDECIDED
-    assert "a leading term may be hidden at these widths" in found.sentence
+    assert "the slope still moves toward the prediction" in found.sentence
 
 
 def test_naive_ip_networks_stand_still_when_wide():

@@ -117,13 +117,13 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
     theirs = runs["experiments/e/runs/r00002"]
     assert theirs.info.run_id == ours.mlflow_run_id
     assert theirs.info.status == "FINISHED"
-    assert theirs.info.run_name.startswith("ip-llr L=")
+    assert theirs.info.run_name.startswith("ip-llr m=16 seed=")
     assert theirs.info.run_name.endswith(
-        f"m=16 {ours.activation} eta={ours.base_learning_rate:g} seed={ours.seed}"
+        f"eta={ours.base_learning_rate:g} {ours.activation} L={ours.hidden_layers}"
     )
     (used,) = theirs.inputs.dataset_inputs
     assert used.dataset.name == "digits"
-    assert len(used.dataset.digest) == 32
+    assert len(used.dataset.digest) == 16
     assert theirs.data.metrics["diverged"] == 0
     assert theirs.data.params["parameterization"] == "ip-llr"
     assert theirs.data.params["preset"] == "ip-llr"
@@ -234,7 +234,7 @@ def test_other_ends_have_their_status(store, settings, mlflow, rate, status, sta
     assert run.data.tags["iplab.state"] == state
     # At a glance: in the list of names, and as a column to sort by.
     diverged = state == "DIVERGED"
-    assert run.info.run_name.endswith(" (diverged)") is diverged
+    assert run.info.run_name.startswith("diverged: ") is diverged
     assert run.data.metrics.get("diverged") == (1 if diverged else None)
 
 

@@ -7,7 +7,7 @@ import pytest
 from ipcore import studies
 from ipserver.errors import InvalidRequest
 from ipserver.request.limits import limits_with
-from ipserver.request.study import check_study, metrics_of, question_of
+from ipserver.request.study import check_study, metrics_of, question_of, recorded_step
 from tests.ipserver.studies.cases import study_request
 
 LIMITS = limits_with()
@@ -139,9 +139,11 @@ def test_what_runs_record_does_not_depend_on_the_budget():
     assert metrics_of(poor) == metrics_of(question) != ()
 
 
-def test_updates_by_later_rates_need_as_many_steps():
-    """IP-LLR changes its rates after the first update, and the second one must be made to be measured."""
+@pytest.mark.parametrize("steps", [1, 2])
+def test_updates_by_later_rates_are_recorded_where_there_are_any(steps):
+    """IP-LLR changes its rates after the first update; the second is measured if it is made."""
     later = {"parameterizations": [{"preset": "ip-llr"}]}
-    found = violations(spec={"coordinate_check": {}}, grid=later, base={"steps": 1})
-    assert found["study.spec.base.steps"].startswith("must be at least 2, not 1")
-    assert checked(spec={"coordinate_check": {}}, grid=later).spec.base.steps == 2
+    accepted = checked(spec={"coordinate_check": {}}, grid=later, base={"steps": steps}).spec
+    metrics = metrics_of(question_of(accepted, LIMITS, None))
+    updates = {recorded_step(metric) for metric in metrics if metric.quantity == studies.ISOLATED}
+    assert updates == set(range(1, steps + 1))
