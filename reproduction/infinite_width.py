@@ -42,9 +42,15 @@ _SPEC: Final[dict[str, Any]] = {
         ["ip-llr", 2, "relu", 0.03, 0.1, *_WIDE],
         ["hpz", 3, "relu", 0.03, 0.1, *_WIDE],
         ["hp", 3, "relu", 0.03, 0.1, *_WIDE],
+        ["ntk", 3, "relu", 0.03, None, *_MEASURABLE],
+    ],
+}
+# Those that take most of the time.
+_DEEP: Final[dict[str, Any]] = {
+    **_SPEC,
+    "cases": [
         ["ip-llr", 3, "relu", 0.03, 0.1, *_WIDE],
         ["mup", 3, "relu", 0.1, None, *_MEASURABLE],
-        ["ntk", 3, "relu", 0.03, None, *_MEASURABLE],
         ["ip-llr", 4, "relu", 0.03, 0.1, *_WIDE],
         ["ip-llr", 6, "relu", 0.03, 0.1, *_WIDE],
     ],
@@ -285,6 +291,21 @@ MNIST: Final = Study(
         "cases": [
             ["ip-llr", 2, "relu", 0.03, 0.1, [16, 32, 64], [4, 4, 4]],
             ["mup", 2, "relu", 0.1, None, [8, 16, 32], [4, 4, 4]],
+        ],
+    },
+    section=_section,
+    measure=_measure,
+)
+DEEP: Final = Study(
+    name="infinite-width-deep",
+    title="Networks beside their infinite-width limit: deeper ones, and muP",
+    spec=_DEEP,
+    quick={
+        **_DEEP,
+        "particles": 2048,
+        "steps": [4],
+        "cases": [
+            ["ip-llr", 4, "relu", 0.03, 0.1, [32, 64, 128], [6, 6, 6]],
         ],
     },
     section=_section,

@@ -34,6 +34,7 @@ STUDIES: Final[dict[str, Study]] = {
         isolated_updates.STUDY,
         finite_width.STUDY,
         infinite_width.STUDY,
+        infinite_width.DEEP,
         infinite_width.MNIST,
         activation_gap.STUDY,
         deferred_weights.STUDY,
