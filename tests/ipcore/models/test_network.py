@@ -94,7 +94,7 @@ def test_numpy_arrays_make_a_network_too(trained: Trainer, tiny: Dataset):
         ({"format": "other/9"}, "this version reads"),
         ({"activation": "step"}, "unknown activation"),
         ({"parameterization": "nonsense"}, "malformed"),
-        ({"parameterization": "[1]"}, "no JSON object"),
+        ({"parameterization": "[1]"}, "not a JSON object"),
         ({"parameterization": '{"a": ["0", "x"]}'}, "malformed"),
         ({"parameterization": '{"a": ["0", "1"], "b": ["0", "0"], "phases": [{}]}'}, "malformed"),
         ({"bias": "every"}, "does not fit"),

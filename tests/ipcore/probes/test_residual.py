@@ -65,6 +65,8 @@ def test_every_quantity_has_every_layer(tiny: Dataset, matrices: int):
     assert {name for run, name, step in found if "/" in name and (run, step) == (0, 3)} == {
         *(f"{name}/{layer}" for name in EVERYWHERE for layer in range(1, last + 1)),
         *(f"{name}/{layer}" for name in HIDDEN for layer in range(1, last)),
+        *(f"alignment_backward/{layer}" for layer in range(2, last)),
+        *(f"alignment_change/{layer}" for layer in range(2, last + 1)),
     }
     assert all(np.isfinite(value) for value in found.values())
     assert found[0, "h_change/1", 0] == found[0, f"h_change/{last}", 0] == 0

@@ -127,5 +127,5 @@ def test_what_dominates_needs_an_exponent():
         analyze(plain, optimizer="adam", epsilon="dominating")
     assert epsilon_crossovers(analyze(plain, optimizer="adam"), (1.0,) * 4, 64, 1e-8) == (None,) * 4
     for step in (-1, 21, 1.0):
-        with pytest.raises(TheoryError, match=r"0\.\.20"):
+        with pytest.raises(TheoryError, match=r"0\.\.20|must be an integer"):
             gradient_exponents(analyze(plain), step)

@@ -89,7 +89,7 @@ def test_an_ended_experiment_goes_on_until_the_new_runs_have_ended(store: Store,
     else:
         store.commit_slice("e", pack.id, pack.token, last_slice(pack))
     ended = store.get_experiment("e")
-    store.mark_forwarded([Forwarded("e", 0, "m0", new=True, segment=99, state=states(store)[0])])
+    store.mark_forwarded([Forwarded("e", 0, "m0", new=True, segment=10**6, state=states(store)[0])])
     end = ExperimentState.FAILED if failed else ExperimentState.SUCCEEDED
     assert (ended.state, ended.end_time is not None) == (end, True)
 
