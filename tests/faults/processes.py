@@ -43,6 +43,15 @@ def children(parent: int) -> dict[int, str]:
     return found
 
 
+def start_time(pid: int) -> str:
+    """When a running process was started, which tells it from a later one with its id; "": it has ended."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        return "" if _ended(folder) else (folder / "stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
 def end_marked(mark: str, seconds: float = 20.0) -> None:
     """kill -9 of all processes with a variable in their environment."""
     deadline = time.monotonic() + seconds

@@ -7,7 +7,7 @@ import pytest
 from tests.faults.scenarios import Scene
 from tests.faults.studies import storm
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(170)]
 
 
 @pytest.mark.parametrize("scene", ["sqlite"], indirect=True)

@@ -16,8 +16,7 @@ from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import open_store
 from ipserver.store.states import ExperimentState
 from ipserver.workers.local_executor import LocalExecutor
-from ipserver.workers.own_ray import parents_of_processes
-from tests.faults.processes import children
+from tests.faults.processes import children, start_time
 from tests.ipserver.scheduling.cases import notices, run_until
 from tests.ipserver.serving import SPEC, serving, wait_for
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
@@ -61,14 +60,14 @@ def test_a_stop_of_every_process_at_once_loses_nothing_in_odd_surroundings(tmp_p
     with serving(home, **options) as (process, status), iplab.connect(status["address"]) as client:
         experiment = client.create(long, experiment_id="long")
         wait_for(lambda: experiment.refresh().committed_steps > 1000)
-        below = children(process.pid)
-        folders = short_folders(below.values())
+        below = {pid: start_time(pid) for pid in children(process.pid)}
+        folders = short_folders(children(process.pid).values())
         assert all(folder.is_dir() for folder in folders)
         for pid in (*reversed(below), process.pid):  # the supervisor is the last
             with contextlib.suppress(ProcessLookupError):  # a short-lived process of Ray
                 os.kill(pid, signal.SIGTERM)
         assert process.wait(180) == 0
-    wait_for(lambda: not parents_of_processes().keys() & below.keys(), 60)
+    wait_for(lambda: not any(begun and start_time(pid) == begun for pid, begun in below.items()), 60)
     assert "starting it again" not in (home / "up.log").read_text()
     assert not list(home.glob("ray-?????*/"))
     assert not any(folder.exists() for folder in folders)
