@@ -16,7 +16,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -158,17 +158,20 @@ def surrounded(folder: Path, *, shielded: bool) -> Iterator[set[int]]:
 def ending(started: set[int], disconnected: Callable[[], bool]) -> Iterator[None]:
     """End Ray's processes while Ray shuts down, because they block the SIGTERM that Ray sends them.
 
+    Descendants are noted before the shutdown: when a raylet ends, its agents and workers get another parent.
+
     Args:
         started: Ids of this process's children that belong to Ray.
         disconnected: Whether this process has disconnected from Ray; only then are Ray's processes killed.
     """
     done = threading.Event()
+    noted = _start_times(_with_descendants(started & _children(os.getpid())))
 
     def kill() -> None:
         while not (disconnected() or done.wait(0.05)):
             pass
         done.wait(_SETTLE_SECONDS)
-        _kill(started)
+        _kill(noted)
 
     thread = threading.Thread(target=kill, name="end Ray", daemon=True)
     thread.start()
@@ -179,14 +182,33 @@ def ending(started: set[int], disconnected: Callable[[], bool]) -> Iterator[None
         thread.join()
 
 
-def _kill(roots: set[int]) -> None:
-    """Kill child processes with all their descendants."""
-    doomed = {pid for pid in roots if pid in _children(os.getpid())}
-    while more := {pid for pid, parent in parents_of_processes().items() if parent in doomed} - doomed:
-        doomed |= more
-    for pid in doomed:
+def _kill(noted: Mapping[int, str]) -> None:
+    """Kill processes with all their descendants.
+
+    Args:
+        noted: Start time by id; a later process that was given the same id is spared.
+    """
+    same = {pid for pid, begun in _start_times(noted).items() if begun == noted[pid]}
+    for pid in _with_descendants(same):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _with_descendants(roots: Iterable[int]) -> set[int]:
+    found = set(roots)
+    parents = parents_of_processes()
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def _start_times(pids: Iterable[int]) -> dict[int, str]:
+    """Start time by id, in ticks since the system's start, of those that exist."""
+    found = {}
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            found[pid] = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    return found
 
 
 def _children(parent: int) -> set[int]:
