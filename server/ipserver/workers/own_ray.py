@@ -182,6 +182,16 @@ def ending(started: set[int], disconnected: Callable[[], bool]) -> Iterator[None
         thread.join()
 
 
+def end_left_in(folder: Path) -> None:
+    """Kill processes that still work in `folder`: those whose raylet died before them."""
+    left = set()
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if link.readlink().is_relative_to(folder):
+                left.add(int(link.parent.name))
+    _kill(_start_times(left - {os.getpid()}))
+
+
 def _kill(noted: Mapping[int, str]) -> None:
     """Kill processes with all their descendants.
 

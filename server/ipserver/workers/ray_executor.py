@@ -29,7 +29,7 @@ from ipserver.store.states import FailureReason
 from ipserver.workers.executor import Worker, bounded, worker_lost
 from ipserver.workers.jobs import PackJob, SliceReport
 from ipserver.workers.kept import Kept
-from ipserver.workers.own_ray import ending, own_token, ray_folder, surrounded
+from ipserver.workers.own_ray import end_left_in, ending, own_token, ray_folder, surrounded
 
 # Ray reads these variables at import: usage statistics are off, and actors without a GPU do not change the
 # visible devices (otherwise Ray warns about its old default).
@@ -255,6 +255,7 @@ class _OwnRay:
         """End all of its processes and remove its files."""
         with ending(self._processes, lambda: not ray.is_initialized()):
             ray.shutdown()
+        end_left_in(self._folder.path)
         self._folder.remove()
 
 

@@ -167,3 +167,18 @@ with surrounded(Path(sys.argv[1]), shielded=True):
         text=True,
     )
     assert done.stdout.strip() == str(tmp_path)
+
+
+def test_what_still_works_in_the_folder_is_ended_and_nothing_else(tmp_path):
+    inside, outside = tmp_path / "ray" / "deep", tmp_path / "other"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+    left, other = (subprocess.Popen(["sleep", "60"], cwd=folder) for folder in (inside, outside))
+    try:
+        own_ray.end_left_in(tmp_path / "ray")
+        assert left.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for process in (left, other):
+            process.kill()
+            process.wait()
