@@ -10,11 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ipcore.analysis.intervals import Estimate
+from ipcore.figures.intervals import NORMAL, student
 
 DRAWS: Final = 2000
-_NORMAL: Final = 1.959964  # 97.5 % quantile of the normal distribution
-# 97.5 % quantiles of Student's t with 1 .. 10 degrees of freedom.
-_STUDENT: Final = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 
 
 @functools.lru_cache(maxsize=64)
@@ -57,8 +55,4 @@ def widening(seeds: int) -> float:
     [9.17, 2.69, 1.44, 1.02]
     """
     freedom = seeds - 1
-    if freedom <= len(_STUDENT):
-        student = _STUDENT[freedom - 1]
-    else:  # Cornish-Fisher; off by less than 0.003 from 10 degrees of freedom on
-        student = _NORMAL + 2.3723 / freedom + 2.8225 / freedom**2
-    return math.sqrt(seeds / freedom) * student / _NORMAL
+    return math.sqrt(seeds / freedom) * student(freedom) / NORMAL

@@ -11,7 +11,6 @@ from click.testing import CliRunner
 import iplab as sdk
 from iplab.cli import main
 from iplab.cli.check import print_report
-from iplab.plots import save_report
 from iplab.report import Verdict
 from tests.iplab.conftest import small_spec
 
@@ -248,8 +247,8 @@ def test_what_does_not_show_yet_is_said_explained_and_drawn(checked, capsys, tmp
     assert shown.err == "every comparison, and why: --why\n"
     print_report(report, why=True)
     assert "    parts make -0.40" in capsys.readouterr().out.splitlines()
-    save_report(report, tmp_path / "report.svg")
+    report.plot().save(tmp_path / "report.svg")
     # One more line than for an exponent that is visible.
-    save_report(dataclasses.replace(report, checks=(change,)), tmp_path / "plain.svg")
+    dataclasses.replace(report, checks=(change,)).plot().save(tmp_path / "plain.svg")
     dotted = [(tmp_path / name).read_text().count("stroke-dasharray") for name in ("report.svg", "plain.svg")]
     assert dotted[0] == dotted[1] + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,11 @@ from iplab.numbers import SETTING_DIGITS, decimals, number
 from iplab.terminal import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from iplab.report import Check, Report, Subject
 
-_PICTURES = (".svg", ".png", ".pdf")
+_PICTURES = (".svg", ".png", ".pdf", ".csv")
 # Notes that are shown without --why: a grid of many rates has one for each.
 _NOTES = 3
 # So many answers need no overview.
@@ -68,7 +69,8 @@ def check(
     layer by layer, and why they agree, disagree, are undecided, or cannot show yet at these widths
     (docs/analysis.md). Exit code 6 if something disagrees.
     """
-    draw = _drawing(plot) if plot else None
+    if plot and Path(plot).suffix.lower() not in _PICTURES:  # before the service is asked for anything
+        raise click.UsageError(f"--plot {plot}: the name must end in {', '.join(_PICTURES)}")
     service: Service = context.obj
     with service.connect() as client:
         report = client.experiment(experiment).check(
@@ -78,11 +80,11 @@ def check(
         print_json(report.to_dict())
     else:
         print_report(report, why=why)
-    if draw is not None and plot is not None:
+    if plot:
         # After the report: what cannot be drawn must not take it away.
         try:
-            draw(report, plot)
-        except (ValueError, OSError) as error:
+            report.plot().save(plot)
+        except (ValueError, OSError, ImportError) as error:
             raise click.UsageError(f"--plot: there is no picture: {error}") from error
         click.echo(f"saved {plot}", err=True)
     if report.disagrees:
@@ -173,14 +175,3 @@ def _pairs(references: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--reference {label}=...: given twice")
         pairs[label] = name
     return pairs
-
-
-def _drawing(file: str) -> Callable[[Report, str], None]:
-    """The function that draws. Raises UsageError before the service is asked for anything."""
-    if not file.endswith(_PICTURES):
-        raise click.UsageError(f"--plot {file}: the name must end in {', '.join(_PICTURES)}")
-    try:
-        from iplab.plots import save_report  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise click.UsageError("--plot needs matplotlib: pip install 'iplab[plot]'") from error
-    return save_report
