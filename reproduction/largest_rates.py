@@ -238,8 +238,9 @@ def _section(result: Result) -> Section:
         "So the largest stable base rate moves by delta* octaves per doubling of the width, and the best "
         "rate by something in [delta*, delta_c] ([theory.md](theory.md), section 4). Here networks are "
         f"trained for {spec['steps']} updates on {spec['dataset']} at base rates {spec['octaves']:g} octaves "
-        f"apart, with {spec['seeds']} seeds. At each width and seed r_f is the rate at which mean |f_t| reaches "
-        f"{f:g} at some step, r_h that at which mean |h_t^l| of some hidden layer reaches {h:g}, interpolated between rates. The limits are "
+        f"apart, with {spec['seeds']} seeds. At each width and seed r_f is the rate at which mean |f_t| "
+        f"reaches {f:g} at some step, r_h that at which mean |h_t^l| of some hidden layer reaches {h:g}, "
+        "interpolated between rates. The limits are "
         "the same at all widths, so r_f should go like m^(delta*) and r_h like m^(delta_c). With squared "
         "errors both grow together. Adam's epsilon is small beside the gradients.",
         table(["octaves per doubling", "delta*", "r_f", "delta_c", "r_h", "best rate, against theory"], rows),

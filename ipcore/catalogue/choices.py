@@ -1,4 +1,4 @@
-"""Choices without settings: precisions, biases, normalizations, kept weights; and the metrics of every run."""
+"""Choices without settings: precisions, biases, normalizations, kept weights; metrics of every run."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ NORMALIZATIONS: Final[Mapping[str, Choice]] = table(
         Choice("none", "none: x^l = phi(h^l)"),
         Choice(
             "rms",
-            "RMSNorm of every preactivation without trained gains, x^l = phi(h^l / rms(h^l)) (arXiv:1910.07467)",
+            "RMSNorm of preactivations without trained gains, x^l = phi(h^l / rms(h^l)) (arXiv:1910.07467)",
         ),
     )
 )
