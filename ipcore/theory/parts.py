@@ -21,6 +21,7 @@ from typing import Final
 from ipcore.theory.analysis import Analysis, check_analysis
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.maxplus import Size, largest
+from ipcore.theory.normalization import refuse
 from ipcore.theory.parameterization import check_integer
 from ipcore.theory.sums import Power, crossover
 from ipcore.theory.trajectory import trajectory
@@ -108,6 +109,7 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
             "`steps` and measured slopes are what there is",
             "block_matrices",
         )
+    refuse(analysis.normalization, "parts of a change")
     return _parts_of(analysis, step)
 
 
