@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
@@ -23,10 +23,9 @@ def server_credentials(files: CertificateFiles) -> grpc.ServerCredentials:
         StartupError: The files cannot be used now.
     """
     newest = _Newest(files)
+    changed: Any = newest.changed  # the stubs do not know that None means no change
     return grpc.dynamic_ssl_server_credentials(
-        _configuration(newest.first),
-        newest.changed,
-        require_client_authentication=files.client_ca is not None,
+        _configuration(newest.first), changed, require_client_authentication=files.client_ca is not None
     )
 
 
