@@ -74,8 +74,10 @@ def check_calibrated_rates(
 
 def _check_rates(analysis: theory.Analysis) -> None:
     p = analysis.parameterization
-    if analysis.block_matrices:
-        raise AnalysisError("theory predicts no calibrated rates for residual blocks")
+    if analysis.block_matrices or analysis.normalization != "none":
+        raise AnalysisError(
+            "theory predicts no calibrated rates for residual blocks or normalized preactivations"
+        )
     try:
         largest = theory.complete(
             p.a,

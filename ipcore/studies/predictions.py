@@ -76,6 +76,7 @@ def _analyze(exponents: theory.Parameterization, activation: str, setting: Setti
             loss=setting.loss,
             epsilon=epsilon,
             block_matrices=setting.block_matrices,
+            normalization=setting.normalization,
         )
     except theory.TheoryError as error:
         return f"theory does not cover it: {error.text}"
@@ -137,8 +138,10 @@ def calibrated_rate(analysis: theory.Analysis | str, layer: int) -> Band:
     """By which power of m the calibrated first rate of matrix l grows: the deficit of its alignment."""
     if isinstance(analysis, str):
         return Band.silent(analysis)
-    if analysis.block_matrices:
-        return Band.silent("theory predicts no calibrated rates for residual blocks")
+    if analysis.block_matrices or analysis.normalization != "none":
+        return Band.silent(
+            "theory predicts no calibrated rates for residual blocks or normalized preactivations"
+        )
     p = analysis.parameterization
     try:
         largest = theory.complete(

@@ -178,8 +178,17 @@ def decimal_notes(*lists: Iterable[str | Fraction | int]) -> tuple[str, ...]:
 
 
 def format_exponent(value: Fraction) -> str:
-    """Write an exponent as `parse_exponent` reads it: "0", "-5/2"."""
-    return str(value)
+    """Write an exponent as `parse_exponent` reads it: "0", "-5/2".
+
+    Raises:
+        TheoryError: It is not exact, or has more digits than Python writes.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | Fraction):
+        exact(value)
+    try:
+        return str(value)
+    except ValueError:
+        raise TheoryError(f"{shown(value)} cannot be written") from None
 
 
 def brief(exponent: Fraction | None) -> str:

@@ -64,7 +64,7 @@ def future(run: Propagation, step: int) -> Future:
     """
     p, setting = run.p, run.rules
     given = setting.alignment is not None and not setting.alignment.derived
-    if not covered(p) or given or setting.block_matrices:
+    if not covered(p) or given or setting.block_matrices or setting.normalized:
         return Future(None)
     if not run.aligned:
         return _at_least(run, step)
