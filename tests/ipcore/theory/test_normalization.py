@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipcore.analysis import Samples, fit_slope
@@ -32,6 +32,7 @@ from ipcore.theory import (
 from ipcore.theory.calculus import Propagation
 from ipcore.theory.rules import rules
 from ipcore.training.trainer import Trainer
+from tests.ipcore.theory.brute_force import brute_force
 
 HALF = Fraction(1, 2)
 
@@ -92,6 +93,35 @@ def test_the_scale_of_a_normalized_layer_is_a_rate(L, optimizer, activation, dat
         for here, there in zip(first.h, second.h, strict=True):
             assert (here is None) == (there is None)
         assert [h + t for h, t in zip(first.h, by, strict=False)] == list(second.h)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(1, 4), st.booleans(), st.booleans(), st.data())
+def test_sizes_are_those_of_an_oracle(L, sign, mse, data):
+    """The rules written again without the package, for ReLU: multiples of 1/8 of size at most 3."""
+    eighths = st.integers(-24, 24).map(lambda e: Fraction(e, 8))
+    a, b, c = (data.draw(st.lists(eighths, min_size=L + 1, max_size=L + 1)) for _ in range(3))
+    records = brute_force(a, b, c, steps=200, sign=sign, mse=mse, normalized=True)
+    found = analyze(
+        custom(L, a=a, b=b, c=c),
+        optimizer="sign" if sign else "sgd",
+        loss="mse" if mse else "cross_entropy",
+        normalization="rms",
+    )
+    for step, (h, change) in zip(found.steps, records, strict=False):
+        assert (*step.h, step.f) == tuple(h)
+        if step.step:
+            assert (*step.h_change, step.f_change) == tuple(change)
+    changes = [change for _, change in records[1:]]
+    grows = any(h[-1] > 0 for h, _ in records)
+    features = any(change[i] >= records[0][0][i] for change in changes for i in range(L))
+    expected = (
+        (Regime.UNSTABLE if mse else Regime.CONTROLLED_DIVERGENCE) if grows
+        else Regime.TRIVIAL if all(change[-1] < 0 for change in changes)
+        else Regime.FEATURE_LEARNING if features
+        else Regime.OPERATOR if sign else Regime.KERNEL
+    )  # fmt: skip
+    assert found.regime is expected
 
 
 def test_only_the_output_can_grow():
