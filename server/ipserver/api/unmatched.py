@@ -8,7 +8,9 @@ from typing import Final
 
 from ipserver.store import Store
 from ipserver.store.comparisons import holds
-from ipserver.store.records import Comparison, ExperimentRecord, Filter, Junction, Negation, RunRecord
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.filters import Comparison, Filter, Junction, Negation
+from ipserver.store.records.runs import RunRecord
 
 Value = str | int | float | None
 # Records that are looked at, the newest experiments among them.

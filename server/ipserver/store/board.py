@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.leases import lease
-from ipserver.store.records import Board, Claim, Move, Moved, Queued
+from ipserver.store.records.board import Board, Claim, Move, Moved, Queued
 from ipserver.store.states import PackState
 from ipserver.store.tables import URGENCY, experiments, packs, singletons
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from ipcore.catalogue import DatasetInfo
 from ipcore.planning.machine import MachineProfile
 from ipserver.store.database import Transaction
-from ipserver.store.records import CapacityReport, DatasetReport, PlannerReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport, PlannerReport
 from ipserver.store.tables import capacity
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.store.records import AXES, Comparison, Filter, Junction, Negation
+from ipserver.store.records.filters import Comparison, Filter, Junction, Negation
+from ipserver.store.records.networks import AXES
 from ipserver.store.summary import VALUES
 from ipserver.store.tables import Name, experiments, runs
 

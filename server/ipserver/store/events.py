@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
-from ipserver.store.records import EventRecord
+from ipserver.store.records.experiments import EventRecord
 from ipserver.store.tables import events, experiments
 
 

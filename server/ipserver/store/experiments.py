@@ -12,7 +12,10 @@ from ipserver.store.comparisons import experiment_condition
 from ipserver.store.database import Transaction
 from ipserver.store.edits import created_event, editing, insert_events
 from ipserver.store.missing import no_experiment
-from ipserver.store.records import ExperimentRecord, Filter, NetworkShape, NewExperiment, NewRun
+from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
+from ipserver.store.records.filters import Filter
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import NewRun
 from ipserver.store.shapes import shape_of
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.studies import require_wanted

@@ -8,7 +8,7 @@ from ipserver.errors import FieldViolation, InvalidRequest, RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.experiments import get, insert_runs
-from ipserver.store.records import ExperimentRecord, Extension
+from ipserver.store.records.experiments import ExperimentRecord, Extension
 from ipserver.store.states import RunState
 from ipserver.store.studies import require_wanted
 from ipserver.store.tables import extensions

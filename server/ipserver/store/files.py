@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ipserver.store.database import Transaction
-from ipserver.store.records import NamedFile
+from ipserver.store.records.files import NamedFile
 from ipserver.store.tables import artifacts, checkpoints
 
 

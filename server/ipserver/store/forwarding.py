@@ -19,7 +19,9 @@ from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.experiments import experiment_record
-from ipserver.store.records import ArtifactRecord, ExperimentRecord, Forwarded, ForwardTask
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.files import ArtifactRecord
+from ipserver.store.records.forwarding import Forwarded, ForwardTask
 from ipserver.store.runs import artifact_record, run_record, select_runs
 from ipserver.store.states import RunState
 from ipserver.store.tables import Name, artifacts, attempts, experiments, runs, segments, singletons

@@ -7,7 +7,7 @@ import uuid
 import sqlalchemy as sa
 
 from ipserver.store.database import Transaction
-from ipserver.store.records import Identity
+from ipserver.store.records.files import Identity
 from ipserver.store.tables import identity
 
 

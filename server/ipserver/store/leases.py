@@ -16,7 +16,10 @@ from ipserver.store import clocks
 from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import UNFINISHED, Edit, editing
-from ipserver.store.records import CheckpointRecord, ExperimentRecord, Failure, LeasedPack
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.files import CheckpointRecord
+from ipserver.store.records.packs import LeasedPack
+from ipserver.store.records.runs import Failure
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.states import FailureReason, PackState, RunState
 from ipserver.store.tables import UNFINISHED_PACK, URGENCY, attempts, checkpoints, experiments, packs, runs

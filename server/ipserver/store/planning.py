@@ -15,7 +15,10 @@ from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
 from ipserver.store.edits import Edit, editing
 from ipserver.store.missing import no_experiment
-from ipserver.store.records import ExperimentRecord, Failure, NetworkShape, NewPack, RunRecord
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.runs import Failure, RunRecord
 from ipserver.store.runs import run_record, select_runs
 from ipserver.store.states import PackState, RunState
 from ipserver.store.tables import UNPLANNED, URGENCY, experiments, packs, runs

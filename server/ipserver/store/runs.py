@@ -13,15 +13,11 @@ from ipserver.store import experiments as experiment_store
 from ipserver.store.comparisons import run_condition
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
-from ipserver.store.records import (
-    ArtifactRecord,
-    AttemptRecord,
-    Failure,
-    Filter,
-    NetworkShape,
-    RunRecord,
-    SegmentRecord,
-)
+from ipserver.store.records.files import ArtifactRecord
+from ipserver.store.records.filters import Filter
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import AttemptRecord, Failure, RunRecord
+from ipserver.store.records.slices import SegmentRecord
 from ipserver.store.states import FailureReason
 from ipserver.store.summary import VALUES, Summary
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments

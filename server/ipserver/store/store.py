@@ -26,38 +26,16 @@ from ipserver.store import (
     unplaceable,
 )
 from ipserver.store.database import Database, Transaction, damage
-from ipserver.store.records import (
-    ALL,
-    ArtifactRecord,
-    AttemptRecord,
-    Board,
-    CapacityReport,
-    CheckpointRecord,
-    CommitResult,
-    EndedPack,
-    EventRecord,
-    ExperimentRecord,
-    Extension,
-    Failure,
-    Filter,
-    Forwarded,
-    ForwardTask,
-    Identity,
-    LeasedPack,
-    Move,
-    Moved,
-    NamedFile,
-    NewExperiment,
-    NewPack,
-    NewRound,
-    NewRun,
-    NewStudy,
-    RunRecord,
-    SegmentRecord,
-    SliceCommit,
-    StudyOutcome,
-    StudyRecord,
-)
+from ipserver.store.records.board import Board, Move, Moved
+from ipserver.store.records.cluster import CapacityReport
+from ipserver.store.records.experiments import EventRecord, ExperimentRecord, Extension, NewExperiment
+from ipserver.store.records.files import ArtifactRecord, CheckpointRecord, Identity, NamedFile
+from ipserver.store.records.filters import ALL, Filter
+from ipserver.store.records.forwarding import Forwarded, ForwardTask
+from ipserver.store.records.packs import EndedPack, LeasedPack, NewPack
+from ipserver.store.records.runs import AttemptRecord, Failure, NewRun, RunRecord
+from ipserver.store.records.slices import CommitResult, SegmentRecord, SliceCommit
+from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 
 SEGMENTS_AT_ONCE = 16

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
-from ipserver.store.records import EndedPack
+from ipserver.store.records.packs import EndedPack
 from ipserver.store.states import PackState
 from ipserver.store.tables import artifacts, attempts, checkpoints, packs, runs
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import PackState
 from ipserver.store.tables import experiments, packs, runs
 from ipserver.store.transitions import Change

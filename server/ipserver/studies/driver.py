@@ -27,7 +27,8 @@ from ipserver.errors import ArtifactsUnavailable, Fenced, NotFound, ServiceError
 from ipserver.request.study import metrics_of, question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
-from ipserver.store.records import RunRecord, StudyOutcome, StudyRecord
+from ipserver.store.records.runs import RunRecord
+from ipserver.store.records.studies import StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 from ipserver.studies.outcomes import outcomes
 from ipserver.studies.outputs import Outputs

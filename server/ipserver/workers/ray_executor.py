@@ -24,7 +24,7 @@ from ipserver.environment.settings import split_address
 from ipserver.environment.surroundings import forget_other_rays
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
 from ipserver.workers.executor import Worker, bounded, worker_lost
 from ipserver.workers.jobs import PackJob, SliceReport

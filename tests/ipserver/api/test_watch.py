@@ -14,7 +14,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.watch import WatchHub
 from ipserver.errors import StoreUnavailable, WatchOverflow
 from ipserver.store.edits import editing
-from ipserver.store.records import EventRecord
+from ipserver.store.records.experiments import EventRecord
 
 SUCCEEDED = experiment_pb2.EXPERIMENT_STATE_SUCCEEDED
 

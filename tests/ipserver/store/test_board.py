@@ -9,7 +9,7 @@ import pytest
 
 from ipserver.store import Store, open_store
 from ipserver.store.board import _PAGE
-from ipserver.store.records import Board, Move
+from ipserver.store.records.board import Board, Move
 from ipserver.store.shapes import amounts_of, shape_of
 from tests.ipserver.store.cases import TTL, Clock, last_slice, planned, told
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ipserver.errors import NotFound
 from ipserver.store import Store
 from ipserver.store.edits import editing
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
 from ipserver.store.tables import attempts, packs, runs
 from ipserver.store.transitions import ForbiddenMove
