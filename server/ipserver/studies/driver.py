@@ -5,8 +5,8 @@
     actions taken      wait until the experiments have ended; then ask the planner again
     cancelled          cancel the experiments; when they have ended, end the study
 
-A study is held under a token (`ipserver.store.studies`). Every write names it, creations and extensions of
-experiments too, so a driver that was overtaken can do nothing any more.
+A study is held under a token (`ipserver.store.transactions.studies`). Every write names it, creations and
+extensions of experiments too, so a driver that was overtaken can do nothing any more.
 """
 
 from __future__ import annotations

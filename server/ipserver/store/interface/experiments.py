@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ipserver.store import events, experiments, extending
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.experiments import EventRecord, ExperimentRecord, Extension, NewExperiment
 from ipserver.store.records.filters import ALL, Filter
 from ipserver.store.records.runs import NewRun
+from ipserver.store.transactions import events, experiments, extending
 
 
 class Experiments(Transactions):

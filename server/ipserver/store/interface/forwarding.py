@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ipserver.store import forwarding
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.forwarding import Forwarded, ForwardTask
+from ipserver.store.transactions import forwarding
 
 
 class Forwarding(Transactions):

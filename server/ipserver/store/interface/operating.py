@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipserver.store import clocks, files, identity
 from ipserver.store.database import Transaction, damage
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.files import Identity, NamedFile
+from ipserver.store.transactions import clocks, files, identity
 
 
 class Operating(Transactions):

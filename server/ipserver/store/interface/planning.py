@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from ipserver.store import board, capacity, leases, planning, unplaceable
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.board import Board, Move, Moved
 from ipserver.store.records.cluster import CapacityReport
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.packs import NewPack
 from ipserver.store.records.runs import Failure, RunRecord
+from ipserver.store.transactions import board, capacity, leases, planning, unplaceable
 
 
 class Planning(Transactions):

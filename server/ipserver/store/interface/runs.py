@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ipserver.store import runs
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.files import ArtifactRecord
 from ipserver.store.records.filters import ALL, Filter
 from ipserver.store.records.runs import AttemptRecord, RunRecord
 from ipserver.store.records.slices import SegmentRecord
+from ipserver.store.transactions import runs
 
 SEGMENTS_AT_ONCE = 16
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipserver.store import studies
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
+from ipserver.store.transactions import studies
 
 
 class Studies(Transactions):

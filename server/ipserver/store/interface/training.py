@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ipserver.store import commits, leases, splitting, sweeping
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.files import CheckpointRecord
 from ipserver.store.records.packs import EndedPack, LeasedPack
 from ipserver.store.records.runs import Failure
 from ipserver.store.records.slices import CommitResult, SliceCommit
+from ipserver.store.transactions import commits, leases, splitting, sweeping
 
 
 class Training(Transactions):

@@ -9,11 +9,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ipserver.store.database import Transaction
-from ipserver.store.edits import editing
-from ipserver.store.leases import lease
 from ipserver.store.records.board import Board, Claim, Move, Moved, Queued
 from ipserver.store.states import PackState
 from ipserver.store.tables import URGENCY, experiments, packs, singletons
+from ipserver.store.transactions.edits import editing
+from ipserver.store.transactions.leases import lease
 
 # Number of most urgent experiments on the board, of any shape: enough to decide for which to make room.
 _PAGE: Final = 64

@@ -12,17 +12,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import Fenced
-from ipserver.store import clocks
-from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
-from ipserver.store.edits import UNFINISHED, Edit, editing
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.files import CheckpointRecord
 from ipserver.store.records.packs import LeasedPack
 from ipserver.store.records.runs import Failure
-from ipserver.store.runs import run_record, select_runs
 from ipserver.store.states import FailureReason, PackState, RunState
 from ipserver.store.tables import UNFINISHED_PACK, URGENCY, attempts, checkpoints, experiments, packs, runs
+from ipserver.store.transactions import clocks
+from ipserver.store.transactions import experiments as experiment_store
+from ipserver.store.transactions.edits import UNFINISHED, Edit, editing
+from ipserver.store.transactions.runs import run_record, select_runs
 from ipserver.store.transitions import Change
 
 _QUEUED_AT_ONCE = 8

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 
 from ipserver.names import part_of
 from ipserver.store.database import Transaction
-from ipserver.store.edits import UNFINISHED, Edit, editing
-from ipserver.store.leases import finish, in_pack, leased_pack
 from ipserver.store.records.networks import AXES
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import PackState
 from ipserver.store.tables import packs, runs
+from ipserver.store.transactions.edits import UNFINISHED, Edit, editing
+from ipserver.store.transactions.leases import finish, in_pack, leased_pack
 from ipserver.store.transitions import Change
 
 

@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
-from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
-from ipserver.store.edits import editing
 from ipserver.store.records.experiments import EventRecord
 from ipserver.store.tables import events, experiments
+from ipserver.store.transactions import experiments as experiment_store
+from ipserver.store.transactions.edits import editing
 
 
 def listing(transaction: Transaction, experiment: str, after: int, limit: int) -> list[EventRecord]:

@@ -8,18 +8,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, RequestIdReused
-from ipserver.store.comparisons import experiment_condition
 from ipserver.store.database import Transaction
-from ipserver.store.edits import created_event, editing, insert_events
-from ipserver.store.missing import no_experiment
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 from ipserver.store.records.filters import Filter
 from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.runs import NewRun
 from ipserver.store.shapes import shape_of
 from ipserver.store.states import ExperimentState, RunState
-from ipserver.store.studies import require_wanted
 from ipserver.store.tables import experiments, runs
+from ipserver.store.transactions.comparisons import experiment_condition
+from ipserver.store.transactions.edits import created_event, editing, insert_events
+from ipserver.store.transactions.missing import no_experiment
+from ipserver.store.transactions.studies import require_wanted
 from ipserver.store.transitions import Change
 
 

@@ -9,10 +9,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from ipserver.store.database import Transaction
-from ipserver.store.edits import editing
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import PackState
 from ipserver.store.tables import experiments, packs, runs
+from ipserver.store.transactions.edits import editing
 from ipserver.store.transitions import Change
 
 # Number of experiments handled per call; the others follow in later calls.

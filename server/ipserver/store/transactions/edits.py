@@ -15,10 +15,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.store.database import Transaction
-from ipserver.store.missing import no_experiment
 from ipserver.store.records.networks import AXES
 from ipserver.store.states import ExperimentState, PackState, RunState, experiment_state
 from ipserver.store.tables import events, experiments, packs, runs
+from ipserver.store.transactions.missing import no_experiment
 from ipserver.store.transitions import Change, moves, require_experiment_move, require_pack_move
 
 UNFINISHED = tuple(state for state in RunState if not state.terminal)

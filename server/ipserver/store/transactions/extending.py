@@ -6,12 +6,12 @@ import sqlalchemy as sa
 
 from ipserver.errors import FieldViolation, InvalidRequest, RequestIdReused
 from ipserver.store.database import Transaction
-from ipserver.store.edits import editing
-from ipserver.store.experiments import get, insert_runs
 from ipserver.store.records.experiments import ExperimentRecord, Extension
 from ipserver.store.states import RunState
-from ipserver.store.studies import require_wanted
 from ipserver.store.tables import extensions
+from ipserver.store.transactions.edits import editing
+from ipserver.store.transactions.experiments import get, insert_runs
+from ipserver.store.transactions.studies import require_wanted
 from ipserver.store.transitions import extension_problem
 
 

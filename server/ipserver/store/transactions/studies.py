@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, Fenced, FieldViolation, InvalidRequest, NotFound, RequestIdReused
-from ipserver.store import clocks
 from ipserver.store.database import Transaction
 from ipserver.store.records.studies import NewRound, NewStudy, RoundRecord, StudyOutcome, StudyRecord
 from ipserver.store.states import RunState, StudyState
 from ipserver.store.tables import attempts, experiments, packs, studies, study_rounds
+from ipserver.store.transactions import clocks
 
 
 def create(transaction: Transaction, new: NewStudy) -> StudyRecord:

@@ -9,10 +9,7 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound
 from ipserver.names import lineage
-from ipserver.store import experiments as experiment_store
-from ipserver.store.comparisons import run_condition
 from ipserver.store.database import Transaction
-from ipserver.store.edits import editing
 from ipserver.store.records.files import ArtifactRecord
 from ipserver.store.records.filters import Filter
 from ipserver.store.records.networks import NetworkShape
@@ -21,6 +18,9 @@ from ipserver.store.records.slices import SegmentRecord
 from ipserver.store.states import FailureReason
 from ipserver.store.summary import VALUES, Summary
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments
+from ipserver.store.transactions import experiments as experiment_store
+from ipserver.store.transactions.comparisons import run_condition
+from ipserver.store.transactions.edits import editing
 from ipserver.store.transitions import Change
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from ipserver.store import clocks
 from ipserver.store.database import Transaction
-from ipserver.store.edits import editing
 from ipserver.store.records.packs import EndedPack
 from ipserver.store.states import PackState
 from ipserver.store.tables import artifacts, attempts, checkpoints, packs, runs
+from ipserver.store.transactions import clocks
+from ipserver.store.transactions.edits import editing
 
 
 def unswept(transaction: Transaction, quiet_seconds: float, limit: int) -> list[EndedPack]:

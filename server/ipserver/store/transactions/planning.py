@@ -10,18 +10,18 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ipserver.errors import Fenced
-from ipserver.store import clocks
-from ipserver.store import experiments as experiment_store
 from ipserver.store.database import Transaction
-from ipserver.store.edits import Edit, editing
-from ipserver.store.missing import no_experiment
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.packs import NewPack
 from ipserver.store.records.runs import Failure, RunRecord
-from ipserver.store.runs import run_record, select_runs
 from ipserver.store.states import PackState, RunState
 from ipserver.store.tables import UNPLANNED, URGENCY, experiments, packs, runs
+from ipserver.store.transactions import clocks
+from ipserver.store.transactions import experiments as experiment_store
+from ipserver.store.transactions.edits import Edit, editing
+from ipserver.store.transactions.missing import no_experiment
+from ipserver.store.transactions.runs import run_record, select_runs
 from ipserver.store.transitions import Change
 
 # Runs assigned to packs in one transaction. This bounds how long other writers wait.

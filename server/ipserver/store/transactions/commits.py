@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from ipserver.errors import DatasetChanged, Fenced
 from ipserver.store.database import Transaction
-from ipserver.store.edits import Edit, editing
-from ipserver.store.leases import finish, in_pack, leased_pack
 from ipserver.store.records.files import CheckpointRecord, NewArtifact
 from ipserver.store.records.slices import CommitResult, SliceCommit
 from ipserver.store.states import RunState
 from ipserver.store.summary import VALUES, Summary
 from ipserver.store.tables import artifacts, checkpoints, packs, runs, segments
+from ipserver.store.transactions.edits import Edit, editing
+from ipserver.store.transactions.leases import finish, in_pack, leased_pack
 from ipserver.store.transitions import Change
 
 CHECKPOINTS_KEPT = 2

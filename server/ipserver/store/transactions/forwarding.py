@@ -15,16 +15,16 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound
 from ipserver.names import lineage
-from ipserver.store import clocks
 from ipserver.store.database import Transaction
-from ipserver.store.edits import Edit, editing
-from ipserver.store.experiments import experiment_record
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.files import ArtifactRecord
 from ipserver.store.records.forwarding import Forwarded, ForwardTask
-from ipserver.store.runs import artifact_record, run_record, select_runs
 from ipserver.store.states import RunState
 from ipserver.store.tables import Name, artifacts, attempts, experiments, runs, segments, singletons
+from ipserver.store.transactions import clocks
+from ipserver.store.transactions.edits import Edit, editing
+from ipserver.store.transactions.experiments import experiment_record
+from ipserver.store.transactions.runs import artifact_record, run_record, select_runs
 
 # Number of experiments that share the tasks of one call.
 _SHARING = 8
