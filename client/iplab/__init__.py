@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from iplab.report import Check, Report, Verdict
     from iplab.run import Run
     from iplab.specfile import load_spec
-    from iplab.study import Study
+    from iplab.studies.study import Study
     from iplab.summary import Spread, SummaryRow
     from iplab.weights import Weights
 
@@ -104,7 +104,7 @@ _LAZY = {
     "RunsChanged": "events",
     "Spread": "summary",
     "StateChanged": "events",
-    "Study": "study",
+    "Study": "studies.study",
     "SummaryRow": "summary",
     "Verdict": "report",
     "Weights": "weights",

@@ -13,7 +13,8 @@ from iplab.states import StudyVerdict
 
 if TYPE_CHECKING:
     from iplab.run import Run
-    from iplab.study import Cell, Study
+    from iplab.studies.answers import Cell
+    from iplab.studies.study import Study
 
 _UNITS: Final = {
     "slope": "exponent of the width",
