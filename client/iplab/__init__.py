@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from iplab.metrics import Metrics
     from iplab.report import Check, Report, Verdict
     from iplab.run import Run
-    from iplab.specfile import load_spec
+    from iplab.specs.specfile import load_spec
     from iplab.studies.study import Study
     from iplab.summary import Spread, SummaryRow
     from iplab.weights import Weights
@@ -109,7 +109,7 @@ _LAZY = {
     "Verdict": "report",
     "Weights": "weights",
     "connect": "client",
-    "load_spec": "specfile",
+    "load_spec": "specs.specfile",
 }
 
 

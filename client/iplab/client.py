@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
-from iplab.specfile import SpecSource, read_spec
+from iplab.specs.specfile import SpecSource, read_spec
 from iplab.studies.request import study_message
 from iplab.studies.study import Study
 from iplab.transport import Transport, check_address

@@ -170,7 +170,7 @@ def _spec(options: Mapping[str, Any]) -> dict[str, object]:
     if options["file"]:
         from google.protobuf import json_format  # noqa: PLC0415 - messages only where there is a file
 
-        from iplab.specfile import load_spec  # noqa: PLC0415
+        from iplab.specs.specfile import load_spec  # noqa: PLC0415
 
         found = json_format.MessageToDict(load_spec(options["file"]), preserving_proto_field_name=True)
     spec = found.setdefault("spec", {})
