@@ -23,7 +23,7 @@ from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, largest
 from ipcore.theory.normalization import refuse
 from ipcore.theory.parameterization import check_integer
-from ipcore.theory.quantities import instance, instances, number, numbers
+from ipcore.theory.quantities import instance, instances, mapping, number, numbers
 from ipcore.theory.sums import Power, crossover
 from ipcore.theory.trajectory import trajectory
 
@@ -259,11 +259,11 @@ def expected_changes(
 
 def _measured(sizes: Mapping[int, MeasuredParts]) -> Mapping[int, MeasuredParts]:
     findings = Findings()
-    for layer, parts in instance(sizes, Mapping, "measured").items():
+    for layer, parts in mapping(sizes, "measured").items():
         with findings.noted():
-            instance(parts, MeasuredParts, f"measured[{shown(layer)}]")
+            found = instance(parts, MeasuredParts, f"measured[{shown(layer)}]")
             for name in ("start", "below", "own"):
-                number(getattr(parts, name), f"measured[{shown(layer)}].{name}")
+                number(getattr(found, name), f"measured[{shown(layer)}].{name}")
     findings.check()
     return sizes
 

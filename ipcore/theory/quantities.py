@@ -23,7 +23,7 @@ def number(value: object, field: str, *, positive: bool = False) -> float:
     """
     least = "above 0" if positive else "of at least 0"
     try:
-        found = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+        found = float(value) if not isinstance(value, bool) and isinstance(value, Real) else math.nan
     except OverflowError:
         found = math.nan
     if not math.isfinite(found) or found < 0 or (positive and found == 0):
@@ -67,6 +67,17 @@ def instance(value: object, kind: type[T], field: str) -> T:
     if not isinstance(value, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise TheoryError(f"must be {article} {kind.__name__}, not {shown(value)}", field)
+    return value
+
+
+def mapping(value: object, field: str) -> Mapping[object, object]:
+    """A mapping.
+
+    Raises:
+        TheoryError: It is none.
+    """
+    if not isinstance(value, Mapping):
+        raise TheoryError(f"must be a mapping, not {shown(value)}", field)
     return value
 
 

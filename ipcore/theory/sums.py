@@ -21,7 +21,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.errors import Findings, TheoryError, shown
-from ipcore.theory.exponents import exact
+from ipcore.theory.exponents import check_exact
 from ipcore.theory.quantities import instance, instances, number, numbers
 
 _LARGEST_LOG: Final = math.log(sys.float_info.max)
@@ -74,8 +74,7 @@ class Power:
 
 def _check_exponent(exponent: Fraction) -> None:
     """Exponents that theory has derived may be longer than those that it reads."""
-    if isinstance(exponent, bool) or not isinstance(exponent, int | Fraction):
-        exact(exponent, "exponent")
+    check_exact(exponent, "exponent")
     try:
         float(exponent)
     except OverflowError:

@@ -135,6 +135,7 @@ def _predict(key: bytes) -> tuple[Prediction, ...]:
     found = []
     layers = 0
     model = model_of(spec)
+    residual = model if isinstance(model, ResidualMlp) else None
     for hidden_layers, activation, (scheme, entry) in itertools.product(
         grid.hidden_layers, grid.activations, zip(schemes, grid.parameterizations, strict=True)
     ):
@@ -151,7 +152,9 @@ def _predict(key: bytes) -> tuple[Prediction, ...]:
         else:
             layers += depth
             value = parameterization(entry, depth, spec.optimizer.name)
-            verdict = verdicts[network] = _verdict(value, spec.optimizer.name, activation, spec.loss, model)
+            verdict = verdicts[network] = _verdict(
+                value, spec.optimizer.name, activation, spec.loss, normalization(model), residual
+            )
         found.append(Prediction(entry.label, hidden_layers, activation, *verdict))
     return tuple(found)
 
@@ -164,7 +167,12 @@ def _regimes(key: bytes) -> Mapping[tuple[str, int, str], theory.Regime | None]:
 
 @functools.lru_cache(maxsize=4096)
 def _verdict(
-    value: theory.Parameterization, optimizer: str, activation: str, loss: str, model: Model
+    value: theory.Parameterization,
+    optimizer: str,
+    activation: str,
+    loss: str,
+    normalized: str,
+    residual: ResidualMlp | None,
 ) -> _Verdict:
     """Regime, summary and advice; different specs share the presets."""
     try:
@@ -173,12 +181,12 @@ def _verdict(
             optimizer=optimizer,
             activation=activation,
             loss=loss,
-            block_matrices=block_matrices(model),
-            normalization=normalization(model),
+            block_matrices=0 if residual is None else residual.block_matrices,
+            normalization=normalized,
         )
     except theory.TheoryError as error:
         return None, f"not covered: {error.text}", ""
-    if not isinstance(model, ResidualMlp):
+    if residual is None:
         return found.regime, found.summary, found.advice
-    depth = theory.depth_exponents(model.alpha, optimizer, normalization=model.normalization).summary
+    depth = theory.depth_exponents(residual.alpha, optimizer, normalization=normalized).summary
     return found.regime, f"{found.summary}; {depth}", found.advice
