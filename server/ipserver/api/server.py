@@ -29,11 +29,14 @@ from iplab.v1 import (
     study_service_pb2_grpc,
 )
 from iplab.v1.catalog_service_pb2 import Limits
+from ipserver.api.access import Authenticate, Authorize, rules
+from ipserver.api.authentication import TRUST_SECONDS, Authenticator
 from ipserver.api.blocking import Blocking
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.gate import MOST_SPEC_BYTES, Gate
 from ipserver.api.heavy import Heavy
+from ipserver.api.oidc import Oidc, OidcSettings
 from ipserver.api.paging import PageTokens
 from ipserver.api.parameterizations import ParameterizationService
 from ipserver.api.reports import ReportService
@@ -103,6 +106,9 @@ class ApiConfig:
         tls: Files of the certificate; None: unencrypted.
         health_address: HOST:PORT of a second port for health checks only, unencrypted; "": none.
         connection_age: Seconds after which clients are asked to connect again.
+        auth: Whether callers must show a token.
+        oidc: Identity provider whose tokens are accepted too; None: none.
+        trust_seconds: How long an answer about a token is believed.
     """
 
     address: str
@@ -117,6 +123,9 @@ class ApiConfig:
     tls: CertificateFiles | None = None
     health_address: str = ""
     connection_age: float = 1800.0
+    auth: bool = False
+    oidc: OidcSettings | None = None
+    trust_seconds: float = TRUST_SECONDS
 
 
 async def serve(
@@ -145,7 +154,7 @@ async def serve(
     tokens = PageTokens(hmac.digest(identity.uid.encode(), b"page tokens", "sha256"))
     hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
     options = (*_OPTIONS, ("grpc.max_connection_age_ms", int(1000 * config.connection_age)))
-    server = aio.server(interceptors=[ErrorInterceptor(), Gate()], options=options)
+    server = aio.server(interceptors=_interceptors(store, blocking, config), options=options)
     experiments = ExperimentService(store, blocking, bulk, hub, tokens, config.limits)
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, server)
     runs = RunService(store, blocking, bulk, tokens, open_artifacts(config.artifact_root))
@@ -186,6 +195,16 @@ async def serve(
         blocking.close()
         bulk.close()
         heavy.close()
+
+
+def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[Any]:
+    """In front of every method, from the outside in."""
+    provider = Oidc(config.oidc) if config.oidc is not None else None
+    authenticator = Authenticator(
+        store, blocking, required=config.auth, provider=provider, trust_seconds=config.trust_seconds
+    )
+    needed = rules(name for name in SERVICES if name.startswith("iplab."))
+    return [ErrorInterceptor(), Authenticate(authenticator), Gate(), Authorize(store, blocking, needed)]
 
 
 def _probes(servicer: Any, address: str) -> aio.Server:

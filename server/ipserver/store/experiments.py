@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, RequestIdReused
+from ipserver.store import projects
 from ipserver.store.comparisons import experiment_condition
 from ipserver.store.database import Transaction
 from ipserver.store.edits import created_event, editing, insert_events
@@ -30,10 +32,12 @@ def create(
     if not points:
         raise ValueError(f"experiment {new.id!r} has no runs")
     if study is not None:
-        require_wanted(transaction, *study)
+        asked_by = require_wanted(transaction, *study)
+        new = replace(new, project=asked_by.project, owned_by=asked_by.owned_by)
     connection = transaction.connection
     if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
         return first
+    projects.lock(transaction, new.project, "experiment.project")
     taken = connection.execute(sa.select(experiments.c.id).where(experiments.c.id == new.id)).one_or_none()
     if taken is not None:
         raise AlreadyExists(f"experiment {new.id!r} exists already; choose another id")
@@ -62,6 +66,8 @@ def create(
             planned=False,
             planner="",
             create_time=transaction.now(),
+            project=new.project,
+            owned_by=new.owned_by,
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
@@ -102,8 +108,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
         return None
     if row.request_hash != request_hash:
         raise RequestIdReused(
-            f"request id {request_id!r} was used for another request, which created experiment {row.id!r}; "
-            "choose a new request id for a new request"
+            f"request id {request_id!r} was used for another request; choose a new one for a new request"
         )
     return experiment_record(row)
 
@@ -197,4 +202,6 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         shape=row.shape,
         dataset_sha256=row.dataset_sha256,
         unplaceable_since=row.unplaceable_since,
+        project=row.project,
+        owned_by=row.owned_by,
     )

@@ -24,8 +24,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
         return None
     if row.request_hash != request_hash:
         raise RequestIdReused(
-            f"request id {request_id!r} was used for another request, which extended experiment "
-            f"{row.experiment!r}; choose a new request id for a new request"
+            f"request id {request_id!r} was used for another request; choose a new one for a new request"
         )
     return get(transaction, row.experiment)
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_type_hints
 
 from ipcore.catalogue import DatasetInfo
 from ipcore.planning.machine import MachineProfile
+from ipserver.names import DEFAULT_PROJECT
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState, StudyState
 from ipserver.store.summary import Summary
@@ -51,6 +52,11 @@ class Negation:
 
 Filter = Comparison | Junction | Negation
 ALL: Final = Junction("AND", ())
+
+
+def both(one: Filter, other: Filter) -> Filter:
+    """The condition that both hold."""
+    return Junction("AND", (one, other))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -114,6 +120,8 @@ class NewExperiment:
         request_hash: SHA-256 of the request; tells a repetition from another request with the same id.
         spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
         resources: Amounts that each of its packs asks for, by name ("cpus", "gpus", custom names).
+        project: Id of its project.
+        owned_by: The user who asks for it; "" if nobody had to say who they are.
     """
 
     id: str
@@ -129,6 +137,8 @@ class NewExperiment:
     run_memory_bytes: int
     warnings: tuple[str, ...] = ()
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpus": 1.0})
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +197,8 @@ class ExperimentRecord:
     shape: str = ONE_CORE
     dataset_sha256: str | None = None
     unplaceable_since: float | None = None
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +221,8 @@ class NewStudy:
     priority: int
     spec: bytes
     warnings: tuple[str, ...] = ()
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +312,8 @@ class StudyRecord:
     end_time: float | None
     now: float
     ended_runs: int
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
     @property
     def experiments(self) -> tuple[str, ...]:

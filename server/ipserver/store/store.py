@@ -25,6 +25,7 @@ from ipserver.store import (
     sweeping,
     unplaceable,
 )
+from ipserver.store.accounts import Accounts
 from ipserver.store.database import Database, Transaction, damage
 from ipserver.store.records import (
     ALL,
@@ -96,10 +97,12 @@ class Store:
 
     Attributes:
         database: The underlying database.
+        accounts: Projects, roles and tokens.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.accounts = Accounts(database)
 
     def __enter__(self) -> Store:
         return self
@@ -184,7 +187,7 @@ class Store:
         """Experiments, newest first.
 
         Args:
-            where: Condition on state, experiment, priority, labels.KEY.
+            where: Condition on state, experiment, priority, project, owner, labels.KEY.
             limit: Most records.
             before: Creation time and id of the last record on the previous page.
 
@@ -310,9 +313,15 @@ class Store:
         """One study. Raises NotFound."""
         return self.database.read(studies.get, id)
 
-    def list_studies(self, *, limit: int, before: tuple[float, str] | None = None) -> list[StudyRecord]:
-        """Studies, newest first; `before` as for `list_experiments`."""
-        return self.database.read(studies.listing, limit, before)
+    def list_studies(
+        self,
+        *,
+        limit: int,
+        before: tuple[float, str] | None = None,
+        projects: Collection[str] | None = None,
+    ) -> list[StudyRecord]:
+        """Studies, newest first; `before` as for `list_experiments`; `projects`: only those of them."""
+        return self.database.read(studies.listing, limit, before, projects)
 
     def cancel_study(self, id: str) -> StudyRecord:
         """Request a study to end. Changes nothing if it has ended. Repeatable. Raises NotFound."""
