@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from grpc import aio
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 _DOES: Final = {Role.READER: "reading", Role.WRITER: "writing", Role.ADMIN: "this"}
 
-Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
+# The stubs' classes of handlers are generic in the stubs alone, so the name is a text.
+Continuation = Callable[[grpc.HandlerCallDetails], "Awaitable[grpc.RpcMethodHandler[Any, Any]]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,14 @@ def rules(services: Iterable[str]) -> dict[str, Rule]:
                 raise ValueError(
                     f"{method.full_name} does not say who may call it: give it `option (access)`"
                 )
-            field = method.input_type
+            message: Descriptor | None = method.input_type
             for part in filter(None, [access.resource, *access.project.split(".")]):
-                if field is None or part not in field.fields_by_name:
+                if message is None or part not in message.fields_by_name:
                     raise ValueError(
                         f"{method.full_name}: its request has no field {part!r} (`option (access)`)"
                     )
-                field = field.fields_by_name[part].message_type if part != access.resource else field
+                if part != access.resource:
+                    message = message.fields_by_name[part].message_type
             found[f"/{name}/{method.name}"] = Rule(Role(access.role), access.resource, access.project)
     return found
 
