@@ -1,6 +1,6 @@
 """Specs from YAML, JSON, a dict or a message to a typed `Experiment`.
 
-A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, priority and spec. What is checked
+A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, priority, project and spec. What is checked
 here is its form (names and types, all problems at once); what the values may be, the service checks. What
 does not fit its field is left out of the message, so that the service can check the rest all the same.
 """
@@ -30,7 +30,7 @@ from iplab.yamltext import Document, Lines, parse_json, parse_yaml
 SpecSource = str | os.PathLike[str] | Mapping[str, object] | Experiment
 
 _ROOT: Final = Experiment.DESCRIPTOR
-_INPUT: Final = ("display_name", "labels", "priority", "spec")
+_INPUT: Final = ("display_name", "labels", "priority", "project", "spec")
 _INTEGERS: Final = {
     FieldDescriptor.TYPE_INT32: (-(2**31), 2**31 - 1),
     FieldDescriptor.TYPE_INT64: (-(2**63), 2**63 - 1),

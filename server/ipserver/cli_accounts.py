@@ -1,4 +1,4 @@
-"""`ipserver token` and `ipserver project`: who may do what on this service.
+"""`ipserver token`, `ipserver project`, `ipserver quota`: who may do what on this service, and how much.
 
 They write to the store, so they work on the machine of any part, with its settings; a service that runs
 follows within 30 seconds.
@@ -7,6 +7,7 @@ follows within 30 seconds.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.names import ID_RULE, is_experiment_id
 from ipserver.store.projects import EVERY, Role
+from ipserver.store.quotas import EACH, KINDS
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _USER: Final = re.compile(r"(group:)?[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")
@@ -137,6 +139,58 @@ def add_account_commands(main: click.Group, options: Decorator, with_settings: D
         if not _accounts(settings).deny(project, user):
             raise StartupError(f"{user} has no role in {project}; `ipserver project list` shows all")
         click.echo(f"{user} has no role in {project} any more")
+
+    @main.group("quota", cls=CommandGroup)
+    @options
+    def quota_group(**_: Any) -> None:
+        """Limits of projects and users: set, list."""
+
+    @quota_group.command("set", epilog=_kinds())
+    @click.argument("project")
+    @click.argument("name", type=click.Choice(list(KINDS)))
+    @click.argument("value")
+    @click.option(
+        "--user", default="", help='A user of the project; "*": each of them. [default: all together]'
+    )
+    @with_settings
+    def quota_set(settings: Settings, *, project: str, name: str, value: str, user: str) -> None:
+        """Set the limit NAME of PROJECT ("*": of each project) to VALUE, or remove it ("none").
+
+        What is over a new limit stays; nothing more is accepted until there is room.
+        """
+        if user and user != EACH:
+            _require_user(user)
+        _accounts(settings).set_quota(project, user, name, _amount(value))
+        whose = f"project {project}" + (f", user {user}" if user else "")
+        click.echo(f"{whose}: {name} {value}")
+
+    @quota_group.command("list")
+    @_JSON
+    @with_settings
+    def quota_list(settings: Settings, *, as_json: bool) -> None:
+        """List the limits that were set; `iplab quota` shows what is used."""
+        found = _accounts(settings).quotas()
+        if as_json:
+            click.echo(json.dumps([asdict(one) for one in found], indent=2))
+            return
+        rows = ((one.project, one.user or "(all)", one.name, f"{one.value:,.10g}") for one in found)
+        _print_table(("project", "user", "limit", "at most"), rows)
+
+
+def _kinds() -> str:
+    return "Limits: " + "; ".join(f"{name}: {kind.meaning}" for name, kind in KINDS.items()) + "."
+
+
+def _amount(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise StartupError(f"{text!r} is no limit; write a number, or none to remove it")
+    return value
 
 
 def _accounts(settings: Settings) -> Any:

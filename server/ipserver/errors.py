@@ -99,13 +99,23 @@ class QuotaExceeded(ServiceError):
         subject: Whose limit: "project:lab" or "project:lab/user:alice".
         limit: Its name.
         retry_seconds: When asking again may help, in seconds from now; None: nobody knows.
+        never: Whether asking again for the same never helps.
     """
 
-    def __init__(self, message: str, subject: str, limit: str, retry_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        subject: str,
+        limit: str,
+        retry_seconds: float | None = None,
+        *,
+        never: bool = False,
+    ) -> None:
         super().__init__(message)
         self.subject = subject
         self.limit = limit
         self.retry_seconds = retry_seconds
+        self.never = never
 
 
 class WatchOverflow(ServiceError):

@@ -22,6 +22,7 @@ from ipserver.api.authentication import Authenticator
 from ipserver.api.blocking import Blocking
 from ipserver.api.caller import Caller, caller, set_caller
 from ipserver.api.handlers import HEALTH, rewrapped
+from ipserver.api.rates import Rates
 from ipserver.errors import FieldViolation, InvalidRequest, NotFound, PermissionDenied
 from ipserver.store.projects import EVERY, Role
 
@@ -140,12 +141,16 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         store: Knows the projects of resources.
         blocking: Pool for its calls.
         rules: Of all methods, by path.
+        rates: Counts requests; None: nobody does.
     """
 
-    def __init__(self, store: Store, blocking: Blocking, rules: Mapping[str, Rule]) -> None:
+    def __init__(
+        self, store: Store, blocking: Blocking, rules: Mapping[str, Rule], rates: Rates | None = None
+    ) -> None:
         self._accounts = store.accounts
         self._blocking = blocking
         self._rules = rules
+        self._rates = rates
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -176,6 +181,12 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
     async def _check(self, rule: Rule, request: Message) -> None:
         """Raises NotFound if the caller may not know of the resource or project, else PermissionDenied."""
         who = caller()
+        project = await self._allowed(who, rule, request)
+        if self._rates is not None:
+            await self._rates.take(project, who.user)
+
+    async def _allowed(self, who: Caller, rule: Rule, request: Message) -> str:
+        """The project concerned, or the one that the caller means where none is."""
         if rule.project:
             *path, last = rule.project.split(".")
             holder: Any = request
@@ -187,16 +198,18 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             if not who.role(project):
                 raise NotFound(f"there is no project {project!r} of yours; yours are: {_listed(who)}")
             _require(who.role(project), rule.role, f"the project {project!r}")
-        elif rule.resource and not who.roles.get(EVERY, 0) >= rule.role:
+            return str(project)
+        if rule.resource and not who.roles.get(EVERY, 0) >= rule.role:
             name = getattr(request, rule.resource)
-            project = await self._blocking.run(self._project_of, name, rule.resource)
-            if project is None or not who.role(project):
+            found = await self._blocking.run(self._project_of, name, rule.resource)
+            if found is None or not who.role(found):
                 kind, _, rest = name.partition("/")
                 one = {"experiments": "experiment", "studies": "study"}[kind]
                 raise NotFound(f"there is no {one} {rest.partition('/')[0]!r}")
-            _require(who.role(project), rule.role, f"the project {project!r}")
-        else:
-            _require(who.highest(), rule.role, "any project")
+            _require(who.role(found), rule.role, f"the project {found!r}")
+            return found
+        _require(who.highest(), rule.role, "any project")
+        return who.project(Role.READER)
 
     def _project_of(self, name: str, field: str) -> str | None:
         kind, _, rest = name.partition("/")

@@ -21,6 +21,8 @@ from iplab.v1 import (
     experiment_service_pb2_grpc,
     parameterization_service_pb2,
     parameterization_service_pb2_grpc,
+    quota_service_pb2,
+    quota_service_pb2_grpc,
     report_service_pb2,
     report_service_pb2_grpc,
     run_service_pb2,
@@ -39,6 +41,8 @@ from ipserver.api.heavy import Heavy
 from ipserver.api.oidc import Oidc, OidcSettings
 from ipserver.api.paging import PageTokens
 from ipserver.api.parameterizations import ParameterizationService
+from ipserver.api.quotas import QuotaService
+from ipserver.api.rates import Rates
 from ipserver.api.reports import ReportService
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
@@ -66,6 +70,7 @@ SERVICES: Final = (
             (catalog_service_pb2, "CatalogService"),
             (report_service_pb2, "ReportService"),
             (study_service_pb2, "StudyService"),
+            (quota_service_pb2, "QuotaService"),
         )
     ),
     health.SERVICE_NAME,
@@ -165,6 +170,7 @@ async def serve(
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
         CatalogService(store, blocking, config.limits), server
     )
+    quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(store, blocking), server)
     report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(heavy), server)
     stopping = asyncio.Event()
     studies = StudyService(store, blocking, heavy, tokens, config.limits, stopping, config.study_interval)
@@ -203,8 +209,14 @@ def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[A
     authenticator = Authenticator(
         store, blocking, required=config.auth, provider=provider, trust_seconds=config.trust_seconds
     )
+    rates = Rates(store, blocking) if config.auth else None
     needed = rules(name for name in SERVICES if name.startswith("iplab."))
-    return [ErrorInterceptor(), Authenticate(authenticator), Gate(), Authorize(store, blocking, needed)]
+    return [
+        ErrorInterceptor(),
+        Authenticate(authenticator),
+        Gate(),
+        Authorize(store, blocking, needed, rates),
+    ]
 
 
 def _probes(servicer: Any, address: str) -> aio.Server:

@@ -1,12 +1,13 @@
-"""The store's interface for identity: projects, roles, tokens. Every method is one transaction."""
+"""The store's interface for identity: projects, roles, tokens, limits. Every method is one transaction."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-from ipserver.store import projects, tokens
+from ipserver.store import projects, quotas, tokens
 from ipserver.store.database import Database
 from ipserver.store.projects import Grant, Role
+from ipserver.store.quotas import Quota, Use
 from ipserver.store.tokens import TokenRecord
 
 
@@ -71,3 +72,15 @@ class Accounts:
     def revoke_token(self, token: str) -> TokenRecord:
         """Revoke the token of this id. Repeatable. Raises NotFound."""
         return self._database.write(tokens.revoke, token)
+
+    def set_quota(self, project: str, user: str, name: str, value: float | None) -> None:
+        """Set a limit (`Quota`); None: remove it. Raises NotFound."""
+        self._database.write(quotas.set_quota, project, user, name, value)
+
+    def quotas(self) -> list[Quota]:
+        """Every limit that was set."""
+        return self._database.read(quotas.listing)
+
+    def uses(self, project: str, user: str) -> list[Use]:
+        """The limits that hold for what a user does in a project, with what is used."""
+        return self._database.read(quotas.uses, project, user)

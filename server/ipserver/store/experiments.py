@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, RequestIdReused
-from ipserver.store import projects
+from ipserver.store import projects, quotas
 from ipserver.store.comparisons import experiment_condition
 from ipserver.store.database import Transaction
 from ipserver.store.edits import created_event, editing, insert_events
@@ -38,6 +38,8 @@ def create(
     if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
         return first
     projects.lock(transaction, new.project, "experiment.project")
+    adding = {"live_experiments": 1, "queued_runs": len(points), "priority": new.priority}
+    quotas.check(transaction, new.project, new.owned_by, adding)
     taken = connection.execute(sa.select(experiments.c.id).where(experiments.c.id == new.id)).one_or_none()
     if taken is not None:
         raise AlreadyExists(f"experiment {new.id!r} exists already; choose another id")

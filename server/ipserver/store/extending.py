@@ -5,9 +5,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ipserver.errors import FieldViolation, InvalidRequest, RequestIdReused
+from ipserver.store import quotas
 from ipserver.store.database import Transaction
 from ipserver.store.edits import editing
 from ipserver.store.experiments import get, insert_runs
+from ipserver.store.projects import lock
 from ipserver.store.records import ExperimentRecord, Extension
 from ipserver.store.states import RunState
 from ipserver.store.studies import require_wanted
@@ -48,6 +50,10 @@ def extend(
             raise InvalidRequest([FieldViolation("name", text)])
         if edit.before.spec_hash != extension.extended_hash:
             return None
+        row = edit.before
+        lock(transaction, row.project, "name")
+        adding = {"live_experiments": int(row.state.terminal), "queued_runs": len(extension.runs)}
+        quotas.check(transaction, row.project, row.owned_by, adding)
         before = sum(int(getattr(edit.before, state.value.lower())) for state in RunState)
         if edit.before.state.terminal:
             edit.values["pause_requested"] = False

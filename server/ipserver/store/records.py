@@ -451,6 +451,7 @@ class Claim:
     priority: int
     node: str
     leaving: bool
+    project: str = DEFAULT_PROJECT
 
     @property
     def lease(self) -> tuple[str, str, int]:
@@ -471,6 +472,7 @@ class Queued:
     priority: int
     create_time: float
     packs: int
+    project: str = DEFAULT_PROJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -479,7 +481,8 @@ class Board:
 
     Attributes:
         claims: Leased packs of the cluster whose leases have not expired, most urgent first.
-        queued: Waiting experiments, most urgent first: one page, and the first of every shape.
+        queued: Waiting experiments, most urgent first: one page, and the first of every shape in every
+            project.
     """
 
     claims: tuple[Claim, ...]

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, Fenced, FieldViolation, InvalidRequest, NotFound, RequestIdReused
-from ipserver.store import clocks
+from ipserver.store import clocks, quotas
 from ipserver.store.database import Transaction
 from ipserver.store.projects import lock
 from ipserver.store.records import NewRound, NewStudy, RoundRecord, StudyOutcome, StudyRecord
@@ -28,6 +28,7 @@ def create(transaction: Transaction, new: NewStudy) -> StudyRecord:
     if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
         return first
     lock(transaction, new.project, "study.project")
+    quotas.check(transaction, new.project, new.owned_by, {"priority": new.priority})
     taken = connection.execute(sa.select(studies.c.id).where(studies.c.id == new.id)).one_or_none()
     if taken is not None:
         raise AlreadyExists(f"study {new.id!r} exists already; choose another id")

@@ -125,6 +125,13 @@ _index("ix_experiments_project", experiments.c.project, experiments.c.create_tim
 URGENCY = (experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
 UNPLANNED = sa.and_(~experiments.c.planned, ~experiments.c.pause_requested, experiments.c.end_time.is_(None))
 _index("ix_experiments_queue", experiments.c.queue, *URGENCY, where=experiments.c.queue.is_not(None))
+_index(
+    "ix_experiments_shares",
+    experiments.c.project,
+    experiments.c.queue,
+    *URGENCY,
+    where=experiments.c.queue.is_not(None),
+)
 _index("ix_experiments_urgent", *URGENCY, where=experiments.c.queue.is_not(None))
 _index(
     "ix_experiments_unplaceable",
