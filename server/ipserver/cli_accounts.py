@@ -20,8 +20,8 @@ from iplab.commands import CommandGroup
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.names import ID_RULE, is_experiment_id
-from ipserver.store.projects import EVERY, Role
-from ipserver.store.quotas import EACH, KINDS
+from ipserver.store.transactions.projects import EVERY, Role
+from ipserver.store.transactions.quotas import EACH, KINDS
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _USER: Final = re.compile(r"(group:)?[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")
@@ -38,7 +38,11 @@ def add_account_commands(main: click.Group, options: Decorator, with_settings: D
         options: Decorator that adds the options of all settings.
         with_settings: Decorator that passes the resolved settings first.
     """
+    for add in (_add_token, _add_project, _add_quota):
+        add(main, options, with_settings)
 
+
+def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
     @main.group("token", cls=CommandGroup)
     @options
     def token_group(**_: Any) -> None:
@@ -82,6 +86,8 @@ def add_account_commands(main: click.Group, options: Decorator, with_settings: D
         record = _accounts(settings).revoke_token(token)
         click.echo(f"token {record.id} of {record.user} is revoked")
 
+
+def _add_project(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
     @main.group("project", cls=CommandGroup)
     @options
     def project_group(**_: Any) -> None:
@@ -140,6 +146,8 @@ def add_account_commands(main: click.Group, options: Decorator, with_settings: D
             raise StartupError(f"{user} has no role in {project}; `ipserver project list` shows all")
         click.echo(f"{user} has no role in {project} any more")
 
+
+def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
     @main.group("quota", cls=CommandGroup)
     @options
     def quota_group(**_: Any) -> None:

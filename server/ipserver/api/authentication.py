@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from ipserver.api.blocking import Blocking
 from ipserver.api.caller import ANYONE, Caller
 from ipserver.errors import StoreUnavailable, Unauthenticated
-from ipserver.store.tokens import PREFIX
+from ipserver.store.transactions.tokens import PREFIX
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ipserver.api.blocking import Blocking
 from ipserver.errors import QuotaExceeded
-from ipserver.store.quotas import limits_of
+from ipserver.store.transactions.quotas import limits_of
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -1,11 +1,11 @@
-"""Fair share: among packs of equal priority, those of the project that holds least of the cluster come first."""
+"""Fair share: among packs of equal priority, those of the project that holds least come first."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from ipserver.store.records import Claim, Queued
+from ipserver.store.records.board import Claim, Queued
 from ipserver.store.shapes import amounts_of
 
 

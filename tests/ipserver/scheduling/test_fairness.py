@@ -1,7 +1,7 @@
 """Fair share between projects of equal priority."""
 
 from ipserver.scheduling.fairness import fair_order
-from ipserver.store.records import Claim, Queued
+from ipserver.store.records.board import Claim, Queued
 
 ONE, GPU = '{"cpus":1.0}', '{"cpus":1.0,"gpus":1.0}'
 TOTAL = {"cpus": 8.0, "gpus": 2.0}

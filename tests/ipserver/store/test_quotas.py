@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ipserver.errors import NotFound, QuotaExceeded
-from ipserver.store.quotas import month_start, next_month
+from ipserver.store.transactions.quotas import month_start, next_month
 from tests.ipserver.store.cases import a_slice, lease, new_experiment, new_runs, planned
 
 NOVEMBER = datetime(2026, 11, 20, tzinfo=UTC).timestamp()
