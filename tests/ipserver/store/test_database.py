@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from ipcore.planning.machine import MachineProfile
 from ipserver.errors import StartupError, StoreUnavailable
 from ipserver.store import Store, check_schema, migrate, open_store
-from ipserver.store.records import CapacityReport, PlannerReport
+from ipserver.store.records.cluster import CapacityReport, PlannerReport
 from tests.ipserver.store.cases import new_experiment, new_runs
 from tests.ports import free_port
 
