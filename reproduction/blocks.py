@@ -146,14 +146,14 @@ def _train(
         optimizer=optimizer,
         weights="none",
         model=model,
-        probes=Probes(("coordinates",), steps=(0, 1), examples=32),
+        probes=Probes(("coordinates", "isolated_updates"), steps=(0, 1), examples=32),
     )
     # Signs do not become smaller with the gradient.
     rate = spec["base_rate"] if optimizer == "sgd" else spec["base_rate"] / 50
     runs = [ipcore.RunConfig(p, rate, seed) for seed in range(spec["seeds"])]
     values: list[dict[str, float]] = [{} for _ in runs]
     for position, name, step, value in ipcore.Trainer(config, runs, dataset).advance().points.rows():
-        if (step, name.split("/")[0]) in {(0, "h"), (1, "h_change")}:
+        if (step, name.split("/")[0]) in {(0, "h"), (1, "h_change"), (1, "isolated_change")}:
             values[position][name] = value
     for run, own in zip(runs, values, strict=True):
         yield Measured(label, depth, width, spec["activation"], rate, run.seed, own)
@@ -182,12 +182,15 @@ def _slope(samples: Samples) -> Any:
 
 
 def over_depth(result: Result, label: str) -> Mapping[str, Any]:
-    """Slopes over the number of blocks: of h at the end of the stream, and inside a block in the middle."""
+    """Slopes over the number of blocks: of h at the end of the stream, and inside the block in the middle.
+
+    Inside it is the change that the block's first matrix makes alone.
+    """
     runs = result.select(parameterization=label)
     where = {
         "start of h": lambda n: f"h/{2 * n + 1}",
         "change of h": lambda n: f"h_change/{2 * n + 1}",
-        "change inside": lambda n: f"h_change/{2 * (n // 2) + 2}",
+        "change inside": lambda n: f"isolated_change/{2 * (n // 2) + 2}",
     }
     return {
         name: _slope(Samples.of({(r.hidden_layers, r.seed): r.values[key(r.hidden_layers)] for r in runs}))
@@ -227,7 +230,7 @@ def _section(result: Result) -> Section:
         f"Over the depth, {depth['blocks'][0]} to {depth['blocks'][-1]} blocks of two matrices at width "
         f"{depth['width']}, of which only blocks are trained, for one update at the rates at which h should "
         "change by order 1: slopes against the number of blocks.",
-        table(["", "start of h", "change of h", "change inside a block"], depths),
+        table(["", "start of h", "change of h", "change inside a block by its own matrix"], depths),
     ]
     return Section("\n\n".join(text))
 

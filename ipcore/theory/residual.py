@@ -20,7 +20,8 @@ arXiv:2310.02244; CompleteP, alpha = 1, arXiv:2505.01618):
 
     the start stays bounded iff alpha >= 1/2         N independent branches add like N^{1/2 - alpha}
     a step at rate eta changes h by eta N^{1 - 2 alpha} (gradient descent), eta N^{1 - alpha} (signs)
-    so base rates must go like N^{2 alpha - 1}, N^{alpha - 1}; h inside a block then changes by N^{alpha - 1}
+    so base rates must go like N^{2 alpha - 1}, N^{alpha - 1}; updates inside a block then change h there by
+    N^{alpha - 1} (beside what the block's input has learned)
 
 How loss and best rate depend on the depth is not decided: measure. With normalized preactivations what a
 block adds does not depend on the size of h, and for alpha >= 1/2, where that is of order 1, the powers are
@@ -95,7 +96,8 @@ class DepthExponents:
         start: Of the sizes at the start; 0: bounded.
         change: Of a coherent change of h per unit of the base rate.
         rate: Of the base rate at which h changes by order 1.
-        in_block: Of the change inside a block at that rate; below 0 blocks change less and less ("lazy").
+        in_block: Of the change inside a block by its own matrix, at that rate; below 0 blocks learn less and
+            less of their own ("lazy").
         published: Paper that proposes this alpha; "": none, so measure.
         normalized: Whether preactivations are normalized; if so and `start` > 0, only `start` holds.
     """
@@ -121,10 +123,10 @@ class DepthExponents:
                 f"with N blocks: sizes at the start grow like {power(self.start, 'N')}; multiply branches by "
                 "N^(-1/2) or less"
             )
-        inside = f"by {power(self.in_block, 'N')}" if self.in_block < 0 else "too"
+        inside = f"by {power(self.in_block, 'N')}" if self.in_block < 0 else "by order 1 too"
         text = (
             f"with N blocks: the start stays bounded; at base rates of order {power(self.rate, 'N')} h "
-            f"changes by order 1, inside a block {inside}"
+            f"changes by order 1, inside a block updates change it {inside}"
         )
         return f"{text} ({self.published or 'no published rule for this multiplier: measure'})"
 

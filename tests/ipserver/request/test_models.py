@@ -120,8 +120,11 @@ def test_predictions_count_the_sums_of_blocks(matrices):
 @pytest.mark.parametrize(
     ("multiplier", "said"),
     [
-        ("depth^-1/2", "h changes by order 1, inside a block by N^(-1/2) (Depth-muP, arXiv:2310.02244)"),
-        ("depth^-1", "at base rates of order N h changes by order 1, inside a block too (CompleteP"),
+        (
+            "depth^-1/2",
+            "h changes by order 1, inside a block updates change it by N^(-1/2) (Depth-muP, arXiv:",
+        ),
+        ("depth^-1", "inside a block updates change it by order 1 too (CompleteP"),
         ("1", "sizes at the start grow like N^(1/2)"),
     ],
 )
