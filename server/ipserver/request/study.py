@@ -92,7 +92,9 @@ def repeated_study(store: Store, request: service_pb2.CreateStudyRequest) -> Stu
     return store.find_study_request(request_id, _request_hash(request)) if request_id else None
 
 
-def accept_study(store: Store, request: service_pb2.CreateStudyRequest, checked: CheckedStudy) -> StudyRecord:
+def accept_study(
+    store: Store, request: service_pb2.CreateStudyRequest, checked: CheckedStudy, owned_by: str = ""
+) -> StudyRecord:
     """Write down what a valid request asks for. Raises as `create_study`, but nothing is checked."""
     request_id, request_hash = canonical_uuid(request.request_id), _request_hash(request)
     study = request.study
@@ -108,6 +110,8 @@ def accept_study(store: Store, request: service_pb2.CreateStudyRequest, checked:
             priority=study.priority,
             spec=checked.spec.SerializeToString(deterministic=True),
             warnings=checked.warnings,
+            project=study.project or names.DEFAULT_PROJECT,
+            owned_by=owned_by,
         )
         return store.create_study(new)
 
@@ -384,4 +388,6 @@ def _request_hash(request: service_pb2.CreateStudyRequest) -> str:
     body.CopyFrom(request)
     body.ClearField("request_id")
     body.ClearField("validate_only")
+    if body.study.project == names.DEFAULT_PROJECT:
+        body.study.ClearField("project")  # it may have been filled in
     return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()
