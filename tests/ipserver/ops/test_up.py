@@ -10,10 +10,12 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
+from ipserver.cli import main
 from ipserver.environment.settings import Settings
 from tests.faults.processes import children
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
@@ -171,6 +173,11 @@ def test_mlflow_holds_all_of_it(experiment, service):
         ]
 
 
+def ipserver(*words):
+    """The result of a command, in this process: the start of another would take seconds."""
+    return CliRunner().invoke(main, words)
+
+
 def test_niceness_counts_and_ctrl_c_reaches_the_supervisor_alone(service):
     """Niceness has an effect within a session; Ctrl-C is sent to a process group."""
     supervisor, parts = service["pid"], service["parts"].values()
@@ -180,16 +187,10 @@ def test_niceness_counts_and_ctrl_c_reaches_the_supervisor_alone(service):
 
 
 def test_a_second_service_in_the_same_home_is_refused(service, home):
-    command = [sys.executable, "-m", "ipserver", "up", "--home", str(home), "--address", "127.0.0.1:0"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    done = ipserver("up", "--home", str(home), "--address", "127.0.0.1:0")
 
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert f"another `ipserver up` runs in {home}" in done.stderr
-
-
-def ipserver(*words):
-    command = [sys.executable, "-m", "ipserver", *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
 
 def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, home, tmp_path):
@@ -204,11 +205,11 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, 
         backup = ipserver("backup", str(copy), "--home", str(home))
         assert not going.refresh().state.terminal, "the backup is to be made while it trains"
         going.cancel()
-    assert backup.returncode == 0, backup.stderr
+    assert backup.exit_code == 0, backup.stderr
 
     # Elsewhere MLflow's files have other places: the doctor says so, and what to do.
     doctor = ipserver("doctor", "--home", str(copy))
-    assert doctor.returncode == 1
+    assert doctor.exit_code == 1
     assert f"below {copy}/mlflow/artifacts: it was moved" in doctor.stdout
     assert "remove its folder mlflow and run `ipserver resend`" in doctor.stdout
     shutil.rmtree(copy / "mlflow")
@@ -233,7 +234,7 @@ def test_a_home_backed_up_while_it_works_goes_on_elsewhere(service, experiment, 
             assert [run.info.status for run in found] == ["FINISHED"] * runs
             assert len(mlflow.get_metric_history(found[0].info.run_id, "train_loss")) == points
             assert found[0].info.artifact_uri.startswith(f"file://{copy}/")
-    assert ipserver("doctor", "--home", str(copy)).returncode == 0
+    assert ipserver("doctor", "--home", str(copy)).exit_code == 0
 
 
 def test_a_ray_that_dies_is_replaced(service):
@@ -288,10 +289,9 @@ def test_a_restart_goes_on_with_what_was_unfinished(started, home):
     ],
 )
 def test_what_cannot_start_says_why(options, message, tmp_path):
-    command = [sys.executable, "-m", "ipserver", "up", "--home", str(tmp_path), *options]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    done = ipserver("up", "--home", str(tmp_path), *options)
 
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 

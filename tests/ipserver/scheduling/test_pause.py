@@ -12,7 +12,7 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 @pytest.fixture
 def settings(tmp_path):
-    # A slice is one update, so every pause comes long before the end. Checkpoints are written only on request.
+    # A slice is one update: every pause comes long before the end. Checkpoints are written only on request.
     return settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e9)
 
 
