@@ -337,7 +337,9 @@ def test_what_no_node_could_hold_fails_in_the_end_whoever_looks(tmp_path, execut
     settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
     submit(store, small_spec(resources={"cpus": 64}), "huge")
     submit(store, small_spec(), "small")
-    run_until(Dispatcher(store, executor, settings, "d0"), ended(store, "small"))
+    first = Dispatcher(store, executor, settings, "d0")
+    run_until(first, ended(store, "small"))
+    run_until(first, lambda: store.get_experiment("huge").unplaceable_since is not None)
 
     clock.time += 599
     Dispatcher(store, executor, settings, "d1").step()
