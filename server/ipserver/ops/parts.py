@@ -34,7 +34,14 @@ def run_api(settings: Settings) -> None:
 
     store = open_service(settings, write=False)
     limits = limits_with(**settings.limits)
-    config = ApiConfig(address=settings.address, limits=limits, artifact_root=settings.artifact_root)
+    config = ApiConfig(
+        address=settings.address,
+        limits=limits,
+        artifact_root=settings.artifact_root,
+        tls=settings.certificates,
+        health_address=settings.health_address,
+        connection_age=settings.connection_age_seconds,
+    )
     stop = stop_event()
 
     async def main() -> None:
@@ -56,7 +63,7 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.studies.driver import Studies  # noqa: PLC0415
     from ipserver.studies.outputs import Outputs  # noqa: PLC0415
-    from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415
+    from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
         raise StartupError(

@@ -32,8 +32,8 @@ from ipserver.ops.parts import (
 from ipserver.ops.running import announce, retract
 from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
 from ipserver.store import Store, open_store
-from ipserver.store.records import CapacityReport
-from ipserver.workers.own_ray import remove_abandoned_ray_folders
+from ipserver.store.records.cluster import CapacityReport
+from ipserver.workers.on_ray.folder import remove_abandoned_ray_folders
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward")
@@ -69,7 +69,7 @@ def up(settings: Settings) -> None:
     make_folder(settings.home / "logs")
     waiting(settings, lambda: check_data(settings))
     with _only_one(settings):
-        settings = settings.model_copy(update={"address": free_address(settings.address)})
+        settings = _with_addresses(settings)
         migrate_store(settings)
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
@@ -86,6 +86,18 @@ def up(settings: Settings) -> None:
             _stop(parts)
             remove_abandoned_ray_folders(settings.home)
             retract(settings)
+
+
+def _with_addresses(settings: Settings) -> Settings:
+    """The settings with free ports in place of port 0.
+
+    With TLS, health is checked on a port of its own: this process has no certificate for the API's.
+    """
+    health = settings.health_address or ("127.0.0.1:0" if settings.certificates else "")
+    if settings.certificates:
+        settings.certificates.read()  # a wrong file is named here, not in the API's log
+    ports = {"address": free_address(settings.address)}
+    return settings.model_copy(update=ports | {"health_address": free_address(health) if health else ""})
 
 
 def _last_report(store: Store, settings: Settings) -> CapacityReport | None:
@@ -132,7 +144,7 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
 
 def _pulse(settings: Settings, name: str) -> Pulse | Answering | None:
     if name == "api":  # has a health service
-        return Answering(settings.address, _START_SECONDS + settings.wait_seconds)
+        return Answering(settings.health_address or settings.address, _START_SECONDS + settings.wait_seconds)
     seconds = _PULSE_SECONDS.get(name)
     return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
 
@@ -142,7 +154,8 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
     limit = _START_SECONDS + settings.wait_seconds
     deadline = time.monotonic() + limit
     # The API is on this machine, so no proxy is used.
-    with grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    address = settings.health_address or settings.address
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while not stop.is_set():
             try:

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from ipserver.workers.own_ray import parents_of_processes
-from ipserver.workers.ray_executor import RayExecutor
+from ipserver.workers.on_ray.executor import RayExecutor
+from ipserver.workers.on_ray.processes import parents_of_processes
 
 
 @pytest.fixture(scope="package")
