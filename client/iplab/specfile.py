@@ -37,6 +37,8 @@ _INTEGERS: Final = {
     FieldDescriptor.TYPE_UINT32: (0, 2**32 - 1),
     FieldDescriptor.TYPE_UINT64: (0, 2**64 - 1),
 }
+# Of these infinity is a value, in a field of its own.
+_WIDTHS: Final = "iplab.v1.Grid.widths"
 _REALS: Final = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT}
 # Bounded, however deep or long a wrong value is.
 _REPR: Final = reprlib.Repr()
@@ -104,6 +106,8 @@ def load_spec(source: SpecSource) -> Experiment:
     >>> spec = load_spec({"spec": {"dataset": "digits", "grid": {"widths": [64, 128]}}})
     >>> list(spec.spec.grid.widths)
     [64, 128]
+    >>> load_spec({"spec": {"grid": {"widths": [64, "inf"]}}}).spec.grid.infinite_width
+    True
     """
     return read_spec(source).checked()
 
@@ -203,9 +207,11 @@ def _message(value: object, kind: Descriptor, path: str, problems: _Problems) ->
         problems.add(path, f"{shown} is not a mapping; it may have {', '.join(_names(kind))}")
         return {}
     plain: dict[str, object] = {}
-    for key, entry in value.items():
+    for key, given in value.items():
         below = f"{path}.{key}" if path else str(key)
         target = kind.fields_by_name.get(str(key)) or kind.fields_by_camelcase_name.get(str(key))
+        widths = target is not None and target.full_name == _WIDTHS
+        entry = _finite(given, below, plain, problems) if widths else given
         if target is None or target.name not in _names(kind):
             name = str(key)
             message, meant = (
@@ -225,6 +231,24 @@ def _message(value: object, kind: Descriptor, path: str, problems: _Problems) ->
             for extra in given[1:]:
                 del plain[extra]
     return plain
+
+
+def _finite(widths: object, path: str, plain: dict[str, object], problems: _Problems) -> object:
+    """The finite widths of a list; infinity among them is the field `infinite_width`."""
+    if isinstance(widths, str | bytes | Mapping) or not hasattr(widths, "__iter__"):
+        return widths
+    entries = list(widths)
+    infinite = [i for i, entry in enumerate(entries) if _is_infinite(entry)]
+    if infinite:
+        plain["infinite_width"] = True
+    if infinite and infinite[0] != len(entries) - 1:
+        problems.add(f"{path}[{infinite[0]}]", "inf is the last width, and is there once; move it to the end")
+    return [entry for entry in entries if not _is_infinite(entry)]
+
+
+def _is_infinite(width: object) -> bool:
+    number = _number(width)
+    return number is not None and str(number).lower() in ("inf", "infinity")
 
 
 def _names(kind: Descriptor) -> Sequence[str]:

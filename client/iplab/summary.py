@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from ipcore.catalogue.widths import plain_width
 from iplab.frames import frame
 from iplab.numbers import mean_and_deviation
 from iplab.states import Regime, RunState
@@ -85,7 +86,7 @@ class SummaryRow:
     Attributes:
         parameterization: Its label.
         hidden_layers: L.
-        width: m.
+        width: m; math.inf for a limit.
         base_learning_rate: eta.
         predicted_regime: What theory says of it in the limit of infinite width.
         runs: How many there are.
@@ -99,7 +100,7 @@ class SummaryRow:
 
     parameterization: str
     hidden_layers: int
-    width: int
+    width: float
     activation: str
     base_learning_rate: float
     predicted_regime: Regime
@@ -120,7 +121,7 @@ class SummaryRow:
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
             name: value.to_dict() if isinstance(value, Spread) else value for name, value in values.items()
-        }
+        } | {"width": plain_width(self.width)}
 
     def to_flat_dict(self) -> dict[str, object]:
         """Plain values without nesting, as the columns of a frame: "test_loss", "test_loss_sd", ..."""
@@ -168,7 +169,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 def summarize(runs: Iterable[Run]) -> Summary:
     """One row per group of runs that differ only in their seed, in the grid's order."""
-    groups: dict[tuple[str, int, int, str, float], list[Run]] = {}
+    groups: dict[tuple[str, int, float, str, float], list[Run]] = {}
     for run in runs:
         key = (
             run.parameterization,
