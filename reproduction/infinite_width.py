@@ -105,7 +105,7 @@ def _config(spec: Spec, case: Sequence[Any], width: int, **more: Any) -> ipcore.
 
 def _run(case: Sequence[Any], seed: int) -> ipcore.RunConfig:
     name, layers, _, rate, target, *_ = case
-    calibration = None if target is None else ipcore.Calibration(target, cap=1e30)
+    calibration = None if target is None else ipcore.Calibration(target, cap=1e20)
     return ipcore.RunConfig(preset(name, layers), rate, seed, calibration)
 
 

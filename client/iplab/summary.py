@@ -96,6 +96,7 @@ class SummaryRow:
         test_accuracy: Of the final weights, in [0, 1].
         test_loss_at_best_validation: Of the weights with the best validation; n = 0 without a validation set.
         test_accuracy_at_best_validation: Likewise.
+        limit_error: Of infinite width: the particles' own error of f, relative to |f|; else n = 0.
     """
 
     parameterization: str
@@ -111,6 +112,7 @@ class SummaryRow:
     test_accuracy: Spread = field(metadata=_of("final_test_accuracy"))
     test_loss_at_best_validation: Spread = field(metadata=_of("test_loss_at_best_validation"))
     test_accuracy_at_best_validation: Spread = field(metadata=_of("test_accuracy_at_best_validation"))
+    limit_error: Spread = field(metadata=_of("final_limit_error"))
 
     def spreads(self) -> dict[str, Spread]:
         """The means by the name of the run's value that they are of: "final_test_loss", ..."""

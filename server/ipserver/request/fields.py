@@ -81,7 +81,7 @@ def default_of(field: FieldDescriptor) -> Any:
     if rule.left_out:
         return None
     if rule.HasField("default_number"):
-        return rule.default_number
+        return _whole(rule.default_number)
     setting = setting_of(field)
     return None if setting is None or setting.repeated else setting.default
 

@@ -159,7 +159,7 @@ def test_divergence_is_seen(tiny):
 @pytest.mark.parametrize(
     ("config", "one", "says"),
     [
-        (pack(), run("mup"), "deferred: true"),
+        (pack(), run("mup"), "deferred_weights: always"),
         (pack(optimizer="adam"), run("mup", optimizer="adam"), "with adam no limit"),
         (pack(deferred=True, optimizer="adam"), run("mup", optimizer="adam"), "cannot be deferred with adam"),
         (pack(weights="final"), run(), "no matrices to keep"),
