@@ -70,7 +70,7 @@ def test_specs_without_it_keep_their_hash():
 @pytest.mark.parametrize(
     ("changes", "field", "said"),
     [
-        ({"preset": "mup", "optimizer": {"name": "adam"}}, "optimizer.name", "with adam no limit is computed"),
+        ({"preset": "mup", "optimizer": {"name": "adam"}}, "optimizer.name", "adam no limit is computed"),
         (
             {"preset": "ip-llr", "grid__activations": ["relu", "tanh"]},
             "grid.activations[1]",
