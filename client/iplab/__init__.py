@@ -22,11 +22,14 @@ from iplab.errors import (
     InvalidRequestError,
     IplabError,
     NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
     RequestIdReusedError,
     ServerError,
     SpecError,
     TimedOutError,
     TooExpensiveError,
+    UnauthenticatedError,
     UnavailableError,
     Violation,
     WatchOverflowError,
@@ -41,8 +44,8 @@ if TYPE_CHECKING:
     from iplab.metrics import Metrics
     from iplab.report import Check, Report, Verdict
     from iplab.run import Run
-    from iplab.specfile import load_spec
-    from iplab.study import Study
+    from iplab.specs.specfile import load_spec
+    from iplab.studies.study import Study
     from iplab.summary import Spread, SummaryRow
     from iplab.weights import Weights
 
@@ -62,7 +65,9 @@ __all__ = [
     "NotFoundError",
     "Notice",
     "PackProgressed",
+    "PermissionDeniedError",
     "Prediction",
+    "QuotaExceededError",
     "Regime",
     "Report",
     "RequestIdReusedError",
@@ -79,6 +84,7 @@ __all__ = [
     "SummaryRow",
     "TimedOutError",
     "TooExpensiveError",
+    "UnauthenticatedError",
     "UnavailableError",
     "Verdict",
     "Violation",
@@ -104,12 +110,12 @@ _LAZY = {
     "RunsChanged": "events",
     "Spread": "summary",
     "StateChanged": "events",
-    "Study": "study",
+    "Study": "studies.study",
     "SummaryRow": "summary",
     "Verdict": "report",
     "Weights": "weights",
     "connect": "client",
-    "load_spec": "specfile",
+    "load_spec": "specs.specfile",
 }
 
 

@@ -12,13 +12,15 @@ from iplab.credentials import channel_credentials
 from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
 from iplab.profiles import find_profile
-from iplab.specfile import SpecSource, read_spec
-from iplab.study import Study, study_message
+from iplab.specs.specfile import SpecSource, read_spec
+from iplab.studies.request import study_message
+from iplab.studies.study import Study
 from iplab.transport import Transport, check_address
 from iplab.v1 import (
     catalog_service_pb2,
     experiment_service_pb2,
     parameterization_service_pb2,
+    quota_service_pb2,
     study_pb2,
     study_service_pb2,
 )
@@ -167,7 +169,8 @@ class Client:
         """Experiments, newest first, fetched by page.
 
         Args:
-            filter: Comparisons of state, experiment, priority and labels.KEY, joined by AND, OR and NOT:
+            filter: Comparisons of state, experiment, priority, project, owner and labels.KEY, joined by
+                AND, OR and NOT:
                 'state = RUNNING AND labels.team = "theory"'.
             limit: At most so many; None: all.
 
@@ -209,7 +212,7 @@ class Client:
 
         Args:
             question: "rate-transfer", "coordinate-check", "stationarity", "calibrated-rates", ...
-                (`iplab.study.QUESTIONS`).
+                (`iplab.studies.request.QUESTIONS`).
             spec: How everything is trained, as for `create`. Its grid has the subjects: parameterizations,
                 depths, activations; one base rate to start with, or none; the first widths, or none; no
                 seeds.
@@ -240,6 +243,7 @@ class Client:
             display_name=own.display_name,
             labels=own.labels,
             priority=own.priority,
+            project=own.project,
             spec=study_message(question, own.spec, budget, tolerance, error_rate, settings),
         )
         request = study_service_pb2.CreateStudyRequest(
@@ -312,6 +316,10 @@ class Client:
         return self._transport.call(
             self._transport.catalog.GetCatalog, catalog_service_pb2.GetCatalogRequest()
         )
+
+    def quotas(self) -> quota_service_pb2.ListQuotasResponse:
+        """Your projects on this service, your role in each, and the limits that hold there for you."""
+        return self._transport.call(self._transport.quotas.ListQuotas, quota_service_pb2.ListQuotasRequest())
 
     def parameterizations(
         self, hidden_layers: int = 3

@@ -19,7 +19,8 @@ from typing import Final, Literal, cast
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from iplab.vocabulary import field_named, meant
 from ipserver.errors import FieldViolation, InvalidRequest
-from ipserver.store.records import ALL, AXES, Comparison, Filter, Junction, Negation, Operator
+from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation, Operator
+from ipserver.store.records.networks import AXES
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.summary import VALUES
 
@@ -30,6 +31,8 @@ EXPERIMENT_FIELDS: Final[Mapping[str, FieldType]] = {
     "state": ExperimentState,
     "experiment": str,
     "priority": int,
+    "project": str,
+    "owner": str,
     "labels.*": str,
 }
 RUN_FIELDS: Final[Mapping[str, FieldType]] = {

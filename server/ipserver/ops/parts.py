@@ -29,6 +29,7 @@ _WORKER_SECONDS = 30.0
 
 def run_api(settings: Settings) -> None:
     """Serve gRPC until a stop signal."""
+    from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
     from ipserver.request.limits import limits_with  # noqa: PLC0415
 
@@ -41,6 +42,16 @@ def run_api(settings: Settings) -> None:
         tls=settings.certificates,
         health_address=settings.health_address,
         connection_age=settings.connection_age_seconds,
+        auth=settings.auth,
+        oidc=OidcSettings(
+            settings.oidc_issuer,
+            settings.oidc_audience,
+            settings.oidc_jwks,
+            settings.oidc_user_claim,
+            settings.oidc_groups_claim,
+        )
+        if settings.oidc_issuer
+        else None,
     )
     stop = stop_event()
 
@@ -63,7 +74,7 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.studies.driver import Studies  # noqa: PLC0415
     from ipserver.studies.outputs import Outputs  # noqa: PLC0415
-    from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415
+    from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
         raise StartupError(

@@ -16,7 +16,8 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.request.convert import DEFERRING, pack_config, run_config
 from ipserver.request.expand import networks, rates_of
 from ipserver.request.problems import Problems, unknown
-from ipserver.store.records import NetworkShape, NewRun, RunRecord
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import NewRun, RunRecord
 
 CostOf = Callable[[RunRecord | NewRun], Cost | None]
 # Fields of `PackConfig` and `RunConfig` that a spec has elsewhere; others are fields of the spec itself.

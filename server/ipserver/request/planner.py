@@ -13,7 +13,9 @@ from ipcore.limits.cost import Cost
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes
 from ipserver.request.limit_runs import CostOf, is_special
-from ipserver.store.records import NetworkShape, NewPack, NewRun, RunRecord
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.runs import NewRun, RunRecord
 
 # Cost of a pack besides its updates, in seconds: a lease, a worker's start, files, commits.
 START_SECONDS: Final = 0.05

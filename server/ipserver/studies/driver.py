@@ -5,8 +5,8 @@
     actions taken      wait until the experiments have ended; then ask the planner again
     cancelled          cancel the experiments; when they have ended, end the study
 
-A study is held under a token (`ipserver.store.studies`). Every write names it, creations and extensions of
-experiments too, so a driver that was overtaken can do nothing any more.
+A study is held under a token (`ipserver.store.transactions.studies`). Every write names it, creations and
+extensions of experiments too, so a driver that was overtaken can do nothing any more.
 """
 
 from __future__ import annotations
@@ -23,11 +23,19 @@ from ipcore import studies
 from iplab.v1.catalog_service_pb2 import Limits
 from iplab.v1.spec_pb2 import ExperimentSpec
 from iplab.v1.study_pb2 import StudySpec
-from ipserver.errors import ArtifactsUnavailable, Fenced, NotFound, ServiceError, StoreUnavailable
+from ipserver.errors import (
+    ArtifactsUnavailable,
+    Fenced,
+    NotFound,
+    QuotaExceeded,
+    ServiceError,
+    StoreUnavailable,
+)
 from ipserver.request.study import metrics_of, question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
-from ipserver.store.records import RunRecord, StudyOutcome, StudyRecord
+from ipserver.store.records.runs import RunRecord
+from ipserver.store.records.studies import StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 from ipserver.studies.outcomes import outcomes
 from ipserver.studies.outputs import Outputs
@@ -67,6 +75,8 @@ class Studies:
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._beat = beat
+        # By study: what was last said about its waiting.
+        self._said: dict[str, str] = {}
         # By experiment: number of runs when it was read, and what they had measured.
         self._read: dict[str, tuple[int, Outcomes]] = {}
 
@@ -100,6 +110,11 @@ class Studies:
                 raise
             except Fenced as error:
                 _log.info("study %s: %s", study.id, error)
+            except QuotaExceeded as error:
+                if error.never:
+                    self._fail(study, error)
+                else:
+                    self._say_once(study, f"waits for room: {error}")
             except ArtifactsUnavailable as error:
                 _log.warning("study %s waits for weights: %s", study.id, error)
             except Exception as error:
@@ -107,6 +122,11 @@ class Studies:
                 _log.exception("study %s cannot go on", study.id)
                 self._fail(study, error)
         return len(held)
+
+    def _say_once(self, study: StudyRecord, text: str) -> None:
+        if self._said.get(study.id) != text:
+            self._said[study.id] = text
+            _log.info("study %s %s", study.id, text)
 
     def _advance(self, study: StudyRecord) -> None:
         if study.cancel_requested:

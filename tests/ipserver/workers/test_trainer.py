@@ -10,7 +10,7 @@ from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipserver.artifacts import open_artifacts
 from ipserver.errors import ArtifactsUnavailable
 from ipserver.scheduling.assembly import make_job
-from ipserver.store.records import NewPack
+from ipserver.store.records.packs import NewPack
 from ipserver.store.segments import decode
 from ipserver.store.states import FailureReason, RunState
 from ipserver.workers.trainer import PackTrainer
