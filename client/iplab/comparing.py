@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 METRICS: Final = tuple(averaged().values())
 _AXES: Final = tuple(name for name in AXES if name != "seed")
 _ABSENT: Final = "-"
+MOST_PAIRS: Final = 300
+_Key = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Runs of both experiments at one point of the grid.
+    """Runs of both experiments that are held against each other.
 
     Attributes:
-        settings: Values of the axes by which runs are matched.
+        settings: Values of the axes of the grid; "a / b" where the experiments share no value.
         left: Mean and deviation of the first experiment, over the seeds that both have.
         right: Of the second.
         difference: Second less first, within each seed: mean and 95 % interval over seeds.
@@ -47,11 +49,13 @@ class Comparison:
     """Two experiments side by side.
 
     Attributes:
-        metric: The value of runs' summaries that is compared; "" if neither has any.
-        axes: Axes by which runs are matched.
-        apart: Axes in which the experiments differ as a whole: they share no value.
-        pairs: A row per point of the grid that both have, in the first one's order.
-        alone: Number of runs of each without a partner, or without a result in both.
+        metric: The value of runs' summaries that is compared; "" if they have none in common.
+        axes: Axes of the grid, seeds apart.
+        apart: Those in which they share no value: there each value of the first stands against each of the
+            second.
+        pairs: In the first one's order, at most `MOST_PAIRS`.
+        left_out: Number of further pairs.
+        alone: Number of runs of each without a partner of the same seed, or without a result in both.
         specs: Fields of the specs that differ: path, first's value, second's value.
     """
 
@@ -59,6 +63,7 @@ class Comparison:
     axes: tuple[str, ...]
     apart: tuple[str, ...]
     pairs: tuple[Pair, ...]
+    left_out: int
     alone: tuple[int, int]
     specs: tuple[tuple[str, object, object], ...]
 
@@ -79,23 +84,31 @@ def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison
             [Violation("metric", f"{metric!r} is none; there are: {', '.join(METRICS)}")]
         )
     sides = list(left.runs()), list(right.runs())
-    axes, apart = _axes(*sides)
     chosen = metric or _metric(sides)
-    first, second = (_values(runs, axes, chosen) for runs in sides)
-    pairs = []
-    matched = 0
-    for key, by_seed in first.items():
-        common = [seed for seed in by_seed if seed in second.get(key, {})]
+    first, second = (_values(runs, chosen) for runs in sides)
+    apart = tuple(
+        name
+        for place, name in enumerate(_AXES)
+        if first and second and not {key[place] for key in first} & {key[place] for key in second}
+    )
+    matched = [[(key, other) for other in second if _meet(key, other, apart)] for key in first]
+    pairs, used = [], (set[tuple[_Key, int]](), set[tuple[_Key, int]]())
+    for mine, theirs in (pair for of_key in matched for pair in of_key):
+        common = [seed for seed in first[mine] if seed in second[theirs]]
         if common:
-            matched += len(common)
-            pairs.append(_pair(key, [by_seed[s] for s in common], [second[key][s] for s in common]))
+            used[0].update((mine, seed) for seed in common)
+            used[1].update((theirs, seed) for seed in common)
+            shown = tuple(a if a == b else f"{a} / {b}" for a, b in zip(mine, theirs, strict=True))
+            values = [first[mine][s] for s in common], [second[theirs][s] for s in common]
+            pairs.append((shown, *values))
     return Comparison(
         chosen,
-        axes,
+        _AXES,
         apart,
-        tuple(pairs),
-        (len(sides[0]) - matched, len(sides[1]) - matched),
-        tuple(_differences(to_plain(left.spec), to_plain(right.spec))),
+        tuple(_pair(*pair) for pair in pairs[:MOST_PAIRS]),
+        max(0, len(pairs) - MOST_PAIRS),
+        (len(sides[0]) - len(used[0]), len(sides[1]) - len(used[1])),
+        tuple(_differences(_given(to_plain(left.spec)), _given(to_plain(right.spec)))),
     )
 
 
@@ -137,14 +150,9 @@ def both_curves(left: Experiment, right: Experiment, name: str) -> Courses:
     return learning_curves(together, name, ["parameterization"])
 
 
-def _axes(left: Sequence[Run], right: Sequence[Run]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The axes by which runs are matched, and those in which each side has one value, another one."""
-    apart = []
-    for name in _AXES:
-        mine, theirs = ({getattr(run, name) for run in runs} for runs in (left, right))
-        if len(mine) == len(theirs) == 1 and mine != theirs:
-            apart.append(name)
-    return tuple(name for name in _AXES if name not in apart), tuple(apart)
+def _meet(mine: _Key, theirs: _Key, apart: Sequence[str]) -> bool:
+    """Whether two points of the grids are equal on all axes but those `apart`."""
+    return all(a == b or name in apart for name, a, b in zip(_AXES, mine, theirs, strict=True))
 
 
 def _metric(sides: tuple[list[Run], list[Run]]) -> str:
@@ -154,15 +162,13 @@ def _metric(sides: tuple[list[Run], list[Run]]) -> str:
     return ""
 
 
-def _values(
-    runs: Iterable[Run], axes: Sequence[str], metric: str
-) -> dict[tuple[object, ...], dict[int, float]]:
+def _values(runs: Iterable[Run], metric: str) -> dict[_Key, dict[int, float]]:
     """Values by point of the grid and seed."""
-    found: dict[tuple[object, ...], dict[int, float]] = {}
+    found: dict[_Key, dict[int, float]] = {}
     for run in runs:
         value = getattr(run, metric) if metric else None
         if value is not None:
-            found.setdefault(tuple(getattr(run, name) for name in axes), {})[run.seed] = value
+            found.setdefault(tuple(getattr(run, name) for name in _AXES), {})[run.seed] = value
     return found
 
 
@@ -184,6 +190,14 @@ def _differences(left: object, right: object, path: str = "") -> Iterator[tuple[
             yield from _differences(mine, theirs, f"{path}[{position}]")
     elif left != right:
         yield path, left, right
+
+
+def _given(value: object) -> object:
+    """A plain message without what is unset or empty."""
+    if isinstance(value, Mapping):
+        given = {name: _given(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in given.items() if inner not in (None, [], {})}
+    return [_given(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _nested(values: Sequence[object]) -> bool:

@@ -68,7 +68,8 @@ class Settings(LimitSettings):
     address: str = Field("127.0.0.1:50051", description="Address where the API listens; port 0: a free port")
     web: str = Field(
         "",
-        description="Address of the web page, HOST:PORT on loopback; empty: the port after the API's; off: none",
+        description="Address of the web page, HOST:PORT on loopback; empty: the port after the API's; "
+        "off: no page",
     )
     insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
     store: SecretStr = Field(

@@ -27,8 +27,6 @@ _SUPERVISED = "IPLAB_SUPERVISED"
 _LOG_BYTES = 10_000_000
 # The dispatcher reports that it is there, and `ipserver up` that the service is, when a worker can train.
 _WORKER_SECONDS = 30.0
-# A browser opens six connections; beyond this number requests are refused.
-_WEB_CONNECTIONS = 100
 _BEAT_SECONDS = 2.0
 
 
@@ -137,10 +135,9 @@ def run_web(settings: Settings) -> None:
     Raises:
         StartupError: It is switched off, or its port is in use.
     """
-    import uvicorn  # noqa: PLC0415 - only this part serves HTTP
-
-    from ipserver.web.app import application  # noqa: PLC0415
+    from ipserver.web.app import application  # noqa: PLC0415 - only this part serves HTTP
     from ipserver.web.calls import Calls  # noqa: PLC0415
+    from ipserver.web.server import server  # noqa: PLC0415
 
     if not settings.web_address:
         raise StartupError("IPLAB_WEB is off; name the address of the web page, as 127.0.0.1:50052")
@@ -162,29 +159,15 @@ def run_web(settings: Settings) -> None:
         yield
         task.cancel()
 
-    server = uvicorn.Server(
-        uvicorn.Config(
-            application(Calls(settings.address), host, settings.mlflow_page, beating),
-            host=host,
-            port=int(port),
-            http="h11",
-            ws="none",
-            lifespan="on",
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=_WEB_CONNECTIONS,
-            timeout_graceful_shutdown=2,
-        )
-    )
+    app = application(Calls(settings.address), host, settings.mlflow_page, beating)
+    serving = server(app, host, int(port))
 
     def leave() -> None:
         stop.wait()
-        server.should_exit = True
+        serving.should_exit = True
 
     threading.Thread(target=leave, name="stop", daemon=True).start()
-    server.run()
+    serving.run()
 
 
 def stop_event() -> threading.Event:

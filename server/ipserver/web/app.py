@@ -1,8 +1,8 @@
 """The web application: routes, what handlers share, errors as pages.
 
-Handlers are plain functions, which Starlette runs in threads: the SDK waits for its answers. Parts of a page can be
-asked for alone, by `?part=NAME`: `static/live.js` reads those that change while something trains, and those that
-take long to compute.
+Handlers are plain functions, which Starlette runs in threads: the SDK waits for its answers. Parts of a
+page can be asked for alone, by `?part=NAME`: `static/live.js` reads those that change while something trains,
+and those that take long to compute.
 """
 
 from __future__ import annotations

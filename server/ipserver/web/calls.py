@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
+from starlette.requests import Request
+
 import iplab
 from iplab.client import Client
-from starlette.requests import Request
 
 _SECONDS: Final = 30.0
 _MOST_CALLERS: Final = 64

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from iplab.comparing import METRICS, both_curves, compare
+from iplab.comparing import METRICS, Comparison, both_curves, compare
 from iplab.errors import InvalidRequestError, NotFoundError
 from iplab.summary import label
 from ipserver.web.pictures import version
@@ -30,12 +30,20 @@ def compare_page(site: Site, request: Request) -> Response:
     if left and right:
         try:
             sides = client.experiment(left), client.experiment(right)
-            context |= {"found": compare(*sides, metric), "picture": _curves(site, *sides)}
+            found = compare(*sides, metric)
+            context |= {"found": found, "columns": _columns(found), "picture": _curves(site, *sides)}
         except InvalidRequestError as error:
             context["wrong"] = error.lines()
         except NotFoundError as error:
             context["wrong"] = [str(error)]
     return site.page(request, "compare", context)
+
+
+def _columns(found: Comparison) -> list[int]:
+    """Places of the axes in which the pairs differ, or all of them of a single pair."""
+    places = range(len(found.axes))
+    one = len(found.pairs) == 1
+    return [place for place in places if one or len({pair.settings[place] for pair in found.pairs}) > 1]
 
 
 def compare_figure(site: Site, request: Request) -> Response:

@@ -12,9 +12,10 @@ from iplab.html import grid_of
 from iplab.settings import AXES
 from iplab.sorting import runs_in_order
 from iplab.summary import label, summarize
-from iplab.tables import best_table, summary_table
+from iplab.tables import RESULTS, best_table, summary_table
 from ipserver.web.pictures import version
 from ipserver.web.site import Context, Site, leaf, query
+from ipserver.web.words import setting
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -98,17 +99,22 @@ def runs_page(site: Site, request: Request) -> Response:
             runs = runs_in_order(list(runs), sort)
         found = leaf(request, runs, _RUNS)
         why = "" if found.rows or not filter else experiment.unmatched(filter)
-        context |= {"runs": found, "wrong": [], "why": why, "columns": _columns(found.rows)}
+        context |= {"runs": found, "wrong": [], "why": why} | _columns(found.rows)
     except InvalidRequestError as error:
-        context |= {"runs": None, "wrong": error.lines(), "why": "", "columns": []}
+        context |= {"runs": None, "wrong": error.lines(), "why": ""}
     return site.page(request, "runs", context)
 
 
-def _columns(runs: Sequence[Run]) -> list[str]:
-    """Settings, and those results that any of these runs has."""
-    results = [run.results for run in runs]
-    there = [name for name in (results[0] if results else ()) if any(one[name] is not None for one in results)]
-    return [*AXES, "committed_steps", *there]
+def _columns(runs: Sequence[Run]) -> Context:
+    """Which columns these runs fill, and in words what all of them share."""
+    columns, shared = [], []
+    for name in (*AXES, "committed_steps", *RESULTS):
+        values = {getattr(run, name) for run in runs}
+        if len(runs) > 1 and len(values) == 1 and name not in RESULTS:
+            shared.append(f"{label(name)} {setting(values.pop())}")
+        elif values != {None}:
+            columns.append(name)
+    return {"columns": columns, "shared": shared}
 
 
 def run_page(site: Site, request: Request) -> Response:
@@ -122,4 +128,3 @@ def run_page(site: Site, request: Request) -> Response:
         "axes": AXES,
     }
     return site.page(request, "run", context)
-

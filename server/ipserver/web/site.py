@@ -111,7 +111,11 @@ class Site:
         if picture is None or ending not in MEDIA:
             raise HTTPException(404, f"there is no such figure; formats are {', '.join(MEDIA)}")
         tag = f'"{sha256(repr((key, ending)).encode()).hexdigest()[:32]}"'
-        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Content-Security-Policy": FIGURE_POLICY}
+        headers = {
+            "ETag": tag,
+            "Cache-Control": "private, no-cache",
+            "Content-Security-Policy": FIGURE_POLICY,
+        }
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         try:

@@ -23,8 +23,11 @@ def studies_page(site: Site, request: Request) -> Response:
     """Studies, newest first."""
     client = site.client(request)
     context: Context = {"request": request, "query": query}
-    found = {"list": lambda: {"studies": leaf(request, client.studies(), _STUDIES)}}
-    return site.page(request, "studies", context, now=found)
+
+    def listed() -> Context:
+        return {"studies": leaf(request, client.studies(), _STUDIES)}
+
+    return site.page(request, "studies", context, now={"list": listed})
 
 
 def study_page(site: Site, request: Request) -> Response:
@@ -35,7 +38,7 @@ def study_page(site: Site, request: Request) -> Response:
         request,
         "study",
         context,
-        now={"progress": dict},
+        now={"progress": dict, "rounds": dict},
         later={"figure": lambda: {"picture": _picture(site, study)}},
     )
 
@@ -43,9 +46,7 @@ def study_page(site: Site, request: Request) -> Response:
 def study_figure(site: Site, request: Request) -> Response:
     """A study's figure as a file."""
     study = site.client(request).get_study(request.path_params["study"])
-    return site.figure(
-        request, version_of_study(study), _picture(site, study), request.path_params["ending"]
-    )
+    return site.figure(request, version_of_study(study), _picture(site, study), request.path_params["ending"])
 
 
 def _picture(site: Site, study: Study) -> Picture | None:

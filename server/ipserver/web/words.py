@@ -52,6 +52,11 @@ def indented(value: object) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
+def compact(value: object) -> str:
+    """A value of a spec on one line, as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "shown": shown,
     "setting": setting,
@@ -59,4 +64,5 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "span": span,
     "state": state,
     "indented": indented,
+    "compact": compact,
 }
