@@ -11,7 +11,7 @@ from PIL import Image
 from selenium.webdriver.support.ui import WebDriverWait
 
 import iplab
-from ipserver.store.records import CapacityReport
+from ipserver.store.records import CapacityReport, DatasetReport
 from tests.iplab.conftest import Service
 from tests.ipserver.studies.cases import Lab, ask, driver
 from tests.ipserver.web.browser import PHONE, chromium, look
@@ -32,7 +32,7 @@ _SWEEP = {
             "hidden_layers": [3],
             "activations": ["relu"],
             "base_learning_rates": [0.0156, 0.0312, 0.0625, 0.125, 0.25, 0.5, 1.0],
-            "seeds": [0, 1, 2, 3],
+            "seeds": list(range(10)),
         },
     },
 }
@@ -47,7 +47,7 @@ def main() -> None:
     """Fill a service, look at it, write the pictures."""
     _FOLDER.mkdir(exist_ok=True)
     service = Service(Path(tempfile.mkdtemp()))
-    service.store.save_capacity(CapacityReport({"cpus": 2.0}, (), data=""))
+    service.store.save_capacity(CapacityReport({"cpus": 2.0}, (DatasetReport("digits", ""),), data=""))
     with iplab.connect(service.address) as client:
         client.create(_SWEEP, experiment_id="rates")
         service.train()
@@ -70,7 +70,7 @@ def main() -> None:
             png = base64.b64decode(
                 browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
             )
-            image = Image.open(io.BytesIO(png)).convert("RGB").quantize(64, dither=Image.Dither.NONE)
+            image = Image.open(io.BytesIO(png)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
             image.save(_FOLDER / f"{name}.png", optimize=True)
             print(name, image.size, (_FOLDER / f"{name}.png").stat().st_size, flush=True)
     page.close()
