@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from iplab.credentials import channel_credentials
 from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
+from iplab.profiles import find_profile
 from iplab.specfile import SpecSource, read_spec
 from iplab.study import Study, study_message
 from iplab.transport import Transport, check_address
@@ -23,9 +24,9 @@ from iplab.v1 import (
 )
 
 if TYPE_CHECKING:
+    import grpc
     import pandas as pd
 
-DEFAULT_ADDRESS: Final = "127.0.0.1:50051"
 _PAGE: Final = 1000
 
 
@@ -34,18 +35,27 @@ def connect(
     *,
     timeout: float = 30.0,
     metadata: Sequence[tuple[str, str]] = (),
+    profile: str | None = None,
+    token: str | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
 ) -> Client:
     """A client of the service at an address. Nothing is sent before the first call.
 
     Args:
         address: "host:port", or another name that gRPC resolves ("unix:/run/iplab.sock", "dns:///host:port").
-            Default: what the environment variable IPLAB_ADDRESS says, else "127.0.0.1:50051".
+            Default: what the environment variable IPLAB_ADDRESS says, else the profile, else
+            "127.0.0.1:50051".
         timeout: Seconds that a call with one answer may take, all its retries included. While the service is
             unavailable, calls are tried again for about three seconds.
         metadata: Sent with every call.
+        profile: Name of a profile in ~/.config/iplab/config.toml (see `iplab.profiles`). Default: what
+            IPLAB_PROFILE says, else the file's own default.
+        token: Bearer token. Default: what IPLAB_TOKEN, IPLAB_TOKEN_FILE or the profile says.
+        credentials: For TLS, as `grpc.ssl_channel_credentials()` makes them. Default: what IPLAB_TLS_CA,
+            IPLAB_TLS_CERTIFICATE and IPLAB_TLS_KEY, or the profile say; without them unencrypted.
 
     Raises:
-        InvalidRequestError: That is no address.
+        InvalidRequestError: That is no address, or the profile, a certificate or the token cannot be used.
 
     Example:
         >>> import iplab
@@ -53,10 +63,13 @@ def connect(
         ...     experiment = client.create("examples/quickstart.yaml").wait()
         ...     final = experiment.summary()
     """
-    if address is None:
-        address = os.environ.get("IPLAB_ADDRESS") or DEFAULT_ADDRESS
-    check_address(address)
-    return Client(Transport(address, timeout, metadata))
+    chosen = find_profile(address, profile)
+    if token is not None:
+        chosen = replace(chosen, token=token)
+    check_address(chosen.address)
+    if credentials is None:
+        credentials = channel_credentials(chosen)
+    return Client(Transport(chosen.address, timeout, metadata, credentials, chosen.read_token))
 
 
 class Client:

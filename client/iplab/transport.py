@@ -61,24 +61,48 @@ def check_address(address: str) -> None:
 class Transport:
     """One channel, shared by all handles of a client. Thread-safe.
 
+    Args:
+        address: "host:port".
+        timeout: Seconds that a call with one answer may take, all its retries included.
+        metadata: Sent with every call.
+        credentials: For TLS; None: unencrypted.
+        token: Returns the bearer token of the next call; "": none.
+
     Attributes:
         address: "host:port".
         timeout: Seconds that a call with one answer may take, all its retries included.
     """
 
-    def __init__(self, address: str, timeout: float, metadata: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(
+        self,
+        address: str,
+        timeout: float,
+        metadata: Sequence[tuple[str, str]] = (),
+        credentials: grpc.ChannelCredentials | None = None,
+        token: Callable[[], str] = str,
+    ) -> None:
         self.address = address
         self.timeout = timeout
-        self._metadata: Metadata = tuple(metadata)
+        self._own_metadata: Metadata = tuple(metadata)
+        self._token = token
         # Nothing but this machine itself reaches its loopback, so no proxy does either.
         direct = [("grpc.enable_http_proxy", 0)] if proxies.is_local(address) else []
-        self._channel = grpc.insecure_channel(address, options=[*_OPTIONS, *direct])
+        options = [*_OPTIONS, *direct]
+        self._channel = (
+            grpc.insecure_channel(address, options=options)
+            if credentials is None
+            else grpc.secure_channel(address, credentials, options=options)
+        )
         self.experiments = ExperimentServiceStub(self._channel)
         self.runs = RunServiceStub(self._channel)
         self.catalog = CatalogServiceStub(self._channel)
         self.parameterizations = ParameterizationServiceStub(self._channel)
         self.reports = ReportServiceStub(self._channel)
         self.studies = StudyServiceStub(self._channel)
+
+    def _metadata(self) -> Metadata:
+        token = self._token()
+        return (*self._own_metadata, ("authorization", f"Bearer {token}")) if token else self._own_metadata
 
     def close(self) -> None:
         """Close the channel; running calls end with an error."""
@@ -101,7 +125,7 @@ class Transport:
 
         def once() -> Answer:
             left = max(deadline - time.monotonic(), 0.001)
-            return method(request, timeout=left, metadata=self._metadata)
+            return method(request, timeout=left, metadata=self._metadata())
 
         return self.retry(once) if repeat else self._attempt(once)
 
@@ -117,7 +141,7 @@ class Transport:
             IplabError: As `iplab.status` maps it.
         """
         try:
-            call = method(request, timeout=timeout, metadata=self._metadata)
+            call = method(request, timeout=timeout, metadata=self._metadata())
         except grpc.RpcError as error:
             raise self._translated(error) from error
         try:

@@ -7,7 +7,15 @@ entries. The tables below are ordered; iterating over one gives the names.
 """
 
 from ipcore.catalogue.activations import ACTIVATIONS, Activation, find_activation
-from ipcore.catalogue.choices import BIASES, KEPT_WEIGHTS, METRICS, PRECISIONS, Choice, Precision
+from ipcore.catalogue.choices import (
+    BIASES,
+    KEPT_WEIGHTS,
+    METRICS,
+    NORMALIZATIONS,
+    PRECISIONS,
+    Choice,
+    Precision,
+)
 from ipcore.catalogue.datasets import (
     DATASETS,
     IMAGES,
@@ -33,6 +41,7 @@ __all__ = [
     "KNOWN_OPTIMIZERS",
     "LOSSES",
     "METRICS",
+    "NORMALIZATIONS",
     "OPTIMIZERS",
     "PRECISIONS",
     "PROBES",

@@ -1,4 +1,4 @@
-"""Choices without settings: precisions, biases, which weights are kept; and the metrics of every run."""
+"""Choices without settings: precisions, biases, normalizations, kept weights; metrics of every run."""
 
 from __future__ import annotations
 
@@ -55,6 +55,15 @@ BIASES: Final[Mapping[str, Choice]] = table(
     (
         Choice("first", "the first layer has one, which shares its exponents, as in arXiv:2110.15596"),
         Choice("none", "no layer has one"),
+    )
+)
+NORMALIZATIONS: Final[Mapping[str, Choice]] = table(
+    (
+        Choice("none", "none: x^l = phi(h^l)"),
+        Choice(
+            "rms",
+            "RMSNorm of preactivations without trained gains, x^l = phi(h^l / rms(h^l)) (arXiv:1910.07467)",
+        ),
     )
 )
 KEPT_WEIGHTS: Final[Mapping[str, Choice]] = table(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ipcore.catalogue.activations import ACTIVATIONS, POWERS, Behaviour
-from ipcore.catalogue.choices import BIASES, KEPT_WEIGHTS, METRICS, PRECISIONS
+from ipcore.catalogue.choices import BIASES, KEPT_WEIGHTS, METRICS, NORMALIZATIONS, PRECISIONS
 from ipcore.catalogue.datasets import DATASETS
 from ipcore.catalogue.entries import Entry
 from ipcore.catalogue.losses import LOSSES
@@ -57,6 +57,7 @@ def _sections() -> Iterator[str]:
     for title, entries in (
         ("Precisions", PRECISIONS),
         ("Biases", BIASES),
+        ("Normalizations of models", NORMALIZATIONS),
         ("Weights that are kept", KEPT_WEIGHTS),
         ("Probes", PROBES),
         ("Datasets", DATASETS),

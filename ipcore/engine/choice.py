@@ -10,4 +10,4 @@ from ipcore.models import HAND_WRITTEN, Model
 
 def engine_of(model: Model) -> type[Engine]:
     """The fastest engine that trains a model: the hand-written pack where there is one, else autograd."""
-    return Pack if isinstance(model, HAND_WRITTEN) else AutogradEngine
+    return Pack if model in HAND_WRITTEN else AutogradEngine

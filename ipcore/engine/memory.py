@@ -51,7 +51,7 @@ def engine_memory(
     sizes = [a * b for a, b in architecture.matrices]
     biases = architecture.outputs[: len(sizes) if own_biases else config.bias == "first"]
     weights = sum(sizes) + sum(biases)
-    by_hand = isinstance(config.model, HAND_WRITTEN)
+    by_hand = config.model in HAND_WRITTEN
     activations = B * (_pack_values if by_hand else _autograd_values)(config, architecture)
     numbers = B * outputs + 1
     rounded = itemsize

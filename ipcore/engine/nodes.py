@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from ipcore.engine.engine import Update
+from ipcore.models import rms
 from ipcore.models.activations import Activation
 
 
@@ -64,6 +65,11 @@ class Nodes:
         """phi(h)."""
         x: Tensor = _Activate.apply(h, self)  # type: ignore[no-untyped-call]
         return x
+
+    def normalize(self, layer: int, h: Tensor) -> Tensor:
+        """The quotient of h and its root mean square."""
+        y: Tensor = _Normalize.apply(h, self)  # type: ignore[no-untyped-call]
+        return y
 
     def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
         """The sum h + scale * branch."""
@@ -146,6 +152,22 @@ class _Activate(Function):
         (dx,) = gradients
         ctx.activation.backward(dx, ctx.h, ctx.x)
         return dx, None
+
+
+class _Normalize(Function):
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, nodes: Nodes) -> Tensor:
+        y, r, mean = (nodes.take(h, size) for size in (h.shape[-1], 1, 1))
+        rms.forward(h, y, r)
+        # Nobody's derivative needs h itself: whoever else uses it adds it to a sum.
+        ctx.y, ctx.r, ctx.mean, ctx.products = y, r, mean, h.detach()
+        return y.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (dy,) = gradients
+        rms.backward(dy, ctx.y, ctx.r, ctx.products, ctx.mean)
+        return dy, None
 
 
 class _Add(Function):

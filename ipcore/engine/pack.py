@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from ipcore.engine.engine import Engine, PackShape, Update
-from ipcore.models import Mlp
+from ipcore.models import HAND_WRITTEN
+from ipcore.models.mlp import perceptron
 
 
 class Pack(Engine):
@@ -37,9 +38,8 @@ class Pack(Engine):
         compute: torch.dtype | None = None,
     ) -> None:
         super().__init__(shape, activation, loss, dtype, device, compute)
-        if not isinstance(shape.architecture.model, Mlp):
-            raise TypeError(f"a pack trains multilayer perceptrons, not {shape.architecture.model}")
-        self._model = shape.architecture.model
+        if shape.architecture.model not in HAND_WRITTEN:
+            raise TypeError(f"a pack trains plain multilayer perceptrons, not {shape.architecture.model}")
         K, B, dims = shape.runs, shape.batch_size, shape.dims
         self._x = [self.inputs, *(self.values(K, B, n) for n in dims[1:-1]), self.values(K, dims[-1], B).mT]
         # h^l lies over x^l unless the activation's derivative needs both; the readout has no activation.
@@ -82,7 +82,7 @@ class Pack(Engine):
     def forward(self) -> None:
         """Compute every layer on the gathered batch."""
         self._round_weights()
-        f = self._model.forward(self.shape.architecture.hidden_layers, self, self.inputs)
+        f = perceptron(self.shape.architecture.hidden_layers, self, self.inputs)
         if self.rounded:
             self.logits.copy_(f)
 

@@ -7,12 +7,14 @@ Numbers held, for L hidden layers, N particles (or width m), T updates of B exam
     deferred weights  6 (L-1) m min(T B, m)              also directions and answers of both sides
     kernel            n (n + ..)                         covariance of f_0 at all n inputs, if it is drawn
 
-The interpreter and torch (some 300 MB), and the dataset, are not included.
+What is estimated are the tensors that are there at the largest moment: what a process takes when its
+allocator gives large blocks back at once. An allocator that keeps them, as glibc's does with its defaults,
+takes somewhat more. The interpreter and torch (some 300 MB), and the dataset, are not included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -25,6 +27,7 @@ from ipcore.planning.memory import pack_memory_bytes
 _ITEM: Final = 4  # bytes of a number in single precision
 _DOUBLE: Final = 8
 CHUNK: Final = 512  # inputs at once of an evaluation
+_TERMS: Final = 14  # tensors of the shape of a kernel while one is computed
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Cost:
     """What one run needs.
 
     Attributes:
-        memory_bytes: At the last update, when it is largest.
+        memory_bytes: At the largest moment.
         work: Multiply-adds of all updates, without evaluations.
         evaluation_work: Multiply-adds of one evaluation after the last update.
     """
@@ -90,21 +93,43 @@ def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives
     L, B, N = config.hidden_layers, config.batch_size, config.width
     d, C, kept = info.input_dim + 1, output_dim(config.loss, info), 1 + _momentum(config)
     most, read = _columns(config)
-    whole = most < config.steps * B
-    # When W is formed, its factors are there too.
-    matrix = 2 * N * most + (kept * N * N if whole else 0)
-    numbers = (L - 1) * matrix + kept * (d + C) * N
+    replicas = config.replicas
+    held = kept * (d + C) * N * replicas
     work = 8.0 * (L - 1) * N * read + config.steps * B * N * (2 * d + 3 * C)
     if revives:
-        numbers += int(most * N * 1.1)
+        held += int(most * N * 1.1) * replicas
         work += 6.0 * N * read
-    rows = max(B, min(CHUNK, _evaluated(config, info)))
-    # Values of all layers of an evaluation or an update, inner products, and the double-precision copies of
-    # which step 0 makes its covariances.
-    transient = rows * (2 * L * N + 2 * most) * _ITEM + 2 * B * N * _DOUBLE
+    # Values of all layers, inner products, and the double-precision copies of which step 0 makes its
+    # covariances.
+    doubles = 2 * B * N * _DOUBLE // _ITEM
+    moments = _moments(config, info, replicas, lambda rows, inner: rows * (2 * L * N + 2 * inner) + doubles)
     evaluation = _evaluated(config, info) * N * (d + C + 2.0 * (L - 1) * most)
-    replicas = config.replicas
-    return Cost(replicas * numbers * _ITEM + transient, replicas * work, replicas * evaluation)
+    return Cost((held + max(moments)) * _ITEM, replicas * work, replicas * evaluation)
+
+
+def _moments(
+    config: PackConfig, info: DatasetInfo, replicas: int, passing: Callable[[int, int], int]
+) -> Iterator[int]:
+    """Numbers of the updates of hidden matrices, and of what passes through them, at the largest moments.
+
+    Args:
+        config: Of the pack.
+        info: Of the dataset.
+        replicas: How many systems there are.
+        passing: Numbers that a pass holds, by its inputs and the columns of each matrix.
+    """
+    B, N = config.batch_size, config.width
+    most, _ = _columns(config)
+    matrices, kept = replicas * (config.hidden_layers - 1), 1 + _momentum(config)
+    factors, evaluated = matrices * 2 * N * most, max(B, min(CHUNK, _evaluated(config, info)))
+    if not matrices or most == config.steps * B:
+        yield factors + passing(evaluated, most)
+        return
+    # Matrices are formed one after the other: each beside its own factors, and those of all others.
+    yield factors + (1 + kept) * N * N
+    early = 0 < config.evaluation_interval * B <= most
+    yield factors + passing(evaluated if early else B, most)
+    yield matrices * kept * N * N + passing(evaluated, 0)
 
 
 def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
@@ -113,19 +138,26 @@ def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
     most, read = _columns(config)
     asked = run.parameterization.k_at(1)
     remembered = [min(m, B if k is None else config.steps * B) for k in asked[1:-1]]
-    whole = most < config.steps * B
-    ends = kept * (d + C) * m
-    known = sum(4 * m * questions for questions in remembered)
-    updates = (L - 1) * (2 * m * most + (kept * m * m if whole else 0))
     share = sum(remembered) / (most or 1)
     work = m * read * (8.0 * (L - 1) + 16.0 * share) + config.steps * B * m * (2 * d + 3 * C)
     work += sum(2 * 4.0 * B * B * m * config.steps for _ in remembered)  # orthogonalization of a batch
-    rows = max(B, min(CHUNK, _evaluated(config, info)))
-    # Values of all layers, and what a question is orthogonalized in. Where the initial matrices are removed
-    # no question is asked of test inputs but at step 0, when there are no updates yet.
-    plain, asking = rows * ((2 * L + 2) * m + 3 * most), rows * ((2 * L + 8) * m + 3 * most)
-    removed = all(k is None for k in asked[1:-1])
-    numbers = ends + known + (max(updates + plain, asking) if removed else updates + asking)
+    ends = kept * (d + C) * m
+    known = sum(4 * m * questions for questions in remembered)
+
+    # Values of all layers, and what a question is orthogonalized in.
+    def asking(rows: int, inner: int) -> int:
+        return rows * ((2 * L + 6) * m + 3 * inner)
+
+    def plain(rows: int, inner: int) -> int:
+        return rows * ((2 * L + 2) * m + 3 * inner)
+
+    # Where the initial matrices are removed no question is asked of test inputs but at step 0, when nothing
+    # is known and there are no updates yet.
+    if all(k is None for k in asked[1:-1]):
+        first = asking(max(B, min(CHUNK, _evaluated(config, info))), 0)
+        numbers = ends + max(first, known + max(_moments(config, info, 1, plain)))
+    else:
+        numbers = ends + known + max(_moments(config, info, 1, asking))
     evaluation = _evaluated(config, info) * m * (d + C + (L - 1) * 2.0 * most + 6.0 * sum(remembered))
     evaluation += sum(4.0 * CHUNK * _evaluated(config, info) * m for _ in remembered)
     return Cost(numbers * _ITEM, work, evaluation)
@@ -135,14 +167,16 @@ def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
     L, B, C = config.hidden_layers, config.batch_size, output_dim(config.loss, info)
     used = min(info.train_size - config.validation_size, config.steps * B)
     points = used + _evaluated(config, info)
-    # Covariance, its eigenvectors twice, and what the eigensolver works in.
-    covariance = 6 * points * points if drawn else 0
-    numbers = covariance + used * (2 * C + L + 1) + points * (C + info.input_dim)
+    numbers = used * (2 * C + L + 1) + points * (C + info.input_dim)
+    # Both kernels of some inputs and what their expectations are made of.
+    rows = min(CHUNK, points)
+    moments = [max(B, min(CHUNK, _evaluated(config, info))) * used * _TERMS]
+    if drawn:
+        # The covariance while it is filled, and beside its eigenvectors and what the eigensolver works in.
+        moments += [points * points + rows * points * _TERMS, 5 * points * points]
     terms = 20.0 * L + info.input_dim  # of one entry of the kernel; a series has some hundreds
     work = config.steps * B * used * terms / 2 + (9.0 * points**3 if drawn else 0.0)
-    rows = max(B, CHUNK)
-    transient = rows * used * 10 * _DOUBLE
-    return Cost(numbers * _DOUBLE + transient, work, _evaluated(config, info) * used * terms)
+    return Cost((numbers + max(moments)) * _DOUBLE, work, _evaluated(config, info) * used * terms)
 
 
 def largest_width(config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int) -> int:

@@ -15,7 +15,7 @@ from ipcore.models.residual_mlp import ResidualMlp
 
 MODELS: Final[Mapping[str, type[Model]]] = {model.name: model for model in (Mlp, ResidualMlp)}
 # Those whose passes are written by hand too (`ipcore.engine.pack`); autograd differentiates the others.
-HAND_WRITTEN: Final = (Mlp,)
+HAND_WRITTEN: Final[tuple[Model, ...]] = (MLP,)
 
 __all__ = [
     "HAND_WRITTEN",
@@ -29,6 +29,7 @@ __all__ = [
     "Role",
     "Size",
     "TensorSpec",
+    "described",
     "model_from",
     "model_to",
 ]
@@ -41,7 +42,7 @@ def model_from(data: Mapping[str, Any]) -> Model:
         ConfigError: Unknown name or setting, or a setting out of range; names each.
 
     >>> model_from({"name": "residual-mlp", "block_matrices": 2})
-    ResidualMlp(branch_multiplier='depth^-1/2', block_matrices=2)
+    ResidualMlp(branch_multiplier='depth^-1/2', block_matrices=2, normalization='none')
     """
     name = data.get("name", "")
     if name not in MODELS:
@@ -56,10 +57,24 @@ def model_from(data: Mapping[str, Any]) -> Model:
     return model
 
 
+def described(model: Model) -> str:
+    """A model's name and those of its settings that are not as by default.
+
+    >>> described(Mlp(normalization="rms")), described(ResidualMlp())
+    ("'mlp' with normalization 'rms'", "'residual-mlp'")
+    """
+    other = [
+        f"{field.name} {value!r}"
+        for field in fields(model)
+        if (value := getattr(model, field.name)) != field.default
+    ]
+    return f"{model.name!r} with {', '.join(other)}" if other else repr(model.name)
+
+
 def model_to(model: Model) -> dict[str, Any]:
     """What `model_from` reads.
 
     >>> model_to(Mlp())
-    {'name': 'mlp'}
+    {'name': 'mlp', 'normalization': 'none'}
     """
     return {"name": model.name, **asdict(model)}

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ipcore.models import rms
 from ipcore.models.activations import Activation
 from ipcore.models.model import Architecture
 
@@ -34,6 +35,10 @@ class Batched:
     def activate(self, layer: int, h: Tensor) -> Tensor:
         """phi(h)."""
         return phi(h, self._activation)
+
+    def normalize(self, layer: int, h: Tensor) -> Tensor:
+        """The quotient of h and its root mean square."""
+        return rms.normalized(h)
 
     def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
         """The sum h + scale * branch."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dataclasses import Field, dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from ipcore.catalogue import NORMALIZATIONS
 
 V = TypeVar("V")
 
@@ -83,8 +85,55 @@ class Layers(Protocol[V]):
 class Operations(Layers[V], Protocol[V]):
     """All operations of forward passes."""
 
+    def normalize(self, layer: int, h: V) -> V:
+        """h^l divided by its root mean square over the neurons, example by example; 0 where h^l is 0."""
+
     def add(self, h: V, branch: V, scale: float) -> V:
         """The sum h + scale * branch, of equal shapes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalizing(Generic[V]):
+    """Operations whose activations act on normalized preactivations: x^l = phi(h^l / rms(h^l)).
+
+    RMSNorm (Zhang & Sennrich, arXiv:1910.07467) where its authors put it, on the summed inputs of an
+    activation, without trained gains. In residual networks that is the pre-norm of every block and of the
+    readout.
+
+    Attributes:
+        plain: The operations themselves.
+    """
+
+    plain: Operations[V]
+
+    def linear(self, layer: int, x: V) -> V:
+        """As the plain one."""
+        return self.plain.linear(layer, x)
+
+    def activate(self, layer: int, h: V) -> V:
+        """The activation of the normalized h^l."""
+        return self.plain.activate(layer, self.plain.normalize(layer, h))
+
+    def normalize(self, layer: int, h: V) -> V:
+        """As the plain one."""
+        return self.plain.normalize(layer, h)
+
+    def add(self, h: V, branch: V, scale: float) -> V:
+        """As the plain one."""
+        return self.plain.add(h, branch, scale)
+
+
+def normalized(normalization: str, ops: Operations[V]) -> Operations[V]:
+    """The operations of a model with a setting of this name."""
+    return ops if normalization == "none" else Normalizing(ops)
+
+
+def normalization_problems(normalization: str) -> list[str]:
+    """What is wrong with a model's setting `normalization`, a name in `ipcore.catalogue.NORMALIZATIONS`."""
+    if isinstance(normalization, str) and normalization in NORMALIZATIONS:
+        return []
+    known = ", ".join(map(repr, NORMALIZATIONS))
+    return [f"normalization: must be one of {known}, not {normalization!r}"]
 
 
 class Model(Protocol):

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ipcore.catalogue import LOSSES, find_activation
 from ipcore.errors import ConfigError, WeightsError, unknown
-from ipcore.models import MLP, Architecture, Model, model_from, model_to
+from ipcore.models import MLP, Architecture, Model, model_from, model_to, rms
 from ipcore.models.activations import activation
 from ipcore.models.files import read_tensors, write_tensors
 from ipcore.models.model import depth_of
@@ -253,6 +253,9 @@ class _Operations:
 
     def activate(self, layer: int, h: Tensor) -> Tensor:
         return self._phi.apply(h)
+
+    def normalize(self, layer: int, h: Tensor) -> Tensor:
+        return rms.normalized(h)
 
     def add(self, h: Tensor, branch: Tensor, scale: float) -> Tensor:
         return torch.add(h, branch, alpha=scale)

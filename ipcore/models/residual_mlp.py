@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar, Final, TypeVar
 
-from ipcore.models.model import Operations, TensorSpec, chain
+from ipcore.models.model import Operations, TensorSpec, chain, normalization_problems, normalized
 
 V = TypeVar("V")
 
@@ -36,16 +36,19 @@ class ResidualMlp:
             branches is of order 1 at initialization (arXiv:2310.02244), with 1/L also that of L aligned ones
             (arXiv:2505.01618).
         block_matrices: k, in `BLOCK_MATRICES`.
+        normalization: A name in `ipcore.catalogue.NORMALIZATIONS`. With "rms" every phi acts on
+            h^l / rms(h^l) in the place of h^l (`ipcore.models.model.Normalizing`).
     """
 
     branch_multiplier: str = "depth^-1/2"
     block_matrices: int = 1
+    normalization: str = "none"
 
     name: ClassVar[str] = "residual-mlp"
 
     def problems(self) -> list[str]:
         """Settings that are not among those above."""
-        found = []
+        found = normalization_problems(self.normalization)
         if self.branch_multiplier not in BRANCH_MULTIPLIERS:
             known = ", ".join(map(repr, BRANCH_MULTIPLIERS))
             found.append(f"branch_multiplier: must be one of {known}, not {self.branch_multiplier!r}")
@@ -79,7 +82,7 @@ class ResidualMlp:
 
     def forward(self, hidden_layers: int, ops: Operations[V], x: V) -> V:
         """Outputs f of inputs x."""
-        beta, layer = self.beta(hidden_layers), 1
+        beta, layer, ops = self.beta(hidden_layers), 1, normalized(self.normalization, ops)
         h = ops.linear(layer, x)
         for _ in range(hidden_layers):
             branch = h

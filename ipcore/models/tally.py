@@ -18,7 +18,7 @@ class Tally:
         values: Numbers that operations yield; a backward pass may need them again.
         preactivations: Those of them that a matmul or a sum yields.
         derivatives: Derivatives by inputs of matmuls, of the last layer and where inputs and outputs
-            differ in size.
+            differ in size; and by the root mean squares of normalizations.
         operations: Number of operations.
     """
 
@@ -73,6 +73,12 @@ class _Counter:
         return self._yields(outputs)
 
     def activate(self, layer: int, h: _Value) -> _Value:
+        return self._yields(h.size)
+
+    def normalize(self, layer: int, h: _Value) -> _Value:
+        # One number per example each: the inverse of the root mean square, and its derivative.
+        self.values += 1
+        self.derivatives += 1
         return self._yields(h.size)
 
     def add(self, h: _Value, branch: _Value, scale: float) -> _Value:

@@ -49,7 +49,7 @@ class MachineProfile:
         """Seconds of one update of a pack of `runs` networks."""
         beyond = max(0, runs * run_memory(config, info).touched - self.cache_bytes)
         launch = self.launch_seconds * (tally(_architecture(config, info)).operations + 5) / 2
-        launch *= 1 if isinstance(config.model, HAND_WRITTEN) else _AUTOGRAD
+        launch *= 1 if config.model in HAND_WRITTEN else _AUTOGRAD
         return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
 
 

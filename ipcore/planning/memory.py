@@ -68,7 +68,7 @@ def run_memory(
     engine = engine_memory(config, architecture, info.target_dim, itemsize, own_biases=own_biases)
     widest = max(architecture.outputs)
     # Of a chain its newest values live, of a network with branches also what branches are added to.
-    branches = 0 if isinstance(config.model, HAND_WRITTEN) else 2
+    branches = 0 if config.model in HAND_WRITTEN else 2
     evaluation = max(B, EVALUATION_ROWS) * (3 * config.width + 3 * outputs + branches * widest)
     calibration = B * sum(architecture.outputs) + B * B + (4 + branches) * B * widest
     return RunMemory(

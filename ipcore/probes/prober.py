@@ -81,6 +81,7 @@ class Prober:
             self._h[index] if self._h else {},
             self._inputs,
             self._pack.activation,
+            now.normalized,
         )
         isolated = self._isolated(runs, newest)
         found: dict[str, Tensor] = {}

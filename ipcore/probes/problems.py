@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes
 from ipcore.errors import unknown
-from ipcore.models import MLP
+from ipcore.models import MLP, described
 from ipcore.probes.quantities import QUANTITIES
 
 
@@ -66,7 +66,7 @@ def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, 
         elif name in probes.quantities[:i]:
             found.append((field, f"{name} is there twice"))
         elif PROBES[name].chains_only and config.model != MLP:
-            text = f"{name} are those of a multilayer perceptron; {config.model.name} has none"
+            text = f"{name} are those of a plain multilayer perceptron, not of {described(config.model)}"
             found.append((field, text))
         elif exist and not any(
             layer in quantity.layers(config.layers) for quantity in QUANTITIES[name] for layer in exist

@@ -22,9 +22,10 @@ class State:
         weights: Effective weights W^l, (K, outputs, inputs).
         below: What W^l is applied to, (K, n, inputs): of a multilayer perceptron x^{l-1}.
         h: h^l, (K, n, outputs); the last is f.
-        x: x^l = phi(h^l), (K, n, m); there is none of the last layer.
+        x: x^l = phi(h^l), of normalized h^l where the model says so, (K, n, m); the last layer has none.
         dz: Derivative of each example's own loss by W^l x, (K, n, outputs).
         dh: By h^l, which is W^l x (+ bias) unless a residual block adds to it.
+        normalized: Layers whose x^l is phi(h^l / rms(h^l)).
     """
 
     weights: dict[int, Tensor]
@@ -33,6 +34,7 @@ class State:
     x: dict[int, Tensor]
     dz: dict[int, Tensor]
     dh: dict[int, Tensor]
+    normalized: frozenset[int]
 
 
 def look(engine: Engine, runs: slice, inputs: Tensor, labels: Tensor | None = None) -> State:
@@ -60,7 +62,7 @@ def look(engine: Engine, runs: slice, inputs: Tensor, labels: Tensor | None = No
             dz = dict(zip(taps.z, found, strict=False))
             dh = dict(zip(taps.h, found[len(dz) :], strict=True))
     h, x_of, below = ({layer: t.detach() for layer, t in d.items()} for d in (taps.h, taps.x, taps.below))
-    return State(dict(enumerate(weights, start=1)), below, h, x_of, dz, dh)
+    return State(dict(enumerate(weights, start=1)), below, h, x_of, dz, dh, frozenset(taps.normalized))
 
 
 class _Taps(Batched):
@@ -72,6 +74,7 @@ class _Taps(Batched):
         self.z: dict[int, Tensor] = {}
         self.h: dict[int, Tensor] = {}
         self.x: dict[int, Tensor] = {}
+        self.normalized: set[int] = set()
 
     def linear(self, layer: int, x: Tensor) -> Tensor:
         """As `Batched.linear`."""
@@ -81,8 +84,14 @@ class _Taps(Batched):
         self.below[layer], self.z[layer] = x, z
         return z
 
+    def normalize(self, layer: int, h: Tensor) -> Tensor:
+        """As `Batched.normalize`."""
+        self.h[layer] = h
+        self.normalized.add(layer)
+        return super().normalize(layer, h)
+
     def activate(self, layer: int, h: Tensor) -> Tensor:
         """As `Batched.activate`."""
-        x = super().activate(layer, h)
-        self.h[layer], self.x[layer] = h, x
+        x = self.x[layer] = super().activate(layer, h)
+        self.h.setdefault(layer, h)
         return x

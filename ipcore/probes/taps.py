@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ipcore.models.activations import Activation
 from ipcore.models.apply import phi
+from ipcore.models.rms import normalized
 from ipcore.probes.single_update import IsolatedUpdate
 from ipcore.probes.state import State
 
@@ -27,16 +28,21 @@ class Initial:
         h: h_0^l by layer, (K, n, outputs); empty likewise.
         inputs: x^0, (n, d).
         activation: phi.
+        normalized: Layers whose h^l is normalized before it enters phi.
     """
 
     weights: Sequence[Tensor]
     h: Mapping[int, Tensor]
     inputs: Tensor
     activation: Activation
+    normalized: Collection[int] = ()
 
     def x(self, layer: int) -> Tensor:
         """x_0^l of a layer that has an activation, (K, n, m); x^0 is the input."""
-        return self.inputs if layer == 0 else phi(self.h[layer], self.activation)
+        if layer == 0:
+            return self.inputs
+        h = self.h[layer]
+        return phi(normalized(h) if layer in self.normalized else h, self.activation)
 
 
 class Layer:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -78,10 +78,20 @@ def fingerprint(trainer: Resumable) -> str:
 _LATER: Final = {"model": MLP, "infinite_width": False, "replicas": 4, "deferred": False}
 
 
+_LATER_OF_MODELS: Final = {"normalization": "none"}
+
+
 def _text(config: PackConfig) -> str:
     """A configuration as text; later fields are left out where they have the value of older versions."""
-    shown = [f for f in fields(config) if f.name not in _LATER or getattr(config, f.name) != _LATER[f.name]]
-    return f"PackConfig({', '.join(f'{field.name}={getattr(config, field.name)!r}' for field in shown)})"
+    return _shown(config, _LATER, model=_shown(config.model, _LATER_OF_MODELS))
+
+
+def _shown(value: Any, later: Mapping[str, object], **texts: str) -> str:
+    """A dataclass as its `repr`, without later fields of old values, and with some fields as these texts."""
+    found = {field.name: getattr(value, field.name) for field in fields(value)}
+    kept = [name for name in found if name not in later or found[name] != later[name]]
+    shown = ", ".join(f"{name}={texts.get(name, repr(found[name]))}" for name in kept)
+    return f"{type(value).__name__}({shown})"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -172,7 +172,11 @@ class Plain:
 
     def network(self, x: Tensor, linear: Callable[[int, Tensor], Tensor]) -> Tensor:
         """The outputs, where linear(i, x) applies the matrix of layer i + 1 to x."""
-        phi, model, last = PHI[self.config.activation], self.config.model, len(self.w) - 1
+        apply, model, last = PHI[self.config.activation], self.config.model, len(self.w) - 1
+
+        def phi(h: Tensor) -> Tensor:
+            return apply(functional.rms_norm(h, h.shape[-1:], eps=0) if model.normalization == "rms" else h)
+
         if not isinstance(model, ResidualMlp):
             for i in range(last):
                 x = phi(linear(i, x))

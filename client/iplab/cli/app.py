@@ -7,7 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,6 +15,7 @@ import click
 import iplab
 from iplab import terminal
 from iplab.commands import CommandGroup
+from iplab.profiles import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
     from iplab.client import Client
@@ -35,7 +36,7 @@ _EXIT_CODES: tuple[tuple[type[iplab.IplabError], int], ...] = (
 _HELP = """Experiments on parameterizations of wide neural networks: submit, follow, read.
 
 Results go to standard output, progress, warnings and errors to standard error. Every command takes
---json and --address, before or after its name.
+--json, --address and --profile, before or after its name.
 
 \b
 Exit codes:
@@ -104,13 +105,14 @@ class App(CommandGroup):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where the service is."""
+    """Where the service is; None: as `iplab.connect` finds it."""
 
-    address: str
+    address: str | None = None
+    profile: str | None = None
 
     def connect(self) -> Client:
         """A client; close it."""
-        return iplab.connect(self.address)
+        return iplab.connect(self.address, profile=self.profile)
 
 
 def _show(error: click.ClickException) -> None:
@@ -133,32 +135,35 @@ def _complain(error: object) -> None:
 
 
 def _add_address(command: click.Command) -> None:
-    help_ = "host:port of the service."
-    command.params.append(click.Option(["--address"], expose_value=False, callback=_set_address, help=help_))
+    for name, help_ in (("address", "host:port of the service."), ("profile", "Profile of the service.")):
+        command.params.append(
+            click.Option([f"--{name}"], expose_value=False, callback=_set_service, help=help_)
+        )
     for below in command.commands.values() if isinstance(command, click.Group) else ():
         _add_address(below)
 
 
-def _set_address(context: click.Context, option: click.Parameter, address: str | None) -> None:
-    if address is not None:
-        context.obj = Service(address)
+def _set_service(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        service = context.obj if isinstance(context.obj, Service) else Service()
+        context.obj = replace(service, **{str(option.name): value})
 
 
 @click.group(cls=App, help=_HELP)
 @click.option(
     "--address",
-    envvar="IPLAB_ADDRESS",
-    default="127.0.0.1:50051",
-    show_default=True,
-    show_envvar=True,
-    help="host:port of the service.",
+    help=f"host:port of the service.  [default: IPLAB_ADDRESS, the profile's, or {DEFAULT_ADDRESS}]",
+)
+@click.option(
+    "--profile",
+    help="Profile of the service: address, TLS and token.  [default: IPLAB_PROFILE, or the file's]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 @click.version_option(package_name="iplab")
 @click.pass_context
-def main(context: click.Context, address: str, *, as_json: bool) -> None:
+def main(context: click.Context, address: str | None, profile: str | None, *, as_json: bool) -> None:
     """See _HELP."""
-    context.obj = Service(address)
+    context.obj = Service(address, profile)
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -131,22 +131,28 @@ class Model(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     BRANCH_MULTIPLIER_FIELD_NUMBER: _builtins.int
     BLOCK_MATRICES_FIELD_NUMBER: _builtins.int
+    NORMALIZATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name in the catalogue: "mlp" (default) or "residual-mlp"."""
     branch_multiplier: _builtins.str
     """With "residual-mlp": beta as a function of L, "depth^-1/2" (default), "depth^-1" or "1"."""
     block_matrices: _builtins.int
     """With "residual-mlp": number of weight matrices per block, 1 (default) or 2."""
+    normalization: _builtins.str
+    """Normalization by its name in the catalogue: with "rms" every preactivation is divided by its root mean square over
+    the neurons before it enters the activation.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         branch_multiplier: _builtins.str = ...,
         block_matrices: _builtins.int | None = ...,
+        normalization: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_block_matrices", b"_block_matrices", "block_matrices", b"block_matrices"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_matrices", b"_block_matrices", "block_matrices", b"block_matrices", "branch_multiplier", b"branch_multiplier", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_block_matrices", b"_block_matrices", "block_matrices", b"block_matrices", "branch_multiplier", b"branch_multiplier", "name", b"name", "normalization", b"normalization"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__block_matrices: _TypeAlias = _typing.Literal["block_matrices"]  # noqa: Y015
     _WhichOneofArgType__block_matrices: _TypeAlias = _typing.Literal["_block_matrices", b"_block_matrices"]  # noqa: Y015

@@ -40,9 +40,11 @@ from ipserver.api.reports import ReportService
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
 from ipserver.api.studies import StudyService
+from ipserver.api.tls import server_credentials
 from ipserver.api.watch import WatchHub
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
+from ipserver.environment.certificates import CertificateFiles
 from ipserver.errors import StartupError
 from ipserver.request.limits import limits_with
 
@@ -77,6 +79,10 @@ _OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # Streams of one connection; a client may hold many watches.
+    ("grpc.max_concurrent_streams", 1000),
+    # Calls that run when a connection is asked to end.
+    ("grpc.max_connection_age_grace_ms", 600_000),
 )
 
 
@@ -94,6 +100,9 @@ class ApiConfig:
         study_interval: Seconds between two looks of a watched study.
         watch_capacity: Events that a watcher may be behind.
         grace: Seconds that running calls are given at the end.
+        tls: Files of the certificate; None: unencrypted.
+        health_address: HOST:PORT of a second port for health checks only, unencrypted; "": none.
+        connection_age: Seconds after which clients are asked to connect again.
     """
 
     address: str
@@ -105,6 +114,9 @@ class ApiConfig:
     study_interval: float = 0.5
     watch_capacity: int = 10_000
     grace: float = 5.0
+    tls: CertificateFiles | None = None
+    health_address: str = ""
+    connection_age: float = 1800.0
 
 
 async def serve(
@@ -132,7 +144,8 @@ async def serve(
     identity = await blocking.run(store.identity)
     tokens = PageTokens(hmac.digest(identity.uid.encode(), b"page tokens", "sha256"))
     hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
-    server = aio.server(interceptors=[ErrorInterceptor(), Gate()], options=_OPTIONS)
+    options = (*_OPTIONS, ("grpc.max_connection_age_ms", int(1000 * config.connection_age)))
+    server = aio.server(interceptors=[ErrorInterceptor(), Gate()], options=options)
     experiments = ExperimentService(store, blocking, bulk, hub, tokens, config.limits)
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, server)
     runs = RunService(store, blocking, bulk, tokens, open_artifacts(config.artifact_root))
@@ -149,11 +162,13 @@ async def serve(
     study_service_pb2_grpc.add_StudyServiceServicer_to_server(studies, server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack it
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    probes = _probes(servicer, config.health_address)
     reflection.enable_server_reflection(SERVICES, server)
-    port = _listen(server, config.address)
+    port = _listen(server, config.address, config.tls)
     poller = asyncio.create_task(hub.poll(), name="watch-poller")
     try:
         await server.start()
+        await probes.start()
         await _report_serving(servicer)
         _log.info("listening on port %d", port)
         if ready is not None:
@@ -164,6 +179,7 @@ async def serve(
         hub.close()
         stopping.set()
         await server.stop(config.grace)
+        await probes.stop(None)
         poller.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await poller
@@ -172,8 +188,19 @@ async def serve(
         heavy.close()
 
 
-def _listen(server: aio.Server, address: str) -> int:
+def _probes(servicer: Any, address: str) -> aio.Server:
+    """A server that answers health checks only; it listens nowhere if the address is empty."""
+    server = aio.server(options=_OPTIONS)
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    if address:
+        _listen(server, address)
+    return server
+
+
+def _listen(server: aio.Server, address: str, tls: CertificateFiles | None = None) -> int:
     try:
+        if tls is not None:
+            return server.add_secure_port(address, server_credentials(tls))
         return server.add_insecure_port(address)
     except RuntimeError as error:
         raise StartupError(

@@ -32,6 +32,7 @@ from pydantic_settings import (
 )
 
 from ipserver.environment.artifact_root import ArtifactRoot
+from ipserver.environment.certificates import CertificateFiles, certificate_files
 from ipserver.environment.limit_settings import LIMITS, LimitSettings
 from ipserver.environment.masking import address, without_password
 from ipserver.environment.settings_files import read_file, read_secrets
@@ -72,6 +73,28 @@ class Settings(LimitSettings):
         "off: no page",
     )
     insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
+    tls: Path | None = Field(
+        None,
+        description="Folder of secrets for TLS: tls.crt, tls.key and, if clients need certificates, "
+        "client-ca.crt; unset: unencrypted. Replaced files are used without a restart",
+    )
+    tls_certificate: Path | None = Field(
+        None, description="File of the API's certificate chain, in place of tls.crt"
+    )
+    tls_key: Path | None = Field(None, description="File of its private key, in place of tls.key")
+    tls_client_ca: Path | None = Field(
+        None, description="File of the CAs that sign clients' certificates, in place of client-ca.crt"
+    )
+    health_address: str = Field(
+        "",
+        description="HOST:PORT of a second port that answers health checks only, unencrypted, for probes; "
+        "empty: none",
+    )
+    connection_age_seconds: Seconds = Field(
+        1800.0,
+        description="Seconds after which the API asks a client to connect again, so that load balancers "
+        "spread connections; running calls go on for another 10 minutes",
+    )
     store: SecretStr = Field(
         SecretStr(""),
         description="Database of the service, as postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE; "
@@ -177,7 +200,9 @@ class Settings(LimitSettings):
         )
         return init_settings, env_settings, secrets, file
 
-    @field_validator("settings", "secrets", "home", "data")
+    @field_validator(
+        "settings", "secrets", "home", "data", "tls", "tls_certificate", "tls_key", "tls_client_ca"
+    )
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return absolute(value) if value is not None else None
@@ -291,6 +316,22 @@ class Settings(LimitSettings):
                 "Use 127.0.0.1, or say --insecure (IPLAB_INSECURE=1) if the network is trusted"
             )
         return self
+
+    @model_validator(mode="after")
+    def _health(self) -> Settings:
+        if self.health_address and not split_address(self.health_address)[1].isdigit():
+            raise ValueError(f"health_address {self.health_address!r} is not HOST:PORT")
+        return self
+
+    @model_validator(mode="after")
+    def _tls_pair(self) -> Settings:
+        _ = self.certificates  # raises
+        return self
+
+    @property
+    def certificates(self) -> CertificateFiles | None:
+        """The files for TLS; None: the API speaks plain HTTP/2."""
+        return certificate_files(self.tls, self.tls_certificate, self.tls_key, self.tls_client_ca)
 
     @property
     def store_dsn(self) -> str:

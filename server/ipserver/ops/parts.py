@@ -37,7 +37,14 @@ def run_api(settings: Settings) -> None:
 
     store = open_service(settings, write=False)
     limits = limits_with(**settings.limits)
-    config = ApiConfig(address=settings.address, limits=limits, artifact_root=settings.artifact_root)
+    config = ApiConfig(
+        address=settings.address,
+        limits=limits,
+        artifact_root=settings.artifact_root,
+        tls=settings.certificates,
+        health_address=settings.health_address,
+        connection_age=settings.connection_age_seconds,
+    )
     stop = stop_event()
 
     async def main() -> None:

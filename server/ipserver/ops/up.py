@@ -72,8 +72,7 @@ def up(settings: Settings) -> None:
     make_folder(settings.home / "logs")
     waiting(settings, lambda: check_data(settings))
     with _only_one(settings):
-        settings = settings.model_copy(update={"address": free_address(settings.address)})
-        settings = settings.model_copy(update={"web": _web_address(settings)})
+        settings = _with_addresses(settings)
         migrate_store(settings)
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
@@ -92,6 +91,19 @@ def up(settings: Settings) -> None:
             _stop(parts)
             remove_abandoned_ray_folders(settings.home)
             retract(settings)
+
+
+def _with_addresses(settings: Settings) -> Settings:
+    """The settings with free ports in place of port 0.
+
+    With TLS, health is checked on a port of its own: this process has no certificate for the API's.
+    """
+    health = settings.health_address or ("127.0.0.1:0" if settings.certificates else "")
+    if settings.certificates:
+        settings.certificates.read()  # a wrong file is named here, not in the API's log
+    settings = settings.model_copy(update={"address": free_address(settings.address)})
+    ports = {"web": _web_address(settings), "health_address": free_address(health) if health else ""}
+    return settings.model_copy(update=ports)
 
 
 def _web_address(settings: Settings) -> str:
@@ -148,7 +160,7 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
 
 def _pulse(settings: Settings, name: str) -> Pulse | Answering | None:
     if name == "api":  # has a health service
-        return Answering(settings.address, _START_SECONDS + settings.wait_seconds)
+        return Answering(settings.health_address or settings.address, _START_SECONDS + settings.wait_seconds)
     seconds = _PULSE_SECONDS.get(name)
     return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
 
@@ -158,7 +170,8 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
     limit = _START_SECONDS + settings.wait_seconds
     deadline = time.monotonic() + limit
     # The API is on this machine, so no proxy is used.
-    with grpc.insecure_channel(settings.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    address = settings.health_address or settings.address
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while not stop.is_set():
             try:

@@ -66,9 +66,9 @@ def _fill_part(message: Message, field: FieldDescriptor) -> None:
 def _fill_model(model: pb.Model) -> None:
     model.name = model.name or MLP.name
     if model.name in MODELS:
-        given = {descriptor.name for descriptor, _ in model.ListFields()}
+        given, known = {descriptor.name for descriptor, _ in model.ListFields()}, fields_of(model)
         for name, value in model_to(MODELS[model.name]()).items():
-            if name not in given:
+            if name not in given and not rule_of(known[name]).left_out:
                 setattr(model, name, value)
 
 

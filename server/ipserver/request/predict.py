@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ipcore import theory
-from ipcore.models import MLP, Model, ResidualMlp
+from ipcore.models import MLP, Model, ResidualMlp, described
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of, parameterization_depth
@@ -61,9 +61,9 @@ def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
 def not_covered(spec: pb.ExperimentSpec) -> str | None:
     """Why theory says nothing of the networks of a spec, whatever their parameterization; None: it may."""
     model = model_of(spec)
-    if model == MLP or isinstance(model, ResidualMlp):
+    if model == MLP or (isinstance(model, ResidualMlp) and model.normalization == "none"):
         return None
-    return f"the theory here is of perceptrons with and without residual blocks, not of {model.name!r}"
+    return f"the theory here is of perceptrons with and without residual blocks, not of {described(model)}"
 
 
 def block_matrices(model: Model) -> int:

@@ -19,7 +19,7 @@ from ipcore.engine.choice import engine_of
 from ipcore.engine.engine import PackShape
 from ipcore.engine.inputs import Inputs
 from ipcore.engine.pack import Pack
-from ipcore.models import MLP, Architecture, ResidualMlp
+from ipcore.models import MLP, Architecture, Mlp, ResidualMlp
 from ipcore.models.model import chain
 from ipcore.theory import preset
 from ipcore.training.checkpoint import restore, save
@@ -28,6 +28,7 @@ from tests.ipcore.plain import Plain
 from tests.ipcore.test_differential import cases, dataset, distance, steps_before_blow_up
 
 RESIDUAL = [ResidualMlp(beta, k) for beta in ("depth^-1/2", "depth^-1", "1") for k in (1, 2)]
+NORMALIZED = [Mlp("rms"), ResidualMlp("depth^-1/2", 1, "rms"), ResidualMlp("depth^-1", 2, "rms")]
 
 
 def rows(trainer: Trainer) -> tuple[list[tuple[int, str, int]], np.ndarray]:
@@ -57,19 +58,21 @@ def test_it_does_what_the_pack_does(optimizer: str, precision: str):
 
 def test_perceptrons_are_trained_by_the_pack_and_others_by_autograd():
     assert engine_of(MLP) is Pack
-    assert engine_of(ResidualMlp()) is AutogradEngine
-    shape = PackShape(1, Architecture(ResidualMlp(), 1, 2, 2, 2), 1, 0)
-    with pytest.raises(TypeError, match="ResidualMlp"):
-        Pack(shape, "relu", "mse", torch.float32, torch.device("cpu"))
+    for model in (ResidualMlp(), Mlp("rms")):
+        assert engine_of(model) is AutogradEngine
+        shape = PackShape(1, Architecture(model, 1, 2, 2, 2), 1, 0)
+        with pytest.raises(TypeError, match=type(model).__name__):
+            Pack(shape, "relu", "mse", torch.float32, torch.device("cpu"))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("model", RESIDUAL, ids=repr)
-def test_residual_mlps_are_those_of_plain_pytorch(model: ResidualMlp, optimizer: str):
+@pytest.mark.parametrize("model", RESIDUAL + NORMALIZED, ids=repr)
+def test_models_are_those_of_plain_pytorch(model: Mlp | ResidualMlp, optimizer: str):
     """Losses, calibrated rates and weights in double precision, run by run from the same initial weights."""
     sized, L = OPTIMIZERS[optimizer].entrywise, 2
     depth = model.layers(L) - 1
-    activation = {"depth^-1/2": "relu", "depth^-1": "gelu", "1": "tanh"}[model.branch_multiplier]
+    multiplier = model.branch_multiplier if isinstance(model, ResidualMlp) else "1"
+    activation = {"depth^-1/2": "relu", "depth^-1": "gelu", "1": "tanh"}[multiplier]
     config = PackConfig(
         "registered:three", L, 6, activation, 4, 5, optimizer=optimizer, metrics_interval=1, model=model,
         schedule=Schedule("linear", warmup_steps=2),

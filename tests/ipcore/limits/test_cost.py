@@ -1,62 +1,33 @@
 """Estimates of memory against what is taken, and what follows from them."""
 
-import ctypes
 import dataclasses
-import gc
+import json
+import os
+import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 import ipcore
 from ipcore.limits.cost import cost, deferred_is_cheaper, dense_width, largest_steps, largest_width
-from ipcore.limits.trainer import LimitTrainer
-from ipcore.theory import preset
-
-
-def case(name, L=2, m=64, steps=4, **more):
-    more.setdefault("infinite_width", not more.get("deferred", False))
-    config = ipcore.PackConfig("digits", L, m, "relu", 32, steps, weights="none", **({"replicas": 2} | more))
-    return config, ipcore.RunConfig(preset(name, L), 0.03, 0)
-
-
-def _status(field):
-    (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith(f"{field}:")]
-    return 1024 * int(line.split()[1])
-
-
-def taken(config, run, dataset):
-    """Bytes that training takes at its largest moment, beside what is there before."""
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted anew
-    before = _status("VmRSS")
-    trainer = LimitTrainer(config, [run], dataset, threads=1)
-    trainer.advance()
-    peak = _status("VmHWM")
-    del trainer
-    return peak - before
+from tests.ipcore.limits.memory import ALLOCATOR, CASES, case
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux to measure the peak of memory")
-@pytest.mark.parametrize(
-    ("name", "more"),
-    [
-        ("hpz", {"L": 3, "m": 8192, "steps": 24}),
-        ("hp", {"L": 2, "m": 8192, "steps": 24}),
-        ("hpz", {"L": 3, "m": 1400, "steps": 50, "optimizer": "momentum"}),
-        ("mup", {"L": 3, "m": 16384, "steps": 10, "deferred": True}),
-        ("hpz", {"L": 3, "m": 16384, "steps": 10, "deferred": True, "optimizer": "momentum"}),
-        ("ntk", {"steps": 40}),
-    ],
-)
-def test_memory_is_estimated_within_a_fifth(digits, name, more):
-    for warm in (case("hp"), case("mup", deferred=True)):
-        LimitTrainer(warm[0], [warm[1]], digits, threads=1).advance()  # what torch and LAPACK keep
-    config, run = case(name, **more)
-    estimate = cost(config, run, digits.info).memory_bytes
-    assert estimate == pytest.approx(taken(config, run, digits), rel=0.2)
+def test_memory_is_estimated_within_a_fifth(digits):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.ipcore.limits.memory"],
+        check=False,
+        env=os.environ | ALLOCATOR,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    taken = json.loads(done.stdout)
+    estimates = [cost(*case(name, **more), digits.info).memory_bytes for name, more in CASES]
+    ratios = [f"{took / estimate:.2f}" for took, estimate in zip(taken, estimates, strict=True)]
+    assert estimates == pytest.approx(taken, rel=0.2), ratios
 
 
 @pytest.mark.parametrize("deferred", [False, True])

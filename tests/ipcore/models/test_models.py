@@ -15,7 +15,8 @@ from ipcore.models.apply import apply
 from ipcore.models.model import depth_of
 from ipcore.models.tally import tally
 
-EVERY = [Mlp(), *(ResidualMlp(beta, k) for beta in ("depth^-1/2", "depth^-1", "1") for k in (1, 2))]
+PLAIN = [Mlp(), *(ResidualMlp(beta, k) for beta in ("depth^-1/2", "depth^-1", "1") for k in (1, 2))]
+EVERY = [*PLAIN, Mlp("rms"), ResidualMlp("depth^-1", 2, "rms")]
 
 
 def test_an_mlp_is_a_chain():
@@ -70,6 +71,12 @@ def test_a_model_is_read_back_from_its_text(model):
         ({"name": "mlp", "block_matrices": 2}, "block_matrices: unknown setting of mlp"),
         ({"name": "residual-mlp", "blocks": 2}, "did you mean 'block_matrices'"),
         ({"name": "residual-mlp", "block_matrices": 3}, "must be 1 or 2, not 3"),
+        (
+            {"name": "mlp", "normalization": "layer"},
+            "normalization: must be one of 'none', 'rms', not 'layer'",
+        ),
+        ({"name": "mlp", "normalization": ["rms"]}, "must be one of 'none', 'rms', not .'rms'."),
+        ({"name": "residual-mlp", "normalization": True}, "must be one of 'none', 'rms', not True"),
         ({"name": "residual-mlp", "block_matrices": True}, "must be 1 or 2, not True"),
         ({"name": "residual-mlp", "branch_multiplier": "L^-1"}, "'depth.-1/2', 'depth.-1', '1', not 'L.-1'"),
     ],
@@ -90,6 +97,24 @@ def test_residual_blocks_by_hand():
     for matrices, weights, f in ((1, one, 0.0), (2, two, 119.0)):
         sizes = Architecture(ResidualMlp("depth^-1", matrices), 2, 1, 1, 1)
         assert apply(sizes, activation("relu"), weights, [], torch.ones(1, 1)).item() == f
+
+
+def test_normalized_preactivations_by_hand():
+    """Two neurons, ReLU, x = 1, rows of W^1 3 and 4: rms(h^1) = 5 / sqrt(2), so x^1 = (3, 4) sqrt(2) / 5.
+
+    A perceptron: f = x^1_1 + 2 x^1_2 = 11 sqrt(2) / 5, the same if W^1 is ten times as large. One block with
+    beta = 1 and the identity: h^2 = h^1 + x^1, again along (3, 4), so f is the same, too.
+    """
+    first, square, last = torch.tensor([[3.0], [4.0]]), torch.eye(2), torch.tensor([[1.0, 2.0]])
+    for model, weights in (
+        (Mlp("rms"), [first, last]),
+        (Mlp("rms"), [10 * first, last]),
+        (ResidualMlp("1", 1, "rms"), [first, square, last]),
+    ):
+        sizes = Architecture(model, 1, 2, 1, 1)
+        batched = [weight.unsqueeze(0) for weight in weights]
+        f = apply(sizes, activation("relu"), batched, [], torch.ones(1, 1))
+        assert f.item() == pytest.approx(11 * math.sqrt(2) / 5)
 
 
 def test_with_zero_branches_only_the_ends_are_left():
@@ -114,6 +139,12 @@ def test_the_cost_of_an_mlp():
     counted = tally(Architecture(MLP, 2, 4, 3, 2))
     assert (counted.forward, counted.update) == (36, 2 * 12 + 3 * 16 + 3 * 8)
     assert counted.values == 4 + 4 + 4 + 4 + 2  # h and x of two layers, f
+
+
+def test_a_normalization_yields_as_many_numbers_and_a_root_mean_square():
+    plain, normalized = (tally(Architecture(Mlp(name), 2, 4, 3, 2)) for name in ("none", "rms"))
+    assert (normalized.forward, normalized.update) == (plain.forward, plain.update)
+    assert normalized.values - plain.values == 2 * (4 + 1)
 
 
 @pytest.mark.parametrize("model", EVERY)

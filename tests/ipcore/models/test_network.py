@@ -15,7 +15,7 @@ from ipcore import Network, evaluate
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.errors import WeightsError
-from ipcore.models import ResidualMlp
+from ipcore.models import Mlp, Model, ResidualMlp
 from ipcore.models.network import FORMAT, HEADER
 from ipcore.theory import custom, preset
 from ipcore.training.trainer import Trainer
@@ -181,9 +181,12 @@ def test_inputs_that_do_not_fit_are_refused(trained: Trainer):
             evaluate(network, Split(inputs, np.zeros(len(inputs), np.int64)))
 
 
-@pytest.mark.parametrize("matrices", [1, 2])
-def test_residual_mlps_read_back(tiny: Dataset, tmp_path: Path, matrices: int):
-    model = ResidualMlp("depth^-1", matrices)
+@pytest.mark.parametrize(
+    "model",
+    [ResidualMlp("depth^-1", 1), ResidualMlp("depth^-1", 2), ResidualMlp("1", 1, "rms"), Mlp("rms")],
+    ids=repr,
+)
+def test_other_models_read_back(tiny: Dataset, tmp_path: Path, model: Model):
     config = PackConfig("digits", 3, 12, "relu", 8, 4, model=model)
     runs = [RunConfig(preset("mup", config.layers - 1), 0.1, 0)]
     trainer = Trainer(config, runs, tiny)
@@ -198,10 +201,8 @@ def test_residual_mlps_read_back(tiny: Dataset, tmp_path: Path, matrices: int):
     assert torch.allclose(network.forward(inputs), trainer.pack.infer(inputs)[0], rtol=1e-5, atol=1e-6)
     for change, message in (
         ({"model": "mlp"}, "malformed"),
-        (
-            {"model": '{"name": "mlp"}'},
-            "'mlp' with 3 hidden layers has 4 weight matrices",
-        ),
+        ({"model": '{"name": "residual-mlp", "block_matrices": 2}', "hidden_layers": "4"}, "weight matrices"),
+        ({"model": '{"name": "mlp", "normalization": "batch"}'}, "must be one of 'none', 'rms'"),
         ({"model": '{"name": "residual-mlp", "block_matrices": 3}'}, "must be 1 or 2"),
         ({"model": "[1]"}, "malformed"),
         ({"hidden_layers": "9"}, "with 9 hidden layers"),

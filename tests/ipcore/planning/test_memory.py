@@ -11,7 +11,7 @@ import torch
 from ipcore.catalogue import DATASETS, OPTIMIZERS
 from ipcore.config import Calibration, PackConfig, RunConfig
 from ipcore.data import Dataset, Split
-from ipcore.models import MLP, Model, ResidualMlp
+from ipcore.models import MLP, Mlp, Model, ResidualMlp
 from ipcore.models.activations import ACTIVATIONS
 from ipcore.planning.memory import (
     dataset_memory_bytes,
@@ -45,19 +45,21 @@ def test_the_model_is_what_a_trainer_allocates(tiny: Dataset, activation: str, d
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("matrices", [1, 2])
+@pytest.mark.parametrize("normalization", ["none", "rms"])
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
-def test_the_model_of_residual_mlps_is_what_a_trainer_allocates(
-    tiny: Dataset, activation: str, matrices: int, precision: str
+def test_the_model_of_other_networks_is_what_a_trainer_allocates(
+    tiny: Dataset, activation: str, matrices: int, precision: str, normalization: str
 ):
-    residual = ResidualMlp(block_matrices=matrices)
-    config = PackConfig("digits", 3, 16, activation, 8, steps=1, model=residual, precision=precision)
+    model = ResidualMlp(block_matrices=matrices, normalization=normalization)
+    other = Mlp(normalization) if (matrices, normalization) == (1, "rms") else model
+    config = PackConfig("digits", 3, 16, activation, 8, steps=1, model=other, precision=precision)
     K = 3
     runs = [RunConfig(preset("mup", config.layers - 1), 0.1, seed) for seed in range(K)]
     trainer = Trainer(config, runs, tiny)
     trainer.advance()
-    model = run_memory(config, tiny.info)
-    assert K * (model.weights + model.buffers) == size([*trainer.pack.buffers(), trainer._history])
-    assert K * model.weights == size([*trainer.pack.weights, *trainer.pack.biases])
+    counted = run_memory(config, tiny.info)
+    assert K * (counted.weights + counted.buffers) == size([*trainer.pack.buffers(), trainer._history])
+    assert K * counted.weights == size([*trainer.pack.weights, *trainer.pack.biases])
 
 
 @pytest.mark.parametrize("own_biases", [False, True])
@@ -129,7 +131,11 @@ def test_a_pack_of_one_is_a_run_and_packs_add_up():
     )
 
 
-@pytest.mark.parametrize("model", [MLP, ResidualMlp(), ResidualMlp("1", 2)], ids=repr)
+@pytest.mark.parametrize(
+    "model",
+    [MLP, ResidualMlp(), ResidualMlp("1", 2), Mlp("rms"), ResidualMlp("1", 2, "rms")],
+    ids=repr,
+)
 def test_transient_memory_is_bounded_by_the_model(tiny: Dataset, model: Model):
     """Peak of all tensors that torch allocates in training, evaluation and calibration."""
     config = PackConfig("digits", 4, 64, "gelu", batch_size=32, steps=4, evaluation_interval=1, model=model)

@@ -7,7 +7,7 @@ import pytest
 
 from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes
-from ipcore.models import ResidualMlp
+from ipcore.models import Mlp, ResidualMlp
 from ipcore.probes import QUANTITIES, probe_names, probe_problems
 
 ROOT = Path(__file__).parents[3]
@@ -85,10 +85,12 @@ def test_the_page_names_every_quantity_and_its_layers():
         assert f"| {quantity.first}..{'L+1' if quantity.readout else 'L'} |" in row
 
 
-def test_parts_are_of_multilayer_perceptrons():
-    config = PackConfig(
-        "digits", 2, 8, "relu", 4, 10, probes=Probes(("parts",), steps=(0,)), model=ResidualMlp()
-    )
+@pytest.mark.parametrize(
+    ("model", "called"),
+    [(ResidualMlp(), "'residual-mlp'"), (Mlp("rms"), "'mlp' with normalization 'rms'")],
+)
+def test_parts_are_of_multilayer_perceptrons(model, called):
+    config = PackConfig("digits", 2, 8, "relu", 4, 10, probes=Probes(("parts",), steps=(0,)), model=model)
     assert probe_problems(config) == [
-        "probes.quantities[0]: parts are those of a multilayer perceptron; residual-mlp has none"
+        f"probes.quantities[0]: parts are those of a plain multilayer perceptron, not of {called}"
     ]

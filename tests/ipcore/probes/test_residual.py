@@ -8,7 +8,7 @@ import torch
 
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
-from ipcore.models import ResidualMlp
+from ipcore.models import Mlp, Model, ResidualMlp
 from ipcore.randomness import probe_examples
 from ipcore.theory import preset
 from ipcore.training.trainer import Trainer
@@ -21,7 +21,7 @@ EVERYWHERE = (
 HIDDEN = ("x", "x_change", "x_squared_trace_rank", "x_stable_rank", "x_threshold_rank", "cka")
 
 
-def recorded(tiny: Dataset, model: ResidualMlp, quantities: tuple[str, ...]) -> tuple[Trainer, dict]:
+def recorded(tiny: Dataset, model: Model, quantities: tuple[str, ...]) -> tuple[Trainer, dict]:
     probes = Probes(quantities, steps=(0, 3), examples=6)
     config = PackConfig("digits", L, 5, "tanh", 4, 3, probes=probes, model=model)
     runs = [RunConfig(preset(name, config.layers - 1), 0.1, seed) for seed, name in enumerate(("mup", "ntk"))]
@@ -29,9 +29,16 @@ def recorded(tiny: Dataset, model: ResidualMlp, quantities: tuple[str, ...]) -> 
     return trainer, {(run, name, step): value for run, name, step, value in trainer.advance().points.rows()}
 
 
+@pytest.mark.parametrize("normalization", ["none", "rms"])
 @pytest.mark.parametrize("matrices", [1, 2])
-def test_sizes_and_derivatives_are_those_of_plain_pytorch(tiny: Dataset, matrices: int):
-    model = ResidualMlp("depth^-1/2", matrices)
+def test_sizes_and_derivatives_are_those_of_plain_pytorch(tiny: Dataset, matrices: int, normalization: str):
+    model = ResidualMlp("depth^-1/2", matrices, normalization)
+
+    def phi(h):
+        if normalization == "rms":
+            h = torch.nn.functional.rms_norm(h, h.shape[-1:], eps=0)
+        return torch.tanh(h)
+
     trainer, found = recorded(tiny, model, ("coordinates", "gradients"))
     chosen = probe_examples(len(tiny.train), 6)
     x = torch.from_numpy(tiny.train.inputs[chosen]).double()
@@ -42,26 +49,32 @@ def test_sizes_and_derivatives_are_those_of_plain_pytorch(tiny: Dataset, matrice
         w = [weight.clone().requires_grad_() for weight in network.weights]
         h = [x @ (powers[0] * w[0]).mT + powers[0] * network.biases[0]]
         for layer in range(1, len(w) - 1):
-            z = torch.tanh(h[-1]) @ (powers[layer] * w[layer]).mT
+            z = phi(h[-1]) @ (powers[layer] * w[layer]).mT
             ends = matrices == 1 or layer % 2 == 0
             below = h[-1] if matrices == 1 else h[layer - 2]
             h.append(below + z / L**0.5 if ends else z)
-        h.append(torch.tanh(h[-1]) @ (powers[-1] * w[-1]).mT)
+        h.append(phi(h[-1]) @ (powers[-1] * w[-1]).mT)
         loss = torch.nn.functional.cross_entropy(h[-1], y, reduction="sum")
         dh = torch.autograd.grad(loss, h, retain_graph=True)
         dw = torch.autograd.grad(loss / 6, w)
         for layer in range(1, len(w) + 1):
             expected = {"h": h[layer - 1], "dh": dh[layer - 1], "gradient": dw[layer - 1]}
+            if layer < len(w):
+                expected["x"] = phi(h[layer - 1])
             for name, tensor in expected.items():
                 value = found[run, f"{name}/{layer}", 3]
                 assert value == pytest.approx(tensor.abs().mean().item(), rel=1e-9), (name, layer)
 
 
-@pytest.mark.parametrize("matrices", [1, 2])
-def test_every_quantity_has_every_layer(tiny: Dataset, matrices: int):
+@pytest.mark.parametrize(
+    "model",
+    [ResidualMlp(), ResidualMlp(block_matrices=2), ResidualMlp("1", 2, "rms"), Mlp("rms")],
+    ids=repr,
+)
+def test_every_quantity_has_every_layer(tiny: Dataset, model: Model):
     probes = ("coordinates", "gradients", "alignment", "ranks", "kernels")
-    _, found = recorded(tiny, ResidualMlp(block_matrices=matrices), probes)
-    last = L * matrices + 2
+    _, found = recorded(tiny, model, probes)
+    last = model.layers(L)
     assert {name for run, name, step in found if "/" in name and (run, step) == (0, 3)} == {
         *(f"{name}/{layer}" for name in EVERYWHERE for layer in range(1, last + 1)),
         *(f"{name}/{layer}" for name in HIDDEN for layer in range(1, last)),
@@ -70,3 +83,21 @@ def test_every_quantity_has_every_layer(tiny: Dataset, matrices: int):
     }
     assert all(np.isfinite(value) for value in found.values())
     assert found[0, "h_change/1", 0] == found[0, f"h_change/{last}", 0] == 0
+    assert found[0, "x_change/1", 0] == found[0, f"x_change/{last - 1}", 0] == 0
+
+
+def test_changes_of_normalized_activations_are_relative_to_step_0(tiny: Dataset):
+    """x_t - x_0 with x_0 from the initial network, normalized as x_t is."""
+    trainer, found = recorded(tiny, Mlp("rms"), ("coordinates",))
+    _, start = recorded(tiny, Mlp("rms"), ("coordinates",))
+    chosen = torch.from_numpy(tiny.train.inputs[probe_examples(len(tiny.train), 6)]).double()
+    now = trainer.network(0)
+    initial = Trainer(trainer.config, trainer.runs, tiny, dtype=torch.float64).network(0)
+
+    def x(network):
+        scale = 5.0 ** float(-network.parameterization.a[0])
+        h = chosen @ (scale * network.weights[0]).mT + scale * network.biases[0]
+        return torch.tanh(torch.nn.functional.rms_norm(h, (5,), eps=0))
+
+    assert found[0, "x_change/1", 3] == pytest.approx((x(now) - x(initial)).abs().mean().item(), rel=1e-9)
+    assert found == start

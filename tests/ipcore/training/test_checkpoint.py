@@ -15,6 +15,7 @@ from ipcore.catalogue import PROBES
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.errors import CheckpointError, DataError
+from ipcore.models import Mlp, ResidualMlp
 from ipcore.models.files import read_tensors, write_tensors
 from ipcore.theory import custom, preset
 from ipcore.training import checkpoint
@@ -261,3 +262,12 @@ def test_a_registered_file_that_was_replaced_stops_the_run(tiny: Dataset, tmp_pa
     other = make(renamed(mine, mine.name, train=tiny.test), dataset=mine.name)
     with pytest.raises(DataError, match=r"registered:mine.*has changed since.*submit the experiment again"):
         checkpoint.restore(other, tmp_path / "c")
+
+
+def test_settings_that_models_got_later_do_not_count_where_they_change_nothing():
+    """A checkpoint of before models had a normalization is of the same pack; one with another is not."""
+    config = replace(CONFIG, model=ResidualMlp())
+    text = "model=ResidualMlp(branch_multiplier='depth^-1/2', block_matrices=1))"
+    assert checkpoint._text(config).endswith(text)
+    assert checkpoint._text(CONFIG) == checkpoint._text(replace(CONFIG, model=Mlp("none")))
+    assert "normalization='rms'" in checkpoint._text(replace(CONFIG, model=Mlp("rms")))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ipcore.models import MLP, ResidualMlp
+from ipcore.models import MLP, Mlp, ResidualMlp
 from ipcore.theory import Regime
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import pack_config, run_config
@@ -30,6 +30,18 @@ def test_a_model_is_named_with_all_its_settings():
     assert model_of(accepted(model=given).spec) == ResidualMlp("1", 2)
 
 
+def test_a_normalization_is_stored_where_it_is_given():
+    """Left out it stays out: specs of before it existed keep their hash."""
+    plain, normalized = (
+        accepted(model={"name": "mlp"} | more).spec for more in ({}, {"normalization": "rms"})
+    )
+    assert plain.model == pb.Model(name="mlp")
+    assert model_of(plain) == MLP
+    assert model_of(normalized) == Mlp("rms")
+    given = {"name": "residual-mlp", "normalization": "rms"}
+    assert model_of(accepted(model=given).spec) == ResidualMlp(normalization="rms")
+
+
 def test_specs_without_a_model_keep_their_hash():
     checked = accepted()
     assert not checked.spec.HasField("model")
@@ -47,6 +59,7 @@ def test_specs_without_a_model_keep_their_hash():
             {"name": "residual-mlp", "branch_multiplier": "L^-1", "block_matrices": 0},
             {"branch_multiplier": "must be one of 'depth^-1/2', 'depth^-1', '1'", "block_matrices": "not 0"},
         ),
+        ({"name": "mlp", "normalization": "batch"}, {"normalization": "must be one of 'none', 'rms'"}),
     ],
 )
 def test_wrong_models_are_named_and_the_rest_is_checked_too(model, wrong):
