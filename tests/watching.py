@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Amounts, Room, filled
-from ipserver.store.records import Queued
+from ipserver.store.records.board import Queued
 
 
 class Watch:

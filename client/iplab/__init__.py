@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from iplab.metrics import Metrics
     from iplab.report import Check, Report, Verdict
     from iplab.run import Run
-    from iplab.specfile import load_spec
-    from iplab.study import Study
+    from iplab.specs.specfile import load_spec
+    from iplab.studies.study import Study
     from iplab.summary import Spread, SummaryRow
     from iplab.weights import Weights
 
@@ -104,12 +104,12 @@ _LAZY = {
     "RunsChanged": "events",
     "Spread": "summary",
     "StateChanged": "events",
-    "Study": "study",
+    "Study": "studies.study",
     "SummaryRow": "summary",
     "Verdict": "report",
     "Weights": "weights",
     "connect": "client",
-    "load_spec": "specfile",
+    "load_spec": "specs.specfile",
 }
 
 

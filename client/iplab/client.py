@@ -12,8 +12,9 @@ from iplab.credentials import channel_credentials
 from iplab.errors import InvalidRequestError, IplabError
 from iplab.experiment import Experiment
 from iplab.profiles import find_profile
-from iplab.specfile import SpecSource, read_spec
-from iplab.study import Study, study_message
+from iplab.specs.specfile import SpecSource, read_spec
+from iplab.studies.request import study_message
+from iplab.studies.study import Study
 from iplab.transport import Transport, check_address
 from iplab.v1 import (
     catalog_service_pb2,
@@ -209,7 +210,7 @@ class Client:
 
         Args:
             question: "rate-transfer", "coordinate-check", "stationarity", "calibrated-rates", ...
-                (`iplab.study.QUESTIONS`).
+                (`iplab.studies.request.QUESTIONS`).
             spec: How everything is trained, as for `create`. Its grid has the subjects: parameterizations,
                 depths, activations; one base rate to start with, or none; the first widths, or none; no
                 seeds.

@@ -7,12 +7,12 @@ from html import escape
 from typing import TYPE_CHECKING, Final
 
 from iplab.html import listed, of_table, paragraph, table_html
-from iplab.study import interval_text, prediction_text, spent_text
+from iplab.studies.answers import interval_text, prediction_text, spent_text
 
 if TYPE_CHECKING:
     from ipcore.figures import Picture
     from iplab.experiment import Experiment
-    from iplab.study import Study
+    from iplab.studies.study import Study
 
 _STYLE: Final = """
 :root { color-scheme: light dark }
@@ -30,7 +30,7 @@ def study_page(study: Study) -> str:
     Raises:
         ImportError: matplotlib is missing; `pip install 'iplab[plot]'`.
     """
-    from iplab.study_pictures import NothingToDraw, picture_of  # noqa: PLC0415 - numpy only for pictures
+    from iplab.studies.pictures import NothingToDraw, picture_of  # noqa: PLC0415 - numpy only for pictures
 
     parts = [f'<p class="answer">{escape(study.sentence or "Nothing is known yet.")}</p>']
     parts.append(paragraph(f"{study.id} is {study.state}. Spent: {spent_text(study.spent)}."))

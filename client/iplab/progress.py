@@ -28,7 +28,7 @@ from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChange
 from iplab.states import RunState
 
 if TYPE_CHECKING:
-    from iplab.study import Study
+    from iplab.studies.study import Study
 
 Group = tuple[int, int, str]
 # In files and pipes a line after so many seconds at least, and after twice as many where little happens.

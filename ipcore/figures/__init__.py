@@ -17,7 +17,8 @@ from ipcore.figures.phases import MeasuredPoint, PhaseDiagram
 from ipcore.figures.picture import FORMATS, Picture, PictureError
 from ipcore.figures.powers import Law, LawPanel, PowerLaws, Size
 from ipcore.figures.rates import AtRate, RateCurve, RateCurves, RatePanel
-from ipcore.figures.reports import REPORT_KINDS, layer_name, report_pictures
+from ipcore.figures.reports import REPORT_KINDS, report_pictures
+from ipcore.figures.reports.names import layer_name
 from ipcore.figures.series import Role
 
 __all__ = [

@@ -16,7 +16,7 @@ from typing import Final
 from ipcore.studies.decision import Cell, Need, Reason, Request, Verdict
 from ipcore.studies.line import Ledger, State, Step, Trainee
 from ipcore.studies.looks import LOOKS, WINDOWS, error_per_look
-from ipcore.studies.measures import Judged, Measure
+from ipcore.studies.measures.judged import Judged, Measure
 from ipcore.studies.predictions import Band
 from ipcore.studies.results import Metric
 from ipcore.studies.sentences import cell_sentence

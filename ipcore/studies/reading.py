@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ipcore.studies.line import Ledger
-from ipcore.studies.measures import Values
+from ipcore.studies.measures.judged import Values
 from ipcore.studies.results import Metric, Run, Value
 
 Floats = npt.NDArray[np.float64]

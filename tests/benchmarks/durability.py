@@ -44,8 +44,10 @@ import iplab
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from ipserver.store import Store, migrate, open_store
-from ipserver.store.records import NewPack, SliceCommit, Summary
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.states import RunState
+from ipserver.store.summary import Summary
 from ipserver.store.tables import checkpoints
 from tests.benchmarks import output
 from tests.ipserver.support import small_spec, submit

@@ -38,8 +38,11 @@ from ipserver.environment.settings import Settings, load_settings
 from ipserver.forward.connect import connect
 from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.store import Store, migrate, open_store, segments
-from ipserver.store.records import LeasedPack, NewArtifact, NewPack, SliceCommit, Summary
+from ipserver.store.records.files import NewArtifact
+from ipserver.store.records.packs import LeasedPack, NewPack
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.states import RunState
+from ipserver.store.summary import Summary
 from tests.benchmarks import output
 from tests.ipserver.support import small_spec, submit
 

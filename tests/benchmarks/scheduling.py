@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from ipserver.environment.settings import load_settings
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import Store, open_store
-from ipserver.store.records import NewPack
+from ipserver.store.records.packs import NewPack
 from ipserver.store.shapes import shape_of
 from ipserver.store.tables import experiments, packs
 from ipserver.workers.executor import Worker

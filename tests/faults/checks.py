@@ -20,7 +20,8 @@ from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.ops.startup import MARK
 from ipserver.request.convert import pack_config, run_config
 from ipserver.store import Store, segments
-from ipserver.store.records import EventRecord, RunRecord
+from ipserver.store.records.experiments import EventRecord
+from ipserver.store.records.runs import RunRecord
 from ipserver.store.states import FailureReason
 from ipserver.store.tables import attempts, checkpoints, packs
 from tests.faults.lab import Lab, wait_for

@@ -177,7 +177,7 @@ class Lab:
 
     def trainers(self) -> list[int]:
         """Processes of its training actors."""
-        return [pid for pid, command in marked(self._mark).items() if command.startswith("ray::_Trainer")]
+        return [pid for pid, command in marked(self._mark).items() if command.startswith("ray::Trainer")]
 
     def ray(self, *programs: str) -> list[int]:
         """Processes of its Ray, below the dispatcher; or only those of these programs ("raylet")."""

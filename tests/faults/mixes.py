@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from ipserver.request.resources import ResourceRequest
 from ipserver.store import Store, migrate, open_store
-from ipserver.store.records import Board, Claim
+from ipserver.store.records.board import Board, Claim
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.tables import packs
 from tests.faults.lab import RELAY, loopback_only, wait_for

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import iplab
-from ipserver.store.records import ExperimentRecord
+from ipserver.store.records.experiments import ExperimentRecord
 from tests.faults import checks
 from tests.faults.lab import Lab, wait_for
 from tests.faults.processes import kill

@@ -13,7 +13,7 @@ import uuid
 from typing import Any, Final
 
 import iplab
-from ipserver.store.records import StudyRecord
+from ipserver.store.records.studies import StudyRecord
 from tests.faults.lab import Lab, wait_for
 from tests.faults.processes import kill
 from tests.faults.running import running

@@ -8,7 +8,8 @@ import pytest
 
 import iplab
 from iplab.events import PackProgressed, RunsChanged, StateChanged
-from ipserver.store.records import NewPack, SliceCommit
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.states import RunState
 from tests.iplab.conftest import Service, small_spec
 

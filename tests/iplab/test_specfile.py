@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 import iplab
 from iplab.plain import to_plain
-from iplab.specfile import _message, _Problems, load_spec, parse_spec, read_spec
+from iplab.specs.messages import message_of
+from iplab.specs.problems import Problems
+from iplab.specs.specfile import load_spec, parse_spec, read_spec
 from iplab.v1.experiment_pb2 import Experiment
 from iplab.v1.experiment_service_pb2 import CreateExperimentRequest
 
@@ -95,10 +97,10 @@ def test_every_field_is_read_and_printed(path):
 
 def test_a_truth_value_is_true_or_false():
     """No field of a spec has this type yet, so a request's message is used."""
-    problems, kind = _Problems(), CreateExperimentRequest.DESCRIPTOR
-    assert _message({"validate_only": True}, kind, "", problems) == {"validate_only": True}
+    problems, kind = Problems(), CreateExperimentRequest.DESCRIPTOR
+    assert message_of({"validate_only": True}, kind, "", problems) == {"validate_only": True}
     assert not problems.found
-    assert _message({"validate_only": "yes"}, kind, "", problems) == {}
+    assert message_of({"validate_only": "yes"}, kind, "", problems) == {}
     assert problems.found == [("validate_only", "'yes' is neither true nor false")]
 
 

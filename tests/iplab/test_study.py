@@ -11,8 +11,8 @@ import iplab
 from iplab.cli import main
 from iplab.cli.study import _ASKED
 from iplab.states import StudyReason, StudyState, StudyVerdict
-from iplab.study import QUESTIONS, budget_of, study_message
-from iplab.study_pictures import interval_picture, rate_picture
+from iplab.studies.pictures import interval_picture, rate_picture
+from iplab.studies.request import QUESTIONS, budget_of, study_message
 from iplab.v1.spec_pb2 import ExperimentSpec
 from tests.ipserver.studies.cases import driver
 

@@ -17,7 +17,7 @@ from ipserver.request.convert import resource_request
 from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand
 from ipserver.store import Store, migrate, open_store
-from ipserver.store.records import ExperimentRecord, NewExperiment
+from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 
 
 def small_spec(**changes: Any) -> ExperimentSpec:

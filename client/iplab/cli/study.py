@@ -23,7 +23,7 @@ from iplab.commands import CommandGroup
 from iplab.terminal import folded
 
 if TYPE_CHECKING:
-    from iplab.study import Study
+    from iplab.studies.study import Study
 
 # Questions with one line for people, and their own options.
 _ASKED: Final[Mapping[str, str]] = {
@@ -170,7 +170,7 @@ def _spec(options: Mapping[str, Any]) -> dict[str, object]:
     if options["file"]:
         from google.protobuf import json_format  # noqa: PLC0415 - messages only where there is a file
 
-        from iplab.specfile import load_spec  # noqa: PLC0415
+        from iplab.specs.specfile import load_spec  # noqa: PLC0415
 
         found = json_format.MessageToDict(load_spec(options["file"]), preserving_proto_field_name=True)
     spec = found.setdefault("spec", {})
@@ -285,7 +285,7 @@ def list_studies(service: Service, *, limit: int, as_json: bool) -> None:
 
 def print_study(found: Study) -> None:
     """The answer, a row per number, the rounds, and what was spent."""
-    from iplab.study import interval_text, prediction_text, spent_text  # noqa: PLC0415 - as above
+    from iplab.studies.answers import interval_text, prediction_text, spent_text  # noqa: PLC0415 - as above
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
 
     click.echo(folded(found.sentence or f"{found.id} is {found.state}; nothing is known yet"))
@@ -307,7 +307,7 @@ def print_study(found: Study) -> None:
 def _finish(context: click.Context, asked: Study, picture: str | None, *, as_json: bool) -> None:
     """Wait, print the answer and the picture's path, and exit by the verdict."""
     from iplab.states import StudyState, StudyVerdict  # noqa: PLC0415 - messages only after connecting
-    from iplab.study import spent_text  # noqa: PLC0415
+    from iplab.studies.answers import spent_text  # noqa: PLC0415
 
     try:
         asked.wait()
@@ -332,7 +332,7 @@ def _finish(context: click.Context, asked: Study, picture: str | None, *, as_jso
 
 def _save_picture(asked: Study, file: str | None) -> Path | None:
     """Save the study's picture; None if there is nothing to draw, or nothing to draw it with."""
-    from iplab.study_pictures import NothingToDraw, picture_of  # noqa: PLC0415 - numpy only for pictures
+    from iplab.studies.pictures import NothingToDraw, picture_of  # noqa: PLC0415 - numpy only for pictures
 
     try:
         saved: Path = picture_of(asked).save(file or f"{asked.id}.svg")

@@ -10,7 +10,9 @@ from ipcore.studies import predictions
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures import Mean, Measure, Slope
+from ipcore.studies.measures.judged import Measure
+from ipcore.studies.measures.means import Mean
+from ipcore.studies.measures.slopes import Slope
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import READOUT_TOLERANCE, SLOPE_TOLERANCE, ActivationGap
 from ipcore.studies.reading import differences, numbers, times_log_width

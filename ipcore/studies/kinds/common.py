@@ -6,7 +6,8 @@ from typing import Final
 
 from ipcore.studies.ladder import Rung
 from ipcore.studies.line import Ledger, Trainee
-from ipcore.studies.measures import Measure, Slope
+from ipcore.studies.measures.judged import Measure
+from ipcore.studies.measures.slopes import Slope
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import READOUT_TOLERANCE, SLOPE_TOLERANCE, Question
 from ipcore.studies.reading import logs

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures import Mean, Measure, Trend, Values
+from ipcore.studies.measures.judged import Measure, Values
+from ipcore.studies.measures.means import Mean
+from ipcore.studies.measures.slopes import Trend
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import FALL, Equivalence
 from ipcore.studies.reading import distances, log_of, vectors

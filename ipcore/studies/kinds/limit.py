@@ -9,7 +9,9 @@ from typing import Final
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures import Measure, Remainder, Slope
+from ipcore.studies.measures.judged import Measure
+from ipcore.studies.measures.means import Remainder
+from ipcore.studies.measures.slopes import Slope
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import SLOPE_TOLERANCE, Limit
 from ipcore.studies.reading import distances_from, log_of, pair_distances, twice, vectors

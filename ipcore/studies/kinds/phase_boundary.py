@@ -13,7 +13,8 @@ from ipcore.studies import predictions
 from ipcore.studies.kinds.common import size, trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures import Boundary, Measure
+from ipcore.studies.measures.boundaries import Boundary
+from ipcore.studies.measures.judged import Measure
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import SLOPE_TOLERANCE, PhaseBoundary
 from ipcore.studies.reading import logs

@@ -10,7 +10,8 @@ from ipcore.studies import predictions
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures import Measure, Trend
+from ipcore.studies.measures.judged import Measure
+from ipcore.studies.measures.slopes import Trend
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import FALL, Stationarity
 from ipcore.studies.reading import logs

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ipserver.artifacts import ArtifactStore
 from ipserver.errors import ArtifactDamaged, FieldViolation, InvalidRequest
-from ipserver.store.records import ArtifactRecord
+from ipserver.store.records.files import ArtifactRecord
 
 
 def chunks(store: ArtifactStore, record: ArtifactRecord, offset: int) -> Iterator[tuple[int, bytes]]:

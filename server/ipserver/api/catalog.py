@@ -12,7 +12,7 @@ from iplab.v1 import catalog_service_pb2 as pb
 from iplab.v1 import catalog_service_pb2_grpc as pb_grpc
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.blocking import Blocking
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -19,7 +19,7 @@ from iplab.v1 import spec_pb2
 from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of
 from ipserver.request.predict import MAX_PREDICTED_LAYERS, block_matrices, not_covered
-from ipserver.store.records import RunRecord
+from ipserver.store.records.runs import RunRecord
 
 M = TypeVar("M", bound=Message)
 

@@ -14,15 +14,10 @@ from ipserver import names
 from ipserver.api import theory
 from ipserver.request.predict import predicted_regimes, predictions
 from ipserver.request.stored import stored_spec
-from ipserver.store.records import (
-    ArtifactRecord,
-    AttemptRecord,
-    EventRecord,
-    ExperimentRecord,
-    Failure,
-    NetworkShape,
-    RunRecord,
-)
+from ipserver.store.records.experiments import EventRecord, ExperimentRecord
+from ipserver.store.records.files import ArtifactRecord
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import AttemptRecord, Failure, RunRecord
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 
 Regimes = Mapping[tuple[str, int, str], Regime | None]

@@ -24,7 +24,8 @@ from ipserver.request.predict import predictions
 from ipserver.request.stored import stored_spec
 from ipserver.request.submit import create, extend, repeated
 from ipserver.request.validate import check_create
-from ipserver.store.records import ALL, ExperimentRecord
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.filters import ALL
 from ipserver.store.states import RunState
 
 if TYPE_CHECKING:

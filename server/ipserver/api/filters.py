@@ -18,7 +18,8 @@ from typing import Final, Literal, cast
 
 from iplab.vocabulary import field_named, meant
 from ipserver.errors import FieldViolation, InvalidRequest
-from ipserver.store.records import ALL, AXES, Comparison, Filter, Junction, Negation, Operator
+from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation, Operator
+from ipserver.store.records.networks import AXES
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.summary import VALUES
 

@@ -13,7 +13,7 @@ from ipcore.analysis.coordinate_check import Key
 from ipcore.analysis.kinds import wanted
 from ipcore.analysis.report import Subject
 from iplab.v1 import spec_pb2
-from ipserver.store.records import RunRecord
+from ipserver.store.records.runs import RunRecord
 from ipserver.store.segments import decode
 from ipserver.store.states import RunState
 

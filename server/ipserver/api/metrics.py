@@ -17,7 +17,8 @@ from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config
 from ipserver.request.stored import stored_spec
-from ipserver.store.records import ALL, Filter, NetworkShape
+from ipserver.store.records.filters import ALL, Filter
+from ipserver.store.records.networks import NetworkShape
 from ipserver.store.segments import Points, decode
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
 from ipserver.api.unmatched import unmatched_runs
 from ipserver.artifacts import ArtifactStore
-from ipserver.store.records import ALL
+from ipserver.store.records.filters import ALL
 
 if TYPE_CHECKING:
     from ipserver.store import Store

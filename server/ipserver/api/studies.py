@@ -20,7 +20,7 @@ from ipserver.api.convert import timestamp
 from ipserver.api.heavy import Heavy
 from ipserver.errors import AlreadyExists, NotFound, StoreUnavailable
 from ipserver.request.study import CheckedStudy, accept_study, check_study, repeated_study
-from ipserver.store.records import RoundRecord, StudyRecord
+from ipserver.store.records.studies import RoundRecord, StudyRecord
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from ipserver.store import Store
-from ipserver.store.comparisons import holds
-from ipserver.store.records import Comparison, ExperimentRecord, Filter, Junction, Negation, RunRecord
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.filters import Comparison, Filter, Junction, Negation
+from ipserver.store.records.runs import RunRecord
+from ipserver.store.transactions.comparisons import holds
 
 Value = str | int | float | None
 # Records that are looked at, the newest experiments among them.

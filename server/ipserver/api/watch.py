@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ipserver.api.blocking import Blocking
 from ipserver.errors import FieldViolation, InvalidRequest, StoreUnavailable, WatchOverflow
-from ipserver.store.records import EventRecord
+from ipserver.store.records.experiments import EventRecord
 from ipserver.store.states import ExperimentState
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from ipserver import failpoints
 from ipserver.artifacts import ArtifactStore
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.parcel import Parcel
-from ipserver.store.records import Forwarded
+from ipserver.store.records.forwarding import Forwarded
 
 
 def deliver(

@@ -30,7 +30,7 @@ from ipserver.forward.pace import Pace
 from ipserver.forward.parcel import parcel
 from ipserver.names import run_name
 from ipserver.store import Store
-from ipserver.store.records import Forwarded, ForwardTask
+from ipserver.store.records.forwarding import Forwarded, ForwardTask
 
 _log = logging.getLogger(__name__)
 _LEASE = "forwarder"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ipserver.store import Store, segments
-from ipserver.store.records import ForwardTask
+from ipserver.store.records.forwarding import ForwardTask
 
 # Bounds the memory of a forwarder that is far behind; the rest follows in the next pass.
 _SEGMENTS = 256

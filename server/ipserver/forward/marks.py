@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.store import Store
-from ipserver.store.records import Forwarded
+from ipserver.store.records.forwarding import Forwarded
 
 # Bounds the data that are sent again after a crash.
 _SECONDS = 1.0

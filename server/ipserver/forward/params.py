@@ -14,7 +14,7 @@ from ipcore.config import PackConfig
 from ipcore.theory import RatePhase
 from iplab.v1.spec_pb2 import ExperimentSpec, Model, Probes, Schedule
 from ipserver.request.convert import optimizer_settings, pack_config, resource_request, run_config
-from ipserver.store.records import NewRun, RunRecord
+from ipserver.store.records.runs import NewRun, RunRecord
 
 # MLflow's limit of a value's length.
 _LONGEST = 6000

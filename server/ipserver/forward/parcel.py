@@ -15,7 +15,9 @@ from ipserver.forward.params import fitting, run_params
 from ipserver.names import run_name
 from ipserver.request.predict import predicted_regimes
 from ipserver.request.stored import stored_spec
-from ipserver.store.records import ArtifactRecord, ForwardTask, RunRecord
+from ipserver.store.records.files import ArtifactRecord
+from ipserver.store.records.forwarding import ForwardTask
+from ipserver.store.records.runs import RunRecord
 from ipserver.store.states import RunState
 from ipserver.store.summary import RULES
 

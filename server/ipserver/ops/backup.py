@@ -21,7 +21,7 @@ from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactDamaged, StartupError
 from ipserver.ops.startup import check_owner, explained, sqlite_file
 from ipserver.store import check_schema, open_store
-from ipserver.store.records import NamedFile
+from ipserver.store.records.files import NamedFile
 
 
 @dataclass(frozen=True, slots=True)

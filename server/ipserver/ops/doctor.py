@@ -302,7 +302,7 @@ def _artifacts(settings: Settings, *, write: bool) -> _Found:
 def _ray(settings: Settings) -> _Found:
     """Join the named cluster, or read the last report about the dispatcher's own Ray."""
     if settings.ray_address:
-        from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415 - only here Ray is needed
+        from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415 - only here Ray is needed
 
         executor = RayExecutor(settings.ray_address)
         try:

@@ -66,7 +66,7 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
     from ipserver.studies.driver import Studies  # noqa: PLC0415
     from ipserver.studies.outputs import Outputs  # noqa: PLC0415
-    from ipserver.workers.ray_executor import RayExecutor  # noqa: PLC0415
+    from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
 
     if settings.expected_nodes and not settings.ray_address:
         raise StartupError(

@@ -13,7 +13,7 @@ from ipserver.artifacts import open_artifacts
 from ipserver.environment.settings import Settings
 from ipserver.errors import ServiceError
 from ipserver.store import Store
-from ipserver.store.records import EndedPack
+from ipserver.store.records.packs import EndedPack
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 20

@@ -33,8 +33,8 @@ from ipserver.ops.parts import (
 from ipserver.ops.running import announce, retract
 from ipserver.ops.startup import check_data, make_folder, migrate_store, prepare_home, waiting
 from ipserver.store import Store, open_store
-from ipserver.store.records import CapacityReport
-from ipserver.workers.own_ray import remove_abandoned_ray_folders
+from ipserver.store.records.cluster import CapacityReport
+from ipserver.workers.on_ray.folder import remove_abandoned_ray_folders
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward", "web")

@@ -19,7 +19,8 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.fields import fields_of, rule_of
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import NetworkShape, NewRun, RunRecord
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import NewRun, RunRecord
 
 
 def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape) -> PackConfig:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipcore.catalogue import DATASETS, REGISTERED, DatasetInfo, dataset_info, registered_file
 from ipcore.errors import DataError
 from ipserver.request.problems import Problems, unknown
-from ipserver.store.records import CapacityReport
+from ipserver.store.records.cluster import CapacityReport
 
 _WHEN_SEEN = "(A new file is known after about 15 seconds.)"
 

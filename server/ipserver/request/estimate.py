@@ -13,7 +13,9 @@ from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, ev
 from iplab.v1 import spec_pb2
 from ipserver.request.convert import pack_config, resource_request
 from ipserver.request.planner import PlanLimits, pack_seconds, plan
-from ipserver.store.records import CapacityReport, NetworkShape, NewRun
+from ipserver.store.records.cluster import CapacityReport
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import NewRun
 
 # Memory and size of packs where no dispatcher has said its limits.
 _MAX_RUNS, _MAX_BYTES = 256, 4 << 30

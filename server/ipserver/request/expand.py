@@ -9,7 +9,8 @@ from typing import Any
 
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.fields import NETWORK_AXES
-from ipserver.store.records import AXES, NetworkShape, NewRun
+from ipserver.store.records.networks import AXES, NetworkShape
+from ipserver.store.records.runs import NewRun
 
 
 def rates_of(entry: pb.ParameterizationSpec, grid: pb.Grid) -> Sequence[float]:

@@ -16,7 +16,8 @@ from ipserver.request.expand import expand
 from ipserver.request.problems import Problems, shown
 from ipserver.request.stored import stored_spec
 from ipserver.request.validate import Checked, canonical_uuid, check_request_id, check_spec
-from ipserver.store.records import CapacityReport, ExperimentRecord, Extension
+from ipserver.store.records.cluster import CapacityReport
+from ipserver.store.records.experiments import ExperimentRecord, Extension
 from ipserver.store.transitions import extension_problem
 
 # Axes that an extension may add to, with the word for one value. The grid has fields of the same names.

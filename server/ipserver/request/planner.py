@@ -11,7 +11,9 @@ from ipcore.catalogue import DatasetInfo
 from ipcore.config import PackConfig
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes
-from ipserver.store.records import NetworkShape, NewPack, NewRun, RunRecord
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.runs import NewRun, RunRecord
 
 # Cost of a pack besides its updates, in seconds: a lease, a worker's start, files, commits.
 START_SECONDS: Final = 0.05

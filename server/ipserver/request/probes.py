@@ -9,7 +9,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.request.convert import pack_config
 from ipserver.request.expand import count_runs
 from ipserver.request.problems import Problems
-from ipserver.store.records import NetworkShape
+from ipserver.store.records.networks import NetworkShape
 
 
 def check_probes(spec: pb.ExperimentSpec, train_size: int | None, path: str, problems: Problems) -> None:

@@ -7,7 +7,7 @@ from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import resource_request
 from ipserver.request.datasets import check_dataset, dataset_warnings
 from ipserver.request.problems import Problems, shown
-from ipserver.store.records import CapacityReport
+from ipserver.store.records.cluster import CapacityReport
 
 # Names under which a cluster counts what the spec's own fields ask for.
 _RESERVED = frozenset({"cpus", "gpus", "cpu", "gpu", "memory", "object_store_memory"})

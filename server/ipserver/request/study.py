@@ -35,7 +35,9 @@ from ipserver.request.validate import (
     check_request_id,
     check_spec,
 )
-from ipserver.store.records import CapacityReport, NetworkShape, NewStudy, StudyRecord
+from ipserver.store.records.cluster import CapacityReport
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.studies import NewStudy, StudyRecord
 
 if TYPE_CHECKING:
     from ipserver.store import Store

@@ -15,7 +15,7 @@ from ipserver.request.convert import resource_request
 from ipserver.request.extend import check_extend
 from ipserver.request.extend import request_hash as extension_hash
 from ipserver.request.validate import Checked, canonical_uuid, check_create
-from ipserver.store.records import ExperimentRecord, NewExperiment
+from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 
 if TYPE_CHECKING:
     from ipserver.store import Store

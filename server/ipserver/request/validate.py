@@ -35,7 +35,9 @@ from ipserver.request.training import (
     check_sizes,
     decay_warnings,
 )
-from ipserver.store.records import CapacityReport, NetworkShape, NewRun
+from ipserver.store.records.cluster import CapacityReport
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec"})

@@ -16,7 +16,9 @@ from ipserver.request.planner import PlanLimits, plan
 from ipserver.request.stored import stored_spec
 from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.placement import Cluster
-from ipserver.store.records import ExperimentRecord, Failure, LeasedPack, NewPack, RunRecord
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.packs import LeasedPack, NewPack
+from ipserver.store.records.runs import Failure, RunRecord
 from ipserver.store.states import FailureReason
 from ipserver.workers.jobs import PackJob
 

@@ -8,7 +8,7 @@ from ipcore.catalogue import DATASETS, REGISTERED, DatasetInfo, dataset_info
 from ipcore.data import check_dataset, files_signature, registered_names
 from ipcore.data.loading import Signature
 from ipcore.errors import DataError
-from ipserver.store.records import DatasetReport
+from ipserver.store.records.cluster import DatasetReport
 
 
 class DatasetChecks:

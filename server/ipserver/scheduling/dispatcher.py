@@ -21,7 +21,8 @@ from ipserver.scheduling.placing import Placing
 from ipserver.scheduling.plans import Plans
 from ipserver.scheduling.unplaced import Unplaced
 from ipserver.store import Store
-from ipserver.store.records import Board, CapacityReport, PlannerReport
+from ipserver.store.records.board import Board
+from ipserver.store.records.cluster import CapacityReport, PlannerReport
 from ipserver.workers.executor import Executor
 
 _log = logging.getLogger(__name__)

@@ -17,7 +17,9 @@ from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.placed import Placed
 from ipserver.scheduling.retries import Action, Rest, decide
 from ipserver.store import Store, segments
-from ipserver.store.records import CommitResult, Failure, LeasedPack
+from ipserver.store.records.packs import LeasedPack
+from ipserver.store.records.runs import Failure
+from ipserver.store.records.slices import CommitResult
 from ipserver.store.states import FailureReason
 from ipserver.workers.executor import Executor
 from ipserver.workers.jobs import SliceReport

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import LeasedPack
+from ipserver.store.records.packs import LeasedPack
 from ipserver.store.states import FailureReason
 from ipserver.workers.executor import Worker
 

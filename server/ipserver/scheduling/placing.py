@@ -12,7 +12,7 @@ from ipserver.scheduling.placement import Cluster
 from ipserver.scheduling.schedule import Demand, Holding, schedule
 from ipserver.scheduling.unplaced import Unplaced
 from ipserver.store import Store
-from ipserver.store.records import Board, Move
+from ipserver.store.records.board import Board, Move
 from ipserver.workers.executor import Executor
 
 

@@ -1,6 +1,6 @@
 """Scheduling policy: which pack starts next and where, and which packs make room. A pure function.
 
-All dispatchers of a cluster decide from the same board in the store (`ipserver.store.board`), so it does not
+All dispatchers of a cluster decide from the same board (`ipserver.store.transactions.board`), so it does not
 matter which of them decides. The function goes through the waiting packs, most urgent first:
 
 - A pack that fits beside all leased packs starts.

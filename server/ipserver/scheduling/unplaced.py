@@ -14,7 +14,7 @@ from collections.abc import Collection
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.placement import Amounts, Cluster
 from ipserver.store import Store
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
 
 _log = logging.getLogger(__name__)

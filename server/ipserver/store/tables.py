@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from ipserver.store.records import AXES
+from ipserver.store.records.networks import AXES
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState, StudyState
 from ipserver.store.summary import VALUES

@@ -5,8 +5,8 @@
     actions taken      wait until the experiments have ended; then ask the planner again
     cancelled          cancel the experiments; when they have ended, end the study
 
-A study is held under a token (`ipserver.store.studies`). Every write names it, creations and extensions of
-experiments too, so a driver that was overtaken can do nothing any more.
+A study is held under a token (`ipserver.store.transactions.studies`). Every write names it, creations and
+extensions of experiments too, so a driver that was overtaken can do nothing any more.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from ipserver.errors import ArtifactsUnavailable, Fenced, NotFound, ServiceError
 from ipserver.request.study import metrics_of, question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
-from ipserver.store.records import RunRecord, StudyOutcome, StudyRecord
+from ipserver.store.records.runs import RunRecord
+from ipserver.store.records.studies import StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 from ipserver.studies.outcomes import outcomes
 from ipserver.studies.outputs import Outputs

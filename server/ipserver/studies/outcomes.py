@@ -12,7 +12,7 @@ from ipcore import studies
 from ipserver.names import lineage
 from ipserver.request.study import probe_of, recorded_step
 from ipserver.store import Store
-from ipserver.store.records import RunRecord
+from ipserver.store.records.runs import RunRecord
 from ipserver.store.segments import decode
 from ipserver.store.states import RunState
 from ipserver.studies.rounds import Block

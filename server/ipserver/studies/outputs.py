@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.store import Store
-from ipserver.store.records import RunRecord
+from ipserver.store.records.runs import RunRecord
 
 if TYPE_CHECKING:
     from torch import Tensor

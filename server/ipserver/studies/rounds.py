@@ -23,7 +23,7 @@ from ipserver.errors import ServiceError
 from ipserver.request.convert import custom, exponents
 from ipserver.request.models import parameterization_depth
 from ipserver.request.study import LABEL, probe_of, recorded_step, subjects
-from ipserver.store.records import NewRound, RoundRecord, StudyRecord
+from ipserver.store.records.studies import NewRound, RoundRecord, StudyRecord
 
 # Request ids are functions of the study's uid, the round and the action.
 _NAMESPACE: Final = uuid.UUID("6d4f1a52-5f0c-4c39-9d0f-1a52c9e0b7d1")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ipcore.planning.machine import MachineProfile
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
 from ipserver.workers.jobs import PackJob, SliceReport
 

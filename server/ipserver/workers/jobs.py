@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from ipcore.config import PackConfig, RunConfig
 from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import CheckpointRecord, Failure, SliceCommit
+from ipserver.store.records.files import CheckpointRecord
+from ipserver.store.records.runs import Failure
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.summary import Summary
 
 

@@ -37,7 +37,9 @@ from ipserver.errors import ArtifactDamaged, ArtifactsUnavailable
 from ipserver.names import run_id, run_name
 from ipserver.request.resources import ResourceRequest
 from ipserver.store import segments
-from ipserver.store.records import CheckpointRecord, Failure, NewArtifact, SliceCommit
+from ipserver.store.records.files import CheckpointRecord, NewArtifact
+from ipserver.store.records.runs import Failure
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.states import FailureReason, RunState
 from ipserver.store.summary import Summary
 from ipserver.workers.executor import bounded

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from ipcore.analysis.welch import Contrast
 from ipcore.studies import Verdict
-from ipcore.studies.measures import Remainder, Trend, against_band, below_or_within, between_signs
+from ipcore.studies.measures.boundaries import between_signs
+from ipcore.studies.measures.means import Remainder, below_or_within
+from ipcore.studies.measures.slopes import Trend, against_band
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import SLOPE_WIDTHS
 

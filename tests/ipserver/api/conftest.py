@@ -29,9 +29,11 @@ from iplab.v1 import (
 from ipserver.api.server import ApiConfig, serve
 from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.store import Store, open_store
-from ipserver.store.records import NewPack, SliceCommit, Summary
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.segments import encode
 from ipserver.store.states import RunState
+from ipserver.store.summary import Summary
 from tests.ipserver.support import migrated
 
 STEPS = 20

@@ -10,7 +10,7 @@ import pytest
 from iplab.v1 import run_service_pb2 as pb
 from ipserver.artifacts import open_artifacts
 from ipserver.artifacts import s3 as s3_module
-from ipserver.store.records import NewArtifact
+from ipserver.store.records.files import NewArtifact
 
 NAME = "experiments/e/runs/r00000/artifacts/weights/final.safetensors"
 LOCATION = "e/weights/p0000/1/r00000-final.safetensors"

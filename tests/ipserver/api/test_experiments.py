@@ -9,7 +9,7 @@ import pytest
 
 from iplab.v1 import experiment_pb2
 from iplab.v1 import experiment_service_pb2 as pb
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 
 QUEUED = experiment_pb2.EXPERIMENT_STATE_QUEUED
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ipserver.api.filters import EXPERIMENT_FIELDS, RUN_FIELDS, parse_filter
 from ipserver.errors import InvalidRequest
-from ipserver.store.records import ALL, Comparison, Junction, Negation
+from ipserver.store.records.filters import ALL, Comparison, Junction, Negation
 from ipserver.store.states import RunState
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")

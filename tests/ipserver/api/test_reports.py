@@ -10,9 +10,11 @@ import pytest
 from ipcore.theory import analyze, preset
 from iplab.v1 import report_pb2
 from iplab.v1 import report_service_pb2 as pb
-from ipserver.store.records import NewPack, SliceCommit, Summary
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.segments import encode
 from ipserver.store.states import RunState
+from ipserver.store.summary import Summary
 
 WIDTHS, SEEDS, STEPS = (64, 128, 256, 512), (0, 1, 2, 3), 3
 PROBES = {"probes": {"quantities": ["coordinates"], "steps": [0, 1, 2, 3]}}

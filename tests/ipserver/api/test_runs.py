@@ -10,7 +10,8 @@ import pytest
 from iplab.v1 import run_pb2
 from iplab.v1 import run_service_pb2 as pb
 from ipserver.api import metrics
-from ipserver.store.records import Failure, NewArtifact
+from ipserver.store.records.files import NewArtifact
+from ipserver.store.records.runs import Failure
 from ipserver.store.segments import encode
 from ipserver.store.states import FailureReason
 

@@ -19,7 +19,7 @@ from ipserver import errors
 from ipserver.api import paging, status
 from ipserver.api.server import SERVICES
 from ipserver.errors import InvalidRequest, StartupError
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

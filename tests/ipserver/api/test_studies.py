@@ -9,7 +9,7 @@ from grpc import aio
 
 from iplab.v1 import study_pb2, study_service_pb2_grpc
 from iplab.v1 import study_service_pb2 as pb
-from ipserver.store.records import StudyOutcome
+from ipserver.store.records.studies import StudyOutcome
 from ipserver.store.states import StudyState
 from tests.ipserver.studies.cases import driver, study_request
 

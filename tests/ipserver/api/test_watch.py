@@ -13,8 +13,8 @@ from ipserver.api import watch as watch_module
 from ipserver.api.blocking import Blocking
 from ipserver.api.watch import WatchHub
 from ipserver.errors import StoreUnavailable, WatchOverflow
-from ipserver.store.edits import editing
-from ipserver.store.records import EventRecord
+from ipserver.store.records.experiments import EventRecord
+from ipserver.store.transactions.edits import editing
 
 SUCCEEDED = experiment_pb2.EXPERIMENT_STATE_SUCCEEDED
 

@@ -19,7 +19,7 @@ from ipserver.forward.history import History
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import segments
-from ipserver.store.records import Forwarded, ForwardTask
+from ipserver.store.records.forwarding import Forwarded, ForwardTask
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port

@@ -4,7 +4,7 @@ import pytest
 
 from ipserver.errors import StoreUnavailable
 from ipserver.forward.marks import Marks, TakenOver
-from ipserver.store.records import Forwarded
+from ipserver.store.records.forwarding import Forwarded
 
 
 class Log:

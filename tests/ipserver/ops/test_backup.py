@@ -14,7 +14,7 @@ from ipserver.errors import StartupError
 from ipserver.ops import backup as module
 from ipserver.ops.backup import backup
 from ipserver.ops.startup import open_service
-from ipserver.store.records import CheckpointRecord, NewArtifact
+from ipserver.store.records.files import CheckpointRecord, NewArtifact
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.store.cases import a_slice, lease, planned
 from tests.ipserver.support import settings_in, store_in

@@ -20,7 +20,7 @@ from ipserver.ops.doctor import Level, examine
 from ipserver.ops.running import announce, running_service
 from ipserver.ops.startup import PARTS, open_service
 from ipserver.store import migrate, open_store
-from ipserver.store.records import CapacityReport
+from ipserver.store.records.cluster import CapacityReport
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.studies.cases import ask
 from tests.ipserver.support import settings_in, small_spec, store_in, submit

@@ -13,7 +13,7 @@ import pytest
 
 from ipserver.errors import StartupError
 from ipserver.ops import parts, up
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 from tests.ipserver.support import settings_in, store_in
 
 # A part that records when it was told to stop, waits until the others were told too, and stops slowly.

@@ -9,7 +9,7 @@ from iplab.v1 import experiment_service_pb2 as pb
 from ipserver.errors import InvalidRequest
 from ipserver.request.limits import limits_with
 from ipserver.request.validate import check_create
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 
 GOOD = {
     "experiment_id": "first-try",

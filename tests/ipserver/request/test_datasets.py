@@ -6,7 +6,7 @@ from ipcore.catalogue import DatasetInfo, dataset_info
 from ipserver.request.defaults import spec_hash
 from ipserver.request.limits import limits_with
 from ipserver.request.validate import check_create
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 from tests.ipserver.request.requests import CAPACITY, spec, violations
 
 MINE = DatasetInfo("registered:mine", "registered file mine.npz", 3, 2, 40, 10)

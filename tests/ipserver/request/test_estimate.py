@@ -9,7 +9,7 @@ from ipserver.request.convert import pack_config
 from ipserver.request.estimate import estimate
 from ipserver.request.limits import limits_with
 from ipserver.request.validate import check_create
-from ipserver.store.records import CapacityReport, PlannerReport
+from ipserver.store.records.cluster import CapacityReport, PlannerReport
 from tests.ipserver.request.requests import changed
 
 # Nothing takes time but multiply-adds, a million of them a second.

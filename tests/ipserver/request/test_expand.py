@@ -14,7 +14,7 @@ from ipserver.request.convert import custom, exponents, pack_config, resource_re
 from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import count_runs, expand
 from ipserver.request.resources import ResourceRequest
-from ipserver.store.records import NewRun
+from ipserver.store.records.runs import NewRun
 
 
 def spec_of(**grid):

@@ -10,8 +10,9 @@ from ipcore.config import PackConfig
 from ipcore.planning.machine import MachineProfile, update_work
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes, run_memory
 from ipserver.request.planner import PlanLimits, pack_seconds, plan
-from ipserver.store.records import RunRecord, Summary
+from ipserver.store.records.runs import RunRecord
 from ipserver.store.states import RunState
+from ipserver.store.summary import Summary
 
 CONFIG = PackConfig("digits", hidden_layers=2, width=64, activation="relu", batch_size=32, steps=10)
 DIGITS = DATASETS["digits"]

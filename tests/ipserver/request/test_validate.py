@@ -17,7 +17,7 @@ from ipserver.request.limits import limits_with
 from ipserver.request.problems import Problems
 from ipserver.request.rules import loss_misfit
 from ipserver.request.validate import check_create
-from ipserver.store.records import CapacityReport, DatasetReport
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
 from tests.ipserver.request.requests import CAPACITY, GOOD, GRID, changed, grid, spec, violations
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.scheduling.placement import Room, filled
-from ipserver.store.records import SliceCommit
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.states import RunState
 from ipserver.workers.executor import Worker
 from ipserver.workers.jobs import PackJob, SliceReport

@@ -4,7 +4,7 @@ import pytest
 
 from ipcore.catalogue import DATASETS
 from ipserver.scheduling.assembly import slice_deadline
-from ipserver.store.records import NewPack
+from ipserver.store.records.packs import NewPack
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 

@@ -12,7 +12,7 @@ import ipcore.training.checkpoint
 from ipcore.models.files import read_tensors, write_tensors
 from ipserver.artifacts import open_artifacts
 from ipserver.scheduling.assembly import make_job
-from ipserver.store.records import NewPack
+from ipserver.store.records.packs import NewPack
 from ipserver.store.tables import checkpoints
 from ipserver.workers.trainer import PackTrainer
 from tests.ipserver.s3 import KEY, SECRET

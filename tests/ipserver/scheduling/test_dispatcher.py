@@ -12,8 +12,9 @@ from ipserver.errors import ClusterLost, StoreUnavailable
 from ipserver.scheduling import assembly, hands
 from ipserver.scheduling import dispatcher as dispatcher_module
 from ipserver.scheduling.dispatcher import Dispatcher
-from ipserver.store import board, open_store, unplaceable
+from ipserver.store import open_store
 from ipserver.store.states import ExperimentState, FailureReason, RunState
+from ipserver.store.transactions import board, unplaceable
 from ipserver.workers.executor import worker_lost
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import Clock, clocked, ended, final_weights, notices, points, run_until

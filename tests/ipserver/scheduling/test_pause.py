@@ -3,7 +3,7 @@
 import pytest
 
 from ipserver.scheduling.dispatcher import Dispatcher
-from ipserver.store.records import EventRecord
+from ipserver.store.records.experiments import EventRecord
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import ended, final_weights, points, run_until

@@ -6,16 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from ipserver.store import Store
-from ipserver.store.records import (
-    ExperimentRecord,
-    LeasedPack,
-    NewExperiment,
-    NewPack,
-    NewRun,
-    SliceCommit,
-    Summary,
-)
+from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
+from ipserver.store.records.packs import LeasedPack, NewPack
+from ipserver.store.records.runs import NewRun
+from ipserver.store.records.slices import SliceCommit
 from ipserver.store.states import RunState
+from ipserver.store.summary import Summary
 
 TTL = 15.0
 

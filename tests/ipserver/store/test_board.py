@@ -8,9 +8,9 @@ from threading import Barrier
 import pytest
 
 from ipserver.store import Store, open_store
-from ipserver.store.board import _PAGE
-from ipserver.store.records import Board, Move
+from ipserver.store.records.board import Board, Move
 from ipserver.store.shapes import amounts_of, shape_of
+from ipserver.store.transactions.board import _PAGE
 from tests.ipserver.store.cases import TTL, Clock, last_slice, planned, told
 
 ONE, TWO = shape_of({"cpus": 1}), shape_of({"cpus": 2})

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ipserver.store import Store
-from ipserver.store.clocks import SLACK_SECONDS, held
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason, RunState
+from ipserver.store.transactions.clocks import SLACK_SECONDS, held
 from tests.ipserver.store.cases import (
     TTL,
     Clock,

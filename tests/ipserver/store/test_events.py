@@ -9,7 +9,7 @@ import pytest
 
 from ipserver.errors import NotFound
 from ipserver.store import Store, open_store
-from ipserver.store.edits import editing
+from ipserver.store.transactions.edits import editing
 from tests.ipserver.store.cases import lease, planned
 
 WRITERS, EACH = 6, 20

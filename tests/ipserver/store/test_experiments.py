@@ -8,7 +8,8 @@ import pytest
 
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.store import Store, open_store
-from ipserver.store.records import ALL, Comparison, ExperimentRecord, Junction, Negation
+from ipserver.store.records.experiments import ExperimentRecord
+from ipserver.store.records.filters import ALL, Comparison, Junction, Negation
 from ipserver.store.states import ExperimentState, RunState
 from tests.ipserver.store.cases import Clock, a_slice, lease, new_experiment, new_runs, planned, states, told
 

@@ -9,7 +9,10 @@ import pytest
 
 from ipserver.errors import Fenced, InvalidRequest, NotFound, RequestIdReused
 from ipserver.store import Store
-from ipserver.store.records import Extension, Failure, Forwarded, NewPack
+from ipserver.store.records.experiments import Extension
+from ipserver.store.records.forwarding import Forwarded
+from ipserver.store.records.packs import NewPack
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.store.cases import (
     TTL,

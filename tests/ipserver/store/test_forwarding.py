@@ -10,7 +10,9 @@ import pytest
 
 from ipserver.errors import NotFound
 from ipserver.store import Store, open_store
-from ipserver.store.records import Failure, Forwarded, NewArtifact
+from ipserver.store.records.files import NewArtifact
+from ipserver.store.records.forwarding import Forwarded
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason, RunState
 from tests.ipserver.store.cases import Clock, a_slice, last_slice, lease, planned, told
 

@@ -6,8 +6,9 @@ import pytest
 
 from ipserver import failpoints
 from ipserver.errors import Fenced
-from ipserver.store import Store, planning
+from ipserver.store import Store
 from ipserver.store.states import ExperimentState
+from ipserver.store.transactions import planning
 from tests.ipserver.store.cases import TTL, Clock, new_experiment, new_pack, new_runs, planned, states, told
 
 

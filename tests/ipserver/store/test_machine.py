@@ -26,7 +26,10 @@ from hypothesis.stateful import (
 
 from ipserver.errors import Fenced, InvalidRequest
 from ipserver.store import Store, open_store
-from ipserver.store.records import Extension, Failure, Forwarded, LeasedPack
+from ipserver.store.records.experiments import Extension
+from ipserver.store.records.forwarding import Forwarded
+from ipserver.store.records.packs import LeasedPack
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import (
     ExperimentState,
     FailureReason,

@@ -12,15 +12,11 @@ import sqlalchemy as sa
 from ipcore.catalogue import DatasetInfo
 from ipserver.errors import DatasetChanged, Fenced, NotFound
 from ipserver.store import Store, open_store, tables
-from ipserver.store.records import (
-    CapacityReport,
-    CheckpointRecord,
-    DatasetReport,
-    Failure,
-    NewArtifact,
-    Summary,
-)
+from ipserver.store.records.cluster import CapacityReport, DatasetReport
+from ipserver.store.records.files import CheckpointRecord, NewArtifact
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
+from ipserver.store.summary import Summary
 from tests.ipserver.store.cases import (
     TTL,
     Clock,

@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound
 from ipserver.store import Store
-from ipserver.store.edits import editing
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import ExperimentState, FailureReason, PackState, RunState
 from ipserver.store.tables import attempts, packs, runs
+from ipserver.store.transactions.edits import editing
 from ipserver.store.transitions import ForbiddenMove
 from tests.ipserver.store.cases import (
     TTL,

@@ -6,8 +6,9 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from ipserver.store import board, migrate, open_store
+from ipserver.store import migrate, open_store
 from ipserver.store.shapes import ONE_CORE
+from ipserver.store.transactions import board
 from tests.ipserver.store.cases import a_slice, lease, planned
 
 

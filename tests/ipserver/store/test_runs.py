@@ -6,17 +6,11 @@ import pytest
 
 from ipserver.errors import NotFound
 from ipserver.store import Store
-from ipserver.store.records import (
-    Comparison,
-    Failure,
-    Junction,
-    Negation,
-    NewArtifact,
-    NewRun,
-    Operator,
-    Summary,
-)
+from ipserver.store.records.files import NewArtifact
+from ipserver.store.records.filters import Comparison, Junction, Negation, Operator
+from ipserver.store.records.runs import Failure, NewRun
 from ipserver.store.states import ExperimentState, FailureReason, RunState
+from ipserver.store.summary import Summary
 from tests.ipserver.store.cases import (
     Clock,
     a_slice,

@@ -16,7 +16,8 @@ from alembic.migration import MigrationContext
 from ipserver.errors import StartupError
 from ipserver.store import check_schema, migrate, open_store
 from ipserver.store.database import Database
-from ipserver.store.records import Comparison, Summary
+from ipserver.store.records.filters import Comparison
+from ipserver.store.summary import Summary
 from ipserver.store.tables import metadata
 from tests.ipserver.store.cases import new_experiment, new_runs
 

@@ -6,7 +6,7 @@ import pytest
 
 from ipserver.errors import Fenced
 from ipserver.store import Store
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.store.cases import a_slice, last_slice, lease, planned, states, told
 

@@ -9,7 +9,7 @@ import pytest
 
 from ipserver.errors import AlreadyExists, Fenced, InvalidRequest, NotFound, RequestIdReused
 from ipserver.store import Store
-from ipserver.store.records import NewRound, NewStudy, StudyOutcome, StudyRecord
+from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 from tests.ipserver.store.cases import Clock, last_slice, lease, new_experiment, new_runs, planned
 

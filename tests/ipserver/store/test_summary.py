@@ -6,8 +6,8 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from iplab.v1.run_pb2 import RunSummary
 from ipserver.api.filters import RUN_FIELDS
-from ipserver.store import comparisons
 from ipserver.store.summary import RULES, VALUES
+from ipserver.store.transactions import comparisons
 
 TYPES = {FieldDescriptor.TYPE_DOUBLE: float, FieldDescriptor.TYPE_INT32: int}
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from ipserver.store import Store, tables
-from ipserver.store.records import CheckpointRecord, EndedPack, Failure, NewArtifact
+from ipserver.store.records.files import CheckpointRecord, NewArtifact
+from ipserver.store.records.packs import EndedPack
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
 from tests.ipserver.store.cases import TTL, Clock, a_slice, last_slice, lease, planned
 

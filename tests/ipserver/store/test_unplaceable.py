@@ -6,7 +6,7 @@ import pytest
 
 from ipserver.errors import NotFound
 from ipserver.store import Store
-from ipserver.store.records import Failure
+from ipserver.store.records.runs import Failure
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from tests.ipserver.store.cases import Clock, lease, planned, states, told
 

@@ -14,7 +14,7 @@ from ipserver.request.limits import limits_with
 from ipserver.request.study import create_study
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import Store
-from ipserver.store.records import StudyRecord
+from ipserver.store.records.studies import StudyRecord
 from ipserver.studies.driver import Studies
 from ipserver.studies.outputs import Outputs
 from ipserver.workers.local_executor import LocalExecutor

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from ipserver.errors import StartupError
-from ipserver.workers import own_ray
-from ipserver.workers.own_ray import ending, own_token, ray_folder, surrounded
+from ipserver.workers.on_ray import folder as own_folder
+from ipserver.workers.on_ray import processes
+from ipserver.workers.on_ray.folder import own_token, ray_folder
+from ipserver.workers.on_ray.processes import ending, surrounded
 
 SLEEPER = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(60)"]
 
@@ -24,7 +26,7 @@ def short(monkeypatch):
     """A folder with a short path, the only temporary one."""
     with tempfile.TemporaryDirectory(prefix="m", dir="/tmp") as name:
         monkeypatch.setattr(tempfile, "tempdir", name)
-        monkeypatch.setattr(own_ray, "_SHORT", ())
+        monkeypatch.setattr(own_folder, "_SHORT", ())
         yield Path(name)
 
 
@@ -47,11 +49,11 @@ def test_a_long_home_leaves_it_to_a_temporary_folder(short, name):
     with ray_folder(home) as folder:
         assert folder.parent == short
         assert folder.name.startswith(f"iplab-{os.getuid()}-")
-        assert len(os.fsencode(folder)) + len(own_ray._SOCKET) <= 107
+        assert len(os.fsencode(folder)) + len(own_folder._SOCKET) <= 107
 
 
 def test_a_path_that_just_fits_is_used(short):
-    room = own_ray._LONGEST - len("/ray-12345678") - len(os.fsencode(short)) - 1
+    room = own_folder._LONGEST - len("/ray-12345678") - len(os.fsencode(short)) - 1
     for length, fits in ((room, True), (room + 1, False)):
         home = short / ("h" * length)
         home.mkdir()
@@ -94,7 +96,7 @@ def test_what_is_started_there_outlasts_a_sigterm_and_is_ended_with_its_children
     assert Path.cwd() == here
     assert parent.stdout.readline() == "ready\n"
     assert started == {parent.pid}
-    (child,) = own_ray._children(parent.pid)
+    (child,) = processes._children(parent.pid)
     assert Path(f"/proc/{child}/cwd").resolve() == tmp_path
     for pid in (parent.pid, child):
         os.kill(pid, signal.SIGTERM)
@@ -103,7 +105,7 @@ def test_what_is_started_there_outlasts_a_sigterm_and_is_ended_with_its_children
 
     with ending(started, lambda: True):
         assert parent.wait(20) == -signal.SIGKILL
-    assert not own_ray._children(parent.pid)
+    assert not processes._children(parent.pid)
     assert not alive(child)
     parent.stdout.close()
 
@@ -152,7 +154,7 @@ def test_a_removed_working_folder_is_no_trouble(tmp_path):
     script = """
 import os, sys
 from pathlib import Path
-from ipserver.workers.own_ray import surrounded
+from ipserver.workers.on_ray.processes import surrounded
 os.rmdir(os.getcwd())
 with surrounded(Path(sys.argv[1]), shielded=True):
     print(os.getcwd())
@@ -175,7 +177,7 @@ def test_what_still_works_in_the_folder_is_ended_and_nothing_else(tmp_path):
         folder.mkdir(parents=True)
     left, other = (subprocess.Popen(["sleep", "60"], cwd=folder) for folder in (inside, outside))
     try:
-        own_ray.end_left_in(tmp_path / "ray")
+        processes.end_left_in(tmp_path / "ray")
         assert left.wait(10) == -signal.SIGKILL
         assert other.poll() is None
     finally:

@@ -12,7 +12,8 @@ from ipserver.scheduling.hands import _START_SECONDS
 from ipserver.store.states import RunState
 from ipserver.workers.executor import Worker
 from ipserver.workers.local_executor import LocalExecutor
-from ipserver.workers.ray_executor import RayExecutor, _needed_for_workers
+from ipserver.workers.on_ray.cluster import needed_for_workers
+from ipserver.workers.on_ray.executor import RayExecutor
 from tests.ipserver.scheduling.cases import Clock
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -26,7 +27,7 @@ def test_an_emptied_session_folder_is_a_lost_cluster(tmp_path):
     try:
         settings = settings_in(tmp_path, lease_seconds=600)
         store, stop = store_in(settings), threading.Event()
-        sockets, _, logs = _needed_for_workers()
+        sockets, _, logs = needed_for_workers()
         assert sockets.exists()
         for folder in (sockets.parent, logs):
             shutil.rmtree(folder)

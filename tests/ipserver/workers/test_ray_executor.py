@@ -15,10 +15,10 @@ from ipserver.errors import ArtifactsUnavailable, NotReady
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState, FailureReason
-from ipserver.workers import ray_executor
 from ipserver.workers.local_executor import LocalExecutor
-from ipserver.workers.own_ray import parents_of_processes
-from ipserver.workers.ray_executor import RayExecutor
+from ipserver.workers.on_ray.actor import Trainer
+from ipserver.workers.on_ray.executor import RayExecutor
+from ipserver.workers.on_ray.processes import parents_of_processes
 from tests.ipserver.scheduling.cases import final_weights, notices, points, step
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -122,7 +122,7 @@ def test_what_keeps_a_worker_from_its_pack_is_reported_as_it_was(monkeypatch):
         def __init__(self, job):
             raise ArtifactsUnavailable("the disk is away")
 
-    worker = ray_executor._Trainer()
+    worker = Trainer()
     monkeypatch.setattr(ipserver.workers.trainer, "PackTrainer", Refusing)
     job = SimpleNamespace(pack="p0000")
     worker.load(job)
@@ -172,7 +172,7 @@ def worker_pids():
             pid = parents[pid]
         return False
 
-    return {pid for pid, name in names.items() if name.startswith("ray::_Trainer") and ours(pid)}
+    return {pid for pid, name in names.items() if name.startswith("ray::Trainer") and ours(pid)}
 
 
 def paused(store, dispatcher):

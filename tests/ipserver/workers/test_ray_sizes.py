@@ -6,7 +6,7 @@ import pytest
 
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState
-from ipserver.workers.ray_executor import RayExecutor
+from ipserver.workers.on_ray.executor import RayExecutor
 from tests.ipserver.scheduling.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipserver.store.records import Summary
+from ipserver.store.summary import Summary
 from ipserver.workers.summaries import evaluated, fold
 
 

@@ -9,7 +9,7 @@ import torch
 from ipserver.artifacts import open_artifacts
 from ipserver.errors import ArtifactsUnavailable
 from ipserver.scheduling.assembly import make_job
-from ipserver.store.records import NewPack
+from ipserver.store.records.packs import NewPack
 from ipserver.store.states import FailureReason, RunState
 from ipserver.workers.trainer import PackTrainer
 from tests.ipserver.support import settings_in, small_spec, store_in, submit

@@ -1,0 +1,140 @@
+"""From plain values to the JSON form of a message, by the message's descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Final
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from iplab.specs.problems import Problems
+from iplab.specs.values import INTEGERS, REALS, is_text, real_of, shown, text_of, truth_of, whole_of
+from iplab.v1.experiment_pb2 import Experiment
+
+ROOT: Final = Experiment.DESCRIPTOR
+
+_INPUT: Final = ("display_name", "labels", "priority", "spec")
+
+
+def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object]:
+    """Fields of a message by name, without those that do not fit, which are added to `problems`."""
+    if not isinstance(value, Mapping):
+        what = "an empty document" if value is None else shown(value)
+        problems.add(path, f"{what} is not a mapping; it may have {', '.join(_names(kind))}")
+        return {}
+    plain: dict[str, object] = {}
+    for key, entry in value.items():
+        below = f"{path}.{key}" if path else str(key)
+        target = kind.fields_by_name.get(str(key)) or kind.fields_by_camelcase_name.get(str(key))
+        if target is None or target.name not in _names(kind):
+            name = str(key)
+            message, meant = (
+                ("unknown field", f"{path}.{name}") if problems.many else _unknown(name, kind, path)
+            )
+            nearest = meant.rpartition(".")[2]
+            # What was meant may be there as well.
+            problems.add(below, message, below if nearest != key and nearest in value else meant)
+        elif target.name in plain:
+            problems.add(below, f"is {target.name}, given twice; keep one")
+        elif (plain_entry := _field(entry, target, below, problems)) is not None:
+            plain[target.name] = plain_entry
+    for group in kind.oneofs:
+        given = [member.name for member in group.fields if member.name in plain]
+        if len(given) > 1:
+            problems.add(path, f"has {' and '.join(given)}; keep one of them")
+            for extra in given[1:]:
+                del plain[extra]
+    return plain
+
+
+def _names(kind: Descriptor) -> Sequence[str]:
+    """Names that a spec may use; the rest of Experiment is set by the service."""
+    return _INPUT if kind is ROOT else [entry.name for entry in kind.fields]
+
+
+def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
+    """What is wrong with a field of this name at `path`, and the path that was meant."""
+    if kind is ROOT and name in kind.fields_by_name:
+        return "is set by the service; leave it out", name
+    known = _names(kind)
+    if nearest := get_close_matches(name, known, n=1):
+        meant = f"{path}.{nearest[0]}" if path else nearest[0]
+        return f"unknown field; did you mean {nearest[0]}?", meant
+    if place := _place_of(name, ROOT, ""):
+        return f"unknown field here; it belongs at {place}", place
+    return f"unknown field; here may stand {', '.join(known)}", f"{path}.{name}"
+
+
+def _place_of(name: str, kind: Descriptor, path: str) -> str:
+    """Path of the field `name` somewhere below `kind`, or ""."""
+    for known in _names(kind):
+        entry = kind.fields_by_name[known]
+        below = f"{path}.{known}" if path else known
+        if known == name:
+            return below
+        nested = entry.message_type
+        if nested and not nested.GetOptions().map_entry:
+            bracket = "[]" if entry.is_repeated else ""
+            if found := _place_of(name, nested, below + bracket):
+                return found
+    return ""
+
+
+def _field(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:
+    if target.message_type and target.message_type.GetOptions().map_entry:
+        return _map(value, target.message_type, path, problems)
+    if target.is_repeated:
+        if value is None:
+            return None
+        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+            problems.add(path, f"{shown(value)} is not a list; write [{shown(value)}] for a single value")
+            return None
+        singles = (_single(entry, target, f"{path}[{i}]", problems) for i, entry in enumerate(value))
+        return [_stand_in(target) if single is None else single for single in singles]
+    if value is None:
+        if target.message_type:
+            problems.add(path, "is empty; write {} for its defaults, or leave it out")
+        return None
+    return _single(value, target, path, problems)
+
+
+def _stand_in(target: FieldDescriptor) -> object:
+    """For a wrong entry of a list, so that the others keep their positions: a value that none of them has."""
+    if target.type in INTEGERS:
+        least, most = INTEGERS[target.type]
+        return least or most
+    if target.type == FieldDescriptor.TYPE_BOOL:
+        return False
+    return "NaN" if target.type in REALS else ""
+
+
+def _map(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object] | None:
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        problems.add(path, f"{shown(value)} is not a mapping of names to values")
+        return None
+    for key in value:
+        if not is_text(key):
+            problems.add(path, f"the key {shown(key)} is not text; quote it")
+    target = kind.fields_by_name["value"]
+    singles = {
+        str(key): _single(entry, target, f"{path}.{key}", problems)
+        for key, entry in value.items()
+        if is_text(key)
+    }
+    return {key: single for key, single in singles.items() if single is not None}
+
+
+def _single(value: object, target: FieldDescriptor, path: str, problems: Problems) -> object:
+    """One value of the field's type as protobuf's JSON reader takes it; None after a problem."""
+    if target.message_type:
+        return message_of(value, target.message_type, path, problems)
+    if target.type in INTEGERS:
+        return whole_of(value, target, path, problems)
+    if target.type in REALS:
+        return real_of(value, path, problems)
+    if target.type == FieldDescriptor.TYPE_BOOL:
+        return truth_of(value, path, problems)
+    return text_of(value, target, path, problems)

@@ -1,0 +1,1 @@
+"""Studies: what is asked, the study itself, what it answers, its pictures."""

@@ -1,0 +1,148 @@
+"""What a study answers: numbers against predictions, rounds, what was spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from iplab.states import StudyVerdict
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What would decide an undecided cell.
+
+    Attributes:
+        seeds: Number of seeds; None: more than a study uses.
+        widths: Widths.
+        runs: Further runs.
+        core_seconds: Their work on one core.
+        tolerance: With this tolerance the present data would do.
+    """
+
+    seeds: int | None
+    widths: tuple[int, ...]
+    runs: int | None
+    core_seconds: float | None
+    tolerance: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One number against one prediction.
+
+    Attributes:
+        name: What it is: "h^2 at step 0", "drift of the best rate".
+        value: The estimate; None before there is one.
+        low: Lower end of its interval, which holds over all cells and looks of the study; None: none.
+        high: Upper end.
+        predicted_low: Lower end of what theory predicts; None: no lower bound.
+        predicted_high: Upper end. Without both there is no prediction.
+        tolerance: Distance from the prediction that still agrees.
+        widths: Widths measured, ascending.
+        seeds: Complete seeds.
+        sentence: All of it in words.
+        why: Why it is undecided, or why there is no prediction.
+        layer: Layer, from 1; 0: none is meant.
+        step: Updates done.
+        unit: "slope", "octaves per doubling", "accuracy" or "distance".
+        need: What would decide it; None where that is not known.
+    """
+
+    name: str
+    verdict: StudyVerdict
+    value: float | None
+    low: float | None
+    high: float | None
+    predicted_low: float | None
+    predicted_high: float | None
+    tolerance: float
+    widths: tuple[int, ...]
+    seeds: int
+    sentence: str
+    why: str
+    layer: int
+    step: int
+    unit: str
+    need: Need | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a study says of one subject.
+
+    Attributes:
+        subject: As "ip-llr (relu, 3 hidden layers)".
+        verdict: So far.
+        sentence: With number, interval, what was spent, and what theory predicted.
+        cells: One number against one prediction each.
+    """
+
+    subject: str
+    verdict: StudyVerdict
+    sentence: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Runs that were asked for together.
+
+    Attributes:
+        number: 1, 2, 3, ...
+        why: What for.
+        runs: Number of runs.
+        experiments: Names of the experiments that it created or extended.
+        learned: What was known of each subject after it; () until it has ended.
+        create_time: When it was planned (UTC).
+    """
+
+    number: int
+    why: str
+    runs: int
+    experiments: tuple[str, ...]
+    learned: tuple[str, ...]
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a study has spent.
+
+    Attributes:
+        runs: Runs that have ended.
+        asked_runs: Runs that it has asked for.
+        core_seconds: Work on one core, of the rounds that have ended.
+        wall_seconds: From its acceptance to its end, or until it was read.
+    """
+
+    runs: int
+    asked_runs: int
+    core_seconds: float
+    wall_seconds: float
+
+
+def interval_text(cell: Cell) -> str:
+    """As "0.03 (-0.15 .. 0.20)"; "" before there is an estimate."""
+    if cell.value is None:
+        return ""
+    low = "-inf" if cell.low is None else f"{cell.low:.2f}"
+    high = "inf" if cell.high is None else f"{cell.high:.2f}"
+    return f"{cell.value:.2f} ({low} .. {high})"
+
+
+def prediction_text(cell: Cell) -> str:
+    """As "0", "0 .. 1" or "at most 1"; "" without a prediction."""
+    low, high = cell.predicted_low, cell.predicted_high
+    if low is None and high is None:
+        return ""
+    if low is None:
+        return f"at most {high:.3g}"
+    if high is None:
+        return f"at least {low:.3g}"
+    return f"{low:.3g}" if low == high else f"{low:.3g} .. {high:.3g}"
+
+
+def spent_text(spent: Spent) -> str:
+    """As "206 runs, 9 core-seconds, 12 s"."""
+    return f"{spent.runs} runs, {spent.core_seconds:.0f} core-seconds, {spent.wall_seconds:.0f} s"

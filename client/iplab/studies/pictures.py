@@ -1,0 +1,142 @@
+"""Pictures of studies: the losses behind a drift of the best rate, or all numbers with their intervals."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from ipcore.figures import AtRate, Picture, RateCurve, RateCurves, RatePanel
+from ipcore.figures.cells import Group, Intervals, Row
+from ipcore.figures.intervals import mean
+from iplab.states import StudyVerdict
+
+if TYPE_CHECKING:
+    from iplab.run import Run
+    from iplab.studies.answers import Cell
+    from iplab.studies.study import Study
+
+_UNITS: Final = {
+    "slope": "exponent of the width",
+    "octaves per doubling": "octaves of the best rate per doubling of the width",
+    "accuracy": "difference of test accuracies",
+    "distance": "distance",
+}
+_COLUMNS: Final = 3
+# Rates that were only tried, by fewer seeds, have no band.
+_FEWEST: Final = 4
+# Losses by subject, width and rate; None: that run diverged.
+_Losses = dict[str, dict[int, dict[float, list[float | None]]]]
+
+
+class NothingToDraw(ValueError):
+    """The study has measured nothing yet."""
+
+
+def picture_of(study: Study) -> Picture:
+    """The study's picture as data (`ipcore.figures`).
+
+    Raises:
+        NothingToDraw: It has measured nothing yet.
+    """
+    return rate_picture(study) if study.question == "rate-transfer" else interval_picture(study)
+
+
+def interval_picture(study: Study) -> Intervals:
+    """Every number with its interval and what theory predicts. Raises NothingToDraw."""
+    groups = tuple(
+        Group(answer.subject, rows) for answer in study.answers if (rows := tuple(_rows(answer.cells)))
+    )
+    if not groups:
+        raise NothingToDraw("the study has measured nothing yet")
+    units = dict.fromkeys(cell.unit for answer in study.answers for cell in answer.cells)
+    cells = [cell for answer in study.answers for cell in answer.cells if cell.seeds]
+    widths = sorted({width for cell in cells for width in cell.widths})
+    seeds = f"{min(cell.seeds for cell in cells)} or more seeds" if cells else "seeds"
+    return Intervals(
+        quantity=", ".join(_UNITS.get(unit, unit) for unit in units),
+        groups=groups,
+        measured=f"Study {study.question} on {study.spec.base.dataset}, widths {_span(widths)}, {seeds}",
+        meaning=study.sentence,
+    )
+
+
+def rate_picture(study: Study) -> RateCurves:
+    """Final test losses against the base rate, a curve per width, a panel per subject.
+
+    Raises:
+        NothingToDraw: No run has ended.
+    """
+    losses = _losses(study)
+    panels = tuple(
+        RatePanel(subject, tuple(_curve(width, by_rate) for width, by_rate in sorted(by_width.items())))
+        for subject, by_width in losses.items()
+    )
+    if not panels:
+        raise NothingToDraw("no run has ended yet")
+    by_rate = [rates for by_width in losses.values() for rates in by_width.values()]
+    most = max(len(runs) for rates in by_rate for runs in rates.values())
+    return RateCurves(
+        quantity="final test loss",
+        panels=panels,
+        columns=min(_COLUMNS, len(panels)),
+        measured=f"Final test loss on {study.spec.base.dataset} after {study.spec.base.steps} updates; rates "
+        "tried by fewer than four seeds have no band",
+        seeds=most,
+        meaning=study.sentence,
+    )
+
+
+def _rows(cells: Iterable[Cell]) -> Iterable[Row]:
+    for cell in cells:
+        if cell.value is not None:
+            yield Row(
+                name=cell.name,
+                value=cell.value,
+                low=cell.low,
+                high=cell.high,
+                predicted_low=cell.predicted_low,
+                predicted_high=cell.predicted_high,
+                tolerance=cell.tolerance,
+                verdict="no prediction" if cell.verdict is StudyVerdict.NO_PREDICTION else cell.verdict.words,
+            )
+
+
+def _losses(study: Study) -> _Losses:
+    found: _Losses = {}
+    for experiment in study.trained():
+        for run in experiment.runs():
+            if run.state.terminal:
+                by_width = found.setdefault(_subject(run), {})
+                by_rate = by_width.setdefault(run.width, defaultdict(list))
+                by_rate[run.base_learning_rate].append(run.results["final_test_loss"])
+    return found
+
+
+def _subject(run: Run) -> str:
+    layers = "1 hidden layer" if run.hidden_layers == 1 else f"{run.hidden_layers} hidden layers"
+    return f"{run.parameterization} ({run.activation}, {layers})"
+
+
+def _curve(width: int, by_rate: dict[float, list[float | None]]) -> RateCurve:
+    points = tuple(_at(rate, losses) for rate, losses in sorted(by_rate.items()))
+    known = [(point.value, point.rate) for point in points if point.value is not None]
+    best = min(known)[1] if known else None
+    edge = best in (points[0].rate, points[-1].rate)
+    return RateCurve(f"m = {width}", points, best=best, edge=edge)
+
+
+def _at(rate: float, losses: list[float | None]) -> AtRate:
+    """The geometric mean over the seeds with its interval; none where a seed diverged."""
+    finite = [loss for loss in losses if loss is not None and loss > 0]
+    diverged = len(losses) - len(finite)
+    if diverged or not finite:
+        return AtRate(rate, None, diverged=diverged)
+    found = mean(finite, geometric=True)
+    if found.count < _FEWEST:
+        return AtRate(rate, found.value, found.value, found.value)
+    return AtRate(rate, found.value, found.low, found.high)
+
+
+def _span(widths: list[int]) -> str:
+    return f"{widths[0]} to {widths[-1]}" if widths else "-"

@@ -1,0 +1,95 @@
+"""What is asked: the message of a study from a question, a budget and settings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from google.protobuf import json_format
+
+from iplab.errors import InvalidRequestError, Violation
+from iplab.v1 import study_pb2
+
+if TYPE_CHECKING:
+    from iplab.v1.spec_pb2 import ExperimentSpec
+
+
+QUESTIONS: Final = tuple(
+    field.name.replace("_", "-") for field in study_pb2.StudySpec.DESCRIPTOR.oneofs_by_name["question"].fields
+)
+
+# As people write what a study may spend: a number and a unit, several joined by commas.
+_AMOUNT: Final = re.compile(r"\s*([0-9.]+(?:e[+-]?[0-9]+)?)\s*([a-z-]+)\s*", re.IGNORECASE)
+
+_SECONDS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+
+_CORE_HOURS: Final = ("core-hour", "core-hours", "ch")
+
+_RUNS: Final = ("run", "runs")
+
+
+def budget_of(text: str) -> study_pb2.StudyBudget:
+    """A budget as people write it: wall time, runs, core-hours, or several joined by commas.
+
+    Raises:
+        InvalidRequestError: It is none.
+
+    >>> budget_of("10m, 400 runs").wall_seconds, budget_of("10m, 400 runs").runs
+    (600.0, 400)
+    """
+    budget = study_pb2.StudyBudget()
+    for part in text.split(","):
+        found = _AMOUNT.fullmatch(part)
+        try:
+            amount, unit = (float(found[1]), found[2].lower()) if found else (0.0, "")
+        except ValueError:
+            amount, unit = 0.0, ""
+        if unit in _SECONDS:
+            budget.wall_seconds = amount * _SECONDS[unit]
+        elif unit in _CORE_HOURS:
+            budget.core_hours = amount
+        elif unit in _RUNS and amount == int(amount):
+            budget.runs = int(amount)
+        else:
+            message = f"{part.strip()!r} is no amount; write wall time as 10m, 400 runs, or 1.5 core-hours"
+            raise InvalidRequestError([Violation("budget", message)])
+    return budget
+
+
+def study_message(
+    question: str,
+    base: ExperimentSpec,
+    budget: str,
+    tolerance: float | None,
+    error_rate: float | None,
+    settings: Mapping[str, object],
+) -> study_pb2.StudySpec:
+    """The spec of a study.
+
+    Raises:
+        InvalidRequestError: An unknown question, a setting that it does not have, or a wrong budget.
+    """
+    if question not in QUESTIONS:
+        message = f"{question!r} is none; ask one of {', '.join(QUESTIONS)}"
+        raise InvalidRequestError([Violation("question", message)])
+    spec = study_pb2.StudySpec(base=base, budget=budget_of(budget))
+    if tolerance is not None:
+        spec.tolerance = tolerance
+    if error_rate is not None:
+        spec.error_rate = error_rate
+    part = getattr(spec, question.replace("-", "_"))
+    part.SetInParent()
+    known = [field.name for field in part.DESCRIPTOR.fields]
+    wrong = [
+        Violation(name, f"is no setting of {question}; it has: {', '.join(known) or 'none'}")
+        for name in settings
+        if name not in known
+    ]
+    if wrong:
+        raise InvalidRequestError(wrong)
+    try:
+        json_format.ParseDict(dict(settings), part)
+    except json_format.ParseError as error:
+        raise InvalidRequestError([Violation(question, str(error))]) from None
+    return spec

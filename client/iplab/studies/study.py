@@ -1,0 +1,191 @@
+"""A study: a question that the service answers by experiments of its own."""
+
+from __future__ import annotations
+
+import html
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from iplab.errors import TimedOutError, UnavailableError
+from iplab.experiment import Experiment
+from iplab.plain import to_plain
+from iplab.reading import member, read
+from iplab.states import StudyReason, StudyState, StudyVerdict
+from iplab.studies.answers import Answer, Round, Spent, interval_text, prediction_text, spent_text
+from iplab.transport import Transport, pause
+from iplab.v1 import experiment_service_pb2, study_pb2, study_service_pb2
+from iplab.v1.fields import StudyFields
+
+if TYPE_CHECKING:
+    from ipcore.figures import Picture
+
+
+_FIRST_DELAY, _LAST_DELAY, _PATIENCE = 0.1, 2.0, 60.0
+
+
+class Study(StudyFields):
+    """A question with its answer, as of the last time it was read (`refresh`).
+
+    Attributes:
+        id: The last part of its name.
+    """
+
+    def __init__(self, transport: Transport, message: study_pb2.Study) -> None:
+        self._transport = transport
+        self._take(message)
+
+    def _take(self, message: study_pb2.Study) -> None:
+        self._study = message
+        self.id = message.name.rpartition("/")[2]
+
+    def __repr__(self) -> str:
+        return f"<Study {self.id or '(not created)'}: {self.question}, {self.state}, {self.verdict}>"
+
+    @property
+    def question(self) -> str:
+        """What is asked: one of `QUESTIONS`."""
+        return (self._study.spec.WhichOneof("question") or "").replace("_", "-")
+
+    @property
+    def spec(self) -> study_pb2.StudySpec:
+        """What is asked, with defaults filled in (a copy)."""
+        copy = study_pb2.StudySpec()
+        copy.CopyFrom(self._study.spec)
+        return copy
+
+    @property
+    def state(self) -> StudyState:
+        """Where it stands."""
+        return member(StudyState, self._study, "state")
+
+    @property
+    def verdict(self) -> StudyVerdict:
+        """The answer, or what is known so far."""
+        return member(StudyVerdict, self._study, "verdict")
+
+    @property
+    def reason(self) -> StudyReason:
+        """Why it has ended."""
+        return member(StudyReason, self._study, "reason")
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """The answer for each subject, or what is known so far."""
+        return tuple(read(Answer, answer) for answer in self._study.answers)
+
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """What was trained, why, and what was learned."""
+        return tuple(read(Round, one) for one in self._study.rounds)
+
+    @property
+    def spent(self) -> Spent:
+        """What it has spent."""
+        return read(Spent, self._study.spent)
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields as plain values, as `iplab study show --json` prints them."""
+        return to_plain(self._study)
+
+    def refresh(self) -> Study:
+        """Read it again. Returns itself."""
+        request = study_service_pb2.GetStudyRequest(name=self.name)
+        self._take(self._transport.call(self._transport.studies.GetStudy, request))
+        return self
+
+    def cancel(self) -> Study:
+        """End it and cancel its experiments; harmless if it has ended. Returns itself, with the new state."""
+        request = study_service_pb2.CancelStudyRequest(name=self.name)
+        self._take(self._transport.call(self._transport.studies.CancelStudy, request))
+        return self
+
+    def delete(self) -> None:
+        """Delete its record; its experiments stay.
+
+        Raises:
+            InvalidRequestError: It has not ended.
+        """
+        request = study_service_pb2.DeleteStudyRequest(name=self.name)
+        self._transport.call(self._transport.studies.DeleteStudy, request, repeat=False)
+
+    def trained(self) -> Iterator[Experiment]:
+        """Its experiments, in the order of their creation."""
+        for name in self.experiments:
+            request = experiment_service_pb2.GetExperimentRequest(name=name)
+            message = self._transport.call(self._transport.experiments.GetExperiment, request)
+            yield Experiment(self._transport, message)
+
+    def watch(self, timeout: float | None = None) -> Iterator[Study]:
+        """Itself whenever it has changed, as it is now and then until it has ended.
+
+        A connection that breaks does not end the iteration.
+
+        Args:
+            timeout: Seconds until TimedOutError; None: no limit.
+
+        Raises:
+            UnavailableError: The service stayed away for a minute.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        delay, lost = _FIRST_DELAY, None
+        request = study_service_pb2.WatchStudyRequest(name=self.name)
+        while True:
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            try:
+                stream = self._transport.stream(self._transport.studies.WatchStudy, request, timeout=left)
+                for answer in stream:
+                    delay, lost = _FIRST_DELAY, None
+                    self._take(answer.study)
+                    yield self
+                if self.state.terminal:
+                    return
+            except TimedOutError:
+                if left is None:
+                    raise
+                raise TimedOutError(f"{self.name} has not ended within {timeout:g} s") from None
+            except UnavailableError:
+                lost = time.monotonic() if lost is None else lost
+                if time.monotonic() - lost > _PATIENCE:
+                    raise
+            pause(delay)
+            delay = min(2 * delay, _LAST_DELAY)
+
+    def wait(self, progress: bool = True, timeout: float | None = None) -> Study:
+        """Wait until it has ended.
+
+        Args:
+            progress: Show rounds with what was learned on standard error.
+            timeout: Seconds until TimedOutError; None: no limit.
+
+        Returns:
+            Itself, read again.
+        """
+        from iplab.progress import follow_study  # noqa: PLC0415 - rich only where something is drawn
+
+        follow_study(self.watch(timeout), show=progress)
+        return self
+
+    def plot(self) -> Picture:
+        """Its figure: losses against the rate for a rate transfer, else all numbers with their intervals.
+
+        Raises:
+            NothingToDraw: It has measured nothing yet.
+        """
+        from iplab.studies.pictures import picture_of  # noqa: PLC0415 - numpy only for pictures
+
+        return picture_of(self)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the answer, a row per cell, and what was spent."""
+        rows = "".join(
+            f"<tr><td>{html.escape(answer.subject)}</td><td>{html.escape(cell.name)}</td>"
+            f"<td>{interval_text(cell)}</td><td>{prediction_text(cell)}</td><td>{cell.verdict.words}</td></tr>"
+            for answer in self.answers
+            for cell in answer.cells
+        )
+        headings = ("subject", "number", "95 % interval", "theory", "verdict")
+        head = "".join(f"<th>{name}</th>" for name in headings)
+        sentence = html.escape(self.sentence or f"{self.question}: {self.state}")
+        table = f"<table><tr>{head}</tr>{rows}</table>" if rows else ""
+        return f"<p><b>{sentence}</b></p>{table}<p>{html.escape(spent_text(self.spent))}</p>"

@@ -1,0 +1,34 @@
+"""Sheets of panels in inches, texts that take up measured room, legends outside of the data.
+
+Positions are computed, not fitted: the size of every panel is known before anything is drawn, so that labels
+beside lines can be kept from touching. Figures import this package when they draw, since it needs matplotlib.
+"""
+
+from ipcore.figures.layout.beside import labels_beside
+from ipcore.figures.layout.sheets import Margins, Sheet, legend_handle, sheet
+from ipcore.figures.layout.texts import text_width
+from ipcore.figures.layout.ticks import (
+    Ticks,
+    fitting,
+    linear_ticks,
+    log_ticks,
+    room_for,
+    set_ticks,
+    width_ticks,
+)
+
+__all__ = [
+    "Margins",
+    "Sheet",
+    "Ticks",
+    "fitting",
+    "labels_beside",
+    "legend_handle",
+    "linear_ticks",
+    "log_ticks",
+    "room_for",
+    "set_ticks",
+    "sheet",
+    "text_width",
+    "width_ticks",
+]

@@ -1,0 +1,115 @@
+"""Methods on experiments and their runs, for the API."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from ipserver.store.interface.base import Transactions
+from ipserver.store.records.experiments import EventRecord, ExperimentRecord, Extension, NewExperiment
+from ipserver.store.records.filters import ALL, Filter
+from ipserver.store.records.runs import NewRun
+from ipserver.store.transactions import events, experiments, extending
+
+
+class Experiments(Transactions):
+    """Methods on experiments and their runs, for the API."""
+
+    def create_experiment(
+        self, new: NewExperiment, runs: Sequence[NewRun], study: tuple[str, int] | None = None
+    ) -> ExperimentRecord:
+        """Accept an experiment with all its runs. Repeatable if it has a request id.
+
+        Args:
+            new: The experiment. If its request id was used with the same hash, the existing one is returned.
+            runs: At least one, with distinct indices.
+            study: Id and token of the study that asks for it; None: a user does.
+
+        Raises:
+            Fenced: The study's token is not current, or it is being cancelled.
+            RequestIdReused: The request id was used with another hash.
+            AlreadyExists: The id is taken.
+        """
+        return self._watched("create", experiments.create, new, runs, study)
+
+    def find_request(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
+        """The experiment that a request created, or None.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+        """
+        return self.database.read(experiments.find_request, request_id, request_hash)
+
+    def extend_experiment(
+        self, id: str, extension: Extension, study: tuple[str, int] | None = None
+    ) -> ExperimentRecord | None:
+        """Add runs to an experiment. Repeatable if it has a request id.
+
+        Args:
+            id: The experiment's id.
+            extension: The new runs.
+            study: Id and token of the study that asks for them; None: a user does.
+
+        Returns:
+            The experiment; None, with nothing added, if its spec is not the one that the extension extends.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            InvalidRequest: The experiment was cancelled. The violation names the field "name".
+            Fenced: The study's token is not current, or it is being cancelled.
+            NotFound: There is no such experiment.
+        """
+        return self._watched("extend", extending.extend, id, extension, study)
+
+    def find_extension(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
+        """The experiment that a request extended, or None.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+        """
+        return self.database.read(extending.find_request, request_id, request_hash)
+
+    def get_experiment(self, id: str) -> ExperimentRecord:
+        """One experiment. Raises NotFound."""
+        return self.database.read(experiments.get, id)
+
+    def list_experiments(
+        self, where: Filter = ALL, *, limit: int, before: tuple[float, str] | None = None
+    ) -> list[ExperimentRecord]:
+        """Experiments, newest first.
+
+        Args:
+            where: Condition on state, experiment, priority, labels.KEY.
+            limit: Most records.
+            before: Creation time and id of the last record on the previous page.
+
+        Raises:
+            ValueError: A condition on another field.
+        """
+        return self.database.read(experiments.listing, where, limit, before)
+
+    def cancel_experiment(self, id: str) -> ExperimentRecord:
+        """Request all unfinished runs to stop; queued runs are cancelled now. Repeatable. Raises NotFound."""
+        return self.database.write(experiments.cancel, id)
+
+    def pause_experiment(self, id: str) -> ExperimentRecord:
+        """Pause an experiment until it is resumed. Packs in training are given back at a slice boundary.
+
+        Changes nothing if it has ended or is being cancelled. Repeatable. Raises NotFound.
+        """
+        return self.database.write(experiments.pause, id)
+
+    def resume_experiment(self, id: str) -> ExperimentRecord:
+        """Resume an experiment. Changes nothing if it is not paused. Repeatable. Raises NotFound."""
+        return self.database.write(experiments.resume, id)
+
+    def events(self, experiment: str, *, after: int, limit: int) -> list[EventRecord]:
+        """Events with a greater number than `after`, in order. Raises NotFound."""
+        return self.database.read(events.listing, experiment, after, limit)
+
+    def heads(self, experiments: Collection[str]) -> dict[str, int]:
+        """Number of the newest event of each experiment that exists."""
+        return self.database.read(events.heads, experiments)
+
+    def notice(self, experiment: str, message: str) -> None:
+        """Add a message for people to the events. Raises NotFound."""
+        self.database.write(events.notice, experiment, message)

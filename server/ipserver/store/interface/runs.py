@@ -1,0 +1,93 @@
+"""Methods on runs, their metrics and files, for the API."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from ipserver.store.interface.base import Transactions
+from ipserver.store.records.files import ArtifactRecord
+from ipserver.store.records.filters import ALL, Filter
+from ipserver.store.records.runs import AttemptRecord, RunRecord
+from ipserver.store.records.slices import SegmentRecord
+from ipserver.store.transactions import runs
+
+SEGMENTS_AT_ONCE = 16
+
+
+class Runs(Transactions):
+    """Methods on runs, their metrics and files, for the API."""
+
+    def get_run(self, experiment: str, index: int) -> RunRecord:
+        """One run. Raises NotFound."""
+        return self.database.read(runs.get, experiment, index)
+
+    def list_runs(
+        self, experiment: str, where: Filter = ALL, *, limit: int, after: int = -1
+    ) -> list[RunRecord]:
+        """Runs by index.
+
+        Args:
+            experiment: The experiment's id.
+            where: Condition on state, index, parameterization, hidden_layers, width, activation,
+                base_learning_rate, seed, committed_steps, pack, and the values of `Summary`. A comparison
+                with a value that the run does not have is false.
+            limit: Most records.
+            after: Only runs with a greater index.
+
+        Raises:
+            NotFound: There is no such experiment.
+            ValueError: A condition on another field.
+        """
+        return self.database.read(runs.listing, experiment, where, limit, after)
+
+    def run_indices(self, experiment: str, where: Filter) -> frozenset[int]:
+        """Indices of the runs that `list_runs` would return. Raises as `list_runs`."""
+        return self.database.read(runs.indices, experiment, where)
+
+    def cancel_run(self, experiment: str, index: int) -> RunRecord:
+        """Request one run to stop; a queued run is cancelled now. Repeatable. Raises NotFound."""
+        return self.database.write(runs.cancel, experiment, index)
+
+    def attempts(self, experiment: str, index: int) -> list[AttemptRecord]:
+        """The attempts at a run, oldest first. Raises NotFound."""
+        return self.database.read(runs.list_attempts, experiment, index)
+
+    def segments(
+        self,
+        experiment: str,
+        *,
+        packs: Collection[str] | None,
+        first_step: int,
+        last_step: int | None,
+        after: int = 0,
+    ) -> Iterator[SegmentRecord]:
+        """Metric segments by pack and first step, read in small transactions.
+
+        Args:
+            experiment: The experiment's id.
+            packs: Only these packs and those that they were split from (`split_pack`); None: all.
+            first_step: Segments that may hold points of this step or later.
+            last_step: Segments that may hold points of this step or earlier; None: no limit.
+            after: Only segments with a greater id, that is, committed later.
+
+        Raises:
+            NotFound: There is no such experiment.
+        """
+        steps = first_step, last_step
+        place: tuple[str, int] | None = None
+        while True:
+            batch = self.database.read(
+                runs.list_segments, experiment, packs, steps, after, place, SEGMENTS_AT_ONCE
+            )
+            yield from batch
+            if len(batch) < SEGMENTS_AT_ONCE:
+                return
+            place = (batch[-1].pack, batch[-1].first_step)
+
+    def artifacts(self, experiment: str, index: int) -> list[ArtifactRecord]:
+        """The files of a run by path. Raises NotFound if there is no such run."""
+        return self.database.read(runs.list_artifacts, experiment, index)
+
+    def get_artifact(self, experiment: str, index: int, path: str) -> ArtifactRecord:
+        """One file of a run. Raises NotFound."""
+        return self.database.read(runs.get_artifact, experiment, index, path)

@@ -1,0 +1,87 @@
+"""Methods on studies, for the API and for those who drive them."""
+
+from __future__ import annotations
+
+from ipserver.store.interface.base import Transactions
+from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
+from ipserver.store.states import StudyState
+from ipserver.store.transactions import studies
+
+
+class Studies(Transactions):
+    """Methods on studies, for the API and for those who drive them."""
+
+    def create_study(self, new: NewStudy) -> StudyRecord:
+        """Accept a study. Repeatable if it has a request id.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            AlreadyExists: The id is taken.
+        """
+        return self._watched("study", studies.create, new)
+
+    def find_study_request(self, request_id: str, request_hash: str) -> StudyRecord | None:
+        """The study that a request created, or None. Raises RequestIdReused."""
+        return self.database.read(studies.find_request, request_id, request_hash)
+
+    def get_study(self, id: str) -> StudyRecord:
+        """One study. Raises NotFound."""
+        return self.database.read(studies.get, id)
+
+    def list_studies(self, *, limit: int, before: tuple[float, str] | None = None) -> list[StudyRecord]:
+        """Studies, newest first; `before` as for `list_experiments`."""
+        return self.database.read(studies.listing, limit, before)
+
+    def cancel_study(self, id: str) -> StudyRecord:
+        """Request a study to end. Changes nothing if it has ended. Repeatable. Raises NotFound."""
+        return self.database.write(studies.cancel, id)
+
+    def delete_study(self, id: str) -> None:
+        """Delete the record of an ended study; its experiments stay.
+
+        Raises:
+            InvalidRequest: It has not ended. The violation names the field "name".
+            NotFound: There is no such study.
+        """
+        self.database.write(studies.delete, id)
+
+    def lease_studies(self, owner: str, ttl: float) -> list[StudyRecord]:
+        """All unfinished studies that the owner holds from now on, for `ttl` seconds, each under its token.
+
+        Studies that another owner holds are left out. A new owner gets a new token.
+        """
+        if not self.database.read(studies.unfinished):
+            return []  # the usual case takes no write transaction
+        return self.database.write(studies.lease, owner, ttl)
+
+    def abandoned_studies(self, seconds: float) -> list[str]:
+        """Ids of unfinished studies that nobody has held for so long."""
+        return self.database.read(studies.abandoned, seconds)
+
+    def begin_round(self, study: str, token: int, new: NewRound, outcome: StudyOutcome) -> StudyRecord:
+        """Write a round down with its actions, before any is taken, and what the last one has taught.
+
+        Raises:
+            Fenced: The token is not current, or the study is being cancelled or has ended.
+        """
+        return self._watched("round", studies.begin_round, study, token, new, outcome)
+
+    def end_actions(self, study: str, token: int, number: int) -> StudyRecord:
+        """Write down that all actions of a round were taken. Repeatable.
+
+        Raises:
+            Fenced: The token is not current, or the study has ended.
+        """
+        return self._watched("asked", studies.end_actions, study, token, number)
+
+    def finish_study(self, study: str, token: int, state: StudyState, outcome: StudyOutcome) -> StudyRecord:
+        """End a study.
+
+        Raises:
+            Fenced: The token is not current, it has ended, or it is being cancelled and would end otherwise.
+        """
+        return self._watched("verdict", studies.finish, study, token, state, outcome)
+
+    def pack_seconds(self, experiment: str) -> dict[str, tuple[float, int]]:
+        """Seconds that attempts at each pack have taken in all, and number of its runs."""
+        return self.database.read(studies.seconds, experiment)

@@ -1,0 +1,111 @@
+"""Experiments: as accepted, as extended, as stored; their events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ipserver.store.records.runs import NewRun
+from ipserver.store.shapes import ONE_CORE
+from ipserver.store.states import ExperimentState, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class NewExperiment:
+    """An accepted experiment.
+
+    Attributes:
+        id: Last part of the resource name.
+        request_id: Key for idempotent creation, or "".
+        request_hash: SHA-256 of the request; tells a repetition from another request with the same id.
+        spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
+        resources: Amounts that each of its packs asks for, by name ("cpus", "gpus", custom names).
+    """
+
+    id: str
+    uid: str
+    request_id: str
+    request_hash: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    spec_hash: str
+    steps: int
+    run_memory_bytes: int
+    warnings: tuple[str, ...] = ()
+    resources: Mapping[str, float] = field(default_factory=lambda: {"cpus": 1.0})
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """More runs for an experiment.
+
+    Attributes:
+        request_id: Key for idempotency, or "".
+        request_hash: SHA-256 of the request.
+        extended_hash: Hash of the spec that is extended: another extension may have come first.
+        added: The added values by axis: "seeds", "widths", "base_learning_rates".
+        runs: New runs, numbered after the existing ones; at least one.
+        spec: The whole spec from now on, as in `NewExperiment`; so are hash, memory and warnings.
+    """
+
+    request_id: str
+    request_hash: str
+    extended_hash: str
+    added: Mapping[str, tuple[int, ...] | tuple[float, ...]]
+    runs: tuple[NewRun, ...]
+    spec: bytes
+    spec_hash: str
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRecord:
+    """An experiment, as stored.
+
+    Attributes:
+        shape: Resources that each of its packs asks for, as text (`ipserver.store.shapes`).
+        dataset_sha256: Digest of the registered file that its committed steps were trained on; None if the
+            dataset is not a registered file or nothing is committed.
+        unplaceable_since: When dispatchers first found that no node can hold its packs; None if one can.
+    """
+
+    id: str
+    uid: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    spec_hash: str
+    steps: int
+    run_memory_bytes: int
+    warnings: tuple[str, ...]
+    state: ExperimentState
+    counts: Mapping[RunState, int]
+    committed_steps: int
+    sequence: int
+    mlflow_pending_runs: int
+    create_time: float
+    start_time: float | None
+    end_time: float | None
+    shape: str = ONE_CORE
+    dataset_sha256: str | None = None
+    unplaceable_since: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """One event. Exactly one of state, run_state, pack, message says what happened.
+
+    Attributes:
+        kind: "experiment_state", "runs_state", "pack_progress" or "notice".
+        payload: JSON-ready values: {"state"}, {"state", "runs"}, {"pack", "hidden_layers", "width",
+            "activation", "runs", "committed_steps", "steps"} or {"message"}.
+    """
+
+    sequence: int
+    time: float
+    kind: str
+    payload: Mapping[str, object]

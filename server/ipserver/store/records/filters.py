@@ -1,0 +1,43 @@
+"""Filters of listings as trees of plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Operator = Literal["=", "!=", "<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One term of a filter. It is false where the value is absent.
+
+    Attributes:
+        field: A field name of the listing ("width", "labels.team").
+        op: The operator.
+        value: Value, of the field's type.
+    """
+
+    field: str
+    op: Operator
+    value: str | int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """Several conditions: all of them ("AND"; true of none), or one at least ("OR"; false of none)."""
+
+    word: Literal["AND", "OR"]
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    """What is not so: true where the comparison is false, also for want of a value."""
+
+    part: Filter
+
+
+Filter = Comparison | Junction | Negation
+
+ALL: Final = Junction("AND", ())

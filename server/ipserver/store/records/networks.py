@@ -1,0 +1,50 @@
+"""The axes of the grid that say what kind of network a run trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final, get_type_hints
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class NetworkShape:
+    """The axes of the grid that runs of one pack share: what kind of network they train.
+
+    Runs and packs are such shapes with more fields; their rows have columns of the same names.
+    `ipserver.request.fields` names the grid's axes.
+    """
+
+    hidden_layers: int
+    width: int
+    activation: str
+
+    @classmethod
+    def of(cls, value: Any) -> NetworkShape:
+        """Of a run, a pack, a row of either, or a configuration.
+
+        >>> from ipserver.store.records.runs import NewRun
+        >>> run = NewRun(2, 64, "relu", index=0, parameterization="mup", base_learning_rate=0.1, seed=0)
+        >>> NetworkShape.of(run)
+        NetworkShape(hidden_layers=2, width=64, activation='relu')
+        """
+        return NetworkShape(*(getattr(value, axis) for axis in AXES))
+
+    @classmethod
+    def of_depth(cls, hidden_layers: int) -> NetworkShape:
+        """Of a depth alone, for what depends on nothing else; other axes are 1 or "".
+
+        >>> NetworkShape.of_depth(3)
+        NetworkShape(hidden_layers=3, width=1, activation='')
+        """
+        others = {axis: 1 if kind is int else "" for axis, kind in AXES.items()}
+        return NetworkShape(**{**others, "hidden_layers": hidden_layers})  # type: ignore[arg-type]
+
+    def values(self) -> dict[str, Any]:
+        """By the name of the field."""
+        return {axis: getattr(self, axis) for axis in AXES}
+
+
+# Name and type of each: columns of the store, fields of filters.
+AXES: Final[Mapping[str, type[int] | type[str]]] = MappingProxyType(get_type_hints(NetworkShape))

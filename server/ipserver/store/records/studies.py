@@ -1,0 +1,135 @@
+"""Studies, their rounds and what they have found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ipserver.store.states import StudyState
+
+
+@dataclass(frozen=True, slots=True)
+class NewStudy:
+    """An accepted study.
+
+    Attributes:
+        id: Last part of the resource name.
+        request_id: Key for idempotent creation, or "".
+        request_hash: SHA-256 of the request.
+        spec: The serialized `iplab.v1.StudySpec`, defaults filled in.
+    """
+
+    id: str
+    uid: str
+    request_id: str
+    request_hash: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOutcome:
+    """What a study has found so far.
+
+    Attributes:
+        verdict: `iplab.v1.StudyVerdict` without its prefix; "": nothing is known.
+        reason: `iplab.v1.StudyReason` without its prefix; "": it has not ended.
+        sentence: In words.
+        answers: By subject, with the fields of `iplab.v1.StudyAnswer`.
+        core_seconds: Work on one core, of all rounds that have ended.
+    """
+
+    verdict: str = ""
+    reason: str = ""
+    sentence: str = ""
+    answers: tuple[Mapping[str, Any], ...] = ()
+    core_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewRound:
+    """A round of a study, to be written down before any action is taken.
+
+    Attributes:
+        number: 1, 2, 3, ...
+        why: What for.
+        actions: What creates or extends experiments (`ipserver.studies.rounds`); each names its "experiment".
+        runs: Number of runs that are asked for.
+    """
+
+    number: int
+    why: str
+    actions: tuple[Mapping[str, Any], ...]
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRecord:
+    """A round, as stored.
+
+    Attributes:
+        done: Whether all actions were taken.
+        learned: What was known after it, one sentence per subject; () until it has ended.
+    """
+
+    number: int
+    why: str
+    actions: tuple[Mapping[str, Any], ...]
+    runs: int
+    done: bool
+    learned: tuple[str, ...]
+    create_time: float
+    end_time: float | None
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Ids of the experiments that it creates or extends."""
+        return tuple(dict.fromkeys(action["experiment"] for action in self.actions))
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRecord:
+    """A study, as stored.
+
+    Attributes:
+        token: Fencing token of its present or last lease.
+        now: When it was read.
+        ended_runs: Number of its runs that have ended.
+    """
+
+    id: str
+    uid: str
+    display_name: str
+    labels: Mapping[str, str]
+    priority: int
+    spec: bytes
+    warnings: tuple[str, ...]
+    state: StudyState
+    cancel_requested: bool
+    sequence: int
+    outcome: StudyOutcome
+    rounds: tuple[RoundRecord, ...]
+    token: int
+    create_time: float
+    end_time: float | None
+    now: float
+    ended_runs: int
+
+    @property
+    def experiments(self) -> tuple[str, ...]:
+        """Ids of its experiments, in the order of their creation."""
+        return tuple(dict.fromkeys(name for one in self.rounds for name in one.experiments))
+
+    @property
+    def asked_runs(self) -> int:
+        """Number of runs that it has asked for."""
+        return sum(one.runs for one in self.rounds)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time from its acceptance to its end, or until it was read."""
+        return max(0.0, (self.now if self.end_time is None else self.end_time) - self.create_time)

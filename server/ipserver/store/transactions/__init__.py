@@ -1,0 +1,1 @@
+"""What the store does inside a transaction: functions whose first argument is the `Transaction`."""

@@ -1,0 +1,85 @@
+"""Extensions: more runs for an experiment that exists."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ipserver.errors import FieldViolation, InvalidRequest, RequestIdReused
+from ipserver.store.database import Transaction
+from ipserver.store.records.experiments import ExperimentRecord, Extension
+from ipserver.store.states import RunState
+from ipserver.store.tables import extensions
+from ipserver.store.transactions.edits import editing
+from ipserver.store.transactions.experiments import get, insert_runs
+from ipserver.store.transactions.studies import require_wanted
+from ipserver.store.transitions import extension_problem
+
+
+def find_request(transaction: Transaction, request_id: str, request_hash: str) -> ExperimentRecord | None:
+    """See `Store.find_extension`."""
+    row = transaction.connection.execute(
+        sa.select(extensions).where(extensions.c.request_id == request_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.request_hash != request_hash:
+        raise RequestIdReused(
+            f"request id {request_id!r} was used for another request, which extended experiment "
+            f"{row.experiment!r}; choose a new request id for a new request"
+        )
+    return get(transaction, row.experiment)
+
+
+def extend(
+    transaction: Transaction,
+    experiment: str,
+    extension: Extension,
+    study: tuple[str, int] | None = None,
+) -> ExperimentRecord | None:
+    """See `Store.extend_experiment`."""
+    if study is not None:
+        require_wanted(transaction, *study)
+    with editing(transaction, experiment) as edit:
+        # Under the lock: a repetition of the request may have come meanwhile.
+        if extension.request_id and (
+            first := find_request(transaction, extension.request_id, extension.request_hash)
+        ):
+            return first
+        if text := extension_problem(edit.before.state, cancelling=edit.before.cancel_requested):
+            raise InvalidRequest([FieldViolation("name", text)])
+        if edit.before.spec_hash != extension.extended_hash:
+            return None
+        before = sum(int(getattr(edit.before, state.value.lower())) for state in RunState)
+        if edit.before.state.terminal:
+            edit.values["pause_requested"] = False
+        state = RunState.PAUSED if edit.pausing else RunState.QUEUED
+        insert_runs(transaction, experiment, extension.runs, state)
+        edit.add(len(extension.runs), state)
+        if edit.before.planned:
+            edit.values["planned_runs"] = before
+        # A planner at work does not know of the new runs; without its lease it cannot save.
+        edit.values |= {"planned": False, "planner": "", "planner_expires": None, "planner_seconds": None}
+        edit.values |= {
+            "spec": extension.spec,
+            "spec_hash": extension.spec_hash,
+            "run_memory_bytes": extension.run_memory_bytes,
+            "warnings": list(extension.warnings),
+        }
+        edit.event(
+            "extended",
+            {
+                **{axis: list(values) for axis, values in extension.added.items()},
+                "first_run_index": before,
+                "runs": len(extension.runs),
+            },
+        )
+        if extension.request_id:
+            transaction.connection.execute(
+                sa.insert(extensions).values(
+                    request_id=extension.request_id,
+                    request_hash=extension.request_hash,
+                    experiment=experiment,
+                    create_time=transaction.now(),
+                )
+            )
+    return get(transaction, experiment)

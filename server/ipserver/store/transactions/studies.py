@@ -1,0 +1,312 @@
+"""Studies: questions, their rounds, and the leases of those who drive them.
+
+A driver holds a study under a fencing token, as a dispatcher holds a pack. It writes a round down with all
+its actions before it takes any of them. Each action has a request id of its own, so after a crash
+the next driver takes the same actions again, and nothing is created twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from ipserver.errors import AlreadyExists, Fenced, FieldViolation, InvalidRequest, NotFound, RequestIdReused
+from ipserver.store.database import Transaction
+from ipserver.store.records.studies import NewRound, NewStudy, RoundRecord, StudyOutcome, StudyRecord
+from ipserver.store.states import RunState, StudyState
+from ipserver.store.tables import attempts, experiments, packs, studies, study_rounds
+from ipserver.store.transactions import clocks
+
+
+def create(transaction: Transaction, new: NewStudy) -> StudyRecord:
+    """See `Store.create_study`."""
+    connection = transaction.connection
+    if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
+        return first
+    taken = connection.execute(sa.select(studies.c.id).where(studies.c.id == new.id)).one_or_none()
+    if taken is not None:
+        raise AlreadyExists(f"study {new.id!r} exists already; choose another id")
+    connection.execute(
+        sa.insert(studies).values(
+            **{**asdict(new), "request_id": new.request_id or None, "warnings": list(new.warnings)},
+            state=StudyState.RUNNING,
+            cancel_requested=False,
+            seq=1,
+            outcome={},
+            token=0,
+            owner="",
+            create_time=transaction.now(),
+        )
+    )
+    return get(transaction, new.id)
+
+
+def find_request(transaction: Transaction, request_id: str, request_hash: str) -> StudyRecord | None:
+    """See `Store.find_study_request`."""
+    row = transaction.connection.execute(
+        sa.select(studies.c.id, studies.c.request_hash).where(studies.c.request_id == request_id)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.request_hash != request_hash:
+        raise RequestIdReused(
+            f"request id {request_id!r} was used for another request, which created study {row.id!r}; "
+            "choose a new request id for a new request"
+        )
+    return get(transaction, row.id)
+
+
+def get(transaction: Transaction, study: str) -> StudyRecord:
+    """See `Store.get_study`."""
+    found = _records(
+        transaction, transaction.connection.execute(sa.select(studies).where(studies.c.id == study))
+    )
+    if not found:
+        raise NotFound(f"there is no study {study!r}")
+    return found[0]
+
+
+def listing(transaction: Transaction, limit: int, before: tuple[float, str] | None) -> list[StudyRecord]:
+    """See `Store.list_studies`."""
+    newest = (studies.c.create_time, studies.c.id)
+    statement = sa.select(studies).order_by(*(column.desc() for column in newest)).limit(limit)
+    if before is not None:
+        time, name = before
+        statement = statement.where(
+            sa.tuple_(*newest) < sa.tuple_(sa.literal(time, sa.Double()), sa.literal(name))
+        )
+    return _records(transaction, transaction.connection.execute(statement))
+
+
+def cancel(transaction: Transaction, study: str) -> StudyRecord:
+    """See `Store.cancel_study`."""
+    row = _locked(transaction, study)
+    if row.end_time is None and not row.cancel_requested:
+        _update(transaction, row, cancel_requested=True, state=StudyState.CANCELLING)
+    return get(transaction, study)
+
+
+def delete(transaction: Transaction, study: str) -> None:
+    """See `Store.delete_study`."""
+    row = _locked(transaction, study)
+    if row.end_time is None:
+        text = f"study {study!r} is {row.state}; cancel it, and delete it when it has ended"
+        raise InvalidRequest([FieldViolation("name", text)])
+    transaction.connection.execute(sa.delete(study_rounds).where(study_rounds.c.study == study))
+    transaction.connection.execute(sa.delete(studies).where(studies.c.id == study))
+
+
+def unfinished(transaction: Transaction) -> bool:
+    """Whether a study has not ended."""
+    return bool(transaction.connection.execute(sa.select(sa.exists().where(_UNFINISHED))).scalar_one())
+
+
+def abandoned(transaction: Transaction, seconds: float) -> list[str]:
+    """See `Store.abandoned_studies`."""
+    before = transaction.now() - seconds
+    statement = sa.select(studies.c.id).where(
+        _UNFINISHED, sa.func.coalesce(studies.c.expires, studies.c.create_time) < before
+    )
+    return list(transaction.connection.execute(statement.order_by(studies.c.id)).scalars())
+
+
+def lease(transaction: Transaction, owner: str, ttl: float) -> list[StudyRecord]:
+    """See `Store.lease_studies`."""
+    now = transaction.now()
+    free = sa.or_(studies.c.expires.is_(None), clocks.over(studies.c.expires, studies.c.lease_seconds, now))
+    rows = transaction.connection.execute(
+        sa.select(studies)
+        .where(_UNFINISHED, sa.or_(studies.c.owner == owner, free))
+        .order_by(studies.c.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    for row in rows:
+        transaction.connection.execute(
+            sa.update(studies)
+            .where(studies.c.id == row.id)
+            .values(owner=owner, token=row.token + (row.owner != owner), expires=now + ttl, lease_seconds=ttl)
+        )
+    ids = [row.id for row in rows]
+    again = sa.select(studies).where(studies.c.id.in_(ids)).order_by(studies.c.id)
+    return _records(transaction, transaction.connection.execute(again)) if ids else []
+
+
+def require(transaction: Transaction, study: str, token: int) -> sa.Row[Any]:
+    """Lock a study that is held under this token.
+
+    Raises:
+        Fenced: The token is not current, or the study has ended.
+    """
+    row = transaction.connection.execute(
+        sa.select(studies).where(studies.c.id == study).with_for_update()
+    ).one_or_none()
+    if row is None or row.token != token or row.end_time is not None:
+        raise Fenced(f"study {study!r} is not held under token {token}")
+    return row
+
+
+def require_wanted(transaction: Transaction, study: str, token: int) -> None:
+    """As `require`, for an action: Fenced also if cancellation was requested."""
+    if require(transaction, study, token).cancel_requested:
+        raise Fenced(f"study {study!r} is being cancelled")
+
+
+def begin_round(
+    transaction: Transaction, study: str, token: int, new: NewRound, outcome: StudyOutcome
+) -> StudyRecord:
+    """See `Store.begin_round`."""
+    row = require(transaction, study, token)
+    if row.cancel_requested:
+        raise Fenced(f"study {study!r} is being cancelled")
+    _learn(transaction, study, outcome)
+    transaction.connection.execute(
+        sa.insert(study_rounds).values(
+            study=study,
+            number=new.number,
+            why=new.why,
+            actions=[dict(action) for action in new.actions],
+            runs=new.runs,
+            done=False,
+            learned=[],
+            create_time=transaction.now(),
+        )
+    )
+    _update(transaction, row, outcome=asdict(outcome))
+    return get(transaction, study)
+
+
+def end_actions(transaction: Transaction, study: str, token: int, number: int) -> StudyRecord:
+    """See `Store.end_actions`."""
+    row = require(transaction, study, token)
+    this = sa.and_(study_rounds.c.study == study, study_rounds.c.number == number)
+    transaction.connection.execute(sa.update(study_rounds).where(this).values(done=True))
+    _update(transaction, row)
+    return get(transaction, study)
+
+
+def finish(
+    transaction: Transaction, study: str, token: int, state: StudyState, outcome: StudyOutcome
+) -> StudyRecord:
+    """See `Store.finish_study`."""
+    row = require(transaction, study, token)
+    if row.cancel_requested and state is not StudyState.CANCELLED:
+        raise Fenced(f"study {study!r} is being cancelled")
+    _learn(transaction, study, outcome)
+    _update(
+        transaction,
+        row,
+        state=state,
+        outcome=asdict(outcome),
+        end_time=transaction.now(),
+        owner="",
+        expires=None,
+        lease_seconds=None,
+    )
+    return get(transaction, study)
+
+
+def seconds(transaction: Transaction, experiment: str) -> dict[str, tuple[float, int]]:
+    """See `Store.pack_seconds`."""
+    worked = sa.func.sum(attempts.c.end_time - attempts.c.start_time)
+    statement = (
+        sa.select(attempts.c.pack, worked.label("seconds"), packs.c.runs)
+        .join(packs, sa.and_(packs.c.experiment == attempts.c.experiment, packs.c.id == attempts.c.pack))
+        .where(attempts.c.experiment == experiment, attempts.c.end_time.is_not(None))
+        .group_by(attempts.c.pack, packs.c.runs)
+    )
+    rows = transaction.connection.execute(statement)
+    return {row.pack: (max(0.0, row.seconds), row.runs) for row in rows}
+
+
+def _learn(transaction: Transaction, study: str, outcome: StudyOutcome) -> None:
+    """Write down what was learned by the round that has ended, if one has."""
+    transaction.connection.execute(
+        sa.update(study_rounds)
+        .where(study_rounds.c.study == study, study_rounds.c.end_time.is_(None))
+        .values(
+            learned=[answer["sentence"] for answer in outcome.answers],
+            end_time=transaction.now(),
+        )
+    )
+
+
+def _locked(transaction: Transaction, study: str) -> sa.Row[Any]:
+    row = transaction.connection.execute(
+        sa.select(studies).where(studies.c.id == study).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no study {study!r}")
+    return row
+
+
+def _update(transaction: Transaction, row: sa.Row[Any], **values: object) -> None:
+    transaction.connection.execute(
+        sa.update(studies).where(studies.c.id == row.id).values(seq=row.seq + 1, **values)
+    )
+
+
+def _records(transaction: Transaction, rows: sa.CursorResult[Any]) -> list[StudyRecord]:
+    found = rows.all()
+    ids = [row.id for row in found]
+    rounds: dict[str, list[RoundRecord]] = {name: [] for name in ids}
+    statement = sa.select(study_rounds).where(study_rounds.c.study.in_(ids))
+    for row in transaction.connection.execute(
+        statement.order_by(study_rounds.c.study, study_rounds.c.number)
+    ):
+        rounds[row.study].append(
+            RoundRecord(
+                number=row.number,
+                why=row.why,
+                actions=tuple(row.actions),
+                runs=row.runs,
+                done=row.done,
+                learned=tuple(row.learned),
+                create_time=row.create_time,
+                end_time=row.end_time,
+            )
+        )
+    now = transaction.now()
+    return [_record(transaction, row, tuple(rounds[row.id]), now) for row in found]
+
+
+def _record(
+    transaction: Transaction, row: sa.Row[Any], rounds: Sequence[RoundRecord], now: float
+) -> StudyRecord:
+    outcome = StudyOutcome(**{**row.outcome, "answers": tuple(row.outcome.get("answers", ()))})
+    record = StudyRecord(
+        id=row.id,
+        uid=row.uid,
+        display_name=row.display_name,
+        labels=row.labels,
+        priority=row.priority,
+        spec=row.spec,
+        warnings=tuple(row.warnings),
+        state=row.state,
+        cancel_requested=row.cancel_requested,
+        sequence=row.seq,
+        outcome=outcome,
+        rounds=tuple(rounds),
+        token=row.token,
+        create_time=row.create_time,
+        end_time=row.end_time,
+        now=now,
+        ended_runs=0,
+    )
+    return replace(record, ended_runs=_ended(transaction, record.experiments))
+
+
+def _ended(transaction: Transaction, ids: Sequence[str]) -> int:
+    """Number of runs of these experiments that have ended."""
+    if not ids:
+        return 0
+    ended = sum(
+        (experiments.c[state.value.lower()] for state in RunState if state.terminal), start=sa.literal(0)
+    )
+    statement = sa.select(sa.func.coalesce(sa.func.sum(ended), 0)).where(experiments.c.id.in_(ids))
+    return int(transaction.connection.execute(statement).scalar_one())
+
+
+_UNFINISHED = studies.c.end_time.is_(None)

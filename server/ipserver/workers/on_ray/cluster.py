@@ -1,0 +1,117 @@
+"""The cluster that this process is a driver of: a Ray of its own, or one that it joins."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from pathlib import Path
+
+from ipserver.environment.listener import require_listener
+from ipserver.environment.settings import split_address
+from ipserver.environment.surroundings import forget_other_rays
+from ipserver.errors import ClusterLost, NotReady
+from ipserver.workers.on_ray.folder import own_token, ray_folder
+from ipserver.workers.on_ray.library import ray
+from ipserver.workers.on_ray.processes import end_left_in, ending, surrounded
+
+_log = logging.getLogger(__name__)
+
+# Slices are returned as small replies, so the object store is hardly used.
+_OBJECT_STORE_BYTES = 128 << 20
+
+# Each of Ray's logs is rotated at this size; one older file of it is kept.
+_LOG_BYTES = 10_000_000
+
+
+class OwnRay:
+    """A Ray on this machine that belongs to this process. Its files are removed when it ends."""
+
+    def __init__(self, cpus: int | None, home: Path | None) -> None:
+        self._folder = ray_folder(home)
+        if unused := forget_other_rays(os.environ):
+            _log.info("not used for a Ray of its own: %s", ", ".join(unused))
+        try:
+            # A token in the environment is meant for a cluster.
+            for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+                os.environ.pop(name, None)
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
+            os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(_LOG_BYTES))
+            os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
+            with surrounded(self._folder.path, shielded=True) as self._processes:
+                ray.init(
+                    address="local",
+                    namespace="iplab",
+                    num_cpus=cpus,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _node_ip_address="127.0.0.1",
+                    # Ray makes its folder accessible to everyone, so it is placed inside our private folder.
+                    _temp_dir=str(self._folder.path / "r"),
+                )
+        except BaseException:
+            self._folder.remove()
+            raise
+
+    def end(self) -> None:
+        """End all of its processes and remove its files."""
+        with ending(self._processes, lambda: not ray.is_initialized()):
+            ray.shutdown()
+        end_left_in(self._folder.path)
+        self._folder.remove()
+
+
+def needed_for_workers() -> list[Path]:
+    """Paths that Ray needs to start workers: the raylet's socket and the workers' log folder."""
+    context = ray.get_runtime_context()
+    session = Path(context.get_temp_dir()) / context.get_session_name()
+    return [session / "sockets" / "raylet", session / "sockets" / "plasma_store", session / "logs"]
+
+
+def cluster_name() -> str:
+    """Unique name of the cluster that this process is a driver of."""
+    return str(ray.get_runtime_context().get_session_name())
+
+
+def living_nodes() -> dict[str, dict[str, float]]:
+    """Resources of each living node, by its id, under this service's names."""
+    names = {"CPU": "cpus", "GPU": "gpus"}
+    internal = ("node:", "object_store_memory", "memory", "accelerator_type:")
+    try:
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    except ray.exceptions.RayError as error:
+        raise ClusterLost(f"Ray does not answer: {error}") from error
+    return {
+        node["NodeID"]: {
+            names.get(name, name): float(amount)
+            for name, amount in node["Resources"].items()
+            if not name.startswith(internal)
+        }
+        for node in nodes
+        if node["Alive"]
+    }
+
+
+def join(address: str) -> None:
+    """Become a driver of a cluster that this machine is a node of."""
+    if address != "auto":
+        # Ray itself would retry for minutes.
+        host, port = split_address(address)
+        require_listener("IPLAB_RAY_ADDRESS", host, int(port))
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="iplab-join-") as empty,
+            surrounded(Path(empty), shielded=False),
+        ):
+            ray.init(address=address, namespace="iplab", log_to_driver=False)
+    except Exception as error:
+        # Ray raises RuntimeError, ConnectionError, ValueError or a bare Exception if there is no cluster, if
+        # its version or token differs, or if this machine is not a node.
+        ray.shutdown()
+        text = " ".join(str(error).split())[:500]
+        raise NotReady(
+            f"IPLAB_RAY_ADDRESS: cannot join the Ray cluster {address!r}: {text}; this machine must be a "
+            "node of it (`ray start --address HOST:6379 --num-cpus 0`), with its version of Ray; where it "
+            "asks for a token, set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        ) from error
