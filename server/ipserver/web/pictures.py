@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 from ipcore.figures import PictureError
 from iplab.errors import InvalidRequestError
 from iplab.plotting import pictures
-from iplab.study_pictures import NothingToDraw
+from iplab.studies.pictures import NothingToDraw
 from ipserver.web.kept import Kept
 
 if TYPE_CHECKING:
     from ipcore.figures import Picture
     from iplab.experiment import Experiment
     from iplab.report import Report
-    from iplab.study import Study
+    from iplab.studies.study import Study
 
 MEDIA: Final = {
     "svg": "image/svg+xml",

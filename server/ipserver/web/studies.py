@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from iplab.study import interval_text, prediction_text
-from iplab.study_pictures import picture_of
+from iplab.studies.answers import interval_text, prediction_text
+from iplab.studies.pictures import picture_of
 from ipserver.web.pictures import version_of_study
 from ipserver.web.site import Context, Site, leaf, query
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ipcore.figures import Picture
-    from iplab.study import Study
+    from iplab.studies.study import Study
 
 _STUDIES: Final = 50
 
