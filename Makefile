@@ -64,7 +64,8 @@ format: setup ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-proto: setup ## generate client/iplab/v1 from proto/
+proto: setup ## generate client/iplab/v1 from proto/, and settings in proto/ from their declarations
+	$(BIN)/python proto/settings.py
 	./proto/generate $(GENERATED)
 
 migration: setup ## draft a migration to the tables in the code (MESSAGE="Runs know their last rate")

@@ -20,6 +20,7 @@ from iplab.v1 import (
     catalog_service_pb2,
     experiment_service_pb2,
     parameterization_service_pb2,
+    quota_service_pb2,
     study_pb2,
     study_service_pb2,
 )
@@ -168,7 +169,8 @@ class Client:
         """Experiments, newest first, fetched by page.
 
         Args:
-            filter: Comparisons of state, experiment, priority and labels.KEY, joined by AND, OR and NOT:
+            filter: Comparisons of state, experiment, priority, project, owner and labels.KEY, joined by
+                AND, OR and NOT:
                 'state = RUNNING AND labels.team = "theory"'.
             limit: At most so many; None: all.
 
@@ -241,6 +243,7 @@ class Client:
             display_name=own.display_name,
             labels=own.labels,
             priority=own.priority,
+            project=own.project,
             spec=study_message(question, own.spec, budget, tolerance, error_rate, settings),
         )
         request = study_service_pb2.CreateStudyRequest(
@@ -313,6 +316,10 @@ class Client:
         return self._transport.call(
             self._transport.catalog.GetCatalog, catalog_service_pb2.GetCatalogRequest()
         )
+
+    def quotas(self) -> quota_service_pb2.ListQuotasResponse:
+        """Your projects on this service, your role in each, and the limits that hold there for you."""
+        return self._transport.call(self._transport.quotas.ListQuotas, quota_service_pb2.ListQuotasRequest())
 
     def parameterizations(
         self, hidden_layers: int = 3

@@ -8,6 +8,9 @@ IplabError
 |   +-- RequestIdReusedError            the request id was used with another request
 +-- UnavailableError (ConnectionError)  no service answers, or it cannot reach its store; try again later
 +-- TimedOutError (TimeoutError)        no answer within the timeout, or `wait` ran out of time
++-- UnauthenticatedError                no token, or one that is unknown, expired or revoked
++-- PermissionDeniedError               your role in the project does not allow it
++-- QuotaExceededError                  a limit of the project or of yours is reached
 +-- TooExpensiveError                   the answer would take too long or be too large; ask for less
 +-- WatchOverflowError                  a watch fell behind; `Experiment.watch` resumes by itself
 +-- ArtifactDamagedError                a file does not have its recorded size or checksum
@@ -97,6 +100,28 @@ class TimedOutError(IplabError, TimeoutError):
 
 class TooExpensiveError(IplabError):
     """The service did not finish the answer: it would take too long or be too large. Ask for less."""
+
+
+class UnauthenticatedError(IplabError):
+    """No token was sent, or one that is unknown, expired or revoked."""
+
+
+class PermissionDeniedError(IplabError):
+    """Your role in the project does not allow it."""
+
+
+class QuotaExceededError(IplabError):
+    """A limit of the project or of yours is reached.
+
+    Attributes:
+        limit: Its name, as `iplab quota` shows it.
+        retry_seconds: When asking again may help, in seconds from now; None: nobody knows.
+    """
+
+    def __init__(self, message: str, limit: str = "", retry_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.retry_seconds = retry_seconds
 
 
 class WatchOverflowError(IplabError):

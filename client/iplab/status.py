@@ -15,10 +15,13 @@ from iplab.errors import (
     InvalidRequestError,
     IplabError,
     NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
     RequestIdReusedError,
     ServerError,
     TimedOutError,
     TooExpensiveError,
+    UnauthenticatedError,
     UnavailableError,
     Violation,
     WatchOverflowError,
@@ -33,6 +36,9 @@ _BY_REASON: Final[dict[str, type[IplabError]]] = {
     "ALREADY_EXISTS": AlreadyExistsError,
     "REQUEST_ID_REUSED": RequestIdReusedError,
     "TOO_EXPENSIVE": TooExpensiveError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
+    "QUOTA_EXCEEDED": QuotaExceededError,
     "WATCH_OVERFLOW": WatchOverflowError,
     "ARTIFACT_DAMAGED": ArtifactDamagedError,
     "STORE_UNAVAILABLE": UnavailableError,
@@ -43,6 +49,8 @@ _BY_CODE: Final[dict[grpc.StatusCode, type[IplabError]]] = {
     grpc.StatusCode.NOT_FOUND: NotFoundError,
     grpc.StatusCode.ALREADY_EXISTS: AlreadyExistsError,
     grpc.StatusCode.RESOURCE_EXHAUSTED: TooExpensiveError,
+    grpc.StatusCode.UNAUTHENTICATED: UnauthenticatedError,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDeniedError,
     grpc.StatusCode.UNAVAILABLE: UnavailableError,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOutError,
 }
@@ -67,9 +75,24 @@ def from_call(error: grpc.Call, address: str) -> IplabError:
         )
     if kind is TimedOutError:
         return TimedOutError(f"no answer from {address} within the timeout ({details})")
+    if kind is QuotaExceededError:
+        return QuotaExceededError(details, *_quota(error))
     if kind is ServerError:
         return ServerError(f"{code.name}: {details}", incident)
     return kind(details)
+
+
+def _quota(error: grpc.Call) -> tuple[str, float | None]:
+    """Name of the limit that is reached, and when asking again may help."""
+    limit, seconds = "", None
+    status = rpc_status.from_call(error)
+    for detail in status.details if status is not None else ():
+        failure, retry = error_details_pb2.QuotaFailure(), error_details_pb2.RetryInfo()
+        if detail.Unpack(failure) and failure.violations:
+            limit = failure.violations[0].description
+        elif detail.Unpack(retry):
+            seconds = retry.retry_delay.ToMilliseconds() / 1000
+    return limit, seconds
 
 
 def _unpack(error: grpc.Call) -> tuple[str, list[Violation], str]:

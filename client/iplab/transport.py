@@ -11,11 +11,19 @@ from typing import Final, TypeVar, cast
 import grpc
 
 from iplab import proxies
-from iplab.errors import InvalidRequestError, IplabError, TimedOutError, UnavailableError, Violation
+from iplab.errors import (
+    InvalidRequestError,
+    IplabError,
+    QuotaExceededError,
+    TimedOutError,
+    UnavailableError,
+    Violation,
+)
 from iplab.status import from_call
 from iplab.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from iplab.v1.parameterization_service_pb2_grpc import ParameterizationServiceStub
+from iplab.v1.quota_service_pb2_grpc import QuotaServiceStub
 from iplab.v1.report_service_pb2_grpc import ReportServiceStub
 from iplab.v1.run_service_pb2_grpc import RunServiceStub
 from iplab.v1.study_service_pb2_grpc import StudyServiceStub
@@ -37,6 +45,9 @@ _OPTIONS: Final = (
 )
 # A restart of the service on one machine is over within these delays; more patience is the caller's choice.
 RETRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
+# Requests that came too fast are sent again, if that may help within this time.
+_PACE: Final = "requests_per_second"
+_LONGEST_PACE: Final = 5.0
 _HOST_AND_PORT: Final = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+(?:%\w+)?\]):(?P<port>[0-9]{1,5})", re.ASCII)
 _OTHER_NAME: Final = re.compile(r"(?:unix|unix-abstract|dns|ipv4|ipv6|vsock|xds):\S*[^\s0-9:]\S*", re.ASCII)
 
@@ -97,6 +108,7 @@ class Transport:
         self.runs = RunServiceStub(self._channel)
         self.catalog = CatalogServiceStub(self._channel)
         self.parameterizations = ParameterizationServiceStub(self._channel)
+        self.quotas = QuotaServiceStub(self._channel)
         self.reports = ReportServiceStub(self._channel)
         self.studies = StudyServiceStub(self._channel)
 
@@ -153,12 +165,16 @@ class Transport:
             cast(grpc.RpcContext, call).cancel()  # type: ignore[no-untyped-call] # so in grpc-stubs
 
     def retry(self, attempt: Callable[[], Value]) -> Value:
-        """Run `attempt`; while the service is unavailable, again after growing, jittered delays."""
+        """Run `attempt`; while the service is unavailable or busy, again after growing, jittered delays."""
         for delay in RETRY_DELAYS:
             try:
                 return self._attempt(attempt)
             except UnavailableError:
                 pause(delay)
+            except QuotaExceededError as error:
+                if error.limit != _PACE or error.retry_seconds is None or error.retry_seconds > _LONGEST_PACE:
+                    raise
+                pause(max(delay, error.retry_seconds))
         return self._attempt(attempt)
 
     def _attempt(self, attempt: Callable[[], Value]) -> Value:

@@ -26,7 +26,8 @@ class OptimizerSettings:
         float,
         Interval(0, 1, "[)"),
         AtMostInSingle(_MOST_MOMENTUM, _NEAR_ONE),
-        "v <- momentum v + gradient; momentum: w <- w - eta m^{-c(t)} v, others: w follows a function of v",
+        "v <- momentum v + gradient; with momentum itself w <- w - eta m^{-c(t)} v, with others w moves by a "
+        "function of v",
     ] = 0.9
     beta1: Annotated[
         float, Interval(0, 1, "[)"), "decay of the first moment; Lion: of that whose sign is taken"
@@ -38,8 +39,9 @@ class OptimizerSettings:
     weight_decay: Annotated[
         float,
         Interval(0),
-        "decoupled decay lambda: weights are multiplied by 1 - eta lambda per update, in total however small "
-        "that is (`ipcore.engine.decay`); eta lambda is at most 1",
+        "decoupled decay lambda: an update multiplies weights, not biases, by 1 - eta lambda (times the "
+        "schedule) at any width, lambda_l = lambda m^{c_l}. Decay too small for single precision is "
+        "accumulated (`ipcore.engine.decay`); eta lambda is at most 1, over all updates at least 6e-8",
     ] = 0.0
     newton_schulz_steps: Annotated[
         int,

@@ -54,7 +54,11 @@ class Schedule:
     """A schedule with its settings; those that it does not use are ignored (see `ipcore.engine.schedule`)."""
 
     name: Annotated[str, OneOf("schedule", SCHEDULES), "course after the warm-up"] = "constant"
-    warmup_steps: Annotated[int, "updates over which the factor rises linearly; fewer than all"] = 0
+    warmup_steps: Annotated[
+        int,
+        "number of first updates, fewer than all, over which rates rise linearly: factor "
+        "(t+1)/(warmup_steps+1) after t < warmup_steps updates",
+    ] = 0
     final_fraction: Annotated[float, Interval(0, 1), "factor at the last update"] = 0.0
     milestones: Annotated[
         tuple[int, ...], "ascending numbers of updates, after each of which the factor is multiplied by decay"

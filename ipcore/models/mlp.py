@@ -7,6 +7,7 @@ from typing import ClassVar, Final, TypeVar
 
 from ipcore.models.model import (
     Layers,
+    NormalizationSetting,
     Operations,
     TensorSpec,
     chain,
@@ -26,7 +27,7 @@ class Mlp:
             (`ipcore.models.model.Normalizing`).
     """
 
-    normalization: str = "none"
+    normalization: NormalizationSetting = "none"
 
     name: ClassVar[str] = "mlp"
 

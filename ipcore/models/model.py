@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from dataclasses import Field, dataclass
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Protocol, TypeVar
 
 from ipcore.catalogue import NORMALIZATIONS
+from ipcore.catalogue.settings import OneOf
 
 V = TypeVar("V")
+# A setting that models share.
+NormalizationSetting = Annotated[
+    str,
+    OneOf("normalization", NORMALIZATIONS),
+    'with "rms" every preactivation is divided by its root mean square over the neurons before it enters the '
+    "activation",
+]
 
 
 class Role(StrEnum):
@@ -138,6 +146,9 @@ def normalization_problems(normalization: str) -> list[str]:
 
 class Model(Protocol):
     """A kind of network: a frozen dataclass whose fields are the model's settings.
+
+    A setting's meaning and range are declared at the field (`ipcore.catalogue.settings`); `make proto` makes
+    them fields of specs.
 
     Attributes:
         name: In specs and weight files.

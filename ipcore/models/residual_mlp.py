@@ -5,9 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Final, TypeVar
+from typing import Annotated, ClassVar, Final, TypeVar
 
-from ipcore.models.model import Operations, TensorSpec, chain, normalization_problems, normalized
+from ipcore.catalogue.settings import Interval
+from ipcore.models.model import (
+    NormalizationSetting,
+    Operations,
+    TensorSpec,
+    chain,
+    normalization_problems,
+    normalized,
+)
 
 V = TypeVar("V")
 
@@ -40,9 +48,11 @@ class ResidualMlp:
             h^l / rms(h^l) in the place of h^l (`ipcore.models.model.Normalizing`).
     """
 
-    branch_multiplier: str = "depth^-1/2"
-    block_matrices: int = 1
-    normalization: str = "none"
+    branch_multiplier: Annotated[str, 'beta as a function of L: "depth^-1/2", "depth^-1" or "1"'] = (
+        "depth^-1/2"
+    )
+    block_matrices: Annotated[int, Interval(1, 2), "number of weight matrices per block"] = 1
+    normalization: NormalizationSetting = "none"
 
     name: ClassVar[str] = "residual-mlp"
 

@@ -31,26 +31,28 @@ class MachineProfile:
         launch_seconds: Starting the operations of a layer.
         rate: Multiply-adds per second of batched matmuls on what lies in the cache.
         cache_bytes: Bytes of weights and buffers that stay in the cache between updates.
-        bandwidth: Bytes per second that an update reads from beyond the cache.
+        bandwidth: Bytes per second that an update reads from beyond the cache; None: as fast as from within,
+            as far as it was tried.
         memory_bytes: Of the device, if it has memory of its own; 0: the machine's.
     """
 
     launch_seconds: float
     rate: float
     cache_bytes: int
-    bandwidth: float
+    bandwidth: float | None
     memory_bytes: int = 0
 
     def on_threads(self, threads: int) -> MachineProfile:
         """An estimate for several threads from the profile of one."""
-        return replace(self, rate=self.rate * threads, bandwidth=self.bandwidth * threads)
+        return replace(self, rate=self.rate * threads, bandwidth=self.bandwidth and self.bandwidth * threads)
 
     def update_seconds(self, config: PackConfig, info: DatasetInfo, runs: int) -> float:
         """Seconds of one update of a pack of `runs` networks."""
         beyond = max(0, runs * run_memory(config, info).touched - self.cache_bytes)
+        reading = beyond / self.bandwidth if self.bandwidth else 0.0
         launch = self.launch_seconds * (tally(_architecture(config, info)).operations + 5) / 2
         launch *= 1 if config.model in HAND_WRITTEN else _AUTOGRAD
-        return launch + runs * update_work(config, info) / self.rate + beyond / self.bandwidth
+        return launch + runs * update_work(config, info) / self.rate + reading
 
 
 # With autograd, launching the operations of an update takes this many times as long

@@ -9,20 +9,20 @@ bit, given the same kind of processor, thread count and versions; the header rec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import torch
 
 from ipcore.catalogue import REGISTERED
-from ipcore.config import PackConfig, RunConfig
+from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
 from ipcore.data import Dataset
 from ipcore.errors import CheckpointError, DataError
-from ipcore.models import MLP
+from ipcore.models import MODELS, ResidualMlp
 from ipcore.models.files import read_tensors, write_tensors
 
 
@@ -70,28 +70,54 @@ def fingerprint(trainer: Resumable) -> str:
     The data enter by the digest of their numbers (`Dataset.digest`), not by their name.
     """
     data = (trainer.dataset.digest, trainer.dims)
-    text = f"({_text(trainer.config)}, {trainer.runs!r}, {data!r}, {trainer.dtype!r})"
+    text = f"({_text(trainer.config)}, {_text(trainer.runs)}, {data!r}, {trainer.dtype!r})"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-# Fields that versions did not know whose checkpoints are still read, with the value that they had.
-_LATER: Final = {"model": MLP, "infinite_width": False, "replicas": 4, "deferred": False}
+# Fields that the first version had. Later ones are left out of texts where they have their defaults, so
+# checkpoints of versions that did not know them are still read.
+_FIRST: Final[Mapping[type, Sequence[str]]] = {
+    **dict.fromkeys(MODELS.values(), ()),
+    ResidualMlp: ["branch_multiplier", "block_matrices"],
+    PackConfig: [
+        "dataset",
+        "hidden_layers",
+        "width",
+        "activation",
+        "batch_size",
+        "steps",
+        "loss",
+        "bias",
+        "optimizer",
+        "metrics_interval",
+        "evaluation_interval",
+        "weights",
+        "weights_interval",
+        "validation_size",
+        "schedule",
+        "probes",
+        "precision",
+    ],
+    RunConfig: ["parameterization", "base_learning_rate", "seed", "calibration", "settings"],
+    OptimizerSettings: ["momentum", "beta1", "beta2", "epsilon", "weight_decay", "newton_schulz_steps"],
+    Schedule: ["name", "warmup_steps", "final_fraction", "milestones", "decay"],
+    Probes: ["quantities", "layers", "steps", "interval", "examples"],
+    Calibration: ["readout_target", "cap"],
+}
 
 
-_LATER_OF_MODELS: Final = {"normalization": "none"}
-
-
-def _text(config: PackConfig) -> str:
-    """A configuration as text; later fields are left out where they have the value of older versions."""
-    return _shown(config, _LATER, model=_shown(config.model, _LATER_OF_MODELS))
-
-
-def _shown(value: Any, later: Mapping[str, object], **texts: str) -> str:
-    """A dataclass as its `repr`, without later fields of old values, and with some fields as these texts."""
-    found = {field.name: getattr(value, field.name) for field in fields(value)}
-    kept = [name for name in found if name not in later or found[name] != later[name]]
-    shown = ", ".join(f"{name}={texts.get(name, repr(found[name]))}" for name in kept)
-    return f"{type(value).__name__}({shown})"
+def _text(value: object) -> str:
+    """As `repr`, without later fields that have their defaults."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_text, value))}{',' if len(value) == 1 else ''})"
+    if (first := _FIRST.get(type(value))) is None:
+        return repr(value)
+    shown = [
+        f"{field.name}={_text(given)}"
+        for field in fields(value)  # type: ignore[arg-type]
+        if (given := getattr(value, field.name)) != field.default or field.name in first
+    ]
+    return f"{type(value).__name__}({', '.join(shown)})"
 
 
 @dataclass(frozen=True, eq=False, slots=True)

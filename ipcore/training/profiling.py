@@ -73,8 +73,7 @@ def fit(tiny: float, found: dict[int, float], memory_bytes: int = 0) -> MachineP
         launch_seconds=tiny / (_TINY.hidden_layers + 3),
         rate=update_work(_CONFIG, dataset) / best,
         cache_bytes=fitting * size,
-        # If nothing got slower, memory traffic does not matter for the sizes that were tried.
-        bandwidth=(largest - fitting) * size / slower if fitting < largest else float("inf"),
+        bandwidth=(largest - fitting) * size / slower if fitting < largest else None,
         memory_bytes=memory_bytes,
     )
 

@@ -22,6 +22,7 @@ import click
 
 from iplab.commands import CommandGroup
 from iplab.terminal import folded
+from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings
 from ipserver.environment.surroundings import forgive_warnings, spare_loopback
@@ -34,6 +35,8 @@ _OPTIONS = (
     click.option("--web", help="HOST:PORT of the web page on loopback, or off (IPLAB_WEB)."),
     click.option("--store", help="DSN of the database (IPLAB_STORE)."),
     click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback, unencrypted."),
+    click.option("--tls", type=click.Path(), help="Folder of tls.crt and tls.key (IPLAB_TLS)."),
+    click.option("--auth", is_flag=True, default=None, help="Ask every caller for a token (IPLAB_AUTH)."),
     click.option("--cpus", type=int, help="CPU cores for training on this machine (IPLAB_CPUS)."),
 )
 
@@ -303,3 +306,6 @@ def settings_command(settings: Settings, *, as_json: bool) -> None:
     for variable, (value, name) in shown.items():
         click.echo(f"{variable}={value}")
         click.echo(folded(Settings.model_fields[name].description or "", indent=4))
+
+
+add_account_commands(main, _options, _with_settings)

@@ -8,6 +8,9 @@ ServiceError
 +-- Fenced                a commit under a token that is no longer current (never leaves the service)
 +-- DatasetChanged        a registered file was replaced while an experiment trains on it (ends its runs)
 +-- TooExpensive          an answer that would take longer, or be larger, than one request may ask for
++-- Unauthenticated       no token, or one that is unknown, expired or revoked
++-- PermissionDenied      the caller's role in the project does not allow it
++-- QuotaExceeded         a limit of the project or user is reached
 +-- WatchOverflow
 +-- ArtifactDamaged
 +-- StoreUnavailable
@@ -79,6 +82,40 @@ class DatasetChanged(ServiceError):
 
 class TooExpensive(ServiceError):
     """A request whose answer would take too long or be too large; the message says what to reduce."""
+
+
+class Unauthenticated(ServiceError):
+    """The caller shows no token, or one that is unknown, expired or revoked."""
+
+
+class PermissionDenied(ServiceError):
+    """The caller's role in the project does not allow it."""
+
+
+class QuotaExceeded(ServiceError):
+    """A limit of the project or user is reached.
+
+    Attributes:
+        subject: Whose limit: "project:lab" or "project:lab/user:alice".
+        limit: Its name.
+        retry_seconds: When asking again may help, in seconds from now; None: nobody knows.
+        never: Whether asking again for the same never helps.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        subject: str,
+        limit: str,
+        retry_seconds: float | None = None,
+        *,
+        never: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.subject = subject
+        self.limit = limit
+        self.retry_seconds = retry_seconds
+        self.never = never
 
 
 class WatchOverflow(ServiceError):

@@ -15,6 +15,8 @@ _STUDY = re.compile(r"[a-z]([a-z0-9-]{0,40}[a-z0-9])?")
 STUDY_ID_RULE = (
     "1-42 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
 )
+# The project of everything that names none.
+DEFAULT_PROJECT = "default"
 ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
 
 

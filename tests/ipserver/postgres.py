@@ -53,6 +53,8 @@ def _emptied(dsn: str) -> bool:
     statements = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
     # As migration 0009 does.
     statements.append("INSERT INTO singletons (name, owner, expires) VALUES ('placement', '', 0)")
+    # As migration 0013 does.
+    statements.append("INSERT INTO projects (id, create_time) VALUES ('default', 0)")
     try:
         with open_store(dsn) as store:
             check_schema(store)

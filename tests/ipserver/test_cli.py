@@ -142,3 +142,44 @@ def test_options_may_stand_before_and_after_the_command(tmp_path):
     assert "migrate has no option --json" in refused.output
     for name in main.commands:
         assert "--home" in CliRunner().invoke(main, [name, "-h"]).output
+
+
+def _run(home, *arguments, code=0):
+    done = CliRunner().invoke(main, [*arguments, "--home", str(home)], env={"IPLAB_HOME": ""})
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_projects_and_tokens_from_the_command_line(tmp_path):
+    _run(tmp_path, "migrate")
+    _run(tmp_path, "project", "create", "lab")
+    assert "there is a project 'lab' already" in _run(tmp_path, "project", "create", "lab", code=2)
+    _run(tmp_path, "project", "grant", "lab", "alice", "writer")
+    token = _run(tmp_path, "token", "create", "alice", "--note", "laptop").strip()
+    (listed,) = json.loads(_run(tmp_path, "token", "list", "--json"))
+    assert (listed["user"], listed["note"], listed["state"]) == ("alice", "laptop", "active")
+    assert token.startswith(f"iplab_{listed['id']}_")
+    assert token.split("_", 2)[2] not in json.dumps(listed)
+    _run(tmp_path, "token", "revoke", listed["id"])
+    assert "revoked" in _run(tmp_path, "token", "list")
+    assert json.loads(_run(tmp_path, "project", "list", "--json"))["grants"] == [
+        {"project": "lab", "principal": "alice", "role": "writer"}
+    ]
+    assert "default" in _run(tmp_path, "project", "list")
+    _run(tmp_path, "project", "deny", "lab", "alice")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("project", "grant", "nowhere", "alice", "reader"), "there is no project 'nowhere'"),
+        (("project", "create", "No Id"), "is not an id"),
+        (("project", "deny", "default", "alice"), "alice has no role in default"),
+        (("token", "create", "alice\x1b[31m"), "is no user"),
+        (("token", "create", "group:all"), "is a group"),
+        (("token", "revoke", "0" * 12), "there is no token"),
+    ],
+)
+def test_wrong_accounts_are_named(tmp_path, arguments, said):
+    _run(tmp_path, "migrate")
+    assert said in _run(tmp_path, *arguments, code=2)

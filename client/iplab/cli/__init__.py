@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from iplab.cli import analyze, catalog, check, data, look, phases, plot, report, study, submit, theory, watch
+from iplab.cli import (
+    analyze,
+    catalog,
+    check,
+    data,
+    look,
+    phases,
+    plot,
+    quota,
+    report,
+    study,
+    submit,
+    theory,
+    watch,
+)
 from iplab.cli.app import main
 
 for _command in (
@@ -27,6 +41,7 @@ for _command in (
     analyze.complete,
     phases.phases,
     catalog.catalog,
+    quota.quota,
 ):
     main.add_command(_command)
 

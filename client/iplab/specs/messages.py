@@ -14,7 +14,7 @@ from iplab.v1.experiment_pb2 import Experiment
 
 ROOT: Final = Experiment.DESCRIPTOR
 
-_INPUT: Final = ("display_name", "labels", "priority", "spec")
+_INPUT: Final = ("display_name", "labels", "priority", "project", "spec")
 
 
 def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object]:

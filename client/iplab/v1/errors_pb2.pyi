@@ -42,6 +42,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a defect of the service; the details are in its log under the id in the message."""
     ERROR_REASON_TOO_EXPENSIVE: _ErrorReason.ValueType  # 9
     """RESOURCE_EXHAUSTED: the answer would take too long or be too large; the message says what to reduce."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 10
+    """UNAUTHENTICATED: no token, or one that is unknown, expired or revoked."""
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 11
+    """PERMISSION_DENIED: the caller's role in the project does not allow it."""
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 12
+    """RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure says which, and
+    google.rpc.RetryInfo until when, if that is known.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons in google.rpc.ErrorInfo (domain "iplab"), where the prefix ERROR_REASON_ is left out."""
@@ -66,4 +74,12 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 8
 """INTERNAL: a defect of the service; the details are in its log under the id in the message."""
 ERROR_REASON_TOO_EXPENSIVE: ErrorReason.ValueType  # 9
 """RESOURCE_EXHAUSTED: the answer would take too long or be too large; the message says what to reduce."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 10
+"""UNAUTHENTICATED: no token, or one that is unknown, expired or revoked."""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 11
+"""PERMISSION_DENIED: the caller's role in the project does not allow it."""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 12
+"""RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure says which, and
+google.rpc.RetryInfo until when, if that is known.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -29,7 +29,7 @@ from iplab.v1 import spec_pb2 as iplab_dot_v1_dot_spec__pb2
 from iplab.v1 import theory_pb2 as iplab_dot_v1_dot_theory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19iplab/v1/experiment.proto\x12\x08iplab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16iplab/v1/options.proto\x1a\x12iplab/v1/run.proto\x1a\x13iplab/v1/spec.proto\x1a\x15iplab/v1/theory.proto\"\xda\x05\n\nExperiment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xda\xe2\x18\x03\x18\xc8\x01\x12\x39\n\x06labels\x18\x04 \x03(\x0b\x32 .iplab.v1.Experiment.LabelsEntryB\x07\xda\xe2\x18\x03\x18\xc8\x01\x12(\n\x08priority\x18\x05 \x01(\x05\x42\x16\xda\xe2\x18\x12\t\x00\x00\x00\x00\x00@\x8f\xc0\x11\x00\x00\x00\x00\x00@\x8f@\x12&\n\x04spec\x18\x06 \x01(\x0b\x32\x18.iplab.v1.ExperimentSpec\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.iplab.v1.ExperimentState\x12#\n\x06\x63ounts\x18\x08 \x01(\x0b\x32\x13.iplab.v1.RunCounts\x12\x17\n\x0f\x63ommitted_steps\x18\t \x01(\x03\x12\x13\n\x0btotal_steps\x18\n \x01(\x03\x12\x18\n\x10run_memory_bytes\x18\x0b \x01(\x03\x12\x10\n\x08warnings\x18\x0c \x03(\t\x12\x11\n\tspec_hash\x18\r \x01(\t\x12\x10\n\x08sequence\x18\x0e \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13mlflow_pending_runs\x18\x12 \x01(\x05\x12)\n\x0bpredictions\x18\x13 \x03(\x0b\x32\x14.iplab.v1.Prediction\x12\x19\n\x11\x65stimated_seconds\x18( \x01(\x01\x12\x16\n\x0e\x65stimate_basis\x18) \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa7\x01\n\tRunCounts\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x0e\n\x06queued\x18\x02 \x01(\x05\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x12\n\ncancelling\x18\x04 \x01(\x05\x12\x11\n\tsucceeded\x18\x05 \x01(\x05\x12\x10\n\x08\x64iverged\x18\x06 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x05\x12\x11\n\tcancelled\x18\x08 \x01(\x05\x12\x0e\n\x06paused\x18\t \x01(\x05\"\xec\x02\n\x0f\x45xperimentEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x44\n\x18\x65xperiment_state_changed\x18\x03 \x01(\x0b\x32 .iplab.v1.ExperimentStateChangedH\x00\x12\x38\n\x12runs_state_changed\x18\x04 \x01(\x0b\x32\x1a.iplab.v1.RunsStateChangedH\x00\x12\x33\n\x0fpack_progressed\x18\x05 \x01(\x0b\x32\x18.iplab.v1.PackProgressedH\x00\x12\"\n\x06notice\x18\x06 \x01(\x0b\x32\x10.iplab.v1.NoticeH\x00\x12;\n\x13\x65xperiment_extended\x18\x07 \x01(\x0b\x32\x1c.iplab.v1.ExperimentExtendedH\x00\x42\x07\n\x05\x65vent\"B\n\x16\x45xperimentStateChanged\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.iplab.v1.ExperimentState\"J\n\x10RunsStateChanged\x12!\n\x05state\x18\x01 \x01(\x0e\x32\x12.iplab.v1.RunState\x12\x13\n\x0brun_indices\x18\x02 \x03(\x05\"\x8e\x01\n\x0ePackProgressed\x12\x0c\n\x04pack\x18\x01 \x01(\t\x12\x15\n\rhidden_layers\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x12\n\nactivation\x18\x04 \x01(\t\x12\x0c\n\x04runs\x18\x05 \x01(\x05\x12\x17\n\x0f\x63ommitted_steps\x18\x06 \x01(\x05\x12\r\n\x05steps\x18\x07 \x01(\x05\"w\n\x12\x45xperimentExtended\x12\r\n\x05seeds\x18\x01 \x03(\r\x12\x0e\n\x06widths\x18\x02 \x03(\x05\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x03 \x03(\x01\x12\x17\n\x0f\x66irst_run_index\x18\x04 \x01(\x05\x12\x0c\n\x04runs\x18\x05 \x01(\x05\"\x19\n\x06Notice\x12\x0f\n\x07message\x18\x01 \x01(\t*\xa7\x02\n\x0f\x45xperimentState\x12 \n\x1c\x45XPERIMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XPERIMENT_STATE_QUEUED\x10\x01\x12\x1c\n\x18\x45XPERIMENT_STATE_RUNNING\x10\x02\x12\x1f\n\x1b\x45XPERIMENT_STATE_CANCELLING\x10\x03\x12\x1e\n\x1a\x45XPERIMENT_STATE_SUCCEEDED\x10\x04\x12\x1b\n\x17\x45XPERIMENT_STATE_FAILED\x10\x05\x12\x1e\n\x1a\x45XPERIMENT_STATE_CANCELLED\x10\x06\x12\x1c\n\x18\x45XPERIMENT_STATE_PAUSING\x10\x07\x12\x1b\n\x17\x45XPERIMENT_STATE_PAUSED\x10\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19iplab/v1/experiment.proto\x12\x08iplab.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16iplab/v1/options.proto\x1a\x12iplab/v1/run.proto\x1a\x13iplab/v1/spec.proto\x1a\x15iplab/v1/theory.proto\"\x82\x06\n\nExperiment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\xda\xe2\x18\x03\x18\xc8\x01\x12\x39\n\x06labels\x18\x04 \x03(\x0b\x32 .iplab.v1.Experiment.LabelsEntryB\x07\xda\xe2\x18\x03\x18\xc8\x01\x12(\n\x08priority\x18\x05 \x01(\x05\x42\x16\xda\xe2\x18\x12\t\x00\x00\x00\x00\x00@\x8f\xc0\x11\x00\x00\x00\x00\x00@\x8f@\x12&\n\x04spec\x18\x06 \x01(\x0b\x32\x18.iplab.v1.ExperimentSpec\x12(\n\x05state\x18\x07 \x01(\x0e\x32\x19.iplab.v1.ExperimentState\x12#\n\x06\x63ounts\x18\x08 \x01(\x0b\x32\x13.iplab.v1.RunCounts\x12\x17\n\x0f\x63ommitted_steps\x18\t \x01(\x03\x12\x13\n\x0btotal_steps\x18\n \x01(\x03\x12\x18\n\x10run_memory_bytes\x18\x0b \x01(\x03\x12\x10\n\x08warnings\x18\x0c \x03(\t\x12\x11\n\tspec_hash\x18\r \x01(\t\x12\x10\n\x08sequence\x18\x0e \x01(\x03\x12/\n\x0b\x63reate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1b\n\x13mlflow_pending_runs\x18\x12 \x01(\x05\x12)\n\x0bpredictions\x18\x13 \x03(\x0b\x32\x14.iplab.v1.Prediction\x12\x17\n\x07project\x18\x14 \x01(\tB\x06\xda\xe2\x18\x02\x18?\x12\r\n\x05owner\x18\x15 \x01(\t\x12\x19\n\x11\x65stimated_seconds\x18( \x01(\x01\x12\x16\n\x0e\x65stimate_basis\x18) \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa7\x01\n\tRunCounts\x12\r\n\x05total\x18\x01 \x01(\x05\x12\x0e\n\x06queued\x18\x02 \x01(\x05\x12\x0f\n\x07running\x18\x03 \x01(\x05\x12\x12\n\ncancelling\x18\x04 \x01(\x05\x12\x11\n\tsucceeded\x18\x05 \x01(\x05\x12\x10\n\x08\x64iverged\x18\x06 \x01(\x05\x12\x0e\n\x06\x66\x61iled\x18\x07 \x01(\x05\x12\x11\n\tcancelled\x18\x08 \x01(\x05\x12\x0e\n\x06paused\x18\t \x01(\x05\"\xec\x02\n\x0f\x45xperimentEvent\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x44\n\x18\x65xperiment_state_changed\x18\x03 \x01(\x0b\x32 .iplab.v1.ExperimentStateChangedH\x00\x12\x38\n\x12runs_state_changed\x18\x04 \x01(\x0b\x32\x1a.iplab.v1.RunsStateChangedH\x00\x12\x33\n\x0fpack_progressed\x18\x05 \x01(\x0b\x32\x18.iplab.v1.PackProgressedH\x00\x12\"\n\x06notice\x18\x06 \x01(\x0b\x32\x10.iplab.v1.NoticeH\x00\x12;\n\x13\x65xperiment_extended\x18\x07 \x01(\x0b\x32\x1c.iplab.v1.ExperimentExtendedH\x00\x42\x07\n\x05\x65vent\"B\n\x16\x45xperimentStateChanged\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.iplab.v1.ExperimentState\"J\n\x10RunsStateChanged\x12!\n\x05state\x18\x01 \x01(\x0e\x32\x12.iplab.v1.RunState\x12\x13\n\x0brun_indices\x18\x02 \x03(\x05\"\x8e\x01\n\x0ePackProgressed\x12\x0c\n\x04pack\x18\x01 \x01(\t\x12\x15\n\rhidden_layers\x18\x02 \x01(\x05\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x12\n\nactivation\x18\x04 \x01(\t\x12\x0c\n\x04runs\x18\x05 \x01(\x05\x12\x17\n\x0f\x63ommitted_steps\x18\x06 \x01(\x05\x12\r\n\x05steps\x18\x07 \x01(\x05\"w\n\x12\x45xperimentExtended\x12\r\n\x05seeds\x18\x01 \x03(\r\x12\x0e\n\x06widths\x18\x02 \x03(\x05\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x03 \x03(\x01\x12\x17\n\x0f\x66irst_run_index\x18\x04 \x01(\x05\x12\x0c\n\x04runs\x18\x05 \x01(\x05\"\x19\n\x06Notice\x12\x0f\n\x07message\x18\x01 \x01(\t*\xa7\x02\n\x0f\x45xperimentState\x12 \n\x1c\x45XPERIMENT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45XPERIMENT_STATE_QUEUED\x10\x01\x12\x1c\n\x18\x45XPERIMENT_STATE_RUNNING\x10\x02\x12\x1c\n\x18\x45XPERIMENT_STATE_PAUSING\x10\x07\x12\x1b\n\x17\x45XPERIMENT_STATE_PAUSED\x10\x08\x12\x1f\n\x1b\x45XPERIMENT_STATE_CANCELLING\x10\x03\x12\x1e\n\x1a\x45XPERIMENT_STATE_SUCCEEDED\x10\x04\x12\x1b\n\x17\x45XPERIMENT_STATE_FAILED\x10\x05\x12\x1e\n\x1a\x45XPERIMENT_STATE_CANCELLED\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,24 +44,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPERIMENT'].fields_by_name['labels']._serialized_options = b'\332\342\030\003\030\310\001'
   _globals['_EXPERIMENT'].fields_by_name['priority']._loaded_options = None
   _globals['_EXPERIMENT'].fields_by_name['priority']._serialized_options = b'\332\342\030\022\t\000\000\000\000\000@\217\300\021\000\000\000\000\000@\217@'
-  _globals['_EXPERIMENTSTATE']._serialized_start=1868
-  _globals['_EXPERIMENTSTATE']._serialized_end=2163
+  _globals['_EXPERIMENT'].fields_by_name['project']._loaded_options = None
+  _globals['_EXPERIMENT'].fields_by_name['project']._serialized_options = b'\332\342\030\002\030?'
+  _globals['_EXPERIMENTSTATE']._serialized_start=1908
+  _globals['_EXPERIMENTSTATE']._serialized_end=2203
   _globals['_EXPERIMENT']._serialized_start=161
-  _globals['_EXPERIMENT']._serialized_end=891
-  _globals['_EXPERIMENT_LABELSENTRY']._serialized_start=846
-  _globals['_EXPERIMENT_LABELSENTRY']._serialized_end=891
-  _globals['_RUNCOUNTS']._serialized_start=894
-  _globals['_RUNCOUNTS']._serialized_end=1061
-  _globals['_EXPERIMENTEVENT']._serialized_start=1064
-  _globals['_EXPERIMENTEVENT']._serialized_end=1428
-  _globals['_EXPERIMENTSTATECHANGED']._serialized_start=1430
-  _globals['_EXPERIMENTSTATECHANGED']._serialized_end=1496
-  _globals['_RUNSSTATECHANGED']._serialized_start=1498
-  _globals['_RUNSSTATECHANGED']._serialized_end=1572
-  _globals['_PACKPROGRESSED']._serialized_start=1575
-  _globals['_PACKPROGRESSED']._serialized_end=1717
-  _globals['_EXPERIMENTEXTENDED']._serialized_start=1719
-  _globals['_EXPERIMENTEXTENDED']._serialized_end=1838
-  _globals['_NOTICE']._serialized_start=1840
-  _globals['_NOTICE']._serialized_end=1865
+  _globals['_EXPERIMENT']._serialized_end=931
+  _globals['_EXPERIMENT_LABELSENTRY']._serialized_start=886
+  _globals['_EXPERIMENT_LABELSENTRY']._serialized_end=931
+  _globals['_RUNCOUNTS']._serialized_start=934
+  _globals['_RUNCOUNTS']._serialized_end=1101
+  _globals['_EXPERIMENTEVENT']._serialized_start=1104
+  _globals['_EXPERIMENTEVENT']._serialized_end=1468
+  _globals['_EXPERIMENTSTATECHANGED']._serialized_start=1470
+  _globals['_EXPERIMENTSTATECHANGED']._serialized_end=1536
+  _globals['_RUNSSTATECHANGED']._serialized_start=1538
+  _globals['_RUNSSTATECHANGED']._serialized_end=1612
+  _globals['_PACKPROGRESSED']._serialized_start=1615
+  _globals['_PACKPROGRESSED']._serialized_end=1757
+  _globals['_EXPERIMENTEXTENDED']._serialized_start=1759
+  _globals['_EXPERIMENTEXTENDED']._serialized_end=1878
+  _globals['_NOTICE']._serialized_start=1880
+  _globals['_NOTICE']._serialized_end=1905
 # @@protoc_insertion_point(module_scope)

@@ -35,6 +35,10 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Accepted and durable; nothing trains yet."""
     EXPERIMENT_STATE_RUNNING: _ExperimentState.ValueType  # 2
     """At least one run trains or has ended, and at least one has not ended."""
+    EXPERIMENT_STATE_PAUSING: _ExperimentState.ValueType  # 7
+    """A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
+    EXPERIMENT_STATE_PAUSED: _ExperimentState.ValueType  # 8
+    """No run trains, and none will until the experiment is resumed."""
     EXPERIMENT_STATE_CANCELLING: _ExperimentState.ValueType  # 3
     """Cancellation was requested; running packs stop at their next slice boundary."""
     EXPERIMENT_STATE_SUCCEEDED: _ExperimentState.ValueType  # 4
@@ -43,10 +47,6 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Terminal: at least one run failed."""
     EXPERIMENT_STATE_CANCELLED: _ExperimentState.ValueType  # 6
     """Terminal: no run failed and at least one was cancelled."""
-    EXPERIMENT_STATE_PAUSING: _ExperimentState.ValueType  # 7
-    """A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
-    EXPERIMENT_STATE_PAUSED: _ExperimentState.ValueType  # 8
-    """No run trains, and none will until the experiment is resumed."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
     """State of an experiment. Only an extension leaves a terminal state."""
@@ -57,6 +57,10 @@ EXPERIMENT_STATE_QUEUED: ExperimentState.ValueType  # 1
 """Accepted and durable; nothing trains yet."""
 EXPERIMENT_STATE_RUNNING: ExperimentState.ValueType  # 2
 """At least one run trains or has ended, and at least one has not ended."""
+EXPERIMENT_STATE_PAUSING: ExperimentState.ValueType  # 7
+"""A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
+EXPERIMENT_STATE_PAUSED: ExperimentState.ValueType  # 8
+"""No run trains, and none will until the experiment is resumed."""
 EXPERIMENT_STATE_CANCELLING: ExperimentState.ValueType  # 3
 """Cancellation was requested; running packs stop at their next slice boundary."""
 EXPERIMENT_STATE_SUCCEEDED: ExperimentState.ValueType  # 4
@@ -65,10 +69,6 @@ EXPERIMENT_STATE_FAILED: ExperimentState.ValueType  # 5
 """Terminal: at least one run failed."""
 EXPERIMENT_STATE_CANCELLED: ExperimentState.ValueType  # 6
 """Terminal: no run failed and at least one was cancelled."""
-EXPERIMENT_STATE_PAUSING: ExperimentState.ValueType  # 7
-"""A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
-EXPERIMENT_STATE_PAUSED: ExperimentState.ValueType  # 8
-"""No run trains, and none will until the experiment is resumed."""
 Global___ExperimentState: _TypeAlias = ExperimentState  # noqa: Y015
 
 @_typing.final
@@ -116,6 +116,8 @@ class Experiment(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     MLFLOW_PENDING_RUNS_FIELD_NUMBER: _builtins.int
     PREDICTIONS_FIELD_NUMBER: _builtins.int
+    PROJECT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
     ESTIMATE_BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -142,6 +144,12 @@ class Experiment(_message.Message):
     """Number of the newest event. Output only."""
     mlflow_pending_runs: _builtins.int
     """Number of runs that MLflow does not hold completely yet. Output only."""
+    project: _builtins.str
+    """Id of its project: who may see it, and whose limits count. Empty in a request: the only project in which the
+    caller may submit, or "default".
+    """
+    owner: _builtins.str
+    """The user who asked for it; empty if the service does not ask who its users are. Output only."""
     estimated_seconds: _builtins.float
     """Rough time that training takes, in seconds, if nothing else trains. Only in answers to validate_only."""
     estimate_basis: _builtins.str
@@ -202,12 +210,14 @@ class Experiment(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         mlflow_pending_runs: _builtins.int = ...,
         predictions: _abc.Iterable[_theory_pb2.Prediction] | None = ...,
+        project: _builtins.str = ...,
+        owner: _builtins.str = ...,
         estimated_seconds: _builtins.float = ...,
         estimate_basis: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "predictions", b"predictions", "priority", b"priority", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -98,7 +98,7 @@ class ListExperimentsRequest(_message.Message):
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
     """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, experiment,
-    priority, labels.KEY. Example: state = RUNNING AND labels.team = "theory".
+    priority, project, owner, labels.KEY. Example: state = RUNNING AND labels.team = "theory".
     """
     def __init__(
         self,

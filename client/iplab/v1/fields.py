@@ -239,6 +239,18 @@ class ExperimentFields:
         return self._experiment.mlflow_pending_runs
 
     @property
+    def project(self) -> str:
+        """Id of its project: who may see it, and whose limits count. Empty in a request: the only project in
+        which the caller may submit, or "default".
+        """
+        return self._experiment.project
+
+    @property
+    def owner(self) -> str:
+        """The user who asked for it; empty if the service does not ask who its users are."""
+        return self._experiment.owner
+
+    @property
     def estimated_seconds(self) -> float:
         """Rough time that training takes, in seconds, if nothing else trains. Only in answers to
         validate_only.
@@ -310,3 +322,13 @@ class StudyFields:
     def end_time(self) -> datetime | None:
         """When it reached a terminal state (UTC); None until then."""
         return self._study.end_time.ToDatetime(tzinfo=UTC) if self._study.HasField("end_time") else None
+
+    @property
+    def project(self) -> str:
+        """Id of its project, which is that of its experiments. Empty in a request: as for an experiment."""
+        return self._study.project
+
+    @property
+    def owner(self) -> str:
+        """The user who asked for it; empty if the service does not ask who its users are."""
+        return self._study.owner

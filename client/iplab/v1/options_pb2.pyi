@@ -8,17 +8,46 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
 import builtins as _builtins
 import sys
 import typing as _typing
 
-if sys.version_info >= (3, 10):
-    from typing import TypeAlias as _TypeAlias
+if sys.version_info >= (3, 11):
+    from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
-    from typing_extensions import TypeAlias as _TypeAlias
+    from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    """No role."""
+    ROLE_READER: _Role.ValueType  # 1
+    """Reads."""
+    ROLE_WRITER: _Role.ValueType  # 2
+    """Submits, and changes what there is."""
+    ROLE_ADMIN: _Role.ValueType  # 3
+    """Deletes for good."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """What a user may do in a project. Each role includes those before it."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+"""No role."""
+ROLE_READER: Role.ValueType  # 1
+"""Reads."""
+ROLE_WRITER: Role.ValueType  # 2
+"""Submits, and changes what there is."""
+ROLE_ADMIN: Role.ValueType  # 3
+"""Deletes for good."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
 
 @_typing.final
 class FieldRule(_message.Message):
@@ -89,6 +118,41 @@ class FieldRule(_message.Message):
 
 Global___FieldRule: _TypeAlias = FieldRule  # noqa: Y015
 
+@_typing.final
+class Access(_message.Message):
+    """Who may call a method. The service refuses to start with a method that does not say so."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    PROJECT_FIELD_NUMBER: _builtins.int
+    role: Global___Role.ValueType
+    """Role that the caller needs in the project concerned; without `resource` and `project`, in any project."""
+    resource: _builtins.str
+    """Field of the request with the name of an experiment, run, artifact or study, whose project is concerned."""
+    project: _builtins.str
+    """Field of the request with the id of the project concerned, such as "experiment.project". If it is empty, the
+    service fills in the only project in which the caller has the role, or "default".
+    """
+    def __init__(
+        self,
+        *,
+        role: Global___Role.ValueType = ...,
+        resource: _builtins.str = ...,
+        project: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["project", b"project", "resource", b"resource", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Access: _TypeAlias = Access  # noqa: Y015
+
 RULE_FIELD_NUMBER: _builtins.int
+ACCESS_FIELD_NUMBER: _builtins.int
 rule: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, Global___FieldRule]
 """Rule of the field."""
+access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Access]
+"""Access to the method."""

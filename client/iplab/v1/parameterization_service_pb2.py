@@ -22,30 +22,39 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 from iplab.v1 import phases_pb2 as iplab_dot_v1_dot_phases__pb2
 from iplab.v1 import spec_pb2 as iplab_dot_v1_dot_spec__pb2
 from iplab.v1 import theory_pb2 as iplab_dot_v1_dot_theory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'iplab/v1/parameterization_service.proto\x12\x08iplab.v1\x1a\x15iplab/v1/phases.proto\x1a\x13iplab/v1/spec.proto\x1a\x15iplab/v1/theory.proto\"5\n\x1cListParameterizationsRequest\x12\x15\n\rhidden_layers\x18\x01 \x01(\x05\"V\n\x1dListParameterizationsResponse\x12\x35\n\x11parameterizations\x18\x01 \x03(\x0b\x32\x1a.iplab.v1.Parameterization\"\x97\x03\n\x1e\x41nalyzeParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\r\n\x05steps\x18\x07 \x01(\x05\x12\x12\n\ncalibrated\x18\x08 \x01(\x08\x12\x19\n\x0fnamed_alignment\x18\t \x01(\tH\x01\x12\x31\n\talignment\x18\n \x01(\x0b\x32\x1c.iplab.v1.AlignmentExponentsH\x01\x12\x35\n\x0fleast_alignment\x18\x0b \x01(\x0b\x32\x1c.iplab.v1.AlignmentExponents\x12\x0f\n\x07\x65psilon\x18\x0c \x03(\t\x12\x16\n\x0e\x62lock_matrices\x18\r \x01(\x05\x42\x08\n\x06schemeB\x12\n\x10\x61lignment_choice\"\xd1\x01\n\x1f\x43ompleteParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\x0c\n\x04kind\x18\x07 \x01(\t\x12\x0e\n\x06pareto\x18\x08 \x01(\x08\x42\x08\n\x06scheme\"\xca\x01\n\x10MapPhasesRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12$\n\x04\x66ree\x18\x07 \x03(\x0b\x32\x16.iplab.v1.FreeExponentB\x08\n\x06scheme\"\x86\x01\n\x10Parameterization\x12\x0e\n\x06preset\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x15\n\rhidden_layers\x18\x04 \x01(\x05\x12&\n\texponents\x18\x05 \x01(\x0b\x32\x13.iplab.v1.Exponents2\xf6\x02\n\x17ParameterizationService\x12h\n\x15ListParameterizations\x12&.iplab.v1.ListParameterizationsRequest\x1a\'.iplab.v1.ListParameterizationsResponse\x12W\n\x17\x41nalyzeParameterization\x12(.iplab.v1.AnalyzeParameterizationRequest\x1a\x12.iplab.v1.Analysis\x12[\n\x18\x43ompleteParameterization\x12).iplab.v1.CompleteParameterizationRequest\x1a\x14.iplab.v1.Completion\x12;\n\tMapPhases\x12\x1a.iplab.v1.MapPhasesRequest\x1a\x12.iplab.v1.PhaseMapb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'iplab/v1/parameterization_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\x1a\x15iplab/v1/phases.proto\x1a\x13iplab/v1/spec.proto\x1a\x15iplab/v1/theory.proto\"5\n\x1cListParameterizationsRequest\x12\x15\n\rhidden_layers\x18\x01 \x01(\x05\"V\n\x1dListParameterizationsResponse\x12\x35\n\x11parameterizations\x18\x01 \x03(\x0b\x32\x1a.iplab.v1.Parameterization\"\x97\x03\n\x1e\x41nalyzeParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\r\n\x05steps\x18\x07 \x01(\x05\x12\x12\n\ncalibrated\x18\x08 \x01(\x08\x12\x19\n\x0fnamed_alignment\x18\t \x01(\tH\x01\x12\x31\n\talignment\x18\n \x01(\x0b\x32\x1c.iplab.v1.AlignmentExponentsH\x01\x12\x35\n\x0fleast_alignment\x18\x0b \x01(\x0b\x32\x1c.iplab.v1.AlignmentExponents\x12\x0f\n\x07\x65psilon\x18\x0c \x03(\t\x12\x16\n\x0e\x62lock_matrices\x18\r \x01(\x05\x42\x08\n\x06schemeB\x12\n\x10\x61lignment_choice\"\xd1\x01\n\x1f\x43ompleteParameterizationRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12\x0c\n\x04kind\x18\x07 \x01(\t\x12\x0e\n\x06pareto\x18\x08 \x01(\x08\x42\x08\n\x06scheme\"\xca\x01\n\x10MapPhasesRequest\x12\x10\n\x06preset\x18\x01 \x01(\tH\x00\x12(\n\texponents\x18\x02 \x01(\x0b\x32\x13.iplab.v1.ExponentsH\x00\x12\x15\n\rhidden_layers\x18\x03 \x01(\x05\x12\x11\n\toptimizer\x18\x04 \x01(\t\x12\x12\n\nactivation\x18\x05 \x01(\t\x12\x0c\n\x04loss\x18\x06 \x01(\t\x12$\n\x04\x66ree\x18\x07 \x03(\x0b\x32\x16.iplab.v1.FreeExponentB\x08\n\x06scheme\"\x86\x01\n\x10Parameterization\x12\x0e\n\x06preset\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x15\n\rhidden_layers\x18\x04 \x01(\x05\x12&\n\texponents\x18\x05 \x01(\x0b\x32\x13.iplab.v1.Exponents2\x96\x03\n\x17ParameterizationService\x12p\n\x15ListParameterizations\x12&.iplab.v1.ListParameterizationsRequest\x1a\'.iplab.v1.ListParameterizationsResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12_\n\x17\x41nalyzeParameterization\x12(.iplab.v1.AnalyzeParameterizationRequest\x1a\x12.iplab.v1.Analysis\"\x06\xe2\xe2\x18\x02\x08\x01\x12\x63\n\x18\x43ompleteParameterization\x12).iplab.v1.CompleteParameterizationRequest\x1a\x14.iplab.v1.Completion\"\x06\xe2\xe2\x18\x02\x08\x01\x12\x43\n\tMapPhases\x12\x1a.iplab.v1.MapPhasesRequest\x1a\x12.iplab.v1.PhaseMap\"\x06\xe2\xe2\x18\x02\x08\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.parameterization_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_start=120
-  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_end=173
-  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_start=175
-  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_end=261
-  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_start=264
-  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_end=671
-  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_start=674
-  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_end=883
-  _globals['_MAPPHASESREQUEST']._serialized_start=886
-  _globals['_MAPPHASESREQUEST']._serialized_end=1088
-  _globals['_PARAMETERIZATION']._serialized_start=1091
-  _globals['_PARAMETERIZATION']._serialized_end=1225
-  _globals['_PARAMETERIZATIONSERVICE']._serialized_start=1228
-  _globals['_PARAMETERIZATIONSERVICE']._serialized_end=1602
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['ListParameterizations']._loaded_options = None
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['ListParameterizations']._serialized_options = b'\342\342\030\002\010\001'
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['AnalyzeParameterization']._loaded_options = None
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['AnalyzeParameterization']._serialized_options = b'\342\342\030\002\010\001'
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['CompleteParameterization']._loaded_options = None
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['CompleteParameterization']._serialized_options = b'\342\342\030\002\010\001'
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['MapPhases']._loaded_options = None
+  _globals['_PARAMETERIZATIONSERVICE'].methods_by_name['MapPhases']._serialized_options = b'\342\342\030\002\010\001'
+  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_start=144
+  _globals['_LISTPARAMETERIZATIONSREQUEST']._serialized_end=197
+  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_start=199
+  _globals['_LISTPARAMETERIZATIONSRESPONSE']._serialized_end=285
+  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_start=288
+  _globals['_ANALYZEPARAMETERIZATIONREQUEST']._serialized_end=695
+  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_start=698
+  _globals['_COMPLETEPARAMETERIZATIONREQUEST']._serialized_end=907
+  _globals['_MAPPHASESREQUEST']._serialized_start=910
+  _globals['_MAPPHASESREQUEST']._serialized_end=1112
+  _globals['_PARAMETERIZATION']._serialized_start=1115
+  _globals['_PARAMETERIZATION']._serialized_end=1249
+  _globals['_PARAMETERIZATIONSERVICE']._serialized_start=1252
+  _globals['_PARAMETERIZATIONSERVICE']._serialized_end=1658
 # @@protoc_insertion_point(module_scope)

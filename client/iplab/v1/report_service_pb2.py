@@ -26,7 +26,7 @@ from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 from iplab.v1 import report_pb2 as iplab_dot_v1_dot_report__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1diplab/v1/report_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\x1a\x15iplab/v1/report.proto\"\xae\x01\n\x16\x43heckExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12>\n\nreferences\x18\x02 \x03(\x0b\x32\".iplab.v1.IntendedParameterizationB\x06\xda\xe2\x18\x02@d\x12\r\n\x05steps\x18\x03 \x03(\x05\x12\x16\n\ttolerance\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\talignment\x18\x05 \x01(\x08\x42\x0c\n\n_tolerance\"G\n\x18IntendedParameterization\x12\x18\n\x10parameterization\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t2V\n\rReportService\x12\x45\n\x0f\x43heckExperiment\x12 .iplab.v1.CheckExperimentRequest\x1a\x10.iplab.v1.Reportb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1diplab/v1/report_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\x1a\x15iplab/v1/report.proto\"\xae\x01\n\x16\x43heckExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12>\n\nreferences\x18\x02 \x03(\x0b\x32\".iplab.v1.IntendedParameterizationB\x06\xda\xe2\x18\x02@d\x12\r\n\x05steps\x18\x03 \x03(\x05\x12\x16\n\ttolerance\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\talignment\x18\x05 \x01(\x08\x42\x0c\n\n_tolerance\"G\n\x18IntendedParameterization\x12\x18\n\x10parameterization\x18\x01 \x01(\t\x12\x11\n\treference\x18\x02 \x01(\t2d\n\rReportService\x12S\n\x0f\x43heckExperiment\x12 .iplab.v1.CheckExperimentRequest\x1a\x10.iplab.v1.Report\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04nameb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHECKEXPERIMENTREQUEST'].fields_by_name['references']._loaded_options = None
   _globals['_CHECKEXPERIMENTREQUEST'].fields_by_name['references']._serialized_options = b'\332\342\030\002@d'
+  _globals['_REPORTSERVICE'].methods_by_name['CheckExperiment']._loaded_options = None
+  _globals['_REPORTSERVICE'].methods_by_name['CheckExperiment']._serialized_options = b'\342\342\030\010\010\001\022\004name'
   _globals['_CHECKEXPERIMENTREQUEST']._serialized_start=91
   _globals['_CHECKEXPERIMENTREQUEST']._serialized_end=265
   _globals['_INTENDEDPARAMETERIZATION']._serialized_start=267
   _globals['_INTENDEDPARAMETERIZATION']._serialized_end=338
   _globals['_REPORTSERVICE']._serialized_start=340
-  _globals['_REPORTSERVICE']._serialized_end=426
+  _globals['_REPORTSERVICE']._serialized_end=440
 # @@protoc_insertion_point(module_scope)

@@ -135,12 +135,12 @@ class Model(_message.Message):
     name: _builtins.str
     """Name in the catalogue: "mlp" (default) or "residual-mlp"."""
     branch_multiplier: _builtins.str
-    """With "residual-mlp": beta as a function of L, "depth^-1/2" (default), "depth^-1" or "1"."""
+    """With "residual-mlp": beta as a function of L: "depth^-1/2", "depth^-1" or "1". Default: "depth^-1/2"."""
     block_matrices: _builtins.int
-    """With "residual-mlp": number of weight matrices per block, 1 (default) or 2."""
+    """With "residual-mlp": number of weight matrices per block. Allowed: in 1 .. 2. Default: 1."""
     normalization: _builtins.str
-    """Normalization by its name in the catalogue: with "rms" every preactivation is divided by its root mean square over
-    the neurons before it enters the activation.
+    """With "rms" every preactivation is divided by its root mean square over the neurons before it enters the
+    activation. Allowed: none, rms. Default: "none".
     """
     def __init__(
         self,
@@ -176,24 +176,30 @@ class Optimizer(_message.Message):
     name: _builtins.str
     """Name in the catalogue."""
     momentum: _builtins.float
-    """With "momentum", "signum" and all kinds of "muon": v <- momentum v + gradient. With "momentum"
-    w <- w - eta m^{-c(t)} v; others move w by the sign of v, or by an orthogonal matrix.
+    """With all but "sgd", "adam", "adamw" and "lion": v <- momentum v + gradient; with momentum itself w <- w - eta
+    m^{-c(t)} v, with others w moves by a function of v. Allowed: at least 0 and less than 1, at most
+    0.9999961853027344 in single precision. Default: 0.9.
     """
     beta1: _builtins.float
-    """With "adam" and "adamw": decay of the first moment. With "lion": how much of the mean of gradients is in the
-    one whose sign is taken.
+    """With "adam", "adamw" and "lion": decay of the first moment; Lion: of that whose sign is taken. Allowed: at least
+    0 and less than 1. Default: 0.9.
     """
     beta2: _builtins.float
-    """With "adam" and "adamw": decay of the second moment. With "lion": decay of the mean that is kept."""
+    """With "adam", "adamw" and "lion": decay of the second moment; Lion (paper: 0.99): of the one that is kept.
+    Allowed: at least 0 and less than 1. Default: 0.999.
+    """
     epsilon: _builtins.float
-    """With "adam" and "adamw": epsilon, scaled per layer as epsilon m^{-d_l}."""
+    """With "adam" and "adamw": scaled per layer as epsilon m^{-d_l}. Allowed: 0 or 1e-36 .. 1e+36. Default: 1e-08."""
     weight_decay: _builtins.float
-    """With all but "adam": decoupled decay lambda. Each update multiplies the weights by
-    1 - eta lambda (times the schedule) at any width: lambda_l = lambda m^{c_l}. Biases do not decay. Decay too
-    small for single precision is accumulated; eta lambda over all updates must be at least 6e-8.
+    """With all but "adam": decoupled decay lambda: an update multiplies weights, not biases, by 1 - eta lambda (times
+    the schedule) at any width, lambda_l = lambda m^{c_l}. Decay too small for single precision is accumulated
+    (`ipcore.engine.decay`); eta lambda is at most 1, over all updates at least 6e-8. Allowed: at least 0. Default:
+    0.0.
     """
     newton_schulz_steps: _builtins.int
-    """With all kinds of "muon": Newton-Schulz steps of orthogonalization, 1 .. 16."""
+    """With "muon", "muon-unscaled", "muon-spectral" and "muon-rms": steps of orthogonalization; 5 bring singular values
+    above 1/600 of the Frobenius norm to 0.68 .. 1.21. Allowed: in 1 .. 16. Default: 5.
+    """
     def __init__(
         self,
         *,
@@ -250,16 +256,16 @@ class Schedule(_message.Message):
     name: _builtins.str
     """Name in the catalogue, which determines the factor after the warm-up."""
     warmup_steps: _builtins.int
-    """The first updates have rates that rise linearly: factor (t+1)/(warmup_steps+1) after t < warmup_steps
-    updates. Less than the number of updates.
+    """Number of first updates, fewer than all, over which rates rise linearly: factor (t+1)/(warmup_steps+1) after t <
+    warmup_steps updates. Default: 0.
     """
     final_fraction: _builtins.float
-    """With "linear" and "cosine": the factor at the last update."""
+    """With "linear" and "cosine": factor at the last update. Allowed: in 0 .. 1. Default: 0.0."""
     decay: _builtins.float
-    """With "step": the factor at each milestone."""
+    """With "step": factor of a milestone. Allowed: between 0 and 1. Default: 0.1."""
     @_builtins.property
     def milestones(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """With "step": numbers of updates, ascending, after each of which the factor is multiplied by decay."""
+        """With "step": ascending numbers of updates, after each of which the factor is multiplied by decay."""
 
     def __init__(
         self,

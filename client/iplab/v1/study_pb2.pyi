@@ -566,6 +566,8 @@ class Study(_message.Message):
     SEQUENCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    PROJECT_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "studies/{study}". Output only."""
     uid: _builtins.str
@@ -584,6 +586,10 @@ class Study(_message.Message):
     """The answer in words, with numbers, intervals, what was spent and what theory predicted. Output only."""
     sequence: _builtins.int
     """Grows with every change of the study itself. Output only."""
+    project: _builtins.str
+    """Id of its project, which is that of its experiments. Empty in a request: as for an experiment."""
+    owner: _builtins.str
+    """The user who asked for it; empty if the service does not ask who its users are. Output only."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """As those of an experiment. Its experiments have them too, and the label "study"."""
@@ -641,10 +647,12 @@ class Study(_message.Message):
         sequence: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        project: _builtins.str = ...,
+        owner: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "spent", b"spent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "experiments", b"experiments", "labels", b"labels", "name", b"name", "priority", b"priority", "reason", b"reason", "rounds", b"rounds", "sentence", b"sentence", "sequence", b"sequence", "spec", b"spec", "spent", b"spent", "state", b"state", "uid", b"uid", "verdict", b"verdict", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "experiments", b"experiments", "labels", b"labels", "name", b"name", "owner", b"owner", "priority", b"priority", "project", b"project", "reason", b"reason", "rounds", b"rounds", "sentence", b"sentence", "sequence", b"sequence", "spec", b"spec", "spent", b"spent", "state", b"state", "uid", b"uid", "verdict", b"verdict", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -52,6 +52,8 @@ def listed(record: ExperimentRecord) -> experiment_pb2.Experiment:
         start_time=timestamp(record.start_time),
         end_time=timestamp(record.end_time),
         mlflow_pending_runs=record.mlflow_pending_runs,
+        project=record.project,
+        owner=record.owned_by,
     )
 
 

@@ -13,6 +13,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
 from ipserver.api import convert, paging, theory
 from ipserver.api.blocking import Blocking
+from ipserver.api.caller import caller
 from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
 from ipserver.api.unmatched import unmatched_experiments
@@ -25,7 +26,7 @@ from ipserver.request.stored import stored_spec
 from ipserver.request.submit import create, extend, repeated
 from ipserver.request.validate import check_create
 from ipserver.store.records.experiments import ExperimentRecord
-from ipserver.store.records.filters import ALL
+from ipserver.store.records.filters import ALL, both
 from ipserver.store.states import RunState
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         self, request: pb.CreateExperimentRequest, context: Any
     ) -> experiment_pb2.Experiment:
         """Validate, expand, make durable; see the proto."""
-        return await self._bulk.run(self._create, request)
+        return await self._bulk.run(self._create, request, caller().user)
 
     async def GetExperiment(
         self, request: pb.GetExperimentRequest, context: Any
@@ -78,11 +79,13 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> pb.ListExperimentsResponse:
         """Experiments, newest first."""
         size = paging.page_size(request.page_size)
-        where = parse_filter(request.filter, EXPERIMENT_FIELDS)
+        where, visible = parse_filter(request.filter, EXPERIMENT_FIELDS), caller().visible()
         scope = ("experiments", request.filter)
         place = self._tokens.read(request.page_token, *scope)
         before = (float(place[0]), str(place[1])) if place else None
-        records = await self._blocking.run(self._store.list_experiments, where, limit=size + 1, before=before)
+        records = await self._blocking.run(
+            self._store.list_experiments, both(visible, where), limit=size + 1, before=before
+        )
         messages = await self._blocking.run(lambda: [convert.listed(record) for record in records[:size]])
         page = paging.fitting(messages)
         token = ""
@@ -91,7 +94,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             token = self._tokens.make([float(last.create_time), last.id], *scope)
         unmatched = ""
         if not records and not place and where != ALL:
-            unmatched = await self._blocking.run(unmatched_experiments, self._store, where)
+            unmatched = await self._blocking.run(unmatched_experiments, self._store, where, visible)
         return pb.ListExperimentsResponse(experiments=page, next_page_token=token, unmatched=unmatched)
 
     async def CancelExperiment(
@@ -138,10 +141,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     def _converted(call: Callable[[str], ExperimentRecord], experiment: str) -> experiment_pb2.Experiment:
         return convert.experiment(call(experiment))
 
-    def _create(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
+    def _create(self, request: pb.CreateExperimentRequest, user: str) -> experiment_pb2.Experiment:
         if request.validate_only:
             return self._preview(request)
-        return convert.experiment(create(self._store, request, self._limits))
+        return convert.experiment(create(self._store, request, self._limits, owned_by=user))
 
     def _extend(self, experiment: str, request: pb.ExtendExperimentRequest) -> experiment_pb2.Experiment:
         if not request.validate_only:
@@ -177,6 +180,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             display_name=request.experiment.display_name,
             labels=request.experiment.labels,
             priority=request.experiment.priority,
+            project=request.experiment.project,
             spec=checked.spec,
             counts=convert.counts({RunState.QUEUED: len(checked.runs)}),
             total_steps=checked.spec.steps * len(checked.runs),

@@ -30,6 +30,8 @@ EXPERIMENT_FIELDS: Final[Mapping[str, FieldType]] = {
     "state": ExperimentState,
     "experiment": str,
     "priority": int,
+    "project": str,
+    "owner": str,
     "labels.*": str,
 }
 RUN_FIELDS: Final[Mapping[str, FieldType]] = {

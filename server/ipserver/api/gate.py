@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc import aio
 
+from ipserver.api.handlers import rewrapped
 from ipserver.errors import FieldViolation, InvalidRequest, TooExpensive
 from ipserver.request.budget import budget_problems
 
@@ -42,12 +43,11 @@ class Gate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the s
         name = handler_call_details.method.rpartition("/")[2]
         most = MOST_SPEC_BYTES if name.startswith(_WITH_SPEC) else MOST_BYTES
         parse = cast(Callable[[bytes], Message], handler.request_deserializer)
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                _unary(handler.unary_unary, parse, most), None, handler.response_serializer
-            )
-        return grpc.unary_stream_rpc_method_handler(
-            _streaming(handler.unary_stream, parse, most), None, handler.response_serializer
+        return rewrapped(
+            handler,
+            lambda method: _unary(method, parse, most),
+            lambda method: _streaming(method, parse, most),
+            decode=False,
         )
 
 

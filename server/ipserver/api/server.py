@@ -21,6 +21,8 @@ from iplab.v1 import (
     experiment_service_pb2_grpc,
     parameterization_service_pb2,
     parameterization_service_pb2_grpc,
+    quota_service_pb2,
+    quota_service_pb2_grpc,
     report_service_pb2,
     report_service_pb2_grpc,
     run_service_pb2,
@@ -29,13 +31,18 @@ from iplab.v1 import (
     study_service_pb2_grpc,
 )
 from iplab.v1.catalog_service_pb2 import Limits
+from ipserver.api.access import Authenticate, Authorize, rules
+from ipserver.api.authentication import TRUST_SECONDS, Authenticator
 from ipserver.api.blocking import Blocking
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.gate import MOST_SPEC_BYTES, Gate
 from ipserver.api.heavy import Heavy
+from ipserver.api.oidc import Oidc, OidcSettings
 from ipserver.api.paging import PageTokens
 from ipserver.api.parameterizations import ParameterizationService
+from ipserver.api.quotas import QuotaService
+from ipserver.api.rates import Rates
 from ipserver.api.reports import ReportService
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
@@ -63,6 +70,7 @@ SERVICES: Final = (
             (catalog_service_pb2, "CatalogService"),
             (report_service_pb2, "ReportService"),
             (study_service_pb2, "StudyService"),
+            (quota_service_pb2, "QuotaService"),
         )
     ),
     health.SERVICE_NAME,
@@ -103,6 +111,9 @@ class ApiConfig:
         tls: Files of the certificate; None: unencrypted.
         health_address: HOST:PORT of a second port for health checks only, unencrypted; "": none.
         connection_age: Seconds after which clients are asked to connect again.
+        auth: Whether callers must show a token.
+        oidc: Identity provider whose tokens are accepted too; None: none.
+        trust_seconds: How long an answer about a token is believed.
     """
 
     address: str
@@ -117,6 +128,9 @@ class ApiConfig:
     tls: CertificateFiles | None = None
     health_address: str = ""
     connection_age: float = 1800.0
+    auth: bool = False
+    oidc: OidcSettings | None = None
+    trust_seconds: float = TRUST_SECONDS
 
 
 async def serve(
@@ -145,7 +159,7 @@ async def serve(
     tokens = PageTokens(hmac.digest(identity.uid.encode(), b"page tokens", "sha256"))
     hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
     options = (*_OPTIONS, ("grpc.max_connection_age_ms", int(1000 * config.connection_age)))
-    server = aio.server(interceptors=[ErrorInterceptor(), Gate()], options=options)
+    server = aio.server(interceptors=_interceptors(store, blocking, config), options=options)
     experiments = ExperimentService(store, blocking, bulk, hub, tokens, config.limits)
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, server)
     runs = RunService(store, blocking, bulk, tokens, open_artifacts(config.artifact_root))
@@ -156,6 +170,7 @@ async def serve(
     catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server(
         CatalogService(store, blocking, config.limits), server
     )
+    quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(store, blocking), server)
     report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(heavy), server)
     stopping = asyncio.Event()
     studies = StudyService(store, blocking, heavy, tokens, config.limits, stopping, config.study_interval)
@@ -186,6 +201,22 @@ async def serve(
         blocking.close()
         bulk.close()
         heavy.close()
+
+
+def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[Any]:
+    """In front of every method, from the outside in."""
+    provider = Oidc(config.oidc) if config.oidc is not None else None
+    authenticator = Authenticator(
+        store, blocking, required=config.auth, provider=provider, trust_seconds=config.trust_seconds
+    )
+    rates = Rates(store, blocking) if config.auth else None
+    needed = rules(name for name in SERVICES if name.startswith("iplab."))
+    return [
+        ErrorInterceptor(),
+        Authenticate(authenticator),
+        Gate(),
+        Authorize(store, blocking, needed, rates),
+    ]
 
 
 def _probes(servicer: Any, address: str) -> aio.Server:

@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from iplab.v1 import errors_pb2
 from ipserver import errors
+from ipserver.api.handlers import HEALTH, rewrapped
 
 _log = logging.getLogger(__name__)
 DOMAIN: Final = "iplab"
@@ -28,6 +29,9 @@ _TABLE: Final[
     (errors.NotFound, grpc.StatusCode.NOT_FOUND, _Reason.ERROR_REASON_NOT_FOUND),
     (errors.RequestIdReused, grpc.StatusCode.ALREADY_EXISTS, _Reason.ERROR_REASON_REQUEST_ID_REUSED),
     (errors.AlreadyExists, grpc.StatusCode.ALREADY_EXISTS, _Reason.ERROR_REASON_ALREADY_EXISTS),
+    (errors.Unauthenticated, grpc.StatusCode.UNAUTHENTICATED, _Reason.ERROR_REASON_UNAUTHENTICATED),
+    (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED, _Reason.ERROR_REASON_PERMISSION_DENIED),
+    (errors.QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED, _Reason.ERROR_REASON_QUOTA_EXCEEDED),
     (errors.TooExpensive, grpc.StatusCode.RESOURCE_EXHAUSTED, _Reason.ERROR_REASON_TOO_EXPENSIVE),
     (errors.WatchOverflow, grpc.StatusCode.ABORTED, _Reason.ERROR_REASON_WATCH_OVERFLOW),
     (errors.ArtifactDamaged, grpc.StatusCode.DATA_LOSS, _Reason.ERROR_REASON_ARTIFACT_DAMAGED),
@@ -60,9 +64,22 @@ def _status(
         details.append(_packed(_bad_request(error)))
         wrong = len(error.violations)
         text = f"{wrong} wrong field{'s' if wrong > 1 else ''}: {text}"
+    if isinstance(error, errors.QuotaExceeded):
+        details += _quota_details(error)
     if len(encoded := text.encode()) > _MESSAGE_BYTES:
         text = encoded[: _MESSAGE_BYTES - 3].decode(errors="ignore") + "..."
     return status_pb2.Status(code=code.value[0], message=text, details=details)
+
+
+def _quota_details(error: errors.QuotaExceeded) -> list[any_pb2.Any]:
+    failure = error_details_pb2.QuotaFailure()
+    failure.violations.add(subject=error.subject, description=error.limit)
+    details = [_packed(failure)]
+    if error.retry_seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(int(1000 * error.retry_seconds))
+        details.append(_packed(retry))
+    return details
 
 
 def _bad_request(error: errors.InvalidRequest) -> error_details_pb2.BadRequest:
@@ -92,17 +109,11 @@ class ErrorInterceptor(aio.ServerInterceptor):  # type: ignore[type-arg]  # gene
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        """Wrap the two kinds of methods that iplab.v1 has; others (reflection's) stay as they are."""
+        """Wrap all methods but those of health, which raise nothing of ours."""
         handler = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/iplab."):
+        if handler is None or handler_call_details.method.startswith(HEALTH):
             return handler
-        if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(
-                _unary(handler.unary_unary), handler.request_deserializer, handler.response_serializer
-            )
-        return grpc.unary_stream_rpc_method_handler(
-            _streaming(handler.unary_stream), handler.request_deserializer, handler.response_serializer
-        )
+        return rewrapped(handler, _unary, _streaming)
 
 
 def _unary(method: Any) -> Any:

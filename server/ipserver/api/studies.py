@@ -16,6 +16,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
 from ipserver.api import paging
 from ipserver.api.blocking import Blocking
+from ipserver.api.caller import caller
 from ipserver.api.convert import timestamp
 from ipserver.api.heavy import Heavy
 from ipserver.errors import AlreadyExists, NotFound, StoreUnavailable
@@ -68,7 +69,9 @@ class StudyService(pb_grpc.StudyServiceServicer):
         if request.validate_only:
             return checked
         good = CheckedStudy(checked.spec, tuple(checked.warnings))
-        return study_message(await self._blocking.run(accept_study, self._store, request, good))
+        return study_message(
+            await self._blocking.run(accept_study, self._store, request, good, caller().user)
+        )
 
     async def GetStudy(self, request: pb.GetStudyRequest, context: Any) -> study_pb2.Study:
         """One study."""
@@ -80,7 +83,9 @@ class StudyService(pb_grpc.StudyServiceServicer):
         size = paging.page_size(request.page_size)
         place = self._tokens.read(request.page_token, "studies")
         before = (float(place[0]), str(place[1])) if place else None
-        records = await self._blocking.run(self._store.list_studies, limit=size + 1, before=before)
+        records = await self._blocking.run(
+            self._store.list_studies, limit=size + 1, before=before, projects=caller().projects()
+        )
         page = paging.fitting([study_message(record) for record in records[:size]])
         token = ""
         if len(records) > len(page):
@@ -138,6 +143,7 @@ def _preview(store: Store, request: pb.CreateStudyRequest, limits: Limits) -> st
         display_name=request.study.display_name,
         labels=request.study.labels,
         priority=request.study.priority,
+        project=request.study.project,
         spec=checked.spec,
         warnings=checked.warnings,
     )
@@ -168,6 +174,8 @@ def study_message(record: StudyRecord) -> study_pb2.Study:
         experiments=[names.experiment_name(name) for name in record.experiments],
         warnings=record.warnings,
         sequence=record.sequence,
+        project=record.project,
+        owner=record.owned_by,
         create_time=timestamp(record.create_time),
         end_time=timestamp(record.end_time),
     )

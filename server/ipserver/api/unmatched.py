@@ -8,7 +8,7 @@ from typing import Final
 
 from ipserver.store import Store
 from ipserver.store.records.experiments import ExperimentRecord
-from ipserver.store.records.filters import Comparison, Filter, Junction, Negation
+from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation
 from ipserver.store.records.runs import RunRecord
 from ipserver.store.transactions.comparisons import holds
 
@@ -24,9 +24,9 @@ def unmatched_runs(store: Store, experiment: str, where: Filter) -> str:
     return _sentences(where, "run", lambda field: (_run_value(record, field) for record in records))
 
 
-def unmatched_experiments(store: Store, where: Filter) -> str:
-    """As `unmatched_runs`, of experiments."""
-    records = store.list_experiments(limit=_LOOKED_AT // 10)
+def unmatched_experiments(store: Store, where: Filter, visible: Filter = ALL) -> str:
+    """As `unmatched_runs`, of the experiments that the caller may see."""
+    records = store.list_experiments(visible, limit=_LOOKED_AT // 10)
     return _sentences(
         where, "experiment", lambda field: (_experiment_value(record, field) for record in records)
     )
@@ -40,7 +40,8 @@ def _run_value(run: RunRecord, field: str) -> Value:
 def _experiment_value(experiment: ExperimentRecord, field: str) -> Value:
     if field.startswith("labels."):
         return experiment.labels.get(field.removeprefix("labels."))
-    found: Value = experiment.id if field == "experiment" else getattr(experiment, field)
+    names = {"experiment": "id", "owner": "owned_by"}
+    found: Value = getattr(experiment, names.get(field, field))
     return found
 
 

@@ -85,6 +85,19 @@ class Settings(LimitSettings):
     tls_client_ca: Path | None = Field(
         None, description="File of the CAs that sign clients' certificates, in place of client-ca.crt"
     )
+    auth: bool = Field(
+        False,
+        description="Ask every caller for a token, of `ipserver token create` or of the provider below",
+    )
+    oidc_issuer: str = Field(
+        "", description="URL of an OpenID Connect provider whose tokens are accepted too; empty: none"
+    )
+    oidc_audience: str = Field("", description="Audience that its tokens must name")
+    oidc_jwks: str = Field("", description="URL of its keys; empty: as its discovery document says")
+    oidc_user_claim: str = Field("sub", description="Claim of its tokens that names the user, as in roles")
+    oidc_groups_claim: str = Field(
+        "", description="Claim that lists the user's groups, which have roles as group:NAME; empty: none"
+    )
     health_address: str = Field(
         "",
         description="HOST:PORT of a second port that answers health checks only, unencrypted, for probes; "
@@ -310,10 +323,16 @@ class Settings(LimitSettings):
             raise ValueError(
                 f"address {self.address!r} is not HOST:PORT with a port of 0 .. 65535, as 127.0.0.1:50051"
             )
-        if not is_loopback(host) and not self.insecure:
+        missing = [
+            name
+            for name, there in (("TLS (IPLAB_TLS)", self.certificates), ("IPLAB_AUTH=1", self.auth))
+            if not there
+        ]
+        if not is_loopback(host) and missing and not self.insecure:
             raise ValueError(
-                f"address {self.address!r} is beyond loopback: anyone who reaches it could submit work. "
-                "Use 127.0.0.1, or say --insecure (IPLAB_INSECURE=1) if the network is trusted"
+                f"address {self.address!r} is beyond loopback: anyone who reaches it could submit work, or "
+                f"read along. Set {' and '.join(missing)} (docs/laboratory.md), use 127.0.0.1, or say "
+                "--insecure (IPLAB_INSECURE=1) if the network is trusted"
             )
         return self
 
@@ -321,6 +340,20 @@ class Settings(LimitSettings):
     def _health(self) -> Settings:
         if self.health_address and not split_address(self.health_address)[1].isdigit():
             raise ValueError(f"health_address {self.health_address!r} is not HOST:PORT")
+        return self
+
+    @model_validator(mode="after")
+    def _provider(self) -> Settings:
+        if bool(self.oidc_issuer) != bool(self.oidc_audience):
+            raise ValueError("IPLAB_OIDC_ISSUER and IPLAB_OIDC_AUDIENCE belong together: set both or neither")
+        if self.oidc_issuer and not self.auth:
+            raise ValueError(
+                "IPLAB_OIDC_ISSUER has no effect without IPLAB_AUTH=1: set it, or leave both out"
+            )
+        for name in ("oidc_issuer", "oidc_jwks"):
+            url = urlsplit(getattr(self, name))
+            if url.geturl() and url.scheme != "https" and not is_loopback(url.hostname or ""):
+                raise ValueError(f"{name} must be https://HOST/...; only loopback may do without encryption")
         return self
 
     @model_validator(mode="after")

@@ -38,7 +38,7 @@ def deliver(
                 parcel.experiment, parcel.name, first.start_ms, tags, title=first.title,
                 experiment_tags=first.experiment_tags,
             )  # fmt: skip
-            sink.log_dataset(run, *first.dataset)
+            sink.log_dataset(run, parcel.experiment, *first.dataset)
             params = {**first.params, **parcel.params}
             sink.send(run, params, {} if new else parcel.tags, parcel.points, before)
             sink.publish_text(run, first.spec, "spec.json")

@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -57,6 +58,7 @@ class _Experiment:
         created: Creation time according to MLflow; None if not read.
         runs: Run ids by tag, read from MLflow once: only the forwarder with the lease creates runs.
         doubtful: Tags of runs to be looked up in MLflow again.
+        datasets: (name, digest) of datasets that MLflow knows the experiment to use.
         checked: Whether the experiment is known to be unchanged.
     """
 
@@ -64,6 +66,7 @@ class _Experiment:
     created: int | None
     runs: dict[str, str] = field(default_factory=dict)
     doubtful: set[str] = field(default_factory=set)
+    datasets: set[tuple[str, str]] = field(default_factory=set)
     checked: bool = True
 
 
@@ -197,18 +200,25 @@ class MlflowSink:
             self._client.log_batch(run_id, metrics=metrics, params=new_params, tags=new_tags)
             new_params, new_tags = [], []
 
-    def log_dataset(self, run_id: str, name: str, digest: str) -> None:
+    def log_dataset(self, run_id: str, experiment: str, name: str, digest: str) -> None:
         """Say what the run trains on; saying it again changes nothing.
 
         Args:
             run_id: The run's id in MLflow.
+            experiment: The run's.
             name: Of the dataset.
             digest: At most 36 characters.
         """
         dataset = Dataset(name, digest, source_type="iplab", source=json.dumps({"name": name}))
-        self._client.log_inputs(
-            run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
-        )
+        known = self._experiments.get(experiment)
+        there = known is not None and (name, digest) in known.datasets
+        # MLflow refuses all but one of several runs that bring their experiment a new dataset at once.
+        with nullcontext() if there else self._lock:
+            self._client.log_inputs(
+                run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])]
+            )
+            if known is not None:
+                known.datasets.add((name, digest))
 
     def publish(self, run_id: str, source: Path, path: str) -> None:
         """Add a file to the run's artifacts: a hard link on the same file system, a copy otherwise."""

@@ -32,6 +32,7 @@ _BEAT_SECONDS = 2.0
 
 def run_api(settings: Settings) -> None:
     """Serve gRPC until a stop signal."""
+    from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
     from ipserver.request.limits import limits_with  # noqa: PLC0415
 
@@ -44,6 +45,16 @@ def run_api(settings: Settings) -> None:
         tls=settings.certificates,
         health_address=settings.health_address,
         connection_age=settings.connection_age_seconds,
+        auth=settings.auth,
+        oidc=OidcSettings(
+            settings.oidc_issuer,
+            settings.oidc_audience,
+            settings.oidc_jwks,
+            settings.oidc_user_claim,
+            settings.oidc_groups_claim,
+        )
+        if settings.oidc_issuer
+        else None,
     )
     stop = stop_event()
 

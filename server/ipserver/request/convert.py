@@ -103,12 +103,15 @@ def run_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> RunConfig:
 
 
 def optimizer_settings(optimizer: pb.Optimizer) -> dict[str, Any]:
-    """The settings that an optimizer uses, by name.
+    """The settings that an optimizer uses, by name. Those that a spec leaves out have their defaults.
 
     >>> optimizer_settings(pb.Optimizer(name="momentum", momentum=0.5))
     {'momentum': 0.5, 'weight_decay': 0.0}
     """
-    return {name: getattr(optimizer, name) for name in OPTIMIZERS[optimizer.name].uses}
+    return {
+        name: getattr(optimizer, name) if optimizer.HasField(name) else setting.default  # type: ignore[arg-type]
+        for name, setting in OPTIMIZERS[optimizer.name].settings.items()
+    }
 
 
 def parameterization(

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits
-from ipserver.errors import AlreadyExists, RequestIdReused, StoreUnavailable
+from ipserver import names
+from ipserver.errors import StoreUnavailable
 from ipserver.request.convert import resource_request
 from ipserver.request.extend import check_extend
 from ipserver.request.extend import request_hash as extension_hash
+from ipserver.request.ids import under_free_id
 from ipserver.request.validate import Checked, canonical_uuid, check_create
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 
 if TYPE_CHECKING:
     from ipserver.store import Store
 
-_ID_ATTEMPTS: Final = 5
 _EXTEND_ATTEMPTS: Final = 10
 
 
@@ -29,6 +30,7 @@ def create(
     request: pb.CreateExperimentRequest,
     limits: Limits,
     study: tuple[str, int] | None = None,
+    owned_by: str = "",
 ) -> ExperimentRecord:
     """Accept an experiment; the first answer again if the request is a repetition.
 
@@ -36,7 +38,8 @@ def create(
         store: The store.
         request: As it came.
         limits: Of this service.
-        study: Id and token of the study that asks for it; None: a user does.
+        study: Id and token of the study that asks for it, whose project and user it gets; None: a user does.
+        owned_by: The user who asks for it; "" if nobody had to say who they are.
 
     Raises:
         Fenced: The study's token is not current, or it is being cancelled.
@@ -49,16 +52,12 @@ def create(
         return first
     request_hash, request_id = _request_hash(request), canonical_uuid(request.request_id)
     checked = check_create(request, limits, store.capacity())
-    for _ in range(_ID_ATTEMPTS):
-        new = _new_experiment(request, checked, request_id, request_hash)
-        try:
-            return store.create_experiment(new, checked.runs, study)
-        except RequestIdReused:
-            raise
-        except AlreadyExists:
-            if request.experiment_id:
-                raise
-    raise AlreadyExists("no free experiment id was found; give one as experiment_id")
+
+    def made() -> ExperimentRecord:
+        new = _new_experiment(request, checked, request_id, request_hash, owned_by)
+        return store.create_experiment(new, checked.runs, study)
+
+    return under_free_id(made, request.experiment_id, "experiment")
 
 
 def repeated(store: Store, request: pb.CreateExperimentRequest) -> ExperimentRecord | None:
@@ -102,7 +101,7 @@ def extend(
 
 
 def _new_experiment(
-    request: pb.CreateExperimentRequest, checked: Checked, request_id: str, request_hash: str
+    request: pb.CreateExperimentRequest, checked: Checked, request_id: str, request_hash: str, owned_by: str
 ) -> NewExperiment:
     experiment = request.experiment
     return NewExperiment(
@@ -119,6 +118,8 @@ def _new_experiment(
         run_memory_bytes=checked.run_memory_bytes,
         warnings=checked.warnings,
         resources=resource_request(checked.spec).amounts(),
+        project=experiment.project or names.DEFAULT_PROJECT,
+        owned_by=owned_by,
     )
 
 
@@ -128,6 +129,8 @@ def _request_hash(request: pb.CreateExperimentRequest) -> str:
     body.CopyFrom(request)
     body.ClearField("request_id")
     body.ClearField("validate_only")
+    if body.experiment.project == names.DEFAULT_PROJECT:
+        body.experiment.ClearField("project")  # it may have been filled in
     return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()
 
 

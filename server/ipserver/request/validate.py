@@ -40,7 +40,7 @@ from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.runs import NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec"})
+_INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec", "project"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def check_envelope(message: Message, path: str, limits: Limits, problems: Proble
         if descriptor.name not in _INPUT_FIELDS:
             problems.add(f"{path}.{descriptor.name}", "is set by the service; leave it out")
     fields = fields_of(message)
-    for name in ("display_name", "priority"):
+    for name in ("display_name", "priority", "project"):
         check_value(fields[name], getattr(message, name), f"{path}.{name}", limits, problems)
     labels: Mapping[str, str] = getattr(message, "labels")  # noqa: B009 - of either message
     if len(labels) > 32:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ipserver.environment.settings import Settings
 from ipserver.request.resources import ResourceRequest
+from ipserver.scheduling.fairness import fair_order
 from ipserver.scheduling.hands import Hands
 from ipserver.scheduling.placed import Placed
 from ipserver.scheduling.placement import Cluster
@@ -76,16 +77,17 @@ class Placing:
         leaving = self._hands.leaving
         gone = leaving.lease if leaving is not None else None  # its worker is already free for another pack
         claims = [claim for claim in board.claims if claim.lease != gone]
+        queued = fair_order(board.queued, claims, self._cluster.total())
         found = schedule(
             self._cluster,
             [Holding(ResourceRequest.of(it.shape), it.priority, it.node, it.leaving) for it in claims],
-            [Demand(ResourceRequest.of(it.shape), it.priority, it.packs) for it in board.queued],
+            [Demand(ResourceRequest.of(it.shape), it.priority, it.packs) for it in queued],
             self._executor.spare(),
         )
-        giving = {claims[it].lease: board.queued[whom].experiment for it, whom in found.giving.items()}
+        giving = {claims[it].lease: queued[whom].experiment for it, whom in found.giving.items()}
         if found.start is None:
             return Move(None, giving)
-        return Move((board.queued[found.start.demand].experiment, found.start.node), giving)
+        return Move((queued[found.start.demand].experiment, found.start.node), giving)
 
     def _start(self, shape: str, experiment: str, node: str) -> None:
         asked = ResourceRequest.of(shape)

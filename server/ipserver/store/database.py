@@ -8,6 +8,7 @@ pooler such as PgBouncer may run every transaction on another connection.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -92,6 +93,7 @@ class Database:
                 url,
                 pool_size=16,
                 max_overflow=16,
+                json_serializer=_json,
                 connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
             )
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
@@ -105,6 +107,7 @@ class Database:
                 url,
                 pool_size=16,
                 max_overflow=16,
+                json_serializer=_json,
                 pool_pre_ping=True,
                 # `_begin_postgresql` begins transactions.
                 isolation_level="AUTOCOMMIT",
@@ -202,6 +205,11 @@ def parse_dsn(dsn: str) -> sa.URL:
         if not path.parent.is_dir():
             raise StartupError(f"IPLAB_STORE: SQLite's folder {path.parent} does not exist; create it first")
     return url
+
+
+def _json(value: object) -> str:
+    """What a JSON column holds. Infinity and NaN are no JSON: PostgreSQL refuses them, SQLite must too."""
+    return json.dumps(value, allow_nan=False)
 
 
 def _is_outage(error: exc.DBAPIError) -> bool:

@@ -115,12 +115,23 @@ experiments = sa.Table(
     _column("start_time", sa.Double(), nullable=True),
     # Set exactly when the state is terminal.
     _column("end_time", sa.Double(), nullable=True),
+    # The project, and the user who asked for it ("": nobody had to say who they are).
+    _column("project", Name, server_default="default"),
+    _column("owned_by", Name, server_default=""),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
+_index("ix_experiments_project", experiments.c.project, experiments.c.create_time, experiments.c.id)
 # Most urgent first. Only an index with the same column directions serves this order.
 URGENCY = (experiments.c.priority.desc(), experiments.c.create_time, experiments.c.id)
 UNPLANNED = sa.and_(~experiments.c.planned, ~experiments.c.pause_requested, experiments.c.end_time.is_(None))
 _index("ix_experiments_queue", experiments.c.queue, *URGENCY, where=experiments.c.queue.is_not(None))
+_index(
+    "ix_experiments_shares",
+    experiments.c.project,
+    experiments.c.queue,
+    *URGENCY,
+    where=experiments.c.queue.is_not(None),
+)
 _index("ix_experiments_urgent", *URGENCY, where=experiments.c.queue.is_not(None))
 _index(
     "ix_experiments_unplaceable",
@@ -178,8 +189,12 @@ studies = sa.Table(
     _column("create_time", sa.Double()),
     # Set exactly when the state is terminal.
     _column("end_time", sa.Double(), nullable=True),
+    # The project, and the user who asked for it ("": nobody had to say who they are).
+    _column("project", Name, server_default="default"),
+    _column("owned_by", Name, server_default=""),
 )
 _index("ix_studies_newest", studies.c.create_time, studies.c.id)
+_index("ix_studies_project", studies.c.project, studies.c.create_time, studies.c.id)
 _index("ix_studies_unfinished", studies.c.id, where=studies.c.end_time.is_(None))
 
 study_rounds = sa.Table(

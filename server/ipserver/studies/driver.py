@@ -23,7 +23,14 @@ from ipcore import studies
 from iplab.v1.catalog_service_pb2 import Limits
 from iplab.v1.spec_pb2 import ExperimentSpec
 from iplab.v1.study_pb2 import StudySpec
-from ipserver.errors import ArtifactsUnavailable, Fenced, NotFound, ServiceError, StoreUnavailable
+from ipserver.errors import (
+    ArtifactsUnavailable,
+    Fenced,
+    NotFound,
+    QuotaExceeded,
+    ServiceError,
+    StoreUnavailable,
+)
 from ipserver.request.study import metrics_of, question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
@@ -68,6 +75,8 @@ class Studies:
         self._owner = owner
         self._lease_seconds = lease_seconds
         self._beat = beat
+        # By study: what was last said about its waiting.
+        self._said: dict[str, str] = {}
         # By experiment: number of runs when it was read, and what they had measured.
         self._read: dict[str, tuple[int, Outcomes]] = {}
 
@@ -101,6 +110,11 @@ class Studies:
                 raise
             except Fenced as error:
                 _log.info("study %s: %s", study.id, error)
+            except QuotaExceeded as error:
+                if error.never:
+                    self._fail(study, error)
+                else:
+                    self._say_once(study, f"waits for room: {error}")
             except ArtifactsUnavailable as error:
                 _log.warning("study %s waits for weights: %s", study.id, error)
             except Exception as error:
@@ -108,6 +122,11 @@ class Studies:
                 _log.exception("study %s cannot go on", study.id)
                 self._fail(study, error)
         return len(held)
+
+    def _say_once(self, study: StudyRecord, text: str) -> None:
+        if self._said.get(study.id) != text:
+            self._said[study.id] = text
+            _log.info("study %s %s", study.id, text)
 
     def _advance(self, study: StudyRecord) -> None:
         if study.cancel_requested:

@@ -271,3 +271,16 @@ def test_settings_that_models_got_later_do_not_count_where_they_change_nothing()
     assert checkpoint._text(config).endswith(text)
     assert checkpoint._text(CONFIG) == checkpoint._text(replace(CONFIG, model=Mlp("none")))
     assert "normalization='rms'" in checkpoint._text(replace(CONFIG, model=Mlp("rms")))
+
+
+def test_settings_that_optimizers_get_later_do_not_count_where_they_change_nothing(monkeypatch):
+    """As if the first version had not had the Newton-Schulz steps."""
+    known = checkpoint._FIRST[OptimizerSettings]
+    run = RunConfig(preset("mup", 2), 0.1, 0)
+    assert checkpoint._text((run,)) == repr((run,))
+    assert checkpoint._text((run, run)) == repr((run, run))
+    monkeypatch.setitem(checkpoint._FIRST, OptimizerSettings, [*known[:-1]])
+    assert "newton_schulz_steps" not in checkpoint._text(run)
+    assert "newton_schulz_steps=7" in checkpoint._text(
+        replace(run, settings=OptimizerSettings(newton_schulz_steps=7))
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from ipcore.catalogue import dataset_info
@@ -33,14 +31,14 @@ def test_where_nothing_gets_slower_traffic_costs_nothing():
     machine = MachineProfile(launch_seconds=2e-5, rate=4e10, cache_bytes=1 << 40, bandwidth=1.0)
     found = {runs: machine.update_seconds(profiling._CONFIG, INFO, runs) for runs in (8, 128)}
 
-    assert profiling.fit(12e-5, found).bandwidth == math.inf
+    assert profiling.fit(12e-5, found).bandwidth is None
 
 
 @pytest.mark.parametrize("found", [{8: 0.0, 16: 1e-9}, {8: 1e-3, 16: 1e-6, 32: 5.0}])
 def test_a_clock_that_jumps_gives_a_profile_all_the_same(found):
     fitted = profiling.fit(1e-2, {runs: seconds + 1e-12 for runs, seconds in found.items()})
 
-    assert fitted.rate > 0 and fitted.cache_bytes > 0 and fitted.bandwidth > 0
+    assert fitted.rate > 0 and fitted.cache_bytes > 0 and (fitted.bandwidth is None or fitted.bandwidth > 0)
 
 
 def test_a_measured_profile_predicts_positive_times():

@@ -4,6 +4,7 @@ import pickle
 
 import pytest
 import sqlalchemy
+import trustme
 from click.testing import CliRunner
 
 from ipserver.cli import main
@@ -12,6 +13,7 @@ from ipserver.errors import StartupError
 from ipserver.ops.parts import free_address
 from ipserver.ops.startup import prepare_home
 from ipserver.store import migrate
+from tests.ipserver.tls import write_certificate
 
 
 @pytest.fixture(autouse=True)
@@ -381,3 +383,29 @@ def test_a_wrong_value_is_shown_in_part_if_it_is_long():
     with pytest.raises(StartupError) as caught:
         load_settings(address="x" * 100_000, cpus="y" * 100_000)
     assert len(str(caught.value)) < 1000
+
+
+def test_beyond_loopback_tls_and_tokens_are_asked_for(tmp_path, monkeypatch):
+    write_certificate(trustme.CA(), tmp_path / "tls")
+    monkeypatch.setenv("IPLAB_ADDRESS", "0.0.0.0:50051")
+    with pytest.raises(StartupError, match=r"Set TLS \(IPLAB_TLS\) and IPLAB_AUTH=1 "):
+        load_settings()
+    with pytest.raises(StartupError, match=r"Set IPLAB_AUTH=1 "):
+        load_settings(tls=tmp_path / "tls")
+    with pytest.raises(StartupError, match=r"Set TLS \(IPLAB_TLS\) "):
+        load_settings(auth=True)
+    assert load_settings(tls=tmp_path / "tls", auth=True).certificates is not None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"oidc_issuer": "https://a.org"}, "belong together"),
+        ({"oidc_issuer": "https://a.org", "oidc_audience": "x"}, "no effect without IPLAB_AUTH=1"),
+        ({"oidc_issuer": "http://a.org", "oidc_audience": "x", "auth": True}, "must be https"),
+        ({"health_address": "nowhere"}, "is not HOST:PORT"),
+    ],
+)
+def test_wrong_settings_of_identity(given, said):
+    with pytest.raises(StartupError, match=said):
+        load_settings(**given)

@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -250,7 +251,7 @@ def test_calibrated_rates_and_datasets_are_said_once_however_often_they_are_sent
     rates = [float(rate) for rate in run.data.params["calibrated_rates"].split()]
     assert rates == pytest.approx(ours.calibrated_rates, rel=1e-5)
     sink = MlflowSink(settings.mlflow_uri, settings.mlflow_artifacts)
-    sink.log_dataset(run.info.run_id, "digits", run.inputs.dataset_inputs[0].dataset.digest)
+    sink.log_dataset(run.info.run_id, "e", "digits", run.inputs.dataset_inputs[0].dataset.digest)
     assert len(mlflow.get_run(run.info.run_id).inputs.dataset_inputs) == 1
 
 
@@ -671,6 +672,17 @@ def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, settings, ca
 
     assert MlflowClient(tracking_uri=server).get_run(run).info.status == "FINISHED"
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_runs_that_bring_their_experiment_the_same_new_dataset_at_once_are_all_taken(server, settings):
+    sink = MlflowSink(server, settings.mlflow_artifacts)
+    runs = [sink.run("together", f"experiments/together/runs/r0000{i}", 1000, {})[0] for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda run: sink.log_dataset(run, "together", "digits", "abc"), runs))
+
+    client = MlflowClient(tracking_uri=server)
+    assert [len(client.get_run(run).inputs.dataset_inputs) for run in runs] == [1] * 8
 
 
 @pytest.mark.parametrize(

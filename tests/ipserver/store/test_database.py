@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -11,9 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from ipcore.planning.machine import MachineProfile
 from ipserver.errors import StartupError, StoreUnavailable
-from ipserver.store import check_schema, migrate, open_store
+from ipserver.store import Store, check_schema, migrate, open_store
+from ipserver.store.records.cluster import CapacityReport, PlannerReport
 from tests.ipserver.store.cases import new_experiment, new_runs
 from tests.ports import free_port
 
@@ -55,6 +59,18 @@ def test_a_file_that_is_no_database_is_an_outage(tmp_path: Path) -> None:
     path.write_bytes(b"something else " * 1000)
     with open_store(f"sqlite:///{path}") as store, pytest.raises(StoreUnavailable, match="not a database"):
         store.idle()
+
+
+def test_what_is_no_json_is_refused_on_every_database(store: Store) -> None:
+    """PostgreSQL knows no Infinity: what SQLite took would end a dispatcher elsewhere."""
+    for number in (math.inf, math.nan):
+        profile = MachineProfile(1e-5, 1e9, 1 << 20, number)
+        with pytest.raises((sa.exc.StatementError, ValueError), match="JSON"):
+            store.save_capacity(CapacityReport({}, (), planner=PlannerReport(1, 1, profile)))
+    unmeasured = MachineProfile(1e-5, 1e9, 1 << 20, None)
+    store.save_capacity(CapacityReport({}, (), planner=PlannerReport(1, 1, unmeasured)))
+    seen = store.capacity()
+    assert seen is not None and seen.planner is not None and seen.planner.profile == unmeasured
 
 
 def test_a_lost_connection_is_replaced(dsn: str) -> None:

@@ -7,6 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from ipserver import failpoints
 from ipserver.store.database import Database, Transaction
+from ipserver.store.interface.accounts import Accounts
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -17,10 +18,12 @@ class Transactions:
 
     Attributes:
         database: The underlying database.
+        accounts: Projects, roles, tokens and limits.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.accounts = Accounts(database)
 
     def _watched(
         self, point: str, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs

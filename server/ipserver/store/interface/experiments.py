@@ -78,7 +78,7 @@ class Experiments(Transactions):
         """Experiments, newest first.
 
         Args:
-            where: Condition on state, experiment, priority, labels.KEY.
+            where: Condition on state, experiment, priority, project, owner, labels.KEY.
             limit: Most records.
             before: Creation time and id of the last record on the previous page.
 

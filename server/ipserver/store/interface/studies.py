@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
@@ -28,9 +30,15 @@ class Studies(Transactions):
         """One study. Raises NotFound."""
         return self.database.read(studies.get, id)
 
-    def list_studies(self, *, limit: int, before: tuple[float, str] | None = None) -> list[StudyRecord]:
-        """Studies, newest first; `before` as for `list_experiments`."""
-        return self.database.read(studies.listing, limit, before)
+    def list_studies(
+        self,
+        *,
+        limit: int,
+        before: tuple[float, str] | None = None,
+        projects: Collection[str] | None = None,
+    ) -> list[StudyRecord]:
+        """Studies, newest first; `before` as for `list_experiments`; `projects`: only those of them."""
+        return self.database.read(studies.listing, limit, before, projects)
 
     def cancel_study(self, id: str) -> StudyRecord:
         """Request a study to end. Changes nothing if it has ended. Repeatable. Raises NotFound."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ipserver.names import DEFAULT_PROJECT
 from ipserver.store.records.packs import LeasedPack
 
 
@@ -26,6 +27,7 @@ class Claim:
     priority: int
     node: str
     leaving: bool
+    project: str = DEFAULT_PROJECT
 
     @property
     def lease(self) -> tuple[str, str, int]:
@@ -46,6 +48,7 @@ class Queued:
     priority: int
     create_time: float
     packs: int
+    project: str = DEFAULT_PROJECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ class Board:
 
     Attributes:
         claims: Leased packs of the cluster whose leases have not expired, most urgent first.
-        queued: Waiting experiments, most urgent first: one page, and the first of every shape.
+        queued: Waiting experiments, most urgent first: one page, and the first of every shape in every
+            project.
     """
 
     claims: tuple[Claim, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ipserver.names import DEFAULT_PROJECT
 from ipserver.store.records.runs import NewRun
 from ipserver.store.shapes import ONE_CORE
 from ipserver.store.states import ExperimentState, RunState
@@ -20,6 +21,8 @@ class NewExperiment:
         request_hash: SHA-256 of the request; tells a repetition from another request with the same id.
         spec: The serialized `iplab.v1.ExperimentSpec`, defaults filled in.
         resources: Amounts that each of its packs asks for, by name ("cpus", "gpus", custom names).
+        project: Id of its project.
+        owned_by: The user who asks for it; "" if nobody had to say who they are.
     """
 
     id: str
@@ -35,6 +38,8 @@ class NewExperiment:
     run_memory_bytes: int
     warnings: tuple[str, ...] = ()
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpus": 1.0})
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,8 @@ class ExperimentRecord:
     shape: str = ONE_CORE
     dataset_sha256: str | None = None
     unplaceable_since: float | None = None
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

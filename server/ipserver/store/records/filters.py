@@ -41,3 +41,8 @@ class Negation:
 Filter = Comparison | Junction | Negation
 
 ALL: Final = Junction("AND", ())
+
+
+def both(one: Filter, other: Filter) -> Filter:
+    """The condition that both hold."""
+    return Junction("AND", (one, other))

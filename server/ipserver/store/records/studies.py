@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ipserver.names import DEFAULT_PROJECT
 from ipserver.store.states import StudyState
 
 
@@ -29,6 +30,8 @@ class NewStudy:
     priority: int
     spec: bytes
     warnings: tuple[str, ...] = ()
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class StudyRecord:
     end_time: float | None
     now: float
     ended_runs: int
+    project: str = DEFAULT_PROJECT
+    owned_by: str = ""
 
     @property
     def experiments(self) -> tuple[str, ...]:

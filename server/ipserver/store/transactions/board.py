@@ -68,6 +68,7 @@ def _claims(transaction: Transaction, cluster: str) -> tuple[Claim, ...]:
             experiments.c.priority,
             packs.c.node,
             packs.c.leaving,
+            experiments.c.project,
         )
         .join(experiments, experiments.c.id == packs.c.experiment)
         .where(packs.c.expires > transaction.now(), packs.c.cluster == cluster)
@@ -78,13 +79,17 @@ def _claims(transaction: Transaction, cluster: str) -> tuple[Claim, ...]:
 
 
 def _queued(transaction: Transaction) -> tuple[Queued, ...]:
-    """The most urgent experiments of all and the first of each shape; every step is an index search."""
+    """The most urgent experiments of all, and the first of each shape in each project.
+
+    Every step is an index search.
+    """
     columns = (
         experiments.c.id.label("experiment"),
         experiments.c.queue.label("shape"),
         experiments.c.priority,
         experiments.c.create_time,
         experiments.c.waiting.label("packs"),
+        experiments.c.project,
     )
     waits = experiments.c.queue.is_not(None)
     page = sa.select(*columns).where(waits).order_by(*URGENCY).limit(_PAGE)
@@ -96,19 +101,35 @@ def _queued(transaction: Transaction) -> tuple[Queued, ...]:
 
 
 def _heads(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
-    """The most urgent experiment of each shape, found by an index search from one shape to the next."""
-    least = sa.select(sa.func.min(experiments.c.queue)).where(experiments.c.queue.is_not(None))
-    shapes = sa.select(least.scalar_subquery().label("shape")).cte("shapes", recursive=True)
-    other = experiments.alias("other")
-    following = sa.select(sa.func.min(other.c.queue)).where(other.c.queue > shapes.c.shape)
-    shapes = shapes.union_all(
-        sa.select(following.scalar_subquery().correlate(shapes)).where(shapes.c.shape.is_not(None))
+    """The most urgent experiment of each project and shape, by an index search from one pair to the next."""
+    first, following = experiments.alias("first"), experiments.alias("following")
+    one = sa.select(first.c.id).where(first.c.queue.is_not(None)).order_by(*_by_pair(first)).limit(1)
+    pair = (experiments.c.id, experiments.c.project, experiments.c.queue)
+    heads = sa.select(*pair).where(experiments.c.id == one.scalar_subquery()).cte("heads", recursive=True)
+    beyond = sa.tuple_(following.c.project, following.c.queue) > sa.tuple_(heads.c.project, heads.c.queue)
+    after = (
+        sa.select(following.c.id)
+        .where(following.c.queue.is_not(None), beyond)
+        .order_by(*_by_pair(following))
+        .limit(1)
+        .scalar_subquery()
+        .correlate(heads)
     )
-    first = experiments.alias("first")
-    urgency = (first.c.priority.desc(), first.c.create_time, first.c.id)
-    head = sa.select(first.c.id).where(first.c.queue == shapes.c.shape).order_by(*urgency).limit(1)
-    return sa.select(*columns).join_from(
-        shapes, experiments, experiments.c.id == head.scalar_subquery().correlate(shapes)
+    found = experiments.alias("found")
+    heads = heads.union_all(
+        sa.select(found.c.id, found.c.project, found.c.queue).join_from(heads, found, found.c.id == after)
+    )
+    return sa.select(*columns).join_from(heads, experiments, experiments.c.id == heads.c.id)
+
+
+def _by_pair(table: sa.FromClause) -> tuple[sa.ColumnElement[Any], ...]:
+    """The order of `ix_experiments_shares`."""
+    return (
+        table.c.project,
+        table.c.queue,
+        table.c.priority.desc(),
+        table.c.create_time,
+        table.c.id,
     )
 
 

@@ -33,6 +33,8 @@ EXPERIMENT_FIELDS: Mapping[str, sa.Column[Any]] = {
     "experiment": experiments.c.id,
     "state": experiments.c.state,
     "priority": experiments.c.priority,
+    "project": experiments.c.project,
+    "owner": experiments.c.owned_by,
 }
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from ipserver.store.records.runs import NewRun
 from ipserver.store.shapes import shape_of
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.tables import experiments, runs
+from ipserver.store.transactions import projects, quotas
 from ipserver.store.transactions.comparisons import experiment_condition
 from ipserver.store.transactions.edits import created_event, editing, insert_events
 from ipserver.store.transactions.missing import no_experiment
@@ -33,10 +35,14 @@ def create(
     if not points:
         raise ValueError(f"experiment {new.id!r} has no runs")
     if study is not None:
-        require_wanted(transaction, *study)
+        asked_by = require_wanted(transaction, *study)
+        new = replace(new, project=asked_by.project, owned_by=asked_by.owned_by)
     connection = transaction.connection
     if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
         return first
+    projects.lock(transaction, new.project, "experiment.project")
+    adding = {"live_experiments": 1, "queued_runs": len(points), "priority": new.priority}
+    quotas.check(transaction, new.project, new.owned_by, adding)
     taken = connection.execute(sa.select(experiments.c.id).where(experiments.c.id == new.id)).one_or_none()
     if taken is not None:
         raise AlreadyExists(f"experiment {new.id!r} exists already; choose another id")
@@ -65,6 +71,8 @@ def create(
             planned=False,
             planner="",
             create_time=transaction.now(),
+            project=new.project,
+            owned_by=new.owned_by,
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
@@ -105,8 +113,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
         return None
     if row.request_hash != request_hash:
         raise RequestIdReused(
-            f"request id {request_id!r} was used for another request, which created experiment {row.id!r}; "
-            "choose a new request id for a new request"
+            f"request id {request_id!r} was used for another request; choose a new one for a new request"
         )
     return experiment_record(row)
 
@@ -200,4 +207,6 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         shape=row.shape,
         dataset_sha256=row.dataset_sha256,
         unplaceable_since=row.unplaceable_since,
+        project=row.project,
+        owned_by=row.owned_by,
     )

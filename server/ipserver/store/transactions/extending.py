@@ -9,8 +9,10 @@ from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, Extension
 from ipserver.store.states import RunState
 from ipserver.store.tables import extensions
+from ipserver.store.transactions import quotas
 from ipserver.store.transactions.edits import editing
 from ipserver.store.transactions.experiments import get, insert_runs
+from ipserver.store.transactions.projects import lock
 from ipserver.store.transactions.studies import require_wanted
 from ipserver.store.transitions import extension_problem
 
@@ -24,8 +26,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
         return None
     if row.request_hash != request_hash:
         raise RequestIdReused(
-            f"request id {request_id!r} was used for another request, which extended experiment "
-            f"{row.experiment!r}; choose a new request id for a new request"
+            f"request id {request_id!r} was used for another request; choose a new one for a new request"
         )
     return get(transaction, row.experiment)
 
@@ -49,6 +50,10 @@ def extend(
             raise InvalidRequest([FieldViolation("name", text)])
         if edit.before.spec_hash != extension.extended_hash:
             return None
+        row = edit.before
+        lock(transaction, row.project, "name")
+        adding = {"live_experiments": int(row.state.terminal), "queued_runs": len(extension.runs)}
+        quotas.check(transaction, row.project, row.owned_by, adding)
         before = sum(int(getattr(edit.before, state.value.lower())) for state in RunState)
         if edit.before.state.terminal:
             edit.values["pause_requested"] = False

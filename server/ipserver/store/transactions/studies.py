@@ -7,7 +7,7 @@ the next driver takes the same actions again, and nothing is created twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from ipserver.store.database import Transaction
 from ipserver.store.records.studies import NewRound, NewStudy, RoundRecord, StudyOutcome, StudyRecord
 from ipserver.store.states import RunState, StudyState
 from ipserver.store.tables import attempts, experiments, packs, studies, study_rounds
-from ipserver.store.transactions import clocks
+from ipserver.store.transactions import clocks, quotas
+from ipserver.store.transactions.projects import lock
 
 
 def create(transaction: Transaction, new: NewStudy) -> StudyRecord:
@@ -26,6 +27,8 @@ def create(transaction: Transaction, new: NewStudy) -> StudyRecord:
     connection = transaction.connection
     if new.request_id and (first := find_request(transaction, new.request_id, new.request_hash)):
         return first
+    lock(transaction, new.project, "study.project")
+    quotas.check(transaction, new.project, new.owned_by, {"priority": new.priority})
     taken = connection.execute(sa.select(studies.c.id).where(studies.c.id == new.id)).one_or_none()
     if taken is not None:
         raise AlreadyExists(f"study {new.id!r} exists already; choose another id")
@@ -53,8 +56,7 @@ def find_request(transaction: Transaction, request_id: str, request_hash: str) -
         return None
     if row.request_hash != request_hash:
         raise RequestIdReused(
-            f"request id {request_id!r} was used for another request, which created study {row.id!r}; "
-            "choose a new request id for a new request"
+            f"request id {request_id!r} was used for another request; choose a new one for a new request"
         )
     return get(transaction, row.id)
 
@@ -69,10 +71,17 @@ def get(transaction: Transaction, study: str) -> StudyRecord:
     return found[0]
 
 
-def listing(transaction: Transaction, limit: int, before: tuple[float, str] | None) -> list[StudyRecord]:
+def listing(
+    transaction: Transaction,
+    limit: int,
+    before: tuple[float, str] | None,
+    projects: Collection[str] | None = None,
+) -> list[StudyRecord]:
     """See `Store.list_studies`."""
     newest = (studies.c.create_time, studies.c.id)
     statement = sa.select(studies).order_by(*(column.desc() for column in newest)).limit(limit)
+    if projects is not None:
+        statement = statement.where(studies.c.project.in_(projects))
     if before is not None:
         time, name = before
         statement = statement.where(
@@ -148,10 +157,12 @@ def require(transaction: Transaction, study: str, token: int) -> sa.Row[Any]:
     return row
 
 
-def require_wanted(transaction: Transaction, study: str, token: int) -> None:
+def require_wanted(transaction: Transaction, study: str, token: int) -> sa.Row[Any]:
     """As `require`, for an action: Fenced also if cancellation was requested."""
-    if require(transaction, study, token).cancel_requested:
+    row = require(transaction, study, token)
+    if row.cancel_requested:
         raise Fenced(f"study {study!r} is being cancelled")
+    return row
 
 
 def begin_round(
@@ -279,6 +290,8 @@ def _record(
     record = StudyRecord(
         id=row.id,
         uid=row.uid,
+        project=row.project,
+        owned_by=row.owned_by,
         display_name=row.display_name,
         labels=row.labels,
         priority=row.priority,

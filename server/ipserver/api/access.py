@@ -1,0 +1,239 @@
+"""Who may call what: one interceptor that finds out who calls, and one that compares their role.
+
+The role that a method needs is an option in the proto (`iplab.v1.access`). Health is open to everyone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
+from grpc import aio
+
+from iplab.v1 import options_pb2
+from ipserver import names
+from ipserver.api.authentication import Authenticator
+from ipserver.api.blocking import Blocking
+from ipserver.api.caller import Caller, caller, set_caller
+from ipserver.api.handlers import HEALTH, rewrapped
+from ipserver.api.rates import Rates
+from ipserver.errors import FieldViolation, InvalidRequest, NotFound, PermissionDenied
+from ipserver.store.transactions.projects import EVERY, Role
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+_DOES: Final = {Role.READER: "reading", Role.WRITER: "writing", Role.ADMIN: "this"}
+
+# The stubs' classes of handlers are generic in the stubs alone, so the name is a text.
+Continuation = Callable[[grpc.HandlerCallDetails], "Awaitable[grpc.RpcMethodHandler[Any, Any]]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Who may call a method.
+
+    Attributes:
+        role: Role that the caller needs in the project concerned.
+        resource: Field with the name of the resource whose project is concerned; "": none.
+        project: Path of the field with the project concerned; "": none.
+    """
+
+    role: Role
+    resource: str
+    project: str
+
+
+def rules(services: Iterable[str]) -> dict[str, Rule]:
+    """The rule of every method of these services, by its path.
+
+    Raises:
+        ValueError: A method declares no role, or a field that its request does not have.
+    """
+    found = {}
+    for name in services:
+        for method in descriptor_pool.Default().FindServiceByName(name).methods:
+            access = method.GetOptions().Extensions[options_pb2.access]
+            if not access.role:
+                raise ValueError(
+                    f"{method.full_name} does not say who may call it: give it `option (access)`"
+                )
+            message: Descriptor | None = method.input_type
+            for part in filter(None, [access.resource, *access.project.split(".")]):
+                if message is None or part not in message.fields_by_name:
+                    raise ValueError(
+                        f"{method.full_name}: its request has no field {part!r} (`option (access)`)"
+                    )
+                if part != access.resource:
+                    message = message.fields_by_name[part].message_type
+            found[f"/{name}/{method.name}"] = Rule(Role(access.role), access.resource, access.project)
+    return found
+
+
+class Authenticate(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Finds out who calls, before a request is read. Streams ask again while they last.
+
+    Args:
+        authenticator: Knows the callers.
+    """
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self._authenticator = authenticator
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wrap all methods but those of health, reflection too."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler_call_details.method.startswith(HEALTH):
+            return handler
+        return rewrapped(handler, self._unary, self._streaming)
+
+    def _unary(self, method: Any) -> Any:
+        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
+            set_caller(await self._authenticator.caller(_authorization(context)))
+            return await method(request, context)
+
+        return call
+
+    def _streaming(self, method: Any) -> Any:
+        async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+            authorization = _authorization(context)
+            first = await self._authenticator.caller(authorization)
+            set_caller(first)
+            responses = method(request, context)
+            if not self._authenticator.required:
+                async for response in responses:
+                    yield response
+                return
+            # The next response is awaited in a task of its own, so that a silent stream ends too.
+            waiting = asyncio.ensure_future(anext(responses, None))
+            try:
+                while True:
+                    done, _ = await asyncio.wait({waiting}, timeout=self._authenticator.trust_seconds)
+                    who = await self._authenticator.caller(authorization)
+                    if any(who.role(project) < role for project, role in first.roles.items()):
+                        raise PermissionDenied("a role of yours was taken; call again for what is left")
+                    if done:
+                        if (response := waiting.result()) is None:
+                            return
+                        yield response
+                        waiting = asyncio.ensure_future(anext(responses, None))
+            finally:
+                if not waiting.done():
+                    waiting.cancel()
+                    await asyncio.wait({waiting})
+                await responses.aclose()
+
+        return call
+
+
+class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
+    """Compares the caller's role with the one that a method needs, and fills in the project that is meant.
+
+    Args:
+        store: Knows the projects of resources.
+        blocking: Pool for its calls.
+        rules: Of all methods, by path.
+        rates: Counts requests; None: nobody does.
+    """
+
+    def __init__(
+        self, store: Store, blocking: Blocking, rules: Mapping[str, Rule], rates: Rates | None = None
+    ) -> None:
+        self._accounts = store.accounts
+        self._blocking = blocking
+        self._rules = rules
+        self._rates = rates
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Wrap the methods of iplab.v1; reflection needs a token and no role."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith("/iplab."):
+            return handler
+        rule = self._rules[handler_call_details.method]
+
+        def unary(method: Any) -> Any:
+            async def call(request: Message, context: aio.ServicerContext[Any, Any]) -> Any:
+                await self._check(rule, request)
+                return await method(request, context)
+
+            return call
+
+        def streaming(method: Any) -> Any:
+            async def call(request: Message, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+                await self._check(rule, request)
+                async for response in method(request, context):
+                    yield response
+
+            return call
+
+        return rewrapped(handler, unary, streaming)
+
+    async def _check(self, rule: Rule, request: Message) -> None:
+        """Raises NotFound if the caller may not know of the resource or project, else PermissionDenied."""
+        who = caller()
+        project = await self._allowed(who, rule, request)
+        if self._rates is not None:
+            await self._rates.take(project, who.user)
+
+    async def _allowed(self, who: Caller, rule: Rule, request: Message) -> str:
+        """The project concerned, or the one that the caller means where none is."""
+        if rule.project:
+            *path, last = rule.project.split(".")
+            holder: Any = request
+            for part in path:
+                holder = getattr(holder, part)
+            if not getattr(holder, last):
+                setattr(holder, last, who.project(rule.role))
+            project = getattr(holder, last)
+            if not who.role(project):
+                raise NotFound(f"there is no project {project!r} of yours; yours are: {_listed(who)}")
+            _require(who.role(project), rule.role, f"the project {project!r}")
+            return str(project)
+        if rule.resource and not who.roles.get(EVERY, 0) >= rule.role:
+            name = getattr(request, rule.resource)
+            found = await self._blocking.run(self._project_of, name, rule.resource)
+            if found is None or not who.role(found):
+                kind, _, rest = name.partition("/")
+                one = {"experiments": "experiment", "studies": "study"}[kind]
+                raise NotFound(f"there is no {one} {rest.partition('/')[0]!r}")
+            _require(who.role(found), rule.role, f"the project {found!r}")
+            return found
+        _require(who.highest(), rule.role, "any project")
+        return who.project(Role.READER)
+
+    def _project_of(self, name: str, field: str) -> str | None:
+        kind, _, rest = name.partition("/")
+        first = f"{kind}/{rest.partition('/')[0]}"
+        if kind == "studies":
+            return self._accounts.project_of_study(names.parse_study(first, field))
+        if kind == "experiments":
+            return self._accounts.project_of_experiment(names.parse_experiment(first, field))
+        raise InvalidRequest([FieldViolation(field, f"{name[:100]!r} is not the name of a resource")])
+
+
+def _require(has: int, needed: Role, where: str) -> None:
+    if has < needed:
+        role = Role(has).name.lower() if has else "none"
+        raise PermissionDenied(
+            f"{_DOES[needed]} needs the role {needed.name.lower()} in {where}; yours is {role}"
+        )
+
+
+def _listed(who: Caller) -> str:
+    own = who.projects()
+    return "all" if own is None else ", ".join(own) or "none"
+
+
+def _authorization(context: aio.ServicerContext[Any, Any]) -> str:
+    found = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return str(found[0]) if len(found) == 1 else ""

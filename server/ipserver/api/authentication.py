@@ -1,0 +1,119 @@
+"""From a token to its user: tokens of this service, and those of an identity provider."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Protocol
+
+from ipserver.api.blocking import Blocking
+from ipserver.api.caller import ANYONE, Caller
+from ipserver.errors import StoreUnavailable, Unauthenticated
+from ipserver.store.transactions.tokens import PREFIX
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+_log = logging.getLogger(__name__)
+# Seconds that an answer about a token is believed. Streams ask again as often, so a revoked token, or a role
+# that was taken, ends everything within twice this time.
+TRUST_SECONDS: Final = 15.0
+_MOST_KNOWN: Final = 10_000
+_SCHEME: Final = "bearer "
+
+
+class Provider(Protocol):
+    """Checks tokens that this service did not make."""
+
+    def principals(self, token: str) -> tuple[str, tuple[str, ...], float]:
+        """User, all principals of the user, and when the token expires. Raises Unauthenticated. Blocks."""
+
+
+class Authenticator:
+    """Finds out who calls.
+
+    Args:
+        store: Where tokens and roles are.
+        blocking: Pool for its calls.
+        required: Whether callers must show a token; otherwise everyone may do everything.
+        provider: Checks tokens of an identity provider; None: there is none.
+        monotonic: Clock, in seconds.
+        trust_seconds: How long an answer about a token is believed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        blocking: Blocking,
+        *,
+        required: bool,
+        provider: Provider | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        trust_seconds: float = TRUST_SECONDS,
+    ) -> None:
+        self._accounts = store.accounts
+        self._blocking = blocking
+        self._provider = provider
+        self._monotonic = monotonic
+        self._known: OrderedDict[str, tuple[float, Caller]] = OrderedDict()
+        self._writing: set[asyncio.Task[None]] = set()
+        self.required = required
+        self.trust_seconds = trust_seconds
+
+    async def caller(self, authorization: str) -> Caller:
+        """The caller who sent this header "authorization".
+
+        Raises:
+            Unauthenticated: There is no token, or it is unknown, expired or revoked.
+            StoreUnavailable: Tokens cannot be checked now.
+        """
+        if not self.required:
+            return ANYONE
+        if authorization[: len(_SCHEME)].lower() != _SCHEME:
+            raise Unauthenticated(
+                "this service wants a token: set IPLAB_TOKEN, or the header `authorization: Bearer TOKEN`; "
+                "its operator makes one by `ipserver token create`"
+            )
+        token = authorization[len(_SCHEME) :].strip()
+        known, now = self._known.get(token), self._monotonic()
+        if known is not None and now - known[0] < self.trust_seconds:
+            return known[1]
+        self._known.pop(token, None)
+        who = await self._blocking.run(self._check, token)
+        self._known[token] = now, who
+        if len(self._known) > _MOST_KNOWN:
+            self._known.popitem(last=False)
+        if token.startswith(PREFIX):
+            self._write_use(token)
+        return who
+
+    def _check(self, token: str) -> Caller:
+        if not token.startswith(PREFIX):
+            if self._provider is None:
+                raise Unauthenticated("the token is none of this service, which has no identity provider")
+            user, principals, expires = self._provider.principals(token)
+            return Caller(user, self._accounts.roles(principals), expires)
+        record = self._accounts.verify_token(token)
+        if record is None:
+            raise Unauthenticated("the token is not known here; is it complete, and of this service?")
+        if record.state != "active":
+            raise Unauthenticated(f"the token {record.id} is {record.state}; ask for a new one")
+        # Its own clock decides when it has expired: `_check` runs again within `trust_seconds`.
+        return Caller(record.user, self._accounts.roles([record.user]))
+
+    def _write_use(self, token: str) -> None:
+        """Write the use down beside the request, which does not wait for it."""
+        name = token.removeprefix(PREFIX).partition("_")[0]
+
+        async def write() -> None:
+            try:
+                await self._blocking.run(self._accounts.token_used, name)
+            except StoreUnavailable as error:
+                _log.warning("the last use of token %s is not written down: %s", name, error)
+
+        task = asyncio.get_running_loop().create_task(write())
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)

@@ -1,0 +1,69 @@
+"""Who calls: the user behind a request, and what they may do in which project."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Final
+
+from ipserver.names import DEFAULT_PROJECT
+from ipserver.store.records.filters import ALL, Comparison, Filter, Junction
+from ipserver.store.transactions.projects import EVERY, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A user whose token was checked.
+
+    Attributes:
+        user: Name; "" where the service does not ask who its users are.
+        roles: Role by project; the project "*" stands for all.
+        expires: When the token expires, in seconds since 1970-01-01 UTC.
+    """
+
+    user: str
+    roles: Mapping[str, Role]
+    expires: float = math.inf
+
+    def role(self, project: str) -> int:
+        """The role in a project; 0: none."""
+        return max(self.roles.get(project, 0), self.roles.get(EVERY, 0))
+
+    def highest(self) -> int:
+        """The highest role in any project; 0: none."""
+        return max(self.roles.values(), default=0)
+
+    def projects(self) -> list[str] | None:
+        """The projects that the caller may read, sorted; None: all."""
+        return None if EVERY in self.roles else sorted(self.roles)
+
+    def visible(self) -> Filter:
+        """The condition on experiments that the caller may read."""
+        own = self.projects()
+        if own is None:
+            return ALL
+        return Junction("OR", tuple(Comparison("project", "=", project) for project in own))
+
+    def project(self, role: Role) -> str:
+        """The project that is meant where none is named: the only one with the role, or the default."""
+        allowed = [project for project, has in self.roles.items() if has >= role]
+        return allowed[0] if len(allowed) == 1 and allowed != [EVERY] else DEFAULT_PROJECT
+
+
+# The caller where the service does not ask: everything that reaches it may do everything.
+ANYONE: Final = Caller("", {EVERY: Role.ADMIN})
+
+# Of the running request. It has no default: a method that was reached without a check must fail.
+_current: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller() -> Caller:
+    """The caller of the running request."""
+    return _current.get()
+
+
+def set_caller(who: Caller) -> None:
+    """Set the caller of the running request."""
+    _current.set(who)

@@ -1,0 +1,68 @@
+"""Requests per second of projects and users: token buckets of this process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from ipserver.api.blocking import Blocking
+from ipserver.errors import QuotaExceeded
+from ipserver.store.transactions.quotas import limits_of
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+_NAME: Final = "requests_per_second"
+# Limits are read again after this time.
+_SECONDS: Final = 15.0
+_MOST_BUCKETS: Final = 10_000
+
+
+class Rates:
+    """Refuses requests that come faster than the limits allow; one second's worth may come at once.
+
+    Args:
+        store: Where limits are.
+        blocking: Pool for its calls.
+        monotonic: Clock, in seconds.
+    """
+
+    def __init__(
+        self, store: Store, blocking: Blocking, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._accounts = store.accounts
+        self._blocking = blocking
+        self._monotonic = monotonic
+        self._limits: dict[tuple[str, str, str], float] = {}
+        self._read = float("-inf")
+        # By project and user: requests that may come now, and when that was so.
+        self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
+
+    async def take(self, project: str, user: str) -> None:
+        """Count a request of a user in a project. Raises QuotaExceeded."""
+        if self._monotonic() - self._read > _SECONDS:
+            found = await self._blocking.run(self._accounts.quotas)
+            self._limits = {
+                (one.project, one.user, one.name): one.value for one in found if one.name == _NAME
+            }
+            self._read = self._monotonic()
+        if self._limits:
+            for who, _, value in limits_of(self._limits, project, user):
+                self._count(project, who, value)
+
+    def _count(self, project: str, user: str, rate: float) -> None:
+        now, burst = self._monotonic(), max(rate, 1.0)
+        left, then = self._buckets.get((project, user), (burst, now))
+        left = min(burst, left + rate * (now - then))
+        if left < 1.0:
+            seconds = (1.0 - left) / rate if rate else None
+            whose = f"user {user!r} in project {project!r}" if user else f"project {project!r}"
+            subject = f"project:{project}" + (f"/user:{user}" if user else "")
+            when = f"in {seconds:.2g} s" if seconds is not None else "when the limit has been raised"
+            raise QuotaExceeded(
+                f"{whose} may send {rate:g} requests per second; ask again {when}", subject, _NAME, seconds
+            )
+        if len(self._buckets) >= _MOST_BUCKETS:
+            self._buckets.clear()  # everyone starts with a second's worth again
+        self._buckets[project, user] = left - 1.0, now

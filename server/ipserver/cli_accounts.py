@@ -1,0 +1,233 @@
+"""`ipserver token`, `ipserver project`, `ipserver quota`: who may do what on this service, and how much.
+
+They write to the store, so they work on the machine of any part, with its settings; a service that runs
+follows within 30 seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from iplab.commands import CommandGroup
+from ipserver.environment.settings import Settings
+from ipserver.errors import StartupError
+from ipserver.names import ID_RULE, is_experiment_id
+from ipserver.store.transactions.projects import EVERY, Role
+from ipserver.store.transactions.quotas import EACH, KINDS
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+_USER: Final = re.compile(r"(group:)?[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")
+_DAY: Final = 86_400.0
+_ROLES: Final = [role.name.lower() for role in Role]
+_JSON: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def add_account_commands(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
+    """Add the commands.
+
+    Args:
+        main: Group that gets them.
+        options: Decorator that adds the options of all settings.
+        with_settings: Decorator that passes the resolved settings first.
+    """
+    for add in (_add_token, _add_project, _add_quota):
+        add(main, options, with_settings)
+
+
+def _add_token(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
+    @main.group("token", cls=CommandGroup)
+    @options
+    def token_group(**_: Any) -> None:
+        """Bearer tokens of users: create, list, revoke."""
+
+    @token_group.command("create")
+    @click.argument("user")
+    @click.option("--days", type=click.FloatRange(0, 3650, min_open=True), default=90.0, show_default=True)
+    @click.option("--note", default="", help="What it is for, such as the machine.")
+    @with_settings
+    def token_create(settings: Settings, *, user: str, days: float, note: str) -> None:
+        """Make a token of USER and print it, this once.
+
+        The user needs a role: `ipserver project grant`.
+        """
+        _require_user(user)
+        if user.startswith("group:"):
+            raise StartupError(f"{user!r} is a group; a token stands for one user")
+        click.echo(_accounts(settings).create_token(user, days * _DAY, note[:200]))
+
+    @token_group.command("list")
+    @_JSON
+    @with_settings
+    def token_list(settings: Settings, *, as_json: bool) -> None:
+        """List all tokens with their last use; the tokens themselves are not kept."""
+        records = _accounts(settings).tokens()
+        if as_json:
+            click.echo(json.dumps([asdict(one) | {"state": one.state} for one in records], indent=2))
+            return
+        rows = (
+            (one.id, one.user, one.state, _day(one.expire_time), _minute(one.last_use_time), one.note)
+            for one in records
+        )
+        _print_table(("id", "user", "state", "expires", "last use", "note"), rows)
+
+    @token_group.command("revoke")
+    @click.argument("token")
+    @with_settings
+    def token_revoke(settings: Settings, *, token: str) -> None:
+        """Revoke the token with the id TOKEN. It is refused within a minute, open watches included."""
+        record = _accounts(settings).revoke_token(token)
+        click.echo(f"token {record.id} of {record.user} is revoked")
+
+
+def _add_project(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
+    @main.group("project", cls=CommandGroup)
+    @options
+    def project_group(**_: Any) -> None:
+        """Projects, and roles in them: create, list, grant, deny."""
+
+    @project_group.command("create")
+    @click.argument("project")
+    @with_settings
+    def project_create(settings: Settings, *, project: str) -> None:
+        """Make the project PROJECT."""
+        if not is_experiment_id(project):
+            raise StartupError(f"{project!r} is not an id: {ID_RULE}")
+        _accounts(settings).create_project(project)
+        click.echo(f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in")
+
+    @project_group.command("list")
+    @_JSON
+    @with_settings
+    def project_list(settings: Settings, *, as_json: bool) -> None:
+        """List the projects and who has which role in them."""
+        accounts = _accounts(settings)
+        grants = accounts.grants()
+        if as_json:
+            listed = [
+                {"project": one.project, "principal": one.principal, "role": one.role.name.lower()}
+                for one in grants
+            ]
+            click.echo(json.dumps({"projects": accounts.projects(), "grants": listed}, indent=2))
+            return
+        rows = [(one.project, one.principal, one.role.name.lower()) for one in grants]
+        rows += [(name, "", "") for name in accounts.projects() if name not in {row[0] for row in rows}]
+        _print_table(("project", "user", "role"), sorted(rows))
+
+    @project_group.command("grant")
+    @click.argument("project")
+    @click.argument("user")
+    @click.argument("role", type=click.Choice(_ROLES))
+    @with_settings
+    def project_grant(settings: Settings, *, project: str, user: str, role: str) -> None:
+        """Give USER the ROLE in PROJECT ("*": in every project).
+
+        USER is the name that tokens were made for, the user of a provider's token, or group:NAME.
+        """
+        _require_user(user)
+        _accounts(settings).grant(project, user, Role[role.upper()])
+        where = "every project" if project == EVERY else f"project {project}"
+        click.echo(f"{user} is {role} in {where}")
+
+    @project_group.command("deny")
+    @click.argument("project")
+    @click.argument("user")
+    @with_settings
+    def project_deny(settings: Settings, *, project: str, user: str) -> None:
+        """Take the role of USER in PROJECT. It counts within a minute, for open watches too."""
+        if not _accounts(settings).deny(project, user):
+            raise StartupError(f"{user} has no role in {project}; `ipserver project list` shows all")
+        click.echo(f"{user} has no role in {project} any more")
+
+
+def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) -> None:
+    @main.group("quota", cls=CommandGroup)
+    @options
+    def quota_group(**_: Any) -> None:
+        """Limits of projects and users: set, list."""
+
+    @quota_group.command("set", epilog=_kinds())
+    @click.argument("project")
+    @click.argument("name", type=click.Choice(list(KINDS)))
+    @click.argument("value")
+    @click.option(
+        "--user", default="", help='A user of the project; "*": each of them. [default: all together]'
+    )
+    @with_settings
+    def quota_set(settings: Settings, *, project: str, name: str, value: str, user: str) -> None:
+        """Set the limit NAME of PROJECT ("*": of each project) to VALUE, or remove it ("none").
+
+        What is over a new limit stays; nothing more is accepted until there is room.
+        """
+        if user and user != EACH:
+            _require_user(user)
+        _accounts(settings).set_quota(project, user, name, _amount(value))
+        whose = f"project {project}" + (f", user {user}" if user else "")
+        click.echo(f"{whose}: {name} {value}")
+
+    @quota_group.command("list")
+    @_JSON
+    @with_settings
+    def quota_list(settings: Settings, *, as_json: bool) -> None:
+        """List the limits that were set; `iplab quota` shows what is used."""
+        found = _accounts(settings).quotas()
+        if as_json:
+            click.echo(json.dumps([asdict(one) for one in found], indent=2))
+            return
+        rows = ((one.project, one.user or "(all)", one.name, f"{one.value:,.10g}") for one in found)
+        _print_table(("project", "user", "limit", "at most"), rows)
+
+
+def _kinds() -> str:
+    return "Limits: " + "; ".join(f"{name}: {kind.meaning}" for name, kind in KINDS.items()) + "."
+
+
+def _amount(text: str) -> float | None:
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise StartupError(f"{text!r} is no limit; write a number, or none to remove it")
+    return value
+
+
+def _accounts(settings: Settings) -> Any:
+    from ipserver.ops.startup import explained, sqlite_file  # noqa: PLC0415 - commands load what they need
+    from ipserver.store import check_schema, open_store  # noqa: PLC0415
+
+    sqlite_file(settings)
+    store = open_store(settings.store_dsn)
+    explained(lambda: check_schema(store))
+    return store.accounts
+
+
+def _require_user(user: str) -> None:
+    if not _USER.fullmatch(user):
+        raise StartupError(
+            f"{user!r} is no user: at most 128 letters, digits and . _ @ | : + -, or group: and such a name"
+        )
+
+
+def _day(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d")
+
+
+def _minute(time: float | None) -> str:
+    return "never" if time is None else datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = [head, *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(head))]
+    for row in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,286 @@
+"""Limits of projects and users, and what of them is used.
+
+A limit of a project counts everything in it; a limit of a user counts what the user has in that project. The
+project "*" stands for each project, and the user "*" for each user, without a limit of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ipserver.errors import NotFound, QuotaExceeded
+from ipserver.store.database import Transaction
+from ipserver.store.shapes import amounts_of
+from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata
+from ipserver.store.transactions import projects
+
+EACH: Final = "*"
+# The user of a limit that counts the whole project.
+WHOLE: Final = ""
+
+quotas = sa.Table(
+    "quotas",
+    metadata,
+    sa.Column("project", Name, nullable=False),
+    sa.Column("user", Name, nullable=False),
+    sa.Column("name", Name, nullable=False),
+    sa.Column("value", sa.Double(), nullable=False),
+    sa.PrimaryKeyConstraint("project", "user", "name"),
+)
+
+# What is counted: the experiments of a project, or those of a user in it.
+_Scope = sa.ColumnElement[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of limit.
+
+    Attributes:
+        meaning: One line for people.
+        used: What experiments in a scope use; None: nothing is summed up.
+        until: What must happen before there is room again.
+        monthly: Whether it counts from the first of the month (UTC).
+    """
+
+    meaning: str
+    used: Callable[[Transaction, _Scope], float] | None
+    until: str
+    monthly: bool = False
+
+
+def _live(transaction: Transaction, scope: _Scope) -> float:
+    statement = sa.select(sa.func.count()).where(scope, experiments.c.end_time.is_(None))
+    return float(transaction.connection.execute(statement).scalar_one())
+
+
+def _queued(transaction: Transaction, scope: _Scope) -> float:
+    total = sa.func.coalesce(sa.func.sum(experiments.c.queued + experiments.c.paused), 0)
+    statement = sa.select(total).where(scope, experiments.c.end_time.is_(None))
+    return float(transaction.connection.execute(statement).scalar_one())
+
+
+def _hours(resource: str) -> Callable[[Transaction, _Scope], float]:
+    def hours(transaction: Transaction, scope: _Scope) -> float:
+        now = transaction.now()
+        month = month_start(now)
+        end = sa.func.coalesce(attempts.c.end_time, now)
+        start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
+        rows = transaction.connection.execute(
+            sa.select(experiments.c.shape, sa.func.sum(end - start))
+            .join(attempts, attempts.c.experiment == experiments.c.id)
+            .where(scope, end > month)
+            .group_by(experiments.c.shape)
+        )
+        return sum(amounts_of(row[0]).get(resource, 0.0) * float(row[1]) / 3600 for row in rows)
+
+    return hours
+
+
+def _bytes(transaction: Transaction, scope: _Scope) -> float:
+    statement = (
+        sa.select(sa.func.coalesce(sa.func.sum(artifacts.c.size_bytes), 0))
+        .join(experiments, experiments.c.id == artifacts.c.experiment)
+        .where(scope)
+    )
+    return float(transaction.connection.execute(statement).scalar_one())
+
+
+KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+    {
+        "live_experiments": Kind("experiments that have not ended", _live, "one of them ends"),
+        "queued_runs": Kind("runs that wait", _queued, "enough of them have started"),
+        "core_hours": Kind("hours of training on one core, this month", _hours("cpus"), "", monthly=True),
+        "gpu_hours": Kind("hours of training on one GPU, this month", _hours("gpus"), "", monthly=True),
+        "artifact_bytes": Kind("bytes of weights and other files", _bytes, "some are deleted"),
+        "priority": Kind("highest priority", None, ""),
+        "requests_per_second": Kind("requests per second to one API process", None, ""),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit as it was set: of a project ("*": each), and of a user in it ("*": each; "": all together)."""
+
+    project: str
+    user: str
+    name: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A limit that holds, and what of it is used.
+
+    Attributes:
+        project: Id of the project.
+        user: The user; "": it counts the whole project.
+        name: Key of `KINDS`.
+        limit: The limit.
+        used: What is used; None: nothing is summed up.
+        reset_time: When it starts from 0 again; None: never.
+    """
+
+    project: str
+    user: str
+    name: str
+    limit: float
+    used: float | None
+    reset_time: float | None
+
+
+def set_quota(transaction: Transaction, project: str, user: str, name: str, value: float | None) -> None:
+    """Set a limit; None: remove it. Raises NotFound, and KeyError if there is no such kind."""
+    _ = KINDS[name]
+    if project != EACH and not projects.exists(transaction, project):
+        raise NotFound(f"there is no project {project!r}; `ipserver project create {project}` makes it")
+    key = {"project": project, "user": user, "name": name}
+    transaction.connection.execute(
+        sa.delete(quotas).where(*(quotas.c[column] == one for column, one in key.items()))
+    )
+    if value is not None:
+        transaction.connection.execute(sa.insert(quotas).values(**key, value=value))
+
+
+def listing(transaction: Transaction) -> list[Quota]:
+    """Every limit that was set."""
+    rows = transaction.connection.execute(
+        sa.select(quotas).order_by(quotas.c.project, quotas.c.user, quotas.c.name)
+    )
+    return [Quota(**row._mapping) for row in rows]
+
+
+def limits_of(
+    found: Mapping[tuple[str, str, str], float], project: str, user: str
+) -> Iterator[tuple[str, str, float]]:
+    """The limits that hold for what a user does in a project: user ("": the project's), name, value.
+
+    Args:
+        found: Values by project, user and name.
+        project: Id of the project.
+        user: The user; "": nobody had to say who they are, so that only the project's limits hold.
+    """
+    for name in KINDS:
+        whole = ((project, WHOLE), (EACH, WHOLE))
+        own = ((project, user), (project, EACH), (EACH, user), (EACH, EACH)) if user else ()
+        for who, places in ((WHOLE, whole), (user, own)):
+            for place in places:
+                if (value := found.get((*place, name))) is not None:
+                    yield who, name, value
+                    break
+
+
+def uses(transaction: Transaction, project: str, user: str) -> list[Use]:
+    """The limits that hold for what a user does in a project, with what is used."""
+    reset = next_month(transaction.now())
+    return [
+        Use(
+            project,
+            who,
+            name,
+            value,
+            _used(transaction, project, who, name),
+            reset if KINDS[name].monthly else None,
+        )
+        for who, name, value in limits_of(_values(transaction), project, user)
+    ]
+
+
+def check(transaction: Transaction, project: str, user: str, adding: Mapping[str, float]) -> None:
+    """Check that a project and a user may have more; the caller has locked the project.
+
+    Args:
+        transaction: In which it is added.
+        project: Id of the project.
+        user: The user; "": nobody had to say who they are.
+        adding: How much of what is added, by name; the priority as it is. Hours and bytes, which nobody knows
+            in advance, must not be used up.
+
+    Raises:
+        QuotaExceeded: The first limit that is reached.
+    """
+    for who, name, value in limits_of(_values(transaction), project, user):
+        kind = KINDS[name]
+        subject = f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
+        asked = adding.get(name, 0.0)
+        if name == "priority":
+            if asked > value:
+                raise _exceeded(
+                    who,
+                    project,
+                    name,
+                    f"{subject} may ask for a priority of at most {value:g}, not {asked:g}",
+                    never=True,
+                )
+        elif kind.used is not None:
+            used = _used(transaction, project, who, name) or 0.0
+            if used + asked > value or (not asked and name not in _COUNTED and used >= value):
+                raise _full(transaction, who, project, name, value, used, asked, subject)
+
+
+# Limits of what a request adds; the others are used up by training.
+_COUNTED: Final = frozenset({"live_experiments", "queued_runs"})
+
+
+def _full(
+    transaction: Transaction,
+    who: str,
+    project: str,
+    name: str,
+    value: float,
+    used: float,
+    asked: float,
+    subject: str,
+) -> QuotaExceeded:
+    kind, now = KINDS[name], transaction.now()
+    more = f" and {asked:g} more are asked for" if asked else ""
+    text = f"{subject} has {used:g} of {value:g} {name} ({kind.meaning}){more}"
+    if kind.monthly:
+        reset = next_month(now)
+        return _exceeded(who, project, name, f"{text}; until {_shown(reset)}", reset - now)
+    if asked > value:
+        return _exceeded(who, project, name, f"{text}; ask for less", never=True)
+    return _exceeded(who, project, name, f"{text}; until {kind.until}")
+
+
+def _exceeded(
+    who: str, project: str, name: str, text: str, seconds: float | None = None, *, never: bool = False
+) -> QuotaExceeded:
+    subject = f"project:{project}" + (f"/user:{who}" if who else "")
+    return QuotaExceeded(text, subject, name, seconds, never=never)
+
+
+def _values(transaction: Transaction) -> dict[tuple[str, str, str], float]:
+    return {(one.project, one.user, one.name): one.value for one in listing(transaction)}
+
+
+def _used(transaction: Transaction, project: str, user: str, name: str) -> float | None:
+    used = KINDS[name].used
+    if used is None:
+        return None
+    scope: Any = experiments.c.project == project
+    return used(transaction, sa.and_(scope, experiments.c.owned_by == user) if user else scope)
+
+
+def month_start(now: float) -> float:
+    """The first moment of the month (UTC) of a time."""
+    there = datetime.fromtimestamp(now, UTC)
+    return datetime(there.year, there.month, 1, tzinfo=UTC).timestamp()
+
+
+def next_month(now: float) -> float:
+    """The first moment of the next month (UTC)."""
+    there = datetime.fromtimestamp(now, UTC)
+    year, month = (there.year + 1, 1) if there.month == 12 else (there.year, there.month + 1)
+    return datetime(year, month, 1, tzinfo=UTC).timestamp()
+
+
+def _shown(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,138 @@
+"""Bearer tokens of users.
+
+A token is "iplab_", its id, "_" and a secret of 256 random bits. The store holds the secret's SHA-256: a
+random secret of this length cannot be guessed, so a slower hash would protect nothing more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ipserver.errors import NotFound
+from ipserver.store.database import Transaction
+from ipserver.store.tables import Name, metadata
+
+PREFIX: Final = "iplab_"
+_FORM: Final = re.compile(PREFIX + r"([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+# Uses closer together than this are not written down.
+_USE_SECONDS: Final = 60.0
+
+tokens = sa.Table(
+    "tokens",
+    metadata,
+    sa.Column("id", Name, primary_key=True),
+    sa.Column("secret_sha256", Name, nullable=False),
+    sa.Column("user", Name, nullable=False),
+    sa.Column("note", Name, nullable=False),
+    sa.Column("create_time", sa.Double(), nullable=False),
+    sa.Column("expire_time", sa.Double(), nullable=False),
+    sa.Column("last_use_time", sa.Double(), nullable=True),
+    sa.Column("revoke_time", sa.Double(), nullable=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """A token, without its secret.
+
+    Attributes:
+        id: Public part.
+        user: Whom it stands for.
+        note: What it is for.
+        expire_time: From when on it is refused.
+        last_use_time: When it was last used, to the minute; None: never.
+        revoke_time: When it was revoked; None: it was not.
+        now: When it was read.
+    """
+
+    id: str
+    user: str
+    note: str
+    create_time: float
+    expire_time: float
+    last_use_time: float | None
+    revoke_time: float | None
+    now: float
+
+    @property
+    def state(self) -> str:
+        """Active, expired or revoked."""
+        if self.revoke_time is not None:
+            return "revoked"
+        return "expired" if self.expire_time <= self.now else "active"
+
+
+def create(transaction: Transaction, user: str, seconds: float, note: str = "") -> str:
+    """Make a token of a user that expires after so many seconds; return it. Nobody can read it again."""
+    name, secret, now = secrets.token_hex(6), secrets.token_urlsafe(32), transaction.now()
+    transaction.connection.execute(
+        sa.insert(tokens).values(
+            id=name,
+            secret_sha256=_digest(secret),
+            user=user,
+            note=note,
+            create_time=now,
+            expire_time=now + seconds,
+        )
+    )
+    return f"{PREFIX}{name}_{secret}"
+
+
+def verify(transaction: Transaction, token: str) -> TokenRecord | None:
+    """The record of a token; None: it is no token of this store. Its state may be other than active."""
+    found = _FORM.fullmatch(token)
+    if found is None:
+        return None
+    row = transaction.connection.execute(sa.select(tokens).where(tokens.c.id == found[1])).one_or_none()
+    if row is None or not hmac.compare_digest(row.secret_sha256, _digest(found[2])):
+        return None
+    return _record(row, transaction.now())
+
+
+def used(transaction: Transaction, token: str) -> None:
+    """Write down that the token of this id is in use, at most once a minute."""
+    now = transaction.now()
+    transaction.connection.execute(
+        sa.update(tokens)
+        .where(tokens.c.id == token, sa.func.coalesce(tokens.c.last_use_time, 0.0) < now - _USE_SECONDS)
+        .values(last_use_time=now)
+    )
+
+
+def listing(transaction: Transaction) -> list[TokenRecord]:
+    """All tokens, by user, oldest first."""
+    now = transaction.now()
+    rows = transaction.connection.execute(
+        sa.select(tokens).order_by(tokens.c.user, tokens.c.create_time, tokens.c.id)
+    )
+    return [_record(row, now) for row in rows]
+
+
+def revoke(transaction: Transaction, token: str) -> TokenRecord:
+    """Revoke the token of this id, for good. Repeatable. Raises NotFound."""
+    now = transaction.now()
+    transaction.connection.execute(
+        sa.update(tokens)
+        .where(tokens.c.id == token)
+        .values(revoke_time=sa.func.coalesce(tokens.c.revoke_time, now))
+    )
+    row = transaction.connection.execute(sa.select(tokens).where(tokens.c.id == token)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no token {token!r}; `ipserver token list` shows the ids")
+    return _record(row, now)
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _record(row: sa.Row[Any], now: float) -> TokenRecord:
+    values = {key: value for key, value in row._mapping.items() if key != "secret_sha256"}
+    return TokenRecord(**values, now=now)

@@ -1,0 +1,228 @@
+"""Who may call what: the matrix of users, roles and methods, from the descriptors."""
+
+import asyncio
+import json
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from iplab.v1 import experiment_service_pb2 as pb
+from iplab.v1 import study_service_pb2, study_service_pb2_grpc
+from ipserver.api import access
+from ipserver.api.server import SERVICES
+from ipserver.store.transactions.projects import Role
+from tests.ipserver.api.fuzzing import methods
+from tests.ipserver.studies.cases import study_request
+
+DENIED = grpc.StatusCode.PERMISSION_DENIED
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+RULES = access.rules(name for name in SERVICES if name.startswith("iplab."))
+USERS = ("reader", "writer", "admin", "stranger", "nobody", "revoked", "anonymous")
+
+
+def headers(token):
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+@pytest.fixture
+async def lab(running):
+    """A service that asks for tokens, with an experiment and a study of the project "lab"."""
+    async with running(auth=True, trust_seconds=0.2) as api:
+        accounts = api.store.accounts
+        for project in ("lab", "other"):
+            accounts.create_project(project)
+        for name in ("reader", "writer", "admin"):
+            accounts.grant("lab", name, Role[name.upper()])
+        accounts.grant("lab", "revoked", Role.ADMIN)
+        accounts.grant("other", "stranger", Role.ADMIN)
+        api.tokens = {name: accounts.create_token(name, 3600) for name in USERS if name != "anonymous"}
+        api.tokens["anonymous"] = ""
+        accounts.revoke_token(api.tokens["revoked"].split("_")[1])
+        writer = headers(api.tokens["writer"])
+        made = await api.experiments.CreateExperiment(api_request("e"), metadata=writer)
+        assert (made.project, made.owner) == ("lab", "writer")
+        api.studies = study_service_pb2_grpc.StudyServiceStub(api.channel)
+        study = await api.studies.CreateStudy(study_request(study_id="s"), metadata=writer)
+        assert (study.project, study.owner) == ("lab", "writer")
+        yield api
+
+
+def api_request(name, **changes):
+    from tests.ipserver.api.conftest import create_request
+
+    return create_request(name, **changes)
+
+
+def valid_request(method, rule):
+    """A request that concerns the project "lab", where the method has a field for it."""
+    service, name = method.path.strip("/").split("/")
+    descriptor = descriptor_pool.Default().FindServiceByName(service).methods_by_name[name].input_type
+    request = message_factory.GetMessageClass(descriptor)()
+    if rule.project:
+        holder, last = rule.project.split(".")
+        setattr(getattr(request, holder), last, "lab")
+    elif rule.resource:
+        kind = "studies/s" if "Study" in service else "experiments/e"
+        run = "/runs/r00000" if name in {"GetRun", "CancelRun", "ListArtifacts", "ReadArtifact"} else ""
+        path = "/artifacts/weights" if name == "ReadArtifact" else ""
+        setattr(request, rule.resource, f"{kind}{run}{path}")
+    return request
+
+
+async def answer(api, method, request, token):
+    """The status of a call, of a stream after its first answer."""
+    data = request.SerializeToString()
+    try:
+        if method.streams:
+            call = api.channel.unary_stream(method.path)(data, metadata=headers(token), timeout=30)
+            await call.read()
+            call.cancel()
+        else:
+            await api.channel.unary_unary(method.path)(data, metadata=headers(token), timeout=30)
+    except aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("method", methods(), ids=lambda method: method.path.rpartition("/")[2])
+async def test_every_method_asks_for_its_role(lab, method):
+    rule = RULES[method.path]
+    request = valid_request(method, rule)
+    codes = {user: await answer(lab, method, request, lab.tokens[user]) for user in USERS}
+    for user, role in (("reader", Role.READER), ("writer", Role.WRITER), ("admin", Role.ADMIN)):
+        if role < rule.role:
+            assert codes[user] is DENIED, user
+        else:
+            # The request may still be incomplete, or ask for a file that is not there.
+            assert codes[user] in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT, NOT_FOUND}, user
+            name = method.path.rpartition("/")[2]
+            if name.startswith(("Get", "Cancel", "Pause", "Resume", "Watch", "List")):
+                assert codes[user] is grpc.StatusCode.OK, user
+    if rule.project or rule.resource:
+        assert codes["stranger"] is NOT_FOUND
+        assert codes["nobody"] is NOT_FOUND
+    else:
+        assert codes["stranger"] is codes["admin"]
+        assert codes["nobody"] is DENIED
+    assert codes["revoked"] is UNAUTHENTICATED
+    assert codes["anonymous"] is UNAUTHENTICATED
+
+
+def test_a_method_without_a_role_is_refused():
+    with pytest.raises(ValueError, match="Check does not say who may call it"):
+        access.rules(["grpc.health.v1.Health"])
+
+
+async def test_foreign_and_absent_resources_answer_the_same(lab):
+    def of(name):
+        call = lab.experiments.GetExperiment(
+            pb.GetExperimentRequest(name=f"experiments/{name}"), metadata=headers(lab.tokens["stranger"])
+        )
+        return lab.fails(call)
+
+    foreign, absent = await of("e"), await of("f")
+    assert (foreign.code, foreign.message.replace("'e'", "'f'")) == (absent.code, absent.message)
+    assert absent.code is NOT_FOUND
+
+
+async def test_listings_hints_and_request_ids_show_nothing_foreign(lab):
+    stranger = headers(lab.tokens["stranger"])
+    listed = await lab.experiments.ListExperiments(pb.ListExperimentsRequest(), metadata=stranger)
+    assert not listed.experiments
+    wanted = pb.ListExperimentsRequest(filter="experiment = ee")
+    assert "'e'" not in (await lab.experiments.ListExperiments(wanted, metadata=stranger)).unmatched
+    asked = study_service_pb2.ListStudiesRequest()
+    assert not (await lab.studies.ListStudies(asked, metadata=stranger)).studies
+    reader = headers(lab.tokens["reader"])
+    seen = await lab.experiments.ListExperiments(pb.ListExperimentsRequest(), metadata=reader)
+    assert [one.name for one in seen.experiments] == ["experiments/e"]
+    assert len((await lab.studies.ListStudies(asked, metadata=reader)).studies) == 1
+    once = api_request("secret", request_id="6d4f1a52-5f0c-4c39-9d0f-1a52c9e0b7d1")
+    await lab.experiments.CreateExperiment(once, metadata=headers(lab.tokens["writer"]))
+    again = api_request("mine", request_id="6d4f1a52-5f0c-4c39-9d0f-1a52c9e0b7d1")
+    for request in (once, again):
+        failed = await lab.fails(lab.experiments.CreateExperiment(request, metadata=stranger))
+        assert failed.reason == "REQUEST_ID_REUSED"
+        assert "secret" not in failed.message
+
+
+async def test_the_project_is_the_only_one_of_the_caller_and_must_be_theirs(lab):
+    stranger = headers(lab.tokens["stranger"])
+    made = await lab.experiments.CreateExperiment(api_request("mine"), metadata=stranger)
+    assert (made.project, made.owner) == ("other", "stranger")
+    foreign = api_request("theirs", experiment={"project": "lab"})
+    failed = await lab.fails(lab.experiments.CreateExperiment(foreign, metadata=stranger))
+    assert (failed.code, failed.message) == (
+        NOT_FOUND,
+        "there is no project 'lab' of yours; yours are: other",
+    )
+    absent = api_request("theirs", experiment={"project": "nowhere"})
+    again = await lab.fails(lab.experiments.CreateExperiment(absent, metadata=stranger))
+    assert again.message == failed.message.replace("lab", "nowhere")
+
+
+async def test_health_is_open_and_reflection_is_not(lab):
+    health = health_pb2_grpc.HealthStub(lab.channel)
+    assert (
+        await health.Check(health_pb2.HealthCheckRequest())
+    ).status == health_pb2.HealthCheckResponse.SERVING
+    stub = reflection_pb2_grpc.ServerReflectionStub(lab.channel)
+
+    async def ask(token):
+        requests = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+        return await stub.ServerReflectionInfo(requests, metadata=headers(token)).read()
+
+    assert (await ask(lab.tokens["reader"])).list_services_response.service
+    for user in ("anonymous", "revoked"):
+        with pytest.raises(aio.AioRpcError) as refused:
+            await ask(lab.tokens[user])
+        assert refused.value.code() is UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("how", ["token", "role"])
+async def test_an_open_watch_ends_when_its_token_or_role_is_taken(lab, how):
+    reader = lab.tokens["reader"]
+    watch = lab.experiments.WatchExperiment(
+        pb.WatchExperimentRequest(name="experiments/e"), metadata=headers(reader)
+    )
+    assert (await watch.read()).events
+    if how == "token":
+        lab.store.accounts.revoke_token(reader.split("_")[1])
+    else:
+        lab.store.accounts.deny("lab", "reader")
+    with pytest.raises(aio.AioRpcError) as ended:
+        await asyncio.wait_for(watch.read(), 20)
+    assert ended.value.code() is (UNAUTHENTICATED if how == "token" else DENIED)
+
+
+async def test_the_last_use_of_a_token_is_written_down(lab):
+    await lab.experiments.ListExperiments(pb.ListExperimentsRequest(), metadata=headers(lab.tokens["reader"]))
+    for _ in range(200):
+        used = {one.user: one.last_use_time for one in lab.store.accounts.tokens()}
+        if used["reader"]:
+            break
+        await asyncio.sleep(0.02)
+    assert used["reader"]
+    assert used["revoked"] is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "Bearer", "Bearer x", "Basic eDp5", "Bearer iplab_000000000000_" + "A" * 43, "\u00e9", "a" * 4000],
+)
+async def test_what_is_no_token_is_refused(lab, header):
+    request = pb.GetExperimentRequest(name="experiments/e")
+    sent = (("authorization", header.encode("ascii", "replace").decode()),)
+    failed = await lab.fails(lab.experiments.GetExperiment(request, metadata=sent))
+    assert (failed.code, failed.reason) == (UNAUTHENTICATED, "UNAUTHENTICATED")
+
+
+async def test_without_auth_nobody_is_asked_and_nothing_has_an_owner(api):
+    made = await api.create("e")
+    assert (made.project, made.owner) == ("default", "")
+    assert json.dumps([record.owned_by for record in api.store.list_experiments(limit=5)]) == '[""]'
