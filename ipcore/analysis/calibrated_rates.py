@@ -76,8 +76,8 @@ def check_calibrated_rates(
 def rates_misfit(analysis: theory.Analysis) -> str:
     """Why theory predicts no calibrated rates of these networks; "" if it does."""
     p = analysis.parameterization
-    if analysis.block_matrices:
-        return "theory predicts no calibrated rates for residual blocks"
+    if analysis.block_matrices or analysis.normalization != "none":
+        return "theory predicts no calibrated rates for residual blocks or normalized preactivations"
     try:
         largest = theory.complete(
             p.a,

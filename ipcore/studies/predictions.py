@@ -77,6 +77,7 @@ def _analyze(exponents: theory.Parameterization, activation: str, setting: Setti
             loss=setting.loss,
             epsilon=epsilon,
             block_matrices=setting.block_matrices,
+            normalization=setting.normalization,
         )
     except theory.TheoryError as error:
         return f"theory does not cover it: {error.text}"

@@ -203,10 +203,10 @@ def _bits(sizes: Sizes) -> int:
 
 
 def is_catastrophic(sizes: Sizes) -> bool:
-    """Whether a hidden preactivation grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.h[:-1])
+    """Whether a hidden preactivation that layers above see grows with the width."""
+    return any(above(h, _ZERO) for h in sizes.seen[:-1])
 
 
 def is_growing(sizes: Sizes) -> bool:
-    """Whether a preactivation or the output grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.h)
+    """Whether a preactivation that layers above see, or the output, grows with the width."""
+    return any(above(h, _ZERO) for h in sizes.seen)

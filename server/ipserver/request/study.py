@@ -27,7 +27,7 @@ from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
 from ipserver.request.ids import under_free_id
 from ipserver.request.models import model_of, parameterization_depth
-from ipserver.request.predict import block_matrices, not_covered
+from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems, shown
 from ipserver.request.validate import (
     Checked,
@@ -209,6 +209,7 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
             steps=base.steps,
             not_covered=not_covered(base) or "",
             block_matrices=block_matrices(model_of(base)),
+            normalization=normalization(model_of(base)),
         ),
         budget=studies.Budget(
             runs=budget.runs if budget.HasField("runs") else None,
