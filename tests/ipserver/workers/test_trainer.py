@@ -221,7 +221,7 @@ def test_what_an_error_of_training_means(store, settings, monkeypatch, error, re
         raise error
 
     _, trainer = attempt(store, settings)
-    monkeypatch.setattr("ipserver.workers.trainer.Trainer", broken)
+    monkeypatch.setattr("ipserver.workers.trainer.trainer_of", broken)
 
     failure = trainer.advance().failure
 
