@@ -40,7 +40,7 @@ class CheckLike(Protocol):
 
     @property
     def kind(self) -> str:
-        """COORDINATE, ISOLATED_UPDATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER or ALIGNMENT."""
+        """COORDINATE, ISOLATED_UPDATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER, ALIGNMENT or LIMIT."""
 
     @property
     def subject(self) -> SubjectLike:

@@ -120,6 +120,20 @@ def _drift(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
     )
 
 
+def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
+    names, shared = subject_names(check.subject for check in checks)
+    laws = tuple(law_of(check, names[check.subject], Role.GROUP) for check in checks)
+    sentences = tuple(check.sentence for check in checks) if len(checks) <= 2 else ()
+    return PowerLaws(
+        "relative distance of the final test loss",
+        (LawPanel("", laws),),
+        1,
+        f"Distance of the final test loss from that of infinite width{f' ({shared})' if shared else ''}",
+        min(check.seeds for check in checks),
+        meaning_of(checks, sentences, 1),
+    )
+
+
 Maker = Callable[[Sequence[CheckLike], Sequence[CheckLike], tuple[str, ...]], PowerLaws]
 
 KINDS: Final[Mapping[str, tuple[str, Maker]]] = {
@@ -129,4 +143,5 @@ KINDS: Final[Mapping[str, tuple[str, Maker]]] = {
     "calibrated-rates": ("CALIBRATED_RATE", _calibrated),
     "stationarity": ("STATIONARITY", _stationarity),
     "alignment-exponents": ("ALIGNMENT", _alignment),
+    "limit": ("LIMIT", _limit),
 }
