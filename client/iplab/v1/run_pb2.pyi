@@ -33,6 +33,8 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """Waiting for a worker (for the first time, or again after a worker was lost)."""
     RUN_STATE_RUNNING: _RunState.ValueType  # 2
     """Training in a pack."""
+    RUN_STATE_PAUSED: _RunState.ValueType  # 8
+    """Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
     RUN_STATE_CANCELLING: _RunState.ValueType  # 3
     """Cancellation was requested; it takes effect at the next slice boundary."""
     RUN_STATE_SUCCEEDED: _RunState.ValueType  # 4
@@ -43,8 +45,6 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """Terminal: an error ended it; see `failure`."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 7
     """Terminal: ended by request."""
-    RUN_STATE_PAUSED: _RunState.ValueType  # 8
-    """Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """State of a run. Terminal states are final."""
@@ -55,6 +55,8 @@ RUN_STATE_QUEUED: RunState.ValueType  # 1
 """Waiting for a worker (for the first time, or again after a worker was lost)."""
 RUN_STATE_RUNNING: RunState.ValueType  # 2
 """Training in a pack."""
+RUN_STATE_PAUSED: RunState.ValueType  # 8
+"""Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 RUN_STATE_CANCELLING: RunState.ValueType  # 3
 """Cancellation was requested; it takes effect at the next slice boundary."""
 RUN_STATE_SUCCEEDED: RunState.ValueType  # 4
@@ -65,8 +67,6 @@ RUN_STATE_FAILED: RunState.ValueType  # 6
 """Terminal: an error ended it; see `failure`."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 7
 """Terminal: ended by request."""
-RUN_STATE_PAUSED: RunState.ValueType  # 8
-"""Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 class _FailureReason:
