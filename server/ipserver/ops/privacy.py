@@ -17,7 +17,6 @@ _FILES: Final = (
     "ray-token",
     "service.json",
     "up.lock",
-    "*.alive",
     "mlflow/mlflow.db*",
     "logs/*",
 )
@@ -72,7 +71,7 @@ def open_ports(folder: Path) -> list[str]:
             words = (process / "cmdline").read_bytes()
             if os.fsencode(folder) not in words:
                 continue
-            opened = {os.readlink(entry) for entry in (process / "fd").iterdir()}
+            opened = {str(entry.readlink()) for entry in (process / "fd").iterdir()}
             name = (process / "comm").read_text().strip()
         except OSError:
             continue  # it has ended, or is another user's
@@ -100,7 +99,7 @@ def _listening() -> Iterator[tuple[str, str]]:
 
 
 def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An address as /proc/net/tcp writes it: words of four bytes, each in the machine's order (little-endian).
+    """An address as /proc/net/tcp writes it: words of four bytes, each little-endian.
 
     >>> _address("0100007F"), _address("0000000000000000FFFF00000100007F")
     (IPv4Address('127.0.0.1'), IPv4Address('127.0.0.1'))
