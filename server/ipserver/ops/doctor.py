@@ -24,7 +24,7 @@ from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import proxy_of, settings_of_aws, settings_of_postgresql
 from ipserver.errors import ArtifactsUnavailable, ServiceError
 from ipserver.ops.parts import LOG_BYTES
-from ipserver.ops.privacy import exposed, open_ports, readable_secrets
+from ipserver.ops.privacy import exposed, open_ports, processes_in, readable_secrets
 from ipserver.ops.running import RunningService, running_service
 from ipserver.ops.startup import EVERYTHING, Needs, check_data, check_owner, explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
@@ -220,7 +220,7 @@ def _privacy(settings: Settings) -> _Found:
         yield Level.WRONG, f"other users can read {text}; chmod go= it"
     if not settings.ray_address:
         for folder in ray_folders(settings.home):
-            for text in open_ports(folder):
+            for text in open_ports(processes_in(folder)):
                 found += 1
                 yield Level.WRONG, f"Ray's {text} can be reached from other machines; restart the service"
     for log in sorted((settings.home / "logs").glob("*.log")):

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from ipserver.workers.on_ray.processes import parents_of_processes
+
 # Bits of a mode that let others in.
 _OTHERS: Final = 0o077
 # Files of the home folder, beside the folders that hold many.
@@ -62,25 +64,38 @@ def readable_secrets(paths: Iterable[Path]) -> list[str]:
     return found
 
 
-def open_ports(folder: Path) -> list[str]:
-    """Ports beyond loopback on which processes listen that work in a folder, as "NAME (pid) at HOST:PORT"."""
-    sockets = dict(_listening())
-    found = []
+def processes_in(folder: Path) -> set[int]:
+    """Processes of this user that were started with a path in a folder, and those that they have started."""
+    found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes()
-            if os.fsencode(folder) not in words:
-                continue
+            if os.fsencode(folder) in (process / "cmdline").read_bytes():
+                found.add(int(process.name))
+        except OSError:
+            continue  # it has ended, or is another user's
+    parents = parents_of_processes()
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def open_ports(pids: Iterable[int]) -> list[str]:
+    """Ports beyond loopback on which processes listen, as "NAME (pid) at HOST:PORT"."""
+    sockets = dict(_listening())
+    found = []
+    for pid in sorted(pids):
+        process = Path("/proc", str(pid))
+        try:
             opened = {str(entry.readlink()) for entry in (process / "fd").iterdir()}
             name = (process / "comm").read_text().strip()
         except OSError:
-            continue  # it has ended, or is another user's
+            continue
         found += [
-            f"{name} ({process.name}) at {address}"
+            f"{name} ({pid}) at {address}"
             for inode, address in sockets.items()
             if f"socket:[{inode}]" in opened
         ]
-    return sorted(found)
+    return found
 
 
 def _listening() -> Iterator[tuple[str, str]]:

@@ -11,7 +11,7 @@ import trustme
 from ipserver.environment.settings import load_settings
 from ipserver.ops import doctor
 from ipserver.ops.doctor import Level, examine
-from ipserver.ops.privacy import exposed, open_ports, readable_secrets, tighten
+from ipserver.ops.privacy import exposed, open_ports, processes_in, readable_secrets, tighten
 from ipserver.ops.startup import prepare_home
 from tests.ipserver.tls import write_certificate
 
@@ -78,7 +78,8 @@ def test_ports_beyond_loopback_are_found(tmp_path, host, open_):
     command = [sys.executable, "-c", code, str(tmp_path), host]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         port = process.stdout.readline().strip()
-        found = open_ports(tmp_path)
+        assert processes_in(tmp_path) == {process.pid}
+        found = open_ports(processes_in(tmp_path))
         process.stdin.close()
     assert [one.rpartition(":")[2] for one in found] == ([port] if open_ else [])
 
