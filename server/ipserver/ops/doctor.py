@@ -23,7 +23,8 @@ from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import proxy_of, settings_of_aws, settings_of_postgresql
 from ipserver.errors import ArtifactsUnavailable, ServiceError
-from ipserver.ops.parts import LOG_BYTES
+from ipserver.ops.heartbeat import Pulse
+from ipserver.ops.parts import LOG_BYTES, heartbeat_file
 from ipserver.ops.privacy import exposed, open_ports, processes_in, readable_secrets
 from ipserver.ops.running import RunningService, running_service
 from ipserver.ops.startup import EVERYTHING, Needs, check_data, check_owner, explained, sqlite_file
@@ -35,6 +36,8 @@ _SKEW_SECONDS: Final = 5.0
 # A dispatcher reports every 15 s.
 _SILENCE_SECONDS: Final = 60.0
 _EXPIRY_DAYS: Final = 14.0
+# A pass over all studies takes less, except for the plan of a large round.
+_HUNG_SECONDS: Final = 300.0
 _LITTLE_BYTES: Final = 1 << 30
 _TOO_LITTLE_BYTES: Final = 100 << 20
 # IPLAB_ variables that are not settings.
@@ -391,7 +394,15 @@ def _studies(settings: Settings) -> _Found:
     """Whether somebody drives every study that has not ended."""
     with _open(settings) as store:
         waiting = store.abandoned_studies(_SILENCE_SECONDS)
-    if waiting:
+    age = Pulse(heartbeat_file(settings, "studies"), _HUNG_SECONDS).age
+    hung = age is not None and age > _HUNG_SECONDS
+    if hung and running_service(settings) is not None:
+        yield (
+            Level.WRONG,
+            f"the dispatcher here has shown no work on studies for {age:.0f} s; `ipserver up` restarts it "
+            "after 900 s (logs/dispatch.log)",
+        )
+    elif waiting:
         yield (
             Level.NOTE,
             f"no dispatcher has driven {', '.join(waiting)} for {_SILENCE_SECONDS:.0f} s: none runs, or it "

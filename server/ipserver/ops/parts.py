@@ -107,7 +107,8 @@ def run_dispatch(settings: Settings) -> None:
     # In a thread of its own: planning a round may take seconds, and dispatching must not wait.
     outputs = Outputs(store, settings.artifact_root, settings.data)
     limits, lease = limits_with(**settings.limits), 2 * settings.lease_seconds
-    studies = Studies(store, limits, outputs, _owner("study"), lease)
+    alive = Heartbeat(heartbeat_file(settings, "studies"))
+    studies = Studies(store, limits, outputs, _owner("study"), lease, beat=alive)
     threading.Thread(target=studies.run, args=(stop,), name="studies", daemon=True).start()
     try:
         beat = Heartbeat(heartbeat_file(settings, "dispatch"))
