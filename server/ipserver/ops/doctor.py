@@ -212,15 +212,20 @@ def _privacy(settings: Settings) -> _Found:
     """What other users of this machine can reach."""
     found = 0
     if settings.home.exists():
+        # Of a mounted folder, as in a container, whoever mounts it decides.
+        ours = settings.home.stat().st_uid == os.getuid()
         for text in exposed(settings.home):
             found += 1
-            yield Level.WRONG, f"other users can reach {text}; chmod go= it"
+            yield (Level.WRONG if ours else Level.NOTE), f"other users can reach {text}; chmod go= it"
     secrets = [settings.settings, *(settings.secrets.iterdir() if settings.secrets else ())]
     if settings.certificates:
         secrets.append(settings.certificates.key)
     for text in readable_secrets(path for path in secrets if path is not None and path.is_file()):
         found += 1
-        yield Level.WRONG, f"other users can read {text}; chmod go= it"
+        yield (
+            Level.NOTE,
+            f"other users can read {text}; chmod go= it, unless nobody else is here, as in a container",
+        )
     if not settings.ray_address:
         for folder in ray_folders(settings.home):
             for text in open_ports(processes_in(folder)):
