@@ -31,7 +31,7 @@ from iplab.terminal import visible
 if TYPE_CHECKING:
     from iplab.studies.study import Study
 
-Group = tuple[int, int, str]
+Group = tuple[int, float, str]
 # In files and pipes a line after so many seconds at least, and after twice as many where little happens.
 _LINE_SECONDS: Final = 5.0
 _HTML_SECONDS: Final = 0.3
