@@ -5,6 +5,7 @@ import math
 import pytest
 
 import iplab
+from tests.ipcore.figures.looking import faults
 
 SPEC = {
     "spec": {
@@ -76,7 +77,9 @@ def test_the_report_says_how_infinite_the_networks_are(limits):
     assert "of infinite width" in hpz.sentence
     assert "own error of f" in hpz.sentence
     assert "own error of f" not in ntk.sentence
-    assert limits.plot("limit").panels
+    picture = limits.plot("limit")
+    assert faults(picture) == []
+    assert "2 seeds" in picture.caption
 
 
 def test_a_limit_that_there_is_not_is_refused_in_the_files_words(client, tmp_path):
