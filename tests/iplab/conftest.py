@@ -9,8 +9,11 @@ import iplab
 from ipserver.api.server import ApiConfig, serve
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.workers.local_executor import LocalExecutor
+from tests.ipserver import statements
 from tests.ipserver.support import settings_in, store_in
 from tests.ports import free_port
+
+statements.share()
 
 
 class Service:

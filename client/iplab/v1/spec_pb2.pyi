@@ -133,7 +133,7 @@ class Model(_message.Message):
     BLOCK_MATRICES_FIELD_NUMBER: _builtins.int
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the catalogue: "mlp" (default) or "residual-mlp"."""
+    """Name in the catalogue. Default: "mlp"."""
     branch_multiplier: _builtins.str
     """With "residual-mlp": beta as a function of L: "depth^-1/2", "depth^-1" or "1". Default: "depth^-1/2"."""
     block_matrices: _builtins.int
