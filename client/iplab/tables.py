@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Wide enough for every table of ours: what is piped into a file or `less -S` is never cut.
 _PIPED_WIDTH = 400
 # Values of a run's summary that stand in its table.
-_RESULTS = ("last_train_loss", *averaged().values())
+RESULTS = ("last_train_loss", *averaged().values())
 
 # Heading, how it is said of all rows at once ("": always a column), values.
 Setting = tuple[str, str, list[object]]
@@ -129,7 +129,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
         ("committed steps", "{} steps", [run.committed_steps for run in runs]),
     ]
     found = [run.results for run in runs]
-    measured = [{name: _measured(results[name]) for name in _RESULTS} for results in found]
+    measured = [{name: _measured(results[name]) for name in RESULTS} for results in found]
     return _settings_and_results(settings, _results(measured))
 
 

@@ -13,7 +13,7 @@ from iplab.best import best_rates
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
 from iplab.cli.results import brief, by_label, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
-from iplab.sorting import in_order
+from iplab.sorting import in_order, runs_in_order
 from iplab.states import ExperimentState
 from iplab.summary import summarize
 from iplab.terminal import folded
@@ -227,8 +227,7 @@ def runs(
         one = client.experiment(experiment)
         listed: Iterable[Run] = one.runs(filter_)
         if sort:
-            everything = list(listed)
-            listed = in_order(everything, sort, _sortable(everything), _run_value)
+            listed = runs_in_order(list(listed), sort)
         listed = islice(listed, limit)
         if as_json:
             # A listing does not read the attempts, so it cannot say that there are none.
@@ -240,14 +239,3 @@ def runs(
         note(no_match("runs", why))
     else:
         print_table(runs_table(found))
-
-
-def _sortable(found: Sequence[Run]) -> list[str]:
-    settings = ("index", "state", "parameterization", "hidden_layers", "width", "activation")
-    others = ("base_learning_rate", "seed", "committed_steps")
-    return [*settings, *others, *(found[0].results if found else ())]
-
-
-def _run_value(run: Run, name: str) -> object:
-    value = getattr(run, name)
-    return str(value) if name == "state" else value

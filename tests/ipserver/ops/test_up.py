@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -45,13 +47,14 @@ def home(tmp_path_factory):
 
 
 # Leases expire soon after a kill, and little is trained a second time.
+WITH_WEB = {"IPLAB_WEB": ""}
 IMPATIENT = LEFT_BEHIND | {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
 READY = {"IPLAB_READY_WORKERS": str(Settings.model_fields["ready_workers"].default)}
 
 
 @pytest.fixture(scope="module")
 def started(home):
-    with serving(home, **IMPATIENT, **READY) as service:
+    with serving(home, **IMPATIENT, **READY, **WITH_WEB) as service:
         yield service
 
 
@@ -171,6 +174,18 @@ def test_mlflow_holds_all_of_it(experiment, service):
         assert [file.path for file in mlflow.list_artifacts(run.info.run_id, "weights")] == [
             "weights/final.safetensors"
         ]
+
+
+def test_the_web_page_is_up_with_the_service(experiment, service, home):
+    assert f"Web page: {service['web']}" in (home / "up.log").read_text()
+    assert service["web"].startswith("http://127.0.0.1:")
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"{service['web']}experiments/main-job?whole=1", timeout=60) as answer:
+        text = answer.read().decode()
+    assert "4 runs, 4 succeeded" in text
+    assert text.count("<figure>") >= 1
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.2", urlsplit(service["web"]).port), timeout=5)
 
 
 def ipserver(*words):
