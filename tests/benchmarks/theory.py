@@ -1,7 +1,7 @@
 """Time of the theory: `python -m tests.benchmarks.theory` prints a table, then one line of JSON.
 
-`--deep` analyses 1,000 layers for every preset, activation and optimizer instead (some twenty minutes), prints
-the slowest, and fails if one takes 2 s or more of processor time.
+`--deep` analyses 1,000 layers for every preset, activation and optimizer instead (some twenty minutes). It
+prints the slowest, and fails if one takes 2 s or more of processor time.
 """
 
 from __future__ import annotations
