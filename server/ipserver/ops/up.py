@@ -21,7 +21,7 @@ from iplab import terminal
 from ipserver.environment.settings import Settings, split_address
 from ipserver.errors import StartupError
 from ipserver.ops.answering import Answering
-from ipserver.ops.heartbeat import Pulse
+from ipserver.ops.heartbeat import Pulse, Pulses
 from ipserver.ops.parts import (
     free_address,
     heartbeat_file,
@@ -52,13 +52,15 @@ _RESTARTS = 5
 _RESTART_SECONDS = 60.0
 # A part without a heartbeat for this long hangs. (One run may occupy the forwarder for long.)
 _PULSE_SECONDS = {"dispatch": 300.0, "forward": 900.0, "web": 120.0}
+# Threads with a heartbeat of their own, by part. (Planning a round of a large study may take a minute.)
+_THREADS = {"dispatch": {"studies": 900.0}}
 
 
 @dataclass(slots=True)
 class _Part:
     name: str
     process: subprocess.Popen[bytes]
-    pulse: Pulse | Answering | None = None
+    pulse: Pulses | Answering | None = None
     restarts: list[float] = field(default_factory=list)
 
 
@@ -158,11 +160,13 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
         )
 
 
-def _pulse(settings: Settings, name: str) -> Pulse | Answering | None:
+def _pulse(settings: Settings, name: str) -> Pulses | Answering | None:
     if name == "api":  # has a health service
         return Answering(settings.health_address or settings.address, _START_SECONDS + settings.wait_seconds)
-    seconds = _PULSE_SECONDS.get(name)
-    return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
+    if name not in _PULSE_SECONDS:
+        return None
+    limits = {name: _PULSE_SECONDS[name], **_THREADS.get(name, {})}
+    return Pulses(*(Pulse(heartbeat_file(settings, thread), limit) for thread, limit in limits.items()))
 
 
 def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:

@@ -36,6 +36,8 @@ _HERE: Final = Path(__file__).parent
 # The nearest status of HTTP; the first that fits.
 _STATUS: Final[tuple[tuple[type[Exception], HTTPStatus], ...]] = (
     (errors.InvalidRequestError, HTTPStatus.BAD_REQUEST),
+    (errors.UnauthenticatedError, HTTPStatus.UNAUTHORIZED),
+    (errors.PermissionDeniedError, HTTPStatus.FORBIDDEN),
     (errors.NotFoundError, HTTPStatus.NOT_FOUND),
     (errors.UnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
     (errors.TimedOutError, HTTPStatus.GATEWAY_TIMEOUT),
@@ -82,7 +84,10 @@ def application(calls: Calls, host: str, mlflow: str, lifespan: Lifespan | None 
 
     def failed(request: Request, error: Exception) -> Response:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
-        return _error_page(site, request, status or HTTPStatus.INTERNAL_SERVER_ERROR, str(error))
+        # The browser then asks for a user and a password, which is the token.
+        asked = {"WWW-Authenticate": 'Basic realm="iplab: any name, and a token as the password"'}
+        headers = asked if status is HTTPStatus.UNAUTHORIZED else None
+        return _error_page(site, request, status or HTTPStatus.INTERNAL_SERVER_ERROR, str(error), headers)
 
     def refused(request: Request, error: Exception) -> Response:
         known = error if isinstance(error, HTTPException) else HTTPException(500)

@@ -1,5 +1,6 @@
 """Pages of a real service, without a browser."""
 
+import base64
 import html
 import re
 from html.parser import HTMLParser
@@ -7,6 +8,8 @@ from html.parser import HTMLParser
 import pytest
 
 import iplab
+from ipserver.store.transactions.projects import Role
+from tests.iplab.conftest import Service, small_spec
 from tests.ipserver.web.conftest import MLFLOW, NASTY, Page
 
 pytestmark = pytest.mark.takes(20)
@@ -232,6 +235,44 @@ def test_a_service_that_is_away_is_said(own_page):
     found = own_page.get("/")
     assert found.status == 503
     assert "no iplab service answers at 127.0.0.1:1" in words(found)
+
+
+def test_everybody_sees_what_their_token_lets_them_see(tmp_path, monkeypatch):
+    """The page has no token, though its operator's variables hold one."""
+    service = Service(tmp_path, auth=True)
+    accounts = service.store.accounts
+    for project in ("lab", "other"):
+        accounts.create_project(project)
+    accounts.grant("lab", "ann", Role.WRITER)
+    accounts.grant("other", "bob", Role.WRITER)
+    tokens = {name: accounts.create_token(name, 3600) for name in ("ann", "bob")}
+    with iplab.connect(service.address, token=tokens["ann"]) as client:
+        client.create(small_spec(), experiment_id="ann-s")
+    monkeypatch.setenv("IPLAB_TOKEN", tokens["ann"])
+    page = Page(service.address)
+
+    def seen(path, token):
+        given = base64.b64encode(f"anybody:{token}".encode()).decode()
+        return page.get(path, Authorization=f"Basic {given}")
+
+    try:
+        for path in ("/", "/experiments/ann-s", "/experiments/ann-s?part=progress", "/studies"):
+            for answer in (
+                page.get(path),
+                seen(path, "iplab_wrong"),
+                page.get(path, Authorization="Basic ?"),
+            ):
+                assert answer.status == 401
+                assert answer.headers["www-authenticate"].startswith("Basic ")
+                assert "8 runs" not in answer.text
+        assert "ann-s" in seen("/", tokens["ann"]).text
+        assert seen("/experiments/ann-s", tokens["ann"]).status == 200
+        assert "ann-s" not in seen("/", tokens["bob"]).text
+        assert seen("/experiments/ann-s", tokens["bob"]).status == 404
+        assert seen("/experiments/ann-s/figures/curves.svg", tokens["bob"]).status == 404
+    finally:
+        page.close()
+        service.close()
 
 
 @pytest.fixture
