@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
@@ -122,7 +123,7 @@ def _drift(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
 
 def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
     names, shared = subject_names(check.subject for check in checks)
-    laws = tuple(law_of(check, names[check.subject], Role.GROUP) for check in checks)
+    laws = tuple(_positive(law_of(check, names[check.subject], Role.GROUP)) for check in checks)
     sentences = tuple(check.sentence for check in checks) if len(checks) <= 2 else ()
     return PowerLaws(
         "relative distance of the final test loss",
@@ -131,6 +132,17 @@ def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
         f"Distance of the final test loss from that of infinite width{f' ({shared})' if shared else ''}",
         min(check.seeds for check in checks),
         meaning_of(checks, sentences, 1),
+    )
+
+
+def _positive(law: Law) -> Law:
+    """A line whose intervals end at a tenth of the value where they reach 0, which has no logarithm."""
+    return replace(
+        law,
+        sizes=tuple(
+            size if size.low is None else replace(size, low=max(size.low, size.value / 10))
+            for size in law.sizes
+        ),
     )
 
 
