@@ -224,7 +224,7 @@ class Forwarder:
             return {}
 
     def _start(self, task: ForwardTask, history: History, files: Mapping[str, bytes]) -> Future[Forwarded]:
-        """Send a run, perhaps with its experiment's report, in another thread. Data are prepared in this one."""
+        """Send a run, perhaps with its experiment's report, in another thread; prepare its data in this."""
         try:
             news = parcel(task, history.news(task))
         except StoreUnavailable:
