@@ -286,6 +286,9 @@ def _own_settings(message: Any) -> dict[str, Any]:
 
 
 def _chosen_by_us(base: spec_pb2.ExperimentSpec) -> Iterator[FieldViolation]:
+    if base.grid.infinite_width:
+        text = "has inf, but a study compares finite widths: leave it out"
+        yield FieldViolation(f"{_BASE}.grid.widths", text)
     if base.grid.seeds:
         yield FieldViolation(f"{_BASE}.grid.seeds", "are chosen by the study; leave them out")
     if base.record.HasField("probes"):
