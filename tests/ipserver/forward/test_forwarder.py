@@ -594,7 +594,7 @@ def test_a_file_published_twice_leaves_nothing_beside_it(settings, mlflow, tmp_p
 
 
 def test_a_pack_is_decoded_once_for_all_its_runs_and_only_what_is_new(store, settings, mlflow, monkeypatch):
-    submit(store, small_spec())
+    submit(store, small_spec(steps=40))
     train(store, settings.model_copy(update={"slice_seconds": 1e-9}))  # one update per slice
     (pack,) = {run.pack for run in store.list_runs("e", limit=10)}
     stored = list(store.segments("e", packs=[pack], first_step=0, last_step=None))
