@@ -16,6 +16,7 @@ from rich.text import Text
 from iplab.fitting import fitted
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.summary import Spread, SummaryRow, averaged, label
+from iplab.terminal import visible
 
 if TYPE_CHECKING:
     from iplab.best import BestRate
@@ -43,7 +44,7 @@ def print_table(table: Table) -> None:
     drawn, needed = fitted(table, width, console.encoding)
     console = _Console(file=sys.stdout, width=max(width, needed))
     if table.title:  # a narrow table would wrap its own title
-        console.print(Text(str(table.title)))
+        console.print(Text(visible(str(table.title))))
     console.print(drawn)
 
 
@@ -69,11 +70,11 @@ def table_of(
         spreads = any(isinstance(value, Spread) for value in column)
         may_fold = spreads or (not numbers if folding is None else heading in folding)
         justify: Literal["right", "left"] = "right" if numbers else "left"
-        columns.append(Column(heading, justify=justify, overflow="fold" if may_fold else "ellipsis"))
+        columns.append(Column(visible(heading), justify=justify, overflow="fold" if may_fold else "ellipsis"))
     table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.title, table.title_justify, table.title_style = title or None, "left", ""
     for row in listed:
-        table.add_row(*[Text(_shown(value)) for value in row])
+        table.add_row(*[Text(visible(_shown(value))) for value in row])
     return table
 
 

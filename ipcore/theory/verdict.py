@@ -165,7 +165,7 @@ def _agree(upper: Trajectory, lower: Trajectory, rules: Rules, high: Regime) -> 
     if upper is lower:
         return True
     if rules.normalized:  # sizes do not grow with alignment: no bounds
-        return _same_sizes(upper, lower)
+        return _same_sizes(upper, lower) or (high == Regime.UNSTABLE and _same_growth(upper, lower))
     if high == Regime.TRIVIAL:
         return True
     if high != _regime(lower, rules):
@@ -188,8 +188,8 @@ def _why_measure(p: Parameterization, upper: Trajectory, lower: Trajectory, rule
         return _why_mean(upper, lower)
     if rules.normalized:
         return (
-            "an update is larger than what it is added to, and with an odd activation the calculus does not "
-            "decide how far later steps are aligned with it"
+            "an update is larger than what it is added to, and the calculus does not decide how far later "
+            "steps are aligned with it"
         )
     if rules.alignment is not None:
         return (
@@ -248,6 +248,14 @@ def _same_sizes(upper: Trajectory, lower: Trajectory) -> bool:
     steps = {sizes.step for sizes in (*upper.steps, *lower.steps)}
     pairs = [(upper.at(step), lower.at(step)) for step in steps]
     return all(_same(high, low) for high, low in pairs)
+
+
+def _same_growth(one: Trajectory, other: Trajectory) -> bool:
+    """Whether the output grows in both, first at the same step and to the same size."""
+    first, second = (next((s for s in run.steps if is_growing(s)), None) for run in (one, other))
+    return (
+        first is not None and second is not None and (first.step, first.h[-1]) == (second.step, second.h[-1])
+    )
 
 
 def _same(high: Sizes, low: Sizes) -> bool:

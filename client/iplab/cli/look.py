@@ -16,7 +16,7 @@ from iplab.numbers import SETTING_DIGITS, number
 from iplab.sorting import in_order, runs_in_order
 from iplab.states import ExperimentState
 from iplab.summary import summarize
-from iplab.terminal import folded
+from iplab.terminal import folded, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -186,9 +186,9 @@ def print_run(run: Run) -> None:
         click.echo()
         click.echo(folded(f"failed, {run.failure.reason}: {run.failure.message}"))
         if run.failure.traceback:
-            click.echo(run.failure.traceback.rstrip())
+            click.echo(visible(run.failure.traceback.rstrip()))
         if run.failure.log_tail:
-            click.echo(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}")
+            click.echo(visible(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}"))
 
 
 def _ending(attempt: Attempt) -> str:

@@ -24,7 +24,8 @@ from ipserver.ops.startup import check_data, make_folder, open_service, waiting
 
 _log = logging.getLogger(__name__)
 _SUPERVISED = "IPLAB_SUPERVISED"
-_LOG_BYTES = 10_000_000
+# Size at which `ipserver up` rotates a log.
+LOG_BYTES = 10_000_000
 # The dispatcher reports that it is there, and `ipserver up` that the service is, when a worker can train.
 _WORKER_SECONDS = 30.0
 _BEAT_SECONDS = 2.0
@@ -265,7 +266,7 @@ def rotate_log(path: Path) -> None:
     """
     older = path.with_name(f"{path.name}.1")
     try:
-        if path.stat().st_size <= _LOG_BYTES:
+        if path.stat().st_size <= LOG_BYTES:
             return
         older.unlink(missing_ok=True)
         shutil.copyfile(path, older)

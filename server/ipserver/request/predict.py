@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ipcore import theory
+from ipcore.catalogue import OPTIMIZERS
 from ipcore.models import Mlp, Model, ResidualMlp
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import parameterization
@@ -175,18 +176,26 @@ def _verdict(
     residual: ResidualMlp | None,
 ) -> _Verdict:
     """Regime, summary and advice; different specs share the presets."""
+    analyze = functools.partial(
+        theory.analyze,
+        value,
+        optimizer=optimizer,
+        activation=activation,
+        loss=loss,
+        block_matrices=0 if residual is None else residual.block_matrices,
+        normalization=normalized,
+    )
     try:
-        found = theory.analyze(
-            value,
-            optimizer=optimizer,
-            activation=activation,
-            loss=loss,
-            block_matrices=0 if residual is None else residual.block_matrices,
-            normalization=normalized,
-        )
+        found = analyze()
     except theory.TheoryError as error:
         return None, f"not covered: {error.text}", ""
-    if residual is None:
-        return found.regime, found.summary, found.advice
-    depth = theory.depth_exponents(residual.alpha, optimizer, normalization=normalized).summary
-    return found.regime, f"{found.summary}; {depth}", found.advice
+    summary = found.summary
+    if OPTIMIZERS[optimizer].has_epsilon and any(phase.d is not None for phase in value.phases):
+        # Its exponents decide at infinite width; how large it is beside gradients here is not known yet.
+        small = analyze(epsilon="negligible")
+        if small.regime is not found.regime:
+            summary += f"; at widths where epsilon is small beside the gradients: {small.summary}"
+    if residual is not None:
+        depth = theory.depth_exponents(residual.alpha, optimizer, normalization=normalized)
+        summary += f"; {depth.summary}"
+    return found.regime, summary, found.advice

@@ -132,6 +132,10 @@ def test_only_the_output_can_grow():
     unstable = analyze(sp, loss="mse", normalization="rms")
     assert unstable.regime is Regime.UNSTABLE
     assert unstable.reason.startswith("the output f is of order m at step 1")
+    # The same whatever the alignment of later steps; nothing more is looked at.
+    rates = custom(2, a=["0"] * 3, b=["0", "1/2", "1/2"], c=["-3", "-3", "-1"])
+    doubtful = analyze(rates, loss="mse", activation="sigmoid", normalization="rms")
+    assert (doubtful.regime, len(doubtful.steps)) == (Regime.UNSTABLE, 2)
 
 
 @pytest.mark.parametrize("name", ["mup", "ntk"])

@@ -33,6 +33,8 @@ CHECKS = [
     "settings",
     "variables",
     "space",
+    "privacy",
+    "tls",
     "store",
     "clock",
     "schema",

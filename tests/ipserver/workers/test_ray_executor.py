@@ -11,6 +11,7 @@ import pytest
 
 import ipserver.workers.trainer
 from ipserver.errors import ArtifactsUnavailable, NotReady
+from ipserver.ops.privacy import open_ports
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState, FailureReason
@@ -67,6 +68,8 @@ def test_an_experiment_trains_on_two_workers_that_are_kept_for_the_next_pack(sto
     assert experiment.committed_steps == 24 * 20
     assert len({run.pack for run in store.list_runs("e", limit=100)}) == 6
     assert len(seen) == 2
+    # Other machines do not reach it; on this one, its token is needed.
+    assert open_ports({*ray_pids(executor), os.getpid()}) == []
     # The first worker of a size has measured its machine.
     profile = executor.profile(ResourceRequest(cpus=1))
     assert profile is not None and profile.rate > 1e8
