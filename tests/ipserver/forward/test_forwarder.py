@@ -25,7 +25,7 @@ from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
-pytestmark = pytest.mark.takes(40)
+pytestmark = pytest.mark.takes(30)
 
 
 @pytest.fixture(scope="module")
