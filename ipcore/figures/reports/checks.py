@@ -1,4 +1,7 @@
-"""What figures need of a report's checks; reports of the client and of `ipcore.analysis` have it."""
+"""Protocols of the checks that figures draw.
+
+Reports of the client and of `ipcore.analysis` satisfy them.
+"""
 
 from __future__ import annotations
 
