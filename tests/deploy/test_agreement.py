@@ -1,6 +1,7 @@
 """The manifests agree with the code: settings, commands, ports, versions."""
 
 import inspect
+import itertools
 import json
 import re
 import subprocess
@@ -104,18 +105,20 @@ def test_commands_are_there(
 
 
 def test_signs_of_life_are_looked_for_where_they_are_given() -> None:
-    """Heartbeats of `ipserver dispatch` and `ipserver forward`, in the image's home folder."""
+    """Heartbeats of the dispatcher and the forwarder in the image's home; the web page is not deployed."""
     home = re.search(r"IPLAB_HOME=(\S+)", (DEPLOY / "Dockerfile").read_text())
     given = set(re.findall(r'heartbeat_file\(settings, "(\w+)"\)', inspect.getsource(parts)))
-    assert home is not None and given == {"dispatch", "forward"}
+    files = {"dispatch": ("dispatch", "studies"), "forward": ("forward",)}
+    assert home is not None and given == {"web", *itertools.chain(*files.values())}
+    settings = load_settings(home=home[1])
     deployments = named(overlay("base"), "Deployment")
-    for name in ("dispatch", "forward"):
+    for name, parts_of_it in files.items():
         (container,) = deployments[f"iplab-{name}"]["spec"]["template"]["spec"]["containers"]
         probes = [container[probe]["exec"]["command"] for probe in ("startupProbe", "livenessProbe")]
         for command in (COMPOSE["services"][name]["healthcheck"]["test"][1:], *probes):
             assert command[:2] == ["healthy", "fresh"]
-            file = parts.heartbeat_file(load_settings(home=home[1]), name)
-            assert command[2].rpartition(":")[0] == str(file)
+            watched = [address.rpartition(":")[0] for address in command[2:]]
+            assert watched == [str(parts.heartbeat_file(settings, part)) for part in parts_of_it]
 
 
 def test_ray_start_parameters_are_options(options: dict[str, set[str]]) -> None:

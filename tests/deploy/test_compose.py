@@ -112,7 +112,7 @@ def test_the_cluster_test_reads_it_whole() -> None:
     assert read["dispatch"].grace == 40.0
     # 90 s of start_period (Compose writes 1m30s), then twelve attempts, one every ten seconds.
     assert read["dispatch"].healthcheck == compose.Healthcheck(
-        ("healthy", "fresh", "/var/lib/iplab/dispatch.alive:120"), 210.0
+        ("healthy", "fresh", "/var/lib/iplab/dispatch.alive:120", "/var/lib/iplab/studies.alive:900"), 210.0
     )
 
 

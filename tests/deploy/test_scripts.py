@@ -83,6 +83,10 @@ def test_healthy_knows_a_sign_of_life(tmp_path: Path) -> None:
     assert done.returncode == 1
     # A day, and the time that the probe took to start.
     assert re.search(r"it was touched 864\d\d s ago", done.stderr)
+    other = tmp_path / "studies.alive"
+    Heartbeat(other)()
+    done = _run("healthy", "fresh", f"{other}:60", f"{file}:60")  # each of them
+    assert done.returncode == 1 and str(file) in done.stderr
 
 
 @pytest.fixture
