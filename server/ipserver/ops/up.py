@@ -19,7 +19,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from iplab import terminal
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
-from ipserver.ops.answering import Answering
+from ipserver.ops.answering import Answering, health_channel
 from ipserver.ops.heartbeat import Pulse
 from ipserver.ops.parts import (
     free_address,
@@ -37,7 +37,9 @@ from ipserver.workers.on_ray.folder import remove_abandoned_ray_folders
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward")
-_START_SECONDS = 60.0
+# A part that ends is noticed at once; this limits how long one may hang. Imports alone take half a minute on a
+# busy machine.
+_START_SECONDS = 180.0
 # The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
 _STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0}
 _POLL_SECONDS = 0.2
@@ -74,9 +76,11 @@ def up(settings: Settings) -> None:
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
             last_report = _last_report(store, settings)
+        _tell(f"starting the API, the dispatcher with Ray, and the forwarder; logs {settings.home / 'logs'}")
         parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in _PARTS]
         try:
             _await_api(settings, parts, stop)
+            _tell("the API answers; waiting for the dispatcher")
             _await_dispatcher(settings, parts, stop, last_report)
             if not stop.is_set():
                 _announce(settings, parts)
@@ -153,9 +157,8 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
     api = parts[0]
     limit = _START_SECONDS + settings.wait_seconds
     deadline = time.monotonic() + limit
-    # The API is on this machine, so no proxy is used.
     address = settings.health_address or settings.address
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with health_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while not stop.is_set():
             try:
@@ -190,7 +193,16 @@ def _announce(settings: Settings, parts: list[_Part]) -> None:
     announce(settings, {part.name: part.process.pid for part in parts})
 
 
+def _tell(text: str) -> None:
+    """Say on standard error how far the start is; standard output is for the line that says it is ready."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        terminal.abandon_output()
+
+
 def _greet(settings: Settings) -> None:
+    """Say that experiments can be trained now: the API answers and a dispatcher has reported."""
     try:
         print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
         print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
