@@ -18,8 +18,8 @@ _CHECKS: Final = 6
 def health_channel(address: str) -> grpc.Channel:
     """A channel to a server on this machine that may not listen yet.
 
-    It uses no proxy. It tries again every half second: by default gRPC waits longer after each failure, up to two
-    minutes, so that a server that was slow to start would be met long after it listens.
+    It uses no proxy. It tries again every half second: by default gRPC waits longer after each failure, up to
+    two minutes, so that a server that was slow to start would be met long after it listens.
 
     Args:
         address: HOST:PORT.

@@ -37,8 +37,8 @@ from ipserver.workers.on_ray.folder import remove_abandoned_ray_folders
 
 _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward")
-# A part that ends is noticed at once; this limits how long one may hang. Imports alone take half a minute on a
-# busy machine.
+# A part that ends is noticed at once; this limits how long one may hang. Imports alone take half a minute on
+# a busy machine.
 _START_SECONDS = 180.0
 # The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
 _STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0}
