@@ -105,7 +105,7 @@ def _config(spec: Spec, case: Sequence[Any], width: int, **more: Any) -> ipcore.
 
 def _run(case: Sequence[Any], seed: int) -> ipcore.RunConfig:
     name, layers, _, rate, target, *_ = case
-    calibration = None if target is None else ipcore.Calibration(target, cap=1e30)
+    calibration = None if target is None else ipcore.Calibration(target, cap=1e20)
     return ipcore.RunConfig(preset(name, layers), rate, seed, calibration)
 
 
@@ -133,7 +133,7 @@ def _limit_outputs(
 def _networks(spec: Spec, case: Sequence[Any], width: int, seeds: range, dataset: Dataset) -> Outputs:
     """Outputs of networks of a width, dense or with deferred weights, whichever takes less time."""
     config = _config(spec, case, width, deferred=True)
-    if deferred_is_cheaper(config, dataset.info):
+    if deferred_is_cheaper(config):
         trained = [_limit_outputs(spec, config, _run(case, seed), dataset) for seed in seeds]
         return {step: np.stack([one[step] for one in trained]) for step in spec["steps"]}
     inputs, trained = torch.from_numpy(dataset.test.inputs), []

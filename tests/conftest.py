@@ -13,6 +13,9 @@ import pytest
 
 from tests.parallel import in_order, together, workers
 
+# Read when numpy and scipy are imported, here and in processes that tests start. A second thread of OpenBLAS
+# gains nothing for small matrices but waits in a loop: products of 512 x 512 take four times the CPU.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Niceness of the workers and of the processes that they start. The forwarder's is 19. Beside a busy worker of
 # niceness 0 it gets 1.5 % of a core, so tests wait for it for minutes; beside one of these it gets 40 %.
 NICENESS = 17

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # Memory of a worker with torch and MLflow loaded, and of the service (with Ray) that its test starts.
 WORKER_BYTES = 2 << 30
@@ -17,7 +17,7 @@ MEMORY = (
 WAITING = 2
 # Ray forks to start its processes, and a child that is forked while gRPC threads run may hang. So a worker
 # first runs the tests that start Ray in their own process (not in a process of `ipserver`). Their files have
-# this prefix.
+# this prefix, and share one Ray.
 RAY_HERE = "test_ray_"
 
 
@@ -34,16 +34,19 @@ def workers(waiting: int = WAITING) -> int:
 
 
 def together(nodeid: str) -> str:
-    """The group of a test: its file. Tests of a group share a worker and the fixtures of their file."""
-    return nodeid.partition("::")[0]
+    """The group of a test: its file, or all files of its folder that start Ray in their process.
+
+    Tests of a group share a worker, and with it the fixtures of their file or of their Ray.
+    """
+    file = PurePosixPath(nodeid.partition("::")[0])
+    return str(file.with_name(RAY_HERE) if file.name.startswith(RAY_HERE) else file)
 
 
 def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
     """Positions of tests in the order in which they should run.
 
     Files that start Ray in their own process go first, then the others by their time. The longest begin
-    first, so that no worker has a long file at the end. (A worker gets two files at the start. The shortest
-    file with Ray is the first, since the longest of all files follows it.)
+    first, so that no worker has a long file at the end.
 
     Args:
         tests: For each test its id and the seconds of its file (its mark `takes`).
@@ -54,8 +57,7 @@ def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
 
     def rank(position: int) -> tuple[bool, float]:
         group = together(tests[position][0])
-        ray_here = Path(group).name.startswith(RAY_HERE)
-        return not ray_here, seconds[group] if ray_here else -seconds[group]
+        return Path(group).name != RAY_HERE, -seconds[group]
 
     return sorted(range(len(tests)), key=rank)
 

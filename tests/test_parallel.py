@@ -50,25 +50,30 @@ def test_ray_in_the_process_first_then_what_takes_longest_then_the_rest():
         ("tests/a/test_slow.py::test_quick", 0.0),
         ("tests/a/test_slow.py::test_slow", 5.0),
         ("tests/a/test_slower.py::test_slow", 60.0),
-        ("tests/a/test_ray_executor.py::test_it[a::b]", 5.0),
+        ("tests/b/test_ray_executor.py::test_it[a::b]", 5.0),
         ("tests/b/test_ray_sizes.py::test_it", 30.0),
         ("tests/b/test_two.py::test_y", 0.0),
     ]
     assert parallel.in_order(tests) == [4, 5, 3, 1, 2, 0, 6]
 
 
-def test_a_file_stays_together():
+def test_a_file_stays_together_and_so_do_those_that_share_a_ray():
     assert parallel.together("tests/a/test_one.py::test_x[y::z]") == "tests/a/test_one.py"
+    assert (
+        parallel.together("tests/a/test_ray_executor.py::test_x")
+        == parallel.together("tests/a/test_ray_sizes.py::test_y[z]")
+        == "tests/a/test_ray_"
+    )
 
 
 def test_ray_is_started_in_this_process_only_where_that_comes_first():
-    starting = re.compile(r"\bRayExecutor\(|\bray\.init\(")
+    starting = re.compile(r"\bRayExecutor\(|\bray\.init\(|\bray_here\b")
     others = {"benchmarks", "cluster", "faults", "gpu"}  # they run as separate programs
     found = [
         str(file.relative_to(TESTS))
         for file in sorted(TESTS.rglob("*.py"))
         if not others & set(file.relative_to(TESTS).parts)
-        and file != Path(__file__)
+        and file not in {Path(__file__), TESTS / "ipserver" / "workers" / "conftest.py"}
         and not file.name.startswith(parallel.RAY_HERE)
         and starting.search(file.read_text(encoding="utf-8"))
     ]

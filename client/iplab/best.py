@@ -30,7 +30,7 @@ class BestRate:
     Attributes:
         parameterization: Its label.
         hidden_layers: L.
-        width: m.
+        width: m; math.inf for a limit.
         base_learning_rate: The best one; None if runs diverged, or have no result, at every rate.
         rates: How many were tried.
         bracket: Where it lies among them: "" between others, else "smallest tried" or "largest tried": a
@@ -45,7 +45,7 @@ class BestRate:
 
     parameterization: str
     hidden_layers: int
-    width: int
+    width: float
     activation: str
     base_learning_rate: float | None
     rates: int
@@ -61,7 +61,7 @@ def best_rates(runs: Iterable[Run]) -> list[BestRate]:
     """The best rate of every group (parameterization, depth, width, activation), ordered by `by_label`."""
     listed = by_label(runs)
     criterion = criterion_of(listed)
-    groups: dict[tuple[str, int, int, str], dict[float, list[Run]]] = {}
+    groups: dict[tuple[str, int, float, str], dict[float, list[Run]]] = {}
     for run in listed:
         key = (run.parameterization, run.hidden_layers, run.width, run.activation)
         groups.setdefault(key, {}).setdefault(run.base_learning_rate, []).append(run)
@@ -74,7 +74,7 @@ def criterion_of(runs: Sequence[Run]) -> str:
     return "best_validation_loss" if has_validation else "final_test_loss"
 
 
-def _best(key: tuple[str, int, int, str], rates: dict[float, list[Run]], criterion: str) -> BestRate:
+def _best(key: tuple[str, int, float, str], rates: dict[float, list[Run]], criterion: str) -> BestRate:
     usable = {rate: value for rate, runs in rates.items() if math.isfinite(value := _mean(runs, criterion))}
     best = min(usable, key=usable.__getitem__) if usable else None
     chosen = rates[best] if best is not None else []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from ipcore.catalogue.widths import width_of
 from iplab.errors import ServerError, TimedOutError, UnavailableError, WatchOverflowError
-from iplab.reading import member, read
+from iplab.reading import computed, member, read
 from iplab.states import ExperimentState, RunState
 from iplab.transport import Transport, pause
 from iplab.v1 import experiment_pb2, experiment_service_pb2
@@ -56,14 +57,14 @@ class PackProgressed(Event):
     Attributes:
         pack: Its id, unique in the experiment.
         hidden_layers: L.
-        width: m.
+        width: m; math.inf for a limit.
         runs: Number of its runs.
         committed_steps: Updates committed, of `steps`.
     """
 
     pack: str
     hidden_layers: int
-    width: int
+    width: float = field(metadata=computed(lambda m: width_of(m.width)))
     activation: str
     runs: int
     committed_steps: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Final
 
@@ -13,12 +14,38 @@ _MOST_ROWS: Final = 40
 _CELL: Final = "padding:0.2em 0.6em;text-align:{align};vertical-align:top"
 
 
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table as plain text.
+
+    Attributes:
+        title: Above it, or "".
+        headings: One per column.
+        rows: Their cells.
+        right: Which columns are set to the right.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: tuple[bool, ...]
+
+
+def grid_of(table: Table) -> Grid:
+    """A table of `iplab.tables` as plain text."""
+    columns = [[str(cell) for cell in column.cells] for column in table.columns]
+    return Grid(
+        str(table.title or ""),
+        tuple(str(column.header) for column in table.columns),
+        tuple(zip(*columns, strict=True)),
+        tuple(column.justify == "right" for column in table.columns),
+    )
+
+
 def of_table(table: Table) -> str:
     """A table of `iplab.tables`."""
-    columns = [[str(cell) for cell in column.cells] for column in table.columns]
-    right = [column.justify == "right" for column in table.columns]
-    headings = [str(column.header) for column in table.columns]
-    return table_html(headings, list(zip(*columns, strict=True)), str(table.title or ""), right)
+    grid = grid_of(table)
+    return table_html(grid.headings, grid.rows, grid.title, grid.right)
 
 
 def table_html(

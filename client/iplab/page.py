@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING, Final
 
@@ -62,6 +61,7 @@ def experiment_page(experiment: Experiment) -> str:
     Raises:
         ImportError: matplotlib is missing; `pip install 'iplab[plot]'`.
     """
+    from iplab.plotting import pictures  # noqa: PLC0415 - numpy only for pictures
     from iplab.tables import summary_table  # noqa: PLC0415 - rich only where something is drawn
 
     counts = experiment.counts
@@ -72,30 +72,15 @@ def experiment_page(experiment: Experiment) -> str:
             f"{experiment.committed_steps} of {experiment.total_steps} steps."
         )
     ]
-    report = experiment.check()
+    report = experiment.check(alignment="alignment" in experiment.spec.record.probes.quantities)
     answers = [f"{one.subject.parameterization}: {one.sentence}" for one in report.conclusions]
     parts = [f'<p class="answer">{escape(text)}</p>' for text in answers] + parts
     parts += [paragraph(f"Warning: {text}") for text in experiment.warnings]
-    parts += [_figure(picture) for picture in _pictures(experiment)]
+    parts += [_figure(picture) for picture in pictures(experiment, report).values()]
     parts.append("<h2>Results</h2>")
     parts.append(of_table(summary_table(experiment.summary())))
     parts.append(listed(report.notes))
     return _page(experiment.display_name or f"Experiment {experiment.id}", parts)
-
-
-def _pictures(experiment: Experiment) -> Iterator[Picture]:
-    """Every figure that the experiment has data for; the same figure once."""
-    from ipcore.figures import PictureError  # noqa: PLC0415 - numpy only for pictures
-    from iplab.errors import InvalidRequestError  # noqa: PLC0415
-    from iplab.plotting import KINDS  # noqa: PLC0415
-
-    for kind in KINDS:
-        try:
-            picture = experiment.plot(kind)
-            picture.csv()
-        except (PictureError, InvalidRequestError):  # nothing of this kind was recorded
-            continue
-        yield picture
 
 
 def _figure(picture: Picture) -> str:

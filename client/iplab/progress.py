@@ -26,11 +26,12 @@ from rich.text import Text
 
 from iplab.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
 from iplab.states import RunState
+from iplab.terminal import visible
 
 if TYPE_CHECKING:
     from iplab.studies.study import Study
 
-Group = tuple[int, int, str]
+Group = tuple[int, float, str]
 # In files and pipes a line after so many seconds at least, and after twice as many where little happens.
 _LINE_SECONDS: Final = 5.0
 _HTML_SECONDS: Final = 0.3
@@ -150,7 +151,7 @@ class _Bars:
         self._bars: dict[Group | None, TaskID] = {}
 
     def say(self, text: str) -> None:
-        self._progress.console.print(text, highlight=False, markup=False)
+        self._progress.console.print(visible(text), highlight=False, markup=False)
 
     def step(self, tally: Tally, group: Group) -> None:
         for each in (None, group):
@@ -306,7 +307,7 @@ def follow_study(changes: Iterable[Study], *, show: bool, console: Console | Non
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    console.print(visible(text), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 class _TimeLeft(TimeRemainingColumn):

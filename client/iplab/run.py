@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ipcore.catalogue.widths import plain_width, width_of
 from iplab.artifacts import Artifact, list_artifacts, read_chunks, save
 from iplab.errors import NotFoundError
 from iplab.numbers import number
@@ -105,6 +106,11 @@ class Run(RunFields, RunSummaryFields):
         return html.table_html(("", ""), rows, self.name)
 
     @property
+    def width(self) -> float:  # type: ignore[override] # the message's field is a whole number
+        """Width m; math.inf for a limit of infinite width."""
+        return width_of(self._run.width)
+
+    @property
     def state(self) -> RunState:
         """Its state."""
         return member(RunState, self._run, "state")
@@ -139,7 +145,7 @@ class Run(RunFields, RunSummaryFields):
 
         "attempts" is empty unless it was read by `run()` or `refresh`.
         """
-        return to_plain(self._run)
+        return to_plain(self._run) | {"width": plain_width(self.width)}
 
     def refresh(self) -> Run:
         """Read it again, with its attempts. Returns itself."""

@@ -20,7 +20,7 @@ class Settings:
     Attributes:
         parameterization: Its label.
         hidden_layers: L.
-        width: m.
+        width: m; math.inf for a limit.
         activation: Name.
         base_learning_rate: eta.
         seed: Of initial weights and batches.
@@ -28,7 +28,7 @@ class Settings:
 
     parameterization: str
     hidden_layers: int
-    width: int
+    width: float
     activation: str
     base_learning_rate: float
     seed: int

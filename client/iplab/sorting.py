@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from iplab.errors import InvalidRequestError, Violation
+from iplab.settings import AXES
 from iplab.summary import Spread
 from iplab.vocabulary import field_named, meant
 
+if TYPE_CHECKING:
+    from iplab.run import Run
+
 Row = TypeVar("Row")
+# Columns of runs beside the values of their summaries.
+RUN_COLUMNS: Final = ("index", "state", *AXES, "committed_steps")
 
 
 def in_order(
@@ -44,6 +50,17 @@ def in_order(
         there.sort(key=lambda entry: entry[0], reverse=descending)  # type: ignore[arg-type,return-value] # of one type each
         ordered = [row for _, row in there] + [row for v, row in found if v is None]
     return ordered
+
+
+def runs_in_order(runs: Sequence[Run], keys: str) -> list[Run]:
+    """Runs sorted by settings, state, steps and the values of their summaries. Raises as `in_order`."""
+    results = runs[0].results if runs else ()
+    return in_order(runs, keys if runs else "", (*RUN_COLUMNS, *results), _run_value)
+
+
+def _run_value(run: Run, name: str) -> object:
+    value = getattr(run, name)
+    return str(value) if name == "state" else value
 
 
 def _plain(value: object) -> object:

@@ -2,72 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Self
+from iplab.v1.received_states import ApiEnum, ExperimentState, RunState, StudyReason, StudyState
+
+__all__ = ["ExperimentState", "Regime", "RunState", "StudyReason", "StudyState", "StudyVerdict"]
 
 
-class _State(StrEnum):
-    @classmethod
-    def read(cls, name: str) -> Self:
-        """By name; a newer service may send one that is UNKNOWN here."""
-        return cls(name) if name in cls.__members__ else cls("UNKNOWN")
-
-
-class ExperimentState(_State):
-    """Where an experiment stands (`iplab.v1.ExperimentState` without its prefix)."""
-
-    UNKNOWN = "UNKNOWN"
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    PAUSING = "PAUSING"
-    PAUSED = "PAUSED"
-    CANCELLING = "CANCELLING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the state is final."""
-        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
-
-
-class RunState(_State):
-    """Where a run stands (`iplab.v1.RunState` without its prefix)."""
-
-    UNKNOWN = "UNKNOWN"
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    PAUSED = "PAUSED"
-    CANCELLING = "CANCELLING"
-    SUCCEEDED = "SUCCEEDED"
-    DIVERGED = "DIVERGED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the state is final. DIVERGED is a result, not an error."""
-        return self in {self.SUCCEEDED, self.DIVERGED, self.FAILED, self.CANCELLED}
-
-
-class StudyState(_State):
-    """Where a study stands (`iplab.v1.StudyState` without its prefix)."""
-
-    UNKNOWN = "UNKNOWN"
-    RUNNING = "RUNNING"
-    CANCELLING = "CANCELLING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the state is final."""
-        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
-
-
-class StudyVerdict(_State):
+class StudyVerdict(ApiEnum):
     """What a study says (`iplab.v1.StudyVerdict` without its prefix). UNKNOWN: nothing is known yet."""
 
     UNKNOWN = "UNKNOWN"
@@ -82,19 +22,7 @@ class StudyVerdict(_State):
         return "" if self is self.UNKNOWN else self.value.lower().replace("_", " ")
 
 
-class StudyReason(_State):
-    """Why a study has ended (`iplab.v1.StudyReason` without its prefix). UNKNOWN: it has not."""
-
-    UNKNOWN = "UNKNOWN"
-    DECIDED = "DECIDED"
-    BUDGET = "BUDGET"
-    LIMIT = "LIMIT"
-    DIVERGED = "DIVERGED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-
-class Regime(_State):
+class Regime(ApiEnum):
     """What theory predicts in the limit of infinite width (`iplab.v1.Regime` without its prefix).
 
     UNKNOWN: not covered by theory, or beyond what is analysed. MEASURE: theory does not settle it.

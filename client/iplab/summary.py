@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
+from ipcore.catalogue.widths import plain_width
 from iplab.frames import frame
 from iplab.numbers import mean_and_deviation
 from iplab.states import Regime, RunState
@@ -85,7 +86,7 @@ class SummaryRow:
     Attributes:
         parameterization: Its label.
         hidden_layers: L.
-        width: m.
+        width: m; math.inf for a limit.
         base_learning_rate: eta.
         predicted_regime: What theory says of it in the limit of infinite width.
         runs: How many there are.
@@ -95,11 +96,12 @@ class SummaryRow:
         test_accuracy: Of the final weights, in [0, 1].
         test_loss_at_best_validation: Of the weights with the best validation; n = 0 without a validation set.
         test_accuracy_at_best_validation: Likewise.
+        limit_error: Of infinite width: the particles' own error of f, relative to |f|; else n = 0.
     """
 
     parameterization: str
     hidden_layers: int
-    width: int
+    width: float
     activation: str
     base_learning_rate: float
     predicted_regime: Regime
@@ -110,6 +112,7 @@ class SummaryRow:
     test_accuracy: Spread = field(metadata=_of("final_test_accuracy"))
     test_loss_at_best_validation: Spread = field(metadata=_of("test_loss_at_best_validation"))
     test_accuracy_at_best_validation: Spread = field(metadata=_of("test_accuracy_at_best_validation"))
+    limit_error: Spread = field(metadata=_of("final_limit_error"))
 
     def spreads(self) -> dict[str, Spread]:
         """The means by the name of the run's value that they are of: "final_test_loss", ..."""
@@ -120,7 +123,7 @@ class SummaryRow:
         values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         return {
             name: value.to_dict() if isinstance(value, Spread) else value for name, value in values.items()
-        }
+        } | {"width": plain_width(self.width)}
 
     def to_flat_dict(self) -> dict[str, object]:
         """Plain values without nesting, as the columns of a frame: "test_loss", "test_loss_sd", ..."""
@@ -168,7 +171,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 def summarize(runs: Iterable[Run]) -> Summary:
     """One row per group of runs that differ only in their seed, in the order of `by_label`."""
-    groups: dict[tuple[str, int, int, str, float], list[Run]] = {}
+    groups: dict[tuple[str, int, float, str, float], list[Run]] = {}
     for run in by_label(runs):
         key = (
             run.parameterization,

@@ -16,7 +16,7 @@ from rich.text import Text
 from iplab.fitting import abbreviations, fitted
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.summary import Spread, SummaryRow, averaged, label
-from iplab.terminal import folded
+from iplab.terminal import folded, visible
 
 if TYPE_CHECKING:
     from iplab.best import BestRate
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Wide enough for every table of ours: what is piped into a file or `less -S` is never cut.
 _PIPED_WIDTH = 400
 # Values of a run's summary that stand in its table.
-_RESULTS = ("last_train_loss", *averaged().values())
+RESULTS = ("last_train_loss", *averaged().values())
 
 # Heading, how it is said of all rows at once ("": always a column), values.
 Setting = tuple[str, str, list[object]]
@@ -44,7 +44,7 @@ def print_table(table: Table) -> None:
     drawn, needed = fitted(table, width, console.encoding)
     console = _Console(file=sys.stdout, width=max(width, needed))
     if table.title:  # a narrow table would wrap its own title
-        console.print(Text(str(table.title)))
+        console.print(Text(visible(str(table.title))))
     console.print(drawn)
     if shortened := abbreviations(table, drawn):
         print(folded("; ".join(f"{short}: {long}" for short, long in shortened.items())))
@@ -72,11 +72,11 @@ def table_of(
         spreads = any(isinstance(value, Spread) for value in column)
         may_fold = spreads or (not numbers if folding is None else heading in folding)
         justify: Literal["right", "left"] = "right" if numbers else "left"
-        columns.append(Column(heading, justify=justify, overflow="fold" if may_fold else "ellipsis"))
+        columns.append(Column(visible(heading), justify=justify, overflow="fold" if may_fold else "ellipsis"))
     table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.title, table.title_justify, table.title_style = title or None, "left", ""
     for row in listed:
-        table.add_row(*[Text(_shown(value)) for value in row])
+        table.add_row(*[Text(visible(_shown(value))) for value in row])
     return table
 
 
@@ -133,7 +133,7 @@ def runs_table(runs: Sequence[Run], title: str = "") -> Table:
         ("committed steps", "{} steps", [run.committed_steps for run in runs]),
     ]
     found = [run.results for run in runs]
-    measured = [{name: _measured(results[name]) for name in _RESULTS} for results in found]
+    measured = [{name: _measured(results[name]) for name in RESULTS} for results in found]
     return _settings_and_results(settings, _results(measured), title)
 
 

@@ -1,17 +1,21 @@
-"""Standard streams that are closed, cut off, or in an encoding that lacks characters."""
+"""Standard streams that are closed, cut off, or lack characters; text made safe for them."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import re
 import shutil
 import sys
 import textwrap
 from pathlib import Path
+from typing import Final
 
 # What a shell reports of a program that ends because nobody reads its output any more (128 + SIGPIPE).
 CUT_OFF = 141
+
+_STEERING: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def prepare() -> None:
@@ -41,6 +45,17 @@ def abandon_output() -> None:
         os.close(nowhere)
 
 
+def visible(text: str) -> str:
+    r"""Text of a server or a file with its control characters as escapes, so that it cannot steer a terminal.
+
+    Line ends and tabs stay. Characters that change the direction of writing count as control characters.
+
+    >>> print(visible("\x1b[2Jgone"))
+    \x1b[2Jgone
+    """
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
 def folded(text: str, *, indent: int = 0) -> str:
     """Indented lines as wide as the terminal; in pipes and files as wide as COLUMNS says, else 80.
 
@@ -50,7 +65,7 @@ def folded(text: str, *, indent: int = 0) -> str:
     """
     start = " " * indent
     return textwrap.fill(
-        text,
+        visible(text),
         max(shutil.get_terminal_size().columns, 20),
         initial_indent=start,
         subsequent_indent=start + "    ",

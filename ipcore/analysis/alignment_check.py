@@ -9,7 +9,8 @@ biased by a constant factor; the exponents are slopes over log m:
 
 Each is compared with the derived exponent, matrix by matrix and step by step. The first that disagrees is
 where the network leaves the calculus. Theory is then applied again with the measured exponents: both ends of
-their intervals over seeds, cut to [1/2, 1]. If the verdicts differ, the verdict is "measure". [ours]
+their intervals over seeds, cut to [1/2, 1]; for an omega that agrees what is derived. If the verdicts differ,
+the verdict is "measure". [ours]
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ _KINDS: Final = {
 _DIGITS: Final = 1000  # measured exponents are rounded outward to thousandths
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
+Range = tuple[float, float]
+"""The least and the largest value that an exponent may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,7 @@ def check_alignment(
     )
     derived = derived_alignment(analysis, {step for step, _, _ in wanted})
     found: list[Theta] = []
-    fits: dict[str, dict[int, list[Slope]]] = {quantity: {} for quantity in EXPONENTS}
+    ranges: dict[str, dict[int, list[Range]]] = {quantity: {} for quantity in EXPONENTS}
     notes: list[str] = []
     for step, layer, position in wanted:
         quantity = order[position]
@@ -175,24 +178,26 @@ def check_alignment(
             continue
         if gaps := samples.gaps():
             notes.append(f"{name}: {gaps}")
-        fits[quantity].setdefault(layer, []).append(fit)
+        here = ranges[quantity].setdefault(layer, [])
         bounds: Bounds | None = getattr(derived[step], row)[layer - 2] if step in derived else None
         if bounds is None:
+            here.append((fit.slope.low, fit.slope.high))
             notes.append(f"{name}: slope {fit.slope}; not derived where something grows, or is exactly zero")
             continue
         allowed = readout_tolerance if layer == L + 1 else tolerance
         judged = _judge(fit, bounds, allowed, len(wanted))
+        here.append(_range(quantity, fit, bounds, judged.verdict))
         sentence = (
             f"{name} {judged.verdict}: slope {fit.slope}, derived {_derived(*bounds)} "
             f"(tolerance {allowed:g}), widths {fit.widths[0]}..{fit.widths[-1]}, {counted(fit.seeds, 'seed')}"
         )
         sentence = f"{sentence}; {judged.why}" if judged.why else sentence
         found.append(Theta(quantity, layer, step, *bounds, allowed, fit, judged.verdict, sentence))
-    missing = [layer for layer in _layers(QUANTITY, L) if layer not in fits[QUANTITY]]
+    missing = [layer for layer in _layers(QUANTITY, L) if layer not in ranges[QUANTITY]]
     if missing and wanted:
         names = ", ".join(f"W^{layer}" for layer in missing[:6]) + (" and more" if len(missing) > 6 else "")
         notes.append(f"theory is not applied with the measured alignment: there is none of {names}")
-    given = () if missing else measured_bounds(L, fits)
+    given = () if missing else measured_bounds(L, ranges)
     return AlignmentReport(tuple(found), tuple(notes), given, analyze(given) if given else None)
 
 
@@ -201,24 +206,40 @@ def _layers(quantity: str, hidden_layers: int) -> range:
     return range(2, hidden_layers + (1 if quantity == BACKWARD else 2))
 
 
+def _range(quantity: str, fit: Slope, bounds: Bounds, verdict: Verdict) -> Range:
+    """What theory is asked with: the interval measured; for omega also what the calculus derives.
+
+    theta is cut at 1, which mostly is what is derived. The derived omega of hidden matrices is the least
+    possible, 1/2, so finite widths show more; taken literally, .51 makes a matrix enlarge every change. So
+    an omega that agrees is taken as derived, and where it is undecided both are possible.
+    """
+    measured = fit.slope.low, fit.slope.high
+    if quantity != CHANGE or verdict is Verdict.DISAGREES:
+        return measured
+    low, high = (float(end) for end in bounds)
+    if verdict is Verdict.AGREES:
+        return low, high
+    return min(low, measured[0]), max(high, measured[1])
+
+
 def measured_bounds(
-    hidden_layers: int, fits: Mapping[str, Mapping[int, list[Slope]]]
+    hidden_layers: int, ranges: Mapping[str, Mapping[int, list[Range]]]
 ) -> tuple[Alignment, Alignment]:
-    """Lower and upper alignment: the ends of all intervals, cut to [1/2, 1].
+    """Lower and upper alignment: the ends of all ranges, cut to [1/2, 1].
 
     Args:
         hidden_layers: L.
-        fits: By key of `EXPONENTS` and layer, each at one or more steps; theta of every matrix. A row of
+        ranges: By key of `EXPONENTS` and layer, each at one or more steps; theta of every matrix. A row of
             which a matrix is missing is taken as the calculus has it.
     """
     low: dict[str, list[Fraction]] = {}
     high: dict[str, list[Fraction]] = {}
     for quantity, (row, _) in EXPONENTS.items():
         layers = _layers(quantity, hidden_layers)
-        of_layer = [fits.get(quantity, {}).get(layer, []) for layer in layers]
+        of_layer = [ranges.get(quantity, {}).get(layer, []) for layer in layers]
         if all(of_layer):
-            low[row] = [_cut(min(fit.slope.low for fit in known), math.floor) for known in of_layer]
-            high[row] = [_cut(max(fit.slope.high for fit in known), math.ceil) for known in of_layer]
+            low[row] = [_cut(min(known)[0], math.floor) for known in of_layer]
+            high[row] = [_cut(max(end for _, end in known), math.ceil) for known in of_layer]
     return Alignment.of(hidden_layers, **low), Alignment.of(hidden_layers, **high)
 
 

@@ -57,7 +57,8 @@ def check_calibrated_rates(
         AnalysisError: The rates at step 0 are not the largest stable ones, so there is no prediction; or as
             `fit_slope`.
     """
-    _check_rates(analysis)
+    if text := rates_misfit(analysis):
+        raise AnalysisError(text)
     deficits = {entry.layer: entry.deficit for entry in analysis.alignment}
     found = []
     for layer, samples in sorted(measured.items()):
@@ -72,10 +73,11 @@ def check_calibrated_rates(
     return tuple(found)
 
 
-def _check_rates(analysis: theory.Analysis) -> None:
+def rates_misfit(analysis: theory.Analysis) -> str:
+    """Why theory predicts no calibrated rates of these networks; "" if it does."""
     p = analysis.parameterization
-    if analysis.block_matrices:
-        raise AnalysisError("theory predicts no calibrated rates for residual blocks")
+    if analysis.block_matrices or analysis.normalization != "none":
+        return "theory predicts no calibrated rates for residual blocks or normalized preactivations"
     try:
         largest = theory.complete(
             p.a,
@@ -88,9 +90,10 @@ def _check_rates(analysis: theory.Analysis) -> None:
             reweightings=p.reweightings,
         ).parameterization
     except theory.TheoryError as error:
-        raise AnalysisError(f"theory predicts no calibrated rates here: {error.text}") from error
+        return f"theory predicts no calibrated rates here: {error.text}"
     if largest.c_at(0) != p.c_at(0):
-        raise AnalysisError(
+        return (
             "theory predicts calibrated rates only for the largest stable rates at step 0 (`iplab "
             "complete`); this parameterization has others"
         )
+    return ""

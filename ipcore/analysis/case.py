@@ -60,6 +60,7 @@ class Trained:
         not_covered: Why theory says nothing of such networks; None: it may.
         max_hidden_layers: Networks with more matrices than such a perceptron are not analysed.
         block_matrices: Matrices per residual block; 0: there are no blocks.
+        normalization: Of preactivations, by its name in the catalogue.
     """
 
     widths: tuple[int, ...]
@@ -74,6 +75,7 @@ class Trained:
     not_covered: str | None = None
     max_hidden_layers: int = 100
     block_matrices: int = 0
+    normalization: str = "none"
 
     @property
     def has_epsilon(self) -> bool:
@@ -111,6 +113,7 @@ class Trained:
                 epsilon=epsilon or None,
                 alignment=alignment or None,
                 block_matrices=self.block_matrices,
+                normalization=self.normalization,
             )
             found = analyze()
             # It stops where something grows; the steps after that are wanted too.

@@ -206,6 +206,9 @@ def _largest(fits: Callable[[int], bool], most: int) -> int:
     return low
 
 
-def deferred_is_cheaper(config: PackConfig, info: DatasetInfo) -> bool:
-    """Whether deferred weights take less time than a dense network of this width: about T B < m/6."""
-    return config.steps * config.batch_size * 6 < config.width
+def deferred_is_cheaper(config: PackConfig) -> bool:
+    """Whether deferred weights take less time than a dense network of this width: about T B < m/6.
+
+    A network without hidden matrices has nothing to defer.
+    """
+    return config.hidden_layers > 1 and config.steps * config.batch_size * 6 < config.width

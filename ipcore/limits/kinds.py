@@ -26,7 +26,8 @@ from ipcore.theory import Parameterization
 
 _ZERO, _HALF, _ONE = Fraction(0), Fraction(1, 2), Fraction(1)
 _DEFERRED: Final = (
-    "train it with deferred weights (deferred: true) at a width at least 16 times the largest one compared"
+    "train it with deferred weights (in a spec deferred_weights: always) at a width at least 16 times the "
+    "largest one compared"
 )
 Reason = Literal[
     "activation",

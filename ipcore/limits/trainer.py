@@ -28,6 +28,7 @@ from ipcore.limits.problems import limit_problems
 from ipcore.training.batches import Batches
 from ipcore.training.holdout import split_training
 from ipcore.training.recording import (
+    LIMIT_ERROR,
     Recorder,
     metric_names,
     test_metrics_due,
@@ -36,7 +37,6 @@ from ipcore.training.recording import (
 from ipcore.training.trainer import Slice, Trainer
 from ipcore.training.validation import check_pack
 
-LIMIT_ERROR: Final = "limit_error"
 _NEVER: Final = np.iinfo(np.int64).max
 
 
@@ -199,7 +199,7 @@ class LimitTrainer:
             raise ValueError(f"max_steps must be at least 1, not {max_steps}")
         begun, first, known = time.monotonic(), self.step + 1, set(self._diverged)
         end = self.config.steps if max_steps is None else min(self.config.steps, self.step + max_steps)
-        recorder = Recorder(limit_metric_names(self.config))
+        recorder = Recorder(metric_names(self.config))
         with self._numerics():
             if self.step == 0 and not self.finished:
                 self._record_held_out(recorder)
@@ -274,13 +274,14 @@ class LimitTrainer:
                 loss[position] = float(self._loss.values(f, labels).mean(dtype=torch.float64))
                 if not self.dataset.target_dim:
                     accuracy[position] = float(correct(f, labels).double().mean())
-                error[position] = replica_error(replicas)
+                if self.config.infinite_width:
+                    error[position] = replica_error(replicas)
                 if self.step == self.config.steps and not np.isfinite(loss[position]):
                     self._diverge(position)
             recorder.add(f"{place}_loss", self.step, now, loss)
             if not self.dataset.target_dim:
                 recorder.add(f"{place}_accuracy", self.step, now, accuracy)
-            if place == "test":
+            if place == "test" and self.config.infinite_width:
                 recorder.add(LIMIT_ERROR, self.step, now, error)
 
     def _diverge(self, position: int) -> None:
@@ -313,11 +314,6 @@ def replica_error(replicas: Tensor) -> float:
     variance = (replicas.double() - mean).square().sum() / (count - 1)
     size = mean.square().sum()
     return float((variance / count / size).sqrt()) if size > 0 else float("nan")
-
-
-def limit_metric_names(config: PackConfig) -> tuple[str, ...]:
-    """Metrics that a pack of limits may record."""
-    return (*metric_names(config), LIMIT_ERROR)
 
 
 def trainer_of(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ipcore import theory
+from ipcore.analysis.calibrated_rates import rates_misfit
 from ipcore.analysis.coordinate_check import sizes_at
 from ipcore.analysis.rate_transfer import predicted_drift
 from ipcore.catalogue import OPTIMIZERS
@@ -76,6 +77,7 @@ def _analyze(exponents: theory.Parameterization, activation: str, setting: Setti
             loss=setting.loss,
             epsilon=epsilon,
             block_matrices=setting.block_matrices,
+            normalization=setting.normalization,
         )
     except theory.TheoryError as error:
         return f"theory does not cover it: {error.text}"
@@ -137,26 +139,8 @@ def calibrated_rate(analysis: theory.Analysis | str, layer: int) -> Band:
     """By which power of m the calibrated first rate of matrix l grows: the deficit of its alignment."""
     if isinstance(analysis, str):
         return Band.silent(analysis)
-    if analysis.block_matrices:
-        return Band.silent("theory predicts no calibrated rates for residual blocks")
-    p = analysis.parameterization
-    try:
-        largest = theory.complete(
-            p.a,
-            p.b,
-            optimizer=analysis.optimizer,
-            activation=analysis.activation,
-            loss=analysis.loss,
-            biases=p.biases,
-            mean=p.mean,
-            reweightings=p.reweightings,
-        ).parameterization
-    except theory.TheoryError as error:
-        return Band.silent(f"theory predicts no calibrated rates here: {error.text}")
-    if largest.c_at(0) != p.c_at(0):
-        return Band.silent(
-            "theory predicts calibrated rates only for the largest stable rates at step 0 (`iplab complete`)"
-        )
+    if text := rates_misfit(analysis):
+        return Band.silent(text)
     deficits = {entry.layer: entry.deficit for entry in analysis.alignment}
     if layer not in deficits:
         return Band.silent("theory says nothing of the alignment of this layer")

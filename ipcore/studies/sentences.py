@@ -217,7 +217,7 @@ def _of_cells(kind: str, subject: str, verdict: Verdict, cells: Sequence[Cell], 
     parts = [f"{counts[found]} {words}" for found, words in named.items() if counts[found]]
     total = f"The {what} of {subject}: of {len(cells)} numbers {', '.join(parts)}"
     furthest = _furthest(cells)
-    return f"{total}{'; furthest off is ' + _measured(furthest, '', level) if furthest else ''}."
+    return f"{total}{'; the furthest off: ' + _measured(furthest, '', level) if furthest else ''}."
 
 
 def _furthest(cells: Sequence[Cell]) -> Cell | None:

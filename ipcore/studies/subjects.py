@@ -59,6 +59,7 @@ class Setting:
         steps: Updates of a whole run.
         not_covered: Why theory says nothing of such networks ("" : it may): weight decay, a model, data.
         block_matrices: Matrices per residual block; 0: a perceptron.
+        normalization: Of preactivations, by its name in the catalogue.
     """
 
     optimizer: str = "sgd"
@@ -66,6 +67,7 @@ class Setting:
     steps: int = 100
     not_covered: str = ""
     block_matrices: int = 0
+    normalization: str = "none"
 
 
 @dataclass(frozen=True, slots=True)

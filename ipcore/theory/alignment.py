@@ -15,24 +15,31 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.activation import Activation
-from ipcore.theory.maxplus import Size, largest, smaller, times
+from ipcore.theory.maxplus import Size, inverse, largest, smaller, times
 from ipcore.theory.parameterization import Parameterization
 
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
+_ZERO: Final = Fraction(0)
 
 
-def forward_product(
-    p: Parameterization,
-    layer: int,
-    *,
-    kept: Size,
-    below: Size,
-    means: Size,
-    x0: Size,
-    x: Size,
-    skipped: Size = None,
-) -> Size:
+def shared_product(p: Parameterization, layer: int, *, kept: Size, below: Size, skipped: Size = None) -> Size:
+    """Exponent of what h_0^l . h_t^l has through the initial matrix, a bias, and a skip connection.
+
+    Args:
+        p: The parameterization (a, b, biases).
+        layer: Index of the layer, 0..L-1.
+        kept: Exponent of what is left of the initial matrix at step t; None: removed.
+        below: I^{l-1}; 0 below the first layer, the inputs being the same.
+        skipped: The same of the layer whose preactivation a residual block adds to this one; None: no such
+            layer.
+    """
+    shared = times(1 - 2 * (p.a[layer] + p.b[layer]), kept, below)
+    own = None if p.biases is None else 1 - 2 * (p.biases.a[layer] + p.biases.b[layer])
+    return largest(shared, own, skipped)
+
+
+def forward_product(*, shared: Size, means: Size, x0: Size, x: Size, over: Size = _ZERO) -> Size:
     """Exponent I^l of x_0^l . x_t^l for a hidden layer.
 
         I^l = max( 1/2 + e(x_0) + e(x_t),  1 - 2(a_l+b_l) + I^{l-1},  1 + mean(x_0) + mean(x_t) )
@@ -41,19 +48,13 @@ def forward_product(
     what the means over the neurons share.
 
     Args:
-        p: The parameterization (a, b, biases).
-        layer: Index of the layer, 0..L-1.
-        kept: Exponent of what is left of the initial matrix at step t; None: removed.
-        below: I^{l-1}; 0 below the first layer, the inputs being the same.
+        shared: `shared_product`.
         means: Exponent of the product of the means over neurons of x_0 and x_t; None: centred.
         x0: e(x_0^l).
         x: e(x_t^l).
-        skipped: I of the layer whose preactivation a residual block adds to this one; None: no such layer.
+        over: Exponent of |h_0^l| |h_t^l|, by which normalized preactivations are divided; else 0.
     """
-    shared = times(1 - 2 * (p.a[layer] + p.b[layer]), kept, below)
-    if p.biases is not None:
-        shared = largest(shared, 1 - 2 * (p.biases.a[layer] + p.biases.b[layer]))
-    product = largest(times(_HALF, x0, x), shared, times(_ONE, means), skipped)
+    product = largest(times(_HALF, x0, x), times(shared, inverse(over)), times(_ONE, means))
     return smaller(product, times(_ONE, x0, x))
 
 
@@ -68,6 +69,7 @@ def backward_product(
     stays: bool,
     dh0: Size,
     dh: Size,
+    over: Size = _ZERO,
     skipped: Size = None,
 ) -> Size:
     """Exponent J^l of dh_0^l . dh_t^l for a hidden layer: as forward, from the readout down.
@@ -85,10 +87,11 @@ def backward_product(
         stays: Whether the initial preactivation of the layer is kept and not smaller than the present one.
         dh0: e(dh_0^l).
         dh: e(dh_t^l).
+        over: Exponent of |h_0^l| |h_t^l|, by which the derivative is divided if h^l is normalized; else 0.
         skipped: J of the layer that a residual block adds this one's preactivation to; None: no such layer.
     """
     aligned = times(_ONE, dh0, dh)
     if phi.kind == "aligned" or (stays and phi.nonlinear):
         return aligned
-    shared = times(1 - 2 * (p.a[layer + 1] + p.b[layer + 1]), kept, above)
+    shared = times(1 - 2 * (p.a[layer + 1] + p.b[layer + 1]), kept, above, inverse(over))
     return smaller(largest(times(_HALF, dh0, dh), shared, times(_ONE, means), skipped), aligned)

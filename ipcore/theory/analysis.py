@@ -11,6 +11,7 @@ from ipcore.theory.calculus import Sizes
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.given_alignment import Alignment, read_alignment
 from ipcore.theory.maxplus import Size, nonzero
+from ipcore.theory.normalization import NONE, check_normalization
 from ipcore.theory.parameterization import Parameterization, check_integer, check_parameterization
 from ipcore.theory.report import analysis_text
 from ipcore.theory.residual import check_blocks
@@ -77,6 +78,7 @@ class Analysis:
         assumed: Alignment that was given: (), one, or a lower and an upper bound. `alignment` follows from
             the last one.
         block_matrices: Matrices per residual block; 0: a perceptron without blocks.
+        normalization: Of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
     """
 
     parameterization: Parameterization
@@ -98,6 +100,7 @@ class Analysis:
     epsilon: tuple[str, ...] = ()
     assumed: tuple[Alignment, ...] = ()
     block_matrices: int = 0
+    normalization: str = NONE
 
     @property
     def setting(self) -> Rules:
@@ -107,6 +110,7 @@ class Analysis:
             epsilon=self.epsilon,
             alignment=self.assumed[-1] if self.assumed else None,
             block_matrices=self.block_matrices,
+            normalized=self.normalization != NONE,
         )
 
     @property
@@ -135,6 +139,7 @@ class Analysis:
             "epsilon": list(self.epsilon),
             "assumed": [bound.to_dict() for bound in self.assumed],
             "block_matrices": self.block_matrices,
+            "normalization": self.normalization,
             "regime": self.regime.value,
             "settled": self.settled,
             "hidden_bounded": self.hidden_bounded,
@@ -173,6 +178,7 @@ def analyze(
     epsilon: str | Sequence[str] | None = None,
     alignment: str | Alignment | Sequence[Alignment] | None = None,
     block_matrices: int = 0,
+    normalization: str = NONE,
 ) -> Analysis:
     """What a parameterization does as the width grows, exactly.
 
@@ -192,6 +198,8 @@ def analyze(
             bound (measured ones): where the regimes of both differ it is "measure".
         block_matrices: 1 or 2: residual blocks of so many matrices between W^1 and the readout, with the
             exponents of all matrices in their order (`ipcore.theory.residual`). 0: none.
+        normalization: "rms": every preactivation is divided by its root mean square over the neurons before
+            it enters the activation (`ipcore.theory.normalization`). "none".
 
     Raises:
         TheoryError: Unknown names, limits, or what the theory does not cover (with what it covers); all
@@ -204,7 +212,9 @@ def analyze(
     'feature_learning'
     """
     p, setting = checked(parameterization, optimizer, activation, loss, steps)
-    setting, assumed = checked_setting(p, setting, optimizer, epsilon, alignment, block_matrices)
+    setting, assumed = checked_setting(
+        p, setting, optimizer, epsilon, alignment, block_matrices, normalization
+    )
     upper, lower = bounds(p, setting, steps, assumed[0] if assumed else None)
     aligned = layer_alignment(upper)
     decided = verdict(p, upper, lower, setting)
@@ -246,6 +256,7 @@ def analyze(
         epsilon=setting.epsilon,
         assumed=assumed,
         block_matrices=block_matrices,
+        normalization=normalization,
     )
 
 
@@ -290,6 +301,7 @@ def checked_setting(
     epsilon: str | Sequence[str] | None,
     alignment: str | Alignment | Sequence[Alignment] | None,
     block_matrices: int,
+    normalization: str = NONE,
 ) -> tuple[Rules, tuple[Alignment, ...]]:
     """A setting with what is assumed of epsilon, alignment and blocks; of two bounds the upper one.
 
@@ -309,9 +321,14 @@ def checked_setting(
     with findings.noted():
         check_blocks(block_matrices, p.hidden_layers)
         _check_residual(p, block_matrices)
+    normalized = False
+    with findings.noted():
+        normalized = check_normalization(normalization, p)
+        _check_bounds(assumed, normalized=normalized)
     findings.check()
     given = assumed[-1] if assumed else None
-    return replace(setting, alignment=given, block_matrices=block_matrices), assumed
+    found = replace(setting, alignment=given, block_matrices=block_matrices, normalized=normalized)
+    return found, assumed
 
 
 def bounds(
@@ -409,6 +426,15 @@ def _check_given(p: Parameterization, assumed: tuple[Alignment, ...]) -> None:
     if assumed and p.mean is not None:
         raise TheoryError(
             "not covered: alignment that is given, and initial weights with a mean, which derive theirs",
+            "alignment",
+        )
+
+
+def _check_bounds(assumed: tuple[Alignment, ...], *, normalized: bool) -> None:
+    if normalized and len(assumed) > 1:
+        raise TheoryError(
+            "not covered: two bounds with normalized preactivations, whose sizes do not grow with alignment; "
+            "give one alignment",
             "alignment",
         )
 

@@ -9,7 +9,8 @@ covered too. docs/theory.md derives them.
 Two runs of the same rules bracket the truth where alignment is in doubt: `aligned=True` takes every inner
 product with step 0 as aligned, an upper bound; `aligned=False` takes the products of
 `ipcore.theory.alignment`, a lower one. Alignment that is given (`Rules.alignment`) takes the place of both.
-With residual blocks a preactivation also has what its skip connection adds (`ipcore.theory.residual`).
+With residual blocks a preactivation also has what its skip connection adds (`ipcore.theory.residual`), and
+preactivations may be normalized before they enter an activation (`ipcore.theory.normalization`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.alignment import backward_product, forward_product
+from ipcore.theory.alignment import backward_product, forward_product, shared_product
 from ipcore.theory.initial import without_updates
 from ipcore.theory.maxplus import Size, inverse, largest, nonzero, smaller, times
 from ipcore.theory.parameterization import Parameterization, RatePhase
@@ -44,6 +45,7 @@ class Sizes:
         from_update: The part that the updates of the layer's own matrix add.
         from_bias: The part that the updates of its bias add.
         from_removal: The part that re-weighting the initial matrices takes away, here or below.
+        normalized: Whether h^1..h^L are normalized, so that nothing above them sees their sizes.
     """
 
     step: int
@@ -53,6 +55,12 @@ class Sizes:
     from_update: tuple[Size, ...]
     from_bias: tuple[Size, ...]
     from_removal: tuple[Size, ...]
+    normalized: bool = False
+
+    @property
+    def seen(self) -> tuple[Size, ...]:
+        """Sizes that can grow with the width in what the network computes: h^1..h^L unless normalized, f."""
+        return self.h[-1:] if self.normalized else self.h
 
     def learned(self, layer: int) -> Size:
         """The change at index `layer` without what re-weighting alone takes away."""
@@ -119,6 +127,7 @@ class Propagation:
         learned: Size = None
         removed: Size = None
         product: Size = _ZERO
+        inner: list[Size] = []  # h_0 . h_t as far as it is shared
         for i in range(self.L + 1):
             weight = inverse(k[i])
             below = times(self.passed_on(i), weight, learned) if i > 0 else None
@@ -133,28 +142,42 @@ class Propagation:
             parts.append((below, own, self._bias[i], removal))
             self._h.append(largest(self._kept[i], moved))
             if i < self.L:
-                x = phi.size(self._h[i])
-                learned = phi.change(self._kept[i], moved)
+                x = phi.size(self.rules.seen(self._h[i]))
+                learned = self._change(i, moved)
                 removed = phi.change(self.h0[i], removal)
                 means = self._forward_means(i, self._h[i], x)
-                product = forward_product(
-                    self.p, i, kept=weight, below=product, means=means, x0=self._x0[i], x=x,
-                    skipped=None if source is None else self.products[source],
-                )  # fmt: skip
+                skipped = None if source is None else inner[source]
+                shared = shared_product(self.p, i, kept=weight, below=product, skipped=skipped)
+                over = self._over(i)
+                product = forward_product(shared=shared, means=means, x0=self._x0[i], x=x, over=over)
+                # Without normalization x is as h is: what a skip connection passes on.
+                inner.append(shared if self.rules.normalized else product)
                 self.x.append(x)
                 self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
         change = tuple(largest(*part) for part in parts)
-        return Sizes(step, tuple(self._h), change, below_t, own_t, bias_t, removal_t)
+        normalized = self.rules.normalized
+        return Sizes(step, tuple(self._h), change, below_t, own_t, bias_t, removal_t, normalized)
+
+    def _change(self, i: int, moved: Size) -> Size:
+        """e(x_t - x_0) of a layer whose h has moved."""
+        if not self.rules.normalized or moved is None:
+            return self.rules.activation.change(self._kept[i], moved)
+        # Of y = h / |h|: relative to the larger of h_0 and what was added.
+        return self.rules.activation.change(_ZERO, moved - nonzero(self._h[i]))
+
+    def _over(self, i: int) -> Size:
+        """The exponent of |h_0| |h_t| of a hidden layer that is normalized; else 0."""
+        return times(self.h0[i], self._h[i]) if self.rules.normalized else _ZERO
 
     def _forward_at_initialization(self) -> Sizes:
         signals = self._without_updates(self.p.k_at(0))
         self.h0 = [nonzero(largest(*pair)) for pair in zip(signals, self._bias0, strict=True)]
         self._h = list(self.h0)
-        self.x = [self.rules.activation.size(h) for h in self.h0[: self.L]]
+        self.x = [self.rules.activation.size(self.rules.seen(h)) for h in self.h0[: self.L]]
         self._x0 = list(self.x)
         none: tuple[Size, ...] = (None,) * (self.L + 1)
-        return Sizes(0, tuple(self.h0), none, none, none, none, none)
+        return Sizes(0, tuple(self.h0), none, none, none, none, none, self.rules.normalized)
 
     def passed_on(self, i: int) -> Fraction:
         """v_l: W_0^l turns a change of x^{l-1} into one of h^l that is m^{v_l} times as large (index l-1).
@@ -167,13 +190,17 @@ class Propagation:
         return self.initial[i] + (_ONE if i == self.L or self.p.mean is not None else _HALF)
 
     def _without_updates(self, k: tuple[Size, ...]) -> list[Size]:
-        return without_updates(self.p, self.rules.activation, self._bias0, k, self.skips)
+        normalized = self.rules.normalized
+        return without_updates(
+            self.p, self.rules.activation, self._bias0, k, self.skips, normalized=normalized
+        )
 
     def _forward_means(self, i: int, h: Size, x: Size) -> Size:
         """The product of the means over the neurons of x_0 and x_t."""
         phi, x0 = self.rules.activation, self._x0[i]
         if self.p.mean is None or i == 0:
-            return times(phi.mean_size(self.h0[i]), phi.mean_size(h))
+            seen = self.rules.seen
+            return times(phi.mean_size(seen(self.h0[i])), phi.mean_size(seen(h)))
         if self.rules.cancels and i == self.L - 1:
             # What the last hidden layer learns is centred: it has no more than its first mean, or its own.
             return times(x0, largest(smaller(x0, x), phi.mean_size(h)))
@@ -210,7 +237,9 @@ class Propagation:
             through_initial = times(self.initial[i], kept, summed, dh[i])
             through_update = self.dx_update[i] = self._back_through_update(i, dh[i], product)
             through_mean: Size = None
-            slope = phi.slope(self._h[i - 1])
+            slope = phi.slope(self.rules.seen(self._h[i - 1]))
+            if self.rules.normalized:
+                slope = times(slope, inverse(self._h[i - 1]))
             if self.p.mean is not None:
                 through_mean = times(self.initial[i], kept, 2 * summed, means[i])
                 # A random vector has a mean of m^{-1/2} its size.
@@ -231,7 +260,7 @@ class Propagation:
                 product = backward_product(
                     self.p, phi, i - 1, kept=kept, above=product, stays=stays,
                     means=times(self._means0[i - 1], means[i - 1]), dh0=self._dh0[i - 1], dh=dh[i - 1],
-                    skipped=None if end is None else products[end],
+                    over=self._over(i - 1), skipped=None if end is None else products[end],
                 )  # fmt: skip
                 products[i - 1] = product
         self.dh = dh

@@ -27,6 +27,7 @@ from ipcore.theory.exponents import power, sequence
 from ipcore.theory.given_alignment import Alignment, read_alignment
 from ipcore.theory.layer_names import layers_by_order
 from ipcore.theory.names import check_name
+from ipcore.theory.normalization import NONE, refuse
 from ipcore.theory.parameterization import (
     Biases,
     Parameterization,
@@ -125,6 +126,7 @@ def complete(
     reweightings: Sequence[Reweighting] = (),
     alignment: str | Alignment | None = None,
     block_matrices: int = 0,
+    normalization: str = NONE,
 ) -> Completion:
     """Stable rates for given multipliers and initial standard deviations.
 
@@ -144,6 +146,7 @@ def complete(
             initial matrices are aligned (`ipcore.theory.given_alignment`); not together with a mean.
         block_matrices: Refused unless 0, so that nobody takes rates of a perceptron for those of one with
             residual blocks.
+        normalization: Refused unless "none", likewise.
 
     Raises:
         TheoryError: Lists that do not fit, unknown names, re-weighted initial matrices, residual blocks, an
@@ -179,6 +182,7 @@ def complete(
             "and raise them together by the largest stable base rate (largest_stable_rate)",
             "block_matrices",
         )
+    refuse(normalization, "completion")
     assumed = None if alignment is None else read_alignment(alignment, L)[-1]
     if assumed is not None and mean is not None:
         raise TheoryError("not covered: alignment that is given, and weights with a mean", "alignment")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ipcore.theory.layer_names import ranges
 from ipcore.theory.plane.borders import Border, Place
+from ipcore.theory.quantities import instance
 
 if TYPE_CHECKING:
     from ipcore.theory.diagram import Phase, Phases
@@ -35,11 +36,17 @@ def diagram_text(found: Phases) -> str:
 def phase_name(phase: Phase) -> str:
     """A phase in words.
 
+    Raises:
+        TheoryError: No `Phase`.
+
     >>> from ipcore.theory.diagram import Phase
     >>> from ipcore.theory.verdict import Regime
     >>> phase_name(Phase(Regime.FEATURE_LEARNING, (1, 2, 3)))
     'feature learning (layers 1..3)'
     """
+    from ipcore.theory.diagram import Phase  # noqa: PLC0415 - which prints itself with this module
+
+    instance(phase, Phase, "phase")
     if phase.regime is None:
         return "not decided"
     name = phase.regime.replace("_", " ")

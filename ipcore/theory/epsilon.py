@@ -14,9 +14,10 @@ from typing import Final
 
 from ipcore.theory.analysis import Analysis, check_analysis
 from ipcore.theory.calculus import Propagation
-from ipcore.theory.errors import TheoryError, shown
+from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, times
 from ipcore.theory.parameterization import check_integer
+from ipcore.theory.quantities import number
 from ipcore.theory.sums import Power, crossover
 
 MAX_GRADIENT_STEPS: Final = 20
@@ -67,7 +68,7 @@ def epsilon_crossovers(
         gradient), a gradient or epsilon is 0, or the parameterization has no d.
 
     Raises:
-        TheoryError: As `gradient_exponents`; negative or infinite gradients.
+        TheoryError: As `gradient_exponents`; numbers that are not finite or too small.
 
     >>> from ipcore.theory import analyze, preset
     >>> sp = analyze(preset("sp", 2, optimizer="adam"), optimizer="adam", epsilon="negligible")
@@ -80,6 +81,16 @@ def epsilon_crossovers(
         raise TheoryError(
             f"must be {needed} numbers, one for each weight matrix, not {shown(gradients)}", "gradients"
         )
+    findings = Findings()
+    for i, gradient in enumerate(gradients):
+        with findings.noted():
+            if gradient is not None:
+                number(gradient, f"gradients[{i}]")
+    with findings.noted():
+        number(width, "width", positive=True)
+    with findings.noted():
+        number(epsilon, "epsilon")
+    findings.check()
     d = analysis.parameterization.phase_at(step).d
     if d is None:
         return (None,) * len(gradients)

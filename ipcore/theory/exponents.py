@@ -94,6 +94,21 @@ def length(exponent: Fraction) -> int:
     return max(exponent.numerator.bit_length(), exponent.denominator.bit_length())
 
 
+def check_exact(value: object, field: str = "") -> None:
+    """Refuse what is no exact number, whatever its length.
+
+    Raises:
+        TheoryError: A float, which cannot say which rational is meant, or anything else that is no Fraction
+            or integer.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | Fraction | Unknown):
+        raise TheoryError(
+            f"{shown(value)} is a {type(value).__name__}; exponents are exact: write text such as '1/2' or a "
+            "Fraction",
+            field,
+        )
+
+
 def exact(value: Fraction | int, field: str = "") -> Fraction:
     """An exact number as an exponent.
 
@@ -101,14 +116,9 @@ def exact(value: Fraction | int, field: str = "") -> Fraction:
         TheoryError: A float, which cannot say which rational is meant, anything else that is no Fraction or
             integer, or one of more than `MAX_DIGITS` digits.
     """
+    check_exact(value, field)
     if isinstance(value, Unknown):
         return cast(Fraction, value)
-    if not isinstance(value, (int, Fraction)) or isinstance(value, bool):
-        raise TheoryError(
-            f"{shown(value)} is a {type(value).__name__}; exponents are exact: write text such as '1/2' or a "
-            "Fraction",
-            field,
-        )
     if max(abs(value.numerator), value.denominator) >= 10**MAX_DIGITS:
         raise TheoryError(f"has more than {MAX_DIGITS} digits: {shown(value)}", field)
     return value if isinstance(value, Fraction) else Fraction(value)
@@ -178,8 +188,16 @@ def decimal_notes(*lists: Iterable[str | Fraction | int]) -> tuple[str, ...]:
 
 
 def format_exponent(value: Fraction) -> str:
-    """Write an exponent as `parse_exponent` reads it: "0", "-5/2"."""
-    return str(value)
+    """Write an exponent as `parse_exponent` reads it: "0", "-5/2".
+
+    Raises:
+        TheoryError: It is not exact, or has more digits than Python writes.
+    """
+    check_exact(value)
+    try:
+        return str(value)
+    except ValueError:
+        raise TheoryError(f"{shown(value)} cannot be written") from None
 
 
 def brief(exponent: Fraction | None) -> str:

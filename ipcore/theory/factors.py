@@ -70,6 +70,10 @@ class Law:
         sizes = [] if self.k is None else [self.k + gradient]
         return min(sizes if self.cap is None else [*sizes, self.cap])
 
+    def faster(self, by: Fraction) -> Law:
+        """The law at a rate m^by times as large."""
+        return Law(None if self.k is None else self.k + by, None if self.cap is None else self.cap + by)
+
 
 @dataclass(frozen=True, slots=True)
 class FixedPoint:
@@ -244,6 +248,17 @@ def fixed_point(
             return None
         at -= value / slope
     return FixedPoint(at, tuple(_settled(v, law, at) for v, law in zip(base, change, strict=True)))
+
+
+def least(V: Sequence[Fraction], change: Sequence[Law], weights: Sequence[Fraction]) -> Fraction:
+    """The least value of the G of `fixed_point` with e(df) = 0, for laws without caps."""
+    starts = [(2 * v - nonzero(law.k), w) for v, law, w in zip(V, change, weights, strict=True)]
+    value, at, slope = total(V, weights), _ZERO, -_ONE  # at S* = 0, if nothing were active
+    for where, w in sorted(starts):
+        value, at, slope = value + slope * (where - at), where, slope + w / 2
+        if slope >= 0:
+            break
+    return value
 
 
 def _settled(v: Fraction, law: Law, S: Fraction) -> Fraction:

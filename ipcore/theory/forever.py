@@ -24,12 +24,15 @@ from ipcore.theory.factors import (
     feeds_itself,
     fixed_point,
     laws,
+    least,
     offset_fixed_point,
     relative_changes,
     summed,
     total,
 )
 from ipcore.theory.maxplus import largest, nonzero
+from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.rules import Rules
 
 _ZERO: Final = Fraction(0)
 _ROUNDS: Final = 8  # of e(f) against e(df), squared errors
@@ -55,22 +58,50 @@ class Future:
     signs: bool = False
 
 
-def future(run: Propagation, step: int) -> Future:
+def decides(p: Parameterization, setting: Rules) -> bool:
+    """Whether `future` covers a network."""
+    given = setting.alignment is not None and not setting.alignment.derived
+    return covered(p) and not given and not setting.block_matrices and not setting.normalized
+
+
+def future(run: Propagation, step: int, faster: Sequence[Fraction] | None = None) -> Future:
     """What becomes of the sizes if the rates of `step` are kept for ever.
 
     Args:
         run: After `backward(step)`, without a hidden preactivation that grows.
         step: Updates done so far.
+        faster: Rates of W^l are m^{faster_l} times as large; None: as they are.
     """
-    p, setting = run.p, run.rules
-    given = setting.alignment is not None and not setting.alignment.derived
-    if not covered(p) or given or setting.block_matrices:
+    if not decides(run.p, run.rules):
         return Future(None)
     if not run.aligned:
         return _at_least(run, step)
-    change = laws(p, setting.optimizer, p.phase_at(step), setting.epsilon)
-    offset = setting.activation.kind == "offset"
+    change = _laws(run, step, faster)
+    offset = run.rules.activation.kind == "offset"
     return _offset(run, change, step) if offset else _aligned(run, change, step)
+
+
+def pressure(run: Propagation, step: int, faster: Sequence[Fraction] | None = None) -> Fraction | None:
+    """The least value of G(S*), of which the total at the fixed point is a root: there is none iff it is > 0.
+
+    G(S*) = S - S* + sum_l w_l max(0, (k_l + S*) / 2 - V_l) with e(df) = 0; at degree 1 half the largest
+    rho_j + rho_k. Arguments are as for `future`, which covers the network.
+
+    Returns:
+        None where there is always a fixed point: updates with a size of their own, offset activations.
+    """
+    p, setting = run.p, run.rules
+    if setting.entrywise or setting.activation.kind == "offset":
+        return None
+    weights = degree_weights(p.hidden_layers, setting.activation.degree)
+    return least(factors(p, run.entries()), _laws(run, step, faster), weights)
+
+
+def _laws(run: Propagation, step: int, faster: Sequence[Fraction] | None = None) -> tuple[Law, ...]:
+    found = laws(run.p, run.rules.optimizer, run.p.phase_at(step), run.rules.epsilon)
+    if faster is None:
+        return found
+    return tuple(law.faster(more) for law, more in zip(found, faster, strict=True))
 
 
 def _aligned(run: Propagation, change: Sequence[Law], step: int) -> Future:
@@ -109,10 +140,7 @@ def _at_least(run: Propagation, step: int) -> Future:
         return Future(None)
     less = [extra / 2 for extra in summed(p.hidden_layers)]
     entries = [None if e is None else e - by for e, by in zip(run.entries(), less, strict=True)]
-    change = [
-        Law(nonzero(law.k) - by, None)
-        for law, by in zip(laws(p, setting.optimizer, p.phase_at(step)), less, strict=True)
-    ]
+    change = [Law(nonzero(law.k) - by, None) for law, by in zip(_laws(run, step), less, strict=True)]
     V = factors(p, entries)
     S = total(V, degree_weights(p.hidden_layers))
     if feeds_itself(relative_changes(V, change, S)):

@@ -12,6 +12,7 @@ from ipcore.theory.parameterization import Parameterization
 
 _HALF: Final = Fraction(1, 2)
 _ONE: Final = Fraction(1)
+_ZERO: Final = Fraction(0)
 
 
 def without_updates(
@@ -20,6 +21,8 @@ def without_updates(
     bias0: Sequence[Size],
     k: Sequence[Size],
     skips: Sequence[int | None],
+    *,
+    normalized: bool = False,
 ) -> list[Size]:
     """Sizes of W_0^l x^{l-1} (no bias), with what a skip connection adds, in a network without any update.
 
@@ -32,6 +35,7 @@ def without_updates(
         bias0: Sizes of the initial biases, L+1 entries; None: no bias.
         k: Initial matrices count m^{-k}, L+1 entries; 0: as at step 0, None: removed.
         skips: Index of the layer whose preactivation is added, L+1 entries; None: none is.
+        normalized: Whether preactivations are normalized before they enter phi.
 
     Returns:
         L+1 exponents; None where nothing is left.
@@ -53,6 +57,8 @@ def without_updates(
             signal = largest(signal, signals[source], bias0[source])
         signals.append(signal)
         h = largest(signal, bias0[i])
+        if normalized and h is not None:
+            h = _ZERO
         x = phi.size(h)
         # From the second layer on, weights with a mean give all neurons the same part.
         mean = phi.mean_size(h) if i == 0 else x

@@ -20,6 +20,7 @@ from ipcore.theory.exponents import power
 from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.growth import Growth, Network, calibrated_rates, grows_below, growth, without_updates
 from ipcore.theory.maxplus import above
+from ipcore.theory.normalization import NONE, refuse
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
@@ -102,6 +103,7 @@ def largest_stable_rate(
     epsilon: str | Sequence[str] | None = None,
     alignment: str | Alignment | None = None,
     block_matrices: int = 0,
+    normalization: str = NONE,
 ) -> LargestRate:
     """How the largest stable base rate of a parameterization moves with the width.
 
@@ -119,6 +121,7 @@ def largest_stable_rate(
         epsilon: As in `analyze`.
         alignment: As in `analyze`, but for bounds.
         block_matrices: As in `analyze`; the depth is fixed.
+        normalization: Refused unless "none".
 
     Raises:
         TheoryError: No parameterization, unknown names, too many layers, what `analyze` does not cover, or
@@ -132,6 +135,7 @@ def largest_stable_rate(
     """
     if not isinstance(parameterization, Parameterization):
         raise TheoryError(f"must be a Parameterization, not {shown(parameterization)}", "parameterization")
+    refuse(normalization, "the largest stable base rate")
     p, setting = (
         parameterization,
         checked_setting(
@@ -181,6 +185,7 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
             epsilon=analysis.epsilon or None,
             alignment=analysis.assumed[0] if analysis.assumed else None,
             block_matrices=analysis.block_matrices,
+            normalization=analysis.normalization,
         )
     except TheoryError as error:
         return f"the largest stable base rate is not said: {error.text}"

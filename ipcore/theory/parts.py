@@ -19,9 +19,11 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.analysis import Analysis, check_analysis
-from ipcore.theory.errors import TheoryError, shown
+from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, largest
+from ipcore.theory.normalization import refuse
 from ipcore.theory.parameterization import check_integer
+from ipcore.theory.quantities import instance, instances, mapping, number, numbers
 from ipcore.theory.sums import Power, crossover
 from ipcore.theory.trajectory import trajectory
 
@@ -108,6 +110,7 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
             "`steps` and measured slopes are what there is",
             "block_matrices",
         )
+    refuse(analysis.normalization, "parts of a change")
     return _parts_of(analysis, step)
 
 
@@ -202,7 +205,8 @@ def expected_changes(
         widths: At which the sizes are wanted.
 
     Raises:
-        TheoryError: A change of size 0, or one that `below` and `own` do not give.
+        TheoryError: Arguments of another kind, sizes and widths that are no numbers above 0; a change of
+            size 0, or one that `below` and `own` do not give.
 
     A part m^{-1/2} that is as large as a part m^0 at m = 100: the slope there is -1/4.
 
@@ -214,6 +218,16 @@ def expected_changes(
     >>> round(fitted_slope(h2.sizes, (99, 101)), 3), round(h2.crossover)
     (-0.25, 100)
     """
+    findings = Findings()
+    with findings.noted():
+        layers = instances(layers, LayerParts, "layers")
+    with findings.noted():
+        measured = _measured(measured)
+    with findings.noted():
+        number(width, "width", positive=True)
+    with findings.noted():
+        widths = numbers(widths, "widths", positive=True)
+    findings.check()
     found: list[ExpectedChange] = []
     # Of the layer below, relative to the width where it was measured: x_t and x_t - x_0.
     x = x_change = (1.0,) * len(widths)
@@ -241,6 +255,17 @@ def expected_changes(
         )
         x_change = tuple(derivative.at(m) * change / here for m, change in zip(widths, changes, strict=True))
     return tuple(found)
+
+
+def _measured(sizes: Mapping[int, MeasuredParts]) -> Mapping[int, MeasuredParts]:
+    findings = Findings()
+    for layer, parts in mapping(sizes, "measured").items():
+        with findings.noted():
+            found = instance(parts, MeasuredParts, f"measured[{shown(layer)}]")
+            for name in ("start", "below", "own"):
+                number(getattr(found, name), f"measured[{shown(layer)}].{name}")
+    findings.check()
+    return sizes
 
 
 def _exponents(layer: LayerParts) -> tuple[Fraction, Fraction]:

@@ -31,8 +31,13 @@ def source(p: Parameterization, rules: Rules) -> str:
     """
     base = _SPECTRAL if rules.orthogonalized else _ADAM if rules.entrywise else _SGD
     ours = f"ours (docs/theory.md): rules of {base}, iterated outside the class classified there"
-    if rules.alignment is not None or rules.block_matrices:
-        what = "sums of residual blocks" if rules.alignment is None else "alignment that is given"
+    more = {
+        "alignment that is given": rules.alignment is not None,
+        "sums of residual blocks": bool(rules.block_matrices),
+        "normalized preactivations": rules.normalized,
+    }
+    if any(more.values()):
+        what = " and ".join(name for name, there in more.items() if there)
         return f"ours (docs/theory.md): rules of {base}, with {what}"
     if (
         rules.activation.degree != 1

@@ -25,8 +25,11 @@ def analysis_text(found: Analysis) -> str:
     p = found.parameterization
     choices = found.epsilon[:1] if len(set(found.epsilon)) == 1 else found.epsilon
     epsilon = f" (epsilon: {', '.join(choices)})" if choices else ""
+    blocks = f", residual blocks of {found.block_matrices}" if found.block_matrices else ""
+    normalized = "" if found.normalization == "none" else f", normalization {found.normalization}"
+    network = f"{found.activation}{blocks}{normalized}"
     lines = [
-        f"{_depth(p.hidden_layers)}, {found.optimizer}{epsilon}, {found.activation}, {found.loss}",
+        f"{_depth(p.hidden_layers)}, {found.optimizer}{epsilon}, {network}, {found.loss}",
         "",
         p.table(),
         "",

@@ -20,9 +20,13 @@ arXiv:2310.02244; CompleteP, alpha = 1, arXiv:2505.01618):
 
     the start stays bounded iff alpha >= 1/2         N independent branches add like N^{1/2 - alpha}
     a step at rate eta changes h by eta N^{1 - 2 alpha} (gradient descent), eta N^{1 - alpha} (signs)
-    so base rates must go like N^{2 alpha - 1}, N^{alpha - 1}; h inside a block then changes by N^{alpha - 1}
+    so base rates must go like N^{2 alpha - 1}, N^{alpha - 1}; updates inside a block then change h there by
+    N^{alpha - 1} (beside what the block's input has learned)
 
-How loss and best rate depend on the depth is not decided: measure.
+How loss and best rate depend on the depth is not decided: measure. With normalized preactivations what a
+block adds does not depend on the size of h, and for alpha >= 1/2, where that is of order 1, the powers are
+the same (CompleteP's networks are normalized so). For smaller alpha h grows with the depth, blocks do not see
+it, and their gradients fall: measure.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from typing import Final
 from ipcore import catalogue
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import as_exponent, power
+from ipcore.theory.names import check_name
 from ipcore.theory.rules import rule_of
 
 _ZERO: Final = Fraction(0)
@@ -91,8 +96,10 @@ class DepthExponents:
         start: Of the sizes at the start; 0: bounded.
         change: Of a coherent change of h per unit of the base rate.
         rate: Of the base rate at which h changes by order 1.
-        in_block: Of the change inside a block at that rate; below 0 blocks change less and less ("lazy").
+        in_block: Of the change inside a block by its own matrix, at that rate; below 0 blocks learn less and
+            less of their own ("lazy").
         published: Paper that proposes this alpha; "": none, so measure.
+        normalized: Whether preactivations are normalized; if so and `start` > 0, only `start` holds.
     """
 
     alpha: Fraction
@@ -101,37 +108,47 @@ class DepthExponents:
     rate: Fraction
     in_block: Fraction
     published: str
+    normalized: bool = False
 
     @property
     def summary(self) -> str:
         """One sentence."""
+        if self.start > 0 and self.normalized:
+            return (
+                f"with N blocks: sizes at the start grow like {power(self.start, 'N')}, which normalization "
+                "hides from the blocks: measure"
+            )
         if self.start > 0:
             return (
                 f"with N blocks: sizes at the start grow like {power(self.start, 'N')}; multiply branches by "
                 "N^(-1/2) or less"
             )
-        inside = f"by {power(self.in_block, 'N')}" if self.in_block < 0 else "too"
+        inside = f"by {power(self.in_block, 'N')}" if self.in_block < 0 else "by order 1 too"
         text = (
             f"with N blocks: the start stays bounded; at base rates of order {power(self.rate, 'N')} h "
-            f"changes by order 1, inside a block {inside}"
+            f"changes by order 1, inside a block updates change it {inside}"
         )
         return f"{text} ({self.published or 'no published rule for this multiplier: measure'})"
 
 
-def depth_exponents(alpha: str | Fraction | int, optimizer: str = "sgd") -> DepthExponents:
+def depth_exponents(
+    alpha: str | Fraction | int, optimizer: str = "sgd", *, normalization: str = "none"
+) -> DepthExponents:
     """What a branch multiplier N^{-alpha} does as the number of blocks grows, at fixed width.
 
     Args:
         alpha: At least 0.
         optimizer: Key of `OPTIMIZERS`; Adam as signs.
+        normalization: Of preactivations, a name in `ipcore.catalogue.NORMALIZATIONS`.
 
     Raises:
-        TheoryError: Unknown optimizer, a negative alpha.
+        TheoryError: Unknown optimizer or normalization, a negative alpha.
 
     >>> found = depth_exponents("1/2", "adam")
     >>> str(found.rate), str(found.in_block), found.published
     ('-1/2', '-1/2', 'Depth-muP, arXiv:2310.02244')
     """
+    check_name(normalization, catalogue.NORMALIZATIONS, "normalization")
     exponent = as_exponent(alpha, "alpha")
     if exponent < 0:
         raise TheoryError(f"must be at least 0, not {shown(str(exponent))}: branches would grow", "alpha")
@@ -144,4 +161,5 @@ def depth_exponents(alpha: str | Fraction | int, optimizer: str = "sgd") -> Dept
         rate=-change,
         in_block=exponent - 1,
         published=_PUBLISHED.get(exponent, ""),
+        normalized=normalization != "none",
     )

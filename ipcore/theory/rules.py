@@ -57,6 +57,7 @@ class Rules:
         epsilon: Adam's epsilon in layers 1..L+1, keys of `EPSILONS`; (): "limit" in all of them.
         alignment: Exponents that are given; None: as the calculus derives them.
         block_matrices: Matrices per residual block (`ipcore.theory.residual`); 0: no blocks.
+        normalized: Whether activations act on normalized preactivations (`ipcore.theory.normalization`).
     """
 
     optimizer: str
@@ -65,6 +66,7 @@ class Rules:
     epsilon: tuple[str, ...] = ()
     alignment: Alignment | None = None
     block_matrices: int = 0
+    normalized: bool = False
 
     @property
     def entrywise(self) -> bool:
@@ -114,6 +116,10 @@ class Rules:
         """
         choice = self.epsilon[layer] if self.epsilon else "limit"
         return gradient < -d if choice == "limit" else choice == "dominating"
+
+    def seen(self, h: Size) -> Size:
+        """The size of what enters the activation of a layer of size h: order 1 if it is normalized."""
+        return Fraction(0) if self.normalized and h is not None else h
 
     def loss_derivative(self, f: Size) -> Fraction:
         """e(dloss/df): 0 for bounded derivatives (an upper bound where f grows), max(0, e(f)) for squares."""

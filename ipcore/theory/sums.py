@@ -14,11 +14,17 @@ width.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
-from ipcore.theory.errors import TheoryError
+from ipcore.theory.errors import Findings, TheoryError, shown
+from ipcore.theory.exponents import check_exact
+from ipcore.theory.quantities import instance, instances, number, numbers
+
+_LARGEST_LOG: Final = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +37,9 @@ class Power:
         width: m > 0.
 
     Raises:
-        TheoryError: A size or width out of range.
+        TheoryError: An exponent that is not exact, a size or a width out of range.
 
-    >>> Power(Fraction(-1, 2), size=3.0, width=100).at(400)
+    >>> round(Power(Fraction(-1, 2), size=3.0, width=100).at(400), 12)
     1.5
     """
 
@@ -42,14 +48,37 @@ class Power:
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.size) and self.size >= 0):
-            raise TheoryError(f"must be a finite number of at least 0, not {self.size!r}", "size")
-        if not (math.isfinite(self.width) and self.width > 0):
-            raise TheoryError(f"must be a finite number above 0, not {self.width!r}", "width")
+        findings = Findings()
+        with findings.noted():
+            _check_exponent(self.exponent)
+        with findings.noted():
+            number(self.size, "size")
+        with findings.noted():
+            number(self.width, "width", positive=True)
+        findings.check()
 
     def at(self, width: float) -> float:
-        """The size at another width."""
-        return self.size * math.pow(width / self.width, float(self.exponent))
+        """The size at another width > 0; infinite where a double cannot hold it.
+
+        Raises:
+            TheoryError: No such width.
+        """
+        log = self.log_at(width)
+        return math.exp(log) if log < _LARGEST_LOG else math.inf
+
+    def log_at(self, width: float) -> float:
+        """The logarithm of the size at another width; -inf for size 0."""
+        ratio = math.log(number(width, "width", positive=True)) - math.log(self.width)
+        return math.log(self.size) + ratio * float(self.exponent) if self.size else -math.inf
+
+
+def _check_exponent(exponent: Fraction) -> None:
+    """Exponents that theory has derived may be longer than those that it reads."""
+    check_exact(exponent, "exponent")
+    try:
+        float(exponent)
+    except OverflowError:
+        raise TheoryError(f"is too large for any size: {shown(exponent)}", "exponent") from None
 
 
 def crossover(first: Power, second: Power) -> float | None:
@@ -57,9 +86,14 @@ def crossover(first: Power, second: Power) -> float | None:
 
     Beyond it the one with the larger exponent is larger. It is infinite where a double cannot hold it.
 
+    Raises:
+        TheoryError: No `Power`.
+
     >>> round(crossover(Power(Fraction(0), 1.0), Power(Fraction(-1, 2), 28.88)))
     834
     """
+    instance(first, Power, "first")
+    instance(second, Power, "second")
     apart = first.exponent - second.exponent
     if apart == 0 or first.size == 0 or second.size == 0:
         return None
@@ -72,29 +106,35 @@ def crossover(first: Power, second: Power) -> float | None:
 
 
 def sum_at(powers: Sequence[Power], width: float) -> float:
-    """The size of a sum of independent parts at a width.
+    """The size of a sum of independent parts at a width; infinite where a double cannot hold it.
 
-    >>> sum_at([Power(Fraction(0), 3.0), Power(Fraction(-1, 2), 8.0)], width=4)
+    Raises:
+        TheoryError: No list of `Power`, no width.
+
+    >>> round(sum_at([Power(Fraction(0), 3.0), Power(Fraction(-1, 2), 8.0)], width=4), 12)
     5.0
     """
-    return math.hypot(*(power.at(width) for power in powers))
+    number(width, "width", positive=True)
+    return math.hypot(*(power.at(width) for power in instances(powers, Power, "powers")))
 
 
 def local_slope(powers: Sequence[Power], width: float) -> float:
     """The slope of log size against log width at a width.
 
     Raises:
-        TheoryError: No part, or all are 0.
+        TheoryError: No list of `Power`, no width; no part, or all are 0.
 
-    >>> local_slope([Power(Fraction(0), 3.0), Power(Fraction(-1, 2), 6.0)], width=4)  # both are 3
+    >>> round(local_slope([Power(Fraction(0), 3.0), Power(Fraction(-1, 2), 6.0)], width=4), 12)  # both are 3
     -0.25
     """
-    sizes = [power.at(width) for power in powers]
-    largest = max(sizes, default=0.0)
-    if largest == 0:
+    number(width, "width", positive=True)
+    parts = instances(powers, Power, "powers")
+    logs = [power.log_at(width) for power in parts]
+    largest = max(logs, default=-math.inf)
+    if largest == -math.inf:
         raise TheoryError("a slope needs a part that is not 0", "powers")
-    weights = [(size / largest) ** 2 for size in sizes]
-    weighted = sum(w * float(p.exponent) for w, p in zip(weights, powers, strict=True))
+    weights = [math.exp(2 * (log - largest)) for log in logs]
+    weighted = sum(w * float(p.exponent) for w, p in zip(weights, parts, strict=True))
     return weighted / sum(weights)
 
 
@@ -102,16 +142,20 @@ def fitted_slope(sizes: Sequence[float], widths: Sequence[float]) -> float:
     """The slope of the least-squares line through log size against log width.
 
     Raises:
-        TheoryError: Fewer than two different widths, or sizes that are not positive.
+        TheoryError: No lists of numbers, fewer than two different widths, or sizes that are not positive.
 
     >>> fitted_slope([4.0, 2.0, 1.0], [64, 128, 256])
     -1.0
     """
-    if len(set(widths)) < 2 or len(sizes) != len(widths):
+    findings, m, found = Findings(), tuple[float, ...](), tuple[float, ...]()
+    with findings.noted():
+        found = numbers(sizes, "sizes", positive=True)
+    with findings.noted():
+        m = numbers(widths, "widths", positive=True)
+    findings.check()
+    if len(set(m)) < 2 or len(found) != len(m):
         raise TheoryError("a slope needs two different widths and one size for each", "widths")
-    if not all(size > 0 and math.isfinite(size) for size in sizes):
-        raise TheoryError("a slope of logarithms needs finite sizes above 0", "sizes")
-    x, y = [math.log2(m) for m in widths], [math.log2(size) for size in sizes]
+    x, y = [math.log2(width) for width in m], [math.log2(size) for size in found]
     centre = math.fsum(x) / len(x)
     spread = math.fsum((value - centre) ** 2 for value in x)
     return math.fsum((value - centre) * log for value, log in zip(x, y, strict=True)) / spread

@@ -143,7 +143,7 @@ def trajectory(
     last_phase = max((0, *p.changes))
     rounds = min(4 * (p.hidden_layers + 2) * (len(p.changes) + 1), MAX_WORK // (p.hidden_layers + 1))
     wanted, step, ahead = steps or 1, 0, Future(None)
-    repeats, grown, allowed = False, is_catastrophic(records[-1]), 0
+    repeats, grown, allowed = False, _is_final(records[-1], rules), 0
     stop = min(wanted, GROWN_STEPS) if grown and steps else 0
     for done in range(max(rounds, wanted)):
         # A lower bound may come to where random sums alone feed themselves at any later step.
@@ -170,7 +170,7 @@ def trajectory(
         run.backward(step)
         if step == 1:
             products, activations = tuple(run.products), tuple(zip(x0, run.x, strict=True))
-        if not grown and is_catastrophic(records[-1]):
+        if not grown and _is_final(records[-1], rules):
             grown, stop = True, min(wanted, step + GROWN_STEPS) if steps else step
         if enough is not None and enough(sizes):
             break
@@ -202,11 +202,19 @@ def _bits(sizes: Sizes) -> int:
     return max(length(e) for e in known)
 
 
+def _is_final(sizes: Sizes, rules: Rules) -> bool:
+    """Whether something has grown that decides: a hidden layer; the output, if squared errors feed it back.
+
+    Without normalization that output makes hidden layers grow, or `forever` says that they stay bounded.
+    """
+    return is_catastrophic(sizes) or (sizes.normalized and rules.loss == "mse" and is_growing(sizes))
+
+
 def is_catastrophic(sizes: Sizes) -> bool:
-    """Whether a hidden preactivation grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.h[:-1])
+    """Whether a hidden preactivation that layers above see grows with the width."""
+    return any(above(h, _ZERO) for h in sizes.seen[:-1])
 
 
 def is_growing(sizes: Sizes) -> bool:
-    """Whether a preactivation or the output grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.h)
+    """Whether a preactivation that layers above see, or the output, grows with the width."""
+    return any(above(h, _ZERO) for h in sizes.seen)

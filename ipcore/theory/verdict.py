@@ -162,7 +162,11 @@ def _is_open(upper: Trajectory, high: Regime) -> bool:
 def _agree(upper: Trajectory, lower: Trajectory, rules: Rules, high: Regime) -> bool:
     """Whether both bounds say the same."""
     # What vanishes in the upper bound vanishes; features that move are said of sizes that are known.
-    if upper is lower or high == Regime.TRIVIAL:
+    if upper is lower:
+        return True
+    if rules.normalized:  # sizes do not grow with alignment: no bounds
+        return _same_sizes(upper, lower) or (high == Regime.UNSTABLE and _same_growth(upper, lower))
+    if high == Regime.TRIVIAL:
         return True
     if high != _regime(lower, rules):
         return False
@@ -182,6 +186,11 @@ def _why_measure(p: Parameterization, upper: Trajectory, lower: Trajectory, rule
         )
     if p.mean is not None:
         return _why_mean(upper, lower)
+    if rules.normalized:
+        return (
+            "an update is larger than what it is added to, and the calculus does not decide how far later "
+            "steps are aligned with it"
+        )
     if rules.alignment is not None:
         return (
             f"the bounds on alignment that are given leave both {_regime(lower, rules)} (lower) and {high} "
@@ -241,8 +250,21 @@ def _same_sizes(upper: Trajectory, lower: Trajectory) -> bool:
     return all(_same(high, low) for high, low in pairs)
 
 
+def _same_growth(one: Trajectory, other: Trajectory) -> bool:
+    """Whether the output grows in both, first at the same step and to the same size."""
+    first, second = (next((s for s in run.steps if is_growing(s)), None) for run in (one, other))
+    return (
+        first is not None and second is not None and (first.step, first.h[-1]) == (second.step, second.h[-1])
+    )
+
+
 def _same(high: Sizes, low: Sizes) -> bool:
     return (high.h, high.change) == (low.h, low.change)
+
+
+def _seen(sizes: Sizes) -> range:
+    """Indices of the layers whose sizes count."""
+    return range(len(sizes.h) - len(sizes.seen), len(sizes.h))
 
 
 def _name(layer: int, sizes: Sizes) -> str:
@@ -273,7 +295,7 @@ def _why_unstable(run: Trajectory, rules: Rules) -> str:
         layer = next(i for i, h in enumerate(limit.h) if above(h, _ZERO))
         late = f"after more than {run.steps[-1].step} steps"
         return f"{_name(layer, limit)} grows to order {power(limit.h[layer])}, {late}"
-    layer = next(i for i, h in enumerate(sizes.h) if above(h, _ZERO))
+    layer = next(i for i in _seen(sizes) if above(sizes.h[i], _ZERO))
     size = sizes.h[layer]
     grows = f"{_name(layer, sizes)} is of order {power(size)} at step {sizes.step}, and {brief(size)} > 0"
     if run.end is End.UNBOUNDED and not is_catastrophic(sizes):
@@ -304,7 +326,7 @@ def _why_trivial(p: Parameterization, run: Trajectory, rules: Rules) -> str:
         kind = "orthogonalized" if rules.orthogonalized else "sign-like"
         return f"{text}: {kind} updates do not depend on the size of gradients; the rates are small{also}"
     smallest, layer = min((nonzero(h), i + 1) for i, h in enumerate(run.steps[0].h[:-1]))
-    if smallest < 0:
+    if smallest < 0 and not rules.normalized:
         text += (
             f": activations vanish at initialization (h^{layer} starts at {power(smallest)}), so gradients "
             "are small, and these rates do not make up for it"
@@ -318,9 +340,10 @@ def _why_features(run: Trajectory, moves: tuple[FeatureMove, ...]) -> str:
     first = min(moves, key=lambda move: (move.step, move.layer))
     sizes = next(s for s in run.steps if s.step == first.step)
     change, start = sizes.learned(first.layer - 1), run.steps[0].h[first.layer - 1]
+    bounded = "normalized preactivations and f stay bounded" if sizes.normalized else "nothing grows with m"
     return (
         f"e(h_t - h_0) >= e(h_0) in a hidden layer: h^{first.layer} changes by order {power(change)} in "
-        f"step {first.step}, from order {power(start)}; nothing grows with m and the output moves by order 1"
+        f"step {first.step}, from order {power(start)}; {bounded} and the output moves by order 1"
     )
 
 

@@ -11,6 +11,7 @@ from ipcore.theory.completion import complete
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
 from ipcore.theory.layer_names import ranges
+from ipcore.theory.maxplus import above, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing
@@ -54,8 +55,9 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
 
 def _not_completed(p: Parameterization, setting: Rules) -> str:
     """What to do where completion does not cover a network; "" where it does."""
-    if setting.block_matrices:
-        return "completion does not cover residual blocks; compare with the rates of 'mup'"
+    if setting.block_matrices or setting.normalized:
+        what = "residual blocks" if setting.block_matrices else "normalized preactivations"
+        return f"completion does not cover {what}; compare with the rates of 'mup'"
     if p.reweightings:
         return (
             "completion does not cover re-weighted initial matrices; compare with 'mup', which keeps them, "
@@ -123,6 +125,11 @@ def notes(
             )
     if p.reweightings:
         found.append("re-weighting alone changes h_t - h_0; a layer counts as moving only by what it learns")
+    if setting.normalized and (outgrown := _outgrown(upper)):
+        found.append(
+            f"preactivations of layers {ranges(outgrown)} become larger than they started by a power of the "
+            "width; normalization hides it from the layers above"
+        )
     if marginal:
         found.append(
             "marginal: updates of two layers are exactly as large as their matrices and keep each other "
@@ -147,6 +154,13 @@ def notes(
             f"sizes from step {left_out} on are not shown: exponents have grown, or the answer would be long"
         )
     return tuple(found)
+
+
+def _outgrown(run: Trajectory) -> list[int]:
+    """Hidden layers that become larger than they started, by a power of the width."""
+    start = run.steps[0].h[:-1]
+    grown = {i + 1 for s in run.updated for i, h0 in enumerate(start) if above(s.h[i], nonzero(h0))}
+    return sorted(grown)
 
 
 def _gaps(gaps: list[LayerAlignment]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +16,15 @@ from ipcore.catalogue import METRICS
 from ipcore.config import PackConfig
 from ipcore.probes.quantities import probe_names
 
+# Of a limit that is an average over systems of particles: the error of the average (`ipcore.limits.trainer`).
+LIMIT_ERROR: Final = "limit_error"
+
 
 def metric_names(config: PackConfig) -> tuple[str, ...]:
     """Metrics that a pack may record; `Points.metric` refers to them.
 
-    The validation metrics are among them only if there is a validation set. (Accuracies of real-valued
-    targets are among them, but never recorded.)
+    The validation metrics are among them only if there is a validation set, the error of a limit only of a
+    limit. (Accuracies of real-valued targets are among them, but never recorded.)
 
     >>> from ipcore.config import Probes
     >>> probes = Probes(("kernels",), steps=(0,))
@@ -28,7 +32,8 @@ def metric_names(config: PackConfig) -> tuple[str, ...]:
     ('train_loss', 'train_accuracy', 'test_loss', 'test_accuracy', 'cka/1', 'cka/2')
     """
     base = [name for name in METRICS if config.validation_size or not name.startswith("validation_")]
-    return (*base, *probe_names(config.probes, config.layers))
+    limit = (LIMIT_ERROR,) if config.infinite_width else ()
+    return (*base, *limit, *probe_names(config.probes, config.layers))
 
 
 def training_metrics_due(config: PackConfig, step: int) -> bool:
@@ -59,7 +64,7 @@ def points_per_run(config: PackConfig) -> int:
     last = config.steps
     training = _multiples(config.metrics_interval, last, others={1, last}) - 1  # step 0 has no batch
     tests = _multiples(config.evaluation_interval, last, others={0, last})
-    points = 2 * training + (4 if config.validation_size else 2) * tests
+    points = 2 * training + ((4 if config.validation_size else 2) + config.infinite_width) * tests
     if config.probes is not None:
         due = _multiples(config.probes.interval, last, others=set(config.probes.steps))
         points += due * len(probe_names(config.probes, config.layers))

@@ -14,6 +14,8 @@ from iplab.shadowing import SERVER, require_installed, require_libraries  # noqa
 
 def main() -> None:
     """The command line."""
+    # Whatever this process and those that it starts write is its user's alone: databases, weights, logs.
+    os.umask(0o077)
     require_libraries("ipserver", SERVER)
     require_installed("ipserver", SERVER, "server")
     from ipserver.cli import main as command  # noqa: PLC0415 - see above

@@ -32,6 +32,7 @@ _OPTIONS = (
     click.option("--home", type=click.Path(), help="Folder of everything the service keeps (IPLAB_HOME)."),
     click.option("--data", type=click.Path(), help="Folder of datasets (IPLAB_DATA)."),
     click.option("--address", help="HOST:PORT of the API; port 0 takes a free one (IPLAB_ADDRESS)."),
+    click.option("--web", help="HOST:PORT of the web page on loopback, or off (IPLAB_WEB)."),
     click.option("--store", help="DSN of the database (IPLAB_STORE)."),
     click.option("--insecure", is_flag=True, default=None, help="Listen beyond loopback, unencrypted."),
     click.option("--tls", type=click.Path(), help="Folder of tls.crt and tls.key (IPLAB_TLS)."),
@@ -122,7 +123,7 @@ def main(**options: Any) -> None:
 def up_command(settings: Settings) -> None:
     """Run the whole service on this machine until Ctrl-C.
 
-    Its parts: the API, the dispatcher (with a Ray of its own) and the forwarder to MLflow.
+    Its parts: the API, the dispatcher (with a Ray of its own), the forwarder to MLflow and the web page.
     """
     from ipserver.ops.up import up  # noqa: PLC0415 - each command loads what it needs
 
@@ -154,6 +155,18 @@ def forward_command(settings: Settings) -> None:
     from ipserver.ops.parts import run_forward  # noqa: PLC0415
 
     run_forward(settings)
+
+
+@main.command("web")
+@_with_settings
+def web_command(settings: Settings) -> None:
+    """Serve only the web page, over the API at --address.
+
+    It listens on loopback only, by default on the port after the API's.
+    """
+    from ipserver.ops.parts import run_web  # noqa: PLC0415
+
+    run_web(settings)
 
 
 @main.command("migrate")

@@ -7,7 +7,10 @@ import pytest
 from tests.faults.scenarios import Scene
 from tests.faults.studies import storm
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(170)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(80)]
+
+# One worker trains all experiments of a study, as by default, instead of a new one for each.
+SETTINGS = {"IPLAB_READY_WORKERS": "1"}
 
 
 @pytest.mark.parametrize("scene", ["sqlite"], indirect=True)

@@ -74,15 +74,20 @@ def schedule_factor(schedule: Schedule, t: int, steps: int) -> float:
     )
 
 
-class ByDirection(torch.optim.Optimizer):
+class ByDirection:
     """w <- w - lr direction(gradient, state), for optimizers that torch does not have."""
 
-    def __init__(self, groups, direction: Callable[[Tensor, dict], Tensor]) -> None:
-        super().__init__(groups, {})
+    def __init__(self, groups: list[dict], direction: Callable[[Tensor, dict], Tensor]) -> None:
+        self.param_groups = groups
         self.direction = direction
+        self.state: dict[Tensor, dict] = {tensor: {} for group in groups for tensor in group["params"]}
+
+    def zero_grad(self) -> None:
+        for tensor in self.state:
+            tensor.grad = None
 
     @torch.no_grad()
-    def step(self, closure=None) -> None:
+    def step(self) -> None:
         for group in self.param_groups:
             for tensor in group["params"]:
                 tensor.sub_(group["lr"] * self.direction(tensor.grad, self.state[tensor]))
@@ -235,7 +240,7 @@ class Plain:
             if before != now:
                 self.w[i].add_((counts(now) - counts(before)) * self.left * self.w_0[i])
 
-    def _optimizer(self) -> torch.optim.Optimizer:
+    def _optimizer(self) -> torch.optim.Optimizer | ByDirection:
         groups = [{"params": [tensor], "lr": 0.0} for tensor in (*self.w, *self.b)]
         s = self.run.settings
         match self.config.optimizer:

@@ -9,17 +9,21 @@ import iplab
 from ipserver.api.server import ApiConfig, serve
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.workers.local_executor import LocalExecutor
+from tests.ipserver import statements
 from tests.ipserver.support import settings_in, store_in
 from tests.ports import free_port
+
+statements.share()
 
 
 class Service:
     """What `ipserver up` starts, without Ray and MLflow; parts can be stopped and started again."""
 
-    def __init__(self, home, watch_capacity=10_000):
+    def __init__(self, home, watch_capacity=10_000, auth=False):
         self.settings = settings_in(home)
         self.store = store_in(self.settings)
         self.watch_capacity = watch_capacity
+        self.auth = auth
         self.port = free_port()  # for the next start
         self._thread = None
         self.start()
@@ -46,6 +50,7 @@ class Service:
             processes=0,
             watch_capacity=self.watch_capacity,
             grace=0.1,
+            auth=self.auth,
         )
         served = serve(self.store, config, stop=self._stop, ready=lambda _: ready.set())
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(served,))

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import iplab
+from iplab.errors import SpecError
 from iplab.plain import to_plain
 from iplab.specs.messages import message_of
 from iplab.specs.problems import Problems
@@ -420,3 +422,32 @@ def test_numbers_that_only_the_service_can_judge_pass():
     nan, low, high, half = rates.spec.grid.base_learning_rates
     assert np.isnan(nan)
     assert (low, high, half) == (-np.inf, np.inf, 0.5)
+
+
+@pytest.mark.parametrize("inf", ["inf", ".inf", "Infinity"])
+def test_infinity_is_a_width(tmp_path, inf):
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"spec: {{dataset: digits, grid: {{widths: [64, 128, {inf}]}}}}\n")
+    grid = load_spec(path).spec.grid
+    assert (list(grid.widths), grid.infinite_width) == ([64, 128], True)
+
+
+def test_infinity_is_a_width_in_python_and_json(tmp_path):
+    path = tmp_path / "spec.json"
+    path.write_text('{"spec": {"grid": {"widths": [64, "inf"]}}}')
+    for source in (path, {"spec": {"grid": {"widths": (64, math.inf)}}}):
+        grid = load_spec(source).spec.grid
+        assert (list(grid.widths), grid.infinite_width) == ([64], True)
+    assert not load_spec({"spec": {"grid": {"widths": [64]}}}).spec.grid.infinite_width
+
+
+@pytest.mark.parametrize("widths", [["inf", 64], ["inf", "inf"]])
+def test_infinity_is_the_last_width_and_there_once(widths):
+    with pytest.raises(SpecError, match="last width"):
+        load_spec({"spec": {"grid": {"widths": widths}}})
+
+
+@pytest.mark.parametrize("width", ["-inf", "nan", "infinite"])
+def test_other_words_are_no_widths(width):
+    with pytest.raises(SpecError, match="whole number"):
+        load_spec({"spec": {"grid": {"widths": [width]}}})

@@ -2,8 +2,8 @@
 
 import pytest
 
-from iplab.states import ExperimentState, Regime, RunState
-from iplab.v1 import experiment_pb2, run_pb2, theory_pb2
+from iplab.states import ExperimentState, Regime, RunState, StudyState, StudyVerdict
+from iplab.v1 import study_pb2, theory_pb2
 from ipserver.store import states
 
 REGIMES = [value.name for value in theory_pb2.Regime.DESCRIPTOR.values if value.number]
@@ -22,14 +22,40 @@ def test_a_regime_of_a_newer_service_is_unknown():
     assert Regime.read("SOMETHING_NEW").words == "not covered"
 
 
+@pytest.mark.parametrize("ours", [ExperimentState, RunState, StudyState])
+def test_a_state_of_a_newer_service_is_unknown_and_no_end(ours):
+    assert ours.read("SUCCEEDED") is ours.SUCCEEDED
+    assert ours.read("SOMETHING_NEW") is ours.UNKNOWN
+    assert not ours.UNKNOWN.terminal
+
+
 @pytest.mark.parametrize(
-    ("ours", "enum", "prefix", "theirs"),
+    ("ours", "theirs"),
     [
-        (ExperimentState, experiment_pb2.ExperimentState, "EXPERIMENT_STATE_", states.ExperimentState),
-        (RunState, run_pb2.RunState, "RUN_STATE_", states.RunState),
+        (ExperimentState, states.ExperimentState),
+        (RunState, states.RunState),
+        (StudyState, states.StudyState),
     ],
 )
-def test_states_are_those_of_the_proto_and_final_where_the_service_says_so(ours, enum, prefix, theirs):
-    names = [value.name.removeprefix(prefix) for value in enum.DESCRIPTOR.values if value.number]
-    assert sorted(state.name for state in ours if state.name != "UNKNOWN") == sorted(names)
-    assert {name for name in names if ours[name].terminal} == {s.name for s in theirs if s.terminal}
+def test_client_and_store_have_the_states_of_the_protos(ours, theirs):
+    assert [(state.name, state.terminal) for state in ours][1:] == [
+        (state.name, state.terminal) for state in theirs
+    ]
+
+
+def test_verdicts_of_studies_are_those_of_the_proto():
+    values = study_pb2.StudyVerdict.DESCRIPTOR.values
+    names = [value.name.removeprefix("STUDY_VERDICT_") for value in values if value.number]
+    assert [verdict.name for verdict in StudyVerdict][1:] == names
+
+
+def test_ends_are_final_results():
+    """Said once by hand: the protos' comments say it, and what is generated from them follows."""
+    assert {state.value for state in RunState if state.terminal} == {
+        "SUCCEEDED",
+        "DIVERGED",
+        "FAILED",
+        "CANCELLED",
+    }
+    for kind in (ExperimentState, StudyState):
+        assert {state.value for state in kind if state.terminal} == {"SUCCEEDED", "FAILED", "CANCELLED"}

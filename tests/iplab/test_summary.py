@@ -1,11 +1,13 @@
 """Means over seeds, and their table."""
 
 import io
+import math
 import re
 
 import pytest
 from rich.console import Console
 
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from iplab.best import best_rates
 from iplab.fitting import fitted
 from iplab.run import Run
@@ -218,3 +220,21 @@ def test_one_rate_is_not_several():
     assert str(best_table(best_rates([run(0, 1.0), run(0, 1.0, width=32)])).title).endswith(
         "of 1 rate, 1 run each"
     )
+
+
+def test_a_limit_has_infinite_width_and_an_error_of_its_own():
+    limit, finite = run(0, 0.5, width=INFINITE_WIDTH), run(0, 0.6)
+    limit._run_summary.final_limit_error = 0.02
+    assert limit.width == math.inf
+    assert "m=inf" in repr(limit)
+    assert limit.to_dict()["width"] == "inf"
+    rows = summarize([finite, limit])
+    assert [row.width for row in rows] == [64, math.inf]
+    assert [row.to_dict()["width"] for row in rows] == [64, "inf"]
+    assert rows[1].limit_error.mean == pytest.approx(0.02)
+    assert rows[0].limit_error.n == 0
+    text = drawn(summary_table(rows))
+    assert "inf" in text
+    assert "limit error" in text
+    assert "limit error" not in drawn(summary_table(rows[:1]))
+    assert "inf" in drawn(runs_table([limit, finite]))

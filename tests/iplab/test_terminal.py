@@ -1,11 +1,16 @@
 """Commands with streams of every kind: closed, cut off, full, narrow, wide, with limited encodings."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from iplab.tables import print_table, table_of
+from iplab.terminal import folded, visible
 
 pytestmark = pytest.mark.takes(13)
 
@@ -168,3 +173,14 @@ def test_the_servers_command_too(env, shell, tmp_path):
     assert (
         shell or home.name.encode("utf-8" if env == ASCII else "latin-1", "backslashreplace") in done.stdout
     )
+
+
+def test_control_characters_are_shown_and_not_sent():
+    hostile = "\x1b]0;title\x07\x1b[2J\u202egnp.exe\x9b31m\r"
+    assert visible(hostile) == r"\x1b]0;title\x07\x1b[2J\u202egnp.exe\x9b31m\r"
+    assert visible("é, 宽度, one\n\ttwo") == "é, 宽度, one\n\ttwo"
+    assert "\x1b" not in folded(hostile)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        print_table(table_of(["\x1b[1mname"], [[hostile]], title=hostile))
+    assert "\x1b" not in printed.getvalue()

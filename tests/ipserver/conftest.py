@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.ipserver import postgres
+from tests.ipserver import postgres, statements
 from tests.ipserver.s3 import serving_s3
+
+statements.share()
 
 
 @pytest.fixture(scope="session")

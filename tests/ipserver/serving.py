@@ -47,6 +47,7 @@ def serving(home, *, cwd=None, wrapper=(), **environment):
     """
     clean = {name: value for name, value in os.environ.items() if not name.startswith("IPLAB_")}
     clean["IPLAB_READY_WORKERS"] = "0"  # each costs seconds of CPU, and few tests train two packs at a time
+    clean["IPLAB_WEB"] = "off"  # a part that few tests look at
     clean["IPLAB_WAIT_SECONDS"] = "300"  # added to the time that parts have to start: for a busy machine
     command = [*wrapper, sys.executable, "-m", "ipserver", "up"]
     command += ["--home", str(home), "--address", f"127.0.0.1:{free_port()}", "--cpus", "2"]

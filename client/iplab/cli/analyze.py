@@ -85,6 +85,12 @@ def setting_options(command: Command) -> Command:
     type=int,
     help="Residual blocks of 1 or 2 matrices; --hidden-layers is then one less than all matrices.",
 )
+@click.option(
+    "--normalization",
+    default="none",
+    show_default=True,
+    help="rms: preactivations are divided by their root mean square before they enter the activation.",
+)
 @click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
 def analyze(
@@ -101,6 +107,7 @@ def analyze(
     alignment_backward: str,
     alignment_initial: str,
     block_matrices: int,
+    normalization: str,
     hidden_layers: int,
     optimizer: str,
     activation: str,
@@ -133,6 +140,7 @@ def analyze(
             epsilon=choices[0] if len(choices) == 1 else choices or None,
             alignment=_alignment(alignment, alignment_backward, alignment_initial, hidden_layers),
             block_matrices=block_matrices,
+            normalization=normalization,
         )
         rate = theory.largest_rate_of(found, calibrated=calibrated)
     if isinstance(rate, str):

@@ -119,7 +119,7 @@ def _show(error: click.ClickException) -> None:
     """As click shows it, with long lines folded on a terminal."""
     shown = io.StringIO()
     error.show(file=shown)
-    text = shown.getvalue().rstrip("\n")
+    text = terminal.visible(shown.getvalue().rstrip("\n"))
     if sys.stderr.isatty():
         width = shutil.get_terminal_size().columns
         text = "\n".join(folded(line) if len(line) > width else line for line in text.split("\n"))
@@ -128,7 +128,7 @@ def _show(error: click.ClickException) -> None:
 
 def _complain(error: object) -> None:
     """An error on standard error: folded on a terminal, one line elsewhere, for programs."""
-    text = f"error: {error}"
+    text = terminal.visible(f"error: {error}")
     if sys.stderr.isatty():
         text = "\n".join(folded(line) for line in text.splitlines())
     click.echo(text, err=True)

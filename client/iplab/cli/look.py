@@ -13,10 +13,10 @@ from iplab.best import best_rates
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
 from iplab.cli.results import brief, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
-from iplab.sorting import in_order
+from iplab.sorting import in_order, runs_in_order
 from iplab.states import ExperimentState
 from iplab.summary import summarize
-from iplab.terminal import folded
+from iplab.terminal import folded, visible
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -196,9 +196,9 @@ def print_run(run: Run) -> None:
         click.echo()
         click.echo(folded(f"failed, {run.failure.reason}: {run.failure.message}"))
         if run.failure.traceback:
-            click.echo(run.failure.traceback.rstrip())
+            click.echo(visible(run.failure.traceback.rstrip()))
         if run.failure.log_tail:
-            click.echo(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}")
+            click.echo(visible(f"last lines of the worker's log:\n{run.failure.log_tail.rstrip()}"))
 
 
 def _ending(attempt: Attempt) -> str:
@@ -237,8 +237,7 @@ def runs(
         one = client.experiment(experiment)
         listed: Iterable[Run] = one.runs(filter_)
         if sort:
-            everything = list(listed)
-            listed = in_order(everything, sort, _sortable(everything), _run_value)
+            listed = runs_in_order(list(listed), sort)
         if as_json:
             # A listing does not read the attempts, so it cannot say that there are none.
             shown = (run.to_dict() for run in islice(listed, limit))
@@ -252,14 +251,3 @@ def runs(
         cut = limit is not None and len(found) > limit
         of_all = "" if filter_ else f" of {one.counts.total}"
         print_table(runs_table(found[:limit], f"the first {limit}{of_all} runs" if cut else ""))
-
-
-def _sortable(found: Sequence[Run]) -> list[str]:
-    settings = ("index", "state", "parameterization", "hidden_layers", "width", "activation")
-    others = ("base_learning_rate", "seed", "committed_steps")
-    return [*settings, *others, *(found[0].results if found else ())]
-
-
-def _run_value(run: Run, name: str) -> object:
-    value = getattr(run, name)
-    return str(value) if name == "state" else value

@@ -76,14 +76,16 @@ def phases(
 
 
 def _ranges(free: tuple[str, ...]) -> dict[str, tuple[str, str]]:
+    from ipcore.theory.errors import shown  # noqa: PLC0415 - only here
+
     ranges: dict[str, tuple[str, str]] = {}
     for text in free:
         name, equals, ends = text.partition("=")
         low, colon, high = ends.partition(":")
         if not (name and equals and colon):
-            raise click.UsageError(f"--free {text!r}: write NAME=LOW:HIGH, as c=-2:1")
+            raise click.UsageError(f"--free {shown(text)}: write NAME=LOW:HIGH, as c=-2:1")
         if name in ranges:
-            raise click.UsageError(f"--free {name}=...: given twice")
+            raise click.UsageError(f"--free {shown(name)}=...: given twice")
         ranges[name] = (low, high)
     return ranges
 

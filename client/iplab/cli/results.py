@@ -10,7 +10,7 @@ import click
 
 from iplab.cli.app import note
 from iplab.numbers import SETTING_DIGITS, number
-from iplab.terminal import folded
+from iplab.terminal import folded, visible
 
 # Characters of a warning in short.
 _BRIEF = 140
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 def headline(experiment: Experiment) -> str:
     """One line: "quick is SUCCEEDED: 72 runs (72 succeeded)"."""
     counts = [f"{n} {name}" for name, n in asdict(experiment.counts).items() if n and name != "total"]
-    return f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
+    return visible(
+        f"{experiment.id} is {experiment.state}: {experiment.counts.total} runs ({', '.join(counts)})"
+    )
 
 
 def brief(warning: str, more: str) -> str:

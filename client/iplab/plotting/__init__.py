@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ipcore.figures import REPORT_KINDS, Picture, PictureError
@@ -14,6 +15,7 @@ from iplab.settings import axis
 
 if TYPE_CHECKING:
     from iplab.experiment import Experiment
+    from iplab.report import Report
 
 # What is drawn over updates by name: a metric, or a quantity of all layers.
 _OVER_STEPS: Final[Mapping[str, str]] = {
@@ -66,6 +68,26 @@ def plot(
         quantity = name.partition("/")[0]
         return layer_courses(experiment.metrics(filter, [f"{quantity}/*"]), quantity, groups)
     return learning_curves(experiment.metrics(filter, [name]), name, groups)
+
+
+def pictures(experiment: Experiment, report: Report) -> dict[str, Picture]:
+    """Every figure that an experiment has data for, by kind, in the order of `KINDS`.
+
+    Args:
+        experiment: Whose.
+        report: What `Experiment.check` says of it, with alignment if that was recorded.
+    """
+    of_report = report.pictures()
+    probed = bool(experiment.spec.record.probes.quantities)
+    found: dict[str, Picture] = {}
+    for kind in KINDS:
+        if kind in of_report:
+            found[kind] = of_report[kind]
+        elif kind not in REPORT_KINDS and (probed or kind in {"rates", "curves"}):
+            # Which quantities there are is known when they are asked for.
+            with suppress(PictureError, InvalidRequestError):
+                found[kind] = plot(experiment, kind, None, None, "")
+    return found
 
 
 def default_kind(experiment: Experiment) -> str:

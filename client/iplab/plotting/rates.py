@@ -63,11 +63,11 @@ def _ended(run: Run) -> bool:
     return run.state is RunState.DIVERGED or run.final_test_loss is not None
 
 
-def _optima(experiment: Experiment) -> dict[tuple[str, int, str, int], Check]:
+def _optima(experiment: Experiment) -> dict[tuple[str, int, str, float], Check]:
     """The report's check of the rate transfer, by parameterization, depth, activation and width."""
     if len(experiment.spec.grid.widths) < _MIN_WIDTHS:
         return {}
-    found = {}
+    found: dict[tuple[str, int, str, float], Check] = {}
     for check in experiment.check().checks:
         if check.kind == "RATE_TRANSFER":
             subject = check.subject
@@ -76,7 +76,7 @@ def _optima(experiment: Experiment) -> dict[tuple[str, int, str, int], Check]:
     return found
 
 
-def _curve(name: str, runs: Sequence[Run], optima: dict[tuple[str, int, str, int], Check]) -> RateCurve:
+def _curve(name: str, runs: Sequence[Run], optima: dict[tuple[str, int, str, float], Check]) -> RateCurve:
     rates: dict[float, list[Run]] = {}
     for run in runs:
         rates.setdefault(run.base_learning_rate, []).append(run)

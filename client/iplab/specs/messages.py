@@ -9,11 +9,23 @@ from typing import Final
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from iplab.specs.problems import Problems
-from iplab.specs.values import INTEGERS, REALS, is_text, real_of, shown, text_of, truth_of, whole_of
+from iplab.specs.values import (
+    INTEGERS,
+    REALS,
+    is_infinite,
+    is_text,
+    real_of,
+    shown,
+    text_of,
+    truth_of,
+    whole_of,
+)
 from iplab.v1.experiment_pb2 import Experiment
 
 ROOT: Final = Experiment.DESCRIPTOR
 
+# Of these infinity is a value, in a field of its own.
+_WIDTHS: Final = "iplab.v1.Grid.widths"
 _INPUT: Final = ("display_name", "labels", "priority", "project", "spec")
 
 
@@ -24,9 +36,11 @@ def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -
         problems.add(path, f"{what} is not a mapping; it may have {', '.join(_names(kind))}")
         return {}
     plain: dict[str, object] = {}
-    for key, entry in value.items():
+    for key, given_entry in value.items():
         below = f"{path}.{key}" if path else str(key)
         target = kind.fields_by_name.get(str(key)) or kind.fields_by_camelcase_name.get(str(key))
+        widths = target is not None and target.full_name == _WIDTHS
+        entry = _finite(given_entry, below, plain, problems) if widths else given_entry
         if target is None or target.name not in _names(kind):
             name = str(key)
             message, meant = (
@@ -46,6 +60,19 @@ def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -
             for extra in given[1:]:
                 del plain[extra]
     return plain
+
+
+def _finite(widths: object, path: str, plain: dict[str, object], problems: Problems) -> object:
+    """The finite widths of a list; infinity among them is the field `infinite_width`."""
+    if isinstance(widths, str | bytes | Mapping) or not hasattr(widths, "__iter__"):
+        return widths
+    entries = list(widths)
+    infinite = [i for i, entry in enumerate(entries) if is_infinite(entry)]
+    if infinite:
+        plain["infinite_width"] = True
+    if infinite and infinite[0] != len(entries) - 1:
+        problems.add(f"{path}[{infinite[0]}]", "inf is the last width, and is there once; move it to the end")
+    return [entry for entry in entries if not is_infinite(entry)]
 
 
 def _names(kind: Descriptor) -> Sequence[str]:

@@ -82,6 +82,8 @@ def load_spec(source: SpecSource) -> Experiment:
     >>> spec = load_spec({"spec": {"dataset": "digits", "grid": {"widths": [64, 128]}}})
     >>> list(spec.spec.grid.widths)
     [64, 128]
+    >>> load_spec({"spec": {"grid": {"widths": [64, "inf"]}}}).spec.grid.infinite_width
+    True
     """
     return read_spec(source).checked()
 

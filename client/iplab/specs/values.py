@@ -83,6 +83,16 @@ def text_of(value: object, target: FieldDescriptor, path: str, problems: Problem
     return None
 
 
+def is_infinite(value: object) -> bool:
+    """Whether a value is, or spells, positive infinity.
+
+    >>> is_infinite("inf"), is_infinite(float("inf")), is_infinite("-inf"), is_infinite(64)
+    (True, True, False, False)
+    """
+    number = _number(value)
+    return number is not None and str(number).lower() in ("inf", "infinity")
+
+
 def is_text(value: object) -> bool:
     """Python's text may hold half characters (lone surrogates), which have no UTF-8."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)

@@ -26,7 +26,7 @@ _COLUMNS: Final = 3
 # Rates that were only tried, by fewer seeds, have no band.
 _FEWEST: Final = 4
 # Losses by subject, width and rate; None: that run diverged.
-_Losses = dict[str, dict[int, dict[float, list[float | None]]]]
+_Losses = dict[str, dict[float, dict[float, list[float | None]]]]
 
 
 class NothingToDraw(ValueError):
@@ -118,7 +118,7 @@ def _subject(run: Run) -> str:
     return f"{run.parameterization} ({run.activation}, {layers})"
 
 
-def _curve(width: int, by_rate: dict[float, list[float | None]]) -> RateCurve:
+def _curve(width: float, by_rate: dict[float, list[float | None]]) -> RateCurve:
     points = tuple(_at(rate, losses) for rate, losses in sorted(by_rate.items()))
     known = [(point.value, point.rate) for point in points if point.value is not None]
     best = min(known)[1] if known else None

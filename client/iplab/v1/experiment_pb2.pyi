@@ -35,6 +35,10 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Accepted and durable; nothing trains yet."""
     EXPERIMENT_STATE_RUNNING: _ExperimentState.ValueType  # 2
     """At least one run trains or has ended, and at least one has not ended."""
+    EXPERIMENT_STATE_PAUSING: _ExperimentState.ValueType  # 7
+    """A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
+    EXPERIMENT_STATE_PAUSED: _ExperimentState.ValueType  # 8
+    """No run trains, and none will until the experiment is resumed."""
     EXPERIMENT_STATE_CANCELLING: _ExperimentState.ValueType  # 3
     """Cancellation was requested; running packs stop at their next slice boundary."""
     EXPERIMENT_STATE_SUCCEEDED: _ExperimentState.ValueType  # 4
@@ -43,10 +47,6 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Terminal: at least one run failed."""
     EXPERIMENT_STATE_CANCELLED: _ExperimentState.ValueType  # 6
     """Terminal: no run failed and at least one was cancelled."""
-    EXPERIMENT_STATE_PAUSING: _ExperimentState.ValueType  # 7
-    """A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
-    EXPERIMENT_STATE_PAUSED: _ExperimentState.ValueType  # 8
-    """No run trains, and none will until the experiment is resumed."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
     """State of an experiment. Only an extension leaves a terminal state."""
@@ -57,6 +57,10 @@ EXPERIMENT_STATE_QUEUED: ExperimentState.ValueType  # 1
 """Accepted and durable; nothing trains yet."""
 EXPERIMENT_STATE_RUNNING: ExperimentState.ValueType  # 2
 """At least one run trains or has ended, and at least one has not ended."""
+EXPERIMENT_STATE_PAUSING: ExperimentState.ValueType  # 7
+"""A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
+EXPERIMENT_STATE_PAUSED: ExperimentState.ValueType  # 8
+"""No run trains, and none will until the experiment is resumed."""
 EXPERIMENT_STATE_CANCELLING: ExperimentState.ValueType  # 3
 """Cancellation was requested; running packs stop at their next slice boundary."""
 EXPERIMENT_STATE_SUCCEEDED: ExperimentState.ValueType  # 4
@@ -65,10 +69,6 @@ EXPERIMENT_STATE_FAILED: ExperimentState.ValueType  # 5
 """Terminal: at least one run failed."""
 EXPERIMENT_STATE_CANCELLED: ExperimentState.ValueType  # 6
 """Terminal: no run failed and at least one was cancelled."""
-EXPERIMENT_STATE_PAUSING: ExperimentState.ValueType  # 7
-"""A pause was requested; packs in training are given back at their next slice boundary, with a checkpoint."""
-EXPERIMENT_STATE_PAUSED: ExperimentState.ValueType  # 8
-"""No run trains, and none will until the experiment is resumed."""
 Global___ExperimentState: _TypeAlias = ExperimentState  # noqa: Y015
 
 @_typing.final

@@ -37,7 +37,7 @@ class RunFields:
 
     @property
     def width(self) -> int:
-        """Width m."""
+        """Width m; 2147483647: infinite."""
         return self._run.width
 
     @property
@@ -154,6 +154,13 @@ class RunSummaryFields:
     def test_accuracy_at_best_validation(self) -> float | None:
         """Test accuracy at `best_validation_step`; None until there is one."""
         return self._run_summary.test_accuracy_at_best_validation if self._run_summary.HasField("test_accuracy_at_best_validation") else None
+
+    @property
+    def final_limit_error(self) -> float | None:
+        """Of infinite width: error of the outputs on the test set after the last update that is due to a
+        finite number of particles, relative to their size (root mean square); None until there is one.
+        """
+        return self._run_summary.final_limit_error if self._run_summary.HasField("final_limit_error") else None
 
 
 class ExperimentFields:

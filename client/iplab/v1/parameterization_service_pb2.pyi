@@ -86,6 +86,7 @@ class AnalyzeParameterizationRequest(_message.Message):
     LEAST_ALIGNMENT_FIELD_NUMBER: _builtins.int
     EPSILON_FIELD_NUMBER: _builtins.int
     BLOCK_MATRICES_FIELD_NUMBER: _builtins.int
+    NORMALIZATION_FIELD_NUMBER: _builtins.int
     preset: _builtins.str
     """A preset by name ("ip-llr", "up:1/4"), with its exponents for the optimizer."""
     hidden_layers: _builtins.int
@@ -106,6 +107,8 @@ class AnalyzeParameterizationRequest(_message.Message):
     """An assumption by name: "full" or "none" (Everett et al., arXiv:2407.05872)."""
     block_matrices: _builtins.int
     """Matrices per residual block, 1 or 2, between the first and the last matrix; 0 (default): no blocks."""
+    normalization: _builtins.str
+    """Normalization of preactivations, by its name in the catalogue: "none" (default) or "rms"."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out."""
@@ -142,10 +145,11 @@ class AnalyzeParameterizationRequest(_message.Message):
         least_alignment: _theory_pb2.AlignmentExponents | None = ...,
         epsilon: _abc.Iterable[_builtins.str] | None = ...,
         block_matrices: _builtins.int = ...,
+        normalization: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["alignment", b"alignment", "alignment_choice", b"alignment_choice", "exponents", b"exponents", "least_alignment", b"least_alignment", "named_alignment", b"named_alignment", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "alignment", b"alignment", "alignment_choice", b"alignment_choice", "block_matrices", b"block_matrices", "calibrated", b"calibrated", "epsilon", b"epsilon", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "least_alignment", b"least_alignment", "loss", b"loss", "named_alignment", b"named_alignment", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "alignment", b"alignment", "alignment_choice", b"alignment_choice", "block_matrices", b"block_matrices", "calibrated", b"calibrated", "epsilon", b"epsilon", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "least_alignment", b"least_alignment", "loss", b"loss", "named_alignment", b"named_alignment", "normalization", b"normalization", "optimizer", b"optimizer", "preset", b"preset", "scheme", b"scheme", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_alignment_choice: _TypeAlias = _typing.Literal["named_alignment", "alignment"]  # noqa: Y015
     _WhichOneofArgType_alignment_choice: _TypeAlias = _typing.Literal["alignment_choice", b"alignment_choice"]  # noqa: Y015

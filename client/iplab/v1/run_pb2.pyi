@@ -33,6 +33,8 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """Waiting for a worker (for the first time, or again after a worker was lost)."""
     RUN_STATE_RUNNING: _RunState.ValueType  # 2
     """Training in a pack."""
+    RUN_STATE_PAUSED: _RunState.ValueType  # 8
+    """Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
     RUN_STATE_CANCELLING: _RunState.ValueType  # 3
     """Cancellation was requested; it takes effect at the next slice boundary."""
     RUN_STATE_SUCCEEDED: _RunState.ValueType  # 4
@@ -43,8 +45,6 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """Terminal: an error ended it; see `failure`."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 7
     """Terminal: ended by request."""
-    RUN_STATE_PAUSED: _RunState.ValueType  # 8
-    """Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """State of a run. Terminal states are final."""
@@ -55,6 +55,8 @@ RUN_STATE_QUEUED: RunState.ValueType  # 1
 """Waiting for a worker (for the first time, or again after a worker was lost)."""
 RUN_STATE_RUNNING: RunState.ValueType  # 2
 """Training in a pack."""
+RUN_STATE_PAUSED: RunState.ValueType  # 8
+"""Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 RUN_STATE_CANCELLING: RunState.ValueType  # 3
 """Cancellation was requested; it takes effect at the next slice boundary."""
 RUN_STATE_SUCCEEDED: RunState.ValueType  # 4
@@ -65,8 +67,6 @@ RUN_STATE_FAILED: RunState.ValueType  # 6
 """Terminal: an error ended it; see `failure`."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 7
 """Terminal: ended by request."""
-RUN_STATE_PAUSED: RunState.ValueType  # 8
-"""Its experiment is paused. The run continues from a checkpoint when the experiment is resumed."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 class _FailureReason:
@@ -156,7 +156,7 @@ class Run(_message.Message):
     hidden_layers: _builtins.int
     """Hidden layers L."""
     width: _builtins.int
-    """Width m."""
+    """Width m; 2147483647: infinite."""
     activation: _builtins.str
     """Name of the activation."""
     base_learning_rate: _builtins.float
@@ -250,6 +250,7 @@ class RunSummary(_message.Message):
     BEST_VALIDATION_STEP_FIELD_NUMBER: _builtins.int
     TEST_LOSS_AT_BEST_VALIDATION_FIELD_NUMBER: _builtins.int
     TEST_ACCURACY_AT_BEST_VALIDATION_FIELD_NUMBER: _builtins.int
+    FINAL_LIMIT_ERROR_FIELD_NUMBER: _builtins.int
     last_train_loss: _builtins.float
     """Newest recorded training loss (on the batch of that step)."""
     best_test_loss: _builtins.float
@@ -274,6 +275,10 @@ class RunSummary(_message.Message):
     """Test loss at `best_validation_step`."""
     test_accuracy_at_best_validation: _builtins.float
     """Test accuracy at `best_validation_step`."""
+    final_limit_error: _builtins.float
+    """Of infinite width: error of the outputs on the test set after the last update that is due to a finite number of
+    particles, relative to their size (root mean square).
+    """
     def __init__(
         self,
         *,
@@ -288,10 +293,11 @@ class RunSummary(_message.Message):
         best_validation_step: _builtins.int | None = ...,
         test_loss_at_best_validation: _builtins.float | None = ...,
         test_accuracy_at_best_validation: _builtins.float | None = ...,
+        final_limit_error: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_best_validation_accuracy", b"_best_validation_accuracy", "_best_validation_loss", b"_best_validation_loss", "_best_validation_step", b"_best_validation_step", "_diverged_step", b"_diverged_step", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "_test_accuracy_at_best_validation", b"_test_accuracy_at_best_validation", "_test_loss_at_best_validation", b"_test_loss_at_best_validation", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "best_validation_accuracy", b"best_validation_accuracy", "best_validation_loss", b"best_validation_loss", "best_validation_step", b"best_validation_step", "diverged_step", b"diverged_step", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss", "test_accuracy_at_best_validation", b"test_accuracy_at_best_validation", "test_loss_at_best_validation", b"test_loss_at_best_validation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_best_validation_accuracy", b"_best_validation_accuracy", "_best_validation_loss", b"_best_validation_loss", "_best_validation_step", b"_best_validation_step", "_diverged_step", b"_diverged_step", "_final_limit_error", b"_final_limit_error", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "_test_accuracy_at_best_validation", b"_test_accuracy_at_best_validation", "_test_loss_at_best_validation", b"_test_loss_at_best_validation", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "best_validation_accuracy", b"best_validation_accuracy", "best_validation_loss", b"best_validation_loss", "best_validation_step", b"best_validation_step", "diverged_step", b"diverged_step", "final_limit_error", b"final_limit_error", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss", "test_accuracy_at_best_validation", b"test_accuracy_at_best_validation", "test_loss_at_best_validation", b"test_loss_at_best_validation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_best_validation_accuracy", b"_best_validation_accuracy", "_best_validation_loss", b"_best_validation_loss", "_best_validation_step", b"_best_validation_step", "_diverged_step", b"_diverged_step", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "_test_accuracy_at_best_validation", b"_test_accuracy_at_best_validation", "_test_loss_at_best_validation", b"_test_loss_at_best_validation", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "best_validation_accuracy", b"best_validation_accuracy", "best_validation_loss", b"best_validation_loss", "best_validation_step", b"best_validation_step", "diverged_step", b"diverged_step", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss", "test_accuracy_at_best_validation", b"test_accuracy_at_best_validation", "test_loss_at_best_validation", b"test_loss_at_best_validation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy", "_best_test_loss", b"_best_test_loss", "_best_validation_accuracy", b"_best_validation_accuracy", "_best_validation_loss", b"_best_validation_loss", "_best_validation_step", b"_best_validation_step", "_diverged_step", b"_diverged_step", "_final_limit_error", b"_final_limit_error", "_final_test_accuracy", b"_final_test_accuracy", "_final_test_loss", b"_final_test_loss", "_last_train_loss", b"_last_train_loss", "_test_accuracy_at_best_validation", b"_test_accuracy_at_best_validation", "_test_loss_at_best_validation", b"_test_loss_at_best_validation", "best_test_accuracy", b"best_test_accuracy", "best_test_loss", b"best_test_loss", "best_validation_accuracy", b"best_validation_accuracy", "best_validation_loss", b"best_validation_loss", "best_validation_step", b"best_validation_step", "diverged_step", b"diverged_step", "final_limit_error", b"final_limit_error", "final_test_accuracy", b"final_test_accuracy", "final_test_loss", b"final_test_loss", "last_train_loss", b"last_train_loss", "test_accuracy_at_best_validation", b"test_accuracy_at_best_validation", "test_loss_at_best_validation", b"test_loss_at_best_validation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_test_accuracy: _TypeAlias = _typing.Literal["best_test_accuracy"]  # noqa: Y015
     _WhichOneofArgType__best_test_accuracy: _TypeAlias = _typing.Literal["_best_test_accuracy", b"_best_test_accuracy"]  # noqa: Y015
@@ -305,6 +311,8 @@ class RunSummary(_message.Message):
     _WhichOneofArgType__best_validation_step: _TypeAlias = _typing.Literal["_best_validation_step", b"_best_validation_step"]  # noqa: Y015
     _WhichOneofReturnType__diverged_step: _TypeAlias = _typing.Literal["diverged_step"]  # noqa: Y015
     _WhichOneofArgType__diverged_step: _TypeAlias = _typing.Literal["_diverged_step", b"_diverged_step"]  # noqa: Y015
+    _WhichOneofReturnType__final_limit_error: _TypeAlias = _typing.Literal["final_limit_error"]  # noqa: Y015
+    _WhichOneofArgType__final_limit_error: _TypeAlias = _typing.Literal["_final_limit_error", b"_final_limit_error"]  # noqa: Y015
     _WhichOneofReturnType__final_test_accuracy: _TypeAlias = _typing.Literal["final_test_accuracy"]  # noqa: Y015
     _WhichOneofArgType__final_test_accuracy: _TypeAlias = _typing.Literal["_final_test_accuracy", b"_final_test_accuracy"]  # noqa: Y015
     _WhichOneofReturnType__final_test_loss: _TypeAlias = _typing.Literal["final_test_loss"]  # noqa: Y015
@@ -327,6 +335,8 @@ class RunSummary(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__best_validation_step) -> _WhichOneofReturnType__best_validation_step | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__diverged_step) -> _WhichOneofReturnType__diverged_step | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__final_limit_error) -> _WhichOneofReturnType__final_limit_error | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__final_test_accuracy) -> _WhichOneofReturnType__final_test_accuracy | None: ...
     @_typing.overload

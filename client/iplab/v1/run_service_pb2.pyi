@@ -60,7 +60,7 @@ class ListRunsRequest(_message.Message):
     filter: _builtins.str
     """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, index,
     parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack, and those of
-    RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED). A comparison with a
+    RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED); infinite width is `inf`. A comparison with a
     value that the run does not have is false.
     """
     def __init__(

@@ -44,6 +44,8 @@ class ExperimentSpec(_message.Message):
     SCHEDULE_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    INFINITE_WIDTH_FIELD_NUMBER: _builtins.int
+    DEFERRED_WEIGHTS_FIELD_NUMBER: _builtins.int
     dataset: _builtins.str
     """Dataset: a name in the catalogue ("digits", "mnist"), a family with parameters
     ("single-index:d=64,n=4096"), or a file registered on the server ("registered:spirals"). A family's name is
@@ -67,6 +69,11 @@ class ExperimentSpec(_message.Message):
     """
     precision: _builtins.str
     """Precision of the matmuls in an update, by its name in the catalogue."""
+    deferred_weights: _builtins.str
+    """Whether initial hidden matrices are drawn only where training looks at them, exact in law: "cheaper" (at widths
+    at which that takes less time: above 6 times steps batch_size) or "always". Such networks keep no weights and have
+    no probes. Default: never.
+    """
     @_builtins.property
     def optimizer(self) -> Global___Optimizer:
         """The optimizer shared by all runs. Default: plain SGD."""
@@ -91,6 +98,10 @@ class ExperimentSpec(_message.Message):
     def model(self) -> Global___Model:
         """Model. Default: a multilayer perceptron."""
 
+    @_builtins.property
+    def infinite_width(self) -> Global___InfiniteWidth:
+        """How runs of infinite width are computed (`grid.infinite_width`). Default: its defaults."""
+
     def __init__(
         self,
         *,
@@ -108,14 +119,44 @@ class ExperimentSpec(_message.Message):
         schedule: Global___Schedule | None = ...,
         precision: _builtins.str = ...,
         model: Global___Model | None = ...,
+        infinite_width: Global___InfiniteWidth | None = ...,
+        deferred_weights: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "model", b"model", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["grid", b"grid", "infinite_width", b"infinite_width", "model", b"model", "optimizer", b"optimizer", "record", b"record", "resources", b"resources", "schedule", b"schedule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "precision", b"precision", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_size", b"batch_size", "bias", b"bias", "dataset", b"dataset", "deferred_weights", b"deferred_weights", "evaluation_interval", b"evaluation_interval", "grid", b"grid", "infinite_width", b"infinite_width", "loss", b"loss", "model", b"model", "optimizer", b"optimizer", "precision", b"precision", "record", b"record", "resources", b"resources", "schedule", b"schedule", "steps", b"steps", "validation_size", b"validation_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExperimentSpec: _TypeAlias = ExperimentSpec  # noqa: Y015
+
+@_typing.final
+class InfiniteWidth(_message.Message):
+    """The limit of infinite width, computed by systems of particles whose outputs are averaged. A run whose limit is a
+    kernel machine needs none of this.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTICLES_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    particles: _builtins.int
+    """Particles per layer of each system; their random error falls like particles^(-1/2)."""
+    replicas: _builtins.int
+    """Independent systems, 1 .. 1024. The metric "limit_error" is the error of their average; one alone has none."""
+    def __init__(
+        self,
+        *,
+        particles: _builtins.int = ...,
+        replicas: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["particles", b"particles", "replicas", b"replicas"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InfiniteWidth: _TypeAlias = InfiniteWidth  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):
@@ -133,7 +174,7 @@ class Model(_message.Message):
     BLOCK_MATRICES_FIELD_NUMBER: _builtins.int
     NORMALIZATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name in the catalogue: "mlp" (default) or "residual-mlp"."""
+    """Name in the catalogue. Default: "mlp"."""
     branch_multiplier: _builtins.str
     """With "residual-mlp": beta as a function of L: "depth^-1/2", "depth^-1" or "1". Default: "depth^-1/2"."""
     block_matrices: _builtins.int
@@ -303,13 +344,18 @@ class Grid(_message.Message):
     ACTIVATIONS_FIELD_NUMBER: _builtins.int
     BASE_LEARNING_RATES_FIELD_NUMBER: _builtins.int
     SEEDS_FIELD_NUMBER: _builtins.int
+    INFINITE_WIDTH_FIELD_NUMBER: _builtins.int
+    infinite_width: _builtins.bool
+    """A further width: infinity, after all others. In YAML, JSON and the SDK it is written as a width: [128, 512, inf].
+    Such runs have the width 2147483647 where a width is a number.
+    """
     @_builtins.property
     def parameterizations(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterizationSpec]:
         """Parameterizations, each with a label unique in this grid."""
 
     @_builtins.property
     def widths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Widths m: neurons in every hidden layer. Each >= 1."""
+        """Widths m: neurons in every hidden layer. Each >= 1. May be empty with `infinite_width`."""
 
     @_builtins.property
     def hidden_layers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -340,10 +386,11 @@ class Grid(_message.Message):
         activations: _abc.Iterable[_builtins.str] | None = ...,
         base_learning_rates: _abc.Iterable[_builtins.float] | None = ...,
         seeds: _abc.Iterable[_builtins.int] | None = ...,
+        infinite_width: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "base_learning_rates", b"base_learning_rates", "hidden_layers", b"hidden_layers", "parameterizations", b"parameterizations", "seeds", b"seeds", "widths", b"widths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activations", b"activations", "base_learning_rates", b"base_learning_rates", "hidden_layers", b"hidden_layers", "infinite_width", b"infinite_width", "parameterizations", b"parameterizations", "seeds", b"seeds", "widths", b"widths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -28,8 +28,8 @@ _SCHEME: Final = "bearer "
 class Provider(Protocol):
     """Checks tokens that this service did not make."""
 
-    def principals(self, token: str) -> tuple[str, tuple[str, ...], float]:
-        """User, all principals of the user, and when the token expires. Raises Unauthenticated. Blocks."""
+    def principals(self, token: str) -> tuple[str, tuple[str, ...]]:
+        """User, and all principals of the user. Raises Unauthenticated. Blocks."""
 
 
 class Authenticator:
@@ -94,8 +94,8 @@ class Authenticator:
         if not token.startswith(PREFIX):
             if self._provider is None:
                 raise Unauthenticated("the token is none of this service, which has no identity provider")
-            user, principals, expires = self._provider.principals(token)
-            return Caller(user, self._accounts.roles(principals), expires)
+            user, principals = self._provider.principals(token)
+            return Caller(user, self._accounts.roles(principals))
         record = self._accounts.verify_token(token)
         if record is None:
             raise Unauthenticated("the token is not known here; is it complete, and of this service?")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -20,12 +19,10 @@ class Caller:
     Attributes:
         user: Name; "" where the service does not ask who its users are.
         roles: Role by project; the project "*" stands for all.
-        expires: When the token expires, in seconds since 1970-01-01 UTC.
     """
 
     user: str
     roles: Mapping[str, Role]
-    expires: float = math.inf
 
     def role(self, project: str) -> int:
         """The role in a project; 0: none."""

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final, Literal, cast
 
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from iplab.vocabulary import field_named, meant
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation, Operator
@@ -45,6 +46,7 @@ RUN_FIELDS: Final[Mapping[str, FieldType]] = {
     "pack": str,
     **VALUES,
 }
+_INFINITY: Final = ("inf", "infinity")
 _TOKEN = re.compile(
     r"""\s*(?: (?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*') | (?P<op>!=|<=|>=|==|=|<|>) | (?P<bracket>[()])
         | (?P<word>[^\s"'=<>!()]+) )""",
@@ -194,6 +196,8 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
     number = None
     if name == "index" and re.fullmatch(r"r[0-9]{5,}", raw):  # a run's id
         raw = raw[1:]
+    if name == "width" and raw.lower() in _INFINITY:
+        return INFINITE_WIDTH
     if not quoted:
         try:
             number = int(raw) if kind is int else float(raw)

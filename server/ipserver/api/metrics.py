@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.training.recording import metric_names
 from iplab.v1 import run_service_pb2 as pb
 from iplab.v1.spec_pb2 import ExperimentSpec
@@ -103,6 +104,8 @@ def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
         spec: With its defaults filled in.
     """
     deepest = NetworkShape.of_depth(max(spec.grid.hidden_layers))
+    if spec.grid.infinite_width:
+        deepest = replace(deepest, width=INFINITE_WIDTH)
     return metric_names(pack_config(spec, deepest))
 
 

@@ -82,8 +82,8 @@ class Oidc:
         self._keys: KeySet | None = None
         self._fetched = float("-inf")
 
-    def principals(self, token: str) -> tuple[str, tuple[str, ...], float]:
-        """User, all principals of the user, and when the token expires. Blocks.
+    def principals(self, token: str) -> tuple[str, tuple[str, ...]]:
+        """User, and all principals of the user. Blocks.
 
         Raises:
             Unauthenticated: It is no valid token of the provider; the message says why.
@@ -102,7 +102,7 @@ class Oidc:
             raise Unauthenticated("the provider has not verified the user's address (claim email_verified)")
         groups = claims.get(self._settings.groups_claim, []) if self._settings.groups_claim else []
         named = [group for group in groups if isinstance(group, str)] if isinstance(groups, list) else []
-        return user, (user, *(f"group:{group}" for group in named)), float(claims["exp"])
+        return user, (user, *(f"group:{group}" for group in named))
 
     def _claims(self, token: str) -> dict[str, Any]:
         try:

@@ -20,6 +20,7 @@ _DEFAULT_DEPTH = 3
 _PHASES_WORK = theory.MAX_PHASES_WORK // 10  # some seconds
 _OPTIMIZER, _ACTIVATION, _LOSS = "sgd", "relu", "cross_entropy"
 _KIND = "largest"
+_NORMALIZATION = "none"
 _Request = pb.AnalyzeParameterizationRequest | pb.CompleteParameterizationRequest | pb.MapPhasesRequest
 
 
@@ -99,6 +100,7 @@ def _analyze(request: pb.AnalyzeParameterizationRequest) -> theory_pb2.Analysis:
             epsilon=_epsilon(request),
             alignment=_alignment(request),
             block_matrices=request.block_matrices,
+            normalization=request.normalization or _NORMALIZATION,
         )
         rate = theory.largest_rate_of(analysis, calibrated=request.calibrated)
         found = messages.analysis(analysis, rate)

@@ -6,16 +6,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ipcore import theory
-from ipcore.analysis import make_report
 from ipcore.analysis.verdicts import TOLERANCE
 from iplab.v1 import report_pb2, spec_pb2
 from iplab.v1 import report_service_pb2 as pb
 from iplab.v1 import report_service_pb2_grpc as pb_grpc
 from ipserver import names
-from ipserver.api.checks import exponents, report_message, subjects, trained
 from ipserver.api.heavy import Heavy
-from ipserver.api.measured import read, recorded_steps
 from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.reports.checks import exponents
+from ipserver.reports.measured import recorded_steps
+from ipserver.reports.report import ALIGNMENT, report
 from ipserver.request.models import parameterization_depth
 from ipserver.request.stored import stored_spec
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ipserver.store import Store
 
 MAX_STEPS: Final = 20
-_FIRST_STEPS: Final = range(4)
 
 
 class ReportService(pb_grpc.ReportServiceServicer):
@@ -44,12 +43,9 @@ class ReportService(pb_grpc.ReportServiceServicer):
 
 def _check(store: Store, experiment: str, request: pb.CheckExperimentRequest) -> report_pb2.Report:
     spec = stored_spec(store.get_experiment(experiment).spec)
-    asked = ["ALIGNMENT"] if request.alignment else []
-    recorded = recorded_steps(spec, asked)
-    references, tolerance = _options(request, spec, recorded)
-    chosen = set(request.steps) or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
-    measured = read(store, experiment, subjects(spec, references), chosen, recorded, asked)
-    return report_message(request.name, make_report(trained(spec), measured, tolerance, asked))
+    asked = ALIGNMENT if request.alignment else ()
+    references, tolerance = _options(request, spec, recorded_steps(spec, asked))
+    return report(store, experiment, spec, asked, request.steps, references, tolerance)
 
 
 def _options(

@@ -67,6 +67,11 @@ class Settings(LimitSettings):
         None, description="Folder of datasets (it holds mnist/); unset: only embedded datasets"
     )
     address: str = Field("127.0.0.1:50051", description="Address where the API listens; port 0: a free port")
+    web: str = Field(
+        "",
+        description="Address of the web page, HOST:PORT on loopback; empty: the port after the API's; "
+        "off: no page",
+    )
     insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
     tls: Path | None = Field(
         None,
@@ -120,6 +125,11 @@ class Settings(LimitSettings):
     s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret that belongs to the key")
     mlflow_tracking_uri: SecretStr = Field(
         SecretStr(""), description="MLflow's server or database; empty: SQLite in the home folder"
+    )
+    mlflow_ui: str = Field(
+        "",
+        description="URL of MLflow's UI, for the web page's links; empty: the tracking server, or "
+        "http://127.0.0.1:5000, where `ipserver mlflow` serves it",
     )
     ray_address: str = Field(
         "",
@@ -250,6 +260,24 @@ class Settings(LimitSettings):
             raise ValueError("must be http://HOST:PORT of an MLflow server, or the URL of its database")
         return value
 
+    @field_validator("web")
+    @classmethod
+    def _near(cls, value: str) -> str:
+        host, port = split_address(value)
+        if value in {"", "off"} or (port.isdigit() and int(port) <= 65_535 and is_loopback(host)):
+            return value
+        raise ValueError(
+            "must be HOST:PORT on loopback, as 127.0.0.1:50052 (from another machine: ssh -L 50052:127.0.0.1:"
+            "50052 HOST), or off"
+        )
+
+    @field_validator("mlflow_ui")
+    @classmethod
+    def _link(cls, value: str) -> str:
+        if value and not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", value):
+            raise ValueError("must be http://HOST:PORT or https://HOST, without a user")
+        return value
+
     @field_validator("ray_address")
     @classmethod
     def _ray(cls, value: str) -> str:
@@ -365,6 +393,22 @@ class Settings(LimitSettings):
         return (
             self.mlflow_tracking_uri.get_secret_value() or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
         )
+
+    @property
+    def web_address(self) -> str:
+        """Where the web page is served, HOST:PORT; "": nowhere."""
+        if self.web:
+            return "" if self.web == "off" else self.web
+        port = int(split_address(self.address)[1])
+        return f"127.0.0.1:{port + 1 if 0 < port < 65_535 else 0}"
+
+    @property
+    def mlflow_page(self) -> str:
+        """URL of MLflow's UI, without a user or password."""
+        tracking = urlsplit(self.mlflow_tracking_uri.get_secret_value())
+        if self.mlflow_ui or tracking.scheme not in {"http", "https"}:
+            return self.mlflow_ui or "http://127.0.0.1:5000"
+        return f"{tracking.scheme}://{tracking.netloc.rpartition('@')[2]}{tracking.path}"
 
     @property
     def mlflow_artifacts(self) -> Path | None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from ipserver import failpoints
 from ipserver.artifacts import ArtifactStore
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.parcel import Parcel
+from ipserver.names import experiment_name
 from ipserver.store.records.forwarding import Forwarded
 
 
 def deliver(
-    parcel: Parcel, sink: MlflowSink, artifacts: ArtifactStore, before: Callable[[int], object]
+    parcel: Parcel,
+    sink: MlflowSink,
+    artifacts: ArtifactStore,
+    before: Callable[[int], object],
+    report: Mapping[str, bytes] = MappingProxyType({}),
 ) -> Forwarded:
     """Send a run's new data. The final status is sent last, so a finished run in MLflow is complete.
 
@@ -23,6 +32,7 @@ def deliver(
         sink: MLflow.
         artifacts: Store from which the run's files are read.
         before: Called before every batch with the number of points in it.
+        report: Files of the experiment's report, which this run completes; {}: none.
 
     Returns:
         The run's data that MLflow holds now. Exceptions of `sink`, `artifacts` and `before` pass through.
@@ -46,6 +56,8 @@ def deliver(
         for file in parcel.files:
             with artifacts.reading(file.location, file.sha256) as path:
                 sink.publish(run, path, file.path)
+        if report:
+            _deliver_report(parcel, sink, report)
         if parcel.end:
             sink.finish(run, parcel.end.status, parcel.end.time_ms)
     return Forwarded(
@@ -57,3 +69,20 @@ def deliver(
         files=parcel.files,
         state=parcel.end.state if parcel.end else None,
     )
+
+
+def _deliver_report(parcel: Parcel, sink: MlflowSink, files: Mapping[str, bytes]) -> None:
+    """Send a report as artifacts of a run of its own, named "report"; another report takes its place."""
+    time_ms = parcel.end.time_ms if parcel.end else int(time.time() * 1000)
+    run, _ = sink.run(parcel.experiment, report_name(parcel.experiment), time_ms, {}, title="report")
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in files.items():
+            file = Path(folder) / Path(path).name
+            file.write_bytes(content)
+            sink.publish(run, file, path)
+    sink.finish(run, "FINISHED", time_ms)
+
+
+def report_name(experiment: str) -> str:
+    """What the tag `iplab.run` says of the MLflow run that holds an experiment's report."""
+    return f"{experiment_name(experiment)}/report"

@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from enum import Enum
@@ -28,6 +28,7 @@ from ipserver.forward.marks import Marks, TakenOver
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.forward.pace import Pace
 from ipserver.forward.parcel import parcel
+from ipserver.forward.report import report_files
 from ipserver.names import run_name
 from ipserver.store import Store
 from ipserver.store.records.forwarding import Forwarded, ForwardTask
@@ -61,10 +62,12 @@ class _Results:
     Attributes:
         taken: Experiments with a run that MLflow accepted.
         refused: Number of consecutive refusals by experiment.
+        incomplete: Experiments with a refused run.
     """
 
     taken: set[str] = field(default_factory=set)
     refused: Counter[str] = field(default_factory=Counter)
+    incomplete: set[str] = field(default_factory=set)
 
 
 class Forwarder:
@@ -181,6 +184,7 @@ class Forwarder:
     def _send(self, tasks: list[ForwardTask], results: _Results, stop: threading.Event | None) -> None:
         """Send runs, as many in parallel as MLflow handles well, and mark them."""
         history = History(self._store)
+        completing = _completing(tasks)
         under_way: deque[tuple[ForwardTask, Future[Forwarded]]] = deque()
         try:
             # Runs that share one reading of their pack's history are sent consecutively.
@@ -190,7 +194,15 @@ class Forwarder:
                     continue
                 if (stop is not None and stop.is_set()) or not self._holds():
                     break
-                under_way.append((task, self._start(task, history)))
+                name = task.experiment.id
+                completing[name] -= 1
+                files: Mapping[str, bytes] = {}
+                if completing[name] == 0:
+                    # The run that completes its experiment brings the report, after all others have arrived.
+                    while under_way:
+                        self._settle(*under_way.popleft(), results)
+                    files = {} if name in results.incomplete else self._report(name)
+                under_way.append((task, self._start(task, history, files)))
                 if len(under_way) == self._sink.parallel:
                     self._settle(*under_way.popleft(), results)
         finally:
@@ -201,8 +213,18 @@ class Forwarder:
             finally:
                 self._marks.save()
 
-    def _start(self, task: ForwardTask, history: History) -> Future[Forwarded]:
-        """Send a run in another thread. Its data are prepared in this thread."""
+    def _report(self, experiment: str) -> Mapping[str, bytes]:
+        """The report's files. A defect in making them must not hold up the run that brings them."""
+        try:
+            return report_files(self._store, experiment)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            _log.exception("MLflow gets no report of %s", experiment)
+            return {}
+
+    def _start(self, task: ForwardTask, history: History, files: Mapping[str, bytes]) -> Future[Forwarded]:
+        """Send a run, perhaps with its experiment's report, in another thread; prepare its data in this."""
         try:
             news = parcel(task, history.news(task))
         except StoreUnavailable:
@@ -212,7 +234,7 @@ class Forwarder:
             failed: Future[Forwarded] = Future()
             failed.set_exception(error)
             return failed
-        return self._threads.submit(deliver, news, self._sink, self._artifacts, self._before_batch)
+        return self._threads.submit(deliver, news, self._sink, self._artifacts, self._before_batch, files)
 
     def _settle(self, task: ForwardTask, sending: Future[Forwarded], results: _Results) -> None:
         """Wait until a run was sent. If MLflow refused it, delay it and perhaps its experiment."""
@@ -231,6 +253,7 @@ class Forwarder:
             new = rest == _RUN_RESTS[0]
             _log.warning("MLflow did not take %s: %s; next try in %g s", name, error, rest, exc_info=new)
             results.refused[experiment] += 1
+            results.incomplete.add(experiment)
             if results.refused[experiment] == _PATIENCE:
                 self._refused_experiments.failed(experiment, now)
             return
@@ -240,6 +263,19 @@ class Forwarder:
         self._refused_runs.succeeded(key)
         self._refused_experiments.succeeded(experiment)
         self._marks.add(sent)
+
+
+def _completing(tasks: Sequence[ForwardTask]) -> Counter[str]:
+    """Number of tasks of each experiment that these tasks complete in MLflow; below 0 for all others."""
+    counts = Counter(task.experiment.id for task in tasks)
+    records = {task.experiment.id: task.experiment for task in tasks}
+    return Counter(
+        {
+            name: count if one.state.terminal and one.mlflow_pending_runs == count else -1
+            for name, count in counts.items()
+            if (one := records[name])
+        }
+    )
 
 
 def _reading_order(task: ForwardTask) -> tuple[float, str, str, int]:

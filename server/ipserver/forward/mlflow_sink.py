@@ -227,7 +227,8 @@ class MlflowSink:
             with tempfile.TemporaryDirectory() as named:  # MLflow takes the name from the file
                 link = Path(named) / Path(path).name
                 link.symlink_to(source)
-                self._client.log_artifact(run_id, str(link), str(Path(path).parent))
+                parent = str(Path(path).parent)
+                self._client.log_artifact(run_id, str(link), None if parent == "." else parent)
             return
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)

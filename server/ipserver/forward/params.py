@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 
 from ipcore.catalogue.settings import settings
+from ipcore.catalogue.widths import width_of
 from ipcore.config import PackConfig
 from ipcore.theory import RatePhase
 from iplab.v1.spec_pb2 import ExperimentSpec, Model, Probes, Schedule
@@ -35,7 +36,7 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         "parameterization": run.parameterization,
         "preset": _preset(spec, run.parameterization),
         "hidden_layers": str(pack.hidden_layers),
-        "width": str(pack.width),
+        "width": str(width_of(run.width)),
         "activation": pack.activation,
         "bias": pack.bias,
         "optimizer": pack.optimizer,
@@ -70,6 +71,8 @@ def run_params(spec: ExperimentSpec, run: RunRecord | NewRun) -> dict[str, str]:
         params["calibration"] = (
             f"readout_target={_number(own.calibration.readout_target)} cap={_number(own.calibration.cap)}"
         )
+    if pack.infinite_width:
+        params["particles"] = str(pack.width)
     params |= _other_settings(pack, params)
     return {key: part for name, value in params.items() for key, part in fitting(name, value)}
 

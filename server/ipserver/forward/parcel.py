@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from google.protobuf import json_format
 
+from ipcore.catalogue.widths import width_of
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.forward.history import News, Point
 from ipserver.forward.params import fitting, run_params
@@ -154,7 +155,7 @@ def _first(task: ForwardTask) -> First:
 def _title(run: RunRecord) -> str:
     """What differs most often comes first: MLflow's tables cut names after some twenty letters."""
     return (
-        f"{run.parameterization} m={run.width} seed={run.seed} eta={run.base_learning_rate:g} "
+        f"{run.parameterization} m={width_of(run.width)} seed={run.seed} eta={run.base_learning_rate:g} "
         f"{run.activation} L={run.hidden_layers}"
     )
 

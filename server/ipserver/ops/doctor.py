@@ -23,14 +23,21 @@ from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import proxy_of, settings_of_aws, settings_of_postgresql
 from ipserver.errors import ArtifactsUnavailable, ServiceError
+from ipserver.ops.heartbeat import Pulse
+from ipserver.ops.parts import LOG_BYTES, heartbeat_file
+from ipserver.ops.privacy import exposed, open_ports, processes_in, readable_secrets
 from ipserver.ops.running import RunningService, running_service
 from ipserver.ops.startup import EVERYTHING, Needs, check_data, check_owner, explained, sqlite_file
 from ipserver.store import Store, check_schema, open_store
+from ipserver.workers.on_ray.folder import ray_folders
 
 # Leases depend only on the store's clock; metrics and logs have the times of the machines.
 _SKEW_SECONDS: Final = 5.0
 # A dispatcher reports every 15 s.
 _SILENCE_SECONDS: Final = 60.0
+_EXPIRY_DAYS: Final = 14.0
+# A pass over all studies takes less, except for the plan of a large round.
+_HUNG_SECONDS: Final = 300.0
 _LITTLE_BYTES: Final = 1 << 30
 _TOO_LITTLE_BYTES: Final = 100 << 20
 # IPLAB_ variables that are not settings.
@@ -84,6 +91,8 @@ def examine(
     yield from _look("settings", _variables(os.environ))
     yield from _look("variables", _surroundings(settings, os.environ))
     yield from _look("space", _space(settings))
+    yield from _look("privacy", _privacy(settings))
+    yield from _look("tls", _tls(settings, clock))
     reachable = yield from _look("store", _store(settings))
     if reachable:
         yield from _look("clock", _clock(settings, clock))
@@ -197,6 +206,60 @@ def _space(settings: Settings) -> _Found:
             yield level, f"{text}; make room, or set {'TMPDIR' if name.startswith('temp') else name}"
         else:
             yield Level.OK, text
+
+
+def _privacy(settings: Settings) -> _Found:
+    """What other users of this machine can reach."""
+    found = 0
+    if settings.home.exists():
+        # Of a mounted folder, as in a container, whoever mounts it decides.
+        ours = settings.home.stat().st_uid == os.getuid()
+        for text in exposed(settings.home):
+            found += 1
+            yield (Level.WRONG if ours else Level.NOTE), f"other users can reach {text}; chmod go= it"
+    secrets = [settings.settings, *(settings.secrets.iterdir() if settings.secrets else ())]
+    if settings.certificates:
+        secrets.append(settings.certificates.key)
+    for text in readable_secrets(path for path in secrets if path is not None and path.is_file()):
+        found += 1
+        yield (
+            Level.NOTE,
+            f"other users can read {text}; chmod go= it, unless nobody else is here, as in a container",
+        )
+    if not settings.ray_address:
+        for folder in ray_folders(settings.home):
+            for text in open_ports(processes_in(folder)):
+                found += 1
+                yield Level.WRONG, f"Ray's {text} can be reached from other machines; restart the service"
+    for log in sorted((settings.home / "logs").glob("*.log")):
+        if log.stat().st_size > 2 * LOG_BYTES:
+            found += 1
+            yield (
+                Level.WRONG,
+                f"{log} has {_bytes(log.stat().st_size)} and is not rotated; does `ipserver up` run?",
+            )
+    if not found:
+        yield Level.OK, "other users of this machine reach no file of the service, and no port of its Ray"
+
+
+def _tls(settings: Settings, clock: Callable[[], float]) -> _Found:
+    """Whether the certificate can be used, and for how long."""
+    if settings.certificates is None:
+        if settings.insecure:
+            yield Level.NOTE, "the API speaks unencrypted, as IPLAB_INSECURE says"
+        else:
+            yield Level.OK, "not used: the API is on loopback"
+        return
+    expires = settings.certificates.read().expires
+    days = (expires.timestamp() - clock()) / 86_400
+    text = f"{settings.certificates.certificate} expires on {expires.date()}"
+    if days < 0:
+        yield (
+            Level.WRONG,
+            f"{text}, which is over: clients refuse it; replace the files, no restart is needed",
+        )
+    else:
+        yield (Level.NOTE if days < _EXPIRY_DAYS else Level.OK), text
 
 
 def _bytes(count: int) -> str:
@@ -336,7 +399,15 @@ def _studies(settings: Settings) -> _Found:
     """Whether somebody drives every study that has not ended."""
     with _open(settings) as store:
         waiting = store.abandoned_studies(_SILENCE_SECONDS)
-    if waiting:
+    age = Pulse(heartbeat_file(settings, "studies"), _HUNG_SECONDS).age
+    hung = age is not None and age > _HUNG_SECONDS
+    if hung and running_service(settings) is not None:
+        yield (
+            Level.WRONG,
+            f"the dispatcher here has shown no work on studies for {age:.0f} s; `ipserver up` restarts it "
+            "after 900 s (logs/dispatch.log)",
+        )
+    elif waiting:
         yield (
             Level.NOTE,
             f"no dispatcher has driven {', '.join(waiting)} for {_SILENCE_SECONDS:.0f} s: none runs, or it "

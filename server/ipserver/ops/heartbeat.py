@@ -44,6 +44,27 @@ class Heartbeat:
             _log.warning("the heartbeat file cannot be written: %s", error)
 
 
+class Pulses:
+    """Supervision of the heartbeats of one process: it hangs if one of its threads does.
+
+    Args:
+        pulses: By thread, at least one.
+    """
+
+    def __init__(self, *pulses: Pulse) -> None:
+        self._pulses = pulses
+
+    @property
+    def seconds(self) -> float:
+        """The timeout of the heartbeat that stopped, else the shortest."""
+        stopped = [pulse.seconds for pulse in self._pulses if pulse.stopped()]
+        return min(stopped or [pulse.seconds for pulse in self._pulses])
+
+    def stopped(self) -> bool:
+        """Whether one of them has shown no progress for longer than its timeout."""
+        return any(pulse.stopped() for pulse in self._pulses)
+
+
 class Pulse:
     """Supervision of a heartbeat.
 
@@ -68,6 +89,14 @@ class Pulse:
         if last != self._seen:
             self._seen, self._since = last, self._monotonic()
         return self._monotonic() - self._since > self.seconds
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since the last heartbeat by the machine's clock; None: there was none."""
+        try:
+            return max(0.0, time.time() - self._path.stat().st_mtime)
+        except OSError:
+            return None
 
     def _last(self) -> int | None:
         try:

@@ -12,9 +12,11 @@ import socket
 import sys
 import threading
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ipserver.environment.settings import Settings
+from ipserver.environment.settings import Settings, split_address
 from ipserver.environment.surroundings import for_parts
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
@@ -22,9 +24,11 @@ from ipserver.ops.startup import check_data, make_folder, open_service, waiting
 
 _log = logging.getLogger(__name__)
 _SUPERVISED = "IPLAB_SUPERVISED"
-_LOG_BYTES = 10_000_000
+# Size at which `ipserver up` rotates a log.
+LOG_BYTES = 10_000_000
 # The dispatcher reports that it is there, and `ipserver up` that the service is, when a worker can train.
 _WORKER_SECONDS = 30.0
+_BEAT_SECONDS = 2.0
 
 
 def run_api(settings: Settings) -> None:
@@ -103,7 +107,8 @@ def run_dispatch(settings: Settings) -> None:
     # In a thread of its own: planning a round may take seconds, and dispatching must not wait.
     outputs = Outputs(store, settings.artifact_root, settings.data)
     limits, lease = limits_with(**settings.limits), 2 * settings.lease_seconds
-    studies = Studies(store, limits, outputs, _owner("study"), lease)
+    alive = Heartbeat(heartbeat_file(settings, "studies"))
+    studies = Studies(store, limits, outputs, _owner("study"), lease, beat=alive)
     threading.Thread(target=studies.run, args=(stop,), name="studies", daemon=True).start()
     try:
         beat = Heartbeat(heartbeat_file(settings, "dispatch"))
@@ -144,6 +149,47 @@ def run_forward(settings: Settings) -> None:
     ).run(stop)
 
 
+def run_web(settings: Settings) -> None:
+    """Serve the web page until a stop signal, at a lower priority than training.
+
+    Raises:
+        StartupError: It is switched off, or its port is in use.
+    """
+    from ipserver.web.app import application  # noqa: PLC0415 - only this part serves HTTP
+    from ipserver.web.calls import Calls  # noqa: PLC0415
+    from ipserver.web.server import server  # noqa: PLC0415
+
+    if not settings.web_address:
+        raise StartupError("IPLAB_WEB is off; name the address of the web page, as 127.0.0.1:50052")
+    os.nice(5)
+    address = free_address(settings.web_address, "--web")
+    host, port = split_address(address)
+    stop = stop_event()
+    make_folder(settings.home)
+    beat = Heartbeat(heartbeat_file(settings, "web"))
+
+    @asynccontextmanager
+    async def beating(_: object) -> AsyncIterator[None]:
+        async def go_on() -> None:
+            while True:
+                beat()
+                await asyncio.sleep(_BEAT_SECONDS)
+
+        task = asyncio.create_task(go_on())
+        yield
+        task.cancel()
+
+    app = application(Calls(settings.address), host, settings.mlflow_page, beating)
+    serving = server(app, host, int(port))
+
+    def leave() -> None:
+        stop.wait()
+        serving.should_exit = True
+
+    threading.Thread(target=leave, name="stop", daemon=True).start()
+    serving.run()
+
+
 def stop_event() -> threading.Event:
     """An event set by SIGTERM, SIGINT or SIGHUP, or by the end of the supervisor."""
     stop = threading.Event()
@@ -172,8 +218,12 @@ def supervised_environment(settings: Settings) -> dict[str, str]:
     return {**for_parts(os.environ), **settings.environment(), **own}
 
 
-def free_address(address: str) -> str:
+def free_address(address: str, option: str = "--address") -> str:
     """The address, with port 0 replaced by a free port.
+
+    Args:
+        address: HOST:PORT.
+        option: Of the command line, by which another can be chosen.
 
     Raises:
         StartupError: The port is in use, or the host does not belong to this machine.
@@ -188,7 +238,7 @@ def free_address(address: str) -> str:
         except OSError as error:
             raise StartupError(
                 f"cannot listen on {address}: {error.strerror}; another service may run there, "
-                "choose another with --address HOST:PORT (port 0 takes a free one)"
+                f"choose another with {option} HOST:PORT (port 0 takes a free one)"
             ) from None
         return f"{host}:{probe.getsockname()[1]}"
 
@@ -216,7 +266,7 @@ def rotate_log(path: Path) -> None:
     """
     older = path.with_name(f"{path.name}.1")
     try:
-        if path.stat().st_size <= _LOG_BYTES:
+        if path.stat().st_size <= LOG_BYTES:
             return
         older.unlink(missing_ok=True)
         shutil.copyfile(path, older)

@@ -48,6 +48,7 @@ def announce(settings: Settings, parts: Mapping[str, int]) -> None:
     status = {
         "address": settings.address,
         "mlflow_tracking_uri": without_password(settings.mlflow_uri),
+        "web": f"http://{settings.web_address}/" if settings.web_address else "",
         "pid": os.getpid(),
         "parts": dict(parts),
         "settings": _open_settings(settings),

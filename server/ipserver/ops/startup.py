@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 from ipserver.artifacts import ArtifactStore, open_artifacts
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactsUnavailable, NotReady, StartupError, StoreUnavailable
+from ipserver.ops.privacy import tighten
 from ipserver.store import Store, check_schema, migrate, open_store
 from ipserver.store.database import parse_dsn
 
@@ -130,6 +131,7 @@ def prepare_home(settings: Settings) -> None:
     """
     if not (settings.store and settings.artifacts and settings.mlflow_tracking_uri):
         make_folder(settings.home)
+        tighten(settings.home)
     if not settings.mlflow_tracking_uri:
         make_folder(settings.home / "mlflow")
 
@@ -141,7 +143,7 @@ def make_folder(folder: Path) -> None:
         StartupError: It cannot be created or written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StartupError(f"cannot create the folder {folder}: {error.strerror}; set IPLAB_HOME") from None
     if not os.access(folder, os.W_OK | os.X_OK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -17,10 +18,10 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from iplab import terminal
-from ipserver.environment.settings import Settings
+from ipserver.environment.settings import Settings, split_address
 from ipserver.errors import StartupError
 from ipserver.ops.answering import Answering, health_channel
-from ipserver.ops.heartbeat import Pulse
+from ipserver.ops.heartbeat import Pulse, Pulses
 from ipserver.ops.parts import (
     free_address,
     heartbeat_file,
@@ -36,12 +37,14 @@ from ipserver.store.records.cluster import CapacityReport
 from ipserver.workers.on_ray.folder import remove_abandoned_ray_folders
 
 _log = logging.getLogger(__name__)
-_PARTS = ("api", "dispatch", "forward")
+_PARTS = ("api", "dispatch", "forward", "web")
+# The service goes on without these.
+_OPTIONAL = frozenset({"web"})
 # A part that ends is noticed at once; this limits how long one may hang. Imports alone take half a minute on
 # a busy machine.
 _START_SECONDS = 180.0
 # The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
-_STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0}
+_STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0, "web": 5.0}
 _POLL_SECONDS = 0.2
 # When the whole service is stopped, a part may get the signal before this process.
 _STOPPING_SECONDS = 0.5
@@ -50,14 +53,16 @@ _ROTATE_SECONDS = 5.0
 _RESTARTS = 5
 _RESTART_SECONDS = 60.0
 # A part without a heartbeat for this long hangs. (One run may occupy the forwarder for long.)
-_PULSE_SECONDS = {"dispatch": 300.0, "forward": 900.0}
+_PULSE_SECONDS = {"dispatch": 300.0, "forward": 900.0, "web": 120.0}
+# Threads with a heartbeat of their own, by part. (Planning a round of a large study may take a minute.)
+_THREADS = {"dispatch": {"studies": 900.0}}
 
 
 @dataclass(slots=True)
 class _Part:
     name: str
     process: subprocess.Popen[bytes]
-    pulse: Pulse | Answering | None = None
+    pulse: Pulses | Answering | None = None
     restarts: list[float] = field(default_factory=list)
 
 
@@ -76,15 +81,17 @@ def up(settings: Settings) -> None:
         stop = stop_event()
         with open_store(settings.store_dsn) as store:
             last_report = _last_report(store, settings)
+        names = [name for name in _PARTS if name != "web" or settings.web_address]
         _tell(f"starting the API, the dispatcher with Ray, and the forwarder; logs {settings.home / 'logs'}")
-        parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in _PARTS]
+        parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in names]
         try:
             _await_api(settings, parts, stop)
             _tell("the API answers; waiting for the dispatcher")
             _await_dispatcher(settings, parts, stop, last_report)
+            web = _await_web(settings, parts, stop)
             if not stop.is_set():
                 _announce(settings, parts)
-                _greet(settings)
+                _greet(settings, web)
                 _supervise(settings, parts, stop)
         finally:
             _stop(parts)
@@ -100,8 +107,19 @@ def _with_addresses(settings: Settings) -> Settings:
     health = settings.health_address or ("127.0.0.1:0" if settings.certificates else "")
     if settings.certificates:
         settings.certificates.read()  # a wrong file is named here, not in the API's log
-    ports = {"address": free_address(settings.address)}
-    return settings.model_copy(update=ports | {"health_address": free_address(health) if health else ""})
+    settings = settings.model_copy(update={"address": free_address(settings.address)})
+    ports = {"web": _web_address(settings), "health_address": free_address(health) if health else ""}
+    return settings.model_copy(update=ports)
+
+
+def _web_address(settings: Settings) -> str:
+    """Where the web page will be. Nobody has chosen the port after the API's, so any free one will do."""
+    if not settings.web_address or settings.web:
+        return free_address(settings.web_address, "--web") if settings.web_address else settings.web
+    try:
+        return free_address(settings.web_address)
+    except StartupError:
+        return free_address("127.0.0.1:0")
 
 
 def _last_report(store: Store, settings: Settings) -> CapacityReport | None:
@@ -146,11 +164,13 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
         )
 
 
-def _pulse(settings: Settings, name: str) -> Pulse | Answering | None:
+def _pulse(settings: Settings, name: str) -> Pulses | Answering | None:
     if name == "api":  # has a health service
         return Answering(settings.health_address or settings.address, _START_SECONDS + settings.wait_seconds)
-    seconds = _PULSE_SECONDS.get(name)
-    return None if seconds is None else Pulse(heartbeat_file(settings, name), seconds)
+    if name not in _PULSE_SECONDS:
+        return None
+    limits = {name: _PULSE_SECONDS[name], **_THREADS.get(name, {})}
+    return Pulses(*(Pulse(heartbeat_file(settings, thread), limit) for thread, limit in limits.items()))
 
 
 def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
@@ -189,6 +209,25 @@ def _await_dispatcher(
                 raise StartupError(f"Ray did not start within {limit:g} s; {_tail(settings, dispatcher)}")
 
 
+def _await_web(settings: Settings, parts: list[_Part], stop: threading.Event) -> str:
+    """The web page's URL once it is served; "" without one. The service starts without it too."""
+    web = next((part for part in parts if part.name == "web"), None)
+    if web is None:
+        return ""
+    host, port = split_address(settings.web_address)
+    deadline = time.monotonic() + _START_SECONDS + settings.wait_seconds
+    while not stop.wait(_POLL_SECONDS):
+        try:
+            socket.create_connection((host, int(port)), timeout=1.0).close()
+        except OSError:
+            if web.process.poll() is None and time.monotonic() < deadline:
+                continue
+            _log.warning("the web page does not start; %s", _tail(settings, web))
+            return ""
+        return f"http://{settings.web_address}/"
+    return ""
+
+
 def _announce(settings: Settings, parts: list[_Part]) -> None:
     announce(settings, {part.name: part.process.pid for part in parts})
 
@@ -201,10 +240,12 @@ def _tell(text: str) -> None:
         terminal.abandon_output()
 
 
-def _greet(settings: Settings) -> None:
+def _greet(settings: Settings, web: str) -> None:
     """Say that experiments can be trained now: the API answers and a dispatcher has reported."""
     try:
         print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
+        if web:
+            print(f"Web page: {web}")
         print("MLflow UI: ipserver mlflow (another terminal, same IPLAB_HOME). Stop with Ctrl-C.", flush=True)
     except OSError:  # the reader is gone or the disk is full, which is no reason to end
         terminal.abandon_output()
@@ -212,12 +253,13 @@ def _greet(settings: Settings) -> None:
 
 def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) -> None:
     rotate_at = 0.0
+    parts = list(parts)
     while not stop.wait(_POLL_SECONDS):
         if time.monotonic() >= rotate_at:
             rotate_at = time.monotonic() + _ROTATE_SECONDS
             for part in parts:
                 rotate_log(log_file(settings, part.name))
-        for part in parts:
+        for part in tuple(parts):
             if part.process.poll() is None:
                 if part.pulse is None or not part.pulse.stopped():
                     continue
@@ -228,6 +270,10 @@ def _supervise(settings: Settings, parts: list[_Part], stop: threading.Event) ->
                 return
             now = time.monotonic()
             part.restarts = [at for at in part.restarts if now - at < _RESTART_SECONDS] + [now]
+            if len(part.restarts) > _RESTARTS and part.name in _OPTIONAL:
+                _log.error("%s does not stay up; the service goes on without it", part.name)
+                parts.remove(part)
+                continue
             if len(part.restarts) > _RESTARTS:
                 raise StartupError(f"the part {part.name!r} does not stay up; {_tail(settings, part)}")
             _log.warning(

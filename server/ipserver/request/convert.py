@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
@@ -13,9 +14,12 @@ from google.protobuf.message import Message
 from ipcore import theory
 from ipcore.catalogue import KNOWN_OPTIMIZERS, OPTIMIZERS
 from ipcore.catalogue.settings import settings
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.config import Calibration, OptimizerSettings, PackConfig, Probes, RunConfig, Schedule
+from ipcore.limits.cost import deferred_is_cheaper
 from ipcore.probes.quantities import with_companions
 from iplab.v1 import spec_pb2 as pb
+from ipserver.request.defaults import fill
 from ipserver.request.fields import fields_of, rule_of
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.resources import ResourceRequest
@@ -36,13 +40,35 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape)
         **_values(spec.record, PackConfig),
         **NetworkShape.of(run).values(),
     }
-    return PackConfig(
+    if settings["width"] == INFINITE_WIDTH:
+        settings |= _limit(spec)
+    config = PackConfig(
         optimizer=spec.optimizer.name,
         schedule=pack_schedule(spec),
         probes=_probes(spec) if spec.record.HasField("probes") else None,
         model=model_of(spec),
         **settings,
     )
+    if config.infinite_width or not _defers(spec.deferred_weights, config):
+        return config
+    return replace(config, deferred=True)
+
+
+def _limit(spec: pb.ExperimentSpec) -> dict[str, Any]:
+    """How a run of infinite width is computed: particles in place of a width."""
+    asked = pb.InfiniteWidth()
+    asked.CopyFrom(spec.infinite_width)
+    fill(asked)
+    return {"infinite_width": True, "width": asked.particles, "replicas": asked.replicas}
+
+
+# What a spec may ask for: at which widths weights are deferred.
+DEFERRING: Final = ("cheaper", "always")
+
+
+def _defers(asked: str, config: PackConfig) -> bool:
+    """Whether networks of a configuration have deferred weights."""
+    return asked == "always" or (asked == "cheaper" and deferred_is_cheaper(config))
 
 
 def pack_schedule(spec: pb.ExperimentSpec) -> Schedule:

@@ -30,7 +30,7 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     filled = pb.ExperimentSpec()
     filled.CopyFrom(spec)
     filled.dataset = canonical_name(spec.dataset)
-    _fill(filled)
+    fill(filled)
     if spec.HasField("model"):
         _fill_model(filled.model)
     for entry in filled.grid.parameterizations:
@@ -38,7 +38,7 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     return filled
 
 
-def _fill(message: Message) -> None:
+def fill(message: Message) -> None:
     """Fill a message and its parts; a choice's settings after its name, which is the first field."""
     for field in fields_of(message).values():
         if field.message_type is not None:
@@ -58,9 +58,9 @@ def _fill_part(message: Message, field: FieldDescriptor) -> None:
         return
     if field.is_repeated:
         for entry in part:
-            _fill(entry)
+            fill(entry)
     elif message.HasField(field.name) or not rule_of(field).left_out:
-        _fill(part)
+        fill(part)
 
 
 def _fill_model(model: pb.Model) -> None:

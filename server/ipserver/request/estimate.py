@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from ipcore.catalogue import DatasetInfo
 from ipcore.config import PackConfig
+from ipcore.limits.cost import Cost
 from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, evaluation_work
 from iplab.v1 import spec_pb2
 from ipserver.request.convert import pack_config, resource_request
+from ipserver.request.limit_runs import cost_of
 from ipserver.request.planner import PlanLimits, pack_seconds, plan
 from ipserver.store.records.cluster import CapacityReport
 from ipserver.store.records.networks import NetworkShape
@@ -60,12 +62,19 @@ def estimate(
         profile,
     )
     configs = {shape: pack_config(spec, shape) for shape in {NetworkShape.of(run) for run in runs}}
-    packs = plan([(run, configs[NetworkShape.of(run)]) for run in runs], info, limits)
+    costs = cost_of(spec, info)
+    packs = plan([(run, configs[NetworkShape.of(run)]) for run in runs], info, limits, cost_of=costs)
     ends = [0.0] * slots
     for pack in packs:
         size = len(pack.run_indices)
         config = configs[NetworkShape.of(pack)]
-        seconds = pack_seconds(config, info, size, profile) + size * _evaluation(config, info, profile)
+        dearest = max(
+            (one for index in pack.run_indices if (one := costs(runs[index])) is not None),
+            key=lambda one: one.work,
+            default=None,
+        )
+        seconds = pack_seconds(config, info, size, profile, dearest)
+        seconds += size * _evaluation(config, info, profile, dearest)
         heapq.heapreplace(ends, ends[0] + seconds)
     speed = (
         "a GPU's data sheet"
@@ -82,7 +91,8 @@ def estimate(
     )
 
 
-def _evaluation(config: PackConfig, info: DatasetInfo, profile: MachineProfile) -> float:
+def _evaluation(config: PackConfig, info: DatasetInfo, profile: MachineProfile, cost: Cost | None) -> float:
     """Seconds of all evaluations of one run."""
     interval = config.evaluation_interval or config.steps
-    return (config.steps // interval + 1) * evaluation_work(config, info) / profile.rate
+    work = evaluation_work(config, info) if cost is None else cost.evaluation_work
+    return (config.steps // interval + 1) * work / profile.rate

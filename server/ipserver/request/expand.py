@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.fields import NETWORK_AXES
 from ipserver.store.records.networks import AXES, NetworkShape
@@ -32,14 +33,17 @@ def count_runs(grid: pb.Grid) -> int:
 
 def _network_axes(grid: pb.Grid) -> list[Sequence[Any]]:
     """Values of each field of `NetworkShape`, in its order."""
-    return [getattr(grid, NETWORK_AXES[axis]) for axis in AXES]
+    values = {axis: list(getattr(grid, NETWORK_AXES[axis])) for axis in AXES}
+    if grid.infinite_width:
+        values["width"].append(INFINITE_WIDTH)
+    return list(values.values())
 
 
 def expand(spec: pb.ExperimentSpec) -> list[NewRun]:
     """All runs of a spec, by index.
 
-    The order is hidden_layers, widths, activations, parameterizations, base learning rates, seeds; the last
-    varies fastest.
+    The order is hidden_layers, widths (infinity last), activations, parameterizations, base learning rates,
+    seeds; the last varies fastest.
 
     Args:
         spec: Valid, with its defaults filled in.

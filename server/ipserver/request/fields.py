@@ -27,6 +27,7 @@ _DECLARED: Final[Mapping[str, type]] = {
     "Schedule": Schedule,
     "Probes": Probes,
     "Calibration": Calibration,
+    "InfiniteWidth": PackConfig,
 }
 # The axes of a grid that say what kind of network a run trains, by their field of `NetworkShape`.
 NETWORK_AXES: Final[Mapping[str, str]] = {
@@ -38,6 +39,7 @@ NETWORK_AXES: Final[Mapping[str, str]] = {
 _ELSEWHERE: Final[Mapping[str, tuple[type, str]]] = {
     "Optimizer.name": (PackConfig, "optimizer"),
     **{f"Grid.{field}": (PackConfig, axis) for axis, field in NETWORK_AXES.items()},
+    "InfiniteWidth.particles": (PackConfig, "width"),
     "Grid.base_learning_rates": (RunConfig, "base_learning_rate"),
     "Grid.seeds": (RunConfig, "seed"),
     "ParameterizationSpec.base_learning_rates": (RunConfig, "base_learning_rate"),
@@ -79,7 +81,7 @@ def default_of(field: FieldDescriptor) -> Any:
     if rule.left_out:
         return None
     if rule.HasField("default_number"):
-        return rule.default_number
+        return _whole(rule.default_number)
     setting = setting_of(field)
     return None if setting is None or setting.repeated else setting.default
 

@@ -41,7 +41,7 @@ def check_grid(spec: pb.ExperimentSpec, path: str, limits: Limits, problems: Pro
 
         return problems.axis(f"{path}.{name}", values, kind, check, limits.max_runs)
 
-    widths = axis("widths", "width", grid.widths)
+    widths = axis("widths", "width", grid.widths) if grid.widths or not grid.infinite_width else []
     depths = axis("hidden_layers", "number of hidden layers", grid.hidden_layers)
     problems.axis(
         f"{path}.activations",

@@ -9,8 +9,10 @@ from typing import Final
 
 from ipcore.catalogue import DatasetInfo
 from ipcore.config import PackConfig
+from ipcore.limits.cost import Cost
 from ipcore.planning.machine import DEFAULT_CPU, MachineProfile
 from ipcore.planning.memory import dataset_memory_bytes, pack_memory_bytes
+from ipserver.request.limit_runs import CostOf, is_special
 from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.packs import NewPack
 from ipserver.store.records.runs import NewRun, RunRecord
@@ -40,11 +42,40 @@ class PlanLimits:
     profile: MachineProfile = DEFAULT_CPU
 
 
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Runs of equal shape.
+
+    Attributes:
+        shape: Of all of them.
+        config: Of their packs.
+        indices: Of the runs.
+        cost: Of the dearest of them, where they are no dense networks: these train one after the other.
+    """
+
+    shape: NetworkShape
+    config: PackConfig
+    indices: list[int]
+    cost: Cost | None
+
+    def seconds(self, info: DatasetInfo, runs: int, profile: MachineProfile) -> float:
+        """Estimated time of a pack of some of them."""
+        return pack_seconds(self.config, info, runs, profile, self.cost)
+
+    def memory(self, info: DatasetInfo, runs: int) -> int:
+        """Estimated memory of a pack of some of them."""
+        own = (
+            pack_memory_bytes(self.config, info, runs) if self.cost is None else runs * self.cost.memory_bytes
+        )
+        return own + dataset_memory_bytes(info)
+
+
 def plan(
     runs: Sequence[tuple[RunRecord | NewRun, PackConfig]],
     info: DatasetInfo,
     limits: PlanLimits,
     first: int = 0,
+    cost_of: CostOf | None = None,
 ) -> list[NewPack]:
     """Group runs of equal shape into packs that train fast, fill the cluster and end together.
 
@@ -57,45 +88,63 @@ def plan(
         info: Properties of their dataset.
         limits: Constraints.
         first: Number of the first pack, used in its id.
+        cost_of: Cost of a run that is no dense network; None: all are.
 
     Returns:
         Packs, with every run in exactly one. Deterministic.
     """
     by_network = sorted(runs, key=lambda item: (NetworkShape.of(item[0]), item[0].index))
-    groups = [list(members) for _, members in groupby(by_network, key=lambda item: NetworkShape.of(item[0]))]
-    sizes = [_sizes(group[0][1], info, limits, len(group)) for group in groups]
-    total = sum(len(group) * min(each.values()) for group, each in zip(groups, sizes, strict=True))
-    packs: list[tuple[float, PackConfig, tuple[int, ...]]] = []
+    groups = [
+        _group(shape, list(members), cost_of)
+        for shape, members in groupby(by_network, key=lambda item: NetworkShape.of(item[0]))
+    ]
+    sizes = [_sizes(group, info, limits) for group in groups]
+    total = sum(len(group.indices) * min(each.values()) for group, each in zip(groups, sizes, strict=True))
+    packs: list[tuple[float, _Group, tuple[int, ...]]] = []
     for group, each in zip(groups, sizes, strict=True):
-        config = group[0][1]
-        count = _count(each, total / (2 * limits.slots), len(group), limits.slots)
-        parts = _even_parts([run.index for run, _ in group], count)
-        packs += [(pack_seconds(config, info, len(part), limits.profile), config, part) for part in parts]
+        count = _count(each, total / (2 * limits.slots), len(group.indices), limits.slots)
+        parts = _even_parts(group.indices, count)
+        packs += [(group.seconds(info, len(part), limits.profile), group, part) for part in parts]
     packs.sort(key=lambda pack: (-pack[0], pack[2]))
     return [
         NewPack(
             id=f"p{number:04d}",
             run_indices=indices,
-            **NetworkShape.of(config).values(),
-            steps=config.steps,
-            memory_bytes=_memory(config, info, len(indices)),
+            **group.shape.values(),
+            steps=group.config.steps,
+            memory_bytes=group.memory(info, len(indices)),
         )
-        for number, (_, config, indices) in enumerate(packs, first)
+        for number, (_, group, indices) in enumerate(packs, first)
     ]
 
 
-def pack_seconds(config: PackConfig, info: DatasetInfo, runs: int, profile: MachineProfile) -> float:
-    """Estimated time of a pack in seconds."""
+def pack_seconds(
+    config: PackConfig, info: DatasetInfo, runs: int, profile: MachineProfile, cost: Cost | None = None
+) -> float:
+    """Estimated time of a pack in seconds; with a cost that of runs that train one after the other."""
+    if cost is not None:
+        return START_SECONDS + runs * cost.seconds(profile)
     return START_SECONDS + config.steps * profile.update_seconds(config, info, runs)
 
 
-def _sizes(config: PackConfig, info: DatasetInfo, limits: PlanLimits, runs: int) -> dict[int, float]:
+def _group(
+    shape: NetworkShape, members: list[tuple[RunRecord | NewRun, PackConfig]], cost_of: CostOf | None
+) -> _Group:
+    config = members[0][1]
+    dearest: Cost | None = None
+    if cost_of is not None and is_special(config):
+        costs = [one for one in {cost_of(run) for run, _ in members} if one is not None]
+        dearest = max(costs, key=lambda one: one.memory_bytes, default=None)
+    return _Group(shape, config, [run.index for run, _ in members], dearest)
+
+
+def _sizes(group: _Group, info: DatasetInfo, limits: PlanLimits) -> dict[int, float]:
     """Seconds per run for each allowed pack size, by ascending size."""
     seconds = {}
-    for size in _candidates(min(runs, limits.max_runs)):
-        if size > 1 and _memory(config, info, size) > limits.max_bytes:
+    for size in _candidates(min(len(group.indices), limits.max_runs)):
+        if size > 1 and group.memory(info, size) > limits.max_bytes:
             break
-        seconds[size] = pack_seconds(config, info, size, limits.profile) / size
+        seconds[size] = group.seconds(info, size, limits.profile) / size
     return seconds
 
 
@@ -126,10 +175,6 @@ def _count(seconds: dict[int, float], longest: float, runs: int, slots: int) -> 
         wanted = -(-wanted // slots) * slots  # a multiple of the slots, so that all are busy to the end
     # Even parts must be neither smaller than the least allowed size nor larger than the largest.
     return max(min(wanted, max(1, runs // least)), -(-runs // max(seconds)))
-
-
-def _memory(config: PackConfig, info: DatasetInfo, runs: int) -> int:
-    return pack_memory_bytes(config, info, runs) + dataset_memory_bytes(info)
 
 
 def _even_parts(indices: list[int], count: int) -> list[tuple[int, ...]]:

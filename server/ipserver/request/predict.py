@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ipcore import theory
-from ipcore.models import MLP, Model, ResidualMlp, described
+from ipcore.catalogue import OPTIMIZERS
+from ipcore.models import Mlp, Model, ResidualMlp
 from iplab.v1 import spec_pb2 as pb
 from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of, parameterization_depth
@@ -61,14 +62,19 @@ def predictions(spec: pb.ExperimentSpec) -> tuple[Prediction, ...]:
 def not_covered(spec: pb.ExperimentSpec) -> str | None:
     """Why theory says nothing of the networks of a spec, whatever their parameterization; None: it may."""
     model = model_of(spec)
-    if model == MLP or (isinstance(model, ResidualMlp) and model.normalization == "none"):
+    if isinstance(model, Mlp | ResidualMlp):
         return None
-    return f"the theory here is of perceptrons with and without residual blocks, not of {described(model)}"
+    return f"the theory here is of perceptrons with and without residual blocks, not of {model.name!r}"
 
 
 def block_matrices(model: Model) -> int:
     """Matrices per residual block of a model; 0: it has no blocks."""
     return model.block_matrices if isinstance(model, ResidualMlp) else 0
+
+
+def normalization(model: Model) -> str:
+    """Name of the normalization of a model's preactivations."""
+    return model.normalization if isinstance(model, Mlp | ResidualMlp) else "none"
 
 
 def predicted_regimes(spec: pb.ExperimentSpec) -> Mapping[tuple[str, int, str], theory.Regime | None]:
@@ -148,7 +154,7 @@ def _predict(key: bytes) -> tuple[Prediction, ...]:
             layers += depth
             value = parameterization(entry, depth, spec.optimizer.name)
             verdict = verdicts[network] = _verdict(
-                value, spec.optimizer.name, activation, spec.loss, residual
+                value, spec.optimizer.name, activation, spec.loss, normalization(model), residual
             )
         found.append(Prediction(entry.label, hidden_layers, activation, *verdict))
     return tuple(found)
@@ -162,20 +168,34 @@ def _regimes(key: bytes) -> Mapping[tuple[str, int, str], theory.Regime | None]:
 
 @functools.lru_cache(maxsize=4096)
 def _verdict(
-    value: theory.Parameterization, optimizer: str, activation: str, loss: str, residual: ResidualMlp | None
+    value: theory.Parameterization,
+    optimizer: str,
+    activation: str,
+    loss: str,
+    normalized: str,
+    residual: ResidualMlp | None,
 ) -> _Verdict:
     """Regime, summary and advice; different specs share the presets."""
+    analyze = functools.partial(
+        theory.analyze,
+        value,
+        optimizer=optimizer,
+        activation=activation,
+        loss=loss,
+        block_matrices=0 if residual is None else residual.block_matrices,
+        normalization=normalized,
+    )
     try:
-        found = theory.analyze(
-            value,
-            optimizer=optimizer,
-            activation=activation,
-            loss=loss,
-            block_matrices=0 if residual is None else residual.block_matrices,
-        )
+        found = analyze()
     except theory.TheoryError as error:
         return None, f"not covered: {error.text}", ""
-    if residual is None:
-        return found.regime, found.summary, found.advice
-    depth = theory.depth_exponents(residual.alpha, optimizer).summary
-    return found.regime, f"{found.summary}; {depth}", found.advice
+    summary = found.summary
+    if OPTIMIZERS[optimizer].has_epsilon and any(phase.d is not None for phase in value.phases):
+        # Its exponents decide at infinite width; how large it is beside gradients here is not known yet.
+        small = analyze(epsilon="negligible")
+        if small.regime is not found.regime:
+            summary += f"; at widths where epsilon is small beside the gradients: {small.summary}"
+    if residual is not None:
+        depth = theory.depth_exponents(residual.alpha, optimizer, normalization=normalized)
+        summary += f"; {depth.summary}"
+    return found.regime, summary, found.advice

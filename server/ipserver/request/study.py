@@ -22,11 +22,12 @@ from iplab.v1 import study_pb2 as pb
 from iplab.v1 import study_service_pb2 as service_pb2
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
-from ipserver.errors import AlreadyExists, FieldViolation, InvalidRequest, RequestIdReused
+from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
+from ipserver.request.ids import under_free_id
 from ipserver.request.models import model_of, parameterization_depth
-from ipserver.request.predict import block_matrices, not_covered
+from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems, shown
 from ipserver.request.validate import (
     Checked,
@@ -51,7 +52,6 @@ _COST_WIDTH: Final = 1024
 # A study goes no further than this, whatever limits and memory allow.
 _WIDEST: Final = 8192
 _COST_RUNS: Final = 8
-_ID_ATTEMPTS: Final = 5
 # What runs record without a probe: in their summaries, or in the weights that they keep.
 _ALWAYS: Final = frozenset(
     {studies.FINAL_LOSS.quantity, studies.FIRST_LOSS.quantity, studies.FINAL_ACCURACY.quantity}
@@ -98,7 +98,8 @@ def accept_study(
     """Write down what a valid request asks for. Raises as `create_study`, but nothing is checked."""
     request_id, request_hash = canonical_uuid(request.request_id), _request_hash(request)
     study = request.study
-    for _ in range(_ID_ATTEMPTS):
+
+    def made() -> StudyRecord:
         new = NewStudy(
             id=request.study_id or f"{kind_of(checked.spec).replace('_', '-')}-{secrets.token_hex(3)}",
             uid=str(uuid.uuid4()),
@@ -112,14 +113,9 @@ def accept_study(
             project=study.project or names.DEFAULT_PROJECT,
             owned_by=owned_by,
         )
-        try:
-            return store.create_study(new)
-        except RequestIdReused:
-            raise
-        except AlreadyExists:
-            if request.study_id:
-                raise
-    raise AlreadyExists("no free study id was found; give one as study_id")
+        return store.create_study(new)
+
+    return under_free_id(made, request.study_id, "study")
 
 
 def check_study(
@@ -213,6 +209,7 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
             steps=base.steps,
             not_covered=not_covered(base) or "",
             block_matrices=block_matrices(model_of(base)),
+            normalization=normalization(model_of(base)),
         ),
         budget=studies.Budget(
             runs=budget.runs if budget.HasField("runs") else None,
@@ -289,6 +286,9 @@ def _own_settings(message: Any) -> dict[str, Any]:
 
 
 def _chosen_by_us(base: spec_pb2.ExperimentSpec) -> Iterator[FieldViolation]:
+    if base.grid.infinite_width:
+        text = "has inf, but a study compares finite widths: leave it out"
+        yield FieldViolation(f"{_BASE}.grid.widths", text)
     if base.grid.seeds:
         yield FieldViolation(f"{_BASE}.grid.seeds", "are chosen by the study; leave them out")
     if base.record.HasField("probes"):

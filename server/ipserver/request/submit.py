@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
-from ipserver.errors import AlreadyExists, RequestIdReused, StoreUnavailable
+from ipserver.errors import StoreUnavailable
 from ipserver.request.convert import resource_request
 from ipserver.request.extend import check_extend
 from ipserver.request.extend import request_hash as extension_hash
+from ipserver.request.ids import under_free_id
 from ipserver.request.validate import Checked, canonical_uuid, check_create
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 
 if TYPE_CHECKING:
     from ipserver.store import Store
 
-_ID_ATTEMPTS: Final = 5
 _EXTEND_ATTEMPTS: Final = 10
 
 
@@ -52,16 +52,12 @@ def create(
         return first
     request_hash, request_id = _request_hash(request), canonical_uuid(request.request_id)
     checked = check_create(request, limits, store.capacity())
-    for _ in range(_ID_ATTEMPTS):
+
+    def made() -> ExperimentRecord:
         new = _new_experiment(request, checked, request_id, request_hash, owned_by)
-        try:
-            return store.create_experiment(new, checked.runs, study)
-        except RequestIdReused:
-            raise
-        except AlreadyExists:
-            if request.experiment_id:
-                raise
-    raise AlreadyExists("no free experiment id was found; give one as experiment_id")
+        return store.create_experiment(new, checked.runs, study)
+
+    return under_free_id(made, request.experiment_id, "experiment")
 
 
 def repeated(store: Store, request: pb.CreateExperimentRequest) -> ExperimentRecord | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from ipcore.catalogue import DatasetInfo
+from ipcore.catalogue import OPTIMIZERS, DatasetInfo
 from ipcore.planning.memory import run_memory_bytes
 from iplab.v1 import experiment_service_pb2 as service_pb2
 from iplab.v1 import spec_pb2
@@ -22,6 +22,13 @@ from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand, networks
 from ipserver.request.fields import fields_of
 from ipserver.request.grid import check_grid
+from ipserver.request.limit_runs import (
+    check_limits,
+    check_particles,
+    is_special,
+    largest_memory,
+    limit_warnings,
+)
 from ipserver.request.models import check_model
 from ipserver.request.parameterizations import parameterization_warnings
 from ipserver.request.predict import prediction_warnings
@@ -117,11 +124,15 @@ def check_spec(
         trained_on = info.train_size - spec.validation_size
     check_probes(spec, trained_on, "experiment.spec.record.probes", problems)
     check_resources(spec.resources, "experiment.spec.resources", problems)
+    check_particles(spec, "experiment.spec", problems)
     if problems.found or info is None:
         # Without a valid spec there may be no estimate; with one wrong field elsewhere there still is.
         problems.found += _memory_if_possible(spec, info, limits, {v.field for v in problems.found})
         raise InvalidRequest(problems.found)
     check_points(spec, "experiment.spec.record", limits, problems)
+    check_limits(spec, info, "experiment.spec", limits, problems)
+    if problems.found:
+        raise InvalidRequest(problems.found)
     memories = _memories(spec, info)
     problems.found += _memory_violations(spec, memories, limits)
     if problems.found:
@@ -137,6 +148,7 @@ def check_spec(
             *decay_warnings(spec),
             *capacity_warnings(spec, capacity),
             *prediction_warnings(spec),
+            *limit_warnings(spec),
         ),
         info,
     )
@@ -192,8 +204,13 @@ def check_envelope(message: Message, path: str, limits: Limits, problems: Proble
 
 
 def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NetworkShape, int]]:
-    """Estimated memory of one run per depth, width and activation."""
-    return [(network, run_memory_bytes(pack_config(spec, network), info)) for network in networks(spec.grid)]
+    """Estimated memory of the largest run per depth, width and activation."""
+    return [(network, _memory(spec, network, info)) for network in networks(spec.grid)]
+
+
+def _memory(spec: spec_pb2.ExperimentSpec, network: NetworkShape, info: DatasetInfo) -> int:
+    config = pack_config(spec, network)
+    return largest_memory(spec, network, info) if is_special(config) else run_memory_bytes(config, info)
 
 
 def _memory_violations(
@@ -210,11 +227,26 @@ def _memory_violations(
             f"experiment.spec.grid.widths[{i}]",
             f"width {width} with {too_large[width][0]} hidden layers and batches of {spec.batch_size} needs "
             f"about {human_bytes(too_large[width][1])} per run; "
-            f"the limit is {human_bytes(limits.max_run_memory_bytes)}",
+            f"the limit is {human_bytes(limits.max_run_memory_bytes)}{_with_deferred(spec)}",
         )
         for i, width in enumerate(spec.grid.widths)
         if width in too_large
     ]
+
+
+def _with_deferred(spec: spec_pb2.ExperimentSpec) -> str:
+    """What to do about a dense network that is too wide, where something else can be done."""
+    rows, T = spec.batch_size, spec.steps
+    if (
+        spec.deferred_weights
+        or spec.optimizer.name not in OPTIMIZERS
+        or OPTIMIZERS[spec.optimizer.name].entrywise
+    ):
+        return ""
+    return (
+        f"; deferred_weights: cheaper needs far less where {T:,} updates of {rows} see fewer examples than a "
+        "sixth of the width"
+    )
 
 
 def _memory_if_possible(
@@ -236,4 +268,6 @@ def _memory_if_possible(
     prefixes = tuple(f"experiment.spec.{name}" for name in used)
     if info is None or "experiment.spec.grid" in wrong or any(field.startswith(prefixes) for field in wrong):
         return []
-    return _memory_violations(spec, _memories(spec, info), limits)
+    dense = (network for network in networks(spec.grid) if not is_special(pack_config(spec, network)))
+    memories = [(network, run_memory_bytes(pack_config(spec, network), info)) for network in dense]
+    return _memory_violations(spec, memories, limits)

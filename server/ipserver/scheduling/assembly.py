@@ -12,6 +12,7 @@ from ipcore.planning.machine import DEFAULT_CPU, DEFAULT_GPU, MachineProfile, ev
 from ipcore.probes import probe_cost
 from ipserver.environment.settings import Settings
 from ipserver.request.convert import pack_config, resource_request, run_config
+from ipserver.request.limit_runs import cost_of
 from ipserver.request.planner import PlanLimits, plan
 from ipserver.request.stored import stored_spec
 from ipserver.scheduling.datasets import DatasetChecks
@@ -54,7 +55,7 @@ def plan_packs(
     device = int(0.9 * min(1.0, asked.gpus) * profile.memory_bytes)
     limits = PlanLimits(slots, settings.max_pack_runs, device or settings.max_pack_memory_bytes, profile)
     info = datasets.info(spec.dataset)
-    return plan([(run, pack_config(spec, run)) for run in runs], info, limits, first)
+    return plan([(run, pack_config(spec, run)) for run in runs], info, limits, first, cost_of(spec, info))
 
 
 def make_job(pack: LeasedPack, settings: Settings) -> PackJob:

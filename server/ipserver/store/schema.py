@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def alembic_config() -> Config:
     return config
 
 
+@functools.cache  # it does not change while a process runs, and reading all migrations takes 20 ms
 def newest_revision() -> str:
     """The schema revision that this code needs."""
     return str(_scripts().get_current_head())

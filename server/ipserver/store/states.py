@@ -1,45 +1,13 @@
-"""States of experiments, runs, packs and studies, by the names that the store and the API share."""
+"""States of experiments, runs, packs and studies. The API's are generated from its protos."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
 
+from iplab.v1.states import ExperimentState, FailureReason, RunState, StudyState
 
-class ExperimentState(StrEnum):
-    """State of an experiment (`iplab.v1.ExperimentState` without its prefix)."""
-
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    PAUSING = "PAUSING"
-    PAUSED = "PAUSED"
-    CANCELLING = "CANCELLING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def terminal(self) -> bool:
-        """Whether all runs have ended. Only an extension leaves such a state."""
-        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
-
-
-class RunState(StrEnum):
-    """State of a run (`iplab.v1.RunState` without its prefix)."""
-
-    QUEUED = "QUEUED"
-    RUNNING = "RUNNING"
-    PAUSED = "PAUSED"
-    CANCELLING = "CANCELLING"
-    SUCCEEDED = "SUCCEEDED"
-    DIVERGED = "DIVERGED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the state is final."""
-        return self in {self.SUCCEEDED, self.DIVERGED, self.FAILED, self.CANCELLED}
+__all__ = ["ExperimentState", "FailureReason", "PackState", "RunState", "StudyState", "experiment_state"]
 
 
 class PackState(StrEnum):
@@ -53,33 +21,6 @@ class PackState(StrEnum):
     def terminal(self) -> bool:
         """Whether the state is final."""
         return self is PackState.DONE
-
-
-class StudyState(StrEnum):
-    """State of a study (`iplab.v1.StudyState` without its prefix)."""
-
-    RUNNING = "RUNNING"
-    CANCELLING = "CANCELLING"
-    SUCCEEDED = "SUCCEEDED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-
-    @property
-    def terminal(self) -> bool:
-        """Whether the state is final."""
-        return self in {self.SUCCEEDED, self.FAILED, self.CANCELLED}
-
-
-class FailureReason(StrEnum):
-    """Why an attempt or a run failed (`iplab.v1.FailureReason` without its prefix)."""
-
-    WORKER_LOST = "WORKER_LOST"
-    LEASE_LOST = "LEASE_LOST"
-    DATA_UNAVAILABLE = "DATA_UNAVAILABLE"
-    OUT_OF_MEMORY = "OUT_OF_MEMORY"
-    TRAINING_ERROR = "TRAINING_ERROR"
-    ARTIFACTS_UNAVAILABLE = "ARTIFACTS_UNAVAILABLE"
-    UNSCHEDULABLE = "UNSCHEDULABLE"
 
 
 def experiment_state(

@@ -75,6 +75,7 @@ class Summary:
     test_accuracy_at_best_validation: float | None = field(
         default=None, metadata=_rule(Keep.AT_BEST_VALIDATION, "test_accuracy", forwarded=True)
     )
+    final_limit_error: float | None = field(default=None, metadata=_rule(Keep.FINAL, "limit_error"))
 
 
 def _type(hint: object) -> type[float] | type[int]:

@@ -57,7 +57,7 @@ class Studies:
         outputs: Computes outputs of networks.
         owner: Name of this driver in leases.
         lease_seconds: Length of the leases: after this time another driver takes over.
-        beat: Called with every step of a study.
+        beat: Called with every pass and every step of a study, as a heartbeat.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Studies:
         """Work until `stop` is set."""
         rest = _REST_SECONDS
         while not stop.wait(rest):
+            self._beat()
             try:
                 self.step()
                 rest = _REST_SECONDS

@@ -26,6 +26,7 @@ from ipcore.catalogue import REGISTERED
 from ipcore.data import Dataset, files_signature, load_dataset
 from ipcore.data.loading import Signature
 from ipcore.errors import CheckpointError, DataError
+from ipcore.limits.trainer import LimitTrainer, trainer_of
 from ipcore.planning.machine import MachineProfile
 from ipcore.training import profiling
 from ipcore.training.checkpoint import Snapshot
@@ -46,6 +47,7 @@ from ipserver.workers.executor import bounded
 from ipserver.workers.jobs import PackJob, Repeated, SliceReport
 from ipserver.workers.summaries import fold
 
+AnyTrainer = Trainer | LimitTrainer
 _LOG_LINES = 50
 # Maximum number of weight files written at once, and so of their weights in memory.
 _WRITERS, _WRITING_BYTES = 4, 64 << 20
@@ -78,7 +80,7 @@ class PackTrainer:
         self._monotonic = monotonic
         self._artifacts = open_artifacts(job.artifact_root)
         self._log = _LogTail()
-        self._trainer: Trainer | None = None
+        self._trainer: AnyTrainer | None = None
         self._summaries: dict[int, Summary] = dict(zip(job.run_indices, job.summaries, strict=True))
         self._ended = set(job.ended)
         self._checkpoint_time = self._monotonic()
@@ -148,7 +150,7 @@ class PackTrainer:
             dataset_sha256=_digest(trainer.dataset),
         )
 
-    def _prepare(self) -> Trainer:
+    def _prepare(self) -> AnyTrainer:
         """Build the pack and resume from the newest valid checkpoint."""
         job = self._job
         device = _device(job.resources)
@@ -162,8 +164,8 @@ class PackTrainer:
                 "or submit the experiment again under a new name of the file"
             )
 
-        def build() -> Trainer:
-            return Trainer(job.config, job.runs, dataset, device=device, threads=threads)
+        def build() -> AnyTrainer:
+            return trainer_of(job.config, job.runs, dataset, device=device, threads=threads)
 
         trainer = build()
         for record in job.checkpoints:
@@ -183,7 +185,7 @@ class PackTrainer:
             self._notices.append(f"pack {job.pack}: {again}")
         return trainer
 
-    def _repeat(self, trainer: Trainer, checkpoint: bool) -> Repeated:
+    def _repeat(self, trainer: AnyTrainer, checkpoint: bool) -> Repeated:
         """Repeat a slice of committed steps. It yields the same numbers, which are discarded."""
         committed = self._job.committed_steps
         seconds = 0.0 if checkpoint else self._job.slice_seconds
@@ -193,7 +195,7 @@ class PackTrainer:
             self._notices.append(f"pack {self._job.pack}: at step {trainer.step} of {committed} again")
         return Repeated(saved)
 
-    def _mask(self, trainer: Trainer, ended: Collection[int]) -> None:
+    def _mask(self, trainer: AnyTrainer, ended: Collection[int]) -> None:
         positions = [k for k, index in enumerate(self._job.run_indices) if index in ended]
         self._ended.update(index for index in self._job.run_indices if index in ended)
         trainer.stop(positions)
@@ -206,7 +208,7 @@ class PackTrainer:
         )
         fold(self._summaries, rows, self._job.config.steps)
 
-    def _diverged(self, trainer: Trainer) -> dict[int, RunState]:
+    def _diverged(self, trainer: AnyTrainer) -> dict[int, RunState]:
         """Runs that have diverged and are not terminal yet.
 
         Includes runs that diverged in earlier slices: on a different machine, a run may diverge in the
@@ -227,12 +229,14 @@ class PackTrainer:
             indices, points.metric, points.metrics, points.step, points.time_ms, points.value
         )
 
-    def _keep_weights(self, trainer: Trainer) -> list[NewArtifact]:
+    def _keep_weights(self, trainer: AnyTrainer) -> list[NewArtifact]:
         """Write the weights due at this step. Weights of committed steps exist already."""
         job = self._job
         stem = weights_due(job.config, trainer.step)
         if stem is None or (trainer.step <= job.committed_steps and trainer.step > 0):
             return []
+        if isinstance(trainer, LimitTrainer):
+            raise TypeError("a limit has no weights; the service accepts no spec that keeps them")
         live = [position for position, index in enumerate(job.run_indices) if index not in self._ended]
         put = functools.partial(self._put_weights, trainer, f"{stem}.safetensors")
         # Several at once: writing a file mostly waits for the disk or for S3.
@@ -255,7 +259,7 @@ class PackTrainer:
         file = self._put("weights", location, save)
         return NewArtifact(index, f"weights/{name}", location, file.size_bytes, file.sha256, trainer.step)
 
-    def _checkpoint(self, trainer: Trainer, *, now: bool) -> CheckpointRecord | None:
+    def _checkpoint(self, trainer: AnyTrainer, *, now: bool) -> CheckpointRecord | None:
         """A written checkpoint, if any. Starts one if it is due, and waits for it if `now`."""
         patient = now or not self._behind
         saved = self._written(patient=patient)

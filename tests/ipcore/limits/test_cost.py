@@ -54,8 +54,8 @@ def test_dense_training_fits_up_to_a_width(digits):
 def test_a_width_of_100_000_fits_where_a_dense_network_does_not(digits):
     config, run = case("mup", 3, 100_000, 50, deferred=True)
     assert cost(config, run, digits.info).memory_bytes < 12 << 30
-    assert deferred_is_cheaper(config, digits.info)
-    assert not deferred_is_cheaper(dataclasses.replace(config, width=9_600), digits.info)
+    assert deferred_is_cheaper(config)
+    assert not deferred_is_cheaper(dataclasses.replace(config, width=9_600))
 
 
 def test_work_of_particles_is_the_sum_over_updates():

@@ -9,9 +9,10 @@ import torch
 import ipcore
 from ipcore.errors import ConfigError
 from ipcore.limits.cost import cost
-from ipcore.limits.trainer import LimitTrainer, limit_metric_names, trainer_of
+from ipcore.limits.trainer import LimitTrainer, trainer_of
 from ipcore.theory import preset
 from ipcore.training import checkpoint
+from ipcore.training.recording import metric_names
 
 
 def pack(N=32, phi="relu", L=2, **more):
@@ -73,7 +74,7 @@ def test_a_limit_records_what_a_dense_run_records_and_its_own_error(tiny):
     recorded = {(metric, step) for _, metric, step, _ in points.rows()}
     assert {(m, s) for _, m, s, _ in dense.rows()} == {pair for pair in recorded if pair[0] != "limit_error"}
     assert {pair for pair in recorded if pair[0] == "limit_error"} == {("limit_error", s) for s in (2, 4, 6)}
-    assert points.metrics == limit_metric_names(config)
+    assert points.metrics == metric_names(config)
     values = {(m, s): v for _, m, s, v in points.rows()}
     assert values["test_loss", 0] == pytest.approx(np.log(3), abs=1e-6)
 
@@ -158,7 +159,7 @@ def test_divergence_is_seen(tiny):
 @pytest.mark.parametrize(
     ("config", "one", "says"),
     [
-        (pack(), run("mup"), "deferred: true"),
+        (pack(), run("mup"), "deferred_weights: always"),
         (pack(optimizer="adam"), run("mup", optimizer="adam"), "with adam no limit"),
         (pack(deferred=True, optimizer="adam"), run("mup", optimizer="adam"), "cannot be deferred with adam"),
         (pack(weights="final"), run(), "no matrices to keep"),

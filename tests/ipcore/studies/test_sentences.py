@@ -48,7 +48,7 @@ def test_an_answer_that_was_not_found_says_what_it_takes():
 def test_several_numbers_are_counted_and_the_furthest_is_named():
     found = study(slopes(3), SizeWorld(1, 0.0, 0.05)).decision
     assert found.sentence.startswith(
-        "The calibrated rates of mup (relu, 3 hidden layers): of 3 numbers 3 agree with theory; furthest off"
+        "The calibrated rates of mup (relu, 3 hidden layers): of 3 numbers 3 agree with theory; the "
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from fractions import Fraction
 
@@ -10,6 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ipcore.theory import (
+    ACTIVATIONS,
+    LOSSES,
+    OPTIMIZERS,
     Analysis,
     Biases,
     Parameterization,
@@ -195,6 +199,26 @@ def test_a_thousand_layers_take_less_than_two_seconds(name: str, activation: str
     start = time.process_time()
     analyze(p, activation=activation)
     assert time.process_time() - start < 2
+
+
+def test_a_hundred_random_networks_take_less_than_50_ms_each() -> None:
+    """Up to 20 layers, exponents that are multiples of 1/8 of size at most 3, whatever `analyze` covers."""
+    draw = random.Random(17)
+    for _ in range(100):
+        layers = draw.randint(1, 20)
+        a, b, c = ([Fraction(draw.randint(-24, 24), 8) for _ in range(layers + 1)] for _ in range(3))
+        setting: dict[str, object] = {
+            "optimizer": draw.choice(list(OPTIMIZERS)),
+            "activation": draw.choice([*ACTIVATIONS, "relu^2"]),
+            "loss": draw.choice(list(LOSSES)),
+        }
+        setting |= draw.choice(
+            [{}, {}, {"alignment": "full"}, {"normalization": "rms"}, {"block_matrices": int(layers > 1)}]
+        )
+        p = custom(layers, a=a, b=b, c=c)
+        start = time.process_time()
+        analyze(p, **setting)  # type: ignore[arg-type]
+        assert time.process_time() - start < 0.05, (p, setting)
 
 
 def test_answers_stay_small_however_many_steps_are_asked_for() -> None:

@@ -78,6 +78,13 @@ def test_far_beyond_the_crossover_the_larger_exponent_leads(a, b, gap, first):
     assert local_slope(both, beyond) == pytest.approx(float(first), abs=1e-7)
 
 
+def test_sizes_beyond_what_a_double_holds_still_have_a_slope():
+    both = [Power(Fraction(400), 1.0), Power(Fraction(399), 1.0)]
+    assert sum_at(both, 1e3) == math.inf
+    assert local_slope(both, 1e3) == pytest.approx(400, abs=1e-5)
+    assert local_slope(both, 1e-3) == pytest.approx(399, abs=1e-5)  # both underflow
+
+
 def test_nothing_crosses_what_is_zero():
     assert crossover(Power(ZERO, 1.0), Power(-HALF, 0.0)) is None
     assert crossover(Power(Fraction(1, 1000), 1e-300), Power(ZERO, 1e300)) == math.inf
@@ -92,7 +99,8 @@ def test_nothing_crosses_what_is_zero():
         (lambda: local_slope([], 4), "powers"),
         (lambda: local_slope([Power(ZERO, 0.0)], 4), "powers"),
         (lambda: fitted_slope([1.0], [4]), "widths"),
-        (lambda: fitted_slope([1.0, 0.0], [4, 8]), "sizes"),
+        (lambda: fitted_slope([1.0, 0.0], [4, 8]), "sizes[1]"),
+        (lambda: fitted_slope([1.0, 2.0], [4, math.nan]), "widths[1]"),
     ],
 )
 def test_what_has_no_slope_is_refused(make, field):

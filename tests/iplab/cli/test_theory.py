@@ -234,3 +234,34 @@ def _read(terminal):
         return os.read(terminal, 65536)
     except OSError:  # the other end is closed
         return b""
+
+
+def test_normalized_preactivations_may_be_asked_for():
+    result = CliRunner().invoke(main, ["analyze", "--preset", "ip", "--normalization", "rms", "--json"])
+    found = json.loads(result.stdout)
+    assert (found["regime"], found["normalization"]) == ("feature_learning", "rms")
+    wrong = CliRunner().invoke(main, ["analyze", "--preset", "ip", "--normalization", "layer"])
+    assert wrong.exit_code == 2
+    assert "unknown normalization 'layer'" in wrong.stderr
+
+
+JUNK = ("", "x", "\u0663", "1/0", "nan", "1e999", "-1", "9" * 40)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["analyze", "--preset", "mup", "--hidden-layers", "2"],
+        ["complete", "--preset", "mup", "--hidden-layers", "2"],
+        ["phases", "--preset", "mup", "--hidden-layers", "1", "--free", "a_last=0:1", "--free", "c=-1:1"],
+    ],
+)
+def test_whatever_an_option_holds_is_answered_or_refused_in_words(command):
+    """Exit code 0 or 2, never a traceback."""
+    options = [p for p in main.get_command(None, command[0]).params if not getattr(p, "is_flag", False)]
+    for option in options:
+        for junk in JUNK:
+            result = CliRunner().invoke(main, [*command, option.opts[0], junk])
+            assert result.exception is None or isinstance(result.exception, SystemExit), (option.name, junk)
+            assert result.exit_code in {0, 2}, (option.name, junk, result.output)
+            assert len(result.stderr) < 2_000

@@ -81,6 +81,7 @@ async def test_alignment_may_be_given_by_name_exactly_and_as_bounds(api):
         ({"named_alignment": ""}, ["named_alignment"]),
         ({"epsilon": ["tiny"]}, ["epsilon"]),
         ({"block_matrices": 3}, ["block_matrices"]),
+        ({"normalization": "layer"}, ["normalization"]),
     ],
 )
 async def test_bad_alignment_names_the_fields(api, given, fields):
@@ -94,6 +95,10 @@ async def test_blocks_and_epsilon_are_passed_on(api):
     request = pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=5, block_matrices=2)
     answer = await api.parameterizations.AnalyzeParameterization(request)
     assert answer.summary == analyze(preset("ip", 5), block_matrices=2).summary
+    request = pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=3, normalization="rms")
+    answer = await api.parameterizations.AnalyzeParameterization(request)
+    assert answer.summary == analyze(preset("ip", 3), normalization="rms").summary
+    assert not answer.HasField("largest_rate")
     request = pb.AnalyzeParameterizationRequest(preset="sp", hidden_layers=3, optimizer="adam", steps=1)
     request.epsilon.append("negligible")
     answer = await api.parameterizations.AnalyzeParameterization(request)

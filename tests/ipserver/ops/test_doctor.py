@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from ipserver.cli import main
+from ipserver.ops import up
 from ipserver.ops.doctor import Level, examine
 from ipserver.ops.running import announce, running_service
 from ipserver.ops.startup import PARTS, open_service
@@ -32,6 +33,8 @@ CHECKS = [
     "settings",
     "variables",
     "space",
+    "privacy",
+    "tls",
     "store",
     "clock",
     "schema",
@@ -338,6 +341,20 @@ def test_studies_that_nobody_drives(settings):
     (finding,) = (f for f in examine(settings) if f.check == "studies")
     assert finding.level is Level.NOTE
     assert finding.text.startswith("no dispatcher has driven s for 60 s")
+
+
+def test_a_thread_of_studies_that_hangs(settings):
+    alive = settings.home / "studies.alive"
+    alive.touch()
+    os.utime(alive, (time.time() - 1000,) * 2)
+    assert "studies" not in wrong(settings), "nothing runs here"
+    with up._only_one(settings):
+        announce(settings, {})
+        assert wrong(settings)["studies"].startswith(
+            "the dispatcher here has shown no work on studies for 100"
+        )
+        alive.touch()
+        assert "studies" not in wrong(settings)
 
 
 def test_no_ray(settings, nowhere):

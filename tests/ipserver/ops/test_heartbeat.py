@@ -3,7 +3,7 @@
 import logging
 import os
 
-from ipserver.ops.heartbeat import Heartbeat, Pulse
+from ipserver.ops.heartbeat import Heartbeat, Pulse, Pulses
 
 
 def test_it_touches_a_file_every_few_seconds(tmp_path):
@@ -50,3 +50,23 @@ def test_a_file_of_an_earlier_process_is_no_pulse(tmp_path):
     pulse = Pulse(file, 300, monotonic=lambda: now[0])
     now[0] += 301
     assert pulse.stopped()
+
+
+def test_a_process_hangs_if_one_of_its_threads_does(tmp_path):
+    clock = [0.0]
+    beats = {name: Heartbeat(tmp_path / name, lambda: clock[0]) for name in ("dispatch", "studies")}
+    pulses = Pulses(
+        *(
+            Pulse(tmp_path / name, limit, lambda: clock[0])
+            for name, limit in (("dispatch", 30), ("studies", 90))
+        )
+    )
+    for _ in range(9):
+        clock[0] += 10
+        beats["dispatch"]()
+        os.utime(tmp_path / "dispatch", ns=(0, int(clock[0] * 1e9)))
+        assert not pulses.stopped()
+    clock[0] += 10
+    os.utime(tmp_path / "dispatch", ns=(0, int(clock[0] * 1e9)))
+    assert pulses.stopped()
+    assert pulses.seconds == 90

@@ -3,6 +3,7 @@
 import errno
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+from ipserver.errors import StartupError
 from ipserver.ops import parts, up
 from ipserver.store.records.cluster import CapacityReport, DatasetReport
 from tests.ipserver.support import settings_in, store_in
@@ -83,7 +85,8 @@ def test_each_part_has_its_own_bound(start, monkeypatch):
 
 def test_the_dispatcher_has_time_to_drain_even_after_a_slow_api():
     assert up._STOP_SECONDS["dispatch"] >= 25
-    assert sum(up._STOP_SECONDS.values()) <= 60
+    others = [seconds for name, seconds in up._STOP_SECONDS.items() if name != "api"]  # these end together
+    assert up._STOP_SECONDS["api"] + max(others) <= 60
 
 
 def test_the_announcement_is_for_its_owner_and_holds_no_password(tmp_path):
@@ -118,7 +121,7 @@ def test_another_data_folder_makes_the_last_report_forget_datasets(tmp_path):
 
 
 def test_a_long_log_is_rotated_before_a_part_starts(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "_LOG_BYTES", 10)
+    monkeypatch.setattr(parts, "LOG_BYTES", 10)
     settings = settings_in(tmp_path, address="127.0.0.1:0", store="nonsense")
     log = parts.log_file(settings, "api")
     log.parent.mkdir()
@@ -181,8 +184,46 @@ def test_a_part_that_hangs_is_killed_and_started_again(start, tmp_path, monkeypa
     assert announced == {"api": well.process.pid, "dispatch": again.process.pid}
 
 
+def test_the_service_goes_on_without_a_web_page_that_does_not_stay_up(start, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(up, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(up, "_STOPPING_SECONDS", 0.0)
+    well, broken, stop = start("api", 1), start("web", 1), threading.Event()
+    broken.process.kill()
+    started = []
+
+    def restart(_, name):
+        started.append(name)
+        again = start(name, 1).process
+        again.kill()
+        return again
+
+    monkeypatch.setattr(up, "_start", restart)
+    supervisor = threading.Thread(target=up._supervise, args=(settings_in(tmp_path), [well, broken], stop))
+    supervisor.start()
+    while "goes on without it" not in caplog.text:
+        assert supervisor.is_alive()
+        time.sleep(0.01)
+    stop.set()
+    supervisor.join(60)
+
+    assert started == ["web"] * up._RESTARTS
+    assert well.process.poll() is None
+
+
+def test_nobody_has_chosen_the_port_after_the_api_s_so_another_will_do(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        chosen = up._web_address(settings_in(tmp_path, address=f"127.0.0.1:{port - 1}"))
+        assert chosen not in {"", f"127.0.0.1:{port}"}
+        with pytest.raises(StartupError, match=f"cannot listen on 127.0.0.1:{port}: .*--web HOST:PORT"):
+            up._web_address(settings_in(tmp_path, web=f"127.0.0.1:{port}"))
+    assert up._web_address(settings_in(tmp_path, web="off")) == "off"
+
+
 def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "_LOG_BYTES", 1000)
+    monkeypatch.setattr(parts, "LOG_BYTES", 1000)
     monkeypatch.setattr(up, "_ROTATE_SECONDS", 0.0)
     monkeypatch.setattr(up, "_POLL_SECONDS", 0.01)
     settings, stop = settings_in(tmp_path), threading.Event()
@@ -211,7 +252,7 @@ def test_a_log_is_rotated_while_its_part_writes(start, tmp_path, monkeypatch):
 
 
 def test_a_log_that_finds_no_room_for_its_copy_is_emptied(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(parts, "_LOG_BYTES", 10)
+    monkeypatch.setattr(parts, "LOG_BYTES", 10)
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -256,6 +297,7 @@ def test_the_readiness_line_comes_when_training_is_possible(start, tmp_path, mon
     monkeypatch.setattr(up, "_start", lambda _, name: start(name, 0).process)
     monkeypatch.setattr(up, "_await_api", lambda *_: started.set())
     monkeypatch.setattr(up, "_stop", lambda _: None)  # the fixture stops them
+    monkeypatch.setattr(up, "_await_web", lambda *_: "")
     monkeypatch.setattr(up, "_supervise", lambda *_: None)
     monkeypatch.setattr(up, "announce", lambda *_: None)
 

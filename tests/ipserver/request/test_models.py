@@ -120,8 +120,11 @@ def test_predictions_count_the_sums_of_blocks(matrices):
 @pytest.mark.parametrize(
     ("multiplier", "said"),
     [
-        ("depth^-1/2", "h changes by order 1, inside a block by N^(-1/2) (Depth-muP, arXiv:2310.02244)"),
-        ("depth^-1", "at base rates of order N h changes by order 1, inside a block too (CompleteP"),
+        (
+            "depth^-1/2",
+            "h changes by order 1, inside a block updates change it by N^(-1/2) (Depth-muP, arXiv:",
+        ),
+        ("depth^-1", "inside a block updates change it by order 1 too (CompleteP"),
         ("1", "sizes at the start grow like N^(1/2)"),
     ],
 )
@@ -134,3 +137,19 @@ def test_memory_is_that_of_the_model():
     limits = limits_with(max_run_memory_bytes=accepted().run_memory_bytes)
     found = violations(spec(**PRESETS, model={"name": "residual-mlp", "block_matrices": 2}), limits)
     assert set(found) == {"experiment.spec.grid.widths[1]"}
+
+
+@pytest.mark.parametrize("model", [{"name": "mlp"}, {"name": "residual-mlp"}])
+def test_predictions_count_a_normalization(model):
+    """Naive IP of three hidden layers or blocks is not trivial where preactivations are normalized."""
+    more = {
+        "grid__parameterizations": [{"preset": "ip"}, {"preset": "hp"}],
+        "grid__hidden_layers": [3],
+        "grid__activations": ["relu"],
+    }
+    checked = accepted(**more, model=model | {"normalization": "rms"})
+    found = {prediction.parameterization: prediction for prediction in predictions(checked.spec)}
+    assert found["ip"].regime is Regime.FEATURE_LEARNING
+    assert "normalized preactivations and f stay bounded" in found["ip"].summary
+    assert ("Depth-muP" in found["ip"].summary) is (model["name"] == "residual-mlp")
+    assert found["hp"].regime is None

@@ -199,3 +199,16 @@ def test_warnings_stay_readable_however_many_parameterizations_are_bad():
 
     assert len(named) == 20
     assert rest.startswith("theory predicts trivial, unstable or controlled divergence for 30 more")
+
+
+def test_a_prediction_says_what_epsilon_does_at_small_widths():
+    """muP's exponents in the gauge b = 0 and the framework's epsilon, d = 0, which dominates in the limit."""
+    exponents = {"a": ["0", "1/2", "1"], "b": ["0", "0", "0"], "c": ["0", "1/2", "0"]}
+    entries = [{"label": "mine", "exponents": exponents}, {"preset": "mup"}]
+    checked = with_optimizer("adam", grid={"parameterizations": entries, "activations": ["relu"]})
+    mine, mup = predictions(checked)
+    assert mine.regime is Regime.TRIVIAL
+    assert "; at widths where epsilon is small beside the gradients: feature learning" in mine.summary
+    assert "epsilon" not in mup.summary  # epsilon follows the gradients: the same at every width
+    (warning,) = prediction_warnings(checked)
+    assert "at widths where epsilon is small" in warning

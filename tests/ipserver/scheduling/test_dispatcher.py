@@ -138,10 +138,10 @@ def test_one_run_of_a_pack_can_be_cancelled(store, settings, executor):
 
 def train_interrupted(home, checkpoints, interruptions):
     """Train the same experiment with a number of interruptions; return weights and points."""
-    # Slices so short that every interruption comes long before the end.
-    settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e-9 if checkpoints else 1e9)
+    # A slice is one update, so every interruption comes long before the end.
+    settings = settings_in(home, slice_seconds=1e-9, checkpoint_seconds=1e-9 if checkpoints else 1e9)
     store = store_in(settings)
-    submit(store, small_spec(steps=1500))
+    submit(store, small_spec(steps=100))
     for attempt in range(interruptions):
         executor = LocalExecutor()
         dispatcher = Dispatcher(store, executor, settings, f"d{attempt}")
@@ -168,9 +168,9 @@ def test_an_interrupted_pack_ends_as_an_undisturbed_one(tmp_path, checkpoints):
 
 
 def test_a_torn_checkpoint_is_not_used(tmp_path):
-    settings = settings_in(tmp_path, checkpoint_seconds=1e-9)
+    settings = settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e-9)
     store = store_in(settings)
-    submit(store, small_spec(steps=1500))
+    submit(store, small_spec(steps=100))
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings, "d0")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
@@ -246,9 +246,9 @@ def test_a_lost_worker_is_replaced(store, settings):
 
 
 def test_attempts_that_get_on_use_up_no_budget(tmp_path):
-    settings = settings_in(tmp_path, max_attempts=1, slice_seconds=0.005, checkpoint_seconds=1e9)
+    settings = settings_in(tmp_path, max_attempts=1, slice_seconds=1e-9, checkpoint_seconds=1e9)
     store, executor = store_in(settings), _DyingExecutor(deaths=0)
-    submit(store, small_spec(steps=1000))
+    submit(store, small_spec(steps=100))
     dispatcher = Dispatcher(store, executor, settings, "d")
     for _ in range(3):
         before = store.get_experiment("e").committed_steps
@@ -338,7 +338,9 @@ def test_what_no_node_could_hold_fails_in_the_end_whoever_looks(tmp_path, execut
     settings, store, clock = clocked(tmp_path, placement_timeout_seconds=600)
     submit(store, small_spec(resources={"cpus": 64}), "huge")
     submit(store, small_spec(), "small")
-    run_until(Dispatcher(store, executor, settings, "d0"), ended(store, "small"))
+    first = Dispatcher(store, executor, settings, "d0")
+    run_until(first, ended(store, "small"))
+    run_until(first, lambda: store.get_experiment("huge").unplaceable_since is not None)
 
     clock.time += 599
     Dispatcher(store, executor, settings, "d1").step()
@@ -623,9 +625,9 @@ def test_a_worker_that_hangs_is_given_up(store, settings):
 
 
 def test_an_outage_of_the_store_is_survived(tmp_path, monkeypatch):
-    settings, store, clock = clocked(tmp_path)
+    settings, store, clock = clocked(tmp_path, slice_seconds=1e-9)
     monkeypatch.setattr(dispatcher_module, "_OUTAGE_SECONDS", 0.01)
-    submit(store, small_spec(steps=3000))
+    submit(store, small_spec(steps=100))
     commit, outages = store.commit_slice, iter([StoreUnavailable("gone"), None, StoreUnavailable("gone")])
 
     def fragile(*arguments):
@@ -650,7 +652,7 @@ def test_an_outage_of_the_store_is_survived(tmp_path, monkeypatch):
     assert store.get_experiment("e").state is ExperimentState.SUCCEEDED
     reasons = [attempt.end_reason for attempt in store.attempts("e", 0)]
     assert reasons == [FailureReason.LEASE_LOST, FailureReason.LEASE_LOST, None]
-    assert len({key for key in points(store) if key[1:] == ("train_loss", 3000)}) == 4
+    assert len({key for key in points(store) if key[1:] == ("train_loss", 100)}) == 4
 
 
 def test_a_stopped_dispatcher_writes_checkpoints_and_gives_its_packs_back(tmp_path):

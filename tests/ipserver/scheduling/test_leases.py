@@ -3,8 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -16,6 +14,7 @@ from ipserver.store import open_store
 from ipserver.store.states import ExperimentState, FailureReason, RunState
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import clocked, ended, points, run_until, step
+from tests.ipserver.scheduling.process import Process
 from tests.ipserver.store.conftest import dsn  # noqa: F401  (a fixture)
 from tests.ipserver.support import settings_in, small_spec, submit
 
@@ -35,20 +34,15 @@ def at(dsn, tmp_path):  # noqa: F811
 @contextlib.contextmanager
 def dispatching(settings, owner, skew=0.0, **variables):
     """A dispatcher process; killed at the end if it has not ended."""
-    command = [sys.executable, "-m", "tests.ipserver.scheduling.process", owner, str(skew)]
-    log = settings.home / f"{owner}.log"
     settings.home.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            command, env=os.environ | settings.environment() | variables, stdout=output, stderr=output
-        )
-        process.log = log
-        try:
-            yield process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
-            process.wait()
+    environment = os.environ | settings.environment() | variables
+    process = Process(owner, skew, environment, settings.home / f"{owner}.log")
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
 
 
 def wait_for(condition, process, seconds=180):
@@ -80,7 +74,7 @@ def expiry(store):
 
 
 def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path):
-    settings = at(lease_seconds=3.0, slice_seconds=0.005, checkpoint_seconds=1e9)
+    settings = at(lease_seconds=3.0, slice_seconds=1e-9, checkpoint_seconds=1e9)
     failpoints = tmp_path / "failpoints"
     failpoints.mkdir()
     (failpoints / "commit.before").write_text("wait 3")
@@ -89,7 +83,7 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
         open_store(settings.store_dsn) as store,
         dispatching(settings, "sleeper", IPLAB_FAILPOINTS=str(failpoints)) as sleeper,
     ):
-        submit(store, small_spec(steps=1500))
+        submit(store, small_spec(steps=100))
         # It has a trained slice. Just after it has renewed its lease, it is in no transaction.
         wait_for((failpoints / "commit.before.reached").exists, sleeper)
         before = expiry(store)
@@ -117,7 +111,7 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
         recorded = points(store)  # checks that no point is there twice
         assert {step for run, metric, step in recorded if (run, metric) == (0, "train_loss")} == {
             1,
-            *range(10, 1501, 10),
+            *range(10, 101, 10),
         }
         assert all(
             "/2/" in store.get_artifact("e", i, "weights/final.safetensors").location for i in range(4)
@@ -127,10 +121,10 @@ def test_a_dispatcher_that_was_stopped_cannot_commit_when_it_wakes(at, tmp_path)
 
 def test_all_die_while_the_clock_is_an_hour_ahead(at):
     """After the clock is corrected, the next dispatcher continues at once, before the lease ends."""
-    settings = at(slice_seconds=0.005, lease_seconds=15.0)
+    settings = at(slice_seconds=1e-9, lease_seconds=15.0)
     executor = LocalExecutor(cpus=1)
     with open_store(settings.store_dsn, clock=lambda: time.time() + 3600.0) as store:
-        submit(store, small_spec(steps=1500))
+        submit(store, small_spec(steps=100))
         dead = Dispatcher(store, executor, settings, "dead")
         lead(dead, lambda: store.get_run("e", 0).committed_steps > 0)
         assert store.acquire_lease("forwarder", "dead", 30.0)
@@ -167,7 +161,7 @@ def test_a_clock_that_is_set_takes_nothing_from_the_living(at):
 
 def test_dispatchers_whose_clocks_disagree_share_the_work(at):
     """One is an hour ahead, one an hour behind: only the store's clock decides about leases."""
-    settings = at(slice_seconds=0.005)
+    settings = at()
     executor = LocalExecutor(cpus=1)
     with (
         open_store(settings.store_dsn) as store,
@@ -196,9 +190,9 @@ def test_dispatchers_whose_clocks_disagree_share_the_work(at):
 
 def test_what_a_zombie_trainer_writes_is_ignored_and_removed(tmp_path):
     """Its dispatcher is cut off, as when a raylet dies, so it is not stopped and trains to the end."""
-    settings, store, clock = clocked(tmp_path, slice_seconds=0.005, checkpoint_seconds=1e-9, sweep_seconds=60)
+    settings, store, clock = clocked(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e-9, sweep_seconds=60)
     files = open_artifacts(settings.artifact_root)
-    submit(store, small_spec(steps=1000))
+    submit(store, small_spec(steps=50))
     executor = LocalExecutor()
     cut_off = Dispatcher(store, executor, settings, "cut-off")
     run_until(cut_off, lambda: store.get_experiment("e").committed_steps > 0)

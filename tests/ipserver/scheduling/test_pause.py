@@ -12,8 +12,8 @@ from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
 @pytest.fixture
 def settings(tmp_path):
-    # Short slices, so that every pause comes long before the end. Checkpoints are written only on request.
-    return settings_in(tmp_path, slice_seconds=0.005, checkpoint_seconds=1e9)
+    # A slice is one update: every pause comes long before the end. Checkpoints are written only on request.
+    return settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e9)
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def state_is(store, state, experiment="e"):
 
 def trained(home, pauses):
     """Train the same experiment with a number of pauses; return its weights, points and store."""
-    settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e9, lease_seconds=600)
+    settings = settings_in(home, slice_seconds=1e-9, checkpoint_seconds=1e9, lease_seconds=600)
     store, executor = store_in(settings), LocalExecutor()
-    submit(store, small_spec(steps=1500))
+    submit(store, small_spec(steps=100))
     dispatcher = Dispatcher(store, executor, settings, "d")
     for _ in range(pauses):
         before = store.get_experiment("e").committed_steps
@@ -115,7 +115,7 @@ def test_cancelled_before_the_pause_is_over(store, settings, executor):
 
 
 def test_resumed_before_the_pause_is_over(store, settings, executor):
-    submit(store, small_spec(steps=1000))
+    submit(store, small_spec(steps=100))
     dispatcher = Dispatcher(store, executor, settings, "d")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)
     store.pause_experiment("e")

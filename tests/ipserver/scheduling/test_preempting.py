@@ -25,7 +25,8 @@ class Watched(LocalExecutor):
 
 def started(home, cpus=1, **options):
     """A store, and a dispatcher that checks waiting packs ten times per second."""
-    settings = settings_in(home, slice_seconds=0.005, checkpoint_seconds=1e9, lease_seconds=600, **options)
+    # A slice is one update.
+    settings = settings_in(home, slice_seconds=1e-9, checkpoint_seconds=1e9, lease_seconds=600, **options)
     store, executor = store_in(settings), Watched(cpus)
     dispatcher = Dispatcher(store, executor, settings, "d", monotonic=lambda: 10 * time.monotonic())
     return store, settings, executor, dispatcher
@@ -40,7 +41,7 @@ def test_the_more_urgent_goes_first_and_the_other_ends_bit_for_bit_as_undisturbe
     for urgent in (False, True):
         # A single failed attempt would fail the pack, so preemption uses no budget.
         store, settings, executor, dispatcher = started(tmp_path / str(urgent), max_attempts=1)
-        submit(store, small_spec(steps=1500))
+        submit(store, small_spec(steps=150))
         run_until(dispatcher, steps_of(store, "e"))
         if urgent:
             submit(store, small_spec(), "urgent", priority=1)
@@ -62,7 +63,7 @@ def test_the_more_urgent_goes_first_and_the_other_ends_bit_for_bit_as_undisturbe
 
 def test_equals_do_not_disturb_each_other(tmp_path):
     store, _, executor, dispatcher = started(tmp_path)
-    submit(store, small_spec(steps=500))
+    submit(store, small_spec(steps=100))
     run_until(dispatcher, steps_of(store, "e"))
     submit(store, small_spec(), "later")
 
@@ -79,7 +80,7 @@ def test_only_as_many_give_way_as_it_takes_and_nobody_snatches_the_room(tmp_path
         submit(store, small_spec(steps=100_000), name)
         run_until(dispatcher, steps_of(store, name))
     submit(store, small_spec(steps=100_000), "middle")
-    submit(store, small_spec(resources={"cpus": 2}, steps=100), "urgent", priority=1)
+    submit(store, small_spec(resources={"cpus": 2}, steps=20), "urgent", priority=1)
 
     run_until(dispatcher, ended(store, "urgent"))
 
@@ -129,7 +130,7 @@ def test_nobody_takes_a_part_of_the_room_that_is_being_made(tmp_path):
 
 def test_nobody_gives_way_to_what_would_not_fit(tmp_path):
     store, _, executor, dispatcher = started(tmp_path, cpus=1)
-    submit(store, small_spec(steps=500))
+    submit(store, small_spec(steps=100))
     run_until(dispatcher, steps_of(store, "e"))
     submit(store, small_spec(resources={"cpus": 2}), "large", priority=9)
 
@@ -142,7 +143,7 @@ def test_nobody_gives_way_to_what_would_not_fit(tmp_path):
 
 def test_a_paused_one_is_nobody_to_make_room_for(tmp_path):
     store, _, executor, dispatcher = started(tmp_path)
-    submit(store, small_spec(steps=500))
+    submit(store, small_spec(steps=100))
     run_until(dispatcher, steps_of(store, "e"))
     submit(store, small_spec(), "urgent", priority=9)
     store.pause_experiment("urgent")
@@ -158,7 +159,7 @@ def test_whoever_gives_way_can_be_stopped_meanwhile(tmp_path, asked):
     store, _, executor, dispatcher = started(tmp_path)
     submit(store, small_spec(steps=100_000))
     run_until(dispatcher, steps_of(store, "e"))
-    submit(store, small_spec(steps=200), "urgent", priority=9)
+    submit(store, small_spec(steps=20), "urgent", priority=9)
     run_until(dispatcher, lambda: notices(store, "e"))
 
     getattr(store, f"{asked}_experiment")("e")

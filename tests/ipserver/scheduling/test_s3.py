@@ -25,9 +25,8 @@ def root(s3):
 @pytest.fixture
 def settings(tmp_path, s3, root):
     keys = {"s3_access_key_id": KEY, "s3_secret_access_key": SECRET}
-    return settings_in(
-        tmp_path, artifacts=root.url, s3_endpoint_url=s3.endpoint, checkpoint_seconds=1e-9, **keys
-    )
+    every = {"slice_seconds": 1e-9, "checkpoint_seconds": 1e-9}  # one update per slice and checkpoint
+    return settings_in(tmp_path, artifacts=root.url, s3_endpoint_url=s3.endpoint, **every, **keys)
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def notices(store):
 
 def interrupted(store, settings):
     """Train a part of an experiment, and give its packs back with checkpoints."""
-    submit(store, small_spec(steps=1500))
+    submit(store, small_spec(steps=24))
     executor = LocalExecutor()
     dispatcher = Dispatcher(store, executor, settings, "d0")
     run_until(dispatcher, lambda: store.get_experiment("e").committed_steps > 0)

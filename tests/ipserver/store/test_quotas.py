@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from ipserver.errors import NotFound, QuotaExceeded
+from ipserver.store.records.experiments import Extension
+from ipserver.store.states import RunState
 from ipserver.store.transactions.quotas import month_start, next_month
 from tests.ipserver.store.cases import a_slice, lease, new_experiment, new_runs, planned
 
@@ -92,6 +94,19 @@ def test_an_experiment_of_a_study_gets_its_project_and_user(store):
     made = store.create_experiment(new_experiment("e"), new_runs(1), ("s", held.token))
     assert (made.project, made.owned_by) == ("lab", "alice")
     assert store.accounts.project_of_study("s") == "lab"
+
+
+def test_what_adds_nothing_to_a_limit_that_was_lowered_is_accepted(store):
+    create(store, "a")
+    create(store, "b")
+    store.accounts.set_quota("default", "", "live_experiments", 1)
+    record = store.get_experiment("a")
+    more = Extension("", "", record.spec_hash, {}, tuple(new_runs(3)[2:]), record.spec, "h", 1, ())
+    assert store.extend_experiment("a", more).counts[RunState.QUEUED] == 3
+    store.accounts.set_quota("default", "", "queued_runs", 5)
+    again = Extension("", "", "h", {}, tuple(new_runs(4)[3:]), record.spec, "i", 1, ())
+    with pytest.raises(QuotaExceeded):
+        store.extend_experiment("a", again)
 
 
 def test_limits_are_removed_and_need_a_project(store):

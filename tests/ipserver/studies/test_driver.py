@@ -253,3 +253,24 @@ def test_all_diverged(store, lab):
         RunState.DIVERGED
     }
     assert record.outcome.sentence
+
+
+def test_a_study_waits_for_room_within_the_limits_of_its_project(store, lab, undisturbed):
+    submit(store, small_spec())
+    store.accounts.set_quota("default", "", "live_experiments", 1)
+    ask(store)
+    driver(store).step()
+    study = store.get_study("s")
+    assert (study.state, store.list_experiments(limit=9)[0].id) == (StudyState.RUNNING, "e")
+    store.cancel_experiment("e")
+    # One experiment of a round after the other, and in the end the same runs.
+    ended = lab.drive(driver(store))
+    assert (ended.state, runs_of(store, ended)) == (StudyState.SUCCEEDED, undisturbed[1])
+
+
+def test_a_study_that_is_beyond_a_limit_by_itself_fails_and_says_so(store, lab):
+    store.accounts.set_quota("default", "", "queued_runs", 1)
+    ask(store)
+    ended = lab.drive(driver(store))
+    assert ended.state is StudyState.FAILED
+    assert "of 1 queued_runs" in ended.outcome.sentence

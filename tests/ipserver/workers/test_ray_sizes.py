@@ -6,7 +6,6 @@ import pytest
 
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState
-from ipserver.workers.on_ray.executor import RayExecutor
 from tests.ipserver.scheduling.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
@@ -14,15 +13,18 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(35), pytest.m
 
 
 @pytest.fixture(scope="module")
-def executor():
-    executor = RayExecutor(cpus=2, ready_workers=2)
-    yield executor
-    executor.close()
+def executor(ray_here):
+    """Keeps two workers ready, as by IPLAB_READY_WORKERS."""
+    ray_here._ready_workers = 2
+    ray_here._make_ready()
+    yield ray_here
+    ray_here._ready_workers = 0
+    ray_here.trim()
 
 
 @pytest.fixture
 def case(executor, tmp_path):
-    settings = settings_in(tmp_path, lease_seconds=600, worker_start_seconds=600)
+    settings = settings_in(tmp_path, slice_seconds=0.1, lease_seconds=600, worker_start_seconds=600)
     store = store_in(settings)
     return store, Dispatcher(store, executor, settings, "d", monotonic=lambda: 5 * time.monotonic())
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipserver.artifacts import open_artifacts
 from ipserver.errors import ArtifactsUnavailable
 from ipserver.scheduling.assembly import make_job
 from ipserver.store.records.packs import NewPack
+from ipserver.store.segments import decode
 from ipserver.store.states import FailureReason, RunState
 from ipserver.workers.trainer import PackTrainer
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
@@ -219,9 +221,73 @@ def test_what_an_error_of_training_means(store, settings, monkeypatch, error, re
         raise error
 
     _, trainer = attempt(store, settings)
-    monkeypatch.setattr("ipserver.workers.trainer.Trainer", broken)
+    monkeypatch.setattr("ipserver.workers.trainer.trainer_of", broken)
 
     failure = trainer.advance().failure
 
     assert failure is not None and failure.reason is reason
     assert type(error).__name__ in failure.message
+
+
+@pytest.mark.parametrize(("spec", "width"), [("inf", INFINITE_WIDTH), ("deferred", 64)])
+def test_limits_and_deferred_weights_train_resume_and_stop_like_any_run(tmp_path, spec, width):
+    """In two attempts, the second from a checkpoint, as in one; a cancelled run records nothing more."""
+    grid = {"parameterizations": [{"preset": "hpz"}, {"preset": "hp"}], "seeds": [0]}
+    if spec == "inf":
+        changes = {"grid": grid | {"widths": [], "infinite_width": True}, "infinite_width": {"particles": 64}}
+    else:
+        changes = {"grid": grid | {"widths": [width]}, "deferred_weights": "always"}
+    found = []
+    for name, interrupted in (("whole", False), ("parts", True)):
+        (tmp_path / name).mkdir()
+        settings = settings_in(tmp_path / name, slice_seconds=1e-9, checkpoint_seconds=1e9)
+        store = store_in(settings)
+        submit(store, small_spec(steps=6, record={"weights": "none"}, **changes))
+        store.lease_unplanned("planner", 60)
+        pack = NewPack(
+            id="p0000", run_indices=(0, 1), hidden_layers=2, width=width, activation="relu", steps=6,
+            memory_bytes=1,
+        )  # fmt: skip
+        store.save_plan("e", "planner", [pack])
+        leased, trainer = attempt(store, settings)
+        if interrupted:
+            train(store, leased, trainer, 2)
+            train(store, leased, trainer, 1, checkpoint=True)
+            give_back(store, leased)
+            leased, trainer = attempt(store, settings)
+            told, _ = train(store, leased, trainer, 1)
+            assert told == ["pack p0000: resumed from the checkpoint of step 3"]
+        train(store, leased, trainer, 6)
+        found.append([run.summary for run in store.list_runs("e", limit=9)])
+        assert all(run.state is RunState.SUCCEEDED for run in store.list_runs("e", limit=9))
+    assert found[0] == found[1]
+    errors = [summary.final_limit_error for summary in found[0]]
+    assert all((error is not None and 0 < error < 1) == (spec == "inf") for error in errors)
+
+
+def test_a_cancelled_limit_records_nothing_more(tmp_path):
+    settings = settings_in(tmp_path, slice_seconds=1e-9, checkpoint_seconds=1e9)
+    store = store_in(settings)
+    grid = {"parameterizations": [{"preset": "hpz"}], "widths": [], "infinite_width": True}
+    submit(
+        store, small_spec(steps=4, record={"weights": "none"}, grid=grid, infinite_width={"particles": 32})
+    )
+    store.lease_unplanned("planner", 60)
+    pack = NewPack(
+        id="p0000", run_indices=(0, 1), hidden_layers=2, width=INFINITE_WIDTH, activation="relu", steps=4,
+        memory_bytes=1,
+    )  # fmt: skip
+    store.save_plan("e", "planner", [pack])
+    leased, trainer = attempt(store, settings)
+    train(store, leased, trainer, 1)
+    report = trainer.advance({0})
+    assert {run for run, *_ in _points(report.commit.segment)} == {1} or not report.commit.segment
+    store.commit_slice("e", leased.id, leased.token, report.commit)
+    last = trainer.advance({0}), trainer.advance({0})
+    assert last[-1].commit.finished
+    assert {run for run, *_ in _points(last[-1].commit.segment)} == {1}
+
+
+def _points(segment):
+    points = decode(segment)
+    return list(zip(points.run.tolist(), points.step.tolist(), strict=True))

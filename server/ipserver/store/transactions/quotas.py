@@ -221,7 +221,7 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
                 )
         elif kind.used is not None:
             used = _used(transaction, project, who, name) or 0.0
-            if used + asked > value or (not asked and name not in _COUNTED and used >= value):
+            if (asked and used + asked > value) or (name not in _COUNTED and used >= value):
                 raise _full(transaction, who, project, name, value, used, asked, subject)
 
 

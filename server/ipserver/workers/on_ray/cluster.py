@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ipserver.environment.listener import require_listener
@@ -12,7 +14,7 @@ from ipserver.environment.settings import split_address
 from ipserver.environment.surroundings import forget_other_rays
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.workers.on_ray.folder import own_token, ray_folder
-from ipserver.workers.on_ray.library import ray
+from ipserver.workers.on_ray.library import ray, ray_constants
 from ipserver.workers.on_ray.processes import end_left_in, ending, surrounded
 
 _log = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ class OwnRay:
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
             os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(_LOG_BYTES))
             os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
-            with surrounded(self._folder.path, shielded=True) as self._processes:
+            with surrounded(self._folder.path, shielded=True) as self._processes, _on_loopback():
                 ray.init(
                     address="local",
                     namespace="iplab",
@@ -60,6 +62,23 @@ class OwnRay:
             ray.shutdown()
         end_left_in(self._folder.path)
         self._folder.remove()
+
+
+@contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Have a Ray that starts here listen on loopback only.
+
+    It replaces 127.0.0.1 by the machine's address, and then listens everywhere, unless it takes this machine
+    for one on which it forms no clusters.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False  # of this process; the variable is for those that it starts
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+        del os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR]
 
 
 def needed_for_workers() -> list[Path]:

@@ -73,6 +73,17 @@ def remove_abandoned_ray_folders(home: Path | None) -> None:
         remove_abandoned(base, prefix)
 
 
+def ray_folders(home: Path) -> list[Path]:
+    """The folders of Rays of this user that may run now."""
+    return [
+        folder
+        for base, prefix in _places(home)
+        if base.is_dir()
+        for folder in sorted(base.glob(f"{prefix}*"))
+        if folder.is_dir()
+    ]
+
+
 def _places(home: Path | None) -> list[tuple[Path, str]]:
     """Places for Ray's folder, best first, each with the prefix of its name there."""
     names = dict.fromkeys((_temporary(), *_SHORT))

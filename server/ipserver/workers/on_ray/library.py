@@ -14,6 +14,7 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 import ray
 import ray.exceptions
+from ray._private import ray_constants
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["NodeAffinitySchedulingStrategy", "ray"]
+__all__ = ["NodeAffinitySchedulingStrategy", "ray", "ray_constants"]

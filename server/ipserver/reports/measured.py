@@ -12,6 +12,7 @@ from ipcore.analysis.case import Measured, Run
 from ipcore.analysis.coordinate_check import Key
 from ipcore.analysis.kinds import wanted
 from ipcore.analysis.report import Subject
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from iplab.v1 import spec_pb2
 from ipserver.store.records.runs import RunRecord
 from ipserver.store.segments import decode
@@ -107,7 +108,8 @@ def _runs(store: Store, experiment: str) -> Iterator[RunRecord]:
     after = -1
     while True:
         page = store.list_runs(experiment, limit=_PAGE, after=after)
-        yield from page
+        # Slopes over widths end at the largest finite one.
+        yield from (record for record in page if record.width != INFINITE_WIDTH)
         if len(page) < _PAGE:
             return
         after = page[-1].index

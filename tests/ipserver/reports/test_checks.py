@@ -8,7 +8,7 @@ import pytest
 from ipcore.analysis import Check, Conclusion, Report, Subject, Verdict, WidthValue
 from ipcore.analysis.kinds import KINDS
 from iplab.v1 import report_pb2 as pb
-from ipserver.api.checks import report_message
+from ipserver.reports.checks import report_message
 
 SUBJECT = Subject("mine", "mup", 2, "relu", 0.1, 3)
 CHECK = Check(

@@ -18,7 +18,7 @@ from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.request.convert import parameterization
 from ipserver.request.models import model_of
-from ipserver.request.predict import MAX_PREDICTED_LAYERS, block_matrices, not_covered
+from ipserver.request.predict import MAX_PREDICTED_LAYERS, block_matrices, normalization, not_covered
 from ipserver.store.records.runs import RunRecord
 
 M = TypeVar("M", bound=Message)
@@ -63,6 +63,7 @@ def trained(spec: spec_pb2.ExperimentSpec) -> Trained:
         not_covered=not_covered(spec),
         max_hidden_layers=MAX_PREDICTED_LAYERS,
         block_matrices=block_matrices(model_of(spec)),
+        normalization=normalization(model_of(spec)),
     )
 
 

@@ -1,0 +1,64 @@
+"""Normalized preactivations: x^l = phi(y^l) with y^l = h^l / rms(h^l) over the neurons (RMSNorm) [ours].
+
+    e(y) = 0
+    e(dh) = e(dy) - e(h)                        the derivative of y by h is 1/|h| times a projection
+    e(y_t - y_0) = min(0, e(h_t - h_0) - e(h_0))    as far as h_t is not larger than h_0, else order 1
+
+The output is not normalized. A network does not see the size of its h^l: only products of a gradient with
+the next update do, through 1/|h|. So hidden layers neither vanish nor grow for what is above them, and
+
+    stable: e(f_t) <= 0 (bounded derivative of the loss: at most f grows, controlled divergence)
+    features of layer l move: e(h_t - h_0) >= e(h_0), as without normalization
+
+Larger preactivations make smaller gradients, so sizes do not grow with every exponent of alignment: two runs
+of the calculus do not bracket the truth, and where alignment is in doubt the regime is "measure" unless
+both give the same sizes. Not covered: means, re-weighted matrices, completion, largest rates, parts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ipcore.catalogue import NORMALIZATIONS
+from ipcore.theory.errors import TheoryError
+from ipcore.theory.names import check_name
+from ipcore.theory.parameterization import Parameterization
+
+NONE: Final = "none"
+
+
+def check_normalization(normalization: str, p: Parameterization) -> bool:
+    """Whether preactivations are normalized.
+
+    Args:
+        normalization: Name in `ipcore.catalogue.NORMALIZATIONS`.
+        p: What is analysed.
+
+    Raises:
+        TheoryError: No such name, or initial weights that are not covered with it.
+    """
+    check_name(normalization, NORMALIZATIONS, "normalization")
+    if normalization == NONE:
+        return False
+    if p.mean is not None or p.reweightings:
+        raise TheoryError(
+            "not covered: normalized preactivations with re-weighted initial matrices, or initial weights "
+            "with a mean",
+            "normalization",
+        )
+    return True
+
+
+def refuse(normalization: str, what: str) -> None:
+    """Refuse what is not covered with normalized preactivations.
+
+    Raises:
+        TheoryError: There is a normalization; says that `what` is not covered.
+    """
+    check_name(normalization, NORMALIZATIONS, "normalization")
+    if normalization != NONE:
+        raise TheoryError(
+            f"not covered: {what} with normalized preactivations; the sizes that `analyze` gives, and "
+            "measured slopes, are what there is",
+            "normalization",
+        )

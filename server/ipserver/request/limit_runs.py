@@ -1,0 +1,159 @@
+"""Runs of infinite width or with deferred weights: what of a spec they cannot have, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from ipcore.catalogue import DatasetInfo
+from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.config import PackConfig
+from ipcore.limits.cost import Cost, cost
+from ipcore.limits.kinds import Limit, limit_of
+from ipcore.limits.problems import limit_problems
+from iplab.v1 import spec_pb2 as pb
+from iplab.v1.catalog_service_pb2 import Limits
+from ipserver.request.convert import DEFERRING, pack_config, run_config
+from ipserver.request.expand import networks, rates_of
+from ipserver.request.problems import Problems, unknown
+from ipserver.store.records.networks import NetworkShape
+from ipserver.store.records.runs import NewRun, RunRecord
+
+CostOf = Callable[[RunRecord | NewRun], Cost | None]
+# Fields of `PackConfig` and `RunConfig` that a spec has elsewhere; others are fields of the spec itself.
+_PLACES: Final = {
+    "optimizer": "optimizer.name",
+    "settings.weight_decay": "optimizer.weight_decay",
+    "weights": "record.weights",
+    "probes": "record.probes",
+}
+
+
+def is_special(config: PackConfig) -> bool:
+    """Whether its runs are no dense networks."""
+    return config.infinite_width or config.deferred
+
+
+def check_particles(spec: pb.ExperimentSpec, path: str, problems: Problems) -> None:
+    """What is asked of infinite width and of deferred weights makes sense by itself."""
+    if spec.HasField("infinite_width") and not spec.grid.infinite_width:
+        problems.add(
+            f"{path}.infinite_width", "is used only with inf among the widths; add it or remove this"
+        )
+    asked = spec.deferred_weights
+    if asked and asked not in DEFERRING:
+        problems.add(f"{path}.deferred_weights", unknown("choice", asked, DEFERRING))
+
+
+def check_limits(
+    spec: pb.ExperimentSpec, info: DatasetInfo, path: str, limits: Limits, problems: Problems
+) -> None:
+    """Every run of infinite width has a limit that is computed here, and every deferred one can be.
+
+    Args:
+        spec: Valid in all other respects, with its defaults.
+        info: Properties of its dataset.
+        path: Of the spec.
+        limits: Of this service.
+        problems: Where to note what is wrong.
+    """
+    found: dict[tuple[str, str], None] = {}
+    for network in networks(spec.grid):
+        config = pack_config(spec, network)
+        if not is_special(config):
+            continue
+        for position, run in enumerate(_one_of_each(spec, network)):
+            for field, text in limit_problems(
+                config, run_config(spec, run), info, limits.max_run_memory_bytes
+            ):
+                found[_place(spec, network, position, field), text] = None
+        if spec.resources.gpus:
+            where = "at infinite width" if config.infinite_width else "with deferred weights"
+            text = f"{where} training is on CPUs: leave gpus out, or submit these widths by themselves"
+            found["resources.gpus", text] = None
+    for place, text in found:
+        problems.add(f"{path}.{place}", text)
+
+
+def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
+    """What to know of the limits of a valid spec before one reads their numbers."""
+    said: dict[str, None] = {}
+    for network in networks(spec.grid):
+        config = pack_config(spec, network)
+        if not config.infinite_width:
+            continue
+        for run in _one_of_each(spec, network):
+            limit = _limit(config, spec, run)
+            if not isinstance(limit, Limit):
+                continue
+            of = f"width inf, {run.parameterization}, {run.hidden_layers} hidden layers, {run.activation}"
+            said |= {f"{of}: {note}": None for note in limit.notes}
+            if limit.kind == "particles" and config.replicas == 1:
+                said["with one replica the particles' own error is not known: ask for at least 2"] = None
+    return list(said)
+
+
+def cost_of(spec: pb.ExperimentSpec, info: DatasetInfo) -> CostOf:
+    """The cost of any run of a valid spec that is no dense network; None of those that are.
+
+    Runs that differ in rate and seed alone cost the same, and are counted once.
+    """
+    known: dict[tuple[NetworkShape, str], Cost | None] = {}
+
+    def found(run: RunRecord | NewRun) -> Cost | None:
+        network = NetworkShape.of(run)
+        key = network, run.parameterization
+        if key not in known:
+            config = pack_config(spec, network)
+            known[key] = cost(config, run_config(spec, run), info) if is_special(config) else None
+        return known[key]
+
+    return found
+
+
+def largest_memory(spec: pb.ExperimentSpec, network: NetworkShape, info: DatasetInfo) -> int:
+    """Estimated memory of the largest run of a kind of network that is no dense one."""
+    config = pack_config(spec, network)
+    runs = _one_of_each(spec, network)
+    return max(cost(config, run_config(spec, run), info).memory_bytes for run in runs)
+
+
+def _one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[NewRun]:
+    """A run of each parameterization."""
+    for entry in spec.grid.parameterizations:
+        yield NewRun(
+            **network.values(),
+            index=0,
+            parameterization=entry.label,
+            base_learning_rate=rates_of(entry, spec.grid)[0],
+            seed=spec.grid.seeds[0],
+        )
+
+
+def _limit(config: PackConfig, spec: pb.ExperimentSpec, run: NewRun) -> object:
+    own = run_config(spec, run)
+    return limit_of(
+        own.parameterization,
+        config.activation,
+        config.optimizer,
+        calibrated=own.calibration is not None,
+        weight_decay=own.settings.weight_decay,
+        model=config.model,
+    )
+
+
+def _place(spec: pb.ExperimentSpec, network: NetworkShape, position: int, field: str) -> str:
+    """Path in the spec of what is wrong with a run of the parameterization at a position."""
+    grid = spec.grid
+    match field:
+        case "activation":
+            return f"grid.activations[{list(grid.activations).index(network.activation)}]"
+        case "parameterization":
+            return f"grid.parameterizations[{position}]"
+        case "calibration":
+            return f"grid.parameterizations[{position}].calibration"
+        case "width" if network.width == INFINITE_WIDTH:
+            return "infinite_width.particles" if spec.HasField("infinite_width") else "grid.infinite_width"
+        case "width":
+            return f"grid.widths[{list(grid.widths).index(network.width)}]"
+    return _PLACES.get(field, field)

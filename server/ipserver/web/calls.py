@@ -1,0 +1,70 @@
+"""The page's calls to the API: the one place that says on whose behalf they are made.
+
+Where the API asks for tokens, a browser sends one as the password of HTTP's Basic authentication; the user's
+name in it does not matter. The page has no token of its own, so it shows nobody more than the API would.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import replace
+from functools import lru_cache
+from typing import Final
+
+from starlette.requests import Request
+
+from iplab.client import Client
+from iplab.credentials import channel_credentials
+from iplab.profiles import find_profile
+from iplab.transport import Transport
+
+_SECONDS: Final = 30.0
+_MOST_CALLERS: Final = 64
+
+
+class Calls:
+    """Clients of the API, one per token.
+
+    Args:
+        address: HOST:PORT of the API; its TLS is that of the client's variables (`iplab.profiles`).
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._connected = lru_cache(_MOST_CALLERS)(self._connect)
+
+    def client(self, request: Request) -> Client:
+        """The client for a request of a browser.
+
+        Raises:
+            InvalidRequestError: The variables for TLS are wrong.
+        """
+        return self._connected(token_of(request.headers.get("authorization", "")))
+
+    def _connect(self, token: str) -> Client:
+        profile = replace(find_profile(self.address), token=token, token_file="")
+        transport = Transport(
+            profile.address, _SECONDS, credentials=channel_credentials(profile), token=profile.read_token
+        )
+        return Client(transport)
+
+
+def token_of(header: str) -> str:
+    """The token in a header "authorization"; "" without one.
+
+    >>> token_of("Basic " + base64.b64encode(b"me:secret").decode()), token_of("Bearer secret"), token_of("")
+    ('secret', 'secret', '')
+    """
+    scheme, _, rest = header.partition(" ")
+    if scheme.lower() == "bearer":
+        text = rest.strip()
+    elif scheme.lower() == "basic":
+        try:
+            text = base64.b64decode(rest, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+    else:
+        return ""
+    # What cannot stand in a header is no token.
+    return text if text.isascii() and text.isprintable() else ""

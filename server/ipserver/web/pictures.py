@@ -1,0 +1,99 @@
+"""Reports and figures, made once for everybody who looks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ipcore.figures import PictureError
+from iplab.errors import InvalidRequestError
+from iplab.plotting import pictures
+from iplab.studies.pictures import NothingToDraw
+from ipserver.web.kept import Kept
+
+if TYPE_CHECKING:
+    from ipcore.figures import Picture
+    from iplab.experiment import Experiment
+    from iplab.report import Report
+    from iplab.studies.study import Study
+
+MEDIA: Final = {
+    "svg": "image/svg+xml",
+    "png": "image/png",
+    "pdf": "application/pdf",
+    "csv": "text/csv; charset=utf-8",
+}
+# matplotlib's settings belong to the whole process.
+_drawing: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What an experiment's measurements say.
+
+    Attributes:
+        report: Measurement held against theory.
+        pictures: Figures by kind.
+    """
+
+    report: Report
+    pictures: dict[str, Picture]
+
+
+class Pictures:
+    """Reports, figures and their files, kept while nothing changes. Keys tell them apart."""
+
+    def __init__(self) -> None:
+        self._measured = Kept[Measured](most=64)
+        self._pictures = Kept["Picture | None"](most=64)
+        self._files = Kept[bytes](most=512)
+
+    def measured(self, experiment: Experiment) -> Measured:
+        """The report and the figures of an experiment as it was read."""
+
+        def make() -> Measured:
+            report = experiment.check(alignment="alignment" in experiment.spec.record.probes.quantities)
+            return Measured(report, pictures(experiment, report))
+
+        return self._measured.get(version(experiment), make)
+
+    def picture(self, key: Hashable, make: Callable[[], Picture]) -> Picture | None:
+        """Another figure; None if there is nothing to draw."""
+
+        def attempt() -> Picture | None:
+            try:
+                return make()
+            except (PictureError, NothingToDraw, InvalidRequestError):
+                return None
+
+        return self._pictures.get(key, attempt)
+
+    def file(self, key: Hashable, picture: Picture, ending: str) -> bytes:
+        """A figure as a file.
+
+        Args:
+            key: Of the figure.
+            picture: The figure.
+            ending: One of `MEDIA`.
+
+        Raises:
+            PictureError: There is nothing to draw.
+        """
+
+        def draw() -> bytes:
+            with _drawing:
+                return picture.encoded(f".{ending}")
+
+        return self._files.get((key, ending), draw)
+
+
+def version(experiment: Experiment) -> tuple[str, int]:
+    """Differs whenever anything of an experiment has changed."""
+    return experiment.uid, experiment.sequence
+
+
+def version_of_study(study: Study) -> tuple[str, int, int]:
+    """Differs whenever a study knows more, or more of its runs have ended."""
+    return study.uid, study.sequence, study.spent.runs

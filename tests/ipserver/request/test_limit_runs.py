@@ -1,0 +1,190 @@
+"""Infinite width and deferred weights in requests: what is accepted, refused, planned and foretold."""
+
+import re
+
+import pytest
+from google.protobuf import json_format
+
+from ipcore.catalogue import DATASETS
+from ipcore.catalogue.widths import INFINITE_WIDTH
+from iplab.v1.spec_pb2 import ExperimentSpec
+from ipserver.forward.params import run_params
+from ipserver.request.convert import pack_config
+from ipserver.request.defaults import spec_hash, with_defaults
+from ipserver.request.estimate import estimate
+from ipserver.request.expand import expand
+from ipserver.request.limit_runs import cost_of
+from ipserver.request.limits import limits_with
+from ipserver.request.planner import PlanLimits, plan
+from ipserver.request.validate import check_create
+from tests.ipserver.request.requests import CAPACITY, GRID, changed, violations
+
+DIGITS = DATASETS["digits"]
+SPEC = "experiment__spec__"
+
+
+def limit(preset="hpz", **more):
+    """A request with one parameterization at widths 16, 32 and infinity."""
+    changes = {
+        "grid__parameterizations": [{"preset": preset}],
+        "grid__infinite_width": True,
+        "grid__hidden_layers": [2],
+        "grid__activations": ["relu"],
+        "record": {"weights": "none"},
+        "infinite_width": {"particles": 512, "replicas": 3},
+    }
+    return changed(**{SPEC + name: value for name, value in (changes | more).items() if value is not None})
+
+
+def accepted(request):
+    return check_create(request, limits_with(), CAPACITY)
+
+
+def refused(request, **limits):
+    return violations(request, limits_with(**limits))
+
+
+def test_infinity_is_the_last_width():
+    runs = accepted(limit()).runs
+    assert [run.width for run in runs[::4]] == [16, 32, INFINITE_WIDTH]
+    config = pack_config(accepted(limit()).spec, runs[-1])
+    assert (config.infinite_width, config.width, config.replicas) == (True, 512, 3)
+    assert not pack_config(accepted(limit()).spec, runs[0]).infinite_width
+
+
+def test_infinity_may_be_the_only_width():
+    checked = accepted(limit(grid__widths=[], infinite_width=None))
+    assert {run.width for run in checked.runs} == {INFINITE_WIDTH}
+    config = pack_config(checked.spec, checked.runs[0])
+    assert (config.width, config.replicas) == (4096, 4)
+
+
+def test_specs_without_it_keep_their_hash():
+    """The bytes of a spec of before these fields existed, and its hash."""
+    filled = with_defaults(changed().experiment.spec)
+    assert not {"infinite_width", "deferred_weights"} & {field.name for field, _ in filled.ListFields()}
+    assert not filled.grid.infinite_width
+    assert spec_hash(ExperimentSpec.FromString(filled.SerializeToString())) == spec_hash(filled)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "said"),
+    [
+        ({"preset": "mup", "optimizer": {"name": "adam"}}, "optimizer.name", "adam no limit is computed"),
+        (
+            {"preset": "ip-llr", "grid__activations": ["relu", "tanh"]},
+            "grid.activations[1]",
+            "1-homogeneous activations alone .* hpz has the limit",
+        ),
+        ({"record": {"weights": "final"}}, "record.weights", "no matrices to keep"),
+        (
+            {"record": {"weights": "none", "probes": {"quantities": ["coordinates"], "steps": [1]}}},
+            "record.probes",
+            "no matrices are held",
+        ),
+        ({"preset": "ip", "grid__hidden_layers": [3]}, "grid.parameterizations[0]", "constant .* f stays 0"),
+        ({"preset": "mup"}, "grid.parameterizations[0]", "deferred weights"),
+        (
+            {"preset": "ntk", "optimizer": {"name": "sgd", "weight_decay": 0.1}},
+            "optimizer.weight_decay",
+            "kernel",
+        ),
+        (
+            {"grid__parameterizations": [{"preset": "hpz"}, {"preset": "ntk", "calibration": {}}]},
+            "grid.parameterizations[1].calibration",
+            "grow with the width",
+        ),
+        ({"resources": {"cpus": 1, "gpus": 1}}, "resources.gpus", "on CPUs"),
+        ({"grid__infinite_width": False}, "infinite_width", "only with inf"),
+        ({"infinite_width": {"particles": 512, "replicas": 2000}}, "infinite_width.replicas", "1,024"),
+    ],
+)  # fmt: skip
+def test_what_has_no_limit_is_refused_by_name(changes, field, said):
+    found = refused(limit(**changes))
+    assert set(found) == {f"experiment.spec.{field}"}
+    assert re.search(said, found[f"experiment.spec.{field}"])
+
+
+def test_too_many_examples_for_the_memory_are_refused_with_what_fits():
+    request = limit(steps=4000, infinite_width={"particles": 200_000})
+    text = refused(request, max_run_memory_bytes=4 << 30)["experiment.spec.infinite_width.particles"]
+    assert "4,000 updates of 32" in text
+    assert "4.0 GiB are there" in text
+    assert "particles (width)" in text and "would fit" in text
+
+
+def test_deferred_weights_where_they_are_cheaper():
+    request = limit(
+        "mup",
+        grid__infinite_width=None,
+        infinite_width=None,
+        grid__widths=[1024, 8192],
+        deferred_weights="cheaper",
+    )
+    checked = accepted(request)
+    assert [pack_config(checked.spec, run).deferred for run in checked.runs[::4]] == [False, True]
+    assert json_format.MessageToDict(checked.spec)["deferredWeights"] == "cheaper"
+
+
+def test_deferred_weights_take_a_width_that_dense_training_cannot():
+    wide = {"grid__infinite_width": None, "infinite_width": None, "grid__widths": [100_000]}
+    dense = refused(limit("mup", **wide), max_width=200_000)
+    assert "deferred_weights: cheaper" in dense[f"{GRID}.widths[0]"]
+    deferred = limit("mup", **wide, deferred_weights="always")
+    assert check_create(deferred, limits_with(max_width=200_000), CAPACITY).run_memory_bytes < 8 << 30
+    far = limit("mup", **wide | {"grid__widths": [4_000_000]}, deferred_weights="always")
+    assert "would fit" in refused(far, max_width=5_000_000)[f"{GRID}.widths[0]"]
+
+
+@pytest.mark.parametrize(("asked", "said"), [("yes", "cheaper"), ("never", "always")])
+def test_deferred_weights_are_cheaper_or_always(asked, said):
+    assert said in refused(limit(deferred_weights=asked))["experiment.spec.deferred_weights"]
+
+
+def test_adam_cannot_defer_its_weights():
+    request = limit(
+        "mup",
+        grid__infinite_width=None,
+        infinite_width=None,
+        deferred_weights="always",
+        optimizer={"name": "adam"},
+    )
+    assert "adam" in refused(request)["experiment.spec.optimizer.name"]
+
+
+def test_limits_are_planned_by_their_own_cost():
+    """A pack of limits holds what all of them need, and fits; each run is in one pack."""
+    checked = accepted(limit(grid__seeds=list(range(8)), infinite_width={"particles": 4096}))
+    costs = cost_of(checked.spec, DIGITS)
+    one = costs(checked.runs[-1])
+    assert costs(checked.runs[0]) is None
+    most = int(3.5 * one.memory_bytes)
+    packs = plan(
+        [(run, pack_config(checked.spec, run)) for run in checked.runs],
+        DIGITS,
+        PlanLimits(1, 64, most),
+        0,
+        costs,
+    )
+    ours = [pack for pack in packs if pack.width == INFINITE_WIDTH]
+    assert sorted(i for pack in packs for i in pack.run_indices) == list(range(len(checked.runs)))
+    assert all(one.memory_bytes * len(pack.run_indices) <= pack.memory_bytes <= most for pack in ours)
+
+
+def test_the_time_of_limits_grows_with_the_particles():
+    def seconds(particles):
+        checked = accepted(limit(grid__widths=[], infinite_width={"particles": particles}))
+        return estimate(checked.spec, checked.runs, DIGITS, None).seconds
+
+    assert seconds(65_536) > 8 * seconds(4096)
+
+
+def test_mlflow_and_notes_say_inf():
+    checked = accepted(
+        limit(grid__activations=["tanh"], grid__hidden_layers=[3], infinite_width={"replicas": 1})
+    )
+    params = run_params(checked.spec, checked.runs[-1])
+    assert (params["width"], params["particles"], params["replicas"]) == ("inf", "4096", "1")
+    assert any("tanh is odd" in text and "width inf" in text for text in checked.warnings)
+    assert any("one replica" in text for text in checked.warnings)
+    assert len(expand(checked.spec)) == len(checked.runs)
