@@ -120,6 +120,7 @@ def _kind_order(kind: str) -> int:
         "COORDINATE",
         "ISOLATED_UPDATE",
         "STATIONARITY",
+        "LIMIT",
         "CALIBRATED_RATE",
         "ALIGNMENT",
     )
@@ -190,13 +191,14 @@ def _several(checks: list[Check]) -> Answer:
     told = next(check for check in checks if check.verdict is verdict)
     who = whose(told.subject)
     if len(checks) == 1:
-        said = told.sentence if told.kind == "STATIONARITY" else f"{_one(told)}: {verdict}"
+        said = told.sentence if told.kind in {"STATIONARITY", "LIMIT"} else f"{_one(told)}: {verdict}"
         return Answer(verdict, f"{who}: {said}")
     counts = Counter(check.verdict for check in checks)
     said = ", ".join(f"{counts[v]} {_VERBS[v][counts[v] > 1]}" for v in _ORDER if counts[v])
     name = {
         "CALIBRATED_RATE": "calibrated rates",
         "STATIONARITY": "changes of the output",
+        "LIMIT": "distances to the limit",
         "ALIGNMENT": "alignments",
     }.get(told.kind, "comparisons")
     return Answer(

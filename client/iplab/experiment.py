@@ -380,9 +380,10 @@ class Experiment(ExperimentFields):
         Args:
             kind: "coordinates" (sizes and changes against the width, with theory), "rates" (loss against the
                 base rate), "curves" (learning curves), "drift" (best rate against the width),
-                "isolated-updates", "calibrated-rates", "stationarity", "alignment-exponents", or over updates
-                by layer "ranks", "kernels", "alignment", "sizes", "changes"; None: coordinates if they were
-                recorded, rates if there are three, else curves.
+                "isolated-updates", "calibrated-rates", "stationarity", "alignment-exponents", "limit"
+                (distance to infinite width), or over updates by layer "ranks", "kernels", "alignment",
+                "sizes", "changes"; None: coordinates if they were recorded, rates if there are three, else
+                curves.
             by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the
                 first that varies. The other axes have a panel for each value.
             metric: With curves, which metric ("train_loss"), or a quantity of probes ("h_change"); None: the

@@ -60,8 +60,8 @@ class Check:
     """One comparison.
 
     Attributes:
-        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER", "ALIGNMENT" or
-            "ISOLATED_UPDATE"; "UNKNOWN" where this version does not know it.
+        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER", "ALIGNMENT", "LIMIT"
+            or "ISOLATED_UPDATE"; "UNKNOWN" where this version does not know it.
         subject: Whose runs.
         quantity: "h" or "h_change" with coordinates and stationarity; "alignment_update" (theta),
             "alignment_backward" (theta') or "alignment_change" (omega) with alignment; "isolated_change" or
@@ -126,8 +126,8 @@ class Check:
                 return name if self.kind == "COORDINATE" else f"{name}: falls?"
             case "CALIBRATED_RATE":
                 return f"rate of layer {self.layer}"
-            case "RATE_TRANSFER":
-                return "best rate"
+            case "RATE_TRANSFER" | "LIMIT":
+                return "best rate" if self.kind == "RATE_TRANSFER" else "distance to the limit"
             case "ALIGNMENT":
                 what = {"alignment_backward": "theta'", "alignment_change": "omega"}
                 return f"{what.get(self.quantity, 'theta')} of W^{self.layer}"

@@ -32,6 +32,7 @@ class Run:
         diverged: Whether its training loss became infinite or NaN.
         final_test_loss: None if it has not ended.
         calibrated_rates: First base rates by layer; () without calibration.
+        limit_error: Of infinite width: the particles' own error of f, relative to |f|, if it is known.
     """
 
     width: int
@@ -40,6 +41,7 @@ class Run:
     diverged: bool
     final_test_loss: float | None
     calibrated_rates: tuple[float, ...] = ()
+    limit_error: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ class Measured:
         steps: At which coordinates are checked, ascending.
         unfinished: Runs that have not ended.
         truncated: Whether there were too many values to read.
+        limits: Runs of infinite width by subject; they are not among `runs`.
     """
 
     runs: Mapping[Subject, tuple[Run, ...]]
@@ -140,6 +143,7 @@ class Measured:
     steps: tuple[int, ...]
     unfinished: int = 0
     truncated: bool = False
+    limits: Mapping[Subject, tuple[Run, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,6 +159,7 @@ class Case:
         analyze: From the epsilon of every layer and bounds on alignment (() for both means what theory says
             itself) to an analysis of the subject's reference, or why there is none (`Trained.analyze`).
         tolerance: For hidden layers.
+        limits: Runs of infinite width, at all seeds.
     """
 
     subject: Subject
@@ -164,6 +169,7 @@ class Case:
     samples: Mapping[Key, Samples]
     analyze: Callable[[tuple[str, ...], tuple[theory.Alignment, ...]], theory.Analysis | str]
     tolerance: float
+    limits: tuple[Run, ...] = ()
     _shared: dict[Callable[[Any], object], object] = field(default_factory=dict, repr=False)
 
     @property

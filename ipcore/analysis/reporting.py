@@ -46,7 +46,8 @@ def make_report(
     def case(subject: Subject, runs: tuple[Run, ...], steps: tuple[int, ...], sizes: Sizes) -> Case:
         of_subject = functools.partial(analyze, subject.reference, subject.layers - 1, subject.activation)
         samples = {key: Samples.of(values) for key, values in sizes.items()}
-        return Case(subject, trained, runs, steps, samples, of_subject, tolerance)
+        limits = measured.limits.get(subject, ())
+        return Case(subject, trained, runs, steps, samples, of_subject, tolerance, limits)
 
     checks: list[Check] = []
     conclusions: list[Conclusion] = []

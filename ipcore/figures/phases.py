@@ -75,7 +75,7 @@ class PhaseDiagram(Picture):
 
     @property
     def setting(self) -> str:
-        """What the map is of, in a line."""
+        """One line that says what is mapped."""
         found = self.phases
         depth = found.parameterization.hidden_layers
         head = [self.title, f"L = {depth}", found.optimizer, found.activation, found.loss.replace("_", " ")]

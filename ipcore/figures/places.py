@@ -1,4 +1,4 @@
-"""Where labels of a figure have room. Coordinates are shares of the axes, 0 .. 1 each."""
+"""Places for labels that cover nothing else. Coordinates are fractions of the axes, 0 .. 1."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Place:
 
 @dataclass(slots=True)
 class Room:
-    """What is on the axes already.
+    """What the axes already show.
 
     Args:
         points: Width and height of the axes in points.

@@ -1,9 +1,9 @@
-"""Slopes over widths: seeds in looks, widths that move, and which of the two is cheaper.
+"""Ladders: slopes over widths. More seeds or wider networks, whichever decides at lower cost.
 
-A ladder trains one network or several at widths of which each is twice the last, at one base rate. At a look
-of n seeds the smallest width has 8 n runs, the next 2 n, the others n: the best split of costs that grow
-like m^2 (40 % less variance for 3 % more cost). *Moving* doubles all widths, which halves the next order in
-the width; runs are reused. Only complete looks count.
+A ladder trains one kind of network or several at widths that double from one to the next, at one base rate.
+At a look of n seeds the smallest width has 8 n runs, the next 2 n, the others n: the best split of costs that
+grow like m^2 (40 % less variance for 3 % more cost). *Moving* doubles all widths, which halves the next order
+in the width; runs are reused. Only complete looks count.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """So many seeds in one window of widths.
+    """One look at the data: a number of seeds in one window of widths.
 
     Attributes:
         window: How often the widths have moved.
@@ -122,7 +122,7 @@ class Ladder:
     def _further(
         self, ledger: Ledger, look: Look, cells: tuple[Cell, ...], candidates: Sequence[Look]
     ) -> State:
-        """What to do of the candidates, or why there is none."""
+        """One step per candidate that can still be trained, or why there is none."""
         steps, failures = [], []
         for candidate in candidates:
             requests = self._requests(candidate)

@@ -78,7 +78,7 @@ class Line(Protocol):
 
     @property
     def subject(self) -> str:
-        """Whose answer its cells belong to."""
+        """The subject whose answer its cells belong to."""
         ...
 
     @property

@@ -26,16 +26,16 @@ from ipcore.studies.sentences import answer_sentence, counted, need_text
 
 
 def plan(question: Question, results: Results) -> Decision:
-    """Decide, or say which runs are needed next, or what it would take.
+    """Decide, or name the runs that are needed next, or what would decide beyond the budget.
 
-    All rounds are gone through from the first, each with the results of those before it alone. So what is
-    wanted does not depend on how far a round has come, and an interrupted study ends as it would have
-    without.
+    Every call goes through all rounds from the first, and each round sees only the results of the rounds
+    before it. So the runs that a round asks for do not depend on how many of them have ended, and an
+    interrupted study ends like one without interruption.
 
     Args:
         question: A valid one (`ipcore.studies.check`).
-        results: All runs that have ended. Rounds that are not complete do no harm: the same runs are asked
-            for again, less those that have ended.
+        results: All runs that have ended. A round may be incomplete: the runs of it that have not ended are
+            asked for again.
     """
     lines = lines_of(question)
     done: dict[Run, Outcome] = {}
@@ -59,7 +59,7 @@ def plan_round(question: Question, results: Results) -> Decision:
 def _round(
     question: Question, lines: Sequence[Line], results: Results, known: Mapping[Run, Outcome]
 ) -> Decision:
-    """What follows from results of whole rounds; `known` says which of the next runs have ended already."""
+    """The decision from the results of whole rounds; `known` holds runs of the next round that have ended."""
     ledger = ledger_of(question, results)
     cells = sum(line.cell_count for line in lines)
     states = [line.state(ledger, cells) for line in lines]

@@ -5,6 +5,7 @@ import math
 import pytest
 
 import iplab
+from tests.ipcore.figures.looking import faults
 
 SPEC = {
     "spec": {
@@ -14,11 +15,11 @@ SPEC = {
         "evaluation_interval": 2,
         "grid": {
             "parameterizations": [{"preset": "hpz"}, {"preset": "ntk"}],
-            "widths": [8, 16, math.inf],
+            "widths": [8, 16, 32, math.inf],
             "hidden_layers": [2],
             "activations": ["relu"],
             "base_learning_rates": [0.1],
-            "seeds": [0],
+            "seeds": [0, 1],
         },
         "infinite_width": {"particles": 64, "replicas": 2},
         "record": {"weights": "none", "metrics_interval": 1},
@@ -35,18 +36,18 @@ def limits(service, client):
 
 def test_a_limit_is_a_run_like_any_other(limits):
     assert str(limits.state) == "SUCCEEDED"
-    assert [run.width for run in limits.runs()] == [8, 8, 16, 16, math.inf, math.inf]
-    assert [row.width for row in limits.summary()] == [8, 8, 16, 16, math.inf, math.inf]
+    assert [run.width for run in limits.runs()][::4] == [8, 16, 32, math.inf]
+    assert [row.width for row in limits.summary()][::2] == [8, 16, 32, math.inf]
 
 
-@pytest.mark.parametrize(("filter_", "count"), [("width = inf", 2), ("width < inf", 4), ("width >= 16", 4)])
+@pytest.mark.parametrize(("filter_", "count"), [("width = inf", 4), ("width < inf", 12), ("width >= 16", 12)])
 def test_filters_know_infinity(limits, filter_, count):
     assert len(list(limits.runs(filter_))) == count
 
 
 def test_the_particles_own_error_is_a_metric_and_a_result(limits):
     """A kernel has none, and neither has a finite network."""
-    hpz, ntk = limits.runs("width = inf")
+    hpz, _, ntk, _ = limits.runs("width = inf")
     steps, values = limits.metrics("width = inf", ["limit_error"]).series(hpz.index, "limit_error")
     assert steps.tolist() == [2, 4]  # f_0 = 0 has no relative error
     assert hpz.final_limit_error == values[-1] > 0
@@ -56,14 +57,29 @@ def test_the_particles_own_error_is_a_metric_and_a_result(limits):
 
 def test_frames_and_figures_show_infinity(limits):
     frame = limits.metrics().to_pandas()
-    assert set(frame["width"]) == {8, 16, math.inf}
+    assert set(frame["width"]) == {8, 16, 32, math.inf}
     drawn = limits.metrics(names=["train_loss"]).plot("train_loss", by="width")
     names = {course.name for panel in drawn.panels for course in panel.courses}
     assert "m = inf" in names
 
 
-def test_the_report_is_about_finite_widths(limits):
-    assert all(math.inf not in check.widths for check in limits.check().checks)
+def test_the_report_says_how_infinite_the_networks_are(limits):
+    report = limits.check()
+    hpz, ntk = (check for check in report.checks if check.kind == "LIMIT")
+    assert hpz.widths == ntk.widths == (8, 16, 32)
+    assert hpz.name == "distance to the limit"
+    at_inf = {run.seed: run.final_test_loss for run in limits.runs("width = inf AND parameterization = hpz")}
+    off = [
+        run.final_test_loss - at_inf[run.seed] for run in limits.runs("width = 32 AND parameterization = hpz")
+    ]
+    unit = sum(loss**2 for loss in at_inf.values()) / len(at_inf)
+    assert hpz.values[-1] == pytest.approx(math.sqrt(sum(x**2 for x in off) / len(off) / unit))
+    assert "of infinite width" in hpz.sentence
+    assert "own error of f" in hpz.sentence
+    assert "own error of f" not in ntk.sentence
+    picture = limits.plot("limit")
+    assert faults(picture) == []
+    assert "2 seeds" in picture.caption
 
 
 def test_a_limit_that_there_is_not_is_refused_in_the_files_words(client, tmp_path):

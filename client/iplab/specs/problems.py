@@ -21,7 +21,7 @@ class Problems:
 
     @property
     def many(self) -> bool:
-        """Whether there are so many that suggestions for further ones help nobody."""
+        """Whether there are too many to add suggestions to further ones."""
         return len(self.found) > _SUGGESTIONS
 
     def add(self, path: str, message: str, gap: str | None = None) -> None:

@@ -27,7 +27,7 @@ REALS: Final = {FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT}
 _REPR: Final = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
-# Numbers of more digits are nobody's intention; writing them out would fill the memory.
+# Numbers of more digits are mistakes; writing them out would fill the memory.
 _MAX_DIGITS: Final = 400
 
 

@@ -30,7 +30,7 @@ _TOO_DEEP: Final = f"is nested more than {_MAX_DEPTH} levels deep"
 _TOO_MANY: Final = f"has more than {_MAX_VALUES:,} values, aliases counted"
 # Longer integers than any field takes become decimals, which are as exact and never slow.
 _DIGITS: Final = 40
-# Of JSON; a bracket within a string is none.
+# Brackets of JSON, and whole strings, whose brackets do not count.
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 
 

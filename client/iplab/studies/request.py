@@ -33,7 +33,7 @@ def budget_of(text: str) -> study_pb2.StudyBudget:
     """A budget as people write it: wall time, runs, core-hours, or several joined by commas.
 
     Raises:
-        InvalidRequestError: It is none.
+        InvalidRequestError: The text is not a budget.
 
     >>> budget_of("10m, 400 runs").wall_seconds, budget_of("10m, 400 runs").runs
     (600.0, 400)

@@ -75,6 +75,10 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     """Alignment of the updates of one matrix with its input, against the exponent that theory derives."""
     CHECK_KIND_ISOLATED_UPDATE: _CheckKind.ValueType  # 6
     """Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
+    CHECK_KIND_LIMIT: _CheckKind.ValueType  # 7
+    """Distance of the final test loss from that of infinite width, seed by seed, against the exponent -1/2; `sentence`
+    states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the loss.
+    """
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
     """Kind of a comparison."""
@@ -93,6 +97,10 @@ CHECK_KIND_ALIGNMENT: CheckKind.ValueType  # 5
 """Alignment of the updates of one matrix with its input, against the exponent that theory derives."""
 CHECK_KIND_ISOLATED_UPDATE: CheckKind.ValueType  # 6
 """Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
+CHECK_KIND_LIMIT: CheckKind.ValueType  # 7
+"""Distance of the final test loss from that of infinite width, seed by seed, against the exponent -1/2; `sentence`
+states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the loss.
+"""
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 
 @_typing.final

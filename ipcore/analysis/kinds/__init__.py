@@ -12,6 +12,7 @@ from ipcore.analysis.kinds.alignment import ALIGNMENT
 from ipcore.analysis.kinds.calibrated_rates import CALIBRATED_RATES
 from ipcore.analysis.kinds.coordinates import COORDINATES
 from ipcore.analysis.kinds.isolated_updates import ISOLATED_UPDATES
+from ipcore.analysis.kinds.limit import LIMIT
 from ipcore.analysis.kinds.rate_transfer import RATE_TRANSFER
 from ipcore.analysis.kinds.stationarity import STATIONARITY
 
@@ -20,6 +21,7 @@ OF_ONE_RATE: Final[tuple[Kind, ...]] = (
     CALIBRATED_RATES,
     COORDINATES,
     STATIONARITY,
+    LIMIT,
     ISOLATED_UPDATES,
     ALIGNMENT,
 )

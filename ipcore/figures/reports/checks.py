@@ -1,4 +1,7 @@
-"""What figures need of a report's checks; reports of the client and of `ipcore.analysis` have it."""
+"""Protocols of the checks that figures draw.
+
+Reports of the client and of `ipcore.analysis` satisfy them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class CheckLike(Protocol):
 
     @property
     def kind(self) -> str:
-        """COORDINATE, ISOLATED_UPDATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER or ALIGNMENT."""
+        """COORDINATE, ISOLATED_UPDATE, STATIONARITY, CALIBRATED_RATE, RATE_TRANSFER, ALIGNMENT or LIMIT."""
 
     @property
     def subject(self) -> SubjectLike:

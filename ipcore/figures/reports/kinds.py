@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
@@ -120,6 +121,31 @@ def _drift(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
     )
 
 
+def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
+    names, shared = subject_names(check.subject for check in checks)
+    laws = tuple(_positive(law_of(check, names[check.subject], Role.GROUP)) for check in checks)
+    sentences = tuple(check.sentence for check in checks) if len(checks) <= 2 else ()
+    return PowerLaws(
+        "relative distance of the final test loss",
+        (LawPanel("", laws),),
+        1,
+        f"Distance of the final test loss from that of infinite width{f' ({shared})' if shared else ''}",
+        min(check.seeds for check in checks),
+        meaning_of(checks, sentences, 1),
+    )
+
+
+def _positive(law: Law) -> Law:
+    """A line whose intervals end at a tenth of the value where they reach 0, which has no logarithm."""
+    return replace(
+        law,
+        sizes=tuple(
+            size if size.low is None else replace(size, low=max(size.low, size.value / 10))
+            for size in law.sizes
+        ),
+    )
+
+
 Maker = Callable[[Sequence[CheckLike], Sequence[CheckLike], tuple[str, ...]], PowerLaws]
 
 KINDS: Final[Mapping[str, tuple[str, Maker]]] = {
@@ -129,4 +155,5 @@ KINDS: Final[Mapping[str, tuple[str, Maker]]] = {
     "calibrated-rates": ("CALIBRATED_RATE", _calibrated),
     "stationarity": ("STATIONARITY", _stationarity),
     "alignment-exponents": ("ALIGNMENT", _alignment),
+    "limit": ("LIMIT", _limit),
 }

@@ -1,7 +1,7 @@
 """The gate in front of every method: bounds what a request may hold and how long its answer may take.
 
-Methods get messages that are well formed, of bounded size and without unknown fields. What is not is
-answered INVALID_ARGUMENT here, without a line in the log.
+Methods get messages that are well formed, of bounded size and without unknown fields. Other requests are
+answered INVALID_ARGUMENT here and not logged.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _parsed(raw: bytes, parse: Callable[[bytes], Message]) -> Message:
     """The message in a request's bytes.
 
     Raises:
-        InvalidRequest: No such message, or one that breaks a bound.
+        InvalidRequest: The bytes are no such message, or the message exceeds a bound.
     """
     try:
         request = parse(raw)

@@ -1,6 +1,6 @@
-"""Work that takes long on a processor: in processes of its own, of which each is ended at its deadline.
+"""Long computations: they run in separate processes, which are ended at their deadline.
 
-Threads would share the interpreter with the event loop and with everybody's short calls, and cannot be ended.
+Threads would share the interpreter with the event loop and with all short calls, and cannot be ended.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Heavy:
 
     Args:
         store: The store that functions may read. Each process opens it again.
-        workers: Processes. Further calls wait on the event loop, where a cancelled one costs nothing.
-            0: one thread of this process, whose calls are not ended at their deadline.
+        workers: Number of processes. Further calls wait on the event loop, where a cancelled one costs
+            nothing. 0: one thread of this process; its calls are not ended at their deadline.
         seconds: How long a function may run.
     """
 
@@ -53,7 +53,7 @@ class Heavy:
         )
 
     async def run(self, function: Callable[P, M], *args: P.args, **kwargs: P.kwargs) -> M:
-        """The answer of a function of a module. What it raises is raised here.
+        """Call a function of a module and return its answer. Its exceptions are raised here.
 
         A caller that is cancelled ends the work too.
 
@@ -97,7 +97,7 @@ class Heavy:
         return scheduled
 
     def close(self) -> None:
-        """End the processes, whatever they do."""
+        """End the processes at once."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
         self._processes.stop()  # type: ignore[no-untyped-call]  # its stubs lack it

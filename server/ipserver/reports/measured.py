@@ -64,12 +64,15 @@ def read(
         NotFound: No such experiment.
     """
     runs: dict[Subject, list[Run]] = {}
+    limits: dict[Subject, list[Run]] = {}
     sizes: dict[Subject, dict[Key, dict[tuple[int, int], float]]] = {}
     records: dict[int, tuple[Subject, RunRecord]] = {}
     unfinished = 0
     for record in _runs(store, experiment):
         subject = subject_of(record)
-        runs.setdefault(subject, []).append(_run(record))
+        # Slopes over widths end at the largest finite one.
+        group = limits if record.width == INFINITE_WIDTH else runs
+        group.setdefault(subject, []).append(_run(record))
         records[record.index] = subject, record
         unfinished += record.state not in _ENDED
     points = 0
@@ -90,6 +93,7 @@ def read(
         tuple(sorted(steps)),
         unfinished,
         points > MAX_POINTS,
+        {subject: tuple(group) for subject, group in limits.items()},
     )
 
 
@@ -101,6 +105,7 @@ def _run(record: RunRecord) -> Run:
         diverged=record.state is RunState.DIVERGED,
         final_test_loss=record.summary.final_test_loss,
         calibrated_rates=record.calibrated_rates,
+        limit_error=record.summary.final_limit_error,
     )
 
 
@@ -108,8 +113,7 @@ def _runs(store: Store, experiment: str) -> Iterator[RunRecord]:
     after = -1
     while True:
         page = store.list_runs(experiment, limit=_PAGE, after=after)
-        # Slopes over widths end at the largest finite one.
-        yield from (record for record in page if record.width != INFINITE_WIDTH)
+        yield from page
         if len(page) < _PAGE:
             return
         after = page[-1].index

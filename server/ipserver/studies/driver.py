@@ -49,7 +49,7 @@ Outcomes = Mapping[studies.Run, studies.Outcome]
 
 
 class Studies:
-    """Drives all studies that nobody else drives.
+    """Drives all studies that no other dispatcher drives.
 
     Args:
         store: The store.

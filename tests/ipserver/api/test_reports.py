@@ -448,13 +448,14 @@ async def test_there_must_be_such_an_experiment(api):
     assert (await api.fails(bad)).code is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_residual_networks_are_held_against_theory(api, store):
+@pytest.mark.parametrize("normalization", ["none", "rms"])
+async def test_residual_networks_are_held_against_theory(api, store, normalization):
     grid = {"parameterizations": [{"preset": "ip"}], "widths": list(WIDTHS), "seeds": list(SEEDS)}
-    model = {"name": "residual-mlp", "block_matrices": 1}
+    model = {"name": "residual-mlp", "block_matrices": 1, "normalization": normalization}
     await api.create(
         grid=grid | {"hidden_layers": [2]}, spec={"steps": STEPS, "record": PROBES, "model": model}
     )
-    analysis = analyze(preset("ip", 3), block_matrices=1)
+    analysis = analyze(preset("ip", 3), block_matrices=1, normalization=normalization)
     # `train` has values of L + 1 = 3 of the 4 layers; h stays of order 1.
     train(store, size=lambda run, quantity, layer, step: analysis.steps[1].h_change[layer - 1])
     found = await report(api)

@@ -25,7 +25,7 @@ from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
-pytestmark = pytest.mark.takes(40)
+pytestmark = pytest.mark.takes(30)
 
 
 @pytest.fixture(scope="module")
@@ -596,8 +596,8 @@ def test_a_file_published_twice_leaves_nothing_beside_it(settings, mlflow, tmp_p
 
 
 def test_a_pack_is_decoded_once_for_all_its_runs_and_only_what_is_new(store, settings, mlflow, monkeypatch):
-    submit(store, small_spec(steps=200))
-    train(store, settings.model_copy(update={"slice_seconds": 0.001}))
+    submit(store, small_spec(steps=40))
+    train(store, settings.model_copy(update={"slice_seconds": 1e-9}))  # one update per slice
     (pack,) = {run.pack for run in store.list_runs("e", limit=10)}
     stored = list(store.segments("e", packs=[pack], first_step=0, last_step=None))
     assert len(stored) > 3
@@ -616,8 +616,8 @@ def test_a_pack_is_decoded_once_for_all_its_runs_and_only_what_is_new(store, set
 
 
 def test_a_long_history_arrives_in_portions_and_in_full(store, settings, mlflow, monkeypatch):
-    submit(store, small_spec(steps=200))
-    train(store, settings.model_copy(update={"slice_seconds": 0.001}))
+    submit(store, small_spec(steps=30))
+    train(store, settings.model_copy(update={"slice_seconds": 1e-9}))  # one update per slice
     monkeypatch.setattr(history, "_SEGMENTS", 2)
     forwarder = a_forwarder(store, settings)
 
@@ -632,12 +632,15 @@ def test_a_long_history_arrives_in_portions_and_in_full(store, settings, mlflow,
     for run in mlflow_runs(mlflow).values():
         assert run.info.status == "FINISHED"
         steps = [point.step for point in mlflow.get_metric_history(run.info.run_id, "train_loss")]
-        assert sorted(steps) == [1, *range(10, 201, 10)]
+        assert sorted(steps) == [1, 10, 20, 30]
 
 
-@pytest.fixture
-def server(settings):
-    """A real MLflow server over the settings' database; yields its address."""
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, empty_mlflow):
+    """A real MLflow server over a database of its own; yields its address and settings."""
+    settings = settings_in(tmp_path_factory.mktemp("server"))
+    (settings.home / "mlflow").mkdir()
+    shutil.copy(empty_mlflow, settings.home / "mlflow" / "mlflow.db")
     address = f"127.0.0.1:{free_port()}"
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
     command += ["--port", address.rpartition(":")[2], "--backend-store-uri", settings.mlflow_uri]
@@ -651,7 +654,7 @@ def server(settings):
                 assert process.poll() is None, (settings.home / "mlflow.log").read_text()
                 assert time.monotonic() < deadline, "MLflow does not answer"
                 time.sleep(0.2)
-            yield f"http://{address}"
+            yield f"http://{address}", settings
         finally:
             process.terminate()
             process.wait(120)
@@ -666,24 +669,26 @@ def answers(url):
 
 
 @pytest.mark.slow
-def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, settings, capsys):
+def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, capsys):
     """By default MLflow's client prints each run's address twice, into the forwarder's log."""
-    sink = MlflowSink(server, settings.mlflow_artifacts)
+    uri, settings = server
+    sink = MlflowSink(uri, settings.mlflow_artifacts)
     run, _ = sink.run("e", "experiments/e/runs/r00000", 1000, {})
     sink.finish(run, "FINISHED", 2000)
 
-    assert MlflowClient(tracking_uri=server).get_run(run).info.status == "FINISHED"
+    assert MlflowClient(tracking_uri=uri).get_run(run).info.status == "FINISHED"
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.slow
-def test_runs_that_bring_their_experiment_the_same_new_dataset_at_once_are_all_taken(server, settings):
-    sink = MlflowSink(server, settings.mlflow_artifacts)
+def test_runs_that_bring_their_experiment_the_same_new_dataset_at_once_are_all_taken(server):
+    uri, settings = server
+    sink = MlflowSink(uri, settings.mlflow_artifacts)
     runs = [sink.run("together", f"experiments/together/runs/r0000{i}", 1000, {})[0] for i in range(8)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda run: sink.log_dataset(run, "together", "digits", "abc"), runs))
 
-    client = MlflowClient(tracking_uri=server)
+    client = MlflowClient(tracking_uri=uri)
     assert [len(client.get_run(run).inputs.dataset_inputs) for run in runs] == [1] * 8
 
 

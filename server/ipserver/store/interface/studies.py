@@ -1,4 +1,4 @@
-"""Methods on studies, for the API and for those who drive them."""
+"""Methods on studies, for the API and for dispatchers, which drive studies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ipserver.store.transactions import studies
 
 
 class Studies(Transactions):
-    """Methods on studies, for the API and for those who drive them."""
+    """Methods on studies, for the API and for dispatchers, which drive studies."""
 
     def create_study(self, new: NewStudy) -> StudyRecord:
         """Accept a study. Repeatable if it has a request id.
@@ -63,7 +63,7 @@ class Studies(Transactions):
         return self.database.write(studies.lease, owner, ttl)
 
     def abandoned_studies(self, seconds: float) -> list[str]:
-        """Ids of unfinished studies that nobody has held for so long."""
+        """Ids of unfinished studies that no dispatcher has held for this many seconds."""
         return self.database.read(studies.abandoned, seconds)
 
     def begin_round(self, study: str, token: int, new: NewRound, outcome: StudyOutcome) -> StudyRecord:

@@ -25,7 +25,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Junction:
-    """Several conditions: all of them ("AND"; true of none), or one at least ("OR"; false of none)."""
+    """Several conditions: all must hold ("AND"), or at least one ("OR").
+
+    Of no conditions, AND is true and OR is false.
+    """
 
     word: Literal["AND", "OR"]
     parts: tuple[Filter, ...]
@@ -33,7 +36,7 @@ class Junction:
 
 @dataclass(frozen=True, slots=True)
 class Negation:
-    """What is not so: true where the comparison is false, also for want of a value."""
+    """A negated condition: true where the condition is false, also where a value is absent."""
 
     part: Filter
 
