@@ -23,9 +23,10 @@ class Choice(click.Choice[str]):
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
             near = difflib.get_close_matches(str(value), list(self.choices), n=1)
-            if near:
-                error.message = f"{value!r}: did you mean {near[0]!r}? There are: {', '.join(self.choices)}"
-            raise
+            if not near:
+                raise
+            message = f"{value!r}: did you mean {near[0]!r}? There are: {', '.join(self.choices)}"
+            raise click.BadParameter(message, ctx, param) from error
 
 
 class CommandGroup(click.Group):

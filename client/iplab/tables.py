@@ -102,10 +102,11 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
 def best_table(rows: Sequence[BestRate]) -> Table:
     """The best base learning rate of each group of runs, one row per group."""
     rates = [row.rates for row in rows]
+    of_rates = f"of {{}} {_plural('rate', rates)}"
     settings: list[Setting] = [
         *_network(rows),
         ("best rate", "", [row.base_learning_rate for row in rows]),
-        ("of", f"of {{}} {_plural('rate', rates)}", rates),
+        ("of", of_rates, [row.rates for row in rows]),
         ("not bracketed", "", [row.bracket or None for row in rows]),
         ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
     ]
