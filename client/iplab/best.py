@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.states import RunState
-from iplab.summary import Spread, spread
+from iplab.summary import Spread, by_label, spread
 
 if TYPE_CHECKING:
     from iplab.run import Run
@@ -58,8 +58,8 @@ class BestRate:
 
 
 def best_rates(runs: Iterable[Run]) -> list[BestRate]:
-    """The best rate of every group (parameterization, depth, width, activation), in the grid's order."""
-    listed = list(runs)
+    """The best rate of every group (parameterization, depth, width, activation), ordered by `by_label`."""
+    listed = by_label(runs)
     criterion = criterion_of(listed)
     groups: dict[tuple[str, int, float, str], dict[float, list[Run]]] = {}
     for run in listed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
 from typing import Any, Final
 
@@ -11,6 +12,21 @@ from iplab import terminal
 
 # Sources of what was given before the command: here, or before this group.
 _GIVEN: Final = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
+
+
+class Choice(click.Choice[str]):
+    """One of several names; an error suggests the nearest one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As click's."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = difflib.get_close_matches(str(value), list(self.choices), n=1)
+            if not near:
+                raise
+            message = f"{value!r}: did you mean {near[0]!r}? There are: {', '.join(self.choices)}"
+            raise click.BadParameter(message, ctx, param) from error
 
 
 class CommandGroup(click.Group):

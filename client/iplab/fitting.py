@@ -68,6 +68,14 @@ def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, in
     return drawn, sum(widths) + gap * (len(widths) - 1)
 
 
+def abbreviations(table: Table, drawn: Table) -> dict[str, str]:
+    """The short words that `fitted` put in place of long ones, with these."""
+    pairs = zip(table.columns, drawn.columns, strict=True)
+    headings = {str(new.header): str(old.header) for old, new in pairs if str(new.header) != str(old.header)}
+    cells = {str(cell) for column in table.columns for cell in column.cells} if headings else set()
+    return headings | {short: long for long, short in _SHORT_CELLS.items() if long in cells}
+
+
 class _Sizes:
     """A column, and how narrow it may be."""
 

@@ -170,9 +170,9 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def summarize(runs: Iterable[Run]) -> Summary:
-    """One row per group of runs that differ only in their seed, in the grid's order."""
+    """One row per group of runs that differ only in their seed, in the order of `by_label`."""
     groups: dict[tuple[str, int, float, str, float], list[Run]] = {}
-    for run in runs:
+    for run in by_label(runs):
         key = (
             run.parameterization,
             run.hidden_layers,
@@ -192,6 +192,13 @@ def summarize(runs: Iterable[Run]) -> Summary:
         )
         for key, group in groups.items()
     )
+
+
+def by_label(runs: Iterable[Run]) -> list[Run]:
+    """Runs of a parameterization together, else in the grid's order: one sees what changes with the width."""
+    listed = list(runs)
+    order = {name: place for place, name in enumerate(dict.fromkeys(run.parameterization for run in listed))}
+    return sorted(listed, key=lambda run: order[run.parameterization])
 
 
 def label(result: str) -> str:

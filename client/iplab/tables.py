@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from iplab.fitting import fitted
+from iplab.fitting import abbreviations, fitted
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.summary import Spread, SummaryRow, averaged, label
-from iplab.terminal import visible
+from iplab.terminal import folded, visible
 
 if TYPE_CHECKING:
     from iplab.best import BestRate
@@ -46,6 +46,8 @@ def print_table(table: Table) -> None:
     if table.title:  # a narrow table would wrap its own title
         console.print(Text(visible(str(table.title))))
     console.print(drawn)
+    if shortened := abbreviations(table, drawn):
+        print(folded("; ".join(f"{short}: {long}" for short, long in shortened.items())))
 
 
 def table_of(
@@ -99,10 +101,12 @@ def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
 
 def best_table(rows: Sequence[BestRate]) -> Table:
     """The best base learning rate of each group of runs, one row per group."""
+    rates = [row.rates for row in rows]
+    of_rates = f"of {{}} {_plural('rate', rates)}"
     settings: list[Setting] = [
         *_network(rows),
         ("best rate", "", [row.base_learning_rate for row in rows]),
-        ("of", "of {} rates", [row.rates for row in rows]),
+        ("of", of_rates, [row.rates for row in rows]),
         ("not bracketed", "", [row.bracket or None for row in rows]),
         ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
     ]
@@ -119,8 +123,8 @@ def best_table(rows: Sequence[BestRate]) -> Table:
     return _settings_and_results(settings, _results(spreads))
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
-    """One row per run; what all of them share stands in the title."""
+def runs_table(runs: Sequence[Run], title: str = "") -> Table:
+    """One row per run; what all of them share stands in the title, after what is given for it."""
     settings: list[Setting] = [
         ("run", "", [run.id for run in runs]),
         ("state", "all {}", [str(run.state) for run in runs]),
@@ -131,11 +135,15 @@ def runs_table(runs: Sequence[Run]) -> Table:
     ]
     found = [run.results for run in runs]
     measured = [{name: _measured(results[name]) for name in RESULTS} for results in found]
-    return _settings_and_results(settings, _results(measured))
+    return _settings_and_results(settings, _results(measured), title)
 
 
 def _each(counts: Sequence[int]) -> str:
-    return "{} run each" if set(counts) == {1} else "{} runs each"
+    return f"{{}} {_plural('run', counts)} each"
+
+
+def _plural(noun: str, counts: Sequence[int]) -> str:
+    return noun if set(counts) == {1} else f"{noun}s"
 
 
 def _network(rows: Sequence[SummaryRow] | Sequence[BestRate] | Sequence[Run]) -> list[Setting]:

@@ -30,7 +30,7 @@ class Weights:
         from iplab import html  # noqa: PLC0415 - notebooks alone
 
         rows = [(name, list(array.shape), array.dtype) for name, array in self.arrays.items()]
-        text = ", ".join(f"{key}: {value}" for key, value in self.metadata.items())
+        text = ", ".join(f"{key}: {value}" for key, value in sorted(self.metadata.items()))
         return html.titled("Weights", html.table_html(("name", "shape", "dtype"), rows), html.paragraph(text))
 
 

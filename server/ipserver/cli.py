@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from iplab.commands import CommandGroup
+from iplab.commands import Choice, CommandGroup
 from iplab.terminal import folded
 from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.masking import without_password
@@ -218,7 +218,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
 @click.option(
     "--for",
     "part",
-    type=click.Choice(["api", "dispatch", "forward"]),
+    type=Choice(["api", "dispatch", "forward"]),
     help="Check only what this part reaches, as in its container.",
 )
 @_with_settings

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from iplab.commands import CommandGroup
+from iplab.commands import Choice, CommandGroup
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.names import ID_RULE, is_experiment_id
@@ -124,7 +124,7 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
     @project_group.command("grant")
     @click.argument("project")
     @click.argument("user")
-    @click.argument("role", type=click.Choice(_ROLES))
+    @click.argument("role", type=Choice(_ROLES))
     @with_settings
     def project_grant(settings: Settings, *, project: str, user: str, role: str) -> None:
         """Give USER the ROLE in PROJECT ("*": in every project).
@@ -155,7 +155,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
 
     @quota_group.command("set", epilog=_kinds())
     @click.argument("project")
-    @click.argument("name", type=click.Choice(list(KINDS)))
+    @click.argument("name", type=Choice(list(KINDS)))
     @click.argument("value")
     @click.option(
         "--user", default="", help='A user of the project; "*": each of them. [default: all together]'

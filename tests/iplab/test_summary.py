@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from ipcore.catalogue.widths import INFINITE_WIDTH
+from iplab.best import best_rates
 from iplab.fitting import fitted
 from iplab.run import Run
 from iplab.summary import Spread, spread, summarize
-from iplab.tables import print_table, runs_table, summary_table, table_of
+from iplab.tables import best_table, print_table, runs_table, summary_table, table_of
 from iplab.v1 import run_pb2
 
 
@@ -194,6 +195,31 @@ def test_a_narrow_table_does_not_wrap_its_title(capsys):
     title = "a title of several words that is wider than the table below it"
     print_table(table_of(["x"], [[1]], title))
     assert capsys.readouterr().out.splitlines()[0] == title
+
+
+def test_short_words_are_explained_below_the_table(capsys, monkeypatch):
+    monkeypatch.setattr("iplab.tables._PIPED_WIDTH", 30)
+    headings, row = ["parameterization", "predicted regime", "width"], ["mup", "feature learning", 64]
+    print_table(table_of(headings, [row]))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["label", "theory", "width"]
+    assert "label: parameterization; theory: predicted regime; features: feature learning" in lines
+
+    monkeypatch.setattr("iplab.tables._PIPED_WIDTH", 80)
+    print_table(table_of(headings, [row]))
+    assert ":" not in capsys.readouterr().out
+
+
+def test_rows_of_a_parameterization_stand_together():
+    grid = [run(0, label=label, width=width) for width in (64, 128) for label in ("mup", "ip")]
+    rows = [(row.parameterization, row.width) for row in summarize(grid)]
+    assert rows == [("mup", 64), ("mup", 128), ("ip", 64), ("ip", 128)]
+
+
+def test_one_rate_is_not_several():
+    assert str(best_table(best_rates([run(0, 1.0), run(0, 1.0, width=32)])).title).endswith(
+        "of 1 rate, 1 run each"
+    )
 
 
 def test_a_limit_has_infinite_width_and_an_error_of_its_own():

@@ -11,7 +11,7 @@ import click
 
 from iplab.best import best_rates
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
-from iplab.cli.results import brief, by_label, headline, print_results
+from iplab.cli.results import brief, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
 from iplab.sorting import in_order, runs_in_order
 from iplab.states import ExperimentState
@@ -40,7 +40,8 @@ def list_experiments(service: Service, *, filter_: str, limit: int, as_json: boo
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     with service.connect() as client:
-        found = list(client.experiments(filter_, limit=limit))
+        found = list(client.experiments(filter_, limit=limit + 1))
+        more, found = len(found) > limit, found[:limit]
         why = client.unmatched(filter_) if filter_ and not found else ""
     if as_json:
         print_json([experiment.to_dict() for experiment in found])
@@ -61,6 +62,8 @@ def list_experiments(service: Service, *, filter_: str, limit: int, as_json: boo
     ]
     headings = ["experiment", "state", "runs", "done", "created (UTC)", "name"]
     print_table(table_of(headings, rows, folding={"name"}))
+    if more:
+        note(f"the newest {limit}; there are more: --limit, --filter")
 
 
 def _share(experiment: Experiment) -> str:
@@ -115,20 +118,27 @@ def show(
             return
         runs = list(found.runs(filter_))
         why = found.unmatched(filter_) if filter_ and not runs else ""
-        rows = _ordered(by_label(summarize(runs)), sort, limit)
-        chosen = _ordered(by_label(best_rates(runs)), sort, limit) if best else None
+        rows = _ordered(summarize(runs), sort)
+        chosen = _ordered(best_rates(runs), sort) if best else None
+        total, rows, chosen = len(chosen or rows), rows[:limit], chosen and chosen[:limit]
         if as_json:
             more = {} if chosen is None else {"best": [asdict(row) for row in chosen]}
             print_json({**found.to_dict(), "summary": [row.to_dict() for row in rows], **more})
         else:
             print_experiment(found, rows, chosen)
+            _say_cut(len(chosen or rows), total)
         if filter_ and not runs:
             note(no_match("runs", why))
 
 
-def _ordered(rows: Sequence[Row], sort: str, limit: int | None) -> list[Row]:
+def _ordered(rows: Sequence[Row], sort: str) -> list[Row]:
     known = [entry.name for entry in fields(rows[0])] if rows else []  # type: ignore[arg-type] # dataclasses
-    return in_order(rows, sort if rows else "", known, getattr)[:limit]
+    return in_order(rows, sort if rows else "", known, getattr)
+
+
+def _say_cut(shown: int, total: int) -> None:
+    if shown < total:
+        note(f"the first {shown} of {total} rows; more by --limit")
 
 
 def print_experiment(
@@ -228,14 +238,16 @@ def runs(
         listed: Iterable[Run] = one.runs(filter_)
         if sort:
             listed = runs_in_order(list(listed), sort)
-        listed = islice(listed, limit)
         if as_json:
             # A listing does not read the attempts, so it cannot say that there are none.
-            print_json_list({k: v for k, v in run.to_dict().items() if k != "attempts"} for run in listed)
+            shown = (run.to_dict() for run in islice(listed, limit))
+            print_json_list({k: v for k, v in run.items() if k != "attempts"} for run in shown)
             return
-        found = list(listed)
+        found = list(islice(listed, limit and limit + 1))
         why = "" if found else one.unmatched(filter_)
     if not found:
         note(no_match("runs", why))
     else:
-        print_table(runs_table(found))
+        cut = limit is not None and len(found) > limit
+        of_all = "" if filter_ else f" of {one.counts.total}"
+        print_table(runs_table(found[:limit], f"the first {limit}{of_all} runs" if cut else ""))

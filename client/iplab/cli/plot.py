@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from iplab.cli.app import Service, folded, json_option, note, print_json
+from iplab.commands import Choice
 
 # As `iplab.plotting.KINDS`, which loads numpy; a test compares them.
 KINDS = (
@@ -44,7 +45,7 @@ ranks, kernels, alignment, sizes, changes
 @click.argument("experiment")
 @click.option(
     "--kind",
-    type=click.Choice(KINDS),
+    type=Choice(KINDS),
     metavar="KIND",
     help="What is drawn.  [default: coordinates if recorded, rates if there are three, else curves]",
 )
@@ -85,7 +86,7 @@ def plot(
             picture = found.plot(chosen, by, metric, filter_)
             picture.save(file)
         except (PictureError, ImportError) as error:
-            raise click.UsageError(str(error)) from error
+            raise click.ClickException(str(error)) from error  # the command was right: no "Usage"
     if as_json:
         print_json({"file": file, "kind": chosen, "caption": picture.caption, "rows": list(picture.rows())})
         return

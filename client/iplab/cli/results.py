@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from iplab.best import BestRate
     from iplab.experiment import Experiment
     from iplab.summary import SummaryRow
-
-    Row = TypeVar("Row", BestRate, SummaryRow)
 
 
 def headline(experiment: Experiment) -> str:
@@ -77,12 +75,6 @@ def divergence(experiment: Experiment) -> str:
         "every run diverged: no loss stayed finite, so there are no results. Submit again with base learning "
         f"rates{smaller} (at which step each run diverged: iplab runs {experiment.id})"
     )
-
-
-def by_label(rows: Sequence[Row]) -> list[Row]:
-    """Rows of a parameterization together, so that one sees what changes with the width."""
-    order = list(dict.fromkeys(row.parameterization for row in rows))
-    return sorted(rows, key=lambda row: order.index(row.parameterization))
 
 
 def print_results(

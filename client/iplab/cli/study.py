@@ -19,7 +19,7 @@ from iplab.cli.app import (
     warn,
 )
 from iplab.cli.submit import numbers_of
-from iplab.commands import CommandGroup
+from iplab.commands import Choice, CommandGroup
 from iplab.terminal import folded
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ _OWN: Final[Mapping[str, Sequence[Callable[[Any], Any]]]] = {
         ),
     ),
     "phase-boundary": (
-        click.option("--exponent", type=click.Choice(["a", "b", "c"]), help="Which is moved.  [default: c]"),
+        click.option("--exponent", type=Choice(["a", "b", "c"]), help="Which is moved.  [default: c]"),
         click.option("--layer", type=click.IntRange(0), help="Of which layer.  [default: all together]"),
         click.option("--observed", type=click.IntRange(1), help="Layer that is measured.  [default: 1]"),
         _STEP,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import ALL_DIVERGED, ENDED_BADLY, Service, json_option, print_json, warn
-from iplab.cli.results import all_diverged, by_label, divergence, headline, print_results
+from iplab.cli.results import all_diverged, divergence, headline, print_results
 from iplab.states import ExperimentState
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def finish(experiment: Experiment, *, as_json: bool) -> None:
             warn(said)
     else:
         click.echo(headline(experiment))
-        print_results(experiment, by_label(experiment.summary()))
+        print_results(experiment, experiment.summary())
     _exit(experiment)
 
 

@@ -34,6 +34,15 @@ KINDS: Final = (
     *list(_OVER_STEPS)[1:],
 )
 _MIN_RATES, _MIN_WIDTHS = 3, 3
+# What a spec must have for the figures of a report; more widths are better.
+_NEEDS: Final = {
+    "coordinates": "record.probes {quantities: [coordinates], steps: [0, 1, 2]} at three widths",
+    "stationarity": "record.probes {quantities: [coordinates], steps: [0, 1, 2]} at three widths",
+    "drift": "three base learning rates or more at three widths or more",
+    "calibrated-rates": "a parameterization with calibration at three widths",
+    "isolated-updates": "record.probes {quantities: [isolated_updates], steps: [0, 1]} at three widths",
+    "alignment-exponents": "record.probes {quantities: [alignment], steps: [0, 1]} at three widths",
+}
 
 
 def plot(
@@ -43,10 +52,8 @@ def plot(
     groups = [axis(name) for name in ([by] if isinstance(by, str) else by or ())]
     if kind is not None and kind not in KINDS:
         close = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise InvalidRequestError(
-            [Violation("kind", f"no figure {kind!r}; {hint}There are: {', '.join(KINDS)}")]
-        )
+        hint = f"did you mean {close[0]!r}? There are: " if close else "there are: "
+        raise InvalidRequestError([Violation("kind", f"no figure {kind!r}; {hint}{', '.join(KINDS)}")])
     chosen = kind or ("curves" if metric else default_kind(experiment))
     if chosen in REPORT_KINDS:
         report = experiment.check(alignment=chosen == "alignment-exponents")
@@ -97,6 +104,7 @@ def _loss(experiment: Experiment) -> str:
 
 
 def _missing(experiment: Experiment, kind: str, pictures: Mapping[str, object], notes: Iterable[str]) -> str:
-    there = f"; its report has: {', '.join(pictures)}" if pictures else ""
-    why = next(iter(notes), "")
-    return f"{experiment.id} has no {kind!r} to draw{there}{f' ({why})' if why else ''}"
+    reportable = [name for name in KINDS if name in pictures]
+    there = ", ".join([*reportable, "curves", "rates"])
+    why = next((f" ({note})" for note in notes if kind in note), "")
+    return f"{experiment.id} has no {kind!r} to draw: that needs {_NEEDS[kind]}{why}; it has: {there}"

@@ -190,8 +190,8 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
         states = [member.value for member in kind]
         if raw.upper() not in states:
             close = difflib.get_close_matches(raw.upper(), states, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise _wrong(f"{name!r} has no value {raw!r}; {hint}There are: {', '.join(states)}")
+            hint = f"did you mean {close[0]}? There are: " if close else "there are: "
+            raise _wrong(f"{name!r} has no value {raw!r}; {hint}{', '.join(states)}")
         return raw.upper()
     number = None
     if name == "index" and re.fullmatch(r"r[0-9]{5,}", raw):  # a run's id

@@ -15,6 +15,19 @@ _REST_SECONDS: Final = 1.0
 _CHECKS: Final = 6
 
 
+def health_channel(address: str) -> grpc.Channel:
+    """A channel to a server on this machine that may not listen yet.
+
+    It uses no proxy. It tries again every half second: by default gRPC waits longer after each failure, up to
+    two minutes, so that a server that was slow to start would be met long after it listens.
+
+    Args:
+        address: HOST:PORT.
+    """
+    backoff = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
+    return grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0), *backoff])
+
+
 class Answering:
     """Repeated health checks of a server. It has the interface of `heartbeat.Pulse`.
 
@@ -41,8 +54,7 @@ class Answering:
         self.seconds = _CHECKS * timeout
         self._timeout = timeout
         self._monotonic = monotonic
-        # Do not use a proxy for this machine's own port.
-        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        self._channel = health_channel(address)
         self._health = health_pb2_grpc.HealthStub(self._channel)
         self._next = monotonic()
         # More checks may be missed before the first answer.

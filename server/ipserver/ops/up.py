@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from iplab import terminal
 from ipserver.environment.settings import Settings, split_address
 from ipserver.errors import StartupError
-from ipserver.ops.answering import Answering
+from ipserver.ops.answering import Answering, health_channel
 from ipserver.ops.heartbeat import Pulse, Pulses
 from ipserver.ops.parts import (
     free_address,
@@ -40,7 +40,9 @@ _log = logging.getLogger(__name__)
 _PARTS = ("api", "dispatch", "forward", "web")
 # The service goes on without these.
 _OPTIONAL = frozenset({"web"})
-_START_SECONDS = 60.0
+# A part that ends is noticed at once; this limits how long one may hang. Imports alone take half a minute on
+# a busy machine.
+_START_SECONDS = 180.0
 # The dispatcher waits up to 20 s for checkpoints and then ends Ray; the API gives running calls 5 s.
 _STOP_SECONDS = {"api": 10.0, "dispatch": 35.0, "forward": 15.0, "web": 5.0}
 _POLL_SECONDS = 0.2
@@ -80,9 +82,11 @@ def up(settings: Settings) -> None:
         with open_store(settings.store_dsn) as store:
             last_report = _last_report(store, settings)
         names = [name for name in _PARTS if name != "web" or settings.web_address]
+        _tell(f"starting the API, the dispatcher with Ray, and the forwarder; logs {settings.home / 'logs'}")
         parts = [_Part(name, _start(settings, name), _pulse(settings, name)) for name in names]
         try:
             _await_api(settings, parts, stop)
+            _tell("the API answers; waiting for the dispatcher")
             _await_dispatcher(settings, parts, stop, last_report)
             web = _await_web(settings, parts, stop)
             if not stop.is_set():
@@ -173,9 +177,8 @@ def _await_api(settings: Settings, parts: list[_Part], stop: threading.Event) ->
     api = parts[0]
     limit = _START_SECONDS + settings.wait_seconds
     deadline = time.monotonic() + limit
-    # The API is on this machine, so no proxy is used.
     address = settings.health_address or settings.address
-    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+    with health_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while not stop.is_set():
             try:
@@ -229,7 +232,16 @@ def _announce(settings: Settings, parts: list[_Part]) -> None:
     announce(settings, {part.name: part.process.pid for part in parts})
 
 
+def _tell(text: str) -> None:
+    """Say on standard error how far the start is; standard output is for the line that says it is ready."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except OSError:
+        terminal.abandon_output()
+
+
 def _greet(settings: Settings, web: str) -> None:
+    """Say that experiments can be trained now: the API answers and a dispatcher has reported."""
     try:
         print(f"iplab service at {settings.address}, home {settings.home}, logs {settings.home / 'logs'}")
         if web:

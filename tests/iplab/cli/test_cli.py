@@ -269,6 +269,10 @@ def test_help_is_had_in_every_way():
         (["show", "traned"], "did you mean 'trained'"),
         (["show", "trained", "99"], "its 8 runs are 0 to 7"),
         (["runs", "trained", "--limt", "3"], "Did you mean '--limit'"),
+        (["plot", "trained", "--kind", "curve"], "did you mean 'curves'? There are: coordinates"),
+        (["plot", "trained", "--kind", "drift"], "three base learning rates or more at three widths"),
+        (["list", "--filter", "state = SUCEEDED"], "did you mean SUCCEEDED? There are: QUEUED"),
+        (["list", "--filter", "state = DONE"], "no value 'DONE'; there are: QUEUED"),
     ],
 )
 def test_what_was_meant_is_suggested(iplab, trained, arguments, said):

@@ -2,14 +2,17 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from ipserver.ops import answering
-from ipserver.ops.answering import Answering
+from ipserver.ops.answering import Answering, health_channel
 from tests.ports import free_port
 
 SERVER = """
@@ -110,3 +113,21 @@ def test_time_in_which_nobody_asked_does_not_count(server):
     assert not pulse.stopped()
     assert process.poll() is None
     pulse.close()
+
+
+def test_a_server_that_starts_late_is_met_soon():
+    """By default gRPC would need 40 s for so many tries, each after a longer wait."""
+    tries = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener, health_channel(_address(listener)) as channel:
+        listener.settimeout(20.0)
+        channel.subscribe(lambda state: None, try_to_connect=True)
+        HealthStub(channel).Check.future(HealthCheckRequest(), timeout=60, wait_for_ready=True)
+        begin = time.monotonic()
+        while tries < 8:
+            listener.accept()[0].close()
+            tries += 1
+    assert time.monotonic() - begin < 20.0
+
+
+def _address(listener):
+    return f"127.0.0.1:{listener.getsockname()[1]}"

@@ -289,3 +289,29 @@ def test_the_end_of_the_terminal_is_a_stop_unless_under_nohup(ignored):
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_the_readiness_line_comes_when_training_is_possible(start, tmp_path, monkeypatch, capsys):
+    settings, started = settings_in(tmp_path), threading.Event()
+    shown_before = []
+    monkeypatch.setattr(up, "_start", lambda _, name: start(name, 0).process)
+    monkeypatch.setattr(up, "_await_api", lambda *_: started.set())
+    monkeypatch.setattr(up, "_stop", lambda _: None)  # the fixture stops them
+    monkeypatch.setattr(up, "_await_web", lambda *_: "")
+    monkeypatch.setattr(up, "_supervise", lambda *_: None)
+    monkeypatch.setattr(up, "announce", lambda *_: None)
+
+    def report():
+        started.wait()
+        shown_before.append(capsys.readouterr())
+        with store_in(settings) as store:
+            store.save_capacity(CapacityReport({"cpus": 2.0}, ()))
+
+    reporter = threading.Thread(target=report)
+    reporter.start()
+    up.up(settings)
+    reporter.join()
+
+    assert shown_before[0].out == ""
+    assert "starting the API" in shown_before[0].err, "a start of a minute is not silent"
+    assert capsys.readouterr().out.startswith(f"iplab service at {settings.address}")
