@@ -139,11 +139,9 @@ def _first(task: ForwardTask) -> First:
             "iplab.predicted_regime": _predicted(spec, task.run),
         },
         spec=text,
-        # MLflow shows the note above an experiment's runs. Without the kind its UI opens runs as evaluations
-        # of language models, beside traces and prompts.
+        # MLflow shows the note above an experiment's runs.
         experiment_tags={
             **experiment.labels,
-            "mlflow.experimentKind": "custom_model_development",
             **({"mlflow.note.content": experiment.display_name} if experiment.display_name else {}),
             "iplab.display_name": experiment.display_name,
             "iplab.uid": experiment.uid,
