@@ -208,7 +208,7 @@ def test_sending_everything_again_changes_nothing(store, settings, mlflow):
     for index in range(4):
         run = replace(store.get_run("e", index), mlflow_run_id="")
         task = ForwardTask(store.get_experiment("e"), run, 1, 0, tuple(store.artifacts("e", index)))
-        sending = forwarder._start(task, History(store))
+        sending = forwarder._start(task, History(store), {})
         assert sending.result().mlflow_run_id == store.get_run("e", index).mlflow_run_id
 
     runs = mlflow_runs(mlflow)
