@@ -16,6 +16,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+# Characters of a name that are compared with known names.
+_LONGEST: Final = 200
 
 
 class IpcoreError(Exception):
@@ -70,6 +74,16 @@ class QuestionError(IpcoreError, ValueError):
         return (type(self), (self.problems,))
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The known name that somebody may have meant; "": none is near. Only the start of a long name is read.
+
+    >>> nearest("rellu", ["relu", "tanh"]), nearest("sine", ["relu", "tanh"])
+    ('relu', '')
+    """
+    # The time grows with the length, and a name of megabytes is none.
+    return next(iter(difflib.get_close_matches(name[:_LONGEST], list(known), n=1)), "")
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """A sentence on an unknown name, with the nearest known one.
 
@@ -77,6 +91,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     "unknown activation 'rellu'; did you mean 'relu'? There are: relu, tanh"
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}? There are: " if near else "there are: "
+    near = nearest(name, names)
+    hint = f"did you mean {near!r}? There are: " if near else "there are: "
     return f"unknown {kind} {name!r}; {hint}{', '.join(names)}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import shutil
 from typing import Any, Final
 
 import click
 
+from ipcore.errors import nearest
 from iplab import terminal
 
 # Sources of what was given before the command: here, or before this group.
@@ -22,10 +22,10 @@ class Choice(click.Choice[str]):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter as error:
-            near = difflib.get_close_matches(str(value), list(self.choices), n=1)
+            near = nearest(str(value), self.choices)
             if not near:
                 raise
-            message = f"{value!r}: did you mean {near[0]!r}? There are: {', '.join(self.choices)}"
+            message = f"{value!r}: did you mean {near!r}? There are: {', '.join(self.choices)}"
             raise click.BadParameter(message, ctx, param) from error
 
 

@@ -5,10 +5,11 @@ Headings of tables are the names of fields with spaces: `base_learning_rate` is 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final
+
+from ipcore.errors import nearest
 
 # Other names of fields: those of the literature, and of older tables.
 OTHER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
@@ -65,6 +66,5 @@ def meant(name: str, known: Collection[str]) -> str | None:
     """The nearest field to a name that means none; None if none is near."""
     plain = name.strip().lower().replace(" ", "_")
     others = [other for other, field in OTHER_NAMES.items() if field in known]
-    for close in difflib.get_close_matches(plain, [*known, *others], n=1):
-        return field_named(close, known)
-    return None
+    close = nearest(plain, [*known, *others])
+    return field_named(close, known) if close else None

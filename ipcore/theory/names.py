@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
+from ipcore.errors import nearest
 from ipcore.theory.errors import TheoryError, shown
 
 
@@ -30,7 +30,7 @@ def check_name(name: str, known: Iterable[str], field: str, hint: str = "") -> N
         raise TheoryError(f"must be text, not {shown(name)}; covered: {', '.join(names)}", field)
     if name in names:
         return
-    near = difflib.get_close_matches(name.lower(), names, n=1)
-    guess = f" did you mean {near[0]!r}?" if near else ""
+    near = nearest(name.lower(), names)
+    guess = f" did you mean {near!r}?" if near else ""
     more = f", {hint}" if hint else ""
     raise TheoryError(f"unknown {field} {shown(name)};{guess} covered: {', '.join(names)}{more}", field)

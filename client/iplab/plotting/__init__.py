@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from ipcore.errors import unknown
 from ipcore.figures import REPORT_KINDS, Picture, PictureError
 from iplab.errors import InvalidRequestError, Violation
 from iplab.plotting.curves import layer_courses, learning_curves
@@ -51,9 +51,7 @@ def plot(
     """See `Experiment.plot`."""
     groups = [axis(name) for name in ([by] if isinstance(by, str) else by or ())]
     if kind is not None and kind not in KINDS:
-        close = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"did you mean {close[0]!r}? There are: " if close else "there are: "
-        raise InvalidRequestError([Violation("kind", f"no figure {kind!r}; {hint}{', '.join(KINDS)}")])
+        raise InvalidRequestError([Violation("kind", unknown("figure", kind, KINDS))])
     chosen = kind or ("curves" if metric else default_kind(experiment))
     if chosen in REPORT_KINDS:
         report = experiment.check(alignment=chosen == "alignment-exponents")

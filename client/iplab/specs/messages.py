@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from ipcore.errors import nearest
 from iplab.specs.problems import Problems
 from iplab.specs.values import (
     INTEGERS,
@@ -85,9 +85,9 @@ def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:
     if kind is ROOT and name in kind.fields_by_name:
         return "is set by the service; leave it out", name
     known = _names(kind)
-    if nearest := get_close_matches(name, known, n=1):
-        meant = f"{path}.{nearest[0]}" if path else nearest[0]
-        return f"unknown field; did you mean {nearest[0]}?", meant
+    if near := nearest(name, known):
+        meant = f"{path}.{near}" if path else near
+        return f"unknown field; did you mean {near}?", meant
     if place := _place_of(name, ROOT, ""):
         return f"unknown field here; it belongs at {place}", place
     return f"unknown field; here may stand {', '.join(known)}", f"{path}.{name}"

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Final
 
 from google.protobuf import json_format
 
+from ipcore.errors import nearest
 from iplab.errors import SpecError, Violation
 from iplab.specs.messages import ROOT, message_of
 from iplab.specs.problems import Problems
@@ -113,8 +113,8 @@ def _nearest_file(path: Path) -> str:
         names = [] if path.exists() else [entry.name for entry in path.parent.iterdir()]
     except OSError:
         return ""
-    close = get_close_matches(path.name, names[:_FILES], n=1)
-    return f"; did you mean {path.parent / close[0]}?" if close else ""
+    close = nearest(path.name, names[:_FILES])
+    return f"; did you mean {path.parent / close}?" if close else ""
 
 
 def parse_spec(text: str, source: str) -> LoadedSpec:

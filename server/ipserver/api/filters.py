@@ -9,7 +9,6 @@ both.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +16,7 @@ from enum import StrEnum
 from typing import Final, Literal, cast
 
 from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.errors import nearest
 from iplab.vocabulary import field_named, meant
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation, Operator
@@ -189,8 +189,8 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
     if issubclass(kind, StrEnum):
         states = [member.value for member in kind]
         if raw.upper() not in states:
-            close = difflib.get_close_matches(raw.upper(), states, n=1)
-            hint = f"did you mean {close[0]}? There are: " if close else "there are: "
+            close = nearest(raw.upper(), states)
+            hint = f"did you mean {close}? There are: " if close else "there are: "
             raise _wrong(f"{name!r} has no value {raw!r}; {hint}{', '.join(states)}")
         return raw.upper()
     number = None

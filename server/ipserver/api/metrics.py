@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.errors import nearest
 from ipcore.training.recording import metric_names
 from iplab.v1 import run_service_pb2 as pb
 from iplab.v1.spec_pb2 import ExperimentSpec
@@ -145,8 +145,8 @@ def _unknown(name: str, known: tuple[str, ...], suggest: bool) -> str:
     if not suggest:
         return f"the experiment does not record {name[:100]!r}"
     choices = list(dict.fromkeys(n if "/" not in n else f"{n.partition('/')[0]}/*" for n in known))
-    close = difflib.get_close_matches(name[:100], [*known, *choices], n=1)
-    hint = f"did you mean {close[0]!r}? It" if close else "it"
+    close = nearest(name, [*known, *choices])
+    hint = f"did you mean {close!r}? It" if close else "it"
     return f"the experiment does not record {name[:100]!r}; {hint} records: {', '.join(choices)}"
 
 

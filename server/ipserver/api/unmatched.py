@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
+from ipcore.errors import nearest
 from ipserver.store import Store
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.filters import ALL, Comparison, Filter, Junction, Negation
@@ -72,8 +72,8 @@ def _known(term: Comparison, known: set[str | int | float]) -> str:
         return "none has a value"
     if isinstance(term.value, str):
         texts = sorted(map(str, known))
-        close = difflib.get_close_matches(term.value, texts, n=1)
-        hint = f"did you mean {close[0]}? There are " if close else "there are "
+        close = nearest(term.value, texts)
+        hint = f"did you mean {close}? There are " if close else "there are "
         more = ", ..." if len(texts) > _SHOWN else ""
         return f"{hint}{', '.join(texts[:_SHOWN])}{more}"
     numbers = sorted(value for value in known if not isinstance(value, str))

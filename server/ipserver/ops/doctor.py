@@ -6,7 +6,6 @@ writes test data and reads them back. It leaves nothing behind and starts nothin
 
 from __future__ import annotations
 
-import difflib
 import os
 import shutil
 import tempfile
@@ -18,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from ipcore.errors import nearest
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
@@ -158,8 +158,8 @@ def _variables(environment: Mapping[str, str]) -> _Found:
         if name.startswith("IPLAB_") and name not in known and not name.startswith(_NO_SETTINGS)
     )
     for name in unknown:
-        near = difflib.get_close_matches(name, known, n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
+        near = nearest(name, known)
+        meant = f"; did you mean {near}?" if near else ""
         yield Level.NOTE, f"{name} is not used: there is no such setting{meant}"
     if not unknown:
         yield Level.OK, "every IPLAB_ variable is a setting (`ipserver settings` lists them)"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
+from ipcore.errors import nearest
 from ipserver.errors import FieldViolation
 
 T = TypeVar("T", bound=Hashable)
@@ -94,8 +94,8 @@ def unknown(kind: str, value: str, names: Sequence[str], *, suggest: bool = True
         return f"is empty; name a {kind}: {', '.join(names)}"
     if not suggest:
         return f"unknown {kind} {shown(value)}"
-    close = difflib.get_close_matches(value[:64].lower(), names, n=1)
-    hint = f"did you mean {close[0]!r}? There are: " if close else "there are: "
+    close = nearest(value.lower(), names)
+    hint = f"did you mean {close!r}? There are: " if close else "there are: "
     return f"unknown {kind} {shown(value)}; {hint}{', '.join(names)}"
 
 

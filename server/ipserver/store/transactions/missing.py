@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Final
 
 import sqlalchemy as sa
 
+from ipcore.errors import nearest
 from ipserver.errors import NotFound
 from ipserver.store.database import Transaction
 from ipserver.store.tables import experiments
@@ -21,6 +21,6 @@ def no_experiment(transaction: Transaction, experiment: str) -> NotFound:
     ids = [str(found) for found in transaction.connection.execute(newest).scalars()]
     if not ids:
         return NotFound(f"there is no experiment {experiment!r}; there are none yet")
-    close = difflib.get_close_matches(experiment, ids, n=1)
-    meant = f"did you mean {close[0]!r}?" if close else f"the newest is {ids[0]!r}"
+    close = nearest(experiment, ids)
+    meant = f"did you mean {close!r}?" if close else f"the newest is {ids[0]!r}"
     return NotFound(f"there is no experiment {experiment!r}; {meant}")
