@@ -245,8 +245,8 @@ def test_the_summary_has_a_row_per_point(trained):
     rows = trained.summary()
     assert [(row.parameterization, row.width, row.runs) for row in rows] == [
         ("mup", 8, 2),
-        ("llr", 8, 2),
         ("mup", 16, 2),
+        ("llr", 8, 2),
         ("llr", 16, 2),
     ]
     losses = [run.final_test_loss for run in trained.runs('parameterization = "mup" AND width = 8')]

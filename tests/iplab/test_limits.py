@@ -37,7 +37,7 @@ def limits(service, client):
 def test_a_limit_is_a_run_like_any_other(limits):
     assert str(limits.state) == "SUCCEEDED"
     assert [run.width for run in limits.runs()][::4] == [8, 16, 32, math.inf]
-    assert [row.width for row in limits.summary()][::2] == [8, 16, 32, math.inf]
+    assert [row.width for row in limits.summary()][:4] == [8, 16, 32, math.inf]
 
 
 @pytest.mark.parametrize(("filter_", "count"), [("width = inf", 4), ("width < inf", 12), ("width >= 16", 12)])

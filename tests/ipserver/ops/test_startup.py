@@ -526,7 +526,8 @@ begin = time.monotonic()
 assert os.waitpid(child(root / "first"), 0)[1] == 0
 whole = time.monotonic() - begin
 random.seed(14)
-for number in range(kills):
+met, in_time, number = set(), 0, 0
+while number < kills or (number < 6 * kills and (in_time < kills / 2 or len(met) <= 3)):
     home = root / str(number)
     pid = child(home)
     time.sleep(random.uniform(0, whole))
@@ -536,6 +537,9 @@ for number in range(kills):
     left = sorted(str(file.relative_to(home)) for file in home.rglob("*")) if home.exists() else []
     assert os.waitpid(child(home), 0)[1] == 0, left
     print("in time" if status else "too late", left)
+    met.add(tuple(left))
+    in_time += bool(status)
+    number += 1
 """
 
 
@@ -550,7 +554,7 @@ def test_a_kill_at_any_moment_of_the_set_up_leaves_a_home_that_can_be_used(tmp_p
     )
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()
-    assert len(told) == 10
+    assert len(told) >= 10
     assert sum(line.startswith("in time") for line in told) >= 5
     assert len(set(told)) > 3, "they were killed at different steps"
 

@@ -38,6 +38,7 @@ from ipserver.store.states import (
     experiment_state,
 )
 from ipserver.store.tables import metadata
+from ipserver.store.transactions.projects import projects
 from tests.ipserver.store.cases import TTL, Clock, a_slice, new_experiment, new_pack, new_runs
 
 pytestmark = pytest.mark.takes(12)
@@ -114,7 +115,8 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         with self.store.database.engine.begin() as connection:
             for table in reversed(metadata.sorted_tables):
-                connection.execute(table.delete())
+                if table is not projects:  # the project "default" is there from the start
+                    connection.execute(table.delete())
         self.model = Model()
         self.tokens: list[tuple[str, int]] = []
         self.replayed: dict[int, RunState] = dict.fromkeys(RUNS, RunState.QUEUED)
