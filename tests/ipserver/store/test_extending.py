@@ -122,7 +122,7 @@ def test_the_same_request_adds_nothing_twice(store: Store) -> None:
     assert store.extend_experiment("e", asked) == first
     assert store.find_extension("r", "hash") == first
     assert store.find_extension("q", "hash") is None
-    with pytest.raises(RequestIdReused, match="'e'"):
+    with pytest.raises(RequestIdReused, match="'r' was used"):
         store.find_extension("r", "another")
     with pytest.raises(RequestIdReused):
         store.extend_experiment("e", replace(asked, request_hash="another"))

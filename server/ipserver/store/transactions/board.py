@@ -106,7 +106,11 @@ def _heads(*columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
     one = sa.select(first.c.id).where(first.c.queue.is_not(None)).order_by(*_by_pair(first)).limit(1)
     pair = (experiments.c.id, experiments.c.project, experiments.c.queue)
     heads = sa.select(*pair).where(experiments.c.id == one.scalar_subquery()).cte("heads", recursive=True)
-    beyond = sa.tuple_(following.c.project, following.c.queue) > sa.tuple_(heads.c.project, heads.c.queue)
+    # SQLite searches by both columns only if what it compares the second with is an expression, not a column:
+    # otherwise it walks through all that waits in the project.
+    beyond = sa.tuple_(following.c.project, following.c.queue) > sa.tuple_(
+        heads.c.project, heads.c.queue + ""
+    )
     after = (
         sa.select(following.c.id)
         .where(following.c.queue.is_not(None), beyond)
