@@ -57,7 +57,7 @@ def test_repeated_request_gives_the_first_answer(store: Store) -> None:
     first = store.create_experiment(new_experiment("a", request_id="r"), new_runs(2))
     again = store.create_experiment(new_experiment("b", request_id="r"), new_runs(2))
     assert again == first
-    with pytest.raises(RequestIdReused, match="created experiment 'a'"):
+    with pytest.raises(RequestIdReused, match="'r' was used"):
         store.create_experiment(new_experiment("b", request_id="r", request_hash="other"), new_runs(2))
     assert [record.id for record in store.list_experiments(limit=10)] == ["a"]
 
