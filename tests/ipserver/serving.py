@@ -27,11 +27,11 @@ SPEC = {
 }
 
 
-def wait_for(condition, seconds=400.0):
+def wait_for(condition, seconds=400.0, otherwise=lambda: "not reached in time"):
     """Return when a condition holds. The forwarder is nice: on a busy machine its seconds become minutes."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "not reached in time"
+        assert time.monotonic() < deadline, otherwise()
         time.sleep(0.05)
 
 
