@@ -82,5 +82,5 @@ def test_what_is_copied_is_not_ignored() -> None:
 
 def test_the_home_that_it_makes_is_the_home_that_it_sets() -> None:
     home = PARSER.envs["IPLAB_HOME"]
-    assert any(f"-o 10001 -g 10001 -m 0750 {home}" in value for _, value in STEPS)
+    assert any(f"-o 10001 -g 10001 -m 0700 {home}" in value for _, value in STEPS)
     assert PARSER.envs["PATH"].startswith("/opt/iplab/bin:")
