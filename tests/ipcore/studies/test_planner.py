@@ -166,7 +166,7 @@ def test_minimum_cost_of_a_drift_is_enough_if_nothing_moves():
 
 
 def test_all_widths_but_the_smallest_are_bracketed_at_once_from_where_theory_has_the_best_rate():
-    """SP under squared errors drifts by -1 octave per doubling: from the best rate 1 at 128 to 1/8 at 1024."""
+    """SP under squared errors: from the best rate 1 at width 128 to 1/8 at 1024."""
     question, runs, asked = transfer("sp"), {}, []
     world = LossWorld(0, drift=-1.0, cliff=5.0, noise="none")
     while isinstance(decision := plan(question, Results(runs)), RunNext):
