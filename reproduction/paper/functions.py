@@ -21,9 +21,9 @@ _SPEC: Final[dict[str, Any]] = {
     "methods": ["ip", "ip-llr", "mup", "ntk"],
     "activations": ["relu", "tanh"],
     "hidden_layers": 3,
-    "width": 512,
+    "width": 256,
     "examples": 32,
-    "steps": 2000,
+    "steps": 1000,
     # log2 of the base rates that are tried; of each method the one with the least training loss is shown.
     "rates": [-9, -7, -5, -3, -1, 1],
     "seeds": 4,
