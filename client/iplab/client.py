@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from iplab.credentials import channel_credentials
-from iplab.errors import InvalidRequestError, IplabError
+from iplab.errors import InvalidRequestError, IplabError, Violation
 from iplab.experiment import Experiment
 from iplab.profiles import find_profile
 from iplab.specs.specfile import SpecSource, read_spec
@@ -239,6 +239,8 @@ class Client:
         """
         loaded = read_spec(spec)
         own = loaded.checked()
+        if own.notes:
+            raise loaded.error([Violation("experiment.notes", "belong to experiments; a study has none")])
         study = study_pb2.Study(
             display_name=own.display_name,
             labels=own.labels,

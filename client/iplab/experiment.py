@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from google.protobuf import field_mask_pb2
+
 from iplab import events
 from iplab.events import Event
 from iplab.plain import time_of, to_plain
@@ -236,6 +238,53 @@ class Experiment(ExperimentFields):
         if validate_only:
             return Experiment(self._transport, message)
         self._take(message)
+        return self
+
+    def update(
+        self,
+        *,
+        display_name: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        notes: str | None = None,
+        priority: int | None = None,
+        etag: str = "",
+    ) -> Experiment:
+        """Change what describes it, and its priority, whatever its state. What is not given stays.
+
+        Args:
+            display_name: Free text on one line; "": none.
+            labels: New values of these labels, None for those to be removed; its other labels stay.
+            notes: Free text on any number of lines; "": none.
+            priority: Counts from the next scheduling decision on.
+            etag: Change nothing unless this is its `etag` on the service; "": change it in any case.
+
+        Returns:
+            Itself, as it is now.
+
+        Raises:
+            InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
+            EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
+            QuotaExceededError: The priority is above a limit of yours.
+
+        Example:
+            >>> experiment.update(labels={"paper": "fig-3", "draft": None}, priority=5)     # doctest: +SKIP
+        """
+        message = experiment_pb2.Experiment(name=self.name, etag=etag)
+        given = {"display_name": display_name, "notes": notes, "priority": priority}
+        mask = field_mask_pb2.FieldMask()
+        for field, value in given.items():
+            if value is not None:
+                setattr(message, field, value)
+                mask.paths.append(field)
+        for key, text in (labels or {}).items():
+            mask.paths.append(f"labels.{key}")
+            if text is not None:
+                message.labels[key] = text
+        request = experiment_service_pb2.UpdateExperimentRequest(experiment=message, update_mask=mask)
+        # With an etag a repetition would find the etag of its own first attempt.
+        self._take(
+            self._transport.call(self._transport.experiments.UpdateExperiment, request, repeat=not etag)
+        )
         return self
 
     def runs(self, filter: str = "") -> Iterator[Run]:

@@ -277,3 +277,19 @@ def test_plain_values_have_numbers_and_short_names(trained):
     assert plain["counts"]["succeeded"] == 8
     assert plain["labels"] == {"team": "theory"}
     assert plain["create_time"].endswith("Z")
+
+
+def test_what_describes_it_is_updated(service, client):
+    experiment = client.create(small_spec(), experiment_id="updated")
+    first = experiment.etag
+    updated = experiment.update(labels={"paper": "3", "team": None}, notes="line 1\nline 2", priority=2)
+    assert updated is experiment
+    assert (experiment.labels, experiment.notes, experiment.priority) == ({"paper": "3"}, "line 1\nline 2", 2)
+    assert experiment.display_name == "eight small runs"
+    assert client.experiment("updated").etag == experiment.etag != first
+    with pytest.raises(iplab.EtagMismatchError, match="read it again"):
+        experiment.update(display_name="late", etag=first)
+    assert experiment.update(display_name="", etag=experiment.etag).display_name == ""
+    with pytest.raises(iplab.InvalidRequestError, match="nothing is given"):
+        experiment.update()
+    experiment.cancel()

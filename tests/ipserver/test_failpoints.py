@@ -15,6 +15,7 @@ from ipserver.errors import ArtifactsUnavailable
 from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store.records.experiments import Revision
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.studies.cases import ask, driver
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
@@ -45,6 +46,7 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
             dispatcher.drain()
         if store.get_experiment("e").state.terminal:
             break
+    store.update_experiment("e", Revision())
     ask(store)
     studies = driver(store)
     while not store.get_study("s").state.terminal:

@@ -148,6 +148,8 @@ def print_experiment(
     click.echo(headline(experiment))
     if experiment.display_name:
         click.echo(folded(experiment.display_name))
+    for line in experiment.notes.splitlines():
+        click.echo(folded(line))
     if not experiment.state.terminal:
         click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
     if experiment.mlflow_pending_runs:

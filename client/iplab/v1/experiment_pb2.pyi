@@ -118,6 +118,8 @@ class Experiment(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     PROJECT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
     ESTIMATE_BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -150,6 +152,12 @@ class Experiment(_message.Message):
     """
     owner: _builtins.str
     """The user who asked for it; empty if the service does not ask who its users are. Output only."""
+    etag: _builtins.str
+    """Changes whenever something changes that UpdateExperiment can change; progress does not change it. Output only,
+    except in UpdateExperiment.
+    """
+    notes: _builtins.str
+    """Free text for people, on any number of lines."""
     estimated_seconds: _builtins.float
     """Rough time that training takes, in seconds, if nothing else trains. Only in answers to validate_only."""
     estimate_basis: _builtins.str
@@ -212,12 +220,14 @@ class Experiment(_message.Message):
         predictions: _abc.Iterable[_theory_pb2.Prediction] | None = ...,
         project: _builtins.str = ...,
         owner: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        notes: _builtins.str = ...,
         estimated_seconds: _builtins.float = ...,
         estimate_basis: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,6 +71,11 @@ class ExperimentServiceStub:
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.UpdateExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/UpdateExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
         self.WatchExperiment = channel.unary_stream(
                 '/iplab.v1.ExperimentService/WatchExperiment',
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.WatchExperimentRequest.SerializeToString,
@@ -140,6 +145,17 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateExperiment(self, request, context):
+        """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+        the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+        place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+        (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+        RESOURCE_EXHAUSTED (the priority is above a limit).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchExperiment(self, request, context):
         """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
         the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
@@ -185,6 +201,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
             'ExtendExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.ExtendExperiment,
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'UpdateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
             'WatchExperiment': grpc.unary_stream_rpc_method_handler(
@@ -382,6 +403,33 @@ class ExperimentService:
             target,
             '/iplab.v1.ExperimentService/ExtendExperiment',
             iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/UpdateExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
             iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
             options,
             channel_credentials,

@@ -62,6 +62,13 @@ class ExperimentServiceStub:
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
     """
+    UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]
+    """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+    the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+    place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+    (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+    RESOURCE_EXHAUSTED (the priority is above a limit).
+    """
     WatchExperiment: _grpc.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]
     """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
     the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
@@ -100,6 +107,13 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    """
+    UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+    the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+    place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+    (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+    RESOURCE_EXHAUSTED (the priority is above a limit).
     """
     WatchExperiment: _aio.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]  # type: ignore[assignment]
     """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
@@ -178,6 +192,19 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
         being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateExperiment(
+        self,
+        request: _experiment_service_pb2.UpdateExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+        the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+        place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+        (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+        RESOURCE_EXHAUSTED (the priority is above a limit).
         """
 
     @_abc_1.abstractmethod

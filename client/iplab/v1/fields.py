@@ -258,6 +258,18 @@ class ExperimentFields:
         return self._experiment.owner
 
     @property
+    def etag(self) -> str:
+        """Changes whenever something changes that UpdateExperiment can change; progress does not change it.
+        Output only, except in UpdateExperiment.
+        """
+        return self._experiment.etag
+
+    @property
+    def notes(self) -> str:
+        """Free text for people, on any number of lines."""
+        return self._experiment.notes
+
+    @property
     def estimated_seconds(self) -> float:
         """Rough time that training takes, in seconds, if nothing else trains. Only in answers to
         validate_only.

@@ -54,6 +54,8 @@ def listed(record: ExperimentRecord) -> experiment_pb2.Experiment:
         mlflow_pending_runs=record.mlflow_pending_runs,
         project=record.project,
         owner=record.owned_by,
+        etag=record.etag,
+        notes=record.notes,
     )
 
 

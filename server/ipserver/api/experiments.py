@@ -24,6 +24,7 @@ from ipserver.request.extend import check_extend
 from ipserver.request.predict import predictions
 from ipserver.request.stored import stored_spec
 from ipserver.request.submit import create, extend, repeated
+from ipserver.request.update import check_update
 from ipserver.request.validate import check_create
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.filters import ALL, both
@@ -125,6 +126,13 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._extend, experiment, request)
 
+    async def UpdateExperiment(
+        self, request: pb.UpdateExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Change what describes it, and its priority; see the proto."""
+        experiment = names.parse_experiment(request.experiment.name, "experiment.name")
+        return await self._bulk.run(self._update, experiment, request)
+
     async def WatchExperiment(
         self, request: pb.WatchExperimentRequest, context: Any
     ) -> AsyncIterator[pb.WatchExperimentResponse]:
@@ -161,6 +169,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         message.warnings[:] = extension.warnings
         return message
 
+    def _update(self, experiment: str, request: pb.UpdateExperimentRequest) -> experiment_pb2.Experiment:
+        revision = check_update(request, self._store.get_experiment(experiment), self._limits)
+        return convert.experiment(self._store.update_experiment(experiment, revision))
+
     def _preview(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
         if first := repeated(self._store, request):
             return convert.experiment(first)
@@ -179,6 +191,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             name=names.experiment_name(request.experiment_id) if request.experiment_id else "",
             display_name=request.experiment.display_name,
             labels=request.experiment.labels,
+            notes=request.experiment.notes,
             priority=request.experiment.priority,
             project=request.experiment.project,
             spec=checked.spec,

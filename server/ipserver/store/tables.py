@@ -118,6 +118,7 @@ experiments = sa.Table(
     # The project, and the user who asked for it ("": nobody had to say who they are).
     _column("project", Name, server_default="default"),
     _column("owned_by", Name, server_default=""),
+    _column("notes", Name, server_default=""),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
 _index("ix_experiments_project", experiments.c.project, experiments.c.create_time, experiments.c.id)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import reduce
 
 import grpc
 import pytest
@@ -70,7 +71,8 @@ def valid_request(method, rule):
         kind = "studies/s" if "Study" in service else "experiments/e"
         run = "/runs/r00000" if name in {"GetRun", "CancelRun", "ListArtifacts", "ReadArtifact"} else ""
         path = "/artifacts/weights" if name == "ReadArtifact" else ""
-        setattr(request, rule.resource, f"{kind}{run}{path}")
+        *above, last = rule.resource.split(".")
+        setattr(reduce(getattr, above, request), last, f"{kind}{run}{path}")
     return request
 
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ipserver.store.interface.base import Transactions
-from ipserver.store.records.experiments import EventRecord, ExperimentRecord, Extension, NewExperiment
+from ipserver.store.records.experiments import (
+    EventRecord,
+    ExperimentRecord,
+    Extension,
+    NewExperiment,
+    Revision,
+)
 from ipserver.store.records.filters import ALL, Filter
 from ipserver.store.records.runs import NewRun
-from ipserver.store.transactions import events, experiments, extending
+from ipserver.store.transactions import events, experiments, extending, updating
 
 
 class Experiments(Transactions):
@@ -86,6 +92,17 @@ class Experiments(Transactions):
             ValueError: A condition on another field.
         """
         return self.database.read(experiments.listing, where, limit, before)
+
+    def update_experiment(self, id: str, revision: Revision) -> ExperimentRecord:
+        """Change what describes an experiment, and its priority. Repeatable without an etag.
+
+        Raises:
+            EtagMismatch: It was changed since.
+            InvalidRequest: It would have too many labels.
+            QuotaExceeded: The priority is raised above a limit.
+            NotFound: There is no such experiment.
+        """
+        return self._watched("update", updating.update, id, revision)
 
     def cancel_experiment(self, id: str) -> ExperimentRecord:
         """Request all unfinished runs to stop; queued runs are cancelled now. Repeatable. Raises NotFound."""

@@ -73,6 +73,7 @@ def create(
             create_time=transaction.now(),
             project=new.project,
             owned_by=new.owned_by,
+            notes=new.notes,
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
@@ -209,4 +210,5 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         unplaceable_since=row.unplaceable_since,
         project=row.project,
         owned_by=row.owned_by,
+        notes=row.notes,
     )

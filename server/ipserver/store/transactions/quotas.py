@@ -206,23 +206,25 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
     Raises:
         QuotaExceeded: The first limit that is reached.
     """
+    check_priority(transaction, project, user, adding.get("priority", 0))
     for who, name, value in limits_of(_values(transaction), project, user):
-        kind = KINDS[name]
-        subject = f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
-        asked = adding.get(name, 0.0)
-        if name == "priority":
-            if asked > value:
-                raise _exceeded(
-                    who,
-                    project,
-                    name,
-                    f"{subject} may ask for a priority of at most {value:g}, not {asked:g}",
-                    never=True,
-                )
-        elif kind.used is not None:
+        kind, subject, asked = KINDS[name], _subject(project, who), adding.get(name, 0.0)
+        if kind.used is not None:
             used = _used(transaction, project, who, name) or 0.0
             if (asked and used + asked > value) or (name not in _COUNTED and used >= value):
                 raise _full(transaction, who, project, name, value, used, asked, subject)
+
+
+def check_priority(transaction: Transaction, project: str, user: str, asked: float) -> None:
+    """Check that a project and a user may ask for a priority. Raises QuotaExceeded."""
+    for who, name, value in limits_of(_values(transaction), project, user):
+        if name == "priority" and asked > value:
+            text = f"{_subject(project, who)} may ask for a priority of at most {value:g}, not {asked:g}"
+            raise _exceeded(who, project, name, text, never=True)
+
+
+def _subject(project: str, who: str) -> str:
+    return f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
 
 
 # Limits of what a request adds; the others are used up by training.
