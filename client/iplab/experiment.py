@@ -287,6 +287,52 @@ class Experiment(ExperimentFields):
         )
         return self
 
+    def delete(self, *, etag: str = "") -> Experiment:
+        """Delete it once it has ended: listings leave it out; harmless if it is deleted already.
+
+        Until its `purge_time` it can still be read, and brought back by `undelete`. Then it is purged, with
+        its weights and other files. What MLflow holds of it stays there.
+
+        Args:
+            etag: Delete it only if this is its `etag` on the service; "": in any case.
+
+        Returns:
+            Itself, as it is now.
+
+        Raises:
+            InvalidRequestError: It has not ended (cancel it first), or a study that goes on asked for it.
+            EtagMismatchError: Somebody changed it since it had that etag.
+        """
+        request = experiment_service_pb2.DeleteExperimentRequest(name=self.name, etag=etag)
+        self._take(self._transport.call(self._transport.experiments.DeleteExperiment, request))
+        return self
+
+    def undelete(self) -> Experiment:
+        """Bring it back; harmless if it is not deleted. Returns itself, as it is now.
+
+        Raises:
+            InvalidRequestError: It is being purged.
+        """
+        request = experiment_service_pb2.UndeleteExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.UndeleteExperiment, request))
+        return self
+
+    def purge(self) -> Experiment:
+        """Have it, deleted as it is, removed for good now, and not at its `purge_time`. Needs the role admin.
+
+        A dispatcher removes its files and all that is known of it, once no worker can be writing any more. It
+        cannot be brought back from now on, and its id is never used again.
+
+        Returns:
+            Itself, with the new `purge_time`.
+
+        Raises:
+            InvalidRequestError: It is not deleted.
+        """
+        request = experiment_service_pb2.PurgeExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.PurgeExperiment, request))
+        return self
+
     def runs(self, filter: str = "") -> Iterator[Run]:
         """Its runs, ascending by index, fetched by page.
 

@@ -1,6 +1,7 @@
 """Following an experiment on a real service, through restarts and overflows."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -293,3 +294,17 @@ def test_what_describes_it_is_updated(service, client):
     with pytest.raises(iplab.InvalidRequestError, match="nothing is given"):
         experiment.update()
     experiment.cancel()
+
+
+def test_it_is_deleted_and_brought_back(service, client):
+    experiment = client.create(small_spec(), experiment_id="short-lived").cancel()
+    assert experiment.delete() is experiment
+    assert experiment.purge_time - experiment.delete_time == timedelta(days=30)
+    assert "short-lived" not in {one.id for one in client.experiments()}
+    assert "short-lived" in {one.id for one in client.experiments(show_deleted=True)}
+    assert experiment.undelete().delete_time is None
+    with pytest.raises(iplab.InvalidRequestError, match="delete it first"):
+        experiment.purge()
+    assert experiment.delete().purge().purge_time < datetime.now(UTC)
+    with pytest.raises(iplab.InvalidRequestError, match="being purged"):
+        experiment.undelete()

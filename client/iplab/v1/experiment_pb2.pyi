@@ -120,6 +120,8 @@ class Experiment(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     NOTES_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
     ESTIMATE_BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -196,6 +198,14 @@ class Experiment(_message.Message):
         Output only.
         """
 
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; unset: it is not. Output only."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it is purged: until then a deleted experiment can be undeleted. Output only."""
+
     def __init__(
         self,
         *,
@@ -222,12 +232,14 @@ class Experiment(_message.Message):
         owner: _builtins.str = ...,
         etag: _builtins.str = ...,
         notes: _builtins.str = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
         estimated_seconds: _builtins.float = ...,
         estimate_basis: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

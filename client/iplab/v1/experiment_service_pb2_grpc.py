@@ -71,6 +71,21 @@ class ExperimentServiceStub:
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.DeleteExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/DeleteExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.UndeleteExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/UndeleteExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.UndeleteExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.PurgeExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/PurgeExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.PurgeExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
         self.UpdateExperiment = channel.unary_unary(
                 '/iplab.v1.ExperimentService/UpdateExperiment',
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
@@ -145,6 +160,33 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteExperiment(self, request, context):
+        """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+        undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+        NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteExperiment(self, request, context):
+        """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeExperiment(self, request, context):
+        """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+        once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+        stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UpdateExperiment(self, request, context):
         """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
         the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
@@ -201,6 +243,21 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
             'ExtendExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.ExtendExperiment,
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'UndeleteExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.UndeleteExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'PurgeExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.PurgeExperimentRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
             'UpdateExperiment': grpc.unary_unary_rpc_method_handler(
@@ -403,6 +460,87 @@ class ExperimentService:
             target,
             '/iplab.v1.ExperimentService/ExtendExperiment',
             iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/DeleteExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/UndeleteExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.UndeleteExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/PurgeExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.PurgeExperimentRequest.SerializeToString,
             iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
             options,
             channel_credentials,

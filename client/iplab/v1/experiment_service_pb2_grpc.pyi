@@ -62,6 +62,21 @@ class ExperimentServiceStub:
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
     """
+    DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]
+    """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+    undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+    NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+    """
+    UndeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UndeleteExperimentRequest, _experiment_pb2.Experiment]
+    """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+    """
+    PurgeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PurgeExperimentRequest, _experiment_pb2.Experiment]
+    """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+    once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+    stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+    """
     UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]
     """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
     the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
@@ -107,6 +122,21 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    """
+    DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+    undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+    NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+    """
+    UndeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UndeleteExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+    """
+    PurgeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PurgeExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+    once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+    stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
     """
     UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
@@ -192,6 +222,39 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
         being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteExperiment(
+        self,
+        request: _experiment_service_pb2.DeleteExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+        undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+        NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteExperiment(
+        self,
+        request: _experiment_service_pb2.UndeleteExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeExperiment(
+        self,
+        request: _experiment_service_pb2.PurgeExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+        once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+        stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -56,6 +56,8 @@ def listed(record: ExperimentRecord) -> experiment_pb2.Experiment:
         owner=record.owned_by,
         etag=record.etag,
         notes=record.notes,
+        delete_time=timestamp(record.delete_time),
+        purge_time=timestamp(record.purge_time),
     )
 
 

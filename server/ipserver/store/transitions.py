@@ -81,8 +81,10 @@ _EXPERIMENTS: Final[Mapping[ExperimentState, frozenset[ExperimentState]]] = Mapp
 EXTENSIBLE: Final = frozenset({_E.QUEUED, _E.RUNNING, _E.PAUSING, _E.PAUSED, _E.SUCCEEDED, _E.FAILED})
 
 
-def extension_problem(state: ExperimentState, *, cancelling: bool = False) -> str:
+def extension_problem(state: ExperimentState, *, cancelling: bool = False, deleted: bool = False) -> str:
     """Why nothing can be added to an experiment in this state; "" if runs can be."""
+    if deleted:
+        return "it is deleted; undelete it first"
     if state in EXTENSIBLE and not cancelling:
         return ""
     return f"it is {state} and was asked to stop, so nothing can be added to it; submit a new experiment"

@@ -1,6 +1,7 @@
-"""`iplab update`."""
+"""`iplab update`, `delete`, `undelete` and `purge`."""
 
 import json
+import re
 
 import pytest
 
@@ -44,3 +45,26 @@ def test_update_changes_what_is_given(iplab, spec_file, tmp_path):
 def test_update_says_what_is_wrong(iplab, options, told):
     result = iplab("update", "e", *options)
     assert (result.exit_code, told in result.stderr) == (2, True)
+
+
+def test_delete_undelete_and_purge(iplab, spec_file):
+    for name in ("first-gone", "second-gone"):
+        iplab("submit", spec_file, "--id", name)
+    refused = iplab("delete", "first-gone")
+    assert (refused.exit_code, "cancel it" in refused.stderr) == (2, True)
+    iplab("cancel", "first-gone")
+    iplab("cancel", "second-gone")
+    result = iplab("delete", "first-gone", "second-gone")
+    assert result.exit_code == 0
+    line = r"first-gone is deleted; it can be undeleted until \d{4}-\d\d-\d\d \d\d:\d\d UTC\n"
+    assert re.match(line, result.stdout)
+    assert "first-gone" not in iplab("list", "--limit", 1000).stdout
+    row = next(row for row in iplab("list", "--deleted").stdout.splitlines() if "first-gone" in row)
+    assert "CANCELLED (deleted)" in row
+    assert "it is deleted" in iplab("show", "first-gone").stdout
+    assert iplab("undelete", "second-gone").stdout == "second-gone is not deleted\n"
+    assert iplab("purge", "first-gone", stdin="n\n").exit_code == 130
+    assert iplab("purge", "first-gone", stdin="y\n").stdout == "first-gone is being purged\n"
+    (plain,) = json.loads(iplab("purge", "first-gone", "--yes", "--json").stdout)
+    assert plain["name"] == "experiments/first-gone"
+    assert iplab("undelete", "first-gone").exit_code == 2

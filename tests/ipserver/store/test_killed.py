@@ -21,11 +21,13 @@ class Write:
     """A write under test.
 
     Attributes:
+        point: Its failpoint.
         prepare: What was there before.
         write: Does it; doing it again changes nothing.
         seen: What shows whether it was done.
     """
 
+    point: str
     prepare: Callable[[Store], object]
     write: Callable[[Store], object]
     seen: Callable[[Store], object]
@@ -41,7 +43,37 @@ def told_of(store: Store) -> object:
 
 
 UPDATE = Revision(values={"notes": "n", "priority": 3}, labels={"a": None, "b": "2"})
-WRITES = {"update": Write(created, lambda store: store.update_experiment("e", UPDATE), told_of)}
+
+
+def cancelled(store: Store) -> None:
+    created(store)
+    store.cancel_experiment("e")
+
+
+def deleted(store: Store) -> None:
+    cancelled(store)
+    store.delete_experiment("e", 1e9)
+
+
+def purging(store: Store) -> None:
+    deleted(store)
+    store.purge_experiment("e")
+    while len(store.events("e", after=0, limit=9)):  # all parts but the last one
+        store.forget_purged_experiment("e")
+
+
+def listed(store: Store) -> object:
+    found = store.list_experiments(limit=9, show_deleted=True)
+    return [(one.delete_time is None, one.purge_time is None, one.mlflow_pending_runs) for one in found]
+
+
+WRITES = {
+    "update": Write("update", created, lambda store: store.update_experiment("e", UPDATE), told_of),
+    "delete": Write("delete", cancelled, lambda store: store.delete_experiment("e", 1e9), listed),
+    "undelete": Write("delete", deleted, lambda store: store.undelete_experiment("e"), listed),
+    "purge": Write("delete", deleted, lambda store: store.purge_experiment("e"), listed),
+    "forget": Write("purge", purging, lambda store: store.forget_purged_experiment("e"), listed),
+}
 
 
 @pytest.mark.parametrize("phase", ["before", "during", "after"])
@@ -51,7 +83,7 @@ def test_all_of_a_write_is_there_or_none(dsn: str, tmp_path: Path, name: str, ph
     with open_store(dsn) as store:
         write.prepare(store)
         before = write.seen(store)
-    (tmp_path / f"{name}.{phase}").write_text("kill")
+    (tmp_path / f"{write.point}.{phase}").write_text("kill")
     assert in_a_child(dsn, tmp_path, write.write) == -signal.SIGKILL
     with open_store(dsn) as store:
         after_kill = write.seen(store)

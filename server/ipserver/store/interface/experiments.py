@@ -79,7 +79,12 @@ class Experiments(Transactions):
         return self.database.read(experiments.get, id)
 
     def list_experiments(
-        self, where: Filter = ALL, *, limit: int, before: tuple[float, str] | None = None
+        self,
+        where: Filter = ALL,
+        *,
+        limit: int,
+        before: tuple[float, str] | None = None,
+        show_deleted: bool = False,
     ) -> list[ExperimentRecord]:
         """Experiments, newest first.
 
@@ -87,11 +92,12 @@ class Experiments(Transactions):
             where: Condition on state, experiment, priority, project, owner, labels.KEY.
             limit: Most records.
             before: Creation time and id of the last record on the previous page.
+            show_deleted: Whether deleted ones are among them.
 
         Raises:
             ValueError: A condition on another field.
         """
-        return self.database.read(experiments.listing, where, limit, before)
+        return self.database.read(experiments.listing, where, limit, before, show_deleted=show_deleted)
 
     def update_experiment(self, id: str, revision: Revision) -> ExperimentRecord:
         """Change what describes an experiment, and its priority. Repeatable without an etag.

@@ -95,6 +95,8 @@ class ExperimentRecord:
         dataset_sha256: Digest of the registered file that its committed steps were trained on; None if the
             dataset is not a registered file or nothing is committed.
         unplaceable_since: When dispatchers first found that no node can hold its packs; None if one can.
+        delete_time: When it was deleted; None if it is not.
+        purge_time: From when on it is purged; None if it is not deleted.
     """
 
     id: str
@@ -121,6 +123,8 @@ class ExperimentRecord:
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
     notes: str = ""
+    delete_time: float | None = None
+    purge_time: float | None = None
 
     @property
     def etag(self) -> str:

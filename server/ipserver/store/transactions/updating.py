@@ -15,17 +15,22 @@ def update(transaction: Transaction, experiment: str, revision: Revision) -> Exp
     """See `Store.update_experiment`."""
     with editing(transaction, experiment) as edit:
         before = experiment_record(edit.before)
-        if revision.etag not in ("", before.etag):
-            raise EtagMismatch(
-                f"experiment {experiment!r} was changed since it had the etag {revision.etag[:40]!r}; its "
-                f"etag is {before.etag!r} now: read it again, and decide again"
-            )
+        require_etag(before, revision.etag)
         edit.values |= revision.values
         if revision.labels:
             edit.values["labels"] = _labels(before, revision)
         if (priority := revision.values.get("priority", before.priority)) > before.priority:
             quotas.check_priority(transaction, before.project, before.owned_by, priority)
     return get(transaction, experiment)
+
+
+def require_etag(record: ExperimentRecord, etag: str) -> None:
+    """Raise EtagMismatch unless this is the experiment's etag, or ""."""
+    if etag not in ("", record.etag):
+        raise EtagMismatch(
+            f"experiment {record.id!r} was changed since it had the etag {etag[:40]!r}; its etag is "
+            f"{record.etag!r} now: read it again, and decide again"
+        )
 
 
 def _labels(before: ExperimentRecord, revision: Revision) -> dict[str, str]:
