@@ -157,9 +157,16 @@ def test_studies_are_listed_cancelled_and_deleted(client, service):
     assert study.cancel().state is StudyState.CANCELLING
     with driven(service):
         assert study.wait(progress=False, timeout=60).state is StudyState.CANCELLED
-    study.delete()
-    with pytest.raises(iplab.NotFoundError):
-        client.get_study("short")
+    assert study.delete().delete_time is not None
+    assert "short" not in [one.id for one in client.studies()]
+    assert "short" in [one.id for one in client.studies(show_deleted=True)]
+    assert study.undelete().delete_time is None
+    assert "short" in [one.id for one in client.studies()]
+    with pytest.raises(iplab.InvalidRequestError, match="delete it first"):
+        study.purge()
+    assert study.delete().purge().purge_time is not None
+    with pytest.raises(iplab.InvalidRequestError, match="being purged"):
+        study.undelete()
 
 
 def test_the_same_request_asks_once(client):

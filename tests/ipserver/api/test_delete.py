@@ -3,8 +3,6 @@
 import grpc
 
 from iplab.v1 import experiment_service_pb2 as pb
-from iplab.v1 import study_service_pb2, study_service_pb2_grpc
-from tests.ipserver.studies.cases import study_request
 
 
 async def listed(api, **request):
@@ -61,25 +59,3 @@ async def test_an_experiment_is_deleted_undeleted_and_purged(api):
     assert gone.code is grpc.StatusCode.NOT_FOUND
     again = await api.fails(api.create("e", validate_only=True))
     assert (again.code, "was purged" in again.message) == (grpc.StatusCode.ALREADY_EXISTS, True)
-
-
-async def test_a_study_is_deleted_undeleted_and_purged(api):
-    stub = study_service_pb2_grpc.StudyServiceStub(api.channel)
-    await stub.CreateStudy(study_request(study_id="s"))
-    named = {"name": "studies/s"}
-    await stub.CancelStudy(study_service_pb2.CancelStudyRequest(**named))
-    (study,) = api.store.lease_studies("driver", 60.0)
-    api.store.finish_study("s", study.token, type(study.state).CANCELLED, study.outcome)
-    await stub.DeleteStudy(study_service_pb2.DeleteStudyRequest(**named))
-    deleted = await stub.GetStudy(study_service_pb2.GetStudyRequest(**named))
-    assert deleted.purge_time.seconds - deleted.delete_time.seconds == 30 * 86_400
-    assert not (await stub.ListStudies(study_service_pb2.ListStudiesRequest())).studies
-    shown = await stub.ListStudies(study_service_pb2.ListStudiesRequest(show_deleted=True))
-    assert list(shown.studies) == [deleted]
-    back = await stub.UndeleteStudy(study_service_pb2.UndeleteStudyRequest(**named))
-    assert not back.HasField("purge_time")
-    await stub.DeleteStudy(study_service_pb2.DeleteStudyRequest(**named))
-    await stub.PurgeStudy(study_service_pb2.PurgeStudyRequest(**named))
-    assert api.store.forget_purged_studies() == 1
-    failed = await api.fails(stub.CreateStudy(study_request(study_id="s", validate_only=True)))
-    assert (failed.code, "was purged" in failed.message) == (grpc.StatusCode.ALREADY_EXISTS, True)
