@@ -230,7 +230,14 @@ def test_the_command_line_ends_with_the_answer(iplab_cli, service, tmp_path):
     assert "told" in iplab_cli("studies").stdout
     watched = iplab_cli("study", "watch", "told", "--picture", str(picture), "--json")
     assert json.loads(watched.stdout)["name"] == "studies/told"
-    assert iplab_cli("study", "delete", "told").stdout.startswith("told is deleted; its ")
+    assert iplab_cli("study", "delete", "told").stdout.startswith(
+        "told is deleted; it can be undeleted until "
+    )
+    assert "(deleted)" in iplab_cli("studies", "--deleted").stdout
+    assert "it is deleted" in iplab_cli("study", "show", "told").stdout
+    assert iplab_cli("study", "undelete", "told").stdout.startswith("told is not deleted; its ")
+    iplab_cli("study", "delete", "told")
+    assert iplab_cli("study", "purge", "told", "--yes").stdout.startswith("told is being purged; its ")
 
 
 def test_exit_codes_tell_the_verdict(iplab_cli, service, tmp_path):
