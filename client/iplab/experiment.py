@@ -287,6 +287,33 @@ class Experiment(ExperimentFields):
         )
         return self
 
+    def retry_failed(self, *, request_id: str | None = None) -> Experiment:
+        """Train all runs that failed again, from where they stopped.
+
+        What was recorded stays. Diverged runs are no failures: the same numbers would diverge again. Harmless
+        if no run failed.
+
+        Args:
+            request_id: A UUID. The same id trains nothing a second time. Default: a new one for this call, so
+                that its retries are one; "": none, and no retries.
+
+        Returns:
+            Itself, with the new state and counts.
+
+        Raises:
+            InvalidRequestError: It is deleted, or was asked to stop.
+            QuotaExceededError: A limit is reached.
+
+        Example:
+            >>> experiment.retry_failed().wait()                      # doctest: +SKIP
+        """
+        request = experiment_service_pb2.RetryFailedRunsRequest(
+            name=self.name, request_id=str(uuid.uuid4()) if request_id is None else request_id
+        )
+        method = self._transport.experiments.RetryFailedRuns
+        self._take(self._transport.call(method, request, repeat=bool(request.request_id)))
+        return self
+
     def delete(self, *, etag: str = "") -> Experiment:
         """Delete it once it has ended: listings leave it out; harmless if it is deleted already.
 

@@ -48,6 +48,7 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
         if store.get_experiment("e").state.terminal:
             break
     store.update_experiment("e", Revision())
+    store.retry_failed("e")
     store.delete_experiment("e", 1e-9)
     assert Sweeper(store, settings).purge() == 0
     ask(store)

@@ -34,6 +34,7 @@ for _command in (
     study.list_studies,
     report.report,
     submit.extend,
+    submit.retry,
     edit.update,
     edit.delete,
     edit.undelete,

@@ -49,7 +49,7 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Terminal: no run failed and at least one was cancelled."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
-    """State of an experiment. Only an extension leaves a terminal state."""
+    """State of an experiment. Only an extension, or a retry of failed runs, leaves a terminal state."""
 
 EXPERIMENT_STATE_UNSPECIFIED: ExperimentState.ValueType  # 0
 """Never sent by the service."""

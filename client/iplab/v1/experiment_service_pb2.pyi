@@ -270,6 +270,35 @@ class ExtendExperimentRequest(_message.Message):
 Global___ExtendExperimentRequest: _TypeAlias = ExtendExperimentRequest  # noqa: Y015
 
 @_typing.final
+class RetryFailedRunsRequest(_message.Message):
+    """Request of RetryFailedRuns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"experiments/{experiment}"."""
+    request_id: _builtins.str
+    """A UUID chosen by the caller. The same id with the same request trains nothing a second time, whatever has become
+    of the runs: the answer is the experiment as it is. With another request it is refused (ALREADY_EXISTS, reason
+    REQUEST_ID_REUSED). Empty: runs that have failed again since are trained again.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryFailedRunsRequest: _TypeAlias = RetryFailedRunsRequest  # noqa: Y015
+
+@_typing.final
 class DeleteExperimentRequest(_message.Message):
     """Request of DeleteExperiment."""
 

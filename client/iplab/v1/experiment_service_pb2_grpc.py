@@ -71,6 +71,11 @@ class ExperimentServiceStub:
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.RetryFailedRuns = channel.unary_unary(
+                '/iplab.v1.ExperimentService/RetryFailedRuns',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.RetryFailedRunsRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
         self.DeleteExperiment = channel.unary_unary(
                 '/iplab.v1.ExperimentService/DeleteExperiment',
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.SerializeToString,
@@ -160,6 +165,18 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryFailedRuns(self, request, context):
+        """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+        no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+        experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+        would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+        deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteExperiment(self, request, context):
         """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
         undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
@@ -243,6 +260,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
             'ExtendExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.ExtendExperiment,
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'RetryFailedRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailedRuns,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.RetryFailedRunsRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
             'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
@@ -460,6 +482,33 @@ class ExperimentService:
             target,
             '/iplab.v1.ExperimentService/ExtendExperiment',
             iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailedRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/RetryFailedRuns',
+            iplab_dot_v1_dot_experiment__service__pb2.RetryFailedRunsRequest.SerializeToString,
             iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
             options,
             channel_credentials,

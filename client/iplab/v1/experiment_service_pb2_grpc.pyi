@@ -62,6 +62,14 @@ class ExperimentServiceStub:
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
     """
+    RetryFailedRuns: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]
+    """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+    no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+    experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+    would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+    deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    RESOURCE_EXHAUSTED.
+    """
     DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]
     """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
     undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
@@ -122,6 +130,14 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    """
+    RetryFailedRuns: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+    no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+    experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+    would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+    deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    RESOURCE_EXHAUSTED.
     """
     DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
@@ -222,6 +238,20 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
         being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryFailedRuns(
+        self,
+        request: _experiment_service_pb2.RetryFailedRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+        no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+        experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+        would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+        deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        RESOURCE_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

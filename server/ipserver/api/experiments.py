@@ -22,6 +22,7 @@ from ipserver.api.watch import WatchHub
 from ipserver.request.estimate import estimate
 from ipserver.request.extend import check_extend
 from ipserver.request.predict import predictions
+from ipserver.request.retry import retry_failed
 from ipserver.request.stored import stored_spec
 from ipserver.request.submit import create, extend, repeated
 from ipserver.request.update import check_update
@@ -133,6 +134,14 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         """Add seeds, widths or base learning rates; see the proto."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._extend, experiment, request)
+
+    async def RetryFailedRuns(
+        self, request: pb.RetryFailedRunsRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Train what failed again."""
+        experiment = names.parse_experiment(request.name, "name")
+        retry = partial(retry_failed, self._store, request)
+        return await self._blocking.run(self._converted, retry, experiment)
 
     async def DeleteExperiment(
         self, request: pb.DeleteExperimentRequest, context: Any

@@ -164,7 +164,7 @@ _index(
     where=experiments.c.mlflow_pending_runs > 0,
 )
 
-# Extensions that were asked for under a request id.
+# Extensions and retries that were asked for under a request id.
 extensions = sa.Table(
     "extensions",
     metadata,

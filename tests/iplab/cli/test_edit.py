@@ -5,6 +5,9 @@ import re
 
 import pytest
 
+from ipserver.store.records.runs import Failure
+from ipserver.store.states import FailureReason
+
 
 def test_update_changes_what_is_given(iplab, spec_file, tmp_path):
     assert iplab("submit", spec_file, "--id", "edited").exit_code == 0
@@ -68,3 +71,16 @@ def test_delete_undelete_and_purge(iplab, spec_file):
     (plain,) = json.loads(iplab("purge", "first-gone", "--yes", "--json").stdout)
     assert plain["name"] == "experiments/first-gone"
     assert iplab("undelete", "first-gone").exit_code == 2
+
+
+def test_retry(iplab, service, spec_file):
+    iplab("submit", spec_file, "--id", "retried")
+    nothing = iplab("retry", "retried")
+    assert (nothing.exit_code, "no run failed" in nothing.stderr) == (8, True)
+    service.store.lease_unplanned("test", 60.0)
+    broke = Failure(FailureReason.TRAINING_ERROR, "it broke")
+    service.store.refuse_plan("retried", "test", broke)
+    assert iplab("retry", "retried", 3).stdout == "r00003 is QUEUED\n"
+    done = iplab("retry", "retried")
+    assert done.stdout == "retried is QUEUED; 7 runs that failed are trained again\n"
+    iplab("cancel", "retried")

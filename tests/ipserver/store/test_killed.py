@@ -13,7 +13,9 @@ import pytest
 from ipserver import failpoints
 from ipserver.store import Store, open_store
 from ipserver.store.records.experiments import Revision
-from tests.ipserver.store.cases import new_experiment, new_runs
+from ipserver.store.records.runs import Failure
+from ipserver.store.states import FailureReason
+from tests.ipserver.store.cases import lease, new_experiment, new_runs, planned, told
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,17 @@ def purging(store: Store) -> None:
         store.forget_purged_experiment("e")
 
 
+def failed(store: Store) -> None:
+    planned(store, [[0]])
+    pack = lease(store)
+    failure = Failure(FailureReason.TRAINING_ERROR, "it broke")
+    store.end_attempt("e", pack.id, pack.token, failure=failure, retry=False)
+
+
+def told_and_waiting(store: Store) -> object:
+    return told(store), len(store.waiting())
+
+
 def listed(store: Store) -> object:
     found = store.list_experiments(limit=9, show_deleted=True)
     return [(one.delete_time is None, one.purge_time is None, one.mlflow_pending_runs) for one in found]
@@ -69,6 +82,7 @@ def listed(store: Store) -> object:
 
 WRITES = {
     "update": Write("update", created, lambda store: store.update_experiment("e", UPDATE), told_of),
+    "retry": Write("retry", failed, lambda store: store.retry_failed("e", "r", "hash"), told_and_waiting),
     "delete": Write("delete", cancelled, lambda store: store.delete_experiment("e", 1e9), listed),
     "undelete": Write("delete", deleted, lambda store: store.undelete_experiment("e"), listed),
     "purge": Write("delete", deleted, lambda store: store.purge_experiment("e"), listed),

@@ -14,7 +14,7 @@ from ipserver.store.records.experiments import (
 )
 from ipserver.store.records.filters import ALL, Filter
 from ipserver.store.records.runs import NewRun
-from ipserver.store.transactions import events, experiments, extending, updating
+from ipserver.store.transactions import events, experiments, extending, retrying, updating
 
 
 class Experiments(Transactions):
@@ -65,6 +65,26 @@ class Experiments(Transactions):
             NotFound: There is no such experiment.
         """
         return self._watched("extend", extending.extend, id, extension, study)
+
+    def retry_failed(
+        self, id: str, request_id: str = "", request_hash: str = "", index: int | None = None
+    ) -> ExperimentRecord:
+        """Queue failed runs again, from where they stopped. Repeatable if it has a request id.
+
+        Args:
+            id: The experiment's id.
+            request_id: Key for idempotency, or "".
+            request_hash: SHA-256 of the request.
+            index: Only this run; None: all that failed.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            InvalidRequest: The experiment is deleted or was cancelled, or the run ended without failing. The
+                violation names the field "name".
+            QuotaExceeded: A limit is reached.
+            NotFound: There is no such experiment or run.
+        """
+        return self._watched("retry", retrying.retry, id, request_id, request_hash, index)
 
     def find_extension(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
         """The experiment that a request extended, or None.
