@@ -16,6 +16,7 @@ from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
 from ipserver.api.unmatched import unmatched_runs
 from ipserver.artifacts import ArtifactStore
+from ipserver.request.retry import retry_failed
 from ipserver.store.records.filters import ALL
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ class RunService(pb_grpc.RunServiceServicer):
         """Ask one run to stop."""
         run = names.parse_run(request.name, "name")
         record = await self._blocking.run(self._store.cancel_run, run.experiment, run.index)
+        return convert.run(record, await self._regimes(run.experiment))
+
+    async def RetryRun(self, request: pb.RetryRunRequest, context: Any) -> run_pb2.Run:
+        """Train one failed run again."""
+        run = names.parse_run(request.name, "name")
+        await self._blocking.run(retry_failed, self._store, request, run.experiment, run.index)
+        record = await self._blocking.run(self._store.get_run, run.experiment, run.index)
         return convert.run(record, await self._regimes(run.experiment))
 
     async def _regimes(self, experiment: str) -> convert.Regimes:
