@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
+from iplab.cli.app import json_option, print_json
 from iplab.commands import Choice
 
 _SHELLS = ("bash", "zsh", "fish")
@@ -22,10 +23,15 @@ fish:  iplab completion fish > ~/.config/fish/completions/iplab.fish
 
 @click.command(help=_HELP)
 @click.argument("shell", type=Choice(_SHELLS))
+@json_option
 @click.pass_context
-def completion(context: click.Context, shell: str) -> None:
+def completion(context: click.Context, shell: str, *, as_json: bool) -> None:
     """See _HELP."""
     kind = get_completion_class(shell)
     if kind is None:
         raise click.UsageError(f"this version of click knows no {shell}")
-    click.echo(kind(context.find_root().command, {}, "iplab", _VARIABLE).source())
+    source = kind(context.find_root().command, {}, "iplab", _VARIABLE).source()
+    if as_json:
+        print_json({"shell": shell, "source": source})
+    else:
+        click.echo(source)
