@@ -7,7 +7,6 @@ project "*" stands for each project, and the user "*" for each user, without a l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,13 +15,10 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound, QuotaExceeded
 from ipserver.store.database import Transaction
+from ipserver.store.records.accounts import EACH, KINDS, WHOLE, Quota, Use
 from ipserver.store.shapes import amounts_of
 from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata
 from ipserver.store.transactions import projects
-
-EACH: Final = "*"
-# The user of a limit that counts the whole project.
-WHOLE: Final = ""
 
 quotas = sa.Table(
     "quotas",
@@ -36,23 +32,6 @@ quotas = sa.Table(
 
 # What is counted: the experiments of a project, or those of a user in it.
 _Scope = sa.ColumnElement[bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of limit.
-
-    Attributes:
-        meaning: One line for people.
-        used: What experiments in a scope use; None: nothing is summed up.
-        until: What must happen before there is room again.
-        monthly: Whether it counts from the first of the month (UTC).
-    """
-
-    meaning: str
-    used: Callable[[Transaction, _Scope], float] | None
-    until: str
-    monthly: bool = False
 
 
 def _live(transaction: Transaction, scope: _Scope) -> float:
@@ -92,48 +71,16 @@ def _bytes(transaction: Transaction, scope: _Scope) -> float:
     return float(transaction.connection.execute(statement).scalar_one())
 
 
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+# What experiments in a scope use. The other kinds sum up nothing.
+_USED: Final[Mapping[str, Callable[[Transaction, _Scope], float]]] = MappingProxyType(
     {
-        "live_experiments": Kind("experiments that have not ended", _live, "one of them ends"),
-        "queued_runs": Kind("runs that wait", _queued, "enough of them have started"),
-        "core_hours": Kind("hours of training on one core, this month", _hours("cpus"), "", monthly=True),
-        "gpu_hours": Kind("hours of training on one GPU, this month", _hours("gpus"), "", monthly=True),
-        "artifact_bytes": Kind("bytes of weights and other files", _bytes, "some are deleted"),
-        "priority": Kind("highest priority", None, ""),
-        "requests_per_second": Kind("requests per second to one API process", None, ""),
+        "live_experiments": _live,
+        "queued_runs": _queued,
+        "core_hours": _hours("cpus"),
+        "gpu_hours": _hours("gpus"),
+        "artifact_bytes": _bytes,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """A limit as it was set: of a project ("*": each), and of a user in it ("*": each; "": all together)."""
-
-    project: str
-    user: str
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A limit that holds, and what of it is used.
-
-    Attributes:
-        project: Id of the project.
-        user: The user; "": it counts the whole project.
-        name: Key of `KINDS`.
-        limit: The limit.
-        used: What is used; None: nothing is summed up.
-        reset_time: When it starts from 0 again; None: never.
-    """
-
-    project: str
-    user: str
-    name: str
-    limit: float
-    used: float | None
-    reset_time: float | None
 
 
 def set_quota(transaction: Transaction, project: str, user: str, name: str, value: float | None) -> None:
@@ -207,7 +154,6 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
         QuotaExceeded: The first limit that is reached.
     """
     for who, name, value in limits_of(_values(transaction), project, user):
-        kind = KINDS[name]
         subject = f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
         asked = adding.get(name, 0.0)
         if name == "priority":
@@ -219,7 +165,7 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
                     f"{subject} may ask for a priority of at most {value:g}, not {asked:g}",
                     never=True,
                 )
-        elif kind.used is not None:
+        elif name in _USED:
             used = _used(transaction, project, who, name) or 0.0
             if (asked and used + asked > value) or (name not in _COUNTED and used >= value):
                 raise _full(transaction, who, project, name, value, used, asked, subject)
@@ -262,7 +208,7 @@ def _values(transaction: Transaction) -> dict[tuple[str, str, str], float]:
 
 
 def _used(transaction: Transaction, project: str, user: str, name: str) -> float | None:
-    used = KINDS[name].used
+    used = _USED.get(name)
     if used is None:
         return None
     scope: Any = experiments.c.project == project
