@@ -12,7 +12,6 @@ from ipserver.store.records.accounts import Role
 from tests.iplab.conftest import Service, small_spec
 from tests.ipserver.web.conftest import MLFLOW, NASTY, Page
 
-pytestmark = pytest.mark.takes(20)
 PAGES = (
     "/",
     "/?filter=state+%3D+QUEUED",
