@@ -19,7 +19,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
 # Tests that a change to the numbers or to the store breaks first.
 QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
-.PHONY: help setup demo test quick times cluster-test faults ballistic fuzz check format proto migration bench reference reproduce clean
+.PHONY: help setup demo test quick times cluster-test faults ballistic fuzz check format proto migration bench reference reproduce paper clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -81,6 +81,9 @@ bench: setup ## run the benchmarks; ratios are against a baseline in the same ru
 
 reference: setup ## build the API reference of SDK, ipcore and protos from the code into .reference/
 	$(BIN)/python docs/build_reference.py
+
+paper: setup ## draw the figures of the paper and its notebooks: docs/paper.md (QUICK=1: in small, in minutes)
+	$(BIN)/python -m reproduction --paper $(if $(QUICK),--quick)
 
 reproduce: setup ## repeat the measurements of docs/reproduction.md and rewrite it (under two hours; MNIST in IPLAB_DATA)
 	$(BIN)/python -m reproduction

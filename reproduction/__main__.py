@@ -23,6 +23,7 @@ from ipcore.data import check_dataset
 from ipcore.errors import DataError
 from reproduction.gpu import condensed, take
 from reproduction.page import write
+from reproduction.paper import page as paper
 from reproduction.pieces import seconds_spent
 from reproduction.results import load, measured_now, save
 from reproduction.service import StudyError, run, service
@@ -37,7 +38,7 @@ DOCS: Final = ROOT / "docs"
 def main() -> int:
     """Measure what is missing, write the page; returns the number of studies that failed."""
     options = _options()
-    quick, names = options.quick, options.studies or list(STUDIES)
+    quick, names = options.quick, options.studies or list(paper.names() if options.paper else STUDIES)
     results = HOME / "quick" / "results" if quick else RESULTS
     docs = HOME / "quick" if quick else DOCS
     console, failed = Console(), 0
@@ -77,6 +78,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m reproduction", description=__doc__)
     parser.add_argument("studies", nargs="*", metavar="STUDY", help=f"of {', '.join(STUDIES)}; default: all")
     parser.add_argument("--quick", action="store_true", help="small versions, below .reproduce/quick")
+    parser.add_argument("--paper", action="store_true", help="the studies behind docs/paper.md, by default")
     parser.add_argument(
         "--page", action="store_true", help="measure nothing, write the page from the results"
     )

@@ -1,4 +1,4 @@
-"""docs/reproduction.md and its pictures, from the results alone."""
+"""docs/reproduction.md, docs/paper.md and their pictures, from the results alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from reproduction.markdown import table
+from reproduction.paper import page as paper
 from reproduction.results import load
 from reproduction.studies import STUDIES
 from reproduction.study import Result, Section, Study
@@ -56,8 +57,7 @@ def render(results: Path, *, quick: bool = False) -> dict[str, str]:
     parts, overview, measured = [], [], []
     for name, study in STUDIES.items():
         result = load(name, study.quick if quick else study.spec, results)
-        anchor = "".join(c for c in study.title.lower().replace(" ", "-") if c.isalnum() or c == "-")
-        row = [f"[{study.title}](#{anchor})", f"`{_command(study, result)}`"]
+        row = [f"[{study.title}](#{paper.anchor(study.title)})", f"`{_command(study, result)}`"]
         if result is None:
             overview.append([*row, "not run", "-"])
             parts.append(f"## {study.title}\n\nNot measured yet: `python -m reproduction {name}`.")
@@ -68,6 +68,7 @@ def render(results: Path, *, quick: bool = False) -> dict[str, str]:
         files |= {f"reproduction/{picture}": text for picture, text in section.pictures.items()}
         parts.append(_part(study, result, section))
     head = table(["", "measured by", "runs", "time"], overview)
+    files["paper.md"] = paper.render(STUDIES, results, quick=quick)
     files["reproduction.md"] = "\n\n".join([_INTRODUCTION, head, *_time(measured), *parts]) + "\n"
     return files
 

@@ -26,6 +26,7 @@ from reproduction import (
     stationarity,
     study_errors,
 )
+from reproduction.paper import contributions, curves, functions, kept_rates, ranks, second_steps
 from reproduction.study import Study
 
 STUDIES: Final[dict[str, Study]] = {
@@ -57,6 +58,12 @@ STUDIES: Final[dict[str, Study]] = {
         relu.STUDY,
         relu.CONFIRMATION,
         relu.LONGER,
+        curves.STUDY,
+        contributions.STUDY,
+        kept_rates.STUDY,
+        second_steps.STUDY,
+        ranks.STUDY,
+        functions.STUDY,
         study_errors.STUDY_ERRORS,
     )
 }

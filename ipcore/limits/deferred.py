@@ -6,6 +6,10 @@ orthogonal complements. So a new product is what is known of it plus fresh norma
 new: exact in law, at any width, without the m^2 entries. After m directions all of G is known, and nothing is
 drawn any more.
 
+A question of n vectors takes n normals for every output, whatever the rank of what is new, and its answer is
+the symmetric root of the new part's inner products times these: which orthonormal directions a device's
+factorizations choose does not matter, and numbers agree between devices up to rounding.
+
 Vectors are rows here: U holds directions (k, m), H their answers (k, m).
 """
 
@@ -25,10 +29,12 @@ _NEW: Final = {torch.float64: 1e-12, torch.float32: 1e-6}
 class _Side:
     """Orthonormal directions (rows) and what the matrix, or its transpose, makes of them."""
 
-    def __init__(self, inputs: int, outputs: int, most: int, dtype: torch.dtype) -> None:
-        # Pages of memory that are never written to are never taken.
-        self._directions = torch.empty((most, inputs), dtype=dtype)
-        self._answers = torch.empty((most, outputs), dtype=dtype)
+    def __init__(
+        self, inputs: int, outputs: int, most: int, dtype: torch.dtype, device: str | torch.device
+    ) -> None:
+        # Memory is taken by the first question (on the CPU, page by page).
+        self._directions = torch.empty((0, inputs), dtype=dtype, device=device)
+        self._answers = torch.empty((0, outputs), dtype=dtype, device=device)
         self.most, self.count = most, 0
 
     @property
@@ -43,6 +49,9 @@ class _Side:
         k, n = self.count, len(directions)
         if not n:
             return
+        if not len(self._directions):
+            self._directions = self._directions.new_empty((self.most, self._directions.shape[1]))
+            self._answers = self._answers.new_empty((self.most, self._answers.shape[1]))
         self._directions[k : k + n].copy_(directions)
         self._answers[k : k + n].copy_(answers)
         self.count = k + n
@@ -55,7 +64,7 @@ class _Side:
 
     def load(self, directions: Tensor, answers: Tensor) -> None:
         """Start anew with these, which may have another number of outputs."""
-        self._answers = answers.new_empty((len(self._answers), answers.shape[1]))
+        self._answers = self._answers.new_empty((len(self._answers), answers.shape[1]))
         self.count = 0
         self.append(directions, answers)
 
@@ -69,6 +78,7 @@ class DeferredMatrix:
         forward_questions: Vectors x that G x will be remembered for, at most.
         backward_questions: Vectors u that G^T u will be remembered for, at most.
         dtype: Of directions and answers.
+        device: Of both.
     """
 
     def __init__(
@@ -78,9 +88,10 @@ class DeferredMatrix:
         forward_questions: int,
         backward_questions: int,
         dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self._right = _Side(inputs, outputs, min(inputs, forward_questions), dtype)
-        self._left = _Side(outputs, inputs, min(outputs, backward_questions), dtype)
+        self._right = _Side(inputs, outputs, min(inputs, forward_questions), dtype, device)
+        self._left = _Side(outputs, inputs, min(outputs, backward_questions), dtype, device)
 
     def forward(self, x: Tensor, normals: np.random.Generator, *, remember: bool = True) -> Tensor:
         """G x of every row of x, (n, inputs) -> (n, outputs).
@@ -107,7 +118,7 @@ class DeferredMatrix:
             answers: (n, outputs).
         """
         basis, triangle = torch.linalg.qr(x.T)
-        vectors, sizes, turned = torch.linalg.svd(triangle, full_matrices=False)
+        vectors, sizes, turned = _svd(triangle)
         sure = sizes > sizes[0] * _NEW[x.dtype] ** 0.5
         directions = (basis @ vectors[:, sure]).T.contiguous()
         self._right.append(directions, (turned[sure] @ answers) / sizes[sure, None])
@@ -118,8 +129,9 @@ class DeferredMatrix:
 
     def complete(self, normals: np.random.Generator) -> Tensor:
         """All of G, (outputs, inputs), given what has been answered: for tests at small sizes."""
-        inputs = self._right.directions.shape[1]
-        return self.forward(torch.eye(inputs, dtype=self._right.directions.dtype), normals, remember=False).T
+        known = self._right.directions
+        everything = torch.eye(known.shape[1], dtype=known.dtype, device=known.device)
+        return self.forward(everything, normals, remember=False).T
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint must hold; the leading sizes grow."""
@@ -146,10 +158,11 @@ def _ask(side: _Side, other: _Side, x: Tensor, normals: np.random.Generator, rem
     along += again
     rest -= again @ known
     answer = along @ side.answers
-    fresh = _new_directions(rest, x, known)
+    fresh, shares = _new_directions(rest, x, known)
     if not len(fresh):
         return answer
-    z = torch.from_numpy(normals.standard_normal((len(fresh), side.answers.shape[1]))).to(x.dtype)
+    drawn = torch.from_numpy(normals.standard_normal((len(x), side.answers.shape[1])))
+    z = shares @ drawn.to(x.dtype).to(x.device)
     # What the transpose's answers V say of G q: its component along every v is (G^T v) . q.
     if other.count:
         z -= (z @ other.directions.T - fresh @ other.answers.T) @ other.directions
@@ -159,17 +172,31 @@ def _ask(side: _Side, other: _Side, x: Tensor, normals: np.random.Generator, rem
     return answer
 
 
-def _new_directions(rest: Tensor, x: Tensor, known: Tensor) -> Tensor:
-    """Orthonormal rows that span what is new in `rest`, orthogonal to the rows of `known`."""
+def _new_directions(rest: Tensor, x: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """What is new in `rest`: k orthonormal rows that span it, orthogonal to the rows of `known`.
+
+    Returns:
+        The directions (k, m), and the part that each vector has in each of them: the singular vectors on the
+        side of the n vectors, (k, n) with orthonormal rows.
+    """
     length = torch.linalg.vector_norm(x, dim=1)
     scaled = rest / torch.where(length > 0, length, 1.0)[:, None]
     most = known.shape[1] - len(known)
     # The singular vectors come from the small triangle alone: rest is (n, m) with m far above n.
     basis, triangle = torch.linalg.qr(scaled.T)
-    vectors, sizes, _ = torch.linalg.svd(triangle)
-    new: Tensor = (basis @ vectors[:, : len(sizes)][:, sizes > _NEW[x.dtype]]).T[:most]
+    vectors, sizes, turned = _svd(triangle)
+    found = sizes > _NEW[x.dtype]
+    new: Tensor = (basis @ vectors[:, found]).T[:most]
+    shares = turned[found][:most]
     if not len(new):
-        return new
+        return new, shares
     new = new - (new @ known.T) @ known
-    orthonormal: Tensor = torch.linalg.qr(new.T)[0].T.contiguous()
-    return orthonormal
+    # A factorization that turns a direction around must not: its normals belong to it as it is.
+    orthonormal, triangle = torch.linalg.qr(new.T)
+    return (orthonormal * triangle.diagonal().sign()).T.contiguous(), shares
+
+
+def _svd(triangle: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Thin singular value decomposition of a small matrix: on the CPU, where it takes the least time."""
+    u, sizes, v = torch.linalg.svd(triangle.cpu(), full_matrices=False)
+    return u.to(triangle.device), sizes.to(triangle.device), v.to(triangle.device)

@@ -48,6 +48,7 @@ class DeferredNetwork:
         input_dim: d.
         outputs: C.
         dtype: Of all tensors.
+        device: Of all tensors.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class DeferredNetwork:
         outputs: int,
         *,
         dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
     ) -> None:
-        self._config, self._run, self._dtype = config, run, dtype
+        self._config, self._run, self._dtype, self._device = config, run, dtype, device
         self._phi, self._loss = activation(config.activation), LOSSES[config.loss]
         p, m, L = run.parameterization, config.width, config.hidden_layers
         roles = config.architecture(input_dim, outputs).roles
@@ -67,13 +69,15 @@ class DeferredNetwork:
         self._means = initial_means(p, m)
         momentum = OPTIMIZERS[config.optimizer].accumulates
         self._momentum = run.settings.momentum if momentum else 0.0
-        questions = config.steps * config.batch_size
         extra = 0 if run.calibration is None else config.batch_size
+        asked = [self._asked(layer) * config.batch_size for layer in range(2, L + 1)]
         self._initial = [
-            DeferredMatrix(m, m, questions + 2 * extra, questions + extra, dtype) for _ in range(2, L + 1)
+            DeferredMatrix(m, m, questions + 2 * extra, questions + extra, dtype, device)
+            for questions in asked
         ]
+        columns = config.steps * config.batch_size
         self._updates = [
-            GrowingMatrix(m, m, questions, scale=1.0, momentum=self._momentum, dtype=dtype)
+            GrowingMatrix(m, m, columns, scale=1.0, momentum=self._momentum, dtype=dtype, device=device)
             for _ in range(2, L + 1)
         ]
         shapes = {1: (m, input_dim), L + 1: (outputs, m)}
@@ -81,7 +85,7 @@ class DeferredNetwork:
         stds = initial_bias_stds(p, m, config.activation, roles, config.bias)
         sizes = [m] * L + [outputs]
         self._biases = [
-            torch.from_numpy(bias_normals(run.seed, layer + 1, size) * std).to(dtype)
+            torch.from_numpy(bias_normals(run.seed, layer + 1, size) * std).to(dtype).to(device)
             for layer, (size, std) in enumerate(zip(sizes, stds, strict=False))
         ]
         self._velocity: dict[str, Tensor] = {}
@@ -183,7 +187,8 @@ class DeferredNetwork:
             weight.copy_(tensors[f"W{layer}"])
         for layer, bias in enumerate(self._biases, start=1):
             bias.copy_(tensors[f"B{layer}"])
-        self._velocity = {name: tensor.clone() for name, tensor in below(tensors, "velocity/").items()}
+        velocity = below(tensors, "velocity/")
+        self._velocity = {name: tensor.to(self._device, copy=True) for name, tensor in velocity.items()}
         for layer, (initial, updates) in enumerate(zip(self._initial, self._updates, strict=True), start=2):
             initial.load_state(below(tensors, f"initial/{layer}/"))
             updates.load_state(below(tensors, f"updates/{layer}/"))
@@ -193,7 +198,14 @@ class DeferredNetwork:
         initial = (
             weight_normals(self._run.seed, layer, shape) * self._stds[layer - 1] + self._means[layer - 1]
         )
-        return torch.from_numpy(initial).to(self._dtype)
+        return torch.from_numpy(initial).to(self._dtype).to(self._device)
+
+    def _asked(self, layer: int) -> int:
+        """Number of updates that see the initial matrix of a hidden layer: those while it is not removed."""
+        p, T = self._run.parameterization, self._config.steps
+        changes = sorted({0, *(min(change.start, T) for change in p.reweightings)})
+        parts = zip(changes, [*changes[1:], T], strict=True)
+        return sum(end - begin for begin, end in parts if p.k_at(begin)[layer - 1] is not None)
 
     def _forward(self, x: Tensor, purpose: str, *, remember: bool) -> tuple[list[Tensor], list[Tensor]]:
         """h^1 .. h^{L+1} and x, x^1 .. x^L."""

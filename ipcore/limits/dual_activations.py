@@ -72,7 +72,7 @@ def dual(activation: str) -> DualFunction:
 
 def diagonal(activation: str, p: Tensor) -> Dual:
     """E[phi(a)^2] and E[phi'(a)^2] for a ~ N(0, p), by quadrature in one dimension."""
-    z, weights = _quadrature()
+    z, weights = _quadrature(p.device)
     h = p.double().reshape(-1, 1).sqrt() * z
     values, slopes = _both(activation, h)
     return Dual((values.square() @ weights).reshape(p.shape), (slopes.square() @ weights).reshape(p.shape))
@@ -105,8 +105,6 @@ class _Series:
 
     def __init__(self, activation: str) -> None:
         self._activation = activation
-        z, weights = _quadrature()
-        self._z, self._he = z, _hermite(z, _TERMS) * weights
 
     def __call__(self, p: Tensor, q: Tensor, c: Tensor) -> Dual:
         left, right = self._coefficients(p), self._coefficients(q)
@@ -117,10 +115,11 @@ class _Series:
         """(a_k(p) (n, K), what is missing of the mean square (n,)) of phi and of phi'."""
         flat = p.reshape(-1)
         exact = diagonal(self._activation, flat)
-        functions = _both(self._activation, flat[:, None].sqrt() * self._z)
+        z, terms = _quadrature(p.device)[0], _projections(p.device)
+        functions = _both(self._activation, flat[:, None].sqrt() * z)
         found = []
         for function, square in zip(functions, (exact.values, exact.slopes), strict=True):
-            a = function @ self._he.T
+            a = function @ terms.T
             found.append((a, (square - a.square().sum(dim=1)).clamp(min=0)))
         return found
 
@@ -137,14 +136,21 @@ class _Series:
 
 
 @cache
-def _quadrature() -> tuple[Tensor, Tensor]:
+def _projections(device: torch.device) -> Tensor:
+    """(terms, nodes): their product with a function's values at the nodes are its coefficients."""
+    z, weights = _quadrature(device)
+    return _hermite(z, _TERMS) * weights
+
+
+@cache
+def _quadrature(device: torch.device) -> tuple[Tensor, Tensor]:
     """Nodes and weights of E over z ~ N(0, 1): Gauss-Legendre on both sides of 0, where activations bend."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES // 2)
     half = (nodes + 1) * _REACH / 2
     z = np.concatenate([-half[::-1], half])
     w = np.concatenate([weights[::-1], weights]) * _REACH / 2
     density = np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-    return torch.from_numpy(z), torch.from_numpy(w * density)
+    return torch.from_numpy(z).to(device), torch.from_numpy(w * density).to(device)
 
 
 def _hermite(z: Tensor, terms: int) -> Tensor:

@@ -2,7 +2,8 @@
 
 With W of i.i.d. N(0, s^2/N) entries and X = (x_1 .. x_n) as columns, the rows of W X are i.i.d.
 N(0, s^2 X^T X / N). Covariances are factorized in double precision by their eigenvalues, of which negative
-ones (rounding) count as 0.
+ones (rounding) count as 0. The factor is the symmetric root: unlike eigenvectors it is a continuous function
+of the covariance, so the same normals give the same draws, up to rounding, on every device.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ def gram(one: Tensor, other: Tensor | None = None) -> Tensor:
 
 
 def drawn(covariance: Tensor, count: int, normals: np.random.Generator, dtype: torch.dtype) -> Tensor:
-    """Columns are `count` independent draws of N(0, covariance), (n, count)."""
+    """Columns are `count` independent draws of N(0, covariance), (n, count), on its device."""
     values, vectors = torch.linalg.eigh(covariance.double())
-    root = vectors * values.clamp(min=0).sqrt()
-    z = torch.from_numpy(normals.standard_normal((len(covariance), count)))
+    root = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    z = torch.from_numpy(normals.standard_normal((len(covariance), count))).to(root.device)
     found: Tensor = root @ z
     return found.to(dtype)
 

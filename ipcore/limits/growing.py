@@ -26,6 +26,7 @@ class GrowingMatrix:
         scale: Of every column.
         momentum: beta; 0: plain gradient descent.
         dtype: Of the factors. Coefficients g are in double precision.
+        device: Of all tensors.
     """
 
     def __init__(
@@ -37,14 +38,15 @@ class GrowingMatrix:
         scale: float,
         momentum: float = 0.0,
         dtype: torch.dtype = torch.float32,
+        device: str | torch.device = "cpu",
     ) -> None:
         self._shape, self._scale, self._momentum = (outputs, inputs), scale, momentum
         self._most = most_columns(columns, inputs)
-        # Pages of memory that are never written to are never taken.
-        self._u = torch.empty((self._most, outputs), dtype=dtype)
-        self._x = torch.empty((self._most, inputs), dtype=dtype)
-        self._g = torch.zeros(self._most, dtype=torch.float64)
-        self._pulse = torch.zeros(self._most, dtype=torch.float64)
+        # The factors' memory is taken by the first update (on the CPU, page by page).
+        self._u = torch.empty((0, outputs), dtype=dtype, device=device)
+        self._x = torch.empty((0, inputs), dtype=dtype, device=device)
+        self._g = torch.zeros(self._most, dtype=torch.float64, device=device)
+        self._pulse = torch.zeros_like(self._g)
         self._columns = 0
         self._whole: Tensor | None = None
         self._velocity: Tensor | None = None
@@ -83,6 +85,7 @@ class GrowingMatrix:
                 gradient = self._velocity.mul_(self._momentum).add_(gradient)
             self._whole.mul_(keep).sub_(gradient, alpha=rate)
             return
+        self._reserve()
         k = self._columns
         self._u[k : k + n].copy_(u)
         self._x[k : k + n].copy_(x)
@@ -108,14 +111,23 @@ class GrowingMatrix:
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Take over a `state`."""
         if "whole" in tensors:
+            device = self._u.device
             self._release()
-            self._whole, self._velocity = tensors["whole"].clone(), None
+            self._whole, self._velocity = tensors["whole"].to(device, copy=True), None
             if "velocity" in tensors:
-                self._velocity = tensors["velocity"].clone()
+                self._velocity = tensors["velocity"].to(device, copy=True)
             return
         self._columns = k = len(tensors["g"])
+        if k:
+            self._reserve()
         for name, buffer in (("u", self._u), ("x", self._x), ("g", self._g), ("pulse", self._pulse)):
             buffer[:k].copy_(tensors[name])
+
+    def _reserve(self) -> None:
+        """Take the memory of all columns there will be."""
+        if len(self._u) < self._most:
+            self._u = self._u.new_empty((self._most, self._u.shape[1]))
+            self._x = self._x.new_empty((self._most, self._x.shape[1]))
 
     def _factors(self) -> Tensor:
         return (self._g[: self._columns] * -self._scale).to(self._u.dtype)

@@ -24,7 +24,7 @@ class KernelMachine:
 
     Args:
         kernels: Of the network.
-        inputs: Training inputs that some batch holds, (n, d).
+        inputs: Training inputs that some batch holds, (n, d). All tensors are on their device.
         places: Other inputs at which f is asked for, by name.
         outputs: C.
         loss: Of outputs and labels.
@@ -48,9 +48,9 @@ class KernelMachine:
         self._kernels, self._inputs, self._places = kernels, inputs, dict(places)
         self._loss, self._momentum = loss, momentum
         self._variances = kernels.variances(inputs)
-        self._alpha = torch.zeros((len(inputs), outputs), dtype=torch.float64)
+        self._alpha = torch.zeros((len(inputs), outputs), dtype=torch.float64, device=inputs.device)
         self._velocity = torch.zeros_like(self._alpha)
-        self._reached = torch.zeros(len(inputs), dtype=torch.bool)
+        self._reached = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
         self._seed, self._starts_at_zero = seed, starts_at_zero
         # f_0 at the training inputs (under the name "") and at the places; drawn when it is first needed.
         self._starts: dict[str, Tensor] | None = None
@@ -69,7 +69,7 @@ class KernelMachine:
         if self._starts is None:
             parts = {"": self._inputs, **self._places}
             everything, outputs = torch.cat(list(parts.values())), self._alpha.shape[1]
-            start = torch.zeros((len(everything), outputs), dtype=torch.float64)
+            start = self._alpha.new_zeros((len(everything), outputs))
             if not self._starts_at_zero:
                 start = drawn(
                     self._covariance(everything),
@@ -85,7 +85,7 @@ class KernelMachine:
 
     def _covariance(self, x: Tensor) -> Tensor:
         """Of f_0 at inputs (n, d), (n, n)."""
-        found = torch.empty((len(x), len(x)), dtype=torch.float64)
+        found = torch.empty((len(x), len(x)), dtype=torch.float64, device=x.device)
         for rows, part in zip(pieces(found), pieces(x), strict=True):
             rows.copy_(self._kernels.at(part, x)[0])
         return found

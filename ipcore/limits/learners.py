@@ -28,7 +28,7 @@ from ipcore.randomness import calibration_batches, epoch_batches
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Material:
-    """What runs of a pack learn from, and where f is asked for.
+    """What runs of a pack learn from, and where f is asked for: on the device that trains.
 
     Attributes:
         dataset: Its sizes.
@@ -44,7 +44,8 @@ class Material:
 
     def calibration(self, batch_size: int) -> tuple[tuple[Tensor, Tensor], Tensor]:
         """Inputs and labels of batch 1, and inputs of batch 2."""
-        one, two = (torch.from_numpy(rows) for rows in calibration_batches(len(self.inputs), batch_size))
+        batches = calibration_batches(len(self.inputs), batch_size)
+        one, two = (torch.from_numpy(rows).to(self.inputs.device) for rows in batches)
         return (self.inputs[one], self.labels[one]), self.inputs[two]
 
 
@@ -113,6 +114,7 @@ class ParticleLearner:
             revives=limit.revives,
             seed=run.seed,
             dtype=dtype,
+            device=material.inputs.device,
         )
         self.replicas = [Particles(problem, replica) for replica in range(config.replicas)]
         self.calibrated: tuple[float, ...] | None = None
@@ -168,9 +170,10 @@ class KernelLearner:
     ) -> None:
         self._course, self._eta = _Course(config, run), run.base_learning_rate
         rows = used_rows(list(batches_of(config, data_seed, len(material.inputs))))
-        self.rows = torch.from_numpy(rows)
-        self._place = torch.full((len(material.inputs),), -1, dtype=torch.int64)
-        self._place[self.rows] = torch.arange(len(rows))
+        device = material.inputs.device
+        self.rows = torch.from_numpy(rows).to(device)
+        self._place = torch.full((len(material.inputs),), -1, dtype=torch.int64, device=device)
+        self._place[self.rows] = torch.arange(len(rows), device=device)
         self._labels = material.labels[self.rows]
         biased = config.bias == "first"
         kernels = Kernels(
@@ -216,7 +219,9 @@ class DeferredLearner:
         self._material, self._course = material, _Course(config, run)
         self._eta, self._layers = run.base_learning_rate, config.layers
         outputs = output_dim(config.loss, material.dataset.info)
-        self.network = DeferredNetwork(config, run, material.dataset.input_dim, outputs, dtype=dtype)
+        self.network = DeferredNetwork(
+            config, run, material.dataset.input_dim, outputs, dtype=dtype, device=material.inputs.device
+        )
         self.calibrated: tuple[float, ...] | None = None
         if run.calibration is not None:
             self.calibrated = self.network.first_rates(*material.calibration(config.batch_size))

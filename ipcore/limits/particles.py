@@ -49,6 +49,7 @@ class Problem:
         revives: Whether neurons of layer L that are off on batch 0 may turn on (`ipcore.limits.revival`).
         seed: Keys the particles.
         dtype: Of the particles.
+        device: Of the particles.
     """
 
     hidden_layers: int
@@ -66,6 +67,7 @@ class Problem:
     revives: bool
     seed: int
     dtype: torch.dtype = torch.float32
+    device: str | torch.device = "cpu"
 
     @property
     def std(self) -> float:
@@ -112,10 +114,11 @@ class First:
 def initial_particles(problem: Problem, replica: int) -> tuple[Tensor, Tensor]:
     """The weights w (N, d+1) ~ N(0, s^2/(d+1)), whose bias column is N(0, s^2), and v (C, N) ~ N(0, 1)."""
     fan_in = problem.input_dim + problem.biased
-    w = problem.normals(replica, "w").standard_normal((problem.particles, fan_in)) * problem.std
-    w[:, : problem.input_dim] /= fan_in**0.5
-    v = problem.normals(replica, "v").standard_normal((problem.outputs, problem.particles))
-    return torch.from_numpy(w).to(problem.dtype), torch.from_numpy(v).to(problem.dtype)
+    first = problem.normals(replica, "w").standard_normal((problem.particles, fan_in)) * problem.std
+    first[:, : problem.input_dim] /= fan_in**0.5
+    last = problem.normals(replica, "v").standard_normal((problem.outputs, problem.particles))
+    w, v = (torch.from_numpy(drawn).to(problem.dtype).to(problem.device) for drawn in (first, last))
+    return w, v
 
 
 def first_pass(
@@ -140,7 +143,7 @@ def first_pass(
         normals = problem.normals(replica, purpose, "h", layer)
         h.append(drawn(variance * gram(x[-1]), N, normals, problem.dtype))
         x.append(phi.apply(h[-1]))
-    f = torch.zeros((len(inputs), problem.outputs), dtype=problem.dtype)
+    f = torch.zeros((len(inputs), problem.outputs), dtype=problem.dtype, device=problem.device)
     loss, df = problem.derivative(f, labels)
     dx, u = df @ v, list[Tensor]()
     for layer in range(problem.hidden_layers, 0, -1):
@@ -165,7 +168,15 @@ class Particles:
         self._w, self._v = initial_particles(problem, replica)
         N, columns = problem.particles, problem.steps * problem.batch_size
         self._hidden = [
-            GrowingMatrix(N, N, columns, scale=1 / N, momentum=problem.momentum, dtype=problem.dtype)
+            GrowingMatrix(
+                N,
+                N,
+                columns,
+                scale=1 / N,
+                momentum=problem.momentum,
+                dtype=problem.dtype,
+                device=problem.device,
+            )
             for _ in range(2, problem.hidden_layers + 1)
         ]
         self._velocities: tuple[Tensor, Tensor] | None = None
@@ -177,7 +188,7 @@ class Particles:
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs f of inputs (n, d) after `step` updates, (n, C); exactly 0 at step 0."""
         if self.step == 0:
-            return torch.zeros((len(inputs), self._problem.outputs), dtype=self._problem.dtype)
+            return self._v.new_zeros((len(inputs), self._problem.outputs))
         return self._readout(self._forward(inputs)[1][-1])
 
     def hidden(self, inputs: Tensor) -> list[Tensor]:
@@ -244,7 +255,8 @@ class Particles:
         for layer, matrix in enumerate(self._hidden, start=2):
             matrix.load_state(below(tensors, f"{layer}/"))
         if dormant := below(tensors, "dormant/"):
-            self._dormant = Dormant.restored(dormant, self._problem.particles, self._questions())
+            p = self._problem
+            self._dormant = Dormant.restored(dormant, p.particles, self._questions(), p.device)
 
     def _forget_velocities(self) -> None:
         """What gradients of step 0 that vanish beside later ones leave in the velocities: nothing."""

@@ -43,15 +43,17 @@ class Dormant:
             questions: Inputs that will be asked about, those of batch 0 among them.
         """
         rows = torch.nonzero((u == 0).all(dim=0)).squeeze(-1)
-        matrix = DeferredMatrix(len(rows), x.shape[1], questions, 0, x.dtype)
+        matrix = DeferredMatrix(len(rows), x.shape[1], questions, 0, x.dtype, x.device)
         matrix.learn(x, h[:, rows] * (x.shape[1] ** 0.5 / std))
         return cls(rows, matrix)
 
     @classmethod
-    def restored(cls, tensors: Mapping[str, Tensor], particles: int, questions: int) -> Dormant:
+    def restored(
+        cls, tensors: Mapping[str, Tensor], particles: int, questions: int, device: str | torch.device
+    ) -> Dormant:
         """From a `state`."""
-        rows = tensors["rows"].clone()
-        matrix = DeferredMatrix(len(rows), particles, questions, 0, tensors["answers"].dtype)
+        rows = tensors["rows"].to(device, copy=True)
+        matrix = DeferredMatrix(len(rows), particles, questions, 0, tensors["answers"].dtype, device)
         matrix.load_state({name: tensor for name, tensor in tensors.items() if name != "rows"})
         return cls(rows, matrix)
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.engine.losses import LOSSES, correct
+from ipcore.engine.precision import matmul_precision
 from ipcore.engine.threads import thread_count
 from ipcore.errors import ConfigError
 from ipcore.limits.kinds import Limit, limit_of
@@ -47,7 +48,7 @@ class LimitTrainer:
         config: What the runs share.
         runs: The runs, by position.
         dataset: What they train on.
-        device: The CPU.
+        device: What trains them.
         threads: Threads inside an operation; None: torch's own setting.
         dtype: Single or double precision.
         step: Updates done.
@@ -67,6 +68,7 @@ class LimitTrainer:
         runs: Sequence[RunConfig],
         dataset: Dataset,
         *,
+        device: str | torch.device = "cpu",
         threads: int | None = None,
         dtype: torch.dtype = torch.float32,
         clock: Callable[[], float] = time.time,
@@ -79,6 +81,8 @@ class LimitTrainer:
             config: Of the pack.
             runs: Of the pack.
             dataset: What they train on.
+            device: See the class. Draws are made on the CPU and moved, so that numbers are the same on every
+                device, up to rounding.
             threads: See the class.
             dtype: See the class.
             clock: Seconds since 1970, for the times of points.
@@ -96,22 +100,24 @@ class LimitTrainer:
         if problems:
             raise ConfigError(list(dict.fromkeys(problems)))
         self.config, self.runs, self.dataset = config, tuple(runs), dataset
-        self.device, self.threads, self.dtype = torch.device("cpu"), threads, dtype
+        self.device, self.threads, self.dtype = torch.device(device), threads, dtype
         self.step = 0
         self._clock, self._loss = clock, LOSSES[config.loss]
         train, validation = split_training(dataset, config.validation_size)
         splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
 
         def labels(values: np.ndarray) -> Tensor:
-            found = torch.from_numpy(values)
-            return found.to(dtype) if dataset.target_dim else found
+            return torch.from_numpy(values).to(self.device, dtype if dataset.target_dim else None)
 
         self._labels = {name: labels(split.labels) for name, split in splits.items()}
-        places = {name: torch.from_numpy(split.inputs).to(dtype) for name, split in splits.items()}
-        inputs = torch.from_numpy(train.inputs).to(dtype)
+        places = {
+            name: torch.from_numpy(split.inputs).to(self.device, dtype) for name, split in splits.items()
+        }
+        inputs = torch.from_numpy(train.inputs).to(self.device, dtype)
         self._material = Material(dataset, inputs, labels(train.labels), places)
         seeds = [run.seed if data_seed is None else data_seed for run in runs]
         self._batches = Batches(seeds, len(train), config.batch_size, self.device)
+        self._slots: list[int] = self._batches.slot.tolist()
         self._last_step = np.full(len(runs), _NEVER, dtype=np.int64)
         self._masked = np.zeros(len(runs), dtype=bool)
         self._diverged: dict[int, int] = {}
@@ -240,19 +246,19 @@ class LimitTrainer:
         return ParticleLearner(self.config, run, self._material, limit, self.dtype)
 
     def _update(self, recorder: Recorder) -> None:
-        batch, slot = self._batches.at(self.step + 1).long(), self._batches.slot
+        batch, due = self._batches.at(self.step + 1).long(), training_metrics_due(self.config, self.step + 1)
         losses, hits = np.full(len(self.runs), np.nan), np.full(len(self.runs), np.nan)
         for position, learner in enumerate(self.learners):
             if self._masked[position]:
                 continue
-            rows = batch[slot[position]]
+            rows = batch[self._slots[position]]
             f = learner.update(self.step, rows).mean(dim=0)
             labels = self._material.labels[rows]
             losses[position] = float(self._loss.values(f, labels).mean(dtype=torch.float64))
-            if not self.dataset.target_dim:
+            if due and not self.dataset.target_dim:
                 hits[position] = float(correct(f, labels).double().mean())
         self.step += 1
-        if training_metrics_due(self.config, self.step):
+        if due:
             now = self._now_ms()
             recorder.add("train_loss", self.step, now, losses)
             if not self.dataset.target_dim:
@@ -294,7 +300,7 @@ class LimitTrainer:
 
     @contextmanager
     def _numerics(self) -> Iterator[None]:
-        with thread_count(self.threads), torch.inference_mode():
+        with thread_count(self.threads), matmul_precision(self.config.precision), torch.inference_mode():
             yield
 
     def _now_ms(self) -> int:
@@ -331,5 +337,5 @@ def trainer_of(
         ConfigError: It cannot be trained; names every reason.
     """
     if config.infinite_width or config.deferred:
-        return LimitTrainer(config, runs, dataset, threads=threads, memory=memory)
+        return LimitTrainer(config, runs, dataset, device=device, threads=threads, memory=memory)
     return Trainer(config, runs, dataset, device=device, threads=threads)

@@ -55,8 +55,10 @@ def bracket(point: Callable[[int], Point | None], start: int) -> Bracket:
     """Find the best rate of one width.
 
     From the start and two octaves to both sides: while the best is at an end, two octaves further; where
-    nothing learns, four octaves lower (higher if nothing diverges either); then the gaps beside the best are
-    halved until they are half an octave.
+    nothing learns, four octaves lower (higher if nothing diverges either). Then the gaps beside the best are
+    filled at half an octave, an octave, ... from it, until its neighbours are half an octave away. Most of
+    these points belong to the windows of all seeds (`window`), so asking for them at once saves rounds and
+    costs no runs.
 
     Args:
         point: What was measured at a point; None: nothing yet.
@@ -93,7 +95,14 @@ def _further(points: dict[int, Point]) -> list[int]:
         return [best + STRIDE]
     i = order.index(best)
     left, right = best - order[i - 1], order[i + 1] - best
-    return [best + sign * (gap // 2) for sign, gap in ((-1, left), (1, right)) if gap > 1]
+    if left == right == 1:
+        return []
+    return [best + sign * step for sign, gap in ((-1, left), (1, right)) for step in _steps(gap)]
+
+
+def _steps(gap: int) -> list[int]:
+    """1, 2, 4, ... below the gap."""
+    return [1 << k for k in range((gap - 1).bit_length())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final
@@ -72,16 +72,28 @@ class Drift:
 
     def state(self, ledger: Ledger, cells: int) -> State:
         """See `Line`."""
-        centres: list[int] = []
-        for width in self.widths:
-            start = 2 * centres[-1] - centres[-2] if len(centres) > 1 else centres[-1] if centres else 0
-            found = bracket(functools.partial(self._point, ledger, width), start)
-            if found.centre is None:
-                return self._bracketing(ledger, width, found)
-            centres.append(found.centre)
+        first = {self.widths[0]: self._bracket(ledger, self.widths[0], 0)}
+        if (start := first[self.widths[0]].centre) is None:
+            return self._bracketing(ledger, first)
+        others = {width: self._bracket(ledger, width, self._start(width, start)) for width in self.widths[1:]}
+        centres = [start, *(found.centre for found in others.values() if found.centre is not None)]
+        if len(centres) < len(self.widths):
+            return self._bracketing(ledger, others)
         return self._looking(ledger, centres, cells)
 
     # The bracket
+
+    def _bracket(self, ledger: Ledger, width: int, start: int) -> Bracket:
+        return bracket(functools.partial(self._point, ledger, width), start)
+
+    def _start(self, width: int, centre: int) -> int:
+        """Where a width's bracket starts: the smallest width's best rate, moved as theory has it.
+
+        Only runs are saved by a good start: a bracket moves until the best rate lies inside.
+        """
+        low, high = self.band.low, self.band.high
+        drift = 0.0 if low is None or high is None else float(low + high) / 2
+        return centre + round(2 * drift * math.log2(width / self.widths[0]))
 
     def _point(self, ledger: Ledger, width: int, point: int) -> Point | None:
         outcomes = [ledger.runs.get(self._run(width, point, seed)) for seed in _SEEDS]
@@ -93,18 +105,22 @@ class Drift:
         first = sum(untrained) / len(untrained)
         return Point(sum(losses) / len(losses), first, all(_diverged(outcome) for outcome in known))
 
-    def _bracketing(self, ledger: Ledger, width: int, found: Bracket) -> State:
-        if not found.wanted:
-            why = f"no base rate within 20 octaves of {self.rate:g} trains best at width {width}"
+    def _bracketing(self, ledger: Ledger, brackets: Mapping[int, Bracket]) -> State:
+        """What the widths without a bracket want, all at once."""
+        wanted = {width: found.wanted for width, found in brackets.items() if found.centre is None}
+        if lost := [width for width, points in wanted.items() if not points]:
+            why = f"no base rate within 20 octaves of {self.rate:g} trains best at width {lost[0]}"
             return State((self._unmeasured(why),), reason=Reason.LIMIT, why=why)
-        requests = (self._request(width, found.wanted, _SEEDS),)
+        requests = tuple(self._request(width, points, _SEEDS) for width, points in wanted.items())
         if failed := ledger.failed(requests):
             return State((self._unmeasured(failed),), reason=Reason.FAILED, why=failed)
-        rates = sorted(self.rate_at(k) for k in found.wanted)
-        span = f"{rates[0]:.3g}" if len(rates) == 1 else f"{rates[0]:.3g}..{rates[-1]:.3g}"
-        why = f"the best rate of {self.subject} at width {width} is sought at {span}"
-        step = Step(ledger.missing(requests), why)
+        sought = "; ".join(f"{self._span(points)} at width {width}" for width, points in wanted.items())
+        step = Step(ledger.missing(requests), f"the best rate of {self.subject} is sought at {sought}")
         return State((self._unmeasured("the best rate is not bracketed yet"),), (step,))
+
+    def _span(self, points: Iterable[int]) -> str:
+        rates = sorted(self.rate_at(point) for point in points)
+        return f"{rates[0]:.3g}" if len(rates) == 1 else f"{rates[0]:.3g}..{rates[-1]:.3g}"
 
     # Looks
 

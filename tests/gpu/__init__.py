@@ -4,6 +4,7 @@
     tests         the CUDA tests of tests/ipcore
     speed         tests.benchmarks.gpu
     memory        tests.benchmarks.memory on the device
+    limits        ipcore.limits: times, and distances of networks to their limit
     authors       the tables of arXiv:2110.15596 (2021): MNIST and CIFAR-10, five methods, five seeds
         sweep         the sweep of its published revision (2023): 5,600 runs, as far as time allows
 

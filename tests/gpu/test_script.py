@@ -53,6 +53,10 @@ def test_the_miniature_writes_every_file(tmp_path: Path):
     assert set(document("tests.json")["counts"]) == {"passed"}
     assert document("speed.json")["pack"][0]["loop/pack"] > 0
     assert document("memory.json")["rows"][0]["ratio"] > 0
+    pieces = {line["piece"]: line for line in read(out / "limits.jsonl")}
+    assert pieces["time limit L=2 m=64 updates=3"]["train_seconds"] > 0
+    for name in ("ip-llr", "mup"):
+        assert "is reached at width" in pieces[f"distance digits {name} L=2 needed"]["says"]
     for name, runs, points in (("authors.jsonl", 10, 7), ("sweep.jsonl", 20, 3)):
         lines = read(out / name)
         assert [line["K"] for line in lines] == [runs] * 4

@@ -67,10 +67,6 @@ def check_limits(
                 config, run_config(spec, run), info, limits.max_run_memory_bytes
             ):
                 found[_place(spec, network, position, field), text] = None
-        if spec.resources.gpus:
-            where = "at infinite width" if config.infinite_width else "with deferred weights"
-            text = f"{where} training is on CPUs: leave gpus out, or submit these widths by themselves"
-            found["resources.gpus", text] = None
     for place, text in found:
         problems.add(f"{path}.{place}", text)
 

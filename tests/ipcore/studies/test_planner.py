@@ -24,6 +24,7 @@ from ipcore.studies import (
 from reproduction.study_worlds import LossWorld, SizeWorld, study
 from tests.ipcore.studies.worlds import slopes, subject, transfer
 
+WIDTHS = (128, 256, 512, 1024)
 SEARCH = settings(max_examples=15, deadline=None)
 
 
@@ -162,6 +163,22 @@ def test_minimum_cost_of_a_drift_is_enough_if_nothing_moves():
     ended = study(question, LossWorld(0, cliff=5.0, noise="none"))
     assert isinstance(ended.decision, Decided)
     assert len(ended.runs) == least.runs
+
+
+def test_all_widths_but_the_smallest_are_bracketed_at_once_from_where_theory_has_the_best_rate():
+    """SP under squared errors: from the best rate 1 at width 128 to 1/8 at 1024."""
+    question, runs, asked = transfer("sp"), {}, []
+    world = LossWorld(0, drift=-1.0, cliff=5.0, noise="none")
+    while isinstance(decision := plan(question, Results(runs)), RunNext):
+        wanted = list(decision.runs())
+        runs |= {run: world(run, decision.metrics) for run in wanted}
+        asked.append({width: sorted({run.rate for run in wanted if run.width == width}) for width in WIDTHS})
+    first, second, third = asked[:3]
+    assert first == {128: [1 / 4, 1, 4], 256: [], 512: [], 1024: []}
+    assert not any(second[width] for width in WIDTHS[1:])
+    assert third == {128: [], 256: [1 / 8, 1 / 2, 2], 512: [1 / 16, 1 / 4, 1], 1024: [1 / 32, 1 / 8, 1 / 2]}
+    # Two rounds for the smallest width, two for all others, then the first look.
+    assert len(asked) == 5
 
 
 def test_two_subjects_have_answers_of_their_own_and_share_the_error_rate():

@@ -7,6 +7,7 @@ from google.protobuf import json_format
 
 from ipcore.catalogue import DATASETS
 from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.planning.machine import DEFAULT_GPU
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.forward.params import run_params
 from ipserver.request.convert import pack_config
@@ -94,7 +95,6 @@ def test_specs_without_it_keep_their_hash():
             "grid.parameterizations[1].calibration",
             "grow with the width",
         ),
-        ({"resources": {"cpus": 1, "gpus": 1}}, "resources.gpus", "on CPUs"),
         ({"grid__infinite_width": False}, "infinite_width", "only with inf"),
         ({"infinite_width": {"particles": 512, "replicas": 2000}}, "infinite_width.replicas", "1,024"),
     ],
@@ -169,6 +169,19 @@ def test_limits_are_planned_by_their_own_cost():
     ours = [pack for pack in packs if pack.width == INFINITE_WIDTH]
     assert sorted(i for pack in packs for i in pack.run_indices) == list(range(len(checked.runs)))
     assert all(one.memory_bytes * len(pack.run_indices) <= pack.memory_bytes <= most for pack in ours)
+
+
+def test_limits_may_ask_for_a_gpu_and_are_planned_for_its_memory():
+    """As many in a pack as the device holds, whatever packs on the CPU may take."""
+    checked = accepted(limit(resources={"cpus": 1, "gpus": 1}, infinite_width={"particles": 4096}))
+    costs, configs = cost_of(checked.spec, DIGITS), [pack_config(checked.spec, run) for run in checked.runs]
+    one = costs(checked.runs[-1]).memory_bytes
+    for most in (2, 4):
+        limits = PlanLimits(1, 64, int((most + 0.5) * one), DEFAULT_GPU)
+        packs = plan(list(zip(checked.runs, configs, strict=True)), DIGITS, limits, 0, costs)
+        sizes = [len(pack.run_indices) for pack in packs if pack.width == INFINITE_WIDTH]
+        assert sum(sizes) == 4 and max(sizes) <= most
+    assert "a GPU's data sheet" in estimate(checked.spec, checked.runs, DIGITS, None).basis
 
 
 def test_the_time_of_limits_grows_with_the_particles():

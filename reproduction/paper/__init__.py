@@ -1,0 +1,1 @@
+"""Figures of the seed paper (arXiv:2110.15596) and its authors' notebooks that no other study shows."""
