@@ -26,7 +26,7 @@ ROOT: Final = Experiment.DESCRIPTOR
 
 # Of these infinity is a value, in a field of its own.
 _WIDTHS: Final = "iplab.v1.Grid.widths"
-_INPUT: Final = ("display_name", "labels", "priority", "project", "spec")
+_INPUT: Final = ("display_name", "labels", "notes", "priority", "project", "spec")
 
 
 def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object]:

@@ -169,6 +169,11 @@ class Settings(LimitSettings):
         description="Seconds after a pack's end until its unreferenced files are removed; a worker that was "
         "cut off may write until then",
     )
+    deleted_seconds: Seconds = Field(
+        30 * 86_400.0,
+        description="Seconds for which a deleted experiment or study can be undeleted; then it is purged, "
+        "with its weights and other files. A change counts for later deletions",
+    )
     lease_seconds: Seconds = Field(
         15.0,
         description="Length of a dispatcher's leases of packs, in seconds; the forwarder's lease is twice as "

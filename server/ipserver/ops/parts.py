@@ -46,6 +46,7 @@ def run_api(settings: Settings) -> None:
         tls=settings.certificates,
         health_address=settings.health_address,
         connection_age=settings.connection_age_seconds,
+        deleted_seconds=settings.deleted_seconds,
         auth=settings.auth,
         oidc=OidcSettings(
             settings.oidc_issuer,

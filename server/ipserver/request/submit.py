@@ -111,6 +111,7 @@ def _new_experiment(
         request_hash=request_hash,
         display_name=experiment.display_name,
         labels=dict(experiment.labels),
+        notes=experiment.notes,
         priority=experiment.priority,
         spec=checked.spec.SerializeToString(deterministic=True),
         spec_hash=checked.spec_hash,

@@ -49,7 +49,7 @@ CASES = {
     "mean field": case("mup", 1, 1024, loss="mse"),
     "ntk": case("ntk", 3, 64, optimizer="momentum"),
     "ntk, tanh": case("ntk", 2, 64, activation="tanh"),
-    "deferred mup": case("mup", 3, 2048, deferred=True),
+    "deferred mup": case("mup", 3, 768, deferred=True),
     "deferred hp": case("hp", 3, 512, deferred=True, optimizer="momentum", calibration=CALIBRATION),
 }
 

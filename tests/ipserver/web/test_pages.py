@@ -174,7 +174,7 @@ def test_runs_are_filtered_and_sorted_by_the_service_s_own_names(page, client):
     page_text = page.get("/experiments/rates-digits/runs?sort=width").text
     assert re.search(r'aria-sort="ascending"><a href="\?sort=-width">', page_text)
     wrong = words(page.get("/experiments/rates-digits/runs?sort=colour"))
-    assert "no column 'colour'" in wrong
+    assert "unknown field 'colour'" in wrong
     assert page.get("/experiments/rates-digits/runs?page=0").status == 400
 
 

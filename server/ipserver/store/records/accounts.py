@@ -54,7 +54,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "queued_runs": Kind("runs that wait", "enough of them have started"),
         "core_hours": Kind("hours of training on one core, this month", "", monthly=True),
         "gpu_hours": Kind("hours of training on one GPU, this month", "", monthly=True),
-        "artifact_bytes": Kind("bytes of weights and other files", "some are deleted"),
+        "artifact_bytes": Kind("bytes of weights and other files", "experiments that hold some are purged"),
         "priority": Kind("highest priority", ""),
         "requests_per_second": Kind("requests per second to one API process", ""),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -17,7 +17,7 @@ from ipserver.errors import NotFound, QuotaExceeded
 from ipserver.store.database import Transaction
 from ipserver.store.records.accounts import EACH, KINDS, WHOLE, Quota, Use
 from ipserver.store.shapes import amounts_of
-from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata
+from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata, purged
 from ipserver.store.transactions import projects
 
 quotas = sa.Table(
@@ -30,43 +30,63 @@ quotas = sa.Table(
     sa.PrimaryKeyConstraint("project", "user", "name"),
 )
 
-# What is counted: the experiments of a project, or those of a user in it.
-_Scope = sa.ColumnElement[bool]
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What is counted: the experiments of a project, or those of a user in it ("": of everybody)."""
+
+    project: str
+    user: str
+
+    def of(self, table: sa.Table = experiments) -> sa.ColumnElement[bool]:
+        """The condition on `experiments`, or on `purged`."""
+        condition: sa.ColumnElement[bool] = table.c.project == self.project
+        return sa.and_(condition, table.c.owned_by == self.user) if self.user else condition
 
 
 def _live(transaction: Transaction, scope: _Scope) -> float:
-    statement = sa.select(sa.func.count()).where(scope, experiments.c.end_time.is_(None))
+    statement = sa.select(sa.func.count()).where(scope.of(), experiments.c.end_time.is_(None))
     return float(transaction.connection.execute(statement).scalar_one())
 
 
 def _queued(transaction: Transaction, scope: _Scope) -> float:
     total = sa.func.coalesce(sa.func.sum(experiments.c.queued + experiments.c.paused), 0)
-    statement = sa.select(total).where(scope, experiments.c.end_time.is_(None))
+    statement = sa.select(total).where(scope.of(), experiments.c.end_time.is_(None))
     return float(transaction.connection.execute(statement).scalar_one())
 
 
 def _hours(resource: str) -> Callable[[Transaction, _Scope], float]:
     def hours(transaction: Transaction, scope: _Scope) -> float:
-        now = transaction.now()
-        month = month_start(now)
-        end = sa.func.coalesce(attempts.c.end_time, now)
-        start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
-        rows = transaction.connection.execute(
-            sa.select(experiments.c.shape, sa.func.sum(end - start))
+        month = month_start(transaction.now())
+        there = (
+            sa.select(experiments.c.shape, sa.func.sum(seconds_since(month, transaction.now())))
             .join(attempts, attempts.c.experiment == experiments.c.id)
-            .where(scope, end > month)
+            .where(scope.of())
             .group_by(experiments.c.shape)
         )
+        gone = (
+            sa.select(purged.c.shape, sa.func.sum(purged.c.seconds))
+            .where(scope.of(purged), purged.c.purge_time >= month)
+            .group_by(purged.c.shape)
+        )
+        rows = [*transaction.connection.execute(there), *transaction.connection.execute(gone)]
         return sum(amounts_of(row[0]).get(resource, 0.0) * float(row[1]) / 3600 for row in rows)
 
     return hours
+
+
+def seconds_since(month: float, now: float) -> sa.ColumnElement[float]:
+    """Seconds that an attempt has lasted since a time."""
+    end = sa.func.coalesce(attempts.c.end_time, now)
+    start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
+    return sa.case((end > month, end - start), else_=0.0)
 
 
 def _bytes(transaction: Transaction, scope: _Scope) -> float:
     statement = (
         sa.select(sa.func.coalesce(sa.func.sum(artifacts.c.size_bytes), 0))
         .join(experiments, experiments.c.id == artifacts.c.experiment)
-        .where(scope)
+        .where(scope.of())
     )
     return float(transaction.connection.execute(statement).scalar_one())
 
@@ -153,22 +173,25 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
     Raises:
         QuotaExceeded: The first limit that is reached.
     """
+    check_priority(transaction, project, user, adding.get("priority", 0))
     for who, name, value in limits_of(_values(transaction), project, user):
-        subject = f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
-        asked = adding.get(name, 0.0)
-        if name == "priority":
-            if asked > value:
-                raise _exceeded(
-                    who,
-                    project,
-                    name,
-                    f"{subject} may ask for a priority of at most {value:g}, not {asked:g}",
-                    never=True,
-                )
-        elif name in _USED:
+        subject, asked = _subject(project, who), adding.get(name, 0.0)
+        if name in _USED:
             used = _used(transaction, project, who, name) or 0.0
             if (asked and used + asked > value) or (name not in _COUNTED and used >= value):
                 raise _full(transaction, who, project, name, value, used, asked, subject)
+
+
+def check_priority(transaction: Transaction, project: str, user: str, asked: float) -> None:
+    """Check that a project and a user may ask for a priority. Raises QuotaExceeded."""
+    for who, name, value in limits_of(_values(transaction), project, user):
+        if name == "priority" and asked > value:
+            text = f"{_subject(project, who)} may ask for a priority of at most {value:g}, not {asked:g}"
+            raise _exceeded(who, project, name, text, never=True)
+
+
+def _subject(project: str, who: str) -> str:
+    return f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
 
 
 # Limits of what a request adds; the others are used up by training.
@@ -211,8 +234,7 @@ def _used(transaction: Transaction, project: str, user: str, name: str) -> float
     used = _USED.get(name)
     if used is None:
         return None
-    scope: Any = experiments.c.project == project
-    return used(transaction, sa.and_(scope, experiments.c.owned_by == user) if user else scope)
+    return used(transaction, _Scope(project, user))
 
 
 def month_start(now: float) -> float:
