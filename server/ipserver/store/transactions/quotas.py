@@ -7,6 +7,7 @@ project "*" stands for each project, and the user "*" for each user, without a l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Final
