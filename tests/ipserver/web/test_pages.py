@@ -8,11 +8,10 @@ from html.parser import HTMLParser
 import pytest
 
 import iplab
-from ipserver.store.transactions.projects import Role
+from ipserver.store.records.accounts import Role
 from tests.iplab.conftest import Service, small_spec
 from tests.ipserver.web.conftest import MLFLOW, NASTY, Page
 
-pytestmark = pytest.mark.takes(20)
 PAGES = (
     "/",
     "/?filter=state+%3D+QUEUED",
