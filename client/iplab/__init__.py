@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from iplab.errors import (
     AlreadyExistsError,
     ArtifactDamagedError,
+    EtagMismatchError,
     InvalidRequestError,
     IplabError,
     NotFoundError,
@@ -55,6 +56,7 @@ __all__ = [
     "ArtifactDamagedError",
     "Check",
     "Client",
+    "EtagMismatchError",
     "Event",
     "Experiment",
     "ExperimentState",

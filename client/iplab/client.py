@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from iplab.credentials import channel_credentials
-from iplab.errors import InvalidRequestError, IplabError
+from iplab.errors import InvalidRequestError, IplabError, Violation
 from iplab.experiment import Experiment
 from iplab.profiles import find_profile
 from iplab.specs.specfile import SpecSource, read_spec
@@ -165,7 +165,9 @@ class Client:
             self._transport, self._transport.call(self._transport.experiments.GetExperiment, request)
         )
 
-    def experiments(self, filter: str = "", limit: int | None = None) -> Iterator[Experiment]:
+    def experiments(
+        self, filter: str = "", limit: int | None = None, *, show_deleted: bool = False
+    ) -> Iterator[Experiment]:
         """Experiments, newest first, fetched by page.
 
         Args:
@@ -173,6 +175,7 @@ class Client:
                 AND, OR and NOT:
                 'state = RUNNING AND labels.team = "theory"'.
             limit: At most so many; None: all.
+            show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
 
         Raises:
             InvalidRequestError: The filter cannot be read.
@@ -180,7 +183,10 @@ class Client:
         left, token = limit, ""
         while left is None or left > 0:
             request = experiment_service_pb2.ListExperimentsRequest(
-                page_size=_PAGE if left is None else min(left, _PAGE), page_token=token, filter=filter
+                page_size=_PAGE if left is None else min(left, _PAGE),
+                page_token=token,
+                filter=filter,
+                show_deleted=show_deleted,
             )
             page = self._transport.call(self._transport.experiments.ListExperiments, request)
             for message in page.experiments:
@@ -239,6 +245,8 @@ class Client:
         """
         loaded = read_spec(spec)
         own = loaded.checked()
+        if own.notes:
+            raise loaded.error([Violation("experiment.notes", "belong to experiments; a study has none")])
         study = study_pb2.Study(
             display_name=own.display_name,
             labels=own.labels,
@@ -279,12 +287,19 @@ class Client:
         request = study_service_pb2.GetStudyRequest(name=name)
         return Study(self._transport, self._transport.call(self._transport.studies.GetStudy, request))
 
-    def studies(self, limit: int | None = None) -> Iterator[Study]:
-        """Studies, newest first, fetched by page; `limit`: at most so many."""
+    def studies(self, limit: int | None = None, *, show_deleted: bool = False) -> Iterator[Study]:
+        """Studies, newest first, fetched by page.
+
+        Args:
+            limit: At most so many; None: all.
+            show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
+        """
         left, token = limit, ""
         while left is None or left > 0:
             request = study_service_pb2.ListStudiesRequest(
-                page_size=_PAGE if left is None else min(left, _PAGE), page_token=token
+                page_size=_PAGE if left is None else min(left, _PAGE),
+                page_token=token,
+                show_deleted=show_deleted,
             )
             page = self._transport.call(self._transport.studies.ListStudies, request)
             for message in page.studies:

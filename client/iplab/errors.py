@@ -6,6 +6,7 @@ IplabError
 +-- NotFoundError (LookupError)         no experiment, run or artifact of that name
 +-- AlreadyExistsError                  the experiment id is taken
 |   +-- RequestIdReusedError            the request id was used with another request
++-- EtagMismatchError                   it was changed since it was read; read it again
 +-- UnavailableError (ConnectionError)  no service answers, or it cannot reach its store; try again later
 +-- TimedOutError (TimeoutError)        no answer within the timeout, or `wait` ran out of time
 +-- UnauthenticatedError                no token, or one that is unknown, expired or revoked
@@ -88,6 +89,10 @@ class AlreadyExistsError(IplabError):
 
 class RequestIdReusedError(AlreadyExistsError):
     """The request id was used with another request; a new request needs a new id."""
+
+
+class EtagMismatchError(IplabError):
+    """Somebody changed it since it was read, so nothing was changed; read it again, and decide again."""
 
 
 class UnavailableError(IplabError, ConnectionError):

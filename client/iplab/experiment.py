@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from google.protobuf import field_mask_pb2
+
 from iplab import events
 from iplab.events import Event
 from iplab.plain import time_of, to_plain
@@ -151,6 +153,22 @@ class Experiment(ExperimentFields):
         """When it was accepted (UTC)."""
         return time_of(self._experiment.create_time)
 
+    def as_spec(self, changes: Mapping[str, object] | None = None) -> dict[str, object]:
+        """What would be submitted to have it again, without its notes, as `client.create` takes it.
+
+        Args:
+            changes: New values by path; "spec." may be left out, and None removes a field.
+
+        Raises:
+            SpecError: A path that leads nowhere; all of them.
+
+        Example:
+            >>> client.create(experiment.as_spec({"steps": 1000, "grid.seeds": [8, 9]}))     # doctest: +SKIP
+        """
+        from iplab.specs.changing import spec_of  # noqa: PLC0415 - few need it
+
+        return spec_of(self._experiment, changes)
+
     def to_dict(self) -> dict[str, object]:
         """All fields as plain values, as `iplab show --json` prints them."""
         return to_plain(self._experiment)
@@ -238,22 +256,144 @@ class Experiment(ExperimentFields):
         self._take(message)
         return self
 
-    def runs(self, filter: str = "") -> Iterator[Run]:
-        """Its runs, ascending by index, fetched by page.
+    def update(
+        self,
+        *,
+        display_name: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        notes: str | None = None,
+        priority: int | None = None,
+        etag: str = "",
+    ) -> Experiment:
+        """Change what describes it, and its priority, whatever its state. What is not given stays.
+
+        Args:
+            display_name: Free text on one line; "": none.
+            labels: New values of these labels, None for those to be removed; its other labels stay.
+            notes: Free text on any number of lines; "": none.
+            priority: Counts from the next scheduling decision on.
+            etag: Change nothing unless this is its `etag` on the service; "": change it in any case.
+
+        Returns:
+            Itself, as it is now.
+
+        Raises:
+            InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
+            EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
+            QuotaExceededError: The priority is above a limit of yours.
+
+        Example:
+            >>> experiment.update(labels={"paper": "fig-3", "draft": None}, priority=5)     # doctest: +SKIP
+        """
+        message = experiment_pb2.Experiment(name=self.name, etag=etag)
+        given = {"display_name": display_name, "notes": notes, "priority": priority}
+        mask = field_mask_pb2.FieldMask()
+        for field, value in given.items():
+            if value is not None:
+                setattr(message, field, value)
+                mask.paths.append(field)
+        for key, text in (labels or {}).items():
+            mask.paths.append(f"labels.{key}")
+            if text is not None:
+                message.labels[key] = text
+        request = experiment_service_pb2.UpdateExperimentRequest(experiment=message, update_mask=mask)
+        # With an etag a repetition would find the etag of its own first attempt.
+        self._take(
+            self._transport.call(self._transport.experiments.UpdateExperiment, request, repeat=not etag)
+        )
+        return self
+
+    def retry_failed(self, *, request_id: str | None = None) -> Experiment:
+        """Train all runs that failed again, from where they stopped.
+
+        What was recorded stays. Diverged runs are no failures: the same numbers would diverge again. Harmless
+        if no run failed.
+
+        Args:
+            request_id: A UUID. The same id trains nothing a second time. Default: a new one for this call, so
+                that its retries are one; "": none, and no retries.
+
+        Returns:
+            Itself, with the new state and counts.
+
+        Raises:
+            InvalidRequestError: It is deleted, or was asked to stop.
+            QuotaExceededError: A limit is reached.
+
+        Example:
+            >>> experiment.retry_failed().wait()                      # doctest: +SKIP
+        """
+        request = experiment_service_pb2.RetryFailedRunsRequest(
+            name=self.name, request_id=str(uuid.uuid4()) if request_id is None else request_id
+        )
+        method = self._transport.experiments.RetryFailedRuns
+        self._take(self._transport.call(method, request, repeat=bool(request.request_id)))
+        return self
+
+    def delete(self, *, etag: str = "") -> Experiment:
+        """Delete it once it has ended: listings leave it out; harmless if it is deleted already.
+
+        Until its `purge_time` it can still be read, and brought back by `undelete`. Then it is purged, with
+        its weights and other files. What MLflow holds of it stays there.
+
+        Args:
+            etag: Delete it only if this is its `etag` on the service; "": in any case.
+
+        Returns:
+            Itself, as it is now.
+
+        Raises:
+            InvalidRequestError: It has not ended (cancel it first), or a study that goes on asked for it.
+            EtagMismatchError: Somebody changed it since it had that etag.
+        """
+        request = experiment_service_pb2.DeleteExperimentRequest(name=self.name, etag=etag)
+        self._take(self._transport.call(self._transport.experiments.DeleteExperiment, request))
+        return self
+
+    def undelete(self) -> Experiment:
+        """Bring it back; harmless if it is not deleted. Returns itself, as it is now.
+
+        Raises:
+            InvalidRequestError: It is being purged.
+        """
+        request = experiment_service_pb2.UndeleteExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.UndeleteExperiment, request))
+        return self
+
+    def purge(self) -> Experiment:
+        """Have it, deleted as it is, removed for good now, and not at its `purge_time`. Needs the role admin.
+
+        A dispatcher removes its files and all that is known of it, once no worker can be writing any more. It
+        cannot be brought back from now on, and its id is never used again.
+
+        Returns:
+            Itself, with the new `purge_time`.
+
+        Raises:
+            InvalidRequestError: It is not deleted.
+        """
+        request = experiment_service_pb2.PurgeExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.PurgeExperiment, request))
+        return self
+
+    def runs(self, filter: str = "", order_by: str = "") -> Iterator[Run]:
+        """Its runs, ascending by index or in another order, fetched by page.
 
         Args:
             filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
                 parameterization, hidden_layers, width, activation, base_learning_rate, seed,
                 committed_steps, pack and the names of `Run.results`:
                 'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
+            order_by: The same names between commas, each perhaps followed by "desc":
+                "final_test_loss desc, width". Runs without a value come last.
 
         Raises:
-            InvalidRequestError: The filter cannot be read.
+            InvalidRequestError: The filter or the order cannot be read.
         """
         token = ""
         while True:
             request = run_service_pb2.ListRunsRequest(
-                parent=self.name, page_size=_PAGE, page_token=token, filter=filter
+                parent=self.name, page_size=_PAGE, page_token=token, filter=filter, order_by=order_by
             )
             page = self._transport.call(self._transport.runs.ListRuns, request)
             for message in page.runs:

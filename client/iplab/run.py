@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -146,6 +147,23 @@ class Run(RunFields, RunSummaryFields):
         "attempts" is empty unless it was read by `run()` or `refresh`.
         """
         return to_plain(self._run) | {"width": plain_width(self.width)}
+
+    def retry(self, *, request_id: str | None = None) -> Run:
+        """Train it again if it failed, from where it stopped; harmless if it has not ended. Returns itself.
+
+        Args:
+            request_id: A UUID, as for `Experiment.retry_failed`.
+
+        Raises:
+            InvalidRequestError: It ended without failing, or its experiment is deleted or was asked to stop.
+            QuotaExceededError: A limit is reached.
+        """
+        request = run_service_pb2.RetryRunRequest(
+            name=self.name, request_id=str(uuid.uuid4()) if request_id is None else request_id
+        )
+        method = self._transport.runs.RetryRun
+        self._take(self._transport.call(method, request, repeat=bool(request.request_id)))
+        return self
 
     def refresh(self) -> Run:
         """Read it again, with its attempts. Returns itself."""

@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 from iplab.errors import (
     AlreadyExistsError,
     ArtifactDamagedError,
+    EtagMismatchError,
     InvalidRequestError,
     IplabError,
     NotFoundError,
@@ -39,6 +40,7 @@ _BY_REASON: Final[dict[str, type[IplabError]]] = {
     "UNAUTHENTICATED": UnauthenticatedError,
     "PERMISSION_DENIED": PermissionDeniedError,
     "QUOTA_EXCEEDED": QuotaExceededError,
+    "ETAG_MISMATCH": EtagMismatchError,
     "WATCH_OVERFLOW": WatchOverflowError,
     "ARTIFACT_DAMAGED": ArtifactDamagedError,
     "STORE_UNAVAILABLE": UnavailableError,

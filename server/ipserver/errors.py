@@ -5,6 +5,7 @@ ServiceError
 +-- NotFound
 +-- AlreadyExists
 |   +-- RequestIdReused
++-- EtagMismatch          the resource was changed since the caller read it
 +-- Fenced                a commit under a token that is no longer current (never leaves the service)
 +-- DatasetChanged        a registered file was replaced while an experiment trains on it (ends its runs)
 +-- TooExpensive          an answer that would take longer, or be larger, than one request may ask for
@@ -70,6 +71,10 @@ class AlreadyExists(ServiceError):
 
 class RequestIdReused(AlreadyExists):
     """The request id was used with another request."""
+
+
+class EtagMismatch(ServiceError):
+    """The resource is no longer what the request's etag stands for; nothing was written."""
 
 
 class Fenced(ServiceError):

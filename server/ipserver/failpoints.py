@@ -31,6 +31,10 @@ Result = TypeVar("Result")
 POINTS: Final = {
     "create": "the API accepts an experiment (a transaction)",
     "extend": "the API adds runs to an experiment (a transaction)",
+    "retry": "the API queues failed runs again (a transaction)",
+    "update": "the API changes what describes an experiment (a transaction)",
+    "delete": "the API deletes, undeletes or lets purge (a transaction)",
+    "purge": "a dispatcher removes rows of what is purged (a transaction)",
     "study": "the API accepts a study (a transaction)",
     "round": "a dispatcher writes a round of a study down (a transaction)",
     "asked": "a dispatcher has taken all actions of a round (a transaction)",

@@ -17,6 +17,8 @@ STUDY_ID_RULE = (
 )
 # The project of everything that names none.
 DEFAULT_PROJECT = "default"
+# Labels that an experiment or study may have.
+MOST_LABELS = 32
 ID_RULE = "1-63 lower-case letters, digits and hyphens, starting with a letter, not ending with a hyphen"
 
 

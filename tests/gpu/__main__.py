@@ -41,7 +41,7 @@ class Part:
 
 PARTS: Final = (
     Part("environment", "tests.gpu.environment", 40, 20, "environment.json"),
-    Part("tests", "tests.gpu.device_tests", 90, 20, "tests.json"),
+    Part("tests", "tests.gpu.device_tests", 120, 20, "tests.json"),
     Part("speed", "tests.benchmarks.gpu", 90, 1, "speed.json"),
     Part("memory", "tests.benchmarks.memory", 60, 1, "memory.json"),
     Part("limits", "tests.gpu.limits", 120, 10, "limits.jsonl"),

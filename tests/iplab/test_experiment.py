@@ -1,6 +1,8 @@
 """Following an experiment on a real service, through restarts and overflows."""
 
 import threading
+import uuid
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -9,8 +11,9 @@ import pytest
 import iplab
 from iplab.events import PackProgressed, RunsChanged, StateChanged
 from ipserver.store.records.packs import NewPack
+from ipserver.store.records.runs import Failure
 from ipserver.store.records.slices import SliceCommit
-from ipserver.store.states import RunState
+from ipserver.store.states import FailureReason, RunState
 from tests.iplab.conftest import Service, small_spec
 
 
@@ -277,3 +280,59 @@ def test_plain_values_have_numbers_and_short_names(trained):
     assert plain["counts"]["succeeded"] == 8
     assert plain["labels"] == {"team": "theory"}
     assert plain["create_time"].endswith("Z")
+
+
+def test_what_describes_it_is_updated(service, client):
+    experiment = client.create(small_spec(), experiment_id="updated")
+    first = experiment.etag
+    updated = experiment.update(labels={"paper": "3", "team": None}, notes="line 1\nline 2", priority=2)
+    assert updated is experiment
+    assert (experiment.labels, experiment.notes, experiment.priority) == ({"paper": "3"}, "line 1\nline 2", 2)
+    assert experiment.display_name == "eight small runs"
+    assert client.experiment("updated").etag == experiment.etag != first
+    with pytest.raises(iplab.EtagMismatchError, match="read it again"):
+        experiment.update(display_name="late", etag=first)
+    assert experiment.update(display_name="", etag=experiment.etag).display_name == ""
+    with pytest.raises(iplab.InvalidRequestError, match="nothing is given"):
+        experiment.update()
+    experiment.cancel()
+
+
+def test_it_is_deleted_and_brought_back(service, client):
+    experiment = client.create(small_spec(), experiment_id="short-lived").cancel()
+    assert experiment.delete() is experiment
+    assert experiment.purge_time - experiment.delete_time == timedelta(days=30)
+    assert "short-lived" not in {one.id for one in client.experiments()}
+    assert "short-lived" in {one.id for one in client.experiments(show_deleted=True)}
+    assert experiment.undelete().delete_time is None
+    with pytest.raises(iplab.InvalidRequestError, match="delete it first"):
+        experiment.purge()
+    assert experiment.delete().purge().purge_time < datetime.now(UTC)
+    with pytest.raises(iplab.InvalidRequestError, match="being purged"):
+        experiment.undelete()
+
+
+def test_what_failed_goes_on(own_service, own_client):
+    experiment = own_client.create(small_spec(), experiment_id="broken")
+    lease = plan(own_service, experiment)
+    commit(own_service, lease, 1, 5)
+    broke = Failure(FailureReason.TRAINING_ERROR, "it broke")
+    own_service.store.end_attempt("broken", lease.id, lease.token, failure=broke, retry=False)
+    assert experiment.refresh().state is iplab.ExperimentState.FAILED
+    run = experiment.run(0)
+    assert run.failure.message == "it broke"
+    assert run.retry().state is iplab.RunState.QUEUED
+    assert run.retry().failure is None, "it has not ended: nothing changes"
+    once = str(uuid.uuid4())
+    assert experiment.retry_failed(request_id=once) is experiment
+    assert (experiment.state, experiment.counts.queued) == (iplab.ExperimentState.QUEUED, 8)
+    assert experiment.retry_failed(request_id=once).counts.queued == 8
+    for _ in range(2):
+        pack = own_service.store.lease_pack("broken", "test", 60.0)
+        assert pack.committed_steps == 5
+        commit(own_service, pack, 6, 20)
+    assert experiment.wait(progress=False, timeout=60).state is iplab.ExperimentState.SUCCEEDED
+    with pytest.raises(iplab.InvalidRequestError, match="only a run that failed"):
+        experiment.run(0).retry()
+    with pytest.raises(iplab.RequestIdReusedError):
+        experiment.run(1).retry(request_id=once)

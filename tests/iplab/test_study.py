@@ -16,8 +16,6 @@ from iplab.studies.request import QUESTIONS, budget_of, study_message
 from iplab.v1.spec_pb2 import ExperimentSpec
 from tests.ipserver.studies.cases import driver
 
-pytestmark = pytest.mark.takes(15)
-
 BASE = {
     "dataset": "digits",
     "batch_size": 16,
@@ -157,9 +155,16 @@ def test_studies_are_listed_cancelled_and_deleted(client, service):
     assert study.cancel().state is StudyState.CANCELLING
     with driven(service):
         assert study.wait(progress=False, timeout=60).state is StudyState.CANCELLED
-    study.delete()
-    with pytest.raises(iplab.NotFoundError):
-        client.get_study("short")
+    assert study.delete().delete_time is not None
+    assert "short" not in [one.id for one in client.studies()]
+    assert "short" in [one.id for one in client.studies(show_deleted=True)]
+    assert study.undelete().delete_time is None
+    assert "short" in [one.id for one in client.studies()]
+    with pytest.raises(iplab.InvalidRequestError, match="delete it first"):
+        study.purge()
+    assert study.delete().purge().purge_time is not None
+    with pytest.raises(iplab.InvalidRequestError, match="being purged"):
+        study.undelete()
 
 
 def test_the_same_request_asks_once(client):
@@ -223,7 +228,14 @@ def test_the_command_line_ends_with_the_answer(iplab_cli, service, tmp_path):
     assert "told" in iplab_cli("studies").stdout
     watched = iplab_cli("study", "watch", "told", "--picture", str(picture), "--json")
     assert json.loads(watched.stdout)["name"] == "studies/told"
-    assert iplab_cli("study", "delete", "told").stdout.startswith("told is deleted; its ")
+    assert iplab_cli("study", "delete", "told").stdout.startswith(
+        "told is deleted; it can be undeleted until "
+    )
+    assert "(deleted)" in iplab_cli("studies", "--deleted").stdout
+    assert "it is deleted" in iplab_cli("study", "show", "told").stdout
+    assert iplab_cli("study", "undelete", "told").stdout.startswith("told is not deleted; its ")
+    iplab_cli("study", "delete", "told")
+    assert iplab_cli("study", "purge", "told", "--yes").stdout.startswith("told is being purged; its ")
 
 
 def test_exit_codes_tell_the_verdict(iplab_cli, service, tmp_path):

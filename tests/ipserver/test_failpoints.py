@@ -14,7 +14,9 @@ from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactsUnavailable
 from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.mlflow_sink import MlflowSink
+from ipserver.ops.sweeper import Sweeper
 from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store.records.experiments import Revision
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.studies.cases import ask, driver
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
@@ -45,6 +47,10 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
             dispatcher.drain()
         if store.get_experiment("e").state.terminal:
             break
+    store.update_experiment("e", Revision())
+    store.retry_failed("e")
+    store.delete_experiment("e", 1e-9)
+    assert Sweeper(store, settings).purge() == 0
     ask(store)
     studies = driver(store)
     while not store.get_study("s").state.terminal:

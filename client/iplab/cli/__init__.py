@@ -6,12 +6,15 @@ from iplab.cli import (
     analyze,
     catalog,
     check,
+    completion,
     data,
+    edit,
     look,
     phases,
     plot,
     quota,
     report,
+    specs,
     study,
     submit,
     theory,
@@ -20,6 +23,7 @@ from iplab.cli import (
 from iplab.cli.app import main
 
 for _command in (
+    specs.init,
     submit.submit,
     watch.watch,
     look.list_experiments,
@@ -32,7 +36,14 @@ for _command in (
     study.study,
     study.list_studies,
     report.report,
+    specs.clone,
+    specs.diff,
     submit.extend,
+    submit.retry,
+    edit.update,
+    edit.delete,
+    edit.undelete,
+    edit.purge,
     submit.cancel,
     submit.pause,
     submit.resume,
@@ -42,6 +53,7 @@ for _command in (
     phases.phases,
     catalog.catalog,
     quota.quota,
+    completion.completion,
 ):
     main.add_command(_command)
 

@@ -48,7 +48,7 @@ Exit codes:
     5  any other error of the service
     6  measurement disagrees with theory (check, study)
     7  every run diverged (watch, submit --watch)
-    8  it has ended, so there was nothing to do (cancel, pause, resume)
+    8  there was nothing to do (cancel, pause, resume, retry)
     9  the study ended undecided
   130  interrupted; the experiment or study goes on
   141  nobody reads the output any more (| head)

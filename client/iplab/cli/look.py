@@ -11,9 +11,10 @@ import click
 
 from iplab.best import best_rates
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
+from iplab.cli.edit import deletion
 from iplab.cli.results import brief, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
-from iplab.sorting import in_order, runs_in_order
+from iplab.sorting import in_order, order_by
 from iplab.states import ExperimentState
 from iplab.summary import summarize
 from iplab.terminal import folded, visible
@@ -33,14 +34,15 @@ _SORT = "Columns to sort by, separated by commas; -COLUMN: largest first"
 @click.command("list")
 @click.option("--filter", "filter_", default="", help="As 'state = RUNNING AND labels.team = \"theory\"'.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
+@click.option("--deleted", is_flag=True, help="Also deleted ones that are not purged yet.")
 @json_option
 @click.pass_obj
-def list_experiments(service: Service, *, filter_: str, limit: int, as_json: bool) -> None:
+def list_experiments(service: Service, *, filter_: str, limit: int, deleted: bool, as_json: bool) -> None:
     """List experiments, newest first."""
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     with service.connect() as client:
-        found = list(client.experiments(filter_, limit=limit + 1))
+        found = list(client.experiments(filter_, limit=limit + 1, show_deleted=deleted))
         more, found = len(found) > limit, found[:limit]
         why = client.unmatched(filter_) if filter_ and not found else ""
     if as_json:
@@ -52,7 +54,7 @@ def list_experiments(service: Service, *, filter_: str, limit: int, as_json: boo
     rows = [
         (
             experiment.id,
-            str(experiment.state),
+            str(experiment.state) + (" (deleted)" if experiment.delete_time else ""),
             experiment.counts.total,
             _share(experiment),
             f"{experiment.create_time:%Y-%m-%d %H:%M:%S}",
@@ -148,6 +150,10 @@ def print_experiment(
     click.echo(headline(experiment))
     if experiment.display_name:
         click.echo(folded(experiment.display_name))
+    if experiment.delete_time is not None:
+        click.echo(f"it {deletion(experiment)}")
+    for line in experiment.notes.splitlines():
+        click.echo(folded(line))
     if not experiment.state.terminal:
         click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
     if experiment.mlflow_pending_runs:
@@ -235,9 +241,7 @@ def runs(
 
     with service.connect() as client:
         one = client.experiment(experiment)
-        listed: Iterable[Run] = one.runs(filter_)
-        if sort:
-            listed = runs_in_order(list(listed), sort)
+        listed: Iterable[Run] = one.runs(filter_, order_by(sort))
         if as_json:
             # A listing does not read the attempts, so it cannot say that there are none.
             shown = (run.to_dict() for run in islice(listed, limit))

@@ -18,6 +18,7 @@ from iplab.cli.app import (
     print_json,
     warn,
 )
+from iplab.cli.edit import deletion
 from iplab.cli.submit import numbers_of
 from iplab.commands import Choice, CommandGroup
 from iplab.terminal import folded
@@ -249,26 +250,55 @@ def cancel_study(service: Service, name: str, *, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def delete_study(service: Service, name: str, *, as_json: bool) -> None:
-    """Delete the record of the study NAME, which must have ended; its experiments stay."""
+    """Delete the study NAME, which must have ended; its experiments stay.
+
+    It can be brought back for a while, until the time that is printed (UTC); then it is purged.
+    """
     with service.connect() as client:
-        found = client.get_study(name)
-        found.delete()
+        _say_deletion(client.get_study(name).delete(), as_json=as_json)
+
+
+@study.command("undelete")
+@click.argument("name")
+@json_option
+@click.pass_obj
+def undelete_study(service: Service, name: str, *, as_json: bool) -> None:
+    """Bring the deleted study NAME back."""
+    with service.connect() as client:
+        _say_deletion(client.get_study(name).undelete(), as_json=as_json)
+
+
+@study.command("purge")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@json_option
+@click.pass_obj
+def purge_study(service: Service, name: str, *, yes: bool, as_json: bool) -> None:
+    """Remove the deleted study NAME for good, now; its experiments stay. Needs the role admin."""
+    if not yes:
+        click.confirm(f"Remove {name} for good?", abort=True, err=True)
+    with service.connect() as client:
+        _say_deletion(client.get_study(name).purge(), as_json=as_json)
+
+
+def _say_deletion(found: Study, *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(f"{found.id} is deleted; its {len(found.experiments)} experiments stay")
+        click.echo(f"{found.id} {deletion(found)}; its {len(found.experiments)} experiments stay")
 
 
 @click.command("studies")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="At most so many.")
+@click.option("--deleted", is_flag=True, help="Also deleted ones that are not purged yet.")
 @json_option
 @click.pass_obj
-def list_studies(service: Service, *, limit: int, as_json: bool) -> None:
+def list_studies(service: Service, *, limit: int, deleted: bool, as_json: bool) -> None:
     """List studies, newest first."""
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     with service.connect() as client:
-        found = list(client.studies(limit))
+        found = list(client.studies(limit, show_deleted=deleted))
     if as_json:
         print_json([one.to_dict() for one in found])
         return
@@ -276,7 +306,14 @@ def list_studies(service: Service, *, limit: int, as_json: bool) -> None:
         note("there are no studies yet")
         return
     rows = [
-        (one.id, one.question, str(one.state), one.verdict.words, one.spent.runs, one.sentence)
+        (
+            one.id,
+            one.question,
+            str(one.state) + (" (deleted)" if one.delete_time else ""),
+            one.verdict.words,
+            one.spent.runs,
+            one.sentence,
+        )
         for one in found
     ]
     headings = ["study", "question", "state", "verdict", "runs", "answer"]
@@ -288,6 +325,8 @@ def print_study(found: Study) -> None:
     from iplab.studies.answers import interval_text, prediction_text, spent_text  # noqa: PLC0415 - as above
     from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
 
+    if found.delete_time is not None:
+        click.echo(f"it {deletion(found)}")
     click.echo(folded(found.sentence or f"{found.id} is {found.state}; nothing is known yet"))
     for warning in found.warnings:
         click.echo(folded(f"warning: {warning}"))

@@ -1,4 +1,4 @@
-"""`iplab submit`, `extend`, `cancel`, `pause` and `resume`."""
+"""`iplab submit`, `extend`, `retry`, `cancel`, `pause` and `resume`."""
 
 from __future__ import annotations
 
@@ -130,6 +130,34 @@ def resume(service: Service, experiment: str, *, as_json: bool) -> None:
     """Continue a paused EXPERIMENT from its checkpoints."""
     with service.connect() as client:
         _say(client.experiment(experiment).resume(), "resume", {"QUEUED", "RUNNING"}, as_json=as_json)
+
+
+@click.command()
+@click.argument("experiment")
+@click.argument("run", required=False)
+@click.option("--watch", "follow", is_flag=True, help="Follow it to its end, as `iplab watch`.")
+@json_option
+@click.pass_obj
+def retry(service: Service, experiment: str, run: str | None, *, follow: bool, as_json: bool) -> None:
+    """Train the failed runs of EXPERIMENT again, or one failed RUN.
+
+    They go on from where they stopped; what was recorded stays. Runs that diverged did not fail.
+    """
+    with service.connect() as client:
+        found = client.experiment(experiment)
+        failed = found.counts.failed
+        target = found.retry_failed() if run is None else found.run(run_reference(run)).retry()
+        if follow:
+            finish(found.refresh(), as_json=as_json)
+        elif as_json:
+            print_json(target.to_dict())
+        elif run is not None:
+            click.echo(f"{target.id} is {target.state}")
+        elif failed:
+            click.echo(f"{found.id} is {found.state}; {failed} runs that failed are trained again")
+        else:
+            note("nothing to retry: no run failed")
+            click.get_current_context().exit(NOTHING_DONE)
 
 
 @click.command()

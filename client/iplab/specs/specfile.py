@@ -1,8 +1,8 @@
 """Specs from YAML, JSON, a dict or a message to a typed `Experiment`.
 
-A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, priority, project, spec. What is
-checked here is its form (names and types, all problems at once); what the values may be, the service checks.
-What does not fit its field is left out of the message, so that the service can check the rest all the same.
+A spec is the JSON form of `iplab.v1.Experiment`: display_name, labels, notes, priority, project, spec. What
+is checked here is its form (names and types, all problems at once); what the values may be, the service
+checks. What does not fit its field is left out of the message, so that the service can check the rest.
 """
 
 from __future__ import annotations

@@ -100,14 +100,38 @@ class Study(StudyFields):
         self._take(self._transport.call(self._transport.studies.CancelStudy, request))
         return self
 
-    def delete(self) -> None:
-        """Delete its record; its experiments stay.
+    def delete(self) -> Study:
+        """Delete it once it has ended; its experiments stay. Returns itself, as it is now.
+
+        Listings leave it out. Until its `purge_time` it can be read, and brought back by `undelete`. Harmless
+        if it is deleted already.
 
         Raises:
             InvalidRequestError: It has not ended.
         """
         request = study_service_pb2.DeleteStudyRequest(name=self.name)
-        self._transport.call(self._transport.studies.DeleteStudy, request, repeat=False)
+        self._transport.call(self._transport.studies.DeleteStudy, request)
+        return self.refresh()
+
+    def undelete(self) -> Study:
+        """Bring it back; harmless if it is not deleted. Returns itself, as it is now.
+
+        Raises:
+            InvalidRequestError: It is being purged.
+        """
+        request = study_service_pb2.UndeleteStudyRequest(name=self.name)
+        self._take(self._transport.call(self._transport.studies.UndeleteStudy, request))
+        return self
+
+    def purge(self) -> Study:
+        """Have it, deleted as it is, removed for good now; its experiments stay. Needs the role admin.
+
+        Raises:
+            InvalidRequestError: It is not deleted.
+        """
+        request = study_service_pb2.PurgeStudyRequest(name=self.name)
+        self._take(self._transport.call(self._transport.studies.PurgeStudy, request))
+        return self
 
     def trained(self) -> Iterator[Experiment]:
         """Its experiments, in the order of their creation."""

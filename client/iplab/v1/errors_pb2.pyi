@@ -50,6 +50,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure says which, and
     google.rpc.RetryInfo until when, if that is known.
     """
+    ERROR_REASON_ETAG_MISMATCH: _ErrorReason.ValueType  # 13
+    """ABORTED: the resource is no longer what the etag stands for; read it again, and decide again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Reasons in google.rpc.ErrorInfo (domain "iplab"), where the prefix ERROR_REASON_ is left out."""
@@ -82,4 +84,6 @@ ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 12
 """RESOURCE_EXHAUSTED: a limit of the project or user is reached; google.rpc.QuotaFailure says which, and
 google.rpc.RetryInfo until when, if that is known.
 """
+ERROR_REASON_ETAG_MISMATCH: ErrorReason.ValueType  # 13
+"""ABORTED: the resource is no longer what the etag stands for; read it again, and decide again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -49,7 +49,7 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Terminal: no run failed and at least one was cancelled."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
-    """State of an experiment. Only an extension leaves a terminal state."""
+    """State of an experiment. Only an extension, or a retry of failed runs, leaves a terminal state."""
 
 EXPERIMENT_STATE_UNSPECIFIED: ExperimentState.ValueType  # 0
 """Never sent by the service."""
@@ -118,6 +118,10 @@ class Experiment(_message.Message):
     PREDICTIONS_FIELD_NUMBER: _builtins.int
     PROJECT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
     ESTIMATE_BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -150,6 +154,12 @@ class Experiment(_message.Message):
     """
     owner: _builtins.str
     """The user who asked for it; empty if the service does not ask who its users are. Output only."""
+    etag: _builtins.str
+    """Changes whenever something changes that UpdateExperiment can change; progress does not change it. Output only,
+    except in UpdateExperiment.
+    """
+    notes: _builtins.str
+    """Free text for people, on any number of lines."""
     estimated_seconds: _builtins.float
     """Rough time that training takes, in seconds, if nothing else trains. Only in answers to validate_only."""
     estimate_basis: _builtins.str
@@ -188,6 +198,14 @@ class Experiment(_message.Message):
         Output only.
         """
 
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; unset: it is not. Output only."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it is purged: until then a deleted experiment can be undeleted. Output only."""
+
     def __init__(
         self,
         *,
@@ -212,12 +230,16 @@ class Experiment(_message.Message):
         predictions: _abc.Iterable[_theory_pb2.Prediction] | None = ...,
         project: _builtins.str = ...,
         owner: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        notes: _builtins.str = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
         estimated_seconds: _builtins.float = ...,
         estimate_basis: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

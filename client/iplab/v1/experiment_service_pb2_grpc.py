@@ -71,6 +71,31 @@ class ExperimentServiceStub:
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.RetryFailedRuns = channel.unary_unary(
+                '/iplab.v1.ExperimentService/RetryFailedRuns',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.RetryFailedRunsRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.DeleteExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/DeleteExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.UndeleteExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/UndeleteExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.UndeleteExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.PurgeExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/PurgeExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.PurgeExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
+        self.UpdateExperiment = channel.unary_unary(
+                '/iplab.v1.ExperimentService/UpdateExperiment',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+                _registered_method=True)
         self.WatchExperiment = channel.unary_stream(
                 '/iplab.v1.ExperimentService/WatchExperiment',
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.WatchExperimentRequest.SerializeToString,
@@ -140,6 +165,56 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryFailedRuns(self, request, context):
+        """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+        no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+        experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+        would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+        deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteExperiment(self, request, context):
+        """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+        undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+        NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteExperiment(self, request, context):
+        """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeExperiment(self, request, context):
+        """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+        once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+        stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateExperiment(self, request, context):
+        """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+        the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+        place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+        (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+        RESOURCE_EXHAUSTED (the priority is above a limit).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchExperiment(self, request, context):
         """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
         the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
@@ -185,6 +260,31 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
             'ExtendExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.ExtendExperiment,
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'RetryFailedRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryFailedRuns,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.RetryFailedRunsRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'UndeleteExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.UndeleteExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'PurgeExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.PurgeExperimentRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
+            ),
+            'UpdateExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateExperiment,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
             'WatchExperiment': grpc.unary_stream_rpc_method_handler(
@@ -382,6 +482,141 @@ class ExperimentService:
             target,
             '/iplab.v1.ExperimentService/ExtendExperiment',
             iplab_dot_v1_dot_experiment__service__pb2.ExtendExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryFailedRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/RetryFailedRuns',
+            iplab_dot_v1_dot_experiment__service__pb2.RetryFailedRunsRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/DeleteExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.DeleteExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/UndeleteExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.UndeleteExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/PurgeExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.PurgeExperimentRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/UpdateExperiment',
+            iplab_dot_v1_dot_experiment__service__pb2.UpdateExperimentRequest.SerializeToString,
             iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
             options,
             channel_credentials,

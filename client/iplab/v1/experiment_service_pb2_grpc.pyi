@@ -62,6 +62,36 @@ class ExperimentServiceStub:
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
     """
+    RetryFailedRuns: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]
+    """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+    no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+    experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+    would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+    deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    RESOURCE_EXHAUSTED.
+    """
+    DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]
+    """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+    undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+    NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+    """
+    UndeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UndeleteExperimentRequest, _experiment_pb2.Experiment]
+    """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+    """
+    PurgeExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.PurgeExperimentRequest, _experiment_pb2.Experiment]
+    """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+    once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+    stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+    """
+    UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]
+    """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+    the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+    place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+    (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+    RESOURCE_EXHAUSTED (the priority is above a limit).
+    """
     WatchExperiment: _grpc.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]
     """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
     the event that makes the experiment terminal, unless the experiment was extended since. A watcher too slow for the service gets ABORTED with reason
@@ -100,6 +130,36 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
     paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
     being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+    """
+    RetryFailedRuns: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.RetryFailedRunsRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+    no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+    experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+    would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+    deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+    RESOURCE_EXHAUSTED.
+    """
+    DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.DeleteExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+    undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+    error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+    NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+    """
+    UndeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UndeleteExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+    """
+    PurgeExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.PurgeExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+    once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+    stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+    """
+    UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
+    """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+    the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+    place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+    (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+    RESOURCE_EXHAUSTED (the priority is above a limit).
     """
     WatchExperiment: _aio.UnaryStreamMultiCallable[_experiment_service_pb2.WatchExperimentRequest, _experiment_service_pb2.WatchExperimentResponse]  # type: ignore[assignment]
     """Events after a given one, then new events as they happen, in order and without gaps. The stream ends after
@@ -178,6 +238,66 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         experiment that has ended SUCCEEDED or FAILED runs again until the new runs have ended; a paused one stays
         paused. Errors: INVALID_ARGUMENT (every wrong field named, nothing added; field "name": the experiment is
         being cancelled or ended CANCELLED), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request).
+        """
+
+    @_abc_1.abstractmethod
+    def RetryFailedRuns(
+        self,
+        request: _experiment_service_pb2.RetryFailedRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Trains all runs that failed again, from where they stopped: recorded points, numbers and indices stay, steps that
+        no checkpoint holds are repeated without being recorded, and each pack has its budget of attempts anew. An
+        experiment that has ended FAILED runs again until they have ended. Diverged runs are no failures: the same numbers
+        would diverge again. Without failed runs nothing changes, which is no error. Errors: INVALID_ARGUMENT (it is
+        deleted or was asked to stop), NOT_FOUND, ALREADY_EXISTS (the request id was used with another request),
+        RESOURCE_EXHAUSTED.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteExperiment(
+        self,
+        request: _experiment_service_pb2.DeleteExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Deletes an experiment that has ended (AIP-164): listings leave it out, and it cannot be extended. It can be
+        undeleted until its `purge_time`; then it is purged. Deleting a deleted experiment changes nothing and is no
+        error. Errors: INVALID_ARGUMENT (it has not ended: cancel it first; or a study that goes on asked for it),
+        NOT_FOUND, ABORTED with reason ETAG_MISMATCH.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteExperiment(
+        self,
+        request: _experiment_service_pb2.UndeleteExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Brings a deleted experiment back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeExperiment(
+        self,
+        request: _experiment_service_pb2.PurgeExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Purges a deleted experiment now: a dispatcher removes its weights and other files, then all that is known of it,
+        once no worker can be writing any more. From this answer on it cannot be undeleted. What MLflow holds of it
+        stays there. Its id is never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateExperiment(
+        self,
+        request: _experiment_service_pb2.UpdateExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
+        """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
+        the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
+        place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+        (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
+        RESOURCE_EXHAUSTED (the priority is above a limit).
         """
 
     @_abc_1.abstractmethod

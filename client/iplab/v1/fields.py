@@ -258,6 +258,28 @@ class ExperimentFields:
         return self._experiment.owner
 
     @property
+    def etag(self) -> str:
+        """Changes whenever something changes that UpdateExperiment can change; progress does not change it.
+        Output only, except in UpdateExperiment.
+        """
+        return self._experiment.etag
+
+    @property
+    def notes(self) -> str:
+        """Free text for people, on any number of lines."""
+        return self._experiment.notes
+
+    @property
+    def delete_time(self) -> datetime | None:
+        """When it was deleted; unset: it is not (UTC); None until then."""
+        return self._experiment.delete_time.ToDatetime(tzinfo=UTC) if self._experiment.HasField("delete_time") else None
+
+    @property
+    def purge_time(self) -> datetime | None:
+        """From when on it is purged: until then a deleted experiment can be undeleted (UTC); None until then."""
+        return self._experiment.purge_time.ToDatetime(tzinfo=UTC) if self._experiment.HasField("purge_time") else None
+
+    @property
     def estimated_seconds(self) -> float:
         """Rough time that training takes, in seconds, if nothing else trains. Only in answers to
         validate_only.
@@ -339,3 +361,13 @@ class StudyFields:
     def owner(self) -> str:
         """The user who asked for it; empty if the service does not ask who its users are."""
         return self._study.owner
+
+    @property
+    def delete_time(self) -> datetime | None:
+        """When it was deleted; unset: it is not (UTC); None until then."""
+        return self._study.delete_time.ToDatetime(tzinfo=UTC) if self._study.HasField("delete_time") else None
+
+    @property
+    def purge_time(self) -> datetime | None:
+        """From when on it is purged: until then a deleted study can be undeleted (UTC); None until then."""
+        return self._study.purge_time.ToDatetime(tzinfo=UTC) if self._study.HasField("purge_time") else None

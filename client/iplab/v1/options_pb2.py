@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16iplab/v1/options.proto\x12\x08iplab.v1\x1a google/protobuf/descriptor.proto\"\xdf\x01\n\tFieldRule\x12\x12\n\x05least\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07longest\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x0e\x64\x65\x66\x61ult_number\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x10\n\x08left_out\x18\x05 \x01(\x08\x12\x0e\n\x06\x62ounds\x18\x06 \x03(\t\x12\x0f\n\x07meaning\x18\x07 \x01(\t\x12\x13\n\x0bmost_values\x18\x08 \x01(\x05\x42\x08\n\x06_leastB\x07\n\x05_mostB\n\n\x08_longestB\x11\n\x0f_default_number\"I\n\x06\x41\x63\x63\x65ss\x12\x1c\n\x04role\x18\x01 \x01(\x0e\x32\x0e.iplab.v1.Role\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t*N\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_READER\x10\x01\x12\x0f\n\x0bROLE_WRITER\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03:B\n\x04rule\x12\x1d.google.protobuf.FieldOptions\x18\xab\x8c\x03 \x01(\x0b\x32\x13.iplab.v1.FieldRule:B\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xac\x8c\x03 \x01(\x0b\x32\x10.iplab.v1.Accessb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16iplab/v1/options.proto\x12\x08iplab.v1\x1a google/protobuf/descriptor.proto\"\xf6\x01\n\tFieldRule\x12\x12\n\x05least\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04most\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x07longest\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x1b\n\x0e\x64\x65\x66\x61ult_number\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x10\n\x08left_out\x18\x05 \x01(\x08\x12\x0e\n\x06\x62ounds\x18\x06 \x03(\t\x12\x0f\n\x07meaning\x18\x07 \x01(\t\x12\x13\n\x0bmost_values\x18\x08 \x01(\x05\x12\x15\n\rseveral_lines\x18\t \x01(\x08\x42\x08\n\x06_leastB\x07\n\x05_mostB\n\n\x08_longestB\x11\n\x0f_default_number\"I\n\x06\x41\x63\x63\x65ss\x12\x1c\n\x04role\x18\x01 \x01(\x0e\x32\x0e.iplab.v1.Role\x12\x10\n\x08resource\x18\x02 \x01(\t\x12\x0f\n\x07project\x18\x03 \x01(\t*N\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_READER\x10\x01\x12\x0f\n\x0bROLE_WRITER\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03:B\n\x04rule\x12\x1d.google.protobuf.FieldOptions\x18\xab\x8c\x03 \x01(\x0b\x32\x13.iplab.v1.FieldRule:B\n\x06\x61\x63\x63\x65ss\x12\x1e.google.protobuf.MethodOptions\x18\xac\x8c\x03 \x01(\x0b\x32\x10.iplab.v1.Accessb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=371
-  _globals['_ROLE']._serialized_end=449
+  _globals['_ROLE']._serialized_start=394
+  _globals['_ROLE']._serialized_end=472
   _globals['_FIELDRULE']._serialized_start=71
-  _globals['_FIELDRULE']._serialized_end=294
-  _globals['_ACCESS']._serialized_start=296
-  _globals['_ACCESS']._serialized_end=369
+  _globals['_FIELDRULE']._serialized_end=317
+  _globals['_ACCESS']._serialized_start=319
+  _globals['_ACCESS']._serialized_end=392
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,7 @@ class FieldRule(_message.Message):
     BOUNDS_FIELD_NUMBER: _builtins.int
     MEANING_FIELD_NUMBER: _builtins.int
     MOST_VALUES_FIELD_NUMBER: _builtins.int
+    SEVERAL_LINES_FIELD_NUMBER: _builtins.int
     least: _builtins.float
     """Smallest allowed value of a number."""
     most: _builtins.float
@@ -79,6 +80,8 @@ class FieldRule(_message.Message):
     """For a limit: description of the service's setting of the same name."""
     most_values: _builtins.int
     """Maximum number of entries of a list, where it is not 2,000."""
+    several_lines: _builtins.bool
+    """Whether a text may have several lines."""
     @_builtins.property
     def bounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """For a limit: the fields that it bounds from above, such as "ExperimentSpec.steps"."""
@@ -94,10 +97,11 @@ class FieldRule(_message.Message):
         bounds: _abc.Iterable[_builtins.str] | None = ...,
         meaning: _builtins.str = ...,
         most_values: _builtins.int = ...,
+        several_lines: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_default_number", b"_default_number", "_least", b"_least", "_longest", b"_longest", "_most", b"_most", "default_number", b"default_number", "least", b"least", "longest", b"longest", "most", b"most"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_number", b"_default_number", "_least", b"_least", "_longest", b"_longest", "_most", b"_most", "bounds", b"bounds", "default_number", b"default_number", "least", b"least", "left_out", b"left_out", "longest", b"longest", "meaning", b"meaning", "most", b"most", "most_values", b"most_values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_number", b"_default_number", "_least", b"_least", "_longest", b"_longest", "_most", b"_most", "bounds", b"bounds", "default_number", b"default_number", "least", b"least", "left_out", b"left_out", "longest", b"longest", "meaning", b"meaning", "most", b"most", "most_values", b"most_values", "several_lines", b"several_lines"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__default_number: _TypeAlias = _typing.Literal["default_number"]  # noqa: Y015
     _WhichOneofArgType__default_number: _TypeAlias = _typing.Literal["_default_number", b"_default_number"]  # noqa: Y015
@@ -130,7 +134,9 @@ class Access(_message.Message):
     role: Global___Role.ValueType
     """Role that the caller needs in the project concerned; without `resource` and `project`, in any project."""
     resource: _builtins.str
-    """Field of the request with the name of an experiment, run, artifact or study, whose project is concerned."""
+    """Field of the request with the name of an experiment, run, artifact or study, whose project is concerned, such
+    as "name" or "experiment.name".
+    """
     project: _builtins.str
     """Field of the request with the id of the project concerned, such as "experiment.project". If it is empty, the
     service fills in the only project in which the caller has the role, or "default".

@@ -19,8 +19,8 @@ class ApiEnum(StrEnum):
 
 
 class ExperimentState(ApiEnum):
-    """State of an experiment (`iplab.v1.ExperimentState` without its prefix). Only an extension leaves a
-    terminal state."""
+    """State of an experiment (`iplab.v1.ExperimentState` without its prefix). Only an extension, or a retry
+    of failed runs, leaves a terminal state."""
 
     # What only a newer service knows; or nothing yet.
     UNKNOWN = "UNKNOWN"

@@ -51,6 +51,11 @@ class RunServiceStub:
                 request_serializer=iplab_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_run__pb2.Run.FromString,
                 _registered_method=True)
+        self.RetryRun = channel.unary_unary(
+                '/iplab.v1.RunService/RetryRun',
+                request_serializer=iplab_dot_v1_dot_run__service__pb2.RetryRunRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_run__pb2.Run.FromString,
+                _registered_method=True)
         self.QueryMetrics = channel.unary_stream(
                 '/iplab.v1.RunService/QueryMetrics',
                 request_serializer=iplab_dot_v1_dot_run__service__pb2.QueryMetricsRequest.SerializeToString,
@@ -80,7 +85,7 @@ class RunServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Runs of an experiment by index, by page.
+        """Runs of an experiment, by page.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,6 +93,15 @@ class RunServiceServicer:
 
     def CancelRun(self, request, context):
         """Requests one run to stop. Cancelling an ended run changes nothing and is no error.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryRun(self, request, context):
+        """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
+        error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+        NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,6 +145,11 @@ def add_RunServiceServicer_to_server(servicer, server):
             'CancelRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelRun,
                     request_deserializer=iplab_dot_v1_dot_run__service__pb2.CancelRunRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'RetryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRun,
+                    request_deserializer=iplab_dot_v1_dot_run__service__pb2.RetryRunRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_run__pb2.Run.SerializeToString,
             ),
             'QueryMetrics': grpc.unary_stream_rpc_method_handler(
@@ -230,6 +249,33 @@ class RunService:
             target,
             '/iplab.v1.RunService/CancelRun',
             iplab_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
+            iplab_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.RunService/RetryRun',
+            iplab_dot_v1_dot_run__service__pb2.RetryRunRequest.SerializeToString,
             iplab_dot_v1_dot_run__pb2.Run.FromString,
             options,
             channel_credentials,

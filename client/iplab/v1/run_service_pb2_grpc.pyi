@@ -37,9 +37,14 @@ class RunServiceStub:
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]
     """One run, with its attempts. Errors: NOT_FOUND."""
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
-    """Runs of an experiment by index, by page."""
+    """Runs of an experiment, by page."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]
     """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
+    RetryRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]
+    """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
+    error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+    NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
+    """
     QueryMetrics: _grpc.UnaryStreamMultiCallable[_run_service_pb2.QueryMetricsRequest, _run_service_pb2.QueryMetricsResponse]
     """Committed metric points as columns, in blocks. Within a run and metric, steps ascend over the stream."""
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListArtifactsRequest, _run_service_pb2.ListArtifactsResponse]
@@ -57,9 +62,14 @@ class RunServiceAsyncStub(RunServiceStub):
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """One run, with its attempts. Errors: NOT_FOUND."""
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """Runs of an experiment by index, by page."""
+    """Runs of an experiment, by page."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
+    RetryRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]  # type: ignore[assignment]
+    """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
+    error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+    NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
+    """
     QueryMetrics: _aio.UnaryStreamMultiCallable[_run_service_pb2.QueryMetricsRequest, _run_service_pb2.QueryMetricsResponse]  # type: ignore[assignment]
     """Committed metric points as columns, in blocks. Within a run and metric, steps ascend over the stream."""
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListArtifactsRequest, _run_service_pb2.ListArtifactsResponse]  # type: ignore[assignment]
@@ -86,7 +96,7 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _run_service_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListRunsResponse, _abc.Awaitable[_run_service_pb2.ListRunsResponse]]:
-        """Runs of an experiment by index, by page."""
+        """Runs of an experiment, by page."""
 
     @_abc_1.abstractmethod
     def CancelRun(
@@ -95,6 +105,17 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
+
+    @_abc_1.abstractmethod
+    def RetryRun(
+        self,
+        request: _run_service_pb2.RetryRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
+        """Trains one failed run again, as RetryFailedRuns does. Retrying a run that has not ended changes nothing and is no
+        error. Errors: INVALID_ARGUMENT (it ended, but did not fail; or its experiment is deleted or was asked to stop),
+        NOT_FOUND, ALREADY_EXISTS (the request id was used with another request), RESOURCE_EXHAUSTED.
+        """
 
     @_abc_1.abstractmethod
     def QueryMetrics(

@@ -9,8 +9,8 @@ from enum import StrEnum
 
 
 class ExperimentState(StrEnum):
-    """State of an experiment (`iplab.v1.ExperimentState` without its prefix). Only an extension leaves a
-    terminal state."""
+    """State of an experiment (`iplab.v1.ExperimentState` without its prefix). Only an extension, or a retry
+    of failed runs, leaves a terminal state."""
 
     # Accepted and durable; nothing trains yet.
     QUEUED = "QUEUED"

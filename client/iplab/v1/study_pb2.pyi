@@ -568,6 +568,8 @@ class Study(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     PROJECT_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "studies/{study}". Output only."""
     uid: _builtins.str
@@ -626,6 +628,14 @@ class Study(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """When it reached a terminal state. Output only."""
 
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was deleted; unset: it is not. Output only."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it is purged: until then a deleted study can be undeleted. Output only."""
+
     def __init__(
         self,
         *,
@@ -649,10 +659,12 @@ class Study(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         project: _builtins.str = ...,
         owner: _builtins.str = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "spec", b"spec", "spent", b"spent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "spec", b"spec", "spent", b"spent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "create_time", b"create_time", "display_name", b"display_name", "end_time", b"end_time", "experiments", b"experiments", "labels", b"labels", "name", b"name", "owner", b"owner", "priority", b"priority", "project", b"project", "reason", b"reason", "rounds", b"rounds", "sentence", b"sentence", "sequence", b"sequence", "spec", b"spec", "spent", b"spent", "state", b"state", "uid", b"uid", "verdict", b"verdict", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "experiments", b"experiments", "labels", b"labels", "name", b"name", "owner", b"owner", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "reason", b"reason", "rounds", b"rounds", "sentence", b"sentence", "sequence", b"sequence", "spec", b"spec", "spent", b"spent", "state", b"state", "uid", b"uid", "verdict", b"verdict", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

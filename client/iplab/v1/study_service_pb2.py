@@ -27,7 +27,7 @@ from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 from iplab.v1 import study_pb2 as iplab_dot_v1_dot_study__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ciplab/v1/study_service.proto\x12\x08iplab.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x16iplab/v1/options.proto\x1a\x14iplab/v1/study.proto\"q\n\x12\x43reateStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x1e\n\x05study\x18\x02 \x01(\x0b\x32\x0f.iplab.v1.Study\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x1f\n\x0fGetStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12ListStudiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x13ListStudiesResponse\x12 \n\x07studies\x18\x01 \x03(\x0b\x32\x0f.iplab.v1.Study\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11WatchStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x12WatchStudyResponse\x12\x1e\n\x05study\x18\x01 \x01(\x0b\x32\x0f.iplab.v1.Study\"\"\n\x12\x43\x61ncelStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12\x44\x65leteStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xf5\x03\n\x0cStudyService\x12S\n\x0b\x43reateStudy\x12\x1c.iplab.v1.CreateStudyRequest\x1a\x0f.iplab.v1.Study\"\x15\xe2\xe2\x18\x11\x08\x02\x1a\rstudy.project\x12\x44\n\x08GetStudy\x12\x19.iplab.v1.GetStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12R\n\x0bListStudies\x12\x1c.iplab.v1.ListStudiesRequest\x1a\x1d.iplab.v1.ListStudiesResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12W\n\nWatchStudy\x12\x1b.iplab.v1.WatchStudyRequest\x1a\x1c.iplab.v1.WatchStudyResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x12J\n\x0b\x43\x61ncelStudy\x12\x1c.iplab.v1.CancelStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Q\n\x0b\x44\x65leteStudy\x12\x1c.iplab.v1.DeleteStudyRequest\x1a\x16.google.protobuf.Empty\"\x0c\xe2\xe2\x18\x08\x08\x03\x12\x04nameb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ciplab/v1/study_service.proto\x12\x08iplab.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x16iplab/v1/options.proto\x1a\x14iplab/v1/study.proto\"q\n\x12\x43reateStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x1e\n\x05study\x18\x02 \x01(\x0b\x32\x0f.iplab.v1.Study\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x1f\n\x0fGetStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"Q\n\x12ListStudiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"P\n\x13ListStudiesResponse\x12 \n\x07studies\x18\x01 \x03(\x0b\x32\x0f.iplab.v1.Study\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11WatchStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x12WatchStudyResponse\x12\x1e\n\x05study\x18\x01 \x01(\x0b\x32\x0f.iplab.v1.Study\"\"\n\x12\x43\x61ncelStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12\x44\x65leteStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"$\n\x14UndeleteStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11PurgeStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\x8f\x05\n\x0cStudyService\x12S\n\x0b\x43reateStudy\x12\x1c.iplab.v1.CreateStudyRequest\x1a\x0f.iplab.v1.Study\"\x15\xe2\xe2\x18\x11\x08\x02\x1a\rstudy.project\x12\x44\n\x08GetStudy\x12\x19.iplab.v1.GetStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12R\n\x0bListStudies\x12\x1c.iplab.v1.ListStudiesRequest\x1a\x1d.iplab.v1.ListStudiesResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12W\n\nWatchStudy\x12\x1b.iplab.v1.WatchStudyRequest\x1a\x1c.iplab.v1.WatchStudyResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x12J\n\x0b\x43\x61ncelStudy\x12\x1c.iplab.v1.CancelStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Q\n\x0b\x44\x65leteStudy\x12\x1c.iplab.v1.DeleteStudyRequest\x1a\x16.google.protobuf.Empty\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12N\n\rUndeleteStudy\x12\x1e.iplab.v1.UndeleteStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12H\n\nPurgeStudy\x12\x1b.iplab.v1.PurgeStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x03\x12\x04nameb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,23 +45,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STUDYSERVICE'].methods_by_name['CancelStudy']._loaded_options = None
   _globals['_STUDYSERVICE'].methods_by_name['CancelStudy']._serialized_options = b'\342\342\030\010\010\002\022\004name'
   _globals['_STUDYSERVICE'].methods_by_name['DeleteStudy']._loaded_options = None
-  _globals['_STUDYSERVICE'].methods_by_name['DeleteStudy']._serialized_options = b'\342\342\030\010\010\003\022\004name'
+  _globals['_STUDYSERVICE'].methods_by_name['DeleteStudy']._serialized_options = b'\342\342\030\010\010\002\022\004name'
+  _globals['_STUDYSERVICE'].methods_by_name['UndeleteStudy']._loaded_options = None
+  _globals['_STUDYSERVICE'].methods_by_name['UndeleteStudy']._serialized_options = b'\342\342\030\010\010\002\022\004name'
+  _globals['_STUDYSERVICE'].methods_by_name['PurgeStudy']._loaded_options = None
+  _globals['_STUDYSERVICE'].methods_by_name['PurgeStudy']._serialized_options = b'\342\342\030\010\010\003\022\004name'
   _globals['_CREATESTUDYREQUEST']._serialized_start=117
   _globals['_CREATESTUDYREQUEST']._serialized_end=230
   _globals['_GETSTUDYREQUEST']._serialized_start=232
   _globals['_GETSTUDYREQUEST']._serialized_end=263
   _globals['_LISTSTUDIESREQUEST']._serialized_start=265
-  _globals['_LISTSTUDIESREQUEST']._serialized_end=324
-  _globals['_LISTSTUDIESRESPONSE']._serialized_start=326
-  _globals['_LISTSTUDIESRESPONSE']._serialized_end=406
-  _globals['_WATCHSTUDYREQUEST']._serialized_start=408
-  _globals['_WATCHSTUDYREQUEST']._serialized_end=441
-  _globals['_WATCHSTUDYRESPONSE']._serialized_start=443
-  _globals['_WATCHSTUDYRESPONSE']._serialized_end=495
-  _globals['_CANCELSTUDYREQUEST']._serialized_start=497
-  _globals['_CANCELSTUDYREQUEST']._serialized_end=531
-  _globals['_DELETESTUDYREQUEST']._serialized_start=533
-  _globals['_DELETESTUDYREQUEST']._serialized_end=567
-  _globals['_STUDYSERVICE']._serialized_start=570
-  _globals['_STUDYSERVICE']._serialized_end=1071
+  _globals['_LISTSTUDIESREQUEST']._serialized_end=346
+  _globals['_LISTSTUDIESRESPONSE']._serialized_start=348
+  _globals['_LISTSTUDIESRESPONSE']._serialized_end=428
+  _globals['_WATCHSTUDYREQUEST']._serialized_start=430
+  _globals['_WATCHSTUDYREQUEST']._serialized_end=463
+  _globals['_WATCHSTUDYRESPONSE']._serialized_start=465
+  _globals['_WATCHSTUDYRESPONSE']._serialized_end=517
+  _globals['_CANCELSTUDYREQUEST']._serialized_start=519
+  _globals['_CANCELSTUDYREQUEST']._serialized_end=553
+  _globals['_DELETESTUDYREQUEST']._serialized_start=555
+  _globals['_DELETESTUDYREQUEST']._serialized_end=589
+  _globals['_UNDELETESTUDYREQUEST']._serialized_start=591
+  _globals['_UNDELETESTUDYREQUEST']._serialized_end=627
+  _globals['_PURGESTUDYREQUEST']._serialized_start=629
+  _globals['_PURGESTUDYREQUEST']._serialized_end=662
+  _globals['_STUDYSERVICE']._serialized_start=665
+  _globals['_STUDYSERVICE']._serialized_end=1320
 # @@protoc_insertion_point(module_scope)

@@ -67,6 +67,16 @@ class StudyServiceStub:
                 request_serializer=iplab_dot_v1_dot_study__service__pb2.DeleteStudyRequest.SerializeToString,
                 response_deserializer=google_dot_protobuf_dot_empty__pb2.Empty.FromString,
                 _registered_method=True)
+        self.UndeleteStudy = channel.unary_unary(
+                '/iplab.v1.StudyService/UndeleteStudy',
+                request_serializer=iplab_dot_v1_dot_study__service__pb2.UndeleteStudyRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_study__pb2.Study.FromString,
+                _registered_method=True)
+        self.PurgeStudy = channel.unary_unary(
+                '/iplab.v1.StudyService/PurgeStudy',
+                request_serializer=iplab_dot_v1_dot_study__service__pb2.PurgeStudyRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_study__pb2.Study.FromString,
+                _registered_method=True)
 
 
 class StudyServiceServicer:
@@ -113,8 +123,25 @@ class StudyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteStudy(self, request, context):
-        """Deletes the record of an ended study. Its experiments stay. Errors: INVALID_ARGUMENT (it has not ended),
-        NOT_FOUND.
+        """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
+        `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it has not ended), NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteStudy(self, request, context):
+        """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PurgeStudy(self, request, context):
+        """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
+        never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +179,16 @@ def add_StudyServiceServicer_to_server(servicer, server):
                     servicer.DeleteStudy,
                     request_deserializer=iplab_dot_v1_dot_study__service__pb2.DeleteStudyRequest.FromString,
                     response_serializer=google_dot_protobuf_dot_empty__pb2.Empty.SerializeToString,
+            ),
+            'UndeleteStudy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteStudy,
+                    request_deserializer=iplab_dot_v1_dot_study__service__pb2.UndeleteStudyRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_study__pb2.Study.SerializeToString,
+            ),
+            'PurgeStudy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PurgeStudy,
+                    request_deserializer=iplab_dot_v1_dot_study__service__pb2.PurgeStudyRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_study__pb2.Study.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -317,6 +354,60 @@ class StudyService:
             '/iplab.v1.StudyService/DeleteStudy',
             iplab_dot_v1_dot_study__service__pb2.DeleteStudyRequest.SerializeToString,
             google_dot_protobuf_dot_empty__pb2.Empty.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteStudy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.StudyService/UndeleteStudy',
+            iplab_dot_v1_dot_study__service__pb2.UndeleteStudyRequest.SerializeToString,
+            iplab_dot_v1_dot_study__pb2.Study.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PurgeStudy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.StudyService/PurgeStudy',
+            iplab_dot_v1_dot_study__service__pb2.PurgeStudyRequest.SerializeToString,
+            iplab_dot_v1_dot_study__pb2.Study.FromString,
             options,
             channel_credentials,
             insecure,

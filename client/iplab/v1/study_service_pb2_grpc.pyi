@@ -53,8 +53,17 @@ class StudyServiceStub:
     nothing and is no error.
     """
     DeleteStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.DeleteStudyRequest, _empty_pb2.Empty]
-    """Deletes the record of an ended study. Its experiments stay. Errors: INVALID_ARGUMENT (it has not ended),
-    NOT_FOUND.
+    """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
+    `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it has not ended), NOT_FOUND.
+    """
+    UndeleteStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.UndeleteStudyRequest, _study_pb2.Study]
+    """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+    """
+    PurgeStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.PurgeStudyRequest, _study_pb2.Study]
+    """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
+    never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
     """
 
 @_typing.type_check_only
@@ -80,8 +89,17 @@ class StudyServiceAsyncStub(StudyServiceStub):
     nothing and is no error.
     """
     DeleteStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.DeleteStudyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
-    """Deletes the record of an ended study. Its experiments stay. Errors: INVALID_ARGUMENT (it has not ended),
-    NOT_FOUND.
+    """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
+    `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it has not ended), NOT_FOUND.
+    """
+    UndeleteStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.UndeleteStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
+    """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+    INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+    """
+    PurgeStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.PurgeStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
+    """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
+    never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
     """
 
 class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -140,8 +158,29 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _study_service_pb2.DeleteStudyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
-        """Deletes the record of an ended study. Its experiments stay. Errors: INVALID_ARGUMENT (it has not ended),
-        NOT_FOUND.
+        """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
+        `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it has not ended), NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteStudy(
+        self,
+        request: _study_service_pb2.UndeleteStudyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
+        """Brings a deleted study back. Undeleting one that is not deleted changes nothing and is no error. Errors:
+        INVALID_ARGUMENT (it is being purged), NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def PurgeStudy(
+        self,
+        request: _study_service_pb2.PurgeStudyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
+        """Purges a deleted study now; its experiments stay. From this answer on it cannot be undeleted, and its id is
+        never used again. Errors: INVALID_ARGUMENT (it is not deleted), NOT_FOUND.
         """
 
 def add_StudyServiceServicer_to_server(servicer: StudyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

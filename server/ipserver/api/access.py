@@ -24,7 +24,7 @@ from ipserver.api.caller import Caller, caller, set_caller
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.rates import Rates
 from ipserver.errors import FieldViolation, InvalidRequest, NotFound, PermissionDenied
-from ipserver.store.transactions.projects import EVERY, Role
+from ipserver.store.records.accounts import EVERY, Role
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -41,7 +41,7 @@ class Rule:
 
     Attributes:
         role: Role that the caller needs in the project concerned.
-        resource: Field with the name of the resource whose project is concerned; "": none.
+        resource: Path of the field with the name of the resource whose project is concerned; "": none.
         project: Path of the field with the project concerned; "": none.
     """
 
@@ -64,13 +64,13 @@ def rules(services: Iterable[str]) -> dict[str, Rule]:
                 raise ValueError(
                     f"{method.full_name} does not say who may call it: give it `option (access)`"
                 )
-            message: Descriptor | None = method.input_type
-            for part in filter(None, [access.resource, *access.project.split(".")]):
-                if message is None or part not in message.fields_by_name:
-                    raise ValueError(
-                        f"{method.full_name}: its request has no field {part!r} (`option (access)`)"
-                    )
-                if part != access.resource:
+            for path in filter(None, (access.resource, access.project)):
+                message: Descriptor | None = method.input_type
+                for part in path.split("."):
+                    if message is None or part not in message.fields_by_name:
+                        raise ValueError(
+                            f"{method.full_name}: its request has no field {path!r} (`option (access)`)"
+                        )
                     message = message.fields_by_name[part].message_type
             found[f"/{name}/{method.name}"] = Rule(Role(access.role), access.resource, access.project)
     return found
@@ -188,10 +188,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
     async def _allowed(self, who: Caller, rule: Rule, request: Message) -> str:
         """The project concerned, or the one that the caller means where none is."""
         if rule.project:
-            *path, last = rule.project.split(".")
-            holder: Any = request
-            for part in path:
-                holder = getattr(holder, part)
+            holder, last = _place(request, rule.project)
             if not getattr(holder, last):
                 setattr(holder, last, who.project(rule.role))
             project = getattr(holder, last)
@@ -200,7 +197,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
             _require(who.role(project), rule.role, f"the project {project!r}")
             return str(project)
         if rule.resource and not who.roles.get(EVERY, 0) >= rule.role:
-            name = getattr(request, rule.resource)
+            name = getattr(*_place(request, rule.resource))
             found = await self._blocking.run(self._project_of, name, rule.resource)
             if found is None or not who.role(found):
                 kind, _, rest = name.partition("/")
@@ -219,6 +216,15 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         if kind == "experiments":
             return self._accounts.project_of_experiment(names.parse_experiment(first, field))
         raise InvalidRequest([FieldViolation(field, f"{name[:100]!r} is not the name of a resource")])
+
+
+def _place(request: Message, path: str) -> tuple[Any, str]:
+    """The message that holds the field of a path, and the field's name."""
+    *above, last = path.split(".")
+    holder: Any = request
+    for part in above:
+        holder = getattr(holder, part)
+    return holder, last
 
 
 def _require(has: int, needed: Role, where: str) -> None:

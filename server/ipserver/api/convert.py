@@ -54,6 +54,10 @@ def listed(record: ExperimentRecord) -> experiment_pb2.Experiment:
         mlflow_pending_runs=record.mlflow_pending_runs,
         project=record.project,
         owner=record.owned_by,
+        etag=record.etag,
+        notes=record.notes,
+        delete_time=timestamp(record.delete_time),
+        purge_time=timestamp(record.purge_time),
     )
 
 

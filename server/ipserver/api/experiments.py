@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from iplab.v1 import experiment_pb2
@@ -16,14 +17,16 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.caller import caller
 from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
+from ipserver.api.room import Room
 from ipserver.api.unmatched import unmatched_experiments
 from ipserver.api.watch import WatchHub
-from ipserver.errors import AlreadyExists, NotFound
 from ipserver.request.estimate import estimate
 from ipserver.request.extend import check_extend
 from ipserver.request.predict import predictions
+from ipserver.request.retry import retry_failed
 from ipserver.request.stored import stored_spec
 from ipserver.request.submit import create, extend, repeated
+from ipserver.request.update import check_update
 from ipserver.request.validate import check_create
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.filters import ALL, both
@@ -43,6 +46,8 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         hub: Where events come from.
         tokens: Page tokens.
         limits: What specs are checked against.
+        deleted_seconds: How long a deleted experiment can be undeleted.
+        room: Whether anything new is accepted.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         hub: WatchHub,
         tokens: PageTokens,
         limits: Limits,
+        deleted_seconds: float,
+        room: Room,
     ) -> None:
         self._store = store
         self._blocking = blocking
@@ -60,6 +67,8 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         self._hub = hub
         self._tokens = tokens
         self._limits = limits
+        self._deleted_seconds = deleted_seconds
+        self._room = room
 
     async def CreateExperiment(
         self, request: pb.CreateExperimentRequest, context: Any
@@ -80,11 +89,16 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         """Experiments, newest first."""
         size = paging.page_size(request.page_size)
         where, visible = parse_filter(request.filter, EXPERIMENT_FIELDS), caller().visible()
-        scope = ("experiments", request.filter)
+        # Tokens of before there was deletion go on being read.
+        scope = ("experiments", request.filter, *(["deleted"] if request.show_deleted else []))
         place = self._tokens.read(request.page_token, *scope)
         before = (float(place[0]), str(place[1])) if place else None
         records = await self._blocking.run(
-            self._store.list_experiments, both(visible, where), limit=size + 1, before=before
+            self._store.list_experiments,
+            both(visible, where),
+            limit=size + 1,
+            before=before,
+            show_deleted=request.show_deleted,
         )
         messages = await self._blocking.run(lambda: [convert.listed(record) for record in records[:size]])
         page = paging.fitting(messages)
@@ -125,6 +139,43 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._extend, experiment, request)
 
+    async def RetryFailedRuns(
+        self, request: pb.RetryFailedRunsRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Train what failed again."""
+        experiment = names.parse_experiment(request.name, "name")
+        retry = partial(retry_failed, self._store, request, require_room=self._room.require)
+        return await self._blocking.run(self._converted, retry, experiment)
+
+    async def DeleteExperiment(
+        self, request: pb.DeleteExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Hide it, until it is undeleted or purged."""
+        experiment = names.parse_experiment(request.name, "name")
+        delete = partial(self._store.delete_experiment, keep_seconds=self._deleted_seconds, etag=request.etag)
+        return await self._blocking.run(self._converted, delete, experiment)
+
+    async def UndeleteExperiment(
+        self, request: pb.UndeleteExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Bring it back."""
+        experiment = names.parse_experiment(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.undelete_experiment, experiment)
+
+    async def PurgeExperiment(
+        self, request: pb.PurgeExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Let a dispatcher remove it for good."""
+        experiment = names.parse_experiment(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.purge_experiment, experiment)
+
+    async def UpdateExperiment(
+        self, request: pb.UpdateExperimentRequest, context: Any
+    ) -> experiment_pb2.Experiment:
+        """Change what describes it, and its priority; see the proto."""
+        experiment = names.parse_experiment(request.experiment.name, "experiment.name")
+        return await self._bulk.run(self._update, experiment, request)
+
     async def WatchExperiment(
         self, request: pb.WatchExperimentRequest, context: Any
     ) -> AsyncIterator[pb.WatchExperimentResponse]:
@@ -144,11 +195,15 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     def _create(self, request: pb.CreateExperimentRequest, user: str) -> experiment_pb2.Experiment:
         if request.validate_only:
             return self._preview(request)
-        return convert.experiment(create(self._store, request, self._limits, owned_by=user))
+        return convert.experiment(
+            create(self._store, request, self._limits, owned_by=user, require_room=self._room.require)
+        )
 
     def _extend(self, experiment: str, request: pb.ExtendExperimentRequest) -> experiment_pb2.Experiment:
         if not request.validate_only:
-            return convert.experiment(extend(self._store, experiment, request, self._limits))
+            return convert.experiment(
+                extend(self._store, experiment, request, self._limits, require_room=self._room.require)
+            )
         record = self._store.get_experiment(experiment)
         message = convert.experiment(record)
         extension = check_extend(request, record, self._limits, self._store.capacity())
@@ -161,17 +216,16 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         message.warnings[:] = extension.warnings
         return message
 
+    def _update(self, experiment: str, request: pb.UpdateExperimentRequest) -> experiment_pb2.Experiment:
+        revision = check_update(request, self._store.get_experiment(experiment), self._limits)
+        return convert.experiment(self._store.update_experiment(experiment, revision))
+
     def _preview(self, request: pb.CreateExperimentRequest) -> experiment_pb2.Experiment:
         if first := repeated(self._store, request):
             return convert.experiment(first)
         checked = check_create(request, self._limits, self._store.capacity())
         if request.experiment_id:
-            try:
-                self._store.get_experiment(request.experiment_id)
-            except NotFound:
-                pass
-            else:
-                raise AlreadyExists(f"the experiment id {request.experiment_id!r} is taken; choose another")
+            self._store.require_free_experiment(request.experiment_id)
         rough = estimate(checked.spec, checked.runs, checked.dataset, self._store.capacity())
         return experiment_pb2.Experiment(
             estimated_seconds=rough.seconds,
@@ -179,6 +233,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
             name=names.experiment_name(request.experiment_id) if request.experiment_id else "",
             display_name=request.experiment.display_name,
             labels=request.experiment.labels,
+            notes=request.experiment.notes,
             priority=request.experiment.priority,
             project=request.experiment.project,
             spec=checked.spec,

@@ -21,7 +21,7 @@ from ipserver.request.budget import budget_problems
 # A specification may list some ten thousand values; everything else names a few things.
 MOST_BYTES: Final = 256 * 2**10
 MOST_SPEC_BYTES: Final = 2 * 2**20
-_WITH_SPEC: Final = ("Create", "Clone", "Extend")
+_WITH_SPEC: Final = ("Create", "Extend", "Update")
 # Requests above this are read in a thread, so that the event loop never waits for one.
 _LARGE: Final = 16 * 2**10
 # No unary method works longer, whatever deadline its caller set.

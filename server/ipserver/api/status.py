@@ -33,6 +33,7 @@ _TABLE: Final[
     (errors.PermissionDenied, grpc.StatusCode.PERMISSION_DENIED, _Reason.ERROR_REASON_PERMISSION_DENIED),
     (errors.QuotaExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED, _Reason.ERROR_REASON_QUOTA_EXCEEDED),
     (errors.TooExpensive, grpc.StatusCode.RESOURCE_EXHAUSTED, _Reason.ERROR_REASON_TOO_EXPENSIVE),
+    (errors.EtagMismatch, grpc.StatusCode.ABORTED, _Reason.ERROR_REASON_ETAG_MISMATCH),
     (errors.WatchOverflow, grpc.StatusCode.ABORTED, _Reason.ERROR_REASON_WATCH_OVERFLOW),
     (errors.ArtifactDamaged, grpc.StatusCode.DATA_LOSS, _Reason.ERROR_REASON_ARTIFACT_DAMAGED),
     (errors.StoreUnavailable, grpc.StatusCode.UNAVAILABLE, _Reason.ERROR_REASON_STORE_UNAVAILABLE),

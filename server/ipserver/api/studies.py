@@ -19,7 +19,8 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.caller import caller
 from ipserver.api.convert import timestamp
 from ipserver.api.heavy import Heavy
-from ipserver.errors import AlreadyExists, NotFound, StoreUnavailable
+from ipserver.api.room import Room
+from ipserver.errors import StoreUnavailable
 from ipserver.request.study import CheckedStudy, accept_study, check_study, repeated_study
 from ipserver.store.records.studies import RoundRecord, StudyRecord
 
@@ -40,6 +41,8 @@ class StudyService(pb_grpc.StudyServiceServicer):
         limits: What specs are checked against.
         stopping: Set when the server stops, to end all watches.
         interval: Seconds between two looks of a watch.
+        deleted_seconds: How long a deleted study can be undeleted.
+        room: Whether anything new is accepted.
     """
 
     def __init__(
@@ -50,6 +53,9 @@ class StudyService(pb_grpc.StudyServiceServicer):
         tokens: paging.PageTokens,
         limits: Limits,
         stopping: asyncio.Event,
+        *,
+        deleted_seconds: float,
+        room: Room,
         interval: float = _LOOK_SECONDS,
     ) -> None:
         self._store = store
@@ -59,11 +65,15 @@ class StudyService(pb_grpc.StudyServiceServicer):
         self._limits = limits
         self._stopping = stopping
         self._interval = interval
+        self._deleted_seconds = deleted_seconds
+        self._room = room
 
     async def CreateStudy(self, request: pb.CreateStudyRequest, context: Any) -> study_pb2.Study:
         """Validate, make durable; see the proto."""
         if first := await self._blocking.run(repeated_study, self._store, request):
             return study_message(first)
+        if not request.validate_only:
+            await self._blocking.run(self._room.require)
         # What theory says of many deep subjects takes long.
         checked = await self._heavy.read(_preview, request, self._limits)
         if request.validate_only:
@@ -81,16 +91,21 @@ class StudyService(pb_grpc.StudyServiceServicer):
     async def ListStudies(self, request: pb.ListStudiesRequest, context: Any) -> pb.ListStudiesResponse:
         """Studies, newest first."""
         size = paging.page_size(request.page_size)
-        place = self._tokens.read(request.page_token, "studies")
+        scope = ("studies", *(["deleted"] if request.show_deleted else []))
+        place = self._tokens.read(request.page_token, *scope)
         before = (float(place[0]), str(place[1])) if place else None
         records = await self._blocking.run(
-            self._store.list_studies, limit=size + 1, before=before, projects=caller().projects()
+            self._store.list_studies,
+            limit=size + 1,
+            before=before,
+            projects=caller().projects(),
+            show_deleted=request.show_deleted,
         )
         page = paging.fitting([study_message(record) for record in records[:size]])
         token = ""
         if len(records) > len(page):
             last = records[len(page) - 1]
-            token = self._tokens.make([float(last.create_time), last.id], "studies")
+            token = self._tokens.make([float(last.create_time), last.id], *scope)
         return pb.ListStudiesResponse(studies=page, next_page_token=token)
 
     async def WatchStudy(
@@ -118,10 +133,20 @@ class StudyService(pb_grpc.StudyServiceServicer):
         return await self._blocking.run(self._converted, self._store.cancel_study, study)
 
     async def DeleteStudy(self, request: pb.DeleteStudyRequest, context: Any) -> empty_pb2.Empty:
-        """Delete the record of an ended study."""
+        """Hide it, until it is undeleted or purged."""
         study = names.parse_study(request.name, "name")
-        await self._blocking.run(self._store.delete_study, study)
+        await self._blocking.run(self._store.delete_study, study, self._deleted_seconds)
         return empty_pb2.Empty()
+
+    async def UndeleteStudy(self, request: pb.UndeleteStudyRequest, context: Any) -> study_pb2.Study:
+        """Bring it back."""
+        study = names.parse_study(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.undelete_study, study)
+
+    async def PurgeStudy(self, request: pb.PurgeStudyRequest, context: Any) -> study_pb2.Study:
+        """Let a dispatcher remove it for good."""
+        study = names.parse_study(request.name, "name")
+        return await self._blocking.run(self._converted, self._store.purge_study, study)
 
     @staticmethod
     def _converted(call: Callable[[str], StudyRecord], study: str) -> study_pb2.Study:
@@ -132,12 +157,7 @@ def _preview(store: Store, request: pb.CreateStudyRequest, limits: Limits) -> st
     """The study as it would be. Raises InvalidRequest, and AlreadyExists if the id is taken."""
     checked = check_study(request, limits, store.capacity())
     if request.study_id:
-        try:
-            store.get_study(request.study_id)
-        except NotFound:
-            pass
-        else:
-            raise AlreadyExists(f"study {request.study_id!r} exists already; choose another id")
+        store.require_free_study(request.study_id)
     return study_pb2.Study(
         name=names.study_name(request.study_id) if request.study_id else "",
         display_name=request.study.display_name,
@@ -178,6 +198,8 @@ def study_message(record: StudyRecord) -> study_pb2.Study:
         owner=record.owned_by,
         create_time=timestamp(record.create_time),
         end_time=timestamp(record.end_time),
+        delete_time=timestamp(record.delete_time),
+        purge_time=timestamp(record.purge_time),
     )
 
 

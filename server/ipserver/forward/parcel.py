@@ -13,7 +13,7 @@ from ipcore.catalogue.widths import width_of
 from iplab.v1.spec_pb2 import ExperimentSpec
 from ipserver.forward.history import News, Point
 from ipserver.forward.params import fitting, run_params
-from ipserver.names import run_name
+from ipserver.names import lineage, run_name
 from ipserver.request.predict import predicted_regimes
 from ipserver.request.stored import stored_spec
 from ipserver.store.records.files import ArtifactRecord
@@ -191,6 +191,8 @@ def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
     tags = {"iplab.state": run.state.value, "iplab.pack": run.pack, "iplab.attempt": str(task.attempt)}
     if run.failure:
         tags |= {"iplab.failure": f"{run.failure.reason.value}: {run.failure.message}"[:500]}
+    elif len(lineage(run.pack)) > 1:  # it may have been retried
+        tags |= {"iplab.failure": ""}
     if run.summary.diverged_step is not None:
         tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
     if ended and run.state is RunState.DIVERGED:
@@ -201,7 +203,7 @@ def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
 def _best(run: RunRecord) -> list[Point]:
     """The summary's best values as points at their step, so that MLflow can sort and compare runs by them."""
     step, time = run.summary.best_validation_step, run.end_time
-    if step is None or time is None:
+    if step is None or time is None or run.state is RunState.FAILED:  # a failed run may go on
         return []
     values = {name: getattr(run.summary, name) for name, rule in RULES.items() if rule.forwarded}
     return [(name, value, _milliseconds(time), step) for name, value in values.items() if value is not None]

@@ -1,4 +1,6 @@
-"""Removal of unreferenced files of ended packs: checkpoints, and files left by cut-off or killed workers.
+"""Removal of files: all of purged experiments, and of ended packs those that nothing refers to.
+
+Nothing refers to checkpoints of ended packs, and to files that cut-off or killed workers have left.
 
 Only a pack's own workers write below its folders of weights and checkpoints, and an ended pack is never
 leased again. So uncommitted files can be removed once none of its workers can still be writing.
@@ -11,7 +13,7 @@ import threading
 
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.settings import Settings
-from ipserver.errors import ServiceError
+from ipserver.errors import ArtifactsUnavailable, ServiceError
 from ipserver.store import Store
 from ipserver.store.records.packs import EndedPack
 
@@ -39,9 +41,11 @@ class Sweeper:
             try:
                 while self.sweep() == _AT_ONCE and not stop.is_set():
                     pass
+                while self.purge() == _AT_ONCE and not stop.is_set():
+                    pass
             except (ServiceError, OSError) as error:
-                # Unreferenced files only cost disk space; the next pass tries again.
-                _log.warning("leftover files stay for now: %s", error)
+                # Files only cost disk space; the next pass tries again.
+                _log.warning("files to be removed stay for now: %s", error)
 
     def sweep(self) -> int:
         """Sweep some packs; return their number.
@@ -56,6 +60,28 @@ class Sweeper:
             self._sweep(pack)
             self._store.mark_swept(pack.experiment, pack.pack)
         return len(ended)
+
+    def purge(self) -> int:
+        """Purge some of what was deleted and can no longer be undeleted; return the number of experiments.
+
+        Files go first, so that nothing is forgotten whose files are still there.
+
+        Raises:
+            StoreUnavailable: The store cannot be reached now.
+            ArtifactsUnavailable: Files cannot be reached now, or not all of them could be removed.
+        """
+        self._store.forget_purged_studies()
+        experiments = self._store.purged_experiments(self._quiet, _AT_ONCE)
+        for experiment in experiments:
+            self._artifacts.delete_folder(experiment)
+            if left := next(iter(self._artifacts.below(experiment)), None):
+                raise ArtifactsUnavailable(
+                    f"{left} of the purged experiment {experiment!r} cannot be removed"
+                )
+            while not self._store.forget_purged_experiment(experiment):
+                pass
+            _log.info("%s is purged", experiment)
+        return len(experiments)
 
     def _sweep(self, pack: EndedPack) -> None:
         files = self._artifacts

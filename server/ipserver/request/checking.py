@@ -49,7 +49,7 @@ def check_value(field: FieldDescriptor, value: Any, path: str, limits: Limits, p
     before = len(problems.found)
     setting, longest = setting_of(field), rule_of(field).longest
     if isinstance(value, str) and longest:
-        check_text(path, value, longest, problems)
+        check_text(path, value, longest, problems, several_lines=rule_of(field).several_lines)
     elif setting is not None and (choice := setting.choice) is not None:
         problems.name(path, value, choice.kind, choice.names)
     elif text := value_problem(field, value, limits):
@@ -57,12 +57,17 @@ def check_value(field: FieldDescriptor, value: Any, path: str, limits: Limits, p
     return len(problems.found) == before
 
 
-def check_text(path: str, text: str, longest: int, problems: Problems) -> None:
-    """Free text for people: of bounded length, on one line, and nothing that a terminal would obey."""
+def check_text(
+    path: str, text: str, longest: int, problems: Problems, *, several_lines: bool = False
+) -> None:
+    """Free text for people: of bounded length, on one line by default, without what a terminal would obey."""
     if len(text) > longest:
         problems.add(path, f"has {len(text)} characters; at most {longest} are allowed")
+    if several_lines:
+        text = text.replace("\r\n", "").replace("\n", "").replace("\t", "")
     if not text.isprintable():
-        problems.add(path, f"{shown(text)} has characters that cannot be printed; use one line of plain text")
+        lines = "plain text" if several_lines else "one line of plain text"
+        problems.add(path, f"{shown(text)} has characters that cannot be printed; use {lines}")
 
 
 def _is_given(message: Message, field: FieldDescriptor) -> bool:

@@ -49,7 +49,7 @@ def check_extend(
     """
     problems = Problems()
     check_request_id(request.request_id, problems)
-    if text := extension_problem(experiment.state):
+    if text := extension_problem(experiment.state, deleted=experiment.delete_time is not None):
         problems.add("name", text)
     before = stored_spec(experiment.spec)
     added = {axis: _added(request, axis, before.grid, problems) for axis in AXES}

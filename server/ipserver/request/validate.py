@@ -47,7 +47,7 @@ from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.runs import NewRun
 
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec", "project"})
+_INPUT_FIELDS = frozenset({"display_name", "labels", "priority", "spec", "project", "notes"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,17 +190,29 @@ def check_envelope(message: Message, path: str, limits: Limits, problems: Proble
         if descriptor.name not in _INPUT_FIELDS:
             problems.add(f"{path}.{descriptor.name}", "is set by the service; leave it out")
     fields = fields_of(message)
-    for name in ("display_name", "priority", "project"):
-        check_value(fields[name], getattr(message, name), f"{path}.{name}", limits, problems)
+    for name in ("display_name", "priority", "project", "notes"):
+        if name in fields:
+            check_value(fields[name], getattr(message, name), f"{path}.{name}", limits, problems)
     labels: Mapping[str, str] = getattr(message, "labels")  # noqa: B009 - of either message
-    if len(labels) > 32:
-        problems.add(f"{path}.labels", f"has {len(labels)} labels; at most 32 are allowed")
+    check_label_count(len(labels), path, problems)
     for key, value in sorted(labels.items()):
-        if not _LABEL_KEY.fullmatch(key):
-            rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
-            problems.add(f"{path}.labels", f"{shown(key)} is not a key: {rule}")
-        else:
+        if check_label_key(key, f"{path}.labels", problems):
             check_value(fields["labels"], value, f'{path}.labels["{key}"]', limits, problems)
+
+
+def check_label_count(number: int, path: str, problems: Problems) -> None:
+    """How many labels an experiment or study may have."""
+    if number > names.MOST_LABELS:
+        problems.add(f"{path}.labels", f"has {number} labels; at most {names.MOST_LABELS} are allowed")
+
+
+def check_label_key(key: str, path: str, problems: Problems) -> bool:
+    """The key of a label. Returns whether it is right."""
+    if _LABEL_KEY.fullmatch(key):
+        return True
+    rule = "a lower-case letter, then at most 62 lower-case letters, digits, '_' and '-'"
+    problems.add(path, f"{shown(key)} is not a key: {rule}")
+    return False
 
 
 def _memories(spec: spec_pb2.ExperimentSpec, info: DatasetInfo) -> list[tuple[NetworkShape, int]]:

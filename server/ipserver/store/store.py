@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipserver.store.database import Database
+from ipserver.store.interface.deleting import Deleting
 from ipserver.store.interface.experiments import Experiments
 from ipserver.store.interface.forwarding import Forwarding
 from ipserver.store.interface.operating import Operating
@@ -35,7 +36,7 @@ def open_store(dsn: str, *, clock: Callable[[], float] | None = None) -> Store:
     return Store(Database(dsn, clock))
 
 
-class Store(Experiments, Runs, Studies, Planning, Training, Forwarding, Operating):
+class Store(Experiments, Runs, Studies, Deleting, Planning, Training, Forwarding, Operating):
     """Experiments, runs, packs, leases, events and metric segments.
 
     Thread-safe. Every method is one transaction, durable when it returns (`segments` reads in several). Any

@@ -70,6 +70,14 @@ def _index(name: str, *columns: Any, where: Any = None) -> sa.Index:
     return sa.Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
+def _deletion() -> Iterator[sa.Column[Any]]:
+    """What `transactions.deleting` keeps of a resource: both times are set exactly while it is deleted."""
+    yield _column("delete_time", sa.Double(), nullable=True)
+    yield _column("purge_time", sa.Double(), nullable=True)
+    # Whether it cannot be undeleted any more.
+    yield _column("purging", sa.Boolean(), server_default=sa.false())
+
+
 experiments = sa.Table(
     "experiments",
     metadata,
@@ -118,6 +126,8 @@ experiments = sa.Table(
     # The project, and the user who asked for it ("": nobody had to say who they are).
     _column("project", Name, server_default="default"),
     _column("owned_by", Name, server_default=""),
+    _column("notes", Name, server_default=""),
+    *_deletion(),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
 _index("ix_experiments_project", experiments.c.project, experiments.c.create_time, experiments.c.id)
@@ -145,6 +155,7 @@ _index(
     experiments.c.unplaceable_since,
     where=experiments.c.queue.is_not(None),
 )
+_index("ix_experiments_purge", experiments.c.purge_time, where=experiments.c.purge_time.is_not(None))
 _index("ix_experiments_unplanned", *URGENCY, where=UNPLANNED)
 _index(
     "ix_experiments_forwarding",
@@ -153,7 +164,7 @@ _index(
     where=experiments.c.mlflow_pending_runs > 0,
 )
 
-# Extensions that were asked for under a request id.
+# Extensions and retries that were asked for under a request id.
 extensions = sa.Table(
     "extensions",
     metadata,
@@ -192,10 +203,27 @@ studies = sa.Table(
     # The project, and the user who asked for it ("": nobody had to say who they are).
     _column("project", Name, server_default="default"),
     _column("owned_by", Name, server_default=""),
+    *_deletion(),
 )
 _index("ix_studies_newest", studies.c.create_time, studies.c.id)
 _index("ix_studies_project", studies.c.project, studies.c.create_time, studies.c.id)
+_index("ix_studies_purge", studies.c.purge_time, where=studies.c.purge_time.is_not(None))
 _index("ix_studies_unfinished", studies.c.id, where=studies.c.end_time.is_(None))
+
+# What was purged: names are never used again, since MLflow and people may still know them. The hours that an
+# experiment was trained for in the month of its purge go on counting.
+purged = sa.Table(
+    "purged",
+    metadata,
+    _column("name", Name, primary_key=True),
+    _column("uid", Name),
+    _column("project", Name),
+    _column("owned_by", Name),
+    _column("purge_time", sa.Double()),
+    # Shape of its packs, and seconds of its attempts since the first of the month of its purge.
+    _column("shape", Name),
+    _column("seconds", sa.Double()),
+)
 
 study_rounds = sa.Table(
     "study_rounds",

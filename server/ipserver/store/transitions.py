@@ -5,10 +5,12 @@
     QUEUED  --PAUSE-->   PAUSED  --RESUME-->   QUEUED
     QUEUED, PAUSED --CANCEL--> CANCELLED;  RUNNING --CANCEL--> CANCELLING --STOP--> CANCELLED
     QUEUED, PAUSED --REFUSE--> FAILED
+    FAILED  --RETRY-->   QUEUED (PAUSED if its experiment is to pause)
 
 Packs alternate between QUEUED and LEASED until they are DONE. Every lease is an attempt. A pack has at most
-one attempt that has not ended; the database enforces this as well. Terminal states are final, except that an
-extension adds runs to an experiment that has ended. A run or experiment that is being cancelled can only end.
+one attempt that has not ended; the database enforces this as well. Terminal states are final, except that
+failed runs may be retried, and that an ended experiment goes on if runs are added or retried. A run or
+experiment that is being cancelled can only end.
 """
 
 from __future__ import annotations
@@ -39,6 +41,8 @@ class Change(StrEnum):
     STOP = "STOP"
     # The runs will never be trained.
     REFUSE = "REFUSE"
+    # Somebody asks for failed runs again.
+    RETRY = "RETRY"
 
 
 _MOVES: Final[Mapping[Change, Mapping[RunState, RunState]]] = MappingProxyType(
@@ -53,6 +57,7 @@ _MOVES: Final[Mapping[Change, Mapping[RunState, RunState]]] = MappingProxyType(
         Change.CANCEL: {_R.QUEUED: _R.CANCELLED, _R.PAUSED: _R.CANCELLED, _R.RUNNING: _R.CANCELLING},
         Change.STOP: {_R.CANCELLING: _R.CANCELLED},
         Change.REFUSE: {_R.QUEUED: _R.FAILED, _R.PAUSED: _R.FAILED},
+        Change.RETRY: {_R.FAILED: _R.QUEUED},
     }
 )
 
@@ -81,11 +86,22 @@ _EXPERIMENTS: Final[Mapping[ExperimentState, frozenset[ExperimentState]]] = Mapp
 EXTENSIBLE: Final = frozenset({_E.QUEUED, _E.RUNNING, _E.PAUSING, _E.PAUSED, _E.SUCCEEDED, _E.FAILED})
 
 
-def extension_problem(state: ExperimentState, *, cancelling: bool = False) -> str:
+def extension_problem(state: ExperimentState, *, cancelling: bool = False, deleted: bool = False) -> str:
     """Why nothing can be added to an experiment in this state; "" if runs can be."""
+    if deleted:
+        return "it is deleted; undelete it first"
     if state in EXTENSIBLE and not cancelling:
         return ""
     return f"it is {state} and was asked to stop, so nothing can be added to it; submit a new experiment"
+
+
+def retry_problem(*, cancelling: bool, deleted: bool) -> str:
+    """Why no run of an experiment can be retried; "" if failed ones can be."""
+    if deleted:
+        return "it is deleted; undelete it first"
+    if cancelling:
+        return "it was asked to stop, so none of its runs is trained again; submit a new experiment"
+    return ""
 
 
 class ForbiddenMove(ValueError):
@@ -102,9 +118,10 @@ def moves(change: Change, *, pausing: bool = False) -> Mapping[RunState, RunStat
     >>> {before.value: after.value for before, after in moves(Change.GIVE_BACK, pausing=True).items()}
     {'RUNNING': 'PAUSED'}
     """
-    if pausing and change is Change.GIVE_BACK:
-        return {_R.RUNNING: _R.PAUSED}
-    return _MOVES[change]
+    found = _MOVES[change]
+    if pausing and change in {Change.GIVE_BACK, Change.RETRY}:
+        return dict.fromkeys(found, _R.PAUSED)
+    return found
 
 
 def require_pack_move(before: PackState, after: PackState) -> None:
@@ -114,16 +131,17 @@ def require_pack_move(before: PackState, after: PackState) -> None:
 
 
 def require_experiment_move(
-    before: ExperimentState, after: ExperimentState, *, extended: bool = False
+    before: ExperimentState, after: ExperimentState, *, goes_on: bool = False
 ) -> None:
     """Raise ForbiddenMove unless an experiment may go from `before` to `after`.
 
     Args:
         before: The old state.
         after: The new state.
-        extended: Whether runs were added, with which an ended experiment is RUNNING again.
+        goes_on: Whether runs were added or retried, with which an ended experiment is RUNNING again, or
+            QUEUED if they are all that it has.
     """
-    if extended and before.terminal and before in EXTENSIBLE and after is _E.RUNNING:
+    if goes_on and before.terminal and before in EXTENSIBLE and after in {_E.RUNNING, _E.QUEUED}:
         return
     if after not in _EXPERIMENTS[before]:
         raise ForbiddenMove(f"an experiment that is {before} cannot become {after}")

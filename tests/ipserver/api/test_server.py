@@ -147,6 +147,7 @@ def test_every_error_that_may_leave_the_service_has_a_reason_and_every_reason_an
         "UNAUTHENTICATED": errors.Unauthenticated("x"),
         "PERMISSION_DENIED": errors.PermissionDenied("x"),
         "QUOTA_EXCEEDED": errors.QuotaExceeded("x", "project:lab", "live_experiments", 3.0),
+        "ETAG_MISMATCH": errors.EtagMismatch("x"),
         "INTERNAL": errors.Fenced("never leaves the service"),
     }
     assert {f"ERROR_REASON_{name}" for name in examples} | {"ERROR_REASON_UNSPECIFIED"} == set(

@@ -133,7 +133,17 @@ async def test_cancelling_and_deleting(api, stub):
     assert cancelled.state == study_pb2.STUDY_STATE_CANCELLING
     await asyncio.to_thread(driver(api.store).step)
     await stub.DeleteStudy(pb.DeleteStudyRequest(name="studies/s"))
-    failed = await api.fails(stub.GetStudy(pb.GetStudyRequest(name="studies/s")))
-    assert failed.code is grpc.StatusCode.NOT_FOUND
+    deleted = await stub.GetStudy(pb.GetStudyRequest(name="studies/s"))
+    assert deleted.purge_time.seconds - deleted.delete_time.seconds == 30 * 86_400
+    assert not (await stub.ListStudies(pb.ListStudiesRequest())).studies
+    shown = await stub.ListStudies(pb.ListStudiesRequest(show_deleted=True))
+    assert list(shown.studies) == [deleted]
+    back = await stub.UndeleteStudy(pb.UndeleteStudyRequest(name="studies/s"))
+    assert not back.HasField("purge_time")
+    await stub.DeleteStudy(pb.DeleteStudyRequest(name="studies/s"))
+    await stub.PurgeStudy(pb.PurgeStudyRequest(name="studies/s"))
+    assert api.store.forget_purged_studies() == 1
+    failed = await api.fails(stub.CreateStudy(study_request(validate_only=True)))
+    assert (failed.code, "was purged" in failed.message) == (grpc.StatusCode.ALREADY_EXISTS, True)
     failed = await api.fails(stub.GetStudy(pb.GetStudyRequest(name="experiments/s")))
     assert set(failed.violations) == {"name"}

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ipserver.artifacts import open_artifacts
-from ipserver.errors import ArtifactsUnavailable
+from ipserver.errors import ArtifactsUnavailable, NotFound
 from ipserver.ops.sweeper import Sweeper
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store.states import ExperimentState
@@ -133,3 +133,27 @@ def test_it_works_until_it_is_stopped(store, settings, files):
     finally:
         stop.set()
         thread.join()
+
+
+def test_of_a_purged_experiment_nothing_is_left(store, settings, files, monkeypatch):
+    submit(store, small_spec(record={"weights": "initial_and_final"}))
+    train_until(store, settings, ended(store))
+    junk(files, "e2/weights/p0000/1/r00000-final.safetensors")
+    store.delete_experiment("e", 1e6)
+    sweeper = Sweeper(store, settings)
+    assert sweeper.purge() == 0
+    assert set(files.below("e")) >= committed(store)
+    store.purge_experiment("e")
+    time.sleep(2 * settings.sweep_seconds)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sweeper._artifacts, "delete_folder", lambda _: None)
+        with pytest.raises(ArtifactsUnavailable, match="cannot be removed"):
+            sweeper.purge()
+    assert len(committed(store)) == 8, "what could not be removed is not forgotten"
+
+    assert sweeper.purge() == 1
+    assert set(files.below("")) == {"e2/weights/p0000/1/r00000-final.safetensors"}
+    with pytest.raises(NotFound):
+        store.get_experiment("e")
+    assert sweeper.purge() == 0

@@ -205,9 +205,14 @@ def test_marks_of_unknown_runs_are_refused_together_with_all_others(store: Store
     lease(store)
     with pytest.raises(NotFound):
         store.mark_forwarded([Forwarded("e", 0, "a", new=True), Forwarded("e", 1, "b", new=True)])
-    with pytest.raises(NotFound):
-        store.mark_forwarded([Forwarded("e", 0, "a", new=True), Forwarded("f", 0, "b", new=True)])
     assert store.get_run("e", 0).mlflow_run_id == ""
+
+
+def test_marks_of_an_experiment_that_was_purged_meanwhile_are_passed_over(store: Store) -> None:
+    planned(store, [[0]])
+    lease(store)
+    assert store.mark_forwarded([Forwarded(name, 0, name, new=True) for name in ("e", "f")]) == []
+    assert store.get_run("e", 0).mlflow_run_id == "e"
 
 
 def test_the_first_to_note_a_runs_id_is_believed(store: Store) -> None:

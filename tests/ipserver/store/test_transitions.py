@@ -42,6 +42,8 @@ def test_every_step_of_a_run():
         ("PAUSED", "CANCELLED"),
         ("PAUSED", "FAILED"),
         ("CANCELLING", "CANCELLED"),
+        ("FAILED", "QUEUED"),
+        ("FAILED", "PAUSED"),
     }
 
 
@@ -53,9 +55,13 @@ def test_a_change_moves_no_run_twice(change):
         assert not set(table) & set(table.values())
 
 
-@given(st.lists(st.tuples(st.sampled_from(Change), st.booleans())))
+# Those that nobody asks for: only a retry leaves a terminal state.
+UNASKED = sorted(set(Change) - {Change.RETRY})
+
+
+@given(st.lists(st.tuples(st.sampled_from(UNASKED), st.booleans())))
 def test_any_walk_of_a_run(walk):
-    """For all sequences: terminal states are final, and cancelled runs only end CANCELLED."""
+    """For all sequences without a retry: terminal states are final, and cancelled runs only end CANCELLED."""
     state, cancelled = RunState.QUEUED, False
     for change, pausing in walk:
         before, state = state, moves(change, pausing=pausing).get(state, state)
@@ -88,7 +94,7 @@ def all_experiment_steps():
     for runs, cancelling, pausing in (case for size in (1, 2, 3) for case in experiments(size)):
         before = experiment_state(Counter(runs), cancelling=cancelling, pausing=pausing)
         outcomes = []
-        for change in set(Change) - {Change.PAUSE, Change.RESUME}:
+        for change in set(UNASKED) - {Change.PAUSE, Change.RESUME}:
             if change is Change.LEASE and pausing:
                 continue
             outcomes += [
@@ -123,6 +129,28 @@ def test_the_table_of_experiments_lists_the_steps_that_there_are_and_no_others()
         ExperimentState.CANCELLED,
         ExperimentState.FAILED,
     }
+
+
+def test_failed_runs_of_any_experiment_that_was_not_cancelled_may_be_retried():
+    ended = set()
+    for runs, cancelling, pausing in (case for size in (1, 2, 3) for case in experiments(size)):
+        before = experiment_state(Counter(runs), cancelling=cancelling, pausing=pausing)
+        if cancelling or RunState.FAILED not in runs:
+            continue
+        # A pause that came too late is forgotten.
+        pausing = pausing and not before.terminal  # noqa: PLW2901 - as the store does
+        for chosen in product([False, True], repeat=len(runs)):
+            later = changed(runs, Change.RETRY, chosen, pausing)
+            after = experiment_state(Counter(later), pausing=pausing)
+            if after is not before:
+                require_experiment_move(before, after, goes_on=True)
+                ended |= {(before, after)} if before.terminal else set()
+    assert ended == {
+        (ExperimentState.FAILED, ExperimentState.QUEUED),
+        (ExperimentState.FAILED, ExperimentState.RUNNING),
+    }
+    with pytest.raises(ForbiddenMove):
+        require_experiment_move(ExperimentState.CANCELLED, ExperimentState.RUNNING, goes_on=True)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from ipserver.store.interface.base import Transactions
-from ipserver.store.records.experiments import EventRecord, ExperimentRecord, Extension, NewExperiment
+from ipserver.store.records.experiments import (
+    EventRecord,
+    ExperimentRecord,
+    Extension,
+    NewExperiment,
+    Revision,
+)
 from ipserver.store.records.filters import ALL, Filter
 from ipserver.store.records.runs import NewRun
-from ipserver.store.transactions import events, experiments, extending
+from ipserver.store.transactions import events, experiments, extending, retrying, updating
 
 
 class Experiments(Transactions):
@@ -60,6 +66,26 @@ class Experiments(Transactions):
         """
         return self._watched("extend", extending.extend, id, extension, study)
 
+    def retry_failed(
+        self, id: str, request_id: str = "", request_hash: str = "", index: int | None = None
+    ) -> ExperimentRecord:
+        """Queue failed runs again, from where they stopped. Repeatable if it has a request id.
+
+        Args:
+            id: The experiment's id.
+            request_id: Key for idempotency, or "".
+            request_hash: SHA-256 of the request.
+            index: Only this run; None: all that failed.
+
+        Raises:
+            RequestIdReused: The request id was used with another hash.
+            InvalidRequest: The experiment is deleted or was cancelled, or the run ended without failing. The
+                violation names the field "name".
+            QuotaExceeded: A limit is reached.
+            NotFound: There is no such experiment or run.
+        """
+        return self._watched("retry", retrying.retry, id, request_id, request_hash, index)
+
     def find_extension(self, request_id: str, request_hash: str) -> ExperimentRecord | None:
         """The experiment that a request extended, or None.
 
@@ -73,7 +99,12 @@ class Experiments(Transactions):
         return self.database.read(experiments.get, id)
 
     def list_experiments(
-        self, where: Filter = ALL, *, limit: int, before: tuple[float, str] | None = None
+        self,
+        where: Filter = ALL,
+        *,
+        limit: int,
+        before: tuple[float, str] | None = None,
+        show_deleted: bool = False,
     ) -> list[ExperimentRecord]:
         """Experiments, newest first.
 
@@ -81,11 +112,23 @@ class Experiments(Transactions):
             where: Condition on state, experiment, priority, project, owner, labels.KEY.
             limit: Most records.
             before: Creation time and id of the last record on the previous page.
+            show_deleted: Whether deleted ones are among them.
 
         Raises:
             ValueError: A condition on another field.
         """
-        return self.database.read(experiments.listing, where, limit, before)
+        return self.database.read(experiments.listing, where, limit, before, show_deleted=show_deleted)
+
+    def update_experiment(self, id: str, revision: Revision) -> ExperimentRecord:
+        """Change what describes an experiment, and its priority. Repeatable without an etag.
+
+        Raises:
+            EtagMismatch: It was changed since.
+            InvalidRequest: It would have too many labels.
+            QuotaExceeded: The priority is raised above a limit.
+            NotFound: There is no such experiment.
+        """
+        return self._watched("update", updating.update, id, revision)
 
     def cancel_experiment(self, id: str) -> ExperimentRecord:
         """Request all unfinished runs to stop; queued runs are cancelled now. Repeatable. Raises NotFound."""

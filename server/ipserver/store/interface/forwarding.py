@@ -53,13 +53,13 @@ class Forwarding(Transactions):
         again (`resend`), data sent before that do not count.
 
         Args:
-            sent: Each run at most once.
+            sent: Each run at most once. Those of experiments that are not there (purged) are passed over.
 
         Returns:
             Those for which another MLflow id is recorded already; nothing was recorded for them.
 
         Raises:
-            NotFound: There is no such run.
+            NotFound: An experiment has no such run.
         """
         return self._watched("mark", forwarding.mark, sent)
 

@@ -36,22 +36,14 @@ class Studies(Transactions):
         limit: int,
         before: tuple[float, str] | None = None,
         projects: Collection[str] | None = None,
+        show_deleted: bool = False,
     ) -> list[StudyRecord]:
-        """Studies, newest first; `before` as for `list_experiments`; `projects`: only those of them."""
-        return self.database.read(studies.listing, limit, before, projects)
+        """Studies, newest first, with arguments as for `list_experiments`; `projects`: only those of them."""
+        return self.database.read(studies.listing, limit, before, projects, show_deleted=show_deleted)
 
     def cancel_study(self, id: str) -> StudyRecord:
         """Request a study to end. Changes nothing if it has ended. Repeatable. Raises NotFound."""
         return self.database.write(studies.cancel, id)
-
-    def delete_study(self, id: str) -> None:
-        """Delete the record of an ended study; its experiments stay.
-
-        Raises:
-            InvalidRequest: It has not ended. The violation names the field "name".
-            NotFound: There is no such study.
-        """
-        self.database.write(studies.delete, id)
 
     def lease_studies(self, owner: str, ttl: float) -> list[StudyRecord]:
         """All unfinished studies that the owner holds from now on, for `ttl` seconds, each under its token.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ipserver.names import DEFAULT_PROJECT
 from ipserver.store.records.runs import NewRun
@@ -23,6 +26,7 @@ class NewExperiment:
         resources: Amounts that each of its packs asks for, by name ("cpus", "gpus", custom names).
         project: Id of its project.
         owned_by: The user who asks for it; "" if nobody had to say who they are.
+        notes: Free text for people.
     """
 
     id: str
@@ -40,6 +44,22 @@ class NewExperiment:
     resources: Mapping[str, float] = field(default_factory=lambda: {"cpus": 1.0})
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What is to become of what describes an experiment, and of its priority.
+
+    Attributes:
+        etag: Nothing is changed unless this is the experiment's etag; "": whatever it is.
+        values: New values of `display_name`, `notes`, `priority` and `labels` (all of them); others stay.
+        labels: Single labels: their new values, None for those to be removed.
+    """
+
+    etag: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +95,8 @@ class ExperimentRecord:
         dataset_sha256: Digest of the registered file that its committed steps were trained on; None if the
             dataset is not a registered file or nothing is committed.
         unplaceable_since: When dispatchers first found that no node can hold its packs; None if one can.
+        delete_time: When it was deleted; None if it is not.
+        purge_time: From when on it is purged; None if it is not deleted.
     """
 
     id: str
@@ -100,6 +122,15 @@ class ExperimentRecord:
     unplaceable_since: float | None = None
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
+    notes: str = ""
+    delete_time: float | None = None
+    purge_time: float | None = None
+
+    @property
+    def etag(self) -> str:
+        """Changes with everything that a `Revision` can change, and with nothing else."""
+        told = [self.uid, self.display_name, sorted(self.labels.items()), self.priority, self.notes]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ class StudyRecord:
     ended_runs: int
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
+    delete_time: float | None = None
+    purge_time: float | None = None
 
     @property
     def experiments(self) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class Edit:
         self.pending = 0
         self.trained = 0
         self.waiting = int(before.waiting)
-        self._extended = False
+        self._goes_on = False
         self._counts = {state: int(getattr(before, state.value.lower())) for state in RunState}
         self._events: list[tuple[str, Mapping[str, object]]] = []
 
@@ -66,7 +66,7 @@ class Edit:
 
     def add(self, number: int, state: RunState) -> None:
         """Count new runs, which are in `state` and which MLflow does not hold."""
-        self._extended = True
+        self._goes_on = True
         self._counts[state] += number
         self.pending += number
 
@@ -85,6 +85,7 @@ class Edit:
             self._move(before, after, where, dict(values))
             for before, after in moves(change, pausing=self.pausing).items()
         ]
+        self._goes_on |= change is Change.RETRY
         return frozenset().union(*moved)
 
     def _move(
@@ -157,7 +158,7 @@ class Edit:
         cancelling = bool(self.values.get("cancel_requested", self.before.cancel_requested))
         state = experiment_state(self._counts, cancelling=cancelling, pausing=self.pausing)
         if state is not self.before.state:
-            require_experiment_move(self.before.state, state, extended=self._extended)
+            require_experiment_move(self.before.state, state, goes_on=self._goes_on)
             self.values["state"] = state
             self.event("experiment_state", {"state": state.value})
             if state.terminal or self.before.state.terminal:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import AlreadyExists, RequestIdReused
+from ipserver.errors import RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 from ipserver.store.records.filters import Filter
@@ -22,6 +22,7 @@ from ipserver.store.transactions.comparisons import experiment_condition
 from ipserver.store.transactions.edits import created_event, editing, insert_events
 from ipserver.store.transactions.missing import no_experiment
 from ipserver.store.transactions.studies import require_wanted
+from ipserver.store.transactions.taken import require_free
 from ipserver.store.transitions import Change
 
 
@@ -43,9 +44,7 @@ def create(
     projects.lock(transaction, new.project, "experiment.project")
     adding = {"live_experiments": 1, "queued_runs": len(points), "priority": new.priority}
     quotas.check(transaction, new.project, new.owned_by, adding)
-    taken = connection.execute(sa.select(experiments.c.id).where(experiments.c.id == new.id)).one_or_none()
-    if taken is not None:
-        raise AlreadyExists(f"experiment {new.id!r} exists already; choose another id")
+    require_free(transaction, experiments, new.id)
     connection.execute(
         sa.insert(experiments).values(
             id=new.id,
@@ -73,6 +72,7 @@ def create(
             create_time=transaction.now(),
             project=new.project,
             owned_by=new.owned_by,
+            notes=new.notes,
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
@@ -136,7 +136,12 @@ def require(transaction: Transaction, experiment: str) -> None:
 
 
 def listing(
-    transaction: Transaction, where: Filter, limit: int, before: tuple[float, str] | None
+    transaction: Transaction,
+    where: Filter,
+    limit: int,
+    before: tuple[float, str] | None,
+    *,
+    show_deleted: bool = False,
 ) -> list[ExperimentRecord]:
     """See `Store.list_experiments`."""
     newest = (experiments.c.create_time, experiments.c.id)
@@ -146,6 +151,8 @@ def listing(
         .order_by(*(column.desc() for column in newest))
         .limit(limit)
     )
+    if not show_deleted:
+        statement = statement.where(experiments.c.delete_time.is_(None))
     if before is not None:
         time, name = before
         statement = statement.where(
@@ -209,4 +216,7 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         unplaceable_since=row.unplaceable_since,
         project=row.project,
         owned_by=row.owned_by,
+        notes=row.notes,
+        delete_time=row.delete_time,
+        purge_time=row.purge_time,
     )

@@ -46,7 +46,10 @@ def extend(
             first := find_request(transaction, extension.request_id, extension.request_hash)
         ):
             return first
-        if text := extension_problem(edit.before.state, cancelling=edit.before.cancel_requested):
+        deleted = edit.before.delete_time is not None
+        if text := extension_problem(
+            edit.before.state, cancelling=edit.before.cancel_requested, deleted=deleted
+        ):
             raise InvalidRequest([FieldViolation("name", text)])
         if edit.before.spec_hash != extension.extended_hash:
             return None

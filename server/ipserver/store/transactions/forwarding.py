@@ -147,7 +147,15 @@ def mark(transaction: Transaction, sent: Sequence[Forwarded]) -> list[Forwarded]
     for one in sent:
         by_experiment[one.experiment].append(one)
     lost: list[Forwarded] = []
-    for experiment in sorted(by_experiment):  # the same order everywhere avoids deadlocks
+    there = set(
+        transaction.connection.execute(
+            sa.select(experiments.c.id)
+            .where(experiments.c.id.in_(by_experiment))
+            .order_by(experiments.c.id)
+            .with_for_update()
+        ).scalars()
+    )
+    for experiment in sorted(there):  # others were purged; the same order everywhere avoids deadlocks
         with editing(transaction, experiment) as edit:
             lost += _mark(edit, by_experiment[experiment])
     return lost

@@ -10,19 +10,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from ipserver.errors import NotFound, QuotaExceeded
 from ipserver.store.database import Transaction
+from ipserver.store.records.accounts import EACH, KINDS, WHOLE, Quota, Use
 from ipserver.store.shapes import amounts_of
-from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata
+from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata, purged
 from ipserver.store.transactions import projects
-
-EACH: Final = "*"
-# The user of a limit that counts the whole project.
-WHOLE: Final = ""
 
 quotas = sa.Table(
     "quotas",
@@ -34,106 +31,77 @@ quotas = sa.Table(
     sa.PrimaryKeyConstraint("project", "user", "name"),
 )
 
-# What is counted: the experiments of a project, or those of a user in it.
-_Scope = sa.ColumnElement[bool]
-
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of limit.
+class _Scope:
+    """What is counted: the experiments of a project, or those of a user in it ("": of everybody)."""
 
-    Attributes:
-        meaning: One line for people.
-        used: What experiments in a scope use; None: nothing is summed up.
-        until: What must happen before there is room again.
-        monthly: Whether it counts from the first of the month (UTC).
-    """
+    project: str
+    user: str
 
-    meaning: str
-    used: Callable[[Transaction, _Scope], float] | None
-    until: str
-    monthly: bool = False
+    def of(self, table: sa.Table = experiments) -> sa.ColumnElement[bool]:
+        """The condition on `experiments`, or on `purged`."""
+        condition: sa.ColumnElement[bool] = table.c.project == self.project
+        return sa.and_(condition, table.c.owned_by == self.user) if self.user else condition
 
 
 def _live(transaction: Transaction, scope: _Scope) -> float:
-    statement = sa.select(sa.func.count()).where(scope, experiments.c.end_time.is_(None))
+    statement = sa.select(sa.func.count()).where(scope.of(), experiments.c.end_time.is_(None))
     return float(transaction.connection.execute(statement).scalar_one())
 
 
 def _queued(transaction: Transaction, scope: _Scope) -> float:
     total = sa.func.coalesce(sa.func.sum(experiments.c.queued + experiments.c.paused), 0)
-    statement = sa.select(total).where(scope, experiments.c.end_time.is_(None))
+    statement = sa.select(total).where(scope.of(), experiments.c.end_time.is_(None))
     return float(transaction.connection.execute(statement).scalar_one())
 
 
 def _hours(resource: str) -> Callable[[Transaction, _Scope], float]:
     def hours(transaction: Transaction, scope: _Scope) -> float:
-        now = transaction.now()
-        month = month_start(now)
-        end = sa.func.coalesce(attempts.c.end_time, now)
-        start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
-        rows = transaction.connection.execute(
-            sa.select(experiments.c.shape, sa.func.sum(end - start))
+        month = month_start(transaction.now())
+        there = (
+            sa.select(experiments.c.shape, sa.func.sum(seconds_since(month, transaction.now())))
             .join(attempts, attempts.c.experiment == experiments.c.id)
-            .where(scope, end > month)
+            .where(scope.of())
             .group_by(experiments.c.shape)
         )
+        gone = (
+            sa.select(purged.c.shape, sa.func.sum(purged.c.seconds))
+            .where(scope.of(purged), purged.c.purge_time >= month)
+            .group_by(purged.c.shape)
+        )
+        rows = [*transaction.connection.execute(there), *transaction.connection.execute(gone)]
         return sum(amounts_of(row[0]).get(resource, 0.0) * float(row[1]) / 3600 for row in rows)
 
     return hours
+
+
+def seconds_since(month: float, now: float) -> sa.ColumnElement[float]:
+    """Seconds that an attempt has lasted since a time."""
+    end = sa.func.coalesce(attempts.c.end_time, now)
+    start = sa.case((attempts.c.start_time < month, month), else_=attempts.c.start_time)
+    return sa.case((end > month, end - start), else_=0.0)
 
 
 def _bytes(transaction: Transaction, scope: _Scope) -> float:
     statement = (
         sa.select(sa.func.coalesce(sa.func.sum(artifacts.c.size_bytes), 0))
         .join(experiments, experiments.c.id == artifacts.c.experiment)
-        .where(scope)
+        .where(scope.of())
     )
     return float(transaction.connection.execute(statement).scalar_one())
 
 
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+# What experiments in a scope use. The other kinds sum up nothing.
+_USED: Final[Mapping[str, Callable[[Transaction, _Scope], float]]] = MappingProxyType(
     {
-        "live_experiments": Kind("experiments that have not ended", _live, "one of them ends"),
-        "queued_runs": Kind("runs that wait", _queued, "enough of them have started"),
-        "core_hours": Kind("hours of training on one core, this month", _hours("cpus"), "", monthly=True),
-        "gpu_hours": Kind("hours of training on one GPU, this month", _hours("gpus"), "", monthly=True),
-        "artifact_bytes": Kind("bytes of weights and other files", _bytes, "some are deleted"),
-        "priority": Kind("highest priority", None, ""),
-        "requests_per_second": Kind("requests per second to one API process", None, ""),
+        "live_experiments": _live,
+        "queued_runs": _queued,
+        "core_hours": _hours("cpus"),
+        "gpu_hours": _hours("gpus"),
+        "artifact_bytes": _bytes,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """A limit as it was set: of a project ("*": each), and of a user in it ("*": each; "": all together)."""
-
-    project: str
-    user: str
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A limit that holds, and what of it is used.
-
-    Attributes:
-        project: Id of the project.
-        user: The user; "": it counts the whole project.
-        name: Key of `KINDS`.
-        limit: The limit.
-        used: What is used; None: nothing is summed up.
-        reset_time: When it starts from 0 again; None: never.
-    """
-
-    project: str
-    user: str
-    name: str
-    limit: float
-    used: float | None
-    reset_time: float | None
 
 
 def set_quota(transaction: Transaction, project: str, user: str, name: str, value: float | None) -> None:
@@ -206,23 +174,25 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
     Raises:
         QuotaExceeded: The first limit that is reached.
     """
+    check_priority(transaction, project, user, adding.get("priority", 0))
     for who, name, value in limits_of(_values(transaction), project, user):
-        kind = KINDS[name]
-        subject = f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
-        asked = adding.get(name, 0.0)
-        if name == "priority":
-            if asked > value:
-                raise _exceeded(
-                    who,
-                    project,
-                    name,
-                    f"{subject} may ask for a priority of at most {value:g}, not {asked:g}",
-                    never=True,
-                )
-        elif kind.used is not None:
+        subject, asked = _subject(project, who), adding.get(name, 0.0)
+        if name in _USED:
             used = _used(transaction, project, who, name) or 0.0
             if (asked and used + asked > value) or (name not in _COUNTED and used >= value):
                 raise _full(transaction, who, project, name, value, used, asked, subject)
+
+
+def check_priority(transaction: Transaction, project: str, user: str, asked: float) -> None:
+    """Check that a project and a user may ask for a priority. Raises QuotaExceeded."""
+    for who, name, value in limits_of(_values(transaction), project, user):
+        if name == "priority" and asked > value:
+            text = f"{_subject(project, who)} may ask for a priority of at most {value:g}, not {asked:g}"
+            raise _exceeded(who, project, name, text, never=True)
+
+
+def _subject(project: str, who: str) -> str:
+    return f"project {project!r}" if who == WHOLE else f"user {who!r} in project {project!r}"
 
 
 # Limits of what a request adds; the others are used up by training.
@@ -262,11 +232,10 @@ def _values(transaction: Transaction) -> dict[tuple[str, str, str], float]:
 
 
 def _used(transaction: Transaction, project: str, user: str, name: str) -> float | None:
-    used = KINDS[name].used
+    used = _USED.get(name)
     if used is None:
         return None
-    scope: Any = experiments.c.project == project
-    return used(transaction, sa.and_(scope, experiments.c.owned_by == user) if user else scope)
+    return used(transaction, _Scope(project, user))
 
 
 def month_start(now: float) -> float:

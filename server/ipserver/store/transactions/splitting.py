@@ -7,6 +7,7 @@ parts, so they repeat the committed steps without recording them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,12 +39,13 @@ def split(transaction: Transaction, experiment: str, name: str, token: int, fail
             raise ValueError(f"pack {name!r} has {len(members)} runs left to train; at least two are needed")
         half = (len(members) + 1) // 2
         for number, part in enumerate((members[:half], members[half:]), start=1):
-            _insert(edit, pack, part_of(name, number), part)
+            insert_part(edit, pack, part_of(name, number), part)
         # It holds no runs that are left to train any more.
         finish(edit, pack, failure.reason)
 
 
-def _insert(edit: Edit, pack: sa.Row[Any], name: str, members: list[int]) -> None:
+def insert_part(edit: Edit, pack: sa.Row[Any], name: str, members: Sequence[int]) -> None:
+    """Insert a pack of some runs of another pack, which continues from that pack's committed step."""
     copied = ("experiment", *AXES, "steps", "committed_steps")
     row = {key: getattr(pack, key) for key in copied} | {
         "id": name,

@@ -13,13 +13,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import AlreadyExists, Fenced, FieldViolation, InvalidRequest, NotFound, RequestIdReused
+from ipserver.errors import Fenced, NotFound, RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.records.studies import NewRound, NewStudy, RoundRecord, StudyOutcome, StudyRecord
 from ipserver.store.states import RunState, StudyState
 from ipserver.store.tables import attempts, experiments, packs, studies, study_rounds
 from ipserver.store.transactions import clocks, quotas
 from ipserver.store.transactions.projects import lock
+from ipserver.store.transactions.taken import require_free
 
 
 def create(transaction: Transaction, new: NewStudy) -> StudyRecord:
@@ -29,9 +30,7 @@ def create(transaction: Transaction, new: NewStudy) -> StudyRecord:
         return first
     lock(transaction, new.project, "study.project")
     quotas.check(transaction, new.project, new.owned_by, {"priority": new.priority})
-    taken = connection.execute(sa.select(studies.c.id).where(studies.c.id == new.id)).one_or_none()
-    if taken is not None:
-        raise AlreadyExists(f"study {new.id!r} exists already; choose another id")
+    require_free(transaction, studies, new.id)
     connection.execute(
         sa.insert(studies).values(
             **{**asdict(new), "request_id": new.request_id or None, "warnings": list(new.warnings)},
@@ -76,10 +75,14 @@ def listing(
     limit: int,
     before: tuple[float, str] | None,
     projects: Collection[str] | None = None,
+    *,
+    show_deleted: bool = False,
 ) -> list[StudyRecord]:
     """See `Store.list_studies`."""
     newest = (studies.c.create_time, studies.c.id)
     statement = sa.select(studies).order_by(*(column.desc() for column in newest)).limit(limit)
+    if not show_deleted:
+        statement = statement.where(studies.c.delete_time.is_(None))
     if projects is not None:
         statement = statement.where(studies.c.project.in_(projects))
     if before is not None:
@@ -92,20 +95,10 @@ def listing(
 
 def cancel(transaction: Transaction, study: str) -> StudyRecord:
     """See `Store.cancel_study`."""
-    row = _locked(transaction, study)
+    row = locked(transaction, study)
     if row.end_time is None and not row.cancel_requested:
-        _update(transaction, row, cancel_requested=True, state=StudyState.CANCELLING)
+        change(transaction, row, cancel_requested=True, state=StudyState.CANCELLING)
     return get(transaction, study)
-
-
-def delete(transaction: Transaction, study: str) -> None:
-    """See `Store.delete_study`."""
-    row = _locked(transaction, study)
-    if row.end_time is None:
-        text = f"study {study!r} is {row.state}; cancel it, and delete it when it has ended"
-        raise InvalidRequest([FieldViolation("name", text)])
-    transaction.connection.execute(sa.delete(study_rounds).where(study_rounds.c.study == study))
-    transaction.connection.execute(sa.delete(studies).where(studies.c.id == study))
 
 
 def unfinished(transaction: Transaction) -> bool:
@@ -185,7 +178,7 @@ def begin_round(
             create_time=transaction.now(),
         )
     )
-    _update(transaction, row, outcome=asdict(outcome))
+    change(transaction, row, outcome=asdict(outcome))
     return get(transaction, study)
 
 
@@ -194,7 +187,7 @@ def end_actions(transaction: Transaction, study: str, token: int, number: int) -
     row = require(transaction, study, token)
     this = sa.and_(study_rounds.c.study == study, study_rounds.c.number == number)
     transaction.connection.execute(sa.update(study_rounds).where(this).values(done=True))
-    _update(transaction, row)
+    change(transaction, row)
     return get(transaction, study)
 
 
@@ -206,7 +199,7 @@ def finish(
     if row.cancel_requested and state is not StudyState.CANCELLED:
         raise Fenced(f"study {study!r} is being cancelled")
     _learn(transaction, study, outcome)
-    _update(
+    change(
         transaction,
         row,
         state=state,
@@ -244,7 +237,8 @@ def _learn(transaction: Transaction, study: str, outcome: StudyOutcome) -> None:
     )
 
 
-def _locked(transaction: Transaction, study: str) -> sa.Row[Any]:
+def locked(transaction: Transaction, study: str) -> sa.Row[Any]:
+    """Lock a study's row. Raises NotFound."""
     row = transaction.connection.execute(
         sa.select(studies).where(studies.c.id == study).with_for_update()
     ).one_or_none()
@@ -253,7 +247,8 @@ def _locked(transaction: Transaction, study: str) -> sa.Row[Any]:
     return row
 
 
-def _update(transaction: Transaction, row: sa.Row[Any], **values: object) -> None:
+def change(transaction: Transaction, row: sa.Row[Any], **values: object) -> None:
+    """Set columns of a study whose row is locked."""
     transaction.connection.execute(
         sa.update(studies).where(studies.c.id == row.id).values(seq=row.seq + 1, **values)
     )
@@ -292,6 +287,8 @@ def _record(
         uid=row.uid,
         project=row.project,
         owned_by=row.owned_by,
+        delete_time=row.delete_time,
+        purge_time=row.purge_time,
         display_name=row.display_name,
         labels=row.labels,
         priority=row.priority,

@@ -1,0 +1,137 @@
+"""`iplab update`, `delete`, `undelete` and `purge`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Literal
+
+import click
+
+from iplab.cli.app import Service, json_option, print_json, print_json_list
+
+if TYPE_CHECKING:
+    from iplab.experiment import Experiment
+    from iplab.studies.study import Study
+
+
+@click.command()
+@click.argument("experiment")
+@click.option("--display-name", default=None, help="Its name for people, on one line.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label; may be repeated.")
+@click.option("--remove-label", "removed", multiple=True, metavar="KEY", help="Remove a label.")
+@click.option("--notes", default=None, help="Free text.")
+@click.option(
+    "--notes-file",
+    default=None,
+    type=click.File(encoding="utf-8"),
+    help="The same from a file; -: standard input.",
+)
+@click.option("--priority", default=None, type=int, help="Counts from the next scheduling decision on.")
+@click.option("--etag", default="", help="Change nothing unless this is its etag (show --json) now.")
+@json_option
+@click.pass_obj
+def update(
+    service: Service,
+    experiment: str,
+    *,
+    display_name: str | None,
+    labels: Sequence[str],
+    removed: Sequence[str],
+    notes: str | None,
+    notes_file: IO[str] | None,
+    priority: int | None,
+    etag: str,
+    as_json: bool,
+) -> None:
+    """Change name, labels, notes or priority of EXPERIMENT.
+
+    What is not given stays as it is. An empty text removes what was there.
+    """
+    if notes is not None and notes_file is not None:
+        raise click.UsageError("--notes and --notes-file are the same; give one of them")
+    changed: dict[str, str | None] = dict.fromkeys(removed)
+    for label in labels:
+        key, sign, value = label.partition("=")
+        if not sign:
+            raise click.UsageError(f"--label {label!r} has no value; write KEY=VALUE, as team=theory")
+        if key in changed:
+            raise click.UsageError(f"the label {key!r} is given twice; keep one")
+        changed[key] = value
+    text = notes if notes_file is None else notes_file.read()
+    given = (display_name, text, priority)
+    if not changed and all(value is None for value in given):
+        raise click.UsageError(
+            "nothing to change; give --display-name, --label, --remove-label, --notes, --notes-file or "
+            "--priority"
+        )
+    with service.connect() as client:
+        found = client.experiment(experiment)
+        found.update(display_name=display_name, labels=changed, notes=text, priority=priority, etag=etag)
+        if as_json:
+            print_json(found.to_dict())
+            return
+        words = [f"priority {found.priority}"]
+        words += [found.display_name] if found.display_name else []
+        words += [f"{key}={value}" for key, value in sorted(found.labels.items())]
+        click.echo(f"{found.id}: {', '.join(words)}")
+
+
+@click.command()
+@click.argument("experiments", nargs=-1, required=True)
+@json_option
+@click.pass_obj
+def delete(service: Service, experiments: Sequence[str], *, as_json: bool) -> None:
+    """Delete EXPERIMENTS that have ended; they can be brought back for a while.
+
+    Lists leave them out (list --deleted shows them). They are purged, with their weights, at the time that is
+    printed (UTC). A running experiment is refused: cancel it first. What MLflow holds stays there.
+    """
+    _each(service, experiments, "delete", as_json=as_json)
+
+
+@click.command()
+@click.argument("experiments", nargs=-1, required=True)
+@json_option
+@click.pass_obj
+def undelete(service: Service, experiments: Sequence[str], *, as_json: bool) -> None:
+    """Bring deleted EXPERIMENTS back."""
+    _each(service, experiments, "undelete", as_json=as_json)
+
+
+@click.command()
+@click.argument("experiments", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@json_option
+@click.pass_obj
+def purge(service: Service, experiments: Sequence[str], *, yes: bool, as_json: bool) -> None:
+    """Remove deleted EXPERIMENTS for good, now.
+
+    Their runs, metrics and weights are gone then, and their ids are never used again. What MLflow holds stays
+    there. Needs the role admin.
+    """
+    if not yes:
+        click.confirm(f"Remove {', '.join(experiments)} for good?", abort=True, err=True)
+    _each(service, experiments, "purge", as_json=as_json)
+
+
+def _each(
+    service: Service, names: Sequence[str], work: Literal["delete", "undelete", "purge"], *, as_json: bool
+) -> None:
+    """Do it with each of them, and say what became of it."""
+    with service.connect() as client:
+        done: Iterator[Experiment] = (getattr(client.experiment(name), work)() for name in names)
+        if as_json:
+            print_json_list(one.to_dict() for one in done)
+            return
+        for one in done:
+            click.echo(f"{one.id} {deletion(one)}")
+
+
+def deletion(found: Experiment | Study) -> str:
+    """Whether it is deleted, and for how long it can be brought back."""
+    if found.delete_time is None or found.purge_time is None:
+        return "is not deleted"
+    if found.purge_time <= datetime.now(UTC):
+        return "is being purged"
+    return f"is deleted; it can be undeleted until {found.purge_time:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,61 @@
+"""Retries failed runs, once per request id."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from google.protobuf.message import Message
+
+from iplab.v1 import experiment_service_pb2, run_service_pb2
+from ipserver.errors import InvalidRequest
+from ipserver.request.problems import Problems
+from ipserver.request.validate import canonical_uuid, check_request_id
+from ipserver.store.records.experiments import ExperimentRecord
+
+if TYPE_CHECKING:
+    from ipserver.store import Store
+
+
+def retry_failed(
+    store: Store,
+    request: experiment_service_pb2.RetryFailedRunsRequest | run_service_pb2.RetryRunRequest,
+    experiment: str,
+    index: int | None = None,
+    *,
+    require_room: Callable[[], None] = lambda: None,
+) -> ExperimentRecord:
+    """Queue failed runs again; the experiment as it is if the request is a repetition.
+
+    Args:
+        store: The store.
+        request: As it came.
+        experiment: The experiment's id.
+        index: Only this run; None: all that failed.
+        require_room: Raises QuotaExceeded if nothing new is accepted now.
+
+    Raises:
+        InvalidRequest: The request id is no UUID, or nothing may be retried.
+        NotFound: There is no such experiment or run.
+        QuotaExceeded: A limit is reached, or there is no room.
+        RequestIdReused: The request id was used with another request.
+    """
+    problems = Problems()
+    check_request_id(request.request_id, problems)
+    if problems.found:
+        raise InvalidRequest(problems.found)
+    request_id, request_hash = canonical_uuid(request.request_id), _hash(request)
+    if request_id and (first := store.find_extension(request_id, request_hash)):
+        return first
+    require_room()
+    return store.retry_failed(experiment, request_id, request_hash, index)
+
+
+def _hash(request: Message) -> str:
+    """SHA-256 of what a request asks for; its kind is a part of it."""
+    body = type(request)()
+    body.CopyFrom(request)
+    body.ClearField("request_id")
+    text = request.DESCRIPTOR.full_name.encode() + b"\0" + body.SerializeToString(deterministic=True)
+    return hashlib.sha256(text).hexdigest()

@@ -1,0 +1,32 @@
+"""Ids that a new experiment or study may not have: those of others, also of deleted and purged ones."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ipserver import names
+from ipserver.errors import AlreadyExists
+from ipserver.store.database import Transaction
+from ipserver.store.tables import experiments, purged
+
+
+def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
+    """Raise AlreadyExists unless an id was never used.
+
+    Args:
+        transaction: Where to look.
+        table: `experiments` or `studies`.
+        id: The id.
+    """
+    kind, name = (
+        ("experiment", names.experiment_name(id)) if table is experiments else ("study", names.study_name(id))
+    )
+    statement = sa.select(table.c.delete_time).where(table.c.id == id)
+    taken = transaction.connection.execute(statement).one_or_none()
+    if taken is not None and taken.delete_time is not None:
+        raise AlreadyExists(f"{kind} {id!r} was deleted but not purged; undelete it, or choose another id")
+    if taken is not None:
+        raise AlreadyExists(f"{kind} {id!r} exists already; choose another id")
+    gone = sa.select(purged.c.name).where(purged.c.name == name)
+    if transaction.connection.execute(gone).one_or_none() is not None:
+        raise AlreadyExists(f"{kind} {id!r} was purged, and ids are not used again; choose another id")

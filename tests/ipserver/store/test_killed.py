@@ -1,0 +1,120 @@
+"""A process is killed before, during or after a write: all of it is there or none, and it can be repeated."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ipserver import failpoints
+from ipserver.store import Store, open_store
+from ipserver.store.records.experiments import Revision
+from ipserver.store.records.runs import Failure
+from ipserver.store.states import FailureReason
+from tests.ipserver.store.cases import lease, new_experiment, new_runs, planned, told
+
+
+@dataclass(frozen=True)
+class Write:
+    """A write under test.
+
+    Attributes:
+        point: Its failpoint.
+        prepare: What was there before.
+        write: Does it; doing it again changes nothing.
+        seen: What shows whether it was done.
+    """
+
+    point: str
+    prepare: Callable[[Store], object]
+    write: Callable[[Store], object]
+    seen: Callable[[Store], object]
+
+
+def created(store: Store) -> None:
+    store.create_experiment(new_experiment(labels={"a": "1"}), new_runs(2))
+
+
+def told_of(store: Store) -> object:
+    record = store.get_experiment("e")
+    return record.notes, record.labels, record.priority
+
+
+UPDATE = Revision(values={"notes": "n", "priority": 3}, labels={"a": None, "b": "2"})
+
+
+def cancelled(store: Store) -> None:
+    created(store)
+    store.cancel_experiment("e")
+
+
+def deleted(store: Store) -> None:
+    cancelled(store)
+    store.delete_experiment("e", 1e9)
+
+
+def purging(store: Store) -> None:
+    deleted(store)
+    store.purge_experiment("e")
+    while len(store.events("e", after=0, limit=9)):  # all parts but the last one
+        store.forget_purged_experiment("e")
+
+
+def failed(store: Store) -> None:
+    planned(store, [[0]])
+    pack = lease(store)
+    failure = Failure(FailureReason.TRAINING_ERROR, "it broke")
+    store.end_attempt("e", pack.id, pack.token, failure=failure, retry=False)
+
+
+def told_and_waiting(store: Store) -> object:
+    return told(store), len(store.waiting())
+
+
+def listed(store: Store) -> object:
+    found = store.list_experiments(limit=9, show_deleted=True)
+    return [(one.delete_time is None, one.purge_time is None, one.mlflow_pending_runs) for one in found]
+
+
+WRITES = {
+    "update": Write("update", created, lambda store: store.update_experiment("e", UPDATE), told_of),
+    "retry": Write("retry", failed, lambda store: store.retry_failed("e", "r", "hash"), told_and_waiting),
+    "delete": Write("delete", cancelled, lambda store: store.delete_experiment("e", 1e9), listed),
+    "undelete": Write("delete", deleted, lambda store: store.undelete_experiment("e"), listed),
+    "purge": Write("delete", deleted, lambda store: store.purge_experiment("e"), listed),
+    "forget": Write("purge", purging, lambda store: store.forget_purged_experiment("e"), listed),
+}
+
+
+@pytest.mark.parametrize("phase", ["before", "during", "after"])
+@pytest.mark.parametrize("name", WRITES)
+def test_all_of_a_write_is_there_or_none(dsn: str, tmp_path: Path, name: str, phase: str) -> None:
+    write = WRITES[name]
+    with open_store(dsn) as store:
+        write.prepare(store)
+        before = write.seen(store)
+    (tmp_path / f"{write.point}.{phase}").write_text("kill")
+    assert in_a_child(dsn, tmp_path, write.write) == -signal.SIGKILL
+    with open_store(dsn) as store:
+        after_kill = write.seen(store)
+        write.write(store)
+        done = write.seen(store)
+        assert done != before
+        assert after_kill == (done if phase == "after" else before)
+        write.write(store)
+        assert write.seen(store) == done
+
+
+def in_a_child(dsn: str, folder: Path, work: Callable[[Store], object]) -> int:
+    """Do something in a forked process that obeys the failpoints of a folder; its exit code, or -signal."""
+    child = os.fork()
+    if child == 0:
+        failpoints._folder = folder
+        with open_store(dsn) as store:
+            work(store)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
