@@ -153,6 +153,22 @@ class Experiment(ExperimentFields):
         """When it was accepted (UTC)."""
         return time_of(self._experiment.create_time)
 
+    def as_spec(self, changes: Mapping[str, object] | None = None) -> dict[str, object]:
+        """What would be submitted to have it again, without its notes, as `client.create` takes it.
+
+        Args:
+            changes: New values by path; "spec." may be left out, and None removes a field.
+
+        Raises:
+            SpecError: A path that leads nowhere; all of them.
+
+        Example:
+            >>> client.create(experiment.as_spec({"steps": 1000, "grid.seeds": [8, 9]}))     # doctest: +SKIP
+        """
+        from iplab.specs.changing import spec_of  # noqa: PLC0415 - few need it
+
+        return spec_of(self._experiment, changes)
+
     def to_dict(self) -> dict[str, object]:
         """All fields as plain values, as `iplab show --json` prints them."""
         return to_plain(self._experiment)

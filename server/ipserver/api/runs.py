@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from iplab.v1 import run_pb2
@@ -15,6 +16,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.api.ordering import parse_order
 from ipserver.api.paging import PageTokens
+from ipserver.api.room import Room
 from ipserver.api.unmatched import run_value, unmatched_runs
 from ipserver.artifacts import ArtifactStore
 from ipserver.request.retry import retry_failed
@@ -33,6 +35,7 @@ class RunService(pb_grpc.RunServiceServicer):
         bulk: Pool for queries of metrics.
         tokens: Page tokens.
         files: Artifacts' files.
+        room: Whether anything is trained again.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class RunService(pb_grpc.RunServiceServicer):
         bulk: Blocking,
         tokens: PageTokens,
         files: ArtifactStore,
+        room: Room,
     ) -> None:
         self._store = store
         self._blocking = blocking
         self._bulk = bulk
         self._tokens = tokens
         self._files = files
+        self._room = room
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
         """One run, with its attempts."""
@@ -94,7 +99,8 @@ class RunService(pb_grpc.RunServiceServicer):
     async def RetryRun(self, request: pb.RetryRunRequest, context: Any) -> run_pb2.Run:
         """Train one failed run again."""
         run = names.parse_run(request.name, "name")
-        await self._blocking.run(retry_failed, self._store, request, run.experiment, run.index)
+        retry = partial(retry_failed, require_room=self._room.require)
+        await self._blocking.run(retry, self._store, request, run.experiment, run.index)
         record = await self._blocking.run(self._store.get_run, run.experiment, run.index)
         return convert.run(record, await self._regimes(run.experiment))
 
