@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import iplab
 from iplab.errors import SpecError
-from iplab.plain import to_plain
+from iplab.results.plain import to_plain
 from iplab.specs.messages import message_of
 from iplab.specs.problems import Problems
 from iplab.specs.specfile import load_spec, parse_spec, read_spec

@@ -10,10 +10,10 @@ import numpy as np
 
 from ipcore.figures import Course, CoursePanel, Courses, Moment, PictureError, Role, layer_name, mean
 from iplab.plotting.groups import Groups, arrange, named, sorted_by, within
-from iplab.settings import Settings, axis
+from iplab.results.settings import Settings, axis
 
 if TYPE_CHECKING:
-    from iplab.metrics import Metrics
+    from iplab.results.metrics import Metrics
 
 _QUANTITIES: Final = {
     "h": "mean |h|",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ipcore.figures import Role
-from iplab.numbers import SETTING_DIGITS, number
-from iplab.settings import AXES, Settings, varying
+from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.settings import AXES, Settings, varying
 
 _ORDERED: Final = {"hidden_layers", "width", "base_learning_rate"}
 _MAX_PANELS: Final = 12

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from ipcore.figures import AtRate, PictureError, RateCurve, RateCurves, RatePanel, Role, mean
 from iplab.plotting.groups import arrange, sorted_by, within
-from iplab.settings import Settings
-from iplab.states import RunState
+from iplab.results.settings import Settings
+from iplab.results.states import RunState
 
 if TYPE_CHECKING:
-    from iplab.experiment import Experiment
-    from iplab.report import Check
-    from iplab.run import Run
+    from iplab.results.experiment import Experiment
+    from iplab.results.report import Check
+    from iplab.results.run import Run
 
 _MIN_WIDTHS = 3
 

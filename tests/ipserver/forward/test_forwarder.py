@@ -98,7 +98,7 @@ def forward_all(store, settings, owner="f"):
 def mlflow_runs(mlflow):
     experiment = mlflow.get_experiment_by_name("e")
     runs = mlflow.search_runs([experiment.experiment_id], max_results=1000)
-    return {run.data.tags["iplab.run"]: run for run in runs}
+    return {run.data.tags["iplab.results.run"]: run for run in runs}
 
 
 def test_an_experiment_arrives_in_full(store, settings, mlflow):
@@ -450,7 +450,7 @@ def test_after_a_refusal_mlflow_is_asked_for_that_run_alone(store, settings, mlf
     forwarder.step()
 
     assert pending(store) == 0
-    assert [where for _, where in asked] == ["tags.`iplab.run` = 'experiments/e/runs/r00000'"]
+    assert [where for _, where in asked] == ["tags.`iplab.results.run` = 'experiments/e/runs/r00000'"]
     assert len(mlflow_runs(mlflow)) == 21
 
 
@@ -474,7 +474,7 @@ def test_a_lost_answer_does_not_double_a_run(store, settings, mlflow, monkeypatc
 
     assert pending(store) == 0
     experiment = mlflow.get_experiment_by_name("e").experiment_id
-    tags = [run.data.tags["iplab.run"] for run in mlflow.search_runs([experiment])]
+    tags = [run.data.tags["iplab.results.run"] for run in mlflow.search_runs([experiment])]
     assert sorted(tags) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
 
 

@@ -197,7 +197,7 @@ def test_a_run_says_where_it_stands(page, client):
 
 
 def test_runs_link_to_mlflow_once_it_holds_them(page, filled, monkeypatch):
-    monkeypatch.setattr("iplab.run.Run.mlflow_run_id", "abc123", raising=False)
+    monkeypatch.setattr("iplab.results.run.Run.mlflow_run_id", "abc123", raising=False)
     for path in ("/experiments/rates-digits/runs", "/experiments/rates-digits/runs/r00000"):
         assert f'href="{MLFLOW}/#/runs/abc123"' in page.get(path).text
 
@@ -277,7 +277,7 @@ def test_everybody_sees_what_their_token_lets_them_see(tmp_path, monkeypatch):
 @pytest.fixture
 def own_page(monkeypatch):
     """A page over an address where nothing listens."""
-    monkeypatch.setattr("iplab.transport.RETRY_DELAYS", ())
+    monkeypatch.setattr("iplab.connection.transport.RETRY_DELAYS", ())
     page = Page("127.0.0.1:1")
     yield page
     page.close()
