@@ -22,7 +22,7 @@ _STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
 @click.pass_obj
 def catalog(service: Service, *, as_json: bool) -> None:
     """Show the datasets, names and limits of specs."""
-    from iplab.results.plain import to_plain  # noqa: PLC0415 - messages only after connecting
+    from iplab.specs.plain import to_plain  # noqa: PLC0415 - messages only after connecting
 
     with service.connect() as client:
         found = client.catalog()

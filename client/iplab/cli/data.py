@@ -104,7 +104,7 @@ def weights(
             except FileExistsError as error:
                 raise click.UsageError(f"{error.filename} exists already; --force replaces it") from error
             if as_json:
-                from iplab.results.plain import time_text  # noqa: PLC0415 - messages only after connecting
+                from iplab.specs.plain import time_text  # noqa: PLC0415 - messages only after connecting
 
                 plain = asdict(artifact) | {"create_time": time_text(artifact.create_time)}
                 print_json(plain | {"file": str(saved)})

@@ -65,7 +65,7 @@ def _exit(experiment: Experiment) -> None:
 
 def _event(event: Event) -> dict[str, object]:
     """Its fields, and "event" for its kind."""
-    from iplab.results.plain import time_text  # noqa: PLC0415 - messages only after connecting
+    from iplab.specs.plain import time_text  # noqa: PLC0415 - messages only after connecting
 
     plain: dict[str, object] = {"event": type(event).__name__}
     for entry in fields(event):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from iplab.errors import InvalidRequestError, Violation
-from iplab.results.plain import to_plain
 from iplab.results.settings import AXES
 from iplab.results.summary import Spread, averaged, spread
+from iplab.specs.plain import to_plain
 
 if TYPE_CHECKING:
     from ipcore.figures import Courses, Mean

@@ -13,13 +13,13 @@ from google.protobuf import field_mask_pb2
 from iplab.connection.transport import Transport
 from iplab.results import events
 from iplab.results.events import Event
-from iplab.results.plain import time_of, to_plain
 from iplab.results.reading import member, read
 from iplab.results.report import Report, check_experiment
 from iplab.results.run import Run
 from iplab.results.settings import Settings
 from iplab.results.states import ExperimentState, Regime
 from iplab.results.summary import Summary, summarize
+from iplab.specs.plain import time_of, to_plain
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 

@@ -26,7 +26,7 @@ from typing import Any, Protocol, Self, TypeVar, cast, get_args, get_type_hints
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from iplab.results.plain import enum_name, time_of
+from iplab.specs.plain import enum_name, time_of
 
 Kind = TypeVar("Kind")
 Readers = dict[str, Callable[[Message], object]]

@@ -16,10 +16,10 @@ from iplab.connection.transport import Transport
 from iplab.errors import NotFoundError
 from iplab.results.artifacts import Artifact, list_artifacts, read_chunks, save
 from iplab.results.numbers import number
-from iplab.results.plain import enum_name, to_plain
 from iplab.results.reading import computed, member, read
 from iplab.results.settings import AXES, Settings
 from iplab.results.states import Regime, RunState
+from iplab.specs.plain import enum_name, to_plain
 from iplab.v1 import run_pb2, run_service_pb2
 from iplab.v1.fields import RunFields, RunSummaryFields
 

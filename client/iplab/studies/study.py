@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from iplab.connection.transport import Transport, pause
 from iplab.errors import TimedOutError, UnavailableError
 from iplab.results.experiment import Experiment
-from iplab.results.plain import to_plain
 from iplab.results.reading import member, read
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
+from iplab.specs.plain import to_plain
 from iplab.studies.answers import Answer, Round, Spent, interval_text, prediction_text, spent_text
 from iplab.v1 import experiment_service_pb2, study_pb2, study_service_pb2
 from iplab.v1.fields import StudyFields

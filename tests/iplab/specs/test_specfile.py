@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import iplab
 from iplab.errors import SpecError
-from iplab.results.plain import to_plain
 from iplab.specs.messages import message_of
+from iplab.specs.plain import to_plain
 from iplab.specs.problems import Problems
 from iplab.specs.specfile import load_spec, parse_spec, read_spec
 from iplab.v1.experiment_pb2 import Experiment
