@@ -11,7 +11,7 @@ from iplab.v1.experiment_pb2 import Experiment
 from ipserver.request.defaults import with_defaults
 from tests.iplab.conftest import small_spec
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
 
 
 def stored(source):
