@@ -19,7 +19,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS)
 # Tests that a change to the numbers or to the store breaks first.
 QUICK := tests/ipcore tests/ipserver/request tests/ipserver/store tests/iplab
 
-.PHONY: help setup demo test quick cluster-test faults ballistic fuzz check format proto migration bench reference reproduce paper clean
+.PHONY: help setup demo test quick times cluster-test faults ballistic fuzz check format proto migration bench reference reproduce paper clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -37,8 +37,11 @@ test: setup ## run the test suite on all cores (WORKERS=1: on one; PostgreSQL if
 	$(PYTEST) --durations=25 --durations-min=0.5
 
 quick: setup ## run a part of it in about a minute: theory, training, specs, store (SQLite), client
-	$(PYTEST) -q -m "not slow and not ray and not postgres" $(QUICK)
-	@echo "left out: tests of Ray, PostgreSQL, the rest of the server, deploy/ and the wheel, and slow tests (make test)"
+	$(PYTEST) -q --quick $(QUICK)
+	@echo "left out: tests of Ray, the rest of the server, deploy/ and the wheel, and what takes longer than .25 s (make test)"
+
+times: setup ## run the test suite and note how long its tests take (tests/times.txt; on an idle machine)
+	$(PYTEST) -q --write-times
 
 cluster-test: setup ## run the real stack of deploy/compose.yaml on this machine (needs root and IPLAB_TEST_POSTGRES)
 	$(BIN)/python -m tests.cluster

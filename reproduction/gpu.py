@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -28,15 +28,11 @@ def take(study: Study, spec: Spec, folder: Path, note: str = "") -> Result:
     if missing := [str(file) for file in (environment, path) if not file.is_file()]:
         raise StudyError(f"there is no {' and no '.join(missing)}; tests/gpu.sh writes them")
     machine = json.loads(environment.read_text())
-    seconds, runs = 0.0, list[Measured]()
-    wanted = _points(spec)
-    for line in map(json.loads, path.read_text().splitlines()):
-        chosen = [run for run in line["runs"] if _point(run) in wanted]
-        if not line["finished"] or not chosen:
-            continue
-        _check(spec["spec"], line)
-        seconds += line["seconds"]
-        runs += [_measured(study, run) for run in chosen]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    if study.read is not None:
+        runs, seconds = list(study.read(spec, lines)), sum(line.get("seconds", 0.0) for line in lines)
+    else:
+        runs, seconds = _packed(study, spec, lines)
     if not runs:
         raise StudyError(f"{path} holds no run of {study.name}")
     versions = {name: machine["versions"][name] for name in ("numpy", "torch")}
@@ -51,6 +47,19 @@ def take(study: Study, spec: Spec, folder: Path, note: str = "") -> Result:
         command=_COMMAND,
         note=note,
     )
+
+
+def _packed(study: Study, spec: Spec, lines: Iterable[Mapping[str, Any]]) -> tuple[list[Measured], float]:
+    """The spec's runs in finished packs, and the seconds of those packs."""
+    seconds, runs, wanted = 0.0, list[Measured](), _points(spec)
+    for line in lines:
+        chosen = [run for run in line["runs"] if _point(run) in wanted]
+        if not line["finished"] or not chosen:
+            continue
+        _check(spec["spec"], line)
+        seconds += line["seconds"]
+        runs += [_measured(study, run) for run in chosen]
+    return runs, seconds
 
 
 def _points(spec: Spec) -> set[tuple[object, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Final
@@ -24,6 +24,7 @@ from reproduction.data import load
 from reproduction.kept import kept
 from reproduction.markdown import slope, table
 from reproduction.pictures import svg
+from reproduction.service import StudyError
 from reproduction.study import Measured, Result, Section, Spec, Study
 
 # (parameterization, hidden layers, activation, base rate, readout target or None, widths, seeds at each)
@@ -107,6 +108,33 @@ def _run(case: Sequence[Any], seed: int) -> ipcore.RunConfig:
     name, layers, _, rate, target, *_ = case
     calibration = None if target is None else ipcore.Calibration(target, cap=1e20)
     return ipcore.RunConfig(preset(name, layers), rate, seed, calibration)
+
+
+def _read(spec: Spec, lines: Sequence[Mapping[str, Any]]) -> Iterator[Measured]:
+    """What the part "limits" of `tests/gpu.sh` has measured of the cases; widths may be missing."""
+    by_piece = {line["piece"]: line for line in lines}
+    (step,) = spec["steps"]
+    for name, layers, phi, rate, _, widths, seeds in spec["cases"]:
+        stem = f"distance {spec['dataset']} {name} L={layers}"
+        reference = by_piece.get(f"{stem} reference")
+        if reference is None:
+            continue
+        size = spec["reference_width"] if name == "mup" else spec["particles"]
+        if (reference["m"], reference["replicas"]) != (size, spec["replicas"]):
+            raise StudyError(
+                f"{stem}: the reference has {reference['replicas']} replicas of size {reference['m']}, not "
+                f"{spec['replicas']} of {size}"
+            )
+        for width, count in zip(widths, seeds, strict=True):
+            line = by_piece.get(f"{stem} m={width}")
+            if line is None:
+                continue
+            if len(line["squares"]) != count:
+                raise StudyError(f"{stem} m={width}: {len(line['squares'])} seeds, not {count}")
+            for seed, square in enumerate(line["squares"]):
+                yield Measured(name, layers, width, phi, rate, seed, {f"square@{step}": square})
+            shared = {f"{part}@{step}": line[part] for part in ("own", "variance", "bias")}
+            yield Measured(name, layers, width, phi, rate, _LIMIT, shared)
 
 
 def _reference(spec: Spec, case: Sequence[Any], dataset: Dataset) -> Outputs:
@@ -225,17 +253,32 @@ def _section(result: Result) -> Section:
             ]
         )
     head = ["", *(f"m = {m}" for m in widths), "slope", "last slope", "bias share", "m* for 0.05"]
-    text = [
+    named = {case[0] for case in spec["cases"]}
+    parts = [
         f"Relative distance D of the outputs on the test set of {spec['dataset']} to the limit "
         f"(`docs/limits.md`) after {last} updates of {spec['batch_size']} examples, cross entropy, the "
-        f"batches of one seed for all. IP-LLR, HP and HPZ: {spec['replicas']} systems of "
-        f"{spec['particles']:,} particles; first rates are calibrated, by each network and by the limit for "
-        "itself, with readout target 0.1. muP has no algorithm at m = infinity: its reference are "
-        f"{spec['replicas']} networks of width {spec['reference_width']:,}, 16 times the widest compared. "
-        "NTK: the kernel machine that starts from each network's own f_0, relative to |f - f_0|. Networks "
-        "wider than six times the number of examples they see have deferred weights. The reference's own "
-        "error is taken out; 95 % intervals are over seeds. The last slope is that between the two largest "
-        "widths; the bias share is b^2 of D^2 at the largest; a star marks a width that is extrapolated.",
+        "batches of one seed for all.",
+        f"IP-LLR, HP and HPZ: {spec['replicas']} systems of {spec['particles']:,} particles; first rates are "
+        "calibrated, by each network and by the limit for itself, with readout target 0.1.",
+    ]
+    if "mup" in named:
+        parts.append(
+            f"muP has no algorithm at m = infinity: its reference are {spec['replicas']} networks of width "
+            f"{spec['reference_width']:,}, 16 times the widest compared."
+        )
+    if "ntk" in named:
+        parts.append(
+            "NTK: the kernel machine that starts from each network's own f_0, relative to |f - f_0|."
+        )
+    if not result.command:
+        parts.append("Networks wider than six times the number of examples they see have deferred weights.")
+    parts.append(
+        "The reference's own error is taken out; 95 % intervals are over seeds. The last slope is that "
+        "between the two largest widths; the bias share is b^2 of D^2 at the largest; a star marks a width "
+        "that is extrapolated."
+    )
+    text = [
+        " ".join(parts),
         table(head, rows),
         "A variance over seeds of order 1/m gives slope -1/2.",
     ]
@@ -266,17 +309,21 @@ def _law(name: str, found: LimitDistance) -> Law:
     return Law(name, sizes, slope.value, slope.low, slope.high, Fraction(-1, 2), role=Role.GROUP)
 
 
+_WIDEST: Final = [[128, 256, 512, 1024, 2048, 4096, 8192, 16384], [8] * 8]
+_NARROW: Final = [[64, 128, 256, 512, 1024], [8] * 5]
 _MNIST: Final = {
     **_SPEC,
     "dataset": "mnist",
     "batch_size": 64,
     "steps": [100],
-    "particles": 8192,
+    "particles": 131072,
     "replicas": 4,
-    "reference_width": 8192,
+    "reference_width": 16384,
     "cases": [
-        ["ip-llr", 2, "relu", 0.03, 0.1, [64, 256, 1024], [8, 8, 6]],
-        ["mup", 2, "relu", 0.1, None, [64, 128, 256, 512], [8, 8, 8, 6]],
+        ["ip-llr", 2, "relu", 0.03, 0.1, *_WIDEST],
+        ["mup", 2, "relu", 0.1, None, *_NARROW],
+        ["ip-llr", 3, "relu", 0.03, 0.1, *_WIDEST],
+        ["mup", 3, "relu", 0.1, None, *_NARROW],
     ],
 }
 MNIST: Final = Study(
@@ -295,6 +342,8 @@ MNIST: Final = Study(
     },
     section=_section,
     measure=_measure,
+    file="limits.jsonl",
+    read=_read,
 )
 DEEP: Final = Study(
     name="infinite-width-deep",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,8 @@ class Study:
             the part done, 0..1.
         file: Where `tests/gpu.sh` writes the same runs: without a GPU they take hours, so that they are
             trained here only if the study is asked for by name. "": it does not.
+        read: With `file`: from the spec and the file's lines to what was measured, where its lines are no
+            packs of runs. Raises StudyError.
         condense: From the values of a run to those that are kept.
     """
 
@@ -115,6 +117,7 @@ class Study:
     metrics: tuple[str, ...] = ()
     measure: Callable[[Spec, Callable[[float], None]], Iterable[Measured]] | None = None
     file: str = ""
+    read: Callable[[Spec, Sequence[Mapping[str, Any]]], Iterable[Measured]] | None = None
     condense: Callable[[Mapping[str, float]], Mapping[str, float]] | None = None
 
     @property

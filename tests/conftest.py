@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from tests.parallel import in_order, together, workers
+from tests.times import Stopwatch, known
 
 # Read when numpy and scipy are imported, here and in processes that tests start. A second thread of OpenBLAS
 # gains nothing for small matrices but waits in a loop: products of 512 x 512 take four times the CPU.
@@ -30,17 +31,23 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("iplab")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("iplab")
+    group.addoption(
+        "--quick", action="store_true", help="leave out tests of Ray and tests that are not short"
+    )
+    group.addoption("--write-times", action="store_true", help="measure the tests, and write tests/times.txt")
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that must be first in a process, and long ones, go first: see `tests.parallel`."""
-    items[:] = [items[n] for n in in_order([(item.nodeid, _seconds(item)) for item in items])]
-
-
-def _seconds(item: pytest.Item) -> float:
-    """Approximate time of a test's file by its marks; 0: short."""
-    takes = item.get_closest_marker("takes")
-    default = 5.0 if item.get_closest_marker("slow") or item.get_closest_marker("ray") else 0.0
-    return float(takes.args[0]) if takes else default
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that must be first in a process, and long files, go first: see `tests.parallel`."""
+    times = known()
+    if config.option.quick:
+        left_out = [item for item in items if item.nodeid in times or item.get_closest_marker("ray")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    items[:] = [items[n] for n in in_order([(item.nodeid, times.get(item.nodeid, 0.0)) for item in items])]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,7 +68,7 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """The meaning of `-n auto`. `make quick` leaves out the tests that wait."""
-    return workers(0) if "not slow" in config.option.markexpr else workers()
+    return workers(0) if config.option.quick else workers()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -98,6 +105,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         plugins = session.config.pluginmanager
         if (terminal := plugins.get_plugin("terminalreporter")) is not None:
             plugins.register(Failures(terminal))
+        if session.config.option.write_times:
+            plugins.register(Stopwatch())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -49,11 +49,11 @@ def in_order(tests: Sequence[tuple[str, float]]) -> list[int]:
     first, so that no worker has a long file at the end.
 
     Args:
-        tests: For each test its id and the seconds of its file (its mark `takes`).
+        tests: For each test its id and its seconds.
     """
     seconds: dict[str, float] = {}
     for nodeid, its in tests:
-        seconds[together(nodeid)] = max(its, seconds.get(together(nodeid), 0.0))
+        seconds[together(nodeid)] = seconds.get(together(nodeid), 0.0) + its
 
     def rank(position: int) -> tuple[bool, float]:
         group = together(tests[position][0])

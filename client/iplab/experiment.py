@@ -153,6 +153,22 @@ class Experiment(ExperimentFields):
         """When it was accepted (UTC)."""
         return time_of(self._experiment.create_time)
 
+    def as_spec(self, changes: Mapping[str, object] | None = None) -> dict[str, object]:
+        """What would be submitted to have it again, without its notes, as `client.create` takes it.
+
+        Args:
+            changes: New values by path; "spec." may be left out, and None removes a field.
+
+        Raises:
+            SpecError: A path that leads nowhere; all of them.
+
+        Example:
+            >>> client.create(experiment.as_spec({"steps": 1000, "grid.seeds": [8, 9]}))     # doctest: +SKIP
+        """
+        from iplab.specs.changing import spec_of  # noqa: PLC0415 - few need it
+
+        return spec_of(self._experiment, changes)
+
     def to_dict(self) -> dict[str, object]:
         """All fields as plain values, as `iplab show --json` prints them."""
         return to_plain(self._experiment)
@@ -360,22 +376,24 @@ class Experiment(ExperimentFields):
         self._take(self._transport.call(self._transport.experiments.PurgeExperiment, request))
         return self
 
-    def runs(self, filter: str = "") -> Iterator[Run]:
-        """Its runs, ascending by index, fetched by page.
+    def runs(self, filter: str = "", order_by: str = "") -> Iterator[Run]:
+        """Its runs, ascending by index or in another order, fetched by page.
 
         Args:
             filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
                 parameterization, hidden_layers, width, activation, base_learning_rate, seed,
                 committed_steps, pack and the names of `Run.results`:
                 'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
+            order_by: The same names between commas, each perhaps followed by "desc":
+                "final_test_loss desc, width". Runs without a value come last.
 
         Raises:
-            InvalidRequestError: The filter cannot be read.
+            InvalidRequestError: The filter or the order cannot be read.
         """
         token = ""
         while True:
             request = run_service_pb2.ListRunsRequest(
-                parent=self.name, page_size=_PAGE, page_token=token, filter=filter
+                parent=self.name, page_size=_PAGE, page_token=token, filter=filter, order_by=order_by
             )
             page = self._transport.call(self._transport.runs.ListRuns, request)
             for message in page.runs:

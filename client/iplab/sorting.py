@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TypeVar
 
 from iplab.errors import InvalidRequestError, Violation
-from iplab.settings import AXES
 from iplab.summary import Spread
 from iplab.vocabulary import field_named, meant
 
-if TYPE_CHECKING:
-    from iplab.run import Run
-
 Row = TypeVar("Row")
-# Columns of runs beside the values of their summaries.
-RUN_COLUMNS: Final = ("index", "state", *AXES, "committed_steps")
 
 
 def in_order(
@@ -52,15 +46,19 @@ def in_order(
     return ordered
 
 
-def runs_in_order(runs: Sequence[Run], keys: str) -> list[Run]:
-    """Runs sorted by settings, state, steps and the values of their summaries. Raises as `in_order`."""
-    results = runs[0].results if runs else ()
-    return in_order(runs, keys if runs else "", (*RUN_COLUMNS, *results), _run_value)
+def order_by(keys: str) -> str:
+    """The order of `keys` as requests of the service have it.
 
-
-def _run_value(run: Run, name: str) -> object:
-    value = getattr(run, name)
-    return str(value) if name == "state" else value
+    >>> order_by("-test_loss, width")
+    'test_loss desc, width'
+    """
+    parts = [part.strip() for part in keys.split(",") if part.strip()]
+    return ", ".join(
+        f"{part.removeprefix('-').strip().replace(' ', '_')} desc"
+        if part.startswith("-")
+        else part.replace(" ", "_")
+        for part in parts
+    )
 
 
 def _plain(value: object) -> object:

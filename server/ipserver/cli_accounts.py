@@ -20,8 +20,7 @@ from iplab.commands import Choice, CommandGroup
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.names import ID_RULE, is_experiment_id
-from ipserver.store.transactions.projects import EVERY, Role
-from ipserver.store.transactions.quotas import EACH, KINDS
+from ipserver.store.records.accounts import EACH, EVERY, KINDS, Role
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 _USER: Final = re.compile(r"(group:)?[A-Za-z0-9][A-Za-z0-9._@|:+-]{0,127}")

@@ -25,8 +25,6 @@ from ipserver.store import migrate
 from tests.deploy.manifests import COMPOSE, DEPLOY, named, overlay, pods
 from tests.ipserver.s3 import KEY, SECRET, S3Server, serving_s3
 
-pytestmark = pytest.mark.takes(16)
-
 LAPTOP = overlay("overlays/laptop")
 LABELS = {pod.owner: pod.labels for pod in pods(LAPTOP)}
 # Services that parts reach: the pod of each and one of its ports.

@@ -10,8 +10,6 @@ import pytest
 from tests.deploy.manifests import DEPLOY, OVERLAYS, kustomize, named, overlay, pods
 from tests.ipserver.s3 import S3Server, serving_s3
 
-pytestmark = pytest.mark.takes(11)
-
 # As a trainer writes, to the settings' root; then as MLflow's client writes for the forwarder.
 USE = """
 import os, sys, tempfile, pathlib

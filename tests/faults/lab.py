@@ -100,6 +100,8 @@ class Lab:
             "IPLAB_CPUS": "2",
             # Otherwise a kept worker would look like a trainer that was left over.
             "IPLAB_READY_WORKERS": "0",
+            # Its disk is small, so that tests can fill it.
+            "IPLAB_MIN_FREE_BYTES": "0",
             "IPLAB_MLFLOW_TRACKING_URI": self._server,
             "IPLAB_FAILPOINTS": str(self.failpoints),
             "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{self.folder}/mlflow.db",

@@ -4,7 +4,7 @@ import pytest
 
 from tests.faults.scenarios import Scene, play
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(50)]
+pytestmark = pytest.mark.ray
 
 
 @pytest.mark.parametrize("scene", ["sqlite"], indirect=True)

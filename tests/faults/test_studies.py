@@ -7,7 +7,7 @@ import pytest
 from tests.faults.scenarios import Scene
 from tests.faults.studies import storm
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(80)]
+pytestmark = pytest.mark.ray
 
 # One worker trains all experiments of a study, as by default, instead of a new one for each.
 SETTINGS = {"IPLAB_READY_WORKERS": "1"}

@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from ipcore.catalogue import dataset_info
@@ -26,8 +25,6 @@ from tests.gpu.data import pack, unpack
 from tests.gpu.methods import METHODS, job
 from tests.gpu.packs import MEMORY, PackJob, fitting, read, train_all
 
-pytestmark = pytest.mark.takes(30)
-
 SCRIPT = Path(__file__).resolve().parents[1] / "gpu.sh"
 
 
@@ -36,7 +33,6 @@ def small(steps: int = 6, rates: tuple[float, ...] = (0.1,)) -> PackJob:
     return job(config, rates, [0], Calibration())
 
 
-@pytest.mark.slow
 def test_the_miniature_writes_every_file(tmp_path: Path):
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(

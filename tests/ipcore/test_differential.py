@@ -27,8 +27,6 @@ from ipcore.theory import PRESETS, preset
 from ipcore.training.trainer import Trainer
 from tests.ipcore.plain import PHI, Plain
 
-pytestmark = pytest.mark.takes(30)
-
 STEPS, BATCH, EXAMPLES, D = 5, 4, 12, 3
 RUNS = 12  # in each pack
 # In each precision. Kinds of Muon differ by a factor.

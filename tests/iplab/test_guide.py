@@ -39,7 +39,6 @@ def test_every_answer_of_the_guide_runs(training):
     assert {path.name for path in training.iterdir()} == {"rates.svg", "coordinates.pdf", "coordinates.csv"}
 
 
-@pytest.mark.slow
 def test_the_tour_runs(training):
     nbformat = pytest.importorskip("nbformat")
     from nbclient import NotebookClient

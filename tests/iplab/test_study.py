@@ -16,8 +16,6 @@ from iplab.studies.request import QUESTIONS, budget_of, study_message
 from iplab.v1.spec_pb2 import ExperimentSpec
 from tests.ipserver.studies.cases import driver
 
-pytestmark = pytest.mark.takes(15)
-
 BASE = {
     "dataset": "digits",
     "batch_size": 16,

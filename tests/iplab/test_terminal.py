@@ -12,8 +12,6 @@ import pytest
 from iplab.tables import print_table, table_of
 from iplab.terminal import folded, visible
 
-pytestmark = pytest.mark.takes(13)
-
 LABEL = "µ-Größe λ → 日本"
 SPEC = {
     "spec": {

@@ -14,10 +14,11 @@ from reproduction.results import load, save
 from reproduction.service import StudyError
 from reproduction.studies import STUDIES
 from reproduction.study import Measured
-from tests.gpu import authors, sweep
+from tests.gpu import authors, limits, sweep
 
 TABLE = STUDIES["authors-cifar10"]
 SWEEP = STUDIES["authors-sweep-cifar10"]
+MNIST = STUDIES["infinite-width-mnist"]
 
 
 def run(**changes: object) -> dict[str, object]:
@@ -139,3 +140,44 @@ def test_of_equal_checkpoints_the_first_is_the_best():
     equal = {"validation_accuracy@9": 0.5, "validation_accuracy@12": 0.5, "test_accuracy@9": 0.4}
     assert best_checkpoint(equal) == {"step": 9, "validation_accuracy": 0.5, "test_accuracy": 0.4}
     assert best_checkpoint({}) == {}
+
+
+def distances(**changes: object) -> list[dict[str, object]]:
+    """Lines of the limits' part for muP with two hidden layers: its reference and one width."""
+    reference = {"piece": "distance mnist mup L=2 reference", "m": 16384, "replicas": 4, "seconds": 2.0}
+    width = {
+        "piece": "distance mnist mup L=2 m=64", "squares": [0.1] * 8, "own": 0.01, "variance": 0.08,
+        "bias": 0.02, "seconds": 1.0,
+    }  # fmt: skip
+    return [reference, {**width, **changes}, {"piece": "time limit L=2 m=64 updates=10"}]
+
+
+def test_distances_to_limits_are_taken(tmp_path: Path):
+    result = take(MNIST, MNIST.spec, folder(tmp_path, *distances(), file="limits.jsonl"))
+
+    seeds = [r.values for r in result.runs if r.seed >= 0]
+    (shared,) = [r.values for r in result.runs if r.seed < 0]
+    assert seeds == [{"square@100": 0.1}] * 8
+    assert shared == {"own@100": 0.01, "variance@100": 0.08, "bias@100": 0.02}
+    assert result.seconds == 3.0
+
+
+def test_distances_with_other_seeds_or_another_reference_are_refused(tmp_path: Path):
+    with pytest.raises(StudyError, match="7 seeds, not 8"):
+        take(MNIST, MNIST.spec, folder(tmp_path, *distances(squares=[0.1] * 7), file="limits.jsonl"))
+    reference, width, _ = distances()
+    with pytest.raises(StudyError, match="4 replicas of size 512, not 4 of 16384"):
+        take(MNIST, MNIST.spec, folder(tmp_path, {**reference, "m": 512}, width, file="limits.jsonl"))
+
+
+def test_the_gpu_measures_what_the_study_asks_for():
+    spec, sizes = MNIST.spec, limits.ON_GPU
+    assert (sizes.dataset, sizes.batch, [sizes.steps]) == (spec["dataset"], spec["batch_size"], spec["steps"])
+    assert (sizes.most, sizes.replicas) == (spec["particles"], spec["replicas"])
+    assert sizes.reference == spec["reference_width"]
+    asked = [(name, L, tuple(widths), set(seeds)) for name, L, _, _, _, widths, seeds in spec["cases"]]
+    assert asked == [
+        (name, L, widths, {sizes.seeds})
+        for L in sizes.layers
+        for name, widths in (("ip-llr", sizes.widths), ("mup", sizes.narrow))
+    ]

@@ -6,6 +6,7 @@ from iplab.cli import (
     analyze,
     catalog,
     check,
+    completion,
     data,
     edit,
     look,
@@ -13,6 +14,7 @@ from iplab.cli import (
     plot,
     quota,
     report,
+    specs,
     study,
     submit,
     theory,
@@ -21,6 +23,7 @@ from iplab.cli import (
 from iplab.cli.app import main
 
 for _command in (
+    specs.init,
     submit.submit,
     watch.watch,
     look.list_experiments,
@@ -33,6 +36,8 @@ for _command in (
     study.study,
     study.list_studies,
     report.report,
+    specs.clone,
+    specs.diff,
     submit.extend,
     submit.retry,
     edit.update,
@@ -48,6 +53,7 @@ for _command in (
     phases.phases,
     catalog.catalog,
     quota.quota,
+    completion.completion,
 ):
     main.add_command(_command)
 

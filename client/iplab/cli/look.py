@@ -14,7 +14,7 @@ from iplab.cli.app import Service, json_option, no_match, note, print_json, prin
 from iplab.cli.edit import deletion
 from iplab.cli.results import brief, headline, print_results
 from iplab.numbers import SETTING_DIGITS, number
-from iplab.sorting import in_order, runs_in_order
+from iplab.sorting import in_order, order_by
 from iplab.states import ExperimentState
 from iplab.summary import summarize
 from iplab.terminal import folded, visible
@@ -241,9 +241,7 @@ def runs(
 
     with service.connect() as client:
         one = client.experiment(experiment)
-        listed: Iterable[Run] = one.runs(filter_)
-        if sort:
-            listed = runs_in_order(list(listed), sort)
+        listed: Iterable[Run] = one.runs(filter_, order_by(sort))
         if as_json:
             # A listing does not read the attempts, so it cannot say that there are none.
             shown = (run.to_dict() for run in islice(listed, limit))

@@ -26,7 +26,8 @@ ROOT: Final = Experiment.DESCRIPTOR
 
 # Of these infinity is a value, in a field of its own.
 _WIDTHS: Final = "iplab.v1.Grid.widths"
-_INPUT: Final = ("display_name", "labels", "notes", "priority", "project", "spec")
+# Names that a spec may use; the rest of Experiment is set by the service.
+INPUT: Final = ("display_name", "labels", "notes", "priority", "project", "spec")
 
 
 def message_of(value: object, kind: Descriptor, path: str, problems: Problems) -> dict[str, object]:
@@ -77,7 +78,7 @@ def _finite(widths: object, path: str, plain: dict[str, object], problems: Probl
 
 def _names(kind: Descriptor) -> Sequence[str]:
     """Names that a spec may use; the rest of Experiment is set by the service."""
-    return _INPUT if kind is ROOT else [entry.name for entry in kind.fields]
+    return INPUT if kind is ROOT else [entry.name for entry in kind.fields]
 
 
 def _unknown(name: str, kind: Descriptor, path: str) -> tuple[str, str]:

@@ -51,6 +51,7 @@ class ListRunsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"experiments/{experiment}"."""
     page_size: _builtins.int
@@ -63,6 +64,11 @@ class ListRunsRequest(_message.Message):
     RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED); infinite width is `inf`. A comparison with a
     value that the run does not have is false.
     """
+    order_by: _builtins.str
+    """AIP-132: fields of the filter between commas, each perhaps followed by `desc`. Example: final_test_loss desc, width.
+    Runs that have no value of a field come after those that have one, in either direction; equal runs are ordered by
+    index. Empty: by index. At most 10 fields.
+    """
     def __init__(
         self,
         *,
@@ -70,10 +76,11 @@ class ListRunsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -94,7 +101,7 @@ class ListRunsResponse(_message.Message):
     """If the filter matches nothing: its values that no run has, and those that there are. Else empty."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_run_pb2.Run]:
-        """Ascending by index."""
+        """In the order that was asked for."""
 
     def __init__(
         self,

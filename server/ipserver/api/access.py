@@ -24,7 +24,7 @@ from ipserver.api.caller import Caller, caller, set_caller
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.rates import Rates
 from ipserver.errors import FieldViolation, InvalidRequest, NotFound, PermissionDenied
-from ipserver.store.transactions.projects import EVERY, Role
+from ipserver.store.records.accounts import EVERY, Role
 
 if TYPE_CHECKING:
     from ipserver.store import Store

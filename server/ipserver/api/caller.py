@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipserver.names import DEFAULT_PROJECT
+from ipserver.store.records.accounts import EVERY, Role
 from ipserver.store.records.filters import ALL, Comparison, Filter, Junction
-from ipserver.store.transactions.projects import EVERY, Role
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.caller import caller
 from ipserver.api.filters import EXPERIMENT_FIELDS, parse_filter
 from ipserver.api.paging import PageTokens
+from ipserver.api.room import Room
 from ipserver.api.unmatched import unmatched_experiments
 from ipserver.api.watch import WatchHub
 from ipserver.request.estimate import estimate
@@ -46,6 +47,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         tokens: Page tokens.
         limits: What specs are checked against.
         deleted_seconds: How long a deleted experiment can be undeleted.
+        room: Whether anything new is accepted.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         tokens: PageTokens,
         limits: Limits,
         deleted_seconds: float,
+        room: Room,
     ) -> None:
         self._store = store
         self._blocking = blocking
@@ -65,6 +68,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         self._tokens = tokens
         self._limits = limits
         self._deleted_seconds = deleted_seconds
+        self._room = room
 
     async def CreateExperiment(
         self, request: pb.CreateExperimentRequest, context: Any
@@ -140,7 +144,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.Experiment:
         """Train what failed again."""
         experiment = names.parse_experiment(request.name, "name")
-        retry = partial(retry_failed, self._store, request)
+        retry = partial(retry_failed, self._store, request, require_room=self._room.require)
         return await self._blocking.run(self._converted, retry, experiment)
 
     async def DeleteExperiment(
@@ -191,11 +195,15 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     def _create(self, request: pb.CreateExperimentRequest, user: str) -> experiment_pb2.Experiment:
         if request.validate_only:
             return self._preview(request)
-        return convert.experiment(create(self._store, request, self._limits, owned_by=user))
+        return convert.experiment(
+            create(self._store, request, self._limits, owned_by=user, require_room=self._room.require)
+        )
 
     def _extend(self, experiment: str, request: pb.ExtendExperimentRequest) -> experiment_pb2.Experiment:
         if not request.validate_only:
-            return convert.experiment(extend(self._store, experiment, request, self._limits))
+            return convert.experiment(
+                extend(self._store, experiment, request, self._limits, require_room=self._room.require)
+            )
         record = self._store.get_experiment(experiment)
         message = convert.experiment(record)
         extension = check_extend(request, record, self._limits, self._store.capacity())

@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
@@ -22,7 +22,8 @@ MAX_PAGE_SIZE = 1000
 MAX_PAGE_BYTES = 2 * 2**20
 _SIGNATURE_BYTES: Final = 16
 
-Place = list[str | int | float]
+# Texts, numbers and null, as JSON has them.
+Place = list[Any]
 M = TypeVar("M", bound=Message)
 
 
@@ -85,8 +86,8 @@ class PageTokens:
                 [
                     FieldViolation(
                         "page_token",
-                        "is not a next_page_token of this listing with this filter; leave it out to start "
-                        "anew",
+                        "is not a next_page_token of this listing with this filter and order; leave it out "
+                        "to start anew",
                     )
                 ]
             )

@@ -11,7 +11,7 @@ from iplab.v1 import quota_service_pb2_grpc as pb_grpc
 from ipserver.api.blocking import Blocking
 from ipserver.api.caller import Caller, caller
 from ipserver.api.convert import timestamp
-from ipserver.store.transactions.quotas import KINDS, Use
+from ipserver.store.records.accounts import KINDS, Use
 
 if TYPE_CHECKING:
     from ipserver.store import Store

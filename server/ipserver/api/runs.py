@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from iplab.v1 import run_pb2
@@ -13,8 +14,10 @@ from ipserver import names
 from ipserver.api import artifacts, convert, metrics, paging
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import RUN_FIELDS, parse_filter
+from ipserver.api.ordering import parse_order
 from ipserver.api.paging import PageTokens
-from ipserver.api.unmatched import unmatched_runs
+from ipserver.api.room import Room
+from ipserver.api.unmatched import run_value, unmatched_runs
 from ipserver.artifacts import ArtifactStore
 from ipserver.request.retry import retry_failed
 from ipserver.store.records.filters import ALL
@@ -32,6 +35,7 @@ class RunService(pb_grpc.RunServiceServicer):
         bulk: Pool for queries of metrics.
         tokens: Page tokens.
         files: Artifacts' files.
+        room: Whether anything is trained again.
     """
 
     def __init__(
@@ -41,12 +45,14 @@ class RunService(pb_grpc.RunServiceServicer):
         bulk: Blocking,
         tokens: PageTokens,
         files: ArtifactStore,
+        room: Room,
     ) -> None:
         self._store = store
         self._blocking = blocking
         self._bulk = bulk
         self._tokens = tokens
         self._files = files
+        self._room = room
 
     async def GetRun(self, request: pb.GetRunRequest, context: Any) -> run_pb2.Run:
         """One run, with its attempts."""
@@ -56,20 +62,29 @@ class RunService(pb_grpc.RunServiceServicer):
         return convert.run(record, await self._regimes(run.experiment), attempts)
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
-        """Runs by index."""
+        """Runs by index, or in another order."""
         experiment = names.parse_experiment(request.parent, "parent")
         size = paging.page_size(request.page_size)
-        where = parse_filter(request.filter, RUN_FIELDS)
-        scope = ("runs", request.parent, request.filter)
+        where, order = parse_filter(request.filter, RUN_FIELDS), parse_order(request.order_by, RUN_FIELDS)
+        # Tokens of before there were orders go on being read.
+        scope = ("runs", request.parent, request.filter, *([request.order_by] if order else []))
         place = self._tokens.read(request.page_token, *scope)
-        after = int(place[0]) if place else -1
+        after = int(place[0]) if place and not order else -1
         records = await self._blocking.run(
-            self._store.list_runs, experiment, where, limit=size + 1, after=after
+            self._store.list_runs,
+            experiment,
+            where,
+            limit=size + 1,
+            after=after,
+            order=order,
+            place=place or (),
         )
         regimes = await self._regimes(experiment)
         page = paging.fitting([convert.run(record, regimes) for record in records[:size]])
-        more = len(records) > len(page)
-        token = self._tokens.make([records[len(page) - 1].index], *scope) if more else ""
+        token = ""
+        if len(records) > len(page):
+            last = records[len(page) - 1]
+            token = self._tokens.make([*(run_value(last, key.field) for key in order), last.index], *scope)
         unmatched = ""
         if not records and not place and where != ALL:
             unmatched = await self._blocking.run(unmatched_runs, self._store, experiment, where)
@@ -84,7 +99,8 @@ class RunService(pb_grpc.RunServiceServicer):
     async def RetryRun(self, request: pb.RetryRunRequest, context: Any) -> run_pb2.Run:
         """Train one failed run again."""
         run = names.parse_run(request.name, "name")
-        await self._blocking.run(retry_failed, self._store, request, run.experiment, run.index)
+        retry = partial(retry_failed, require_room=self._room.require)
+        await self._blocking.run(retry, self._store, request, run.experiment, run.index)
         record = await self._blocking.run(self._store.get_run, run.experiment, run.index)
         return convert.run(record, await self._regimes(run.experiment))
 

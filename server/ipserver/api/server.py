@@ -44,6 +44,7 @@ from ipserver.api.parameterizations import ParameterizationService
 from ipserver.api.quotas import QuotaService
 from ipserver.api.rates import Rates
 from ipserver.api.reports import ReportService
+from ipserver.api.room import Room
 from ipserver.api.runs import RunService
 from ipserver.api.status import ErrorInterceptor
 from ipserver.api.studies import StudyService
@@ -112,6 +113,7 @@ class ApiConfig:
         health_address: HOST:PORT of a second port for health checks only, unencrypted; "": none.
         connection_age: Seconds after which clients are asked to connect again.
         deleted_seconds: How long what is deleted can be undeleted.
+        room: Whether anything new is accepted.
         auth: Whether callers must show a token.
         oidc: Identity provider whose tokens are accepted too; None: none.
         trust_seconds: How long an answer about a token is believed.
@@ -130,6 +132,7 @@ class ApiConfig:
     health_address: str = ""
     connection_age: float = 1800.0
     deleted_seconds: float = 30 * 86_400.0
+    room: Room = field(default_factory=Room)
     auth: bool = False
     oidc: OidcSettings | None = None
     trust_seconds: float = TRUST_SECONDS
@@ -162,9 +165,11 @@ async def serve(
     hub = WatchHub(store, blocking, interval=config.watch_interval, capacity=config.watch_capacity)
     options = (*_OPTIONS, ("grpc.max_connection_age_ms", int(1000 * config.connection_age)))
     server = aio.server(interceptors=_interceptors(store, blocking, config), options=options)
-    experiments = ExperimentService(store, blocking, bulk, hub, tokens, config.limits, config.deleted_seconds)
+    experiments = ExperimentService(
+        store, blocking, bulk, hub, tokens, config.limits, config.deleted_seconds, config.room
+    )
     experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, server)
-    runs = RunService(store, blocking, bulk, tokens, open_artifacts(config.artifact_root))
+    runs = RunService(store, blocking, bulk, tokens, open_artifacts(config.artifact_root), config.room)
     run_service_pb2_grpc.add_RunServiceServicer_to_server(runs, server)
     parameterization_service_pb2_grpc.add_ParameterizationServiceServicer_to_server(
         ParameterizationService(heavy), server
@@ -184,6 +189,7 @@ async def serve(
         stopping,
         interval=config.study_interval,
         deleted_seconds=config.deleted_seconds,
+        room=config.room,
     )
     study_service_pb2_grpc.add_StudyServiceServicer_to_server(studies, server)
     servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # its stubs lack it

@@ -19,6 +19,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.caller import caller
 from ipserver.api.convert import timestamp
 from ipserver.api.heavy import Heavy
+from ipserver.api.room import Room
 from ipserver.errors import StoreUnavailable
 from ipserver.request.study import CheckedStudy, accept_study, check_study, repeated_study
 from ipserver.store.records.studies import RoundRecord, StudyRecord
@@ -41,6 +42,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
         stopping: Set when the server stops, to end all watches.
         interval: Seconds between two looks of a watch.
         deleted_seconds: How long a deleted study can be undeleted.
+        room: Whether anything new is accepted.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class StudyService(pb_grpc.StudyServiceServicer):
         stopping: asyncio.Event,
         *,
         deleted_seconds: float,
+        room: Room,
         interval: float = _LOOK_SECONDS,
     ) -> None:
         self._store = store
@@ -63,11 +66,14 @@ class StudyService(pb_grpc.StudyServiceServicer):
         self._stopping = stopping
         self._interval = interval
         self._deleted_seconds = deleted_seconds
+        self._room = room
 
     async def CreateStudy(self, request: pb.CreateStudyRequest, context: Any) -> study_pb2.Study:
         """Validate, make durable; see the proto."""
         if first := await self._blocking.run(repeated_study, self._store, request):
             return study_message(first)
+        if not request.validate_only:
+            await self._blocking.run(self._room.require)
         # What theory says of many deep subjects takes long.
         checked = await self._heavy.read(_preview, request, self._limits)
         if request.validate_only:

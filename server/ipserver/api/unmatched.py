@@ -21,7 +21,7 @@ _SHOWN: Final = 10
 def unmatched_runs(store: Store, experiment: str, where: Filter) -> str:
     """A sentence for each comparison that no run satisfies by itself; "" if there is none."""
     records = store.list_runs(experiment, limit=_LOOKED_AT)
-    return _sentences(where, "run", lambda field: (_run_value(record, field) for record in records))
+    return _sentences(where, "run", lambda field: (run_value(record, field) for record in records))
 
 
 def unmatched_experiments(store: Store, where: Filter, visible: Filter = ALL) -> str:
@@ -32,7 +32,8 @@ def unmatched_experiments(store: Store, where: Filter, visible: Filter = ALL) ->
     )
 
 
-def _run_value(run: RunRecord, field: str) -> Value:
+def run_value(run: RunRecord, field: str) -> Value:
+    """The value of a field of filters; None: the run has none."""
     found: Value = getattr(run, field, None) if hasattr(run, field) else getattr(run.summary, field)
     return found
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from typing import TYPE_CHECKING, Final
 
 from ipserver.errors import StartupError
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 # Names in a folder of secrets; the first two are those of a Kubernetes secret of type kubernetes.io/tls.
 _CERTIFICATE: Final = "tls.crt"
@@ -59,6 +59,13 @@ class CertificateFiles:
         Raises:
             StartupError: One cannot be read or is not PEM, or the key does not belong to the certificate.
         """
+        # Loaded here: every command reads settings, and few use TLS.
+        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+            Encoding,
+            PublicFormat,
+            load_pem_private_key,
+        )
+
         certificate, key = _read(self.certificate), _read(self.key)
         client_ca = _read(self.client_ca) if self.client_ca else None
         chain = _certificates(self.certificate, certificate)
@@ -121,7 +128,9 @@ def _read(path: Path) -> bytes:
         raise StartupError(f"IPLAB_TLS: cannot read {path}: {error.strerror}") from None
 
 
-def _certificates(path: Path | None, text: bytes) -> list[x509.Certificate]:
+def _certificates(path: Path | None, text: bytes) -> list[Certificate]:
+    from cryptography import x509  # noqa: PLC0415 - as above
+
     try:
         return x509.load_pem_x509_certificates(text)
     except ValueError:

@@ -169,6 +169,12 @@ class Settings(LimitSettings):
         description="Seconds after a pack's end until its unreferenced files are removed; a worker that was "
         "cut off may write until then",
     )
+    min_free_bytes: int = Field(
+        512 << 20,
+        ge=0,
+        description="Bytes that must be free on the disks of store and artifacts, where they are files of "
+        "the API's machine, for something new to be accepted; 0: no limit",
+    )
     deleted_seconds: Seconds = Field(
         30 * 86_400.0,
         description="Seconds for which a deleted experiment or study can be undeleted; then it is purged, "
@@ -375,6 +381,16 @@ class Settings(LimitSettings):
     def store_dsn(self) -> str:
         """DSN of the service's own database."""
         return self.store.get_secret_value() or f"sqlite:///{self.home / 'iplab.db'}"
+
+    @property
+    def disks(self) -> dict[str, Path]:
+        """Folders of this machine that hold the store and the artifacts, by which they hold."""
+        found = {}
+        if self.store_dsn.startswith("sqlite:///"):
+            found["store"] = Path(self.store_dsn.removeprefix("sqlite:///")).parent
+        if self.artifact_root.folder is not None:
+            found["artifacts"] = self.artifact_root.folder
+        return found
 
     @property
     def limits(self) -> dict[str, int]:

@@ -34,6 +34,7 @@ _BEAT_SECONDS = 2.0
 def run_api(settings: Settings) -> None:
     """Serve gRPC until a stop signal."""
     from ipserver.api.oidc import OidcSettings  # noqa: PLC0415 - only this part needs it
+    from ipserver.api.room import Room  # noqa: PLC0415 - as above
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
     from ipserver.request.limits import limits_with  # noqa: PLC0415
 
@@ -47,6 +48,7 @@ def run_api(settings: Settings) -> None:
         health_address=settings.health_address,
         connection_age=settings.connection_age_seconds,
         deleted_seconds=settings.deleted_seconds,
+        room=Room(settings.disks, settings.min_free_bytes),
         auth=settings.auth,
         oidc=OidcSettings(
             settings.oidc_issuer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
@@ -22,6 +23,8 @@ def retry_failed(
     request: experiment_service_pb2.RetryFailedRunsRequest | run_service_pb2.RetryRunRequest,
     experiment: str,
     index: int | None = None,
+    *,
+    require_room: Callable[[], None] = lambda: None,
 ) -> ExperimentRecord:
     """Queue failed runs again; the experiment as it is if the request is a repetition.
 
@@ -30,18 +33,23 @@ def retry_failed(
         request: As it came.
         experiment: The experiment's id.
         index: Only this run; None: all that failed.
+        require_room: Raises QuotaExceeded if nothing new is accepted now.
 
     Raises:
         InvalidRequest: The request id is no UUID, or nothing may be retried.
         NotFound: There is no such experiment or run.
-        QuotaExceeded: A limit is reached.
+        QuotaExceeded: A limit is reached, or there is no room.
         RequestIdReused: The request id was used with another request.
     """
     problems = Problems()
     check_request_id(request.request_id, problems)
     if problems.found:
         raise InvalidRequest(problems.found)
-    return store.retry_failed(experiment, canonical_uuid(request.request_id), _hash(request), index)
+    request_id, request_hash = canonical_uuid(request.request_id), _hash(request)
+    if request_id and (first := store.find_extension(request_id, request_hash)):
+        return first
+    require_room()
+    return store.retry_failed(experiment, request_id, request_hash, index)
 
 
 def _hash(request: Message) -> str:

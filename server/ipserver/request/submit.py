@@ -6,6 +6,7 @@ import hashlib
 import re
 import secrets
 import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from iplab.v1 import experiment_service_pb2 as pb
@@ -31,6 +32,7 @@ def create(
     limits: Limits,
     study: tuple[str, int] | None = None,
     owned_by: str = "",
+    require_room: Callable[[], None] = lambda: None,
 ) -> ExperimentRecord:
     """Accept an experiment; the first answer again if the request is a repetition.
 
@@ -40,16 +42,19 @@ def create(
         limits: Of this service.
         study: Id and token of the study that asks for it, whose project and user it gets; None: a user does.
         owned_by: The user who asks for it; "" if nobody had to say who they are.
+        require_room: Raises QuotaExceeded if nothing new is accepted now.
 
     Raises:
         Fenced: The study's token is not current, or it is being cancelled.
         InvalidRequest: Every wrong field is named.
+        QuotaExceeded: A limit is reached, or there is no room.
         AlreadyExists: The id is taken.
         RequestIdReused: The request id was used with another request.
     """
     # A repetition gets the first answer even if the request would not be accepted any more.
     if first := repeated(store, request):
         return first
+    require_room()
     request_hash, request_id = _request_hash(request), canonical_uuid(request.request_id)
     checked = check_create(request, limits, store.capacity())
 
@@ -72,6 +77,7 @@ def extend(
     request: pb.ExtendExperimentRequest,
     limits: Limits,
     study: tuple[str, int] | None = None,
+    require_room: Callable[[], None] = lambda: None,
 ) -> ExperimentRecord:
     """Extend an experiment; the experiment as it is if the request is a repetition.
 
@@ -81,10 +87,12 @@ def extend(
         request: As it came.
         limits: Of this service.
         study: Id and token of the study that asks for it; None: a user does.
+        require_room: Raises QuotaExceeded if nothing new is accepted now.
 
     Raises:
         Fenced: The study's token is not current, or it is being cancelled.
         InvalidRequest: Every wrong field is named.
+        QuotaExceeded: A limit is reached, or there is no room.
         NotFound: There is no such experiment.
         RequestIdReused: The request id was used with another request.
         StoreUnavailable: Other extensions of the experiment always came first.
@@ -93,6 +101,7 @@ def extend(
     for _ in range(_EXTEND_ATTEMPTS):
         if request_id and (first := store.find_extension(request_id, request_hash)):
             return first
+        require_room()
         record = store.get_experiment(experiment)
         extension = check_extend(request, record, limits, store.capacity())
         if extended := store.extend_experiment(experiment, extension, study):

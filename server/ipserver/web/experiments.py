@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from iplab.answers import answers
@@ -10,7 +10,7 @@ from iplab.best import CRITERIA, advice, best_rates, criterion_of
 from iplab.errors import InvalidRequestError
 from iplab.html import grid_of
 from iplab.settings import AXES
-from iplab.sorting import runs_in_order
+from iplab.sorting import order_by
 from iplab.summary import label, summarize
 from iplab.tables import RESULTS, best_table, summary_table
 from ipserver.web.pictures import version
@@ -94,10 +94,7 @@ def runs_page(site: Site, request: Request) -> Response:
     context: Context = {"experiment": experiment, "filter": filter, "sort": sort, "label": label}
     context |= {"request": request, "query": query}
     try:
-        runs: Iterable[Run] = experiment.runs(filter)
-        if sort:
-            runs = runs_in_order(list(runs), sort)
-        found = leaf(request, runs, _RUNS)
+        found = leaf(request, experiment.runs(filter, order_by(sort)), _RUNS)
         why = "" if found.rows or not filter else experiment.unmatched(filter)
         context |= {"runs": found, "wrong": [], "why": why} | _columns(found.rows)
     except InvalidRequestError as error:

@@ -14,7 +14,6 @@ from ipcore.planning.machine import DEFAULT_GPU
 from tests.ipcore.limits.memory import ALLOCATOR, CASES, case
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux to measure the peak of memory")
 def test_memory_is_estimated_within_a_fifth(digits):
     done = subprocess.run(

@@ -66,6 +66,9 @@ def rows(*slices):
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 5e-3), (torch.float64, 1e-7)])
 def test_numbers_are_those_of_the_cpu(of, digits: Dataset, dtype: torch.dtype, close: float):
     config, run = of
+    if config.deferred:
+        # A direction of 1e-12 of an input is still a direction of its own, and scaled up with its rounding.
+        close = max(close, 1e-4)
     both = [LimitTrainer(config, [run], digits, device=device, dtype=dtype) for device in ("cpu", CUDA)]
     cpu, gpu = (rows(trainer.advance()) for trainer in both)
 

@@ -24,7 +24,6 @@ def measured(name: str, width: int, data: Dataset) -> dict[str, float]:
     return {metric: float(np.mean(found)) for metric, found in values.items()}
 
 
-@pytest.mark.slow
 def test_slopes_of_the_first_change(digits: Dataset):
     """muP: every layer moves by Theta(1). NTK: hidden layers by m^{-1/2}, f by Theta(1).
 

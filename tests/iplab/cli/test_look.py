@@ -64,7 +64,8 @@ def test_runs_and_results_are_sorted_and_limited(iplab, trained):
     assert {row["parameterization"] for row in shown} == {"mup"}
     wrong = iplab("runs", "trained", "--sort", "widht")
     assert wrong.exit_code == 2
-    assert "no column 'widht'; did you mean width?" in wrong.stderr
+    assert "unknown field 'widht'; did you mean 'width'?" in wrong.stderr
+    assert "no column 'widht'; did you mean width?" in iplab("show", "trained", "--sort", "widht").stderr
 
 
 def test_one_run_is_shown_with_its_attempts(iplab, trained):

@@ -15,7 +15,7 @@ from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import study_service_pb2, study_service_pb2_grpc
 from ipserver.api import access
 from ipserver.api.server import SERVICES
-from ipserver.store.transactions.projects import Role
+from ipserver.store.records.accounts import Role
 from tests.ipserver.api.fuzzing import methods
 from tests.ipserver.studies.cases import study_request
 

@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey, KeySet, OctKey
 from iplab.v1 import experiment_service_pb2 as pb
 from ipserver.api.oidc import Oidc, OidcSettings
 from ipserver.errors import StoreUnavailable, Unauthenticated
-from ipserver.store.transactions.projects import Role
+from ipserver.store.records.accounts import Role
 
 ISSUER = "https://login.example.org/realm"
 NOW = 1_800_000_000.0

@@ -10,8 +10,6 @@ from ipserver.artifacts import CHUNK_BYTES, open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.errors import ArtifactDamaged
 
-pytestmark = pytest.mark.takes(9)
-
 PLACE = "e/weights/p0000/1/r00000-final.safetensors"
 
 
@@ -54,7 +52,6 @@ def test_what_is_put_is_there(files, size):
         assert path.read_bytes() == data
 
 
-@pytest.mark.slow
 def test_a_file_larger_than_one_upload_request(files):
     data = content(110 * 2**20)
 

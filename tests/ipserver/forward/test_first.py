@@ -18,8 +18,6 @@ from ipserver.forward.mlflow_sink import make_store
 from tests.ipserver.store.pooler import PGBOUNCER, own_database, pooling
 from tests.ipserver.support import settings_in
 
-pytestmark = pytest.mark.takes(16)
-
 ROOT = Path(__file__).parents[3]
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
@@ -170,7 +168,6 @@ def test_turns_are_taken(tmp_path):
 
 @pytest.mark.postgres
 @pytest.mark.skipif(not POSTGRES, reason="IPLAB_TEST_POSTGRES is not set")
-@pytest.mark.slow
 def test_two_forwarders_make_one_on_postgresql(tmp_path):
     with own_database(POSTGRES) as name:
         uri = sa.make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
@@ -193,7 +190,6 @@ def test_two_forwarders_make_one_on_postgresql(tmp_path):
 @pytest.mark.postgres
 @pytest.mark.skipif(not POSTGRES, reason="IPLAB_TEST_POSTGRES is not set")
 @pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer (Debian: apt-get install pgbouncer)")
-@pytest.mark.slow
 def test_mlflows_database_may_lie_behind_a_pooler(tmp_path):
     with own_database(POSTGRES) as name, pooling(tmp_path, POSTGRES, "transaction") as url:
         uri = url.set(database=name).render_as_string(hide_password=False)

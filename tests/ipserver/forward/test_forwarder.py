@@ -25,8 +25,6 @@ from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
-pytestmark = pytest.mark.takes(30)
-
 
 @pytest.fixture(scope="module")
 def empty_mlflow(tmp_path_factory):
@@ -666,7 +664,6 @@ def answers(url):
         return False
 
 
-@pytest.mark.slow
 def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, capsys):
     """By default MLflow's client prints each run's address twice, into the forwarder's log."""
     uri, settings = server
@@ -678,7 +675,6 @@ def test_nothing_is_printed_for_a_run_that_ends_on_a_server(server, capsys):
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.slow
 def test_runs_that_bring_their_experiment_the_same_new_dataset_at_once_are_all_taken(server):
     uri, settings = server
     sink = MlflowSink(uri, settings.mlflow_artifacts)

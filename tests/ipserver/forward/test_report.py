@@ -18,7 +18,6 @@ from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = pytest.mark.takes(15)
 COORDINATES = {"probes": {"quantities": ["coordinates"], "steps": [0, 1]}}
 WIDTHS = {"widths": [8, 16, 32], "seeds": [0, 1, 2]}
 

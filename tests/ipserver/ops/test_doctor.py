@@ -26,8 +26,6 @@ from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.studies.cases import ask
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = pytest.mark.takes(12)
-
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 CHECKS = [
     "settings",

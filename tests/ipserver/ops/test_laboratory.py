@@ -20,7 +20,7 @@ from ipserver.cli import main as ipserver
 from tests.ipserver.serving import SPEC, serving
 from tests.ipserver.tls import write_ca, write_certificate
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
+pytestmark = pytest.mark.ray
 GRPCURL = shutil.which(
     "grpcurl", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 )

@@ -30,8 +30,6 @@ from ipserver.store import Store, migrate, open_store
 from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, store_in
 
-pytestmark = pytest.mark.takes(20)
-
 POSTGRES = os.environ.get("IPLAB_TEST_POSTGRES", "")
 
 
@@ -464,7 +462,6 @@ def test_a_missing_secret_file_ends_a_part(tmp_path):
     )
 
 
-@pytest.mark.slow
 def test_a_part_waits_for_its_tables(tmp_path):
     told = tmp_path / "log"
 
@@ -543,7 +540,6 @@ while number < kills or (number < 6 * kills and (in_time < kills / 2 or len(met)
 """
 
 
-@pytest.mark.slow
 def test_a_kill_at_any_moment_of_the_set_up_leaves_a_home_that_can_be_used(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", SET_UP, str(tmp_path), "10"],

@@ -22,7 +22,7 @@ from ipserver.environment.settings import Settings
 from tests.faults.processes import children
 from tests.ipserver.serving import SPEC, alive, serving, wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(120)]
+pytestmark = pytest.mark.ray
 
 
 # Variables that other programs leave in people's environments. None is meant for a service on loopback.

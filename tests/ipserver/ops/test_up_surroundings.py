@@ -21,7 +21,7 @@ from tests.ipserver.scheduling.cases import notices, run_until
 from tests.ipserver.serving import SPEC, serving, wait_for
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(40), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 LIBRARIES = ("ray", "mlflow", "torch", "numpy", "json", "click", "grpc", "logging", "signal", "sqlalchemy")
 # A user without a name: an id that the system does not know, as in a container.

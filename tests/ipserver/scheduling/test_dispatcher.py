@@ -20,8 +20,6 @@ from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import Clock, clocked, ended, final_weights, notices, points, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = pytest.mark.takes(15)
-
 
 @pytest.fixture
 def settings(tmp_path):

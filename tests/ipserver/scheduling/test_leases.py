@@ -18,8 +18,6 @@ from tests.ipserver.scheduling.process import Process
 from tests.ipserver.store.conftest import dsn  # noqa: F401  (a fixture)
 from tests.ipserver.support import settings_in, small_spec, submit
 
-pytestmark = [pytest.mark.slow, pytest.mark.takes(20)]
-
 
 @pytest.fixture
 def at(dsn, tmp_path):  # noqa: F811

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, InvalidRequest, NotFound
-from ipserver.store.transactions.projects import Grant, Role
+from ipserver.store.records.accounts import Grant, Role
 from tests.ipserver.store.cases import new_experiment, new_runs
 
 DAY = 86_400.0

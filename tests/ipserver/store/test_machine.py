@@ -41,8 +41,6 @@ from ipserver.store.tables import metadata
 from ipserver.store.transactions.projects import projects
 from tests.ipserver.store.cases import TTL, Clock, a_slice, new_experiment, new_pack, new_runs
 
-pytestmark = pytest.mark.takes(12)
-
 # Number of sequences on PostgreSQL; twice as many on SQLite. For more, set IPLAB_TEST_EXAMPLES=200.
 EXAMPLES = int(os.environ.get("IPLAB_TEST_EXAMPLES", "10"))
 PACKS = {"p0": (0, 1, 2), "p1": (3, 4), "p2": (5,)}
@@ -461,7 +459,6 @@ class StoreMachine(RuleBasedStateMachine):
         assert record.mlflow_pending_runs == len(open_runs | due)
 
 
-@pytest.mark.slow
 def test_any_sequence_of_operations(dsn: str) -> None:
     clock = Clock()
     with open_store(dsn, clock=clock) as store:

@@ -14,8 +14,6 @@ from ipserver.studies.outputs import Outputs
 from tests.ipserver.studies.cases import Lab, ask, driver, runs_of
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = pytest.mark.takes(20)
-
 
 class Killed(BaseException):
     """Stands for kill -9: nothing catches it."""
@@ -204,7 +202,6 @@ def test_a_fenced_step_is_left_to_the_next_driver(store, monkeypatch):
     assert store.get_study("s").state is StudyState.RUNNING
 
 
-@pytest.mark.slow
 def test_outputs_of_two_parameterizations_are_compared(store, lab):
     """muP and IP-LLR are different networks: their distance after an update does not fall."""
     two = {"parameterizations": [{"preset": "ip-llr"}, {"preset": "mup"}]}

@@ -10,11 +10,7 @@ from tests.iplab.conftest import Service, small_spec
 from tests.ipserver.web.browser import DESKTOP, MISSING, PHONE, chromium, look
 from tests.ipserver.web.conftest import Page
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.takes(40),
-    pytest.mark.skipif(bool(MISSING), reason=f"needs Debian's {' and '.join(MISSING)}"),
-]
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs Debian's {' and '.join(MISSING)}")
 ALL = (
     "/",
     "/experiments/rates-digits",

@@ -21,7 +21,7 @@ from tests.ipserver.s3 import KEY, SECRET
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
+pytestmark = pytest.mark.ray
 
 # The cluster is private, so it needs no token. Usage statistics are off.
 RAY = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}

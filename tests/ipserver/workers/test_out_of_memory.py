@@ -18,8 +18,6 @@ from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.scheduling.cases import ended, final_weights, notices, points, run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = pytest.mark.takes(12)
-
 # Eight runs of one shape, of about 13 MB each. Threads that write files need memory too.
 WIDE = {"grid": {"widths": [1024], "seeds": list(range(4))}, "batch_size": 512, "steps": 2}
 ROOM = 80 << 20
@@ -61,7 +59,6 @@ def train_with_little(folder):
     train(Path(folder) / "little", small_spec(**WIDE), ROOM)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the size of a process is read from /proc")
 def test_a_pack_that_does_not_fit_goes_on_in_halves(tmp_path):
     little = tmp_path / "little"

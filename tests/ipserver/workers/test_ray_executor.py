@@ -23,7 +23,7 @@ from tests.ipserver.scheduling.cases import final_weights, notices, points, step
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ipserver.workers.conftest import ray_pids
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(60)]
+pytestmark = pytest.mark.ray
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from ipserver.store.states import ExperimentState
 from tests.ipserver.scheduling.cases import run_until
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.takes(35), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

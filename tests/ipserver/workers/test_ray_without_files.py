@@ -16,11 +16,8 @@ from ipserver.workers.on_ray.cluster import needed_for_workers
 from tests.ipserver.scheduling.cases import Clock
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 
-pytestmark = pytest.mark.takes(12)
-
 
 @pytest.mark.ray
-@pytest.mark.slow
 def test_an_emptied_session_folder_is_a_lost_cluster(ray_here, tmp_path):
     """The last test with the shared Ray, which it breaks."""
     settings = settings_in(tmp_path, lease_seconds=600)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ipserver.store.database import Database
+from ipserver.store.records.accounts import Grant, Quota, Role, Use
 from ipserver.store.transactions import projects, quotas, tokens
-from ipserver.store.transactions.projects import Grant, Role
-from ipserver.store.transactions.quotas import Quota, Use
 from ipserver.store.transactions.tokens import TokenRecord
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.files import ArtifactRecord
-from ipserver.store.records.filters import ALL, Filter
+from ipserver.store.records.filters import ALL, Filter, Order
 from ipserver.store.records.runs import AttemptRecord, RunRecord
 from ipserver.store.records.slices import SegmentRecord
 from ipserver.store.transactions import runs
+from ipserver.store.transactions.ordering import Value
 
 SEGMENTS_AT_ONCE = 16
 
@@ -22,9 +23,16 @@ class Runs(Transactions):
         return self.database.read(runs.get, experiment, index)
 
     def list_runs(
-        self, experiment: str, where: Filter = ALL, *, limit: int, after: int = -1
+        self,
+        experiment: str,
+        where: Filter = ALL,
+        *,
+        limit: int,
+        after: int = -1,
+        order: Sequence[Order] = (),
+        place: Sequence[Value] = (),
     ) -> list[RunRecord]:
-        """Runs by index.
+        """Runs by index, or in another order.
 
         Args:
             experiment: The experiment's id.
@@ -32,12 +40,16 @@ class Runs(Transactions):
                 base_learning_rate, seed, committed_steps, pack, and the values of `Summary`. A comparison
                 with a value that the run does not have is false.
             limit: Most records.
-            after: Only runs with a greater index.
+            after: Only runs with a greater index, if `order` is empty.
+            order: Keys, the first one first; equal runs are ordered by index.
+            place: Only runs that follow the one with these values of the keys, and this index; (): all.
 
         Raises:
             NotFound: There is no such experiment.
-            ValueError: A condition on another field.
+            ValueError: A condition on, or an order by, another field.
         """
+        if order:
+            return self.database.read(runs.ordered, experiment, where, limit, order, place)
         return self.database.read(runs.listing, experiment, where, limit, after)
 
     def run_indices(self, experiment: str, where: Filter) -> frozenset[int]:

@@ -43,6 +43,20 @@ class Negation:
 
 Filter = Comparison | Junction | Negation
 
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One key of an order. Records without a value come last, in either direction.
+
+    Attributes:
+        field: A field name of the listing.
+        descending: Whether the largest value comes first.
+    """
+
+    field: str
+    descending: bool = False
+
+
 ALL: Final = Junction("AND", ())
 
 

@@ -90,11 +90,11 @@ def _condition(
 def _comparison(column: sa.ColumnElement[Any] | None, term: Comparison) -> sa.ColumnElement[bool]:
     if column is None:
         raise ValueError(f"there is no field {term.field!r}")
-    condition: sa.ColumnElement[bool] = _OPERATORS[term.op](column, _literal(term.value))
+    condition: sa.ColumnElement[bool] = _OPERATORS[term.op](column, literal(term.value))
     return condition
 
 
-def _literal(value: str | int | float) -> sa.ColumnElement[Any]:
+def literal(value: str | int | float) -> sa.ColumnElement[Any]:
     """The value as a literal of its own type; the type of an integer column would round 2.5."""
     match value:
         case str():

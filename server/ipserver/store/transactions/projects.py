@@ -7,17 +7,13 @@ for. A role in the project "*" is a role in every project, present and future.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Final
 
 import sqlalchemy as sa
 
 from ipserver.errors import AlreadyExists, FieldViolation, InvalidRequest, NotFound
 from ipserver.store.database import Transaction
+from ipserver.store.records.accounts import EVERY, Grant, Role
 from ipserver.store.tables import Name, experiments, metadata, studies
-
-EVERY: Final = "*"
 
 projects = sa.Table(
     "projects",
@@ -34,23 +30,6 @@ grants = sa.Table(
     sa.Column("create_time", sa.Double(), nullable=False),
     sa.PrimaryKeyConstraint("project", "principal"),
 )
-
-
-class Role(IntEnum):
-    """What a user may do in a project; each role includes those before it. The values are the proto's."""
-
-    READER = 1
-    WRITER = 2
-    ADMIN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A role of a principal in a project."""
-
-    project: str
-    principal: str
-    role: Role
 
 
 def create(transaction: Transaction, project: str) -> None:

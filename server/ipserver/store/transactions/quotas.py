@@ -16,13 +16,10 @@ import sqlalchemy as sa
 
 from ipserver.errors import NotFound, QuotaExceeded
 from ipserver.store.database import Transaction
+from ipserver.store.records.accounts import EACH, KINDS, WHOLE, Quota, Use
 from ipserver.store.shapes import amounts_of
 from ipserver.store.tables import Name, artifacts, attempts, experiments, metadata, purged
 from ipserver.store.transactions import projects
-
-EACH: Final = "*"
-# The user of a limit that counts the whole project.
-WHOLE: Final = ""
 
 quotas = sa.Table(
     "quotas",
@@ -46,23 +43,6 @@ class _Scope:
         """The condition on `experiments`, or on `purged`."""
         condition: sa.ColumnElement[bool] = table.c.project == self.project
         return sa.and_(condition, table.c.owned_by == self.user) if self.user else condition
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of limit.
-
-    Attributes:
-        meaning: One line for people.
-        used: What experiments in a scope use; None: nothing is summed up.
-        until: What must happen before there is room again.
-        monthly: Whether it counts from the first of the month (UTC).
-    """
-
-    meaning: str
-    used: Callable[[Transaction, _Scope], float] | None
-    until: str
-    monthly: bool = False
 
 
 def _live(transaction: Transaction, scope: _Scope) -> float:
@@ -112,50 +92,16 @@ def _bytes(transaction: Transaction, scope: _Scope) -> float:
     return float(transaction.connection.execute(statement).scalar_one())
 
 
-KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
+# What experiments in a scope use. The other kinds sum up nothing.
+_USED: Final[Mapping[str, Callable[[Transaction, _Scope], float]]] = MappingProxyType(
     {
-        "live_experiments": Kind("experiments that have not ended", _live, "one of them ends"),
-        "queued_runs": Kind("runs that wait", _queued, "enough of them have started"),
-        "core_hours": Kind("hours of training on one core, this month", _hours("cpus"), "", monthly=True),
-        "gpu_hours": Kind("hours of training on one GPU, this month", _hours("gpus"), "", monthly=True),
-        "artifact_bytes": Kind(
-            "bytes of weights and other files", _bytes, "experiments that hold some are purged"
-        ),
-        "priority": Kind("highest priority", None, ""),
-        "requests_per_second": Kind("requests per second to one API process", None, ""),
+        "live_experiments": _live,
+        "queued_runs": _queued,
+        "core_hours": _hours("cpus"),
+        "gpu_hours": _hours("gpus"),
+        "artifact_bytes": _bytes,
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """A limit as it was set: of a project ("*": each), and of a user in it ("*": each; "": all together)."""
-
-    project: str
-    user: str
-    name: str
-    value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A limit that holds, and what of it is used.
-
-    Attributes:
-        project: Id of the project.
-        user: The user; "": it counts the whole project.
-        name: Key of `KINDS`.
-        limit: The limit.
-        used: What is used; None: nothing is summed up.
-        reset_time: When it starts from 0 again; None: never.
-    """
-
-    project: str
-    user: str
-    name: str
-    limit: float
-    used: float | None
-    reset_time: float | None
 
 
 def set_quota(transaction: Transaction, project: str, user: str, name: str, value: float | None) -> None:
@@ -230,8 +176,8 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
     """
     check_priority(transaction, project, user, adding.get("priority", 0))
     for who, name, value in limits_of(_values(transaction), project, user):
-        kind, subject, asked = KINDS[name], _subject(project, who), adding.get(name, 0.0)
-        if kind.used is not None:
+        subject, asked = _subject(project, who), adding.get(name, 0.0)
+        if name in _USED:
             used = _used(transaction, project, who, name) or 0.0
             if (asked and used + asked > value) or (name not in _COUNTED and used >= value):
                 raise _full(transaction, who, project, name, value, used, asked, subject)
@@ -286,7 +232,7 @@ def _values(transaction: Transaction) -> dict[tuple[str, str, str], float]:
 
 
 def _used(transaction: Transaction, project: str, user: str, name: str) -> float | None:
-    used = KINDS[name].used
+    used = _USED.get(name)
     if used is None:
         return None
     return used(transaction, _Scope(project, user))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from ipserver.errors import NotFound
 from ipserver.names import lineage
 from ipserver.store.database import Transaction
 from ipserver.store.records.files import ArtifactRecord
-from ipserver.store.records.filters import Filter
+from ipserver.store.records.filters import Filter, Order
 from ipserver.store.records.networks import NetworkShape
 from ipserver.store.records.runs import AttemptRecord, Failure, RunRecord
 from ipserver.store.records.slices import SegmentRecord
@@ -21,6 +21,7 @@ from ipserver.store.tables import artifacts, attempts, experiments, runs, segmen
 from ipserver.store.transactions import experiments as experiment_store
 from ipserver.store.transactions.comparisons import run_condition
 from ipserver.store.transactions.edits import editing
+from ipserver.store.transactions.ordering import Value, following, run_order
 from ipserver.store.transitions import Change
 
 
@@ -51,6 +52,25 @@ def listing(
     """See `Store.list_runs`."""
     experiment_store.require(transaction, experiment)
     statement = select_runs(experiment, runs.c.run_index > after, run_condition(where)).limit(limit)
+    return [run_record(row) for row in transaction.connection.execute(statement)]
+
+
+def ordered(
+    transaction: Transaction,
+    experiment: str,
+    where: Filter,
+    limit: int,
+    order: Sequence[Order],
+    place: Sequence[Value],
+) -> list[RunRecord]:
+    """See `Store.list_runs`."""
+    experiment_store.require(transaction, experiment)
+    statement = (
+        select_runs(experiment, run_condition(where), following(order, place))
+        .order_by(None)
+        .order_by(*run_order(order))
+        .limit(limit)
+    )
     return [run_record(row) for row in transaction.connection.execute(statement)]
 
 

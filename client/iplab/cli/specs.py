@@ -1,0 +1,266 @@
+"""`iplab init`, `clone` and `diff`: specs from nothing, from an experiment, and side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from iplab.cli.app import Service, json_option, note, print_json, warn
+from iplab.cli.results import brief
+from iplab.numbers import SETTING_DIGITS, number
+from iplab.terminal import folded, visible
+
+if TYPE_CHECKING:
+    from iplab.comparing import Comparison, Pair
+
+_LONGEST = 60
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False), default="spec.yaml")
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@json_option
+def init(file: str, *, force: bool, as_json: bool) -> None:
+    """Write a commented spec to FILE, to be changed and submitted; -: to standard output.
+
+    It can be submitted as it is. FILE is spec.yaml if it is left out.
+    """
+    from iplab.specs.template import template  # noqa: PLC0415 - this command alone
+
+    if file == "-":
+        click.echo(template("spec.yaml"), nl=False)
+        return
+    try:
+        with Path(file).open("w" if force else "x", encoding="utf-8") as target:
+            target.write(template(file))
+    except FileExistsError:
+        raise click.UsageError(f"{file} is there already; name another file, or --force") from None
+    if as_json:
+        print_json({"file": file})
+    else:
+        click.echo(f"{visible(file)} is written; next: iplab submit {visible(file)} --dry-run")
+
+
+@click.command()
+@click.argument("experiment")
+@click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="PATH=VALUE",
+    help="A change, as steps=1000 or 'grid.widths=[64, 128]'; may be repeated. Without a value the field is "
+    "removed.",
+)
+@click.option(
+    "--id", "experiment_id", default="", help="Id of the new experiment. Default: the service chooses."
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False),
+    help="Write the spec to this file (-: standard output); submit nothing.",
+)
+@click.option("--dry-run", is_flag=True, help="Check only; nothing is created.")
+@json_option
+@click.pass_obj
+def clone(
+    service: Service,
+    experiment: str,
+    *,
+    changes: Sequence[str],
+    experiment_id: str,
+    output: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Submit the spec of EXPERIMENT again, with changes; print the new id.
+
+    Paths are those of a spec's file; "spec." may be left out. The new experiment has the same name for
+    people, labels and priority, and no notes.
+    """
+    from iplab.specs.changing import value_of  # noqa: PLC0415 - this command alone
+
+    new: dict[str, object] = {}
+    for change in changes:
+        path, sign, text = change.partition("=")
+        if not sign:
+            raise click.UsageError(f"--set {change!r} has no value; write PATH=VALUE, as steps=1000")
+        new[path.strip()] = value_of(text)
+    with service.connect() as client:
+        found = client.experiment(experiment)
+        spec = found.as_spec(new)
+        if output is not None:
+            _write(output, found.id, spec)
+            return
+        made = client.create(spec, experiment_id=experiment_id, validate_only=dry_run)
+        for warning in made.warnings:
+            warn(brief(warning, "more: --dry-run"))
+        if as_json:
+            print_json(made.to_dict())
+        elif dry_run:
+            click.echo(f"the spec is good: {made.counts.total} runs, {made.total_steps} steps")
+        else:
+            click.echo(made.id)
+        if made.spec_hash == found.spec_hash:
+            note(f"its spec is that of {found.id}: the same numbers come out again")
+
+
+def _write(output: str, origin: str, spec: dict[str, object]) -> None:
+    import yaml  # noqa: PLC0415 - this command alone
+
+    text = yaml.safe_dump(_numbers(spec), sort_keys=False, allow_unicode=True)
+    text = f"# The spec of {origin}, with all defaults.\n{text}"
+    if output == "-":
+        sys.stdout.write(text)
+    else:
+        Path(output).write_text(text, encoding="utf-8")
+        click.echo(f"{visible(output)} is written")
+
+
+def _numbers(value: object) -> object:
+    """A value with the numbers that YAML writes; those of --set are exact decimals."""
+    if isinstance(value, dict):
+        return {name: _numbers(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_numbers(inner) for inner in value]
+    return float(value) if isinstance(value, Decimal) else value
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@click.option(
+    "--metric",
+    default="",
+    help="What is compared, as final_test_loss. Default: the final test accuracy, or loss.",
+)
+@json_option
+@click.pass_obj
+def diff(service: Service, first: str, second: str, *, metric: str, as_json: bool) -> None:
+    """Show what differs between two experiments: specs, then results seed by seed.
+
+    Runs of one seed start from the same random numbers and see the same batches. So differences are taken
+    within each seed, and their 95 % intervals are over seeds.
+    """
+    from iplab.comparing import compare  # noqa: PLC0415 - numpy only where it is needed
+
+    with service.connect() as client:
+        left, right = client.experiment(first), client.experiment(second)
+        found = compare(left, right, metric)
+    if as_json:
+        print_json(_plain(found))
+        return
+    names = left.id, right.id
+    click.echo(folded(_sentence(found, names)))
+    _print_specs(found, names)
+    _print_results(found, names)
+
+
+def _sentence(found: Comparison, names: tuple[str, str]) -> str:
+    """The answer: how many fields differ, and whether results do."""
+    fields = (
+        f"{len(found.specs)} fields of the specs differ"
+        if len(found.specs) != 1
+        else "1 field of the specs differs"
+    )
+    if not found.specs:
+        fields = "The specs are equal"
+    if not found.pairs:
+        return f"{fields}; there is no result of the same seed in both"
+    what = found.metric.replace("_", " ")
+    higher = sum(1 for pair in found.pairs if _sign(pair) > 0)
+    lower = sum(1 for pair in found.pairs if _sign(pair) < 0)
+    total = len(found.pairs)
+    return (
+        f"{fields}; {names[1]} has a higher {what} than {names[0]} in {higher} of {total} groups, "
+        f"a lower one in {lower} (by the 95 % interval over seeds)"
+    )
+
+
+def _sign(pair: Pair) -> int:
+    """1 or -1: the whole interval of the difference is above or below 0; else 0."""
+    low, high = pair.difference.low, pair.difference.high
+    if low is None or high is None:
+        return 0
+    return (low > 0) - (high < 0)
+
+
+def _print_specs(found: Comparison, names: tuple[str, str]) -> None:
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+
+    if found.specs:
+        rows = [(path, _short(mine), _short(theirs)) for path, mine, theirs in found.specs]
+        click.echo()
+        print_table(table_of(["field", *names], rows))
+
+
+def _print_results(found: Comparison, names: tuple[str, str]) -> None:
+    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
+
+    if not found.pairs:
+        return
+    varying = [
+        place
+        for place in range(len(found.axes))
+        if len(found.pairs) == 1 or len({pair.settings[place] for pair in found.pairs}) > 1
+    ]
+    rows = [
+        (
+            *(pair.settings[place] for place in varying),
+            pair.difference.count,
+            pair.left,
+            pair.right,
+            _interval(pair),
+        )
+        for pair in found.pairs
+    ]
+    headings = [found.axes[place].replace("_", " ") for place in varying]
+    click.echo()
+    print_table(
+        table_of([*headings, "seeds", *names, "difference (95 %)"], rows, found.metric.replace("_", " "))
+    )
+    if found.left_out:
+        note(f"{found.left_out} more groups are not shown")
+    if any(found.alone):
+        note(
+            f"without a partner or a result: {found.alone[0]} runs of {names[0]}, "
+            f"{found.alone[1]} of {names[1]}"
+        )
+
+
+def _interval(pair: Pair) -> str:
+    low, high = pair.difference.low, pair.difference.high
+    middle = number(pair.difference.value, SETTING_DIGITS)
+    if low is None or high is None:
+        return middle
+    return f"{middle} ({number(low, SETTING_DIGITS)} .. {number(high, SETTING_DIGITS)})"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _plain(found: Comparison) -> dict[str, object]:
+    return {
+        "metric": found.metric or None,
+        "specs": [{"field": path, "first": mine, "second": theirs} for path, mine, theirs in found.specs],
+        "results": [
+            {
+                **dict(zip(found.axes, pair.settings, strict=True)),
+                "seeds": pair.difference.count,
+                "first": pair.left.mean,
+                "second": pair.right.mean,
+                "difference": pair.difference.value,
+                "low": pair.difference.low,
+                "high": pair.difference.high,
+            }
+            for pair in found.pairs
+        ],
+        "left_out": found.left_out,
+        "alone": list(found.alone),
+    }

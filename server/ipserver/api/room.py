@@ -1,0 +1,43 @@
+"""The watermark of disks: nothing new is accepted once little is free, before what is there cannot go on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ipserver.errors import QuotaExceeded
+from ipserver.request.problems import human_bytes
+
+LIMIT = "free_bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Disks of this machine that the service writes to.
+
+    Attributes:
+        folders: A folder on each, by what lies there ("store").
+        least: Bytes that must be free on each; 0: nobody looks.
+    """
+
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    least: int = 0
+
+    def require(self) -> None:
+        """Raise QuotaExceeded if less is free somewhere. A disk that is not there says nothing."""
+        if not self.least:
+            return
+        for name, folder in self.folders.items():
+            there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+            if there is None or (free := shutil.disk_usage(there).free) >= self.least:
+                continue
+            raise QuotaExceeded(
+                f"the disk of the service's {name} has {human_bytes(free)} free, less than the "
+                f"{human_bytes(self.least)} below which nothing new is accepted (IPLAB_MIN_FREE_BYTES); what "
+                "was accepted goes on. Delete and purge what is not needed (`iplab delete`, `iplab purge`), "
+                "or make room",
+                "service",
+                LIMIT,
+            )

@@ -1,0 +1,108 @@
+"""`iplab init`, `clone`, `diff` and `completion`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import yaml
+from click.testing import CliRunner
+
+from iplab.cli import main
+
+
+def test_init_writes_a_spec_that_can_be_submitted(iplab, tmp_path):
+    file = tmp_path / "mine.yaml"
+    assert iplab("init", file).stdout.endswith(f"next: iplab submit {file} --dry-run\n")
+    text = file.read_text()
+    assert f"iplab submit {file} --watch" in text
+    assert "36 runs" in iplab("submit", file, "--dry-run").stdout
+    # What is commented out may be there too.
+    for line in ("labels:", "validation_size:", "optimizer:", "probes:"):
+        text = text.replace(f"# {line}", line)
+    file.write_text(text)
+    assert iplab("submit", file, "--dry-run").exit_code == 0
+    again = iplab("init", file)
+    assert (again.exit_code, "is there already" in again.stderr) == (2, True)
+    assert file.read_text() == text
+    assert iplab("init", file, "--force").exit_code == 0
+    assert yaml.safe_load(iplab("init", "-").stdout)["spec"]["dataset"] == "digits"
+
+
+def test_clone_submits_the_spec_with_changes(iplab, trained, tmp_path):
+    made = iplab("clone", "trained", "--id", "cloned", "--set", "steps=7", "--set", "grid.seeds=[5, 6, 7]")
+    assert (made.exit_code, made.stdout) == (0, "cloned\n")
+    shown = json.loads(iplab("show", "cloned", "--json").stdout)
+    assert (shown["spec"]["steps"], shown["spec"]["grid"]["seeds"]) == (7, [5, 6, 7])
+    assert (shown["counts"]["total"], shown["labels"]) == (12, {"team": "theory"})
+    iplab("cancel", "cloned")
+    same = iplab("clone", "trained", "--dry-run")
+    assert same.stdout == "the spec is good: 8 runs, 160 steps\n"
+    assert "the same numbers come out again" in same.stderr
+    file = tmp_path / "out.yaml"
+    assert (
+        iplab("clone", "trained", "--set", "grid.base_learning_rates=[0.3]", "--output", file).exit_code == 0
+    )
+    assert yaml.safe_load(file.read_text())["spec"]["grid"]["base_learning_rates"] == [0.3]
+    assert "8 runs" in iplab("submit", file, "--dry-run").stdout
+
+
+def test_clone_names_what_is_wrong(iplab, trained):
+    assert "write PATH=VALUE" in iplab("clone", "trained", "--set", "steps").stderr
+    lost = iplab("clone", "trained", "--set", "grid.widths[9]=1", "--dry-run")
+    assert (lost.exit_code, "there is no entry [9]" in lost.stderr) == (2, True)
+    wrong = iplab("clone", "trained", "--set", "dataset=minst", "--dry-run")
+    assert (wrong.exit_code, "did you mean 'mnist'" in wrong.stderr) == (2, True)
+    unknown = iplab("clone", "trained", "--set", "stepps=3", "--dry-run")
+    assert (unknown.exit_code, "did you mean steps" in unknown.stderr) == (2, True)
+
+
+def test_diff_says_what_differs(iplab, trained, service):
+    iplab("clone", "trained", "--id", "longer", "--set", "steps=60")
+    service.train()
+    shown = iplab("diff", "trained", "longer").stdout
+    words = " ".join(shown.split())
+    sentence = "1 field of the specs differs; longer has a higher final test accuracy than trained in "
+    assert words.startswith(sentence)
+    assert ["steps", "20", "60"] in [line.split() for line in shown.splitlines()]
+    plain = json.loads(iplab("diff", "trained", "longer", "--json", "--metric", "final_test_loss").stdout)
+    assert plain["specs"] == [{"field": "steps", "first": 20, "second": 60}]
+    row = plain["results"][0]
+    runs = {name: json.loads(iplab("runs", name, "--json").stdout) for name in ("trained", "longer")}
+    own = {
+        name: [
+            run["summary"]["final_test_loss"]
+            for run in found
+            if (run["parameterization"], run["width"]) == (row["parameterization"], row["width"])
+        ]
+        for name, found in runs.items()
+    }
+    expected = [b - a for a, b in zip(own["trained"], own["longer"], strict=True)]
+    assert row["difference"] == sum(expected) / 2
+    assert row["low"] < row["difference"] < row["high"]
+    assert len(plain["results"]) == 4
+    same = " ".join(iplab("diff", "trained", "trained").stdout.split())
+    assert same.startswith(
+        "The specs are equal; trained has a higher final test accuracy than trained in 0 of 4"
+    )
+    assert iplab("diff", "trained", "longer", "--metric", "colour").exit_code == 2
+
+
+def test_a_shell_completes_commands_and_options():
+    for shell, sign in (
+        ("bash", "complete -o nosort -F"),
+        ("zsh", "#compdef iplab"),
+        ("fish", "complete --no-files"),
+    ):
+        result = CliRunner().invoke(main, ["completion", shell])
+        assert (result.exit_code, sign in result.stdout) == (0, True), shell
+        assert "_IPLAB_COMPLETE" in result.stdout
+    assert "\n  zsh:   eval" in CliRunner().invoke(main, ["completion", "-h"]).output
+    wrong = CliRunner().invoke(main, ["completion", "fisch"])
+    assert (wrong.exit_code, "did you mean 'fish'" in wrong.output) == (2, True)
+    asked = {"_IPLAB_COMPLETE": "bash_complete", "COMP_WORDS": "iplab exte", "COMP_CWORD": "1"}
+    program = "import sys; sys.argv[0] = 'iplab'; from iplab.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | asked, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "plain,extend\n"
