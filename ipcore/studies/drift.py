@@ -127,9 +127,7 @@ class Drift:
     def _looking(self, ledger: Ledger, centres: list[int], cells: int) -> State:
         start = self._wanted(ledger, centres, range(LOOKS[0]))
         if start:
-            return self._want(
-                ledger, (self._unmeasured("the first look is not complete"),), [(LOOKS[0], start)]
-            )
+            return self._want(ledger, (self._bracketed(centres),), [(LOOKS[0], start)])
         if (stuck := self._stuck(ledger, centres, range(LOOKS[0]))) is not None:
             return State((self._unmeasured(stuck),), reason=Reason.DIVERGED, why=stuck)
         centres = self._recentred(ledger, centres)
@@ -146,9 +144,7 @@ class Drift:
             stuck = self._stuck(ledger, centres, range(LOOKS[0]))
             if not again and stuck is not None:
                 return State((self._unmeasured(stuck),), reason=Reason.DIVERGED, why=stuck)
-            return self._want(
-                ledger, (self._unmeasured("the first look is not complete"),), [(LOOKS[0], again)]
-            )
+            return self._want(ledger, (self._bracketed(centres),), [(LOOKS[0], again)])
         found_drift = drift(self.widths, {seed: optima[seed] for seed in range(reached)})
         return self._judged(ledger, centres, found_drift, reached, cells)
 
@@ -282,6 +278,16 @@ class Drift:
 
     def _unmeasured(self, why: str) -> Cell:
         return self._cell(Verdict.UNDECIDED, Interval(), 0, None, why)
+
+    def _bracketed(self, centres: Iterable[int]) -> Cell:
+        """What is known before the first look is complete."""
+        near = ", ".join(
+            f"{self.rate_at(centre):.3g} at width {width}"
+            for width, centre in zip(self.widths, centres, strict=True)
+        )
+        return self._unmeasured(
+            f"the best rate lies near {near} for the first seeds; an interval needs {LOOKS[0]} at every width"
+        )
 
     def _cell(
         self, verdict: Verdict, interval: Interval, seeds: int, need: Need | None, why: str = ""

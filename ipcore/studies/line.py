@@ -154,7 +154,11 @@ class Ledger:
         return ""
 
     def cost(self, requests: Sequence[Request]) -> float | None:
-        """Core-seconds of requests; None: unknown. Measured costs of the same trainee replace estimates."""
+        """Core-seconds of requests; None: unknown.
+
+        Measured costs of the same trainee replace estimates. Of wider networks than were measured, what their
+        training takes beyond that of the measured ones is estimated.
+        """
         total = 0.0
         for request in requests:
             each = self._each(request)
@@ -164,13 +168,16 @@ class Ledger:
         return total
 
     def _each(self, request: Request) -> float | None:
+        share = request.steps / self.whole
         costs = self._costs.get(request.subject)
-        if costs is not None:
-            near = min(costs, key=lambda width: abs(width - request.width))
+        if costs is None:
+            return None if self.run_cost is None else self.run_cost.at(request.width) * share
+        near = min(costs, key=lambda width: abs(width - request.width))
+        if self.run_cost is None or request.width <= near:
             return costs[near] * (request.width / near) ** 2
-        if self.run_cost is None:
-            return None
-        return self.run_cost.at(request.width) * request.steps / self.whole
+        # A narrow network costs little beside its share of a worker's start and of what other programs take,
+        # which does not grow with the width: only training does.
+        return costs[near] + share * (self.run_cost.at(request.width) - self.run_cost.at(near))
 
     @functools.cached_property
     def _costs(self) -> dict[str, dict[int, float]]:

@@ -178,16 +178,19 @@ def answer_sentence(
 ) -> str:
     """What a study says of one subject."""
     level = confidence(question.error_rate)
-    body = _transfer(cells[0], subject, level) if isinstance(question, RateTransfer) else None
-    body = body or _of_cells(question.kind, subject, verdict, cells, level)
+    if isinstance(question, RateTransfer):
+        body = _transfer(cells[0], subject, level, why)
+    else:
+        body = _of_cells(question.kind, subject, verdict, cells, level)
     said = f"{body} {spent(len(results.runs), results.core_seconds)}"
     return f"{said} Undecided: {why}." if why and verdict is Verdict.UNDECIDED else said
 
 
-def _transfer(cell: Cell, subject: str, level: str) -> str | None:
-    """The drift of the best rate in octaves; None before it is measured."""
+def _transfer(cell: Cell, subject: str, level: str, why: str) -> str:
+    """The drift of the best rate in octaves; before it is measured what is known, unless `why` says it."""
     if math.isnan(cell.interval.value):
-        return f"The best rate of {subject} is not known at every width."
+        known = f": {cell.why}" if cell.why and not why else ""
+        return f"The drift of the best rate of {subject} is not measured{known}."
     moved = (
         f"The best rate of {subject} moves by {number(cell.interval.value)} octaves per doubling of the "
         f"width {interval_text(cell.interval, level)}"

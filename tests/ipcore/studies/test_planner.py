@@ -16,6 +16,7 @@ from ipcore.studies import (
     OutOfBudget,
     Reason,
     Results,
+    RunCost,
     RunNext,
     Verdict,
     minimum_cost,
@@ -104,6 +105,23 @@ def test_wall_time_counts_what_has_passed():
     late = plan(question, Results(runs, elapsed_seconds=9.99))
     assert isinstance(late, OutOfBudget)
     assert late.reason is Reason.BUDGET
+
+
+def test_a_slow_start_of_narrow_networks_does_not_make_wide_ones_dear():
+    """A run at width 128 took 2.4 core-seconds, mostly a worker's start; one at 1024 trains for 1.5."""
+    question = replace(
+        transfer(), budget=Budget(wall_seconds=600.0), run_cost=RunCost(1.5), cores=2.0, widths=WIDTHS
+    )
+    world, runs, asked = LossWorld(0, cliff=5.0, noise="none"), {}, set()
+    while isinstance(decision := plan(question, Results(runs, elapsed_seconds=24.0)), RunNext):
+        wanted = list(decision.runs())
+        if asked := {run.width for run in wanted} - {128}:
+            break
+        runs |= {run: replace(world(run, decision.metrics), core_seconds=2.4) for run in wanted}
+    assert asked == {256, 512, 1024}
+    # Six runs at each: 2.4 core-seconds, and what a run of 1.5 at 1024 takes beyond one at 128.
+    training = sum(1.5 * ((width / 1024) ** 2 - (128 / 1024) ** 2) for width in asked)
+    assert decision.core_seconds == pytest.approx(6 * (3 * 2.4 + training))
 
 
 def test_runs_that_all_diverge_are_said_so():

@@ -1,10 +1,11 @@
 """Answers are one sentence: number, interval, tolerance, prediction, what was spent."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from ipcore.studies import Decided, OutOfBudget
+from ipcore.studies import Budget, Decided, OutOfBudget
 from reproduction.study_worlds import LossWorld, SizeWorld, study
 from tests.ipcore.studies.worlds import slopes, transfer
 
@@ -55,3 +56,16 @@ def test_several_numbers_are_counted_and_the_furthest_is_named():
 def test_the_level_is_that_of_the_question():
     found = study(slopes(error_rate=0.01), SizeWorld(1, 0.0, 0.02)).decision
     assert "(99 %: " in found.sentence
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        (20, "is not measured: the best rate is not bracketed yet. 14 runs"),
+        (60, "is not measured: the best rate lies near 1 at width 128, 1 at width 256, 1 at width 512, 1 at"),
+    ],
+)
+def test_a_budget_that_ends_before_the_first_look_leaves_what_the_bracket_found(runs, said):
+    question = replace(transfer(), budget=Budget(runs=runs))
+    ended = study(question, LossWorld(0, cliff=5.0, noise="none"))
+    assert said in ended.decision.sentence

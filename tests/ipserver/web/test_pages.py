@@ -281,3 +281,14 @@ def own_page(monkeypatch):
     page = Page("127.0.0.1:1")
     yield page
     page.close()
+
+
+def test_notes_are_shown_and_what_is_deleted_says_so(page, client):
+    gone = client.create(small_spec() | {"notes": f"first line\n{NASTY}"}, experiment_id="gone").cancel()
+    assert "/experiments/gone" in page.get("/").text
+    gone.delete()
+    answer = page.get("/experiments/gone")
+    assert "first line\n" in answer.text
+    assert f"Deleted. It can be undeleted until {gone.purge_time:%Y-%m-%d %H:%M} UTC." in words(answer)
+    assert NASTY not in answer.text
+    assert "/experiments/gone" not in page.get("/").text
