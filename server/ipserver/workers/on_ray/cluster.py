@@ -49,8 +49,8 @@ class OwnRay:
                     raise
                 if not left:
                     raise NotReady(
-                        f"Ray does not start on this machine, tried {_TRIES} times: {error}; usually the machine "
-                        "is very busy or short of memory: start again when it has less to do"
+                        f"Ray does not start on this machine, tried {_TRIES} times: {error}; usually the "
+                        "machine is very busy or short of memory: start again when it has less to do"
                     ) from error
                 _log.warning("Ray has not started and is started again: %s", error)
                 ray.shutdown()
