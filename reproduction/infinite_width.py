@@ -291,6 +291,8 @@ def _picture(result: Result) -> str:
         "IP-LLR": [case for case in result.spec["cases"] if case[0] == "ip-llr"],
         "Others": [case for case in result.spec["cases"] if case[0] != "ip-llr"],
     }
+    if {case[0] for case in groups["Others"]} == {"mup"}:
+        groups["muP"] = groups.pop("Others")
     panels = []
     for title, cases in groups.items():
         laws = tuple(_law(_title(case), found) for case in cases if (found := distances(result, case, last)))

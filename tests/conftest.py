@@ -21,11 +21,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # niceness 0 it gets 1.5 % of a core, so tests wait for it for minutes; beside one of these it gets 40 %.
 NICENESS = 17
 # No deadlines: the time of an example depends on how busy the machine is. Examples are the same in every run,
-# so that runs fail or pass alike; IPLAB_TEST_SEARCH asks for new ones.
+# so that runs fail or pass alike; IPLAB_TEST_SEARCH asks for new ones, and for twice as many.
+SEARCH = "IPLAB_TEST_SEARCH" in os.environ
 hypothesis.settings.register_profile(
     "iplab",
     deadline=None,
-    derandomize="IPLAB_TEST_SEARCH" not in os.environ,
+    derandomize=not SEARCH,
+    max_examples=100 if SEARCH else 50,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("iplab")

@@ -35,20 +35,20 @@ from iplab.errors import (
     Violation,
     WatchOverflowError,
 )
-from iplab.states import ExperimentState, Regime, RunState, StudyState, StudyVerdict
+from iplab.results.states import ExperimentState, Regime, RunState, StudyState, StudyVerdict
 
 if TYPE_CHECKING:
-    from iplab.artifacts import Artifact
     from iplab.client import Client, connect
-    from iplab.events import Event, Extended, Notice, PackProgressed, RunsChanged, StateChanged
-    from iplab.experiment import Experiment, Prediction
-    from iplab.metrics import Metrics
-    from iplab.report import Check, Report, Verdict
-    from iplab.run import Run
+    from iplab.results.artifacts import Artifact
+    from iplab.results.events import Event, Extended, Notice, PackProgressed, RunsChanged, StateChanged
+    from iplab.results.experiment import Experiment, Prediction
+    from iplab.results.metrics import Metrics
+    from iplab.results.report import Check, Report, Verdict
+    from iplab.results.run import Run
+    from iplab.results.summary import Spread, SummaryRow
+    from iplab.results.weights import Weights
     from iplab.specs.specfile import load_spec
     from iplab.studies.study import Study
-    from iplab.summary import Spread, SummaryRow
-    from iplab.weights import Weights
 
 __all__ = [
     "AlreadyExistsError",
@@ -97,25 +97,25 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Artifact": "artifacts",
-    "Check": "report",
+    "Artifact": "results.artifacts",
+    "Check": "results.report",
     "Client": "client",
-    "Event": "events",
-    "Experiment": "experiment",
-    "Extended": "events",
-    "Metrics": "metrics",
-    "Notice": "events",
-    "PackProgressed": "events",
-    "Prediction": "experiment",
-    "Report": "report",
-    "Run": "run",
-    "RunsChanged": "events",
-    "Spread": "summary",
-    "StateChanged": "events",
+    "Event": "results.events",
+    "Experiment": "results.experiment",
+    "Extended": "results.events",
+    "Metrics": "results.metrics",
+    "Notice": "results.events",
+    "PackProgressed": "results.events",
+    "Prediction": "results.experiment",
+    "Report": "results.report",
+    "Run": "results.run",
+    "RunsChanged": "results.events",
+    "Spread": "results.summary",
+    "StateChanged": "results.events",
     "Study": "studies.study",
-    "SummaryRow": "summary",
-    "Verdict": "report",
-    "Weights": "weights",
+    "SummaryRow": "results.summary",
+    "Verdict": "results.report",
+    "Weights": "results.weights",
     "connect": "client",
     "load_spec": "specs.specfile",
 }

@@ -8,14 +8,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from iplab.credentials import channel_credentials
+from iplab.connection.credentials import channel_credentials
+from iplab.connection.profiles import find_profile
+from iplab.connection.transport import Transport, check_address
 from iplab.errors import InvalidRequestError, IplabError, Violation
-from iplab.experiment import Experiment
-from iplab.profiles import find_profile
+from iplab.results.experiment import Experiment
 from iplab.specs.specfile import SpecSource, read_spec
 from iplab.studies.request import study_message
 from iplab.studies.study import Study
-from iplab.transport import Transport, check_address
 from iplab.v1 import (
     catalog_service_pb2,
     experiment_service_pb2,
@@ -50,8 +50,8 @@ def connect(
         timeout: Seconds that a call with one answer may take, all its retries included. While the service is
             unavailable, calls are tried again for about three seconds.
         metadata: Sent with every call.
-        profile: Name of a profile in ~/.config/iplab/config.toml (see `iplab.profiles`). Default: what
-            IPLAB_PROFILE says, else the file's own default.
+        profile: Name of a profile in ~/.config/iplab/config.toml (see `iplab.connection.profiles`). Default:
+            what IPLAB_PROFILE says, else the file's own default.
         token: Bearer token. Default: what IPLAB_TOKEN, IPLAB_TOKEN_FILE or the profile says.
         credentials: For TLS, as `grpc.ssl_channel_credentials()` makes them. Default: what IPLAB_TLS_CA,
             IPLAB_TLS_CERTIFICATE and IPLAB_TLS_KEY, or the profile say; without them unencrypted.
@@ -95,7 +95,7 @@ class Client:
         return f"<Client of {self._transport.address}>"
 
     def _repr_html_(self) -> str:
-        from iplab import html  # noqa: PLC0415 - notebooks alone
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
 
         return html.titled(f"Client of {self._transport.address}")
 
@@ -321,7 +321,7 @@ class Client:
             NotFoundError: There is no experiment of that id.
             InvalidRequestError: The filter cannot be read.
         """
-        from iplab.frames import frame, run_row  # noqa: PLC0415 - an extra
+        from iplab.results.frames import frame, run_row  # noqa: PLC0415 - an extra
 
         chosen = map(self.experiment, experiments) if experiments else self.experiments()
         return frame(run_row(run) for experiment in chosen for run in experiment.runs(filter))

@@ -1,4 +1,4 @@
-"""Errors of the SDK. `iplab.status` has the one table from gRPC status to these.
+"""Errors of the SDK. `iplab.connection.status` has the one table from gRPC status to these.
 
 IplabError
 +-- InvalidRequestError (ValueError)    the service refused fields of a request; `violations` has all of them

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ipcore.figures.picture import Picture, PictureError
+from ipcore.figures.series import Role, looks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +50,7 @@ class RateCurve:
         low: Lower end of its 95 % interval; None if unknown.
         high: Upper end.
         edge: Whether the best rate is the last of the grid, so that the true one may lie beyond.
+        limit: Whether it is that of infinite width, which is drawn in black.
     """
 
     name: str
@@ -57,6 +59,7 @@ class RateCurve:
     low: float | None = None
     high: float | None = None
     edge: bool = False
+    limit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,9 @@ class RateCurves(Picture):
         parts = [f"{self.measured}; {seeds}{bands}."]
         if any(curve.best is not None and not curve.edge for curve in self.curves):
             bars = any(curve.low is not None for curve in self.curves)
-            parts.append(f"Black: the best rate of each curve{' with its 95 % interval' if bars else ''}.")
+            parts.append(
+                f"Black dots: the best rate of each curve{' with its 95 % interval' if bars else ''}."
+            )
         if any(curve.edge for curve in self.curves):
             parts.append("Hollow: the best rate is the last one tried; the true one may lie beyond.")
         if any(point.diverged for point in points):
@@ -133,15 +138,12 @@ class RateCurves(Picture):
                     }
 
     def _draw(self) -> Figure:
-        from ipcore.figures import layout, style  # noqa: PLC0415 - matplotlib
+        from ipcore.figures import layout  # noqa: PLC0415 - matplotlib
 
         if not any(curve.points for curve in self.curves):
             raise PictureError("there are no rates to draw")
-        names = list(dict.fromkeys(curve.name for curve in self.curves))
-        looks = {
-            name: style.ordered(i, len(names)) if self.ordered else style.group(i)
-            for i, name in enumerate(names)
-        }
+        role = Role.ORDERED if self.ordered else Role.GROUP
+        look_of = looks((curve.name, Role.LIMIT if curve.limit else role) for curve in self.curves)
         crosses = max(sum(any(p.diverged for p in c.points) for c in panel.curves) for panel in self.panels)
         low, high = self._span()
         ticks = layout.log_ticks(low, high) if self.logarithmic else layout.linear_ticks(low, high)
@@ -150,7 +152,7 @@ class RateCurves(Picture):
             self.columns,
             height=1.55 + crosses * _ROW,
             margins=layout.Margins(left=layout.room_for(ticks)),
-            legend=[(name, layout.legend_handle(look)) for name, look in looks.items()],
+            legend=[(name, layout.legend_handle(look)) for name, look in look_of.items()],
             x_label="base learning rate η",
             y_label=self.quantity,
         )
@@ -160,10 +162,10 @@ class RateCurves(Picture):
             self._frame(axes, panel, share)
             layout.set_ticks(axes.yaxis, ticks)
             for curve in panel.curves:
-                _draw_curve(axes, curve, looks[curve.name])
+                _draw_curve(axes, curve, look_of[curve.name])
             for curve in panel.curves:
                 _draw_best(axes, curve)
-            _draw_crosses(axes, panel.curves, looks, page.size[1])
+            _draw_crosses(axes, panel.curves, look_of, page.size[1])
         return page.figure
 
     def _span(self) -> tuple[float, float]:

@@ -27,6 +27,8 @@ from ipcore.planning.memory import pack_memory_bytes
 _ITEM: Final = 4  # bytes of a number in single precision
 _DOUBLE: Final = 8
 CHUNK: Final = 512  # inputs at once of an evaluation
+# numpy's Philox normals, in double precision (a core of an EPYC, busy with other things: 25 to 40 ns each).
+_NORMALS_PER_SECOND: Final = 3e7
 _TERMS: Final = 14  # tensors of the shape of a kernel while one is computed
 
 
@@ -38,15 +40,23 @@ class Cost:
         memory_bytes: At the largest moment.
         work: Multiply-adds of all updates, without evaluations.
         evaluation_work: Multiply-adds of one evaluation after the last update.
+        normals: Normals drawn before and in all updates: by one core, whatever the device is.
+        evaluation_normals: Normals drawn in one evaluation.
     """
 
     memory_bytes: int
     work: float
     evaluation_work: float
+    normals: float
+    evaluation_normals: float
 
     def seconds(self, machine: MachineProfile = DEFAULT_CPU) -> float:
         """Of all updates."""
-        return self.work / machine.rate
+        return self.work / machine.rate + self.normals / _NORMALS_PER_SECOND
+
+    def evaluation_seconds(self, machine: MachineProfile = DEFAULT_CPU) -> float:
+        """Of one evaluation after the last update."""
+        return self.evaluation_work / machine.rate + self.evaluation_normals / _NORMALS_PER_SECOND
 
 
 def cost(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
@@ -104,7 +114,10 @@ def _particles(config: PackConfig, run: RunConfig, info: DatasetInfo, *, revives
     doubles = 2 * B * N * _DOUBLE // _ITEM
     moments = _moments(config, info, replicas, lambda rows, inner: rows * (2 * L * N + 2 * inner) + doubles)
     evaluation = _evaluated(config, info) * N * (d + C + 2.0 * (L - 1) * most)
-    return Cost((held + max(moments)) * _ITEM, replicas * work, replicas * evaluation)
+    # Step 0, that of the calibration, and the initial particles.
+    passes = 1 + (run.calibration is not None)
+    normals = replicas * passes * N * (d + C + 2 * (L - 1) * B)
+    return Cost((held + max(moments)) * _ITEM, replicas * work, replicas * evaluation, normals, 0.0)
 
 
 def _moments(
@@ -160,7 +173,12 @@ def _deferred(config: PackConfig, run: RunConfig, info: DatasetInfo) -> Cost:
         numbers = ends + known + max(_moments(config, info, 1, asking))
     evaluation = _evaluated(config, info) * m * (d + C + (L - 1) * 2.0 * most + 6.0 * sum(remembered))
     evaluation += sum(4.0 * CHUNK * _evaluated(config, info) * m for _ in remembered)
-    return Cost(numbers * _ITEM, work, evaluation)
+    # Nothing is drawn once all of a matrix is known.
+    normals = m * (d + C + sum(2.0 * questions for questions in remembered))
+    asked_of_tests = sum(questions < m for questions in remembered) * float(m) * _evaluated(config, info)
+    if all(k is None for k in asked[1:-1]):
+        asked_of_tests = 0.0
+    return Cost(numbers * _ITEM, work, evaluation, normals, asked_of_tests)
 
 
 def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
@@ -176,7 +194,9 @@ def _kernel(config: PackConfig, info: DatasetInfo, *, drawn: bool) -> Cost:
         moments += [points * points + rows * points * _TERMS, 5 * points * points]
     terms = 20.0 * L + info.input_dim  # of one entry of the kernel; a series has some hundreds
     work = config.steps * B * used * terms / 2 + (9.0 * points**3 if drawn else 0.0)
-    return Cost((numbers + max(moments)) * _DOUBLE, work, _evaluated(config, info) * used * terms)
+    evaluation = _evaluated(config, info) * used * terms
+    normals = float(points * C) if drawn else 0.0
+    return Cost((numbers + max(moments)) * _DOUBLE, work, evaluation, normals, 0.0)
 
 
 def largest_width(config: PackConfig, run: RunConfig, info: DatasetInfo, memory: int) -> int:

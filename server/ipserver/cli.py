@@ -20,8 +20,8 @@ from typing import Any
 
 import click
 
-from iplab.commands import Choice, CommandGroup
-from iplab.terminal import folded
+from iplab.display.commands import Choice, CommandGroup
+from iplab.display.terminal import folded
 from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import click
 
-from iplab.commands import Choice, CommandGroup
+from iplab.display.commands import Choice, CommandGroup
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.names import ID_RULE, is_experiment_id

@@ -150,7 +150,7 @@ def test_the_address_may_come_from_the_environment(service, monkeypatch):
 
 def test_creation_is_tried_again_only_under_a_request_id(monkeypatch):
     pauses = []
-    monkeypatch.setattr("iplab.transport.pause", pauses.append)
+    monkeypatch.setattr("iplab.connection.transport.pause", pauses.append)
     with iplab.connect("127.0.0.1:1") as client:
         with pytest.raises(iplab.UnavailableError):
             client.create(small_spec(), request_id="")
@@ -181,7 +181,7 @@ def test_a_call_survives_a_restart_of_the_service(own_service, monkeypatch):
     with iplab.connect(own_service.address) as client:
         client.create(small_spec(), experiment_id="kept")
         own_service.stop()
-        monkeypatch.setattr("iplab.transport.pause", meanwhile)
+        monkeypatch.setattr("iplab.connection.transport.pause", meanwhile)
         assert client.experiment("kept").counts.total == 8
 
 

@@ -59,8 +59,28 @@ def test_frames_and_figures_show_infinity(limits):
     frame = limits.metrics().to_pandas()
     assert set(frame["width"]) == {8, 16, 32, math.inf}
     drawn = limits.metrics(names=["train_loss"]).plot("train_loss", by="width")
-    names = {course.name for panel in drawn.panels for course in panel.courses}
-    assert "m = inf" in names
+    for panel in drawn.panels:
+        roles = {course.name: str(course.role) for course in panel.courses}
+        assert roles == {f"m = {m}": "ordered" for m in (8, 16, 32)} | {"m = ∞": "limit"}
+    assert faults(drawn) == []
+
+
+def test_the_limit_is_the_black_curve_over_the_rates(service, client):
+    grid = SPEC["spec"]["grid"] | {
+        "parameterizations": [{"preset": "hpz"}],
+        "widths": [8, 16, math.inf],
+        "base_learning_rates": [0.1, 0.2],
+    }
+    experiment = client.create({"spec": SPEC["spec"] | {"grid": grid}}, experiment_id="over-rates")
+    service.train()
+    drawn = experiment.refresh().plot("rates")
+    assert faults(drawn) == []
+    (panel,) = drawn.panels
+    assert [(curve.name, curve.limit) for curve in panel.curves] == [
+        ("m = 8", False), ("m = 16", False), ("m = ∞", True),
+    ]  # fmt: skip
+    at_inf = [run.final_test_loss for run in experiment.runs("width = inf AND base_learning_rate = 0.2")]
+    assert panel.curves[-1].points[-1].value == pytest.approx(math.sqrt(at_inf[0] * at_inf[1]))
 
 
 def test_the_report_says_how_infinite_the_networks_are(limits):

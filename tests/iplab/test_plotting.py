@@ -15,8 +15,8 @@ from ipcore.figures import Courses, PictureError, PowerLaws, RateCurves
 from iplab.cli import main
 from iplab.cli.plot import KINDS as COMMAND_KINDS
 from iplab.plotting import KINDS
-from iplab.settings import AXES
-from iplab.summary import Spread
+from iplab.results.settings import AXES
+from iplab.results.summary import Spread
 from tests.ipcore.figures.looking import faults
 from tests.iplab.conftest import small_spec
 

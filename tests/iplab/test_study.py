@@ -10,7 +10,7 @@ from click.testing import CliRunner
 import iplab
 from iplab.cli import main
 from iplab.cli.study import _ASKED
-from iplab.states import StudyReason, StudyState, StudyVerdict
+from iplab.results.states import StudyReason, StudyState, StudyVerdict
 from iplab.studies.pictures import interval_picture, rate_picture
 from iplab.studies.request import QUESTIONS, budget_of, study_message
 from iplab.v1.spec_pb2 import ExperimentSpec

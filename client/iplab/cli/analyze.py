@@ -10,8 +10,8 @@ import click
 
 from ipcore.catalogue import ACTIVATIONS, ANALYSED_OPTIMIZERS, LOSSES
 from iplab.cli.app import json_option, print_json
-from iplab.states import Regime
-from iplab.terminal import folded
+from iplab.display.terminal import folded
+from iplab.results.states import Regime
 
 if TYPE_CHECKING:
     from ipcore.theory import Alignment, Analysis, Completion, Parameterization

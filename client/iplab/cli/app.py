@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import iplab
-from iplab import terminal
-from iplab.commands import CommandGroup
-from iplab.profiles import DEFAULT_ADDRESS
+from iplab.connection.profiles import DEFAULT_ADDRESS
+from iplab.display import terminal
+from iplab.display.commands import CommandGroup
 
 if TYPE_CHECKING:
     from iplab.client import Client

@@ -8,7 +8,7 @@ import click
 
 from ipcore.catalogue.activations import POWERS
 from iplab.cli.app import Service, json_option, print_json
-from iplab.terminal import folded
+from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.v1.catalog_service_pb2 import Catalog, Dataset
@@ -22,7 +22,7 @@ _STATES = {0: "(not reported yet) ", 1: "", 2: "(unavailable) "}
 @click.pass_obj
 def catalog(service: Service, *, as_json: bool) -> None:
     """Show the datasets, names and limits of specs."""
-    from iplab.plain import to_plain  # noqa: PLC0415 - messages only after connecting
+    from iplab.specs.plain import to_plain  # noqa: PLC0415 - messages only after connecting
 
     with service.connect() as client:
         found = client.catalog()
@@ -42,7 +42,7 @@ def catalog(service: Service, *, as_json: bool) -> None:
 
 
 def _print_datasets(found: Catalog) -> None:
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
 
     headings = ["dataset", "inputs", "outputs", "train", "test", "description"]
     rows = []
@@ -63,7 +63,7 @@ def _outputs(dataset: Dataset) -> str | None:
 
 
 def _print_families(found: Catalog) -> None:
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
 
     click.echo("\nfamilies of datasets, as 'parity:d=20,k=3':")
     for family in found.families:

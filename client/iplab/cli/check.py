@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import DISAGREES, Service, json_option, note, print_json
-from iplab.numbers import SETTING_DIGITS, decimals, number
-from iplab.terminal import folded
+from iplab.display.terminal import folded
+from iplab.results.numbers import SETTING_DIGITS, decimals, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iplab.report import Check, Report, Subject
+    from iplab.results.report import Check, Report, Subject
 
 _PICTURES = (".svg", ".png", ".pdf", ".csv")
 # Notes that are shown without --why: a grid of many rates has one for each.
@@ -93,7 +93,7 @@ def check(
 
 def print_report(report: Report, *, why: bool = False) -> None:
     """The answers in sentences, then notes; between them every comparison, if asked why."""
-    from iplab.answers import answers, overview  # noqa: PLC0415 - messages only after connecting
+    from iplab.display.answers import answers, overview  # noqa: PLC0415 - messages only after connecting
 
     found = answers(report)
     many = len(found) > _FEW
@@ -129,8 +129,8 @@ def _alike(notes: Sequence[str]) -> list[str]:
 
 def _print_tables(report: Report) -> None:
     """A table per subject, below it its conclusions and the sentences of what does not agree."""
-    from iplab.report import Verdict  # noqa: PLC0415 - messages only after connecting
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.results.report import Verdict  # noqa: PLC0415 - messages only after connecting
 
     for subject, group in groupby(report.checks, key=lambda check: check.subject):
         checks = list(group)
@@ -145,7 +145,7 @@ def _print_tables(report: Report) -> None:
 
 
 def _row(check: Check) -> tuple[object, ...]:
-    from iplab.answers import theory_text  # noqa: PLC0415 - as above
+    from iplab.display.answers import theory_text  # noqa: PLC0415 - as above
 
     interval = None
     if check.low is not None and check.high is not None:

@@ -6,7 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from iplab.cli.app import json_option, print_json
-from iplab.commands import Choice
+from iplab.display.commands import Choice
 
 _SHELLS = ("bash", "zsh", "fish")
 _VARIABLE = "_IPLAB_COMPLETE"

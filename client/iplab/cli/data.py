@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
-from iplab.terminal import folded
+from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from iplab.metrics import Metrics
+    from iplab.results.metrics import Metrics
 
 _COLUMNS = ["run", "metric", "step", "time", "value"]
 
@@ -49,7 +49,7 @@ def metrics(
 
     By run, metric and step.
     """
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     if as_csv and as_json:
         raise click.UsageError("give --csv or --json, not both")
@@ -92,8 +92,8 @@ def weights(
 
     RUN is an index or id. The file's checksum is verified in both cases.
     """
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
-    from iplab.weights import parse_weights  # noqa: PLC0415 - numpy only where arrays are wanted
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.results.weights import parse_weights  # noqa: PLC0415 - numpy only where arrays are wanted
 
     with service.connect() as client:
         found = client.experiment(experiment).run(run_reference(run))
@@ -104,7 +104,7 @@ def weights(
             except FileExistsError as error:
                 raise click.UsageError(f"{error.filename} exists already; --force replaces it") from error
             if as_json:
-                from iplab.plain import time_text  # noqa: PLC0415 - messages only after connecting
+                from iplab.specs.plain import time_text  # noqa: PLC0415 - messages only after connecting
 
                 plain = asdict(artifact) | {"create_time": time_text(artifact.create_time)}
                 print_json(plain | {"file": str(saved)})

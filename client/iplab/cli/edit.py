@@ -11,7 +11,7 @@ import click
 from iplab.cli.app import Service, json_option, print_json, print_json_list
 
 if TYPE_CHECKING:
-    from iplab.experiment import Experiment
+    from iplab.results.experiment import Experiment
     from iplab.studies.study import Study
 
 

@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from iplab.best import best_rates
 from iplab.cli.app import Service, json_option, no_match, note, print_json, print_json_list, run_reference
 from iplab.cli.edit import deletion
 from iplab.cli.results import brief, headline, print_results
-from iplab.numbers import SETTING_DIGITS, number
-from iplab.sorting import in_order, order_by
-from iplab.states import ExperimentState
-from iplab.summary import summarize
-from iplab.terminal import folded, visible
+from iplab.display.sorting import in_order, order_by
+from iplab.display.terminal import folded, visible
+from iplab.results.best import best_rates
+from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.states import ExperimentState
+from iplab.results.summary import summarize
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from iplab.best import BestRate
-    from iplab.experiment import Experiment
-    from iplab.run import Attempt, Run
-    from iplab.summary import SummaryRow
+    from iplab.results.best import BestRate
+    from iplab.results.experiment import Experiment
+    from iplab.results.run import Attempt, Run
+    from iplab.results.summary import SummaryRow
 
 Row = TypeVar("Row")
 _SORT = "Columns to sort by, separated by commas; -COLUMN: largest first"
@@ -39,7 +39,7 @@ _SORT = "Columns to sort by, separated by commas; -COLUMN: largest first"
 @click.pass_obj
 def list_experiments(service: Service, *, filter_: str, limit: int, deleted: bool, as_json: bool) -> None:
     """List experiments, newest first."""
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     with service.connect() as client:
         found = list(client.experiments(filter_, limit=limit + 1, show_deleted=deleted))
@@ -172,8 +172,8 @@ def print_experiment(
 
 def print_run(run: Run) -> None:
     """State, settings, metrics, attempts, and the failure in full."""
-    from iplab.summary import label  # noqa: PLC0415 - as above
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
+    from iplab.results.summary import label  # noqa: PLC0415 - as above
 
     click.echo(f"{run.id} is {run.state}: {run.committed_steps} of {run.steps} steps")
     rate = number(run.base_learning_rate, SETTING_DIGITS)
@@ -237,7 +237,7 @@ def runs(
 
     What all of them share stands in the title; `iplab show EXPERIMENT RUN` has the attempts of a run.
     """
-    from iplab.tables import print_table, runs_table  # noqa: PLC0415 - as above
+    from iplab.display.tables import print_table, runs_table  # noqa: PLC0415 - as above
 
     with service.connect() as client:
         one = client.experiment(experiment)

@@ -8,7 +8,7 @@ import click
 
 from iplab.cli.analyze import given_parameterization, setting_options, theory_errors
 from iplab.cli.app import json_option, print_json
-from iplab.terminal import folded
+from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Phases

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from iplab.cli.app import Service, folded, json_option, note, print_json
-from iplab.commands import Choice
+from iplab.display.commands import Choice
 
 # As `iplab.plotting.KINDS`, which loads numpy; a test compares them.
 KINDS = (

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @click.pass_obj
 def quota(service: Service, *, as_json: bool) -> None:
     """Show your projects, your role in each, and what of their limits is used."""
-    from iplab.plain import to_plain  # noqa: PLC0415 - messages only after connecting
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich is slow to load
+    from iplab.specs.plain import to_plain  # noqa: PLC0415 - messages only after connecting
     from iplab.v1.options_pb2 import Role  # noqa: PLC0415 - as above
 
     with service.connect() as client:

@@ -38,7 +38,7 @@ def report(service: Service, name: str, *, file: str, as_json: bool) -> None:
 
 
 def _page(client: Client, name: str) -> str:
-    from iplab.page import experiment_page, study_page  # noqa: PLC0415 - numpy only where figures are drawn
+    from iplab.display.page import experiment_page, study_page  # noqa: PLC0415 - numpy only where figures are drawn
 
     if name.startswith("studies/"):
         return study_page(client.get_study(name))

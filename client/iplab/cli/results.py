@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import note
-from iplab.numbers import SETTING_DIGITS, number
-from iplab.terminal import folded, visible
+from iplab.display.terminal import folded, visible
+from iplab.results.numbers import SETTING_DIGITS, number
 
 # Characters of a warning in short.
 _BRIEF = 140
@@ -18,9 +18,9 @@ _BRIEF = 140
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from iplab.best import BestRate
-    from iplab.experiment import Experiment
-    from iplab.summary import SummaryRow
+    from iplab.results.best import BestRate
+    from iplab.results.experiment import Experiment
+    from iplab.results.summary import SummaryRow
 
 
 def headline(experiment: Experiment) -> str:
@@ -87,8 +87,8 @@ def print_results(
         rows: Of its table.
         best: In place of the table, the best rates.
     """
-    from iplab.best import CRITERIA, advice  # noqa: PLC0415 - rich and views only where something is drawn
-    from iplab.tables import best_table, print_table, summary_table  # noqa: PLC0415 - as above
+    from iplab.display.tables import best_table, print_table, summary_table  # noqa: PLC0415 - as above
+    from iplab.results.best import CRITERIA, advice  # noqa: PLC0415 - rich and views only where something is drawn
 
     if said := divergence(experiment):
         click.echo(folded(said))

@@ -12,11 +12,11 @@ import click
 
 from iplab.cli.app import Service, json_option, note, print_json, warn
 from iplab.cli.results import brief
-from iplab.numbers import SETTING_DIGITS, number
-from iplab.terminal import folded, visible
+from iplab.display.terminal import folded, visible
+from iplab.results.numbers import SETTING_DIGITS, number
 
 if TYPE_CHECKING:
-    from iplab.comparing import Comparison, Pair
+    from iplab.results.comparing import Comparison, Pair
 
 _LONGEST = 60
 
@@ -146,7 +146,7 @@ def diff(service: Service, first: str, second: str, *, metric: str, as_json: boo
     Runs of one seed start from the same random numbers and see the same batches. So differences are taken
     within each seed, and their 95 % intervals are over seeds.
     """
-    from iplab.comparing import compare  # noqa: PLC0415 - numpy only where it is needed
+    from iplab.results.comparing import compare  # noqa: PLC0415 - numpy only where it is needed
 
     with service.connect() as client:
         left, right = client.experiment(first), client.experiment(second)
@@ -190,7 +190,7 @@ def _sign(pair: Pair) -> int:
 
 
 def _print_specs(found: Comparison, names: tuple[str, str]) -> None:
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     if found.specs:
         rows = [(path, _short(mine), _short(theirs)) for path, mine, theirs in found.specs]
@@ -199,7 +199,7 @@ def _print_specs(found: Comparison, names: tuple[str, str]) -> None:
 
 
 def _print_results(found: Comparison, names: tuple[str, str]) -> None:
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
 
     if not found.pairs:
         return

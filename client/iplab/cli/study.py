@@ -20,8 +20,8 @@ from iplab.cli.app import (
 )
 from iplab.cli.edit import deletion
 from iplab.cli.submit import numbers_of
-from iplab.commands import Choice, CommandGroup
-from iplab.terminal import folded
+from iplab.display.commands import Choice, CommandGroup
+from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
     from iplab.studies.study import Study
@@ -295,7 +295,7 @@ def _say_deletion(found: Study, *, as_json: bool) -> None:
 @click.pass_obj
 def list_studies(service: Service, *, limit: int, deleted: bool, as_json: bool) -> None:
     """List studies, newest first."""
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - rich only where something is drawn
 
     with service.connect() as client:
         found = list(client.studies(limit, show_deleted=deleted))
@@ -322,8 +322,8 @@ def list_studies(service: Service, *, limit: int, deleted: bool, as_json: bool) 
 
 def print_study(found: Study) -> None:
     """The answer, a row per number, the rounds, and what was spent."""
+    from iplab.display.tables import print_table, table_of  # noqa: PLC0415 - as above
     from iplab.studies.answers import interval_text, prediction_text, spent_text  # noqa: PLC0415 - as above
-    from iplab.tables import print_table, table_of  # noqa: PLC0415 - as above
 
     if found.delete_time is not None:
         click.echo(f"it {deletion(found)}")
@@ -345,7 +345,7 @@ def print_study(found: Study) -> None:
 
 def _finish(context: click.Context, asked: Study, picture: str | None, *, as_json: bool) -> None:
     """Wait, print the answer and the picture's path, and exit by the verdict."""
-    from iplab.states import StudyState, StudyVerdict  # noqa: PLC0415 - messages only after connecting
+    from iplab.results.states import StudyState, StudyVerdict  # noqa: PLC0415 - messages only after connecting
     from iplab.studies.answers import spent_text  # noqa: PLC0415
 
     try:

@@ -9,11 +9,11 @@ import click
 from iplab.cli.app import NOTHING_DONE, Service, json_option, note, print_json, run_reference, warn
 from iplab.cli.results import brief
 from iplab.cli.watch import finish
-from iplab.terminal import folded
+from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
-    from iplab.experiment import Experiment
-    from iplab.run import Run
+    from iplab.results.experiment import Experiment
+    from iplab.results.run import Run
 
 Number = TypeVar("Number", int, float)
 
@@ -76,7 +76,7 @@ def submit(
             plain = experiment.to_dict()
             print_json({k: v for k, v in plain.items() if not (dry_run and k in _ONLY_CREATED)})
         elif dry_run:
-            from iplab.progress import duration  # noqa: PLC0415 - rich is slow to load
+            from iplab.display.progress import duration  # noqa: PLC0415 - rich is slow to load
 
             memory = experiment.run_memory_bytes / 2**20
             click.echo(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import json_option, print_json
-from iplab.terminal import folded
+from iplab.display.terminal import folded
 
 if TYPE_CHECKING:
     from ipcore.theory import Parameterization, RatePhase

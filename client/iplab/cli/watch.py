@@ -11,11 +11,11 @@ import click
 
 from iplab.cli.app import ALL_DIVERGED, ENDED_BADLY, Service, json_option, print_json, warn
 from iplab.cli.results import all_diverged, divergence, headline, print_results
-from iplab.states import ExperimentState
+from iplab.results.states import ExperimentState
 
 if TYPE_CHECKING:
-    from iplab.events import Event
-    from iplab.experiment import Experiment
+    from iplab.results.events import Event
+    from iplab.results.experiment import Experiment
 
 
 @click.command()
@@ -65,7 +65,7 @@ def _exit(experiment: Experiment) -> None:
 
 def _event(event: Event) -> dict[str, object]:
     """Its fields, and "event" for its kind."""
-    from iplab.plain import time_text  # noqa: PLC0415 - messages only after connecting
+    from iplab.specs.plain import time_text  # noqa: PLC0415 - messages only after connecting
 
     plain: dict[str, object] = {"event": type(event).__name__}
     for entry in fields(event):

@@ -11,11 +11,11 @@ from ipcore.figures import REPORT_KINDS, Picture, PictureError
 from iplab.errors import InvalidRequestError, Violation
 from iplab.plotting.curves import layer_courses, learning_curves
 from iplab.plotting.rates import rate_curves
-from iplab.settings import axis
+from iplab.results.settings import axis
 
 if TYPE_CHECKING:
-    from iplab.experiment import Experiment
-    from iplab.report import Report
+    from iplab.results.experiment import Experiment
+    from iplab.results.report import Report
 
 # What is drawn over updates by name: a metric, or a quantity of all layers.
 _OVER_STEPS: Final[Mapping[str, str]] = {

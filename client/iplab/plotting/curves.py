@@ -10,10 +10,10 @@ import numpy as np
 
 from ipcore.figures import Course, CoursePanel, Courses, Moment, PictureError, Role, layer_name, mean
 from iplab.plotting.groups import Groups, arrange, named, sorted_by, within
-from iplab.settings import Settings, axis
+from iplab.results.settings import Settings, axis
 
 if TYPE_CHECKING:
-    from iplab.metrics import Metrics
+    from iplab.results.metrics import Metrics
 
 _QUANTITIES: Final = {
     "h": "mean |h|",
@@ -156,14 +156,13 @@ def _panels(metrics: Metrics, settings: dict[int, Settings], groups: Groups, nam
     for run in sorted_by(settings, (*groups.panels, *groups.lines)):
         one = settings[run]
         panels.setdefault(groups.panel(one), {}).setdefault(groups.line(one), []).append(run)
+
+    def course(line: str, of_line: Sequence[int]) -> Course:
+        role = groups.role_of(settings[of_line[0]])
+        return _course(metrics, name, of_line, line, role, geometric=name.endswith("loss"))
+
     return [
-        CoursePanel(
-            title,
-            tuple(
-                _course(metrics, name, runs, line, groups.role, geometric=name.endswith("loss"))
-                for line, runs in lines.items()
-            ),
-        )
+        CoursePanel(title, tuple(course(line, runs) for line, runs in lines.items()))
         for title, lines in panels.items()
     ]
 

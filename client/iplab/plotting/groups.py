@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from ipcore.figures import Role
-from iplab.numbers import SETTING_DIGITS, number
-from iplab.settings import AXES, Settings, varying
+from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.settings import AXES, Settings, varying
 
 _ORDERED: Final = {"hidden_layers", "width", "base_learning_rate"}
 _MAX_PANELS: Final = 12
@@ -38,6 +39,11 @@ class Groups:
         """Of the lines."""
         ordered = len(self.lines) == 1 and self.lines[0] in _ORDERED
         return Role.ORDERED if ordered else Role.GROUP
+
+    def role_of(self, settings: Settings) -> Role:
+        """Of a run's line: where lines are widths, the infinite one is their limit."""
+        limit = self.lines == ("width",) and math.isinf(settings.width)
+        return Role.LIMIT if limit else self.role
 
     def line(self, settings: Settings) -> str:
         """Name of a run's line."""
@@ -90,7 +96,7 @@ def _word(name: str, value: Any) -> str:
         case "hidden_layers":
             return f"L = {value}"
         case "width":
-            return f"m = {value}"
+            return "m = ∞" if math.isinf(value) else f"m = {value}"
         case "base_learning_rate":
             return f"η = {number(value, SETTING_DIGITS)}"
         case "seed":

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ipcore.figures import AtRate, PictureError, RateCurve, RateCurves, RatePanel, Role, mean
-from iplab.plotting.groups import arrange, sorted_by, within
-from iplab.settings import Settings
-from iplab.states import RunState
+from iplab.plotting.groups import Groups, arrange, sorted_by, within
+from iplab.results.settings import Settings
+from iplab.results.states import RunState
 
 if TYPE_CHECKING:
-    from iplab.experiment import Experiment
-    from iplab.report import Check
-    from iplab.run import Run
+    from iplab.results.experiment import Experiment
+    from iplab.results.report import Check
+    from iplab.results.run import Run
 
 _MIN_WIDTHS = 3
 
@@ -41,7 +41,7 @@ def rate_curves(experiment: Experiment, by: Sequence[str], filter: str) -> RateC
         panels.setdefault(groups.panel(one), {}).setdefault(groups.line(one), []).append(known[index])
     optima = _optima(experiment) if groups.lines == ("width",) and not filter else {}
     drawn = [
-        RatePanel(title, tuple(_curve(name, group, optima) for name, group in curves.items()))
+        RatePanel(title, tuple(_curve(name, group, optima, groups) for name, group in curves.items()))
         for title, curves in panels.items()
     ]
     shown, left_out = within(drawn, "groups of runs")
@@ -76,20 +76,23 @@ def _optima(experiment: Experiment) -> dict[tuple[str, int, str, float], Check]:
     return found
 
 
-def _curve(name: str, runs: Sequence[Run], optima: dict[tuple[str, int, str, float], Check]) -> RateCurve:
+def _curve(
+    name: str, runs: Sequence[Run], optima: dict[tuple[str, int, str, float], Check], groups: Groups
+) -> RateCurve:
     rates: dict[float, list[Run]] = {}
     for run in runs:
         rates.setdefault(run.base_learning_rate, []).append(run)
     points = tuple(_point(rate, rates[rate]) for rate in sorted(rates))
     known = [point for point in points if point.value is not None]
+    limit = groups.role_of(Settings.of(runs[0])) is Role.LIMIT
     if not known:
-        return RateCurve(name, points)
+        return RateCurve(name, points, limit=limit)
     least = min(known, key=lambda point: point.value or math.inf)
     edge = least.rate in (points[0].rate, points[-1].rate) and len(points) > 1
     one = runs[0]
     check = optima.get((one.parameterization, one.hidden_layers, one.activation, one.width))
     if check is None or edge:
-        return RateCurve(name, points, least.rate, edge=edge)
+        return RateCurve(name, points, least.rate, edge=edge, limit=limit)
     place = check.widths.index(one.width)
     return RateCurve(name, points, check.values[place], check.lows[place], check.highs[place])
 

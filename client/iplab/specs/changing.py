@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any, Final
 
 from iplab.errors import SpecError, Violation
-from iplab.plain import to_plain
 from iplab.specs.messages import INPUT
+from iplab.specs.plain import to_plain
 from iplab.specs.yamltext import parse_yaml
 from iplab.v1.experiment_pb2 import Experiment
 

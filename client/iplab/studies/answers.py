@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from iplab.states import StudyVerdict
+from iplab.results.states import StudyVerdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from ipcore.figures import AtRate, Picture, RateCurve, RateCurves, RatePanel
 from ipcore.figures.cells import Group, Intervals, Row
 from ipcore.figures.intervals import mean
-from iplab.states import StudyVerdict
+from iplab.results.states import StudyVerdict
 
 if TYPE_CHECKING:
-    from iplab.run import Run
+    from iplab.results.run import Run
     from iplab.studies.answers import Cell
     from iplab.studies.study import Study
 

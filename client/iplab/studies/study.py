@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from iplab.connection.transport import Transport, pause
 from iplab.errors import TimedOutError, UnavailableError
-from iplab.experiment import Experiment
-from iplab.plain import to_plain
-from iplab.reading import member, read
-from iplab.states import StudyReason, StudyState, StudyVerdict
+from iplab.results.experiment import Experiment
+from iplab.results.reading import member, read
+from iplab.results.states import StudyReason, StudyState, StudyVerdict
+from iplab.specs.plain import to_plain
 from iplab.studies.answers import Answer, Round, Spent, interval_text, prediction_text, spent_text
-from iplab.transport import Transport, pause
 from iplab.v1 import experiment_service_pb2, study_pb2, study_service_pb2
 from iplab.v1.fields import StudyFields
 
@@ -185,7 +185,7 @@ class Study(StudyFields):
         Returns:
             Itself, read again.
         """
-        from iplab.progress import follow_study  # noqa: PLC0415 - rich only where something is drawn
+        from iplab.display.progress import follow_study  # noqa: PLC0415 - rich only where something is drawn
 
         follow_study(self.watch(timeout), show=progress)
         return self

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from ipcore.figures import PictureError
-from iplab.answers import answers
-from iplab.reading import read
-from iplab.report import Report
+from iplab.display.answers import answers
+from iplab.results.reading import read
+from iplab.results.report import Report
 from ipserver.reports.report import ALIGNMENT, report
 from ipserver.request.stored import stored_spec
 

@@ -17,7 +17,7 @@ from typing import IO
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from iplab import terminal
+from iplab.display import terminal
 from ipserver.environment.settings import Settings, split_address
 from ipserver.errors import StartupError
 from ipserver.ops.answering import Answering, health_channel

@@ -94,5 +94,5 @@ def estimate(
 def _evaluation(config: PackConfig, info: DatasetInfo, profile: MachineProfile, cost: Cost | None) -> float:
     """Seconds of all evaluations of one run."""
     interval = config.evaluation_interval or config.steps
-    work = evaluation_work(config, info) if cost is None else cost.evaluation_work
-    return (config.steps // interval + 1) * work / profile.rate
+    each = evaluation_work(config, info) / profile.rate if cost is None else cost.evaluation_seconds(profile)
+    return (config.steps // interval + 1) * each

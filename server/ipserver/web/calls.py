@@ -15,9 +15,9 @@ from typing import Final
 from starlette.requests import Request
 
 from iplab.client import Client
-from iplab.credentials import channel_credentials
-from iplab.profiles import find_profile
-from iplab.transport import Transport
+from iplab.connection.credentials import channel_credentials
+from iplab.connection.profiles import find_profile
+from iplab.connection.transport import Transport
 
 _SECONDS: Final = 30.0
 _MOST_CALLERS: Final = 64
@@ -27,7 +27,8 @@ class Calls:
     """Clients of the API, one per token.
 
     Args:
-        address: HOST:PORT of the API; its TLS is that of the client's variables (`iplab.profiles`).
+        address: HOST:PORT of the API; its TLS is that of the client's variables (see
+            `iplab.connection.profiles`).
     """
 
     def __init__(self, address: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from iplab.comparing import METRICS, Comparison, both_curves, compare
 from iplab.errors import InvalidRequestError, NotFoundError
-from iplab.summary import label
+from iplab.results.comparing import METRICS, Comparison, both_curves, compare
+from iplab.results.summary import label
 from ipserver.web.pictures import version
 from ipserver.web.site import Context, Site
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from ipcore.figures import Picture
-    from iplab.experiment import Experiment
+    from iplab.results.experiment import Experiment
 
 _OFFERED: Final = 100
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from iplab.answers import answers
-from iplab.best import CRITERIA, advice, best_rates, criterion_of
+from iplab.display.answers import answers
+from iplab.display.html import grid_of
+from iplab.display.sorting import order_by
+from iplab.display.tables import RESULTS, best_table, summary_table
 from iplab.errors import InvalidRequestError
-from iplab.html import grid_of
-from iplab.settings import AXES
-from iplab.sorting import order_by
-from iplab.summary import label, summarize
-from iplab.tables import RESULTS, best_table, summary_table
+from iplab.results.best import CRITERIA, advice, best_rates, criterion_of
+from iplab.results.settings import AXES
+from iplab.results.summary import label, summarize
 from ipserver.web.pictures import version
 from ipserver.web.site import Context, Site, leaf, query
 from ipserver.web.words import setting
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from iplab.experiment import Experiment
-    from iplab.run import Run
+    from iplab.results.experiment import Experiment
+    from iplab.results.run import Run
 
 _EXPERIMENTS: Final = 50
 _RUNS: Final = 100

@@ -15,8 +15,8 @@ from ipserver.web.kept import Kept
 
 if TYPE_CHECKING:
     from ipcore.figures import Picture
-    from iplab.experiment import Experiment
-    from iplab.report import Report
+    from iplab.results.experiment import Experiment
+    from iplab.results.report import Report
     from iplab.studies.study import Study
 
 MEDIA: Final = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from iplab.numbers import SETTING_DIGITS, number
+from iplab.results.numbers import SETTING_DIGITS, number
 
 
 def shown(value: object) -> str:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from ipcore.figures import AtRate, RateCurve, RateCurves, RatePanel
@@ -50,6 +52,22 @@ def test_grids_that_hardly_overlap_have_axes_of_their_own():
     axes = RateCurves("test loss", (far, near), 2, "Test loss", 4).draw().axes
     assert axes[0].get_xlim()[1] < axes[1].get_xlim()[0]
     assert axes[0].get_ylim() == axes[1].get_ylim()
+
+
+def test_the_limit_is_black_with_a_star_and_takes_no_colour_from_the_widths():
+    widths = tuple(curve(f"m = {m}", 0.1) for m in (64, 128))
+    limit = replace(curve("m = ∞", 0.08), limit=True)
+    with_limit, without = (
+        RateCurves("loss", (RatePanel("", curves),), 1, "Loss", 4) for curves in ((*widths, limit), widths)
+    )
+    assert faults(with_limit) == []
+    drawn, plain = (
+        [line for line in picture.draw().axes[0].lines if len(line.get_xdata()) == 5]
+        for picture in (with_limit, without)
+    )
+    assert (drawn[-1].get_color(), drawn[-1].get_marker()) == ("#000000", "*")
+    assert [line.get_color() for line in drawn[:-1]] == [line.get_color() for line in plain]
+    assert "Black dots" in with_limit.caption
 
 
 def test_a_best_rate_at_the_edge_is_hollow_and_said():

@@ -10,6 +10,7 @@ import pytest
 
 import ipcore
 from ipcore.limits.cost import cost, deferred_is_cheaper, dense_width, largest_steps, largest_width
+from ipcore.planning.machine import DEFAULT_GPU
 from tests.ipcore.limits.memory import ALLOCATOR, CASES, case
 
 
@@ -65,6 +66,18 @@ def test_work_of_particles_is_the_sum_over_updates():
     assert cost(config, run, info).work == pytest.approx(factored, rel=0.15)
     few, _ = case("hpz", 3, 400, 50)
     assert cost(few, run, info).work < 4 * 2 * 400 * (50 * 32) ** 2 * 2
+
+
+def test_the_time_of_deferred_weights_on_a_fast_device_is_that_of_drawing_normals(digits):
+    """Two sides of two matrices answer 160 questions each; the ends have 65 and 10 numbers a neuron."""
+    config, run = case("mup", 3, 100_000, 5, deferred=True)
+    found = cost(config, run, digits.info)
+    assert found.normals == 100_000 * (65 + 10 + 2 * 2 * 160)
+    assert found.evaluation_normals == 2 * 100_000 * digits.info.test_size
+    assert found.seconds(DEFAULT_GPU.on_threads(1000)) > 0.9 * found.seconds(DEFAULT_GPU)
+    removed = cost(*case("hpz", 3, 100_000, 5, deferred=True), digits.info)
+    assert removed.normals == 100_000 * (65 + 10 + 2 * 2 * 32)
+    assert removed.evaluation_normals == 0
 
 
 def test_what_has_no_limit_has_no_cost(digits):

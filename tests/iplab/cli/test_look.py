@@ -81,7 +81,7 @@ def test_one_run_is_shown_with_its_attempts(iplab, trained):
 def test_a_failed_run_shows_traceback_and_log(own_service):
     from ipserver.store.records.runs import Failure
     from ipserver.store.states import FailureReason
-    from tests.iplab.test_experiment import plan
+    from tests.iplab.results.test_experiment import plan
 
     def call(*arguments):
         return CliRunner().invoke(main, ["--address", own_service.address, *arguments]).stdout

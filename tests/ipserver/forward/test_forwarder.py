@@ -21,6 +21,8 @@ from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.scheduling.dispatcher import Dispatcher
 from ipserver.store import segments
 from ipserver.store.records.forwarding import Forwarded, ForwardTask
+from ipserver.store.records.runs import Failure
+from ipserver.store.states import FailureReason
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.support import settings_in, small_spec, store_in, submit
 from tests.ports import free_port
@@ -98,7 +100,7 @@ def forward_all(store, settings, owner="f"):
 def mlflow_runs(mlflow):
     experiment = mlflow.get_experiment_by_name("e")
     runs = mlflow.search_runs([experiment.experiment_id], max_results=1000)
-    return {run.data.tags["iplab.run"]: run for run in runs}
+    return {run.data.tags["iplab.results.run"]: run for run in runs}
 
 
 def test_an_experiment_arrives_in_full(store, settings, mlflow):
@@ -450,7 +452,7 @@ def test_after_a_refusal_mlflow_is_asked_for_that_run_alone(store, settings, mlf
     forwarder.step()
 
     assert pending(store) == 0
-    assert [where for _, where in asked] == ["tags.`iplab.run` = 'experiments/e/runs/r00000'"]
+    assert [where for _, where in asked] == ["tags.`iplab.results.run` = 'experiments/e/runs/r00000'"]
     assert len(mlflow_runs(mlflow)) == 21
 
 
@@ -474,7 +476,7 @@ def test_a_lost_answer_does_not_double_a_run(store, settings, mlflow, monkeypatc
 
     assert pending(store) == 0
     experiment = mlflow.get_experiment_by_name("e").experiment_id
-    tags = [run.data.tags["iplab.run"] for run in mlflow.search_runs([experiment])]
+    tags = [run.data.tags["iplab.results.run"] for run in mlflow.search_runs([experiment])]
     assert sorted(tags) == [f"experiments/e/runs/r0000{i}" for i in range(4)]
 
 
@@ -697,3 +699,42 @@ def test_nothing_is_reported_to_the_makers_of_mlflow_unless_asked_for(variables,
     )
     said = subprocess.run([sys.executable, "-c", code], env=shown, capture_output=True, text=True, check=True)
     assert said.stdout.split()[-1] == str(silent)
+
+
+def test_a_retried_run_goes_on_in_its_mlflow_run(tmp_path, store, settings, mlflow):
+    """It was FAILED there, with its points; in the end it is FINISHED, and each point is there once."""
+    submit(store, small_spec(validation_size=100, record={"metrics_interval": 1}))
+    slow = settings_in(tmp_path, slice_seconds=1e-9)
+    executor = LocalExecutor()
+    dispatcher = Dispatcher(store, executor, slow, "d")
+    while store.get_run("e", 0).committed_steps < 8:
+        dispatcher.step()
+    dispatcher.drain()
+    executor.close()
+    pack = store.lease_pack("e", "tester", 60.0)
+    broke = Failure(FailureReason.TRAINING_ERROR, "it broke")
+    store.end_attempt("e", pack.id, pack.token, failure=broke, retry=False)
+    forward_all(store, settings)
+    assert pending(store) == 0
+    before = mlflow_runs(mlflow)
+    assert {run.info.status for run in before.values()} == {"FAILED"}
+    assert {run.data.tags["iplab.failure"] for run in before.values()} == {"TRAINING_ERROR: it broke"}
+
+    store.retry_failed("e")
+    assert pending(store) == 4
+    train(store, settings)
+    forward_all(store, settings)
+
+    after = mlflow_runs(mlflow)
+    assert pending(store) == 0
+    for name, run in before.items():
+        assert after[name].info.run_id == run.info.run_id
+    for index in range(4):
+        theirs = after[f"experiments/e/runs/r{index:05d}"]
+        assert (theirs.info.status, theirs.data.tags["iplab.failure"]) == ("FINISHED", "")
+        for metric in ("train_loss", "test_loss", "validation_loss", "best_validation_loss", "diverged"):
+            steps = [point.step for point in mlflow.get_metric_history(theirs.info.run_id, metric)]
+            assert steps == sorted(set(steps)), f"{metric} of run {index}: {steps}"
+        assert [p.step for p in mlflow.get_metric_history(theirs.info.run_id, "train_loss")] == [
+            *range(1, 21)
+        ]

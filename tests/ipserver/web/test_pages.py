@@ -197,7 +197,7 @@ def test_a_run_says_where_it_stands(page, client):
 
 
 def test_runs_link_to_mlflow_once_it_holds_them(page, filled, monkeypatch):
-    monkeypatch.setattr("iplab.run.Run.mlflow_run_id", "abc123", raising=False)
+    monkeypatch.setattr("iplab.results.run.Run.mlflow_run_id", "abc123", raising=False)
     for path in ("/experiments/rates-digits/runs", "/experiments/rates-digits/runs/r00000"):
         assert f'href="{MLFLOW}/#/runs/abc123"' in page.get(path).text
 
@@ -277,7 +277,18 @@ def test_everybody_sees_what_their_token_lets_them_see(tmp_path, monkeypatch):
 @pytest.fixture
 def own_page(monkeypatch):
     """A page over an address where nothing listens."""
-    monkeypatch.setattr("iplab.transport.RETRY_DELAYS", ())
+    monkeypatch.setattr("iplab.connection.transport.RETRY_DELAYS", ())
     page = Page("127.0.0.1:1")
     yield page
     page.close()
+
+
+def test_notes_are_shown_and_what_is_deleted_says_so(page, client):
+    gone = client.create(small_spec() | {"notes": f"first line\n{NASTY}"}, experiment_id="gone").cancel()
+    assert "/experiments/gone" in page.get("/").text
+    gone.delete()
+    answer = page.get("/experiments/gone")
+    assert "first line\n" in answer.text
+    assert f"Deleted. It can be undeleted until {gone.purge_time:%Y-%m-%d %H:%M} UTC." in words(answer)
+    assert NASTY not in answer.text
+    assert "/experiments/gone" not in page.get("/").text

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ipserver.errors import StartupError
+from ipserver.errors import NotReady, StartupError
+from ipserver.workers.on_ray import cluster, processes
 from ipserver.workers.on_ray import folder as own_folder
-from ipserver.workers.on_ray import processes
 from ipserver.workers.on_ray.folder import own_token, ray_folder
 from ipserver.workers.on_ray.processes import ending, surrounded
 
@@ -184,3 +184,48 @@ def test_what_still_works_in_the_folder_is_ended_and_nothing_else(tmp_path):
         for process in (left, other):
             process.kill()
             process.wait()
+
+
+class RayThatStarts:
+    """Stands for Ray's start, which cannot be made to fail at will: it fails the given number of times.
+
+    Each time it leaves a process that works in the folder, as a node does that has started too late.
+    """
+
+    def __init__(self, failures):
+        self.failures, self.left, self.folders = failures, [], []
+
+    def init(self, **options):
+        self.folders.append(Path(options["_temp_dir"]).parent)
+        if len(self.folders) > self.failures:
+            return
+        self.left.append(subprocess.Popen(SLEEPER, cwd=self.folders[-1], stdout=subprocess.PIPE))
+        self.left[-1].stdout.readline()
+        raise Exception("The current node timed out during startup.")
+
+    def shutdown(self):
+        pass
+
+    def is_initialized(self):
+        return False
+
+
+def test_ray_that_has_not_started_is_started_again_in_a_new_folder(short, monkeypatch):
+    started = RayThatStarts(failures=2)
+    monkeypatch.setattr(cluster, "ray", started)
+    own = cluster.OwnRay(1, None)
+
+    assert [process.wait(10) for process in started.left] == [-signal.SIGKILL] * 2
+    assert [folder.exists() for folder in started.folders] == [False, False, True]
+    own.end()
+    assert not started.folders[-1].exists()
+
+
+def test_ray_that_never_starts_is_an_error_for_people(short, monkeypatch):
+    started = RayThatStarts(failures=9)
+    monkeypatch.setattr(cluster, "ray", started)
+    with pytest.raises(NotReady, match=r"tried 3 times: The current node timed out .* very busy"):
+        cluster.OwnRay(1, None)
+
+    assert [process.wait(10) for process in started.left] == [-signal.SIGKILL] * 3
+    assert not any(folder.exists() for folder in started.folders)

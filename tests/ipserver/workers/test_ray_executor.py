@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import ipserver.workers.trainer
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipserver.errors import ArtifactsUnavailable, NotReady
 from ipserver.ops.privacy import open_ports
 from ipserver.request.resources import ResourceRequest
@@ -54,12 +55,15 @@ def test_nodes_have_our_names(executor):
 
 def test_an_experiment_trains_on_two_workers_that_are_kept_for_the_next_pack(store, settings, executor):
     submit(store, small_spec(grid={"widths": [8, 16, 24], "activations": ["relu", "tanh"]}))
+    to_infinity = {"parameterizations": [{"preset": "hpz"}], "widths": [8], "infinite_width": True}
+    few = {"record": {"weights": "none"}, "infinite_width": {"particles": 32, "replicas": 2}}
+    submit(store, small_spec(grid=to_infinity, **few), "limits")
     dispatcher = Dispatcher(store, executor, settings, "d")
     seen = set()
 
     def ended():
         seen.update(worker_pids())
-        return store.get_experiment("e").state.terminal
+        return all(store.get_experiment(name).state.terminal for name in ("e", "limits"))
 
     run_until(dispatcher, ended)
 
@@ -68,6 +72,12 @@ def test_an_experiment_trains_on_two_workers_that_are_kept_for_the_next_pack(sto
     assert experiment.committed_steps == 24 * 20
     assert len({run.pack for run in store.list_runs("e", limit=100)}) == 6
     assert len(seen) == 2
+    # Limits are runs like others: the last ones, with the particles' own error.
+    assert store.get_experiment("limits").state is ExperimentState.SUCCEEDED
+    runs = store.list_runs("limits", limit=10)
+    assert [run.width for run in runs] == [8, 8, INFINITE_WIDTH, INFINITE_WIDTH]
+    assert [run.summary.final_limit_error is None for run in runs] == [True, True, False, False]
+    assert {run for run, metric, _ in points(store, "limits") if metric == "limit_error"} == {2, 3}
     # Other machines do not reach it; on this one, its token is needed.
     assert open_ports({*ray_pids(executor), os.getpid()}) == []
     # The first worker of a size has measured its machine.

@@ -25,36 +25,55 @@ _OBJECT_STORE_BYTES = 128 << 20
 # Each of Ray's logs is rotated at this size; one older file of it is kept.
 _LOG_BYTES = 10_000_000
 
+# How often our own Ray is started before that counts as a failure.
+_TRIES = 3
+
 
 class OwnRay:
     """A Ray on this machine that belongs to this process. Its files are removed when it ends."""
 
     def __init__(self, cpus: int | None, home: Path | None) -> None:
-        self._folder = ray_folder(home)
+        """Start it. Raises NotReady if it does not start, however often it is tried."""
         if unused := forget_other_rays(os.environ):
             _log.info("not used for a Ray of its own: %s", ", ".join(unused))
-        try:
-            # A token in the environment is meant for a cluster.
-            for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
-                os.environ.pop(name, None)
-            os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
-            os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(_LOG_BYTES))
-            os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
-            with surrounded(self._folder.path, shielded=True) as self._processes, _on_loopback():
-                ray.init(
-                    address="local",
-                    namespace="iplab",
-                    num_cpus=cpus,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    _node_ip_address="127.0.0.1",
-                    # Ray makes its folder accessible to everyone, so it is placed inside our private folder.
-                    _temp_dir=str(self._folder.path / "r"),
-                )
-        except BaseException:
-            self._folder.remove()
-            raise
+        for left in reversed(range(_TRIES)):
+            self._folder = ray_folder(home)
+            try:
+                self._start(cpus, home)
+                return
+            except BaseException as error:
+                end_left_in(self._folder.path)
+                self._folder.remove()
+                # Ray raises plain exceptions, of a node that has not started within 30 s, too.
+                if not isinstance(error, Exception):
+                    raise
+                if not left:
+                    raise NotReady(
+                        f"Ray does not start on this machine, tried {_TRIES} times: {error}; usually the "
+                        "machine is very busy or short of memory: start again when it has less to do"
+                    ) from error
+                _log.warning("Ray has not started and is started again: %s", error)
+                ray.shutdown()
+
+    def _start(self, cpus: int | None, home: Path | None) -> None:
+        # A token in the environment is meant for a cluster.
+        for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+            os.environ.pop(name, None)
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(own_token(home or self._folder.path))
+        os.environ.setdefault("RAY_ROTATION_MAX_BYTES", str(_LOG_BYTES))
+        os.environ.setdefault("RAY_ROTATION_BACKUP_COUNT", "1")
+        with surrounded(self._folder.path, shielded=True) as self._processes, _on_loopback():
+            ray.init(
+                address="local",
+                namespace="iplab",
+                num_cpus=cpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                _node_ip_address="127.0.0.1",
+                # Ray makes its folder accessible to everyone, so it is placed inside our private folder.
+                _temp_dir=str(self._folder.path / "r"),
+            )
 
     def end(self) -> None:
         """End all of its processes and remove its files."""

@@ -1,0 +1,80 @@
+"""The groups of commands `iplab` and `ipserver`: `-h` everywhere, global options in any place."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any, Final
+
+import click
+
+from ipcore.errors import nearest
+from iplab.display import terminal
+
+# Sources of what was given before the command: here, or before this group.
+_GIVEN: Final = (click.core.ParameterSource.COMMANDLINE, click.core.ParameterSource.DEFAULT_MAP)
+
+
+class Choice(click.Choice[str]):
+    """One of several names; an error suggests the nearest one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As click's."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            near = nearest(str(value), self.choices)
+            if not near:
+                raise
+            message = f"{value!r}: did you mean {near!r}? There are: {', '.join(self.choices)}"
+            raise click.BadParameter(message, ctx, param) from error
+
+
+class CommandGroup(click.Group):
+    """A group whose own options may stand before or after the name of the command.
+
+    An option that both the group and a command have (`--address`, `--json`) is the default of the command's
+    where it is given before it. `help COMMAND` is `COMMAND -h`. Texts take the terminal's width.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        settings = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+        options["context_settings"] = settings | (options.get("context_settings") or {})
+        super().__init__(*arguments, **options)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which one uses them."""
+        return list(self.commands)
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Make the standard streams safe to use, then run as click does."""
+        terminal.prepare()
+        return super().main(*arguments, **options)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click's; a pipe is as wide as COLUMNS says, else 80."""
+        extra.setdefault("terminal_width", min(shutil.get_terminal_size().columns, 100))
+        return super().make_context(info_name, args, parent, **extra)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and hand it what was given before its name."""
+        if args and args[0] == "help" and "help" not in self.commands:
+            args = [*args[1:2], "--help"] if args[1:] else args
+            if args == ["help"]:
+                click.echo(ctx.get_help())
+                ctx.exit()
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and name is not None:
+            own = {parameter.name for parameter in command.params}
+            given = {
+                key: value for key, value in ctx.params.items() if ctx.get_parameter_source(key) in _GIVEN
+            }
+            for key in given:
+                if key not in own and key in {p.name for p in self.params if isinstance(p, click.Option)}:
+                    option = next(p.opts[-1] for p in self.params if p.name == key)
+                    raise click.UsageError(f"{name} has no option {option}", ctx)
+            ctx.default_map = {**(ctx.default_map or {}), name: given}
+        return name, command, rest

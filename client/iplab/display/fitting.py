@@ -1,0 +1,159 @@
+"""Tables as wide as a terminal.
+
+Numbers, ids and states are never cut. On a narrow terminal headings wrap first, then columns move together,
+then long headings give way to short ones, then labels wrap between words and after hyphens, then a mean and
+its deviation go on two lines, and at last labels break within words. What does not fit even so is left to
+the terminal to wrap.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from rich.cells import cell_len
+from rich.table import Column, Table
+from rich.text import Text
+
+# Between columns: a space, with another on each side of it where there is room.
+_WIDE_GAP, _NARROW_GAP = 3, 1
+# Labels break within words only down to this width.
+_LEAST_WIDTH = 8
+# Short for long headings; filters, `--sort` and these tables know both.
+SHORT: Final = {
+    "parameterization": "label",
+    "hidden layers": "L",
+    "activation": "act",
+    "base learning rate": "base rate",
+    "predicted regime": "theory",
+    "committed steps": "steps",
+    "unfinished": "no result",
+}
+
+# The same for words in cells.
+_SHORT_CELLS: Final = {"feature learning": "features", "controlled divergence": "controlled"}
+
+
+def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, int]:
+    """A table of `iplab.display.tables.table_of` as wide as there is room, and how wide that is.
+
+    Args:
+        table: Columns that may be wrapped have the overflow "fold"; those of numbers are justified right.
+        width: Characters.
+        encoding: Of the output; where it lacks "±" there is "+-".
+    """
+    plain = not _has("±", encoding)
+    columns = [_Sizes(column, plain=plain) for column in table.columns]
+    short, gap, room = False, _WIDE_GAP, width
+    for short, gap in ((False, _WIDE_GAP), (False, _NARROW_GAP), (True, _WIDE_GAP), (True, _NARROW_GAP)):
+        if short:
+            for column in columns:
+                column.shorten()
+        room = width - gap * (len(columns) - 1)
+        if sum(column.floors(short)[0] for column in columns) <= room:
+            break
+    widths = [max(column.full, cell_len(column.heading(short))) for column in columns]
+    for floors in zip(*(column.floors(short) for column in columns), strict=True):
+        while sum(widths) > room and (larger := [i for i, w in enumerate(widths) if w > floors[i]]):
+            widths[max(larger, key=widths.__getitem__)] -= 1
+    drawn = Table(
+        *(column.drawn(short, chosen) for column, chosen in zip(columns, widths, strict=True)),
+        box=table.box,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1) if gap == _WIDE_GAP else (0, 0),
+    )
+    for row in zip(*(c.wrapped(chosen) for c, chosen in zip(columns, widths, strict=True)), strict=True):
+        drawn.add_row(*row)
+    return drawn, sum(widths) + gap * (len(widths) - 1)
+
+
+def abbreviations(table: Table, drawn: Table) -> dict[str, str]:
+    """The short words that `fitted` put in place of long ones, with these."""
+    pairs = zip(table.columns, drawn.columns, strict=True)
+    headings = {str(new.header): str(old.header) for old, new in pairs if str(new.header) != str(old.header)}
+    cells = {str(cell) for column in table.columns for cell in column.cells} if headings else set()
+    return headings | {short: long for long, short in _SHORT_CELLS.items() if long in cells}
+
+
+class _Sizes:
+    """A column, and how narrow it may be."""
+
+    def __init__(self, column: Column, *, plain: bool) -> None:
+        self._column = column
+        self._cells = [str(cell).replace("±", "+-") if plain else str(cell) for cell in column.cells]
+        self._folds = column.overflow == "fold"
+        self._numbers = column.justify == "right"
+        self.full, self._word = self._measure(self._cells)
+
+    def _measure(self, cells: list[str]) -> tuple[int, int]:
+        """Widths of the longest line and of the longest word."""
+        lines = [line for cell in cells for line in cell.splitlines()]
+        words = [word for line in lines for word in _words(line, hyphens=not self._numbers)]
+        return max(map(cell_len, lines), default=0), max(map(cell_len, words), default=0)
+
+    def shorten(self) -> None:
+        """Put short words in place of long ones."""
+        self._cells = [_SHORT_CELLS.get(cell, cell) for cell in self._cells]
+        self.full, self._word = self._measure(self._cells)
+
+    def heading(self, short: bool) -> str:
+        """Its heading; a short one where there is one that saves room."""
+        long = str(self._column.header)
+        return SHORT.get(long, long) if short else long
+
+    def floors(self, short: bool) -> tuple[int, int, int, int]:
+        """Its least width: whole, labels by words, spreads on two lines, labels within words."""
+        heading = max(map(cell_len, self.heading(short).split()), default=0)
+        whole, by_words = max(self.full, heading), max(self._word, heading)
+        if not self._folds:
+            return whole, whole, whole, whole
+        if self._numbers:
+            return whole, whole, by_words, by_words
+        return whole, by_words, by_words, max(min(by_words, _LEAST_WIDTH), heading)
+
+    def drawn(self, short: bool, width: int) -> Column:
+        """The column as it is shown."""
+        column = self._column
+        return Column(self.heading(short), justify=column.justify, overflow=column.overflow, width=width)
+
+    def wrapped(self, width: int) -> list[Text]:
+        """Its cells; rich wraps at spaces alone, so what has to break after hyphens is broken here."""
+        if not self._folds or self._numbers or self.full <= width:
+            return [Text(cell) for cell in self._cells]
+        return [Text("\n".join(_broken(line, width) for line in cell.splitlines())) for cell in self._cells]
+
+
+def _has(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _words(text: str, *, hyphens: bool) -> list[str]:
+    """What must not be broken: between spaces and, if asked, after hyphens, commas and the like.
+
+    >>> _words("ip-llr calibrated", hyphens=True)
+    ['ip-', 'llr', 'calibrated']
+    """
+    pattern = r"[^\s,:/_-]+[,:/_-]*|[,:/_-]+" if hyphens else r"\S+"
+    return re.findall(pattern, text)
+
+
+def _broken(line: str, width: int) -> str:
+    """Lines of at most a width, broken between the parts of `_words`, and within them where one is longer."""
+    lines, current = [], ""
+    for part in re.findall(r"\s+|[^\s,:/_-]+[,:/_-]*|[,:/_-]+", line):
+        if cell_len(current + part.rstrip()) <= width:
+            current += part
+            continue
+        if current.strip():
+            lines.append(current.rstrip())
+        rest = part.lstrip()
+        while cell_len(rest) > width:
+            lines.append(rest[:width])
+            rest = rest[width:]
+        current = rest
+    return "\n".join([*lines, current.rstrip()] if current.strip() or not lines else lines)

@@ -1,0 +1,99 @@
+"""How handles show themselves in a notebook. All text is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_MOST_ROWS: Final = 40
+_CELL: Final = "padding:0.2em 0.6em;text-align:{align};vertical-align:top"
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table as plain text.
+
+    Attributes:
+        title: Above it, or "".
+        headings: One per column.
+        rows: Their cells.
+        right: Which columns are set to the right.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: tuple[bool, ...]
+
+
+def grid_of(table: Table) -> Grid:
+    """A table of `iplab.display.tables` as plain text."""
+    columns = [[str(cell) for cell in column.cells] for column in table.columns]
+    return Grid(
+        str(table.title or ""),
+        tuple(str(column.header) for column in table.columns),
+        tuple(zip(*columns, strict=True)),
+        tuple(column.justify == "right" for column in table.columns),
+    )
+
+
+def of_table(table: Table) -> str:
+    """A table of `iplab.display.tables`."""
+    grid = grid_of(table)
+    return table_html(grid.headings, grid.rows, grid.title, grid.right)
+
+
+def table_html(
+    headings: Sequence[str], rows: Sequence[Sequence[object]], title: str = "", right: Sequence[bool] = ()
+) -> str:
+    """A table of at most so many rows as a page shows well.
+
+    Args:
+        headings: One per column.
+        rows: Their cells, any values.
+        title: Above it.
+        right: Which columns are set to the right; (): none.
+    """
+    aligned = ["right" if flag else "left" for flag in right] or ["left"] * len(headings)
+    parts = [f"<caption style='text-align:left'>{escape(title)}</caption>" if title else ""]
+    parts.append(_row("th", headings, aligned))
+    parts += [_row("td", [str(cell) for cell in row], aligned) for row in rows[:_MOST_ROWS]]
+    more = len(rows) - _MOST_ROWS
+    under = f"<p>{more} more rows are not shown</p>" if more > 0 else ""
+    return f"<table>{''.join(parts)}</table>{under}"
+
+
+def titled(title: str, *parts: str) -> str:
+    """HTML below a title."""
+    return f"<div><strong>{escape(title)}</strong>{''.join(parts)}</div>"
+
+
+def paragraph(text: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p style='margin:0.3em 0'>{escape(text)}</p>"
+
+
+def listed(texts: Iterable[str]) -> str:
+    """A list of plain texts; "" of none."""
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul style='margin:0.3em 0'>{items}</ul>" if items else ""
+
+
+def progress(done: int, total: int) -> str:
+    """How far something is, as a bar that screen readers read."""
+    return (
+        f"<progress value='{done}' max='{max(total, 1)}'>{done} of {total}</progress> {done} of {total} steps"
+    )
+
+
+def _row(kind: str, cells: Sequence[str], aligned: Sequence[str]) -> str:
+    inner = "".join(
+        f"<{kind} style='{_CELL.format(align=align)}'>{escape(cell)}</{kind}>"
+        for cell, align in zip(cells, aligned, strict=True)
+    )
+    return f"<tr>{inner}</tr>"

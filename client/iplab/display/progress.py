@@ -1,0 +1,327 @@
+"""Progress from events: bars on a terminal, HTML in a notebook, lines in files and pipes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from html import escape
+from typing import TYPE_CHECKING, Final, Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.status import Status
+from rich.text import Text
+
+from iplab.display.terminal import visible
+from iplab.results.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
+from iplab.results.states import RunState
+
+if TYPE_CHECKING:
+    from iplab.studies.study import Study
+
+Group = tuple[int, float, str]
+# In files and pipes a line after so many seconds at least, and after twice as many where little happens.
+_LINE_SECONDS: Final = 5.0
+_HTML_SECONDS: Final = 0.3
+
+
+@dataclass(slots=True)
+class Pack:
+    """How far a pack is: updates over all its runs."""
+
+    group: Group
+    done: int
+    total: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What events have said so far.
+
+    Attributes:
+        packs: Updates done and wanted, by pack; a pack belongs to a group (hidden layers, width, activation).
+        diverged: Indices of the runs whose loss was not finite.
+    """
+
+    packs: dict[str, Pack] = field(default_factory=dict)
+    diverged: set[int] = field(default_factory=set)
+
+    def add(self, event: PackProgressed) -> Group:
+        """Take note of one event; returns the group that it is about."""
+        group = (event.hidden_layers, event.width, event.activation)
+        self.packs[event.pack] = Pack(group, event.runs * event.committed_steps, event.runs * event.steps)
+        return group
+
+    def of(self, group: Group | None) -> tuple[int, int]:
+        """Updates done and wanted in a group; None: in all of them."""
+        packs = [pack for pack in self.packs.values() if group is None or pack.group == group]
+        return sum(pack.done for pack in packs), sum(pack.total for pack in packs)
+
+    @property
+    def groups(self) -> list[Group]:
+        """All groups, ascending."""
+        return sorted({pack.group for pack in self.packs.values()})
+
+
+class Display(Protocol):
+    """Where progress is shown."""
+
+    def say(self, text: str) -> None:
+        """Show a sentence that stays: a state, a notice."""
+
+    def step(self, tally: Tally, group: Group) -> None:
+        """Show that a group has made progress."""
+
+
+def follow(
+    events: Iterable[Event],
+    title: str,
+    *,
+    show: bool,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Read all events, and show progress while they come.
+
+    Args:
+        events: As `Experiment.watch` gives them.
+        title: Shown before state changes.
+        show: Whether to show anything.
+        console: Where; default: standard error, or the cell of a notebook.
+        clock: Seconds; decides when another line is due in files and pipes.
+    """
+    if not show:
+        for _ in events:
+            pass
+        return
+    console = console or Console(file=sys.stderr)
+    tally = Tally()
+    with _display(console, clock) as display:
+        for event in events:
+            if isinstance(event, StateChanged):
+                display.say(f"{title} is {event.state}")
+            elif isinstance(event, Notice):
+                display.say(event.message)
+            elif isinstance(event, PackProgressed):
+                display.step(tally, tally.add(event))
+            elif isinstance(event, RunsChanged) and event.state is RunState.DIVERGED:
+                if not tally.diverged:
+                    display.say("a run has diverged: its loss is not finite (how many do is said at the end)")
+                tally.diverged |= set(event.run_indices)
+
+
+@contextmanager
+def _display(console: Console, clock: Callable[[], float]) -> Iterator[Display]:
+    if console.is_jupyter:
+        with _Cell(clock) as cell:
+            yield cell
+    elif console.is_terminal:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            _TimeLeft(),
+        )
+        with Progress(*columns, console=console) as progress:
+            bars = _Bars(progress)
+            yield bars
+            bars.stop()
+    else:
+        yield _Lines(console, clock)
+
+
+class _Bars:
+    """A bar per group, and one for all of them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[Group | None, TaskID] = {}
+
+    def say(self, text: str) -> None:
+        self._progress.console.print(visible(text), highlight=False, markup=False)
+
+    def step(self, tally: Tally, group: Group) -> None:
+        for each in (None, group):
+            done, total = tally.of(each)
+            if each not in self._bars:
+                self._bars[each] = self._progress.add_task(_label(each), total=total)
+            self._progress.update(self._bars[each], completed=done, total=total)
+
+    def stop(self) -> None:
+        for bar in self._bars.values():
+            self._progress.stop_task(bar)
+
+
+class _Lines:
+    """A line now and then, for a reader who sees only what is written last."""
+
+    def __init__(self, console: Console, clock: Callable[[], float]) -> None:
+        self._file, self._clock = console.file, clock
+        self._estimate = _Estimate(clock)
+        self._next = clock() + _LINE_SECONDS
+
+    def say(self, text: str) -> None:
+        print(text, file=self._file, flush=True)
+
+    def step(self, tally: Tally, group: Group) -> None:
+        done, total = tally.of(None)
+        left = self._estimate.left(done, total)
+        if self._clock() < self._next and done < total:
+            return
+        self._next = self._clock() + _LINE_SECONDS
+        diverged = f", {len(tally.diverged)} runs diverged" if tally.diverged else ""
+        self.say(f"{done} of {total} steps ({100 * done // max(total, 1)} %){left}{diverged}")
+
+
+class _Cell:
+    """The output of a notebook's cell: one block of HTML that is replaced, without widgets or JavaScript."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._estimate = _Estimate(clock)
+        self._said: list[str] = []
+        self._tally = Tally()
+        self._left = ""
+        self._next = 0.0
+
+    def __enter__(self) -> _Cell:
+        # There is one in a notebook; nothing else needs it.
+        display = importlib.import_module("IPython.display").display
+        self._handle = display({"text/plain": "", "text/html": ""}, raw=True, display_id=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._left = ""
+        self._draw()
+
+    def say(self, text: str) -> None:
+        self._said.append(text)
+        self._draw()
+
+    def step(self, tally: Tally, group: Group) -> None:
+        self._tally = tally
+        self._left = self._estimate.left(*tally.of(None))
+        if self._clock() >= self._next:
+            self._next = self._clock() + _HTML_SECONDS
+            self._draw()
+
+    def _draw(self) -> None:
+        if self._handle is not None:
+            done, total = self._tally.of(None)
+            text = "\n".join([*self._said[-8:], f"{done} of {total} steps{self._left}"])
+            html = _html(self._said, self._tally, self._left)
+            self._handle.update({"text/plain": text, "text/html": html}, raw=True)
+
+
+def _html(said: list[str], tally: Tally, left: str) -> str:
+    """What was said last, and a bar per group."""
+    rows = []
+    for group in (None, *tally.groups) if tally.packs else ():
+        done, total = tally.of(group)
+        share = 100 * done / max(total, 1)
+        time_left = left if group is None else ""
+        rows.append(
+            f"<tr><td style='text-align:left'>{escape(_label(group))}</td>"
+            f"<td><progress value='{share:.1f}' max='100' style='width:16em'></progress></td>"
+            f"<td style='text-align:right'>{done} of {total} steps{time_left}</td></tr>"
+        )
+    lines = "".join(f"<div>{escape(line)}</div>" for line in said[-8:])
+    return f"{lines}<table>{''.join(rows)}</table>"
+
+
+class _Estimate:
+    """The time that is left, from the pace so far."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._start: tuple[float, int] | None = None
+
+    def left(self, done: int, total: int) -> str:
+        """As ", about 12 s left"; "" where nothing is known yet, or nothing is left."""
+        now = self._clock()
+        if self._start is None:
+            self._start = (now, done)
+        begin, before = self._start
+        if done >= total or done <= before or now <= begin:
+            return ""
+        return f", about {duration((now - begin) / (done - before) * (total - done))} left"
+
+
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    >>> [duration(s) for s in (0.4, 42.3, 100, 5000, 400000)]
+    ['1 s', '42 s', '1 min 40 s', '1 h 23 min', '4 d 15 h']
+    """
+    whole = max(1, round(seconds))
+    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {large}" + (f" {rest} {small}" if rest else "")
+    return f"{whole} s"
+
+
+def follow_study(changes: Iterable[Study], *, show: bool, console: Console | None = None) -> None:
+    """Read all changes; print each round when it begins, and what was learned when it ends.
+
+    Args:
+        changes: As `Study.watch` gives them.
+        show: Whether to print at all.
+        console: Where; default: standard error. A line that counts ended runs is drawn on terminals alone.
+    """
+    console = console or Console(file=sys.stderr)
+    begun = ended = 0
+    told: set[str] = set()
+    with Status("", console=console) if show and console.is_terminal else nullcontext() as status:
+        for study in changes:
+            if not show:
+                continue
+            for one in study.rounds[ended:]:
+                if one.number > begun:
+                    begun = one.number
+                    _say(console, f"round {one.number}: {one.runs} runs: {one.why}")
+                if one.learned:
+                    ended = one.number
+                    for sentence in one.learned:
+                        # Later rounds often leave a finding as it was, at a higher cost.
+                        finding = sentence.partition(". ")[0]
+                        if finding not in told:
+                            _say(console, f"    {sentence}")
+                    told = {sentence.partition(". ")[0] for sentence in one.learned}
+            if status is not None:
+                spent = study.spent
+                status.update(f"{spent.runs} of {spent.asked_runs} runs ended, {spent.wall_seconds:.0f} s")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(visible(text), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """Nothing once the events have ended, whether all steps were done or not."""
+
+    max_refresh = 0.0  # what is kept from before must not outlive the end
+
+    def render(self, task: Task) -> Text:
+        """As in "left 0:01:30"."""
+        return Text() if task.stop_time is not None else Text("left ").append_text(super().render(task))
+
+
+def _label(group: Group | None) -> str:
+    if group is None:
+        return "all runs"
+    layers, width, activation = group
+    return f"{layers} hidden layers, width {width}, {activation}"

@@ -1,0 +1,65 @@
+"""`--sort`: rows in the order of some of their fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from iplab.display.vocabulary import field_named, meant
+from iplab.errors import InvalidRequestError, Violation
+from iplab.results.summary import Spread
+
+Row = TypeVar("Row")
+
+
+def in_order(
+    rows: Sequence[Row], keys: str, known: Collection[str], value: Callable[[Row, str], object]
+) -> list[Row]:
+    """Rows sorted by fields; rows without a value come last.
+
+    Args:
+        rows: What to sort.
+        keys: Names of fields between commas, each "-name" for descending.
+        known: Fields there are.
+        value: A row's value of a field.
+
+    Raises:
+        InvalidRequestError: No such field; the nearest is named.
+
+    >>> in_order([{"a": 1}, {"a": None}, {"a": 3}], "-a", ["a"], lambda row, key: row[key])
+    [{'a': 3}, {'a': 1}, {'a': None}]
+    """
+    ordered = list(rows)
+    for key in reversed([part.strip() for part in keys.split(",") if part.strip()]):
+        descending = key.startswith("-")
+        name = key.removeprefix("-").strip()
+        field = field_named(name, known)
+        if field is None:
+            near = meant(name, known)
+            hint = f"did you mean {near}? There are: " if near else "there are: "
+            raise InvalidRequestError([Violation("sort", f"no column {name!r}; {hint}{', '.join(known)}")])
+        found = [(_plain(value(row, field)), row) for row in ordered]
+        there = [(v, row) for v, row in found if v is not None]
+        # Stable, so that equal rows keep the order of the keys behind.
+        there.sort(key=lambda entry: entry[0], reverse=descending)  # type: ignore[arg-type,return-value] # of one type each
+        ordered = [row for _, row in there] + [row for v, row in found if v is None]
+    return ordered
+
+
+def order_by(keys: str) -> str:
+    """The order of `keys` as requests of the service have it.
+
+    >>> order_by("-test_loss, width")
+    'test_loss desc, width'
+    """
+    parts = [part.strip() for part in keys.split(",") if part.strip()]
+    return ", ".join(
+        f"{part.removeprefix('-').strip().replace(' ', '_')} desc"
+        if part.startswith("-")
+        else part.replace(" ", "_")
+        for part in parts
+    )
+
+
+def _plain(value: object) -> object:
+    return value.mean if isinstance(value, Spread) else value

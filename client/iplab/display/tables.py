@@ -1,0 +1,217 @@
+"""Tables for people, shared by the command line and the examples."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from iplab.display.fitting import abbreviations, fitted
+from iplab.display.terminal import folded, visible
+from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.summary import Spread, SummaryRow, averaged, label
+
+if TYPE_CHECKING:
+    from iplab.results.best import BestRate
+    from iplab.results.run import Run
+
+# Wide enough for every table of ours: what is piped into a file or `less -S` is never cut.
+_PIPED_WIDTH = 400
+# Values of a run's summary that stand in its table.
+RESULTS = ("last_train_loss", *averaged().values())
+
+# Heading, how it is said of all rows at once ("": always a column), values.
+Setting = tuple[str, str, list[object]]
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the caller: rich would end the program with exit code 1."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def print_table(table: Table) -> None:
+    """To standard output; fitted to the terminal's width only where there is a terminal."""
+    console = _Console(file=sys.stdout)
+    width = console.width if console.is_terminal else _PIPED_WIDTH
+    drawn, needed = fitted(table, width, console.encoding)
+    console = _Console(file=sys.stdout, width=max(width, needed))
+    if table.title:  # a narrow table would wrap its own title
+        console.print(Text(visible(str(table.title))))
+    console.print(drawn)
+    if shortened := abbreviations(table, drawn):
+        print(folded("; ".join(f"{short}: {long}" for short, long in shortened.items())))
+
+
+def table_of(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str = "",
+    folding: Collection[str] | None = None,
+) -> Table:
+    """A plain table; columns of numbers are set to the right. None is shown as "-".
+
+    Args:
+        headings: One per column.
+        rows: Their cells.
+        title: Above the table.
+        folding: Headings of the columns whose cells may be folded; None: all but numbers.
+    """
+    listed = [list(row) for row in rows]
+    columns = []
+    for position, heading in enumerate(headings):
+        column = [row[position] for row in listed]
+        numbers = bool(column) and all(isinstance(value, int | float | Spread | None) for value in column)
+        spreads = any(isinstance(value, Spread) for value in column)
+        may_fold = spreads or (not numbers if folding is None else heading in folding)
+        justify: Literal["right", "left"] = "right" if numbers else "left"
+        columns.append(Column(visible(heading), justify=justify, overflow="fold" if may_fold else "ellipsis"))
+    table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.title, table.title_justify, table.title_style = title or None, "left", ""
+    for row in listed:
+        table.add_row(*[Text(visible(_shown(value))) for value in row])
+    return table
+
+
+def summary_table(rows: Sequence[SummaryRow], title: str = "") -> Table:
+    """Mean and sample standard deviation over seeds of the final test loss and accuracy.
+
+    Settings that all rows share stand in the title; columns in which nothing ever stands (no run diverged,
+    say) are left out.
+    """
+    settings: list[Setting] = [
+        *_network(rows),
+        ("base learning rate", "base learning rate {}", [row.base_learning_rate for row in rows]),
+        ("predicted regime", "predicted regime: {}", [row.predicted_regime.words for row in rows]),
+        ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
+    ]
+    results = _results([row.spreads() for row in rows]) | {
+        "diverged": [row.diverged or None for row in rows],
+        "unfinished": [row.unfinished or None for row in rows],
+    }
+    return _settings_and_results(settings, results, title)
+
+
+def best_table(rows: Sequence[BestRate]) -> Table:
+    """The best base learning rate of each group of runs, one row per group."""
+    rates = [row.rates for row in rows]
+    of_rates = f"of {{}} {_plural('rate', rates)}"
+    settings: list[Setting] = [
+        *_network(rows),
+        ("best rate", "", [row.base_learning_rate for row in rows]),
+        ("of", of_rates, [row.rates for row in rows]),
+        ("not bracketed", "", [row.bracket or None for row in rows]),
+        ("runs", _each([row.runs for row in rows]), [row.runs for row in rows]),
+    ]
+    if all(not row.bracket for row in rows):
+        del settings[6]
+    spreads: list[dict[str, object]] = [
+        {
+            row.criterion: row.criterion_value,
+            "final_test_loss": row.test_loss,
+            "final_test_accuracy": row.test_accuracy,
+        }
+        for row in rows
+    ]
+    return _settings_and_results(settings, _results(spreads))
+
+
+def runs_table(runs: Sequence[Run], title: str = "") -> Table:
+    """One row per run; what all of them share stands in the title, after what is given for it."""
+    settings: list[Setting] = [
+        ("run", "", [run.id for run in runs]),
+        ("state", "all {}", [str(run.state) for run in runs]),
+        *_network(runs),
+        ("base learning rate", "base learning rate {}", [run.base_learning_rate for run in runs]),
+        ("seed", "seed {}", [run.seed for run in runs]),
+        ("committed steps", "{} steps", [run.committed_steps for run in runs]),
+    ]
+    found = [run.results for run in runs]
+    measured = [{name: _measured(results[name]) for name in RESULTS} for results in found]
+    return _settings_and_results(settings, _results(measured), title)
+
+
+def _each(counts: Sequence[int]) -> str:
+    return f"{{}} {_plural('run', counts)} each"
+
+
+def _plural(noun: str, counts: Sequence[int]) -> str:
+    return noun if set(counts) == {1} else f"{noun}s"
+
+
+def _network(rows: Sequence[SummaryRow] | Sequence[BestRate] | Sequence[Run]) -> list[Setting]:
+    """What kind of network each row is about."""
+    return [
+        ("parameterization", "", [row.parameterization for row in rows]),
+        ("hidden layers", "{} hidden layers", [row.hidden_layers for row in rows]),
+        ("width", "width {}", [row.width for row in rows]),
+        ("activation", "{}", [row.activation for row in rows]),
+    ]
+
+
+def _results(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
+    """Columns of values of runs' summaries, by heading.
+
+    With a validation set: what was best by it, beside what was last, of one metric; `--json` has both.
+    Accuracies where there are any, else losses.
+    """
+    columns = {name: [_if_any(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    given = {name for name, values in columns.items() if any(value is not None for value in values)}
+    left_out: set[str] = set()
+    if "test_accuracy_at_best_validation" in given:
+        left_out = {"final_test_loss", "test_loss_at_best_validation"}
+    elif "test_loss_at_best_validation" in given:
+        left_out = {"final_test_accuracy", "test_accuracy_at_best_validation"}
+    return {label(name): values for name, values in columns.items() if name not in left_out}
+
+
+def _if_any(value: object) -> object:
+    return None if isinstance(value, Spread) and not value.n else value
+
+
+def _settings_and_results(
+    settings: Sequence[Setting], results: dict[str, list[object]], title: str = ""
+) -> Table:
+    shared, columns = [title] if title else [], dict[str, list[object]]()
+    for heading, phrase, values in settings:
+        if phrase and len(values) > 1 and len(set(values)) == 1:
+            shared.append(phrase.format(_shown(values[0])))
+        else:
+            columns[heading] = values
+    columns |= {heading: values for heading, values in results.items() if any(v is not None for v in values)}
+    rows = zip(*columns.values(), strict=True)
+    return table_of(
+        list(columns),
+        rows,
+        ", ".join(shared),
+        folding={"parameterization", "predicted regime", "not bracketed"},
+    )
+
+
+class _Measured(float):
+    """A result, shown with fewer digits than a setting."""
+
+
+def _measured(value: float | None) -> _Measured | None:
+    return None if value is None else _Measured(value)
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "-"
+        case Spread():
+            return str(value)
+        case _Measured():
+            return number(value)
+        case float():
+            return number(value, SETTING_DIGITS)
+        case _:
+            return str(value)

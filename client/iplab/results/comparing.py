@@ -1,0 +1,204 @@
+"""Two experiments side by side: what differs in their specs, and in their results seed by seed.
+
+Runs of the same seed start from the same normals and see the same batches, so the difference is taken within
+each seed, and its interval is over seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from iplab.errors import InvalidRequestError, Violation
+from iplab.results.settings import AXES
+from iplab.results.summary import Spread, averaged, spread
+from iplab.specs.plain import to_plain
+
+if TYPE_CHECKING:
+    from ipcore.figures import Courses, Mean
+    from iplab.results.experiment import Experiment
+    from iplab.results.run import Run
+
+METRICS: Final = tuple(averaged().values())
+_AXES: Final = tuple(name for name in AXES if name != "seed")
+_ABSENT: Final = "-"
+MOST_PAIRS: Final = 300
+_Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Runs of both experiments that are held against each other.
+
+    Attributes:
+        settings: Values of the axes of the grid; "a / b" where the experiments share no value.
+        left: Mean and deviation of the first experiment, over the seeds that both have.
+        right: Of the second.
+        difference: Second less first, within each seed: mean and 95 % interval over seeds.
+    """
+
+    settings: tuple[object, ...]
+    left: Spread
+    right: Spread
+    difference: Mean
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two experiments side by side.
+
+    Attributes:
+        metric: The value of runs' summaries that is compared; "" if they have none in common.
+        axes: Axes of the grid, seeds apart.
+        apart: Those in which they share no value: there each value of the first stands against each of the
+            second.
+        pairs: In the first one's order, at most `MOST_PAIRS`.
+        left_out: Number of further pairs.
+        alone: Number of runs of each without a partner of the same seed, or without a result in both.
+        specs: Fields of the specs that differ: path, first's value, second's value.
+    """
+
+    metric: str
+    axes: tuple[str, ...]
+    apart: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    left_out: int
+    alone: tuple[int, int]
+    specs: tuple[tuple[str, object, object], ...]
+
+
+def compare(left: Experiment, right: Experiment, metric: str = "") -> Comparison:
+    """Compare the results of two experiments.
+
+    Args:
+        left: The first.
+        right: The second.
+        metric: One of `METRICS`; "": the final test accuracy if both have it, else the final test loss.
+
+    Raises:
+        InvalidRequestError: No such metric.
+    """
+    if metric and metric not in METRICS:
+        raise InvalidRequestError(
+            [Violation("metric", f"{metric!r} is none; there are: {', '.join(METRICS)}")]
+        )
+    sides = list(left.runs()), list(right.runs())
+    chosen = metric or _metric(sides)
+    first, second = (_values(runs, chosen) for runs in sides)
+    apart = tuple(
+        name
+        for place, name in enumerate(_AXES)
+        if first and second and not {key[place] for key in first} & {key[place] for key in second}
+    )
+    matched = [[(key, other) for other in second if _meet(key, other, apart)] for key in first]
+    pairs, used = [], (set[tuple[_Key, int]](), set[tuple[_Key, int]]())
+    for mine, theirs in (pair for of_key in matched for pair in of_key):
+        common = [seed for seed in first[mine] if seed in second[theirs]]
+        if common:
+            used[0].update((mine, seed) for seed in common)
+            used[1].update((theirs, seed) for seed in common)
+            shown = tuple(a if a == b else f"{a} / {b}" for a, b in zip(mine, theirs, strict=True))
+            values = [first[mine][s] for s in common], [second[theirs][s] for s in common]
+            pairs.append((shown, *values))
+    return Comparison(
+        chosen,
+        _AXES,
+        apart,
+        tuple(_pair(*pair) for pair in pairs[:MOST_PAIRS]),
+        max(0, len(pairs) - MOST_PAIRS),
+        (len(sides[0]) - len(used[0]), len(sides[1]) - len(used[1])),
+        tuple(_differences(_given(to_plain(left.spec)), _given(to_plain(right.spec)))),
+    )
+
+
+def both_curves(left: Experiment, right: Experiment, name: str) -> Courses:
+    """Learning curves of both, a line for each parameterization of each.
+
+    Args:
+        left: The first.
+        right: The second.
+        name: A metric that both recorded: "test_loss".
+
+    Raises:
+        InvalidRequestError: One of them does not record it.
+        PictureError: There are no points of it.
+    """
+    import numpy as np  # noqa: PLC0415 - numpy only where arrays are wanted
+
+    from iplab.plotting.curves import learning_curves  # noqa: PLC0415 - only where it is drawn
+    from iplab.results.metrics import Metrics  # noqa: PLC0415 - as above
+
+    found = [experiment.metrics(names=[name]) for experiment in (left, right)]
+    behind = 1 + max(found[0].settings, default=-1)
+    settings = {
+        run + (behind if experiment is right else 0): replace(
+            one, parameterization=f"{experiment.id}: {one.parameterization}"
+        )
+        for experiment, metrics in zip((left, right), found, strict=True)
+        for run, one in metrics.settings.items()
+    }
+    together = Metrics(
+        (name,),
+        np.concatenate([found[0].run, found[1].run + np.int32(behind)]),
+        np.concatenate([metrics.metric for metrics in found]),
+        np.concatenate([metrics.step for metrics in found]),
+        np.concatenate([metrics.time for metrics in found]),
+        np.concatenate([metrics.value for metrics in found]),
+        settings,
+    )
+    return learning_curves(together, name, ["parameterization"])
+
+
+def _meet(mine: _Key, theirs: _Key, apart: Sequence[str]) -> bool:
+    """Whether two points of the grids are equal on all axes but those `apart`."""
+    return all(a == b or name in apart for name, a, b in zip(_AXES, mine, theirs, strict=True))
+
+
+def _metric(sides: tuple[list[Run], list[Run]]) -> str:
+    for name in ("final_test_accuracy", "final_test_loss"):
+        if all(any(getattr(run, name) is not None for run in runs) for runs in sides):
+            return name
+    return ""
+
+
+def _values(runs: Iterable[Run], metric: str) -> dict[_Key, dict[int, float]]:
+    """Values by point of the grid and seed."""
+    found: dict[_Key, dict[int, float]] = {}
+    for run in runs:
+        value = getattr(run, metric) if metric else None
+        if value is not None:
+            found.setdefault(tuple(getattr(run, name) for name in _AXES), {})[run.seed] = value
+    return found
+
+
+def _pair(settings: tuple[object, ...], left: Sequence[float], right: Sequence[float]) -> Pair:
+    from ipcore.figures import mean  # noqa: PLC0415 - numpy only where it is needed
+
+    differences = [b - a for a, b in zip(left, right, strict=True)]
+    return Pair(settings, spread(left), spread(right), mean(differences))
+
+
+def _differences(left: object, right: object, path: str = "") -> Iterator[tuple[str, object, object]]:
+    """Leaves in which two specs differ; lists are compared as a whole unless they have equal length."""
+    if isinstance(left, Mapping) and isinstance(right, Mapping):
+        for key in dict.fromkeys([*left, *right]):
+            inner = f"{path}.{key}" if path else str(key)
+            yield from _differences(left.get(key, _ABSENT), right.get(key, _ABSENT), inner)
+    elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right) and _nested(left):
+        for position, (mine, theirs) in enumerate(zip(left, right, strict=True)):
+            yield from _differences(mine, theirs, f"{path}[{position}]")
+    elif left != right:
+        yield path, left, right
+
+
+def _given(value: object) -> object:
+    """A plain message without what is unset or empty."""
+    if isinstance(value, Mapping):
+        given = {name: _given(inner) for name, inner in value.items()}
+        return {name: inner for name, inner in given.items() if inner not in (None, [], {})}
+    return [_given(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _nested(values: Sequence[object]) -> bool:
+    return any(isinstance(value, Mapping) for value in values)

@@ -1,0 +1,567 @@
+"""An experiment: what was submitted, how it goes, what came out."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from google.protobuf import field_mask_pb2
+
+from iplab.connection.transport import Transport
+from iplab.results import events
+from iplab.results.events import Event
+from iplab.results.reading import member, read
+from iplab.results.report import Report, check_experiment
+from iplab.results.run import Run
+from iplab.results.settings import Settings
+from iplab.results.states import ExperimentState, Regime
+from iplab.results.summary import Summary, summarize
+from iplab.specs.plain import time_of, to_plain
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
+from iplab.v1.fields import ExperimentFields
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ipcore.figures import Picture
+    from iplab.results.metrics import Metrics
+
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Number of runs in each state."""
+
+    total: int
+    queued: int
+    running: int
+    paused: int
+    cancelling: int
+    succeeded: int
+    diverged: int
+    failed: int
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What theory says of one parameterization of the grid at one depth and activation.
+
+    Attributes:
+        parameterization: Its label.
+        hidden_layers: L.
+        activation: Name.
+        regime: The verdict.
+        summary: One sentence: the regime, which layers move from which step, and what decides.
+        advice: What would change a trivial or diverging verdict, or "".
+    """
+
+    parameterization: str
+    hidden_layers: int
+    activation: str
+    regime: Regime
+    summary: str
+    advice: str
+
+
+class Predictions(tuple[Prediction, ...]):
+    """What theory says of a grid; it shows itself in a notebook."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
+
+        rows = [
+            (p.parameterization, p.hidden_layers, p.activation, p.regime.words, p.summary, p.advice)
+            for p in self
+        ]
+        headings = ("parameterization", "L", "activation", "theory", "why", "advice")
+        return html.table_html(headings, rows) if rows else ""
+
+
+class Experiment(ExperimentFields):
+    """Runs trained from one spec, as of the last time it was read (`refresh`).
+
+    Attributes:
+        id: The last part of its name.
+    """
+
+    def __init__(self, transport: Transport, message: experiment_pb2.Experiment) -> None:
+        self._transport = transport
+        self._settings: Mapping[int, Settings] | None = None
+        self._take(message)
+
+    def _take(self, message: experiment_pb2.Experiment) -> None:
+        self._experiment = message
+        self.id = message.name.rpartition("/")[2]
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        ended = counts.succeeded + counts.diverged + counts.failed + counts.cancelled
+        return (
+            f"<Experiment {self.id or '(not created)'}: {self.state}, {ended}/{counts.total} runs ended, "
+            f"{self.committed_steps}/{self.total_steps} steps>"
+        )
+
+    def _repr_html_(self) -> str:
+        from dataclasses import asdict  # noqa: PLC0415 - notebooks alone
+
+        from iplab.display import html  # noqa: PLC0415 - as above
+
+        counts = [f"{n} {name}" for name, n in asdict(self.counts).items() if n and name != "total"]
+        return html.titled(
+            f"{self.id or '(not created)'} is {self.state}: {self.counts.total} runs ({', '.join(counts)})",
+            html.paragraph(self.display_name) if self.display_name else "",
+            html.progress(self.committed_steps, self.total_steps),
+            html.listed(f"warning: {text}" for text in self.warnings),
+        )
+
+    @property
+    def state(self) -> ExperimentState:
+        """Its state."""
+        return member(ExperimentState, self._experiment, "state")
+
+    @property
+    def counts(self) -> Counts:
+        """Number of runs in each state."""
+        return read(Counts, self._experiment.counts)
+
+    @property
+    def predictions(self) -> Predictions:
+        """What theory says of every parameterization, depth and activation of the grid.
+
+        Listings leave predictions out, so they are read from the service when first asked for.
+        """
+        if not self._experiment.predictions and self.id:
+            self.refresh()
+        return Predictions(read(Prediction, prediction) for prediction in self._experiment.predictions)
+
+    @property
+    def spec(self) -> spec_pb2.ExperimentSpec:
+        """What is trained, with defaults filled in (a copy)."""
+        copy = spec_pb2.ExperimentSpec()
+        copy.CopyFrom(self._experiment.spec)
+        return copy
+
+    @property
+    def create_time(self) -> datetime:
+        """When it was accepted (UTC)."""
+        return time_of(self._experiment.create_time)
+
+    def as_spec(self, changes: Mapping[str, object] | None = None) -> dict[str, object]:
+        """What would be submitted to have it again, without its notes, as `client.create` takes it.
+
+        Args:
+            changes: New values by path; "spec." may be left out, and None removes a field.
+
+        Raises:
+            SpecError: A path that leads nowhere; all of them.
+
+        Example:
+            >>> client.create(experiment.as_spec({"steps": 1000, "grid.seeds": [8, 9]}))     # doctest: +SKIP
+        """
+        from iplab.specs.changing import spec_of  # noqa: PLC0415 - few need it
+
+        return spec_of(self._experiment, changes)
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields as plain values, as `iplab show --json` prints them."""
+        return to_plain(self._experiment)
+
+    def refresh(self) -> Experiment:
+        """Read it again. Returns itself."""
+        request = experiment_service_pb2.GetExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.GetExperiment, request))
+        return self
+
+    def cancel(self) -> Experiment:
+        """Ask all unfinished runs to stop; harmless if it has ended. Returns itself, with the new state."""
+        request = experiment_service_pb2.CancelExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.CancelExperiment, request))
+        return self
+
+    def pause(self) -> Experiment:
+        """Pause it: none of its runs is trained until `resume`. Returns itself, with the new state.
+
+        What trains is given back with a checkpoint, about two seconds later: PAUSING until then, PAUSED from
+        then on. It can be cancelled all the same. Harmless if it has ended.
+        """
+        request = experiment_service_pb2.PauseExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.PauseExperiment, request))
+        return self
+
+    def resume(self) -> Experiment:
+        """Continue it from its checkpoints; harmless if it is not paused. Returns itself, read again.
+
+        Its networks end bit for bit as they would have without the pause.
+        """
+        request = experiment_service_pb2.ResumeExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.ResumeExperiment, request))
+        return self
+
+    def extend(
+        self,
+        *,
+        seeds: Iterable[int] = (),
+        widths: Iterable[int] = (),
+        base_learning_rates: Iterable[float] = (),
+        request_id: str | None = None,
+        validate_only: bool = False,
+    ) -> Experiment:
+        """Add seeds, widths or base learning rates to its grid.
+
+        The new runs are numbered after the existing ones, and get the numbers that they would have had if all
+        had been asked for at once. An experiment that has ended SUCCEEDED or FAILED goes on until they have
+        ended.
+
+        Args:
+            seeds: Seeds that it does not have yet.
+            widths: Widths that it does not have yet.
+            base_learning_rates: Rates that the grid's axis does not have yet.
+            request_id: A UUID. The same id with the same request adds nothing twice. Default: a new one for
+                this call, so that its retries add nothing twice; "": none, and no retries.
+            validate_only: Add nothing; the answer is another `Experiment`, as this one would be.
+
+        Returns:
+            Itself, with the new state and counts.
+
+        Raises:
+            InvalidRequestError: Values that it has already or that a spec may not have, or it was cancelled;
+                all wrong fields.
+            RequestIdReusedError: The request id was used with another request.
+
+        Example:
+            >>> experiment.extend(seeds=range(8, 16)).wait()        # doctest: +SKIP
+        """
+        request = experiment_service_pb2.ExtendExperimentRequest(
+            name=self.name,
+            seeds=seeds,
+            widths=widths,
+            base_learning_rates=base_learning_rates,
+            request_id=str(uuid.uuid4()) if request_id is None else request_id,
+            validate_only=validate_only,
+        )
+        message = self._transport.call(
+            self._transport.experiments.ExtendExperiment,
+            request,
+            repeat=bool(request.request_id) or validate_only,
+        )
+        if validate_only:
+            return Experiment(self._transport, message)
+        self._take(message)
+        return self
+
+    def update(
+        self,
+        *,
+        display_name: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        notes: str | None = None,
+        priority: int | None = None,
+        etag: str = "",
+    ) -> Experiment:
+        """Change what describes it, and its priority, whatever its state. What is not given stays.
+
+        Args:
+            display_name: Free text on one line; "": none.
+            labels: New values of these labels, None for those to be removed; its other labels stay.
+            notes: Free text on any number of lines; "": none.
+            priority: Counts from the next scheduling decision on.
+            etag: Change nothing unless this is its `etag` on the service; "": change it in any case.
+
+        Returns:
+            Itself, as it is now.
+
+        Raises:
+            InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
+            EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
+            QuotaExceededError: The priority is above a limit of yours.
+
+        Example:
+            >>> experiment.update(labels={"paper": "fig-3", "draft": None}, priority=5)     # doctest: +SKIP
+        """
+        message = experiment_pb2.Experiment(name=self.name, etag=etag)
+        given = {"display_name": display_name, "notes": notes, "priority": priority}
+        mask = field_mask_pb2.FieldMask()
+        for field, value in given.items():
+            if value is not None:
+                setattr(message, field, value)
+                mask.paths.append(field)
+        for key, text in (labels or {}).items():
+            mask.paths.append(f"labels.{key}")
+            if text is not None:
+                message.labels[key] = text
+        request = experiment_service_pb2.UpdateExperimentRequest(experiment=message, update_mask=mask)
+        # With an etag a repetition would find the etag of its own first attempt.
+        self._take(
+            self._transport.call(self._transport.experiments.UpdateExperiment, request, repeat=not etag)
+        )
+        return self
+
+    def retry_failed(self, *, request_id: str | None = None) -> Experiment:
+        """Train all runs that failed again, from where they stopped.
+
+        What was recorded stays. Diverged runs are no failures: the same numbers would diverge again. Harmless
+        if no run failed.
+
+        Args:
+            request_id: A UUID. The same id trains nothing a second time. Default: a new one for this call, so
+                that its retries are one; "": none, and no retries.
+
+        Returns:
+            Itself, with the new state and counts.
+
+        Raises:
+            InvalidRequestError: It is deleted, or was asked to stop.
+            QuotaExceededError: A limit is reached.
+
+        Example:
+            >>> experiment.retry_failed().wait()                      # doctest: +SKIP
+        """
+        request = experiment_service_pb2.RetryFailedRunsRequest(
+            name=self.name, request_id=str(uuid.uuid4()) if request_id is None else request_id
+        )
+        method = self._transport.experiments.RetryFailedRuns
+        self._take(self._transport.call(method, request, repeat=bool(request.request_id)))
+        return self
+
+    def delete(self, *, etag: str = "") -> Experiment:
+        """Delete it once it has ended: listings leave it out; harmless if it is deleted already.
+
+        Until its `purge_time` it can still be read, and brought back by `undelete`. Then it is purged, with
+        its weights and other files. What MLflow holds of it stays there.
+
+        Args:
+            etag: Delete it only if this is its `etag` on the service; "": in any case.
+
+        Returns:
+            Itself, as it is now.
+
+        Raises:
+            InvalidRequestError: It has not ended (cancel it first), or a study that goes on asked for it.
+            EtagMismatchError: Somebody changed it since it had that etag.
+        """
+        request = experiment_service_pb2.DeleteExperimentRequest(name=self.name, etag=etag)
+        self._take(self._transport.call(self._transport.experiments.DeleteExperiment, request))
+        return self
+
+    def undelete(self) -> Experiment:
+        """Bring it back; harmless if it is not deleted. Returns itself, as it is now.
+
+        Raises:
+            InvalidRequestError: It is being purged.
+        """
+        request = experiment_service_pb2.UndeleteExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.UndeleteExperiment, request))
+        return self
+
+    def purge(self) -> Experiment:
+        """Have it, deleted as it is, removed for good now, and not at its `purge_time`. Needs the role admin.
+
+        A dispatcher removes its files and all that is known of it, once no worker can be writing any more. It
+        cannot be brought back from now on, and its id is never used again.
+
+        Returns:
+            Itself, with the new `purge_time`.
+
+        Raises:
+            InvalidRequestError: It is not deleted.
+        """
+        request = experiment_service_pb2.PurgeExperimentRequest(name=self.name)
+        self._take(self._transport.call(self._transport.experiments.PurgeExperiment, request))
+        return self
+
+    def runs(self, filter: str = "", order_by: str = "") -> Iterator[Run]:
+        """Its runs, ascending by index or in another order, fetched by page.
+
+        Args:
+            filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
+                parameterization, hidden_layers, width, activation, base_learning_rate, seed,
+                committed_steps, pack and the names of `Run.results`:
+                'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
+            order_by: The same names between commas, each perhaps followed by "desc":
+                "final_test_loss desc, width". Runs without a value come last.
+
+        Raises:
+            InvalidRequestError: The filter or the order cannot be read.
+        """
+        token = ""
+        while True:
+            request = run_service_pb2.ListRunsRequest(
+                parent=self.name, page_size=_PAGE, page_token=token, filter=filter, order_by=order_by
+            )
+            page = self._transport.call(self._transport.runs.ListRuns, request)
+            for message in page.runs:
+                yield Run(self._transport, message)
+            token = page.next_page_token
+            if not token:
+                return
+
+    def unmatched(self, filter: str) -> str:
+        """Why a filter matches none of its runs: its values that no run has; "" if it matches one."""
+        request = run_service_pb2.ListRunsRequest(parent=self.name, page_size=1, filter=filter)
+        return self._transport.call(self._transport.runs.ListRuns, request).unmatched
+
+    def run(self, run: int | str) -> Run:
+        """One run, with its attempts.
+
+        Args:
+            run: Its index in the grid, or its id ("r00007").
+
+        Raises:
+            NotFoundError: The grid has no such run.
+        """
+        # A run's id is a function of its index, so that no listing is needed.
+        identifier = f"r{run:05d}" if isinstance(run, int) else run
+        request = run_service_pb2.GetRunRequest(name=f"{self.name}/runs/{identifier}")
+        return Run(self._transport, self._transport.call(self._transport.runs.GetRun, request))
+
+    def watch(self, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
+        """Events in order and without gaps, old ones first, until it has ended.
+
+        A connection that breaks, or a reader that the service finds too slow, does not end the iteration: it
+        goes on after the last event.
+
+        Args:
+            after: Sequence of the last event already known; 0: from the first.
+            timeout: Seconds until TimedOutError; None: no limit.
+
+        Raises:
+            UnavailableError: The service stayed away for a minute.
+        """
+        return events.watch(self._transport, self.name, after, timeout)
+
+    def wait(self, progress: bool = True, timeout: float | None = None) -> Experiment:
+        """Wait until it has ended; one that is paused waits until somebody resumes it.
+
+        Args:
+            progress: Show progress and the time left: in a notebook below the cell, else on standard error,
+                with a bar per group of runs (hidden layers, width, activation) on a terminal, and a line
+                every few seconds in a file or pipe.
+            timeout: Seconds until TimedOutError; None: no limit.
+
+        Returns:
+            Itself, read again: SUCCEEDED, FAILED or CANCELLED.
+        """
+        from iplab.display.progress import follow  # noqa: PLC0415 - rich only where something is drawn
+
+        follow(self.watch(timeout=timeout), self.id, show=progress)
+        return self.refresh()
+
+    def metrics(
+        self, filter: str = "", names: Sequence[str] = (), first_step: int = 0, last_step: int = 0
+    ) -> Metrics:
+        """Recorded points of its runs as columns.
+
+        Args:
+            filter: Which runs, as in `runs`; "": all.
+            names: Which metrics: "train_loss", "train_accuracy", "test_loss", "test_accuracy", with a
+                validation set "validation_loss", "validation_accuracy", with probes "quantity/layer"
+                ("h_change/2"; "h_change/*" for all layers); (): all.
+            first_step: Only points with step >= first_step.
+            last_step: Only points with step <= last_step; 0: to the end.
+
+        Raises:
+            InvalidRequestError: A metric that the experiment does not record (all that it does are listed),
+                or wrong steps.
+        """
+        from iplab.results.query import query_metrics  # noqa: PLC0415 - numpy only where arrays are wanted
+
+        return query_metrics(
+            self._transport, self.name, filter, names, steps=(first_step, last_step),
+            settings=lambda: self._settings_of(filter),
+        )  # fmt: skip
+
+    def _settings_of(self, filter: str) -> Mapping[int, Settings]:
+        """Where runs stand in the grid, by index. It never changes, so all are read once."""
+        if self._settings is not None:
+            return self._settings
+        found = {run.index: run.settings for run in self.runs(filter)}
+        if not filter:
+            self._settings = found
+        return found
+
+    def summary(self, filter: str = "") -> Summary:
+        """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid.
+
+        The rows are a list; `to_pandas()` makes a frame of them, and so does `pandas.DataFrame`, without the
+        spreads.
+        """
+        return summarize(self.runs(filter))
+
+    def runs_frame(self, filter: str = "") -> pd.DataFrame:
+        """Its runs as a frame of pandas: settings, state and results as plain columns, a row per run.
+
+        Args:
+            filter: Which runs, as in `runs`.
+
+        Raises:
+            ImportError: pandas is missing; `pip install 'iplab[pandas]'`.
+            InvalidRequestError: The filter cannot be read.
+        """
+        from iplab.results.frames import frame, run_row  # noqa: PLC0415 - an extra
+
+        return frame(run_row(run) for run in self.runs(filter))
+
+    def plot(
+        self,
+        kind: str | None = None,
+        by: str | Sequence[str] | None = None,
+        metric: str | None = None,
+        filter: str = "",
+    ) -> Picture:
+        """A figure of what it holds; it shows itself in a notebook, `save` writes it to a file.
+
+        Args:
+            kind: "coordinates" (sizes and changes against the width, with theory), "rates" (loss against the
+                base rate), "curves" (learning curves), "drift" (best rate against the width),
+                "isolated-updates", "calibrated-rates", "stationarity", "alignment-exponents", "limit"
+                (distance to infinite width), or over updates by layer "ranks", "kernels", "alignment",
+                "sizes", "changes"; None: coordinates if they were recorded, rates if there are three, else
+                curves.
+            by: Axis or axes of the grid with a line for each value ("parameterization", "width"); None: the
+                first that varies. The other axes have a panel for each value.
+            metric: With curves, which metric ("train_loss"), or a quantity of probes ("h_change"); None: the
+                validation loss, or the test loss.
+            filter: Which runs, as in `runs`; for what is drawn from runs and metrics.
+
+        Raises:
+            InvalidRequestError: No such kind, axis, metric or filter.
+            PictureError: The experiment holds nothing of that kind; the message says what it has.
+            ImportError: matplotlib is missing (when it is drawn); `pip install 'iplab[plot]'`.
+        """
+        from iplab.plotting import plot  # noqa: PLC0415 - only where it is drawn
+
+        return plot(self, kind, by, metric, filter)
+
+    def check(
+        self,
+        references: Mapping[str, str] | None = None,
+        steps: Sequence[int] = (),
+        tolerance: float | None = None,
+        *,
+        alignment: bool = False,
+    ) -> Report:
+        """Compare what it recorded with theory: slopes over widths, verdicts, and what is missing.
+
+        Coordinates need `record.probes {quantities: [coordinates], steps: [0, 1, 2, 3]}`, three widths and,
+        to agree, three seeds.
+
+        Args:
+            references: What was intended, by label: another label or a preset. {"mine": "mup"} finds the
+                layer in which "mine" is not muP.
+            steps: At which coordinates are checked; (): 0 to 3 and the last recorded one.
+            tolerance: Distance from a predicted exponent that still agrees, 0 < tolerance <= 1; None: 0.1.
+            alignment: Check measured alignment too (probe `alignment`), and ask theory again with it.
+
+        Raises:
+            InvalidRequestError: Labels, presets, steps or a tolerance that do not exist.
+        """
+        return check_experiment(
+            self._transport, self.name, references or {}, steps, tolerance, alignment=alignment
+        )

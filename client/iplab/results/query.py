@@ -1,0 +1,37 @@
+"""The metric query that experiments and runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from iplab.connection.transport import Transport
+from iplab.results.metrics import Metrics, collect
+from iplab.results.settings import Settings
+from iplab.v1 import run_service_pb2
+
+
+def query_metrics(
+    transport: Transport,
+    parent: str,
+    filter: str,
+    names: Sequence[str],
+    *,
+    steps: tuple[int, int],
+    settings: Callable[[], Mapping[int, Settings]],
+) -> Metrics:
+    """Metric points as columns; a stream that breaks is read again from its start.
+
+    Args:
+        transport: Where to.
+        parent: "experiments/{id}".
+        filter: Which runs.
+        names: Which metrics.
+        steps: First and last.
+        settings: Reads where the runs stand in the grid, by index.
+    """
+    request = run_service_pb2.QueryMetricsRequest(
+        parent=parent, filter=filter, metrics=names, first_step=steps[0], last_step=steps[1]
+    )
+    found = transport.retry(lambda: collect(transport.stream(transport.runs.QueryMetrics, request)))
+    return replace(found, settings=settings())

@@ -1,0 +1,249 @@
+"""Measurement held against theory: what `Experiment.check` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal, Self
+
+from iplab.connection.transport import Transport
+from iplab.results.reading import computed, read
+from iplab.v1 import report_pb2, report_service_pb2
+
+if TYPE_CHECKING:
+    from ipcore.figures import PowerLaws
+
+
+class Verdict(StrEnum):
+    """What measurement says of theory, at the widths that were measured."""
+
+    AGREES = "agrees"
+    DISAGREES = "disagrees"
+    UNDECIDED = "undecided"
+    NOT_YET = "not yet"
+    NOT_BRACKETED = "not bracketed"
+
+    @classmethod
+    def read(cls, name: str) -> Self:
+        """By name; one of a newer service that this version lacks decides nothing here."""
+        return cls[name] if name in cls.__members__ else cls["UNDECIDED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Runs that differ only in width and seed.
+
+    Attributes:
+        parameterization: Label of what was trained.
+        reference: What theory was asked about: the same label, or what was given as intended.
+        hidden_layers: L.
+        activation: Name.
+        base_learning_rate: eta; None with rate transfer, which compares several.
+        layers: Weight matrices; the last layer is the output f.
+    """
+
+    parameterization: str
+    reference: str
+    hidden_layers: int
+    activation: str
+    base_learning_rate: float | None = field(metadata=computed(lambda m: m.base_learning_rate or None))
+    layers: int = field(metadata=computed(lambda m: m.layers or m.hidden_layers + 1))  # older services
+
+
+def _ends(check: report_pb2.Check, end: Literal["low", "high"]) -> tuple[float | None, ...]:
+    return tuple(getattr(point, end) if point.HasField(end) else None for point in check.points)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+        kind: "COORDINATE", "STATIONARITY", "CALIBRATED_RATE", "RATE_TRANSFER", "ALIGNMENT", "LIMIT"
+            or "ISOLATED_UPDATE"; "UNKNOWN" where this version does not know it.
+        subject: Whose runs.
+        quantity: "h" or "h_change" with coordinates and stationarity; "alignment_update" (theta),
+            "alignment_backward" (theta') or "alignment_change" (omega) with alignment; "isolated_change" or
+            "isolated_bias_change" with isolated updates; else "".
+        layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
+        step: Updates done.
+        predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
+        predicted_high: With rate transfer the upper end of the predicted drift, `predicted` being the lower;
+            with alignment the upper bound, where theory has two; else "".
+        upper_bound: Whether the prediction is an upper bound only.
+        tolerance: Distance from the prediction that still agrees.
+        slope: Of log value against log width; with rate transfer octaves per doubling, None where the best
+            rate of a width is not bracketed by the grid.
+        low: Lower end of its 95 % interval over seeds; None with one seed.
+        high: Upper end.
+        drift: Change of the local slope from the smallest to the largest width.
+        verdict: At these widths.
+        sentence: All of it in words.
+        widths: m, ascending.
+        values: Geometric means over seeds, one per width; with rate transfer the best rates.
+        lows: Lower ends of the values' 95 % intervals over seeds; None where they are not known (one seed).
+        highs: Upper ends.
+        seeds: How many were used.
+        expected: Slope that the parts of a change, measured at one width, give at these widths; None where
+            they are not known.
+    """
+
+    kind: str
+    subject: Subject
+    quantity: str
+    layer: int
+    step: int
+    predicted: str
+    predicted_high: str
+    upper_bound: bool
+    tolerance: float
+    slope: float | None
+    low: float | None
+    high: float | None
+    drift: float
+    verdict: Verdict
+    sentence: str
+    widths: tuple[int, ...] = field(metadata=computed(lambda m: tuple(p.width for p in m.points)))
+    values: tuple[float, ...] = field(metadata=computed(lambda m: tuple(p.value for p in m.points)))
+    lows: tuple[float | None, ...] = field(metadata=computed(lambda m: _ends(m, "low")))
+    highs: tuple[float | None, ...] = field(metadata=computed(lambda m: _ends(m, "high")))
+    seeds: int
+    expected: float | None = None
+
+    @property
+    def sizes(self) -> tuple[tuple[int, float, float | None, float | None], ...]:
+        """The points as figures take them: width, value, lower and upper end."""
+        return tuple(zip(self.widths, self.values, self.lows, self.highs, strict=True))
+
+    @property
+    def name(self) -> str:
+        """What was compared, for tables: "h^2", "change of f", "rate of layer 2", "best rate"."""
+        match self.kind:
+            case "COORDINATE" | "STATIONARITY":
+                size = "f" if self.layer == self.subject.layers else f"h^{self.layer}"
+                name = size if self.quantity == "h" else f"change of {size}"
+                return name if self.kind == "COORDINATE" else f"{name}: falls?"
+            case "CALIBRATED_RATE":
+                return f"rate of layer {self.layer}"
+            case "RATE_TRANSFER" | "LIMIT":
+                return "best rate" if self.kind == "RATE_TRANSFER" else "distance to the limit"
+            case "ALIGNMENT":
+                what = {"alignment_backward": "theta'", "alignment_change": "omega"}
+                return f"{what.get(self.quantity, 'theta')} of W^{self.layer}"
+            case "ISOLATED_UPDATE":
+                size = "f" if self.layer == self.subject.layers else f"h^{self.layer}"
+                return f"{size} by own {'bias' if self.quantity == 'isolated_bias_change' else 'matrix'}"
+        words = self.kind.lower().replace("_", " ")
+        return f"{words} of layer {self.layer}" if self.layer else words
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """What the coordinates, or the isolated updates, of one subject say together.
+
+    Attributes:
+        subject: Whose runs.
+        verdict: Disagrees if a check does; agrees if all that theory stands for do; not yet if all others do.
+        sentence: The first layer that disagrees and from which step, or how many checks agree.
+    """
+
+    subject: Subject
+    verdict: Verdict
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything an experiment recorded that theory speaks of.
+
+    Attributes:
+        name: "experiments/{id}".
+        checks: By subject; coordinates by step and layer.
+        conclusions: By subject: one on coordinates, one on isolated updates, where they were recorded.
+        notes: What could not be checked and why, and what to change.
+        alignments: If alignment was asked for, one per subject: where the network leaves the calculus, and
+            the regime with the measured alignment.
+    """
+
+    name: str
+    checks: tuple[Check, ...]
+    conclusions: tuple[Conclusion, ...]
+    notes: tuple[str, ...]
+    alignments: tuple[Conclusion, ...] = ()
+
+    def _repr_html_(self) -> str:
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
+
+        answers = [(c.subject, c.verdict, c.sentence) for c in self.conclusions]
+        answers += [
+            (check.subject, check.verdict, check.sentence)
+            for check in self.checks
+            if check.kind not in {"COORDINATE", "ALIGNMENT"}
+        ]
+        rows = [
+            (
+                subject.parameterization,
+                subject.hidden_layers,
+                subject.activation,
+                "" if subject.base_learning_rate is None else f"{subject.base_learning_rate:g}",
+                verdict.value,
+                sentence,
+            )
+            for subject, verdict, sentence in answers
+        ]
+        headings = ("parameterization", "L", "activation", "base rate", "verdict", "what was measured")
+        return html.titled(
+            f"{self.name} held against theory",
+            html.table_html(headings, rows) if rows else html.paragraph("nothing could be checked"),
+            html.listed(self.notes),
+        )
+
+    @property
+    def disagrees(self) -> bool:
+        """Whether any check does."""
+        return any(check.verdict is Verdict.DISAGREES for check in self.checks)
+
+    def pictures(self) -> dict[str, PowerLaws]:
+        """Every figure that its checks give, by kind: "coordinates", "drift", "calibrated-rates", ..."""
+        from ipcore.figures import report_pictures  # noqa: PLC0415 - numpy only where it is drawn
+
+        return report_pictures(self.checks, [conclusion.sentence for conclusion in self.conclusions])
+
+    def plot(self, kind: str | None = None) -> PowerLaws:
+        """One of its figures, which shows itself in a notebook; `save` writes it to a file.
+
+        Args:
+            kind: One of those of `pictures`; None: the first.
+
+        Raises:
+            PictureError: There is nothing of that kind to draw; the message says what there is.
+        """
+        from ipcore.figures.reports import choose  # noqa: PLC0415 - as above
+
+        return choose(self.pictures(), kind)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values, as `iplab check --json` prints them."""
+        return asdict(self)
+
+
+def check_experiment(
+    transport: Transport,
+    name: str,
+    references: Mapping[str, str],
+    steps: Sequence[int],
+    tolerance: float | None,
+    *,
+    alignment: bool = False,
+) -> Report:
+    """See `Experiment.check`."""
+    intended = [
+        report_service_pb2.IntendedParameterization(parameterization=label, reference=reference)
+        for label, reference in references.items()
+    ]
+    request = report_service_pb2.CheckExperimentRequest(
+        name=name, references=intended, steps=steps, tolerance=tolerance, alignment=alignment
+    )
+    found = transport.call(transport.reports.CheckExperiment, request)
+    return read(Report, found)

@@ -1,0 +1,63 @@
+"""What distinguishes the runs of a grid: the columns that frames and figures group by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final
+
+from iplab.display.vocabulary import field_named
+from iplab.errors import InvalidRequestError, Violation
+
+if TYPE_CHECKING:
+    from iplab.results.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where a run stands in the grid; the names are those of `Run`, filters and tables.
+
+    Attributes:
+        parameterization: Its label.
+        hidden_layers: L.
+        width: m; math.inf for a limit.
+        activation: Name.
+        base_learning_rate: eta.
+        seed: Of initial weights and batches.
+    """
+
+    parameterization: str
+    hidden_layers: int
+    width: float
+    activation: str
+    base_learning_rate: float
+    seed: int
+
+    @classmethod
+    def of(cls, run: Run) -> Settings:
+        """A run's."""
+        return cls(*(getattr(run, name) for name in AXES))
+
+
+AXES: Final = tuple(entry.name for entry in fields(Settings))
+
+
+def axis(name: str) -> str:
+    """The axis that a name means, in any case and by another name.
+
+    Raises:
+        InvalidRequestError: None; the message lists those that there are.
+
+    >>> axis("depth"), axis("Base learning rate")
+    ('hidden_layers', 'base_learning_rate')
+    """
+    found = field_named(name, AXES)
+    if found is None:
+        raise InvalidRequestError([Violation("by", f"{name!r} is none of {', '.join(AXES)}")])
+    return found
+
+
+def varying(settings: Iterable[Settings]) -> list[str]:
+    """The axes, seeds apart, that have more than one value."""
+    listed = list(settings)
+    return [name for name in AXES if name != "seed" and len({getattr(s, name) for s in listed}) > 1]

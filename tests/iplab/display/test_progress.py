@@ -1,0 +1,103 @@
+"""Progress: sums per group of runs, as bars on terminals, lines in files, HTML in notebooks."""
+
+import io
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from iplab.display.progress import Tally, _html, follow
+from iplab.results.events import Notice, PackProgressed, RunsChanged, StateChanged
+from iplab.results.states import ExperimentState, RunState
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def progressed(pack, committed, *, width=64, runs=3, sequence=1):
+    return PackProgressed(sequence, NOW, pack, 4, width, "relu", runs, committed, 100)
+
+
+EVENTS = [
+    StateChanged(1, NOW, ExperimentState.RUNNING),
+    progressed("a", 0),
+    progressed("b", 0, runs=1),
+    Notice(4, NOW, "waiting for [2] cpus"),
+    progressed("a", 50),
+    StateChanged(6, NOW, ExperimentState.SUCCEEDED),
+]
+
+
+def test_a_group_sums_its_packs():
+    tally = Tally()
+    for event in (progressed("a", 0), progressed("b", 20, runs=1), progressed("c", 7, width=128)):
+        tally.add(event)
+    assert tally.of((4, 64, "relu")) == (20, 400)
+    tally.add(progressed("a", 50))
+    assert tally.of((4, 64, "relu")) == (170, 400)
+    assert tally.of((4, 128, "relu")) == (21, 300)
+    assert tally.of(None) == (191, 700)
+
+
+def test_a_terminal_gets_bars_states_and_notices():
+    stream = io.StringIO()
+    follow(EVENTS, "quick", show=True, console=Console(file=stream, force_terminal=True, width=120))
+    text = stream.getvalue()
+    assert "4 hidden layers, width 64, relu" in text
+    assert "150/400" in text
+    assert "all runs" in text
+    assert "quick is SUCCEEDED" in text
+    assert "waiting for [2] cpus" in text
+
+
+def test_no_time_is_left_once_the_job_has_ended():
+    stream = io.StringIO()
+    ended = [*EVENTS[:-1], StateChanged(6, NOW, ExperimentState.CANCELLED)]
+    follow(ended, "quick", show=True, console=Console(file=stream, force_terminal=True, width=120))
+    drawn = stream.getvalue()
+    assert "150/400" in drawn, "some steps were never done"
+    last = drawn[drawn.rindex("all runs") :]
+    assert "steps" in last
+    assert "left" not in last
+    assert ":" not in last
+
+
+def test_a_file_gets_a_line_now_and_then():
+    """Packs of 300 steps in all, a second between two events: a line when five seconds have gone by."""
+    stream, now = io.StringIO(), [0.0]
+
+    def coming():
+        yield StateChanged(1, NOW, ExperimentState.RUNNING)
+        yield progressed("a", 0)
+        for done in (10, 20, 30, 40, 50, 60, 70, 80, 90, 100):
+            now[0] += 1.0
+            yield progressed("a", done)
+        yield RunsChanged(9, NOW, RunState.DIVERGED, (0, 2))
+        yield RunsChanged(9, NOW, RunState.DIVERGED, (1,))
+        now[0] += 5.0
+        yield progressed("a", 100)
+        yield StateChanged(10, NOW, ExperimentState.SUCCEEDED)
+
+    follow(coming(), "quick", show=True, console=Console(file=stream), clock=lambda: now[0])
+    assert stream.getvalue().splitlines() == [
+        "quick is RUNNING",
+        "150 of 300 steps (50 %), about 5 s left",
+        "300 of 300 steps (100 %)",
+        "a run has diverged: its loss is not finite (how many do is said at the end)",
+        "300 of 300 steps (100 %), 3 runs diverged",
+        "quick is SUCCEEDED",
+    ]
+
+
+def test_a_notebook_gets_html_that_is_escaped():
+    tally = Tally()
+    tally.add(progressed("a", 50))
+    text = _html(["<waiting> for cpus"], tally, ", about 5 s left")
+    assert "&lt;waiting&gt; for cpus" in text
+    assert "all runs" in text
+    assert "150 of 300 steps, about 5 s left" in text
+    assert "value='50.0'" in text
+
+
+def test_progress_can_be_turned_off_on_a_terminal():
+    stream = io.StringIO()
+    follow(EVENTS, "quick", show=False, console=Console(file=stream, force_terminal=True))
+    assert stream.getvalue() == ""
