@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
-from ipserver.environment.settings import is_loopback
+from ipserver.environment.addresses import is_loopback
 from ipserver.errors import StoreUnavailable, Unauthenticated
 
 _log = logging.getLogger(__name__)

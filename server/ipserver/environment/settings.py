@@ -13,16 +13,13 @@ Sources in order of precedence (earlier sources win):
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
-import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -31,21 +28,19 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ipserver.environment.artifact_root import ArtifactRoot
-from ipserver.environment.certificates import CertificateFiles, certificate_files
+from ipserver.environment.addresses import split_address
+from ipserver.environment.api_settings import ApiSettings, Seconds
 from ipserver.environment.limit_settings import LIMITS, LimitSettings
 from ipserver.environment.masking import address, without_password
+from ipserver.environment.place_settings import PlaceSettings, absolute
 from ipserver.environment.settings_files import read_file, read_secrets
 from ipserver.errors import StartupError
 
-Seconds = Annotated[float, Field(gt=0)]
 _Amount = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Node = Annotated[dict[Annotated[str, Field(min_length=1)], _Amount], Field(min_length=1)]
-_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/?]+)*")
-_MLFLOW = re.compile(r"(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.+|databricks(-uc)?(://.+)?")
 
 
-class Settings(LimitSettings):
+class Settings(ApiSettings, PlaceSettings, LimitSettings):
     """All settings, including the limits of specs. Frozen. Every part of the service reads the same settings.
 
     Raises:
@@ -61,75 +56,6 @@ class Settings(LimitSettings):
     )
     secrets: Path | None = Field(
         None, description="Folder of secrets: one file per setting, named as the setting in lower case"
-    )
-    home: Path = Field(Path("~/.iplab"), description="Folder of all the service stores on this machine")
-    data: Path | None = Field(
-        None, description="Folder of datasets (it holds mnist/); unset: only embedded datasets"
-    )
-    address: str = Field("127.0.0.1:50051", description="Address where the API listens; port 0: a free port")
-    web: str = Field(
-        "",
-        description="Address of the web page, HOST:PORT on loopback; empty: the port after the API's; "
-        "off: no page",
-    )
-    insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
-    tls: Path | None = Field(
-        None,
-        description="Folder of secrets for TLS: tls.crt, tls.key and, if clients need certificates, "
-        "client-ca.crt; unset: unencrypted. Replaced files are used without a restart",
-    )
-    tls_certificate: Path | None = Field(
-        None, description="File of the API's certificate chain, in place of tls.crt"
-    )
-    tls_key: Path | None = Field(None, description="File of its private key, in place of tls.key")
-    tls_client_ca: Path | None = Field(
-        None, description="File of the CAs that sign clients' certificates, in place of client-ca.crt"
-    )
-    auth: bool = Field(
-        False,
-        description="Ask every caller for a token, of `ipserver token create` or of the provider below",
-    )
-    oidc_issuer: str = Field(
-        "", description="URL of an OpenID Connect provider whose tokens are accepted too; empty: none"
-    )
-    oidc_audience: str = Field("", description="Audience that its tokens must name")
-    oidc_jwks: str = Field("", description="URL of its keys; empty: as its discovery document says")
-    oidc_user_claim: str = Field("sub", description="Claim of its tokens that names the user, as in roles")
-    oidc_groups_claim: str = Field(
-        "", description="Claim that lists the user's groups, which have roles as group:NAME; empty: none"
-    )
-    health_address: str = Field(
-        "",
-        description="HOST:PORT of a second port that answers health checks only, unencrypted, for probes; "
-        "empty: none",
-    )
-    connection_age_seconds: Seconds = Field(
-        1800.0,
-        description="Seconds after which the API asks a client to connect again, so that load balancers "
-        "spread connections; running calls go on for another 10 minutes",
-    )
-    store: SecretStr = Field(
-        SecretStr(""),
-        description="Database of the service, as postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE; "
-        "empty: SQLite in the home folder",
-    )
-    artifacts: str = Field(
-        "",
-        description="Weights and checkpoints: a folder, or s3://BUCKET/PREFIX; empty: in the home folder",
-    )
-    s3_endpoint_url: str = Field("", description="S3-compatible store, as http://HOST:9000; empty: AWS")
-    s3_region: str = Field("", description="Region of the bucket; empty: the endpoint's default")
-    s3_access_key_id: SecretStr = Field(
-        SecretStr(""), description="S3 access key; empty: AWS's libraries find one (variables, profile, role)"
-    )
-    s3_secret_access_key: SecretStr = Field(SecretStr(""), description="Secret that belongs to the key")
-    mlflow_tracking_uri: SecretStr = Field(
-        SecretStr(""), description="MLflow's server or database; empty: SQLite in the home folder"
-    )
-    mlflow_ui: str = Field(
-        "",
-        description="URL of MLflow's UI, for the web page's links; empty: the tracking server, or "
-        "http://127.0.0.1:5000, where `ipserver mlflow` serves it",
     )
     ray_address: str = Field(
         "",
@@ -224,70 +150,10 @@ class Settings(LimitSettings):
         )
         return init_settings, env_settings, secrets, file
 
-    @field_validator(
-        "settings", "secrets", "home", "data", "tls", "tls_certificate", "tls_key", "tls_client_ca"
-    )
+    @field_validator("settings", "secrets")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return absolute(value) if value is not None else None
-
-    @field_validator("home")
-    @classmethod
-    def _in_urls(cls, value: Path) -> Path:
-        """Refuse characters that the URLs of SQLite and MLflow, which contain this path, cannot hold."""
-        wrong = sorted({letter for letter in str(value) if letter in "?%" or not letter.isprintable()})
-        if wrong:
-            raise ValueError(
-                f"the path has {', '.join(map(ascii, wrong))} in it, which cannot stand in the addresses of "
-                "SQLite and MLflow; choose a folder without ?, % and characters that cannot be printed"
-            )
-        return value
-
-    @field_validator("artifacts")
-    @classmethod
-    def _place(cls, value: str) -> str:
-        if not value:
-            return value
-        if "://" not in value:
-            return str(absolute(Path(value)))
-        value = value.rstrip("/")
-        if not _BUCKET.fullmatch(value):
-            raise ValueError(
-                "must be a folder, or s3://BUCKET/PREFIX with a bucket's name in small letters and no ?"
-            )
-        return value
-
-    @field_validator("s3_endpoint_url")
-    @classmethod
-    def _endpoint(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[^/@]+/?", value):
-            raise ValueError("must be http://HOST:PORT or https://HOST")
-        return value.rstrip("/")
-
-    @field_validator("mlflow_tracking_uri")
-    @classmethod
-    def _tracking(cls, value: SecretStr) -> SecretStr:
-        if value and not _MLFLOW.fullmatch(value.get_secret_value()):
-            raise ValueError("must be http://HOST:PORT of an MLflow server, or the URL of its database")
-        return value
-
-    @field_validator("web")
-    @classmethod
-    def _near(cls, value: str) -> str:
-        host, port = split_address(value)
-        if value in {"", "off"} or (port.isdigit() and int(port) <= 65_535 and is_loopback(host)):
-            return value
-        raise ValueError(
-            "must be HOST:PORT on loopback, as 127.0.0.1:50052 (from another machine: ssh -L 50052:127.0.0.1:"
-            "50052 HOST), or off"
-        )
-
-    @field_validator("mlflow_ui")
-    @classmethod
-    def _link(cls, value: str) -> str:
-        if value and not re.fullmatch(r"https?://[^\s/@]+(/[^\s]*)?", value):
-            raise ValueError("must be http://HOST:PORT or https://HOST, without a user")
-        return value
 
     @field_validator("ray_address")
     @classmethod
@@ -319,122 +185,10 @@ class Settings(LimitSettings):
             raise ValueError(f"has {', '.join(wrong)}; cores are called cpus here, and devices gpus")
         return value
 
-    @model_validator(mode="after")
-    def _key_pair(self) -> Settings:
-        if bool(self.s3_access_key_id) != bool(self.s3_secret_access_key):
-            raise ValueError(
-                "IPLAB_S3_ACCESS_KEY_ID and IPLAB_S3_SECRET_ACCESS_KEY belong together: set both or neither"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _loopback(self) -> Settings:
-        host, port = split_address(self.address)
-        if not port.isdigit() or int(port) > 65_535:
-            raise ValueError(
-                f"address {self.address!r} is not HOST:PORT with a port of 0 .. 65535, as 127.0.0.1:50051"
-            )
-        missing = [
-            name
-            for name, there in (("TLS (IPLAB_TLS)", self.certificates), ("IPLAB_AUTH=1", self.auth))
-            if not there
-        ]
-        if not is_loopback(host) and missing and not self.insecure:
-            raise ValueError(
-                f"address {self.address!r} is beyond loopback: anyone who reaches it could submit work, or "
-                f"read along. Set {' and '.join(missing)} (docs/laboratory.md), use 127.0.0.1, or say "
-                "--insecure (IPLAB_INSECURE=1) if the network is trusted"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _health(self) -> Settings:
-        if self.health_address and not split_address(self.health_address)[1].isdigit():
-            raise ValueError(f"health_address {self.health_address!r} is not HOST:PORT")
-        return self
-
-    @model_validator(mode="after")
-    def _provider(self) -> Settings:
-        if bool(self.oidc_issuer) != bool(self.oidc_audience):
-            raise ValueError("IPLAB_OIDC_ISSUER and IPLAB_OIDC_AUDIENCE belong together: set both or neither")
-        if self.oidc_issuer and not self.auth:
-            raise ValueError(
-                "IPLAB_OIDC_ISSUER has no effect without IPLAB_AUTH=1: set it, or leave both out"
-            )
-        for name in ("oidc_issuer", "oidc_jwks"):
-            url = urlsplit(getattr(self, name))
-            if url.geturl() and url.scheme != "https" and not is_loopback(url.hostname or ""):
-                raise ValueError(f"{name} must be https://HOST/...; only loopback may do without encryption")
-        return self
-
-    @model_validator(mode="after")
-    def _tls_pair(self) -> Settings:
-        _ = self.certificates  # raises
-        return self
-
-    @property
-    def certificates(self) -> CertificateFiles | None:
-        """The files for TLS; None: the API speaks plain HTTP/2."""
-        return certificate_files(self.tls, self.tls_certificate, self.tls_key, self.tls_client_ca)
-
-    @property
-    def store_dsn(self) -> str:
-        """DSN of the service's own database."""
-        return self.store.get_secret_value() or f"sqlite:///{self.home / 'iplab.db'}"
-
-    @property
-    def disks(self) -> dict[str, Path]:
-        """Folders of this machine that hold the store and the artifacts, by which they hold."""
-        found = {}
-        if self.store_dsn.startswith("sqlite:///"):
-            found["store"] = Path(self.store_dsn.removeprefix("sqlite:///")).parent
-        if self.artifact_root.folder is not None:
-            found["artifacts"] = self.artifact_root.folder
-        return found
-
     @property
     def limits(self) -> dict[str, int]:
         """The limits of specs, by name."""
         return {name: getattr(self, name) for name in LIMITS}
-
-    @property
-    def artifact_root(self) -> ArtifactRoot:
-        """Root below which trainers write."""
-        return ArtifactRoot(
-            self.artifacts or str(self.home / "artifacts"),
-            endpoint_url=self.s3_endpoint_url,
-            region=self.s3_region,
-            access_key_id=self.s3_access_key_id.get_secret_value(),
-            secret_access_key=self.s3_secret_access_key.get_secret_value(),
-        )
-
-    @property
-    def mlflow_uri(self) -> str:
-        """MLflow's tracking URI."""
-        return (
-            self.mlflow_tracking_uri.get_secret_value() or f"sqlite:///{self.home / 'mlflow' / 'mlflow.db'}"
-        )
-
-    @property
-    def web_address(self) -> str:
-        """Where the web page is served, HOST:PORT; "": nowhere."""
-        if self.web:
-            return "" if self.web == "off" else self.web
-        port = int(split_address(self.address)[1])
-        return f"127.0.0.1:{port + 1 if 0 < port < 65_535 else 0}"
-
-    @property
-    def mlflow_page(self) -> str:
-        """URL of MLflow's UI, without a user or password."""
-        tracking = urlsplit(self.mlflow_tracking_uri.get_secret_value())
-        if self.mlflow_ui or tracking.scheme not in {"http", "https"}:
-            return self.mlflow_ui or "http://127.0.0.1:5000"
-        return f"{tracking.scheme}://{tracking.netloc.rpartition('@')[2]}{tracking.path}"
-
-    @property
-    def mlflow_artifacts(self) -> Path | None:
-        """Folder for artifacts of MLflow experiments; None: the tracking server decides."""
-        return None if self.mlflow_tracking_uri else self.home / "mlflow" / "artifacts"
 
     def environment(self) -> dict[str, str]:
         """Environment variables that give another process these settings."""
@@ -444,40 +198,6 @@ class Settings(LimitSettings):
     def shown(self) -> dict[str, str]:
         """Every setting's value with passwords and keys masked."""
         return {name: _masked(name, getattr(self, name)) for name in type(self).model_fields}
-
-
-def absolute(path: Path) -> Path:
-    """The absolute path, with links and "~" resolved.
-
-    Raises:
-        ValueError: It cannot be resolved; the message says why.
-    """
-    try:
-        return path.expanduser().resolve()
-    except FileNotFoundError:
-        raise ValueError(
-            "is relative to the working folder, which has been removed; give an absolute path"
-        ) from None
-    except RuntimeError as error:  # "~" of a user without a home folder, or a cycle of links
-        raise ValueError(f"{str(error).rstrip('.')}; give an absolute path") from None
-    except OSError as error:
-        raise ValueError(f"{error.strerror}; give another path") from None
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Host and port of HOST:PORT or [HOST]:PORT."""
-    host, _, port = address.rpartition(":")
-    return host.strip("[]"), port
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a server on this host is reachable only from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def load_settings(**options: object) -> Settings:

@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from ipserver.environment.settings import Settings, split_address
+from ipserver.environment.addresses import split_address
+from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import for_parts
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat

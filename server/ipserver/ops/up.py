@@ -18,7 +18,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from iplab.display import terminal
-from ipserver.environment.settings import Settings, split_address
+from ipserver.environment.addresses import split_address
+from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.ops.answering import Answering, health_channel
 from ipserver.ops.heartbeat import Pulse, Pulses

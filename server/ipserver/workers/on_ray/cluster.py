@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ipserver.environment.addresses import split_address
 from ipserver.environment.listener import require_listener
-from ipserver.environment.settings import split_address
 from ipserver.environment.surroundings import forget_other_rays
 from ipserver.errors import ClusterLost, NotReady
 from ipserver.workers.on_ray.folder import own_token, ray_folder
