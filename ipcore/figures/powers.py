@@ -115,6 +115,7 @@ class PowerLaws(Picture):
         shared: Whether values are compared across the panels of a row (of all rows, if none has a heading).
         horizontal: Name of the horizontal axis.
         base: Of the logarithms on the vertical axis: 10, or 2 for rates on a grid of octaves.
+        means: What points are over the seeds.
     """
 
     quantity: str
@@ -127,6 +128,7 @@ class PowerLaws(Picture):
     shared: bool = True
     horizontal: str = "width m"
     base: int = 10
+    means: str = "geometric means"
 
     @property
     def laws(self) -> tuple[Law, ...]:
@@ -136,7 +138,7 @@ class PowerLaws(Picture):
     @property
     def caption(self) -> str:
         """See `Picture`."""
-        seeds = "1 seed" if self.seeds == 1 else f"geometric means over {self.seeds} seeds"
+        seeds = "1 seed" if self.seeds == 1 else f"{self.means} over {self.seeds} seeds"
         bands = any(size.low is not None for law in self.laws for size in law.sizes)
         parts = [
             f"{self.measured}; {seeds}{', bands: 95 % intervals' if bands else ''}.",

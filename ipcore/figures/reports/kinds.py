@@ -132,6 +132,7 @@ def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
         f"Distance of the final test loss from that of infinite width{f' ({shared})' if shared else ''}",
         min(check.seeds for check in checks),
         meaning_of(checks, sentences, 1),
+        means="root mean squares",
     )
 
 
