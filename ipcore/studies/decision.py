@@ -99,7 +99,8 @@ class Cell:
         need: What would decide it; None where it is decided or nothing is known.
         layer: l, 1..L+1; 0 where no layer is meant.
         step: Updates done.
-        unit: Of the interval: "slope", "octaves per doubling", "accuracy", "distance".
+        unit: Of the interval: "slope", "octaves per doubling", "accuracy", "distance", "relative distance",
+            "width".
     """
 
     subject: str

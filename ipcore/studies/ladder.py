@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ipcore.catalogue.widths import INFINITE_WIDTH, width_of
 from ipcore.studies.decision import Cell, Need, Reason, Request, Verdict
 from ipcore.studies.line import Ledger, State, Step, Trainee
 from ipcore.studies.looks import LOOKS, WINDOWS, error_per_look
@@ -76,6 +77,8 @@ class Ladder:
         max_width: The widest network.
         ordered: Once a cell disagrees, later cells do not matter.
         multiple: Runs that make one seed (2: pairs).
+        shares: Runs per seed of a look at the smallest widths; one at all others.
+        beside_limit: Whether every seed is trained at infinite width too.
     """
 
     subject: str
@@ -86,6 +89,8 @@ class Ladder:
     max_width: int
     ordered: bool = False
     multiple: int = 1
+    shares: tuple[int, ...] = _SHARES
+    beside_limit: bool = False
 
     @property
     def cell_count(self) -> int:
@@ -151,10 +156,14 @@ class Ladder:
         return tuple(width << look.window for width in self.widths)
 
     def _counts(self, look: Look) -> tuple[int, ...]:
-        return tuple(look.seeds * (_SHARES[i] if i < len(_SHARES) else 1) for i in range(len(self.widths)))
+        more = (*self.shares, *[1] * len(self.widths))
+        return tuple(look.seeds * share for share in more[: len(self.widths)])
 
     def _requests(self, look: Look) -> tuple[Request, ...]:
         """All runs of a look, measured or not."""
+        counts = dict(zip(self._widths(look), self._counts(look), strict=True))
+        if self.beside_limit:
+            counts[INFINITE_WIDTH] = max(counts.values())
         return tuple(
             Request(
                 trainee.name,
@@ -166,7 +175,7 @@ class Ladder:
                 tuple(range(count * self.multiple)),
                 trainee.steps,
             )
-            for width, count in zip(self._widths(look), self._counts(look), strict=True)
+            for width, count in counts.items()
             for trainee, rate in zip(self.trainees, self.rates, strict=True)
         )
 
@@ -228,7 +237,7 @@ class Ladder:
                 if not found[i] and without > _MOST_DIVERGED * len(runs):
                     found[i] = (
                         f"{without} of {len(runs)} runs of {request.subject} diverge at width "
-                        f"{request.width} and base rate {request.rates[0]:g}; lower the rate"
+                        f"{width_of(request.width)} and base rate {request.rates[0]:g}; lower the rate"
                     )
         return found
 
@@ -273,7 +282,9 @@ class Ladder:
         """The cheaper of staying and moving for all open cells together, then the smallest step."""
         stay, move = self._stay(look, judged, ledger, cells), self._move(look, judged, ledger, cells)
         looks: list[Look] = []
-        if stay is not None and (move is None or self._price(look, stay) <= self._price(look, move)):
+        if stay is not None and (
+            move is None or self._price(ledger, look, stay) <= self._price(ledger, look, move)
+        ):
             looks.append(Look(look.window, _at_most_ahead(look.seeds, stay.seeds)))
         elif move is not None:
             looks.append(Look(move.window, min(move.seeds, _FIRST_AFTER_MOVE)))
@@ -304,8 +315,10 @@ class Ladder:
         needed = [_enough(one, one.wider_gap, look.seeds, error, 0) for one in judged]
         return None if None in needed else Look(window, max(n for n in needed if n is not None))
 
-    def _price(self, reached: Look, wanted: Look) -> float:
-        """Cost of what a look needs beyond one that is complete, in units of m^2."""
+    def _price(self, ledger: Ledger, reached: Look, wanted: Look) -> float:
+        """Cost of what a look needs beyond one that is complete, in units of m^2; with limits in seconds."""
+        if self.beside_limit:
+            return ledger.cost(ledger.missing(self._requests(wanted))) or 0.0
         have = dict(zip(self._widths(reached), self._counts(reached), strict=True))
         return sum(
             max(0, count - have.get(width, 0)) * float(width) ** 2
@@ -318,7 +331,7 @@ class Ladder:
         tolerance = one.enough
         if not known:
             return Need(None, self._widths(look), None, None, tolerance)
-        best = min(known, key=lambda option: self._price(look, option))
+        best = min(known, key=lambda option: self._price(ledger, look, option))
         requests = ledger.missing(self._requests(best))
         runs = sum(len(request.seeds) for request in requests)
         return Need(best.seeds, self._widths(best), runs, ledger.cost(requests), tolerance)

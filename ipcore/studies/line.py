@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ipcore import theory
+from ipcore.catalogue.widths import INFINITE_WIDTH, width_of
 from ipcore.studies.decision import Cell, Reason, Request
 from ipcore.studies.results import Metric, Outcome, Results, Run
 from ipcore.studies.subjects import RunCost
@@ -148,9 +149,8 @@ class Ledger:
             for run in request.runs():
                 outcome = self.runs.get(run)
                 if outcome is not None and outcome.failed:
-                    return (
-                        f"run {run.seed} at width {run.width} and rate {run.rate:g} failed: {outcome.failed}"
-                    )
+                    width = width_of(run.width)
+                    return f"run {run.seed} at width {width} and rate {run.rate:g} failed: {outcome.failed}"
         return ""
 
     def cost(self, requests: Sequence[Request]) -> float | None:
@@ -171,6 +171,11 @@ class Ledger:
         share = request.steps / self.whole
         costs = self._costs.get(request.subject)
         if costs is None:
+            return None if self.run_cost is None else self.run_cost.at(request.width) * share
+        if request.width in costs:
+            return costs[request.width]
+        costs = {width: cost for width, cost in costs.items() if width != INFINITE_WIDTH}
+        if request.width == INFINITE_WIDTH or not costs:
             return None if self.run_cost is None else self.run_cost.at(request.width) * share
         near = min(costs, key=lambda width: abs(width - request.width))
         if self.run_cost is None or request.width <= near:

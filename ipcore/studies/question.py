@@ -13,6 +13,7 @@ DRIFT_WIDTHS: Final = (128, 256, 512, 1024)
 SLOPE_TOLERANCE: Final = 0.1
 READOUT_TOLERANCE: Final = 0.2
 DRIFT_TOLERANCE: Final = 0.25
+DISTANCE_TOLERANCE: Final = 0.05
 FALL: Final = -0.25
 """A size falls with the width if its slope lies below: midway between the possible exponents 0 and -1/2."""
 
@@ -27,6 +28,7 @@ class Question:
         budget: What may be spent.
         tolerance: tau, distance from the prediction that still agrees. None: 0.1 for slopes (0.2 at the
             output and for calibrated rates), 0.25 octaves for drifts; 0.02 for gaps in accuracy.
+            Of `InfiniteWidth`: the distance to the limit that is small enough, 0.05.
         error_rate: Probability of any wrong "agrees" or "disagrees" in the whole study, in (0, 0.5).
         widths: Where it starts, each twice the last. (): 64..1024; rate transfer: 128..1024.
         max_width: Widest network that fits into memory. A study widens its networks up to here.
@@ -164,6 +166,17 @@ class Limit(Question):
     limit: tuple[tuple[float, ...], ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfiniteWidth(Question):
+    """How far are networks from their infinite-width limit, and at which width m* are they near enough?
+
+    The distance is that of final test losses, seed by seed, relative to the limit's; `tolerance` is what is
+    near enough. Every subject must have a limit (`ipcore.limits.kinds`), which the caller makes sure of.
+    """
+
+    kind: ClassVar[str] = "infinite-width"
+
+
 KINDS: Final = (
     CoordinateCheck,
     RateTransfer,
@@ -173,4 +186,5 @@ KINDS: Final = (
     ActivationGap,
     PhaseBoundary,
     Limit,
+    InfiniteWidth,
 )

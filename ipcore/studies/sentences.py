@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Final
 
 from ipcore import theory
 from ipcore.studies.decision import Cell, Interval, Need, Verdict
-from ipcore.studies.question import FALL, Question, RateTransfer
+from ipcore.studies.question import FALL, InfiniteWidth, Question, RateTransfer
 from ipcore.studies.results import Results
+
+_THOUSANDS: Final = 1000
+_TENTH: Final = 0.1
 
 
 def number(value: float) -> str:
     """A number of a sentence.
 
-    >>> number(0.034), number(-0.0004), number(0.00071), number(math.inf)
-    ('0.03', '0.00', '0.00071', 'inf')
+    >>> number(0.034), number(-0.0004), number(0.00071), number(math.inf), number(16384.2)
+    ('0.03', '0.00', '0.00071', 'inf', '16,384')
     """
     if not math.isfinite(value):
         return "unknown" if math.isnan(value) else f"{value:g}"
+    if abs(value) >= _THOUSANDS:
+        return f"{value:,.0f}"
     if 0 < value < 0.005:
         return f"{value:.2g}"
     text = f"{value:.2f}"
@@ -180,6 +186,8 @@ def answer_sentence(
     level = confidence(question.error_rate)
     if isinstance(question, RateTransfer):
         body = _transfer(cells[0], subject, level, why)
+    elif isinstance(question, InfiniteWidth):
+        body = _distance(cells, question.first_widths[-1], subject, level, why)
     else:
         body = _of_cells(question.kind, subject, verdict, cells, level)
     said = f"{body} {spent(len(results.runs), results.core_seconds)}"
@@ -199,6 +207,47 @@ def _transfer(cell: Cell, subject: str, level: str, why: str) -> str:
     outside = cell.interval.low > cell.tolerance or cell.interval.high < -cell.tolerance
     transfers = ": it transfers" if inside else ": it does not transfer" if outside else ""
     return f"{moved}, {against(cell)}{transfers}."
+
+
+def _distance(cells: Sequence[Cell], width: int, subject: str, level: str, why: str) -> str:
+    """The distance at the largest width that was asked for, and m*."""
+    distance, needed = cells
+    if math.isnan(distance.interval.value):
+        known = f": {distance.why}" if distance.why and not why else ""
+        return f"The distance of {subject} from its infinite-width limit is not measured{known}."
+    eps, off, star = percent(distance.tolerance), distance.interval, needed.interval
+    said = (
+        f"At width {width:,} the final test loss of {subject} is {percent(off.value)} ({level}: "
+        f"{percent(off.low)} .. {percent(off.high)}) from that of infinite width"
+    )
+    if math.isinf(star.value):
+        least = f"; m* is above {star.low:,.0f}" if star.low >= 1 else ""
+        return f"{said}; no width is known at which it is {eps}, since it may not fall{least}."
+    far = "" if needed.widths[0] <= star.value <= needed.widths[-1] else ", extrapolated"
+    ends = f"{_width(star.low)} .. {_width(star.high)}"
+    return f"{said}; {eps} is reached at about width m* = {_width(star.value)} ({level}: {ends}{far})."
+
+
+def percent(part: float) -> str:
+    """A part in per cent.
+
+    >>> percent(0.143), percent(0.012), percent(0.00071), percent(math.inf)
+    ('14 %', '1.2 %', '0.071 %', 'unknown')
+    """
+    if not math.isfinite(part):
+        return "unknown"
+    return f"{100 * part:.0f} %" if part >= _TENTH else f"{100 * part:.2g} %"
+
+
+def _width(width: float) -> str:
+    """A width of two digits or so; nobody builds networks by more.
+
+    >>> _width(16_384.3), _width(97.2), _width(0.0), _width(math.inf)
+    ('16,400', '97', '1', 'inf')
+    """
+    if math.isinf(width):
+        return "inf"
+    return f"{float(f'{max(width, 1.0):.3g}'):,.0f}"
 
 
 def _of_cells(kind: str, subject: str, verdict: Verdict, cells: Sequence[Cell], level: str) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipcore import theory
+from ipcore.catalogue.widths import INFINITE_WIDTH
 
 UNLIMITED: Final = 2**31 - 1
 
@@ -104,10 +105,12 @@ class RunCost:
     Attributes:
         core_seconds: Of one run of all updates at `width`.
         width: m.
+        limit: Core-seconds of one run at infinite width.
     """
 
     core_seconds: float
     width: int = 1024
+    limit: float = 0.0
 
     def at(self, width: int) -> float:
         """Core-seconds of a whole run at another width.
@@ -115,4 +118,6 @@ class RunCost:
         >>> RunCost(4.0).at(512)
         1.0
         """
+        if width == INFINITE_WIDTH:
+            return self.limit
         return self.core_seconds * (width / self.width) ** 2

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ipcore import theory
+from ipcore.catalogue.widths import width_of
 from ipcore.errors import QuestionError
 from ipcore.studies.kinds.activation_gap import groups
 from ipcore.studies.kinds.equivalence import pairs
@@ -217,7 +218,7 @@ def _too_small(question: Question) -> Iterator[Problem]:
     """A budget below one round."""
     least, budget = minimum_cost(question), question.budget
     if budget.runs is not None and budget.runs < least.runs:
-        by_width = ", ".join(f"{runs} at width {width}" for width, runs in least.by_width)
+        by_width = ", ".join(f"{runs} at width {width_of(width)}" for width, runs in least.by_width)
         text = f"{budget.runs} runs decide nothing: the first round has {least.runs} ({by_width})"
         yield Problem("budget.runs", f"{text}; give at least {least.runs}")
     if least.core_seconds is None or least.wall_seconds is None:

@@ -13,6 +13,7 @@ from ipcore.studies.kinds.activation_gap import activation_gap
 from ipcore.studies.kinds.calibrated import calibrated_rates
 from ipcore.studies.kinds.coordinates import coordinate_check
 from ipcore.studies.kinds.equivalence import equivalence
+from ipcore.studies.kinds.infinite_width import infinite_width
 from ipcore.studies.kinds.limit import limit
 from ipcore.studies.kinds.phase_boundary import phase_boundary
 from ipcore.studies.kinds.rate_transfer import rate_transfer
@@ -29,6 +30,7 @@ _LINES: Final[Mapping[str, Callable[[Any], tuple[Line, ...]]]] = {
     "activation-gap": activation_gap,
     "phase-boundary": phase_boundary,
     "limit": limit,
+    "infinite-width": infinite_width,
 }
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from ipcore import theory
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.studies import (
     CALIBRATED,
     FINAL_ACCURACY,
+    FINAL_LOSS,
     ISOLATED,
     ISOLATED_BIAS,
     OUTPUTS,
@@ -19,6 +21,7 @@ from ipcore.studies import (
     CoordinateCheck,
     Decided,
     Equivalence,
+    InfiniteWidth,
     Limit,
     Metric,
     Outcome,
@@ -312,3 +315,58 @@ def test_what_is_trained_may_differ_from_what_was_meant():
     decision = plan(CoordinateCheck(subjects=(meant,), budget=PLENTY), Results())
     assert {request.exponents for request in decision.requests} == {broken}
     assert decision.answers[0].cells[1].predicted_low == 0.0
+
+
+def beside_limits(constant, slope=-0.5, spread=0.1):
+    """Losses that are `constant` m^slope off the limit's of their seed, give or take."""
+
+    def train(run, metrics):
+        limit = 0.3 + 0.02 * np.random.default_rng(run.seed).standard_normal()
+        draw = np.random.default_rng([run.width, run.seed]).standard_normal()
+        off = 0.0 if run.width == INFINITE_WIDTH else 0.3 * constant * run.width**slope * (1 + spread * draw)
+        return Outcome({FINAL_LOSS: limit + off}, core_seconds=0.01)
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("eps", "expected"),
+    # D = 3 / sqrt(m): 0.05 at m = 3,600, beyond the widths measured; 0.2 at 225; 0.5 at 36, below all.
+    [(0.05, 3600), (0.2, 225), (0.5, 36)],
+)
+def test_the_needed_width_is_that_of_the_world(eps, expected):
+    question = InfiniteWidth(subjects=(subject("ip-llr", 3),), budget=PLENTY, tolerance=eps)
+    ended = study(question, beside_limits(3.0))
+    assert isinstance(ended.decision, Decided), ended.decision.sentence
+    distance, needed = ended.decision.answers[0].cells
+    assert distance.interval.low < 3 / 32 < distance.interval.high
+    assert needed.interval.low < expected < needed.interval.high
+    assert ended.decision.verdict is Verdict.NO_PREDICTION
+    assert f"; {100 * eps:.2g} % is reached at about width m* = " in ended.decision.sentence
+    assert ("extrapolated" in ended.decision.sentence) == (eps != 0.2)
+    # Each seed of each width has its limit.
+    seeds = {run.seed for run in ended.runs if run.width == INFINITE_WIDTH}
+    assert {run.seed for run in ended.runs} == seeds
+
+
+def test_a_distance_that_does_not_fall_has_no_needed_width():
+    question = InfiniteWidth(subjects=(subject("ip-llr", 3),), budget=Budget(runs=100), tolerance=0.05)
+    found = study(question, beside_limits(0.1, slope=0.0)).decision
+    assert isinstance(found, OutOfBudget)
+    assert "no width is known at which it is 5 %, since it may not fall" in found.sentence
+
+
+def test_more_noise_asks_for_more_seeds_and_says_what_it_would_take():
+    question = InfiniteWidth(subjects=(subject("ip-llr", 3),), budget=Budget(runs=80), tolerance=0.05)
+    found = study(question, beside_limits(3.0, spread=1.0)).decision
+    assert isinstance(found, OutOfBudget)
+    needed = found.answers[0].cells[1]
+    assert needed.need.seeds > needed.seeds
+    assert "It would take" in found.sentence
+
+
+def test_networks_that_are_their_limits_have_no_distance():
+    question = InfiniteWidth(subjects=(subject("ip-llr", 3),), budget=PLENTY)
+    found = study(question, beside_limits(0.0)).decision
+    assert isinstance(found, OutOfBudget)
+    assert "losses at width 64 are exactly those of infinite width" in found.sentence

@@ -1,0 +1,60 @@
+"""Infinite width: how far networks are from their limit, and the width at which they are near enough."""
+
+from __future__ import annotations
+
+from ipcore.studies.kinds.common import trainee_of
+from ipcore.studies.ladder import Ladder, Rung
+from ipcore.studies.line import Ledger, Line
+from ipcore.studies.measures.needed_width import Distance, Losses, NeededWidth
+from ipcore.studies.predictions import Band
+from ipcore.studies.question import DISTANCE_TOLERANCE, InfiniteWidth
+from ipcore.studies.reading import numbers
+from ipcore.studies.results import FINAL_LOSS
+from ipcore.studies.subjects import Subject
+
+_SILENT = "theory predicts how distances fall, not how large they are"
+
+
+def infinite_width(question: InfiniteWidth) -> tuple[Line, ...]:
+    """One ladder per subject, with the limit of every seed beside it.
+
+    Every width has the same seeds: each costs a limit, which is dearer than most networks.
+    """
+    return tuple(
+        Ladder(
+            str(subject),
+            (trainee_of(subject, question.setting.steps),),
+            (subject.rate,),
+            _rungs(question, subject),
+            question.first_widths,
+            question.max_width,
+            shares=(),
+            beside_limit=True,
+        )
+        for subject in question.subjects
+    )
+
+
+def _rungs(question: InfiniteWidth, subject: Subject) -> tuple[Rung, ...]:
+    eps = DISTANCE_TOLERANCE if question.tolerance is None else question.tolerance
+    width, silent = question.first_widths[-1], Band.silent(_SILENT)
+
+    def losses(ledger: Ledger) -> Losses:
+        return Losses(numbers(ledger, str(subject), subject.rate, FINAL_LOSS))
+
+    return (
+        Rung(
+            f"distance at width {width}",
+            lambda ledger: Distance(losses(ledger), width, eps),
+            silent,
+            eps,
+            (FINAL_LOSS,),
+        ),
+        Rung(
+            f"width m* at distance {eps:g}",
+            lambda ledger: NeededWidth(losses(ledger), width, eps),
+            silent,
+            eps,
+            (FINAL_LOSS,),
+        ),
+    )
