@@ -1,6 +1,7 @@
 """Studies by the SDK and the command line, on a real service."""
 
 import json
+import math
 import threading
 from contextlib import contextmanager
 
@@ -11,7 +12,7 @@ import iplab
 from iplab.cli import main
 from iplab.cli.study import _ASKED
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
-from iplab.studies.pictures import interval_picture, rate_picture
+from iplab.studies.pictures import interval_picture, picture_of, rate_picture
 from iplab.studies.request import QUESTIONS, budget_of, study_message
 from iplab.v1.spec_pb2 import ExperimentSpec
 from tests.ipserver.studies.cases import driver
@@ -144,6 +145,38 @@ def test_rates_are_drawn_where_they_were_tried(service, client, tmp_path):
     assert len(panel.curves[0].points) >= 3
     pytest.importorskip("matplotlib")
     assert picture.save(tmp_path / "rates.png").stat().st_size > 1000
+
+
+def test_networks_are_held_against_the_limits_of_their_seeds(service, client, tmp_path):
+    spec = {
+        **BASE,
+        "infinite_width": {"particles": 64, "replicas": 2},
+        "grid": {**BASE["grid"], "parameterizations": [{"preset": "ip-llr"}]},
+    }
+    asked = client.study("infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="far")
+    with driven(service):
+        study = asked.wait(timeout=300)
+    assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
+    assert "At width 32 the final test loss of ip-llr (relu, 2 hidden layers) is" in study.sentence
+    # One experiment a width, each with the same seeds: a limit sees the batches of its seed.
+    runs = {
+        (run.width, run.seed): run.results["final_test_loss"]
+        for experiment in study.trained()
+        for run in experiment.runs()
+    }
+    assert sorted(runs) == [(width, seed) for width in (8, 16, 32, math.inf) for seed in range(4)]
+    off = [runs[32, seed] - runs[math.inf, seed] for seed in range(4)]
+    distance = math.sqrt(sum(o * o for o in off) / sum(runs[math.inf, seed] ** 2 for seed in range(4)))
+    cell, needed = study.answers[0].cells
+    assert cell.low < distance < cell.high
+    assert needed.unit == "width"
+    picture = picture_of(study)
+    drawn = {
+        row["width"]: row["value"] for row in picture.rows() if row["series"] == str(study.answers[0].subject)
+    }
+    assert drawn[32] == pytest.approx(distance)
+    pytest.importorskip("matplotlib")
+    assert picture.save(tmp_path / "far.svg").read_text().startswith("<?xml")
 
 
 def test_studies_are_listed_cancelled_and_deleted(client, service):

@@ -36,6 +36,7 @@ _ASKED: Final[Mapping[str, str]] = {
     "activation-gap": "How far apart are activations in accuracy and alignment?",
     "phase-boundary": "Where, along one exponent, does a layer's own update stop to count?",
     "limit": "Do outputs converge to those of an infinitely wide network?",
+    "infinite-width": "How far are networks from infinite width, and which width is near enough?",
 }
 _STEP: Final = click.option("--step", type=click.IntRange(0), help="Updates done.  [default: 1]")
 _WITHIN: Final = click.option("--within", type=float, help="Also ask whether the distance is below this.")

@@ -45,7 +45,7 @@ class Cell:
         why: Why it is undecided, or why there is no prediction.
         layer: Layer, from 1; 0: none is meant.
         step: Updates done.
-        unit: "slope", "octaves per doubling", "accuracy" or "distance".
+        unit: "slope", "octaves per doubling", "accuracy", "distance", "relative distance" or "width".
         need: What would decide it; None where that is not known.
     """
 
@@ -126,9 +126,10 @@ def interval_text(cell: Cell) -> str:
     """As "0.03 (-0.15 .. 0.20)"; "" before there is an estimate."""
     if cell.value is None:
         return ""
-    low = "-inf" if cell.low is None else f"{cell.low:.2f}"
-    high = "inf" if cell.high is None else f"{cell.high:.2f}"
-    return f"{cell.value:.2f} ({low} .. {high})"
+    form = ",.0f" if cell.unit == "width" else ".2f"
+    low = "-inf" if cell.low is None else f"{cell.low:{form}}"
+    high = "inf" if cell.high is None else f"{cell.high:{form}}"
+    return f"{cell.value:{form}} ({low} .. {high})"
 
 
 def prediction_text(cell: Cell) -> str:

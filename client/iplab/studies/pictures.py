@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
-from ipcore.figures import AtRate, Picture, RateCurve, RateCurves, RatePanel
+import numpy as np
+
+from ipcore.figures import AtRate, Picture, RateCurve, RateCurves, RatePanel, Role
 from ipcore.figures.cells import Group, Intervals, Row
 from ipcore.figures.intervals import mean
+from ipcore.figures.powers import Law, LawPanel, PowerLaws, Size
 from iplab.results.states import StudyVerdict
 
 if TYPE_CHECKING:
     from iplab.results.run import Run
-    from iplab.studies.answers import Cell
+    from iplab.studies.answers import Answer, Cell
     from iplab.studies.study import Study
 
 _UNITS: Final = {
@@ -23,6 +28,8 @@ _UNITS: Final = {
     "distance": "distance",
 }
 _COLUMNS: Final = 3
+# An m* beyond is not drawn: the line hardly falls.
+_WIDEST: Final = 1e6
 # Rates that were only tried, by fewer seeds, have no band.
 _FEWEST: Final = 4
 # Losses by subject, width and rate; None: that run diverged.
@@ -39,7 +46,65 @@ def picture_of(study: Study) -> Picture:
     Raises:
         NothingToDraw: It has measured nothing yet.
     """
-    return rate_picture(study) if study.question == "rate-transfer" else interval_picture(study)
+    makers = {"rate-transfer": rate_picture, "infinite-width": distance_picture}
+    return makers.get(study.question, interval_picture)(study)
+
+
+def distance_picture(study: Study) -> PowerLaws:
+    """Distances from infinite width against the width, a line per subject; near enough in black.
+
+    Raises NothingToDraw.
+    """
+    found = {answer.subject: _sizes(study, answer) for answer in study.answers}
+    laws = [
+        Law(subject, sizes, slope=_slope(sizes), theory=Fraction(-1, 2), role=Role.GROUP)
+        for subject, sizes in found.items()
+        if sizes
+    ]
+    if not laws:
+        raise NothingToDraw("no network has ended together with its limit yet")
+    cells = [cell for answer in study.answers for cell in answer.cells]
+    enough = cells[0].tolerance
+    needed = [cell.value for cell in cells if cell.unit == "width" and cell.value is not None]
+    # Up to the next power of two, so that the axis has widths that people know.
+    beyond = {2 ** math.ceil(math.log2(width)) for width in needed if width < _WIDEST}
+    widths = sorted({size.width for law in laws for size in law.sizes} | beyond)
+    target = Law(f"{100 * enough:g} %", tuple(Size(width, enough) for width in widths), role=Role.LIMIT)
+    return PowerLaws(
+        quantity="relative distance of the final test loss",
+        panels=(LawPanel("", (*laws, target)),),
+        columns=1,
+        measured=f"Distance of the final test loss on {study.spec.base.dataset} from that of infinite width "
+        f"after {study.spec.base.steps} updates",
+        seeds=min(cell.seeds for cell in cells),
+        meaning=study.sentence,
+        means="root mean squares",
+    )
+
+
+def _slope(sizes: tuple[Size, ...]) -> float | None:
+    """Of the least-squares line through the logarithms."""
+    x, y = (np.log([getattr(size, name) for size in sizes]) for name in ("width", "value"))
+    return float(np.polyfit(x, y, 1)[0]) if len(sizes) > 1 else None
+
+
+def _sizes(study: Study, answer: Answer) -> tuple[Size, ...]:
+    """D at every width at which networks and limits of two seeds have ended."""
+    losses: dict[float, dict[int, float]] = defaultdict(dict)
+    for experiment in study.trained():
+        for run in experiment.runs():
+            loss = run.results["final_test_loss"]
+            if _subject(run) == answer.subject and run.state.terminal and loss is not None:
+                losses[run.width][run.seed] = loss
+    limits = losses.pop(math.inf, {})
+    found = []
+    for width, by_seed in sorted(losses.items()):
+        both = by_seed.keys() & limits.keys()
+        squares = sum((by_seed[seed] - limits[seed]) ** 2 for seed in both)
+        if len(both) < 2 or not squares:
+            continue
+        found.append(Size(width, math.sqrt(squares / sum(limits[seed] ** 2 for seed in both))))
+    return tuple(found)
 
 
 def interval_picture(study: Study) -> Intervals:

@@ -143,13 +143,15 @@ class StudySpec(_message.Message):
     ACTIVATION_GAP_FIELD_NUMBER: _builtins.int
     PHASE_BOUNDARY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
+    INFINITE_WIDTH_FIELD_NUMBER: _builtins.int
     BASE_FIELD_NUMBER: _builtins.int
     TOLERANCE_FIELD_NUMBER: _builtins.int
     ERROR_RATE_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     tolerance: _builtins.float
     """Distance from a prediction that still agrees, > 0. Default: 0.1 for slopes (0.2 at the output and for calibrated
-    rates), 0.25 octaves per doubling for drifts of the best rate, 0.02 for gaps in accuracy.
+    rates), 0.25 octaves per doubling for drifts of the best rate, 0.02 for gaps in accuracy. Of `infinite_width`: the
+    relative distance that is near enough, 0.05.
     """
     error_rate: _builtins.float
     """Probability of any wrong "agrees" or "disagrees" in the whole study, > 0 and < 0.5. Default 0.05."""
@@ -186,6 +188,10 @@ class StudySpec(_message.Message):
         """Do outputs converge to those of an infinitely wide network?"""
 
     @_builtins.property
+    def infinite_width(self) -> Global___InfiniteWidthQuestion:
+        """How far are networks from their infinite-width limit, and which width is near enough?"""
+
+    @_builtins.property
     def base(self) -> _spec_pb2.ExperimentSpec:
         """How everything is trained, and the subjects: every parameterization at every depth with every activation of
         the grid. Each parameterization, or the grid, may have one base rate (of a rate transfer: the first guess;
@@ -208,20 +214,21 @@ class StudySpec(_message.Message):
         activation_gap: Global___ActivationGapQuestion | None = ...,
         phase_boundary: Global___PhaseBoundaryQuestion | None = ...,
         limit: Global___LimitQuestion | None = ...,
+        infinite_width: Global___InfiniteWidthQuestion | None = ...,
         base: _spec_pb2.ExperimentSpec | None = ...,
         tolerance: _builtins.float | None = ...,
         error_rate: _builtins.float | None = ...,
         budget: Global___StudyBudget | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "_tolerance", b"_tolerance", "activation_gap", b"activation_gap", "base", b"base", "budget", b"budget", "calibrated_rates", b"calibrated_rates", "coordinate_check", b"coordinate_check", "equivalence", b"equivalence", "error_rate", b"error_rate", "limit", b"limit", "phase_boundary", b"phase_boundary", "question", b"question", "rate_transfer", b"rate_transfer", "stationarity", b"stationarity", "tolerance", b"tolerance"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "_tolerance", b"_tolerance", "activation_gap", b"activation_gap", "base", b"base", "budget", b"budget", "calibrated_rates", b"calibrated_rates", "coordinate_check", b"coordinate_check", "equivalence", b"equivalence", "error_rate", b"error_rate", "infinite_width", b"infinite_width", "limit", b"limit", "phase_boundary", b"phase_boundary", "question", b"question", "rate_transfer", b"rate_transfer", "stationarity", b"stationarity", "tolerance", b"tolerance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "_tolerance", b"_tolerance", "activation_gap", b"activation_gap", "base", b"base", "budget", b"budget", "calibrated_rates", b"calibrated_rates", "coordinate_check", b"coordinate_check", "equivalence", b"equivalence", "error_rate", b"error_rate", "limit", b"limit", "phase_boundary", b"phase_boundary", "question", b"question", "rate_transfer", b"rate_transfer", "stationarity", b"stationarity", "tolerance", b"tolerance"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "_tolerance", b"_tolerance", "activation_gap", b"activation_gap", "base", b"base", "budget", b"budget", "calibrated_rates", b"calibrated_rates", "coordinate_check", b"coordinate_check", "equivalence", b"equivalence", "error_rate", b"error_rate", "infinite_width", b"infinite_width", "limit", b"limit", "phase_boundary", b"phase_boundary", "question", b"question", "rate_transfer", b"rate_transfer", "stationarity", b"stationarity", "tolerance", b"tolerance"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__error_rate: _TypeAlias = _typing.Literal["error_rate"]  # noqa: Y015
     _WhichOneofArgType__error_rate: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate"]  # noqa: Y015
     _WhichOneofReturnType__tolerance: _TypeAlias = _typing.Literal["tolerance"]  # noqa: Y015
     _WhichOneofArgType__tolerance: _TypeAlias = _typing.Literal["_tolerance", b"_tolerance"]  # noqa: Y015
-    _WhichOneofReturnType_question: _TypeAlias = _typing.Literal["coordinate_check", "rate_transfer", "stationarity", "equivalence", "calibrated_rates", "activation_gap", "phase_boundary", "limit"]  # noqa: Y015
+    _WhichOneofReturnType_question: _TypeAlias = _typing.Literal["coordinate_check", "rate_transfer", "stationarity", "equivalence", "calibrated_rates", "activation_gap", "phase_boundary", "limit", "infinite_width"]  # noqa: Y015
     _WhichOneofArgType_question: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__error_rate) -> _WhichOneofReturnType__error_rate | None: ...
@@ -523,6 +530,26 @@ class LimitQuestion(_message.Message):
 Global___LimitQuestion: _TypeAlias = LimitQuestion  # noqa: Y015
 
 @_typing.final
+class InfiniteWidthQuestion(_message.Message):
+    """The distance of the final test loss from that of the same seed at infinite width, relative to it, and the width m* at
+    which it is `tolerance`. Every subject must have a limit that is computed. `infinite_width` of the base says by how
+    many particles.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InfiniteWidthQuestion: _TypeAlias = InfiniteWidthQuestion  # noqa: Y015
+
+@_typing.final
 class Study(_message.Message):
     """A question with its answer."""
 
@@ -755,7 +782,7 @@ class StudyCell(_message.Message):
     step: _builtins.int
     """Updates done."""
     unit: _builtins.str
-    """Unit of the interval: "slope", "octaves per doubling", "accuracy", "distance"."""
+    """Unit of the interval: "slope", "octaves per doubling", "accuracy", "distance", "relative distance", "width"."""
     @_builtins.property
     def widths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Widths measured, ascending."""

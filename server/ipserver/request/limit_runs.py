@@ -89,6 +89,66 @@ def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
     return list(said)
 
 
+# Particles of a limit for each neuron of the widest network beside it: as random as a network of their
+# number, they add an eighth to its distance.
+_PARTICLES_PER_NEURON: Final = 4
+
+
+def unpaired_limits(base: pb.ExperimentSpec) -> Iterator[tuple[str, str]]:
+    """Subjects of a study whose losses do not come near those of their limits seed by seed.
+
+    Args:
+        base: Valid, of a study of distances to limits.
+
+    Yields:
+        (path in the spec, what is wrong).
+    """
+    spec = _of_one_seed(base)
+    found: dict[tuple[str, str], None] = {}
+    for network, position, run in _limit_runs(spec):
+        limit = _limit(pack_config(spec, network), spec, run)
+        if isinstance(limit, Limit) and not limit.starts_at_zero:
+            text = (
+                f"the limit of {run.parameterization} starts from a random f_0, not from that of the network "
+                "of its seed, so that losses differ at any width: for a kernel machine ask for up:1/4, which "
+                "starts from f_0 = 0"
+            )
+            found[f"grid.parameterizations[{position}]", text] = None
+    yield from found
+
+
+def widest_beside_limit(base: pb.ExperimentSpec) -> int:
+    """The width up to which the particles of a limit are many enough for the networks beside it."""
+    config = next((pack_config(base, network) for network, *_ in _limit_runs(_of_one_seed(base))), None)
+    return INFINITE_WIDTH if config is None else config.width * config.replicas // _PARTICLES_PER_NEURON
+
+
+def limit_seconds(base: pb.ExperimentSpec, info: DatasetInfo) -> float:
+    """Estimated work of the longest run of infinite width on an ordinary core, with two evaluations."""
+    spec = _of_one_seed(base)
+    costs = [
+        cost(config, run_config(spec, run), info)
+        for network, _, run in _limit_runs(spec)
+        for config in (pack_config(spec, network),)
+    ]
+    return max(one.seconds() + 2 * one.evaluation_seconds() for one in costs)
+
+
+def _of_one_seed(base: pb.ExperimentSpec) -> pb.ExperimentSpec:
+    spec = pb.ExperimentSpec()
+    spec.CopyFrom(base)
+    spec.grid.seeds[:] = [0]
+    return spec
+
+
+def _limit_runs(spec: pb.ExperimentSpec) -> Iterator[tuple[NetworkShape, int, NewRun]]:
+    """Networks of infinite width, each with every parameterization and its position."""
+    for network in networks(spec.grid):
+        if network.width == INFINITE_WIDTH:
+            for position, run in enumerate(_one_of_each(spec, network)):
+                yield network, position, run
+
+
 def cost_of(spec: pb.ExperimentSpec, info: DatasetInfo) -> CostOf:
     """The cost of any run of a valid spec that is no dense network; None of those that are.
 

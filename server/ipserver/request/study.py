@@ -26,6 +26,7 @@ from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
 from ipserver.request.ids import under_free_id
+from ipserver.request.limit_runs import limit_seconds, unpaired_limits, widest_beside_limit
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems, shown
@@ -57,6 +58,8 @@ _ALWAYS: Final = frozenset(
     {studies.FINAL_LOSS.quantity, studies.FIRST_LOSS.quantity, studies.FINAL_ACCURACY.quantity}
 ) | {studies.CALIBRATED, studies.OUTPUTS}
 _UPDATES: Final = frozenset({studies.ISOLATED, studies.ISOLATED_BIAS})
+# The kind of question whose runs have their limits beside them.
+_BESIDE_LIMIT: Final = studies.InfiniteWidth.kind.replace("-", "_")
 KINDS: Final = {kind.kind.replace("-", "_"): kind for kind in studies.KINDS}
 
 
@@ -146,7 +149,7 @@ def check_study(
         problems.add(_BASE, "is required: it says what is trained")
     if not (spec.HasField("base") and kind_of(spec) in KINDS):
         raise InvalidRequest(problems.found)
-    problems.found += _chosen_by_us(spec.base)
+    problems.found += _chosen_by_us(spec)
     filled = with_study_defaults(spec)
     checked = _checked_base(filled, limits, capacity, problems)
     filled.base.CopyFrom(checked.spec)
@@ -171,6 +174,10 @@ def with_study_defaults(spec: pb.StudySpec) -> pb.StudySpec:
         grid.base_learning_rates.append(FIRST_RATE)
     if not filled.HasField("error_rate"):
         filled.error_rate = ERROR_RATE
+    if kind_of(filled) == _BESIDE_LIMIT:
+        # Experiments of a study have it or not; here it lets the validator of experiments look at the limits.
+        grid.infinite_width = True
+        filled.base.record.weights = "none"
     if kind_of(filled) == "coordinate_check" and not filled.coordinate_check.HasField("isolated"):
         filled.coordinate_check.isolated = True
     return filled
@@ -285,9 +292,10 @@ def _own_settings(message: Any) -> dict[str, Any]:
     return found
 
 
-def _chosen_by_us(base: spec_pb2.ExperimentSpec) -> Iterator[FieldViolation]:
-    if base.grid.infinite_width:
-        text = "has inf, but a study compares finite widths: leave it out"
+def _chosen_by_us(spec: pb.StudySpec) -> Iterator[FieldViolation]:
+    base = spec.base
+    if base.grid.infinite_width and kind_of(spec) != _BESIDE_LIMIT:
+        text = "has inf, but this study compares finite widths: leave it out, or ask infinite-width"
         yield FieldViolation(f"{_BASE}.grid.widths", text)
     if base.grid.seeds:
         yield FieldViolation(f"{_BASE}.grid.seeds", "are chosen by the study; leave them out")
@@ -332,6 +340,8 @@ def _question_problems(
     except (ValueError, ZeroDivisionError):
         text = f"{shown(spec.phase_boundary.boundary)} is not an exact number such as 1/2 or 0.5"
         return [FieldViolation(f"{here}.boundary", text)]
+    if kind == _BESIDE_LIMIT and (wrong := list(unpaired_limits(spec.base))):
+        return [FieldViolation(f"{_BASE}.{place}", text) for place, text in wrong]
     if found := studies.problems(question):
         return [
             FieldViolation(_field_of(problem.field, here), _text_of(problem, question)) for problem in found
@@ -365,7 +375,7 @@ def _text_of(problem: studies.Problem, question: studies.Question) -> str:
 def _max_width(base: spec_pb2.ExperimentSpec, info: DatasetInfo, limits: Limits) -> int:
     """The widest network, by doubling, that limits and memory allow."""
     width = max(base.grid.widths)
-    while 2 * width <= min(limits.max_width, _WIDEST) and all(
+    while 2 * width <= min(limits.max_width, _WIDEST, widest_beside_limit(base)) and all(
         run_memory_bytes(pack_config(base, shape), info) <= limits.max_run_memory_bytes
         for shape in _shapes(base, 2 * width)
     ):
@@ -384,7 +394,8 @@ def _run_cost(base: spec_pb2.ExperimentSpec, info: DatasetInfo) -> studies.RunCo
         DEFAULT_CPU.update_seconds(pack_config(base, shape), info, _COST_RUNS) / _COST_RUNS
         for shape in _shapes(base, _COST_WIDTH)
     )
-    return studies.RunCost(base.steps * seconds, _COST_WIDTH)
+    limit = limit_seconds(base, info) if base.grid.infinite_width else 0.0
+    return studies.RunCost(base.steps * seconds, _COST_WIDTH, limit)
 
 
 def _request_hash(request: service_pb2.CreateStudyRequest) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from google.protobuf import json_format
 
 from ipcore import studies, theory
+from ipcore.catalogue.widths import INFINITE_WIDTH, width_of
 from iplab.v1 import experiment_service_pb2 as service_pb2
 from iplab.v1 import spec_pb2
 from iplab.v1 import study_pb2 as pb
@@ -150,7 +151,7 @@ def _creation(
 ) -> service_pb2.CreateExperimentRequest:
     message = service_pb2.CreateExperimentRequest(experiment_id=block.experiment, request_id=request_id)
     experiment = message.experiment
-    experiment.display_name = f"study {study.id}: {block.subject}, width {block.width}"[:200]
+    experiment.display_name = f"study {study.id}: {block.subject}, width {width_of(block.width)}"[:200]
     experiment.labels.update({**study.labels, LABEL: study.id})
     experiment.priority = study.priority
     own = experiment.spec
@@ -163,6 +164,7 @@ def _creation(
     for axis in (
         "parameterizations",
         "widths",
+        "infinite_width",
         "hidden_layers",
         "activations",
         "base_learning_rates",
@@ -171,7 +173,11 @@ def _creation(
         grid.ClearField(axis)
     entry, hidden_layers = _entry(spec, request)
     grid.parameterizations.append(entry)
-    grid.widths.append(block.width)
+    if block.width == INFINITE_WIDTH:
+        grid.infinite_width = True
+    else:
+        grid.widths.append(block.width)
+        own.ClearField("infinite_width")
     grid.hidden_layers.append(hidden_layers)
     grid.activations.append(request.activation)
     grid.base_learning_rates.extend(block.rates)

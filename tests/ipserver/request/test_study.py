@@ -108,6 +108,38 @@ def test_everything_wrong_is_named(changes, fields):
         assert text in found.get(field, ""), found
 
 
+@pytest.mark.parametrize(
+    ("preset", "changes", "field", "text"),
+    [
+        ("mup", {}, "base.grid.parameterizations[0]", "hpz removes them, and has a limit"),
+        (
+            "ip",
+            {"grid": {"hidden_layers": [3]}},
+            "base.grid.parameterizations[0]",
+            "large first rates mend that",
+        ),
+        ("ip-llr", {"grid": {"activations": ["tanh"]}}, "base.grid.activations[0]", "hpz has the limit"),
+        ("mup", {"base": {"optimizer": {"name": "adam"}}}, "base.optimizer.name", "use sgd or momentum"),
+        ("ntk", {}, "base.grid.parameterizations[0]", "starts from a random f_0"),
+    ],
+)
+def test_subjects_without_a_limit_to_compare_with_are_refused(preset, changes, field, text):
+    grid = {"parameterizations": [{"preset": preset}]} | changes.pop("grid", {})
+    found = violations(spec={"coordinate_check": None, "infinite_width": {}}, grid=grid, **changes)
+    assert text in found.get(f"study.spec.{field}", ""), found
+
+
+def test_only_a_study_of_distances_has_limits():
+    assert "ask infinite-width" in violations(grid={"infinite_width": True})["study.spec.base.grid.widths"]
+    asked = {"coordinate_check": None, "infinite_width": {}, "tolerance": None}
+    one = {"parameterizations": [{"preset": "ip-llr"}]}
+    spec = checked(spec=asked, grid=one, base={"infinite_width": {"particles": 256, "replicas": 2}}).spec
+    question = question_of(spec, LIMITS, None)
+    # Networks become no wider than a quarter of all particles.
+    assert question.max_width == 128
+    assert question.run_cost.limit > question.run_cost.at(8)
+
+
 def test_widths_that_memory_forbids():
     small = limits_with(max_run_memory_bytes=1_000_000)
     found = violations(small, grid={"widths": [256, 512, 1024]})
