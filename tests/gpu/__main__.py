@@ -44,7 +44,7 @@ PARTS: Final = (
     Part("tests", "tests.gpu.device_tests", 120, 20, "tests.json"),
     Part("speed", "tests.benchmarks.gpu", 90, 1, "speed.json"),
     Part("memory", "tests.benchmarks.memory", 60, 1, "memory.json"),
-    Part("limits", "tests.gpu.limits", 120, 10, "limits.jsonl"),
+    Part("limits", "tests.gpu.limits", 120, 60, "limits.jsonl"),
     Part("authors", "tests.gpu.authors", 150, 20, "authors.jsonl"),
     Part("sweep", "tests.gpu.sweep", float("inf"), 20, "sweep.jsonl"),
 )
