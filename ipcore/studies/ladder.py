@@ -40,6 +40,7 @@ class Rung:
         metrics: What it needs of every run.
         layer: l; 0: none.
         step: Updates done.
+        reads: The smallest width that it always needs, however the widths move; None: the present ones do.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Rung:
     metrics: tuple[Metric, ...]
     layer: int = 0
     step: int = 0
+    reads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,11 @@ class Ladder:
         )
 
     def _windows(self) -> range:
-        allowed = sum(self.widths[-1] << window <= self.max_width for window in range(len(WINDOWS)))
+        kept = min((rung.reads for rung in self.rungs if rung.reads is not None), default=self.max_width)
+        allowed = sum(
+            self.widths[-1] << window <= self.max_width and self.widths[0] << window <= kept
+            for window in range(len(WINDOWS))
+        )
         return range(max(allowed, 1))
 
     def _reached(self, ledger: Ledger) -> Look | None:

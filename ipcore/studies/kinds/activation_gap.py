@@ -65,7 +65,7 @@ def _accuracy(question: ActivationGap, first: Subject, other: Subject) -> Rung:
         return Mean(differences(left, right), width, None, tolerance, "accuracy")
 
     name = f"accuracy of {other.activation} less that of {first.activation} at width {width}"
-    return Rung(name, measure, Band.silent(_SILENT), tolerance, (FINAL_ACCURACY,))
+    return Rung(name, measure, Band.silent(_SILENT), tolerance, (FINAL_ACCURACY,), reads=width)
 
 
 def _alignment(question: ActivationGap, subject: Subject) -> Iterator[Rung]:

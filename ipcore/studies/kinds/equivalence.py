@@ -61,4 +61,4 @@ def _rungs(question: Equivalence, left: Subject, right: Subject) -> Iterator[Run
             return Mean(apart(ledger), width, within, within)
 
         name = f"distance at step {question.step} and width {width}"
-        yield Rung(name, mean, band, within, (metric,), 0, question.step)
+        yield Rung(name, mean, band, within, (metric,), 0, question.step, width)

@@ -60,4 +60,4 @@ def _rungs(question: Limit, subject: Subject, centre: tuple[float, ...]) -> Iter
 
         name = f"remainder at step {question.step} and width {width}"
         silent = Band.silent("asked to be below a bound")
-        yield Rung(name, remainder, silent, within, (metric,), 0, question.step)
+        yield Rung(name, remainder, silent, within, (metric,), 0, question.step, width // 2)

@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from ipcore.studies import (
     minimum_cost,
     plan,
 )
+from ipcore.studies.question import ActivationGap
 from reproduction.study_worlds import LossWorld, SizeWorld, study
 from tests.ipcore.studies.worlds import slopes, subject, transfer
 
@@ -215,3 +217,22 @@ def test_two_subjects_have_answers_of_their_own_and_share_the_error_rate():
 def test_widths_move_only_as_far_as_memory_allows():
     ended = study(slopes(max_width=2048), SizeWorld(2, 0.11, 0.2))
     assert max(run.width for run in ended.runs) <= 2048
+
+
+def test_widths_do_not_move_beyond_one_that_was_asked_for():
+    """The difference of accuracies at width 512 stays open; the third window of widths still holds it."""
+    question = ActivationGap(
+        subjects=(subject(), subject(activation="tanh")),
+        widths=(128, 256, 512),
+        alignment_step=0,
+        tolerance=1e-3,
+        budget=Budget(runs=1_000_000),
+    )
+
+    def world(run, metrics):
+        rng = np.random.default_rng([run.width, run.seed, run.subject.count("tanh")])
+        return Outcome({metric: float(rng.normal()) for metric in metrics}, core_seconds=1e-3)
+
+    ended = study(question, world)
+    assert isinstance(ended.decision, OutOfBudget)
+    assert {run.width for run in ended.runs} == {128, 256, 512, 1024, 2048}
