@@ -34,6 +34,7 @@ from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.access import Authenticate, Authorize, rules
 from ipserver.api.authentication import TRUST_SECONDS, Authenticator
 from ipserver.api.blocking import Blocking
+from ipserver.api.calls import Call, Observe
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.gate import MOST_SPEC_BYTES, Gate
@@ -117,6 +118,7 @@ class ApiConfig:
         auth: Whether callers must show a token.
         oidc: Identity provider whose tokens are accepted too; None: none.
         trust_seconds: How long an answer about a token is believed.
+        observers: Called with every call that has ended, on the event loop.
     """
 
     address: str
@@ -136,6 +138,7 @@ class ApiConfig:
     auth: bool = False
     oidc: OidcSettings | None = None
     trust_seconds: float = TRUST_SECONDS
+    observers: tuple[Callable[[Call], None], ...] = ()
 
 
 async def serve(
@@ -229,6 +232,7 @@ def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[A
     rates = Rates(store, blocking) if config.auth else None
     needed = rules(name for name in SERVICES if name.startswith("iplab."))
     return [
+        Observe(config.observers),
         ErrorInterceptor(),
         Authenticate(authenticator),
         Gate(),
