@@ -110,7 +110,8 @@ def output_signs(outputs: int, sums: int) -> tuple[Indices, Floats]:
         sign, -1 or 1; (n,) each.
     """
     numbers = generator("outputs", outputs, sums)
-    return numbers.permutation(outputs) % sums, 2.0 * numbers.integers(0, 2, outputs) - 1.0
+    dealt = numbers.permutation(outputs) % sums
+    return dealt, np.asarray(2 * numbers.integers(0, 2, outputs) - 1, np.float64)
 
 
 def split_permutation(dataset: str, examples: int) -> Indices:
