@@ -60,6 +60,7 @@ def run_api(settings: Settings) -> None:
         connection_age=settings.connection_age_seconds,
         deleted_seconds=settings.deleted_seconds,
         room=Room(settings.disks, settings.min_free_bytes),
+        audit_seconds=settings.audit_seconds,
         auth=settings.auth,
         oidc=OidcSettings(
             settings.oidc_issuer,
