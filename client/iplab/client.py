@@ -17,6 +17,7 @@ from iplab.specs.specfile import SpecSource, read_spec
 from iplab.studies.request import study_message
 from iplab.studies.study import Study
 from iplab.v1 import (
+    audit_service_pb2,
     catalog_service_pb2,
     experiment_service_pb2,
     parameterization_service_pb2,
@@ -335,6 +336,30 @@ class Client:
     def quotas(self) -> quota_service_pb2.ListQuotasResponse:
         """Your projects on this service, your role in each, and the limits that hold there for you."""
         return self._transport.call(self._transport.quotas.ListQuotas, quota_service_pb2.ListQuotasRequest())
+
+    def audit(self, filter: str = "", limit: int | None = None) -> Iterator[audit_service_pb2.AuditEntry]:
+        """Who changed what, and what was refused, newest first, fetched by page.
+
+        Args:
+            filter: Comparisons of user, method, resource, project, peer and code, joined by AND, OR and NOT:
+                "user = alice AND NOT code = OK".
+            limit: At most so many; None: all.
+
+        Raises:
+            InvalidRequestError: The filter cannot be read.
+            PermissionDeniedError: You are admin of no project.
+        """
+        left, token = limit, ""
+        while left is None or left > 0:
+            request = audit_service_pb2.ListAuditEntriesRequest(
+                page_size=_PAGE if left is None else min(left, _PAGE), page_token=token, filter=filter
+            )
+            page = self._transport.call(self._transport.audit.ListAuditEntries, request)
+            yield from page.entries
+            left = None if left is None else left - len(page.entries)
+            token = page.next_page_token
+            if not token:
+                return
 
     def parameterizations(
         self, hidden_layers: int = 3
