@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.exponents import here, open_ended
+from ipcore.theory.exponents import Unknown, here
 
 _ONE_ITSELF: Final = Fraction(0)  # m^0
 Size = Fraction | None
@@ -33,13 +34,22 @@ def largest(*terms: Size) -> Size:
     >>> largest(None, Fraction(-1), Fraction(0))
     Fraction(0, 1)
     """
-    known = [term for term in terms if term is not None]
-    if open_ended(known):
-        # The largest here comes first, so that no two smaller terms are compared.
-        known.insert(0, known.pop(max(range(len(known)), key=lambda i: here(known[i]))))
     result: Size = None
-    for term in known:
-        if result is None or term > result:
+    for term in terms:
+        if isinstance(term, Unknown):
+            return _largest_unknown(terms)
+        if term is not None and (result is None or term > result):
+            result = term
+    return result
+
+
+def _largest_unknown(terms: Iterable[Size]) -> Size:
+    known = [term for term in terms if term is not None]
+    # The largest here comes first, so that no two smaller terms are compared.
+    known.insert(0, known.pop(max(range(len(known)), key=lambda i: here(known[i]))))
+    result = known[0]
+    for term in known[1:]:
+        if term > result:
             result = term
     return result
 
