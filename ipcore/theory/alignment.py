@@ -39,9 +39,7 @@ def shared_product(
     return largest(shared, times(unit.one, bias, bias), skipped)
 
 
-def forward_product(
-    unit: Unit, *, shared: Size, means: Size, x0: Size, x: Size, over: Size = _ZERO
-) -> Size:
+def forward_product(unit: Unit, *, shared: Size, means: Size, x0: Size, x: Size, over: Size = _ZERO) -> Size:
     """Exponent I^l of x_0^l . x_t^l for a hidden layer.
 
         I^l = max( 1/2 + e(x_0) + e(x_t),  1 - 2(a_l+b_l) + I^{l-1},  1 + mean(x_0) + mean(x_t) )

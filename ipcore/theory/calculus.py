@@ -117,13 +117,13 @@ class Propagation:
         p: The parameterization; its rates are not used, they come with `update`.
         rules: Optimizer, activation, loss.
         aligned: Upper bound (True) or lower bound (False) on inner products with step 0.
-        unit: In which exponents are counted: those of the attributes below and of `entries`. Parameterizations,
-            rates and the sizes that `forward` returns are in fractions whatever the unit.
+        unit: In which exponents are counted: those of the attributes below and of `entries`. Rates that
+            `update` takes and sizes that `forward` returns are in fractions whatever the unit.
 
     Attributes:
         x: e(x_t^l) of the last forward pass, L entries.
         dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
-        products: e(x_0^l . x_t^l) of the last forward pass (lower bound run), L entries.
+        products: e(x_0^l . x_t^l) of the last forward pass, L entries; of an upper bound at step 1 only.
         dx_update: What updates of W^l add to dx_t^{l-1} in the last backward pass, L+1 entries; the first is
             None.
         signs: Whether some update so far was a sign, or orthogonalized: no linear function of the gradient.
@@ -197,25 +197,29 @@ class Propagation:
             if i < self.L:
                 x = phi.size(self.rules.seen(self._h[i]))
                 learned = self._change(i, moved)
-                removed = phi.change(self.h0[i], removal)
-                means = self._forward_means(i, self._h[i], x)
-                skipped = None if source is None else inner[source]
-                shared = shared_product(
-                    self.unit, weight=self.initial[i], bias=self._bias0[i], kept=weight, below=product,
-                    skipped=skipped,
-                )  # fmt: skip
-                over = self._over(i)
-                product = forward_product(
-                    self.unit, shared=shared, means=means, x0=self._x0[i], x=x, over=over
-                )
-                # Without normalization x is as h is: what a skip connection passes on.
-                inner.append(shared if self.rules.normalized else product)
+                # A matrix that counts less makes h^l smaller, which normalization hides from what is above.
+                removed = None if self.rules.normalized else phi.change(self.h0[i], removal)
                 self.x.append(x)
-                self.products.append(product)
+                if not self.aligned or step == 1:
+                    shared, product = self._product(
+                        i, x, product, weight, None if source is None else inner[source]
+                    )
+                    # Without normalization x is as h is: what a skip connection passes on.
+                    inner.append(shared if self.rules.normalized else product)
+                    self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
         change = [largest(*part) for part in parts]
         columns = (self._h, change, below_t, own_t, bias_t, removal_t)
         return Sizes(step, *map(self.unit.exponents, columns), normalized=self.rules.normalized)
+
+    def _product(self, i: int, x: Size, below: Size, kept: Size, skipped: Size) -> tuple[Size, Size]:
+        """e(h_0 . h_t) as far as it is shared, and e(x_0 . x_t)."""
+        shared = shared_product(
+            self.unit, weight=self.initial[i], bias=self._bias0[i], kept=kept, below=below, skipped=skipped
+        )
+        means, over = self._forward_means(i, self._h[i], x), self._over(i)
+        product = forward_product(self.unit, shared=shared, means=means, x0=self._x0[i], x=x, over=over)
+        return shared, product
 
     def _change(self, i: int, moved: Size) -> Size:
         """e(x_t - x_0) of a layer whose h has moved."""
@@ -251,9 +255,7 @@ class Propagation:
 
     def _without_updates(self, k: list[Size]) -> list[Size]:
         mean = self.p.mean is not None
-        return without_updates(
-            self.unit, self.rules, self.initial, self._bias0, k, self.skips, mean=mean
-        )
+        return without_updates(self.unit, self.rules, self.initial, self._bias0, k, self.skips, mean=mean)
 
     def _forward_means(self, i: int, h: Size, x: Size) -> Size:
         """The product of the means over the neurons of x_0 and x_t."""
@@ -304,7 +306,9 @@ class Propagation:
                 through_mean = times(self.initial[i], kept, 2 * summed, means[i])
                 # A random vector has a mean of m^{-1/2} its size.
                 mean = largest(
-                    times(-self.unit.half, through_initial), through_mean, self._mean_of(through_update, i, dh[i])
+                    times(-self.unit.half, through_initial),
+                    through_mean,
+                    self._mean_of(through_update, i, dh[i]),
                 )
                 means[i - 1] = times(mean, slope)
             dh[i - 1] = times(largest(through_initial, through_mean, through_update), slope)
@@ -315,7 +319,7 @@ class Propagation:
                 # Upper bound: phi'(h_t) may be correlated with dx_t, through the updates in h_t.
                 correlated = times(dh[i - 1], phi.slope_variation(self._h[i - 1]))
                 means[i - 1] = largest(means[i - 1], correlated)
-            if step > 0:
+            if step > 0 and not self.aligned:
                 stays = self.h0[i - 1] == self._kept[i - 1] == self._h[i - 1]
                 product = backward_product(
                     self.unit, phi, weight=self.initial[i], kept=kept, above=product, stays=stays,
@@ -343,9 +347,7 @@ class Propagation:
         one, half = self.unit.one, self.unit.half
         if self.aligned or product == times(one, self._dh0[i], dh):
             return times(added, one, dh)
-        return largest(
-            times(self._first[i], inverse(self._dh0[i]), product), times(self._later[i], half, dh)
-        )
+        return largest(times(self._first[i], inverse(self._dh0[i]), product), times(self._later[i], half, dh))
 
     def gradient(self, i: int) -> Size:
         """e(dh_t^l) + e(x_t^{l-1}): the gradient of W^l (not yet of w^l) after `backward`."""

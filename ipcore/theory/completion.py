@@ -27,7 +27,7 @@ from ipcore.theory.exponents import power, sequence
 from ipcore.theory.given_alignment import Alignment, read_alignment
 from ipcore.theory.layer_names import layers_by_order
 from ipcore.theory.names import check_name
-from ipcore.theory.normalization import NONE, refuse
+from ipcore.theory.normalization import NONE, check_normalization, refuse
 from ipcore.theory.parameterization import (
     Biases,
     Parameterization,
@@ -41,6 +41,7 @@ from ipcore.theory.report import completion_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.stable_rates import MAX_POINT_LAYERS, MAX_POINTS, ParetoPoint, StableRates, stable_rates
 from ipcore.theory.targets import KINDS, largest_changes
+from ipcore.theory.units import unit_of
 from ipcore.theory.verdict import SOFTMAX_CANCELS
 
 _ZERO: Final = Fraction(0)
@@ -146,7 +147,8 @@ def complete(
             initial matrices are aligned (`ipcore.theory.given_alignment`); not together with a mean.
         block_matrices: Refused unless 0, so that nobody takes rates of a perceptron for those of one with
             residual blocks.
-        normalization: Refused unless "none", likewise.
+        normalization: "rms": preactivations are normalized (`ipcore.theory.normalization`), and layers
+            change relative to their sizes; not together with `pareto`.
 
     Raises:
         TheoryError: Lists that do not fit, unknown names, re-weighted initial matrices, residual blocks, an
@@ -182,13 +184,18 @@ def complete(
             "and raise them together by the largest stable base rate (largest_stable_rate)",
             "block_matrices",
         )
-    refuse(normalization, "completion")
+    if pareto:
+        refuse(
+            normalization,
+            "Pareto points (no layer limits the rates of another there)",
+        )
     assumed = None if alignment is None else read_alignment(alignment, L)[-1]
     if assumed is not None and mean is not None:
         raise TheoryError("not covered: alignment that is given, and weights with a mean", "alignment")
-    setting = replace(rules(optimizer, activation, loss), alignment=assumed)
+    setting = replace(rules(optimizer, activation, loss), alignment=assumed, normalized=normalization != NONE)
     zeros = (RatePhase(0, (_ZERO,) * (L + 1)),)
     start = Parameterization(expand_layers(a, L, "a"), expand_layers(b, L, "b"), zeros, biases, mean)
+    check_normalization(normalization, start)
     # What may cancel in the first backward pass is counted: rates that are stable whatever the loss.
     cancels = mean is not None and setting.cancels
     counted = replace(setting, loss="logistic") if cancels else setting
@@ -197,7 +204,7 @@ def complete(
     found = stable_rates(initial, largest)
     solved, first = solve(start, counted, changes)
     short = "" if assumed else _missing_alignment(solved, setting, first)
-    reason = short or _why(kind, changes, found)
+    reason = short or (_why_normalized if setting.normalized else _why)(kind, changes, found)
     return Completion(
         parameterization=solved,
         optimizer=optimizer,
@@ -242,9 +249,32 @@ def _why(kind: str, changes: tuple[Fraction, ...], found: StableRates) -> str:
     )
 
 
+def _why_normalized(kind: str, changes: tuple[Fraction, ...], found: StableRates) -> str:
+    """As `_why`, of changes that count relative to the sizes of their layers."""
+    relative = tuple(change - start for change, start in zip(changes, found.start, strict=True))
+    most = tuple(change - start for change, start in zip(found.largest, found.start, strict=True))
+    if len(set(relative)) == 1:
+        layers = f"every hidden layer by {_times(relative[0])} its size"
+    else:
+        layers = f"relative to their sizes {layers_by_order(relative)}"
+    text = f"the output changes by order 1, {layers}"
+    if changes != found.largest:
+        return f"{text}; stable in all layers at once is {layers_by_order(most)} (the largest completion)"
+    if found.unique:
+        return f"{text}: larger changes make the output grow; no other stable rates of step 0 are larger"
+    return (
+        f"{text}; larger rates are stable in layers that change by as much as they are large, but their "
+        "normalized preactivations change by order 1 in any case"
+    )
+
+
+def _times(exponent: Fraction) -> str:
+    return "as much as" if exponent == 0 else f"{power(exponent)} of"
+
+
 def _missing_alignment(p: Parameterization, setting: Rules, first: Sizes) -> str:
     """Why the first update does not reach its size if inner products are taken as they are; "": it does."""
-    low = Propagation(p, setting, aligned=False)
+    low = Propagation(p, setting, aligned=False, unit=unit_of(p, setting))
     low.forward(0)
     low.backward(0)
     low.update(0, p.phase_at(0), None if p.biases is None else p.biases.phase_at(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 from ipcore.theory.maxplus import Size, inverse, largest, times
 from ipcore.theory.rules import Rules
 from ipcore.theory.units import Unit

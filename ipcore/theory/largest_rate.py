@@ -18,9 +18,17 @@ from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, check_analysis
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power
 from ipcore.theory.given_alignment import Alignment
-from ipcore.theory.growth import Growth, Network, calibrated_rates, grows_below, growth, without_updates
+from ipcore.theory.growth import (
+    Growth,
+    Network,
+    calibrated_rates,
+    grows_below,
+    growth,
+    iterated,
+    without_updates,
+)
 from ipcore.theory.maxplus import above
-from ipcore.theory.normalization import NONE, refuse
+from ipcore.theory.normalization import NONE
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
@@ -42,18 +50,22 @@ class LargestRate:
     Attributes:
         stable: delta*: base rates up to order m^{delta*} are stable. None: none is.
         controlled: delta_c >= delta*: up to here at most the output grows, and the loss has bounded
-            derivatives. Equal to delta* with mse. None: some hidden layer grows at every base rate.
+            derivatives. Equal to delta* with mse. None: some hidden layer grows at every base rate, or
+            (`only_output`) at none.
         exact: Whether both are exact. False: stable up to here for certain, and perhaps beyond.
+        only_output: Preactivations are normalized and the loss has bounded derivatives: at larger rates,
+            however large, only the output grows.
     """
 
     stable: Fraction | None
     controlled: Fraction | None
     exact: bool
+    only_output: bool = False
 
     @property
     def summary(self) -> str:
         """One sentence."""
-        if self.stable is None and self.controlled is None:
+        if self.stable is None and self.controlled is None and not self.only_output:
             return "no base rate is stable"
         if self.stable is None:
             return f"no base rate is stable; {self._controlled}"
@@ -68,6 +80,11 @@ class LargestRate:
 
     @property
     def _controlled(self) -> str:
+        if self.only_output:
+            return (
+                "above it only the output grows, however large the rate (controlled divergence, which "
+                "training survives with this loss)"
+            )
         return (
             f"up to order {_power(self.controlled)} only the output grows, which training survives with this "
             "loss (controlled divergence)"
@@ -82,6 +99,7 @@ class LargestRate:
             "stable": None if self.stable is None else str(self.stable),
             "controlled": None if self.controlled is None else str(self.controlled),
             "exact": self.exact,
+            "only_output": self.only_output,
             "summary": self.summary,
         }
 
@@ -112,7 +130,7 @@ def largest_stable_rate(
 
     Args:
         parameterization: With at most 1,000 hidden layers; with biases of their own, a mean, re-weighted
-            matrices, given alignment or residual blocks at most 100.
+            matrices, given alignment, residual blocks or normalization at most 100.
         optimizer: Key of `OPTIMIZERS`.
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`.
@@ -121,12 +139,12 @@ def largest_stable_rate(
         epsilon: As in `analyze`.
         alignment: As in `analyze`, but for bounds.
         block_matrices: As in `analyze`; the depth is fixed.
-        normalization: Refused unless "none".
+        normalization: As in `analyze`; not together with `calibrated`.
 
     Raises:
         TheoryError: No parameterization, unknown names, too many layers, what `analyze` does not cover, or
             calibrated rates where the first update is not aligned with its input, biases have exponents of
-            their own, alignment is given or there are residual blocks.
+            their own, alignment is given, there are residual blocks or preactivations are normalized.
 
     >>> from ipcore.theory.presets import preset
     >>> found = largest_stable_rate(preset("sp", 3))
@@ -135,7 +153,6 @@ def largest_stable_rate(
     """
     if not isinstance(parameterization, Parameterization):
         raise TheoryError(f"must be a Parameterization, not {shown(parameterization)}", "parameterization")
-    refuse(normalization, "the largest stable base rate")
     p, setting = (
         parameterization,
         checked_setting(
@@ -145,6 +162,7 @@ def largest_stable_rate(
             epsilon,
             alignment,
             block_matrices,
+            normalization,
         )[0],
     )
     _check(p, setting, calibrated)
@@ -153,6 +171,8 @@ def largest_stable_rate(
     stable, certain = _largest(Network(p, setting, output=True, calibrated=calibrated))
     if setting.loss == "mse":
         return LargestRate(stable, stable, certain)
+    if setting.normalized:
+        return LargestRate(stable, None, certain, only_output=True)
     controlled, also = _largest(Network(p, setting, output=False, calibrated=calibrated))
     return LargestRate(stable, controlled, certain and also)
 
@@ -198,7 +218,8 @@ def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
     most = MAX_ITERATED_LAYERS if iterated else MAX_ANALYSIS_LAYERS
     if p.hidden_layers > most:
         kind = (
-            " with biases of their own, a mean, re-weighted matrices, given alignment or residual blocks"
+            " with biases of their own, a mean, re-weighted matrices, given alignment, residual blocks or "
+            "normalized preactivations"
             if iterated
             else ""
         )
@@ -207,6 +228,12 @@ def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
             "hidden_layers",
         )
     if calibrated:
+        if setting.normalized:
+            raise TheoryError(
+                "not covered: calibrated rates with normalized preactivations: calibration makes every first "
+                "update of order 1, whatever the size of the preactivation that it is added to",
+                "calibrated",
+            )
         if setting.alignment is not None or setting.block_matrices:
             kind = "residual blocks" if setting.block_matrices else "alignment that is given"
             raise TheoryError(f"not covered: calibrated rates with {kind}", "calibrated")
@@ -320,5 +347,9 @@ def _simplest(low: Fraction, high: Fraction) -> Fraction:
 
 
 def _whatever_the_alignment(network: Network, delta: Fraction) -> bool:
-    given = network.setting.alignment is not None
-    return given or not doubtful(network.p, network.setting) or grows_below(network, delta)
+    """Whether what grows at delta does so however far later steps are aligned with earlier ones."""
+    if network.setting.alignment is not None or not doubtful(network.p, network.setting):
+        return True
+    if network.setting.normalized:  # the two runs are no bounds of what is between them
+        return growth(network, delta) == iterated(network, delta, aligned=False)
+    return grows_below(network, delta)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final, cast
 
 from ipcore.theory.exponents import Unknown, here
 
@@ -35,7 +35,7 @@ def largest(*terms: Size) -> Size:
     Fraction(0, 1)
     """
     result: Size = None
-    for term in terms:
+    for term in cast("tuple[Any, ...]", terms):
         if isinstance(term, Unknown):
             return _largest_unknown(terms)
         if term is not None and (result is None or term > result):
@@ -49,8 +49,7 @@ def _largest_unknown(terms: Iterable[Size]) -> Size:
     known.insert(0, known.pop(max(range(len(known)), key=lambda i: here(known[i]))))
     result = known[0]
     for term in known[1:]:
-        if term > result:
-            result = term
+        result = max(result, term)
     return result
 
 
@@ -83,3 +82,17 @@ def at_least(size: Size, bound: Fraction) -> bool:
 def above(size: Size, bound: Fraction) -> bool:
     """Whether a size is more than m^bound."""
     return size is not None and size > bound
+
+
+def grows(size: Size) -> bool:
+    """Whether a size grows with the width: `above` 0.
+
+    >>> grows(Fraction(1, 2)), grows(Fraction(0)), grows(None)
+    (True, False, False)
+    """
+    known: Any = size
+    if known is None:
+        return False
+    if isinstance(known, Unknown):
+        return above(size, _ONE_ITSELF)
+    return bool(known.numerator > 0)  # comparing fractions is slow

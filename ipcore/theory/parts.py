@@ -7,6 +7,11 @@ with x = x^{l-1}. Every part has an exponent (`parts_of`); that of the sum is th
 of an experiment a part with a smaller exponent may be larger. With the sizes of the parts measured at one
 width, the exponents give the sizes at all others (`expected_changes`; ours). Layers multiply: `below` is
 proportional to the change of x^{l-1}, `own` to x_t^{l-1}, so a layer inherits the slopes of those below it.
+
+Where preactivations are normalized x_t does not depend on the size of h_t, and x_t - x_0 on the angle between
+h_0 and h_t alone. With a change that is independent of h_0 (its parts are taken to be so, as everywhere here)
+
+    |y_t - y_0| = 2 sin(angle / 2),    tan(angle) = |h_t - h_0| / |h_0|
 """
 
 from __future__ import annotations
@@ -21,7 +26,6 @@ from typing import Final
 from ipcore.theory.analysis import Analysis, check_analysis
 from ipcore.theory.errors import Findings, TheoryError, shown
 from ipcore.theory.maxplus import Size, largest
-from ipcore.theory.normalization import refuse
 from ipcore.theory.parameterization import check_integer
 from ipcore.theory.quantities import instance, instances, mapping, number, numbers
 from ipcore.theory.sums import Power, crossover
@@ -46,6 +50,7 @@ class LayerParts:
         update_per_input: `update` less e(x_t) of the layer below; `update` itself in layer 1.
         activation: e(x_t) less e(h_t) of this layer.
         activation_change: e(x_t - x_0) less e(h_t - h_0).
+        normalized: Whether x_t is made of h_t / rms(h_t).
     """
 
     layer: int
@@ -58,6 +63,7 @@ class LayerParts:
     update_per_input: Size
     activation: Fraction
     activation_change: Fraction
+    normalized: bool = False
 
     @property
     def own(self) -> Size:
@@ -110,7 +116,6 @@ def parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
             "`steps` and measured slopes are what there is",
             "block_matrices",
         )
-    refuse(analysis.normalization, "parts of a change")
     return _parts_of(analysis, step)
 
 
@@ -131,7 +136,12 @@ def _parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
         below, update = sizes.from_below[i], sizes.from_update[i]
         per_input = None if update is None or x is None else update - x
         passed_on = None if below is None or x_change is None else below - x_change
-        x, x_change = phi.size(h), phi.change(start, change)
+        normalized = sizes.normalized and i < len(initial) - 1
+        if normalized:
+            relative = None if change is None else min(_ZERO, change - start)
+            x, x_change = phi.size(_ZERO), phi.change(_ZERO, relative)
+        else:
+            x, x_change = phi.size(h), phi.change(start, change)
         found.append(
             LayerParts(
                 layer=i + 1,
@@ -144,6 +154,7 @@ def _parts_of(analysis: Analysis, step: int) -> tuple[LayerParts, ...]:
                 update_per_input=per_input,
                 activation=_ZERO if x is None else x - h,
                 activation_change=_ZERO if x_change is None or change is None else x_change - change,
+                normalized=normalized,
             )
         )
     return tuple(found)
@@ -246,6 +257,13 @@ def expected_changes(
             raise TheoryError(f"the change of layer {layer.layer} has size 0 and no slope", "measured")
         found.append(ExpectedChange(changes, belows, owns, crossover(own, below)))
         start = Power(layer.start, sizes.start, width)
+        if layer.normalized:
+            turned = _turned(here, sizes.start)
+            x = (1.0,) * len(widths)
+            x_change = tuple(
+                _turned(change, start.at(m)) / turned for m, change in zip(widths, changes, strict=True)
+            )
+            continue
         activation = Power(layer.activation, 1.0, width)
         derivative = Power(layer.activation_change, 1.0, width)
         whole = math.hypot(sizes.start, here)
@@ -255,6 +273,11 @@ def expected_changes(
         )
         x_change = tuple(derivative.at(m) * change / here for m, change in zip(widths, changes, strict=True))
     return tuple(found)
+
+
+def _turned(change: float, start: float) -> float:
+    """How far the direction of h_0 moves under an independent change: a chord of the unit circle."""
+    return 2 * math.sin(math.atan2(change, start) / 2)
 
 
 def _measured(sizes: Mapping[int, MeasuredParts]) -> Mapping[int, MeasuredParts]:

@@ -17,12 +17,11 @@ from ipcore.theory.calculus import Propagation, Sizes
 from ipcore.theory.exponents import length
 from ipcore.theory.forever import Future, future
 from ipcore.theory.given_alignment import Alignment
-from ipcore.theory.maxplus import Size, above, times
+from ipcore.theory.maxplus import Size, grows, times
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
 from ipcore.theory.units import unit_of
 
-_ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
 
 
@@ -214,9 +213,9 @@ def _is_final(sizes: Sizes, rules: Rules) -> bool:
 
 def is_catastrophic(sizes: Sizes) -> bool:
     """Whether a hidden preactivation that layers above see grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.seen[:-1])
+    return any(map(grows, sizes.seen[:-1]))
 
 
 def is_growing(sizes: Sizes) -> bool:
     """Whether a preactivation that layers above see, or the output, grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.seen)
+    return any(map(grows, sizes.seen))

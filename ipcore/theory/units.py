@@ -71,9 +71,18 @@ class Multiples:
         self.half, self.one = cast(Fraction, denominator // 2), cast(Fraction, denominator)
 
     def counted(self, row: Sequence[Size]) -> list[Size]:
-        """Multiples of 1/D, exactly."""
-        D = self._D
-        return [None if e is None else cast(Fraction, e.numerator * (D // e.denominator)) for e in row]
+        """Multiples of 1/D.
+
+        Raises:
+            ArithmeticError: One of them is none.
+        """
+        return [None if e is None else self._count(e) for e in row]
+
+    def _count(self, e: Fraction) -> Fraction:
+        times, rest = divmod(self._D, e.denominator)
+        if rest:
+            raise ArithmeticError(f"{e} is no multiple of 1/{self._D}")
+        return cast(Fraction, e.numerator * times)
 
     def exponents(self, row: Iterable[Size]) -> tuple[Size, ...]:
         """The fractions they stand for."""
@@ -89,11 +98,11 @@ class Multiples:
 FRACTIONS: Final = Fractions()
 
 
-def unit_of(p: Parameterization, rules: Rules) -> Unit:
-    """The fastest unit in which all exponents of a network are exact."""
+def unit_of(p: Parameterization, rules: Rules, more: Sequence[Size] = ()) -> Unit:
+    """The fastest unit in which all exponents of a network are exact, and some more."""
     if rules.activation.degree.denominator != 1:
         return FRACTIONS
-    rows: list[Sequence[Size]] = [p.a, p.b, *(r.k for r in p.reweightings), *_rates(p.phases)]
+    rows: list[Sequence[Size]] = [more, p.a, p.b, *(r.k for r in p.reweightings), *_rates(p.phases)]
     if p.biases is not None:
         rows += [p.biases.a, p.biases.b, *_rates(p.biases.phases)]
     if (given := rules.alignment) is not None:
