@@ -1,9 +1,11 @@
 """The exponent calculus: exact, standard library only (the thin client imports it)."""
 
 from ipcore.theory.activation import ACTIVATIONS
-from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, analyze
+from ipcore.theory.analysis import Analysis, StepSizes
+from ipcore.theory.analyzing import analyze
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
+from ipcore.theory.coverage import MAX_ANALYSIS_LAYERS
 from ipcore.theory.diagram import MAX_PHASES_LAYERS, MAX_PHASES_WORK, UNDECIDED, Phase, Phases, phases
 from ipcore.theory.diagram_text import phase_name
 from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, cast
 
-from ipcore.theory.analysis import checked, doubtful
+from ipcore.theory.bounds import doubtful
+from ipcore.theory.coverage import checked
 from ipcore.theory.diagram_text import diagram_text
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import as_exponent

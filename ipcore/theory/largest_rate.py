@@ -14,7 +14,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, check_analysis, checked_setting, doubtful
+from ipcore.theory.analysis import Analysis, check_analysis
+from ipcore.theory.bounds import doubtful
+from ipcore.theory.coverage import MAX_ANALYSIS_LAYERS, checked_setting
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power
 from ipcore.theory.given_alignment import Alignment
