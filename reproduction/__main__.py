@@ -26,9 +26,9 @@ from reproduction.page import write
 from reproduction.paper import page as paper
 from reproduction.pieces import seconds_spent
 from reproduction.results import load, measured_now, save
-from reproduction.service import StudyError, run, service
+from reproduction.service import run, service
 from reproduction.studies import STUDIES
-from reproduction.study import ROOT, Spec, Study
+from reproduction.study import ROOT, Spec, Study, StudyError
 
 HOME: Final = ROOT / ".reproduce"
 RESULTS: Final = ROOT / "reproduction" / "results"

@@ -79,12 +79,34 @@ def _wide(spec: Spec, dataset: Dataset) -> Iterator[Measured]:
     yield Measured("mup", layers, width, "relu", spec["rate"], 0, values)
 
 
+def _seconds(result: Result, width: int) -> tuple[float, float]:
+    """CPU seconds of a width, dense and deferred: the least of all repeats."""
+    runs = result.select(width=width)
+    dense, deferred = (min(run.values[name] for run in runs) for name in ("dense", "deferred"))
+    return dense, deferred
+
+
+def _crossover(result: Result) -> str:
+    """Between which widths deferred weights begin to take less time."""
+    quicker = {
+        m: deferred < dense for m in result.spec["widths"] for dense, deferred in [_seconds(result, m)]
+    }
+    first = next((m for m, is_quicker in quicker.items() if is_quicker), None)
+    if first is None:
+        return f"Measured: not up to m = {max(quicker):,}."
+    narrower = [m for m in quicker if m < first]
+    return (
+        f"Measured: from between m = {max(narrower):,} and {first:,} on."
+        if narrower
+        else f"Measured: from m = {first:,} or less on."
+    )
+
+
 def _section(result: Result) -> Section:
     spec = result.spec
     rows = []
     for width in spec["widths"]:
-        runs = result.select(width=width)
-        dense, deferred = (min(run.values[name] for run in runs) for name in ("dense", "deferred"))
+        dense, deferred = _seconds(result, width)
         rows.append([f"m = {width}", f"{dense:.2f}", f"{deferred:.2f}", f"{deferred / dense:.2f}"])
     seen = spec["steps"] * spec["batch_size"]
     (wide,) = result.select(width=spec["wide"]["width"])
@@ -92,7 +114,8 @@ def _section(result: Result) -> Section:
     text = [
         f"CPU seconds of {spec['steps'] - 2} updates of {spec['batch_size']} examples of muP with "
         f"{spec['hidden_layers']} hidden layers, the quicker of {spec['repeats']} each. The estimate is that "
-        f"deferred weights take less time where T B < m/6: here from m = {6 * seen:,} on.",
+        f"deferred weights take less time where T B < m/6: here from m = {6 * seen:,} on. "
+        f"{_crossover(result)}",
         table(["", "dense", "deferred", "ratio"], rows),
         f"Width {wide.width:,}, {steps} updates of {spec['batch_size']} examples: {v['seconds']:.0f} s "
         f"({v['cpu_seconds']:.0f} CPU seconds) with two evaluations; test accuracy "

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from reproduction.service import StudyError
-from reproduction.study import Measured, Result, Spec, Study
+from reproduction.study import Measured, Result, Spec, Study, StudyError
 
 _COMMAND: Final = "tests/gpu.sh"
 _ENVIRONMENT: Final = "environment.json"

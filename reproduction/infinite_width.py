@@ -24,8 +24,7 @@ from reproduction.data import load
 from reproduction.kept import kept
 from reproduction.markdown import slope, table
 from reproduction.pictures import svg
-from reproduction.service import StudyError
-from reproduction.study import Measured, Result, Section, Spec, Study
+from reproduction.study import Measured, Result, Section, Spec, Study, StudyError
 
 # (parameterization, hidden layers, activation, base rate, readout target or None, widths, seeds at each)
 _WIDE: Final = [[128, 512, 2048, 8192], [10, 8, 6, 4]]
@@ -312,7 +311,7 @@ def _law(name: str, found: LimitDistance) -> Law:
 
 
 _WIDEST: Final = [[128, 256, 512, 1024, 2048, 4096, 8192, 16384], [8] * 8]
-_NARROW: Final = [[64, 128, 256, 512, 1024], [8] * 5]
+_NARROW: Final = [[64, 128, 256, 512, 1024, 2048], [8] * 6]
 _MNIST: Final = {
     **_SPEC,
     "dataset": "mnist",
@@ -320,7 +319,7 @@ _MNIST: Final = {
     "steps": [100],
     "particles": 131072,
     "replicas": 4,
-    "reference_width": 16384,
+    "reference_width": 32768,
     "cases": [
         ["ip-llr", 2, "relu", 0.03, 0.1, *_WIDEST],
         ["mup", 2, "relu", 0.1, None, *_NARROW],

@@ -18,14 +18,10 @@ from typing import Final
 
 import iplab
 from iplab.errors import NotFoundError
-from reproduction.study import Measured, Spec, Study, key
+from reproduction.study import Measured, Spec, Study, StudyError, key
 
 _START_SECONDS: Final = 120.0
 _FINAL: Final = ("test_loss", "test_accuracy")
-
-
-class StudyError(Exception):
-    """A study could not be measured; says why and what to do."""
 
 
 @contextmanager

@@ -15,6 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 Spec = Mapping[str, Any]
 
 
+class StudyError(Exception):
+    """A study could not be measured; says why and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measured:
     """One run of a study: where in the grid it stands, and its numbers.

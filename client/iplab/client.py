@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from iplab.connection.batches import in_batches
 from iplab.connection.credentials import channel_credentials
 from iplab.connection.profiles import find_profile
 from iplab.connection.transport import Transport, check_address
@@ -17,7 +18,9 @@ from iplab.specs.specfile import SpecSource, read_spec
 from iplab.studies.request import study_message
 from iplab.studies.study import Study
 from iplab.v1 import (
+    audit_service_pb2,
     catalog_service_pb2,
+    experiment_pb2,
     experiment_service_pb2,
     parameterization_service_pb2,
     quota_service_pb2,
@@ -164,6 +167,24 @@ class Client:
         return Experiment(
             self._transport, self._transport.call(self._transport.experiments.GetExperiment, request)
         )
+
+    def get_experiments(self, *experiments: str) -> list[Experiment]:
+        """Several experiments, in the order of their ids, read together.
+
+        Args:
+            *experiments: Ids, or names ("experiments/{id}").
+
+        Raises:
+            NotFoundError: Some do not exist; the first eight are named.
+        """
+        names = [one if one.startswith("experiments/") else f"experiments/{one}" for one in experiments]
+
+        def read(some: Sequence[str]) -> Sequence[experiment_pb2.Experiment]:
+            request = experiment_service_pb2.BatchGetExperimentsRequest(names=some)
+            call = self._transport.experiments.BatchGetExperiments
+            return self._transport.call(call, request).experiments
+
+        return [Experiment(self._transport, message) for message in in_batches(names, 100, read)]
 
     def experiments(
         self, filter: str = "", limit: int | None = None, *, show_deleted: bool = False
@@ -335,6 +356,30 @@ class Client:
     def quotas(self) -> quota_service_pb2.ListQuotasResponse:
         """Your projects on this service, your role in each, and the limits that hold there for you."""
         return self._transport.call(self._transport.quotas.ListQuotas, quota_service_pb2.ListQuotasRequest())
+
+    def audit(self, filter: str = "", limit: int | None = None) -> Iterator[audit_service_pb2.AuditEntry]:
+        """Who changed what, and what was refused, newest first, fetched by page.
+
+        Args:
+            filter: Comparisons of user, method, resource, project, peer and code, joined by AND, OR and NOT:
+                "user = alice AND NOT code = OK".
+            limit: At most so many; None: all.
+
+        Raises:
+            InvalidRequestError: The filter cannot be read.
+            PermissionDeniedError: You are admin of no project.
+        """
+        left, token = limit, ""
+        while left is None or left > 0:
+            request = audit_service_pb2.ListAuditEntriesRequest(
+                page_size=_PAGE if left is None else min(left, _PAGE), page_token=token, filter=filter
+            )
+            page = self._transport.call(self._transport.audit.ListAuditEntries, request)
+            yield from page.entries
+            left = None if left is None else left - len(page.entries)
+            token = page.next_page_token
+            if not token:
+                return
 
     def parameterizations(
         self, hidden_layers: int = 3

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import torch
 
 import ipcore
-from ipcore.analysis import fit_slope
+from ipcore.analysis import Estimate, fit_slope
 from ipcore.figures import LawPanel, PowerLaws
 from ipcore.models.scales import biased_layers, rate_factors
 from ipcore.randomness import calibration_batches
@@ -80,11 +80,18 @@ def second_rates(trainer: ipcore.Trainer) -> list[tuple[float, ...]]:
     )
 
 
+def _off_zero(slopes: Mapping[str, Estimate]) -> str:
+    """Which slopes have an interval that excludes 0."""
+    found = [name for name, one in slopes.items() if one.low > 0 or one.high < 0]
+    return f"Intervals that exclude 0: {', '.join(found) or 'none'}."
+
+
 def _section(result: Result) -> Section:
-    spec, rows, panels = result.spec, [], []
+    spec, rows, panels, slopes = result.spec, [], [], dict[str, Estimate]()
     layers = range(2, spec["hidden_layers"] + 2)
     for activation in spec["activations"]:
         fits = {layer: fit_slope(result.samples(f"rate/{layer}", activation=activation)) for layer in layers}
+        slopes |= {f"{activation}'s matrix {layer}": fit.slope for layer, fit in fits.items()}
         rows.append([activation, *(slope(fit.slope) for fit in fits.values())])
         panels.append(LawPanel(activation, tuple(law(f"matrix {layer}", fit) for layer, fit in fits.items())))
     text = [
@@ -93,8 +100,8 @@ def _section(result: Result) -> Section:
         "this are given in units of IP's own rates, m^(-c) with c = -1, -2, -1. Where the first step leaves "
         "every layer at order 1, its gradients are those of IP, and theory expects slopes of 0: a "
         "renormalized second step *is* a step with IP's rates. For GELU and tanh calibrated first rates "
-        "grow with the width (see above), entries of the first updates are larger by as much, and so are "
-        "the gradients: a second step with IP's rates is too large, and renormalized rates fall.",
+        "grow with the width (see above), and so do the entries of the first updates and the gradients: of "
+        f"these theory says nothing here. {_off_zero(slopes)}",
         table(["slope of the rate", *(f"matrix {layer}" for layer in layers)], rows),
     ]
     quantity = "renormalized base rate of step 2"

@@ -3,6 +3,7 @@
 ServiceError
 +-- InvalidRequest        every wrong field at once
 +-- NotFound
+|   +-- Concealed         it exists, in a project that the caller may not know of
 +-- AlreadyExists
 |   +-- RequestIdReused
 +-- EtagMismatch          the resource was changed since the caller read it
@@ -65,6 +66,18 @@ class NotFound(ServiceError):
     """No resource of that name."""
 
 
+class Concealed(NotFound):
+    """A resource or project in which the caller has no role: answered as one that does not exist.
+
+    Attributes:
+        resource: Its name.
+    """
+
+    def __init__(self, message: str, resource: str) -> None:
+        super().__init__(message)
+        self.resource = resource
+
+
 class AlreadyExists(ServiceError):
     """The experiment id is taken."""
 
@@ -90,11 +103,29 @@ class TooExpensive(ServiceError):
 
 
 class Unauthenticated(ServiceError):
-    """The caller shows no token, or one that is unknown, expired or revoked."""
+    """The caller shows no token, or one that is unknown, expired or revoked.
+
+    Attributes:
+        user: Whose token it was; "": unknown.
+    """
+
+    def __init__(self, message: str, user: str = "") -> None:
+        super().__init__(message)
+        self.user = user
 
 
 class PermissionDenied(ServiceError):
-    """The caller's role in the project does not allow it."""
+    """The caller's role in the project does not allow it.
+
+    Attributes:
+        resource: Name of the resource concerned; "": none, or its project.
+        project: The project concerned; "": that of the resource, or none.
+    """
+
+    def __init__(self, message: str, resource: str = "", project: str = "") -> None:
+        super().__init__(message)
+        self.resource = resource
+        self.project = project
 
 
 class QuotaExceeded(ServiceError):

@@ -79,8 +79,8 @@ class Sizes:
     replicas: int = 4
     seeds: int = 8
     widths: tuple[int, ...] = (128, 256, 512, 1024, 2048, 4096, 8192, 16384)
-    narrow: tuple[int, ...] = (64, 128, 256, 512, 1024)
-    reference: int = 16384
+    narrow: tuple[int, ...] = (64, 128, 256, 512, 1024, 2048)
+    reference: int = 32768
     layers: tuple[int, ...] = (2, 3)
 
 

@@ -16,6 +16,7 @@ from ipserver.forward.forwarder import Forwarder, Pass
 from ipserver.forward.mlflow_sink import MlflowSink
 from ipserver.ops.sweeper import Sweeper
 from ipserver.scheduling.dispatcher import Dispatcher
+from ipserver.store.records.audit import AuditedCall
 from ipserver.store.records.experiments import Revision
 from ipserver.workers.local_executor import LocalExecutor
 from tests.ipserver.studies.cases import ask, driver
@@ -47,6 +48,7 @@ def test_every_point_of_the_table_is_passed_and_no_other(tmp_path, folder, monke
             dispatcher.drain()
         if store.get_experiment("e").state.terminal:
             break
+    store.begin_call(AuditedCall("alice", "method", "experiments/e", "", "::1"), 1e9)
     store.update_experiment("e", Revision())
     store.retry_failed("e")
     store.delete_experiment("e", 1e-9)

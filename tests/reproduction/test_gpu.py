@@ -11,9 +11,8 @@ import pytest
 from reproduction.authors_sweep import best_checkpoint, best_rate
 from reproduction.gpu import take
 from reproduction.results import load, save
-from reproduction.service import StudyError
 from reproduction.studies import STUDIES
-from reproduction.study import Measured
+from reproduction.study import Measured, StudyError
 from tests.gpu import authors, limits, sweep
 
 TABLE = STUDIES["authors-cifar10"]
@@ -144,7 +143,7 @@ def test_of_equal_checkpoints_the_first_is_the_best():
 
 def distances(**changes: object) -> list[dict[str, object]]:
     """Lines of the limits' part for muP with two hidden layers: its reference and one width."""
-    reference = {"piece": "distance mnist mup L=2 reference", "m": 16384, "replicas": 4, "seconds": 2.0}
+    reference = {"piece": "distance mnist mup L=2 reference", "m": 32768, "replicas": 4, "seconds": 2.0}
     width = {
         "piece": "distance mnist mup L=2 m=64", "squares": [0.1] * 8, "own": 0.01, "variance": 0.08,
         "bias": 0.02, "seconds": 1.0,
@@ -166,7 +165,7 @@ def test_distances_with_other_seeds_or_another_reference_are_refused(tmp_path: P
     with pytest.raises(StudyError, match="7 seeds, not 8"):
         take(MNIST, MNIST.spec, folder(tmp_path, *distances(squares=[0.1] * 7), file="limits.jsonl"))
     reference, width, _ = distances()
-    with pytest.raises(StudyError, match="4 replicas of size 512, not 4 of 16384"):
+    with pytest.raises(StudyError, match="4 replicas of size 512, not 4 of 32768"):
         take(MNIST, MNIST.spec, folder(tmp_path, {**reference, "m": 512}, width, file="limits.jsonl"))
 
 

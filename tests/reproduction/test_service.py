@@ -9,9 +9,9 @@ import pytest
 
 import iplab
 from reproduction.examples import smaller
-from reproduction.service import StudyError, run
+from reproduction.service import run
 from reproduction.stationarity import STUDY
-from reproduction.study import key
+from reproduction.study import StudyError, key
 from tests.iplab.conftest import Service
 
 SPEC = smaller(STUDY.spec, steps=2, widths=[8, 16], hidden_layers=[2], activations=["relu"], seeds=[0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from iplab.cli import (
     analyze,
+    audit,
     catalog,
     check,
     completion,
@@ -53,6 +54,7 @@ for _command in (
     phases.phases,
     catalog.catalog,
     quota.quota,
+    audit.audit,
     completion.completion,
 ):
     main.add_command(_command)

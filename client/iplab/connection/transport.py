@@ -20,6 +20,7 @@ from iplab.errors import (
     UnavailableError,
     Violation,
 )
+from iplab.v1.audit_service_pb2_grpc import AuditServiceStub
 from iplab.v1.catalog_service_pb2_grpc import CatalogServiceStub
 from iplab.v1.experiment_service_pb2_grpc import ExperimentServiceStub
 from iplab.v1.parameterization_service_pb2_grpc import ParameterizationServiceStub
@@ -109,6 +110,7 @@ class Transport:
         self.catalog = CatalogServiceStub(self._channel)
         self.parameterizations = ParameterizationServiceStub(self._channel)
         self.quotas = QuotaServiceStub(self._channel)
+        self.audit = AuditServiceStub(self._channel)
         self.reports = ReportServiceStub(self._channel)
         self.studies = StudyServiceStub(self._channel)
 

@@ -23,7 +23,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.caller import Caller, caller, set_caller
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.rates import Rates
-from ipserver.errors import FieldViolation, InvalidRequest, NotFound, PermissionDenied
+from ipserver.errors import Concealed, FieldViolation, InvalidRequest, PermissionDenied
 from ipserver.store.records.accounts import EVERY, Role
 
 if TYPE_CHECKING:
@@ -193,17 +193,18 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
                 setattr(holder, last, who.project(rule.role))
             project = getattr(holder, last)
             if not who.role(project):
-                raise NotFound(f"there is no project {project!r} of yours; yours are: {_listed(who)}")
-            _require(who.role(project), rule.role, f"the project {project!r}")
+                told = f"there is no project {project!r} of yours; yours are: {_listed(who)}"
+                raise Concealed(told, f"projects/{project}")
+            _require(who.role(project), rule.role, f"the project {project!r}", project=project)
             return str(project)
         if rule.resource and not who.roles.get(EVERY, 0) >= rule.role:
-            name = getattr(*_place(request, rule.resource))
+            name = field_at(request, rule.resource)
             found = await self._blocking.run(self._project_of, name, rule.resource)
             if found is None or not who.role(found):
                 kind, _, rest = name.partition("/")
                 one = {"experiments": "experiment", "studies": "study"}[kind]
-                raise NotFound(f"there is no {one} {rest.partition('/')[0]!r}")
-            _require(who.role(found), rule.role, f"the project {found!r}")
+                raise Concealed(f"there is no {one} {rest.partition('/')[0]!r}", name)
+            _require(who.role(found), rule.role, f"the project {found!r}", name)
             return found
         _require(who.highest(), rule.role, "any project")
         return who.project(Role.READER)
@@ -218,6 +219,11 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
         raise InvalidRequest([FieldViolation(field, f"{name[:100]!r} is not the name of a resource")])
 
 
+def field_at(request: Message, path: str) -> Any:
+    """The value of the field of a path ("experiment.name")."""
+    return getattr(*_place(request, path))
+
+
 def _place(request: Message, path: str) -> tuple[Any, str]:
     """The message that holds the field of a path, and the field's name."""
     *above, last = path.split(".")
@@ -227,11 +233,13 @@ def _place(request: Message, path: str) -> tuple[Any, str]:
     return holder, last
 
 
-def _require(has: int, needed: Role, where: str) -> None:
+def _require(has: int, needed: Role, where: str, resource: str = "", project: str = "") -> None:
     if has < needed:
         role = Role(has).name.lower() if has else "none"
         raise PermissionDenied(
-            f"{_DOES[needed]} needs the role {needed.name.lower()} in {where}; yours is {role}"
+            f"{_DOES[needed]} needs the role {needed.name.lower()} in {where}; yours is {role}",
+            resource,
+            project,
         )
 
 

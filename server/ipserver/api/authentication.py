@@ -100,7 +100,7 @@ class Authenticator:
         if record is None:
             raise Unauthenticated("the token is not known here; is it complete, and of this service?")
         if record.state != "active":
-            raise Unauthenticated(f"the token {record.id} is {record.state}; ask for a new one")
+            raise Unauthenticated(f"the token {record.id} is {record.state}; ask for a new one", record.user)
         # Its own clock decides when it has expired: `_check` runs again within `trust_seconds`.
         return Caller(record.user, self._accounts.roles([record.user]))
 

@@ -61,6 +61,12 @@ def caller() -> Caller:
     return _current.get()
 
 
+def user_if_known() -> str:
+    """The user of the running request; "": nobody was found out yet, or nobody is asked."""
+    who = _current.get(None)
+    return who.user if who else ""
+
+
 def set_caller(who: Caller) -> None:
     """Set the caller of the running request."""
     _current.set(who)

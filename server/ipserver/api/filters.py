@@ -46,6 +46,9 @@ RUN_FIELDS: Final[Mapping[str, FieldType]] = {
     "pack": str,
     **VALUES,
 }
+AUDIT_FIELDS: Final[Mapping[str, FieldType]] = dict.fromkeys(
+    ("user", "method", "resource", "project", "peer", "code"), str
+)
 _INFINITY: Final = ("inf", "infinity")
 _TOKEN = re.compile(
     r"""\s*(?: (?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*') | (?P<op>!=|<=|>=|==|=|<|>) | (?P<bracket>[()])

@@ -15,6 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from iplab.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
     catalog_service_pb2,
     catalog_service_pb2_grpc,
     experiment_service_pb2,
@@ -32,8 +34,11 @@ from iplab.v1 import (
 )
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.api.access import Authenticate, Authorize, rules
+from ipserver.api.audit import AuditService
+from ipserver.api.auditing import AuditChanges, AuditLog, AuditRefused
 from ipserver.api.authentication import TRUST_SECONDS, Authenticator
 from ipserver.api.blocking import Blocking
+from ipserver.api.calls import Call, Observe
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.gate import MOST_SPEC_BYTES, Gate
@@ -72,6 +77,7 @@ SERVICES: Final = (
             (report_service_pb2, "ReportService"),
             (study_service_pb2, "StudyService"),
             (quota_service_pb2, "QuotaService"),
+            (audit_service_pb2, "AuditService"),
         )
     ),
     health.SERVICE_NAME,
@@ -114,9 +120,11 @@ class ApiConfig:
         connection_age: Seconds after which clients are asked to connect again.
         deleted_seconds: How long what is deleted can be undeleted.
         room: Whether anything new is accepted.
+        audit_seconds: How long the audit log keeps calls.
         auth: Whether callers must show a token.
         oidc: Identity provider whose tokens are accepted too; None: none.
         trust_seconds: How long an answer about a token is believed.
+        observers: Called with every call that has ended, on the event loop.
     """
 
     address: str
@@ -133,9 +141,11 @@ class ApiConfig:
     connection_age: float = 1800.0
     deleted_seconds: float = 30 * 86_400.0
     room: Room = field(default_factory=Room)
+    audit_seconds: float = 365 * 86_400.0
     auth: bool = False
     oidc: OidcSettings | None = None
     trust_seconds: float = TRUST_SECONDS
+    observers: tuple[Callable[[Call], None], ...] = ()
 
 
 async def serve(
@@ -178,6 +188,7 @@ async def serve(
         CatalogService(store, blocking, config.limits), server
     )
     quota_service_pb2_grpc.add_QuotaServiceServicer_to_server(QuotaService(store, blocking), server)
+    audit_service_pb2_grpc.add_AuditServiceServicer_to_server(AuditService(store, blocking, tokens), server)
     report_service_pb2_grpc.add_ReportServiceServicer_to_server(ReportService(heavy), server)
     stopping = asyncio.Event()
     studies = StudyService(
@@ -228,11 +239,15 @@ def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[A
     )
     rates = Rates(store, blocking) if config.auth else None
     needed = rules(name for name in SERVICES if name.startswith("iplab."))
+    audit = AuditLog(store, blocking, config.audit_seconds)
     return [
+        Observe(config.observers),
         ErrorInterceptor(),
+        AuditRefused(audit),
         Authenticate(authenticator),
         Gate(),
         Authorize(store, blocking, needed, rates),
+        AuditChanges(audit, needed),
     ]
 
 

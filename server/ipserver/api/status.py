@@ -44,6 +44,11 @@ _MESSAGE_BYTES = 600
 _DETAIL_BYTES = 3400
 
 
+def status_code(error: Exception) -> grpc.StatusCode:
+    """The code of an error."""
+    return next((code for kind, code, _ in _TABLE if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+
+
 def to_status(error: Exception) -> status_pb2.Status:
     """The rich status of an error; what is not a ServiceError becomes INTERNAL and is logged, not shown."""
     for kind, code, reason in _TABLE:

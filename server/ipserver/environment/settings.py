@@ -106,6 +106,10 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
         description="Seconds for which a deleted experiment or study can be undeleted; then it is purged, "
         "with its weights and other files. A change counts for later deletions",
     )
+    audit_seconds: Seconds = Field(
+        365 * 86_400.0,
+        description="Seconds for which the audit log keeps who changed what; then entries are removed",
+    )
     lease_seconds: Seconds = Field(
         15.0,
         description="Length of a dispatcher's leases of packs, in seconds; the forwarder's lease is twice as "

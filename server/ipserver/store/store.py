@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ipserver.store.database import Database
+from ipserver.store.interface.auditing import Auditing
 from ipserver.store.interface.deleting import Deleting
 from ipserver.store.interface.experiments import Experiments
 from ipserver.store.interface.forwarding import Forwarding
@@ -36,7 +37,7 @@ def open_store(dsn: str, *, clock: Callable[[], float] | None = None) -> Store:
     return Store(Database(dsn, clock))
 
 
-class Store(Experiments, Runs, Studies, Deleting, Planning, Training, Forwarding, Operating):
+class Store(Experiments, Runs, Studies, Deleting, Planning, Training, Forwarding, Operating, Auditing):
     """Experiments, runs, packs, leases, events and metric segments.
 
     Thread-safe. Every method is one transaction, durable when it returns (`segments` reads in several). Any

@@ -418,6 +418,25 @@ identity = sa.Table(
     _column("artifact_root", Name),
 )
 
+# Calls to the API that change something or were refused.
+audit = sa.Table(
+    "audit",
+    metadata,
+    _column("id", Serial, primary_key=True, autoincrement=True),
+    _column("time", sa.Double()),
+    # Set exactly when there is a code, the result.
+    _column("end_time", sa.Double(), nullable=True),
+    _column("code", Name),
+    _column("user", Name),
+    _column("method", Name),
+    _column("resource", Name),
+    _column("project", Name),
+    _column("peer", Name),
+    _column("calls", sa.BigInteger()),
+)
+_index("ix_audit_time", audit.c.time)
+_index("ix_audit_project", audit.c.project, audit.c.id)
+
 # One row: the newest report by a dispatcher.
 capacity = sa.Table(
     "capacity",

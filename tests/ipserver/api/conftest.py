@@ -67,6 +67,11 @@ class Api:
         self.reports = report_service_pb2_grpc.ReportServiceStub(self.channel)
         self.catalog = catalog_service_pb2_grpc.CatalogServiceStub(self.channel)
 
+    @staticmethod
+    def request_of(name: str = "e", /, **changes: Any) -> experiment_service_pb2.CreateExperimentRequest:
+        """As `create_request`."""
+        return create_request(name, **changes)
+
     async def create(self, name: str = "e", /, **changes: Any) -> Any:
         """Create a small experiment."""
         return await self.experiments.CreateExperiment(create_request(name, **changes))

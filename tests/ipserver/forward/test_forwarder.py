@@ -103,6 +103,17 @@ def mlflow_runs(mlflow):
     return {run.data.tags["iplab.results.run"]: run for run in runs}
 
 
+def test_sketches_of_outputs_stay_in_the_store(store, settings, mlflow):
+    submit(store, small_spec(record={"probes": {"quantities": ["outputs"], "steps": [1]}}))
+    train(store, settings)
+    blocks = store.segments("e", packs=None, first_step=0, last_step=None)
+    assert any("output_sketch/128" in segments.decode(block.data).metrics for block in blocks)
+    forward_all(store, settings)
+    for run in mlflow_runs(mlflow).values():
+        assert "test_loss" in run.data.metrics
+        assert not any("sketch" in name for name in run.data.metrics)
+
+
 def test_an_experiment_arrives_in_full(store, settings, mlflow):
     submit(store, small_spec(), labels={"team": "theory"})
     train(store, settings)
@@ -235,7 +246,9 @@ def test_other_ends_have_their_status(store, settings, mlflow, rate, status, sta
     assert run.data.tags["iplab.state"] == state
     # At a glance: in the list of names, and as a column to sort by.
     diverged = state == "DIVERGED"
-    assert run.info.run_name.startswith("diverged: ") is diverged
+    assert run.info.run_name.startswith("✗ sp m=16 seed=0 ") is diverged
+    note = f"Diverged: its loss was not finite at step {store.get_run('e', 0).summary.diverged_step}."
+    assert run.data.tags.get("mlflow.note.content") == (note if diverged else None)
     assert run.data.metrics.get("diverged") == (1 if diverged else None)
 
 

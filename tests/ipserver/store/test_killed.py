@@ -12,6 +12,7 @@ import pytest
 
 from ipserver import failpoints
 from ipserver.store import Store, open_store
+from ipserver.store.records.audit import AuditedCall
 from ipserver.store.records.experiments import Revision
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
@@ -80,7 +81,28 @@ def listed(store: Store) -> object:
     return [(one.delete_time is None, one.purge_time is None, one.mlflow_pending_runs) for one in found]
 
 
+CALL = AuditedCall("alice", "method", "experiments/e", "", "::1")
+
+
+def called(store: Store) -> None:
+    store.begin_call(CALL, 1e9)
+
+
+def ended(store: Store) -> None:
+    store.end_call(store.audit_entries(limit=1)[0].id, "OK")
+
+
+def audited(store: Store) -> object:
+    """Kinds of entries: a call that is made again has another entry."""
+    return {(entry.user, entry.code) for entry in store.audit_entries(limit=9)}
+
+
 WRITES = {
+    "begin": Write("audit", created, lambda store: store.begin_call(CALL, 1e9), audited),
+    "end": Write("audit", called, ended, audited),
+    "refused": Write(
+        "audit", created, lambda store: store.note_refused_call(CALL, "NOT_FOUND", {"X": 2}, 1e9), audited
+    ),
     "update": Write("update", created, lambda store: store.update_experiment("e", UPDATE), told_of),
     "retry": Write("retry", failed, lambda store: store.retry_failed("e", "r", "hash"), told_and_waiting),
     "delete": Write("delete", cancelled, lambda store: store.delete_experiment("e", 1e9), listed),

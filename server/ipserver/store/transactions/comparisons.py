@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ipserver.store.records.filters import Comparison, Filter, Junction, Negation
 from ipserver.store.records.networks import AXES
 from ipserver.store.summary import VALUES
-from ipserver.store.tables import Name, experiments, runs
+from ipserver.store.tables import Name, audit, experiments, runs
 
 RUN_FIELDS: Mapping[str, sa.Column[Any]] = {
     "index": runs.c.run_index,
@@ -35,6 +35,9 @@ EXPERIMENT_FIELDS: Mapping[str, sa.Column[Any]] = {
     "priority": experiments.c.priority,
     "project": experiments.c.project,
     "owner": experiments.c.owned_by,
+}
+AUDIT_FIELDS: Mapping[str, sa.Column[Any]] = {
+    name: audit.c[name] for name in ("user", "method", "resource", "project", "peer", "code")
 }
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
@@ -66,6 +69,11 @@ def experiment_condition(where: Filter) -> sa.ColumnElement[bool]:
         return EXPERIMENT_FIELDS.get(field)
 
     return _condition(where, column)
+
+
+def audit_condition(where: Filter) -> sa.ColumnElement[bool]:
+    """A condition on `audit`, as `run_condition`."""
+    return _condition(where, AUDIT_FIELDS.get)
 
 
 def holds(term: Comparison, value: str | int | float | None) -> bool:

@@ -1,0 +1,43 @@
+"""The audit log: calls to the API that change something or were refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class AuditedCall:
+    """A call, as known when it begins. It holds no part of the request but what it concerns.
+
+    Attributes:
+        user: Who calls; "": unknown, or nobody is asked.
+        method: "iplab.v1.ExperimentService/CancelExperiment"; "": several.
+        resource: Name of the resource concerned; "": none, or unknown.
+        project: Id of the project concerned; "": that of the resource.
+        peer: IP address of the caller, or "unix"; "": several.
+    """
+
+    user: str
+    method: str
+    resource: str
+    project: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord(AuditedCall):
+    """A call, as stored.
+
+    Attributes:
+        id: Grows with time.
+        time: When it began.
+        end_time: When its result was written; None: it was not.
+        code: Its result, a gRPC status code by name; "": unknown.
+        calls: Number of calls that it stands for.
+    """
+
+    id: int
+    time: float
+    end_time: float | None
+    code: str
+    calls: int
