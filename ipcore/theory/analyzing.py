@@ -7,13 +7,13 @@ from typing import Final
 
 from ipcore.theory.analysis import Analysis, StepSizes
 from ipcore.theory.bounds import bounds
-from ipcore.theory.calculus import Sizes
 from ipcore.theory.coverage import checked, checked_setting
 from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import nonzero
 from ipcore.theory.normalization import NONE
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 from ipcore.theory.trajectory import End, Trajectory, is_growing, layer_alignment
 from ipcore.theory.verdict import Regime, stays_bounded, verdict
 from ipcore.theory.wording import advice, notes

@@ -17,95 +17,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, cast
+from typing import Final
 
 from ipcore.theory.alignment import backward_product, forward_product, shared_product
-from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.initial import without_updates
 from ipcore.theory.maxplus import Size, inverse, largest, nonzero, smaller, times
 from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.residual import skips
 from ipcore.theory.rules import Rules
-from ipcore.theory.units import FRACTIONS, Unit
+from ipcore.theory.sizes import Sizes
+from ipcore.theory.units import FRACTIONS, GivenRows, Unit, initial_entries
+from ipcore.theory.updates import Updates
 
 _ZERO: Final = Fraction(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """A forward pass. Each tuple has L+1 entries: h^1..h^L and, last, the output f.
-
-    Attributes:
-        step: Updates done before it.
-        h: e(h_t).
-        change: e(h_t - h_0); None at step 0.
-        from_below: The part of the change that W_0 passes on from the layer below, or a skip connection.
-        from_update: The part that the updates of the layer's own matrix add.
-        from_bias: The part that the updates of its bias add.
-        from_removal: The part that re-weighting the initial matrices takes away, here or below.
-        normalized: Whether h^1..h^L are normalized, so that nothing above them sees their sizes.
-    """
-
-    step: int
-    h: tuple[Size, ...]
-    change: tuple[Size, ...]
-    from_below: tuple[Size, ...]
-    from_update: tuple[Size, ...]
-    from_bias: tuple[Size, ...]
-    from_removal: tuple[Size, ...]
-    normalized: bool = False
-
-    @property
-    def seen(self) -> tuple[Size, ...]:
-        """Sizes that can grow with the width in what the network computes: h^1..h^L unless normalized, f."""
-        return self.h[-1:] if self.normalized else self.h
-
-    def learned(self, layer: int) -> Size:
-        """The change at index `layer` without what re-weighting alone takes away."""
-        return largest(self.from_below[layer], self.from_update[layer], self.from_bias[layer])
-
-
-_STATE: Final = (
-    "x", "dh", "products", "dx_update", "h0", "_h", "_start", "_x0", "_dh0", "_means0", "_kept",
-    "_first", "_later", "_bias", "_first_gradient", "_later_gradient", "_bias_gradient",
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Rates:
-    """Exponents of the rates of one step, as they are counted."""
-
-    c: list[Fraction]
-    d: list[Fraction] | None
-
-    @classmethod
-    def of(cls, unit: Unit, phase: RatePhase, faster: Sequence[Fraction] | None) -> _Rates:
-        c = phase.c if faster is None else [c - more for c, more in zip(phase.c, faster, strict=True)]
-        return cls(_counted(unit, c), None if phase.d is None else _counted(unit, phase.d))
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """Exponents of alignment that is given, as they are counted."""
-
-    forward: list[Size]
-    backward: list[Size]
-    initial: list[Size]
-
-    @classmethod
-    def of(cls, unit: Unit, given: Alignment) -> _Given:
-        return cls(*map(unit.counted, (given.forward, given.backward, given.initial)))
-
-
-def _counted(unit: Unit, row: Sequence[Fraction]) -> list[Fraction]:
-    return cast("list[Fraction]", unit.counted(row))
-
-
-def _entries(unit: Unit, a: Sequence[Fraction], b: Sequence[Fraction]) -> list[Fraction]:
-    """Of the entries of initial matrices or biases: -(a_l + b_l)."""
-    return [-(x + y) for x, y in zip(_counted(unit, a), _counted(unit, b), strict=True)]
+_STATE: Final = ("x", "dh", "products", "dx_update", "h0", "_h", "_start", "_x0", "_dh0", "_means0", "_kept")
 
 
 class Propagation:
@@ -126,7 +54,6 @@ class Propagation:
         products: e(x_0^l . x_t^l) of the last forward pass, L entries; of an upper bound at step 1 only.
         dx_update: What updates of W^l add to dx_t^{l-1} in the last backward pass, L+1 entries; the first is
             None.
-        signs: Whether some update so far was a sign, or orthogonalized: no linear function of the gradient.
     """
 
     def __init__(
@@ -135,15 +62,9 @@ class Propagation:
         self.p, self.rules, self.aligned, self.unit = p, rules, aligned, unit
         self.L = p.hidden_layers
         self.skips = skips(rules.block_matrices, self.L)
-        self.initial = _entries(unit, p.a, p.b)
-        self._a = _counted(unit, p.a)
-        self._bias_a = [] if p.biases is None else _counted(unit, p.biases.a)
-        # Entries of updates at rate 1, where they have a size of their own: of matrices, of biases.
-        layers = range(self.L + 1) if rules.entrywise else ()
-        self._own = _counted(unit, [rules.entry(i, self.L) for i in layers])
-        self._bias_own = _counted(unit, [rules.bias_entry(i, self.L) for i in layers])
-        self._given = None if rules.alignment is None else _Given.of(unit, rules.alignment)
-        nothing: list[Size] = [None] * (self.L + 1)
+        self.initial = initial_entries(unit, p.a, p.b)
+        self._added = Updates(p, rules, unit)
+        self._given = None if rules.alignment is None else GivenRows.of(unit, rules.alignment)
         self.x: list[Size] = []
         self.dh: list[Size] = []
         self.products: list[Size] = []
@@ -157,15 +78,9 @@ class Propagation:
         self._means0: list[Size] = []  # of dh_0 over the neurons, where weights have a mean
         # The present network without its updates: preactivations, as far as initial weights survive.
         self._kept: list[Size] = []
-        self._bias0 = nothing
+        self._bias0: list[Size] = [None] * (self.L + 1)
         if p.biases is not None:
-            self._bias0 = list[Size](_entries(unit, p.biases.a, p.biases.b))
-        # Entries that updates have added to W: by the gradient of step 0, by later ones; and to biases.
-        self._first, self._later, self._bias = list(nothing), list(nothing), list(nothing)
-        # Largest gradients so far, for momentum: by step 0, by later steps, of biases.
-        self._first_gradient, self._later_gradient = list(nothing), list(nothing)
-        self._bias_gradient = list(nothing)
-        self.signs = False
+            self._bias0 = list[Size](initial_entries(unit, p.biases.a, p.biases.b))
 
     def forward(self, step: int) -> Sizes:
         """Sizes after `step` updates."""
@@ -190,9 +105,9 @@ class Propagation:
                 removal = largest(removal, start[i], kept[i])
             if (source := self.skips[i]) is not None:
                 below = largest(below, moves[source])
-            moved = largest(below, own, self._bias[i])
+            moved = largest(below, own, self._added.bias[i])
             moves.append(moved)
-            parts.append((below, own, self._bias[i], removal))
+            parts.append((below, own, self._added.bias[i], removal))
             self._h.append(largest(self._kept[i], moved))
             if i < self.L:
                 x = phi.size(self.rules.seen(self._h[i]))
@@ -209,8 +124,11 @@ class Propagation:
                     self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
         change = [largest(*part) for part in parts]
-        columns = (self._h, change, below_t, own_t, bias_t, removal_t)
-        return Sizes(step, *map(self.unit.exponents, columns), normalized=self.rules.normalized)
+        seen = self.unit.exponents
+        return Sizes(
+            step, seen(self._h), seen(change), seen(below_t), seen(own_t), seen(bias_t), seen(removal_t),
+            self.rules.normalized,
+        )  # fmt: skip
 
     def _product(self, i: int, x: Size, below: Size, kept: Size, skipped: Size) -> tuple[Size, Size]:
         """e(h_0 . h_t) as far as it is shared, and e(x_0 . x_t)."""
@@ -269,7 +187,7 @@ class Propagation:
         return times(x0, x)
 
     def _from_update(self, i: int, product: Size) -> Size:
-        added = largest(self._first[i], self._later[i])
+        added = largest(self._added.first[i], self._added.later[i])
         if i == 0:
             return added
         if self._given is not None:
@@ -278,8 +196,8 @@ class Propagation:
         if self.aligned or product == times(one, self._x0[i - 1], self.x[i - 1]):
             return times(added, one, self.x[i - 1])
         return largest(
-            times(self._first[i], inverse(self._x0[i - 1]), product),
-            times(self._later[i], half, self.x[i - 1]),
+            times(self._added.first[i], inverse(self._x0[i - 1]), product),
+            times(self._added.later[i], half, self.x[i - 1]),
         )
 
     def backward(self, step: int) -> None:
@@ -336,10 +254,10 @@ class Propagation:
         if self.aligned or i < self.L or self.rules.activation.kind != "linear" or not self.rules.cancels:
             return through_update
         # x_0 has a mean of its own size; later the last hidden layer may have learned something centred.
-        return largest(times(self._first[i], dh), times(-self.unit.half, self._later[i], dh))
+        return largest(times(self._added.first[i], dh), times(-self.unit.half, self._added.later[i], dh))
 
     def _back_through_update(self, i: int, dh: Size, product: Size) -> Size:
-        added = largest(self._first[i], self._later[i])
+        added = largest(self._added.first[i], self._added.later[i])
         if i == self.L or added is None:
             return times(added, dh)
         if self._given is not None:
@@ -347,7 +265,9 @@ class Propagation:
         one, half = self.unit.one, self.unit.half
         if self.aligned or product == times(one, self._dh0[i], dh):
             return times(added, one, dh)
-        return largest(times(self._first[i], inverse(self._dh0[i]), product), times(self._later[i], half, dh))
+        return largest(
+            times(self._added.first[i], inverse(self._dh0[i]), product), times(self._added.later[i], half, dh)
+        )
 
     def gradient(self, i: int) -> Size:
         """e(dh_t^l) + e(x_t^{l-1}): the gradient of W^l (not yet of w^l) after `backward`."""
@@ -357,7 +277,7 @@ class Propagation:
         """The gradient that the next update of layer l uses: with momentum the largest so far."""
         if not self.rules.accumulates:
             return self.gradient(i)
-        return largest(self.gradient(i), self._first_gradient[i], self._later_gradient[i])
+        return largest(self.gradient(i), self._added.kept_gradient(i))
 
     def update(
         self,
@@ -371,41 +291,17 @@ class Propagation:
 
         With `faster` the rates of layer l, and of its bias, are m^{faster_l} times as large.
         """
-        momentum = self.rules.accumulates
-        rates = _Rates.of(self.unit, phase, faster)
-        biases = None if bias_phase is None else _Rates.of(self.unit, bias_phase, faster)
-        for i in range(self.L + 1):
-            gradient = self.gradient(i)
-            if step == 0:
-                self._first_gradient[i] = gradient
-                self._first[i] = self._entry(i, gradient, rates)
-            else:
-                if momentum:
-                    gradient = self._later_gradient[i] = largest(self._later_gradient[i], gradient)
-                    first = self._entry(i, self._first_gradient[i], rates)
-                    self._first[i] = largest(self._first[i], first)
-                self._later[i] = largest(self._later[i], self._entry(i, gradient, rates))
-            if self.p.biases is not None and biases is not None:
-                self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
-                entry = self._entry(i, self._bias_gradient[i], biases, bias=True)
-                self._bias[i] = largest(self._bias[i], entry)
-
-    def _entry(self, i: int, gradient: Size, rates: _Rates, *, bias: bool = False) -> Size:
-        """Entries of m^{-a} eta m^{-c} update(w), the gradient of w being m^{-a} times that of W."""
-        if gradient is None:
-            return None
-        a, c = (self._bias_a if bias else self._a)[i], rates.c[i]
-        if not self.rules.entrywise:
-            return gradient - c - 2 * a
-        d = None if rates.d is None else rates.d[i]
-        if d is None or not self.rules.epsilon_matters or not self.rules.below_epsilon(i, gradient - a, d):
-            self.signs = True
-            return (self._bias_own if bias else self._own)[i] - c - a
-        return gradient - c + d - 2 * a  # epsilon larger than the gradient: SGD with c - d
+        gradients = [self.gradient(i) for i in range(self.L + 1)]
+        self._added.add(step, gradients, self.dh, phase, bias_phase, faster)
 
     def entries(self) -> tuple[Size, ...]:
         """What updates have added to the entries of W^l, L+1 exponents; None: no update yet."""
-        return tuple(largest(*pair) for pair in zip(self._first, self._later, strict=True))
+        return self._added.entries()
+
+    @property
+    def signs(self) -> bool:
+        """Whether some update so far was a sign, or orthogonalized: no linear function of the gradient."""
+        return self._added.signs
 
     def in_fractions(self) -> Propagation:
         """The same state, counted in fractions: for what is no multiple of the unit."""
@@ -414,17 +310,16 @@ class Propagation:
         other = Propagation(self.p, self.rules, aligned=self.aligned)
         for name in _STATE:
             setattr(other, name, list(self.unit.exponents(getattr(self, name))))
-        other.signs = self.signs
+        other._added.take([self.unit.exponents(column) for column in self._added.columns()])
+        other._added.signs = self.signs
         return other
 
     def with_entries(self, entries: Sequence[Size], step: int) -> Sizes:
         """Sizes at `step` >= 1 if updates had added these entries; this run stays as it is."""
         other = copy(self)
-        other._first, other._later = [None] * (self.L + 1), list(entries)
+        other._added = self._added.replaced(entries)
         return other.forward(max(step, 1))
 
     def state(self) -> tuple[tuple[Size, ...], ...]:
         """All that later steps depend on, to see when exponents repeat."""
-        columns = (self._h, self.dh, self._first, self._later, self._bias)
-        momentum = (self._first_gradient, self._later_gradient, self._bias_gradient)
-        return tuple(tuple(column) for column in columns + momentum)
+        return tuple(map(tuple, (self._h, self.dh, *self._added.columns())))

@@ -21,7 +21,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power, sequence
 from ipcore.theory.given_alignment import Alignment, read_alignment
@@ -39,6 +39,7 @@ from ipcore.theory.parameterization import (
 from ipcore.theory.rate_solver import at_initialization, solve
 from ipcore.theory.report import completion_text
 from ipcore.theory.rules import Rules, rules
+from ipcore.theory.sizes import Sizes
 from ipcore.theory.stable_rates import MAX_POINT_LAYERS, MAX_POINTS, ParetoPoint, StableRates, stable_rates
 from ipcore.theory.targets import KINDS, largest_changes
 from ipcore.theory.units import unit_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.factors import (
     FixedPoint,
     Law,
@@ -33,6 +33,7 @@ from ipcore.theory.factors import (
 from ipcore.theory.maxplus import largest, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 
 _ZERO: Final = Fraction(0)
 _ROUNDS: Final = 8  # of e(f) against e(df), squared errors

@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.forever import decides, future, pressure
 from ipcore.theory.maxplus import Size, above, largest, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rate_solver import unit_rates
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 
 _ZERO: Final = Fraction(0)
 LEAST: Final = "least"

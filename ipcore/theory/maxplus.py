@@ -19,12 +19,14 @@ def times(*factors: Size) -> Size:
     >>> times(Fraction(1, 2), Fraction(-2))
     Fraction(-3, 2)
     """
-    total = _ONE_ITSELF
+    total: Size = None
     for factor in factors:
         if factor is None:
             return None
-        if factor:  # most exponents are 0, and sums of fractions are slow
-            total = total + factor if total else factor
+        if not total:
+            total = factor
+        elif factor:  # most exponents are 0, and sums of fractions are slow
+            total = total + factor
     return total
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
 from ipcore.theory.maxplus import Size, above, nonzero
 from ipcore.theory.parameterization import Biases, Parameterization, RatePhase
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 from ipcore.theory.units import FRACTIONS, Unit, unit_of
 
 _ZERO: Final = Fraction(0)

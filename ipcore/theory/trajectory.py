@@ -13,13 +13,14 @@ from enum import Enum, auto
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.exponents import length
 from ipcore.theory.forever import Future, future
 from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import Size, grows, times
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 from ipcore.theory.units import unit_of
 
 _ONE: Final = Fraction(1)

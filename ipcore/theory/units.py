@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol, cast
 
 from ipcore.theory.exponents import open_ended
+from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import Size
 from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.rules import Rules
@@ -115,3 +117,27 @@ def unit_of(p: Parameterization, rules: Rules, more: Sequence[Size] = ()) -> Uni
 
 def _rates(phases: Iterable[RatePhase]) -> list[Sequence[Size]]:
     return [row for phase in phases for row in (phase.c, phase.d) if row is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRows:
+    """Exponents of alignment that is given (`ipcore.theory.given_alignment`), as they are counted."""
+
+    forward: list[Size]
+    backward: list[Size]
+    initial: list[Size]
+
+    @classmethod
+    def of(cls, unit: Unit, given: Alignment) -> GivenRows:
+        """Of an alignment."""
+        return cls(*map(unit.counted, (given.forward, given.backward, given.initial)))
+
+
+def counted(unit: Unit, row: Sequence[Fraction]) -> list[Fraction]:
+    """Exponents of quantities none of which is zero."""
+    return cast("list[Fraction]", unit.counted(row))
+
+
+def initial_entries(unit: Unit, a: Sequence[Fraction], b: Sequence[Fraction]) -> list[Fraction]:
+    """Of the entries of initial matrices or biases: -(a_l + b_l)."""
+    return [-(x + y) for x, y in zip(counted(unit, a), counted(unit, b), strict=True)]

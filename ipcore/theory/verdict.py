@@ -24,12 +24,12 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Sizes
 from ipcore.theory.exponents import brief, power
 from ipcore.theory.maxplus import above, at_least, largest, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.provenance import source
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 from ipcore.theory.trajectory import End, Trajectory, is_catastrophic, is_growing
 
 _ZERO: Final = Fraction(0)
