@@ -10,10 +10,10 @@ from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import Size
 from ipcore.theory.normalization import NONE
 from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.regime import FeatureMove, Regime
 from ipcore.theory.report import analysis_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import LayerAlignment
-from ipcore.theory.verdict import FeatureMove, Regime
 from ipcore.theory.wording import who_moves
 
 

@@ -12,10 +12,11 @@ from ipcore.theory.given_alignment import Alignment
 from ipcore.theory.maxplus import nonzero
 from ipcore.theory.normalization import NONE
 from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.regime import Regime, stays_bounded
 from ipcore.theory.rules import Rules
 from ipcore.theory.sizes import Sizes
 from ipcore.theory.trajectory import End, Trajectory, is_growing, layer_alignment
-from ipcore.theory.verdict import Regime, stays_bounded, verdict
+from ipcore.theory.verdict import verdict
 from ipcore.theory.wording import advice, notes
 
 MAX_ANSWER_DIGITS: Final = 2_000_000  # of the sizes of all steps that are shown

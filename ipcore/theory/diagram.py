@@ -24,9 +24,9 @@ from ipcore.theory.plane.affine import Record, point
 from ipcore.theory.plane.borders import Area, Border, Corner, Joined, Place, join
 from ipcore.theory.plane.cells import divide
 from ipcore.theory.plane.locate import label_at
+from ipcore.theory.regime import FeatureMove, Regime, decide, enough_for
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import trajectory
-from ipcore.theory.verdict import FeatureMove, Regime, decide, enough_for
 
 MAX_PHASES_LAYERS: Final = 20
 MAX_PHASES_WORK: Final = 2_000_000  # additions and comparisons: some twenty seconds

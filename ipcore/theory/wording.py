@@ -14,9 +14,10 @@ from ipcore.theory.layer_names import ranges
 from ipcore.theory.maxplus import above, nonzero
 from ipcore.theory.normalization import NONE, RMS
 from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.regime import FeatureMove, Regime, stays_bounded
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing
-from ipcore.theory.verdict import SOFTMAX_CANCELS, FeatureMove, Regime, stays_bounded
+from ipcore.theory.verdict import SOFTMAX_CANCELS
 
 _NAMED: Final = 6
 
