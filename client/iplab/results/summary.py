@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
@@ -152,6 +154,20 @@ class Summary(list[SummaryRow]):
         from iplab.display.tables import summary_table  # noqa: PLC0415 - rich only where something is drawn
 
         return html.of_table(summary_table(self))
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation.
+
+    >>> spread([1.0, 2.0, 3.0])
+    Spread(mean=2.0, sd=1.0, n=3)
+    """
+    # `statistics.mean` is exact: the sum of numbers near the largest double does not overflow.
+    mean = float(statistics.mean(values)) if values else None
+    sd = None
+    if len(values) > 1:
+        sd = statistics.stdev(values) if all(map(math.isfinite, values)) else math.nan
+    return Spread(mean, sd, len(values))
 
 
 def summary_row(group: run_service_pb2.RunGroup) -> SummaryRow:
