@@ -49,7 +49,7 @@ def test_the_particles_own_error_is_a_metric_and_a_result(limits):
     """A kernel has none, and neither has a finite network."""
     hpz, _, ntk, _ = limits.runs("width = inf")
     steps, values = limits.metrics("width = inf", ["limit_error"]).series(hpz.index, "limit_error")
-    assert steps.tolist() == [2, 4]  # f_0 = 0 has no relative error
+    assert steps.tolist() == [1, 2, 4]  # after update 1 outputs are recorded; f_0 = 0 has no relative error
     assert hpz.final_limit_error == values[-1] > 0
     assert ntk.final_limit_error is None
     assert next(iter(limits.runs("width = 8"))).final_limit_error is None
@@ -100,6 +100,17 @@ def test_the_report_says_how_infinite_the_networks_are(limits):
     picture = limits.plot("limit")
     assert faults(picture) == []
     assert "2 seeds" in picture.caption
+
+
+def test_outputs_are_recorded_but_shown_only_if_asked_for(limits):
+    assert limits.spec.record.probes.quantities == ["outputs"]
+    assert not any(name.startswith("output_sketch") for name in limits.metrics().names)
+    sketches = limits.metrics("width = inf", ["output_sketch/*"])
+    assert len(sketches.names) == 129
+    hpz, *_ = limits.runs("width = inf")
+    steps, values = sketches.series(hpz.index, "output_sketch/0")
+    assert steps.tolist() == [1, 4]
+    assert all(values > 0)
 
 
 def test_a_limit_that_there_is_not_is_refused_in_the_files_words(client, tmp_path):
