@@ -102,6 +102,17 @@ def test_the_report_says_how_infinite_the_networks_are(limits):
     assert "2 seeds" in picture.caption
 
 
+def test_outputs_are_recorded_but_shown_only_if_asked_for(limits):
+    assert limits.spec.record.probes.quantities == ["outputs"]
+    assert not any(name.startswith("output_sketch") for name in limits.metrics().names)
+    sketches = limits.metrics("width = inf", ["output_sketch/*"])
+    assert len(sketches.names) == 129
+    hpz, *_ = limits.runs("width = inf")
+    steps, values = sketches.series(hpz.index, "output_sketch/0")
+    assert steps.tolist() == [1, 4]
+    assert all(values > 0)
+
+
 def test_a_limit_that_there_is_not_is_refused_in_the_files_words(client, tmp_path):
     path = tmp_path / "spec.yaml"
     path.write_text(

@@ -154,6 +154,7 @@ def check_study(
     checked = _checked_base(filled, limits, capacity, problems)
     filled.base.CopyFrom(checked.spec)
     filled.base.grid.ClearField("seeds")
+    filled.base.record.ClearField("probes")  # chosen for every round
     problems.found += _question_problems(filled, limits, capacity)
     if problems.found:
         raise InvalidRequest(problems.found)

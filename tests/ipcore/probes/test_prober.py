@@ -11,7 +11,7 @@ from ipcore.config import Calibration, PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
 from ipcore.models.activations import ACTIVATIONS
 from ipcore.probes import memory
-from ipcore.probes.quantities import QUANTITIES
+from ipcore.probes.quantities import QUANTITIES, definition
 from ipcore.randomness import probe_examples
 from ipcore.theory import custom, preset
 from ipcore.training import checkpoint
@@ -224,4 +224,5 @@ def test_each_probe_alone_records_its_own_quantities(tiny: Dataset, probe: str):
     runs = [*RUNS, RunConfig(preset("ip-bias", 2), 0.1, 0)]
     found = values(Trainer(config, runs, tiny).advance().points)
     own = {f"{q.name}/{l}" for q in QUANTITIES[probe] for l in (2, 3) if l in q.layers(3)}  # noqa: E741
+    own |= {*definition(probe).metrics}
     assert {name for _, name, _ in found} == own
