@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import field_mask_pb2
 
+from iplab.connection.batches import in_batches
 from iplab.connection.transport import Transport
 from iplab.results import events
 from iplab.results.events import Event
@@ -20,7 +21,7 @@ from iplab.results.settings import Settings
 from iplab.results.states import ExperimentState, Regime
 from iplab.results.summary import Summary, summarize
 from iplab.specs.plain import time_of, to_plain
-from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from iplab.results.metrics import Metrics
 
 _PAGE = 1000
+
+
+def _run_id(run: int | str) -> str:
+    """A run's id: a function of its index, so that no listing is needed."""
+    return f"r{run:05d}" if isinstance(run, int) else run
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,10 +422,25 @@ class Experiment(ExperimentFields):
         Raises:
             NotFoundError: The grid has no such run.
         """
-        # A run's id is a function of its index, so that no listing is needed.
-        identifier = f"r{run:05d}" if isinstance(run, int) else run
-        request = run_service_pb2.GetRunRequest(name=f"{self.name}/runs/{identifier}")
+        request = run_service_pb2.GetRunRequest(name=f"{self.name}/runs/{_run_id(run)}")
         return Run(self._transport, self._transport.call(self._transport.runs.GetRun, request))
+
+    def get_runs(self, runs: Iterable[int | str]) -> list[Run]:
+        """Several runs, without their attempts, in the order given, read together.
+
+        Args:
+            runs: Their indices in the grid, or their ids ("r00007").
+
+        Raises:
+            NotFoundError: The grid has no such runs; the first eight are named.
+        """
+        names = [f"{self.name}/runs/{_run_id(run)}" for run in runs]
+
+        def read(some: Sequence[str]) -> Sequence[run_pb2.Run]:
+            request = run_service_pb2.BatchGetRunsRequest(parent=self.name, names=some)
+            return self._transport.call(self._transport.runs.BatchGetRuns, request).runs
+
+        return [Run(self._transport, message) for message in in_batches(names, _PAGE, read)]
 
     def watch(self, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """Events in order and without gaps, old ones first, until it has ended.

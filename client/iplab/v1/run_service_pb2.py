@@ -26,13 +26,15 @@ from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 from iplab.v1 import run_pb2 as iplab_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aiplab/v1/run_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\x1a\x12iplab/v1/run.proto\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"s\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x17\n\x06\x66ilter\x18\x04 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x10\n\x08order_by\x18\x05 \x01(\t\"[\n\x10ListRunsResponse\x12\x1b\n\x04runs\x18\x01 \x03(\x0b\x32\r.iplab.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tunmatched\x18\x03 \x01(\t\" \n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x7f\n\x13QueryMetricsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x17\n\x06\x66ilter\x18\x02 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x18\n\x07metrics\x18\x03 \x03(\tB\x07\xda\xe2\x18\x03@\xc8\x01\x12\x12\n\nfirst_step\x18\x04 \x01(\x05\x12\x11\n\tlast_step\x18\x05 \x01(\x05\"\x85\x01\n\x14QueryMetricsResponse\x12\x0f\n\x07metrics\x18\x01 \x03(\t\x12\x13\n\x0brun_indices\x18\x02 \x03(\x05\x12\x16\n\x0emetric_indices\x18\x03 \x03(\x05\x12\r\n\x05steps\x18\x04 \x03(\x05\x12\x10\n\x08times_ms\x18\x05 \x03(\x03\x12\x0e\n\x06values\x18\x06 \x03(\x01\"M\n\x14ListArtifactsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x15ListArtifactsResponse\x12%\n\tartifacts\x18\x01 \x03(\x0b\x32\x12.iplab.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"4\n\x14ReadArtifactResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xcb\x04\n\nRunService\x12>\n\x06GetRun\x12\x17.iplab.v1.GetRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12Q\n\x08ListRuns\x12\x19.iplab.v1.ListRunsRequest\x1a\x1a.iplab.v1.ListRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12\x44\n\tCancelRun\x12\x1a.iplab.v1.CancelRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12\x42\n\x08RetryRun\x12\x19.iplab.v1.RetryRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12_\n\x0cQueryMetrics\x12\x1d.iplab.v1.QueryMetricsRequest\x1a\x1e.iplab.v1.QueryMetricsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent0\x01\x12`\n\rListArtifacts\x12\x1e.iplab.v1.ListArtifactsRequest\x1a\x1f.iplab.v1.ListArtifactsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12]\n\x0cReadArtifact\x12\x1d.iplab.v1.ReadArtifactRequest\x1a\x1e.iplab.v1.ReadArtifactResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aiplab/v1/run_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\x1a\x12iplab/v1/run.proto\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x13\x42\x61tchGetRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x16\n\x05names\x18\x02 \x03(\tB\x07\xda\xe2\x18\x03@\xe8\x07\"3\n\x14\x42\x61tchGetRunsResponse\x12\x1b\n\x04runs\x18\x01 \x03(\x0b\x32\r.iplab.v1.Run\"s\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x17\n\x06\x66ilter\x18\x04 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x10\n\x08order_by\x18\x05 \x01(\t\"[\n\x10ListRunsResponse\x12\x1b\n\x04runs\x18\x01 \x03(\x0b\x32\r.iplab.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tunmatched\x18\x03 \x01(\t\" \n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x7f\n\x13QueryMetricsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x17\n\x06\x66ilter\x18\x02 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x18\n\x07metrics\x18\x03 \x03(\tB\x07\xda\xe2\x18\x03@\xc8\x01\x12\x12\n\nfirst_step\x18\x04 \x01(\x05\x12\x11\n\tlast_step\x18\x05 \x01(\x05\"\x85\x01\n\x14QueryMetricsResponse\x12\x0f\n\x07metrics\x18\x01 \x03(\t\x12\x13\n\x0brun_indices\x18\x02 \x03(\x05\x12\x16\n\x0emetric_indices\x18\x03 \x03(\x05\x12\r\n\x05steps\x18\x04 \x03(\x05\x12\x10\n\x08times_ms\x18\x05 \x03(\x03\x12\x0e\n\x06values\x18\x06 \x03(\x01\"M\n\x14ListArtifactsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x15ListArtifactsResponse\x12%\n\tartifacts\x18\x01 \x03(\x0b\x32\x12.iplab.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"4\n\x14ReadArtifactResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xaa\x05\n\nRunService\x12>\n\x06GetRun\x12\x17.iplab.v1.GetRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12]\n\x0c\x42\x61tchGetRuns\x12\x1d.iplab.v1.BatchGetRunsRequest\x1a\x1e.iplab.v1.BatchGetRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12Q\n\x08ListRuns\x12\x19.iplab.v1.ListRunsRequest\x1a\x1a.iplab.v1.ListRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12\x44\n\tCancelRun\x12\x1a.iplab.v1.CancelRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12\x42\n\x08RetryRun\x12\x19.iplab.v1.RetryRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12_\n\x0cQueryMetrics\x12\x1d.iplab.v1.QueryMetricsRequest\x1a\x1e.iplab.v1.QueryMetricsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent0\x01\x12`\n\rListArtifacts\x12\x1e.iplab.v1.ListArtifactsRequest\x1a\x1f.iplab.v1.ListArtifactsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12]\n\x0cReadArtifact\x12\x1d.iplab.v1.ReadArtifactRequest\x1a\x1e.iplab.v1.ReadArtifactResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.run_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BATCHGETRUNSREQUEST'].fields_by_name['names']._loaded_options = None
+  _globals['_BATCHGETRUNSREQUEST'].fields_by_name['names']._serialized_options = b'\332\342\030\003@\350\007'
   _globals['_LISTRUNSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_LISTRUNSREQUEST'].fields_by_name['filter']._serialized_options = b'\332\342\030\003\030\240\037'
   _globals['_QUERYMETRICSREQUEST'].fields_by_name['filter']._loaded_options = None
@@ -41,6 +43,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYMETRICSREQUEST'].fields_by_name['metrics']._serialized_options = b'\332\342\030\003@\310\001'
   _globals['_RUNSERVICE'].methods_by_name['GetRun']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['GetRun']._serialized_options = b'\342\342\030\010\010\001\022\004name'
+  _globals['_RUNSERVICE'].methods_by_name['BatchGetRuns']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['BatchGetRuns']._serialized_options = b'\342\342\030\n\010\001\022\006parent'
   _globals['_RUNSERVICE'].methods_by_name['ListRuns']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\342\342\030\n\010\001\022\006parent'
   _globals['_RUNSERVICE'].methods_by_name['CancelRun']._loaded_options = None
@@ -55,26 +59,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['ReadArtifact']._serialized_options = b'\342\342\030\010\010\001\022\004name'
   _globals['_GETRUNREQUEST']._serialized_start=84
   _globals['_GETRUNREQUEST']._serialized_end=113
-  _globals['_LISTRUNSREQUEST']._serialized_start=115
-  _globals['_LISTRUNSREQUEST']._serialized_end=230
-  _globals['_LISTRUNSRESPONSE']._serialized_start=232
-  _globals['_LISTRUNSRESPONSE']._serialized_end=323
-  _globals['_CANCELRUNREQUEST']._serialized_start=325
-  _globals['_CANCELRUNREQUEST']._serialized_end=357
-  _globals['_RETRYRUNREQUEST']._serialized_start=359
-  _globals['_RETRYRUNREQUEST']._serialized_end=410
-  _globals['_QUERYMETRICSREQUEST']._serialized_start=412
-  _globals['_QUERYMETRICSREQUEST']._serialized_end=539
-  _globals['_QUERYMETRICSRESPONSE']._serialized_start=542
-  _globals['_QUERYMETRICSRESPONSE']._serialized_end=675
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=677
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=754
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=756
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=843
-  _globals['_READARTIFACTREQUEST']._serialized_start=845
-  _globals['_READARTIFACTREQUEST']._serialized_end=896
-  _globals['_READARTIFACTRESPONSE']._serialized_start=898
-  _globals['_READARTIFACTRESPONSE']._serialized_end=950
-  _globals['_RUNSERVICE']._serialized_start=953
-  _globals['_RUNSERVICE']._serialized_end=1540
+  _globals['_BATCHGETRUNSREQUEST']._serialized_start=115
+  _globals['_BATCHGETRUNSREQUEST']._serialized_end=176
+  _globals['_BATCHGETRUNSRESPONSE']._serialized_start=178
+  _globals['_BATCHGETRUNSRESPONSE']._serialized_end=229
+  _globals['_LISTRUNSREQUEST']._serialized_start=231
+  _globals['_LISTRUNSREQUEST']._serialized_end=346
+  _globals['_LISTRUNSRESPONSE']._serialized_start=348
+  _globals['_LISTRUNSRESPONSE']._serialized_end=439
+  _globals['_CANCELRUNREQUEST']._serialized_start=441
+  _globals['_CANCELRUNREQUEST']._serialized_end=473
+  _globals['_RETRYRUNREQUEST']._serialized_start=475
+  _globals['_RETRYRUNREQUEST']._serialized_end=526
+  _globals['_QUERYMETRICSREQUEST']._serialized_start=528
+  _globals['_QUERYMETRICSREQUEST']._serialized_end=655
+  _globals['_QUERYMETRICSRESPONSE']._serialized_start=658
+  _globals['_QUERYMETRICSRESPONSE']._serialized_end=791
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=793
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=870
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=872
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=959
+  _globals['_READARTIFACTREQUEST']._serialized_start=961
+  _globals['_READARTIFACTREQUEST']._serialized_end=1012
+  _globals['_READARTIFACTRESPONSE']._serialized_start=1014
+  _globals['_READARTIFACTRESPONSE']._serialized_end=1066
+  _globals['_RUNSERVICE']._serialized_start=1069
+  _globals['_RUNSERVICE']._serialized_end=1751
 # @@protoc_insertion_point(module_scope)

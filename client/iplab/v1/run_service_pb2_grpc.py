@@ -41,6 +41,11 @@ class RunServiceStub:
                 request_serializer=iplab_dot_v1_dot_run__service__pb2.GetRunRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_run__pb2.Run.FromString,
                 _registered_method=True)
+        self.BatchGetRuns = channel.unary_unary(
+                '/iplab.v1.RunService/BatchGetRuns',
+                request_serializer=iplab_dot_v1_dot_run__service__pb2.BatchGetRunsRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_run__service__pb2.BatchGetRunsResponse.FromString,
+                _registered_method=True)
         self.ListRuns = channel.unary_unary(
                 '/iplab.v1.RunService/ListRuns',
                 request_serializer=iplab_dot_v1_dot_run__service__pb2.ListRunsRequest.SerializeToString,
@@ -79,6 +84,15 @@ class RunServiceServicer:
 
     def GetRun(self, request, context):
         """One run, with its attempts. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetRuns(self, request, context):
+        """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
+        Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
+        larger than 2 MiB: ask for fewer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +150,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.GetRun,
                     request_deserializer=iplab_dot_v1_dot_run__service__pb2.GetRunRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_run__pb2.Run.SerializeToString,
+            ),
+            'BatchGetRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetRuns,
+                    request_deserializer=iplab_dot_v1_dot_run__service__pb2.BatchGetRunsRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_run__service__pb2.BatchGetRunsResponse.SerializeToString,
             ),
             'ListRuns': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRuns,
@@ -196,6 +215,33 @@ class RunService:
             '/iplab.v1.RunService/GetRun',
             iplab_dot_v1_dot_run__service__pb2.GetRunRequest.SerializeToString,
             iplab_dot_v1_dot_run__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.RunService/BatchGetRuns',
+            iplab_dot_v1_dot_run__service__pb2.BatchGetRunsRequest.SerializeToString,
+            iplab_dot_v1_dot_run__service__pb2.BatchGetRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,6 +36,11 @@ class RunServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RunServiceAsyncStub: ...
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]
     """One run, with its attempts. Errors: NOT_FOUND."""
+    BatchGetRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.BatchGetRunsRequest, _run_service_pb2.BatchGetRunsResponse]
+    """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
+    Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
+    larger than 2 MiB: ask for fewer).
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Runs of an experiment, by page."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]
@@ -61,6 +66,11 @@ class RunServiceAsyncStub(RunServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """One run, with its attempts. Errors: NOT_FOUND."""
+    BatchGetRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.BatchGetRunsRequest, _run_service_pb2.BatchGetRunsResponse]  # type: ignore[assignment]
+    """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
+    Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
+    larger than 2 MiB: ask for fewer).
+    """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs of an experiment, by page."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]  # type: ignore[assignment]
@@ -89,6 +99,17 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_pb2.Run, _abc.Awaitable[_run_pb2.Run]]:
         """One run, with its attempts. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def BatchGetRuns(
+        self,
+        request: _run_service_pb2.BatchGetRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.BatchGetRunsResponse, _abc.Awaitable[_run_service_pb2.BatchGetRunsResponse]]:
+        """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
+        Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
+        larger than 2 MiB: ask for fewer).
+        """
 
     @_abc_1.abstractmethod
     def ListRuns(

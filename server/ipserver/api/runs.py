@@ -61,6 +61,14 @@ class RunService(pb_grpc.RunServiceServicer):
         attempts = await self._blocking.run(self._store.attempts, run.experiment, run.index)
         return convert.run(record, await self._regimes(run.experiment), attempts)
 
+    async def BatchGetRuns(self, request: pb.BatchGetRunsRequest, context: Any) -> pb.BatchGetRunsResponse:
+        """Several runs, in the order of the request."""
+        experiment = names.parse_experiment(request.parent, "parent")
+        indices = names.parse_runs_of(experiment, request.names, "names")
+        records = await self._blocking.run(self._store.get_runs, experiment, indices)
+        regimes = await self._regimes(experiment)
+        return pb.BatchGetRunsResponse(runs=paging.whole(convert.run(one, regimes) for one in records))
+
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         """Runs by index, or in another order."""
         experiment = names.parse_experiment(request.parent, "parent")

@@ -18,8 +18,13 @@ from ipcore.training import checkpoint
 from ipcore.training.recording import Points
 from ipcore.training.trainer import Trainer
 
-# Isolated updates are held against autograd in test_isolated.py.
-ALL = Probes(tuple(name for name in PROBES if name != "isolated_updates"), interval=3, steps=(1,), examples=6)
+# Isolated updates are held against autograd in test_isolated.py, sketches of outputs in test_outputs.py.
+ALL = Probes(
+    tuple(name for name in PROBES if name not in {"isolated_updates", "outputs"}),
+    interval=3,
+    steps=(1,),
+    examples=6,
+)
 CONFIG = PackConfig("digits", 2, 12, "tanh", batch_size=8, steps=7, probes=ALL)
 RUNS = (
     RunConfig(preset("mup", 2), 0.1, 0),

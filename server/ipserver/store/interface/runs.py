@@ -22,6 +22,10 @@ class Runs(Transactions):
         """One run. Raises NotFound."""
         return self.database.read(runs.get, experiment, index)
 
+    def get_runs(self, experiment: str, indices: Sequence[int]) -> list[RunRecord]:
+        """Several runs, in the order of their indices. Raises NotFound."""
+        return self.database.read(runs.get_several, experiment, indices)
+
     def list_runs(
         self,
         experiment: str,

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import RequestIdReused
+from ipserver.errors import NotFound, RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 from ipserver.store.records.filters import Filter
@@ -20,7 +20,7 @@ from ipserver.store.tables import experiments, runs
 from ipserver.store.transactions import projects, quotas
 from ipserver.store.transactions.comparisons import experiment_condition
 from ipserver.store.transactions.edits import created_event, editing, insert_events
-from ipserver.store.transactions.missing import no_experiment
+from ipserver.store.transactions.missing import no_experiment, there_are_no
 from ipserver.store.transactions.studies import require_wanted
 from ipserver.store.transactions.taken import require_free
 from ipserver.store.transitions import Change
@@ -126,6 +126,17 @@ def get(transaction: Transaction, experiment: str) -> ExperimentRecord:
     if row is None:
         raise no_experiment(transaction, experiment)
     return experiment_record(row)
+
+
+def get_several(transaction: Transaction, ids: Sequence[str], where: Filter) -> list[ExperimentRecord]:
+    """See `Store.get_experiments`."""
+    rows = transaction.connection.execute(
+        sa.select(experiments).where(experiments.c.id.in_(sorted(set(ids))), experiment_condition(where))
+    )
+    found = {row.id: row for row in rows}
+    if missing := [id for id in dict.fromkeys(ids) if id not in found]:
+        raise NotFound(there_are_no("experiment", missing))
+    return [experiment_record(found[id]) for id in ids]
 
 
 def require(transaction: Transaction, experiment: str) -> None:

@@ -21,6 +21,7 @@ from ipserver.store.tables import artifacts, attempts, experiments, runs, segmen
 from ipserver.store.transactions import experiments as experiment_store
 from ipserver.store.transactions.comparisons import run_condition
 from ipserver.store.transactions.edits import editing
+from ipserver.store.transactions.missing import there_are_no
 from ipserver.store.transactions.ordering import Value, following, run_order
 from ipserver.store.transitions import Change
 
@@ -44,6 +45,17 @@ def get(transaction: Transaction, experiment: str, index: int) -> RunRecord:
             f"there is no run {index} in experiment {experiment!r}; its {total} runs are 0 to {total - 1}"
         )
     return run_record(row)
+
+
+def get_several(transaction: Transaction, experiment: str, indices: Sequence[int]) -> list[RunRecord]:
+    """See `Store.get_runs`."""
+    total = sum(experiment_store.get(transaction, experiment).counts.values())
+    rows = transaction.connection.execute(select_runs(experiment, runs.c.run_index.in_(sorted(set(indices)))))
+    found = {row.run_index: row for row in rows}
+    if missing := [index for index in dict.fromkeys(indices) if index not in found]:
+        none = there_are_no("run", missing)
+        raise NotFound(f"{none} in experiment {experiment!r}; its {total} runs are 0 to {total - 1}")
+    return [run_record(found[index]) for index in indices]
 
 
 def listing(
