@@ -77,7 +77,7 @@ def output_distance(
     if is_zero(unit, own):
         raise AnalysisError(
             f"outputs of the limit are 0 within its own error ({math.sqrt(own):.2g}), so that a relative "
-            "distance means nothing"
+            "distance means nothing; more particles or replicas (infinite_width) have a smaller error"
         )
     squares, parts = dict[int, Floats](), dict[int, tuple[float, float]]()
     for width, by_seed in networks.items():

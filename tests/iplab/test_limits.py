@@ -21,7 +21,7 @@ SPEC = {
             "base_learning_rates": [0.1],
             "seeds": [0, 1],
         },
-        "infinite_width": {"particles": 64, "replicas": 2},
+        "infinite_width": {"particles": 2048, "replicas": 2},
         "record": {"weights": "none", "metrics_interval": 1},
     }
 }

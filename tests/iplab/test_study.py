@@ -150,7 +150,7 @@ def test_rates_are_drawn_where_they_were_tried(service, client, tmp_path):
 def test_networks_are_held_against_the_limits_of_their_seeds(service, client, tmp_path):
     spec = {
         **BASE,
-        "infinite_width": {"particles": 64, "replicas": 2},
+        "infinite_width": {"particles": 2048, "replicas": 2},
         "grid": {**BASE["grid"], "parameterizations": [{"preset": "ip-llr"}]},
     }
     asked = client.study("infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="far")

@@ -66,14 +66,13 @@ def _find(case: Case) -> Report:
 def _of_outputs(
     case: Case, step: int, networks: dict[int, dict[int, Outputs]], limits: dict[int, Outputs]
 ) -> Check | str:
+    after = f"after {step} update{'' if step == 1 else 's'}"
     try:
         found = output_distance(networks, limits, needed=_NEEDED)
     except AnalysisError as error:
-        return f"after {step} updates: {error}"
-    head = f"after {step} updates "
-    return _check(
-        case, found, "the outputs on the test set are", head, max(o.error for o in limits.values()), step
-    )
+        return f"{after}: {error}"
+    own = max(limit.error for limit in limits.values())
+    return _check(case, found, "the outputs on the test set are", f"{after} ", own, step)
 
 
 def _of_losses(case: Case) -> Check | str:

@@ -362,7 +362,7 @@ def test_a_distance_that_does_not_fall_has_no_needed_width():
 
 def test_more_noise_asks_for_more_seeds_and_says_what_it_would_take():
     question = InfiniteWidth(subjects=(subject("ip-llr", 3),), budget=Budget(runs=80), tolerance=0.05)
-    found = study(question, beside_limits(3.0, spread=1.0)).decision
+    found = study(question, beside_limits(3.0, spread=0.5)).decision
     assert isinstance(found, OutOfBudget)
     needed = found.answers[0].cells[1]
     assert needed.need.seeds > needed.seeds
