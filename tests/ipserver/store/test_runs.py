@@ -243,3 +243,17 @@ def test_several_runs_come_in_the_order_of_their_indices(store: Store) -> None:
     assert store.get_runs("e", [2]) == [store.get_run("e", 2)]
     with pytest.raises(NotFound, match=r"^there are no runs 4, 9 in experiment 'e'; its 4 runs are 0 to 3$"):
         store.get_runs("e", [1, 4, 9])
+
+
+def test_some_fields_of_runs(store: Store) -> None:
+    planned(store, [[0, 1], [2, 3]])
+    late = Comparison("index", ">", 1)
+    assert store.run_columns("e", ["seed", "state", "final_test_loss"], late) == [
+        (2, RunState.QUEUED, None),
+        (3, RunState.QUEUED, None),
+    ]
+    assert len(store.run_columns("e", ["width"])) == 4
+    with pytest.raises(ValueError, match="there is no field 'failure'"):
+        store.run_columns("e", ["failure"])
+    with pytest.raises(NotFound):
+        store.run_columns("x", ["width"])
