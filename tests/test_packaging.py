@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -99,3 +100,19 @@ def test_the_client_needs_none_of_the_servers_libraries(tmp_path):
     )
 
     assert run(program, tmp_path) == []
+
+
+def test_what_the_readme_installs_are_the_tested_versions():
+    lines = (ROOT / "README.md").read_text().splitlines()
+    installs = [line.split("#")[0].split() for line in lines if line.startswith("    pip install")]
+    assert len(installs) == 4
+    assert all(words[2:4] == ["-c", "constraints.txt"] for words in installs)
+
+
+def test_only_what_knows_which_boto3_it_fits_asks_for_it():
+    """Asked for beside s3fs, the newest boto3 made pip go through all versions of s3fs, and fail."""
+    server = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][
+        "server"
+    ]
+    assert not [line for line in server if line.startswith(("boto3", "botocore"))]
+    assert any(line.startswith("aiobotocore[boto3]") for line in server)

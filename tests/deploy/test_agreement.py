@@ -16,7 +16,7 @@ from dockerfile_parse import DockerfileParser
 from iplab.cli import main as client
 from ipserver.cli import main
 from ipserver.environment.settings import Settings, load_settings
-from ipserver.ops import parts
+from ipserver.ops import metric_addresses, parts
 from tests.deploy.manifests import COMPOSE, DEPLOY, OVERLAYS, SECRETS, is_ours, named, overlay, pods
 
 ROOT = DEPLOY.parent
@@ -173,6 +173,24 @@ def test_addresses_are_where_something_listens() -> None:
         assert name in COMPOSE["services"]
     assert COMPOSE["services"]["dispatch"]["environment"]["IPLAB_RAY_ADDRESS"] == "ray-head:6379"
     assert "--port=6379" in COMPOSE["services"]["ray-head"]["command"]
+
+
+def test_metrics_are_where_prometheus_looks_and_may_come() -> None:
+    """Port, annotations and policy name the port of the setting; with compose the ports of `ipserver up`."""
+    resources = overlay("base")
+    address = named(resources, "ConfigMap")["iplab"]["data"]["IPLAB_METRICS_ADDRESS"]
+    port = int(address.removeprefix("0.0.0.0:"))
+    policy = named(resources, "NetworkPolicy")["prometheus-to-metrics"]["spec"]
+    (expression,) = policy["podSelector"]["matchExpressions"]
+    assert expression["values"] == [f"iplab-{part}" for part in metric_addresses.PARTS]
+    assert policy["ingress"][0]["ports"] == [{"protocol": "TCP", "port": port}]
+    for part in metric_addresses.PARTS:
+        template = named(resources, "Deployment")[f"iplab-{part}"]["spec"]["template"]
+        marks = {"prometheus.io/scrape": "true", "prometheus.io/port": str(port)}
+        assert template["metadata"]["annotations"] == marks
+        assert {"name": "metrics", "containerPort": port} in template["spec"]["containers"][0]["ports"]
+        outside = metric_addresses.part_address(f"127.0.0.1:{port}", part)
+        assert f"{outside}:{port}" in COMPOSE["services"][part]["ports"]
 
 
 def test_compose_and_kubernetes_share_their_settings() -> None:

@@ -52,7 +52,8 @@ def test_what_the_issue_of_a_cluster_needs_is_there() -> None:
 
 def test_ports_are_published_on_loopback_only() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert published == ["127.0.0.1:5000:5000", "127.0.0.1:50051:50051"]
+    metrics = [f"127.0.0.1:{port}:9464" for port in (9464, 9465, 9466)]  # as of `ipserver up`
+    assert published == ["127.0.0.1:5000:5000", "127.0.0.1:50051:50051", *metrics]
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -156,10 +156,13 @@ def test_selectors_find_the_pods_that_they_mean(name: str) -> None:
         assert matches(service["spec"]["selector"]) == 1
     for policy in named(RESOURCES[name], "NetworkPolicy").values():
         assert matches(policy["spec"]["podSelector"].get("matchLabels", {})) >= 1
+        for expression in policy["spec"]["podSelector"].get("matchExpressions", ()):
+            assert all(matches({expression["key"]: value}) == 1 for value in expression["values"])
         for peer in (p for rule in policy["spec"].get("ingress", ()) for p in rule["from"]):
             wanted = peer["podSelector"].get("matchLabels", {})
-            # Only pods that are not ours have the label of clients.
-            assert matches(wanted) >= 1 or wanted == {"iplab.io/client": "true"}
+            # Only pods that are not ours have these labels.
+            others = ({"iplab.io/client": "true"}, {"app.kubernetes.io/name": "prometheus"})
+            assert matches(wanted) >= 1 or wanted in others
             for expression in peer["podSelector"].get("matchExpressions", ()):
                 assert all(matches({expression["key"]: value}) == 1 for value in expression["values"])
 

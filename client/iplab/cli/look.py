@@ -61,7 +61,7 @@ def list_experiments(service: Service, *, filter_: str, limit: int, deleted: boo
         for experiment in found
     ]
     headings = ["experiment", "state", "runs", "done", "created (UTC)", "name"]
-    print_table(table_of(headings, rows, folding={"name"}))
+    print_table(table_of(headings, rows, folding=(), cutting={"name"}))
     if more:
         note(f"the newest {limit}; there are more: --limit, --filter")
 

@@ -45,6 +45,15 @@ class CommandGroup(click.Group):
         """In the order in which one uses them."""
         return list(self.commands)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's, but what a command does is said in whole sentences, on two lines if need be."""
+        commands = [self.get_command(ctx, name) for name in self.list_commands(ctx)]
+        shown = [command for command in commands if command is not None and not command.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(command.name or "", command.get_short_help_str(10_000)) for command in shown]
+            )
+
     def main(self, *arguments: Any, **options: Any) -> Any:
         """Make the standard streams safe to use, then run as click does."""
         terminal.prepare()

@@ -2,8 +2,8 @@
 
 Numbers, ids and states are never cut. On a narrow terminal headings wrap first, then columns move together,
 then long headings give way to short ones, then labels wrap between words and after hyphens, then a mean and
-its deviation go on two lines, and at last labels break within words. What does not fit even so is left to
-the terminal to wrap.
+its deviation go on two lines, and at last labels break within words. Names given by people are cut with an
+ellipsis instead of being wrapped. What does not fit even so is left to the terminal to wrap.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.table import Column, Table
 from rich.text import Text
 
@@ -19,6 +19,8 @@ from rich.text import Text
 _WIDE_GAP, _NARROW_GAP = 3, 1
 # Labels break within words only down to this width.
 _LEAST_WIDTH = 8
+# Names are cut only down to this width.
+_LEAST_NAME = 16
 # Short for long headings; filters, `--sort` and these tables know both.
 SHORT: Final = {
     "parameterization": "label",
@@ -38,12 +40,14 @@ def fitted(table: Table, width: int, encoding: str = "utf-8") -> tuple[Table, in
     """A table of `iplab.display.tables.table_of` as wide as there is room, and how wide that is.
 
     Args:
-        table: Columns that may be wrapped have the overflow "fold"; those of numbers are justified right.
+        table: Columns that may be wrapped have the overflow "fold", those that may be cut "crop"; those of
+            numbers are justified right.
         width: Characters.
         encoding: Of the output; where it lacks "±" there is "+-".
     """
     plain = not _has("±", encoding)
-    columns = [_Sizes(column, plain=plain) for column in table.columns]
+    ellipsis = "…" if _has("…", encoding) else "..."
+    columns = [_Sizes(column, plain=plain, ellipsis=ellipsis) for column in table.columns]
     short, gap, room = False, _WIDE_GAP, width
     for short, gap in ((False, _WIDE_GAP), (False, _NARROW_GAP), (True, _WIDE_GAP), (True, _NARROW_GAP)):
         if short:
@@ -79,10 +83,14 @@ def abbreviations(table: Table, drawn: Table) -> dict[str, str]:
 class _Sizes:
     """A column, and how narrow it may be."""
 
-    def __init__(self, column: Column, *, plain: bool) -> None:
+    def __init__(self, column: Column, *, plain: bool, ellipsis: str) -> None:
         self._column = column
+        self._ellipsis = ellipsis
         self._cells = [str(cell).replace("±", "+-") if plain else str(cell) for cell in column.cells]
         self._folds = column.overflow == "fold"
+        self._cuts = column.overflow == "crop"
+        if self._cuts:  # one line each
+            self._cells = [" ".join(cell.split()) for cell in self._cells]
         self._numbers = column.justify == "right"
         self.full, self._word = self._measure(self._cells)
 
@@ -106,6 +114,9 @@ class _Sizes:
         """Its least width: whole, labels by words, spreads on two lines, labels within words."""
         heading = max(map(cell_len, self.heading(short).split()), default=0)
         whole, by_words = max(self.full, heading), max(self._word, heading)
+        if self._cuts:
+            least = max(min(self.full, _LEAST_NAME), heading)
+            return whole, least, least, least
         if not self._folds:
             return whole, whole, whole, whole
         if self._numbers:
@@ -119,6 +130,8 @@ class _Sizes:
 
     def wrapped(self, width: int) -> list[Text]:
         """Its cells; rich wraps at spaces alone, so what has to break after hyphens is broken here."""
+        if self._cuts:
+            return [Text(_cut(cell, width, self._ellipsis)) for cell in self._cells]
         if not self._folds or self._numbers or self.full <= width:
             return [Text(cell) for cell in self._cells]
         return [Text("\n".join(_broken(line, width) for line in cell.splitlines())) for cell in self._cells]
@@ -140,6 +153,17 @@ def _words(text: str, *, hyphens: bool) -> list[str]:
     """
     pattern = r"[^\s,:/_-]+[,:/_-]*|[,:/_-]+" if hyphens else r"\S+"
     return re.findall(pattern, text)
+
+
+def _cut(text: str, width: int, ellipsis: str) -> str:
+    """A line of at most a width.
+
+    >>> _cut("Quickstart: tuned at width 64", 14, "…")
+    'Quickstart: t…'
+    """
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, max(width - cell_len(ellipsis), 0)).rstrip() + ellipsis
 
 
 def _broken(line: str, width: int) -> str:

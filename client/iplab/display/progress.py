@@ -16,6 +16,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     Task,
     TaskID,
     TextColumn,
@@ -128,19 +129,23 @@ def _display(console: Console, clock: Callable[[], float]) -> Iterator[Display]:
         with _Cell(clock) as cell:
             yield cell
     elif console.is_terminal:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("steps"),
-            _TimeLeft(),
-        )
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns(), console=console) as progress:
             bars = _Bars(progress)
             yield bars
             bars.stop()
     else:
         yield _Lines(console, clock)
+
+
+def columns() -> tuple[ProgressColumn, ...]:
+    """Of a terminal's bars: "all runs ━━━ 200/400 steps 2 s left"."""
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        _TimeLeft(),
+    )
 
 
 class _Bars:
@@ -316,8 +321,9 @@ class _TimeLeft(TimeRemainingColumn):
     max_refresh = 0.0  # what is kept from before must not outlive the end
 
     def render(self, task: Task) -> Text:
-        """As in "left 0:01:30"."""
-        return Text() if task.stop_time is not None else Text("left ").append_text(super().render(task))
+        """As in "1 min 30 s left"; nothing while no pace is known."""
+        seconds = None if task.stop_time is not None else task.time_remaining
+        return Text(f"{duration(seconds)} left" if seconds else "", style="progress.remaining")
 
 
 def _label(group: Group | None) -> str:

@@ -55,6 +55,7 @@ def table_of(
     rows: Iterable[Sequence[object]],
     title: str = "",
     folding: Collection[str] | None = None,
+    cutting: Collection[str] = (),
 ) -> Table:
     """A plain table; columns of numbers are set to the right. None is shown as "-".
 
@@ -63,6 +64,7 @@ def table_of(
         rows: Their cells.
         title: Above the table.
         folding: Headings of the columns whose cells may be folded; None: all but numbers.
+        cutting: Headings of the columns whose cells are cut with an ellipsis where there is no room.
     """
     listed = [list(row) for row in rows]
     columns = []
@@ -72,7 +74,10 @@ def table_of(
         spreads = any(isinstance(value, Spread) for value in column)
         may_fold = spreads or (not numbers if folding is None else heading in folding)
         justify: Literal["right", "left"] = "right" if numbers else "left"
-        columns.append(Column(visible(heading), justify=justify, overflow="fold" if may_fold else "ellipsis"))
+        overflow: Literal["crop", "fold", "ellipsis"] = "fold" if may_fold else "ellipsis"
+        columns.append(
+            Column(visible(heading), justify=justify, overflow="crop" if heading in cutting else overflow)
+        )
     table = Table(*columns, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.title, table.title_justify, table.title_style = title or None, "left", ""
     for row in listed:

@@ -5,43 +5,45 @@ from __future__ import annotations
 from typing import Final
 
 TEMPLATE: Final = """\
-# What is trained: every combination of the lists in `grid` is one run. As it is, 2 parameterizations,
-# 3 widths, 2 rates and 3 seeds are 36 runs, about a minute on two cores.
+# What is trained: every combination of the lists in `grid` is one run. As it
+# is, 2 parameterizations, 3 widths, 2 rates and 3 seeds are 36 runs, about a
+# minute on two cores.
 #
-#   iplab submit {file} --dry-run       # what it amounts to: runs, memory, time, warnings; nothing is created
-#   iplab submit {file} --watch         # train it, and show the results
+#   iplab submit {file} --dry-run   # runs, memory, time; creates nothing
+#   iplab submit {file} --watch     # train it, and show the results
 #
-# Names that may stand here (datasets, losses, optimizers, activations, ...): iplab catalog
+# Names that may stand here (datasets, losses, optimizers, ...): iplab catalog
 # Parameterizations with their exponents: iplab parameterizations
 display_name: Which rate is best at which width
-# labels: {{team: theory}}              # found again by: iplab list --filter 'labels.team = theory'
+# labels: {{team: theory}}    # iplab list --filter 'labels.team = theory'
 # notes: |
 #   Free text, on any number of lines.
-# priority: 0                         # packs of higher priority are placed first
+# priority: 0               # packs of higher priority are placed first
 spec:
-  dataset: digits                     # 1,797 images of 8 x 8 pixels, which every service has
+  dataset: digits           # 1,797 images of 8 x 8 pixels, in every service
   loss: cross_entropy
   batch_size: 64
-  steps: 200                          # updates of each run
-  evaluation_interval: 50             # on the test set; 0: before and after training only
-  # validation_size: 300              # examples of the training set, by which rates are chosen: show --best
-  # optimizer: {{name: adam}}           # sgd if it is left out
+  steps: 200                # updates of each run
+  evaluation_interval: 50   # on the test set; 0: before and after training only
+  # validation_size: 300    # of the training set, to choose rates: show --best
+  # optimizer: {{name: adam}} # sgd if it is left out
   grid:
     parameterizations:
-      - preset: mup                   # features move at every width
-      - preset: ntk                   # they move less and less
-      # - label: mine                 # by exponents, first layer to last: see iplab parameterizations
+      - preset: mup         # features move at every width
+      - preset: ntk         # they move less and less
+      # - label: mine       # by exponents, first layer to last
       #   exponents: {{a: [0, "1/2", 1], b: [0, 0, 0], c: [0, 0, 0]}}
-    widths: [64, 128, 256]            # inf is the limit itself, where it is known (docs/limits.md)
+    widths: [64, 128, 256]  # inf: the limit itself, where known (docs/limits)
     hidden_layers: [2]
     activations: [relu]
     base_learning_rates: [0.05, 0.2]
-    seeds: [0, 1, 2]                  # means and intervals are over these
+    seeds: [0, 1, 2]        # means and intervals are over these
   record:
-    metrics_interval: 10              # of the training metrics, in updates
-    weights: none                     # none, final, initial_and_final, every (with weights_interval)
-    # probes: {{quantities: [coordinates], steps: [0, 1, 2, 3]}}    # for `iplab check`
-  resources: {{cpus: 1}}                # of each pack of runs; gpus: 1 trains on a GPU
+    metrics_interval: 10    # of the training metrics, in updates
+    weights: none           # none, final, initial_and_final, every (docs/using)
+    # For `iplab check`:
+    # probes: {{quantities: [coordinates], steps: [0, 1, 2, 3]}}
+  resources: {{cpus: 1}}      # of each pack of runs; gpus: 1 trains on a GPU
 """
 
 

@@ -38,6 +38,7 @@ from ipserver.api.audit import AuditService
 from ipserver.api.auditing import AuditChanges, AuditLog, AuditRefused
 from ipserver.api.authentication import TRUST_SECONDS, Authenticator
 from ipserver.api.blocking import Blocking
+from ipserver.api.calls import Call, Observe
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.gate import MOST_SPEC_BYTES, Gate
@@ -123,6 +124,7 @@ class ApiConfig:
         auth: Whether callers must show a token.
         oidc: Identity provider whose tokens are accepted too; None: none.
         trust_seconds: How long an answer about a token is believed.
+        observers: Called with every call that has ended, on the event loop.
     """
 
     address: str
@@ -143,6 +145,7 @@ class ApiConfig:
     auth: bool = False
     oidc: OidcSettings | None = None
     trust_seconds: float = TRUST_SECONDS
+    observers: tuple[Callable[[Call], None], ...] = ()
 
 
 async def serve(
@@ -238,6 +241,7 @@ def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[A
     needed = rules(name for name in SERVICES if name.startswith("iplab."))
     audit = AuditLog(store, blocking, config.audit_seconds)
     return [
+        Observe(config.observers),
         ErrorInterceptor(),
         AuditRefused(audit),
         Authenticate(authenticator),

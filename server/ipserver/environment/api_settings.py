@@ -25,7 +25,9 @@ class ApiSettings(BaseSettings):
         description="Address of the web page, HOST:PORT on loopback; empty: the port after the API's; "
         "off: no page",
     )
-    insecure: bool = Field(False, description="Allow the API to listen beyond loopback, unencrypted")
+    insecure: bool = Field(
+        False, description="Allow the API and the metrics to listen beyond loopback, unencrypted"
+    )
     tls: Path | None = Field(
         None,
         description="Folder of secrets for TLS: tls.crt, tls.key and, if clients need certificates, "
@@ -55,6 +57,11 @@ class ApiSettings(BaseSettings):
         "",
         description="HOST:PORT of a second port that answers health checks only, unencrypted, for probes; "
         "empty: none",
+    )
+    metrics_address: str = Field(
+        "",
+        description="HOST:PORT where a part serves its metrics for Prometheus, unencrypted; `ipserver up`: "
+        "the API's, then the dispatcher's and the forwarder's on the next two ports; empty: no metrics",
     )
     connection_age_seconds: Seconds = Field(
         1800.0,
@@ -102,6 +109,24 @@ class ApiSettings(BaseSettings):
     def _health(self) -> Self:
         if self.health_address and not split_address(self.health_address)[1].isdigit():
             raise ValueError(f"health_address {self.health_address!r} is not HOST:PORT")
+        return self
+
+    @model_validator(mode="after")
+    def _metrics(self) -> Self:
+        if not self.metrics_address:
+            return self
+        host, port = split_address(self.metrics_address)
+        if not port.isdigit() or int(port) > 65_533:
+            raise ValueError(
+                f"metrics_address {self.metrics_address!r} is not HOST:PORT with a port of 0 .. 65533, as "
+                "127.0.0.1:9464"
+            )
+        if not is_loopback(host) and not self.insecure:
+            raise ValueError(
+                f"metrics_address {self.metrics_address!r} is beyond loopback: anyone who reaches it could "
+                "read the names of projects and what the service does. Use 127.0.0.1, or say --insecure "
+                "(IPLAB_INSECURE=1) if the network is trusted"
+            )
         return self
 
     @model_validator(mode="after")

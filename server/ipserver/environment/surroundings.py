@@ -46,6 +46,8 @@ _MLFLOW: Final = (
     "MLFLOW_ACTIVE_MODEL_ID",
     "MLFLOW_ENABLE_ASYNC_LOGGING",
 )
+# Where the user's own programs share their metrics; ours would write files there.
+_PROMETHEUS: Final = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 _POSTGRESQL: Final = (
     *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGPASSFILE", "PGSERVICE", "PGSERVICEFILE"),
     *("PGSSLMODE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGTARGETSESSIONATTRS", "PGGSSENCMODE"),
@@ -75,8 +77,8 @@ def spare_loopback(environment: MutableMapping[str, str]) -> None:
 
 
 def for_parts(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without Python's debugging variables; text is UTF-8 regardless of the locale."""
-    kept = {name: value for name, value in environment.items() if name not in _PYTHON}
+    """The environment without variables for the user's own programs; text is UTF-8 in any locale."""
+    kept = {name: value for name, value in environment.items() if name not in (*_PYTHON, *_PROMETHEUS)}
     return kept | {"PYTHONUTF8": "1"}
 
 

@@ -26,6 +26,7 @@ from ipserver.forward.delivery import deliver
 from ipserver.forward.history import History
 from ipserver.forward.marks import Marks, TakenOver
 from ipserver.forward.mlflow_sink import MlflowSink
+from ipserver.forward.observing import IGNORE, Observer
 from ipserver.forward.pace import Pace
 from ipserver.forward.parcel import parcel
 from ipserver.forward.report import report_files
@@ -83,6 +84,7 @@ class Forwarder:
         beat: Called with every pass, run and batch, as a heartbeat.
         points_per_second: Maximum average number of points sent to MLflow per second.
         sleep: Sleeps for the given seconds, to keep that pace.
+        observer: Hears of points and runs that are sent.
     """
 
     def __init__(
@@ -96,9 +98,11 @@ class Forwarder:
         beat: Callable[[], None] = lambda: None,
         points_per_second: float = 5000.0,
         sleep: Callable[[float], object] = time.sleep,
+        observer: Observer = IGNORE,
     ) -> None:
         self._store = store
         self._sink = sink
+        self._observer = observer
         self._lease_seconds = lease_seconds
         self._beat = beat
         self._leased = -float("inf")  # when the lease was renewed last
@@ -180,6 +184,7 @@ class Forwarder:
         self._beat()
         if not self._holds():
             raise TakenOver("the lease has expired")
+        self._observer.points(points)
 
     def _send(self, tasks: list[ForwardTask], results: _Results, stop: threading.Event | None) -> None:
         """Send runs, as many in parallel as MLflow handles well, and mark them."""
@@ -254,9 +259,11 @@ class Forwarder:
             _log.warning("MLflow did not take %s: %s; next try in %g s", name, error, rest, exc_info=new)
             results.refused[experiment] += 1
             results.incomplete.add(experiment)
+            self._observer.refused()
             if results.refused[experiment] == _PATIENCE:
                 self._refused_experiments.failed(experiment, now)
             return
+        self._observer.taken()
         results.taken.add(experiment)
         results.refused[experiment] = 0
         self._taken[experiment] = self._monotonic()

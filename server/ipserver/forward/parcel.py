@@ -196,7 +196,12 @@ def _tags(task: ForwardTask, *, ended: bool) -> dict[str, str]:
     if run.summary.diverged_step is not None:
         tags |= {"iplab.diverged_step": str(run.summary.diverged_step)}
     if ended and run.state is RunState.DIVERGED:
-        tags["mlflow.runName"] = f"diverged: {_title(run)}"
+        # MLflow shows it with a green tick, as all that ended by themselves. A longer mark would hide
+        # the seed in its table.
+        tags["mlflow.runName"] = f"✗ {_title(run)}"
+        tags["mlflow.note.content"] = (
+            f"Diverged: its loss was not finite at step {run.summary.diverged_step}."
+        )
     return tags
 
 

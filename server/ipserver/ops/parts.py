@@ -12,9 +12,10 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ipserver.environment.addresses import split_address
 from ipserver.environment.settings import Settings
@@ -22,6 +23,9 @@ from ipserver.environment.surroundings import for_parts
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
 from ipserver.ops.startup import check_data, make_folder, open_service, waiting
+
+if TYPE_CHECKING:
+    from ipserver.api.calls import Call
 
 _log = logging.getLogger(__name__)
 _SUPERVISED = "IPLAB_SUPERVISED"
@@ -41,6 +45,12 @@ def run_api(settings: Settings) -> None:
 
     store = open_service(settings, write=False)
     limits = limits_with(**settings.limits)
+    observers: list[Callable[[Call], None]] = []
+    if settings.metrics_address:
+        from ipserver.ops.metrics.api import ApiMetrics  # noqa: PLC0415 - only where they are served
+        from ipserver.ops.metrics.serving import serve_metrics  # noqa: PLC0415
+
+        observers.append(ApiMetrics(serve_metrics("api", settings.metrics_address)))
     config = ApiConfig(
         address=settings.address,
         limits=limits,
@@ -61,6 +71,7 @@ def run_api(settings: Settings) -> None:
         )
         if settings.oidc_issuer
         else None,
+        observers=tuple(observers),
     )
     stop = stop_event()
 
@@ -81,6 +92,7 @@ def run_dispatch(settings: Settings) -> None:
     from ipserver.ops.sweeper import Sweeper  # noqa: PLC0415
     from ipserver.request.limits import limits_with  # noqa: PLC0415
     from ipserver.scheduling.dispatcher import Dispatcher  # noqa: PLC0415 - only this part needs Ray
+    from ipserver.scheduling.observing import IGNORE  # noqa: PLC0415
     from ipserver.studies.driver import Studies  # noqa: PLC0415
     from ipserver.studies.outputs import Outputs  # noqa: PLC0415
     from ipserver.workers.on_ray.executor import RayExecutor  # noqa: PLC0415
@@ -93,6 +105,12 @@ def run_dispatch(settings: Settings) -> None:
     if not os.environ.get(_SUPERVISED):  # else `ipserver up` has looked
         waiting(settings, lambda: check_data(settings))
     store = open_service(settings, write=True)
+    observer = IGNORE
+    if settings.metrics_address:
+        from ipserver.ops.metrics.dispatch import DispatchMetrics  # noqa: PLC0415 - only where they are served
+        from ipserver.ops.metrics.serving import serve_metrics  # noqa: PLC0415
+
+        observer = DispatchMetrics(serve_metrics("dispatch", settings.metrics_address), store)
     if not settings.ray_address:
         make_folder(settings.home)  # holds the files of our own Ray
     stop = stop_event()
@@ -117,7 +135,7 @@ def run_dispatch(settings: Settings) -> None:
     threading.Thread(target=studies.run, args=(stop,), name="studies", daemon=True).start()
     try:
         beat = Heartbeat(heartbeat_file(settings, "dispatch"))
-        Dispatcher(store, executor, settings, _owner("dispatch"), beat=beat).run(stop)
+        Dispatcher(store, executor, settings, _owner("dispatch"), beat=beat, observer=observer).run(stop)
     finally:
         executor.close()
 
@@ -126,6 +144,7 @@ def run_forward(settings: Settings) -> None:
     """Forward everything to MLflow until a stop signal, at low priority."""
     from ipserver.forward.connect import connect  # noqa: PLC0415 - only this part needs MLflow
     from ipserver.forward.forwarder import Forwarder  # noqa: PLC0415
+    from ipserver.forward.observing import IGNORE  # noqa: PLC0415
 
     # A lower priority than Ray's workers (niceness 15, or 5 for our own Ray) in the same session.
     os.nice(19)
@@ -137,6 +156,13 @@ def run_forward(settings: Settings) -> None:
         beat()
         if stop.wait(seconds):
             raise SystemExit(0)
+
+    observer = IGNORE
+    if settings.metrics_address:
+        from ipserver.ops.metrics.forward import ForwardMetrics  # noqa: PLC0415 - only where they are served
+        from ipserver.ops.metrics.serving import serve_metrics  # noqa: PLC0415
+
+        observer = ForwardMetrics(serve_metrics("forward", settings.metrics_address), store)
 
     # Other parts of `ipserver up` do not need MLflow, so an outage of MLflow must not end the service.
     patience = math.inf if os.environ.get(_SUPERVISED) else None
@@ -151,6 +177,7 @@ def run_forward(settings: Settings) -> None:
         lease_seconds=lease,
         beat=beat,
         points_per_second=settings.mlflow_points_per_second,
+        observer=observer,
     ).run(stop)
 
 

@@ -13,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings
+from ipserver.ops.metric_addresses import addresses
 
 # Of the process that looks, or of the folder itself.
 _NOT_COMPARED = ("settings", "secrets", "home")
@@ -49,6 +50,9 @@ def announce(settings: Settings, parts: Mapping[str, int]) -> None:
         "address": settings.address,
         "mlflow_tracking_uri": without_password(settings.mlflow_uri),
         "web": f"http://{settings.web_address}/" if settings.web_address else "",
+        "metrics": {
+            part: f"http://{where}/metrics" for part, where in addresses(settings.metrics_address).items()
+        },
         "pid": os.getpid(),
         "parts": dict(parts),
         "settings": _open_settings(settings),

@@ -23,6 +23,7 @@ from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.ops.answering import Answering, health_channel
 from ipserver.ops.heartbeat import Pulse, Pulses
+from ipserver.ops.metric_addresses import part_address, with_free_ports
 from ipserver.ops.parts import (
     free_address,
     heartbeat_file,
@@ -109,7 +110,11 @@ def _with_addresses(settings: Settings) -> Settings:
     if settings.certificates:
         settings.certificates.read()  # a wrong file is named here, not in the API's log
     settings = settings.model_copy(update={"address": free_address(settings.address)})
-    ports = {"web": _web_address(settings), "health_address": free_address(health) if health else ""}
+    ports = {
+        "web": _web_address(settings),
+        "health_address": free_address(health) if health else "",
+        "metrics_address": with_free_ports(settings.metrics_address),
+    }
     return settings.model_copy(update=ports)
 
 
@@ -154,7 +159,9 @@ def _start(settings: Settings, name: str) -> subprocess.Popen[bytes]:
     with log_file(settings, name).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "ipserver", name],
-            env=supervised_environment(settings),
+            env=supervised_environment(
+                settings.model_copy(update={"metrics_address": part_address(settings.metrics_address, name)})
+            ),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -16,6 +16,7 @@ from ipserver.errors import ClusterLost, StoreUnavailable
 from ipserver.request.resources import ResourceRequest
 from ipserver.scheduling.datasets import DatasetChecks
 from ipserver.scheduling.hands import WAIT_SECONDS, Hands
+from ipserver.scheduling.observing import IGNORE, Observer
 from ipserver.scheduling.placement import Cluster, Room
 from ipserver.scheduling.placing import Placing
 from ipserver.scheduling.plans import Plans
@@ -43,6 +44,7 @@ class Dispatcher:
         owner: Name of this dispatcher in leases, unique among those alive.
         monotonic: Clock for intervals, in seconds.
         beat: Called with every pass, as a heartbeat.
+        observer: Hears of slices and failed attempts.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Dispatcher:
         owner: str,
         monotonic: Callable[[], float] = time.monotonic,
         beat: Callable[[], None] = lambda: None,
+        observer: Observer = IGNORE,
     ) -> None:
         self._store = store
         self._executor = executor
@@ -61,7 +64,7 @@ class Dispatcher:
         self._monotonic = monotonic
         self._beat = beat
         self._datasets = DatasetChecks(settings.data)
-        self._hands = Hands(store, executor, settings, self._datasets, self._place, monotonic)
+        self._hands = Hands(store, executor, settings, self._datasets, self._place, monotonic, observer)
         self._plans = Plans(store, executor, settings, self._datasets, owner)
         self._unplaced = Unplaced(store, settings.placement_timeout_seconds)
         self._placing = Placing(store, executor, settings, self._hands, self._unplaced, owner)

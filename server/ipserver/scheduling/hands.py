@@ -14,6 +14,7 @@ from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, F
 from ipserver.request.problems import human_bytes
 from ipserver.scheduling.assembly import defect, make_job, slice_deadline
 from ipserver.scheduling.datasets import DatasetChecks
+from ipserver.scheduling.observing import IGNORE, Observer
 from ipserver.scheduling.placed import Placed
 from ipserver.scheduling.retries import Action, Rest, decide
 from ipserver.store import Store, segments
@@ -40,6 +41,7 @@ class Hands:
         datasets: Properties of the datasets.
         refill: Called when a worker becomes free, to give it another pack.
         monotonic: Clock for intervals, in seconds.
+        observer: Hears of slices and failed attempts.
 
     Attributes:
         placed: Packs that have or wait for a worker.
@@ -55,9 +57,11 @@ class Hands:
         datasets: DatasetChecks,
         refill: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
+        observer: Observer = IGNORE,
     ) -> None:
         self._store = store
         self._executor = executor
+        self._observer = observer
         self._settings = settings
         self._datasets = datasets
         self._refill = refill
@@ -126,9 +130,11 @@ class Hands:
         """Commit the slices that have arrived."""
         by_worker = {id(placed.worker): placed for placed in self.placed}
         workers = [placed.worker for placed in self.placed]
-        for worker, report in self._executor.ready(workers, timeout) if workers else ():
+        reports = self._executor.ready(workers, timeout) if workers else []
+        arrived = self._monotonic()
+        for worker, report in reports:
             placed = by_worker[id(worker)]
-            placed.since = self._monotonic()
+            placed.arrived, placed.since = arrived, self._monotonic()
             placed.idle_seconds += report.idle_seconds
             if placed in self.placed:
                 self._handle(placed, report)
@@ -240,11 +246,15 @@ class Hands:
         key, token, commit = placed.key, placed.pack.token, report.commit
         if commit is None:
             saved = report.repeated.checkpoint if report.repeated else None
+            self._observer.repeated()
             return self._store.settle(*key, token, saved)
         if overlooked and commit.segment:
             # Drop the points of runs after their end.
             commit = replace(commit, segment=segments.without(commit.segment, overlooked))
         result = self._store.commit_slice(*key, token, commit)
+        steps = max(0, commit.last_step - max(placed.committed, placed.pack.committed_steps))
+        live = len(placed.pack.runs) - len(placed.ended)
+        self._observer.committed(steps * live, self._monotonic() - placed.arrived)
         placed.committed = commit.last_step
         if commit.artifacts or commit.checkpoint is not None:
             self.rest.reset()
@@ -257,6 +267,7 @@ class Hands:
         self._remove_checkpoints(placed.pack)
 
     def _fail(self, placed: Placed, failure: Failure) -> None:
+        self._observer.failed(failure.reason)
         left = len(placed.pack.runs) - len(placed.ended)
         decision = decide(failure.reason, placed.fruitless(failure.reason), self._settings, left)
         if failure.reason is FailureReason.OUT_OF_MEMORY:

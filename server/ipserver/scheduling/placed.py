@@ -26,6 +26,7 @@ class Placed:
         committed: Last step committed by this attempt; 0: none.
         idle_seconds: Total time that its worker waited for slices, in seconds.
         node: Name of its node as recorded in the store; "": it waits for a node to be added.
+        arrived: When its last slice arrived.
     """
 
     pack: LeasedPack
@@ -40,9 +41,10 @@ class Placed:
     idle_seconds: float = 0.0
     node: str = ""
     asked: float = field(init=False)
+    arrived: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.asked = self.since
+        self.asked = self.arrived = self.since
 
     @property
     def key(self) -> tuple[str, str]:

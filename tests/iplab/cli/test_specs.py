@@ -16,6 +16,7 @@ def test_init_writes_a_spec_that_can_be_submitted(iplab, tmp_path):
     assert iplab("init", file).stdout.endswith(f"next: iplab submit {file} --dry-run\n")
     text = file.read_text()
     assert f"iplab submit {file} --watch" in text
+    assert max(len(line.replace(str(file), "mine.yaml")) for line in text.splitlines()) <= 80
     assert "36 runs" in iplab("submit", file, "--dry-run").stdout
     # What is commented out may be there too.
     for line in ("labels:", "validation_size:", "optimizer:", "probes:"):

@@ -1,11 +1,13 @@
 """Progress: sums per group of runs, as bars on terminals, lines in files, HTML in notebooks."""
 
 import io
+import re
 from datetime import UTC, datetime
 
 from rich.console import Console
+from rich.progress import Progress
 
-from iplab.display.progress import Tally, _html, follow
+from iplab.display.progress import Tally, _html, columns, follow
 from iplab.results.events import Notice, PackProgressed, RunsChanged, StateChanged
 from iplab.results.states import ExperimentState, RunState
 
@@ -46,6 +48,24 @@ def test_a_terminal_gets_bars_states_and_notices():
     assert "all runs" in text
     assert "quick is SUCCEEDED" in text
     assert "waiting for [2] cpus" in text
+
+
+def test_a_terminal_is_told_how_long_it_takes_and_nothing_while_no_pace_is_known():
+    now = [0.0]
+    console = Console(file=io.StringIO(), width=120)
+    progress = Progress(*columns(), console=console, get_time=lambda: now[0])
+    bar = progress.add_task("all runs", total=400)
+
+    def shown():
+        with console.capture() as capture:
+            console.print(progress.get_renderable())
+        return re.sub(r"[━╸╺]+", "", capture.get()).split()
+
+    assert shown() == ["all", "runs", "0/400", "steps"]
+    for second in (1, 2):
+        now[0] = second
+        progress.update(bar, completed=100 * second)
+    assert shown() == ["all", "runs", "200/400", "steps", "2", "s", "left"]
 
 
 def test_no_time_is_left_once_the_job_has_ended():

@@ -197,6 +197,18 @@ def test_cells_are_text_not_markup():
     assert "[bold]x" in drawn(table_of(["name"], [["[bold]x"], [None]]))
 
 
+def test_long_names_are_cut_where_there_is_no_room():
+    rows = [("first", "Quickstart: tuned at width 64,\nthen made wider"), ("second", "short")]
+    table = table_of(["experiment", "name"], rows, folding=(), cutting={"name"})
+    narrow, needed = fitted(table, 40)
+    lines = drawn(narrow, 40).splitlines()
+    assert (needed, len(lines)) == (40, 4), "a heading, a rule, and a line for each"
+    assert lines[2].split(maxsplit=1) == ["first", "Quickstart: tuned at width 6…"]
+    ascii_only, _ = fitted(table, 40, "ascii")
+    assert "tuned at width..." in drawn(ascii_only, 40)
+    assert "then made wider" in drawn(fitted(table, 400)[0], 400)
+
+
 def test_a_narrow_table_does_not_wrap_its_title(capsys):
     title = "a title of several words that is wider than the table below it"
     print_table(table_of(["x"], [[1]], title))

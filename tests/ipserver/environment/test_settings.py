@@ -56,6 +56,17 @@ def test_an_address_beyond_loopback_needs_insecure(address):
     assert load_settings(address=address, insecure=True).address == address
 
 
+def test_metrics_beyond_loopback_need_insecure():
+    with pytest.raises(StartupError, match=r"metrics_address '0.0.0.0:9464' is beyond loopback.*--insecure"):
+        load_settings(metrics_address="0.0.0.0:9464")
+    with pytest.raises(StartupError, match=r"is not HOST:PORT with a port of 0 \.\. 65533"):
+        load_settings(metrics_address="127.0.0.1:65534")  # the other parts need the two ports after it
+
+    assert load_settings().metrics_address == ""
+    assert load_settings(metrics_address="0.0.0.0:9464", insecure=True).metrics_address == "0.0.0.0:9464"
+    assert load_settings(metrics_address="[::1]:9464").metrics_address == "[::1]:9464"
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "localhost:0", "[::1]:50051", "127.1.2.3:5"])
 def test_loopback_needs_nothing(address):
     assert load_settings(address=address).address == address

@@ -235,7 +235,9 @@ def test_other_ends_have_their_status(store, settings, mlflow, rate, status, sta
     assert run.data.tags["iplab.state"] == state
     # At a glance: in the list of names, and as a column to sort by.
     diverged = state == "DIVERGED"
-    assert run.info.run_name.startswith("diverged: ") is diverged
+    assert run.info.run_name.startswith("✗ sp m=16 seed=0 ") is diverged
+    note = f"Diverged: its loss was not finite at step {store.get_run('e', 0).summary.diverged_step}."
+    assert run.data.tags.get("mlflow.note.content") == (note if diverged else None)
     assert run.data.metrics.get("diverged") == (1 if diverged else None)
 
 

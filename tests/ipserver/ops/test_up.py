@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
+from prometheus_client.parser import text_string_to_metric_families
 
 import iplab
 from ipcore import Network, evaluate, load_dataset
@@ -36,6 +37,7 @@ LEFT_BEHIND = {
     **{"PYTHONWARNINGS": "error", "PYTHONSTARTUP": "/nowhere.py", "PYTHONINSPECT": "", "PYTHONOPTIMIZE": "1"},
     **{"OMP_NUM_THREADS": "", "MKL_NUM_THREADS": "0", "CUDA_VISIBLE_DEVICES": "", "TZ": "Nowhere/City"},
     **{"RANK": "3", "WORLD_SIZE": "8", "MASTER_ADDR": "192.0.2.1", "SLURM_NTASKS": "8", "COLUMNS": "abc"},
+    **{"PROMETHEUS_MULTIPROC_DIR": "/nowhere"},
     **{"PGHOST": "192.0.2.1", "PGOPTIONS": "-cdefault_transaction_read_only=on", "AWS_PROFILE": "nobody"},
     **{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "GRPC_DNS_RESOLVER": "native"},
 }
@@ -48,13 +50,14 @@ def home(tmp_path_factory):
 
 # Leases expire soon after a kill, and little is trained a second time.
 WITH_WEB = {"IPLAB_WEB": ""}
+METRICS = {"IPLAB_METRICS_ADDRESS": "127.0.0.1:0"}
 IMPATIENT = LEFT_BEHIND | {"IPLAB_CHECKPOINT_SECONDS": "0.5", "IPLAB_LEASE_SECONDS": "3"}
 READY = {"IPLAB_READY_WORKERS": str(Settings.model_fields["ready_workers"].default)}
 
 
 @pytest.fixture(scope="module")
 def started(home):
-    with serving(home, **IMPATIENT, **READY, **WITH_WEB) as service:
+    with serving(home, **IMPATIENT, **READY, **WITH_WEB, **METRICS) as service:
         yield service
 
 
@@ -186,6 +189,33 @@ def test_the_web_page_is_up_with_the_service(experiment, service, home):
     assert text.count("<figure>") >= 1
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.2", urlsplit(service["web"]).port), timeout=5)
+
+
+def scraped(url):
+    """Samples of a part's metrics, by name and values of labels, in the order of the labels' names."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=60) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    samples = (sample for family in families for sample in family.samples)
+    return {(it.name, *(v for _, v in sorted(it.labels.items()))): it.value for it in samples}
+
+
+def test_every_part_has_metrics(experiment, service, variants):
+    """Of four runs of 50 updates (main-job) and those of the variants; each part tells of itself."""
+    found = {part: scraped(url) for part, url in service["metrics"].items()}
+
+    assert list(found) == ["api", "dispatch", "forward"]
+    assert found["api"]["iplab_api_calls_total", "OK", "ExperimentService/CreateExperiment"] >= 3
+    updates = sum(it.committed_steps for it in (experiment, *variants))
+    assert found["dispatch"]["iplab_dispatch_updates_total",] >= updates > 0
+    assert found["dispatch"]["iplab_cluster_total", "cpus"] == 2
+    wait_for(lambda: all(it.refresh().mlflow_pending_runs == 0 for it in (experiment, *variants)))
+    sent = scraped(service["metrics"]["forward"])
+    assert sent["iplab_forward_runs_total", "taken"] >= sum(it.counts.total for it in (experiment, *variants))
+    assert sent["iplab_forward_points_total",] > 0
+    assert sent["iplab_forward_unsent_runs",] == 0
+    values = {value for samples in found.values() for _, *labels in samples for value in labels}
+    assert "main-job" not in values, "no names of experiments"
 
 
 def ipserver(*words):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipserver.store.database import Transaction, damage
 from ipserver.store.interface.base import Transactions
+from ipserver.store.records.backlog import Queue, Unsent
 from ipserver.store.records.files import Identity, NamedFile
-from ipserver.store.transactions import clocks, files, identity
+from ipserver.store.transactions import backlog, clocks, files, identity
 
 
 class Operating(Transactions):
@@ -37,6 +38,14 @@ class Operating(Transactions):
     def newest_time(self) -> float | None:
         """The latest time in the store; a time ahead of `now` was written by a wrong clock."""
         return self.database.read(clocks.newest)
+
+    def queue(self) -> Queue:
+        """What waits and what trains, of all dispatchers."""
+        return self.database.read(backlog.queue)
+
+    def unsent(self) -> Unsent:
+        """What MLflow does not hold yet."""
+        return self.database.read(backlog.unsent)
 
     def prove_writable(self) -> None:
         """Commit a write that changes nothing."""

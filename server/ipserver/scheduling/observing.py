@@ -1,0 +1,28 @@
+"""What a dispatcher tells whoever counts its work."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ipserver.store.states import FailureReason
+
+
+class Observer:
+    """Hears of slices and failed attempts, in the dispatcher's thread. This one ignores all of it."""
+
+    def committed(self, updates: int, lag_seconds: float) -> None:
+        """A slice was committed.
+
+        Args:
+            updates: Updates in it, summed over the runs that were still trained.
+            lag_seconds: Seconds from its arrival at the dispatcher until the end of its commit.
+        """
+
+    def repeated(self) -> None:
+        """A slice repeated steps that had been committed before."""
+
+    def failed(self, reason: FailureReason) -> None:
+        """An attempt at a pack failed."""
+
+
+IGNORE: Final = Observer()
