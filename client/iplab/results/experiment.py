@@ -389,7 +389,7 @@ class Experiment(ExperimentFields):
         Args:
             filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
                 parameterization, hidden_layers, width, activation, base_learning_rate, seed,
-                committed_steps, pack and the names of `Run.results`:
+                committed_steps, pack, start_time, end_time and the names of `Run.results`:
                 'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
             order_by: The same names between commas, each perhaps followed by "desc":
                 "final_test_loss desc, width". Runs without a value come last.

@@ -1,10 +1,12 @@
 """Filters: the text gives the right selection, and mistakes are explained."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipserver.api.filters import EXPERIMENT_FIELDS, RUN_FIELDS, parse_filter
+from ipserver.api.filters import AUDIT_FIELDS, EXPERIMENT_FIELDS, RUN_FIELDS, parse_filter
 from ipserver.errors import InvalidRequest
 from ipserver.store.records.filters import ALL, Comparison, Junction, Negation
 from ipserver.store.states import RunState
@@ -27,6 +29,10 @@ def comparisons(name, kind):
     if kind is float:
         finite = st.floats(allow_nan=False, allow_infinity=False)
         return st.builds(Comparison, st.just(name), st.sampled_from(OPERATORS), finite)
+    if kind is datetime:
+        # Whole milliseconds, which doubles and texts both hold.
+        seconds = st.integers(-(10**13), 10**14).map(lambda milliseconds: milliseconds / 1000)
+        return st.builds(Comparison, st.just(name), st.sampled_from(("<", "<=", ">", ">=")), seconds)
     return st.builds(
         Comparison, st.just(name), st.sampled_from(("=", "!=")), st.sampled_from([s.value for s in kind])
     )
@@ -42,6 +48,8 @@ terms = st.one_of([comparisons(name, kind) for name, kind in RUN_FIELDS.items()]
 @given(st.lists(terms, max_size=6), st.sampled_from(["", " ", "\n "]))
 def test_round_trip(where, space):
     def value(term):
+        if RUN_FIELDS[term.field] is datetime:
+            return datetime.fromtimestamp(term.value, UTC).isoformat(timespec="milliseconds")
         return quoted(term.value) if RUN_FIELDS[term.field] is str else str(term.value)
 
     text = " AND ".join(f"{term.field}{space}{term.op}{space}{value(term)}" for term in where)
@@ -110,6 +118,27 @@ def test_fields_have_other_names_too(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        # `date -u -d ... +%s`
+        ("2026-11-27T10:00:00Z", 1795773600),
+        ("'2026-11-27t10:00:00z'", 1795773600),
+        ("2026-11-27T10:00Z", 1795773600),
+        ('"2026-11-27 11:00:00+01:00"', 1795773600),
+        ("2026-11-27T04:30:00-05:30", 1795773600),
+        ("2026-11-27T10:00:00.25Z", 1795773600.25),
+        ("2026-11-27", 1795737600),
+        ("1970-01-01", 0),
+    ],
+)
+def test_times(text, seconds):
+    assert parse_filter(f"create_time >= {text}", EXPERIMENT_FIELDS) == Comparison(
+        "create_time", ">=", seconds
+    )
+    assert parse_filter(f"time<{text}", AUDIT_FIELDS) == Comparison("time", "<", seconds)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("widht = 3", "did you mean 'width'"),
@@ -124,6 +153,12 @@ def test_fields_have_other_names_too(text, expected):
         (f"width = {10**400}", "compared with an integer"),
         ("final_test_loss < nan", "compared with a number"),
         ("final_test_loss < inf", "compared with a number"),
+        ("end_time > 2026-02-30", "not with '2026-02-30'"),
+        ("end_time > 2026-11-27T10:00:00", "a time such as 2026-11-27T10:00:00Z"),
+        ("end_time > 1795773600", "a time such as"),
+        ("end_time > yesterday", "not with 'yesterday'"),
+        ("end_time > 2026-W48-5", "not with '2026-W48-5'"),
+        ("end_time = 2026-11-27", "<, <=, > and >= only"),
         ("width", "expected FIELD OPERATOR VALUE at 'width'"),
         ("width =", "expected FIELD OPERATOR VALUE at 'width ='"),
         ("= 3 width", "expected FIELD OPERATOR VALUE"),

@@ -117,7 +117,8 @@ class Experiments(Transactions):
         """Experiments, newest first.
 
         Args:
-            where: Condition on state, experiment, priority, project, owner, labels.KEY.
+            where: Condition on state, experiment, priority, project, owner, create_time, start_time, end_time
+                (seconds since 1970-01-01 UTC), labels.KEY.
             limit: Most records.
             before: Creation time and id of the last record on the previous page.
             show_deleted: Whether deleted ones are among them.
