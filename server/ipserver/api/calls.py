@@ -1,10 +1,16 @@
-"""Calls of the API as its operator sees them: which method, how it ended, how long it took."""
+"""Calls of the API as its operator sees them: which method, how it ended, how long it took; log lines.
+
+A caller may name a call by the header `x-request-id`; log lines of the call have that name, or a random one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
+import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +18,13 @@ import grpc
 from grpc import aio
 
 from ipserver.api.handlers import HEALTH, rewrapped
+from ipserver.environment.log_scope import Scope, enter
 
+_log = logging.getLogger(__name__)
+REQUEST_ID: Final = "x-request-id"
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Codes that are this service's fault or trouble.
+_TROUBLE: Final = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS"})
 # In place of the name of a method that does not exist: callers choose names, and there is no end of them.
 UNKNOWN_METHOD: Final = "unknown"
 
@@ -31,6 +43,15 @@ class Call:
     method: str
     code: str = "OK"
     seconds: float = 0.0
+
+
+def method_name(path: str) -> str:
+    """A method's name in logs and metrics.
+
+    >>> method_name("/iplab.v1.RunService/GetRun")
+    'RunService/GetRun'
+    """
+    return path.removeprefix("/").removeprefix("iplab.v1.")
 
 
 class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
@@ -54,17 +75,18 @@ class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in th
     ) -> grpc.RpcMethodHandler[Any, Any]:
         """Wrap all methods but those of health."""
         method = handler_call_details.method
-        if method.startswith(HEALTH) or not self._observers:
-            return await continuation(handler_call_details)
         handler = await continuation(handler_call_details)
+        if method.startswith(HEALTH):
+            return handler
         if not handler:  # there is no such method, which the stubs do not know
             self._tell(Call(UNKNOWN_METHOD, "UNIMPLEMENTED"))
             return handler
-        name = method.removeprefix("/").removeprefix("iplab.v1.")
+        name = method_name(method)
 
         def unary(wrapped: Any) -> Any:
             async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
                 one, begin = Call(name), self._monotonic()
+                enter(Scope(request_id=_request_id(context)))
                 try:
                     return await wrapped(request, context)
                 except BaseException as error:
@@ -79,6 +101,7 @@ class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in th
         def streaming(wrapped: Any) -> Any:
             async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
                 one, begin = Call(name), self._monotonic()
+                enter(Scope(request_id=_request_id(context)))
                 try:
                     async for response in wrapped(request, context):
                         yield response
@@ -104,3 +127,36 @@ def _code(error: BaseException, context: aio.ServicerContext[Any, Any]) -> str:
         return "CANCELLED"
     code = context.code()
     return code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"
+
+
+def _request_id(context: aio.ServicerContext[Any, Any]) -> str:
+    given = [str(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID]
+    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+        return given[0]
+    return secrets.token_hex(8)
+
+
+class AccessLines:
+    """Writes a log line for every call: an observer.
+
+    Calls that change something, and trouble of the service, are INFO; reads and errors of callers, of which
+    there may be thousands a second, are DEBUG.
+
+    Args:
+        changing: Names of the methods that need more than the role reader.
+    """
+
+    def __init__(self, changing: Collection[str]) -> None:
+        self._changing = frozenset(changing)
+
+    def __call__(self, call: Call) -> None:
+        """Write the line."""
+        told = call.code in _TROUBLE or (call.code == "OK" and call.method in self._changing)
+        _log.log(
+            logging.INFO if told else logging.DEBUG,
+            "%s: %s in %.1f ms",
+            call.method,
+            call.code,
+            1000 * call.seconds,
+            extra={"method": call.method, "code": call.code, "seconds": round(call.seconds, 6)},
+        )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipserver.environment.addresses import split_address
+from ipserver.environment.logs import adopt_loggers
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import for_parts
 from ipserver.errors import StartupError
@@ -124,6 +125,7 @@ def run_dispatch(settings: Settings) -> None:
         lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers, settings.home),
         sleep=rest,
     )
+    adopt_loggers()  # Ray has brought its own
     executor.await_worker(_WORKER_SECONDS, rest)
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
@@ -167,6 +169,7 @@ def run_forward(settings: Settings) -> None:
     # Other parts of `ipserver up` do not need MLflow, so an outage of MLflow must not end the service.
     patience = math.inf if os.environ.get(_SUPERVISED) else None
     sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
+    adopt_loggers()  # MLflow has brought its own
     # One run may occupy the forwarder for longer than a slice occupies a dispatcher.
     lease = 2 * settings.lease_seconds
     Forwarder(
@@ -213,6 +216,7 @@ def run_web(settings: Settings) -> None:
 
     app = application(Calls(settings.address), host, settings.mlflow_page, beating)
     serving = server(app, host, int(port))
+    adopt_loggers()  # so has uvicorn
 
     def leave() -> None:
         stop.wait()

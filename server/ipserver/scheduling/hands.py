@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ipserver.artifacts import open_artifacts
+from ipserver.environment.log_scope import about
 from ipserver.environment.settings import Settings
 from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
 from ipserver.request.problems import human_bytes
@@ -102,6 +103,10 @@ class Hands:
 
     def start(self, pack: LeasedPack, node: str = "") -> None:
         """Start training a newly leased pack on a node ("": a node to be added)."""
+        with about(pack.experiment.id):
+            self._start(pack, node)
+
+    def _start(self, pack: LeasedPack, node: str) -> None:
         spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)
         if spent.action is Action.FAIL:
             # When a lease expires, no dispatcher decides about the failure; the next one decides here.
@@ -137,7 +142,8 @@ class Hands:
             placed.arrived, placed.since = arrived, self._monotonic()
             placed.idle_seconds += report.idle_seconds
             if placed in self.placed:
-                self._handle(placed, report)
+                with about(placed.pack.experiment.id):
+                    self._handle(placed, report)
 
     def end_hung(self) -> None:
         """Give up workers that have not answered for far longer than any slice takes.
