@@ -122,6 +122,7 @@ class Experiment(_message.Message):
     NOTES_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PURGE_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_PLACE_FIELD_NUMBER: _builtins.int
     ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
     ESTIMATE_BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -206,6 +207,10 @@ class Experiment(_message.Message):
     def purge_time(self) -> _timestamp_pb2.Timestamp:
         """From when on it is purged: until then a deleted experiment can be undeleted. Output only."""
 
+    @_builtins.property
+    def queue_place(self) -> Global___QueuePlace:
+        """While it is QUEUED and its packs are planned: where it stands. Only in GetExperiment. Output only."""
+
     def __init__(
         self,
         *,
@@ -234,16 +239,51 @@ class Experiment(_message.Message):
         notes: _builtins.str = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         purge_time: _timestamp_pb2.Timestamp | None = ...,
+        queue_place: Global___QueuePlace | None = ...,
         estimated_seconds: _builtins.float = ...,
         estimate_basis: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "queue_place", b"queue_place", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "queue_place", b"queue_place", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
+
+@_typing.final
+class QueuePlace(_message.Message):
+    """Where a waiting experiment stands: an estimate, made when it is asked for. It counts packs, whatever each of them asks
+    for, and changes as others submit.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKS_BEFORE_FIELD_NUMBER: _builtins.int
+    EXPECTED_START_TIME_FIELD_NUMBER: _builtins.int
+    packs_before: _builtins.int
+    """Packs that wait and are likely to start before its first one: all of higher priority, older ones of its project, and
+    those of other projects that fair share puts before it.
+    """
+    @_builtins.property
+    def expected_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When its first pack is likely to start, at the pace of the last packs that were trained; unset if that is unknown,
+        because nothing trains, or nothing ended within a day.
+        """
+
+    def __init__(
+        self,
+        *,
+        packs_before: _builtins.int = ...,
+        expected_start_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_start_time", b"expected_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_start_time", b"expected_start_time", "packs_before", b"packs_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueuePlace: _TypeAlias = QueuePlace  # noqa: Y015
 
 @_typing.final
 class RunCounts(_message.Message):
