@@ -204,9 +204,10 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         record = self._store.get_experiment(experiment)
         message = convert.experiment(record)
         if record.state is ExperimentState.QUEUED and (place := self._store.queue_place(experiment)):
-            message.queue_place.packs_before = place.packs_before
-            if place.expected_start is not None:
-                message.queue_place.expected_start_time.CopyFrom(convert.timestamp(place.expected_start))
+            begins = convert.timestamp(place.expected_start)
+            message.queue_place.CopyFrom(
+                experiment_pb2.QueuePlace(packs_before=place.packs_before, expected_start_time=begins)
+            )
         return message
 
     def _listed(self, ids: list[str], visible: Filter) -> list[experiment_pb2.Experiment]:
