@@ -352,6 +352,7 @@ class ExperimentEvent(_message.Message):
     PACK_PROGRESSED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     EXPERIMENT_EXTENDED_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_UPDATED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """1, 2, 3, ... within the experiment."""
     @_builtins.property
@@ -378,6 +379,10 @@ class ExperimentEvent(_message.Message):
     def experiment_extended(self) -> Global___ExperimentExtended:
         """Runs were added."""
 
+    @_builtins.property
+    def experiment_updated(self) -> Global___ExperimentUpdated:
+        """What describes it, or its priority, was changed (UpdateExperiment)."""
+
     def __init__(
         self,
         *,
@@ -388,12 +393,13 @@ class ExperimentEvent(_message.Message):
         pack_progressed: Global___PackProgressed | None = ...,
         notice: Global___Notice | None = ...,
         experiment_extended: Global___ExperimentExtended | None = ...,
+        experiment_updated: Global___ExperimentUpdated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "experiment_updated", b"experiment_updated", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "experiment_updated", b"experiment_updated", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["experiment_state_changed", "runs_state_changed", "pack_progressed", "notice", "experiment_extended"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["experiment_state_changed", "runs_state_changed", "pack_progressed", "notice", "experiment_extended", "experiment_updated"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -538,6 +544,64 @@ class ExperimentExtended(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExperimentExtended: _TypeAlias = ExperimentExtended  # noqa: Y015
+
+@_typing.final
+class ExperimentUpdated(_message.Message):
+    """What describes the experiment, or its priority, was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """The new name for people, if it was changed."""
+    priority: _builtins.int
+    """The new priority, if it was changed."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was changed, by name: "display_name", "labels", "notes", "priority"."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """All labels, if they were changed."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        display_name: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "fields", b"fields", "labels", b"labels", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExperimentUpdated: _TypeAlias = ExperimentUpdated  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):
