@@ -55,6 +55,19 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a waiting experiment stands: an estimate, which changes as others submit.
+
+    Attributes:
+        packs_before: Packs (runs that train together) that are likely to start before its first one.
+        expected_start_time: When that one is likely to start (UTC); None if that is unknown.
+    """
+
+    packs_before: int
+    expected_start_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What theory says of one parameterization of the grid at one depth and activation.
 
@@ -137,6 +150,12 @@ class Experiment(ExperimentFields):
     def counts(self) -> Counts:
         """Number of runs in each state."""
         return read(Counts, self._experiment.counts)
+
+    @property
+    def queue_place(self) -> QueuePlace | None:
+        """Where it stands while it is QUEUED, as of the last `refresh`; None: unknown, or it is not."""
+        found = self._experiment
+        return read(QueuePlace, found.queue_place) if found.HasField("queue_place") else None
 
     @property
     def predictions(self) -> Predictions:

@@ -66,6 +66,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d(?P<clock>[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?
 _LABEL_KEY = re.compile(r"labels\.[a-z][a-z0-9_-]{0,62}")
 _MOST_CHARACTERS = 4000
 _MOST_DEPTH = 50
+_HALF: Final = 0.5e-6  # of a microsecond
 # What every store can compare: a 64-bit integer.
 _INTEGER = range(-(2**63), 2**63)
 
@@ -191,9 +192,13 @@ def _comparison(
         raise _wrong(f"unknown field {name!r}; {hint}{', '.join(known)}")
     if (kind is str or issubclass(kind, StrEnum)) and op not in {"=", "!="}:
         raise _wrong(f"{name!r} can be compared by = and != only, not by {op}")
-    if kind is datetime and op in {"=", "!="}:
-        raise _wrong(f"{name!r} can be compared by <, <=, > and >= only, not by {op}")
-    return Comparison(name, op, _value(name, kind, raw, quoted))
+    value = _value(name, kind, raw, quoted)
+    if kind is datetime:
+        if op in {"=", "!="}:
+            raise _wrong(f"{name!r} can be compared by <, <=, > and >= only, not by {op}")
+        # Times are shown to the microsecond: what is shown as this time is neither before nor after it.
+        value = float(value) + (-_HALF if op in {"<", ">="} else _HALF)
+    return Comparison(name, op, value)
 
 
 def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | float:

@@ -89,5 +89,5 @@ def _shown(field: str, value: str | int | float) -> str:
     if isinstance(value, str):
         return value
     if field.endswith("_time"):
-        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"{datetime.fromtimestamp(round(value), UTC):%Y-%m-%dT%H:%M:%SZ}"
     return f"{value:g}"

@@ -346,6 +346,8 @@ sa.Index(
     sqlite_where=attempts.c.end_time.is_(None),
     postgresql_where=attempts.c.end_time.is_(None),
 )
+# How long the newest attempts took.
+_index("ix_attempts_ended", attempts.c.end_time, where=attempts.c.end_time.is_not(None))
 
 segments = sa.Table(
     "segments",

@@ -55,7 +55,12 @@ def test_round_trip(where, space):
     text = " AND ".join(f"{term.field}{space}{term.op}{space}{value(term)}" for term in where)
     read = parse_filter(text, RUN_FIELDS)
     parts = read.parts if isinstance(read, Junction) else (read,)
-    assert parts == tuple(where)
+    for found, term in zip(parts, where, strict=True):
+        if RUN_FIELDS[term.field] is datetime:
+            assert (found.field, found.op) == (term.field, term.op)
+            assert round(found.value, 3) == term.value
+        else:
+            assert found == term
     assert [type(term.value) for term in parts] == [type(term.value) for term in where]
 
 
@@ -132,10 +137,15 @@ def test_fields_have_other_names_too(text, expected):
     ],
 )
 def test_times(text, seconds):
-    assert parse_filter(f"create_time >= {text}", EXPERIMENT_FIELDS) == Comparison(
-        "create_time", ">=", seconds
-    )
-    assert parse_filter(f"time<{text}", AUDIT_FIELDS) == Comparison("time", "<", seconds)
+    # What is shown as that time, to the microsecond, is neither before nor after it.
+    for op, fields, bound in (
+        (">=", EXPERIMENT_FIELDS, seconds - 0.5e-6),
+        ("<", AUDIT_FIELDS, seconds - 0.5e-6),
+        (">", AUDIT_FIELDS, seconds + 0.5e-6),
+        ("<=", EXPERIMENT_FIELDS, seconds + 0.5e-6),
+    ):
+        field = "create_time" if fields is EXPERIMENT_FIELDS else "time"
+        assert parse_filter(f"{field}{op}{text}", fields) == Comparison(field, op, bound)
 
 
 @pytest.mark.parametrize(

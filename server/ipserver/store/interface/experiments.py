@@ -13,8 +13,9 @@ from ipserver.store.records.experiments import (
     Revision,
 )
 from ipserver.store.records.filters import ALL, Filter
+from ipserver.store.records.queueing import QueuePlace
 from ipserver.store.records.runs import NewRun
-from ipserver.store.transactions import events, experiments, extending, retrying, updating
+from ipserver.store.transactions import events, experiments, extending, queueing, retrying, updating
 
 
 class Experiments(Transactions):
@@ -105,6 +106,17 @@ class Experiments(Transactions):
             NotFound: Some do not exist, or the condition `where` does not hold of them.
         """
         return self.database.read(experiments.get_several, ids, where)
+
+    def queue_place(self, id: str) -> QueuePlace | None:
+        """Where an experiment stands in the queue: an estimate.
+
+        Returns:
+            Its place; None if none of its packs waits, or if no node can hold them.
+
+        Raises:
+            NotFound: There is no such experiment.
+        """
+        return self.database.read(queueing.place, id)
 
     def list_experiments(
         self,
