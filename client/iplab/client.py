@@ -8,6 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
+from iplab.connection.batches import in_batches
 from iplab.connection.credentials import channel_credentials
 from iplab.connection.profiles import find_profile
 from iplab.connection.transport import Transport, check_address
@@ -19,6 +20,7 @@ from iplab.studies.study import Study
 from iplab.v1 import (
     audit_service_pb2,
     catalog_service_pb2,
+    experiment_pb2,
     experiment_service_pb2,
     parameterization_service_pb2,
     quota_service_pb2,
@@ -165,6 +167,24 @@ class Client:
         return Experiment(
             self._transport, self._transport.call(self._transport.experiments.GetExperiment, request)
         )
+
+    def get_experiments(self, *experiments: str) -> list[Experiment]:
+        """Several experiments, in the order of their ids, read together.
+
+        Args:
+            *experiments: Ids, or names ("experiments/{id}").
+
+        Raises:
+            NotFoundError: Some do not exist; the first eight are named.
+        """
+        names = [one if one.startswith("experiments/") else f"experiments/{one}" for one in experiments]
+
+        def read(some: Sequence[str]) -> Sequence[experiment_pb2.Experiment]:
+            request = experiment_service_pb2.BatchGetExperimentsRequest(names=some)
+            call = self._transport.experiments.BatchGetExperiments
+            return self._transport.call(call, request).experiments
+
+        return [Experiment(self._transport, message) for message in in_batches(names, 100, read)]
 
     def experiments(
         self, filter: str = "", limit: int | None = None, *, show_deleted: bool = False

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ipserver.errors import FieldViolation, InvalidRequest
 
+T = TypeVar("T")
 _ID = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 _RUN = re.compile(r"r(\d{5})")
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -89,6 +92,49 @@ def parse_run(name: str, field: str) -> RunName:
             if found := _RUN.fullmatch(run):
                 return RunName(experiment, int(found[1]))
     raise _malformed(name, field, "experiments/{experiment}/runs/r00000")
+
+
+def parse_runs_of(experiment: str, names: Sequence[str], field: str) -> list[int]:
+    """The indices in names of runs of one experiment.
+
+    Raises:
+        InvalidRequest: There are no names, or some are not those of its runs; all of them are named.
+    """
+
+    def index(name: str, where: str) -> int:
+        run = parse_run(name, where)
+        if run.experiment != experiment:
+            raise InvalidRequest(
+                [FieldViolation(where, f"{name!r} is not a run of {experiment_name(experiment)!r}")]
+            )
+        return run.index
+
+    return parse_several(names, field, index)
+
+
+def parse_several(names: Sequence[str], field: str, parse: Callable[[str, str], T]) -> list[T]:
+    """What is in each of some names.
+
+    Args:
+        names: As in a request.
+        field: Its repeated field.
+        parse: Reads one name; its second argument is the field.
+
+    Raises:
+        InvalidRequest: There are none, or some cannot be read; all of them are named.
+
+    >>> parse_several(["experiments/a", "experiments/b"], "names", parse_experiment)
+    ['a', 'b']
+    """
+    found, wrong = [], [] if names else [FieldViolation(field, "is empty; give at least one name")]
+    for i, name in enumerate(names):
+        try:
+            found.append(parse(name, f"{field}[{i}]"))
+        except InvalidRequest as error:
+            wrong += error.violations
+    if wrong:
+        raise InvalidRequest(wrong)
+    return found
 
 
 def parse_artifact(name: str, field: str) -> tuple[RunName, str]:

@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 import iplab
+from iplab.connection.batches import in_batches
 from tests.iplab.conftest import small_spec
 
 
@@ -204,3 +205,34 @@ def test_metadata_goes_with_every_call(service):
         transport.catalog = type(transport.catalog)(channel)
         client.catalog()
     assert [tuple(metadata) for metadata in seen] == [(("x-token", "secret"),)]
+
+
+def test_several_experiments_and_runs_are_read_together(client, trained, monkeypatch):
+    first = client.create(small_spec(), experiment_id="batch-1")
+    ids = ["trained", "experiments/batch-1", "trained"]
+    assert [one.id for one in client.get_experiments(*ids)] == ["trained", "batch-1", "trained"]
+    assert client.get_experiments() == []
+    with pytest.raises(iplab.NotFoundError, match="there are no experiments 'x', 'y'"):
+        client.get_experiments("x", "trained", "y")
+    assert [run.to_dict() for run in trained.get_runs([3, "r00000"])] == [
+        run.to_dict() for run in (*trained.runs("index = 3"), *trained.runs("index = 0"))
+    ]
+    with pytest.raises(iplab.NotFoundError, match="there is no run 8"):
+        trained.get_runs([0, 8])
+    first.cancel()
+
+
+def test_a_batch_whose_answer_is_too_large_is_halved():
+    asked = []
+
+    def read(names):
+        asked.append(len(names))
+        if len(names) > 2:
+            raise iplab.TooExpensiveError("ask for fewer")
+        return names
+
+    names = [str(n) for n in range(11)]
+    assert list(in_batches(names, 5, read)) == names
+    assert asked == [5, 3, 2, 1, 2, 5, 3, 2, 1, 2, 1]
+    with pytest.raises(iplab.TooExpensiveError):
+        list(in_batches(["a"], 5, lambda some: read(some * 3)))

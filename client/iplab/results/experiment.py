@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import field_mask_pb2
 
+from iplab.connection.batches import in_batches
 from iplab.connection.transport import Transport
 from iplab.results import events
+from iplab.results.best import BestRate, best_rate
 from iplab.results.events import Event
 from iplab.results.reading import member, read
 from iplab.results.report import Report, check_experiment
 from iplab.results.run import Run
 from iplab.results.settings import Settings
 from iplab.results.states import ExperimentState, Regime
-from iplab.results.summary import Summary, summarize
+from iplab.results.summary import Summary, averaged, summary_row
 from iplab.specs.plain import time_of, to_plain
-from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2, spec_pb2
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from iplab.results.metrics import Metrics
 
 _PAGE = 1000
+
+
+def _run_id(run: int | str) -> str:
+    """A run's id: a function of its index, so that no listing is needed."""
+    return f"r{run:05d}" if isinstance(run, int) else run
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,10 +423,25 @@ class Experiment(ExperimentFields):
         Raises:
             NotFoundError: The grid has no such run.
         """
-        # A run's id is a function of its index, so that no listing is needed.
-        identifier = f"r{run:05d}" if isinstance(run, int) else run
-        request = run_service_pb2.GetRunRequest(name=f"{self.name}/runs/{identifier}")
+        request = run_service_pb2.GetRunRequest(name=f"{self.name}/runs/{_run_id(run)}")
         return Run(self._transport, self._transport.call(self._transport.runs.GetRun, request))
+
+    def get_runs(self, runs: Iterable[int | str]) -> list[Run]:
+        """Several runs, without their attempts, in the order given, read together.
+
+        Args:
+            runs: Their indices in the grid, or their ids ("r00007").
+
+        Raises:
+            NotFoundError: The grid has no such runs; the first eight are named.
+        """
+        names = [f"{self.name}/runs/{_run_id(run)}" for run in runs]
+
+        def read(some: Sequence[str]) -> Sequence[run_pb2.Run]:
+            request = run_service_pb2.BatchGetRunsRequest(parent=self.name, names=some)
+            return self._transport.call(self._transport.runs.BatchGetRuns, request).runs
+
+        return [Run(self._transport, message) for message in in_batches(names, _PAGE, read)]
 
     def watch(self, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """Events in order and without gaps, old ones first, until it has ended.
@@ -497,7 +519,45 @@ class Experiment(ExperimentFields):
         The rows are a list; `to_pandas()` makes a frame of them, and so does `pandas.DataFrame`, without the
         spreads.
         """
-        return summarize(self.runs(filter))
+        request = run_service_pb2.SummarizeRunsRequest(
+            parent=self.name, page_size=_PAGE, filter=filter, values=averaged().values()
+        )
+        return Summary(summary_row(group) for page in self._pages(request) for group in page.groups)
+
+    def best_rates(self, filter: str = "", by: str = "", *, largest: bool = False) -> list[BestRate]:
+        """The best base learning rate of each parameterization, depth, width and activation.
+
+        Args:
+            filter: Which runs, as in `runs`.
+            by: A value of runs' summaries (`Run.results`), whose mean over seeds decides. "": the smallest
+                validation loss, or the final test loss without a validation set.
+            largest: Whether the largest mean is best, as of an accuracy.
+
+        Raises:
+            InvalidRequestError: The filter cannot be read, or there is no such value.
+
+        Example:
+            >>> experiment.best_rates(by="best_validation_accuracy", largest=True)      # doctest: +SKIP
+        """
+        request = run_service_pb2.SummarizeRunsRequest(
+            parent=self.name,
+            page_size=_PAGE,
+            filter=filter,
+            best_rate=run_service_pb2.BestRate(value=by, largest=largest),
+        )
+        return [
+            best_rate(group, page.best_rate_value) for page in self._pages(request) for group in page.groups
+        ]
+
+    def _pages(
+        self, request: run_service_pb2.SummarizeRunsRequest
+    ) -> Iterator[run_service_pb2.SummarizeRunsResponse]:
+        while True:
+            page = self._transport.call(self._transport.runs.SummarizeRuns, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     def runs_frame(self, filter: str = "") -> pd.DataFrame:
         """Its runs as a frame of pandas: settings, state and results as plain columns, a row per run.

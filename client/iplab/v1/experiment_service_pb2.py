@@ -27,19 +27,23 @@ from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 from iplab.v1 import experiment_pb2 as iplab_dot_v1_dot_experiment__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!iplab/v1/experiment_service.proto\x12\x08iplab.v1\x1a google/protobuf/field_mask.proto\x1a\x16iplab/v1/options.proto\x1a\x19iplab/v1/experiment.proto\"\x85\x01\n\x17\x43reateExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12(\n\nexperiment\x18\x02 \x01(\x0b\x32\x14.iplab.v1.Experiment\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"$\n\x14GetExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"n\n\x16ListExperimentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x06\x66ilter\x18\x03 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\"p\n\x17ListExperimentsResponse\x12)\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x14.iplab.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tunmatched\x18\x03 \x01(\t\"\'\n\x17\x43\x61ncelExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16PauseExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x17ResumeExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x8e\x01\n\x17\x45xtendExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\r\x12\x0e\n\x06widths\x18\x03 \x03(\x05\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x04 \x03(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\":\n\x16RetryFailedRunsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"5\n\x17\x44\x65leteExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\")\n\x19UndeleteExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16PurgeExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"t\n\x17UpdateExperimentRequest\x12(\n\nexperiment\x18\x01 \x01(\x0b\x32\x14.iplab.v1.Experiment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x16WatchExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"D\n\x17WatchExperimentResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.iplab.v1.ExperimentEvent2\xd5\t\n\x11\x45xperimentService\x12g\n\x10\x43reateExperiment\x12!.iplab.v1.CreateExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x1a\xe2\xe2\x18\x16\x08\x02\x1a\x12\x65xperiment.project\x12S\n\rGetExperiment\x12\x1e.iplab.v1.GetExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12^\n\x0fListExperiments\x12 .iplab.v1.ListExperimentsRequest\x1a!.iplab.v1.ListExperimentsResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12Y\n\x10\x43\x61ncelExperiment\x12!.iplab.v1.CancelExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12W\n\x0fPauseExperiment\x12 .iplab.v1.PauseExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Y\n\x10ResumeExperiment\x12!.iplab.v1.ResumeExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Y\n\x10\x45xtendExperiment\x12!.iplab.v1.ExtendExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12W\n\x0fRetryFailedRuns\x12 .iplab.v1.RetryFailedRunsRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Y\n\x10\x44\x65leteExperiment\x12!.iplab.v1.DeleteExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12]\n\x12UndeleteExperiment\x12#.iplab.v1.UndeleteExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12W\n\x0fPurgeExperiment\x12 .iplab.v1.PurgeExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x03\x12\x04name\x12\x64\n\x10UpdateExperiment\x12!.iplab.v1.UpdateExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x17\xe2\xe2\x18\x13\x08\x02\x12\x0f\x65xperiment.name\x12\x66\n\x0fWatchExperiment\x12 .iplab.v1.WatchExperimentRequest\x1a!.iplab.v1.WatchExperimentResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!iplab/v1/experiment_service.proto\x12\x08iplab.v1\x1a google/protobuf/field_mask.proto\x1a\x16iplab/v1/options.proto\x1a\x19iplab/v1/experiment.proto\"\x85\x01\n\x17\x43reateExperimentRequest\x12\x15\n\rexperiment_id\x18\x01 \x01(\t\x12(\n\nexperiment\x18\x02 \x01(\x0b\x32\x14.iplab.v1.Experiment\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"$\n\x14GetExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x1a\x42\x61tchGetExperimentsRequest\x12\x15\n\x05names\x18\x01 \x03(\tB\x06\xda\xe2\x18\x02@d\"H\n\x1b\x42\x61tchGetExperimentsResponse\x12)\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x14.iplab.v1.Experiment\"n\n\x16ListExperimentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x17\n\x06\x66ilter\x18\x03 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x14\n\x0cshow_deleted\x18\x04 \x01(\x08\"p\n\x17ListExperimentsResponse\x12)\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x14.iplab.v1.Experiment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tunmatched\x18\x03 \x01(\t\"\'\n\x17\x43\x61ncelExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16PauseExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x17ResumeExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x8e\x01\n\x17\x45xtendExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05seeds\x18\x02 \x03(\r\x12\x0e\n\x06widths\x18\x03 \x03(\x05\x12\x1b\n\x13\x62\x61se_learning_rates\x18\x04 \x03(\x01\x12\x12\n\nrequest_id\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\":\n\x16RetryFailedRunsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"5\n\x17\x44\x65leteExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\")\n\x19UndeleteExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16PurgeExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"t\n\x17UpdateExperimentRequest\x12(\n\nexperiment\x18\x01 \x01(\x0b\x32\x14.iplab.v1.Experiment\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\">\n\x16WatchExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"D\n\x17WatchExperimentResponse\x12)\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x19.iplab.v1.ExperimentEvent2\xc1\n\n\x11\x45xperimentService\x12g\n\x10\x43reateExperiment\x12!.iplab.v1.CreateExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x1a\xe2\xe2\x18\x16\x08\x02\x1a\x12\x65xperiment.project\x12S\n\rGetExperiment\x12\x1e.iplab.v1.GetExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12j\n\x13\x42\x61tchGetExperiments\x12$.iplab.v1.BatchGetExperimentsRequest\x1a%.iplab.v1.BatchGetExperimentsResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12^\n\x0fListExperiments\x12 .iplab.v1.ListExperimentsRequest\x1a!.iplab.v1.ListExperimentsResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12Y\n\x10\x43\x61ncelExperiment\x12!.iplab.v1.CancelExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12W\n\x0fPauseExperiment\x12 .iplab.v1.PauseExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Y\n\x10ResumeExperiment\x12!.iplab.v1.ResumeExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Y\n\x10\x45xtendExperiment\x12!.iplab.v1.ExtendExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12W\n\x0fRetryFailedRuns\x12 .iplab.v1.RetryFailedRunsRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Y\n\x10\x44\x65leteExperiment\x12!.iplab.v1.DeleteExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12]\n\x12UndeleteExperiment\x12#.iplab.v1.UndeleteExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12W\n\x0fPurgeExperiment\x12 .iplab.v1.PurgeExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x0c\xe2\xe2\x18\x08\x08\x03\x12\x04name\x12\x64\n\x10UpdateExperiment\x12!.iplab.v1.UpdateExperimentRequest\x1a\x14.iplab.v1.Experiment\"\x17\xe2\xe2\x18\x13\x08\x02\x12\x0f\x65xperiment.name\x12\x66\n\x0fWatchExperiment\x12 .iplab.v1.WatchExperimentRequest\x1a!.iplab.v1.WatchExperimentResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'iplab.v1.experiment_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BATCHGETEXPERIMENTSREQUEST'].fields_by_name['names']._loaded_options = None
+  _globals['_BATCHGETEXPERIMENTSREQUEST'].fields_by_name['names']._serialized_options = b'\332\342\030\002@d'
   _globals['_LISTEXPERIMENTSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_LISTEXPERIMENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\332\342\030\003\030\240\037'
   _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._loaded_options = None
   _globals['_EXPERIMENTSERVICE'].methods_by_name['CreateExperiment']._serialized_options = b'\342\342\030\026\010\002\032\022experiment.project'
   _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._loaded_options = None
   _globals['_EXPERIMENTSERVICE'].methods_by_name['GetExperiment']._serialized_options = b'\342\342\030\010\010\001\022\004name'
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['BatchGetExperiments']._loaded_options = None
+  _globals['_EXPERIMENTSERVICE'].methods_by_name['BatchGetExperiments']._serialized_options = b'\342\342\030\002\010\001'
   _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperiments']._loaded_options = None
   _globals['_EXPERIMENTSERVICE'].methods_by_name['ListExperiments']._serialized_options = b'\342\342\030\002\010\001'
   _globals['_EXPERIMENTSERVICE'].methods_by_name['CancelExperiment']._loaded_options = None
@@ -66,32 +70,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATEEXPERIMENTREQUEST']._serialized_end=266
   _globals['_GETEXPERIMENTREQUEST']._serialized_start=268
   _globals['_GETEXPERIMENTREQUEST']._serialized_end=304
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=306
-  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=416
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=418
-  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=530
-  _globals['_CANCELEXPERIMENTREQUEST']._serialized_start=532
-  _globals['_CANCELEXPERIMENTREQUEST']._serialized_end=571
-  _globals['_PAUSEEXPERIMENTREQUEST']._serialized_start=573
-  _globals['_PAUSEEXPERIMENTREQUEST']._serialized_end=611
-  _globals['_RESUMEEXPERIMENTREQUEST']._serialized_start=613
-  _globals['_RESUMEEXPERIMENTREQUEST']._serialized_end=652
-  _globals['_EXTENDEXPERIMENTREQUEST']._serialized_start=655
-  _globals['_EXTENDEXPERIMENTREQUEST']._serialized_end=797
-  _globals['_RETRYFAILEDRUNSREQUEST']._serialized_start=799
-  _globals['_RETRYFAILEDRUNSREQUEST']._serialized_end=857
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=859
-  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=912
-  _globals['_UNDELETEEXPERIMENTREQUEST']._serialized_start=914
-  _globals['_UNDELETEEXPERIMENTREQUEST']._serialized_end=955
-  _globals['_PURGEEXPERIMENTREQUEST']._serialized_start=957
-  _globals['_PURGEEXPERIMENTREQUEST']._serialized_end=995
-  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_start=997
-  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_end=1113
-  _globals['_WATCHEXPERIMENTREQUEST']._serialized_start=1115
-  _globals['_WATCHEXPERIMENTREQUEST']._serialized_end=1177
-  _globals['_WATCHEXPERIMENTRESPONSE']._serialized_start=1179
-  _globals['_WATCHEXPERIMENTRESPONSE']._serialized_end=1247
-  _globals['_EXPERIMENTSERVICE']._serialized_start=1250
-  _globals['_EXPERIMENTSERVICE']._serialized_end=2487
+  _globals['_BATCHGETEXPERIMENTSREQUEST']._serialized_start=306
+  _globals['_BATCHGETEXPERIMENTSREQUEST']._serialized_end=357
+  _globals['_BATCHGETEXPERIMENTSRESPONSE']._serialized_start=359
+  _globals['_BATCHGETEXPERIMENTSRESPONSE']._serialized_end=431
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_start=433
+  _globals['_LISTEXPERIMENTSREQUEST']._serialized_end=543
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_start=545
+  _globals['_LISTEXPERIMENTSRESPONSE']._serialized_end=657
+  _globals['_CANCELEXPERIMENTREQUEST']._serialized_start=659
+  _globals['_CANCELEXPERIMENTREQUEST']._serialized_end=698
+  _globals['_PAUSEEXPERIMENTREQUEST']._serialized_start=700
+  _globals['_PAUSEEXPERIMENTREQUEST']._serialized_end=738
+  _globals['_RESUMEEXPERIMENTREQUEST']._serialized_start=740
+  _globals['_RESUMEEXPERIMENTREQUEST']._serialized_end=779
+  _globals['_EXTENDEXPERIMENTREQUEST']._serialized_start=782
+  _globals['_EXTENDEXPERIMENTREQUEST']._serialized_end=924
+  _globals['_RETRYFAILEDRUNSREQUEST']._serialized_start=926
+  _globals['_RETRYFAILEDRUNSREQUEST']._serialized_end=984
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_start=986
+  _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=1039
+  _globals['_UNDELETEEXPERIMENTREQUEST']._serialized_start=1041
+  _globals['_UNDELETEEXPERIMENTREQUEST']._serialized_end=1082
+  _globals['_PURGEEXPERIMENTREQUEST']._serialized_start=1084
+  _globals['_PURGEEXPERIMENTREQUEST']._serialized_end=1122
+  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_start=1124
+  _globals['_UPDATEEXPERIMENTREQUEST']._serialized_end=1240
+  _globals['_WATCHEXPERIMENTREQUEST']._serialized_start=1242
+  _globals['_WATCHEXPERIMENTREQUEST']._serialized_end=1304
+  _globals['_WATCHEXPERIMENTRESPONSE']._serialized_start=1306
+  _globals['_WATCHEXPERIMENTRESPONSE']._serialized_end=1374
+  _globals['_EXPERIMENTSERVICE']._serialized_start=1377
+  _globals['_EXPERIMENTSERVICE']._serialized_end=2722
 # @@protoc_insertion_point(module_scope)

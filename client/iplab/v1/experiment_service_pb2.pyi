@@ -85,6 +85,54 @@ class GetExperimentRequest(_message.Message):
 Global___GetExperimentRequest: _TypeAlias = GetExperimentRequest  # noqa: Y015
 
 @_typing.final
+class BatchGetExperimentsRequest(_message.Message):
+    """Request of BatchGetExperiments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"experiments/{experiment}", 1 to 100 of them, perhaps of several projects."""
+
+    def __init__(
+        self,
+        *,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetExperimentsRequest: _TypeAlias = BatchGetExperimentsRequest  # noqa: Y015
+
+@_typing.final
+class BatchGetExperimentsResponse(_message.Message):
+    """Answer of BatchGetExperiments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPERIMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def experiments(self) -> _containers.RepeatedCompositeFieldContainer[_experiment_pb2.Experiment]:
+        """One for each name, in their order."""
+
+    def __init__(
+        self,
+        *,
+        experiments: _abc.Iterable[_experiment_pb2.Experiment] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["experiments", b"experiments"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchGetExperimentsResponse: _TypeAlias = BatchGetExperimentsResponse  # noqa: Y015
+
+@_typing.final
 class ListExperimentsRequest(_message.Message):
     """Request of ListExperiments."""
 

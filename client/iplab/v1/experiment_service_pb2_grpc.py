@@ -46,6 +46,11 @@ class ExperimentServiceStub:
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.GetExperimentRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
                 _registered_method=True)
+        self.BatchGetExperiments = channel.unary_unary(
+                '/iplab.v1.ExperimentService/BatchGetExperiments',
+                request_serializer=iplab_dot_v1_dot_experiment__service__pb2.BatchGetExperimentsRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_experiment__service__pb2.BatchGetExperimentsResponse.FromString,
+                _registered_method=True)
         self.ListExperiments = channel.unary_unary(
                 '/iplab.v1.ExperimentService/ListExperiments',
                 request_serializer=iplab_dot_v1_dot_experiment__service__pb2.ListExperimentsRequest.SerializeToString,
@@ -117,6 +122,15 @@ class ExperimentServiceServicer:
 
     def GetExperiment(self, request, context):
         """One experiment. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchGetExperiments(self, request, context):
+        """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
+        NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
+        than 2 MiB: ask for fewer).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -237,6 +251,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.GetExperimentRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_experiment__pb2.Experiment.SerializeToString,
             ),
+            'BatchGetExperiments': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchGetExperiments,
+                    request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.BatchGetExperimentsRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_experiment__service__pb2.BatchGetExperimentsResponse.SerializeToString,
+            ),
             'ListExperiments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListExperiments,
                     request_deserializer=iplab_dot_v1_dot_experiment__service__pb2.ListExperimentsRequest.FromString,
@@ -348,6 +367,33 @@ class ExperimentService:
             '/iplab.v1.ExperimentService/GetExperiment',
             iplab_dot_v1_dot_experiment__service__pb2.GetExperimentRequest.SerializeToString,
             iplab_dot_v1_dot_experiment__pb2.Experiment.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchGetExperiments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.ExperimentService/BatchGetExperiments',
+            iplab_dot_v1_dot_experiment__service__pb2.BatchGetExperimentsRequest.SerializeToString,
+            iplab_dot_v1_dot_experiment__service__pb2.BatchGetExperimentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

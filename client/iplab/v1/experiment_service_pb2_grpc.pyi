@@ -40,6 +40,11 @@ class ExperimentServiceStub:
     """
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]
     """One experiment. Errors: NOT_FOUND."""
+    BatchGetExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.BatchGetExperimentsRequest, _experiment_service_pb2.BatchGetExperimentsResponse]
+    """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
+    NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
+    than 2 MiB: ask for fewer).
+    """
     ListExperiments: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]
     """Experiments, newest first, by page."""
     CancelExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CancelExperimentRequest, _experiment_pb2.Experiment]
@@ -109,6 +114,11 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """
     GetExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """One experiment. Errors: NOT_FOUND."""
+    BatchGetExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.BatchGetExperimentsRequest, _experiment_service_pb2.BatchGetExperimentsResponse]  # type: ignore[assignment]
+    """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
+    NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
+    than 2 MiB: ask for fewer).
+    """
     ListExperiments: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.ListExperimentsRequest, _experiment_service_pb2.ListExperimentsResponse]  # type: ignore[assignment]
     """Experiments, newest first, by page."""
     CancelExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CancelExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
@@ -187,6 +197,17 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """One experiment. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def BatchGetExperiments(
+        self,
+        request: _experiment_service_pb2.BatchGetExperimentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_service_pb2.BatchGetExperimentsResponse, _abc.Awaitable[_experiment_service_pb2.BatchGetExperimentsResponse]]:
+        """Several experiments, as listings show them, in the order of the request (AIP-231): all of them or none. Errors:
+        NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be larger
+        than 2 MiB: ask for fewer).
+        """
 
     @_abc_1.abstractmethod
     def ListExperiments(

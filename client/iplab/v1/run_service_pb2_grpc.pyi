@@ -36,8 +36,17 @@ class RunServiceStub:
     def __new__(cls, channel: _aio.Channel) -> RunServiceAsyncStub: ...
     GetRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]
     """One run, with its attempts. Errors: NOT_FOUND."""
+    BatchGetRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.BatchGetRunsRequest, _run_service_pb2.BatchGetRunsResponse]
+    """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
+    Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
+    larger than 2 MiB: ask for fewer).
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Runs of an experiment, by page."""
+    SummarizeRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]
+    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
+    the grid's order, those of a parameterization together.
+    """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]
     """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
     RetryRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]
@@ -61,8 +70,17 @@ class RunServiceAsyncStub(RunServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.GetRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """One run, with its attempts. Errors: NOT_FOUND."""
+    BatchGetRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.BatchGetRunsRequest, _run_service_pb2.BatchGetRunsResponse]  # type: ignore[assignment]
+    """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
+    Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
+    larger than 2 MiB: ask for fewer).
+    """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs of an experiment, by page."""
+    SummarizeRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]  # type: ignore[assignment]
+    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
+    the grid's order, those of a parameterization together.
+    """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
     RetryRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]  # type: ignore[assignment]
@@ -91,12 +109,33 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         """One run, with its attempts. Errors: NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def BatchGetRuns(
+        self,
+        request: _run_service_pb2.BatchGetRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.BatchGetRunsResponse, _abc.Awaitable[_run_service_pb2.BatchGetRunsResponse]]:
+        """Several runs of an experiment, without their attempts, in the order of the request (AIP-231): all of them or none.
+        Errors: NOT_FOUND (the first eight that are missing are named), RESOURCE_EXHAUSTED with reason TOO_EXPENSIVE (the answer would be
+        larger than 2 MiB: ask for fewer).
+        """
+
+    @_abc_1.abstractmethod
     def ListRuns(
         self,
         request: _run_service_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListRunsResponse, _abc.Awaitable[_run_service_pb2.ListRunsResponse]]:
         """Runs of an experiment, by page."""
+
+    @_abc_1.abstractmethod
+    def SummarizeRuns(
+        self,
+        request: _run_service_pb2.SummarizeRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.SummarizeRunsResponse, _abc.Awaitable[_run_service_pb2.SummarizeRunsResponse]]:
+        """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
+        the grid's order, those of a parameterization together.
+        """
 
     @_abc_1.abstractmethod
     def CancelRun(

@@ -29,7 +29,7 @@ from ipserver.request.submit import create, extend, repeated
 from ipserver.request.update import check_update
 from ipserver.request.validate import check_create
 from ipserver.store.records.experiments import ExperimentRecord
-from ipserver.store.records.filters import ALL, both
+from ipserver.store.records.filters import ALL, Filter, both
 from ipserver.store.states import RunState
 
 if TYPE_CHECKING:
@@ -82,6 +82,14 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
         """One experiment."""
         experiment = names.parse_experiment(request.name, "name")
         return await self._blocking.run(self._converted, self._store.get_experiment, experiment)
+
+    async def BatchGetExperiments(
+        self, request: pb.BatchGetExperimentsRequest, context: Any
+    ) -> pb.BatchGetExperimentsResponse:
+        """Several experiments, in the order of the request."""
+        ids = names.parse_several(request.names, "names", names.parse_experiment)
+        found = await self._blocking.run(self._listed, ids, caller().visible())
+        return pb.BatchGetExperimentsResponse(experiments=found)
 
     async def ListExperiments(
         self, request: pb.ListExperimentsRequest, context: Any
@@ -191,6 +199,9 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     @staticmethod
     def _converted(call: Callable[[str], ExperimentRecord], experiment: str) -> experiment_pb2.Experiment:
         return convert.experiment(call(experiment))
+
+    def _listed(self, ids: list[str], visible: Filter) -> list[experiment_pb2.Experiment]:
+        return paging.whole(map(convert.listed, self._store.get_experiments(ids, visible)))
 
     def _create(self, request: pb.CreateExperimentRequest, user: str) -> experiment_pb2.Experiment:
         if request.validate_only:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
-from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.errors import FieldViolation, InvalidRequest, TooExpensive
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -97,6 +97,25 @@ class PageTokens:
     def _signature(self, body: bytes, request: tuple[str, ...]) -> bytes:
         scope = json.dumps(request).encode()
         return hmac.digest(self.key, len(scope).to_bytes(4) + scope + body, "sha256")[:_SIGNATURE_BYTES]
+
+
+def whole(messages: Iterable[M]) -> list[M]:
+    """All messages of an answer that is not paged; a single one of any size.
+
+    Raises:
+        TooExpensive: They are more than one answer should hold.
+    """
+    size = 0
+    kept: list[M] = []
+    for message in messages:
+        size += message.ByteSize()
+        if kept and size > MAX_PAGE_BYTES:
+            raise TooExpensive(
+                f"the answer would have more than {MAX_PAGE_BYTES:,} bytes; ask for fewer at once, such as "
+                f"the first {len(kept)}"
+            )
+        kept.append(message)
+    return kept
 
 
 def fitting(messages: Sequence[M]) -> list[M]:

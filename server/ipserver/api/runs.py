@@ -11,7 +11,7 @@ from iplab.v1 import run_pb2
 from iplab.v1 import run_service_pb2 as pb
 from iplab.v1 import run_service_pb2_grpc as pb_grpc
 from ipserver import names
-from ipserver.api import artifacts, convert, metrics, paging
+from ipserver.api import artifacts, convert, metrics, paging, summaries
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.api.ordering import parse_order
@@ -61,6 +61,14 @@ class RunService(pb_grpc.RunServiceServicer):
         attempts = await self._blocking.run(self._store.attempts, run.experiment, run.index)
         return convert.run(record, await self._regimes(run.experiment), attempts)
 
+    async def BatchGetRuns(self, request: pb.BatchGetRunsRequest, context: Any) -> pb.BatchGetRunsResponse:
+        """Several runs, in the order of the request."""
+        experiment = names.parse_experiment(request.parent, "parent")
+        indices = names.parse_runs_of(experiment, request.names, "names")
+        records = await self._blocking.run(self._store.get_runs, experiment, indices)
+        regimes = await self._regimes(experiment)
+        return pb.BatchGetRunsResponse(runs=paging.whole(convert.run(one, regimes) for one in records))
+
     async def ListRuns(self, request: pb.ListRunsRequest, context: Any) -> pb.ListRunsResponse:
         """Runs by index, or in another order."""
         experiment = names.parse_experiment(request.parent, "parent")
@@ -89,6 +97,11 @@ class RunService(pb_grpc.RunServiceServicer):
         if not records and not place and where != ALL:
             unmatched = await self._blocking.run(unmatched_runs, self._store, experiment, where)
         return pb.ListRunsResponse(runs=page, next_page_token=token, unmatched=unmatched)
+
+    async def SummarizeRuns(self, request: pb.SummarizeRunsRequest, context: Any) -> pb.SummarizeRunsResponse:
+        """Means over groups, and best rates."""
+        query = summaries.parse(request, self._tokens)
+        return await self._bulk.run(summaries.answer, self._store, query, self._tokens)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> run_pb2.Run:
         """Ask one run to stop."""

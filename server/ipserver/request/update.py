@@ -84,7 +84,7 @@ def _paths(
     asked = tuple(dict.fromkeys(request.update_mask.paths))
     if asked and asked != ("*",):
         return tuple(path for path in asked if _may_change(path, asked, problems))
-    if given.HasField("spec") and with_defaults(given.spec) != stored_spec(before.spec):
+    if given.HasField("spec") and with_defaults(given.spec) != with_defaults(stored_spec(before.spec)):
         problems.add("experiment.spec", _FIXED["spec"])
     if given.project not in ("", before.project):
         problems.add("experiment.project", _FIXED["project"])

@@ -28,11 +28,25 @@ def test_created_experiment_is_stored_as_given(store: Store, clock: Clock) -> No
     assert told(store) == [{"state": "QUEUED"}]
 
 
+def test_several_experiments_come_in_the_order_of_their_ids(store: Store) -> None:
+    for id in ("a", "b", "c"):
+        store.create_experiment(new_experiment(id, priority=ord(id)), new_runs(1))
+    assert [one.id for one in store.get_experiments(["c", "a", "c"])] == ["c", "a", "c"]
+    assert store.get_experiments(["b"]) == [store.get_experiment("b")]
+    assert store.get_experiments([]) == []
+    with pytest.raises(NotFound, match=r"^there is no experiment 'x'$"):
+        store.get_experiments(["a", "x"])
+    urgent = Comparison("priority", ">", ord("a"))
+    with pytest.raises(NotFound, match=r"^there are no experiments 'a', 'y'$"):
+        store.get_experiments(["a", "c", "y", "a"], urgent)
+
+
 def test_unknown_experiment_is_not_found(store: Store) -> None:
     for look in (
         lambda: store.get_experiment("none"),
         lambda: store.cancel_experiment("none"),
         lambda: store.get_run("none", 0),
+        lambda: store.get_runs("none", [0]),
         lambda: store.list_runs("none", limit=1),
         lambda: store.run_indices("none", ALL),
         lambda: store.cancel_run("none", 0),

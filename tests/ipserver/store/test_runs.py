@@ -235,3 +235,25 @@ def test_artifacts_by_path(store: Store, clock: Clock) -> None:
     replaced = NewArtifact(0, "weights/final.safetensors", "e/0/1/c", 4, "d" * 64, 10)
     store.commit_slice("e", "p0", pack.token, a_slice(10, 10, artifacts=(replaced,)))
     assert [file.location for file in store.artifacts("e", 0)] == ["e/0/1/c", "e/0/1/b"]
+
+
+def test_several_runs_come_in_the_order_of_their_indices(store: Store) -> None:
+    planned(store, [[0, 1], [2, 3]])
+    assert [run.index for run in store.get_runs("e", [3, 0, 3])] == [3, 0, 3]
+    assert store.get_runs("e", [2]) == [store.get_run("e", 2)]
+    with pytest.raises(NotFound, match=r"^there are no runs 4, 9 in experiment 'e'; its 4 runs are 0 to 3$"):
+        store.get_runs("e", [1, 4, 9])
+
+
+def test_some_fields_of_runs(store: Store) -> None:
+    planned(store, [[0, 1], [2, 3]])
+    late = Comparison("index", ">", 1)
+    assert store.run_columns("e", ["seed", "state", "final_test_loss"], late) == [
+        (2, RunState.QUEUED, None),
+        (3, RunState.QUEUED, None),
+    ]
+    assert len(store.run_columns("e", ["width"])) == 4
+    with pytest.raises(ValueError, match="there is no field 'failure'"):
+        store.run_columns("e", ["failure"])
+    with pytest.raises(NotFound):
+        store.run_columns("x", ["width"])

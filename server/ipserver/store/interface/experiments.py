@@ -98,6 +98,14 @@ class Experiments(Transactions):
         """One experiment. Raises NotFound."""
         return self.database.read(experiments.get, id)
 
+    def get_experiments(self, ids: Sequence[str], where: Filter = ALL) -> list[ExperimentRecord]:
+        """Several experiments, in the order of their ids.
+
+        Raises:
+            NotFound: Some do not exist, or the condition `where` does not hold of them.
+        """
+        return self.database.read(experiments.get_several, ids, where)
+
     def list_experiments(
         self,
         where: Filter = ALL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.files import ArtifactRecord
@@ -21,6 +22,10 @@ class Runs(Transactions):
     def get_run(self, experiment: str, index: int) -> RunRecord:
         """One run. Raises NotFound."""
         return self.database.read(runs.get, experiment, index)
+
+    def get_runs(self, experiment: str, indices: Sequence[int]) -> list[RunRecord]:
+        """Several runs, in the order of their indices. Raises NotFound."""
+        return self.database.read(runs.get_several, experiment, indices)
 
     def list_runs(
         self,
@@ -55,6 +60,22 @@ class Runs(Transactions):
     def run_indices(self, experiment: str, where: Filter) -> frozenset[int]:
         """Indices of the runs that `list_runs` would return. Raises as `list_runs`."""
         return self.database.read(runs.indices, experiment, where)
+
+    def run_columns(
+        self, experiment: str, columns: Sequence[str], where: Filter = ALL
+    ) -> list[tuple[Any, ...]]:
+        """Some fields of runs by index, without reading all of them.
+
+        Args:
+            experiment: The experiment's id.
+            columns: Names, as in the conditions of `list_runs`.
+            where: Condition, as in `list_runs`.
+
+        Raises:
+            NotFound: There is no such experiment.
+            ValueError: There is no such field.
+        """
+        return self.database.read(runs.columns, experiment, columns, where)
 
     def cancel_run(self, experiment: str, index: int) -> RunRecord:
         """Request one run to stop; a queued run is cancelled now. Repeatable. Raises NotFound."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ipserver.errors import RequestIdReused
+from ipserver.environment import traces
+from ipserver.errors import NotFound, RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
 from ipserver.store.records.filters import Filter
@@ -20,7 +21,7 @@ from ipserver.store.tables import experiments, runs
 from ipserver.store.transactions import projects, quotas
 from ipserver.store.transactions.comparisons import experiment_condition
 from ipserver.store.transactions.edits import created_event, editing, insert_events
-from ipserver.store.transactions.missing import no_experiment
+from ipserver.store.transactions.missing import no_experiment, there_are_no
 from ipserver.store.transactions.studies import require_wanted
 from ipserver.store.transactions.taken import require_free
 from ipserver.store.transitions import Change
@@ -73,6 +74,7 @@ def create(
             project=new.project,
             owned_by=new.owned_by,
             notes=new.notes,
+            trace=traces.context(),
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
@@ -126,6 +128,17 @@ def get(transaction: Transaction, experiment: str) -> ExperimentRecord:
     if row is None:
         raise no_experiment(transaction, experiment)
     return experiment_record(row)
+
+
+def get_several(transaction: Transaction, ids: Sequence[str], where: Filter) -> list[ExperimentRecord]:
+    """See `Store.get_experiments`."""
+    rows = transaction.connection.execute(
+        sa.select(experiments).where(experiments.c.id.in_(sorted(set(ids))), experiment_condition(where))
+    )
+    found = {row.id: row for row in rows}
+    if missing := [id for id in dict.fromkeys(ids) if id not in found]:
+        raise NotFound(there_are_no("experiment", missing))
+    return [experiment_record(found[id]) for id in ids]
 
 
 def require(transaction: Transaction, experiment: str) -> None:
@@ -217,6 +230,7 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         project=row.project,
         owned_by=row.owned_by,
         notes=row.notes,
+        trace=row.trace,
         delete_time=row.delete_time,
         purge_time=row.purge_time,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -13,6 +14,19 @@ from ipserver.store.tables import experiments
 
 # Ids that are searched: the newest.
 _SEARCHED: Final = 1000
+# Names that one error tells; a status has no room for many more.
+_NAMED: Final = 8
+
+
+def there_are_no(one: str, missing: Sequence[object]) -> str:
+    """How an error about several things that do not exist begins.
+
+    >>> there_are_no("run", [7]), there_are_no("run", range(20))
+    ('there is no run 7', 'there are no runs 0, 1, 2, 3, 4, 5, 6, 7 and 12 more')
+    """
+    kind = f"there is no {one}" if len(missing) == 1 else f"there are no {one}s"
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return f"{kind} {', '.join(map(repr, missing[:_NAMED]))}{more}"
 
 
 def no_experiment(transaction: Transaction, experiment: str) -> NotFound:
