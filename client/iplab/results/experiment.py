@@ -515,7 +515,7 @@ class Experiment(ExperimentFields):
 
         return query_metrics(
             self._transport, self.name, filter, names, steps=(first_step, last_step),
-            settings=lambda: self._settings_of(filter),
+            settings=lambda: self._settings_of(filter), diverged=lambda: self._diverged(filter),
         )  # fmt: skip
 
     def _settings_of(self, filter: str) -> Mapping[int, Settings]:
@@ -526,6 +526,11 @@ class Experiment(ExperimentFields):
         if not filter:
             self._settings = found
         return found
+
+    def _diverged(self, filter: str) -> Mapping[int, int]:
+        """At which step runs diverged, by index."""
+        chosen = f"({filter}) AND state = DIVERGED" if filter else "state = DIVERGED"
+        return {run.index: run.diverged_step or 0 for run in self.runs(chosen)}
 
     def summary(self, filter: str = "") -> Summary:
         """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid.
