@@ -98,6 +98,22 @@ def probe_examples(examples: int, size: int) -> Indices:
     return generator("probe", examples).permutation(examples)[:size]
 
 
+def output_signs(outputs: int, sums: int) -> tuple[Indices, Floats]:
+    """How the sketch of outputs adds them up (`ipcore.probes.sketch`), the same for all runs.
+
+    Args:
+        outputs: n, numbers of all outputs of the test set.
+        sums: How many sums there are.
+
+    Returns:
+        The sum that each number enters, 0 .. sums - 1 in shares that differ by at most one number, and its
+        sign, -1 or 1; (n,) each.
+    """
+    numbers = generator("outputs", outputs, sums)
+    dealt = numbers.permutation(outputs) % sums
+    return dealt, np.asarray(2 * numbers.integers(0, 2, outputs) - 1, np.float64)
+
+
 def split_permutation(dataset: str, examples: int) -> Indices:
     """The shuffle that divides a dataset without a published split into training and test set."""
     return generator(dataset, "split").permutation(examples)

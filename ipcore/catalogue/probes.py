@@ -19,6 +19,8 @@ class Probe:
         implementation: Object of type `ipcore.probes.definition.Definition`, as "module:name".
         least_examples: It needs at least so many.
         chains_only: Whether it is defined only for multilayer perceptrons.
+        of_outputs: Whether it looks at outputs on the test set alone, which limits and networks with deferred
+            weights have too.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Probe:
     implementation: str
     least_examples: int = 1
     chains_only: bool = False
+    of_outputs: bool = False
 
 
 PROBES: Final[Mapping[str, Probe]] = table(
@@ -66,6 +69,12 @@ PROBES: Final[Mapping[str, Probe]] = table(
             "isolated_updates",
             "changes of a layer by one update of its own from step 0, at the rate of each step",
             "ipcore.probes.isolated:ISOLATED",
+        ),
+        Probe(
+            "outputs",
+            "signed sums of the outputs on the test set, from which distances between runs follow",
+            "ipcore.probes.outputs:OUTPUTS",
+            of_outputs=True,
         ),
     )
 )

@@ -10,6 +10,7 @@ from ipcore.config import PackConfig, RunConfig
 from ipcore.limits.cost import cost, dense_width, largest_steps, largest_width
 from ipcore.limits.kinds import NoLimit, Reason, limit_of
 from ipcore.models import MLP
+from ipcore.probes.quantities import inside
 
 
 def limit_problems(
@@ -51,8 +52,9 @@ def limit_problems(
     where = "at m = infinity" if config.infinite_width else "with deferred weights"
     if config.weights != "none":
         yield "weights", f"{where} there are no matrices to keep, not {config.weights!r}: use 'none'"
-    if config.probes is not None:
-        yield "probes", f"cannot be measured {where}, where no matrices are held: leave them out"
+    if (probes := inside(config.probes)) is not None:
+        named = ", ".join(probes.quantities)
+        yield "probes", f"{named} cannot be measured {where}, where no matrices are held: only outputs can"
     if config.precision != "fp32":
         yield "precision", f"{where} training is in single precision: use 'fp32', not {config.precision!r}"
     if config.infinite_width and config.deferred:

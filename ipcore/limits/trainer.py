@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ipcore.catalogue import output_dim
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset
 from ipcore.engine.losses import LOSSES, correct
@@ -26,12 +27,16 @@ from ipcore.limits.kinds import Limit, limit_of
 from ipcore.limits.learners import DeferredLearner, KernelLearner, Learner, Material, ParticleLearner
 from ipcore.limits.particles import below
 from ipcore.limits.problems import limit_problems
+from ipcore.probes.outputs import OUTPUTS
+from ipcore.probes.sketch import Sketch
 from ipcore.training.batches import Batches
 from ipcore.training.holdout import split_training
 from ipcore.training.recording import (
     LIMIT_ERROR,
     Recorder,
     metric_names,
+    outputs_due,
+    records_outputs,
     test_metrics_due,
     training_metrics_due,
 )
@@ -103,6 +108,9 @@ class LimitTrainer:
         self.device, self.threads, self.dtype = torch.device(device), threads, dtype
         self.step = 0
         self._clock, self._loss = clock, LOSSES[config.loss]
+        self._sketch = None
+        if records_outputs(config):
+            self._sketch = Sketch(len(dataset.test) * output_dim(config.loss, dataset.info))
         train, validation = split_training(dataset, config.validation_size)
         splits = {"test": dataset.test} | ({} if validation is None else {"validation": validation})
 
@@ -208,7 +216,7 @@ class LimitTrainer:
         recorder = Recorder(metric_names(self.config))
         with self._numerics():
             if self.step == 0 and not self.finished:
-                self._record_held_out(recorder)
+                self._record_outputs(recorder)
             while self.step < end and not self.finished:
                 self._update(recorder)
                 if max_seconds is not None and time.monotonic() - begun >= max_seconds:
@@ -265,30 +273,44 @@ class LimitTrainer:
                 recorder.add("train_accuracy", self.step, now, hits)
         for position in np.flatnonzero(~np.isfinite(losses) & ~self._masked).tolist():
             self._diverge(position)
-        if test_metrics_due(self.config, self.step):
-            self._record_held_out(recorder)
+        self._record_outputs(recorder)
 
-    def _record_held_out(self, recorder: Recorder) -> None:
-        now = self._now_ms()
+    def _record_outputs(self, recorder: Recorder) -> None:
+        """What is due of the outputs at this step, from one look at them."""
+        evaluated, sketched = test_metrics_due(self.config, self.step), outputs_due(self.config, self.step)
         for place, labels in self._labels.items():
-            loss, accuracy, error = (np.full(len(self.runs), np.nan) for _ in range(3))
-            for position, learner in enumerate(self.learners):
-                if self._masked[position]:
-                    continue
-                replicas = learner.outputs(place)
-                f = replicas.mean(dim=0)
-                loss[position] = float(self._loss.values(f, labels).mean(dtype=torch.float64))
-                if not self.dataset.target_dim:
-                    accuracy[position] = float(correct(f, labels).double().mean())
-                if self.config.infinite_width:
-                    error[position] = replica_error(replicas)
-                if self.step == self.config.steps and not np.isfinite(loss[position]):
-                    self._diverge(position)
+            if evaluated or (sketched and place == "test"):
+                self._record_place(recorder, place, labels, evaluated, sketched and place == "test")
+
+    def _record_place(
+        self, recorder: Recorder, place: str, labels: Tensor, evaluated: bool, sketched: bool
+    ) -> None:
+        now, count = self._now_ms(), len(self.runs)
+        loss, accuracy, error = (np.full(count, np.nan) for _ in range(3))
+        sketches = np.full((count, len(OUTPUTS.metrics)), np.nan)
+        for position, learner in enumerate(self.learners):
+            if self._masked[position]:
+                continue
+            replicas = learner.outputs(place)
+            f = replicas.mean(dim=0)
+            loss[position] = float(self._loss.values(f, labels).mean(dtype=torch.float64))
+            if not self.dataset.target_dim:
+                accuracy[position] = float(correct(f, labels).double().mean())
+            if self.config.infinite_width:
+                error[position] = replica_error(replicas)
+            if self._sketch is not None and sketched:
+                sketches[position] = self._sketch.of([f[None]], 1)[0]
+            if self.step == self.config.steps and not np.isfinite(loss[position]):
+                self._diverge(position)
+        if evaluated:
             recorder.add(f"{place}_loss", self.step, now, loss)
             if not self.dataset.target_dim:
                 recorder.add(f"{place}_accuracy", self.step, now, accuracy)
-            if place == "test" and self.config.infinite_width:
-                recorder.add(LIMIT_ERROR, self.step, now, error)
+        if place == "test" and self.config.infinite_width:
+            recorder.add(LIMIT_ERROR, self.step, now, error)
+        if sketched:
+            for metric, values in zip(OUTPUTS.metrics, sketches.T, strict=True):
+                recorder.add(metric, self.step, now, values)
 
     def _diverge(self, position: int) -> None:
         self._diverged[position] = self.step

@@ -5,11 +5,13 @@ from __future__ import annotations
 from ipcore.config import PackConfig
 from ipcore.probes.definition import Sizes, Tap
 from ipcore.probes.memory import taps
-from ipcore.probes.quantities import asked
+from ipcore.probes.quantities import asked, inside
 
 
 def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
     """Multiply-adds of measuring one run once, about; all layers are counted, whichever are asked for.
+
+    What the probe `outputs` costs is not among them: an evaluation of the test set.
 
     Args:
         config: Of the pack.
@@ -19,10 +21,11 @@ def probe_cost(config: PackConfig, input_dim: int, output_dim: int) -> float:
     >>> probe_cost(PackConfig("digits", 2, 8, "relu", 4, 10), 64, 10)
     0.0
     """
-    if config.probes is None:
+    probes = inside(config.probes)
+    if probes is None:
         return 0.0
-    sizes = Sizes(config.probes.examples, config.architecture(input_dim, output_dim), config.batch_size)
+    sizes = Sizes(probes.examples, config.architecture(input_dim, output_dim), config.batch_size)
     # Forward; with derivatives also the backward pass and the products that make gradients.
-    passes = 3 if Tap.DERIVATIVES in taps(config.probes) else 1
-    work = sum(definition.work(sizes) for definition in asked(config.probes))
+    passes = 3 if Tap.DERIVATIVES in taps(probes) else 1
+    work = sum(definition.work(sizes) for definition in asked(probes))
     return float(passes * sizes.examples * sizes.entries) + work

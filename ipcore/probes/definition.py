@@ -122,11 +122,13 @@ class Definition:
             they stand beside each other (`ipcore.probes.taps.Layer.once`).
         room: Bytes per run that a formula holds at its largest moment, besides the taps.
         work: Multiply-adds per run of all layers, besides those of the taps.
+        metrics: What it records of the outputs on the test set, which needs no look inside the networks.
     """
 
     quantities: tuple[Quantity, ...]
     room: Callable[[Sizes], int] = room_of_values
     work: Callable[[Sizes], float] = no_work
+    metrics: tuple[str, ...] = ()
 
     @property
     def reads(self) -> frozenset[Tap]:

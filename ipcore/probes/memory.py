@@ -14,7 +14,7 @@ from ipcore.engine.memory import engine_memory
 from ipcore.models import Architecture
 from ipcore.models.tally import tally
 from ipcore.probes.definition import Sizes, Tap, room_of_values
-from ipcore.probes.quantities import asked
+from ipcore.probes.quantities import asked, inside
 
 # What the runs that are measured at once may need together (one run at least).
 SLICE_BYTES: Final = 2**27
@@ -37,13 +37,14 @@ def probe_memory_bytes(
     >>> probe_memory_bytes(PackConfig("digits", 2, 8, "relu", 4, 10), 64, 10, runs=3)
     0
     """
-    if config.probes is None:
+    probes = inside(config.probes)
+    if probes is None:
         return 0
     architecture = config.architecture(input_dim, output_dim)
-    at_once = min(runs, slice_runs(config, config.probes, architecture, itemsize))
-    inputs = config.probes.examples * (itemsize * input_dim + 8 * output_dim)
-    kept = runs * _baseline(config.probes, architecture, itemsize)
-    return inputs + kept + at_once * working_bytes(config, config.probes, architecture, itemsize)
+    at_once = min(runs, slice_runs(config, probes, architecture, itemsize))
+    inputs = probes.examples * (itemsize * input_dim + 8 * output_dim)
+    kept = runs * _baseline(probes, architecture, itemsize)
+    return inputs + kept + at_once * working_bytes(config, probes, architecture, itemsize)
 
 
 def slice_runs(config: PackConfig, probes: Probes, architecture: Architecture, itemsize: int) -> int:

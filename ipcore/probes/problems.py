@@ -6,7 +6,7 @@ from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes
 from ipcore.errors import unknown
 from ipcore.models import MLP, described
-from ipcore.probes.quantities import QUANTITIES
+from ipcore.probes.quantities import QUANTITIES, inside
 
 
 def probe_problems(config: PackConfig, train_size: int | None = None) -> list[str]:
@@ -68,6 +68,8 @@ def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, 
         elif PROBES[name].chains_only and config.model != MLP:
             text = f"{name} are those of a plain multilayer perceptron, not of {described(config.model)}"
             found.append((field, text))
+        elif PROBES[name].of_outputs:
+            continue  # layers are not what it looks at
         elif exist and not any(
             layer in quantity.layers(config.layers) for quantity in QUANTITIES[name] for layer in exist
         ):
@@ -114,7 +116,7 @@ def _step_violations(last: int, probes: Probes) -> list[tuple[str, str]]:
 def _example_violations(probes: Probes, train_size: int | None) -> list[tuple[str, str]]:
     if probes.examples < 1:
         return [("examples", f"must be at least 1, not {probes.examples}")]
-    if train_size is not None and probes.examples > train_size:
+    if inside(probes) is not None and train_size is not None and probes.examples > train_size:
         return [("examples", f"{probes.examples} is more than the {train_size} training examples")]
     return [
         ("examples", f"{name} compare examples: at least {PROBES[name].least_examples} are needed")

@@ -51,6 +51,19 @@ def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probe
     return replace(probes, quantities=(*probes.quantities, *added))
 
 
+def inside(probes: Probes | None) -> Probes | None:
+    """What looks inside the networks; None: nothing does.
+
+    >>> inside(Probes(("outputs",))), inside(Probes(("ranks", "outputs"))).quantities
+    (None, ('ranks',))
+    """
+    if probes is None:
+        return None
+    outside = {name for name, probe in PROBES.items() if probe.of_outputs}
+    kept = tuple(name for name in probes.quantities if name not in outside)
+    return replace(probes, quantities=kept) if kept else None
+
+
 def probe_layers(probes: Probes, count: int) -> range | tuple[int, ...]:
     """The layers that are looked at, ascending, of networks of so many weight matrices."""
     return tuple(sorted(set(probes.layers))) or range(1, count + 1)
@@ -66,9 +79,15 @@ def probe_names(probes: Probes | None, count: int) -> tuple[str, ...]:
         return ()
     layers = probe_layers(probes, count)
     return tuple(
-        f"{quantity.name}/{layer}"
+        name
         for chosen in asked(probes)
-        for quantity in chosen.quantities
-        for layer in layers
-        if layer in quantity.layers(count)
+        for name in (
+            *(
+                f"{quantity.name}/{layer}"
+                for quantity in chosen.quantities
+                for layer in layers
+                if layer in quantity.layers(count)
+            ),
+            *chosen.metrics,
+        )
     )

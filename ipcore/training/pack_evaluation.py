@@ -47,6 +47,12 @@ def evaluate_pack(pack: Engine, split: Split) -> PackEvaluation:
     return PackEvaluation(loss.cpu().numpy() / len(split), accuracy)
 
 
+def pack_outputs(pack: Engine, split: Split) -> Iterator[Tensor]:
+    """Outputs of all runs at consecutive inputs of a split, (K, b, C) each, on the pack's device."""
+    for inputs, _ in _chunks(pack, split):
+        yield pack.infer(inputs)
+
+
 def evaluate_networks(
     networks: Iterable[tuple[int, Network]], runs: int, splits: Sequence[Split]
 ) -> list[PackEvaluation]:

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ipcore.catalogue import METRICS
+from ipcore.catalogue import METRICS, PROBES
 from ipcore.config import PackConfig
 from ipcore.probes.quantities import probe_names
 
@@ -55,6 +55,17 @@ def probes_due(config: PackConfig, step: int) -> bool:
     return step in probes.steps or (probes.interval > 0 and step % probes.interval == 0)
 
 
+def outputs_due(config: PackConfig, step: int) -> bool:
+    """Whether the outputs on the test set are recorded at the state `step`."""
+    return records_outputs(config) and probes_due(config, step)
+
+
+def records_outputs(config: PackConfig) -> bool:
+    """Whether any probe reads the outputs on the test set."""
+    asked = () if config.probes is None else config.probes.quantities
+    return any(probe.of_outputs and name in asked for name, probe in PROBES.items())
+
+
 def points_per_run(config: PackConfig) -> int:
     """Metric points of a run that neither diverges nor is stopped, at most; no loop over steps.
 
@@ -67,7 +78,7 @@ def points_per_run(config: PackConfig) -> int:
     points = 2 * training + ((4 if config.validation_size else 2) + config.infinite_width) * tests
     if config.probes is not None:
         due = _multiples(config.probes.interval, last, others=set(config.probes.steps))
-        points += due * len(probe_names(config.probes, config.layers))
+        points += due * (len(probe_names(config.probes, config.layers)) + config.infinite_width)
     return points
 
 

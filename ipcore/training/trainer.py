@@ -30,18 +30,27 @@ from ipcore.errors import ConfigError
 from ipcore.models.network import Network
 from ipcore.models.scales import biased_layers
 from ipcore.planning.memory import LOSS_WINDOW
+from ipcore.probes.outputs import OUTPUTS
 from ipcore.probes.prober import Prober
+from ipcore.probes.quantities import inside
 from ipcore.probes.single_update import Newest
+from ipcore.probes.sketch import Sketch
 from ipcore.training.batches import Batches
 from ipcore.training.calibration import calibrated_rates
 from ipcore.training.holdout import split_training
-from ipcore.training.pack_evaluation import PackEvaluation, evaluate_networks, evaluate_pack
+from ipcore.training.pack_evaluation import (
+    PackEvaluation,
+    evaluate_networks,
+    evaluate_pack,
+    pack_outputs,
+)
 from ipcore.training.recording import (
     Points,
     Recorder,
     metric_names,
     next_weights_due,
     probes_due,
+    records_outputs,
     test_metrics_due,
     training_metrics_due,
 )
@@ -153,8 +162,11 @@ class Trainer:
         with self._numerics():
             initialize(self.pack, config, self.runs)
             self._prober = None
-            if config.probes is not None:
-                self._prober = Prober(config, config.probes, self.pack, self.runs, self._inputs, self._labels)
+            if (probes := inside(config.probes)) is not None:
+                self._prober = Prober(config, probes, self.pack, self.runs, self._inputs, self._labels)
+            self._sketch = None
+            if records_outputs(config):
+                self._sketch = Sketch(len(dataset.test) * outputs)
             found = calibrated_rates(self.pack, config, self.runs, self._inputs, self._labels)
         self.calibrated_rates = found
         self._rates = Rates(config, self.runs, self.calibrated_rates, self.pack)
@@ -339,11 +351,16 @@ class Trainer:
 
     def _record_probes(self, recorder: Recorder, newest: Newest | None = None) -> None:
         """Measure the probes, if they are due."""
-        if self._prober is None or not probes_due(self.config, self.step):
+        if not probes_due(self.config, self.step):
             return
         now = self._now_ms()
-        for metric, values in self._prober.measure(newest).items():
-            recorder.add(metric, self.step, now, values)
+        if self._prober is not None:
+            for metric, values in self._prober.measure(newest).items():
+                recorder.add(metric, self.step, now, values)
+        if self._sketch is not None:
+            found = self._sketch.of(pack_outputs(self.pack, self.dataset.test), len(self.runs))
+            for metric, values in zip(OUTPUTS.metrics, found.T, strict=True):
+                recorder.add(metric, self.step, now, values)
 
     def _record_final(self, recorder: Recorder) -> None:
         """Evaluate every live run by the public function, so that its saved weights give the same numbers."""

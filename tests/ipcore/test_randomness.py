@@ -8,6 +8,7 @@ from ipcore.randomness import (
     calibration_batches,
     epoch_batches,
     generator,
+    output_signs,
     split_permutation,
     weight_normals,
 )
@@ -20,6 +21,15 @@ def test_streams_are_fixed_for_ever():
     )
     assert epoch_batches(0, 0, 6, 3).tolist() == [[5, 2, 1], [4, 0, 3]]
     assert split_permutation("digits", 1797)[:4].tolist() == [246, 1354, 828, 1315]
+
+
+def test_outputs_are_dealt_to_sums_evenly_with_fixed_signs():
+    sums, signs = output_signs(300, 128)
+    assert sums[:4].tolist() == [41, 74, 114, 45]
+    assert signs[:4].tolist() == [-1, 1, 1, -1]
+    assert set(np.bincount(sums)) == {2, 3}
+    assert {*signs} == {-1.0, 1.0}
+    assert abs(signs.sum()) < 4 * 300**0.5
 
 
 @pytest.mark.parametrize("other", [(1, 2, (3, 4)), (0, 3, (3, 4)), (0, 2, (4, 3))])

@@ -72,7 +72,7 @@ class ExperimentSpec(_message.Message):
     deferred_weights: _builtins.str
     """Whether initial hidden matrices are drawn only where training looks at them, exact in law: "cheaper" (at widths
     at which that takes less time: above 6 times steps batch_size) or "always". Such networks keep no weights and have
-    no probes. Default: never.
+    no probes but "outputs". Default: never.
     """
     @_builtins.property
     def optimizer(self) -> Global___Optimizer:
@@ -562,7 +562,9 @@ class Recording(_message.Message):
     """Updates between kept weights. Required >= 1 with weights "every", otherwise 0."""
     @_builtins.property
     def probes(self) -> Global___Probes:
-        """Measurements inside the networks. Default: none."""
+        """Measurements inside the networks. Default: none; with infinite_width in the grid the outputs on the test set
+        after 1, 10, 100, ... updates and the last, which distances to the limit are computed from.
+        """
 
     def __init__(
         self,
@@ -583,7 +585,9 @@ Global___Recording: _TypeAlias = Recording  # noqa: Y015
 @_typing.final
 class Probes(_message.Message):
     """Measurements inside the networks, on a fixed set of training inputs shared by all runs. A quantity of layer
-    l is the metric "quantity/l"; layer L+1 is the output f.
+    l is the metric "quantity/l"; layer L+1 is the output f. "outputs" looks at the whole test set instead, of limits
+    and networks with deferred weights too: "output_sketch/k" are sums of outputs with random signs that are the same for
+    all runs, from which distances between runs follow. They are not forwarded to MLflow.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

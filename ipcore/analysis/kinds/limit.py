@@ -1,17 +1,19 @@
-"""How infinite a network is: its final test loss beside that of infinite width, seed by seed.
+"""How infinite a network is: its outputs on the test set beside those of infinite width, seed by seed.
 
-A limit belongs to a sequence of batches, so each network is compared with the limit of its own seed. Relative
-to the root mean square of the limits' losses, over seeds:
+At every step at which outputs were recorded (the probe `outputs`): distance, variance, bias and the widths
+needed, by `ipcore.analysis.output_distance`. D falls like m^(-1/2) where V ~ 1/m leads. Where outputs were
+not recorded the final test losses are compared instead, which the sentence says, relative to the root mean
+square of the limits' losses:
 
     D^2 = mean of (loss_m - loss_inf)^2,   V = variance of the difference,   b^2 = its squared mean - V / S
 
-D falls like m^(-1/2) where V ~ 1/m leads. What the particles add to it is not known for a loss: their error
-of f is stated beside it.
+They say little where little is learned, and what the particles add to a loss is not known.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
@@ -19,11 +21,15 @@ import numpy as np
 
 from ipcore.analysis.case import Case, Kind, Run
 from ipcore.analysis.limit_distance import LimitDistance, NeededWidth, WidthDistance, fit_distances
+from ipcore.analysis.output_distance import Outputs, output_distance
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import AnalysisError
 
 _NAME: Final = "LIMIT"
+# `Check.quantity` where outputs were compared: the metric that they were recorded as.
+_OUTPUTS: Final = "output_sketch"
 _PREDICTED: Final = Fraction(-1, 2)
 # Distances for which a width is stated.
 _NEEDED: Final = (0.05, 0.01)
@@ -32,44 +38,94 @@ _BEYOND: Final = 1e9
 
 
 def _find(case: Case) -> Report:
+    if case.subject.parameterization in case.trained.random_starts:
+        return Report(
+            notes=(
+                "distance to the limit: the limit starts from a random f_0 of its own, not from that of the "
+                "network of its seed, so distances do not fall; up:1/4 has the same kernel and starts from 0",
+            )
+        )
+    diverged = {(run.width, run.seed) for run in case.runs if run.diverged}
+    found: list[Check | str] = []
+    for step, outputs in sorted(case.outputs.items()):
+        limits = {seed: one for (width, seed), one in outputs.items() if width == INFINITE_WIDTH}
+        networks: dict[int, dict[int, Outputs]] = {}
+        for (width, seed), one in outputs.items():
+            if width != INFINITE_WIDTH and seed in limits and (width, seed) not in diverged:
+                networks.setdefault(width, {})[seed] = one
+        if step and limits and networks:
+            found.append(_of_outputs(case, step, networks, limits))
+    if not found:
+        found.append(_of_losses(case))
+    return Report(
+        checks=tuple(one for one in found if isinstance(one, Check)),
+        notes=tuple(f"distance to the limit: {one}" for one in found if isinstance(one, str)),
+    )
+
+
+def _of_outputs(
+    case: Case, step: int, networks: dict[int, dict[int, Outputs]], limits: dict[int, Outputs]
+) -> Check | str:
+    after = f"after {step} update{'' if step == 1 else 's'}"
+    try:
+        found = output_distance(networks, limits, needed=_NEEDED)
+    except AnalysisError as error:
+        return f"{after}: {error}"
+    own = max(limit.error for limit in limits.values())
+    return _check(case, found, "the outputs on the test set are", f"{after} ", own, step)
+
+
+def _of_losses(case: Case) -> Check | str:
     limits = {run.seed: run for run in case.limits if run.final_test_loss is not None}
     losses: dict[int, list[tuple[float, float]]] = {}
     for run in case.runs:
         if run.seed in limits and run.final_test_loss is not None and not run.diverged:
             losses.setdefault(run.width, []).append((run.final_test_loss, _loss(limits[run.seed])))
     if not limits or not losses:
-        return Report(
-            notes=("distance to the limit: no seed has ended both at infinite width and at others",)
-        )
+        return "no seed has ended both at infinite width and at others"
     try:
-        found = _distances(losses)
+        found = _loss_distance(losses)
     except AnalysisError as error:
-        return Report(notes=(f"distance to the limit: {error}",))
+        return str(error)
+    head = (
+        "outputs were not recorded (record.probes {quantities: [outputs]}), so losses are compared, which "
+        "say little where little is learned: "
+    )
+    own = max((run.limit_error for run in limits.values() if run.limit_error), default=0.0)
+    return _check(case, found, "the final test loss is", head, own)
+
+
+def _check(
+    case: Case, found: LimitDistance, what: str, head: str, error: float, step: int | None = None
+) -> Check:
     verdict = _verdict(found, case.tolerance)
-    check = Check(
+    return Check(
         kind=_NAME,
         subject=case.subject,
         slope=found.slope.value,
         low=finite(found.slope.low),
         high=finite(found.slope.high),
         verdict=verdict,
-        sentence=_sentence(found, verdict, [run.limit_error for run in limits.values() if run.limit_error]),
+        sentence=head + "; ".join(_parts(found, what, verdict, error)),
         points=tuple(
-            WidthValue(w.width, w.distance.value, finite(w.distance.low), finite(w.distance.high))
+            WidthValue(
+                w.width, w.distance.value, finite(w.distance.low), finite(w.distance.high), w.variance, w.bias
+            )
             for w in found.widths
         ),
         seeds=min(w.seeds for w in found.widths),
+        quantity="" if step is None else _OUTPUTS,
+        step=step or 0,
         predicted=_PREDICTED,
         tolerance=case.tolerance,
     )
-    return Report((check,))
 
 
 def _loss(run: Run) -> float:
     return math.nan if run.final_test_loss is None else run.final_test_loss
 
 
-def _distances(losses: dict[int, list[tuple[float, float]]]) -> LimitDistance:
+def _loss_distance(losses: dict[int, list[tuple[float, float]]]) -> LimitDistance:
     every = np.array([limit for pairs in losses.values() for _, limit in pairs])
     unit = float((every**2).mean())
     if not unit > 0:
@@ -94,19 +150,19 @@ def _verdict(found: LimitDistance, tolerance: float) -> Verdict:
     return Verdict.DISAGREES if low > most else Verdict.UNDECIDED
 
 
-def _sentence(found: LimitDistance, verdict: Verdict, errors: list[float]) -> str:
+def _parts(found: LimitDistance, what: str, verdict: Verdict, error: float) -> Iterator[str]:
     last: WidthDistance = found.widths[-1]
     bias = min(1.0, max(0.0, last.bias) / last.distance.value**2)
-    said = [
-        f"at width {last.width:,} the final test loss is {_percent(last.distance.value)} "
-        f"[{_percent(last.distance.low)}, {_percent(last.distance.high)}] from that of infinite width, "
-        f"{_percent(bias)} of its square is bias and the rest variance over seeds",
-        f"it falls like m to the power {found.slope} (theory: -1/2: {verdict})",
-        *(_reached(needed, falls=found.slope.high < 0) for needed in found.needed),
-    ]
-    if errors:
-        said.append(f"the particles' own error of f is {_percent(max(errors))}")
-    return "; ".join(said)
+    yield (
+        f"at width {last.width:,} {what} {_percent(last.distance.value)} [{_percent(last.distance.low)}, "
+        f"{_percent(last.distance.high)}] from {'those' if 'outputs' in what else 'that'} of infinite width, "
+        f"{_percent(bias)} of its square is bias and the rest variance over seeds"
+    )
+    yield f"it falls like m to the power {found.slope} (theory: -1/2: {verdict})"
+    for needed in found.needed:
+        yield _reached(needed, falls=found.slope.high < 0)
+    if error:
+        yield f"the particles' own error of f is {_percent(error)}"
 
 
 def _reached(needed: NeededWidth, *, falls: bool) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import nearest
+from ipcore.probes.outputs import is_sketch
 from ipcore.training.recording import metric_names
 from iplab.v1 import run_service_pb2 as pb
 from iplab.v1.spec_pb2 import ExperimentSpec
@@ -39,7 +40,8 @@ class Query:
     Attributes:
         experiment: Id.
         where: Which runs.
-        metrics: Names, or "quantity/*" for all layers of a probe's quantity; empty: all.
+        metrics: Names, or "quantity/*" for all layers of a probe's quantity; empty: all but the sketches of
+            outputs.
         first_step: Smallest step.
         last_step: Largest step; 0: to the end.
     """
@@ -110,7 +112,7 @@ def recorded(spec: ExperimentSpec) -> tuple[str, ...]:
 
 
 def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
-    """Names of the wanted metrics, patterns resolved; None: all.
+    """Names of the wanted metrics, patterns resolved; None: all that there are.
 
     Raises:
         InvalidRequest: Every wrong field.
@@ -130,7 +132,10 @@ def _checked(query: Query, known: tuple[str, ...]) -> frozenset[str] | None:
         )
     if wrong:
         raise InvalidRequest(wrong)
-    return frozenset().union(*found) if found else None
+    if found:
+        return frozenset().union(*found)
+    plain = frozenset(name for name in known if not is_sketch(name))
+    return None if len(plain) == len(known) else plain
 
 
 def _named(pattern: str, known: tuple[str, ...]) -> frozenset[str]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
+from ipcore.probes.outputs import is_sketch
 from ipserver.store import Store, segments
 from ipserver.store.records.forwarding import ForwardTask
 
@@ -46,13 +49,15 @@ class History:
         self._newest = 0
 
     def news(self, task: ForwardTask) -> News:
-        """The run's next batch of unsent points."""
+        """The run's next batch of unsent points, but for sketches of outputs."""
         key = task.experiment.id, task.run.pack, task.after_segment
         if key != self._key:
             self._read(*key)
         points: list[Point] = []
         for block in self._blocks:
-            own = block.select(block.run == task.run.index)
+            # A run may have hundreds of sums of outputs, which say nothing one by one.
+            sketches = [i for i, name in enumerate(block.metrics) if is_sketch(name)]
+            own = block.select((block.run == task.run.index) & ~np.isin(block.metric, sketches))
             columns = zip(own.metric, own.value, own.time_ms, own.step, strict=True)
             points += [(own.metrics[m], float(v), int(time_ms), int(step)) for m, v, time_ms, step in columns]
         return News(points, self._newest, complete=len(self._blocks) < _SEGMENTS)

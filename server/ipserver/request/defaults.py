@@ -22,7 +22,8 @@ from ipserver.request.fields import default_of, fields_of, rule_of, used_setting
 def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
     """A copy of a spec with every default written out.
 
-    A label that is not given becomes the preset's name. Fields without a default stay as they are.
+    A label that is not given becomes the preset's name. With infinite width among the widths the outputs are
+    recorded that the check of distances to it reads. Fields without a default stay as they are.
 
     >>> with_defaults(pb.ExperimentSpec(dataset="digits")).optimizer.name
     'sgd'
@@ -35,7 +36,17 @@ def with_defaults(spec: pb.ExperimentSpec) -> pb.ExperimentSpec:
         _fill_model(filled.model)
     for entry in filled.grid.parameterizations:
         entry.label = entry.label or default_label(entry.preset)
+    if filled.grid.infinite_width and filled.steps > 0 and not filled.record.HasField("probes"):
+        _record_outputs(filled)
     return filled
+
+
+def _record_outputs(spec: pb.ExperimentSpec) -> None:
+    """Ask for the outputs by which networks are compared with their limit, after 1, 10, 100, ... updates."""
+    steps = [10**power for power in range(9) if 10**power < spec.steps]
+    spec.record.probes.quantities.append("outputs")
+    spec.record.probes.steps.extend([*steps, spec.steps])
+    fill(spec.record.probes)
 
 
 def fill(message: Message) -> None:

@@ -117,6 +117,17 @@ def unpaired_limits(base: pb.ExperimentSpec) -> Iterator[tuple[str, str]]:
     yield from found
 
 
+def random_starts(spec: pb.ExperimentSpec) -> frozenset[str]:
+    """Labels of parameterizations whose limits start from a random f_0, not from that of the same seed."""
+    one = _of_one_seed(spec)
+    found = set()
+    for network, _, run in _limit_runs(one):
+        limit = _limit(pack_config(one, network), one, run)
+        if isinstance(limit, Limit) and not limit.starts_at_zero:
+            found.add(run.parameterization)
+    return frozenset(found)
+
+
 def widest_beside_limit(base: pb.ExperimentSpec) -> int:
     """The width up to which the particles of a limit are many enough for the networks beside it."""
     config = next((pack_config(base, network) for network, *_ in _limit_runs(_of_one_seed(base))), None)

@@ -71,7 +71,9 @@ def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, 
         InvalidRequest: Something is wrong; every wrong field and path is named.
     """
     given = request.experiment
-    differs = given.HasField("spec") and with_defaults(given.spec) != stored_spec(before.spec)
+    differs = given.HasField("spec") and (
+        with_defaults(given.spec) != with_defaults(stored_spec(before.spec))
+    )
     asked = _asked(request.update_mask)
     update = _Update(given, asked, "experiment", _FIXED, differs, before.project)
     return _revision(update, limits, Problems())
@@ -83,7 +85,7 @@ def check_study_update(
     """As `check_update`, of a study."""
     given, problems = request.study, Problems()
     stored = study_pb2.StudySpec.FromString(before.spec)
-    differs = given.HasField("spec") and given.spec != stored and with_study_defaults(given.spec) != stored
+    differs = given.HasField("spec") and with_study_defaults(given.spec) != with_study_defaults(stored)
     asked = _asked(request.update_mask)
     check_study_labels(given, problems)
     return _revision(

@@ -127,6 +127,8 @@ experiments = sa.Table(
     _column("project", Name, server_default="default"),
     _column("owned_by", Name, server_default=""),
     _column("notes", Name, server_default=""),
+    # Context of the call that asked for training last, where traces are recorded (`environment.traces`).
+    _column("trace", Name, server_default=""),
     *_deletion(),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)

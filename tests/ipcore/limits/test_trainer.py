@@ -167,7 +167,7 @@ def test_divergence_is_seen(tiny):
         (
             pack(probes=ipcore.Probes(("coordinates",), steps=(1,), examples=8)),
             run(),
-            "probes: cannot be measured",
+            "probes: coordinates cannot be measured at m = infinity",
         ),
         (pack(precision="bf16"), run(), "fp32"),
         (pack(deferred=True, infinite_width=True), run(), "finite widths"),

@@ -11,15 +11,20 @@ from ipcore.config import Calibration, PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
 from ipcore.models.activations import ACTIVATIONS
 from ipcore.probes import memory
-from ipcore.probes.quantities import QUANTITIES
+from ipcore.probes.quantities import QUANTITIES, definition
 from ipcore.randomness import probe_examples
 from ipcore.theory import custom, preset
 from ipcore.training import checkpoint
 from ipcore.training.recording import Points
 from ipcore.training.trainer import Trainer
 
-# Isolated updates are held against autograd in test_isolated.py.
-ALL = Probes(tuple(name for name in PROBES if name != "isolated_updates"), interval=3, steps=(1,), examples=6)
+# Isolated updates are held against autograd in test_isolated.py, sketches of outputs in test_outputs.py.
+ALL = Probes(
+    tuple(name for name in PROBES if name not in {"isolated_updates", "outputs"}),
+    interval=3,
+    steps=(1,),
+    examples=6,
+)
 CONFIG = PackConfig("digits", 2, 12, "tanh", batch_size=8, steps=7, probes=ALL)
 RUNS = (
     RunConfig(preset("mup", 2), 0.1, 0),
@@ -224,4 +229,5 @@ def test_each_probe_alone_records_its_own_quantities(tiny: Dataset, probe: str):
     runs = [*RUNS, RunConfig(preset("ip-bias", 2), 0.1, 0)]
     found = values(Trainer(config, runs, tiny).advance().points)
     own = {f"{q.name}/{l}" for q in QUANTITIES[probe] for l in (2, 3) if l in q.layers(3)}  # noqa: E741
+    own |= {*definition(probe).metrics}
     assert {name for _, name, _ in found} == own

@@ -73,9 +73,16 @@ def test_names_by_layer():
 
 def test_every_probe_has_quantities_and_the_reverse():
     assert list(QUANTITIES) == list(PROBES)
-    assert all(QUANTITIES.values())
+    outside = {name for name, probe in PROBES.items() if probe.of_outputs}
+    assert {name for name, quantities in QUANTITIES.items() if not quantities} == outside == {"outputs"}
     names = [quantity.name for quantities in QUANTITIES.values() for quantity in quantities]
     assert len(set(names)) == len(names)
+
+
+def test_what_looks_at_outputs_alone_minds_neither_layers_nor_the_probes_inputs():
+    outputs = {"quantities": ("outputs",), "layers": (1,), "examples": 64}
+    assert problems(**outputs) == []
+    assert problems(**outputs | {"quantities": ("outputs", "ranks")}) != []
 
 
 def test_the_page_names_every_quantity_and_its_layers():

@@ -103,6 +103,17 @@ def mlflow_runs(mlflow):
     return {run.data.tags["iplab.results.run"]: run for run in runs}
 
 
+def test_sketches_of_outputs_stay_in_the_store(store, settings, mlflow):
+    submit(store, small_spec(record={"probes": {"quantities": ["outputs"], "steps": [1]}}))
+    train(store, settings)
+    blocks = store.segments("e", packs=None, first_step=0, last_step=None)
+    assert any("output_sketch/128" in segments.decode(block.data).metrics for block in blocks)
+    forward_all(store, settings)
+    for run in mlflow_runs(mlflow).values():
+        assert "test_loss" in run.data.metrics
+        assert not any("sketch" in name for name in run.data.metrics)
+
+
 def test_an_experiment_arrives_in_full(store, settings, mlflow):
     submit(store, small_spec(), labels={"team": "theory"})
     train(store, settings)

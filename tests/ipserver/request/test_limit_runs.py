@@ -53,6 +53,16 @@ def test_infinity_is_the_last_width():
     assert not pack_config(accepted(limit()).spec, runs[0]).infinite_width
 
 
+def test_outputs_are_recorded_beside_a_limit_unless_other_probes_are_asked_for():
+    probes = accepted(limit(steps=100)).spec.record.probes
+    assert (probes.quantities, probes.steps, probes.interval) == (["outputs"], [1, 10, 100], 0)
+    assert not accepted(changed()).spec.record.HasField("probes")
+    own = {"weights": "none", "probes": {"quantities": ["outputs"], "interval": 20}}
+    assert accepted(limit(record=own, steps=100)).spec.record.probes.steps == []
+    deferred = {"grid__infinite_width": None, "infinite_width": None, "deferred_weights": "always"}
+    assert accepted(limit("mup", **deferred, record=own)).spec.record.probes.quantities == ["outputs"]
+
+
 def test_infinity_may_be_the_only_width():
     checked = accepted(limit(grid__widths=[], infinite_width=None))
     assert {run.width for run in checked.runs} == {INFINITE_WIDTH}

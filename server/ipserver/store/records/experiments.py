@@ -129,6 +129,7 @@ class ExperimentRecord:
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
     notes: str = ""
+    trace: str = ""
     delete_time: float | None = None
     purge_time: float | None = None
 
