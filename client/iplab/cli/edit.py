@@ -98,7 +98,7 @@ def say_description(found: Experiment | Study, *, as_json: bool) -> None:
 @description_options
 @json_option
 @click.pass_obj
-def update(service: Service, experiment: str, *, as_json: bool, **options: Any) -> None:
+def update(service: Service, /, experiment: str, *, as_json: bool, **options: Any) -> None:
     """Change name, labels, notes or priority of EXPERIMENT.
 
     What is not given stays as it is. An empty text removes what was there.

@@ -251,7 +251,7 @@ def cancel_study(service: Service, name: str, *, as_json: bool) -> None:
 @description_options
 @json_option
 @click.pass_obj
-def update_study(service: Service, name: str, *, as_json: bool, **options: Any) -> None:
+def update_study(service: Service, /, name: str, *, as_json: bool, **options: Any) -> None:
     """Change name, labels, notes or priority of the study NAME.
 
     What is not given stays as it is. An empty text removes what was there. Labels and priority count for the

@@ -18,7 +18,7 @@ from ipserver.request.defaults import with_defaults
 from ipserver.request.fields import fields_of
 from ipserver.request.problems import Problems, shown
 from ipserver.request.stored import stored_spec
-from ipserver.request.study import check_study_labels, with_study_defaults
+from ipserver.request.study import KINDS, check_study_labels, kind_of, with_study_defaults
 from ipserver.request.validate import check_envelope, check_label_key
 from ipserver.store.records.experiments import ExperimentRecord, Revision
 from ipserver.store.records.studies import StudyRecord
@@ -85,7 +85,9 @@ def check_study_update(
     """As `check_update`, of a study."""
     given, problems = request.study, Problems()
     stored = study_pb2.StudySpec.FromString(before.spec)
-    differs = given.HasField("spec") and with_study_defaults(given.spec) != with_study_defaults(stored)
+    differs = given.HasField("spec") and (
+        kind_of(given.spec) not in KINDS or with_study_defaults(given.spec) != with_study_defaults(stored)
+    )
     asked = _asked(request.update_mask)
     check_study_labels(given, problems)
     return _revision(

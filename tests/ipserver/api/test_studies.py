@@ -183,6 +183,9 @@ async def test_what_is_wrong_with_an_update_of_a_study_is_named(api, stub):
     changed.spec.error_rate = 0.2
     failed = await api.fails(stub.UpdateStudy(pb.UpdateStudyRequest(study=changed)))
     assert failed.violations["study.spec"] == "never changes; ask a new study"
+    changed.spec.ClearField("coordinate_check")
+    failed = await api.fails(stub.UpdateStudy(pb.UpdateStudyRequest(study=changed)))
+    assert set(failed.violations) == {"study.spec", "update_mask"}
     asked = update_request(
         ["priority", "labels.study", "state", "spec"], priority=5000, labels={"study": "x"}
     )
