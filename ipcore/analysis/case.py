@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 from ipcore import theory
 from ipcore.analysis.coordinate_check import Key
+from ipcore.analysis.output_distance import Outputs
 from ipcore.analysis.report import Report, Subject
 from ipcore.analysis.samples import Samples
 from ipcore.catalogue import OPTIMIZERS
@@ -17,6 +18,9 @@ T = TypeVar("T")
 
 Sizes = Mapping[Key, Mapping[tuple[int, int], float]]
 """Metrics of layers by (quantity, layer, step), then by (width, seed)."""
+
+OutputsByStep = Mapping[int, Mapping[tuple[int, int], Outputs]]
+"""Outputs on the test set by step, then by (width, seed)."""
 
 _UNSTABLE_STEPS: Final = 20
 
@@ -63,6 +67,7 @@ class Trained:
         max_hidden_layers: Networks with more matrices than such a perceptron are not analysed.
         block_matrices: Matrices per residual block; 0: there are no blocks.
         normalization: Of preactivations, by its name in the catalogue.
+        not_compared: By label why outputs are not held against infinite width.
     """
 
     widths: tuple[int, ...]
@@ -78,6 +83,7 @@ class Trained:
     max_hidden_layers: int = 100
     block_matrices: int = 0
     normalization: str = "none"
+    not_compared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_epsilon(self) -> bool:
@@ -136,6 +142,7 @@ class Measured:
         unfinished: Runs that have not ended.
         truncated: Whether there were too many values to read.
         limits: Runs of infinite width by subject; they are not among `runs`.
+        outputs: Outputs by subject, step, and (width, seed), limits among them at `INFINITE_WIDTH`.
     """
 
     runs: Mapping[Subject, tuple[Run, ...]]
@@ -144,6 +151,7 @@ class Measured:
     unfinished: int = 0
     truncated: bool = False
     limits: Mapping[Subject, tuple[Run, ...]] = field(default_factory=dict)
+    outputs: Mapping[Subject, OutputsByStep] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -160,6 +168,7 @@ class Case:
             itself) to an analysis of the subject's reference, or why there is none (`Trained.analyze`).
         tolerance: For hidden layers.
         limits: Runs of infinite width, at all seeds.
+        outputs: Of both, by step.
     """
 
     subject: Subject
@@ -170,6 +179,7 @@ class Case:
     analyze: Callable[[tuple[str, ...], tuple[theory.Alignment, ...]], theory.Analysis | str]
     tolerance: float
     limits: tuple[Run, ...] = ()
+    outputs: OutputsByStep = field(default_factory=dict)
     _shared: dict[Callable[[Any], object], object] = field(default_factory=dict, repr=False)
 
     @property

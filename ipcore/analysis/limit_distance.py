@@ -128,7 +128,7 @@ def limit_distance(
     if len(replicas) > 1:
         own = float(replicas.var(axis=0, ddof=1).sum()) / len(replicas)
     unit = float(f @ f) if relative else float(f.size)
-    if relative and f @ f <= _NEAR_ZERO**2 * own:
+    if relative and is_zero(float(f @ f), own):
         raise AnalysisError(
             f"the limit is 0 within its own error ({math.sqrt(own):.2g}): a relative distance means nothing "
             "there; ask for absolute ones"
@@ -155,6 +155,11 @@ def limit_distance(
     )
 
 
+def is_zero(square: float, own: float) -> bool:
+    """Whether a limit of this squared size is 0 within its own squared error."""
+    return square <= _NEAR_ZERO**2 * own
+
+
 def fit_distances(
     squares: Mapping[int, npt.ArrayLike],
     parts: Mapping[int, tuple[float, float]],
@@ -166,7 +171,8 @@ def fit_distances(
     """As `limit_distance`, from what was kept of it.
 
     Args:
-        squares: By width: |f_m - f|^2 of every seed, (S,).
+        squares: By width: |f_m - f|^2 of every seed, (S,); or parts that sum to it, (S, J), of J random
+            directions that are the same at all widths. Intervals are then over these too.
         parts: By width: V and b^2.
         own: V_ref / R, in the unit of the squares.
         needed: Distances for which a width is wanted.
@@ -178,9 +184,10 @@ def fit_distances(
     logs, drawn, rows, fewest = list[float](), list[Floats](), list[WidthDistance](), 1 << 30
     for width in widths:
         values = np.asarray(squares[width], dtype=np.float64)
-        seeds = len(values)
+        values = values.reshape(len(values), -1)
+        seeds, directions = values.shape
         fewest = min(fewest, seeds)
-        square = float(values.mean()) - own
+        square = float(values.sum()) / seeds - own
         if not square > 0:
             raise AnalysisError(
                 f"at width {width:,} networks are nearer to the limit than its own error "
@@ -188,7 +195,9 @@ def fit_distances(
             )
         # Other draws at every width: a permutation of the same ones.
         order = np.random.default_rng([width, seeds]).permutation(DRAWS)
-        draws = (resamples(seeds)[order] @ values - own).clip(min=square * 1e-3)
+        shares = directions * resamples(directions) if directions > 1 else np.ones((DRAWS, 1))
+        drawn_squares = ((resamples(seeds)[order] @ values) * shares).sum(axis=1)
+        draws = (drawn_squares - own).clip(min=square * 1e-3)
         logs.append(math.log(square) / 2)
         drawn.append(np.log(draws) / 2)
         distance = estimate(math.sqrt(square), np.sqrt(draws), seeds)

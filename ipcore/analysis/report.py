@@ -44,12 +44,24 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class WidthValue:
-    """The number of one width m, with its 95 % interval over seeds if that is known."""
+    """The number of one width m, with its 95 % interval over seeds if that is known.
+
+    Attributes:
+        width: m.
+        value: The number.
+        low: Lower end of its interval.
+        high: Upper end.
+        variance: Of a relative distance D to the limit: the part of D^2 that is variance over seeds; may be
+            below 0, as an unbiased estimate of a small number is.
+        bias: The other part, squared bias.
+    """
 
     width: int
     value: float
     low: float | None = None
     high: float | None = None
+    variance: float | None = None
+    bias: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,8 @@ def make_report(
         of_subject = functools.partial(analyze, subject.reference, subject.layers - 1, subject.activation)
         samples = {key: Samples.of(values) for key, values in sizes.items()}
         limits = measured.limits.get(subject, ())
-        return Case(subject, trained, runs, steps, samples, of_subject, tolerance, limits)
+        outputs = measured.outputs.get(subject, {})
+        return Case(subject, trained, runs, steps, samples, of_subject, tolerance, limits, outputs)
 
     checks: list[Check] = []
     conclusions: list[Conclusion] = []

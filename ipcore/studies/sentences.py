@@ -217,9 +217,11 @@ def _distance(cells: Sequence[Cell], width: int, subject: str, level: str, why: 
         return f"The distance of {subject} from its infinite-width limit is not measured{known}."
     eps, off, star = percent(distance.tolerance), distance.interval, needed.interval
     said = (
-        f"At width {width:,} the final test loss of {subject} is {percent(off.value)} ({level}: "
-        f"{percent(off.low)} .. {percent(off.high)}) from that of infinite width"
+        f"At width {width:,} the outputs of {subject} on the test set are {percent(off.value)} ({level}: "
+        f"{percent(off.low)} .. {percent(off.high)}) from those of infinite width"
     )
+    if distance.why:
+        said += f"; {distance.why}"
     if math.isinf(star.value):
         least = f"; m* is above {star.low:,.0f}" if star.low >= 1 else ""
         return f"{said}; no width is known at which it is {eps}, since it may not fall{least}."

@@ -21,7 +21,7 @@ SPEC = {
             "base_learning_rates": [0.1],
             "seeds": [0, 1],
         },
-        "infinite_width": {"particles": 64, "replicas": 2},
+        "infinite_width": {"particles": 2048, "replicas": 2},
         "record": {"weights": "none", "metrics_interval": 1},
     }
 }
@@ -85,21 +85,51 @@ def test_the_limit_is_the_black_curve_over_the_rates(service, client):
 
 def test_the_report_says_how_infinite_the_networks_are(limits):
     report = limits.check()
-    hpz, ntk = (check for check in report.checks if check.kind == "LIMIT")
-    assert hpz.widths == ntk.widths == (8, 16, 32)
-    assert hpz.name == "distance to the limit"
-    at_inf = {run.seed: run.final_test_loss for run in limits.runs("width = inf AND parameterization = hpz")}
-    off = [
-        run.final_test_loss - at_inf[run.seed] for run in limits.runs("width = 32 AND parameterization = hpz")
-    ]
-    unit = sum(loss**2 for loss in at_inf.values()) / len(at_inf)
-    assert hpz.values[-1] == pytest.approx(math.sqrt(sum(x**2 for x in off) / len(off) / unit))
-    assert "of infinite width" in hpz.sentence
-    assert "own error of f" in hpz.sentence
-    assert "own error of f" not in ntk.sentence
+    first, last = (check for check in report.checks if check.kind == "LIMIT")
+    assert (first.step, last.step) == (1, 4)
+    assert last.widths == (8, 16, 32)
+    assert last.name == "distance to the limit"
+    points = limits.metrics("parameterization = hpz", ["output_sketch/*"], last.step)
+
+    def sketch(run):
+        return [points.series(run.index, f"output_sketch/{k}")[1][0] for k in range(129)]
+
+    at_inf = {run.seed: run for run in limits.runs("width = inf AND parameterization = hpz")}
+    unit = own = off = 0.0
+    for run in limits.runs("width = 32 AND parameterization = hpz"):
+        limit = at_inf[run.seed]
+        own += limit.final_limit_error**2 * sketch(limit)[0]
+        unit += sketch(limit)[0]
+        off += sum((a - b) ** 2 for a, b in zip(sketch(run)[1:], sketch(limit)[1:], strict=True))
+    assert last.values[-1] == pytest.approx(math.sqrt((off - own) / (unit - own)))
+    squares = [value**2 for value in last.values]
+    parts = [v + b for v, b in zip(last.variances, last.biases, strict=True)]
+    # Both are unbiased: with two seeds D^2 = V / 2 + |mean|^2 is their sum exactly.
+    assert parts == pytest.approx(squares)
+    assert "the outputs on the test set are" in last.sentence
+    assert "own error of f" in last.sentence
+    assert any("ntk" in note and "random f_0" in note for note in report.notes)
     picture = limits.plot("limit")
     assert faults(picture) == []
     assert "2 seeds" in picture.caption
+    assert [panel.title for panel in picture.panels] == ["after 1 update", "after 4 updates"]
+
+
+def test_of_mup_a_far_wider_network_stands_for_the_limit(service, client):
+    grid = SPEC["spec"]["grid"] | {
+        "parameterizations": [{"preset": "mup"}, {"preset": "sp"}],
+        "widths": [8, 16, 32, 512],
+    }
+    spec = {name: part for name, part in SPEC["spec"].items() if name != "infinite_width"}
+    record = {"weights": "none", "probes": {"quantities": ["outputs"], "steps": [4]}}
+    more = {"grid": grid, "record": record, "deferred_weights": "cheaper"}
+    experiment = client.create({"spec": spec | more}, experiment_id="far-wider")
+    service.train()
+    report = experiment.refresh().check()
+    (check,) = (check for check in report.checks if check.kind == "LIMIT")
+    assert (check.subject.parameterization, check.step, check.widths) == ("mup", 4, (8, 16, 32))
+    assert "from those of width 512, which stands for infinite width" in check.sentence
+    assert any(note.startswith("sp, ") and "distance to the limit: " in note for note in report.notes)
 
 
 def test_outputs_are_recorded_but_shown_only_if_asked_for(limits):

@@ -150,23 +150,32 @@ def test_rates_are_drawn_where_they_were_tried(service, client, tmp_path):
 def test_networks_are_held_against_the_limits_of_their_seeds(service, client, tmp_path):
     spec = {
         **BASE,
-        "infinite_width": {"particles": 64, "replicas": 2},
+        "infinite_width": {"particles": 2048, "replicas": 2},
         "grid": {**BASE["grid"], "parameterizations": [{"preset": "ip-llr"}]},
     }
     asked = client.study("infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="far")
     with driven(service):
         study = asked.wait(timeout=300)
     assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
-    assert "At width 32 the final test loss of ip-llr (relu, 2 hidden layers) is" in study.sentence
+    assert "At width 32 the outputs of ip-llr (relu, 2 hidden layers) on the test set are" in study.sentence
+    assert "of its square is bias" in study.sentence
     # One experiment a width, each with the same seeds: a limit sees the batches of its seed.
-    runs = {
-        (run.width, run.seed): run.results["final_test_loss"]
-        for experiment in study.trained()
-        for run in experiment.runs()
-    }
+    runs, errors = {}, {}
+    for experiment in study.trained():
+        points = experiment.metrics(names=["output_sketch/*"])
+        for run in experiment.runs():
+            sums = [points.series(run.index, f"output_sketch/{k}")[1] for k in range(129)]
+            assert [len(values) for values in sums] == [1] * 129
+            runs[run.width, run.seed] = [values[0] for values in sums]
+            errors[run.width, run.seed] = run.final_limit_error
     assert sorted(runs) == [(width, seed) for width in (8, 16, 32, math.inf) for seed in range(4)]
-    off = [runs[32, seed] - runs[math.inf, seed] for seed in range(4)]
-    distance = math.sqrt(sum(o * o for o in off) / sum(runs[math.inf, seed] ** 2 for seed in range(4)))
+    off = [
+        sum((a - b) ** 2 for a, b in zip(runs[32, s][1:], runs[math.inf, s][1:], strict=True))
+        for s in range(4)
+    ]
+    units = [runs[math.inf, seed][0] for seed in range(4)]
+    own = [errors[math.inf, seed] ** 2 * units[seed] for seed in range(4)]
+    distance = math.sqrt((sum(off) - sum(own)) / (sum(units) - sum(own)))
     cell, needed = study.answers[0].cells
     assert cell.low < distance < cell.high
     assert needed.unit == "width"

@@ -23,6 +23,7 @@ _NOTES = 3
 # So many answers need no overview.
 _FEW = 3
 _HEADINGS = ("step", "size", "theory", "slope", "95 % interval", "verdict")
+_PARTS = ("width", "distance", "95 % interval", "variance", "bias of its square")
 
 
 @click.command()
@@ -141,7 +142,26 @@ def _print_tables(report: Report) -> None:
         for check in checks:
             if check.verdict is not Verdict.AGREES:
                 click.echo(folded(check.sentence, indent=4))
+        for check in checks:
+            if check.kind == "LIMIT":
+                print_table(table_of(_PARTS, _parts(check), f"{check.name}, {_after(check)}", folding=()))
         click.echo()
+
+
+def _after(check: Check) -> str:
+    return f"after update {check.step}" if check.step else "at the end"
+
+
+def _parts(check: Check) -> list[tuple[object, ...]]:
+    """A distance to the limit at every width, and what its square consists of."""
+    rows: list[tuple[object, ...]] = []
+    columns = zip(check.sizes, check.variances, check.biases, strict=True)
+    for (width, value, low, high), variance, bias in columns:
+        interval = None if low is None or high is None else f"{decimals(low, 3)} .. {decimals(high, 3)}"
+        share = None if bias is None or not value else f"{100 * min(1.0, max(0.0, bias) / value**2):.0f} %"
+        spread = None if variance is None else number(variance, 2)
+        rows.append((width, decimals(value, 3), interval, spread, share))
+    return rows
 
 
 def _row(check: Check) -> tuple[object, ...]:

@@ -190,6 +190,9 @@ def _several(checks: list[Check]) -> Answer:
     verdict = _worst(check.verdict for check in checks)
     told = next(check for check in checks if check.verdict is verdict)
     who = whose(told.subject)
+    if told.kind == "LIMIT" and len({check.subject for check in checks}) == 1:
+        # The last step is what was asked about; earlier ones are in the table of --why.
+        return Answer(verdict, f"{who}: {max(checks, key=lambda check: check.step).sentence}")
     if len(checks) == 1:
         said = told.sentence if told.kind in {"STATIONARITY", "LIMIT"} else f"{_one(told)}: {verdict}"
         return Answer(verdict, f"{who}: {said}")

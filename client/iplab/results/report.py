@@ -51,7 +51,9 @@ class Subject:
     layers: int = field(metadata=computed(lambda m: m.layers or m.hidden_layers + 1))  # older services
 
 
-def _ends(check: report_pb2.Check, end: Literal["low", "high"]) -> tuple[float | None, ...]:
+def _ends(
+    check: report_pb2.Check, end: Literal["low", "high", "variance", "bias"]
+) -> tuple[float | None, ...]:
     return tuple(getattr(point, end) if point.HasField(end) else None for point in check.points)
 
 
@@ -65,7 +67,8 @@ class Check:
         subject: Whose runs.
         quantity: "h" or "h_change" with coordinates and stationarity; "alignment_update" (theta),
             "alignment_backward" (theta') or "alignment_change" (omega) with alignment; "isolated_change" or
-            "isolated_bias_change" with isolated updates; else "".
+            "isolated_bias_change" with isolated updates; "output_sketch" with distances of outputs to the
+            limit ("" with those of losses); else "".
         layer: l, 1..n (n is the output f; L+1 of a perceptron); 0 with rate transfer.
         step: Updates done.
         predicted: Exponent, exact ("-1/2"); "" where theory predicts none.
@@ -81,12 +84,15 @@ class Check:
         verdict: At these widths.
         sentence: All of it in words.
         widths: m, ascending.
-        values: Geometric means over seeds, one per width; with rate transfer the best rates.
+        values: Geometric means over seeds, one per width; with rate transfer the best rates; with distances
+            to the limit root mean squares.
         lows: Lower ends of the values' 95 % intervals over seeds; None where they are not known (one seed).
         highs: Upper ends.
         seeds: How many were used.
         expected: Slope that the parts of a change, measured at one width, give at these widths; None where
             they are not known.
+        variances: With distances to the limit, the part of each squared value that is variance over seeds.
+        biases: The other part, squared bias; unbiased estimates, so small ones may be below 0.
     """
 
     kind: str
@@ -110,6 +116,8 @@ class Check:
     highs: tuple[float | None, ...] = field(metadata=computed(lambda m: _ends(m, "high")))
     seeds: int
     expected: float | None = None
+    variances: tuple[float | None, ...] = field(default=(), metadata=computed(lambda m: _ends(m, "variance")))
+    biases: tuple[float | None, ...] = field(default=(), metadata=computed(lambda m: _ends(m, "bias")))
 
     @property
     def sizes(self) -> tuple[tuple[int, float, float | None, float | None], ...]:
@@ -127,7 +135,8 @@ class Check:
             case "CALIBRATED_RATE":
                 return f"rate of layer {self.layer}"
             case "RATE_TRANSFER" | "LIMIT":
-                return "best rate" if self.kind == "RATE_TRANSFER" else "distance to the limit"
+                distance = "distance to the limit" if self.quantity else "distance of the loss to the limit"
+                return "best rate" if self.kind == "RATE_TRANSFER" else distance
             case "ALIGNMENT":
                 what = {"alignment_backward": "theta'", "alignment_change": "omega"}
                 return f"{what.get(self.quantity, 'theta')} of W^{self.layer}"

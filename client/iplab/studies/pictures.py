@@ -9,14 +9,17 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ipcore.figures import AtRate, Picture, RateCurve, RateCurves, RatePanel, Role
 from ipcore.figures.cells import Group, Intervals, Row
 from ipcore.figures.intervals import mean
 from ipcore.figures.powers import Law, LawPanel, PowerLaws, Size
+from iplab.errors import InvalidRequestError
 from iplab.results.states import StudyVerdict
 
 if TYPE_CHECKING:
+    from iplab.results.experiment import Experiment
     from iplab.results.run import Run
     from iplab.studies.answers import Answer, Cell
     from iplab.studies.study import Study
@@ -28,6 +31,7 @@ _UNITS: Final = {
     "distance": "distance",
 }
 _COLUMNS: Final = 3
+_Floats = npt.NDArray[np.float64]
 # An m* beyond is not drawn: the line hardly falls.
 _WIDEST: Final = 1e6
 # Rates that were only tried, by fewer seeds, have no band.
@@ -71,11 +75,11 @@ def distance_picture(study: Study) -> PowerLaws:
     widths = sorted({size.width for law in laws for size in law.sizes} | beyond)
     target = Law(f"{100 * enough:g} %", tuple(Size(width, enough) for width in widths), role=Role.LIMIT)
     return PowerLaws(
-        quantity="relative distance of the final test loss",
+        quantity="relative distance of the outputs on the test set",
         panels=(LawPanel("", (*laws, target)),),
         columns=1,
-        measured=f"Distance of the final test loss on {study.spec.base.dataset} from that of infinite width "
-        f"after {study.spec.base.steps} updates",
+        measured=f"Distance of the outputs on the test set of {study.spec.base.dataset} from those of "
+        f"infinite width after {study.spec.base.steps} updates",
         seeds=min(cell.seeds for cell in cells),
         meaning=study.sentence,
         means="root mean squares",
@@ -89,22 +93,39 @@ def _slope(sizes: tuple[Size, ...]) -> float | None:
 
 
 def _sizes(study: Study, answer: Answer) -> tuple[Size, ...]:
-    """D at every width at which networks and limits of two seeds have ended."""
-    losses: dict[float, dict[int, float]] = defaultdict(dict)
+    """D at every width at which networks and limits of two seeds have ended (`docs/probes.md`)."""
+    sketches: dict[float, dict[int, _Floats]] = defaultdict(dict)
+    own: dict[int, float] = {}
     for experiment in study.trained():
-        for run in experiment.runs():
-            loss = run.results["final_test_loss"]
-            if _subject(run) == answer.subject and run.state.terminal and loss is not None:
-                losses[run.width][run.seed] = loss
-    limits = losses.pop(math.inf, {})
+        runs = [run for run in experiment.runs() if _subject(run) == answer.subject and run.state.terminal]
+        recorded = _sketches(experiment, study.spec.base.steps) if runs else {}
+        for run in runs:
+            if run.index in recorded:
+                sketches[run.width][run.seed] = recorded[run.index]
+                if math.isinf(run.width):
+                    own[run.seed] = (run.final_limit_error or 0.0) ** 2 * float(recorded[run.index][0])
+    limits = sketches.pop(math.inf, {})
     found = []
-    for width, by_seed in sorted(losses.items()):
+    for width, by_seed in sorted(sketches.items()):
         both = by_seed.keys() & limits.keys()
-        squares = sum((by_seed[seed] - limits[seed]) ** 2 for seed in both)
-        if len(both) < 2 or not squares:
-            continue
-        found.append(Size(width, math.sqrt(squares / sum(limits[seed] ** 2 for seed in both))))
+        off = sum(float(((by_seed[seed] - limits[seed])[1:] ** 2).sum()) - own[seed] for seed in both)
+        if len(both) >= 2 and off > 0:
+            unit = sum(float(limits[seed][0]) - own[seed] for seed in both)
+            found.append(Size(width, math.sqrt(off / unit)))
     return tuple(found)
+
+
+def _sketches(experiment: Experiment, step: int) -> dict[int, _Floats]:
+    """Mean square and sums of the outputs at a step, by run; of runs that have recorded them."""
+    try:
+        points = experiment.metrics(names=["output_sketch/*"], first_step=step, last_step=step)
+    except InvalidRequestError:  # an older study recorded none
+        return {}
+    columns = np.array([int(name.partition("/")[2]) for name in points.names], np.int64)
+    found: dict[int, _Floats] = {}
+    for run, column, value in zip(points.run.tolist(), columns[points.metric], points.value, strict=True):
+        found.setdefault(run, np.zeros(len(columns)))[column] = value
+    return found
 
 
 def interval_picture(study: Study) -> Intervals:

@@ -76,8 +76,9 @@ class _CheckKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckKind.V
     CHECK_KIND_ISOLATED_UPDATE: _CheckKind.ValueType  # 6
     """Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
     CHECK_KIND_LIMIT: _CheckKind.ValueType  # 7
-    """Distance of the final test loss from that of infinite width, seed by seed, against the exponent -1/2; `sentence`
-    states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the loss.
+    """Distance of the outputs on the test set from those of infinite width, seed by seed, against the exponent -1/2, at
+    every step at which the probe "outputs" recorded them; without it, of the final test loss. `sentence` states the
+    widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
     """
 
 class CheckKind(_CheckKind, metaclass=_CheckKindEnumTypeWrapper):
@@ -98,8 +99,9 @@ CHECK_KIND_ALIGNMENT: CheckKind.ValueType  # 5
 CHECK_KIND_ISOLATED_UPDATE: CheckKind.ValueType  # 6
 """Change of one layer by one update of its matrix or bias alone, from the weights at step 0, against its exponent."""
 CHECK_KIND_LIMIT: CheckKind.ValueType  # 7
-"""Distance of the final test loss from that of infinite width, seed by seed, against the exponent -1/2; `sentence`
-states the widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the loss.
+"""Distance of the outputs on the test set from those of infinite width, seed by seed, against the exponent -1/2, at
+every step at which the probe "outputs" recorded them; without it, of the final test loss. `sentence` states the
+widths at which it is 5 % and 1 %. The points are root mean squares over seeds, relative to the limit's outputs.
 """
 Global___CheckKind: _TypeAlias = CheckKind  # noqa: Y015
 
@@ -155,14 +157,22 @@ class WidthValue(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     LOW_FIELD_NUMBER: _builtins.int
     HIGH_FIELD_NUMBER: _builtins.int
+    VARIANCE_FIELD_NUMBER: _builtins.int
+    BIAS_FIELD_NUMBER: _builtins.int
     width: _builtins.int
     """Width m."""
     value: _builtins.float
-    """Geometric mean over seeds; for rate transfer, the best rate."""
+    """Geometric mean over seeds; for rate transfer, the best rate; for distances to the limit, the root mean square."""
     low: _builtins.float
     """Lower end of its 95 % interval over seeds; unset if it is not known (one seed)."""
     high: _builtins.float
     """Upper end; unset if it is not known."""
+    variance: _builtins.float
+    """For distances to the limit: the part of the squared distance that is variance over seeds; an unbiased estimate, so a
+    small one may be below 0.
+    """
+    bias: _builtins.float
+    """The other part: squared bias, likewise."""
     def __init__(
         self,
         *,
@@ -170,19 +180,29 @@ class WidthValue(_message.Message):
         value: _builtins.float = ...,
         low: _builtins.float | None = ...,
         high: _builtins.float | None = ...,
+        variance: _builtins.float | None = ...,
+        bias: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_high", b"_high", "_low", b"_low", "_variance", b"_variance", "bias", b"bias", "high", b"high", "low", b"low", "variance", b"variance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low", "value", b"value", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bias", b"_bias", "_high", b"_high", "_low", b"_low", "_variance", b"_variance", "bias", b"bias", "high", b"high", "low", b"low", "value", b"value", "variance", b"variance", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__bias: _TypeAlias = _typing.Literal["bias"]  # noqa: Y015
+    _WhichOneofArgType__bias: _TypeAlias = _typing.Literal["_bias", b"_bias"]  # noqa: Y015
     _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
     _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
     _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
     _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    _WhichOneofReturnType__variance: _TypeAlias = _typing.Literal["variance"]  # noqa: Y015
+    _WhichOneofArgType__variance: _TypeAlias = _typing.Literal["_variance", b"_variance"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bias) -> _WhichOneofReturnType__bias | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__variance) -> _WhichOneofReturnType__variance | None: ...
 
 Global___WidthValue: _TypeAlias = WidthValue  # noqa: Y015
 
@@ -214,7 +234,8 @@ class Check(_message.Message):
     """Kind of the comparison."""
     quantity: _builtins.str
     """"h" or "h_change" for coordinates, "alignment_update" for alignment, "isolated_change" (by the matrix) or
-    "isolated_bias_change" for isolated updates, else empty.
+    "isolated_bias_change" for isolated updates, "output_sketch" for the distance of outputs from the limit's (that of
+    final test losses has none), else empty.
     """
     layer: _builtins.int
     """Layer l, 1 .. L+1 (L+1 is the output f); 0 for rate transfer."""

@@ -1,17 +1,22 @@
-"""How infinite a network is: its final test loss beside that of infinite width, seed by seed.
+"""How infinite a network is: its outputs on the test set beside those of infinite width, seed by seed.
 
-A limit belongs to a sequence of batches, so each network is compared with the limit of its own seed. Relative
-to the root mean square of the limits' losses, over seeds:
+At every step at which outputs were recorded (the probe `outputs`): distance, variance, bias and the widths
+needed, by `ipcore.analysis.output_distance`. D falls like m^(-1/2) where V ~ 1/m leads. Where outputs were
+not recorded the final test losses are compared instead, which the sentence says, relative to the root mean
+square of the limits' losses:
 
     D^2 = mean of (loss_m - loss_inf)^2,   V = variance of the difference,   b^2 = its squared mean - V / S
 
-D falls like m^(-1/2) where V ~ 1/m leads. What the particles add to it is not known for a loss: their error
-of f is stated beside it.
+They say little where little is learned, and what the particles add to a loss is not known.
+
+Where no limit is computed, networks at least 16 times wider than all others stand for it, if they recorded
+outputs.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
@@ -19,11 +24,15 @@ import numpy as np
 
 from ipcore.analysis.case import Case, Kind, Run
 from ipcore.analysis.limit_distance import LimitDistance, NeededWidth, WidthDistance, fit_distances
+from ipcore.analysis.output_distance import Outputs, output_distance, stand_in, with_own_error
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import AnalysisError
 
 _NAME: Final = "LIMIT"
+# `Check.quantity` where outputs were compared: the metric that they were recorded as.
+_OUTPUTS: Final = "output_sketch"
 _PREDICTED: Final = Fraction(-1, 2)
 # Distances for which a width is stated.
 _NEEDED: Final = (0.05, 0.01)
@@ -32,44 +41,114 @@ _BEYOND: Final = 1e9
 
 
 def _find(case: Case) -> Report:
+    if why := case.trained.not_compared.get(case.subject.parameterization):
+        return Report(notes=(f"distance to the limit: {why}",))
+    reference = _reference(case)
+    diverged = {(run.width, run.seed) for run in case.runs if run.diverged}
+    found: list[Check | str] = []
+    for step, outputs in sorted(case.outputs.items()):
+        limits = {
+            seed: one
+            for (width, seed), one in outputs.items()
+            if width == reference and (width, seed) not in diverged
+        }
+        networks: dict[int, dict[int, Outputs]] = {}
+        for (width, seed), one in outputs.items():
+            if width != reference and seed in limits and (width, seed) not in diverged:
+                networks.setdefault(width, {})[seed] = one
+        if step and limits and networks:
+            if reference != INFINITE_WIDTH:
+                limits = with_own_error(limits, reference, networks)
+            found.append(_of_outputs(case, step, networks, limits, reference))
+    if not found and case.limits:
+        found.append(_of_losses(case))
+    return Report(
+        checks=tuple(one for one in found if isinstance(one, Check)),
+        notes=tuple(f"distance to the limit: {one}" for one in found if isinstance(one, str)),
+    )
+
+
+def _reference(case: Case) -> int:
+    """The width that the others are held against; 0: none is."""
+    if case.limits:
+        return INFINITE_WIDTH
+    return (stand_in(case.trained.widths) if case.outputs else None) or 0
+
+
+def _of_outputs(
+    case: Case,
+    step: int,
+    networks: dict[int, dict[int, Outputs]],
+    limits: dict[int, Outputs],
+    reference: int,
+) -> Check | str:
+    after = f"after {step} update{'' if step == 1 else 's'}"
+    try:
+        found = output_distance(networks, limits, needed=_NEEDED)
+    except AnalysisError as error:
+        return f"{after}: {error}"
+    own = max(limit.error for limit in limits.values())
+    whose = "those of infinite width"
+    own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
+    if reference != INFINITE_WIDTH:
+        whose = f"those of width {reference:,}, which stands for infinite width"
+        own_error = f"its own distance from that, {_percent(own)} by a variance of order 1/m, is taken out"
+    return _check(case, found, ("the outputs on the test set are", whose, own_error), f"{after} ", step)
+
+
+def _of_losses(case: Case) -> Check | str:
     limits = {run.seed: run for run in case.limits if run.final_test_loss is not None}
     losses: dict[int, list[tuple[float, float]]] = {}
     for run in case.runs:
         if run.seed in limits and run.final_test_loss is not None and not run.diverged:
             losses.setdefault(run.width, []).append((run.final_test_loss, _loss(limits[run.seed])))
     if not limits or not losses:
-        return Report(
-            notes=("distance to the limit: no seed has ended both at infinite width and at others",)
-        )
+        return "no seed has ended both at infinite width and at others"
     try:
-        found = _distances(losses)
+        found = _loss_distance(losses)
     except AnalysisError as error:
-        return Report(notes=(f"distance to the limit: {error}",))
+        return str(error)
+    head = (
+        "outputs were not recorded (record.probes {quantities: [outputs]}), so losses are compared, which "
+        "say little where little is learned: "
+    )
+    own = max((run.limit_error for run in limits.values() if run.limit_error), default=0.0)
+    own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
+    return _check(case, found, ("the final test loss is", "that of infinite width", own_error), head)
+
+
+def _check(
+    case: Case, found: LimitDistance, words: tuple[str, str, str], head: str, step: int | None = None
+) -> Check:
+    """With what is compared ("the outputs are"), with whose, and what to say of the limit's error."""
     verdict = _verdict(found, case.tolerance)
-    check = Check(
+    return Check(
         kind=_NAME,
         subject=case.subject,
         slope=found.slope.value,
         low=finite(found.slope.low),
         high=finite(found.slope.high),
         verdict=verdict,
-        sentence=_sentence(found, verdict, [run.limit_error for run in limits.values() if run.limit_error]),
+        sentence=head + "; ".join(_parts(found, words, verdict)),
         points=tuple(
-            WidthValue(w.width, w.distance.value, finite(w.distance.low), finite(w.distance.high))
+            WidthValue(
+                w.width, w.distance.value, finite(w.distance.low), finite(w.distance.high), w.variance, w.bias
+            )
             for w in found.widths
         ),
         seeds=min(w.seeds for w in found.widths),
+        quantity="" if step is None else _OUTPUTS,
+        step=step or 0,
         predicted=_PREDICTED,
         tolerance=case.tolerance,
     )
-    return Report((check,))
 
 
 def _loss(run: Run) -> float:
     return math.nan if run.final_test_loss is None else run.final_test_loss
 
 
-def _distances(losses: dict[int, list[tuple[float, float]]]) -> LimitDistance:
+def _loss_distance(losses: dict[int, list[tuple[float, float]]]) -> LimitDistance:
     every = np.array([limit for pairs in losses.values() for _, limit in pairs])
     unit = float((every**2).mean())
     if not unit > 0:
@@ -94,19 +173,20 @@ def _verdict(found: LimitDistance, tolerance: float) -> Verdict:
     return Verdict.DISAGREES if low > most else Verdict.UNDECIDED
 
 
-def _sentence(found: LimitDistance, verdict: Verdict, errors: list[float]) -> str:
+def _parts(found: LimitDistance, words: tuple[str, str, str], verdict: Verdict) -> Iterator[str]:
+    what, whose, error = words
     last: WidthDistance = found.widths[-1]
     bias = min(1.0, max(0.0, last.bias) / last.distance.value**2)
-    said = [
-        f"at width {last.width:,} the final test loss is {_percent(last.distance.value)} "
-        f"[{_percent(last.distance.low)}, {_percent(last.distance.high)}] from that of infinite width, "
-        f"{_percent(bias)} of its square is bias and the rest variance over seeds",
-        f"it falls like m to the power {found.slope} (theory: -1/2: {verdict})",
-        *(_reached(needed, falls=found.slope.high < 0) for needed in found.needed),
-    ]
-    if errors:
-        said.append(f"the particles' own error of f is {_percent(max(errors))}")
-    return "; ".join(said)
+    yield (
+        f"at width {last.width:,} {what} {_percent(last.distance.value)} [{_percent(last.distance.low)}, "
+        f"{_percent(last.distance.high)}] from {whose}, "
+        f"{_percent(bias)} of its square is bias and the rest variance over seeds"
+    )
+    yield f"it falls like m to the power {found.slope} (theory: -1/2: {verdict})"
+    for needed in found.needed:
+        yield _reached(needed, falls=found.slope.high < 0)
+    if error:
+        yield error
 
 
 def _reached(needed: NeededWidth, *, falls: bool) -> str:
@@ -121,4 +201,4 @@ def _percent(part: float) -> str:
     return f"{100 * part:.0f} %" if part >= 0.1 else f"{100 * part:.2g} %"
 
 
-LIMIT: Final = Kind(_NAME, applies=lambda case: bool(case.limits), find=_find)
+LIMIT: Final = Kind(_NAME, applies=lambda case: bool(_reference(case)), find=_find)

@@ -122,14 +122,28 @@ def _drift(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[
 
 
 def _limit(checks: Sequence[CheckLike], _: Sequence[CheckLike], meanings: tuple[str, ...]) -> PowerLaws:
+    """A panel per step, a line per subject; where any has outputs, those that have."""
+    of_outputs = any(check.quantity for check in checks)
+    checks = [check for check in checks if bool(check.quantity) is of_outputs]
+    what, whose = ("outputs on the test set", "those") if of_outputs else ("final test loss", "that")
     names, shared = subject_names(check.subject for check in checks)
-    laws = tuple(_positive(law_of(check, names[check.subject], Role.GROUP)) for check in checks)
+    panels = tuple(
+        LawPanel(
+            f"after {step} update{'' if step == 1 else 's'}" if step else "",
+            tuple(
+                _positive(law_of(check, names[check.subject], Role.GROUP))
+                for check in checks
+                if check.step == step
+            ),
+        )
+        for step in sorted({check.step for check in checks})
+    )[-_MAX_PANELS:]
     sentences = tuple(check.sentence for check in checks) if len(checks) <= 2 else ()
     return PowerLaws(
-        "relative distance of the final test loss",
-        (LawPanel("", laws),),
-        1,
-        f"Distance of the final test loss from that of infinite width{f' ({shared})' if shared else ''}",
+        f"relative distance of the {what}",
+        panels,
+        min(3, len(panels)),
+        f"Distance of the {what} from {whose} of infinite width{f' ({shared})' if shared else ''}",
         min(check.seeds for check in checks),
         meaning_of(checks, sentences, 1),
         means="root mean squares",

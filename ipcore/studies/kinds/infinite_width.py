@@ -5,11 +5,11 @@ from __future__ import annotations
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
-from ipcore.studies.measures.needed_width import Distance, Losses, NeededWidth
+from ipcore.studies.measures.needed_width import Distance, NeededWidth, TestOutputs
 from ipcore.studies.predictions import Band
 from ipcore.studies.question import DISTANCE_TOLERANCE, InfiniteWidth
-from ipcore.studies.reading import numbers
-from ipcore.studies.results import FINAL_LOSS
+from ipcore.studies.reading import numbers, vectors
+from ipcore.studies.results import FINAL_LIMIT_ERROR, SKETCH, Metric
 from ipcore.studies.subjects import Subject
 
 _SILENT = "theory predicts how distances fall, not how large they are"
@@ -39,22 +39,25 @@ def _rungs(question: InfiniteWidth, subject: Subject) -> tuple[Rung, ...]:
     eps = DISTANCE_TOLERANCE if question.tolerance is None else question.tolerance
     width, silent = question.first_widths[-1], Band.silent(_SILENT)
 
-    def losses(ledger: Ledger) -> Losses:
-        return Losses(numbers(ledger, str(subject), subject.rate, FINAL_LOSS))
+    sketch = Metric(SKETCH, step=question.setting.steps)
+
+    def outputs(ledger: Ledger) -> TestOutputs:
+        of = ledger, str(subject), subject.rate
+        return TestOutputs(vectors(*of, sketch), numbers(*of, FINAL_LIMIT_ERROR))
 
     return (
         Rung(
             f"distance at width {width}",
-            lambda ledger: Distance(losses(ledger), width, eps),
+            lambda ledger: Distance(outputs(ledger), width, eps),
             silent,
             eps,
-            (FINAL_LOSS,),
+            (sketch, FINAL_LIMIT_ERROR),
         ),
         Rung(
             f"width m* at distance {eps:g}",
-            lambda ledger: NeededWidth(losses(ledger), width, eps),
+            lambda ledger: NeededWidth(outputs(ledger), width, eps),
             silent,
             eps,
-            (FINAL_LOSS,),
+            (sketch, FINAL_LIMIT_ERROR),
         ),
     )

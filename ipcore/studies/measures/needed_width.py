@@ -1,19 +1,20 @@
 """The width m* at which the distance to the infinite-width limit is a given one.
 
 Networks of width m are compared with the limit of their own seed, since a limit belongs to a sequence of
-batches. With off = loss_m - loss_inf, D(m)^2 = sum over seeds off^2 / sum loss_inf^2: the distance of the
-check "limit" (`ipcore.analysis.kinds.limit`). A line through log D over log m leads to m*. Its interval holds
-every m at which the line's bounds do not show D to be above or below (Fieller, J. R. Stat. Soc. B 16, 1954),
-so it is right however far the line is extended, and open where the slope may be 0. log D of a width has the
-standard error of its jackknife pseudo-values (Miller, Ann. Math. Stat. 39, 1968): the log |off| of single
-seeds are far from normal.
+batches: D(m)^2 is the mean square distance of their outputs on the test set, the limits' own error taken out,
+relative to the limits' (`ipcore.analysis.output_distance`). A line through log D over log m leads to m*. Its
+interval holds every m at which the line's bounds do not show D to be above or below (Fieller, J. R. Stat.
+Soc. B 16, 1954), so it is right however far the line is extended, and open where the slope may be 0. log D of
+a width has the standard error of its jackknife pseudo-values (Miller, Ann. Math. Stat. 39, 1968) over seeds,
+and over the sums of the sketch from which distances are computed. These sums are the same at all widths, so
+what they are off hardly enters slopes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 import numpy as np
@@ -22,6 +23,7 @@ from ipcore.analysis.welch import Contrast, contrast, slope_weights
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.studies.decision import Interval, Verdict
 from ipcore.studies.measures.judged import Floats, Judged, Values
+from ipcore.studies.sentences import percent
 
 FACTOR: Final = 4.0
 """m* is known once the upper end of its interval is at most so many times the lower one."""
@@ -31,31 +33,63 @@ _STEP: Final = 0.05  # of log m
 _HALVINGS: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Final losses of networks beside those of the limit, seed by seed.
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """Networks of one width beside the limits of their seeds.
 
     Attributes:
-        values: (width, seeds) -> [seeds]; of infinite width too.
+        log: Pseudo-values of log D, [seeds].
+        sums: Pseudo-values of log D over the sums of the sketch, [J].
+        bias: Part of D^2 that is squared bias, 0 .. 1.
     """
 
-    values: Values
+    log: Floats
+    sums: Floats
+    bias: float
 
-    def pseudo(self, width: int, seeds: int) -> Floats | str:
-        """Pseudo-values of log D, one per seed that has both losses; a sentence if there are none."""
-        limit = self.values(INFINITE_WIDTH, seeds)
-        off = self.values(width, seeds) - limit
-        both = np.isfinite(off)
+
+@dataclass(frozen=True, slots=True)
+class TestOutputs:
+    """Outputs on the test set of networks and their limits, seed by seed.
+
+    Attributes:
+        sketches: (width, seeds) -> [seeds, 1 + J]: what the probe `outputs` records; of infinite width too.
+        errors: (width, seeds) -> [seeds]: of infinite width the error of f relative to |f|; NaN: exact.
+    """
+
+    __test__: ClassVar = False  # not a class of tests
+
+    sketches: Values
+    errors: Values
+
+    def beside(self, width: int, seeds: int) -> Beside | str:
+        """Networks beside their limits; a sentence if there is nothing to compare."""
+        networks, limits = self.sketches(width, seeds), self.sketches(INFINITE_WIDTH, seeds)
+        both = np.isfinite(networks).all(axis=1) & np.isfinite(limits).all(axis=1)
         if both.sum() < 2:
-            return f"less than two seeds have a loss both at width {width} and at infinite width"
-        squares, units = off[both] ** 2, limit[both] ** 2
-        n = len(squares)
+            return f"less than two seeds have outputs both at width {width} and at infinite width"
+        size = limits[both, 0]
+        own = np.nan_to_num(self.errors(INFINITE_WIDTH, seeds)[both]) ** 2 * size
+        off = networks[both, 1:] - limits[both, 1:]
+        n, sums = off.shape
+        squares, units = (off**2).sum(axis=1) - own, size - own
         total, unit = squares.sum(), units.sum()
-        others = total - squares
-        if not (unit > units.max() and others.min() > 0):
-            return f"losses at width {width} are exactly those of infinite width, or those are 0"
-        without = np.log(others / (unit - units)) / 2
-        return np.asarray(n * math.log(total / unit) / 2 - (n - 1) * without, np.float64)
+        # Without one seed, and without one sum whose share the others take over.
+        fewer = total - squares
+        others = ((off**2).sum() - (off**2).sum(axis=0)) * sums / max(sums - 1, 1) - own.sum()
+        if not (unit > units.max() and min(total, fewer.min(), others.min()) > 0):
+            return (
+                f"outputs at width {width} are those of infinite width within the particles' own error, or "
+                "those are 0; more particles (infinite_width) have a smaller one"
+            )
+        log = math.log(total / unit) / 2
+        centre = off.mean(axis=0)
+        bias = float(centre @ centre - off.var(axis=0, ddof=1).sum() / n) / float(total / n)
+        return Beside(
+            n * log - (n - 1) * np.log(fewer / (unit - units)) / 2,
+            sums * log - (sums - 1) * np.log(others / unit) / 2,
+            min(1.0, max(0.0, bias)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +97,12 @@ class Distance:
     """D at the largest width that was asked for: measured once it is shown to be above or below eps.
 
     Attributes:
-        losses: Of all widths.
+        outputs: Of all widths.
         width: m; where the widths have moved beyond it, the line's value there.
         tolerance: eps.
     """
 
-    losses: Losses
+    outputs: TestOutputs
     width: int
     tolerance: float
 
@@ -76,18 +110,19 @@ class Distance:
 
     def judge(self, widths: Sequence[int], counts: Sequence[int], error: float) -> Judged:
         """See `Measure`."""
-        line = _line(self.losses, widths, counts)
+        line = _line(self.outputs, widths, counts)
         if isinstance(line, str):
             return Judged.nothing(line, self.unit)
-        found = line(math.log(self.width))
-        if self.width in widths:
-            found = contrast((1.0,), [line.samples[list(widths).index(self.width)]])
+        at = list(widths).index(self.width) if self.width in widths else None
+        found = line(math.log(self.width)) if at is None else line.at(at)
+        share = line.found[-1 if at is None else at].bias
         low, high = found.bounds(error)
         interval = Interval(math.exp(found.value), math.exp(low), _exp(high))
         eps = math.log(self.tolerance)
         verdict = Verdict.UNDECIDED if low <= eps <= high else Verdict.NO_PREDICTION
         gap = abs(found.value - eps)
-        return Judged(verdict, interval, found, gap, gap, self.unit, enough=_exp(high))
+        why = f"{percent(share)} of its square is bias, the rest variance over seeds"
+        return Judged(verdict, interval, found, gap, gap, self.unit, why, enough=_exp(high))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +130,12 @@ class NeededWidth:
     """m*(eps): known if its interval spans at most `FACTOR`, or lies at or below the largest width asked for.
 
     Attributes:
-        losses: Of all widths.
+        outputs: Of all widths.
         asked: The largest width that was asked for.
         tolerance: eps.
     """
 
-    losses: Losses
+    outputs: TestOutputs
     asked: int
     tolerance: float
 
@@ -108,7 +143,7 @@ class NeededWidth:
 
     def judge(self, widths: Sequence[int], counts: Sequence[int], error: float) -> Judged:
         """See `Measure`."""
-        line = _line(self.losses, widths, counts)
+        line = _line(self.outputs, widths, counts)
         if isinstance(line, str):
             return Judged.nothing(line, self.unit)
         eps, most = math.log(self.tolerance), math.log(BEYOND)
@@ -142,22 +177,30 @@ class _Line:
     """The least-squares line through log D over log m, as a contrast at every log m."""
 
     widths: Sequence[int]
-    samples: Sequence[Floats]
+    found: Sequence[Beside]
 
     def __call__(self, x: float) -> Contrast:
         logs = np.log(np.asarray(self.widths, np.float64))
-        weights = 1 / len(logs) + (x - logs.mean()) * slope_weights(self.widths)
-        return contrast(weights, self.samples)
+        return self._weighted(1 / len(logs) + (x - logs.mean()) * slope_weights(self.widths))
+
+    def at(self, place: int) -> Contrast:
+        """The value of log D at one of the widths."""
+        return self._weighted(np.eye(len(self.found))[place])
+
+    def _weighted(self, weights: Floats) -> Contrast:
+        seeds = contrast(weights, [one.log for one in self.found])
+        sums = contrast((1.0,), [np.asarray(weights @ np.stack([one.sums for one in self.found]))])
+        return seeds + replace(sums, value=0.0)
 
 
-def _line(losses: Losses, widths: Sequence[int], counts: Sequence[int]) -> _Line | str:
-    samples = []
+def _line(outputs: TestOutputs, widths: Sequence[int], counts: Sequence[int]) -> _Line | str:
+    found = []
     for width, count in zip(widths, counts, strict=True):
-        found = losses.pseudo(width, count)
-        if isinstance(found, str):
-            return found
-        samples.append(found)
-    return _Line(widths, samples)
+        one = outputs.beside(width, count)
+        if isinstance(one, str):
+            return one
+        found.append(one)
+    return _Line(widths, found)
 
 
 def _first(start: float, step: float, end: float, shown: Callable[[float], bool]) -> float | None:

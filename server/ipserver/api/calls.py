@@ -10,7 +10,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,10 +20,12 @@ from grpc import aio
 
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.environment.log_scope import Scope, enter
+from ipserver.environment.traces import TRACEPARENT, span
 
 _log = logging.getLogger(__name__)
 REQUEST_ID: Final = "x-request-id"
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 # Codes that are this service's fault or trouble.
 _TROUBLE: Final = frozenset({"INTERNAL", "UNKNOWN", "UNAVAILABLE", "DATA_LOSS"})
 # In place of the name of a method that does not exist: callers choose names, and there is no end of them.
@@ -85,36 +88,37 @@ class Observe(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in th
 
         def unary(wrapped: Any) -> Any:
             async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> Any:
-                one, begin = Call(name), self._monotonic()
-                enter(Scope(request_id=_request_id(context)))
-                try:
+                with self._observed(name, context):
                     return await wrapped(request, context)
-                except BaseException as error:
-                    one.code = _code(error, context)
-                    raise
-                finally:
-                    one.seconds = self._monotonic() - begin
-                    self._tell(one)
 
             return call
 
         def streaming(wrapped: Any) -> Any:
             async def call(request: Any, context: aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-                one, begin = Call(name), self._monotonic()
-                enter(Scope(request_id=_request_id(context)))
-                try:
+                with self._observed(name, context):
                     async for response in wrapped(request, context):
                         yield response
-                except BaseException as error:
-                    one.code = _code(error, context)
-                    raise
-                finally:
-                    one.seconds = self._monotonic() - begin
-                    self._tell(one)
 
             return call
 
         return rewrapped(handler, unary, streaming)
+
+    @contextmanager
+    def _observed(self, name: str, context: aio.ServicerContext[Any, Any]) -> Iterator[None]:
+        """The call, made in the block, with its log scope and its span."""
+        one, begin = Call(name), self._monotonic()
+        enter(Scope(request_id=_given(context, REQUEST_ID, _REQUEST_ID) or secrets.token_hex(8)))
+        with span(name, parent=_given(context, TRACEPARENT, _TRACEPARENT)) as recorded:
+            try:
+                yield
+            except BaseException as error:
+                one.code = _code(error, context)
+                raise
+            finally:
+                one.seconds = self._monotonic() - begin
+                if recorded is not None:
+                    recorded.set_attribute("rpc.grpc.status_code", grpc.StatusCode[one.code].value[0])
+                self._tell(one)
 
     def _tell(self, call: Call) -> None:
         for observer in self._observers:
@@ -129,11 +133,10 @@ def _code(error: BaseException, context: aio.ServicerContext[Any, Any]) -> str:
     return code.name if isinstance(code, grpc.StatusCode) else "UNKNOWN"
 
 
-def _request_id(context: aio.ServicerContext[Any, Any]) -> str:
-    given = [str(value) for key, value in context.invocation_metadata() or () if key == REQUEST_ID]
-    if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
-        return given[0]
-    return secrets.token_hex(8)
+def _given(context: aio.ServicerContext[Any, Any], header: str, form: re.Pattern[str]) -> str:
+    """A header of the call; "": it is not there once, or has another form."""
+    given = [str(value) for key, value in context.invocation_metadata() or () if key == header]
+    return given[0] if len(given) == 1 and form.fullmatch(given[0]) else ""
 
 
 class AccessLines:

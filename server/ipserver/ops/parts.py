@@ -21,6 +21,7 @@ from ipserver.environment.addresses import split_address
 from ipserver.environment.logs import adopt_loggers
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import for_parts
+from ipserver.environment.traces import configure_traces
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
 from ipserver.ops.startup import check_data, make_folder, open_service, waiting
@@ -44,6 +45,7 @@ def run_api(settings: Settings) -> None:
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
     from ipserver.request.limits import limits_with  # noqa: PLC0415
 
+    configure_traces("api")
     store = open_service(settings, write=False)
     limits = limits_with(**settings.limits)
     observers: list[Callable[[Call], None]] = []
@@ -105,6 +107,7 @@ def run_dispatch(settings: Settings) -> None:
         )
     if not os.environ.get(_SUPERVISED):  # else `ipserver up` has looked
         waiting(settings, lambda: check_data(settings))
+    configure_traces("dispatch")
     store = open_service(settings, write=True)
     observer = IGNORE
     if settings.metrics_address:

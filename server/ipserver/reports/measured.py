@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -11,8 +12,11 @@ import numpy as np
 from ipcore.analysis.case import Measured, Run
 from ipcore.analysis.coordinate_check import Key
 from ipcore.analysis.kinds import wanted
+from ipcore.analysis.output_distance import Outputs, stand_in
 from ipcore.analysis.report import Subject
 from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.probes.outputs import OUTPUTS as SKETCH
+from ipcore.training.recording import LIMIT_ERROR
 from iplab.v1 import spec_pb2
 from ipserver.store.records.runs import RunRecord
 from ipserver.store.segments import decode
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from ipserver.store import Store
 
 MAX_POINTS: Final = 1_000_000
+OUTPUTS: Final = "outputs"
+# Steps at which outputs are compared: each run has over a hundred numbers at each.
+MAX_OUTPUT_STEPS: Final = 6
 _PAGE: Final = 5_000
 # Parts are compared with step 0, and gradients of these steps are those of the first updates.
 _CONTEXT_STEPS: Final = range(4)
@@ -35,9 +42,30 @@ def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -
         spec: Valid, with its defaults filled in.
         asked: Kinds of check that are asked for.
     """
-    probes = spec.record.probes
-    if {kind.probe for kind in wanted(asked)}.isdisjoint(probes.quantities):
+    if {kind.probe for kind in wanted(asked)}.isdisjoint(spec.record.probes.quantities):
         return ()
+    return _probed_steps(spec)
+
+
+def output_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
+    """Steps at which outputs are held against those of infinite width, or of one that stands for it.
+
+    The last and few others.
+
+    Args:
+        spec: Valid, with its defaults filled in.
+    """
+    if OUTPUTS not in spec.record.probes.quantities:
+        return ()
+    if not spec.grid.infinite_width and stand_in(spec.grid.widths) is None:
+        return ()
+    steps = [step for step in _probed_steps(spec) if step]
+    every = max(1, math.ceil(len(steps) / MAX_OUTPUT_STEPS))
+    return tuple(steps[::-1][::every][::-1])
+
+
+def _probed_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
+    probes = spec.record.probes
     multiples = range(0, spec.steps + 1, probes.interval) if probes.interval else ()
     return tuple(sorted({*probes.steps, *multiples}))
 
@@ -49,6 +77,7 @@ def read(
     steps: Collection[int],
     recorded: Collection[int] = (),
     asked: Collection[str] = (),
+    sketched: Collection[int] = (),
 ) -> Measured:
     """All runs, and what was measured in them at some steps.
 
@@ -59,6 +88,7 @@ def read(
         steps: At which coordinates are wanted.
         recorded: At which there are any.
         asked: Kinds of check that are asked for.
+        sketched: Steps at which outputs are wanted (`output_steps`).
 
     Raises:
         NotFound: No such experiment.
@@ -87,6 +117,10 @@ def read(
         quantity, _, layer = name.partition("/")
         of_subject = sizes.setdefault(subject, {})
         of_subject.setdefault((quantity, int(layer), step), {})[record.width, record.seed] = value
+    outputs: dict[Subject, dict[int, dict[tuple[int, int], Outputs]]] = {}
+    for index, step, one in output_sketches(store, experiment, sketched):
+        subject, record = records[index]
+        outputs.setdefault(subject, {}).setdefault(step, {})[record.width, record.seed] = one
     return Measured(
         {subject: tuple(group) for subject, group in runs.items()},
         sizes,
@@ -94,6 +128,7 @@ def read(
         unfinished,
         points > MAX_POINTS,
         {subject: tuple(group) for subject, group in limits.items()},
+        outputs,
     )
 
 
@@ -141,6 +176,26 @@ def _layer_metrics(
                 # Train and test metrics have no layer.
                 if "/" in name:
                     yield run, name, step, value
+
+
+def output_sketches(
+    store: Store, experiment: str, steps: Collection[int]
+) -> Iterator[tuple[int, int, Outputs]]:
+    """(run, step, outputs) of every run that has recorded its outputs at these steps."""
+    columns = {name: place for place, name in enumerate((*SKETCH.metrics, LIMIT_ERROR))}
+    for first, last in _ranges(steps):
+        for segment in store.segments(experiment, packs=None, first_step=first, last_step=last):
+            points = decode(segment.data)
+            column = np.array([columns.get(name, -1) for name in points.metrics], np.int64)[points.metric]
+            chosen = (column >= 0) & (points.step >= first) & (points.step <= last)
+            where, row = np.unique(
+                np.stack([points.run[chosen], points.step[chosen]]), axis=1, return_inverse=True
+            )
+            values = np.full((where.shape[1], len(columns)), np.nan)
+            values[row.reshape(-1), column[chosen]] = points.value[chosen]
+            for (run, step), found in zip(where.T.tolist(), values, strict=True):
+                if np.isfinite(found[:-1]).all():
+                    yield run, step, Outputs.of(found[:-1], float(found[-1]))
 
 
 def _ranges(steps: Collection[int]) -> list[tuple[int, int]]:

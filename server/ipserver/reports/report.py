@@ -10,7 +10,7 @@ from ipcore.analysis.verdicts import TOLERANCE
 from iplab.v1 import report_pb2, spec_pb2
 from ipserver.names import experiment_name
 from ipserver.reports.checks import report_message, subjects, trained
-from ipserver.reports.measured import read, recorded_steps
+from ipserver.reports.measured import output_steps, read, recorded_steps
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -44,7 +44,8 @@ def report(
     """
     recorded = recorded_steps(spec, asked)
     chosen = {*steps} or ({*recorded} & {*_FIRST_STEPS, *recorded[-1:]})
-    measured = read(store, experiment, subjects(spec, references or {}), chosen, recorded, asked)
+    sketched = [step for step in output_steps(spec) if not steps or step in steps]
+    measured = read(store, experiment, subjects(spec, references or {}), chosen, recorded, asked, sketched)
     return report_message(
         experiment_name(experiment), make_report(trained(spec), measured, tolerance, list(asked))
     )

@@ -13,10 +13,10 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from ipcore import studies, theory
-from ipcore.catalogue import DatasetInfo
+from ipcore.catalogue import PROBES, DatasetInfo
 from ipcore.planning.machine import DEFAULT_CPU
 from ipcore.planning.memory import run_memory_bytes
-from ipcore.probes.quantities import QUANTITIES
+from ipcore.probes.quantities import QUANTITIES, definition
 from iplab.v1 import spec_pb2
 from iplab.v1 import study_pb2 as pb
 from iplab.v1 import study_service_pb2 as service_pb2
@@ -56,7 +56,7 @@ _COST_RUNS: Final = 8
 # What runs record without a probe: in their summaries, or in the weights that they keep.
 _ALWAYS: Final = frozenset(
     {studies.FINAL_LOSS.quantity, studies.FIRST_LOSS.quantity, studies.FINAL_ACCURACY.quantity}
-) | {studies.CALIBRATED, studies.OUTPUTS}
+) | {studies.CALIBRATED, studies.OUTPUTS, studies.FINAL_LIMIT_ERROR.quantity}
 _UPDATES: Final = frozenset({studies.ISOLATED, studies.ISOLATED_BIAS})
 # The kind of question whose runs have their limits beside them.
 _BESIDE_LIMIT: Final = studies.InfiniteWidth.kind.replace("-", "_")
@@ -277,7 +277,9 @@ def recorded_step(metric: studies.Metric) -> int:
 
 @functools.cache
 def _probed() -> dict[str, str]:
-    return {quantity.name: probe for probe, named in QUANTITIES.items() for quantity in named}
+    inside = {quantity.name: probe for probe, named in QUANTITIES.items() for quantity in named}
+    sums = {name.partition("/")[0]: probe for probe in PROBES for name in definition(probe).metrics}
+    return inside | sums
 
 
 def _own_settings(message: Any) -> dict[str, Any]:

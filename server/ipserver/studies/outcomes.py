@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from ipcore import studies
+from ipcore.probes.outputs import OUTPUTS as SKETCH
 from ipserver.names import lineage
 from ipserver.request.study import probe_of, recorded_step
 from ipserver.store import Store
@@ -77,8 +78,13 @@ def _values(
         elif metric.quantity == studies.CALIBRATED:
             rates = run.calibrated_rates
             value = rates[metric.layer - 1] if metric.layer <= len(rates) else None
+        elif metric == studies.FINAL_LIMIT_ERROR:
+            value = run.summary.final_limit_error
         elif metric.quantity == studies.OUTPUTS:
             value = vector(run, metric.step)
+        elif metric.quantity == studies.SKETCH:
+            sums = [points.get((name, metric.step)) for name in SKETCH.metrics]
+            value = tuple(one for one in sums if one is not None) if None not in sums else None
         else:
             value = points.get(_place(metric))
         if value is not None:
@@ -90,7 +96,7 @@ def _points(
     store: Store, experiment: str, metrics: Sequence[studies.Metric]
 ) -> Mapping[int, Mapping[tuple[str, int], float]]:
     """Recorded points of the metrics by run, name and step."""
-    wanted = {_place(metric) for metric in metrics if probe_of(metric)}
+    wanted = {place for metric in metrics if probe_of(metric) for place in _places(metric)}
     if studies.FIRST_LOSS in metrics:
         wanted.add((_TEST_LOSS, 0))
     found: dict[int, dict[tuple[str, int], float]] = defaultdict(dict)
@@ -105,6 +111,13 @@ def _points(
         for run, metric, step, value in rows:
             found[int(run)][block.metrics[metric], int(step)] = float(value)
     return found
+
+
+def _places(metric: studies.Metric) -> list[tuple[str, int]]:
+    """Names and step under which a probe records a metric, a vector under several."""
+    if metric.quantity == studies.SKETCH:
+        return [(name, metric.step) for name in SKETCH.metrics]
+    return [_place(metric)]
 
 
 def _place(metric: studies.Metric) -> tuple[str, int]:

@@ -9,10 +9,10 @@ import pytest
 
 from ipcore import theory
 from ipcore.catalogue.widths import INFINITE_WIDTH
+from ipcore.probes.outputs import SIZE
 from ipcore.studies import (
     CALIBRATED,
     FINAL_ACCURACY,
-    FINAL_LOSS,
     ISOLATED,
     ISOLATED_BIAS,
     OUTPUTS,
@@ -318,13 +318,17 @@ def test_what_is_trained_may_differ_from_what_was_meant():
 
 
 def beside_limits(constant, slope=-0.5, spread=0.1):
-    """Losses that are `constant` m^slope off the limit's of their seed, give or take."""
+    """Outputs of mean square 0.09 whose sketch is `constant` m^slope off the limit's, give or take."""
 
     def train(run, metrics):
-        limit = 0.3 + 0.02 * np.random.default_rng(run.seed).standard_normal()
-        draw = np.random.default_rng([run.width, run.seed]).standard_normal()
-        off = 0.0 if run.width == INFINITE_WIDTH else 0.3 * constant * run.width**slope * (1 + spread * draw)
-        return Outcome({FINAL_LOSS: limit + off}, core_seconds=0.01)
+        sketch, error = metrics
+        limit = 0.3 * np.random.default_rng(run.seed).choice([-1.0, 1.0], SIZE) / SIZE**0.5
+        rng = np.random.default_rng([run.width, run.seed])
+        size = 0.3 * constant * run.width**slope * (1 + spread * rng.standard_normal())
+        off = size * rng.standard_normal(SIZE) / SIZE**0.5
+        if run.width == INFINITE_WIDTH:
+            return Outcome({sketch: (0.09, *limit), error: 1e-6}, core_seconds=0.01)
+        return Outcome({sketch: (0.09, *(limit + off))}, core_seconds=0.01)
 
     return train
 
@@ -358,7 +362,7 @@ def test_a_distance_that_does_not_fall_has_no_needed_width():
 
 def test_more_noise_asks_for_more_seeds_and_says_what_it_would_take():
     question = InfiniteWidth(subjects=(subject("ip-llr", 3),), budget=Budget(runs=80), tolerance=0.05)
-    found = study(question, beside_limits(3.0, spread=1.0)).decision
+    found = study(question, beside_limits(3.0, spread=0.5)).decision
     assert isinstance(found, OutOfBudget)
     needed = found.answers[0].cells[1]
     assert needed.need.seeds > needed.seeds
@@ -369,4 +373,4 @@ def test_networks_that_are_their_limits_have_no_distance():
     question = InfiniteWidth(subjects=(subject("ip-llr", 3),), budget=PLENTY)
     found = study(question, beside_limits(0.0)).decision
     assert isinstance(found, OutOfBudget)
-    assert "losses at width 64 are exactly those of infinite width" in found.sentence
+    assert "outputs at width 64 are those of infinite width within the particles' own error" in found.sentence

@@ -1,0 +1,126 @@
+"""Distances of networks from their limits, by sketches of outputs (`ipcore.probes.outputs`).
+
+A limit belongs to a sequence of batches, so each network is compared with the limit of its own seed. With
+off_s = f_s - g_s of S seeds, f_s a network's outputs and g_s its limit's, relative to the mean of |g_s|^2:
+
+    D^2 = mean |off_s|^2 - own
+    V   = variance of off_s over seeds - own
+    b^2 = |mean off_s|^2 - (V + own) / S
+
+`own` is the squared error of the limits, averages over systems of particles that each seed draws anew. The
+sketch is linear, so all of this follows from sketches of f_s and g_s; |g_s|^2 is recorded exactly. Intervals
+are over seeds and over the sums of the sketch together.
+
+Where no limit is computed (muP) a network of M >= 16 m neurons stands for it. Its variance is taken to be the
+m / M-th part of that of a network of width m, so that the variance of off_s is V (1 + m / M).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from ipcore.analysis.limit_distance import LimitDistance, fit_distances, is_zero
+from ipcore.errors import AnalysisError
+
+Floats = npt.NDArray[np.float64]
+TIMES_WIDER: Final = 16
+"""A network that stands for infinite width is at least so many times wider than those compared."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """What a run recorded of its outputs at a step.
+
+    Attributes:
+        mean_square: Mean f^2 over all outputs on the test set.
+        sums: The sketch, (J,): its squares sum to the mean square on average.
+        error: Of a limit: its root mean square error relative to |f|; 0 where it is exact or not known.
+    """
+
+    mean_square: float
+    sums: Floats
+    error: float = 0.0
+
+    @classmethod
+    def of(cls, recorded: Sequence[float] | Floats, error: float | None = None) -> Self:
+        """From the values of "output_sketch/0", "output_sketch/1", ... in this order."""
+        values = np.asarray(recorded, np.float64)
+        known = error is not None and math.isfinite(error)
+        return cls(float(values[0]), values[1:], error if known and error is not None else 0.0)
+
+    @property
+    def own(self) -> float:
+        """The limit's own squared error."""
+        return self.error**2 * self.mean_square
+
+
+def stand_in(widths: Collection[int]) -> int | None:
+    """The width that stands for infinite width among finite ones, if one is far larger than all others.
+
+    >>> stand_in([64, 128, 256, 4096]), stand_in([64, 128, 256, 512])
+    (4096, None)
+    """
+    *others, widest = sorted(widths) or [0]
+    return widest if others and widest >= TIMES_WIDER * others[-1] else None
+
+
+def with_own_error(
+    wide: Mapping[int, Outputs], width: int, others: Mapping[int, Mapping[int, Outputs]]
+) -> dict[int, Outputs]:
+    """Networks that stand for infinite width, with their own error.
+
+    Args:
+        wide: By seed.
+        width: M, theirs.
+        others: Narrower networks by width, then by seed; the widest of them say how large the variance is.
+    """
+    m, by_seed = max(others.items())
+    both = sorted(by_seed.keys() & wide.keys())
+    if len(both) < 2:
+        return dict(wide)
+    off = np.stack([by_seed[seed].sums - wide[seed].sums for seed in both])
+    own = float(off.var(axis=0, ddof=1).sum()) * m / (m + width)
+    return {seed: replace(one, error=math.sqrt(own / one.mean_square)) for seed, one in wide.items()}
+
+
+def output_distance(
+    networks: Mapping[int, Mapping[int, Outputs]],
+    limits: Mapping[int, Outputs],
+    *,
+    needed: tuple[float, ...] = (),
+) -> LimitDistance:
+    """Relative distances of networks from the limits of their seeds.
+
+    Args:
+        networks: By width, then by seed.
+        limits: By seed.
+        needed: Distances eps > 0 for which a width is wanted.
+
+    Raises:
+        AnalysisError: Less than two seeds at a width, fewer than three widths, a limit that is 0 within its
+            own error, or networks that are nearer to it than that.
+    """
+    own = float(np.mean([limit.own for limit in limits.values()]))
+    unit = float(np.mean([limit.mean_square - limit.own for limit in limits.values()]))
+    if is_zero(unit, own):
+        raise AnalysisError(
+            f"outputs of the limit are 0 within its own error ({math.sqrt(own):.2g}), so that a relative "
+            "distance means nothing; more particles or replicas (infinite_width) have a smaller error"
+        )
+    squares, parts = dict[int, Floats](), dict[int, tuple[float, float]]()
+    for width, by_seed in networks.items():
+        both = sorted(by_seed.keys() & limits.keys())
+        if len(both) < 2:
+            raise AnalysisError(f"width {width} has {len(both)} seeds beside their limits; needs at least 2")
+        off = np.stack([by_seed[seed].sums - limits[seed].sums for seed in both])
+        squares[width] = off**2 / unit
+        spread, centre = float(off.var(axis=0, ddof=1).sum()), off.mean(axis=0)
+        bias = float(centre @ centre) - spread / len(both)
+        parts[width] = (spread - own) / unit, bias / unit
+    return fit_distances(squares, parts, own=own / unit, needed=needed)
