@@ -43,7 +43,7 @@ def test_runs_have_the_order_of_the_grid(anywhere):
     ]
     assert points[4] == ("r00004", 16, "mup", 0)
     assert [run.index for run in experiment.runs("parameterization = llr AND seed = 1")] == [3, 7]
-    assert [run.index for run in experiment.runs("base_learning_rate = 0.1 AND width = 16")] == [4, 5, 6, 7]
+    assert [run.index for run in experiment.runs("(base_learning_rate = 0.1) AND width = 16")] == [4, 5, 6, 7]
     assert experiment.run(3).state is iplab.RunState.SUCCEEDED
 
 
@@ -117,6 +117,13 @@ def test_equal_settings_have_equal_numbers(iplab_client):
     one, other = (iplab_client.create(small_spec(seeds=[3])) for _ in range(2))
     assert one.metrics().value.tolist() == other.metrics().value.tolist()
     assert "nothing is trained" in one.warnings[0]
+
+
+def test_variables_of_other_services_do_not_matter(iplab_service, monkeypatch):
+    monkeypatch.setenv("IPLAB_TLS_CA", "/nowhere.pem")
+    monkeypatch.setenv("IPLAB_TOKEN", "for-another")
+    with iplab_service.connect() as client:
+        assert list(client.experiments()) == []
 
 
 def test_what_is_held_is_played_as_the_test_says():

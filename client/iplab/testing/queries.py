@@ -18,6 +18,8 @@ from iplab.v1 import run_service_pb2 as pb
 
 Kind = TypeVar("Kind", bound=Message)
 _COMPARISON: Final = re.compile(r"\s*([a-z_]+)\s*=\s*(?:\"([^\"]*)\"|([^\s\"]+))\s*")
+# Outside of quotes.
+_PARENTHESES: Final = re.compile(r"[()](?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)")
 _AXES: Final = ("parameterization", "hidden_layers", "width", "activation", "base_learning_rate")
 _ENDED: Final = frozenset(
     run_pb2.RunState.Value(f"RUN_STATE_{it}") for it in ("SUCCEEDED", "DIVERGED", "FAILED", "CANCELLED")
@@ -27,7 +29,8 @@ _ENDED: Final = frozenset(
 def selected(messages: Sequence[Kind], filter: str) -> list[Kind]:
     """The messages for which a filter holds. Raises Refused: of filters the fake has `a = 1 AND b = "x"`."""
     found = list(messages)
-    for comparison in filter.split(" AND ") if filter.strip() else ():
+    flat = _PARENTHESES.sub("", filter)  # of comparisons that must all hold they change nothing
+    for comparison in flat.split(" AND ") if flat.strip() else ():
         parts = _COMPARISON.fullmatch(comparison)
         if parts is None:
             raise not_in_the_fake(f"filters such as {comparison.strip()!r}, only NAME = VALUE joined by AND")

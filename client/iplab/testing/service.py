@@ -10,7 +10,8 @@ from typing import Any, Final, Self
 
 import grpc
 
-from iplab.client import Client, connect
+from iplab.client import Client
+from iplab.connection.transport import Transport
 from iplab.testing.errors import REASONS, Refused, not_in_the_fake
 from iplab.testing.queries import metric_blocks, selected, summaries
 from iplab.testing.world import ENDED, World
@@ -78,7 +79,7 @@ class FakeService:
 
     def connect(self, *, timeout: float = 30.0) -> Client:
         """A client of it, whatever profiles and variables there are."""
-        return connect(self.address, timeout=timeout, token="")
+        return Client(Transport(self.address, timeout))
 
     def play(self, experiment: str, *, fail: Collection[int] = (), diverge: Collection[int] = ()) -> None:
         """Play an experiment's queued runs to their end.
@@ -192,7 +193,9 @@ class FakeService:
         held = self._world.get(request.name)
         for run in held.runs:
             if run.name == request.name:
-                return run
+                copy = run_pb2.Run()
+                copy.CopyFrom(run)  # it may be played while the answer is written
+                return copy
         raise Refused("NOT_FOUND", f"there is no run {request.name!r}; there are {len(held.runs)}")
 
     def _ListRuns(self, request: run_pb.ListRunsRequest) -> run_pb.ListRunsResponse:
