@@ -12,7 +12,7 @@ from iplab.connection.batches import in_batches
 from iplab.connection.credentials import channel_credentials
 from iplab.connection.profiles import find_profile
 from iplab.connection.transport import Transport, check_address
-from iplab.errors import InvalidRequestError, IplabError, Violation
+from iplab.errors import InvalidRequestError, IplabError
 from iplab.results.experiment import Experiment
 from iplab.specs.specfile import SpecSource, read_spec
 from iplab.studies.request import study_message
@@ -192,9 +192,9 @@ class Client:
         """Experiments, newest first, fetched by page.
 
         Args:
-            filter: Comparisons of state, experiment, priority, project, owner and labels.KEY, joined by
-                AND, OR and NOT:
-                'state = RUNNING AND labels.team = "theory"'.
+            filter: Comparisons of state, experiment, priority, project, owner, create_time, start_time,
+                end_time and labels.KEY, joined by AND, OR and NOT:
+                'state = RUNNING AND labels.team = "theory" AND create_time >= 2026-11-27T10:00:00Z'.
             limit: At most so many; None: all.
             show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
 
@@ -266,12 +266,11 @@ class Client:
         """
         loaded = read_spec(spec)
         own = loaded.checked()
-        if own.notes:
-            raise loaded.error([Violation("experiment.notes", "belong to experiments; a study has none")])
         study = study_pb2.Study(
             display_name=own.display_name,
             labels=own.labels,
             priority=own.priority,
+            notes=own.notes,
             project=own.project,
             spec=study_message(question, own.spec, budget, tolerance, error_rate, settings),
         )
@@ -361,8 +360,8 @@ class Client:
         """Who changed what, and what was refused, newest first, fetched by page.
 
         Args:
-            filter: Comparisons of user, method, resource, project, peer and code, joined by AND, OR and NOT:
-                "user = alice AND NOT code = OK".
+            filter: Comparisons of user, method, resource, project, peer, code and time, joined by AND, OR and
+                NOT: "user = alice AND NOT code = OK AND time >= 2026-11-27".
             limit: At most so many; None: all.
 
         Raises:

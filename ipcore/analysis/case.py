@@ -67,7 +67,7 @@ class Trained:
         max_hidden_layers: Networks with more matrices than such a perceptron are not analysed.
         block_matrices: Matrices per residual block; 0: there are no blocks.
         normalization: Of preactivations, by its name in the catalogue.
-        random_starts: Labels whose limits start from a random f_0 (`ipcore.limits.kinds`).
+        not_compared: By label why outputs are not held against infinite width.
     """
 
     widths: tuple[int, ...]
@@ -83,7 +83,7 @@ class Trained:
     max_hidden_layers: int = 100
     block_matrices: int = 0
     normalization: str = "none"
-    random_starts: frozenset[str] = frozenset()
+    not_compared: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_epsilon(self) -> bool:

@@ -10,14 +10,17 @@ off_s = f_s - g_s of S seeds, f_s a network's outputs and g_s its limit's, relat
 `own` is the squared error of the limits, averages over systems of particles that each seed draws anew. The
 sketch is linear, so all of this follows from sketches of f_s and g_s; |g_s|^2 is recorded exactly. Intervals
 are over seeds and over the sums of the sketch together.
+
+Where no limit is computed (muP) a network of M >= 16 m neurons stands for it. Its variance is taken to be the
+m / M-th part of that of a network of width m, so that the variance of off_s is V (1 + m / M).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +29,8 @@ from ipcore.analysis.limit_distance import LimitDistance, fit_distances, is_zero
 from ipcore.errors import AnalysisError
 
 Floats = npt.NDArray[np.float64]
+TIMES_WIDER: Final = 16
+"""A network that stands for infinite width is at least so many times wider than those compared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +58,35 @@ class Outputs:
     def own(self) -> float:
         """The limit's own squared error."""
         return self.error**2 * self.mean_square
+
+
+def stand_in(widths: Collection[int]) -> int | None:
+    """The width that stands for infinite width among finite ones, if one is far larger than all others.
+
+    >>> stand_in([64, 128, 256, 4096]), stand_in([64, 128, 256, 512])
+    (4096, None)
+    """
+    *others, widest = sorted(widths) or [0]
+    return widest if others and widest >= TIMES_WIDER * others[-1] else None
+
+
+def with_own_error(
+    wide: Mapping[int, Outputs], width: int, others: Mapping[int, Mapping[int, Outputs]]
+) -> dict[int, Outputs]:
+    """Networks that stand for infinite width, with their own error.
+
+    Args:
+        wide: By seed.
+        width: M, theirs.
+        others: Narrower networks by width, then by seed; the widest of them say how large the variance is.
+    """
+    m, by_seed = max(others.items())
+    both = sorted(by_seed.keys() & wide.keys())
+    if len(both) < 2:
+        return dict(wide)
+    off = np.stack([by_seed[seed].sums - wide[seed].sums for seed in both])
+    own = float(off.var(axis=0, ddof=1).sum()) * m / (m + width)
+    return {seed: replace(one, error=math.sqrt(own / one.mean_square)) for seed, one in wide.items()}
 
 
 def output_distance(

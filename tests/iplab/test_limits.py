@@ -115,6 +115,23 @@ def test_the_report_says_how_infinite_the_networks_are(limits):
     assert [panel.title for panel in picture.panels] == ["after 1 update", "after 4 updates"]
 
 
+def test_of_mup_a_far_wider_network_stands_for_the_limit(service, client):
+    grid = SPEC["spec"]["grid"] | {
+        "parameterizations": [{"preset": "mup"}, {"preset": "sp"}],
+        "widths": [8, 16, 32, 512],
+    }
+    spec = {name: part for name, part in SPEC["spec"].items() if name != "infinite_width"}
+    record = {"weights": "none", "probes": {"quantities": ["outputs"], "steps": [4]}}
+    more = {"grid": grid, "record": record, "deferred_weights": "cheaper"}
+    experiment = client.create({"spec": spec | more}, experiment_id="far-wider")
+    service.train()
+    report = experiment.refresh().check()
+    (check,) = (check for check in report.checks if check.kind == "LIMIT")
+    assert (check.subject.parameterization, check.step, check.widths) == ("mup", 4, (8, 16, 32))
+    assert "from those of width 512, which stands for infinite width" in check.sentence
+    assert any(note.startswith("sp, ") and "distance to the limit: " in note for note in report.notes)
+
+
 def test_outputs_are_recorded_but_shown_only_if_asked_for(limits):
     assert limits.spec.record.probes.quantities == ["outputs"]
     assert not any(name.startswith("output_sketch") for name in limits.metrics().names)

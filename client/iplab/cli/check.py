@@ -149,7 +149,7 @@ def _print_tables(report: Report) -> None:
 
 
 def _after(check: Check) -> str:
-    return f"after {check.step} updates" if check.step else "at the end"
+    return f"after update {check.step}" if check.step else "at the end"
 
 
 def _parts(check: Check) -> list[tuple[object, ...]]:

@@ -154,6 +154,11 @@ def print_experiment(
         click.echo(folded(line))
     if not experiment.state.terminal:
         click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
+    if (place := experiment.queue_place) is not None:
+        begins = place.expected_start_time
+        when = f"; it is likely to start about {begins:%Y-%m-%d %H:%M} UTC" if begins else ""
+        packs = "1 pack is" if place.packs_before == 1 else f"{place.packs_before} packs are"
+        click.echo(f"{packs} likely to start before it{when}")
     if experiment.mlflow_pending_runs:
         click.echo(f"MLflow does not hold {experiment.mlflow_pending_runs} runs in full yet")
     for warning in experiment.warnings:

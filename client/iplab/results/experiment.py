@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from google.protobuf import field_mask_pb2
-
 from iplab.connection.batches import in_batches
 from iplab.connection.transport import Transport
 from iplab.results import events
@@ -22,6 +20,7 @@ from iplab.results.settings import Settings
 from iplab.results.states import ExperimentState, Regime
 from iplab.results.summary import Summary, averaged, summary_row
 from iplab.specs.plain import time_of, to_plain
+from iplab.specs.updating import set_masked
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
@@ -52,6 +51,19 @@ class Counts:
     diverged: int
     failed: int
     cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a waiting experiment stands: an estimate, which changes as others submit.
+
+    Attributes:
+        packs_before: Packs (runs that train together) that are likely to start before its first one.
+        expected_start_time: When that one is likely to start (UTC); None if that is unknown.
+    """
+
+    packs_before: int
+    expected_start_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +149,12 @@ class Experiment(ExperimentFields):
     def counts(self) -> Counts:
         """Number of runs in each state."""
         return read(Counts, self._experiment.counts)
+
+    @property
+    def queue_place(self) -> QueuePlace | None:
+        """Where it stands while it is QUEUED, as of the last `refresh`; None: unknown, or it is not."""
+        found = self._experiment
+        return read(QueuePlace, found.queue_place) if found.HasField("queue_place") else None
 
     @property
     def predictions(self) -> Predictions:
@@ -293,16 +311,7 @@ class Experiment(ExperimentFields):
             >>> experiment.update(labels={"paper": "fig-3", "draft": None}, priority=5)     # doctest: +SKIP
         """
         message = experiment_pb2.Experiment(name=self.name, etag=etag)
-        given = {"display_name": display_name, "notes": notes, "priority": priority}
-        mask = field_mask_pb2.FieldMask()
-        for field, value in given.items():
-            if value is not None:
-                setattr(message, field, value)
-                mask.paths.append(field)
-        for key, text in (labels or {}).items():
-            mask.paths.append(f"labels.{key}")
-            if text is not None:
-                message.labels[key] = text
+        mask = set_masked(message, labels, display_name=display_name, notes=notes, priority=priority)
         request = experiment_service_pb2.UpdateExperimentRequest(experiment=message, update_mask=mask)
         # With an etag a repetition would find the etag of its own first attempt.
         self._take(
@@ -389,7 +398,7 @@ class Experiment(ExperimentFields):
         Args:
             filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
                 parameterization, hidden_layers, width, activation, base_learning_rate, seed,
-                committed_steps, pack and the names of `Run.results`:
+                committed_steps, pack, start_time, end_time and the names of `Run.results`:
                 'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
             order_by: The same names between commas, each perhaps followed by "desc":
                 "final_test_loss desc, width". Runs without a value come last.

@@ -113,8 +113,8 @@ class ListRunsRequest(_message.Message):
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
     """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, index,
-    parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack, and those of
-    RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED); infinite width is `inf`. A comparison with a
+    parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack, start_time
+    and end_time (compared by <, <=, >, >= with RFC 3339 times or days, UTC), and those of RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED); infinite width is `inf`. A comparison with a
     value that the run does not have is false.
     """
     order_by: _builtins.str

@@ -8,6 +8,9 @@ square of the limits' losses:
     D^2 = mean of (loss_m - loss_inf)^2,   V = variance of the difference,   b^2 = its squared mean - V / S
 
 They say little where little is learned, and what the particles add to a loss is not known.
+
+Where no limit is computed, networks at least 16 times wider than all others stand for it, if they recorded
+outputs.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 
 from ipcore.analysis.case import Case, Kind, Run
 from ipcore.analysis.limit_distance import LimitDistance, NeededWidth, WidthDistance, fit_distances
-from ipcore.analysis.output_distance import Outputs, output_distance
+from ipcore.analysis.output_distance import Outputs, output_distance, stand_in, with_own_error
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
 from ipcore.catalogue.widths import INFINITE_WIDTH
@@ -38,24 +41,26 @@ _BEYOND: Final = 1e9
 
 
 def _find(case: Case) -> Report:
-    if case.subject.parameterization in case.trained.random_starts:
-        return Report(
-            notes=(
-                "distance to the limit: the limit starts from a random f_0 of its own, not from that of the "
-                "network of its seed, so distances do not fall; up:1/4 has the same kernel and starts from 0",
-            )
-        )
+    if why := case.trained.not_compared.get(case.subject.parameterization):
+        return Report(notes=(f"distance to the limit: {why}",))
+    reference = _reference(case)
     diverged = {(run.width, run.seed) for run in case.runs if run.diverged}
     found: list[Check | str] = []
     for step, outputs in sorted(case.outputs.items()):
-        limits = {seed: one for (width, seed), one in outputs.items() if width == INFINITE_WIDTH}
+        limits = {
+            seed: one
+            for (width, seed), one in outputs.items()
+            if width == reference and (width, seed) not in diverged
+        }
         networks: dict[int, dict[int, Outputs]] = {}
         for (width, seed), one in outputs.items():
-            if width != INFINITE_WIDTH and seed in limits and (width, seed) not in diverged:
+            if width != reference and seed in limits and (width, seed) not in diverged:
                 networks.setdefault(width, {})[seed] = one
         if step and limits and networks:
-            found.append(_of_outputs(case, step, networks, limits))
-    if not found:
+            if reference != INFINITE_WIDTH:
+                limits = with_own_error(limits, reference, networks)
+            found.append(_of_outputs(case, step, networks, limits, reference))
+    if not found and case.limits:
         found.append(_of_losses(case))
     return Report(
         checks=tuple(one for one in found if isinstance(one, Check)),
@@ -63,8 +68,19 @@ def _find(case: Case) -> Report:
     )
 
 
+def _reference(case: Case) -> int:
+    """The width that the others are held against; 0: none is."""
+    if case.limits:
+        return INFINITE_WIDTH
+    return (stand_in(case.trained.widths) if case.outputs else None) or 0
+
+
 def _of_outputs(
-    case: Case, step: int, networks: dict[int, dict[int, Outputs]], limits: dict[int, Outputs]
+    case: Case,
+    step: int,
+    networks: dict[int, dict[int, Outputs]],
+    limits: dict[int, Outputs],
+    reference: int,
 ) -> Check | str:
     after = f"after {step} update{'' if step == 1 else 's'}"
     try:
@@ -72,7 +88,12 @@ def _of_outputs(
     except AnalysisError as error:
         return f"{after}: {error}"
     own = max(limit.error for limit in limits.values())
-    return _check(case, found, "the outputs on the test set are", f"{after} ", own, step)
+    whose = "those of infinite width"
+    own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
+    if reference != INFINITE_WIDTH:
+        whose = f"those of width {reference:,}, which stands for infinite width"
+        own_error = f"its own distance from that, {_percent(own)} by a variance of order 1/m, is taken out"
+    return _check(case, found, ("the outputs on the test set are", whose, own_error), f"{after} ", step)
 
 
 def _of_losses(case: Case) -> Check | str:
@@ -92,12 +113,14 @@ def _of_losses(case: Case) -> Check | str:
         "say little where little is learned: "
     )
     own = max((run.limit_error for run in limits.values() if run.limit_error), default=0.0)
-    return _check(case, found, "the final test loss is", head, own)
+    own_error = f"the particles' own error of f is {_percent(own)}" if own else ""
+    return _check(case, found, ("the final test loss is", "that of infinite width", own_error), head)
 
 
 def _check(
-    case: Case, found: LimitDistance, what: str, head: str, error: float, step: int | None = None
+    case: Case, found: LimitDistance, words: tuple[str, str, str], head: str, step: int | None = None
 ) -> Check:
+    """With what is compared ("the outputs are"), with whose, and what to say of the limit's error."""
     verdict = _verdict(found, case.tolerance)
     return Check(
         kind=_NAME,
@@ -106,7 +129,7 @@ def _check(
         low=finite(found.slope.low),
         high=finite(found.slope.high),
         verdict=verdict,
-        sentence=head + "; ".join(_parts(found, what, verdict, error)),
+        sentence=head + "; ".join(_parts(found, words, verdict)),
         points=tuple(
             WidthValue(
                 w.width, w.distance.value, finite(w.distance.low), finite(w.distance.high), w.variance, w.bias
@@ -150,19 +173,20 @@ def _verdict(found: LimitDistance, tolerance: float) -> Verdict:
     return Verdict.DISAGREES if low > most else Verdict.UNDECIDED
 
 
-def _parts(found: LimitDistance, what: str, verdict: Verdict, error: float) -> Iterator[str]:
+def _parts(found: LimitDistance, words: tuple[str, str, str], verdict: Verdict) -> Iterator[str]:
+    what, whose, error = words
     last: WidthDistance = found.widths[-1]
     bias = min(1.0, max(0.0, last.bias) / last.distance.value**2)
     yield (
         f"at width {last.width:,} {what} {_percent(last.distance.value)} [{_percent(last.distance.low)}, "
-        f"{_percent(last.distance.high)}] from {'those' if 'outputs' in what else 'that'} of infinite width, "
+        f"{_percent(last.distance.high)}] from {whose}, "
         f"{_percent(bias)} of its square is bias and the rest variance over seeds"
     )
     yield f"it falls like m to the power {found.slope} (theory: -1/2: {verdict})"
     for needed in found.needed:
         yield _reached(needed, falls=found.slope.high < 0)
     if error:
-        yield f"the particles' own error of f is {_percent(error)}"
+        yield error
 
 
 def _reached(needed: NeededWidth, *, falls: bool) -> str:
@@ -177,4 +201,4 @@ def _percent(part: float) -> str:
     return f"{100 * part:.0f} %" if part >= 0.1 else f"{100 * part:.2g} %"
 
 
-LIMIT: Final = Kind(_NAME, applies=lambda case: bool(case.limits), find=_find)
+LIMIT: Final = Kind(_NAME, applies=lambda case: bool(_reference(case)), find=_find)

@@ -17,7 +17,7 @@ from ipcore.analysis import Report, Subject, Trained
 from iplab.v1 import report_pb2 as pb
 from iplab.v1 import spec_pb2
 from ipserver.request.convert import parameterization
-from ipserver.request.limit_runs import random_starts
+from ipserver.request.limit_runs import not_compared
 from ipserver.request.models import model_of
 from ipserver.request.predict import MAX_PREDICTED_LAYERS, block_matrices, normalization, not_covered
 from ipserver.store.records.runs import RunRecord
@@ -65,7 +65,7 @@ def trained(spec: spec_pb2.ExperimentSpec) -> Trained:
         max_hidden_layers=MAX_PREDICTED_LAYERS,
         block_matrices=block_matrices(model_of(spec)),
         normalization=normalization(model_of(spec)),
-        random_starts=random_starts(spec),
+        not_compared=not_compared(spec),
     )
 
 

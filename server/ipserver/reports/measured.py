@@ -12,7 +12,7 @@ import numpy as np
 from ipcore.analysis.case import Measured, Run
 from ipcore.analysis.coordinate_check import Key
 from ipcore.analysis.kinds import wanted
-from ipcore.analysis.output_distance import Outputs
+from ipcore.analysis.output_distance import Outputs, stand_in
 from ipcore.analysis.report import Subject
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.probes.outputs import OUTPUTS as SKETCH
@@ -48,12 +48,16 @@ def recorded_steps(spec: spec_pb2.ExperimentSpec, asked: Collection[str] = ()) -
 
 
 def output_steps(spec: spec_pb2.ExperimentSpec) -> tuple[int, ...]:
-    """Steps at which outputs are held against those of infinite width: the last and few others.
+    """Steps at which outputs are held against those of infinite width, or of one that stands for it.
+
+    The last and few others.
 
     Args:
         spec: Valid, with its defaults filled in.
     """
-    if not spec.grid.infinite_width or OUTPUTS not in spec.record.probes.quantities:
+    if OUTPUTS not in spec.record.probes.quantities:
+        return ()
+    if not spec.grid.infinite_width and stand_in(spec.grid.widths) is None:
         return ()
     steps = [step for step in _probed_steps(spec) if step]
     every = max(1, math.ceil(len(steps) / MAX_OUTPUT_STEPS))

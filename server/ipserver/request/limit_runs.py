@@ -9,7 +9,7 @@ from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.config import PackConfig
 from ipcore.limits.cost import Cost, cost
-from ipcore.limits.kinds import Limit, limit_of
+from ipcore.limits.kinds import Limit, NoLimit, limit_of
 from ipcore.limits.problems import limit_problems
 from iplab.v1 import spec_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits
@@ -117,15 +117,27 @@ def unpaired_limits(base: pb.ExperimentSpec) -> Iterator[tuple[str, str]]:
     yield from found
 
 
-def random_starts(spec: pb.ExperimentSpec) -> frozenset[str]:
-    """Labels of parameterizations whose limits start from a random f_0, not from that of the same seed."""
+def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
+    """Labels whose networks are not held against infinite width, or a width that stands for it, and why.
+
+    Args:
+        spec: Valid, with its defaults.
+    """
     one = _of_one_seed(spec)
-    found = set()
+    one.grid.infinite_width = True
+    found = {}
     for network, _, run in _limit_runs(one):
         limit = _limit(pack_config(one, network), one, run)
-        if isinstance(limit, Limit) and not limit.starts_at_zero:
-            found.add(run.parameterization)
-    return frozenset(found)
+        if not isinstance(limit, Limit):
+            # Networks that keep their initial matrices have a limit, for which a far wider network stands.
+            if limit.reason != "initial_weights":
+                found[run.parameterization] = limit.sentence
+        elif not limit.starts_at_zero:
+            found[run.parameterization] = (
+                "the limit starts from a random f_0 of its own, not from that of the network of its seed, so "
+                "distances do not fall; up:1/4 has the same kernel and starts from 0"
+            )
+    return found
 
 
 def widest_beside_limit(base: pb.ExperimentSpec) -> int:
@@ -197,7 +209,7 @@ def _one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[New
         )
 
 
-def _limit(config: PackConfig, spec: pb.ExperimentSpec, run: NewRun) -> object:
+def _limit(config: PackConfig, spec: pb.ExperimentSpec, run: NewRun) -> Limit | NoLimit:
     own = run_config(spec, run)
     return limit_of(
         own.parameterization,

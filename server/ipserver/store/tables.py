@@ -205,6 +205,7 @@ studies = sa.Table(
     # The project, and the user who asked for it ("": nobody had to say who they are).
     _column("project", Name, server_default="default"),
     _column("owned_by", Name, server_default=""),
+    _column("notes", Name, server_default=""),
     *_deletion(),
 )
 _index("ix_studies_newest", studies.c.create_time, studies.c.id)
@@ -348,6 +349,8 @@ sa.Index(
     sqlite_where=attempts.c.end_time.is_(None),
     postgresql_where=attempts.c.end_time.is_(None),
 )
+# How long the newest attempts took.
+_index("ix_attempts_ended", attempts.c.end_time, where=attempts.c.end_time.is_not(None))
 
 segments = sa.Table(
     "segments",

@@ -1,5 +1,6 @@
 """Outputs and final test losses beside those of infinite width: distances, slopes, widths needed, by hand."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -143,9 +144,32 @@ def test_a_limit_of_zero_and_one_that_starts_at_random_are_notes():
     found = with_outputs({10: {key: replace(one, mean_square=1e-9, error=0.8) for key, one in at.items()}})
     assert not found.checks
     assert any("after 10 updates: outputs of the limit are 0" in note for note in found.notes)
-    found = with_outputs(outputs_of({10: lambda m: m**-0.5}), random_starts=frozenset({"hpz"}))
+    found = with_outputs(
+        outputs_of({10: lambda m: m**-0.5}), not_compared={"hpz": "it starts from a random f_0"}
+    )
     assert not found.checks
     assert any("random f_0" in note for note in found.notes)
+
+
+def test_a_network_sixteen_times_wider_stands_for_infinite_width_and_its_variance_is_taken_out():
+    far, seeds = 16384, range(24)
+    outputs = {}
+    for s in seeds:
+        common = np.random.default_rng([1, s]).choice([-1.0, 1.0], 128) * 2 / 128**0.5
+        for m in (*WIDTHS, far):
+            own = np.random.default_rng([m, s]).standard_normal(128) * 4 * m**-0.5 / 128**0.5
+            outputs[m, s] = Outputs(4.0 + 16 / m, common + own)
+    runs = tuple(run(m, s, 2.0) for m in (*WIDTHS, far) for s in seeds)
+    wide = replace(trained(), widths=(*WIDTHS, far))
+    check = only(make_report(wide, Measured({HPZ: runs}, {}, (), outputs={HPZ: {10: outputs}})))
+    # Relative to |f| = 2: D = 2 m^(-1/2), not sqrt(4 / m + 4 / far).
+    assert [point.width for point in check.points] == [*WIDTHS]
+    assert [point.value for point in check.points] == pytest.approx([2 * m**-0.5 for m in WIDTHS], rel=0.04)
+    assert check.points[-1].value < 0.98 * (4 / 1024 + 4 / far) ** 0.5
+    assert "from those of width 16,384, which stands for infinite width" in check.sentence
+    assert re.search(r"its own distance from that, 1\.[56] %", check.sentence)  # 2 / 128
+    near = replace(trained(), widths=(*WIDTHS, 8192))
+    assert not make_report(near, Measured({HPZ: runs}, {}, (), outputs={HPZ: {10: outputs}})).checks
 
 
 def test_without_limits_there_is_no_such_check():

@@ -3,7 +3,7 @@
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -307,6 +307,13 @@ def test_what_describes_it_is_updated(service, client):
     with pytest.raises(iplab.EtagMismatchError, match="read it again"):
         experiment.update(display_name="late", etag=first)
     assert experiment.update(display_name="", etag=experiment.etag).display_name == ""
+    first, second = (event for event in islice(experiment.watch(), 3) if isinstance(event, iplab.Updated))
+    assert (first.fields, first.labels, first.priority) == (
+        ("labels", "notes", "priority"),
+        {"paper": "3"},
+        2,
+    )
+    assert (second.fields, second.display_name) == (("display_name",), "")
     with pytest.raises(iplab.InvalidRequestError, match="nothing is given"):
         experiment.update()
     experiment.cancel()

@@ -67,6 +67,9 @@ def test_pages_by_index(store: Store) -> None:
         ("final_test_loss", "!=", 0.5, {1}),
         ("best_test_accuracy", "=", 0.75, {0}),
         ("last_train_loss", "<", 1e9, {0}),
+        # The clock of these tests stands at a million.
+        ("end_time", "<=", 1_000_000.0, {0, 1}),
+        ("start_time", "<", 1_000_000.0, set()),
         ("best_validation_accuracy", ">=", 0.5, {1}),
         ("best_validation_loss", "<", 1.0, {1}),
         ("test_accuracy_at_best_validation", "!=", 0.4, {1}),

@@ -42,8 +42,8 @@ class Runs(Transactions):
         Args:
             experiment: The experiment's id.
             where: Condition on state, index, parameterization, hidden_layers, width, activation,
-                base_learning_rate, seed, committed_steps, pack, and the values of `Summary`. A comparison
-                with a value that the run does not have is false.
+                base_learning_rate, seed, committed_steps, pack, start_time, end_time (seconds since 1970),
+                and the values of `Summary`. A comparison with a value that the run does not have is false.
             limit: Most records.
             after: Only runs with a greater index, if `order` is empty.
             order: Keys, the first one first; equal runs are ordered by index.
