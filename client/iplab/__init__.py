@@ -40,7 +40,15 @@ from iplab.results.states import ExperimentState, Regime, RunState, StudyState, 
 if TYPE_CHECKING:
     from iplab.client import Client, connect
     from iplab.results.artifacts import Artifact
-    from iplab.results.events import Event, Extended, Notice, PackProgressed, RunsChanged, StateChanged
+    from iplab.results.events import (
+        Event,
+        Extended,
+        Notice,
+        PackProgressed,
+        RunsChanged,
+        StateChanged,
+        Updated,
+    )
     from iplab.results.experiment import Experiment, Prediction
     from iplab.results.metrics import Metrics
     from iplab.results.report import Check, Report, Verdict
@@ -88,6 +96,7 @@ __all__ = [
     "TooExpensiveError",
     "UnauthenticatedError",
     "UnavailableError",
+    "Updated",
     "Verdict",
     "Violation",
     "WatchOverflowError",
@@ -103,6 +112,7 @@ _LAZY = {
     "Event": "results.events",
     "Experiment": "results.experiment",
     "Extended": "results.events",
+    "Updated": "results.events",
     "Metrics": "results.metrics",
     "Notice": "results.events",
     "PackProgressed": "results.events",

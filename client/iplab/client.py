@@ -192,9 +192,9 @@ class Client:
         """Experiments, newest first, fetched by page.
 
         Args:
-            filter: Comparisons of state, experiment, priority, project, owner and labels.KEY, joined by
-                AND, OR and NOT:
-                'state = RUNNING AND labels.team = "theory"'.
+            filter: Comparisons of state, experiment, priority, project, owner, create_time, start_time,
+                end_time and labels.KEY, joined by AND, OR and NOT:
+                'state = RUNNING AND labels.team = "theory" AND create_time >= 2026-11-27T10:00:00Z'.
             limit: At most so many; None: all.
             show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
 
@@ -361,8 +361,8 @@ class Client:
         """Who changed what, and what was refused, newest first, fetched by page.
 
         Args:
-            filter: Comparisons of user, method, resource, project, peer and code, joined by AND, OR and NOT:
-                "user = alice AND NOT code = OK".
+            filter: Comparisons of user, method, resource, project, peer, code and time, joined by AND, OR and
+                NOT: "user = alice AND NOT code = OK AND time >= 2026-11-27".
             limit: At most so many; None: all.
 
         Raises:

@@ -53,6 +53,7 @@ class Coordinate:
         sentence: All of it in words.
         why: Why the verdict is no other; "" where the numbers alone say it.
         expected: The slope that the parts of the change give at these widths; None where they are not known.
+        needed: As in `Judgement`.
     """
 
     quantity: str
@@ -67,6 +68,7 @@ class Coordinate:
     sentence: str
     why: str = ""
     expected: float | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +141,25 @@ class CoordinateReport:
         }
         rest = "".join(f", {count} {words}" for words, count in counts.items() if count)
         rest += ", none disagrees" if rest else ""
+        rest += self._remedy
         if self.gaps:
             rest += f"; {self.gaps} could not be checked, or not at all widths and seeds"
         elif all(c.step == 0 for c in self.coordinates):
             rest += "; nothing was checked after an update"
         return f"{agreeing} of {total} sizes agree{rest}"
+
+    @property
+    def _remedy(self) -> str:
+        """What would decide at least half of what seeds can decide; "" where nothing is known to."""
+        undecided = [c for c in self.coordinates if c.verdict is Verdict.UNDECIDED]
+        seeds = sorted(c.needed for c in undecided if c.needed)
+        if seeds:
+            enough = seeds[(len(seeds) - 1) // 2]
+            decided = sum(needed <= enough for needed in seeds)
+            return f"; about {enough} seeds would decide {decided} of the {len(undecided)} undecided ones" + (
+                ", larger widths more" if decided < len(undecided) else ""
+            )
+        return "; larger widths would decide more" if any(c.needed == 0 for c in undecided) else ""
 
 
 def check_coordinates(
@@ -241,6 +257,7 @@ def check_coordinates(
                 sentence,
                 judged.why,
                 None if parts is None else parts.slope(layer),
+                judged.needed,
             )
         )
     return CoordinateReport(tuple(found), tuple(notes), gaps)

@@ -50,11 +50,14 @@ class Judgement:
         verdict: See `Verdict`.
         why: In words.
         hidden: Undecided because the slope is too small, and a leading term may be hidden.
+        needed: How many seeds would decide, if the estimate stays as it is; 0: no number of seeds, but larger
+            widths; None: not known, or something else is missing.
     """
 
     verdict: Verdict
     why: str = ""
     hidden: bool = False
+    needed: int | None = None
 
 
 def judge(
@@ -107,8 +110,8 @@ def judge(
     if side < 0:
         why = "it is smaller than predicted, so a leading term may be hidden at these widths"
         return Judgement(Verdict.UNDECIDED, why, hidden=True)
-    why = _doubt(fit, float(predicted), tolerance, numbers)
-    return Judgement(Verdict.UNDECIDED if why else Verdict.AGREES, why)
+    why, needed = _doubt(fit, float(predicted), tolerance, numbers)
+    return Judgement(Verdict.UNDECIDED if why else Verdict.AGREES, why, needed=needed)
 
 
 def trend(fit: Slope) -> tuple[Trend, str]:
@@ -121,7 +124,7 @@ def trend(fit: Slope) -> tuple[Trend, str]:
     if fit.missing:
         return Trend.UNDECIDED, f"{fit.missing}: the others are a selection; lower the rate"
     if low <= FALL <= high:
-        return Trend.UNDECIDED, _more(fit, abs(fit.contrast.value - FALL), 1)
+        return Trend.UNDECIDED, _more(fit, abs(fit.contrast.value - FALL), 1)[0]
     if fit.seeds < MIN_SEEDS:
         return Trend.UNDECIDED, f"fewer than {MIN_SEEDS} seeds"
     return (Trend.FALLS if high < FALL else Trend.STAYS), ""
@@ -138,28 +141,28 @@ def _side(fit: Slope, predicted: float, tolerance: float, numbers: int) -> int:
     return -1 if high < bottom - bias or max(high, limit_high) < bottom else 0
 
 
-def _doubt(fit: Slope, predicted: float, tolerance: float, numbers: int) -> str:
-    """Why a slope that lies on no side of the band is not shown to lie in it; "" if it is."""
+def _doubt(fit: Slope, predicted: float, tolerance: float, numbers: int) -> tuple[str, int | None]:
+    """Why a slope that lies on no side of the band is not shown to lie in it ("" if it is), and `needed`."""
     error = error_of_bound(numbers)
     low, high = fit.contrast.bounds(error)
     limit_low, limit_high = fit.limit.bounds(error)
     top, bottom = predicted + tolerance, predicted - tolerance
     if fit.seeds == 1:
-        return "one seed has no interval"
+        return "one seed has no interval", None
     if fit.seeds < MIN_SEEDS:
-        return f"fewer than {MIN_SEEDS} seeds"
+        return f"fewer than {MIN_SEEDS} seeds", None
     if not bottom < low <= high < top:
         off, bias = abs(fit.contrast.value - predicted), finite_width_bias(fit.widths)
         return _more(fit, max(tolerance - off, off - tolerance - bias), numbers)
     if limit_low > top or limit_high < bottom:
-        return f"the slope still changes with the width: {_locals(fit)}"
-    return ""
+        return f"the slope still changes with the width: {_locals(fit)}", 0
+    return "", None
 
 
-def _more(fit: Slope, gap: float, numbers: int) -> str:
-    """What would decide, if the estimate stays as it is."""
+def _more(fit: Slope, gap: float, numbers: int) -> tuple[str, int | None]:
+    """What would decide, if the estimate stays as it is: in words, and as `needed`."""
     if fit.seeds == 1:
-        return "one seed has no interval"
+        return "one seed has no interval", None
     error = error_of_bound(numbers)
     low, high = fit.contrast.bounds(error)
     together = "" if numbers == 1 else f" ({low:.2f} .. {high:.2f} as one of {numbers} numbers)"
@@ -167,8 +170,8 @@ def _more(fit: Slope, gap: float, numbers: int) -> str:
     more = range(fit.seeds + 1, _MOST_SEEDS + 1)
     needed = next((n for n in more if fit.contrast.half(error, n / fit.seeds) < gap), None)
     if needed is None:
-        return f"{text}; seeds alone will hardly do, add larger widths"
-    return f"{text}; about {needed} seeds would do"
+        return f"{text}; seeds alone will hardly do, add larger widths", 0
+    return f"{text}; about {needed} seeds would do", needed
 
 
 def _locals(fit: Slope) -> str:

@@ -43,7 +43,7 @@ class Course:
         name: In the legend.
         moments: Ascending by place.
         role: How it stands to the others.
-        diverged: Where seeds diverged: from there on they are in no mean.
+        diverged: Where seeds diverged, one each: from there on they are in no mean.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Courses(Picture):
         bands = any(moment.low is not None for course in self.courses for moment in course.moments)
         parts = [f"{self.measured}; {seeds}{', bands: 95 % intervals' if bands else ''}."]
         if any(course.diverged for course in self.courses):
-            parts.append("Crosses: where a seed diverged; from there on it is in no mean.")
+            parts.append("Lines up to a cross: a seed diverged there; from there on it is in no mean.")
         return " ".join([*parts, self.meaning]).strip()
 
     def rows(self) -> Iterator[Mapping[str, object]]:
@@ -128,6 +128,7 @@ class Courses(Picture):
         low, high = self._span()
         ticks = layout.log_ticks(low, high) if self.logarithmic else layout.linear_ticks(low, high)
         places = [moment.x for course in self.courses for moment in course.moments]
+        places += [place for course in self.courses for place in course.diverged]
         # A label of the horizontal axis may stand at its very end.
         across = layout.linear_ticks(min(places), max(places))
         page = layout.sheet(
@@ -175,6 +176,7 @@ class Courses(Picture):
 
 
 def _draw_course(axes: Axes, course: Course, look: Look, shift: float) -> None:
+    _draw_diverged(axes, course, look)
     if not course.moments:
         return
     x = np.array([moment.x for moment in course.moments])
@@ -195,8 +197,29 @@ def _draw_course(axes: Axes, course: Course, look: Look, shift: float) -> None:
         zorder=2,
         **look.mark() | {"markersize": 3.5},
     )
-    for place in course.diverged:
-        height = float(np.interp(place, x, y))
+
+
+def _draw_diverged(axes: Axes, course: Course, look: Look) -> None:
+    """Where a seed left, a line from the mean up to a cross at the upper edge."""
+    top = axes.get_ylim()[1]
+    for place in dict.fromkeys(course.diverged):
+        before = [moment for moment in course.moments if moment.x <= place][-1:] or course.moments[:1]
+        for moment in before:
+            axes.plot(
+                [moment.x, place],
+                [moment.value, top],
+                linestyle=look.dashes,
+                linewidth=0.8,
+                color=look.colour,
+                zorder=2,
+            )
         axes.plot(
-            [place], [height], marker="x", markersize=5, markeredgewidth=1.2, color=look.colour, zorder=4
+            [place],
+            [top],
+            marker="x",
+            markersize=5,
+            markeredgewidth=1.4,
+            color=look.colour,
+            clip_on=False,
+            zorder=4,
         )

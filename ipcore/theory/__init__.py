@@ -1,13 +1,16 @@
 """The exponent calculus: exact, standard library only (the thin client imports it)."""
 
 from ipcore.theory.activation import ACTIVATIONS
-from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, StepSizes, analyze
+from ipcore.theory.analysis import Analysis, StepSizes
+from ipcore.theory.analyzing import analyze
 from ipcore.theory.building import custom
 from ipcore.theory.completion import Completion, complete
+from ipcore.theory.coverage import MAX_ANALYSIS_LAYERS
 from ipcore.theory.diagram import MAX_PHASES_LAYERS, MAX_PHASES_WORK, UNDECIDED, Phase, Phases, phases
 from ipcore.theory.diagram_text import phase_name
 from ipcore.theory.epsilon import epsilon_crossovers, gradient_exponents
 from ipcore.theory.errors import TheoryError
+from ipcore.theory.expected import ExpectedChange, MeasuredParts, expected_changes
 from ipcore.theory.exponents import decimal_note, decimal_notes, format_exponent, parse_exponent
 from ipcore.theory.gauge import canonical, equivalent, gauge_of, shift
 from ipcore.theory.given_alignment import ALIGNMENTS, Alignment
@@ -20,16 +23,16 @@ from ipcore.theory.parameterization import (
     RatePhase,
     Reweighting,
 )
-from ipcore.theory.parts import ExpectedChange, LayerParts, MeasuredParts, expected_changes, parts_of
+from ipcore.theory.parts import LayerParts, parts_of
 from ipcore.theory.presets import PRESETS, Preset, find_preset, preset, presets_at
 from ipcore.theory.published import TABLES, in_gauge_of, published
+from ipcore.theory.regime import FeatureMove, Regime
 from ipcore.theory.residual import DepthExponents, depth_exponents
 from ipcore.theory.rules import EPSILONS, LOSSES, OPTIMIZERS
 from ipcore.theory.stable_rates import ParetoPoint, StableRates
 from ipcore.theory.sums import Power, crossover, fitted_slope, local_slope, sum_at
 from ipcore.theory.targets import KINDS as COMPLETION_KINDS
 from ipcore.theory.trajectory import LayerAlignment
-from ipcore.theory.verdict import FeatureMove, Regime
 
 __all__ = [
     "ACTIVATIONS",

@@ -53,13 +53,20 @@ class Activation:
             return _ZERO if self.bounded or h is None else max(_ZERO, h)
         if h is None:
             return None
-        return min(h, _ZERO) if self.bounded else self.degree * h
+        if self.bounded:
+            return min(h, _ZERO)
+        return h if self.degree == 1 else self._powered(h)
+
+    def _powered(self, h: Fraction, less: int = 0) -> Fraction:
+        """(p - less) e(h), without making a fraction of an integer that stands for one."""
+        power = self.degree - less
+        return h * (power.numerator if power.denominator == 1 else power)
 
     def slope(self, h: Size) -> Size:
         """e(phi'(h)) from e(h); an upper bound for a bounded activation far from 0."""
         if self.degree == 1:
             return _ZERO
-        return None if h is None else (self.degree - 1) * h
+        return None if h is None else self._powered(h, less=1)
 
     def slope_variation(self, h: Size) -> Size:
         """By how much phi'(h) differs between neurons, relative to its size; an upper bound."""
@@ -75,7 +82,7 @@ class Activation:
             return None
         if self.degree != 1:
             first_order = h0 is not None and dh <= h0
-            return dh + (self.degree - 1) * nonzero(h0) if first_order else self.degree * dh
+            return dh + self._powered(nonzero(h0), less=1) if first_order else self._powered(dh)
         return min(dh, _ZERO) if self.bounded else dh
 
     def change_needed(self, h0: Fraction, dx: Fraction) -> Fraction:

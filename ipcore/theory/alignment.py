@@ -16,30 +16,30 @@ from typing import Final
 
 from ipcore.theory.activation import Activation
 from ipcore.theory.maxplus import Size, inverse, largest, smaller, times
-from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.units import Unit
 
-_HALF: Final = Fraction(1, 2)
-_ONE: Final = Fraction(1)
 _ZERO: Final = Fraction(0)
 
 
-def shared_product(p: Parameterization, layer: int, *, kept: Size, below: Size, skipped: Size = None) -> Size:
+def shared_product(
+    unit: Unit, *, weight: Fraction, bias: Size, kept: Size, below: Size, skipped: Size = None
+) -> Size:
     """Exponent of what h_0^l . h_t^l has through the initial matrix, a bias, and a skip connection.
 
     Args:
-        p: The parameterization (a, b, biases).
-        layer: Index of the layer, 0..L-1.
+        unit: In which exponents are counted.
+        weight: Exponent of the entries of the initial matrix, -(a_l + b_l).
+        bias: Likewise of the initial bias; None: there is none.
         kept: Exponent of what is left of the initial matrix at step t; None: removed.
         below: I^{l-1}; 0 below the first layer, the inputs being the same.
         skipped: The same of the layer whose preactivation a residual block adds to this one; None: no such
             layer.
     """
-    shared = times(1 - 2 * (p.a[layer] + p.b[layer]), kept, below)
-    own = None if p.biases is None else 1 - 2 * (p.biases.a[layer] + p.biases.b[layer])
-    return largest(shared, own, skipped)
+    shared = times(unit.one, weight, weight, kept, below)
+    return largest(shared, times(unit.one, bias, bias), skipped)
 
 
-def forward_product(*, shared: Size, means: Size, x0: Size, x: Size, over: Size = _ZERO) -> Size:
+def forward_product(unit: Unit, *, shared: Size, means: Size, x0: Size, x: Size, over: Size = _ZERO) -> Size:
     """Exponent I^l of x_0^l . x_t^l for a hidden layer.
 
         I^l = max( 1/2 + e(x_0) + e(x_t),  1 - 2(a_l+b_l) + I^{l-1},  1 + mean(x_0) + mean(x_t) )
@@ -48,21 +48,22 @@ def forward_product(*, shared: Size, means: Size, x0: Size, x: Size, over: Size 
     what the means over the neurons share.
 
     Args:
+        unit: In which exponents are counted.
         shared: `shared_product`.
         means: Exponent of the product of the means over neurons of x_0 and x_t; None: centred.
         x0: e(x_0^l).
         x: e(x_t^l).
         over: Exponent of |h_0^l| |h_t^l|, by which normalized preactivations are divided; else 0.
     """
-    product = largest(times(_HALF, x0, x), times(shared, inverse(over)), times(_ONE, means))
-    return smaller(product, times(_ONE, x0, x))
+    product = largest(times(unit.half, x0, x), times(shared, inverse(over)), times(unit.one, means))
+    return smaller(product, times(unit.one, x0, x))
 
 
 def backward_product(
-    p: Parameterization,
+    unit: Unit,
     phi: Activation,
-    layer: int,
     *,
+    weight: Fraction,
     kept: Size,
     above: Size,
     means: Size,
@@ -78,9 +79,9 @@ def backward_product(
     the present one, phi'(h_t) depends on dh_0 through the update and correlates the two: aligned.
 
     Args:
-        p: The parameterization.
+        unit: In which exponents are counted.
         phi: The activation.
-        layer: Index of the layer, 0..L-1.
+        weight: Exponent of the entries of the initial matrix of the layer above.
         kept: Exponent of what is left of the initial matrix of the layer above; None: removed.
         above: J^{l+1}; e(df_0) + e(df_t) at the readout.
         means: Exponent of the product of the means over neurons of dh_0 and dh_t; None: centred.
@@ -90,8 +91,8 @@ def backward_product(
         over: Exponent of |h_0^l| |h_t^l|, by which the derivative is divided if h^l is normalized; else 0.
         skipped: J of the layer that a residual block adds this one's preactivation to; None: no such layer.
     """
-    aligned = times(_ONE, dh0, dh)
+    aligned = times(unit.one, dh0, dh)
     if phi.kind == "aligned" or (stays and phi.nonlinear):
         return aligned
-    shared = times(1 - 2 * (p.a[layer + 1] + p.b[layer + 1]), kept, above, inverse(over))
-    return smaller(largest(times(_HALF, dh0, dh), shared, times(_ONE, means), skipped), aligned)
+    shared = times(unit.one, weight, weight, kept, above, inverse(over))
+    return smaller(largest(times(unit.half, dh0, dh), shared, times(unit.one, means), skipped), aligned)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
@@ -27,44 +26,14 @@ from ipcore.theory.maxplus import Size, inverse, largest, nonzero, smaller, time
 from ipcore.theory.parameterization import Parameterization, RatePhase
 from ipcore.theory.residual import skips
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
+from ipcore.theory.units import FRACTIONS, GivenRows, Unit, initial_entries
+from ipcore.theory.updates import Updates
 
-_HALF: Final = Fraction(1, 2)
-_ONE: Final = Fraction(1)
 _ZERO: Final = Fraction(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """A forward pass. Each tuple has L+1 entries: h^1..h^L and, last, the output f.
-
-    Attributes:
-        step: Updates done before it.
-        h: e(h_t).
-        change: e(h_t - h_0); None at step 0.
-        from_below: The part of the change that W_0 passes on from the layer below, or a skip connection.
-        from_update: The part that the updates of the layer's own matrix add.
-        from_bias: The part that the updates of its bias add.
-        from_removal: The part that re-weighting the initial matrices takes away, here or below.
-        normalized: Whether h^1..h^L are normalized, so that nothing above them sees their sizes.
-    """
-
-    step: int
-    h: tuple[Size, ...]
-    change: tuple[Size, ...]
-    from_below: tuple[Size, ...]
-    from_update: tuple[Size, ...]
-    from_bias: tuple[Size, ...]
-    from_removal: tuple[Size, ...]
-    normalized: bool = False
-
-    @property
-    def seen(self) -> tuple[Size, ...]:
-        """Sizes that can grow with the width in what the network computes: h^1..h^L unless normalized, f."""
-        return self.h[-1:] if self.normalized else self.h
-
-    def learned(self, layer: int) -> Size:
-        """The change at index `layer` without what re-weighting alone takes away."""
-        return largest(self.from_below[layer], self.from_update[layer], self.from_bias[layer])
+_STATE: Final = ("x", "dh", "products", "dx_update", "h0", "_h", "_start", "_x0", "_dh0", "_means0", "_kept")
 
 
 class Propagation:
@@ -76,22 +45,26 @@ class Propagation:
         p: The parameterization; its rates are not used, they come with `update`.
         rules: Optimizer, activation, loss.
         aligned: Upper bound (True) or lower bound (False) on inner products with step 0.
+        unit: In which exponents are counted: those of the attributes below and of `entries`. Rates that
+            `update` takes and sizes that `forward` returns are in fractions whatever the unit.
 
     Attributes:
         x: e(x_t^l) of the last forward pass, L entries.
         dh: e(dh_t^l) of the last backward pass, L entries and, last, the loss derivative e(df_t).
-        products: e(x_0^l . x_t^l) of the last forward pass (lower bound run), L entries.
+        products: e(x_0^l . x_t^l) of the last forward pass, L entries; of an upper bound at step 1 only.
         dx_update: What updates of W^l add to dx_t^{l-1} in the last backward pass, L+1 entries; the first is
             None.
-        signs: Whether some update so far was a sign, or orthogonalized: no linear function of the gradient.
     """
 
-    def __init__(self, p: Parameterization, rules: Rules, *, aligned: bool = True) -> None:
-        self.p, self.rules, self.aligned = p, rules, aligned
+    def __init__(
+        self, p: Parameterization, rules: Rules, *, aligned: bool = True, unit: Unit = FRACTIONS
+    ) -> None:
+        self.p, self.rules, self.aligned, self.unit = p, rules, aligned, unit
         self.L = p.hidden_layers
         self.skips = skips(rules.block_matrices, self.L)
-        self.initial = [-(a + b) for a, b in zip(p.a, p.b, strict=True)]
-        nothing: list[Size] = [None] * (self.L + 1)
+        self.initial = initial_entries(unit, p.a, p.b)
+        self._added = Updates(p, rules, unit)
+        self._given = None if rules.alignment is None else GivenRows.of(unit, rules.alignment)
         self.x: list[Size] = []
         self.dh: list[Size] = []
         self.products: list[Size] = []
@@ -99,28 +72,23 @@ class Propagation:
         self._h: list[Size] = []
         # Sizes of step 0, to which later steps are compared.
         self.h0: list[Fraction] = []
+        self._start: list[Size] = []  # of h_0 without biases
         self._x0: list[Size] = []
         self._dh0: list[Size] = []
         self._means0: list[Size] = []  # of dh_0 over the neurons, where weights have a mean
         # The present network without its updates: preactivations, as far as initial weights survive.
         self._kept: list[Size] = []
-        self._bias0 = nothing
+        self._bias0: list[Size] = [None] * (self.L + 1)
         if p.biases is not None:
-            self._bias0 = [-(a + b) for a, b in zip(p.biases.a, p.biases.b, strict=True)]
-        # Entries that updates have added to W: by the gradient of step 0, by later ones; and to biases.
-        self._first, self._later, self._bias = list(nothing), list(nothing), list(nothing)
-        # Largest gradients so far, for momentum: by step 0, by later steps, of biases.
-        self._first_gradient, self._later_gradient = list(nothing), list(nothing)
-        self._bias_gradient = list(nothing)
-        self.signs = False
+            self._bias0 = list[Size](initial_entries(unit, p.biases.a, p.biases.b))
 
     def forward(self, step: int) -> Sizes:
         """Sizes after `step` updates."""
         if step == 0:
             return self._forward_at_initialization()
-        phi, k, moves = self.rules.activation, self.p.k_at(step), list[Size]()
-        start = self._without_updates(self.p.k_at(0))
-        kept = start if k == self.p.k_at(0) else self._without_updates(k)
+        phi, k, moves = self.rules.activation, self.unit.counted(self.p.k_at(step)), list[Size]()
+        start = self._start
+        kept = self._without_updates(k) if any(k) or None in k else start
         self._kept = [largest(*pair) for pair in zip(kept, self._bias0, strict=True)]
         self._h, self.x, self.products = [], [], []
         parts: list[tuple[Size, Size, Size, Size]] = []
@@ -132,32 +100,44 @@ class Propagation:
             weight = inverse(k[i])
             below = times(self.passed_on(i), weight, learned) if i > 0 else None
             own = self._from_update(i, product)
-            removal = times(self.initial[i], weight, _HALF, removed) if i > 0 else None
+            removal = times(self.initial[i], weight, self.unit.half, removed) if i > 0 else None
             if weight != 0:
                 removal = largest(removal, start[i], kept[i])
             if (source := self.skips[i]) is not None:
                 below = largest(below, moves[source])
-            moved = largest(below, own, self._bias[i])
+            moved = largest(below, own, self._added.bias[i])
             moves.append(moved)
-            parts.append((below, own, self._bias[i], removal))
+            parts.append((below, own, self._added.bias[i], removal))
             self._h.append(largest(self._kept[i], moved))
             if i < self.L:
                 x = phi.size(self.rules.seen(self._h[i]))
                 learned = self._change(i, moved)
-                removed = phi.change(self.h0[i], removal)
-                means = self._forward_means(i, self._h[i], x)
-                skipped = None if source is None else inner[source]
-                shared = shared_product(self.p, i, kept=weight, below=product, skipped=skipped)
-                over = self._over(i)
-                product = forward_product(shared=shared, means=means, x0=self._x0[i], x=x, over=over)
-                # Without normalization x is as h is: what a skip connection passes on.
-                inner.append(shared if self.rules.normalized else product)
+                # A matrix that counts less makes h^l smaller, which normalization hides from what is above.
+                removed = None if self.rules.normalized else phi.change(self.h0[i], removal)
                 self.x.append(x)
-                self.products.append(product)
+                if not self.aligned or step == 1:
+                    shared, product = self._product(
+                        i, x, product, weight, None if source is None else inner[source]
+                    )
+                    # Without normalization x is as h is: what a skip connection passes on.
+                    inner.append(shared if self.rules.normalized else product)
+                    self.products.append(product)
         below_t, own_t, bias_t, removal_t = (tuple(column) for column in zip(*parts, strict=True))
-        change = tuple(largest(*part) for part in parts)
-        normalized = self.rules.normalized
-        return Sizes(step, tuple(self._h), change, below_t, own_t, bias_t, removal_t, normalized)
+        change = [largest(*part) for part in parts]
+        seen = self.unit.exponents
+        return Sizes(
+            step, seen(self._h), seen(change), seen(below_t), seen(own_t), seen(bias_t), seen(removal_t),
+            self.rules.normalized,
+        )  # fmt: skip
+
+    def _product(self, i: int, x: Size, below: Size, kept: Size, skipped: Size) -> tuple[Size, Size]:
+        """e(h_0 . h_t) as far as it is shared, and e(x_0 . x_t)."""
+        shared = shared_product(
+            self.unit, weight=self.initial[i], bias=self._bias0[i], kept=kept, below=below, skipped=skipped
+        )
+        means, over = self._forward_means(i, self._h[i], x), self._over(i)
+        product = forward_product(self.unit, shared=shared, means=means, x0=self._x0[i], x=x, over=over)
+        return shared, product
 
     def _change(self, i: int, moved: Size) -> Size:
         """e(x_t - x_0) of a layer whose h has moved."""
@@ -171,13 +151,14 @@ class Propagation:
         return times(self.h0[i], self._h[i]) if self.rules.normalized else _ZERO
 
     def _forward_at_initialization(self) -> Sizes:
-        signals = self._without_updates(self.p.k_at(0))
+        signals = self._start = self._without_updates(self.unit.counted(self.p.k_at(0)))
         self.h0 = [nonzero(largest(*pair)) for pair in zip(signals, self._bias0, strict=True)]
         self._h = list(self.h0)
         self.x = [self.rules.activation.size(self.rules.seen(h)) for h in self.h0[: self.L]]
         self._x0 = list(self.x)
         none: tuple[Size, ...] = (None,) * (self.L + 1)
-        return Sizes(0, tuple(self.h0), none, none, none, none, none, self.rules.normalized)
+        sizes = self.unit.exponents(self.h0)
+        return Sizes(0, sizes, none, none, none, none, none, self.rules.normalized)
 
     def passed_on(self, i: int) -> Fraction:
         """v_l: W_0^l turns a change of x^{l-1} into one of h^l that is m^{v_l} times as large (index l-1).
@@ -185,15 +166,14 @@ class Propagation:
         The readout is correlated with what it taught the layer below: law of large numbers. Alignment that
         is given has its own exponent (omega).
         """
-        if self.rules.alignment is not None:
-            return self.initial[i] + self.rules.alignment.initial[i - 1]
-        return self.initial[i] + (_ONE if i == self.L or self.p.mean is not None else _HALF)
+        if self._given is not None:
+            return nonzero(times(self.initial[i], self._given.initial[i - 1]))
+        aligned = i == self.L or self.p.mean is not None
+        return self.initial[i] + (self.unit.one if aligned else self.unit.half)
 
-    def _without_updates(self, k: tuple[Size, ...]) -> list[Size]:
-        normalized = self.rules.normalized
-        return without_updates(
-            self.p, self.rules.activation, self._bias0, k, self.skips, normalized=normalized
-        )
+    def _without_updates(self, k: list[Size]) -> list[Size]:
+        mean = self.p.mean is not None
+        return without_updates(self.unit, self.rules, self.initial, self._bias0, k, self.skips, mean=mean)
 
     def _forward_means(self, i: int, h: Size, x: Size) -> Size:
         """The product of the means over the neurons of x_0 and x_t."""
@@ -207,22 +187,22 @@ class Propagation:
         return times(x0, x)
 
     def _from_update(self, i: int, product: Size) -> Size:
-        added = largest(self._first[i], self._later[i])
+        added = largest(self._added.first[i], self._added.later[i])
         if i == 0:
             return added
-        if self.rules.alignment is not None:
-            return times(added, self.rules.alignment.forward[i - 1], self.x[i - 1])
-        aligned = times(_ONE, self._x0[i - 1], self.x[i - 1])
-        if self.aligned or product == aligned:
-            return times(added, _ONE, self.x[i - 1])
+        if self._given is not None:
+            return times(added, self._given.forward[i - 1], self.x[i - 1])
+        one, half = self.unit.one, self.unit.half
+        if self.aligned or product == times(one, self._x0[i - 1], self.x[i - 1]):
+            return times(added, one, self.x[i - 1])
         return largest(
-            times(self._first[i], inverse(self._x0[i - 1]), product),
-            times(self._later[i], _HALF, self.x[i - 1]),
+            times(self._added.first[i], inverse(self._x0[i - 1]), product),
+            times(self._added.later[i], half, self.x[i - 1]),
         )
 
     def backward(self, step: int) -> None:
         """Sizes of the derivatives at `step`, after `forward(step)`."""
-        phi, k = self.rules.activation, self.p.k_at(step)
+        phi, k = self.rules.activation, self.unit.counted(self.p.k_at(step))
         dh: list[Size] = [None] * self.L + [self.rules.loss_derivative(self._h[self.L])]
         product = times(self._dh0[self.L], dh[self.L]) if step > 0 else None
         # Over the outputs: their number does not grow, so the mean is of the order of the sum.
@@ -233,7 +213,7 @@ class Propagation:
         self.dx_update = [None] * (self.L + 1)
         for i in range(self.L, 0, -1):
             kept = inverse(k[i])
-            summed = _HALF if i < self.L else _ZERO  # the number of outputs does not grow
+            summed = self.unit.half if i < self.L else _ZERO  # the number of outputs does not grow
             through_initial = times(self.initial[i], kept, summed, dh[i])
             through_update = self.dx_update[i] = self._back_through_update(i, dh[i], product)
             through_mean: Size = None
@@ -244,7 +224,9 @@ class Propagation:
                 through_mean = times(self.initial[i], kept, 2 * summed, means[i])
                 # A random vector has a mean of m^{-1/2} its size.
                 mean = largest(
-                    times(-_HALF, through_initial), through_mean, self._mean_of(through_update, i, dh[i])
+                    times(-self.unit.half, through_initial),
+                    through_mean,
+                    self._mean_of(through_update, i, dh[i]),
                 )
                 means[i - 1] = times(mean, slope)
             dh[i - 1] = times(largest(through_initial, through_mean, through_update), slope)
@@ -255,10 +237,10 @@ class Propagation:
                 # Upper bound: phi'(h_t) may be correlated with dx_t, through the updates in h_t.
                 correlated = times(dh[i - 1], phi.slope_variation(self._h[i - 1]))
                 means[i - 1] = largest(means[i - 1], correlated)
-            if step > 0:
+            if step > 0 and not self.aligned:
                 stays = self.h0[i - 1] == self._kept[i - 1] == self._h[i - 1]
                 product = backward_product(
-                    self.p, phi, i - 1, kept=kept, above=product, stays=stays,
+                    self.unit, phi, weight=self.initial[i], kept=kept, above=product, stays=stays,
                     means=times(self._means0[i - 1], means[i - 1]), dh0=self._dh0[i - 1], dh=dh[i - 1],
                     over=self._over(i - 1), skipped=None if end is None else products[end],
                 )  # fmt: skip
@@ -272,18 +254,19 @@ class Propagation:
         if self.aligned or i < self.L or self.rules.activation.kind != "linear" or not self.rules.cancels:
             return through_update
         # x_0 has a mean of its own size; later the last hidden layer may have learned something centred.
-        return largest(times(self._first[i], dh), times(-_HALF, self._later[i], dh))
+        return largest(times(self._added.first[i], dh), times(-self.unit.half, self._added.later[i], dh))
 
     def _back_through_update(self, i: int, dh: Size, product: Size) -> Size:
-        added = largest(self._first[i], self._later[i])
+        added = largest(self._added.first[i], self._added.later[i])
         if i == self.L or added is None:
             return times(added, dh)
-        if self.rules.alignment is not None:
-            return times(added, self.rules.alignment.backward[i - 1], dh)
-        if self.aligned or product == times(_ONE, self._dh0[i], dh):
-            return times(added, _ONE, dh)
+        if self._given is not None:
+            return times(added, self._given.backward[i - 1], dh)
+        one, half = self.unit.one, self.unit.half
+        if self.aligned or product == times(one, self._dh0[i], dh):
+            return times(added, one, dh)
         return largest(
-            times(self._first[i], inverse(self._dh0[i]), product), times(self._later[i], _HALF, dh)
+            times(self._added.first[i], inverse(self._dh0[i]), product), times(self._added.later[i], half, dh)
         )
 
     def gradient(self, i: int) -> Size:
@@ -294,7 +277,7 @@ class Propagation:
         """The gradient that the next update of layer l uses: with momentum the largest so far."""
         if not self.rules.accumulates:
             return self.gradient(i)
-        return largest(self.gradient(i), self._first_gradient[i], self._later_gradient[i])
+        return largest(self.gradient(i), self._added.kept_gradient(i))
 
     def update(
         self,
@@ -308,63 +291,35 @@ class Propagation:
 
         With `faster` the rates of layer l, and of its bias, are m^{faster_l} times as large.
         """
-        more = faster or (_ZERO,) * (self.L + 1)
-        for i in range(self.L + 1):
-            gradient, a, c = self.gradient(i), self.p.a[i], phase.c[i] - more[i]
-            d = None if phase.d is None else phase.d[i]
-            if self.rules.accumulates and step > 0:
-                self._later_gradient[i] = largest(self._later_gradient[i], gradient)
-                first = self._entry(i, self._first_gradient[i], a, c, d)
-                self._first[i] = largest(self._first[i], first)
-                self._later[i] = largest(self._later[i], self._entry(i, self._later_gradient[i], a, c, d))
-            elif step > 0:
-                self._later[i] = largest(self._later[i], self._entry(i, gradient, a, c, d))
-            else:
-                self._first_gradient[i] = gradient
-                self._first[i] = self._entry(i, gradient, a, c, d)
-            if self.p.biases is not None and bias_phase is not None:
-                momentum = self.rules.accumulates
-                self._bias_gradient[i] = largest(self.dh[i], self._bias_gradient[i] if momentum else None)
-                own_d = None if bias_phase.d is None else bias_phase.d[i]
-                own_a, own_c = self.p.biases.a[i], bias_phase.c[i] - more[i]
-                own = self.rules.bias_entry(i, self.L)
-                entry = self._entry(i, self._bias_gradient[i], own_a, own_c, own_d, own)
-                self._bias[i] = largest(self._bias[i], entry)
-
-    def _entry(
-        self,
-        i: int,
-        gradient: Size,
-        a: Fraction,
-        c: Fraction,
-        d: Fraction | None,
-        own: Fraction | None = None,
-    ) -> Size:
-        """Entries of m^{-a} eta m^{-c} update(w), the gradient of w being m^{-a} times that of W.
-
-        Of an update that has a size of its own, m^own; None: that of the layer's matrix.
-        """
-        if gradient is None:
-            return None
-        if not self.rules.entrywise:
-            return -c - 2 * a + gradient
-        if d is None or not self.rules.epsilon_matters or not self.rules.below_epsilon(i, gradient - a, d):
-            self.signs = True
-            return (self.rules.entry(i, self.L) if own is None else own) - c - a
-        return -c + d - 2 * a + gradient  # epsilon larger than the gradient: SGD with c - d
+        gradients = [self.gradient(i) for i in range(self.L + 1)]
+        self._added.add(step, gradients, self.dh, phase, bias_phase, faster)
 
     def entries(self) -> tuple[Size, ...]:
         """What updates have added to the entries of W^l, L+1 exponents; None: no update yet."""
-        return tuple(largest(*pair) for pair in zip(self._first, self._later, strict=True))
+        return self._added.entries()
+
+    @property
+    def signs(self) -> bool:
+        """Whether some update so far was a sign, or orthogonalized: no linear function of the gradient."""
+        return self._added.signs
+
+    def in_fractions(self) -> Propagation:
+        """The same state, counted in fractions: for what is no multiple of the unit."""
+        if self.unit is FRACTIONS:
+            return self
+        other = Propagation(self.p, self.rules, aligned=self.aligned)
+        for name in _STATE:
+            setattr(other, name, list(self.unit.exponents(getattr(self, name))))
+        other._added.take([self.unit.exponents(column) for column in self._added.columns()])
+        other._added.signs = self.signs
+        return other
 
     def with_entries(self, entries: Sequence[Size], step: int) -> Sizes:
         """Sizes at `step` >= 1 if updates had added these entries; this run stays as it is."""
         other = copy(self)
-        other._first, other._later = [None] * (self.L + 1), list(entries)
+        other._added = self._added.replaced(entries)
         return other.forward(max(step, 1))
 
     def state(self) -> tuple[tuple[Size, ...], ...]:
         """All that later steps depend on, to see when exponents repeat."""
-        columns = (self._h, self.dh, self._first, self._later, self._bias)
-        momentum = (self._first_gradient, self._later_gradient, self._bias_gradient)
-        return tuple(tuple(column) for column in columns + momentum)
+        return tuple(map(tuple, (self._h, self.dh, *self._added.columns())))

@@ -21,13 +21,12 @@ from fractions import Fraction
 from itertools import islice
 from typing import Any, Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.completion_reasons import missing_alignment, why, why_normalized
 from ipcore.theory.errors import TheoryError, shown
-from ipcore.theory.exponents import power, sequence
+from ipcore.theory.exponents import sequence
 from ipcore.theory.given_alignment import Alignment, read_alignment
-from ipcore.theory.layer_names import layers_by_order
 from ipcore.theory.names import check_name
-from ipcore.theory.normalization import NONE, refuse
+from ipcore.theory.normalization import NONE, check_normalization, refuse
 from ipcore.theory.parameterization import (
     Biases,
     Parameterization,
@@ -41,7 +40,6 @@ from ipcore.theory.report import completion_text
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.stable_rates import MAX_POINT_LAYERS, MAX_POINTS, ParetoPoint, StableRates, stable_rates
 from ipcore.theory.targets import KINDS, largest_changes
-from ipcore.theory.verdict import SOFTMAX_CANCELS
 
 _ZERO: Final = Fraction(0)
 
@@ -146,7 +144,8 @@ def complete(
             initial matrices are aligned (`ipcore.theory.given_alignment`); not together with a mean.
         block_matrices: Refused unless 0, so that nobody takes rates of a perceptron for those of one with
             residual blocks.
-        normalization: Refused unless "none", likewise.
+        normalization: "rms": preactivations are normalized (`ipcore.theory.normalization`), and layers
+            change relative to their sizes; not together with `pareto`.
 
     Raises:
         TheoryError: Lists that do not fit, unknown names, re-weighted initial matrices, residual blocks, an
@@ -182,13 +181,18 @@ def complete(
             "and raise them together by the largest stable base rate (largest_stable_rate)",
             "block_matrices",
         )
-    refuse(normalization, "completion")
+    if pareto:
+        refuse(
+            normalization,
+            "Pareto points (no layer limits the rates of another there)",
+        )
     assumed = None if alignment is None else read_alignment(alignment, L)[-1]
     if assumed is not None and mean is not None:
         raise TheoryError("not covered: alignment that is given, and weights with a mean", "alignment")
-    setting = replace(rules(optimizer, activation, loss), alignment=assumed)
+    setting = replace(rules(optimizer, activation, loss), alignment=assumed, normalized=normalization != NONE)
     zeros = (RatePhase(0, (_ZERO,) * (L + 1)),)
     start = Parameterization(expand_layers(a, L, "a"), expand_layers(b, L, "b"), zeros, biases, mean)
+    check_normalization(normalization, start)
     # What may cancel in the first backward pass is counted: rates that are stable whatever the loss.
     cancels = mean is not None and setting.cancels
     counted = replace(setting, loss="logistic") if cancels else setting
@@ -196,8 +200,8 @@ def complete(
     largest, changes = largest_changes(initial), KINDS[kind](initial)
     found = stable_rates(initial, largest)
     solved, first = solve(start, counted, changes)
-    short = "" if assumed else _missing_alignment(solved, setting, first)
-    reason = short or _why(kind, changes, found)
+    short = "" if assumed else missing_alignment(solved, setting, first)
+    reason = short or (why_normalized if setting.normalized else why)(changes, found)
     return Completion(
         parameterization=solved,
         optimizer=optimizer,
@@ -217,55 +221,3 @@ def _with_points(found: StableRates, start: Parameterization, setting: Rules) ->
     corners = list(islice(found.corners(), most + 1))
     points = tuple(ParetoPoint(changes, solve(start, setting, changes)[0]) for changes in corners[:most])
     return replace(found, points=points, all_points=len(corners) <= most)
-
-
-def _why(kind: str, changes: tuple[Fraction, ...], found: StableRates) -> str:
-    """What the rates do, what larger changes would, and whether other rates are as good."""
-    same = len(set(changes)) == 1
-    if same and changes[0] == 0:
-        text = "every hidden layer and the output change by order 1 in every step"
-    else:
-        layers = f"hidden layers by {power(changes[0])}" if same else layers_by_order(changes)
-        text = f"the output changes by order 1, {layers}"
-    if changes != found.largest:
-        return (
-            f"{text}, the largest change that is the same in all of them; stable in all layers at once is "
-            f"a change of {layers_by_order(found.largest)} (the largest completion)"
-        )
-    if not (same and changes[0] == 0):
-        text += ": larger changes make the output grow"
-    if found.unique:
-        return f"{text}; no other stable rates of step 0 are larger in any layer"
-    return (
-        f"{text}; no changes are larger, but some rates of step 0 may be, where a layer below changes less "
-        "(Pareto points)"
-    )
-
-
-def _missing_alignment(p: Parameterization, setting: Rules, first: Sizes) -> str:
-    """Why the first update does not reach its size if inner products are taken as they are; "": it does."""
-    low = Propagation(p, setting, aligned=False)
-    low.forward(0)
-    low.backward(0)
-    low.update(0, p.phase_at(0), None if p.biases is None else p.biases.phase_at(0))
-    reached = low.forward(1)
-    pairs = zip(first.change, reached.change, strict=True)
-    short = [i for i, (want, got) in enumerate(pairs) if want != got]
-    if not short:
-        return ""
-    names = [f"{'f' if i == p.hidden_layers else f'h^{i + 1}'} by {power(reached.change[i])}" for i in short]
-    if p.mean is not None and setting.cancels:
-        return (
-            f"{SOFTMAX_CANCELS}: the first step changes {', '.join(names)} only. These rates are stable "
-            "whatever the loss; with one output (loss logistic) they are the largest"
-        )
-    kind = "orthogonalized" if setting.orthogonalized else "sign-like"
-    estimate = f" (for {kind} updates this is an estimate)" if setting.entrywise else ""
-    return (
-        "no first step is both non-vanishing and stable: activations vanish at initialization and "
-        f"{setting.activation.name} is linear at 0, so they are centred and independent of the first update "
-        f"of their layer, and these rates change {', '.join(names)} only{estimate}. Rates larger by m^(1/2) "
-        "per layer would make the first step of order 1, but then the next backward pass is aligned with it "
-        "and the output grows in step 2. Activations with a kink at 0 (relu) or biases of order 1 (ip-bias) "
-        "have no such gap"
-    )

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore.theory.analysis import Analysis
+from ipcore.theory.bounds import doubtful
 from ipcore.theory.calculus import Propagation
 from ipcore.theory.maxplus import Size
 from ipcore.theory.trajectory import is_growing
@@ -55,8 +56,8 @@ def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, D
     ['1', '1/2', '1/2']
     """
     p, setting = analysis.parameterization, replace(analysis.setting, alignment=None)
-    doubtful = setting.activation.kind != "aligned" or (p.mean is not None and setting.cancels)
-    run = Propagation(p, setting, aligned=not doubtful)
+    in_doubt = doubtful(p, setting)
+    run = Propagation(p, setting, aligned=not in_doubt)
     found: dict[int, Derived] = {}
     enough = max((0, *p.changes)) + 4 * (p.hidden_layers + 2)
     last = max((step for step in steps if step > 0), default=0)
@@ -72,7 +73,7 @@ def derived_alignment(analysis: Analysis, steps: Collection[int]) -> dict[int, D
         if grows:
             break
         run.backward(step)
-        known = not doubtful or (step == 1 and not setting.entrywise)
+        known = not in_doubt or (step == 1 and not setting.entrywise)
         entries, L = run.entries(), p.hidden_layers
         now = Derived(
             tuple(

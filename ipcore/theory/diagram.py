@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, cast
 
-from ipcore.theory.analysis import checked, doubtful
+from ipcore.theory.bounds import doubtful
+from ipcore.theory.coverage import checked
 from ipcore.theory.diagram_text import diagram_text
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import as_exponent
@@ -23,9 +24,9 @@ from ipcore.theory.plane.affine import Record, point
 from ipcore.theory.plane.borders import Area, Border, Corner, Joined, Place, join
 from ipcore.theory.plane.cells import divide
 from ipcore.theory.plane.locate import label_at
+from ipcore.theory.regime import FeatureMove, Regime, decide, enough_for
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import trajectory
-from ipcore.theory.verdict import FeatureMove, Regime, decide, enough_for
 
 MAX_PHASES_LAYERS: Final = 20
 MAX_PHASES_WORK: Final = 2_000_000  # additions and comparisons: some twenty seconds

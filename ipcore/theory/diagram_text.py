@@ -40,7 +40,7 @@ def phase_name(phase: Phase) -> str:
         TheoryError: No `Phase`.
 
     >>> from ipcore.theory.diagram import Phase
-    >>> from ipcore.theory.verdict import Regime
+    >>> from ipcore.theory.regime import Regime
     >>> phase_name(Phase(Regime.FEATURE_LEARNING, (1, 2, 3)))
     'feature learning (layers 1..3)'
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.factors import (
     FixedPoint,
     Law,
@@ -33,6 +33,7 @@ from ipcore.theory.factors import (
 from ipcore.theory.maxplus import largest, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 
 _ZERO: Final = Fraction(0)
 _ROUNDS: Final = 8  # of e(f) against e(df), squared errors
@@ -76,6 +77,7 @@ def future(run: Propagation, step: int, faster: Sequence[Fraction] | None = None
         return Future(None)
     if not run.aligned:
         return _at_least(run, step)
+    run = run.in_fractions()  # limits may lie between the multiples in which steps are counted
     change = _laws(run, step, faster)
     offset = run.rules.activation.kind == "offset"
     return _offset(run, change, step) if offset else _aligned(run, change, step)
@@ -138,6 +140,7 @@ def _at_least(run: Propagation, step: int) -> Future:
     p, setting = run.p, run.rules
     if setting.activation.kind != "linear" or setting.entrywise:
         return Future(None)
+    run = run.in_fractions()
     less = [extra / 2 for extra in summed(p.hidden_layers)]
     entries = [None if e is None else e - by for e, by in zip(run.entries(), less, strict=True)]
     change = [Law(nonzero(law.k) - by, None) for law, by in zip(_laws(run, step), less, strict=True)]

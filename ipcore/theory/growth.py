@@ -9,6 +9,11 @@ bounds on alignment, the calculus is iterated until its exponents repeat, or som
 As functions of delta all sizes after gradient or sign updates, and the number that says whether they stay
 bounded (`forever.pressure`), are convex and piecewise linear (the latter from the last phase on at degrees
 above 1). [ours, docs/theory.md, section 4]
+
+Where preactivations are normalized nothing but the output can grow. It does so by its own matrix, whose
+gradient does not depend on what is below, or because some y^l changes by more than the readout allows; that
+change ends at order 1, and what the layers below the first that reaches it do no longer counts. So whether
+the output grows depends on delta in one direction here too.
 """
 
 from __future__ import annotations
@@ -17,12 +22,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.forever import decides, future, pressure
 from ipcore.theory.maxplus import Size, above, largest, nonzero
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rate_solver import unit_rates
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
 
 _ZERO: Final = Fraction(0)
 LEAST: Final = "least"
@@ -103,10 +109,10 @@ def calibrated_rates(p: Parameterization, setting: Rules) -> Parameterization:
 def without_updates(network: Network) -> Size:
     """The largest size that the initial weights alone make at any step: as delta -> -infinity."""
     run = Propagation(network.p, network.setting)
-    sizes = [run.forward(0).h]
+    sizes = [run.forward(0)]
     run.backward(0)
-    sizes += [run.forward(r.start).h for r in network.p.reweightings]
-    return largest(*(size for h in sizes for size in (h if network.output else h[:-1])))
+    sizes += [run.forward(r.start) for r in network.p.reweightings]
+    return largest(*(size for one in sizes for size in _counting(one, network)))
 
 
 def growth(network: Network, delta: Fraction, quantity: Quantity | None = None) -> Growth:
@@ -190,4 +196,9 @@ def _for_ever(
 
 
 def _largest(sizes: Sizes, network: Network) -> Fraction:
-    return nonzero(largest(*(sizes.h if network.output else sizes.h[:-1])))
+    return nonzero(largest(*_counting(sizes, network)))
+
+
+def _counting(sizes: Sizes, network: Network) -> tuple[Size, ...]:
+    """The sizes that may not grow."""
+    return sizes.seen if network.output else sizes.seen[:-1]

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
-from typing import Final
 
-from ipcore.theory.activation import Activation
 from ipcore.theory.maxplus import Size, inverse, largest, times
-from ipcore.theory.parameterization import Parameterization
-
-_HALF: Final = Fraction(1, 2)
-_ONE: Final = Fraction(1)
-_ZERO: Final = Fraction(0)
+from ipcore.theory.rules import Rules
+from ipcore.theory.units import Unit
 
 
 def without_updates(
-    p: Parameterization,
-    phi: Activation,
+    unit: Unit,
+    rules: Rules,
+    weights: Sequence[Size],
     bias0: Sequence[Size],
     k: Sequence[Size],
     skips: Sequence[int | None],
     *,
-    normalized: bool = False,
+    mean: bool,
 ) -> list[Size]:
     """Sizes of W_0^l x^{l-1} (no bias), with what a skip connection adds, in a network without any update.
 
@@ -30,36 +25,35 @@ def without_updates(
     every layer acts on what is left below it (ours, docs/theory.md).
 
     Args:
-        p: The parameterization.
-        phi: The activation.
-        bias0: Sizes of the initial biases, L+1 entries; None: no bias.
+        unit: In which exponents are counted.
+        rules: The activation, and whether preactivations are normalized before they enter it.
+        weights: Exponents of the entries of the initial matrices, -(a_l + b_l); L+1 of them, as of all else.
+        bias0: Sizes of the initial biases; None: no bias.
         k: Initial matrices count m^{-k}, L+1 entries; 0: as at step 0, None: removed.
         skips: Index of the layer whose preactivation is added, L+1 entries; None: none is.
-        normalized: Whether preactivations are normalized before they enter phi.
+        mean: Whether initial weights have a mean as large as their standard deviation.
 
     Returns:
         L+1 exponents; None where nothing is left.
     """
-    signals: list[Size] = []
+    phi, signals = rules.activation, list[Size]()
     x: Size = None
-    mean: Size = None
-    for i in range(p.hidden_layers + 1):
-        weight = times(-(p.a[i] + p.b[i]), inverse(k[i]))
+    x_mean: Size = None
+    for i, weight in enumerate(weights):
+        left = times(weight, inverse(k[i]))
         if i == 0:
-            signal = weight
+            signal = left
         else:
-            signal = times(weight, _HALF, x)
-            if p.mean is not None:
+            signal = times(left, unit.half, x)
+            if mean:
                 # Weights with a mean also add up the mean of their input.
-                signal = largest(signal, times(weight, _ONE, mean))
+                signal = largest(signal, times(left, unit.one, x_mean))
         source = skips[i]
         if source is not None:
             signal = largest(signal, signals[source], bias0[source])
         signals.append(signal)
-        h = largest(signal, bias0[i])
-        if normalized and h is not None:
-            h = _ZERO
+        h = rules.seen(largest(signal, bias0[i]))
         x = phi.size(h)
         # From the second layer on, weights with a mean give all neurons the same part.
-        mean = phi.mean_size(h) if i == 0 else x
+        x_mean = phi.mean_size(h) if i == 0 else x
     return signals

@@ -14,14 +14,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from ipcore.theory.analysis import MAX_ANALYSIS_LAYERS, Analysis, check_analysis, checked_setting, doubtful
+from ipcore.theory.analysis import Analysis, check_analysis
+from ipcore.theory.coverage import MAX_ANALYSIS_LAYERS, checked_setting
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power
 from ipcore.theory.given_alignment import Alignment
-from ipcore.theory.growth import Growth, Network, calibrated_rates, grows_below, growth, without_updates
-from ipcore.theory.maxplus import above
-from ipcore.theory.normalization import NONE, refuse
+from ipcore.theory.growth import (
+    Network,
+    calibrated_rates,
+)
+from ipcore.theory.normalization import NONE
 from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.rate_search import counts_often, largest_bounded
 from ipcore.theory.rules import Rules, rules
 from ipcore.theory.trajectory import Trajectory, layer_alignment, trajectory
 
@@ -29,9 +33,6 @@ MAX_ITERATED_LAYERS: Final = 100
 # Beside an analysis, which somebody waits for: in all, and where exact answers have as many digits as layers.
 MAX_SHOWN_LAYERS: Final = 200
 MAX_SHOWN_MANIFOLD: Final = 40
-_ZERO: Final = Fraction(0)
-_NARROW: Final = Fraction(1, 2**32)
-_ROUNDS: Final = 120
 _LONG: Final = 24
 
 
@@ -42,18 +43,22 @@ class LargestRate:
     Attributes:
         stable: delta*: base rates up to order m^{delta*} are stable. None: none is.
         controlled: delta_c >= delta*: up to here at most the output grows, and the loss has bounded
-            derivatives. Equal to delta* with mse. None: some hidden layer grows at every base rate.
+            derivatives. Equal to delta* with mse. None: some hidden layer grows at every base rate, or
+            (`only_output`) at none.
         exact: Whether both are exact. False: stable up to here for certain, and perhaps beyond.
+        only_output: Preactivations are normalized and the loss has bounded derivatives: at larger rates,
+            however large, only the output grows.
     """
 
     stable: Fraction | None
     controlled: Fraction | None
     exact: bool
+    only_output: bool = False
 
     @property
     def summary(self) -> str:
         """One sentence."""
-        if self.stable is None and self.controlled is None:
+        if self.stable is None and self.controlled is None and not self.only_output:
             return "no base rate is stable"
         if self.stable is None:
             return f"no base rate is stable; {self._controlled}"
@@ -68,6 +73,11 @@ class LargestRate:
 
     @property
     def _controlled(self) -> str:
+        if self.only_output:
+            return (
+                "above it only the output grows, however large the rate (controlled divergence, which "
+                "training survives with this loss)"
+            )
         return (
             f"up to order {_power(self.controlled)} only the output grows, which training survives with this "
             "loss (controlled divergence)"
@@ -82,6 +92,7 @@ class LargestRate:
             "stable": None if self.stable is None else str(self.stable),
             "controlled": None if self.controlled is None else str(self.controlled),
             "exact": self.exact,
+            "only_output": self.only_output,
             "summary": self.summary,
         }
 
@@ -112,7 +123,7 @@ def largest_stable_rate(
 
     Args:
         parameterization: With at most 1,000 hidden layers; with biases of their own, a mean, re-weighted
-            matrices, given alignment or residual blocks at most 100.
+            matrices, given alignment, residual blocks or normalization at most 100.
         optimizer: Key of `OPTIMIZERS`.
         activation: Name in `ACTIVATIONS`, or "relu^p".
         loss: Key of `LOSSES`.
@@ -121,12 +132,12 @@ def largest_stable_rate(
         epsilon: As in `analyze`.
         alignment: As in `analyze`, but for bounds.
         block_matrices: As in `analyze`; the depth is fixed.
-        normalization: Refused unless "none".
+        normalization: As in `analyze`; not together with `calibrated`.
 
     Raises:
         TheoryError: No parameterization, unknown names, too many layers, what `analyze` does not cover, or
             calibrated rates where the first update is not aligned with its input, biases have exponents of
-            their own, alignment is given or there are residual blocks.
+            their own, alignment is given, there are residual blocks or preactivations are normalized.
 
     >>> from ipcore.theory.presets import preset
     >>> found = largest_stable_rate(preset("sp", 3))
@@ -135,7 +146,6 @@ def largest_stable_rate(
     """
     if not isinstance(parameterization, Parameterization):
         raise TheoryError(f"must be a Parameterization, not {shown(parameterization)}", "parameterization")
-    refuse(normalization, "the largest stable base rate")
     p, setting = (
         parameterization,
         checked_setting(
@@ -145,15 +155,18 @@ def largest_stable_rate(
             epsilon,
             alignment,
             block_matrices,
+            normalization,
         )[0],
     )
     _check(p, setting, calibrated)
     if calibrated:
         p = calibrated_rates(p, setting)
-    stable, certain = _largest(Network(p, setting, output=True, calibrated=calibrated))
+    stable, certain = largest_bounded(Network(p, setting, output=True, calibrated=calibrated))
     if setting.loss == "mse":
         return LargestRate(stable, stable, certain)
-    controlled, also = _largest(Network(p, setting, output=False, calibrated=calibrated))
+    if setting.normalized:
+        return LargestRate(stable, None, certain, only_output=True)
+    controlled, also = largest_bounded(Network(p, setting, output=False, calibrated=calibrated))
     return LargestRate(stable, controlled, certain and also)
 
 
@@ -170,7 +183,7 @@ def largest_rate_of(analysis: Analysis, *, calibrated: bool = False) -> LargestR
         return (
             "the largest stable base rate is not said: alignment is given as two bounds; ask for each of them"
         )
-    manifold = _manifold(rules(analysis.optimizer, analysis.activation, analysis.loss))
+    manifold = counts_often(rules(analysis.optimizer, analysis.activation, analysis.loss))
     most = MAX_SHOWN_MANIFOLD if manifold else MAX_SHOWN_LAYERS
     if p.hidden_layers > most:
         kind = f" with {analysis.activation}" if manifold else ""
@@ -198,7 +211,8 @@ def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
     most = MAX_ITERATED_LAYERS if iterated else MAX_ANALYSIS_LAYERS
     if p.hidden_layers > most:
         kind = (
-            " with biases of their own, a mean, re-weighted matrices, given alignment or residual blocks"
+            " with biases of their own, a mean, re-weighted matrices, given alignment, residual blocks or "
+            "normalized preactivations"
             if iterated
             else ""
         )
@@ -207,6 +221,12 @@ def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
             "hidden_layers",
         )
     if calibrated:
+        if setting.normalized:
+            raise TheoryError(
+                "not covered: calibrated rates with normalized preactivations: calibration makes every first "
+                "update of order 1, whatever the size of the preactivation that it is added to",
+                "calibrated",
+            )
         if setting.alignment is not None or setting.block_matrices:
             kind = "residual blocks" if setting.block_matrices else "alignment that is given"
             raise TheoryError(f"not covered: calibrated rates with {kind}", "calibrated")
@@ -229,96 +249,3 @@ def _check(p: Parameterization, setting: Rules, calibrated: bool) -> None:
 
 def _first_steps(p: Parameterization, setting: Rules) -> Trajectory:
     return trajectory(replace(p, phases=p.phases[:1]), setting, aligned=True, steps=1)
-
-
-def _largest(network: Network) -> tuple[Fraction | None, bool]:
-    """The largest delta at which nothing grows (None: at none), and whether it is exact."""
-    if above(without_updates(network), _ZERO):
-        return None, True
-    high = _too_large(network)
-    low = _stable_below(network, high.delta)
-    edge = _edge(network, low)
-    for turn in range(_ROUNDS):
-        if edge is not None:
-            return low, edge
-        candidate = high.root
-        if candidate is None or not low < candidate < high.delta:
-            narrow = high.delta - low < _NARROW and turn % 2 == 0
-            candidate = _simplest(low, high.delta) if narrow else (low + high.delta) / 2
-        found = growth(network, candidate)
-        if found.bounded:
-            low, edge = candidate, _edge(network, candidate)
-        else:
-            high = _Point.of(network, candidate, found)
-    return low, False
-
-
-def _edge(network: Network, low: Fraction) -> bool | None:
-    """Whether something grows just above for certain; None: nothing seems to."""
-    beyond = growth(network, low + _tiny(network))
-    if beyond.bounded:
-        return None
-    return beyond.certain and _whatever_the_alignment(network, low + _tiny(network))
-
-
-def _tiny(network: Network) -> Fraction:
-    """A difference smaller than that of any two deltas at which something changes."""
-    more = 4 * network.p.hidden_layers if _manifold(network.setting) else 0
-    return Fraction(1, 2 ** (160 + more))
-
-
-def _manifold(setting: Rules) -> bool:
-    """Whether a rate counts many times in a size, ever more with the depth (and so needs more digits)."""
-    return setting.activation.kind == "offset" or setting.activation.degree != 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """A delta at which something grows, and where it ends on a straight line (None: unknown)."""
-
-    delta: Fraction
-    root: Fraction | None
-
-    @classmethod
-    def of(cls, network: Network, delta: Fraction, found: Growth) -> _Point:
-        if found.value is None:
-            return cls(delta, None)
-        near = growth(network, delta - _tiny(network), found.quantity).value
-        slope = None if near is None else (found.value - near) / _tiny(network)
-        return cls(delta, delta - found.value / slope if slope is not None and slope > 0 else None)
-
-
-def _too_large(network: Network) -> _Point:
-    """A delta at which something grows: more than the first update of the first layer may be."""
-    distance = Fraction(1)
-    while (found := growth(network, distance)).bounded:
-        distance *= 2
-    return _Point.of(network, distance, found)
-
-
-def _stable_below(network: Network, high: Fraction) -> Fraction:
-    """A delta below it at which nothing grows; there is one if initial weights alone do not grow."""
-    distance = Fraction(1)
-    while not growth(network, high - distance).bounded:
-        distance *= 2
-    return high - distance
-
-
-def _simplest(low: Fraction, high: Fraction) -> Fraction:
-    """A fraction of the smallest denominator strictly between.
-
-    >>> _simplest(Fraction(33, 100), Fraction(34, 100))
-    Fraction(1, 3)
-    """
-    whole = low // 1
-    if whole + 1 < high:
-        return Fraction(whole + 1)
-    # Both lie in one unit: the rest is 1 over a fraction between the reciprocals.
-    nearest = 1 / (high - whole)
-    rest = Fraction(nearest // 1 + 1) if low == whole else _simplest(nearest, 1 / (low - whole))
-    return whole + 1 / rest
-
-
-def _whatever_the_alignment(network: Network, delta: Fraction) -> bool:
-    given = network.setting.alignment is not None
-    return given or not doubtful(network.p, network.setting) or grows_below(network, delta)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final, cast
 
-from ipcore.theory.exponents import here, open_ended
+from ipcore.theory.exponents import Unknown, here
 
 _ONE_ITSELF: Final = Fraction(0)  # m^0
 Size = Fraction | None
@@ -18,12 +19,14 @@ def times(*factors: Size) -> Size:
     >>> times(Fraction(1, 2), Fraction(-2))
     Fraction(-3, 2)
     """
-    total = _ONE_ITSELF
+    total: Size = None
     for factor in factors:
         if factor is None:
             return None
-        if factor:  # most exponents are 0, and sums of fractions are slow
-            total = total + factor if total else factor
+        if not total:
+            total = factor
+        elif factor:  # most exponents are 0, and sums of fractions are slow
+            total = total + factor
     return total
 
 
@@ -33,14 +36,22 @@ def largest(*terms: Size) -> Size:
     >>> largest(None, Fraction(-1), Fraction(0))
     Fraction(0, 1)
     """
-    known = [term for term in terms if term is not None]
-    if open_ended(known):
-        # The largest here comes first, so that no two smaller terms are compared.
-        known.insert(0, known.pop(max(range(len(known)), key=lambda i: here(known[i]))))
     result: Size = None
-    for term in known:
-        if result is None or term > result:
+    for term in cast("tuple[Any, ...]", terms):
+        if isinstance(term, Unknown):
+            return _largest_unknown(terms)
+        if term is not None and (result is None or term > result):
             result = term
+    return result
+
+
+def _largest_unknown(terms: Iterable[Size]) -> Size:
+    known = [term for term in terms if term is not None]
+    # The largest here comes first, so that no two smaller terms are compared.
+    known.insert(0, known.pop(max(range(len(known)), key=lambda i: here(known[i]))))
+    result = known[0]
+    for term in known[1:]:
+        result = max(result, term)
     return result
 
 
@@ -73,3 +84,17 @@ def at_least(size: Size, bound: Fraction) -> bool:
 def above(size: Size, bound: Fraction) -> bool:
     """Whether a size is more than m^bound."""
     return size is not None and size > bound
+
+
+def grows(size: Size) -> bool:
+    """Whether a size grows with the width: `above` 0.
+
+    >>> grows(Fraction(1, 2)), grows(Fraction(0)), grows(None)
+    (True, False, False)
+    """
+    known: Any = size
+    if known is None:
+        return False
+    if isinstance(known, Unknown):
+        return above(size, _ONE_ITSELF)
+    return bool(known.numerator > 0)  # comparing fractions is slow

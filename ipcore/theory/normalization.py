@@ -12,7 +12,11 @@ the next update do, through 1/|h|. So hidden layers neither vanish nor grow for 
 
 Larger preactivations make smaller gradients, so sizes do not grow with every exponent of alignment: two runs
 of the calculus do not bracket the truth, and where alignment is in doubt the regime is "measure" unless
-both give the same sizes. Not covered: means, re-weighted matrices, completion, largest rates, parts.
+both give the same sizes.
+
+Not covered: initial weights with a mean. From the second layer on all neurons share their leading part; y
+divides by it, and the projection takes what they share out of every change and every gradient. What is left
+are differences between neurons, and the calculus, which keeps one size per vector, has none for them.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ from ipcore.theory.names import check_name
 from ipcore.theory.parameterization import Parameterization
 
 NONE: Final = "none"
+RMS: Final = "rms"
 
 
 def check_normalization(normalization: str, p: Parameterization) -> bool:
@@ -40,10 +45,16 @@ def check_normalization(normalization: str, p: Parameterization) -> bool:
     check_name(normalization, NORMALIZATIONS, "normalization")
     if normalization == NONE:
         return False
-    if p.mean is not None or p.reweightings:
+    if p.mean is not None:
         raise TheoryError(
-            "not covered: normalized preactivations with re-weighted initial matrices, or initial weights "
-            "with a mean",
+            "not covered: initial weights with a mean and normalized preactivations: what all neurons share "
+            "is divided away, and the differences between them have no size in this calculus",
+            "normalization",
+        )
+    if p.reweightings and p.biases is not None:
+        raise TheoryError(
+            "not covered: re-weighted initial matrices beside biases with exponents of their own, with "
+            "normalized preactivations",
             "normalization",
         )
     return True
@@ -58,7 +69,6 @@ def refuse(normalization: str, what: str) -> None:
     check_name(normalization, NORMALIZATIONS, "normalization")
     if normalization != NONE:
         raise TheoryError(
-            f"not covered: {what} with normalized preactivations; the sizes that `analyze` gives, and "
-            "measured slopes, are what there is",
+            f"not covered: {what} with normalized preactivations",
             "normalization",
         )

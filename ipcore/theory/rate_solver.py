@@ -6,25 +6,28 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
 from ipcore.theory.maxplus import Size, above, nonzero
 from ipcore.theory.parameterization import Biases, Parameterization, RatePhase
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
+from ipcore.theory.units import FRACTIONS, Unit, unit_of
 
 _ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
 
 
-def at_initialization(p: Parameterization, setting: Rules) -> Propagation:
+def at_initialization(p: Parameterization, setting: Rules, unit: Unit = FRACTIONS) -> Propagation:
     """The calculus after the forward and the backward pass of step 0.
 
     Raises:
         TheoryError: Something grows with the width before any update.
     """
-    run = Propagation(p, setting)
-    for i, h in enumerate(run.forward(0).h):
+    run = Propagation(p, setting, unit=unit)
+    sizes = run.forward(0)
+    for i, h in enumerate(sizes.seen, start=len(sizes.h) - len(sizes.seen)):
         if above(h, _ZERO):
             raise TheoryError(
                 f"no rates make it stable: {_name(i, run.L)} is of order {power(h)} at initialization; "
@@ -52,10 +55,11 @@ def solve(p: Parameterization, setting: Rules, changes: Sequence[Fraction]) -> t
         TheoryError: Something grows at initialization, or an initial matrix passes on more of a change than
             the layer above is allowed.
     """
-    run = at_initialization(p, setting)
+    run = at_initialization(p, setting, unit_of(p, setting, changes))
+    start = map(nonzero, run.unit.exponents(run.h0[: run.L]))
     targets = (*changes, _ZERO)
     # Sizes after any completed step: the initial ones or the change, whichever is larger.
-    x_next = [setting.activation.size(max(h, t)) for h, t in zip(run.h0[: run.L], changes, strict=True)]
+    x_next = [setting.activation.size(setting.seen(max(h, t))) for h, t in zip(start, changes, strict=True)]
     phases: list[RatePhase] = []
     bias_phases: list[RatePhase] = []
     first: Sizes | None = None
@@ -84,12 +88,16 @@ def unit_rates(run: Propagation) -> tuple[Fraction, ...]:
     Args:
         run: After `backward`.
     """
-    found = []
+    found, gradients = [], _gradients(run)
     for i, a in enumerate(run.p.a):
         own = run.rules.entrywise
-        entry = run.rules.entry(i, run.L) - a if own else nonzero(run.largest_gradient(i)) - 2 * a
+        entry = run.rules.entry(i, run.L) - a if own else nonzero(gradients[i]) - 2 * a
         found.append(entry + _aligned(run, i))
     return tuple(found)
+
+
+def _gradients(run: Propagation) -> tuple[Size, ...]:
+    return run.unit.exponents(map(run.largest_gradient, range(run.L + 1)))
 
 
 def _aligned(run: Propagation, i: int) -> Fraction:
@@ -110,7 +118,7 @@ def unit_bias_rates(run: Propagation) -> tuple[Fraction, ...]:
         return ()
     if run.rules.entrywise:
         return tuple(run.rules.bias_entry(i, run.L) - a for i, a in enumerate(run.p.biases.a))
-    return tuple(nonzero(dh) - 2 * a for dh, a in zip(run.dh, run.p.biases.a, strict=True))
+    return tuple(nonzero(dh) - 2 * a for dh, a in zip(_derivatives(run), run.p.biases.a, strict=True))
 
 
 def _phase(
@@ -119,13 +127,17 @@ def _phase(
     p, adam = run.p, run.rules.optimizer == "adam"
     inputs = (_ZERO, *(nonzero(x) for x in x_next))
     c = tuple(unit + x - target for unit, x, target in zip(unit_rates(run), inputs, targets, strict=True))
-    d = tuple(a - nonzero(run.largest_gradient(i)) for i, a in enumerate(p.a))
+    d = tuple(a - nonzero(gradient) for a, gradient in zip(p.a, _gradients(run), strict=True))
     phase = RatePhase(step, c, d if adam else None)
     if p.biases is None:
         return phase, None
     bias_c = tuple(unit - target for unit, target in zip(unit_bias_rates(run), targets, strict=True))
-    bias_d = tuple(a - nonzero(dh) for a, dh in zip(p.biases.a, run.dh, strict=True))
+    bias_d = tuple(a - nonzero(dh) for a, dh in zip(p.biases.a, _derivatives(run), strict=True))
     return phase, RatePhase(step, bias_c, bias_d if adam else None)
+
+
+def _derivatives(run: Propagation) -> tuple[Size, ...]:
+    return run.unit.exponents(run.dh)
 
 
 def _check(sizes: Sizes, targets: Sequence[Fraction]) -> None:

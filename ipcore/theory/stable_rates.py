@@ -66,6 +66,8 @@ class StableRates:
         unit: k_1..k_{L+1}.
         unit_bias: The same for biases with exponents of their own; empty: none.
         activation: e(x) from e(h).
+        normalized: Whether preactivations are normalized: then what lies above a layer sees its change
+            relative to its size, and no layer limits the rates of another.
         points: The Pareto points in which every layer takes an extreme: the largest change that is stable, or
             the smallest that costs the layers above nothing. At most `MAX_POINTS`, the largest changes first.
         all_points: Whether these are all of that kind.
@@ -77,12 +79,15 @@ class StableRates:
     unit: tuple[Fraction, ...]
     unit_bias: tuple[Fraction, ...]
     activation: Activation
+    normalized: bool = False
     points: tuple[ParetoPoint, ...] = ()
     all_points: bool = True
 
     @property
     def unique(self) -> bool:
         """Whether there is a single Pareto point: then the stable rates are all that are no larger."""
+        if self.normalized:  # a layer that may change by as much as it is large may change by more
+            return all(most < start for most, start in zip(self.largest, self.start, strict=True))
         return not any(self._chooses(i) for i in range(len(self.largest)))
 
     def contains(
@@ -169,6 +174,7 @@ def stable_rates(run: Propagation, largest: tuple[Fraction, ...]) -> StableRates
         unit=unit_rates(run),
         unit_bias=unit_bias_rates(run),
         activation=run.rules.activation,
+        normalized=run.rules.normalized,
     )
 
 

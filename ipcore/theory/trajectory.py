@@ -13,15 +13,16 @@ from enum import Enum, auto
 from fractions import Fraction
 from typing import Final
 
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.exponents import length
 from ipcore.theory.forever import Future, future
 from ipcore.theory.given_alignment import Alignment
-from ipcore.theory.maxplus import Size, above, times
+from ipcore.theory.maxplus import Size, grows, times
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rules import Rules
+from ipcore.theory.sizes import Sizes
+from ipcore.theory.units import unit_of
 
-_ZERO: Final = Fraction(0)
 _ONE: Final = Fraction(1)
 
 
@@ -134,7 +135,7 @@ def trajectory(
         enough: Called with the sizes of every step from 1 on, in order; once it is true no more are needed.
             With it the run ends, too, when it is known that sizes grow without bound.
     """
-    run = Propagation(p, rules, aligned=aligned)
+    run = Propagation(p, rules, aligned=aligned, unit=unit_of(p, rules))
     records = [run.forward(0)]
     run.backward(0)
     x0 = tuple(run.x)
@@ -169,7 +170,8 @@ def trajectory(
         records.append(sizes)
         run.backward(step)
         if step == 1:
-            products, activations = tuple(run.products), tuple(zip(x0, run.x, strict=True))
+            seen = run.unit.exponents
+            products, activations = seen(run.products), tuple(zip(seen(x0), seen(run.x), strict=True))
         if not grown and _is_final(records[-1], rules):
             grown, stop = True, min(wanted, step + GROWN_STEPS) if steps else step
         if enough is not None and enough(sizes):
@@ -212,9 +214,9 @@ def _is_final(sizes: Sizes, rules: Rules) -> bool:
 
 def is_catastrophic(sizes: Sizes) -> bool:
     """Whether a hidden preactivation that layers above see grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.seen[:-1])
+    return any(map(grows, sizes.seen[:-1]))
 
 
 def is_growing(sizes: Sizes) -> bool:
     """Whether a preactivation that layers above see, or the output, grows with the width."""
-    return any(above(h, _ZERO) for h in sizes.seen)
+    return any(map(grows, sizes.seen))

@@ -12,10 +12,12 @@ from ipcore.theory.errors import TheoryError
 from ipcore.theory.exponents import power
 from ipcore.theory.layer_names import ranges
 from ipcore.theory.maxplus import above, nonzero
+from ipcore.theory.normalization import NONE, RMS
 from ipcore.theory.parameterization import Parameterization
+from ipcore.theory.regime import FeatureMove, Regime, stays_bounded
 from ipcore.theory.rules import Rules
 from ipcore.theory.trajectory import End, LayerAlignment, Trajectory, is_growing
-from ipcore.theory.verdict import SOFTMAX_CANCELS, FeatureMove, Regime, stays_bounded
+from ipcore.theory.verdict import SOFTMAX_CANCELS
 
 _NAMED: Final = 6
 
@@ -36,6 +38,7 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
             biases=p.biases,
             mean=p.mean,
             alignment=setting.alignment,
+            normalization=RMS if setting.normalized else NONE,
         )
     except TheoryError as error:
         return f"change a or b: {error.text}"
@@ -55,9 +58,8 @@ def advice(p: Parameterization, setting: Rules, regime: Regime) -> str:
 
 def _not_completed(p: Parameterization, setting: Rules) -> str:
     """What to do where completion does not cover a network; "" where it does."""
-    if setting.block_matrices or setting.normalized:
-        what = "residual blocks" if setting.block_matrices else "normalized preactivations"
-        return f"completion does not cover {what}; compare with the rates of 'mup'"
+    if setting.block_matrices:
+        return "completion does not cover residual blocks; compare with the rates of 'mup'"
     if p.reweightings:
         return (
             "completion does not cover re-weighted initial matrices; compare with 'mup', which keeps them, "

@@ -23,6 +23,7 @@ import click
 from iplab.display.commands import Choice, CommandGroup
 from iplab.display.terminal import folded
 from ipserver.cli_accounts import add_account_commands
+from ipserver.environment.logs import configure_logs
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings
 from ipserver.environment.surroundings import forgive_warnings, spare_loopback
@@ -58,6 +59,7 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
         others = {name: options.pop(name) for name in own}
         try:
             settings = load_settings(**options)
+            configure_logs(settings.log_format, settings.log_level)
             _replace_missing_user(settings)
             function(settings, **others)
         except ServiceError as error:
@@ -107,8 +109,7 @@ def main(**options: Any) -> None:
     after the command. Exit codes: 0 done or stopped as asked, 1 something is wrong or missing (doctor,
     backup), 2 wrong usage, or could not start.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    configure_logs("text", "INFO")  # until the settings are known
     spare_loopback(os.environ)
     forgive_warnings(os.environ)
     if os.getpid() == 1:

@@ -15,6 +15,7 @@ time. Without the variable, passing a point costs one comparison.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import signal
 import time
@@ -79,6 +80,7 @@ def around(name: str) -> Iterator[None]:
 def then(work: Callable[..., Result], point: str) -> Callable[..., Result]:
     """A function that calls `work` and then passes the point."""
 
+    @functools.wraps(work)
     def worked(*args: Any, **kwargs: Any) -> Result:
         result = work(*args, **kwargs)
         hit(point)

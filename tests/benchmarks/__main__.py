@@ -12,7 +12,7 @@ from pathlib import Path
 
 BENCHMARKS = (
     *("engine", "autograd", "scaling", "memory", "probes", "theory"),
-    *("service", "forwarding", "durability", "scheduling", "attacks", "gpu"),
+    *("service", "forwarding", "durability", "scheduling", "attacks", "laboratory", "gpu"),
 )
 
 

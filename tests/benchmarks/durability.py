@@ -204,8 +204,8 @@ def _slice(runs: tuple, first: int, last: int, *, end: bool = False) -> SliceCom
     )
 
 
-async def watches(dsn: str, address: str, process: int, rounds: int = 20) -> Row:
-    """200 watches of one experiment: median and longest time until all have an event, in milliseconds."""
+async def watches(dsn: str, address: str, process: int, *, rounds: int = 20, count: int = WATCHES) -> Row:
+    """Open watches of one experiment: median and longest time until all have an event, in milliseconds."""
     with open_store(dsn) as store:
         submit(store, small_spec(), "watched")
         before = _memory(process)
@@ -217,10 +217,10 @@ async def watches(dsn: str, address: str, process: int, rounds: int = 20) -> Row
             stub = ExperimentServiceStub(channels[number % len(channels)])
             async for response in stub.WatchExperiment(pb.WatchExperimentRequest(name="experiments/watched")):
                 arrived.extend(time.perf_counter() for event in response.events if event.HasField("notice"))
-                if len(arrived) >= WATCHES:
+                if len(arrived) >= count:
                     everybody.set()
 
-        tasks = [asyncio.create_task(watch(number)) for number in range(WATCHES)]
+        tasks = [asyncio.create_task(watch(number)) for number in range(count)]
         times = []
         for number in range(rounds + 1):
             arrived.clear()
@@ -239,7 +239,7 @@ async def watches(dsn: str, address: str, process: int, rounds: int = 20) -> Row
         "median_ms": statistics.median(times[1:]),  # the first one opens them
         "longest_ms": max(times[1:]),
         "api_mib": memory,
-        "per_watch_kib": 1024 * (memory - before) / WATCHES,
+        "per_watch_kib": 1024 * (memory - before) / count,
     }
 
 

@@ -67,10 +67,10 @@ def fill(store: Store, artifacts: Path, runs: int, experiments: int, points: int
         ]
         store.save_plan(name, "benchmark", packs)
         while (pack := store.lease_pack(name, "benchmark", 600)) is not None:
-            store.commit_slice(name, pack.id, pack.token, _all_of(pack, artifacts, points))
+            store.commit_slice(name, pack.id, pack.token, all_of(pack, artifacts, points))
 
 
-def _all_of(pack: LeasedPack, artifacts: Path, points: int) -> SliceCommit:
+def all_of(pack: LeasedPack, artifacts: Path, points: int) -> SliceCommit:
     """The only slice of a pack whose runs succeed."""
     indices = [run.index for run in pack.runs]
     now = int(1000 * time.time())

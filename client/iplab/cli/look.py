@@ -14,10 +14,8 @@ from iplab.cli.edit import deletion
 from iplab.cli.results import brief, headline, print_results
 from iplab.display.sorting import in_order, order_by
 from iplab.display.terminal import folded, visible
-from iplab.results.best import best_rates
 from iplab.results.numbers import SETTING_DIGITS, number
 from iplab.results.states import ExperimentState
-from iplab.results.summary import summarize
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -118,10 +116,10 @@ def show(
             else:
                 print_run(one)
             return
-        runs = list(found.runs(filter_))
-        why = found.unmatched(filter_) if filter_ and not runs else ""
-        rows = _ordered(summarize(runs), sort)
-        chosen = _ordered(best_rates(runs), sort) if best else None
+        rows = _ordered(found.summary(filter_), sort)
+        why = found.unmatched(filter_) if filter_ and not rows else ""
+        chosen = _ordered(found.best_rates(filter_), sort) if best else None
+        none = not rows
         total, rows, chosen = len(chosen or rows), rows[:limit], chosen and chosen[:limit]
         if as_json:
             more = {} if chosen is None else {"best": [asdict(row) for row in chosen]}
@@ -129,7 +127,7 @@ def show(
         else:
             print_experiment(found, rows, chosen)
             _say_cut(len(chosen or rows), total)
-        if filter_ and not runs:
+        if filter_ and none:
             note(no_match("runs", why))
 
 
@@ -156,6 +154,11 @@ def print_experiment(
         click.echo(folded(line))
     if not experiment.state.terminal:
         click.echo(f"{experiment.committed_steps} of {experiment.total_steps} steps")
+    if (place := experiment.queue_place) is not None:
+        begins = place.expected_start_time
+        when = f"; it is likely to start about {begins:%Y-%m-%d %H:%M} UTC" if begins else ""
+        packs = "1 pack is" if place.packs_before == 1 else f"{place.packs_before} packs are"
+        click.echo(f"{packs} likely to start before it{when}")
     if experiment.mlflow_pending_runs:
         click.echo(f"MLflow does not hold {experiment.mlflow_pending_runs} runs in full yet")
     for warning in experiment.warnings:

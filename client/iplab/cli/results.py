@@ -88,14 +88,14 @@ def print_results(
         best: In place of the table, the best rates.
     """
     from iplab.display.tables import best_table, print_table, summary_table  # noqa: PLC0415 - as above
-    from iplab.results.best import CRITERIA, advice  # noqa: PLC0415 - rich and views only where something is drawn
+    from iplab.results.best import advice, chosen_by  # noqa: PLC0415 - rich and views only where something is drawn
 
     if said := divergence(experiment):
         click.echo(folded(said))
     if best is not None:
         print_table(best_table(best))
         if best:
-            click.echo(folded(f"rates were chosen by {CRITERIA[best[0].criterion]}"))
+            click.echo(folded(f"rates were chosen by {chosen_by(best[0].criterion)}"))
         if said := advice(best):
             click.echo(folded(said))
     elif rows and not all_diverged(experiment) and not _fruitless(experiment):

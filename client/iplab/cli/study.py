@@ -318,7 +318,8 @@ def list_studies(service: Service, *, limit: int, deleted: bool, as_json: bool) 
         for one in found
     ]
     headings = ["study", "question", "state", "verdict", "runs", "answer"]
-    print_table(table_of(headings, rows, folding={"answer"}))
+    print_table(table_of(headings, rows, folding=(), cutting={"answer"}))
+    note("all of an answer: iplab study show STUDY")
 
 
 def print_study(found: Study) -> None:

@@ -12,6 +12,7 @@ import grpc
 
 from iplab.connection import proxies
 from iplab.connection.status import from_call
+from iplab.connection.tracing import call_span, context_metadata
 from iplab.errors import (
     InvalidRequestError,
     IplabError,
@@ -116,7 +117,8 @@ class Transport:
 
     def _metadata(self) -> Metadata:
         token = self._token()
-        return (*self._own_metadata, ("authorization", f"Bearer {token}")) if token else self._own_metadata
+        own = (*self._own_metadata, *context_metadata())
+        return (*own, ("authorization", f"Bearer {token}")) if token else own
 
     def close(self) -> None:
         """Close the channel; running calls end with an error."""
@@ -141,7 +143,8 @@ class Transport:
             left = max(deadline - time.monotonic(), 0.001)
             return method(request, timeout=left, metadata=self._metadata())
 
-        return self.retry(once) if repeat else self._attempt(once)
+        with call_span(type(request).__name__.removesuffix("Request")):
+            return self.retry(once) if repeat else self._attempt(once)
 
     def stream(
         self,

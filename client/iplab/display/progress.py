@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -312,7 +313,19 @@ def follow_study(changes: Iterable[Study], *, show: bool, console: Console | Non
 
 
 def _say(console: Console, text: str) -> None:
-    console.print(visible(text), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    """A line; on a terminal what does not fit stands below it, four letters further in."""
+    if console.is_terminal:
+        start = text[: len(text) - len(text.lstrip())]
+        text = textwrap.fill(
+            visible(text.lstrip()),
+            max(console.width, 20),
+            initial_indent=start,
+            subsequent_indent=f"{start}    ",
+            break_on_hyphens=False,
+        )
+    else:
+        text = visible(text)
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class _TimeLeft(TimeRemainingColumn):

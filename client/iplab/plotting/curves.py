@@ -32,7 +32,7 @@ _QUANTITIES: Final = {
     "update_threshold_rank": "threshold rank of Wₜ − W₀",
     "x_stable_rank": "stable rank of xₜ",
     "x_squared_trace_rank": "squared trace rank of xₜ",
-    "xₜhreshold_rank": "threshold rank of xₜ",
+    "x_threshold_rank": "threshold rank of xₜ",
     "cka": "CKA of xₜ and x₀",
 }
 _LINEAR: Final = {"alignment_initial", "alignment_update", "cka"}
@@ -171,19 +171,18 @@ def _course(
     metrics: Metrics, name: str, runs: Sequence[int], label: str, role: Role, *, geometric: bool
 ) -> Course:
     """Mean and interval over runs; steps at which a run has no point are of the others alone."""
+    diverged = tuple(float(metrics.diverged[run]) for run in runs if run in metrics.diverged)
     if name not in metrics.names:
-        return Course(label, (), role)
+        return Course(label, (), role, diverged)
     chosen = (metrics.metric == metrics.names.index(name)) & np.isin(metrics.run, runs)
     if geometric:
         chosen &= metrics.value > 0
-    run, step, value = metrics.run[chosen], metrics.step[chosen], metrics.value[chosen]
+    step, value = metrics.step[chosen], metrics.value[chosen]
     moments = []
     for at in np.unique(step):
         found = mean(value[step == at].tolist(), geometric=geometric)
         moments.append(Moment(float(at), found.value, found.low, found.high))
-    last = int(step.max()) if len(step) else 0
-    ends = (int(step[run == one].max()) for one in np.unique(run))
-    return Course(label, tuple(moments), role, tuple(float(end) for end in ends if end < last))
+    return Course(label, tuple(moments), role, diverged)
 
 
 def _best_rates(

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
+from ipcore.catalogue.widths import width_of
 from iplab.results.numbers import SETTING_DIGITS, number
-from iplab.results.states import RunState
-from iplab.results.summary import Spread, by_label, spread
+from iplab.results.summary import Spread, label, spread_of
 
 if TYPE_CHECKING:
-    from iplab.results.run import Run
+    from iplab.v1 import run_service_pb2
 
-# By what a rate may be chosen, best first, and how to say it.
+# By what rates are chosen if nobody says, and how to say it.
 CRITERIA: Final = {
     "best_validation_loss": "the smallest validation loss",
     "final_test_loss": "the final test loss, so test results are a little too good: add validation_size "
@@ -36,8 +34,8 @@ class BestRate:
         bracket: Where it lies among them: "" between others, else "smallest tried" or "largest tried": a
             better one may lie beyond.
         runs: Runs at the best rate.
-        criterion: What it was chosen by: a value of runs' summaries. The mean over seeds is smallest; a rate
-            at which a run diverged, or has no value, is out.
+        criterion: What it was chosen by: a value of runs' summaries. The mean over seeds is smallest (or
+            largest, if that was asked for); a rate at which a run diverged, or has no value, is out.
         criterion_value: That value at the best rate.
         test_loss: At the best rate; of the final weights.
         test_accuracy: Likewise.
@@ -57,56 +55,40 @@ class BestRate:
     test_accuracy: Spread
 
 
-def best_rates(runs: Iterable[Run]) -> list[BestRate]:
-    """The best rate of every group (parameterization, depth, width, activation), ordered by `by_label`."""
-    listed = by_label(runs)
-    criterion = criterion_of(listed)
-    groups: dict[tuple[str, int, float, str], dict[float, list[Run]]] = {}
-    for run in listed:
-        key = (run.parameterization, run.hidden_layers, run.width, run.activation)
-        groups.setdefault(key, {}).setdefault(run.base_learning_rate, []).append(run)
-    return [_best(key, rates, criterion) for key, rates in groups.items()]
-
-
-def criterion_of(runs: Sequence[Run]) -> str:
-    """The validation loss if runs have one, else the final test loss."""
-    has_validation = any(run.best_validation_loss is not None for run in runs)
-    return "best_validation_loss" if has_validation else "final_test_loss"
-
-
-def _best(key: tuple[str, int, float, str], rates: dict[float, list[Run]], criterion: str) -> BestRate:
-    usable = {rate: value for rate, runs in rates.items() if math.isfinite(value := _mean(runs, criterion))}
-    best = min(usable, key=usable.__getitem__) if usable else None
-    chosen = rates[best] if best is not None else []
+def best_rate(group: run_service_pb2.RunGroup, criterion: str) -> BestRate:
+    """The best rate of a group, as the service chose it by `criterion`."""
+    best = group.base_learning_rate if group.HasField("base_learning_rate") else None
     return BestRate(
-        *key,
+        group.parameterization,
+        group.hidden_layers,
+        width_of(group.width),
+        group.activation,
         base_learning_rate=best,
-        rates=len(rates),
-        bracket=_bracket(best, sorted(rates)),
-        runs=len(chosen),
+        rates=group.rates,
+        bracket=_bracket(best, group),
+        runs=group.runs,
         criterion=criterion,
-        criterion_value=_spread(chosen, criterion),
-        test_loss=_spread(chosen, "final_test_loss"),
-        test_accuracy=_spread(chosen, "final_test_accuracy"),
+        criterion_value=spread_of(group, criterion),
+        test_loss=spread_of(group, "final_test_loss"),
+        test_accuracy=spread_of(group, "final_test_accuracy"),
     )
 
 
-def _mean(runs: list[Run], criterion: str) -> float:
-    """Over seeds; infinity where a run diverged or has no value."""
-    values = [getattr(run, criterion) for run in runs]
-    if any(run.state is RunState.DIVERGED for run in runs) or None in values:
-        return math.inf
-    return fmean(values)
-
-
-def _bracket(best: float | None, rates: list[float]) -> str:
-    if best is None or len(rates) < 2:
+def _bracket(best: float | None, group: run_service_pb2.RunGroup) -> str:
+    if best is None or group.rates < 2:
         return ""
-    return "smallest tried" if best == rates[0] else "largest tried" if best == rates[-1] else ""
+    ends = {group.smallest_rate: "smallest tried", group.largest_rate: "largest tried"}
+    return ends.get(best, "")
 
 
-def _spread(runs: list[Run], result: str) -> Spread:
-    return spread([value for run in runs if (value := getattr(run, result)) is not None])
+def chosen_by(criterion: str, *, largest: bool = False) -> str:
+    """How rates were chosen, for a sentence.
+
+    >>> chosen_by("best_validation_loss"), chosen_by("final_test_accuracy", largest=True)
+    ('the smallest validation loss', 'the largest final test accuracy')
+    """
+    usual = None if largest else CRITERIA.get(criterion)
+    return usual or f"the {'largest' if largest else 'smallest'} {label(criterion)}"
 
 
 def advice(best: Iterable[BestRate]) -> str:

@@ -138,6 +138,7 @@ def both_curves(left: Experiment, right: Experiment, name: str) -> Courses:
         for experiment, metrics in zip((left, right), found, strict=True)
         for run, one in metrics.settings.items()
     }
+    diverged = dict(found[0].diverged) | {run + behind: step for run, step in found[1].diverged.items()}
     together = Metrics(
         (name,),
         np.concatenate([found[0].run, found[1].run + np.int32(behind)]),
@@ -146,6 +147,7 @@ def both_curves(left: Experiment, right: Experiment, name: str) -> Courses:
         np.concatenate([metrics.time for metrics in found]),
         np.concatenate([metrics.value for metrics in found]),
         settings,
+        diverged,
     )
     return learning_curves(together, name, ["parameterization"])
 

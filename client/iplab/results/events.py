@@ -88,6 +88,23 @@ class Extended(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Updated(Event):
+    """What describes the experiment, or its priority, was changed.
+
+    Attributes:
+        fields: What was changed: "display_name", "labels", "notes", "priority".
+        display_name: The new one, if it was changed.
+        labels: All labels, if they were changed.
+        priority: The new one, if it was changed.
+    """
+
+    fields: tuple[str, ...]
+    display_name: str
+    labels: Mapping[str, str] = field(metadata=computed(lambda m: dict(m.labels)))
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice(Event):
     """A message for people: a retry, or a resource that is awaited."""
 
@@ -166,6 +183,7 @@ _KINDS: Final[Mapping[str, type[Event]]] = {
     "pack_progressed": PackProgressed,
     "notice": Notice,
     "experiment_extended": Extended,
+    "experiment_updated": Updated,
 }
 
 

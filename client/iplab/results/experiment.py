@@ -13,13 +13,14 @@ from google.protobuf import field_mask_pb2
 from iplab.connection.batches import in_batches
 from iplab.connection.transport import Transport
 from iplab.results import events
+from iplab.results.best import BestRate, best_rate
 from iplab.results.events import Event
 from iplab.results.reading import member, read
 from iplab.results.report import Report, check_experiment
 from iplab.results.run import Run
 from iplab.results.settings import Settings
 from iplab.results.states import ExperimentState, Regime
-from iplab.results.summary import Summary, summarize
+from iplab.results.summary import Summary, averaged, summary_row
 from iplab.specs.plain import time_of, to_plain
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
@@ -51,6 +52,19 @@ class Counts:
     diverged: int
     failed: int
     cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a waiting experiment stands: an estimate, which changes as others submit.
+
+    Attributes:
+        packs_before: Packs (runs that train together) that are likely to start before its first one.
+        expected_start_time: When that one is likely to start (UTC); None if that is unknown.
+    """
+
+    packs_before: int
+    expected_start_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +150,12 @@ class Experiment(ExperimentFields):
     def counts(self) -> Counts:
         """Number of runs in each state."""
         return read(Counts, self._experiment.counts)
+
+    @property
+    def queue_place(self) -> QueuePlace | None:
+        """Where it stands while it is QUEUED, as of the last `refresh`; None: unknown, or it is not."""
+        found = self._experiment
+        return read(QueuePlace, found.queue_place) if found.HasField("queue_place") else None
 
     @property
     def predictions(self) -> Predictions:
@@ -388,7 +408,7 @@ class Experiment(ExperimentFields):
         Args:
             filter: Comparisons joined by AND, OR and NOT, with parentheses, of state, index,
                 parameterization, hidden_layers, width, activation, base_learning_rate, seed,
-                committed_steps, pack and the names of `Run.results`:
+                committed_steps, pack, start_time, end_time and the names of `Run.results`:
                 'parameterization = "ip-llr" AND (width >= 128 OR final_test_loss < 0.5)'.
             order_by: The same names between commas, each perhaps followed by "desc":
                 "final_test_loss desc, width". Runs without a value come last.
@@ -495,7 +515,7 @@ class Experiment(ExperimentFields):
 
         return query_metrics(
             self._transport, self.name, filter, names, steps=(first_step, last_step),
-            settings=lambda: self._settings_of(filter),
+            settings=lambda: self._settings_of(filter), diverged=lambda: self._diverged(filter),
         )  # fmt: skip
 
     def _settings_of(self, filter: str) -> Mapping[int, Settings]:
@@ -507,13 +527,56 @@ class Experiment(ExperimentFields):
             self._settings = found
         return found
 
+    def _diverged(self, filter: str) -> Mapping[int, int]:
+        """At which step runs diverged, by index."""
+        chosen = f"({filter}) AND state = DIVERGED" if filter else "state = DIVERGED"
+        return {run.index: run.diverged_step or 0 for run in self.runs(chosen)}
+
     def summary(self, filter: str = "") -> Summary:
         """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid.
 
         The rows are a list; `to_pandas()` makes a frame of them, and so does `pandas.DataFrame`, without the
         spreads.
         """
-        return summarize(self.runs(filter))
+        request = run_service_pb2.SummarizeRunsRequest(
+            parent=self.name, page_size=_PAGE, filter=filter, values=averaged().values()
+        )
+        return Summary(summary_row(group) for page in self._pages(request) for group in page.groups)
+
+    def best_rates(self, filter: str = "", by: str = "", *, largest: bool = False) -> list[BestRate]:
+        """The best base learning rate of each parameterization, depth, width and activation.
+
+        Args:
+            filter: Which runs, as in `runs`.
+            by: A value of runs' summaries (`Run.results`), whose mean over seeds decides. "": the smallest
+                validation loss, or the final test loss without a validation set.
+            largest: Whether the largest mean is best, as of an accuracy.
+
+        Raises:
+            InvalidRequestError: The filter cannot be read, or there is no such value.
+
+        Example:
+            >>> experiment.best_rates(by="best_validation_accuracy", largest=True)      # doctest: +SKIP
+        """
+        request = run_service_pb2.SummarizeRunsRequest(
+            parent=self.name,
+            page_size=_PAGE,
+            filter=filter,
+            best_rate=run_service_pb2.BestRate(value=by, largest=largest),
+        )
+        return [
+            best_rate(group, page.best_rate_value) for page in self._pages(request) for group in page.groups
+        ]
+
+    def _pages(
+        self, request: run_service_pb2.SummarizeRunsRequest
+    ) -> Iterator[run_service_pb2.SummarizeRunsResponse]:
+        while True:
+            page = self._transport.call(self._transport.runs.SummarizeRuns, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
 
     def runs_frame(self, filter: str = "") -> pd.DataFrame:
         """Its runs as a frame of pandas: settings, state and results as plain columns, a row per run.

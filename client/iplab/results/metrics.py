@@ -31,6 +31,7 @@ class Metrics:
         time: [points] when the worker recorded it, UTC, in milliseconds.
         value: [points] losses in nats, accuracies in [0, 1], probes as their quantity says; finite.
         settings: Where each run stands in the grid, by its index.
+        diverged: Updates done when the loss was not finite, by the indices of the runs that diverged.
     """
 
     names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Metrics:
     time: npt.NDArray[np.datetime64]
     value: npt.NDArray[np.float64]
     settings: Mapping[int, Settings] = field(default_factory=dict)
+    diverged: Mapping[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.value)

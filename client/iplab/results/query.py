@@ -19,6 +19,7 @@ def query_metrics(
     *,
     steps: tuple[int, int],
     settings: Callable[[], Mapping[int, Settings]],
+    diverged: Callable[[], Mapping[int, int]],
 ) -> Metrics:
     """Metric points as columns; a stream that breaks is read again from its start.
 
@@ -29,9 +30,10 @@ def query_metrics(
         names: Which metrics.
         steps: First and last.
         settings: Reads where the runs stand in the grid, by index.
+        diverged: Reads at which step those that diverged did.
     """
     request = run_service_pb2.QueryMetricsRequest(
         parent=parent, filter=filter, metrics=names, first_step=steps[0], last_step=steps[1]
     )
     found = transport.retry(lambda: collect(transport.stream(transport.runs.QueryMetrics, request)))
-    return replace(found, settings=settings())
+    return replace(found, settings=settings(), diverged=diverged())

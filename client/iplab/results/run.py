@@ -185,6 +185,7 @@ class Run(RunFields, RunSummaryFields):
         return query_metrics(
             self._transport, parent, f"index = {self.index}", names, steps=(first_step, last_step),
             settings=lambda: {self.index: self.settings},
+            diverged=lambda: {} if self.diverged_step is None else {self.index: self.diverged_step},
         )  # fmt: skip
 
     def artifacts(self) -> list[Artifact]:

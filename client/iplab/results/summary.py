@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self
 
-from ipcore.catalogue.widths import plain_width
+from ipcore.catalogue.widths import plain_width, width_of
 from iplab.results.frames import frame
 from iplab.results.numbers import mean_and_deviation
-from iplab.results.states import Regime, RunState
+from iplab.results.reading import member
+from iplab.results.states import Regime
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from iplab.results.run import Run
+    from iplab.v1 import run_service_pb2
 
 
 class Spread(float):
@@ -169,36 +170,29 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(mean, sd, len(values))
 
 
-def summarize(runs: Iterable[Run]) -> Summary:
-    """One row per group of runs that differ only in their seed, in the order of `by_label`."""
-    groups: dict[tuple[str, int, float, str, float], list[Run]] = {}
-    for run in by_label(runs):
-        key = (
-            run.parameterization,
-            run.hidden_layers,
-            run.width,
-            run.activation,
-            run.base_learning_rate,
-        )
-        groups.setdefault(key, []).append(run)
-    return Summary(
-        SummaryRow(
-            *key,
-            predicted_regime=group[0].predicted_regime,
-            runs=len(group),
-            diverged=sum(run.state is RunState.DIVERGED for run in group),
-            unfinished=sum(run.state not in {RunState.SUCCEEDED, RunState.DIVERGED} for run in group),
-            **_spreads(group),
-        )
-        for key, group in groups.items()
+def summary_row(group: run_service_pb2.RunGroup) -> SummaryRow:
+    """The row of a group of runs that differ only in their seed."""
+    spreads: dict[str, Any] = {name: spread_of(group, result) for name, result in averaged().items()}
+    return SummaryRow(
+        group.parameterization,
+        group.hidden_layers,
+        width_of(group.width),
+        group.activation,
+        group.base_learning_rate,
+        predicted_regime=member(Regime, group, "predicted_regime"),
+        runs=group.runs,
+        diverged=group.diverged,
+        unfinished=group.unfinished,
+        **spreads,
     )
 
 
-def by_label(runs: Iterable[Run]) -> list[Run]:
-    """Runs of a parameterization together, else in the grid's order: one sees what changes with the width."""
-    listed = list(runs)
-    order = {name: place for place, name in enumerate(dict.fromkeys(run.parameterization for run in listed))}
-    return sorted(listed, key=lambda run: order[run.parameterization])
+def spread_of(group: run_service_pb2.RunGroup, value: str) -> Spread:
+    """A group's mean of a value of runs' summaries."""
+    for found in group.values:
+        if found.name == value:
+            return Spread(found.mean, found.deviation if found.HasField("deviation") else None, found.count)
+    return Spread(None, None, 0)
 
 
 def label(result: str) -> str:
@@ -214,16 +208,3 @@ def label(result: str) -> str:
 def averaged() -> dict[str, str]:
     """The values of runs' summaries that a row has the means of, by the names of the means."""
     return {f.name: f.metadata["result"] for f in fields(SummaryRow) if "result" in f.metadata}
-
-
-def _spreads(runs: Sequence[Run]) -> dict[str, Any]:
-    """The means of a row, by name.
-
-    Those that are not of the final weights take succeeded runs alone: all are means over the same runs.
-    """
-    succeeded = [run for run in runs if run.state is RunState.SUCCEEDED]
-    spreads = {}
-    for name, result in averaged().items():
-        values = [getattr(run, result) for run in (runs if result.startswith("final") else succeeded)]
-        spreads[name] = spread([value for value in values if value is not None])
-    return spreads

@@ -34,7 +34,8 @@ class ListAuditEntriesRequest(_message.Message):
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
     """AIP-160, as for ListRuns. Fields: user, method, resource, project, peer, code.
-    Example: user = alice AND code = PERMISSION_DENIED.
+    Also time, which is compared by <, <=, >, >= with RFC 3339 times or days (UTC).
+    Example: user = alice AND code = PERMISSION_DENIED AND time >= 2026-11-27T10:00:00Z.
     """
     def __init__(
         self,

@@ -122,6 +122,7 @@ class Experiment(_message.Message):
     NOTES_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PURGE_TIME_FIELD_NUMBER: _builtins.int
+    QUEUE_PLACE_FIELD_NUMBER: _builtins.int
     ESTIMATED_SECONDS_FIELD_NUMBER: _builtins.int
     ESTIMATE_BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -206,6 +207,10 @@ class Experiment(_message.Message):
     def purge_time(self) -> _timestamp_pb2.Timestamp:
         """From when on it is purged: until then a deleted experiment can be undeleted. Output only."""
 
+    @_builtins.property
+    def queue_place(self) -> Global___QueuePlace:
+        """While it is QUEUED and its packs are planned: where it stands. Only in GetExperiment. Output only."""
+
     def __init__(
         self,
         *,
@@ -234,16 +239,51 @@ class Experiment(_message.Message):
         notes: _builtins.str = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         purge_time: _timestamp_pb2.Timestamp | None = ...,
+        queue_place: Global___QueuePlace | None = ...,
         estimated_seconds: _builtins.float = ...,
         estimate_basis: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "queue_place", b"queue_place", "spec", b"spec", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_steps", b"committed_steps", "counts", b"counts", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "estimate_basis", b"estimate_basis", "estimated_seconds", b"estimated_seconds", "etag", b"etag", "labels", b"labels", "mlflow_pending_runs", b"mlflow_pending_runs", "name", b"name", "notes", b"notes", "owner", b"owner", "predictions", b"predictions", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "queue_place", b"queue_place", "run_memory_bytes", b"run_memory_bytes", "sequence", b"sequence", "spec", b"spec", "spec_hash", b"spec_hash", "start_time", b"start_time", "state", b"state", "total_steps", b"total_steps", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Experiment: _TypeAlias = Experiment  # noqa: Y015
+
+@_typing.final
+class QueuePlace(_message.Message):
+    """Where a waiting experiment stands: an estimate, made when it is asked for. It counts packs, whatever each of them asks
+    for, and changes as others submit.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PACKS_BEFORE_FIELD_NUMBER: _builtins.int
+    EXPECTED_START_TIME_FIELD_NUMBER: _builtins.int
+    packs_before: _builtins.int
+    """Packs that wait and are likely to start before its first one: all of higher priority, older ones of its project, and
+    those of other projects that fair share puts before it.
+    """
+    @_builtins.property
+    def expected_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When its first pack is likely to start, at the pace of the last packs that were trained; unset if that is unknown,
+        because nothing trains, or nothing ended within a day.
+        """
+
+    def __init__(
+        self,
+        *,
+        packs_before: _builtins.int = ...,
+        expected_start_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expected_start_time", b"expected_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_start_time", b"expected_start_time", "packs_before", b"packs_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueuePlace: _TypeAlias = QueuePlace  # noqa: Y015
 
 @_typing.final
 class RunCounts(_message.Message):
@@ -312,6 +352,7 @@ class ExperimentEvent(_message.Message):
     PACK_PROGRESSED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     EXPERIMENT_EXTENDED_FIELD_NUMBER: _builtins.int
+    EXPERIMENT_UPDATED_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     """1, 2, 3, ... within the experiment."""
     @_builtins.property
@@ -338,6 +379,10 @@ class ExperimentEvent(_message.Message):
     def experiment_extended(self) -> Global___ExperimentExtended:
         """Runs were added."""
 
+    @_builtins.property
+    def experiment_updated(self) -> Global___ExperimentUpdated:
+        """What describes it, or its priority, was changed (UpdateExperiment)."""
+
     def __init__(
         self,
         *,
@@ -348,12 +393,13 @@ class ExperimentEvent(_message.Message):
         pack_progressed: Global___PackProgressed | None = ...,
         notice: Global___Notice | None = ...,
         experiment_extended: Global___ExperimentExtended | None = ...,
+        experiment_updated: Global___ExperimentUpdated | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "experiment_updated", b"experiment_updated", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "experiment_extended", b"experiment_extended", "experiment_state_changed", b"experiment_state_changed", "experiment_updated", b"experiment_updated", "notice", b"notice", "pack_progressed", b"pack_progressed", "runs_state_changed", b"runs_state_changed", "sequence", b"sequence", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["experiment_state_changed", "runs_state_changed", "pack_progressed", "notice", "experiment_extended"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["experiment_state_changed", "runs_state_changed", "pack_progressed", "notice", "experiment_extended", "experiment_updated"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -498,6 +544,64 @@ class ExperimentExtended(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExperimentExtended: _TypeAlias = ExperimentExtended  # noqa: Y015
+
+@_typing.final
+class ExperimentUpdated(_message.Message):
+    """What describes the experiment, or its priority, was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """The new name for people, if it was changed."""
+    priority: _builtins.int
+    """The new priority, if it was changed."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was changed, by name: "display_name", "labels", "notes", "priority"."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """All labels, if they were changed."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[_builtins.str] | None = ...,
+        display_name: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        priority: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "fields", b"fields", "labels", b"labels", "priority", b"priority"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExperimentUpdated: _TypeAlias = ExperimentUpdated  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):

@@ -148,7 +148,8 @@ class ListExperimentsRequest(_message.Message):
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
     """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, experiment,
-    priority, project, owner, labels.KEY. Example: state = RUNNING AND labels.team = "theory".
+    priority, project, owner, labels.KEY, and create_time, start_time, end_time, which are compared by <, <=, >, >= with
+    RFC 3339 times or days (UTC). Example: state = RUNNING AND labels.team = "theory" AND create_time >= 2026-11-27.
     """
     show_deleted: _builtins.bool
     """Whether deleted experiments that are not purged yet are listed too."""

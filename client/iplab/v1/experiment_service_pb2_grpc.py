@@ -221,7 +221,8 @@ class ExperimentServiceServicer:
     def UpdateExperiment(self, request, context):
         """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
         the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-        place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+        place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
+        Errors: INVALID_ARGUMENT
         (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
         RESOURCE_EXHAUSTED (the priority is above a limit).
         """

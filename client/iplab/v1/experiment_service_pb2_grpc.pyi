@@ -93,7 +93,8 @@ class ExperimentServiceStub:
     UpdateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]
     """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
     the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-    place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+    place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
+    Errors: INVALID_ARGUMENT
     (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
     RESOURCE_EXHAUSTED (the priority is above a limit).
     """
@@ -167,7 +168,8 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     UpdateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.UpdateExperimentRequest, _experiment_pb2.Experiment]  # type: ignore[assignment]
     """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
     the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-    place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+    place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
+    Errors: INVALID_ARGUMENT
     (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
     RESOURCE_EXHAUSTED (the priority is above a limit).
     """
@@ -316,7 +318,8 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_pb2.Experiment, _abc.Awaitable[_experiment_pb2.Experiment]]:
         """Changes what describes an experiment, and its priority, whatever its state (AIP-134). A new priority counts from
         the next scheduling decision on; packs in training are not stopped for it unless a more urgent pack needs their
-        place. Runs that MLflow holds already keep the description that they were sent with. Errors: INVALID_ARGUMENT
+        place. Runs that MLflow holds already keep the description that they were sent with. What is changed leaves an event.
+        Errors: INVALID_ARGUMENT
         (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason ETAG_MISMATCH,
         RESOURCE_EXHAUSTED (the priority is above a limit).
         """

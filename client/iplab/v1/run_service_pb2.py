@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 from iplab.v1 import run_pb2 as iplab_dot_v1_dot_run__pb2
+from iplab.v1 import theory_pb2 as iplab_dot_v1_dot_theory__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aiplab/v1/run_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\x1a\x12iplab/v1/run.proto\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x13\x42\x61tchGetRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x16\n\x05names\x18\x02 \x03(\tB\x07\xda\xe2\x18\x03@\xe8\x07\"3\n\x14\x42\x61tchGetRunsResponse\x12\x1b\n\x04runs\x18\x01 \x03(\x0b\x32\r.iplab.v1.Run\"s\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x17\n\x06\x66ilter\x18\x04 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x10\n\x08order_by\x18\x05 \x01(\t\"[\n\x10ListRunsResponse\x12\x1b\n\x04runs\x18\x01 \x03(\x0b\x32\r.iplab.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tunmatched\x18\x03 \x01(\t\" \n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x7f\n\x13QueryMetricsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x17\n\x06\x66ilter\x18\x02 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x18\n\x07metrics\x18\x03 \x03(\tB\x07\xda\xe2\x18\x03@\xc8\x01\x12\x12\n\nfirst_step\x18\x04 \x01(\x05\x12\x11\n\tlast_step\x18\x05 \x01(\x05\"\x85\x01\n\x14QueryMetricsResponse\x12\x0f\n\x07metrics\x18\x01 \x03(\t\x12\x13\n\x0brun_indices\x18\x02 \x03(\x05\x12\x16\n\x0emetric_indices\x18\x03 \x03(\x05\x12\r\n\x05steps\x18\x04 \x03(\x05\x12\x10\n\x08times_ms\x18\x05 \x03(\x03\x12\x0e\n\x06values\x18\x06 \x03(\x01\"M\n\x14ListArtifactsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x15ListArtifactsResponse\x12%\n\tartifacts\x18\x01 \x03(\x0b\x32\x12.iplab.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"4\n\x14ReadArtifactResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\xaa\x05\n\nRunService\x12>\n\x06GetRun\x12\x17.iplab.v1.GetRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12]\n\x0c\x42\x61tchGetRuns\x12\x1d.iplab.v1.BatchGetRunsRequest\x1a\x1e.iplab.v1.BatchGetRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12Q\n\x08ListRuns\x12\x19.iplab.v1.ListRunsRequest\x1a\x1a.iplab.v1.ListRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12\x44\n\tCancelRun\x12\x1a.iplab.v1.CancelRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12\x42\n\x08RetryRun\x12\x19.iplab.v1.RetryRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12_\n\x0cQueryMetrics\x12\x1d.iplab.v1.QueryMetricsRequest\x1a\x1e.iplab.v1.QueryMetricsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent0\x01\x12`\n\rListArtifacts\x12\x1e.iplab.v1.ListArtifactsRequest\x1a\x1f.iplab.v1.ListArtifactsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12]\n\x0cReadArtifact\x12\x1d.iplab.v1.ReadArtifactRequest\x1a\x1e.iplab.v1.ReadArtifactResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aiplab/v1/run_service.proto\x12\x08iplab.v1\x1a\x16iplab/v1/options.proto\x1a\x12iplab/v1/run.proto\x1a\x15iplab/v1/theory.proto\"\x1d\n\rGetRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x13\x42\x61tchGetRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x16\n\x05names\x18\x02 \x03(\tB\x07\xda\xe2\x18\x03@\xe8\x07\"3\n\x14\x42\x61tchGetRunsResponse\x12\x1b\n\x04runs\x18\x01 \x03(\x0b\x32\r.iplab.v1.Run\"s\n\x0fListRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x17\n\x06\x66ilter\x18\x04 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x10\n\x08order_by\x18\x05 \x01(\t\"[\n\x10ListRunsResponse\x12\x1b\n\x04runs\x18\x01 \x03(\x0b\x32\r.iplab.v1.Run\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x11\n\tunmatched\x18\x03 \x01(\t\"\xbf\x01\n\x14SummarizeRunsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x17\n\x06\x66ilter\x18\x04 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x18\n\x08group_by\x18\x05 \x03(\tB\x06\xda\xe2\x18\x02@\x06\x12\x16\n\x06values\x18\x06 \x03(\tB\x06\xda\xe2\x18\x02@2\x12%\n\tbest_rate\x18\x07 \x01(\x0b\x32\x12.iplab.v1.BestRate\"*\n\x08\x42\x65stRate\x12\r\n\x05value\x18\x01 \x01(\t\x12\x0f\n\x07largest\x18\x02 \x01(\x08\"m\n\x15SummarizeRunsResponse\x12\"\n\x06groups\x18\x01 \x03(\x0b\x32\x12.iplab.v1.RunGroup\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\x0f\x62\x65st_rate_value\x18\x03 \x01(\t\"\xf7\x03\n\x08RunGroup\x12\x1d\n\x10parameterization\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rhidden_layers\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x12\n\x05width\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x17\n\nactivation\x18\x04 \x01(\tH\x03\x88\x01\x01\x12\x1f\n\x12\x62\x61se_learning_rate\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x11\n\x04seed\x18\x06 \x01(\rH\x05\x88\x01\x01\x12\x0c\n\x04runs\x18\x07 \x01(\x05\x12\x10\n\x08\x64iverged\x18\x08 \x01(\x05\x12\x12\n\nunfinished\x18\t \x01(\x05\x12&\n\x06values\x18\n \x03(\x0b\x32\x16.iplab.v1.ValueSummary\x12*\n\x10predicted_regime\x18\x0b \x01(\x0e\x32\x10.iplab.v1.Regime\x12\r\n\x05rates\x18\x0c \x01(\x05\x12\x1a\n\rsmallest_rate\x18\r \x01(\x01H\x06\x88\x01\x01\x12\x19\n\x0clargest_rate\x18\x0e \x01(\x01H\x07\x88\x01\x01\x42\x13\n\x11_parameterizationB\x10\n\x0e_hidden_layersB\x08\n\x06_widthB\r\n\x0b_activationB\x15\n\x13_base_learning_rateB\x07\n\x05_seedB\x10\n\x0e_smallest_rateB\x0f\n\r_largest_rate\"_\n\x0cValueSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04mean\x18\x02 \x01(\x01\x12\x16\n\tdeviation\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05\x63ount\x18\x04 \x01(\x05\x42\x0c\n\n_deviation\" \n\x10\x43\x61ncelRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x0fRetryRunRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x7f\n\x13QueryMetricsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x17\n\x06\x66ilter\x18\x02 \x01(\tB\x07\xda\xe2\x18\x03\x18\xa0\x1f\x12\x18\n\x07metrics\x18\x03 \x03(\tB\x07\xda\xe2\x18\x03@\xc8\x01\x12\x12\n\nfirst_step\x18\x04 \x01(\x05\x12\x11\n\tlast_step\x18\x05 \x01(\x05\"\x85\x01\n\x14QueryMetricsResponse\x12\x0f\n\x07metrics\x18\x01 \x03(\t\x12\x13\n\x0brun_indices\x18\x02 \x03(\x05\x12\x16\n\x0emetric_indices\x18\x03 \x03(\x05\x12\r\n\x05steps\x18\x04 \x03(\x05\x12\x10\n\x08times_ms\x18\x05 \x03(\x03\x12\x0e\n\x06values\x18\x06 \x03(\x01\"M\n\x14ListArtifactsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"W\n\x15ListArtifactsResponse\x12%\n\tartifacts\x18\x01 \x03(\x0b\x32\x12.iplab.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x13ReadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"4\n\x14ReadArtifactResponse\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\x8c\x06\n\nRunService\x12>\n\x06GetRun\x12\x17.iplab.v1.GetRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12]\n\x0c\x42\x61tchGetRuns\x12\x1d.iplab.v1.BatchGetRunsRequest\x1a\x1e.iplab.v1.BatchGetRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12Q\n\x08ListRuns\x12\x19.iplab.v1.ListRunsRequest\x1a\x1a.iplab.v1.ListRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12`\n\rSummarizeRuns\x12\x1e.iplab.v1.SummarizeRunsRequest\x1a\x1f.iplab.v1.SummarizeRunsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12\x44\n\tCancelRun\x12\x1a.iplab.v1.CancelRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12\x42\n\x08RetryRun\x12\x19.iplab.v1.RetryRunRequest\x1a\r.iplab.v1.Run\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12_\n\x0cQueryMetrics\x12\x1d.iplab.v1.QueryMetricsRequest\x1a\x1e.iplab.v1.QueryMetricsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent0\x01\x12`\n\rListArtifacts\x12\x1e.iplab.v1.ListArtifactsRequest\x1a\x1f.iplab.v1.ListArtifactsResponse\"\x0e\xe2\xe2\x18\n\x08\x01\x12\x06parent\x12]\n\x0cReadArtifact\x12\x1d.iplab.v1.ReadArtifactRequest\x1a\x1e.iplab.v1.ReadArtifactResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +38,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETRUNSREQUEST'].fields_by_name['names']._serialized_options = b'\332\342\030\003@\350\007'
   _globals['_LISTRUNSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_LISTRUNSREQUEST'].fields_by_name['filter']._serialized_options = b'\332\342\030\003\030\240\037'
+  _globals['_SUMMARIZERUNSREQUEST'].fields_by_name['filter']._loaded_options = None
+  _globals['_SUMMARIZERUNSREQUEST'].fields_by_name['filter']._serialized_options = b'\332\342\030\003\030\240\037'
+  _globals['_SUMMARIZERUNSREQUEST'].fields_by_name['group_by']._loaded_options = None
+  _globals['_SUMMARIZERUNSREQUEST'].fields_by_name['group_by']._serialized_options = b'\332\342\030\002@\006'
+  _globals['_SUMMARIZERUNSREQUEST'].fields_by_name['values']._loaded_options = None
+  _globals['_SUMMARIZERUNSREQUEST'].fields_by_name['values']._serialized_options = b'\332\342\030\002@2'
   _globals['_QUERYMETRICSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_QUERYMETRICSREQUEST'].fields_by_name['filter']._serialized_options = b'\332\342\030\003\030\240\037'
   _globals['_QUERYMETRICSREQUEST'].fields_by_name['metrics']._loaded_options = None
@@ -47,6 +54,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['BatchGetRuns']._serialized_options = b'\342\342\030\n\010\001\022\006parent'
   _globals['_RUNSERVICE'].methods_by_name['ListRuns']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['ListRuns']._serialized_options = b'\342\342\030\n\010\001\022\006parent'
+  _globals['_RUNSERVICE'].methods_by_name['SummarizeRuns']._loaded_options = None
+  _globals['_RUNSERVICE'].methods_by_name['SummarizeRuns']._serialized_options = b'\342\342\030\n\010\001\022\006parent'
   _globals['_RUNSERVICE'].methods_by_name['CancelRun']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['CancelRun']._serialized_options = b'\342\342\030\010\010\002\022\004name'
   _globals['_RUNSERVICE'].methods_by_name['RetryRun']._loaded_options = None
@@ -57,32 +66,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNSERVICE'].methods_by_name['ListArtifacts']._serialized_options = b'\342\342\030\n\010\001\022\006parent'
   _globals['_RUNSERVICE'].methods_by_name['ReadArtifact']._loaded_options = None
   _globals['_RUNSERVICE'].methods_by_name['ReadArtifact']._serialized_options = b'\342\342\030\010\010\001\022\004name'
-  _globals['_GETRUNREQUEST']._serialized_start=84
-  _globals['_GETRUNREQUEST']._serialized_end=113
-  _globals['_BATCHGETRUNSREQUEST']._serialized_start=115
-  _globals['_BATCHGETRUNSREQUEST']._serialized_end=176
-  _globals['_BATCHGETRUNSRESPONSE']._serialized_start=178
-  _globals['_BATCHGETRUNSRESPONSE']._serialized_end=229
-  _globals['_LISTRUNSREQUEST']._serialized_start=231
-  _globals['_LISTRUNSREQUEST']._serialized_end=346
-  _globals['_LISTRUNSRESPONSE']._serialized_start=348
-  _globals['_LISTRUNSRESPONSE']._serialized_end=439
-  _globals['_CANCELRUNREQUEST']._serialized_start=441
-  _globals['_CANCELRUNREQUEST']._serialized_end=473
-  _globals['_RETRYRUNREQUEST']._serialized_start=475
-  _globals['_RETRYRUNREQUEST']._serialized_end=526
-  _globals['_QUERYMETRICSREQUEST']._serialized_start=528
-  _globals['_QUERYMETRICSREQUEST']._serialized_end=655
-  _globals['_QUERYMETRICSRESPONSE']._serialized_start=658
-  _globals['_QUERYMETRICSRESPONSE']._serialized_end=791
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=793
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=870
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=872
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=959
-  _globals['_READARTIFACTREQUEST']._serialized_start=961
-  _globals['_READARTIFACTREQUEST']._serialized_end=1012
-  _globals['_READARTIFACTRESPONSE']._serialized_start=1014
-  _globals['_READARTIFACTRESPONSE']._serialized_end=1066
-  _globals['_RUNSERVICE']._serialized_start=1069
-  _globals['_RUNSERVICE']._serialized_end=1751
+  _globals['_GETRUNREQUEST']._serialized_start=107
+  _globals['_GETRUNREQUEST']._serialized_end=136
+  _globals['_BATCHGETRUNSREQUEST']._serialized_start=138
+  _globals['_BATCHGETRUNSREQUEST']._serialized_end=199
+  _globals['_BATCHGETRUNSRESPONSE']._serialized_start=201
+  _globals['_BATCHGETRUNSRESPONSE']._serialized_end=252
+  _globals['_LISTRUNSREQUEST']._serialized_start=254
+  _globals['_LISTRUNSREQUEST']._serialized_end=369
+  _globals['_LISTRUNSRESPONSE']._serialized_start=371
+  _globals['_LISTRUNSRESPONSE']._serialized_end=462
+  _globals['_SUMMARIZERUNSREQUEST']._serialized_start=465
+  _globals['_SUMMARIZERUNSREQUEST']._serialized_end=656
+  _globals['_BESTRATE']._serialized_start=658
+  _globals['_BESTRATE']._serialized_end=700
+  _globals['_SUMMARIZERUNSRESPONSE']._serialized_start=702
+  _globals['_SUMMARIZERUNSRESPONSE']._serialized_end=811
+  _globals['_RUNGROUP']._serialized_start=814
+  _globals['_RUNGROUP']._serialized_end=1317
+  _globals['_VALUESUMMARY']._serialized_start=1319
+  _globals['_VALUESUMMARY']._serialized_end=1414
+  _globals['_CANCELRUNREQUEST']._serialized_start=1416
+  _globals['_CANCELRUNREQUEST']._serialized_end=1448
+  _globals['_RETRYRUNREQUEST']._serialized_start=1450
+  _globals['_RETRYRUNREQUEST']._serialized_end=1501
+  _globals['_QUERYMETRICSREQUEST']._serialized_start=1503
+  _globals['_QUERYMETRICSREQUEST']._serialized_end=1630
+  _globals['_QUERYMETRICSRESPONSE']._serialized_start=1633
+  _globals['_QUERYMETRICSRESPONSE']._serialized_end=1766
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=1768
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=1845
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=1847
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1934
+  _globals['_READARTIFACTREQUEST']._serialized_start=1936
+  _globals['_READARTIFACTREQUEST']._serialized_end=1987
+  _globals['_READARTIFACTRESPONSE']._serialized_start=1989
+  _globals['_READARTIFACTRESPONSE']._serialized_end=2041
+  _globals['_RUNSERVICE']._serialized_start=2044
+  _globals['_RUNSERVICE']._serialized_end=2824
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from iplab.v1 import run_pb2 as _run_pb2
+from iplab.v1 import theory_pb2 as _theory_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -112,8 +113,8 @@ class ListRunsRequest(_message.Message):
     """next_page_token of an earlier answer to the same request."""
     filter: _builtins.str
     """AIP-160: comparisons joined by AND, OR and NOT, in any case, with parentheses. Fields: state, index,
-    parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack, and those of
-    RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED); infinite width is `inf`. A comparison with a
+    parameterization, hidden_layers, width, activation, base_learning_rate, seed, committed_steps, pack, start_time
+    and end_time (compared by <, <=, >, >= with RFC 3339 times or days, UTC), and those of RunSummary. Example: parameterization = "ip-llr" AND (width >= 128 OR NOT state = DIVERGED); infinite width is `inf`. A comparison with a
     value that the run does not have is false.
     """
     order_by: _builtins.str
@@ -169,6 +170,263 @@ class ListRunsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
+
+@_typing.final
+class SummarizeRunsRequest(_message.Message):
+    """Request of SummarizeRuns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    GROUP_BY_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    BEST_RATE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """"experiments/{experiment}"."""
+    page_size: _builtins.int
+    """Maximum number of groups in the answer: 1 .. 1000; 0 means 100."""
+    page_token: _builtins.str
+    """next_page_token of an earlier answer to the same request."""
+    filter: _builtins.str
+    """Which runs, as in ListRuns. Empty: all."""
+    @_builtins.property
+    def group_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs that agree in these fields are a group: parameterization, hidden_layers, width, activation,
+        base_learning_rate, seed. Empty: all of these but seed, and with `best_rate` but base_learning_rate.
+        """
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of which fields of RunSummary means are wanted. Empty: of all."""
+
+    @_builtins.property
+    def best_rate(self) -> Global___BestRate:
+        """If set, groups have all base learning rates, and the values are those at the best one."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        filter: _builtins.str = ...,
+        group_by: _abc.Iterable[_builtins.str] | None = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        best_rate: Global___BestRate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["best_rate", b"best_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_rate", b"best_rate", "filter", b"filter", "group_by", b"group_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeRunsRequest: _TypeAlias = SummarizeRunsRequest  # noqa: Y015
+
+@_typing.final
+class BestRate(_message.Message):
+    """How a group's best base learning rate is chosen: by a mean over its runs at the rate. A rate at which a run diverged,
+    or has no value, is out.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    LARGEST_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """Field of RunSummary. Empty: best_validation_loss if a run has one, else final_test_loss."""
+    largest: _builtins.bool
+    """Whether the largest mean is best, as of an accuracy; else the smallest."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        largest: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["largest", b"largest", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BestRate: _TypeAlias = BestRate  # noqa: Y015
+
+@_typing.final
+class SummarizeRunsResponse(_message.Message):
+    """Answer of SummarizeRuns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GROUPS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BEST_RATE_VALUE_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    best_rate_value: _builtins.str
+    """With `best_rate`: the field of RunSummary by which rates were chosen."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunGroup]:
+        """The groups, in the grid's order."""
+
+    def __init__(
+        self,
+        *,
+        groups: _abc.Iterable[Global___RunGroup] | None = ...,
+        next_page_token: _builtins.str = ...,
+        best_rate_value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_rate_value", b"best_rate_value", "groups", b"groups", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SummarizeRunsResponse: _TypeAlias = SummarizeRunsResponse  # noqa: Y015
+
+@_typing.final
+class RunGroup(_message.Message):
+    """Runs that agree in the fields of `group_by`, which are set here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARAMETERIZATION_FIELD_NUMBER: _builtins.int
+    HIDDEN_LAYERS_FIELD_NUMBER: _builtins.int
+    WIDTH_FIELD_NUMBER: _builtins.int
+    ACTIVATION_FIELD_NUMBER: _builtins.int
+    BASE_LEARNING_RATE_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    DIVERGED_FIELD_NUMBER: _builtins.int
+    UNFINISHED_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    PREDICTED_REGIME_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
+    SMALLEST_RATE_FIELD_NUMBER: _builtins.int
+    LARGEST_RATE_FIELD_NUMBER: _builtins.int
+    parameterization: _builtins.str
+    """Label of the parameterization."""
+    hidden_layers: _builtins.int
+    """Hidden layers L."""
+    width: _builtins.int
+    """Width m; 2147483647: infinite."""
+    activation: _builtins.str
+    """Name of the activation."""
+    base_learning_rate: _builtins.float
+    """Base learning rate eta; with `best_rate` the best one, unset if none can be chosen."""
+    seed: _builtins.int
+    """Seed."""
+    runs: _builtins.int
+    """Number of runs; with `best_rate`, of those at the best rate."""
+    diverged: _builtins.int
+    """How many of them diverged."""
+    unfinished: _builtins.int
+    """How many have neither succeeded nor diverged: they wait, train, failed or were cancelled."""
+    predicted_regime: _theory_pb2.Regime.ValueType
+    """Theory's prediction, if `group_by` has parameterization, hidden_layers and activation."""
+    rates: _builtins.int
+    """With `best_rate`: number of base learning rates that were tried."""
+    smallest_rate: _builtins.float
+    """With `best_rate`: the smallest rate that was tried. If it is the best one, a better one may lie below."""
+    largest_rate: _builtins.float
+    """With `best_rate`: the largest rate that was tried. If it is the best one, a better one may lie above."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueSummary]:
+        """Means over those that succeeded; a field that none of them has is left out."""
+
+    def __init__(
+        self,
+        *,
+        parameterization: _builtins.str | None = ...,
+        hidden_layers: _builtins.int | None = ...,
+        width: _builtins.int | None = ...,
+        activation: _builtins.str | None = ...,
+        base_learning_rate: _builtins.float | None = ...,
+        seed: _builtins.int | None = ...,
+        runs: _builtins.int = ...,
+        diverged: _builtins.int = ...,
+        unfinished: _builtins.int = ...,
+        values: _abc.Iterable[Global___ValueSummary] | None = ...,
+        predicted_regime: _theory_pb2.Regime.ValueType = ...,
+        rates: _builtins.int = ...,
+        smallest_rate: _builtins.float | None = ...,
+        largest_rate: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_activation", b"_activation", "_base_learning_rate", b"_base_learning_rate", "_hidden_layers", b"_hidden_layers", "_largest_rate", b"_largest_rate", "_parameterization", b"_parameterization", "_seed", b"_seed", "_smallest_rate", b"_smallest_rate", "_width", b"_width", "activation", b"activation", "base_learning_rate", b"base_learning_rate", "hidden_layers", b"hidden_layers", "largest_rate", b"largest_rate", "parameterization", b"parameterization", "seed", b"seed", "smallest_rate", b"smallest_rate", "width", b"width"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_activation", b"_activation", "_base_learning_rate", b"_base_learning_rate", "_hidden_layers", b"_hidden_layers", "_largest_rate", b"_largest_rate", "_parameterization", b"_parameterization", "_seed", b"_seed", "_smallest_rate", b"_smallest_rate", "_width", b"_width", "activation", b"activation", "base_learning_rate", b"base_learning_rate", "diverged", b"diverged", "hidden_layers", b"hidden_layers", "largest_rate", b"largest_rate", "parameterization", b"parameterization", "predicted_regime", b"predicted_regime", "rates", b"rates", "runs", b"runs", "seed", b"seed", "smallest_rate", b"smallest_rate", "unfinished", b"unfinished", "values", b"values", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__activation: _TypeAlias = _typing.Literal["activation"]  # noqa: Y015
+    _WhichOneofArgType__activation: _TypeAlias = _typing.Literal["_activation", b"_activation"]  # noqa: Y015
+    _WhichOneofReturnType__base_learning_rate: _TypeAlias = _typing.Literal["base_learning_rate"]  # noqa: Y015
+    _WhichOneofArgType__base_learning_rate: _TypeAlias = _typing.Literal["_base_learning_rate", b"_base_learning_rate"]  # noqa: Y015
+    _WhichOneofReturnType__hidden_layers: _TypeAlias = _typing.Literal["hidden_layers"]  # noqa: Y015
+    _WhichOneofArgType__hidden_layers: _TypeAlias = _typing.Literal["_hidden_layers", b"_hidden_layers"]  # noqa: Y015
+    _WhichOneofReturnType__largest_rate: _TypeAlias = _typing.Literal["largest_rate"]  # noqa: Y015
+    _WhichOneofArgType__largest_rate: _TypeAlias = _typing.Literal["_largest_rate", b"_largest_rate"]  # noqa: Y015
+    _WhichOneofReturnType__parameterization: _TypeAlias = _typing.Literal["parameterization"]  # noqa: Y015
+    _WhichOneofArgType__parameterization: _TypeAlias = _typing.Literal["_parameterization", b"_parameterization"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__smallest_rate: _TypeAlias = _typing.Literal["smallest_rate"]  # noqa: Y015
+    _WhichOneofArgType__smallest_rate: _TypeAlias = _typing.Literal["_smallest_rate", b"_smallest_rate"]  # noqa: Y015
+    _WhichOneofReturnType__width: _TypeAlias = _typing.Literal["width"]  # noqa: Y015
+    _WhichOneofArgType__width: _TypeAlias = _typing.Literal["_width", b"_width"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__activation) -> _WhichOneofReturnType__activation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_learning_rate) -> _WhichOneofReturnType__base_learning_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hidden_layers) -> _WhichOneofReturnType__hidden_layers | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__largest_rate) -> _WhichOneofReturnType__largest_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__parameterization) -> _WhichOneofReturnType__parameterization | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_rate) -> _WhichOneofReturnType__smallest_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__width) -> _WhichOneofReturnType__width | None: ...
+
+Global___RunGroup: _TypeAlias = RunGroup  # noqa: Y015
+
+@_typing.final
+class ValueSummary(_message.Message):
+    """A field of RunSummary over several runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    DEVIATION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name, such as "final_test_loss"."""
+    mean: _builtins.float
+    """Mean over the runs that have it."""
+    deviation: _builtins.float
+    """Sample standard deviation (n - 1 in the denominator); unset for a single run. NaN if a value is not finite."""
+    count: _builtins.int
+    """Number of runs that have it; at least 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        mean: _builtins.float = ...,
+        deviation: _builtins.float | None = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "deviation", b"deviation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deviation", b"_deviation", "count", b"count", "deviation", b"deviation", "mean", b"mean", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__deviation: _TypeAlias = _typing.Literal["deviation"]  # noqa: Y015
+    _WhichOneofArgType__deviation: _TypeAlias = _typing.Literal["_deviation", b"_deviation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__deviation) -> _WhichOneofReturnType__deviation | None: ...
+
+Global___ValueSummary: _TypeAlias = ValueSummary  # noqa: Y015
 
 @_typing.final
 class CancelRunRequest(_message.Message):

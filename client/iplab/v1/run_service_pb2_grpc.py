@@ -51,6 +51,11 @@ class RunServiceStub:
                 request_serializer=iplab_dot_v1_dot_run__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_run__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.SummarizeRuns = channel.unary_unary(
+                '/iplab.v1.RunService/SummarizeRuns',
+                request_serializer=iplab_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.FromString,
+                _registered_method=True)
         self.CancelRun = channel.unary_unary(
                 '/iplab.v1.RunService/CancelRun',
                 request_serializer=iplab_dot_v1_dot_run__service__pb2.CancelRunRequest.SerializeToString,
@@ -100,6 +105,14 @@ class RunServiceServicer:
 
     def ListRuns(self, request, context):
         """Runs of an experiment, by page.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SummarizeRuns(self, request, context):
+        """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
+        the grid's order, those of a parameterization together.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -160,6 +173,11 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=iplab_dot_v1_dot_run__service__pb2.ListRunsRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_run__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'SummarizeRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeRuns,
+                    request_deserializer=iplab_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.SerializeToString,
             ),
             'CancelRun': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelRun,
@@ -269,6 +287,33 @@ class RunService:
             '/iplab.v1.RunService/ListRuns',
             iplab_dot_v1_dot_run__service__pb2.ListRunsRequest.SerializeToString,
             iplab_dot_v1_dot_run__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.RunService/SummarizeRuns',
+            iplab_dot_v1_dot_run__service__pb2.SummarizeRunsRequest.SerializeToString,
+            iplab_dot_v1_dot_run__service__pb2.SummarizeRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

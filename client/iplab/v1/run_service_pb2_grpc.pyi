@@ -43,6 +43,10 @@ class RunServiceStub:
     """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]
     """Runs of an experiment, by page."""
+    SummarizeRuns: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]
+    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
+    the grid's order, those of a parameterization together.
+    """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]
     """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
     RetryRun: _grpc.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]
@@ -73,6 +77,10 @@ class RunServiceAsyncStub(RunServiceStub):
     """
     ListRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.ListRunsRequest, _run_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Runs of an experiment, by page."""
+    SummarizeRuns: _aio.UnaryUnaryMultiCallable[_run_service_pb2.SummarizeRunsRequest, _run_service_pb2.SummarizeRunsResponse]  # type: ignore[assignment]
+    """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
+    the grid's order, those of a parameterization together.
+    """
     CancelRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.CancelRunRequest, _run_pb2.Run]  # type: ignore[assignment]
     """Requests one run to stop. Cancelling an ended run changes nothing and is no error."""
     RetryRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.RetryRunRequest, _run_pb2.Run]  # type: ignore[assignment]
@@ -118,6 +126,16 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_run_service_pb2.ListRunsResponse, _abc.Awaitable[_run_service_pb2.ListRunsResponse]]:
         """Runs of an experiment, by page."""
+
+    @_abc_1.abstractmethod
+    def SummarizeRuns(
+        self,
+        request: _run_service_pb2.SummarizeRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_run_service_pb2.SummarizeRunsResponse, _abc.Awaitable[_run_service_pb2.SummarizeRunsResponse]]:
+        """Means over groups of runs, such as over seeds, and the best base learning rate of each group, by page. Groups are in
+        the grid's order, those of a parameterization together.
+        """
 
     @_abc_1.abstractmethod
     def CancelRun(

@@ -231,14 +231,21 @@ class LargestRate(_message.Message):
     CONTROLLED_FIELD_NUMBER: _builtins.int
     EXACT_FIELD_NUMBER: _builtins.int
     SUMMARY_FIELD_NUMBER: _builtins.int
+    ONLY_OUTPUT_FIELD_NUMBER: _builtins.int
     stable: _builtins.str
     """Empty: no base rate is stable."""
     controlled: _builtins.str
-    """Largest exponent at which at most the output grows, with a loss of bounded derivatives. Empty: at no base rate."""
+    """Largest exponent at which at most the output grows, with a loss of bounded derivatives. Empty: at no base rate,
+    or (only_output) at every one.
+    """
     exact: _builtins.bool
     """Whether both are exact. False: rates up to these are certainly stable, and larger ones may be."""
     summary: _builtins.str
     """One sentence."""
+    only_output: _builtins.bool
+    """Whether at larger rates, however large, only the output grows (normalized preactivations, and a loss of bounded
+    derivatives).
+    """
     def __init__(
         self,
         *,
@@ -246,10 +253,11 @@ class LargestRate(_message.Message):
         controlled: _builtins.str = ...,
         exact: _builtins.bool = ...,
         summary: _builtins.str = ...,
+        only_output: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controlled", b"controlled", "exact", b"exact", "stable", b"stable", "summary", b"summary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controlled", b"controlled", "exact", b"exact", "only_output", b"only_output", "stable", b"stable", "summary", b"summary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

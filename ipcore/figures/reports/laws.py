@@ -15,11 +15,11 @@ from ipcore.figures.series import Role
 MAX_ROWS: Final = 6
 
 _VERBS: Final = {
-    "disagrees": "disagree",
-    "agrees": "agree",
-    "not yet": "do not show at these widths yet",
-    "not bracketed": "are not bracketed",
-    "undecided": "are undecided",
+    "disagrees": ("disagrees", "disagree"),
+    "agrees": ("agrees", "agree"),
+    "not yet": ("does not show at these widths yet", "do not show at these widths yet"),
+    "not bracketed": ("is not bracketed", "are not bracketed"),
+    "undecided": ("is undecided", "are undecided"),
 }
 
 
@@ -58,8 +58,10 @@ def by_step(
 def meaning_of(checks: Sequence[CheckLike], meanings: tuple[str, ...], subjects: int) -> str:
     """How many comparisons have which verdict, in words, and what the report concludes if that is short."""
     counts = Counter(str(check.verdict) for check in checks)
-    said = ", ".join(f"{counts[name]} {verb}" for name, verb in _VERBS.items() if counts[name])
-    parts = [f"Of {len(checks)} comparisons: {said}."]
+    said = [(counts[name], verbs[counts[name] > 1]) for name, verbs in _VERBS.items() if counts[name]]
+    parts = [f"Of {len(checks)} comparisons: {', '.join(f'{count} {verb}' for count, verb in said)}."]
+    if len(checks) == 1:
+        parts = [f"The one comparison {said[0][1]}."]
     if subjects > MAX_ROWS:
         parts.append(f"Shown are the first {MAX_ROWS} of {subjects} groups of runs.")
     meanings = tuple(dict.fromkeys(meanings))  # two groups of runs may end alike

@@ -23,6 +23,7 @@ from ipserver.api.blocking import Blocking
 from ipserver.api.caller import Caller, caller, set_caller
 from ipserver.api.handlers import HEALTH, rewrapped
 from ipserver.api.rates import Rates
+from ipserver.environment.log_scope import scope
 from ipserver.errors import Concealed, FieldViolation, InvalidRequest, PermissionDenied
 from ipserver.store.records.accounts import EVERY, Role
 
@@ -181,6 +182,7 @@ class Authorize(aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in 
     async def _check(self, rule: Rule, request: Message) -> None:
         """Raises NotFound if the caller may not know of the resource or project, else PermissionDenied."""
         who = caller()
+        scope().experiment = _experiment(rule, request)
         project = await self._allowed(who, rule, request)
         if self._rates is not None:
             await self._rates.take(project, who.user)
@@ -231,6 +233,16 @@ def _place(request: Message, path: str) -> tuple[Any, str]:
     for part in above:
         holder = getattr(holder, part)
     return holder, last
+
+
+def _experiment(rule: Rule, request: Message) -> str:
+    """Id of the experiment that a request is about, for log lines; "": none, or no such id can be."""
+    if rule.resource:
+        kind, _, rest = field_at(request, rule.resource).partition("/")
+        found = rest.partition("/")[0] if kind == "experiments" else ""
+    else:
+        found = getattr(request, "experiment_id", "")
+    return found if names.is_experiment_id(found) else ""
 
 
 def _require(has: int, needed: Role, where: str, resource: str = "", project: str = "") -> None:

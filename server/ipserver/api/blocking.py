@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -26,7 +27,8 @@ class Blocking:
         """Call `function` in a thread. What it raises is raised here."""
         async with self._slots:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._pool, lambda: function(*args, **kwargs))
+            context = contextvars.copy_context()  # so that log lines of the thread name the request
+            return await loop.run_in_executor(self._pool, lambda: context.run(function, *args, **kwargs))
 
     async def iterate(self, items: Iterator[T]) -> AsyncIterator[T]:
         """The items of a blocking iterator, each fetched in a thread."""

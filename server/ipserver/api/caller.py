@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Final
 
+from ipserver.environment.log_scope import scope
 from ipserver.names import DEFAULT_PROJECT
 from ipserver.store.records.accounts import EVERY, Role
 from ipserver.store.records.filters import ALL, Comparison, Filter, Junction
@@ -68,5 +69,6 @@ def user_if_known() -> str:
 
 
 def set_caller(who: Caller) -> None:
-    """Set the caller of the running request."""
+    """Set the caller of the running request, for its log lines too."""
     _current.set(who)
+    scope().principal = who.user

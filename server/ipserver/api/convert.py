@@ -128,6 +128,8 @@ def event(record: EventRecord) -> experiment_pb2.ExperimentEvent:
         message.pack_progressed.CopyFrom(experiment_pb2.PackProgressed(**payload))
     elif record.kind == "extended":
         message.experiment_extended.CopyFrom(experiment_pb2.ExperimentExtended(**payload))
+    elif record.kind == "updated":
+        message.experiment_updated.CopyFrom(experiment_pb2.ExperimentUpdated(**payload))
     elif record.kind == "notice":
         message.notice.message = payload["message"]
     else:

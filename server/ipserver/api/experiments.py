@@ -30,7 +30,7 @@ from ipserver.request.update import check_update
 from ipserver.request.validate import check_create
 from ipserver.store.records.experiments import ExperimentRecord
 from ipserver.store.records.filters import ALL, Filter, both
-from ipserver.store.states import RunState
+from ipserver.store.states import ExperimentState, RunState
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -81,7 +81,7 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     ) -> experiment_pb2.Experiment:
         """One experiment."""
         experiment = names.parse_experiment(request.name, "name")
-        return await self._blocking.run(self._converted, self._store.get_experiment, experiment)
+        return await self._blocking.run(self._placed, experiment)
 
     async def BatchGetExperiments(
         self, request: pb.BatchGetExperimentsRequest, context: Any
@@ -199,6 +199,16 @@ class ExperimentService(pb_grpc.ExperimentServiceServicer):
     @staticmethod
     def _converted(call: Callable[[str], ExperimentRecord], experiment: str) -> experiment_pb2.Experiment:
         return convert.experiment(call(experiment))
+
+    def _placed(self, experiment: str) -> experiment_pb2.Experiment:
+        record = self._store.get_experiment(experiment)
+        message = convert.experiment(record)
+        if record.state is ExperimentState.QUEUED and (place := self._store.queue_place(experiment)):
+            begins = convert.timestamp(place.expected_start)
+            message.queue_place.CopyFrom(
+                experiment_pb2.QueuePlace(packs_before=place.packs_before, expected_start_time=begins)
+            )
+        return message
 
     def _listed(self, ids: list[str], visible: Filter) -> list[experiment_pb2.Experiment]:
         return paging.whole(map(convert.listed, self._store.get_experiments(ids, visible)))

@@ -4,7 +4,7 @@
 
 Values are bare words or numbers, or strings in double or single quotes (a backslash keeps the next
 character). AND, OR, NOT and states may be written in lower case. AND binds closer than OR, NOT closer than
-both.
+both. Times are as in RFC 3339, "2026-11-27T10:00:00Z"; a day alone stands for its beginning (UTC).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, Literal, cast
 
@@ -24,7 +25,7 @@ from ipserver.store.records.networks import AXES
 from ipserver.store.states import ExperimentState, RunState
 from ipserver.store.summary import VALUES
 
-FieldType = type[str] | type[int] | type[float] | type[StrEnum]
+FieldType = type[str] | type[int] | type[float] | type[StrEnum] | type[datetime]
 
 # "labels.*" stands for every label key.
 EXPERIMENT_FIELDS: Final[Mapping[str, FieldType]] = {
@@ -33,6 +34,9 @@ EXPERIMENT_FIELDS: Final[Mapping[str, FieldType]] = {
     "priority": int,
     "project": str,
     "owner": str,
+    "create_time": datetime,
+    "start_time": datetime,
+    "end_time": datetime,
     "labels.*": str,
 }
 RUN_FIELDS: Final[Mapping[str, FieldType]] = {
@@ -44,20 +48,25 @@ RUN_FIELDS: Final[Mapping[str, FieldType]] = {
     "seed": int,
     "committed_steps": int,
     "pack": str,
+    "start_time": datetime,
+    "end_time": datetime,
     **VALUES,
 }
-AUDIT_FIELDS: Final[Mapping[str, FieldType]] = dict.fromkeys(
-    ("user", "method", "resource", "project", "peer", "code"), str
-)
+AUDIT_FIELDS: Final[Mapping[str, FieldType]] = {
+    **dict.fromkeys(("user", "method", "resource", "project", "peer", "code"), str),
+    "time": datetime,
+}
 _INFINITY: Final = ("inf", "infinity")
 _TOKEN = re.compile(
     r"""\s*(?: (?P<quoted>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*') | (?P<op>!=|<=|>=|==|=|<|>) | (?P<bracket>[()])
         | (?P<word>[^\s"'=<>!()]+) )""",
     re.VERBOSE | re.DOTALL,
 )
+_TIME = re.compile(r"\d{4}-\d\d-\d\d(?P<clock>[Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|z|[+-]\d\d:\d\d))?")
 _LABEL_KEY = re.compile(r"labels\.[a-z][a-z0-9_-]{0,62}")
 _MOST_CHARACTERS = 4000
 _MOST_DEPTH = 50
+_HALF: Final = 0.5e-6  # of a microsecond
 # What every store can compare: a 64-bit integer.
 _INTEGER = range(-(2**63), 2**63)
 
@@ -183,12 +192,20 @@ def _comparison(
         raise _wrong(f"unknown field {name!r}; {hint}{', '.join(known)}")
     if (kind is str or issubclass(kind, StrEnum)) and op not in {"=", "!="}:
         raise _wrong(f"{name!r} can be compared by = and != only, not by {op}")
-    return Comparison(name, op, _value(name, kind, raw, quoted))
+    value = _value(name, kind, raw, quoted)
+    if kind is datetime:
+        if op in {"=", "!="}:
+            raise _wrong(f"{name!r} can be compared by <, <=, > and >= only, not by {op}")
+        # Times are shown to the microsecond: what is shown as this time is neither before nor after it.
+        value = float(value) + (-_HALF if op in {"<", ">="} else _HALF)
+    return Comparison(name, op, value)
 
 
 def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | float:
     if kind is str:
         return raw
+    if kind is datetime:
+        return _time(name, raw)
     if issubclass(kind, StrEnum):
         states = [member.value for member in kind]
         if raw.upper() not in states:
@@ -210,6 +227,21 @@ def _value(name: str, kind: FieldType, raw: str, quoted: bool) -> str | int | fl
         article = "an integer" if kind is int else "a number"
         raise _wrong(f"{name!r} is compared with {article}, not with {raw[:40]!r}")
     return number
+
+
+def _time(name: str, raw: str) -> float:
+    """Seconds since 1970-01-01 UTC."""
+    if found := _TIME.fullmatch(raw):
+        try:
+            moment = datetime.fromisoformat(raw.upper())
+        except ValueError:  # a 30th of February
+            found = None
+        else:
+            return (moment if found["clock"] else moment.replace(tzinfo=UTC)).timestamp()
+    raise _wrong(
+        f"{name!r} is compared with a time such as 2026-11-27T10:00:00Z, or a day such as 2026-11-27, not "
+        f"with {raw[:40]!r}"
+    )
 
 
 def _wrong(message: str) -> InvalidRequest:

@@ -11,7 +11,7 @@ from iplab.v1 import run_pb2
 from iplab.v1 import run_service_pb2 as pb
 from iplab.v1 import run_service_pb2_grpc as pb_grpc
 from ipserver import names
-from ipserver.api import artifacts, convert, metrics, paging
+from ipserver.api import artifacts, convert, metrics, paging, summaries
 from ipserver.api.blocking import Blocking
 from ipserver.api.filters import RUN_FIELDS, parse_filter
 from ipserver.api.ordering import parse_order
@@ -97,6 +97,11 @@ class RunService(pb_grpc.RunServiceServicer):
         if not records and not place and where != ALL:
             unmatched = await self._blocking.run(unmatched_runs, self._store, experiment, where)
         return pb.ListRunsResponse(runs=page, next_page_token=token, unmatched=unmatched)
+
+    async def SummarizeRuns(self, request: pb.SummarizeRunsRequest, context: Any) -> pb.SummarizeRunsResponse:
+        """Means over groups, and best rates."""
+        query = summaries.parse(request, self._tokens)
+        return await self._bulk.run(summaries.answer, self._store, query, self._tokens)
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Any) -> run_pb2.Run:
         """Ask one run to stop."""

@@ -38,7 +38,7 @@ from ipserver.api.audit import AuditService
 from ipserver.api.auditing import AuditChanges, AuditLog, AuditRefused
 from ipserver.api.authentication import TRUST_SECONDS, Authenticator
 from ipserver.api.blocking import Blocking
-from ipserver.api.calls import Call, Observe
+from ipserver.api.calls import AccessLines, Call, Observe, method_name
 from ipserver.api.catalog import CatalogService
 from ipserver.api.experiments import ExperimentService
 from ipserver.api.gate import MOST_SPEC_BYTES, Gate
@@ -60,6 +60,7 @@ from ipserver.environment.artifact_root import ArtifactRoot
 from ipserver.environment.certificates import CertificateFiles
 from ipserver.errors import StartupError
 from ipserver.request.limits import limits_with
+from ipserver.store.records.accounts import Role
 
 if TYPE_CHECKING:
     from ipserver.store import Store
@@ -240,8 +241,9 @@ def _interceptors(store: Store, blocking: Blocking, config: ApiConfig) -> list[A
     rates = Rates(store, blocking) if config.auth else None
     needed = rules(name for name in SERVICES if name.startswith("iplab."))
     audit = AuditLog(store, blocking, config.audit_seconds)
+    changing = [method_name(path) for path, rule in needed.items() if rule.role > Role.READER]
     return [
-        Observe(config.observers),
+        Observe((*config.observers, AccessLines(changing))),
         ErrorInterceptor(),
         AuditRefused(audit),
         Authenticate(authenticator),

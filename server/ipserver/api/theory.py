@@ -71,6 +71,7 @@ def _largest_rate(value: theory.LargestRate) -> pb.LargestRate:
         controlled="" if value.controlled is None else str(value.controlled),
         exact=value.exact,
         summary=value.summary,
+        only_output=value.only_output,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Final
 
 from ipcore.errors import nearest
@@ -51,7 +52,8 @@ def _sentences(where: Filter, kind: str, values: Callable[[str], Iterable[Value]
     for term in dict.fromkeys(_comparisons(where)):
         known = {value for value in values(term.field) if value is not None}
         if not any(holds(term, value) for value in known):
-            sentences.append(f"no {kind} has {term.field} {term.op} {term.value}; {_known(term, known)}")
+            value = _shown(term.field, term.value)
+            sentences.append(f"no {kind} has {term.field} {term.op} {value}; {_known(term, known)}")
     return ". ".join(sentences)
 
 
@@ -79,5 +81,13 @@ def _known(term: Comparison, known: set[str | int | float]) -> str:
         return f"{hint}{', '.join(texts[:_SHOWN])}{more}"
     numbers = sorted(value for value in known if not isinstance(value, str))
     if len(numbers) > _SHOWN:
-        return f"values lie between {numbers[0]:g} and {numbers[-1]:g}"
-    return f"there are {', '.join(f'{number:g}' for number in numbers)}"
+        return f"values lie between {_shown(term.field, numbers[0])} and {_shown(term.field, numbers[-1])}"
+    return f"there are {', '.join(_shown(term.field, number) for number in numbers)}"
+
+
+def _shown(field: str, value: str | int | float) -> str:
+    if isinstance(value, str):
+        return value
+    if field.endswith("_time"):
+        return f"{datetime.fromtimestamp(round(value), UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{value:g}"

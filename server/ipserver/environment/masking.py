@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import Final
+
+_NAMED: Final = "password|secret_access_key|access_token|client_secret"
+# Passwords in URLs within a longer text; tokens of this service, of identity providers (JWT) and in headers.
+_IN_TEXT: Final = (
+    (re.compile(r"(\w://[^:/\s]*):\S*@"), r"\1:***@"),
+    (re.compile(r"\b(iplab_[0-9a-z]+_)[A-Za-z0-9_-]{16,}"), r"\1***"),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "***"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}"), r"\1 ***"),
+    (re.compile(rf"(?i)({_NAMED})(['\"]?\s*[=:]\s*['\"]?)[^\s&'\",;]+"), r"\1\2***"),
+)
 
 
 def without_password(text: str) -> str:
@@ -27,3 +38,16 @@ def address(text: str) -> str:
     ('***', '***', 'mlflow:5000')
     """
     return "***" if "://" not in text and re.search("[@=]", text) else without_password(text)
+
+
+def without_secrets(text: str) -> str:
+    """A text of any kind with the passwords and tokens masked that can be told from the rest.
+
+    >>> without_secrets("cannot connect to postgresql://lab:pa:ss@db/iplab: refused")
+    'cannot connect to postgresql://lab:***@db/iplab: refused'
+    >>> without_secrets("authorization: Bearer abcdefghijkl")
+    'authorization: Bearer ***'
+    """
+    for pattern, masked in _IN_TEXT:
+        text = pattern.sub(masked, text)
+    return text

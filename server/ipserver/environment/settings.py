@@ -17,7 +17,7 @@ import json
 import os
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -75,6 +75,12 @@ class Settings(ApiSettings, PlaceSettings, LimitSettings):
         description="One of each kind of node that the Ray cluster's autoscaler can add, as JSON such as "
         '[{"cpus": 8, "gpus": 1}] (in the TOML file a list of tables); a pack may wait for such a node; '
         "empty: none",
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="Logs as text, or as json: one JSON object a line"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level of log lines; DEBUG has a line for every call of the API"
     )
     wait_seconds: float = Field(
         0.0, ge=0, description="Seconds a part waits at its start for services that it needs; 0: it ends"

@@ -20,6 +20,7 @@ from enum import Enum
 
 from ipserver.artifacts import open_artifacts
 from ipserver.environment.artifact_root import ArtifactRoot
+from ipserver.environment.log_scope import about
 from ipserver.errors import StoreUnavailable
 from ipserver.forward.backoff import Backoff
 from ipserver.forward.delivery import deliver
@@ -225,7 +226,8 @@ class Forwarder:
         except StoreUnavailable:
             raise
         except Exception:
-            _log.exception("MLflow gets no report of %s", experiment)
+            with about(experiment):
+                _log.exception("MLflow gets no report of %s", experiment)
             return {}
 
     def _start(self, task: ForwardTask, history: History, files: Mapping[str, bytes]) -> Future[Forwarded]:
@@ -256,7 +258,8 @@ class Forwarder:
             rest = self._refused_runs.failed(key, now, self._taken.get(experiment, -float("inf")))
             # Log the traceback once.
             new = rest == _RUN_RESTS[0]
-            _log.warning("MLflow did not take %s: %s; next try in %g s", name, error, rest, exc_info=new)
+            with about(experiment):
+                _log.warning("MLflow did not take %s: %s; next try in %g s", name, error, rest, exc_info=new)
             results.refused[experiment] += 1
             results.incomplete.add(experiment)
             self._observer.refused()

@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ipserver.environment.addresses import split_address
+from ipserver.environment.logs import adopt_loggers
 from ipserver.environment.settings import Settings
 from ipserver.environment.surroundings import for_parts
+from ipserver.environment.traces import configure_traces
 from ipserver.errors import StartupError
 from ipserver.ops.heartbeat import Heartbeat
 from ipserver.ops.startup import check_data, make_folder, open_service, waiting
@@ -43,6 +45,7 @@ def run_api(settings: Settings) -> None:
     from ipserver.api.server import ApiConfig, serve  # noqa: PLC0415 - only this part needs grpc
     from ipserver.request.limits import limits_with  # noqa: PLC0415
 
+    configure_traces("api")
     store = open_service(settings, write=False)
     limits = limits_with(**settings.limits)
     observers: list[Callable[[Call], None]] = []
@@ -104,6 +107,7 @@ def run_dispatch(settings: Settings) -> None:
         )
     if not os.environ.get(_SUPERVISED):  # else `ipserver up` has looked
         waiting(settings, lambda: check_data(settings))
+    configure_traces("dispatch")
     store = open_service(settings, write=True)
     observer = IGNORE
     if settings.metrics_address:
@@ -124,6 +128,7 @@ def run_dispatch(settings: Settings) -> None:
         lambda: RayExecutor(settings.ray_address, settings.cpus, settings.ready_workers, settings.home),
         sleep=rest,
     )
+    adopt_loggers()  # Ray has brought its own
     executor.await_worker(_WORKER_SECONDS, rest)
     sweeper = Sweeper(store, settings)
     threading.Thread(target=sweeper.run, args=(stop,), name="sweeper", daemon=True).start()
@@ -167,6 +172,7 @@ def run_forward(settings: Settings) -> None:
     # Other parts of `ipserver up` do not need MLflow, so an outage of MLflow must not end the service.
     patience = math.inf if os.environ.get(_SUPERVISED) else None
     sink = waiting(settings, lambda: connect(settings), seconds=patience, sleep=rest)
+    adopt_loggers()  # MLflow has brought its own
     # One run may occupy the forwarder for longer than a slice occupies a dispatcher.
     lease = 2 * settings.lease_seconds
     Forwarder(
@@ -213,6 +219,7 @@ def run_web(settings: Settings) -> None:
 
     app = application(Calls(settings.address), host, settings.mlflow_page, beating)
     serving = server(app, host, int(port))
+    adopt_loggers()  # so has uvicorn
 
     def leave() -> None:
         stop.wait()

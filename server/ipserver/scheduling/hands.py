@@ -6,10 +6,13 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from ipserver.artifacts import open_artifacts
+from ipserver.environment.log_scope import about
 from ipserver.environment.settings import Settings
+from ipserver.environment.traces import span
 from ipserver.errors import ArtifactsUnavailable, ClusterLost, DatasetChanged, Fenced, StoreUnavailable
 from ipserver.request.problems import human_bytes
 from ipserver.scheduling.assembly import defect, make_job, slice_deadline
@@ -102,6 +105,13 @@ class Hands:
 
     def start(self, pack: LeasedPack, node: str = "") -> None:
         """Start training a newly leased pack on a node ("": a node to be added)."""
+        with (
+            about(pack.experiment.id),
+            span("start pack", parent=pack.experiment.trace or None, pack=pack.id, attempt=pack.token),
+        ):
+            self._start(pack, node)
+
+    def _start(self, pack: LeasedPack, node: str) -> None:
         spent = decide(FailureReason.LEASE_LOST, pack.fruitless, self._settings)
         if spent.action is Action.FAIL:
             # When a lease expires, no dispatcher decides about the failure; the next one decides here.
@@ -137,7 +147,9 @@ class Hands:
             placed.arrived, placed.since = arrived, self._monotonic()
             placed.idle_seconds += report.idle_seconds
             if placed in self.placed:
-                self._handle(placed, report)
+                with about(placed.pack.experiment.id), _slice_span(placed, report):
+                    self._handle(placed, report)
+                placed.sliced_ns = time.time_ns()
 
     def end_hung(self) -> None:
         """Give up workers that have not answered for far longer than any slice takes.
@@ -319,3 +331,21 @@ class Hands:
             delete()
         except (ArtifactsUnavailable, OSError) as error:
             _log.warning("old checkpoints are not removed: %s", error)
+
+
+def _slice_span(placed: Placed, report: SliceReport) -> AbstractContextManager[object]:
+    """Span of a slice in the call's trace: from the end of the one before (or the start) to its commit."""
+    steps = (
+        {}
+        if report.commit is None
+        else {"first_step": report.commit.first_step, "last_step": report.commit.last_step}
+    )
+    return span(
+        "slice",
+        parent=placed.pack.experiment.trace or None,
+        start_ns=placed.sliced_ns,
+        experiment=placed.pack.experiment.id,
+        pack=placed.pack.id,
+        node=placed.node,
+        **steps,
+    )

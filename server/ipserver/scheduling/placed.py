@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ class Placed:
         idle_seconds: Total time that its worker waited for slices, in seconds.
         node: Name of its node as recorded in the store; "": it waits for a node to be added.
         arrived: When its last slice arrived.
+        sliced_ns: When its last slice was dealt with, or it was started, in ns since 1970-01-01 UTC.
     """
 
     pack: LeasedPack
@@ -42,6 +44,7 @@ class Placed:
     node: str = ""
     asked: float = field(init=False)
     arrived: float = field(init=False)
+    sliced_ns: int = field(default_factory=time.time_ns)
 
     def __post_init__(self) -> None:
         self.asked = self.arrived = self.since

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from ipserver.environment.masking import without_password
+from ipserver.environment.traces import span
 from ipserver.errors import StartupError, StoreUnavailable
 from ipserver.store.turns import WriteTurns
 
@@ -123,7 +124,8 @@ class Database:
 
     def read(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a read-only transaction."""
-        return self._run(False, lambda transaction: work(transaction, *args, **kwargs))
+        with span("store read", work=_name(work)):
+            return self._run(False, lambda transaction: work(transaction, *args, **kwargs))
 
     def write(self, work: Callable[Concatenate[Transaction, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` in a transaction. It may be called several times; only one call is committed.
@@ -131,7 +133,8 @@ class Database:
         Raises:
             StoreUnavailable: The database is gone or busy. The transaction may have been committed.
         """
-        return self._run(True, lambda transaction: work(transaction, *args, **kwargs))
+        with span("store write", work=_name(work)):
+            return self._run(True, lambda transaction: work(transaction, *args, **kwargs))
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -166,6 +169,11 @@ class Database:
         if self._password:
             message = message.replace(self._password, "***")
         return StoreUnavailable(f"the store {self.shown} cannot be used now: {message}")
+
+
+def _name(work: Callable[..., object]) -> str:
+    """Module and name of what is done in a transaction, for spans."""
+    return f"{work.__module__.rpartition('.')[2]}.{work.__qualname__}"
 
 
 def damage(transaction: Transaction) -> tuple[str, ...]:

@@ -127,6 +127,8 @@ experiments = sa.Table(
     _column("project", Name, server_default="default"),
     _column("owned_by", Name, server_default=""),
     _column("notes", Name, server_default=""),
+    # Context of the call that asked for training last, where traces are recorded (`environment.traces`).
+    _column("trace", Name, server_default=""),
     *_deletion(),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
@@ -346,6 +348,8 @@ sa.Index(
     sqlite_where=attempts.c.end_time.is_(None),
     postgresql_where=attempts.c.end_time.is_(None),
 )
+# How long the newest attempts took.
+_index("ix_attempts_ended", attempts.c.end_time, where=attempts.c.end_time.is_not(None))
 
 segments = sa.Table(
     "segments",

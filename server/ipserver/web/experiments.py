@@ -10,9 +10,9 @@ from iplab.display.html import grid_of
 from iplab.display.sorting import order_by
 from iplab.display.tables import RESULTS, best_table, summary_table
 from iplab.errors import InvalidRequestError
-from iplab.results.best import CRITERIA, advice, best_rates, criterion_of
+from iplab.results.best import advice, chosen_by
 from iplab.results.settings import AXES
-from iplab.results.summary import label, summarize
+from iplab.results.summary import label
 from ipserver.web.pictures import version
 from ipserver.web.site import Context, Site, leaf, query
 from ipserver.web.words import setting
@@ -63,9 +63,9 @@ def experiment_page(site: Site, request: Request) -> Response:
 
 def _results(site: Site, experiment: Experiment) -> Context:
     """What takes longer: everything that is computed from all runs."""
-    runs = list(experiment.runs())
+    summary = experiment.summary()
     measured = site.pictures.measured(experiment)
-    best = best_rates(runs)
+    best = experiment.best_rates()
     several = any(row.rates > 1 for row in best)
     return {
         "answers": answers(measured.report),
@@ -73,9 +73,9 @@ def _results(site: Site, experiment: Experiment) -> Context:
         "more_notes": max(0, len(measured.report.notes) - _NOTES),
         "pictures": measured.pictures,
         "best": grid_of(best_table(best)) if several else None,
-        "criterion": CRITERIA[criterion_of(runs)],
+        "criterion": chosen_by(best[0].criterion) if best else "",
         "advice": advice(best),
-        "summary": grid_of(summary_table(summarize(runs))) if runs else None,
+        "summary": grid_of(summary_table(summary)) if summary else None,
     }
 
 

@@ -43,6 +43,29 @@ def test_sizes_as_predicted_agree(name):
     assert [(c.step, c.layer) for c in report.coordinates] == [(t, i) for t in range(4) for i in range(1, 5)]
 
 
+def test_what_would_decide_is_said():
+    analysis = analyze(MUP, steps=1)
+    report = check_coordinates(made_up(analysis, 1), analysis)
+    agreeing, *others = report.coordinates[:5]
+
+    def conclusion(*needed):
+        undecided = [
+            replace(c, verdict=Verdict.UNDECIDED, needed=n) for c, n in zip(others, needed, strict=True)
+        ]
+        return replace(report, coordinates=(agreeing, *undecided)).conclusion
+
+    counts = "1 of 5 sizes agree, 4 undecided, none disagrees"
+    some = "about 12 seeds would decide 1 of the 4 undecided ones, larger widths more"
+    assert conclusion(20, None, 12, 0) == f"{counts}; {some}"
+    assert (
+        conclusion(12, 9, 12, 9)
+        == f"{counts}; about 9 seeds would decide 2 of the 4 undecided ones, larger widths more"
+    )
+    assert conclusion(12, 12, 12, 12) == f"{counts}; about 12 seeds would decide 4 of the 4 undecided ones"
+    assert conclusion(None, None, 0, None) == f"{counts}; larger widths would decide more"
+    assert conclusion(None, None, None, None) == counts
+
+
 def test_mup_networks_do_what_theory_says(mup_coordinates):
     report = check_coordinates(mup_coordinates, analyze(MUP, steps=2))
     assert report.first is None, report.conclusion

@@ -28,12 +28,23 @@ def test_nothing_is_cut_off_or_covered(panels, lines, logarithmic):
     assert faults(curves(panels, lines, logarithmic=logarithmic)) == []
 
 
-def test_where_seeds_diverged_there_is_a_cross_on_the_line():
-    picture = Courses("loss", (CoursePanel("", (course("sp", diverged=(100.0,)),)),), 1, "Loss", 3)
-    crosses = [line for line in picture.draw().axes[0].lines if line.get_marker() == "x"]
-    assert [line.get_xdata()[0] for line in crosses] == [100.0]
-    assert "where a seed diverged" in picture.caption
-    assert [row["diverged"] for row in picture.rows()] == [0] * 10 + [1] * 30
+def test_where_seeds_diverged_a_line_leads_up_to_a_cross():
+    picture = Courses("loss", (CoursePanel("", (course("sp", diverged=(105.0,)),)),), 1, "Loss", 3)
+    axes = picture.draw().axes[0]
+    crosses = [line for line in axes.lines if line.get_marker() == "x"]
+    top = axes.get_ylim()[1]
+    assert [(line.get_xdata()[0], line.get_ydata()[0]) for line in crosses] == [(105.0, top)]
+    (up,) = (line for line in axes.lines if len(line.get_xdata()) == 2)
+    assert list(up.get_xdata()) == [100.0, 105.0]
+    assert list(up.get_ydata()) == pytest.approx([math.exp(-10 / 30), top])
+    assert "Lines up to a cross: a seed diverged there" in picture.caption
+    assert [row["diverged"] for row in picture.rows()] == [0] * 11 + [1] * 29
+
+
+def test_a_line_without_points_shows_where_its_seeds_diverged():
+    panel = CoursePanel("", (course("mup"), Course("sp", (), diverged=(3.0, 3.0, 7.0))))
+    axes = Courses("loss", (panel,), 1, "Loss", 3).draw().axes[0]
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "x"] == [3.0, 7.0]
 
 
 def test_functions_of_one_variable_have_their_target_in_black():

@@ -23,8 +23,9 @@ from ipcore.theory import (
     custom,
     preset,
 )
-from ipcore.theory.calculus import Propagation, Sizes
+from ipcore.theory.calculus import Propagation
 from ipcore.theory.rules import Rules, rules
+from ipcore.theory.sizes import Sizes
 from tests.ipcore.theory.effort import cpu_seconds
 
 ZERO = Fraction(0)

@@ -37,7 +37,10 @@ def test_help_states_the_exit_codes():
         "pause",
         "resume",
     )
-    summaries = [line for line in result.output.splitlines() if line.strip().startswith(own)]
+    # Not the second line of another command.
+    summaries = [
+        line for line in result.output.splitlines() if line.startswith(tuple(f"  {n} " for n in own))
+    ]
     assert len(summaries) == len(own)
     assert not any("..." in line for line in summaries)
 

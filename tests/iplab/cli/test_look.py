@@ -10,7 +10,9 @@ from click.testing import CliRunner
 
 import iplab as sdk
 from iplab.cli import main
+from iplab.results.experiment import QueuePlace
 from tests.iplab.conftest import small_spec
+from tests.ipserver.store.cases import new_pack
 
 
 def test_list_and_show(iplab, trained):
@@ -183,3 +185,16 @@ def test_weights_are_shown_or_saved(iplab, trained, tmp_path):
     result = iplab("weights", "trained", "1", "--output", nowhere)
     assert result.exit_code == 2
     assert result.stderr == f"error: [Errno 2] No such file or directory: '{nowhere}'\n"
+
+
+def test_what_is_queued_says_where_it_stands(iplab, own_service, spec_file):
+    for name in ("first", "second"):
+        assert iplab("submit", spec_file, "--id", name, address=own_service.address).exit_code == 0
+        leased, _ = own_service.store.lease_unplanned("planner", 60)
+        own_service.store.save_plan(name, "planner", [new_pack("p0", range(8), leased.steps)])
+    shown = iplab("show", "second", address=own_service.address).stdout
+    assert "1 pack is likely to start before it\n" in shown
+    with sdk.connect(own_service.address) as client:
+        assert client.experiment("first").queue_place == QueuePlace(0, None)
+        own_service.store.cancel_experiment("second")
+        assert client.experiment("second").queue_place is None

@@ -3,11 +3,12 @@
 import io
 import re
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 from rich.console import Console
 from rich.progress import Progress
 
-from iplab.display.progress import Tally, _html, columns, follow
+from iplab.display.progress import Tally, _html, columns, follow, follow_study
 from iplab.results.events import Notice, PackProgressed, RunsChanged, StateChanged
 from iplab.results.states import ExperimentState, RunState
 
@@ -105,6 +106,27 @@ def test_a_file_gets_a_line_now_and_then():
         "300 of 300 steps (100 %), 3 runs diverged",
         "quick is SUCCEEDED",
     ]
+
+
+def test_what_a_study_says_fits_the_terminal():
+    once = SimpleNamespace(
+        number=1,
+        runs=6,
+        why="the best rate of mup is sought at 0.0312..0.5",
+        learned=["no answer yet, the best rate is not bracketed"],
+    )
+    study = SimpleNamespace(rounds=[once], spent=SimpleNamespace(runs=6, asked_runs=6, wall_seconds=1.0))
+    shown = {}
+    for terminal in (True, False):
+        stream = io.StringIO()
+        follow_study([study], show=True, console=Console(file=stream, width=40, force_terminal=terminal))
+        shown[terminal] = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]|\r", "", stream.getvalue())
+    assert shown[False].splitlines() == [
+        "round 1: 6 runs: the best rate of mup is sought at 0.0312..0.5",
+        "    no answer yet, the best rate is not bracketed",
+    ]
+    assert "round 1: 6 runs: the best rate of mup is\n    sought at 0.0312..0.5\n" in shown[True]
+    assert "    no answer yet, the best rate is not\n        bracketed\n" in shown[True]
 
 
 def test_a_notebook_gets_html_that_is_escaped():

@@ -3,7 +3,7 @@
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import islice, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -256,6 +256,20 @@ def test_the_summary_has_a_row_per_point(trained):
     assert rows[0].test_loss.mean == pytest.approx(sum(losses) / 2)
 
 
+def test_the_best_rate_is_chosen_by_the_service(trained):
+    best = trained.best_rates("width = 8")
+    assert [(row.parameterization, row.base_learning_rate, row.rates) for row in best] == [
+        ("mup", 0.1, 1),
+        ("llr", 0.1, 1),
+    ]
+    assert {(row.criterion, row.bracket) for row in best} == {("final_test_loss", "")}
+    assert best[0].test_loss == best[0].criterion_value == trained.summary()[0].test_loss
+    (row, *_) = trained.best_rates(by="final_test_accuracy", largest=True)
+    assert (row.criterion, row.criterion_value) == ("final_test_accuracy", row.test_accuracy)
+    with pytest.raises(iplab.InvalidRequestError, match="'width' is none of"):
+        trained.best_rates(by="width")
+
+
 def test_theory_speaks_before_anything_trains(own_client):
     spec = small_spec(parameterizations=[{"preset": "ip"}, {"preset": "mup"}])
     spec["spec"]["grid"]["hidden_layers"] = [4]
@@ -293,6 +307,13 @@ def test_what_describes_it_is_updated(service, client):
     with pytest.raises(iplab.EtagMismatchError, match="read it again"):
         experiment.update(display_name="late", etag=first)
     assert experiment.update(display_name="", etag=experiment.etag).display_name == ""
+    first, second = (event for event in islice(experiment.watch(), 3) if isinstance(event, iplab.Updated))
+    assert (first.fields, first.labels, first.priority) == (
+        ("labels", "notes", "priority"),
+        {"paper": "3"},
+        2,
+    )
+    assert (second.fields, second.display_name) == (("display_name",), "")
     with pytest.raises(iplab.InvalidRequestError, match="nothing is given"):
         experiment.update()
     experiment.cancel()

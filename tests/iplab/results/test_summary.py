@@ -10,10 +10,10 @@ from rich.console import Console
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from iplab.display.fitting import fitted
 from iplab.display.tables import best_table, print_table, runs_table, summary_table, table_of
-from iplab.results.best import best_rates
 from iplab.results.run import Run
-from iplab.results.summary import Spread, spread, summarize
+from iplab.results.summary import Spread
 from iplab.v1 import run_pb2
+from tests.iplab.results.grouping import best_rates, summarize
 
 
 def run(
@@ -57,15 +57,21 @@ def drawn(table, width=200):
 
 
 def test_spread_is_the_sample_standard_deviation():
+    def losses(*values):
+        (row,) = summarize([run(seed, value) for seed, value in enumerate(values)])
+        return row.test_loss
+
     # Squared distances from the mean 2: 1 + 0 + 1, over n - 1 = 2.
-    assert spread([1.0, 2.0, 3.0]) == Spread(2.0, 1.0, 3)
-    assert spread([5.0]) == Spread(5.0, None, 1)
-    assert spread([]) == Spread(None, None, 0)
-    assert [str(spread(values)) for values in ([1.0, 2.0, 3.0], [5.0], [])] == [
+    assert losses(1.0, 2.0, 3.0) == Spread(2.0, 1.0, 3)
+    assert losses(5.0) == Spread(5.0, None, 1)
+    assert losses(None) == Spread(None, None, 0)
+    assert [str(losses(*values)) for values in ([1.0, 2.0, 3.0], [5.0], [None])] == [
         "2.0000 ± 1.0000",
         "5.0000",
         "-",
     ]
+    # The sum of these is no double.
+    assert losses(1.7e308, 1.7e308).mean == 1.7e308
 
 
 def test_rows_differ_in_more_than_the_seed():

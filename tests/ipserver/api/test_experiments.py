@@ -313,3 +313,19 @@ async def test_what_is_not_there(api):
     assert (failed.code, failed.reason) == (grpc.StatusCode.NOT_FOUND, "NOT_FOUND")
     wrong = await api.fails(api.experiments.GetExperiment(pb.GetExperimentRequest(name="nothing")))
     assert set(wrong.violations) == {"name"}
+
+
+async def test_experiments_are_filtered_by_their_times(api):
+    await api.create("a")
+    later = (await api.create("b")).create_time.ToJsonString()
+
+    async def listed(filter):
+        return await api.experiments.ListExperiments(pb.ListExperimentsRequest(filter=filter))
+
+    found = (await listed(f"create_time < {later} AND create_time > 2020-01-01")).experiments
+    assert [one.name for one in found] == ["experiments/a"]
+    none = await listed("create_time < 2020-01-01")
+    assert none.unmatched.startswith("no experiment has create_time < 2020-01-01T00:00:00Z; there are 20")
+    assert (await listed("end_time > 2020-01-01")).unmatched == (
+        "no experiment has end_time > 2020-01-01T00:00:00Z; none has a value"
+    )

@@ -1,10 +1,12 @@
 """Filters: the text gives the right selection, and mistakes are explained."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ipserver.api.filters import EXPERIMENT_FIELDS, RUN_FIELDS, parse_filter
+from ipserver.api.filters import AUDIT_FIELDS, EXPERIMENT_FIELDS, RUN_FIELDS, parse_filter
 from ipserver.errors import InvalidRequest
 from ipserver.store.records.filters import ALL, Comparison, Junction, Negation
 from ipserver.store.states import RunState
@@ -27,6 +29,10 @@ def comparisons(name, kind):
     if kind is float:
         finite = st.floats(allow_nan=False, allow_infinity=False)
         return st.builds(Comparison, st.just(name), st.sampled_from(OPERATORS), finite)
+    if kind is datetime:
+        # Whole milliseconds, which doubles and texts both hold.
+        seconds = st.integers(-(10**13), 10**14).map(lambda milliseconds: milliseconds / 1000)
+        return st.builds(Comparison, st.just(name), st.sampled_from(("<", "<=", ">", ">=")), seconds)
     return st.builds(
         Comparison, st.just(name), st.sampled_from(("=", "!=")), st.sampled_from([s.value for s in kind])
     )
@@ -42,12 +48,19 @@ terms = st.one_of([comparisons(name, kind) for name, kind in RUN_FIELDS.items()]
 @given(st.lists(terms, max_size=6), st.sampled_from(["", " ", "\n "]))
 def test_round_trip(where, space):
     def value(term):
+        if RUN_FIELDS[term.field] is datetime:
+            return datetime.fromtimestamp(term.value, UTC).isoformat(timespec="milliseconds")
         return quoted(term.value) if RUN_FIELDS[term.field] is str else str(term.value)
 
     text = " AND ".join(f"{term.field}{space}{term.op}{space}{value(term)}" for term in where)
     read = parse_filter(text, RUN_FIELDS)
     parts = read.parts if isinstance(read, Junction) else (read,)
-    assert parts == tuple(where)
+    for found, term in zip(parts, where, strict=True):
+        if RUN_FIELDS[term.field] is datetime:
+            assert (found.field, found.op) == (term.field, term.op)
+            assert round(found.value, 3) == term.value
+        else:
+            assert found == term
     assert [type(term.value) for term in parts] == [type(term.value) for term in where]
 
 
@@ -110,6 +123,32 @@ def test_fields_have_other_names_too(text, expected):
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        # `date -u -d ... +%s`
+        ("2026-11-27T10:00:00Z", 1795773600),
+        ("'2026-11-27t10:00:00z'", 1795773600),
+        ("2026-11-27T10:00Z", 1795773600),
+        ('"2026-11-27 11:00:00+01:00"', 1795773600),
+        ("2026-11-27T04:30:00-05:30", 1795773600),
+        ("2026-11-27T10:00:00.25Z", 1795773600.25),
+        ("2026-11-27", 1795737600),
+        ("1970-01-01", 0),
+    ],
+)
+def test_times(text, seconds):
+    # What is shown as that time, to the microsecond, is neither before nor after it.
+    for op, fields, bound in (
+        (">=", EXPERIMENT_FIELDS, seconds - 0.5e-6),
+        ("<", AUDIT_FIELDS, seconds - 0.5e-6),
+        (">", AUDIT_FIELDS, seconds + 0.5e-6),
+        ("<=", EXPERIMENT_FIELDS, seconds + 0.5e-6),
+    ):
+        field = "create_time" if fields is EXPERIMENT_FIELDS else "time"
+        assert parse_filter(f"{field}{op}{text}", fields) == Comparison(field, op, bound)
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         ("widht = 3", "did you mean 'width'"),
@@ -124,6 +163,12 @@ def test_fields_have_other_names_too(text, expected):
         (f"width = {10**400}", "compared with an integer"),
         ("final_test_loss < nan", "compared with a number"),
         ("final_test_loss < inf", "compared with a number"),
+        ("end_time > 2026-02-30", "not with '2026-02-30'"),
+        ("end_time > 2026-11-27T10:00:00", "a time such as 2026-11-27T10:00:00Z"),
+        ("end_time > 1795773600", "a time such as"),
+        ("end_time > yesterday", "not with 'yesterday'"),
+        ("end_time > 2026-W48-5", "not with '2026-W48-5'"),
+        ("end_time = 2026-11-27", "<, <=, > and >= only"),
         ("width", "expected FIELD OPERATOR VALUE at 'width'"),
         ("width =", "expected FIELD OPERATOR VALUE at 'width ='"),
         ("= 3 width", "expected FIELD OPERATOR VALUE"),

@@ -98,7 +98,8 @@ async def test_blocks_and_epsilon_are_passed_on(api):
     request = pb.AnalyzeParameterizationRequest(preset="ip", hidden_layers=3, normalization="rms")
     answer = await api.parameterizations.AnalyzeParameterization(request)
     assert answer.summary == analyze(preset("ip", 3), normalization="rms").summary
-    assert not answer.HasField("largest_rate")
+    rate = answer.largest_rate
+    assert (rate.stable, rate.controlled, rate.exact, rate.only_output) == ("0", "", True, True)
     request = pb.AnalyzeParameterizationRequest(preset="sp", hidden_layers=3, optimizer="adam", steps=1)
     request.epsilon.append("negligible")
     answer = await api.parameterizations.AnalyzeParameterization(request)

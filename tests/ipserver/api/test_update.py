@@ -110,3 +110,22 @@ async def test_every_wrong_value_is_named_and_nothing_is_changed(api, created):
     too_long = update_request(["notes"], notes="x" * 10_001)
     failed = await api.fails(api.experiments.UpdateExperiment(too_long))
     assert "10,000 are allowed" in failed.violations["experiment.notes"]
+
+
+async def test_a_watcher_sees_an_update_even_after_the_end(api, created):
+    watch = aiter(api.experiments.WatchExperiment(pb.WatchExperimentRequest(name="experiments/e")))
+    assert (await anext(watch)).events[0].sequence == 1
+    await api.experiments.UpdateExperiment(update_request(["priority", "notes"], priority=9, notes="x"))
+    (event,) = (await anext(watch)).events
+    assert (list(event.experiment_updated.fields), event.experiment_updated.priority) == (
+        ["notes", "priority"],
+        9,
+    )
+    await api.experiments.CancelExperiment(pb.CancelExperimentRequest(name="experiments/e"))
+    async for _ in watch:  # it ends
+        pass
+    await api.experiments.UpdateExperiment(update_request(["labels"], labels={"a": "b"}))
+    events = []
+    async for answer in api.experiments.WatchExperiment(pb.WatchExperimentRequest(name="experiments/e")):
+        events += answer.events
+    assert dict(events[-1].experiment_updated.labels) == {"a": "b"}

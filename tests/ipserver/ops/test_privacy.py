@@ -9,8 +9,7 @@ import pytest
 import trustme
 
 from ipserver.environment.settings import load_settings
-from ipserver.ops import doctor
-from ipserver.ops.doctor import Level, examine
+from ipserver.ops.doctor import Level, examination, examine
 from ipserver.ops.privacy import exposed, open_ports, processes_in, readable_secrets, tighten
 from ipserver.ops.startup import prepare_home
 from tests.ipserver.tls import write_certificate
@@ -89,7 +88,7 @@ def findings(settings, check, **options):
 
 
 def test_the_doctor_names_an_open_home_and_an_old_certificate(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "running_service", lambda settings: None)
+    monkeypatch.setattr(examination, "running_service", lambda settings: None)
     home, tls = tmp_path / "home", tmp_path / "tls"
     home.mkdir(0o755)
     home.chmod(0o755)

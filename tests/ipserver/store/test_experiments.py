@@ -9,7 +9,7 @@ import pytest
 from ipserver.errors import AlreadyExists, NotFound, RequestIdReused
 from ipserver.store import Store, open_store
 from ipserver.store.records.experiments import ExperimentRecord
-from ipserver.store.records.filters import ALL, Comparison, Junction, Negation
+from ipserver.store.records.filters import ALL, Comparison, Junction, Negation, Operator
 from ipserver.store.states import ExperimentState, RunState
 from tests.ipserver.store.cases import Clock, a_slice, lease, new_experiment, new_runs, planned, states, told
 
@@ -193,3 +193,21 @@ def test_twenty_thousand_runs_are_accepted_at_once(dsn: str) -> None:
         record = store.create_experiment(new_experiment(), new_runs(20_000))
         assert record.counts[RunState.QUEUED] == 20_000
         assert store.get_run("e", 19_999).seed == 19_999
+
+
+def test_filters_by_time(store: Store, clock: Clock) -> None:
+    began = clock.time
+    for id in ("a", "b", "c"):
+        store.create_experiment(new_experiment(id), new_runs(1))
+        clock.advance(10)
+    store.cancel_experiment("b")
+
+    def found(field: str, op: Operator, seconds: float) -> list[str]:
+        where = Comparison(field, op, began + seconds)
+        return sorted(one.id for one in store.list_experiments(where, limit=9))
+
+    assert found("create_time", ">=", 10) == ["b", "c"]
+    assert found("create_time", "<", 10) == ["a"]
+    # What has not ended matches no comparison of its end.
+    assert found("end_time", ">", 0) == ["b"]
+    assert found("start_time", ">", 0) == []

@@ -67,6 +67,9 @@ def test_pages_by_index(store: Store) -> None:
         ("final_test_loss", "!=", 0.5, {1}),
         ("best_test_accuracy", "=", 0.75, {0}),
         ("last_train_loss", "<", 1e9, {0}),
+        # The clock of these tests stands at a million.
+        ("end_time", "<=", 1_000_000.0, {0, 1}),
+        ("start_time", "<", 1_000_000.0, set()),
         ("best_validation_accuracy", ">=", 0.5, {1}),
         ("best_validation_loss", "<", 1.0, {1}),
         ("test_accuracy_at_best_validation", "!=", 0.4, {1}),
@@ -243,3 +246,17 @@ def test_several_runs_come_in_the_order_of_their_indices(store: Store) -> None:
     assert store.get_runs("e", [2]) == [store.get_run("e", 2)]
     with pytest.raises(NotFound, match=r"^there are no runs 4, 9 in experiment 'e'; its 4 runs are 0 to 3$"):
         store.get_runs("e", [1, 4, 9])
+
+
+def test_some_fields_of_runs(store: Store) -> None:
+    planned(store, [[0, 1], [2, 3]])
+    late = Comparison("index", ">", 1)
+    assert store.run_columns("e", ["seed", "state", "final_test_loss"], late) == [
+        (2, RunState.QUEUED, None),
+        (3, RunState.QUEUED, None),
+    ]
+    assert len(store.run_columns("e", ["width"])) == 4
+    with pytest.raises(ValueError, match="there is no field 'failure'"):
+        store.run_columns("e", ["failure"])
+    with pytest.raises(NotFound):
+        store.run_columns("x", ["width"])

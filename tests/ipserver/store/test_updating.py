@@ -17,14 +17,31 @@ def test_what_is_given_changes_and_all_else_stays(store: Store) -> None:
     assert (after.display_name, after.notes, after.priority) == ("New", "two\nlines", 7)
     assert after.labels == {"team": "theory", "paper": "3"}
     assert after == store.get_experiment("e")
-    unchanged = ("uid", "spec", "spec_hash", "state", "counts", "sequence", "create_time", "project")
+    unchanged = ("uid", "spec", "spec_hash", "state", "counts", "create_time", "project")
     assert [getattr(after, name) for name in unchanged] == [getattr(before, name) for name in unchanged]
-    assert told(store) == [{"state": "QUEUED"}]
     assert store.update_experiment("e", Revision(values={"labels": {"only": "this"}})).labels == {
         "only": "this"
     }
     with pytest.raises(NotFound):
         store.update_experiment("x", Revision(values=values))
+
+
+def test_what_changes_leaves_an_event(store: Store) -> None:
+    first = store.create_experiment(new_experiment(labels={"team": "theory"}), new_runs(2))
+    values = {"display_name": first.display_name, "notes": "long", "priority": 7}
+    for _ in range(2):  # the second time nothing changes
+        after = store.update_experiment("e", Revision(values=values, labels={"paper": "3"}))
+        assert after.sequence == 2
+    store.update_experiment("e", Revision(values={"display_name": ""}))
+    assert told(store) == [
+        {"state": "QUEUED"},
+        {
+            "fields": ["labels", "notes", "priority"],
+            "labels": {"team": "theory", "paper": "3"},
+            "priority": 7,
+        },
+        {"fields": ["display_name"], "display_name": ""},
+    ]
 
 
 def test_the_etag_stands_for_what_can_be_updated(store: Store) -> None:

@@ -51,7 +51,7 @@ class Auditing(Transactions):
         """Entries, newest first.
 
         Args:
-            where: Condition on user, method, resource, project, peer, code.
+            where: Condition on user, method, resource, project, peer, code, time (seconds since 1970).
             limit: Most records.
             among: Only those that concern these projects; None: all.
             before: Id of the last record on the previous page.

@@ -13,8 +13,9 @@ from ipserver.store.records.experiments import (
     Revision,
 )
 from ipserver.store.records.filters import ALL, Filter
+from ipserver.store.records.queueing import QueuePlace
 from ipserver.store.records.runs import NewRun
-from ipserver.store.transactions import events, experiments, extending, retrying, updating
+from ipserver.store.transactions import events, experiments, extending, queueing, retrying, updating
 
 
 class Experiments(Transactions):
@@ -106,6 +107,17 @@ class Experiments(Transactions):
         """
         return self.database.read(experiments.get_several, ids, where)
 
+    def queue_place(self, id: str) -> QueuePlace | None:
+        """Where an experiment stands in the queue: an estimate.
+
+        Returns:
+            Its place; None if none of its packs waits, or if no node can hold them.
+
+        Raises:
+            NotFound: There is no such experiment.
+        """
+        return self.database.read(queueing.place, id)
+
     def list_experiments(
         self,
         where: Filter = ALL,
@@ -117,7 +129,8 @@ class Experiments(Transactions):
         """Experiments, newest first.
 
         Args:
-            where: Condition on state, experiment, priority, project, owner, labels.KEY.
+            where: Condition on state, experiment, priority, project, owner, create_time, start_time, end_time
+                (seconds since 1970-01-01 UTC), labels.KEY.
             limit: Most records.
             before: Creation time and id of the last record on the previous page.
             show_deleted: Whether deleted ones are among them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from ipserver.store.interface.base import Transactions
 from ipserver.store.records.files import ArtifactRecord
@@ -41,8 +42,8 @@ class Runs(Transactions):
         Args:
             experiment: The experiment's id.
             where: Condition on state, index, parameterization, hidden_layers, width, activation,
-                base_learning_rate, seed, committed_steps, pack, and the values of `Summary`. A comparison
-                with a value that the run does not have is false.
+                base_learning_rate, seed, committed_steps, pack, start_time, end_time (seconds since 1970),
+                and the values of `Summary`. A comparison with a value that the run does not have is false.
             limit: Most records.
             after: Only runs with a greater index, if `order` is empty.
             order: Keys, the first one first; equal runs are ordered by index.
@@ -59,6 +60,22 @@ class Runs(Transactions):
     def run_indices(self, experiment: str, where: Filter) -> frozenset[int]:
         """Indices of the runs that `list_runs` would return. Raises as `list_runs`."""
         return self.database.read(runs.indices, experiment, where)
+
+    def run_columns(
+        self, experiment: str, columns: Sequence[str], where: Filter = ALL
+    ) -> list[tuple[Any, ...]]:
+        """Some fields of runs by index, without reading all of them.
+
+        Args:
+            experiment: The experiment's id.
+            columns: Names, as in the conditions of `list_runs`.
+            where: Condition, as in `list_runs`.
+
+        Raises:
+            NotFound: There is no such experiment.
+            ValueError: There is no such field.
+        """
+        return self.database.read(runs.columns, experiment, columns, where)
 
     def cancel_run(self, experiment: str, index: int) -> RunRecord:
         """Request one run to stop; a queued run is cancelled now. Repeatable. Raises NotFound."""

@@ -123,6 +123,7 @@ class ExperimentRecord:
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
     notes: str = ""
+    trace: str = ""
     delete_time: float | None = None
     purge_time: float | None = None
 
@@ -135,12 +136,13 @@ class ExperimentRecord:
 
 @dataclass(frozen=True, slots=True)
 class EventRecord:
-    """One event. Exactly one of state, run_state, pack, message says what happened.
+    """One event.
 
     Attributes:
-        kind: "experiment_state", "runs_state", "pack_progress" or "notice".
+        kind: "experiment_state", "runs_state", "pack_progress", "notice", "extended" or "updated".
         payload: JSON-ready values: {"state"}, {"state", "runs"}, {"pack", "hidden_layers", "width",
-            "activation", "runs", "committed_steps", "steps"} or {"message"}.
+            "activation", "runs", "committed_steps", "steps"}, {"message"}, the axes that were added with
+            {"first_run_index", "runs"}, or {"fields"} with the new values of those but notes.
     """
 
     sequence: int

@@ -25,6 +25,8 @@ RUN_FIELDS: Mapping[str, sa.Column[Any]] = {
             "seed",
             "committed_steps",
             "pack",
+            "start_time",
+            "end_time",
             *VALUES,
         )
     },
@@ -35,9 +37,10 @@ EXPERIMENT_FIELDS: Mapping[str, sa.Column[Any]] = {
     "priority": experiments.c.priority,
     "project": experiments.c.project,
     "owner": experiments.c.owned_by,
+    **{name: experiments.c[name] for name in ("create_time", "start_time", "end_time")},
 }
 AUDIT_FIELDS: Mapping[str, sa.Column[Any]] = {
-    name: audit.c[name] for name in ("user", "method", "resource", "project", "peer", "code")
+    name: audit.c[name] for name in ("user", "method", "resource", "project", "peer", "code", "time")
 }
 
 _OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {

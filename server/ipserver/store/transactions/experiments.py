@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ipserver.environment import traces
 from ipserver.errors import NotFound, RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, NewExperiment
@@ -73,6 +74,7 @@ def create(
             project=new.project,
             owned_by=new.owned_by,
             notes=new.notes,
+            trace=traces.context(),
         )
     )
     insert_events(transaction, new.id, 1, [created_event()])
@@ -228,6 +230,7 @@ def experiment_record(row: sa.Row[Any]) -> ExperimentRecord:
         project=row.project,
         owned_by=row.owned_by,
         notes=row.notes,
+        trace=row.trace,
         delete_time=row.delete_time,
         purge_time=row.purge_time,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from ipserver.environment import traces
 from ipserver.errors import FieldViolation, InvalidRequest, RequestIdReused
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, Extension
@@ -72,6 +73,7 @@ def extend(
             "spec_hash": extension.spec_hash,
             "run_memory_bytes": extension.run_memory_bytes,
             "warnings": list(extension.warnings),
+            "trace": traces.context(),
         }
         edit.event(
             "extended",

@@ -11,6 +11,7 @@ from collections import defaultdict
 
 import sqlalchemy as sa
 
+from ipserver.environment import traces
 from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.names import part_of
 from ipserver.store.database import Transaction
@@ -92,6 +93,7 @@ def _queue(edit: Edit, failed: dict[int, str], meant: tuple[sa.ColumnElement[boo
     settled = sa.select(sa.func.count()).where(*own, runs.c.due_since.is_(None))
     edit.pending += connection.execute(settled).scalar_one()
     edit.change(Change.RETRY, *meant, failure=None, end_time=None)
+    edit.values["trace"] = traces.context()
     members: dict[str, list[int]] = defaultdict(list)
     for index, pack in failed.items():
         members[pack].append(index)

@@ -1,4 +1,7 @@
-"""Changes to what describes an experiment: name for people, labels, notes; and to its priority."""
+"""Changes to what describes an experiment: name for people, labels, notes; and to its priority.
+
+What changes leaves an event, without the text of notes, which may be long.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ def update(transaction: Transaction, experiment: str, revision: Revision) -> Exp
         edit.values |= revision.values
         if revision.labels:
             edit.values["labels"] = _labels(before, revision)
+        changed = sorted(name for name, value in edit.values.items() if value != getattr(before, name))
+        if changed:
+            told = {name: edit.values[name] for name in changed if name != "notes"}
+            edit.event("updated", {"fields": changed, **told})
         if (priority := revision.values.get("priority", before.priority)) > before.priority:
             quotas.check_priority(transaction, before.project, before.owned_by, priority)
     return get(transaction, experiment)

@@ -1,0 +1,40 @@
+"""Spans of OpenTelemetry around calls, in programs that record spans.
+
+The extra `iplab[otel]` is not needed for that: a program that imports OpenTelemetry decides by its own set-up
+what becomes of spans. In one that does not, nothing is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LIBRARY = "opentelemetry.trace"
+
+
+@contextmanager
+def call_span(name: str) -> Iterator[None]:
+    """A span around a call with all its retries, as child of the program's present span.
+
+    Args:
+        name: Of the method.
+    """
+    if _LIBRARY not in sys.modules:
+        yield
+        return
+    from opentelemetry import trace  # noqa: PLC0415 - imported already
+
+    with trace.get_tracer("iplab").start_as_current_span(f"iplab {name}", kind=trace.SpanKind.CLIENT):
+        yield
+
+
+def context_metadata() -> tuple[tuple[str, str], ...]:
+    """The present span's context as metadata of a call, in W3C's form; () without a span."""
+    if _LIBRARY not in sys.modules:
+        return ()
+    from opentelemetry.trace.propagation import tracecontext  # noqa: PLC0415 - comes with what is imported
+
+    carrier: dict[str, str] = {}
+    tracecontext.TraceContextTextMapPropagator().inject(carrier)
+    return tuple(carrier.items())

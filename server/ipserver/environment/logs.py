@@ -1,0 +1,85 @@
+"""Logs of a process: lines of text, or one JSON object a line. Secrets are masked in both.
+
+Nothing of ours writes secrets; the mask is for texts of libraries, which may quote a URL or a header.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from ipserver.environment.log_scope import scope
+from ipserver.environment.masking import without_secrets
+
+# Libraries that bring handlers of their own once they are used.
+_ADOPTED: Final = ("ray", "mlflow", "uvicorn", "uvicorn.access", "uvicorn.error", "alembic")
+# What `extra=` may add to a line of ours.
+_EXTRA: Final = ("method", "code", "seconds")
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a record: time (UTC), level, logger, message; what it is about; a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of a record."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": without_secrets(record.getMessage()),
+            **scope().fields(),
+            **{name: getattr(record, name) for name in _EXTRA if hasattr(record, name)},
+        }
+        if record.exc_info:
+            line["traceback"] = without_secrets(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=True)
+
+
+class TextLines(logging.Formatter):
+    """Text with what it is about in brackets at the end of the message."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line, without its traceback."""
+        known = " ".join(f"{name}={ascii(value)[1:-1]}" for name, value in scope().fields().items())
+        return super().formatMessage(record) + (f" [{known}]" if known else "")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The text of a record."""
+        return without_secrets(super().format(record))
+
+
+def configure_logs(form: str, level: str) -> None:
+    """Write this process's logs to standard error.
+
+    Args:
+        form: "text" or "json".
+        level: Of our own loggers. Libraries are heard from INFO on, or from `level` on if that is higher.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        if isinstance(old, logging.StreamHandler) and isinstance(old.formatter, JsonLines | TextLines):
+            root.removeHandler(old)
+    root.addHandler(handler)
+    chosen = logging.getLevelNamesMapping()[level]
+    root.setLevel(max(chosen, logging.INFO))
+    logging.getLogger("ipserver").setLevel(chosen)
+    logging.getLogger("alembic").setLevel(max(chosen, logging.WARNING))
+    adopt_loggers()
+
+
+def adopt_loggers() -> None:
+    """Take away the handlers of libraries, so that their records are JSON too; not with logs as text."""
+    if not any(isinstance(handler.formatter, JsonLines) for handler in logging.getLogger().handlers):
+        return
+    for name in _ADOPTED:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
