@@ -12,7 +12,7 @@ from iplab.connection.batches import in_batches
 from iplab.connection.credentials import channel_credentials
 from iplab.connection.profiles import find_profile
 from iplab.connection.transport import Transport, check_address
-from iplab.errors import InvalidRequestError, IplabError, Violation
+from iplab.errors import InvalidRequestError, IplabError
 from iplab.results.experiment import Experiment
 from iplab.specs.specfile import SpecSource, read_spec
 from iplab.studies.request import study_message
@@ -266,12 +266,11 @@ class Client:
         """
         loaded = read_spec(spec)
         own = loaded.checked()
-        if own.notes:
-            raise loaded.error([Violation("experiment.notes", "belong to experiments; a study has none")])
         study = study_pb2.Study(
             display_name=own.display_name,
             labels=own.labels,
             priority=own.priority,
+            notes=own.notes,
             project=own.project,
             spec=study_message(question, own.spec, budget, tolerance, error_rate, settings),
         )

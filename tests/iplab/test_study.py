@@ -209,6 +209,23 @@ def test_studies_are_listed_cancelled_and_deleted(client, service):
         study.undelete()
 
 
+def test_what_describes_a_study_is_updated(client, iplab_cli):
+    noted = {**SPEC, "notes": "first"}
+    study = client.study("coordinate-check", noted, budget="400 runs", study_id="described")
+    first = study.etag
+    assert study.notes == "first"
+    assert study.update(labels={"paper": "3"}, notes="line 1\nline 2", priority=2) is study
+    assert (study.labels["paper"], study.notes, study.priority) == ("3", "line 1\nline 2", 2)
+    with pytest.raises(iplab.EtagMismatchError, match="read it again"):
+        study.update(display_name="late", etag=first)
+    arguments = ("--display-name", "Now", "--remove-label", "paper", "--remove-label", "team")
+    done = iplab_cli("study", "update", "described", *arguments)
+    assert (done.exit_code, done.stdout) == (0, "described: priority 2, Now\n"), done.stderr
+    assert "line 1\nline 2\n" in iplab_cli("study", "show", "described").stdout
+    assert iplab_cli("study", "update", "described").exit_code == 2
+    study.cancel()
+
+
 def test_the_same_request_asks_once(client):
     asked = {"budget": "400 runs", "request_id": "123e4567-e89b-42d3-a456-426614174000"}
     first = client.study("stationarity", SPEC, **asked)

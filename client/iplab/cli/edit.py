@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -14,26 +14,38 @@ if TYPE_CHECKING:
     from iplab.results.experiment import Experiment
     from iplab.studies.study import Study
 
+Decorated = TypeVar("Decorated", bound=Callable[..., object])
 
-@click.command()
-@click.argument("experiment")
-@click.option("--display-name", default=None, help="Its name for people, on one line.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label; may be repeated.")
-@click.option("--remove-label", "removed", multiple=True, metavar="KEY", help="Remove a label.")
-@click.option("--notes", default=None, help="Free text.")
-@click.option(
-    "--notes-file",
-    default=None,
-    type=click.File(encoding="utf-8"),
-    help="The same from a file; -: standard input.",
-)
-@click.option("--priority", default=None, type=int, help="Counts from the next scheduling decision on.")
-@click.option("--etag", default="", help="Change nothing unless this is its etag (show --json) now.")
-@json_option
-@click.pass_obj
-def update(
-    service: Service,
-    experiment: str,
+
+def description_options(command: Decorated) -> Decorated:
+    """Add the options of `update`, for `changes`."""
+    for option in reversed(
+        (
+            click.option("--display-name", default=None, help="Its name for people, on one line."),
+            click.option(
+                "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label; may be repeated."
+            ),
+            click.option("--remove-label", "removed", multiple=True, metavar="KEY", help="Remove a label."),
+            click.option("--notes", default=None, help="Free text."),
+            click.option(
+                "--notes-file",
+                default=None,
+                type=click.File(encoding="utf-8"),
+                help="The same from a file; -: standard input.",
+            ),
+            click.option(
+                "--priority", default=None, type=int, help="Counts from the next scheduling decision on."
+            ),
+            click.option(
+                "--etag", default="", help="Change nothing unless this is its etag (show --json) now."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def changes(
     *,
     display_name: str | None,
     labels: Sequence[str],
@@ -42,12 +54,8 @@ def update(
     notes_file: IO[str] | None,
     priority: int | None,
     etag: str,
-    as_json: bool,
-) -> None:
-    """Change name, labels, notes or priority of EXPERIMENT.
-
-    What is not given stays as it is. An empty text removes what was there.
-    """
+) -> dict[str, Any]:
+    """The arguments of `Experiment.update` and `Study.update` that these options stand for."""
     if notes is not None and notes_file is not None:
         raise click.UsageError("--notes and --notes-file are the same; give one of them")
     changed: dict[str, str | None] = dict.fromkeys(removed)
@@ -65,16 +73,39 @@ def update(
             "nothing to change; give --display-name, --label, --remove-label, --notes, --notes-file or "
             "--priority"
         )
+    return {
+        "display_name": display_name,
+        "labels": changed,
+        "notes": text,
+        "priority": priority,
+        "etag": etag,
+    }
+
+
+def say_description(found: Experiment | Study, *, as_json: bool) -> None:
+    """What describes it now."""
+    if as_json:
+        print_json(found.to_dict())
+        return
+    words = [f"priority {found.priority}"]
+    words += [found.display_name] if found.display_name else []
+    words += [f"{key}={value}" for key, value in sorted(found.labels.items())]
+    click.echo(f"{found.id}: {', '.join(words)}")
+
+
+@click.command()
+@click.argument("experiment")
+@description_options
+@json_option
+@click.pass_obj
+def update(service: Service, /, experiment: str, *, as_json: bool, **options: Any) -> None:
+    """Change name, labels, notes or priority of EXPERIMENT.
+
+    What is not given stays as it is. An empty text removes what was there.
+    """
+    given = changes(**options)
     with service.connect() as client:
-        found = client.experiment(experiment)
-        found.update(display_name=display_name, labels=changed, notes=text, priority=priority, etag=etag)
-        if as_json:
-            print_json(found.to_dict())
-            return
-        words = [f"priority {found.priority}"]
-        words += [found.display_name] if found.display_name else []
-        words += [f"{key}={value}" for key, value in sorted(found.labels.items())]
-        click.echo(f"{found.id}: {', '.join(words)}")
+        say_description(client.experiment(experiment).update(**given), as_json=as_json)
 
 
 @click.command()

@@ -18,7 +18,7 @@ from iplab.cli.app import (
     print_json,
     warn,
 )
-from iplab.cli.edit import deletion
+from iplab.cli.edit import changes, deletion, description_options, say_description
 from iplab.cli.submit import numbers_of
 from iplab.display.commands import Choice, CommandGroup
 from iplab.display.terminal import folded
@@ -246,6 +246,22 @@ def cancel_study(service: Service, name: str, *, as_json: bool) -> None:
         click.echo(f"{found.id} is {found.state}")
 
 
+@study.command("update")
+@click.argument("name")
+@description_options
+@json_option
+@click.pass_obj
+def update_study(service: Service, /, name: str, *, as_json: bool, **options: Any) -> None:
+    """Change name, labels, notes or priority of the study NAME.
+
+    What is not given stays as it is. An empty text removes what was there. Labels and priority count for the
+    experiments that it asks for from now on.
+    """
+    given = changes(**options)
+    with service.connect() as client:
+        say_description(client.get_study(name).update(**given), as_json=as_json)
+
+
 @study.command("delete")
 @click.argument("name")
 @json_option
@@ -330,6 +346,8 @@ def print_study(found: Study) -> None:
     if found.delete_time is not None:
         click.echo(f"it {deletion(found)}")
     click.echo(folded(found.sentence or f"{found.id} is {found.state}; nothing is known yet"))
+    for line in found.notes.splitlines():
+        click.echo(folded(line))
     for warning in found.warnings:
         click.echo(folded(f"warning: {warning}"))
     rows = [

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from google.protobuf import field_mask_pb2
-
 from iplab.connection.batches import in_batches
 from iplab.connection.transport import Transport
 from iplab.results import events
@@ -22,6 +20,7 @@ from iplab.results.settings import Settings
 from iplab.results.states import ExperimentState, Regime
 from iplab.results.summary import Summary, averaged, summary_row
 from iplab.specs.plain import time_of, to_plain
+from iplab.specs.updating import set_masked
 from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
 
@@ -312,16 +311,7 @@ class Experiment(ExperimentFields):
             >>> experiment.update(labels={"paper": "fig-3", "draft": None}, priority=5)     # doctest: +SKIP
         """
         message = experiment_pb2.Experiment(name=self.name, etag=etag)
-        given = {"display_name": display_name, "notes": notes, "priority": priority}
-        mask = field_mask_pb2.FieldMask()
-        for field, value in given.items():
-            if value is not None:
-                setattr(message, field, value)
-                mask.paths.append(field)
-        for key, text in (labels or {}).items():
-            mask.paths.append(f"labels.{key}")
-            if text is not None:
-                message.labels[key] = text
+        mask = set_masked(message, labels, display_name=display_name, notes=notes, priority=priority)
         request = experiment_service_pb2.UpdateExperimentRequest(experiment=message, update_mask=mask)
         # With an etag a repetition would find the etag of its own first attempt.
         self._take(

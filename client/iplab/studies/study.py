@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from iplab.connection.transport import Transport, pause
@@ -13,6 +13,7 @@ from iplab.results.experiment import Experiment
 from iplab.results.reading import member, read
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
 from iplab.specs.plain import to_plain
+from iplab.specs.updating import set_masked
 from iplab.studies.answers import Answer, Round, Spent, interval_text, prediction_text, spent_text
 from iplab.v1 import experiment_service_pb2, study_pb2, study_service_pb2
 from iplab.v1.fields import StudyFields
@@ -98,6 +99,40 @@ class Study(StudyFields):
         """End it and cancel its experiments; harmless if it has ended. Returns itself, with the new state."""
         request = study_service_pb2.CancelStudyRequest(name=self.name)
         self._take(self._transport.call(self._transport.studies.CancelStudy, request))
+        return self
+
+    def update(
+        self,
+        *,
+        display_name: str | None = None,
+        labels: Mapping[str, str | None] | None = None,
+        notes: str | None = None,
+        priority: int | None = None,
+        etag: str = "",
+    ) -> Study:
+        """Change what describes it, and its priority, whatever its state. What is not given stays.
+
+        Args:
+            display_name: Free text on one line; "": none.
+            labels: New values of these labels, None for those to be removed; its other labels stay. They
+                count for the experiments that it asks for from now on.
+            notes: Free text on any number of lines; "": none.
+            priority: Of the experiments that it asks for from now on.
+            etag: Change nothing unless this is its `etag` on the service; "": change it in any case.
+
+        Returns:
+            Itself, as it is now.
+
+        Raises:
+            InvalidRequestError: Nothing is given, or wrong values; all wrong fields.
+            EtagMismatchError: Somebody changed it since it had that etag; `refresh` it, and decide again.
+            QuotaExceededError: The priority is above a limit of yours.
+        """
+        message = study_pb2.Study(name=self.name, etag=etag)
+        mask = set_masked(message, labels, display_name=display_name, notes=notes, priority=priority)
+        request = study_service_pb2.UpdateStudyRequest(study=message, update_mask=mask)
+        # With an etag a repetition would find the etag of its own first attempt.
+        self._take(self._transport.call(self._transport.studies.UpdateStudy, request, repeat=not etag))
         return self
 
     def delete(self) -> Study:

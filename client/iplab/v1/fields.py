@@ -371,3 +371,15 @@ class StudyFields:
     def purge_time(self) -> datetime | None:
         """From when on it is purged: until then a deleted study can be undeleted (UTC); None until then."""
         return self._study.purge_time.ToDatetime(tzinfo=UTC) if self._study.HasField("purge_time") else None
+
+    @property
+    def etag(self) -> str:
+        """Changes whenever something changes that UpdateStudy can change; progress does not change it. Output
+        only, except in UpdateStudy.
+        """
+        return self._study.etag
+
+    @property
+    def notes(self) -> str:
+        """Free text for people, on any number of lines."""
+        return self._study.notes

@@ -597,6 +597,8 @@ class Study(_message.Message):
     OWNER_FIELD_NUMBER: _builtins.int
     DELETE_TIME_FIELD_NUMBER: _builtins.int
     PURGE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "studies/{study}". Output only."""
     uid: _builtins.str
@@ -619,6 +621,12 @@ class Study(_message.Message):
     """Id of its project, which is that of its experiments. Empty in a request: as for an experiment."""
     owner: _builtins.str
     """The user who asked for it; empty if the service does not ask who its users are. Output only."""
+    etag: _builtins.str
+    """Changes whenever something changes that UpdateStudy can change; progress does not change it. Output only, except in
+    UpdateStudy.
+    """
+    notes: _builtins.str
+    """Free text for people, on any number of lines."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """As those of an experiment. Its experiments have them too, and the label "study"."""
@@ -688,10 +696,12 @@ class Study(_message.Message):
         owner: _builtins.str = ...,
         delete_time: _timestamp_pb2.Timestamp | None = ...,
         purge_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+        notes: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "end_time", b"end_time", "purge_time", b"purge_time", "spec", b"spec", "spent", b"spent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "experiments", b"experiments", "labels", b"labels", "name", b"name", "owner", b"owner", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "reason", b"reason", "rounds", b"rounds", "sentence", b"sentence", "sequence", b"sequence", "spec", b"spec", "spent", b"spent", "state", b"state", "uid", b"uid", "verdict", b"verdict", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "end_time", b"end_time", "etag", b"etag", "experiments", b"experiments", "labels", b"labels", "name", b"name", "notes", b"notes", "owner", b"owner", "priority", b"priority", "project", b"project", "purge_time", b"purge_time", "reason", b"reason", "rounds", b"rounds", "sentence", b"sentence", "sequence", b"sequence", "spec", b"spec", "spent", b"spent", "state", b"state", "uid", b"uid", "verdict", b"verdict", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from iplab.v1 import options_pb2 as iplab_dot_v1_dot_options__pb2
 from iplab.v1 import study_pb2 as iplab_dot_v1_dot_study__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ciplab/v1/study_service.proto\x12\x08iplab.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x16iplab/v1/options.proto\x1a\x14iplab/v1/study.proto\"q\n\x12\x43reateStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x1e\n\x05study\x18\x02 \x01(\x0b\x32\x0f.iplab.v1.Study\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x1f\n\x0fGetStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"Q\n\x12ListStudiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"P\n\x13ListStudiesResponse\x12 \n\x07studies\x18\x01 \x03(\x0b\x32\x0f.iplab.v1.Study\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11WatchStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x12WatchStudyResponse\x12\x1e\n\x05study\x18\x01 \x01(\x0b\x32\x0f.iplab.v1.Study\"\"\n\x12\x43\x61ncelStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\"\n\x12\x44\x65leteStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"$\n\x14UndeleteStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11PurgeStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\x8f\x05\n\x0cStudyService\x12S\n\x0b\x43reateStudy\x12\x1c.iplab.v1.CreateStudyRequest\x1a\x0f.iplab.v1.Study\"\x15\xe2\xe2\x18\x11\x08\x02\x1a\rstudy.project\x12\x44\n\x08GetStudy\x12\x19.iplab.v1.GetStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12R\n\x0bListStudies\x12\x1c.iplab.v1.ListStudiesRequest\x1a\x1d.iplab.v1.ListStudiesResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12W\n\nWatchStudy\x12\x1b.iplab.v1.WatchStudyRequest\x1a\x1c.iplab.v1.WatchStudyResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x12J\n\x0b\x43\x61ncelStudy\x12\x1c.iplab.v1.CancelStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12Q\n\x0b\x44\x65leteStudy\x12\x1c.iplab.v1.DeleteStudyRequest\x1a\x16.google.protobuf.Empty\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12N\n\rUndeleteStudy\x12\x1e.iplab.v1.UndeleteStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12H\n\nPurgeStudy\x12\x1b.iplab.v1.PurgeStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x03\x12\x04nameb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ciplab/v1/study_service.proto\x12\x08iplab.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\x1a\x16iplab/v1/options.proto\x1a\x14iplab/v1/study.proto\"q\n\x12\x43reateStudyRequest\x12\x10\n\x08study_id\x18\x01 \x01(\t\x12\x1e\n\x05study\x18\x02 \x01(\x0b\x32\x0f.iplab.v1.Study\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\x1f\n\x0fGetStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"Q\n\x12ListStudiesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x14\n\x0cshow_deleted\x18\x03 \x01(\x08\"P\n\x13ListStudiesResponse\x12 \n\x07studies\x18\x01 \x03(\x0b\x32\x0f.iplab.v1.Study\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"!\n\x11WatchStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x12WatchStudyResponse\x12\x1e\n\x05study\x18\x01 \x01(\x0b\x32\x0f.iplab.v1.Study\"\"\n\x12\x43\x61ncelStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"e\n\x12UpdateStudyRequest\x12\x1e\n\x05study\x18\x01 \x01(\x0b\x32\x0f.iplab.v1.Study\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\"\n\x12\x44\x65leteStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"$\n\x14UndeleteStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"!\n\x11PurgeStudyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\xe1\x05\n\x0cStudyService\x12S\n\x0b\x43reateStudy\x12\x1c.iplab.v1.CreateStudyRequest\x1a\x0f.iplab.v1.Study\"\x15\xe2\xe2\x18\x11\x08\x02\x1a\rstudy.project\x12\x44\n\x08GetStudy\x12\x19.iplab.v1.GetStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name\x12R\n\x0bListStudies\x12\x1c.iplab.v1.ListStudiesRequest\x1a\x1d.iplab.v1.ListStudiesResponse\"\x06\xe2\xe2\x18\x02\x08\x01\x12W\n\nWatchStudy\x12\x1b.iplab.v1.WatchStudyRequest\x1a\x1c.iplab.v1.WatchStudyResponse\"\x0c\xe2\xe2\x18\x08\x08\x01\x12\x04name0\x01\x12J\n\x0b\x43\x61ncelStudy\x12\x1c.iplab.v1.CancelStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12P\n\x0bUpdateStudy\x12\x1c.iplab.v1.UpdateStudyRequest\x1a\x0f.iplab.v1.Study\"\x12\xe2\xe2\x18\x0e\x08\x02\x12\nstudy.name\x12Q\n\x0b\x44\x65leteStudy\x12\x1c.iplab.v1.DeleteStudyRequest\x1a\x16.google.protobuf.Empty\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12N\n\rUndeleteStudy\x12\x1e.iplab.v1.UndeleteStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x02\x12\x04name\x12H\n\nPurgeStudy\x12\x1b.iplab.v1.PurgeStudyRequest\x1a\x0f.iplab.v1.Study\"\x0c\xe2\xe2\x18\x08\x08\x03\x12\x04nameb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,32 +45,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STUDYSERVICE'].methods_by_name['WatchStudy']._serialized_options = b'\342\342\030\010\010\001\022\004name'
   _globals['_STUDYSERVICE'].methods_by_name['CancelStudy']._loaded_options = None
   _globals['_STUDYSERVICE'].methods_by_name['CancelStudy']._serialized_options = b'\342\342\030\010\010\002\022\004name'
+  _globals['_STUDYSERVICE'].methods_by_name['UpdateStudy']._loaded_options = None
+  _globals['_STUDYSERVICE'].methods_by_name['UpdateStudy']._serialized_options = b'\342\342\030\016\010\002\022\nstudy.name'
   _globals['_STUDYSERVICE'].methods_by_name['DeleteStudy']._loaded_options = None
   _globals['_STUDYSERVICE'].methods_by_name['DeleteStudy']._serialized_options = b'\342\342\030\010\010\002\022\004name'
   _globals['_STUDYSERVICE'].methods_by_name['UndeleteStudy']._loaded_options = None
   _globals['_STUDYSERVICE'].methods_by_name['UndeleteStudy']._serialized_options = b'\342\342\030\010\010\002\022\004name'
   _globals['_STUDYSERVICE'].methods_by_name['PurgeStudy']._loaded_options = None
   _globals['_STUDYSERVICE'].methods_by_name['PurgeStudy']._serialized_options = b'\342\342\030\010\010\003\022\004name'
-  _globals['_CREATESTUDYREQUEST']._serialized_start=117
-  _globals['_CREATESTUDYREQUEST']._serialized_end=230
-  _globals['_GETSTUDYREQUEST']._serialized_start=232
-  _globals['_GETSTUDYREQUEST']._serialized_end=263
-  _globals['_LISTSTUDIESREQUEST']._serialized_start=265
-  _globals['_LISTSTUDIESREQUEST']._serialized_end=346
-  _globals['_LISTSTUDIESRESPONSE']._serialized_start=348
-  _globals['_LISTSTUDIESRESPONSE']._serialized_end=428
-  _globals['_WATCHSTUDYREQUEST']._serialized_start=430
-  _globals['_WATCHSTUDYREQUEST']._serialized_end=463
-  _globals['_WATCHSTUDYRESPONSE']._serialized_start=465
-  _globals['_WATCHSTUDYRESPONSE']._serialized_end=517
-  _globals['_CANCELSTUDYREQUEST']._serialized_start=519
-  _globals['_CANCELSTUDYREQUEST']._serialized_end=553
-  _globals['_DELETESTUDYREQUEST']._serialized_start=555
-  _globals['_DELETESTUDYREQUEST']._serialized_end=589
-  _globals['_UNDELETESTUDYREQUEST']._serialized_start=591
-  _globals['_UNDELETESTUDYREQUEST']._serialized_end=627
-  _globals['_PURGESTUDYREQUEST']._serialized_start=629
-  _globals['_PURGESTUDYREQUEST']._serialized_end=662
-  _globals['_STUDYSERVICE']._serialized_start=665
-  _globals['_STUDYSERVICE']._serialized_end=1320
+  _globals['_CREATESTUDYREQUEST']._serialized_start=151
+  _globals['_CREATESTUDYREQUEST']._serialized_end=264
+  _globals['_GETSTUDYREQUEST']._serialized_start=266
+  _globals['_GETSTUDYREQUEST']._serialized_end=297
+  _globals['_LISTSTUDIESREQUEST']._serialized_start=299
+  _globals['_LISTSTUDIESREQUEST']._serialized_end=380
+  _globals['_LISTSTUDIESRESPONSE']._serialized_start=382
+  _globals['_LISTSTUDIESRESPONSE']._serialized_end=462
+  _globals['_WATCHSTUDYREQUEST']._serialized_start=464
+  _globals['_WATCHSTUDYREQUEST']._serialized_end=497
+  _globals['_WATCHSTUDYRESPONSE']._serialized_start=499
+  _globals['_WATCHSTUDYRESPONSE']._serialized_end=551
+  _globals['_CANCELSTUDYREQUEST']._serialized_start=553
+  _globals['_CANCELSTUDYREQUEST']._serialized_end=587
+  _globals['_UPDATESTUDYREQUEST']._serialized_start=589
+  _globals['_UPDATESTUDYREQUEST']._serialized_end=690
+  _globals['_DELETESTUDYREQUEST']._serialized_start=692
+  _globals['_DELETESTUDYREQUEST']._serialized_end=726
+  _globals['_UNDELETESTUDYREQUEST']._serialized_start=728
+  _globals['_UNDELETESTUDYREQUEST']._serialized_end=764
+  _globals['_PURGESTUDYREQUEST']._serialized_start=766
+  _globals['_PURGESTUDYREQUEST']._serialized_end=799
+  _globals['_STUDYSERVICE']._serialized_start=802
+  _globals['_STUDYSERVICE']._serialized_end=1539
 # @@protoc_insertion_point(module_scope)

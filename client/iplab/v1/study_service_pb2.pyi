@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from iplab.v1 import study_pb2 as _study_pb2
@@ -204,6 +205,40 @@ class CancelStudyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelStudyRequest: _TypeAlias = CancelStudyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateStudyRequest(_message.Message):
+    """Request of UpdateStudy."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STUDY_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def study(self) -> _study_pb2.Study:
+        """Its name says which study; fields that the mask names have their new values. If it has an etag, nothing is changed
+        unless that is the study's etag now.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What to change: "display_name", "labels", "labels.KEY" (that one label; it is removed if it is not given),
+        "notes", "priority", or "*" for all of these. Empty: those of them that are given.
+        """
+
+    def __init__(
+        self,
+        *,
+        study: _study_pb2.Study | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["study", b"study", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["study", b"study", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateStudyRequest: _TypeAlias = UpdateStudyRequest  # noqa: Y015
 
 @_typing.final
 class DeleteStudyRequest(_message.Message):

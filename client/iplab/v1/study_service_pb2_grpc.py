@@ -62,6 +62,11 @@ class StudyServiceStub:
                 request_serializer=iplab_dot_v1_dot_study__service__pb2.CancelStudyRequest.SerializeToString,
                 response_deserializer=iplab_dot_v1_dot_study__pb2.Study.FromString,
                 _registered_method=True)
+        self.UpdateStudy = channel.unary_unary(
+                '/iplab.v1.StudyService/UpdateStudy',
+                request_serializer=iplab_dot_v1_dot_study__service__pb2.UpdateStudyRequest.SerializeToString,
+                response_deserializer=iplab_dot_v1_dot_study__pb2.Study.FromString,
+                _registered_method=True)
         self.DeleteStudy = channel.unary_unary(
                 '/iplab.v1.StudyService/DeleteStudy',
                 request_serializer=iplab_dot_v1_dot_study__service__pb2.DeleteStudyRequest.SerializeToString,
@@ -122,6 +127,16 @@ class StudyServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateStudy(self, request, context):
+        """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
+        the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+        Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
+        ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteStudy(self, request, context):
         """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
         `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
@@ -173,6 +188,11 @@ def add_StudyServiceServicer_to_server(servicer, server):
             'CancelStudy': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelStudy,
                     request_deserializer=iplab_dot_v1_dot_study__service__pb2.CancelStudyRequest.FromString,
+                    response_serializer=iplab_dot_v1_dot_study__pb2.Study.SerializeToString,
+            ),
+            'UpdateStudy': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateStudy,
+                    request_deserializer=iplab_dot_v1_dot_study__service__pb2.UpdateStudyRequest.FromString,
                     response_serializer=iplab_dot_v1_dot_study__pb2.Study.SerializeToString,
             ),
             'DeleteStudy': grpc.unary_unary_rpc_method_handler(
@@ -326,6 +346,33 @@ class StudyService:
             target,
             '/iplab.v1.StudyService/CancelStudy',
             iplab_dot_v1_dot_study__service__pb2.CancelStudyRequest.SerializeToString,
+            iplab_dot_v1_dot_study__pb2.Study.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateStudy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/iplab.v1.StudyService/UpdateStudy',
+            iplab_dot_v1_dot_study__service__pb2.UpdateStudyRequest.SerializeToString,
             iplab_dot_v1_dot_study__pb2.Study.FromString,
             options,
             channel_credentials,

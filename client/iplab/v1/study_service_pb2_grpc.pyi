@@ -52,6 +52,12 @@ class StudyServiceStub:
     """Ends a study and cancels its experiments. What is known by then stays. Cancelling an ended study changes
     nothing and is no error.
     """
+    UpdateStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.UpdateStudyRequest, _study_pb2.Study]
+    """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
+    the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+    Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
+    ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
+    """
     DeleteStudy: _grpc.UnaryUnaryMultiCallable[_study_service_pb2.DeleteStudyRequest, _empty_pb2.Empty]
     """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
     `purge_time`; then it is purged. Deleting a deleted study changes nothing and is no error. Errors:
@@ -87,6 +93,12 @@ class StudyServiceAsyncStub(StudyServiceStub):
     CancelStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.CancelStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
     """Ends a study and cancels its experiments. What is known by then stays. Cancelling an ended study changes
     nothing and is no error.
+    """
+    UpdateStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.UpdateStudyRequest, _study_pb2.Study]  # type: ignore[assignment]
+    """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
+    the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+    Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
+    ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
     """
     DeleteStudy: _aio.UnaryUnaryMultiCallable[_study_service_pb2.DeleteStudyRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Deletes a study that has ended; its experiments stay. Listings leave it out. It can be undeleted until its
@@ -150,6 +162,18 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
         """Ends a study and cancels its experiments. What is known by then stays. Cancelling an ended study changes
         nothing and is no error.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateStudy(
+        self,
+        request: _study_service_pb2.UpdateStudyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_study_pb2.Study, _abc.Awaitable[_study_pb2.Study]]:
+        """Changes what describes a study, and its priority, whatever its state, as UpdateExperiment. Labels and priority count for
+        the experiments that it asks for from now on; those that there are keep theirs, and UpdateExperiment changes them.
+        Errors: INVALID_ARGUMENT (every wrong field and path named, nothing changed), NOT_FOUND, ABORTED with reason
+        ETAG_MISMATCH, RESOURCE_EXHAUSTED (the priority is above a limit).
         """
 
     @_abc_1.abstractmethod

@@ -22,6 +22,7 @@ from ipserver.api.heavy import Heavy
 from ipserver.api.room import Room
 from ipserver.errors import StoreUnavailable
 from ipserver.request.study import CheckedStudy, accept_study, check_study, repeated_study
+from ipserver.request.update import check_study_update
 from ipserver.store.records.studies import RoundRecord, StudyRecord
 
 if TYPE_CHECKING:
@@ -132,6 +133,11 @@ class StudyService(pb_grpc.StudyServiceServicer):
         study = names.parse_study(request.name, "name")
         return await self._blocking.run(self._converted, self._store.cancel_study, study)
 
+    async def UpdateStudy(self, request: pb.UpdateStudyRequest, context: Any) -> study_pb2.Study:
+        """Change what describes it, and its priority; see the proto."""
+        study = names.parse_study(request.study.name, "study.name")
+        return await self._blocking.run(self._update, study, request)
+
     async def DeleteStudy(self, request: pb.DeleteStudyRequest, context: Any) -> empty_pb2.Empty:
         """Hide it, until it is undeleted or purged."""
         study = names.parse_study(request.name, "name")
@@ -148,6 +154,10 @@ class StudyService(pb_grpc.StudyServiceServicer):
         study = names.parse_study(request.name, "name")
         return await self._blocking.run(self._converted, self._store.purge_study, study)
 
+    def _update(self, study: str, request: pb.UpdateStudyRequest) -> study_pb2.Study:
+        revision = check_study_update(request, self._store.get_study(study), self._limits)
+        return study_message(self._store.update_study(study, revision))
+
     @staticmethod
     def _converted(call: Callable[[str], StudyRecord], study: str) -> study_pb2.Study:
         return study_message(call(study))
@@ -163,6 +173,7 @@ def _preview(store: Store, request: pb.CreateStudyRequest, limits: Limits) -> st
         display_name=request.study.display_name,
         labels=request.study.labels,
         priority=request.study.priority,
+        notes=request.study.notes,
         project=request.study.project,
         spec=checked.spec,
         warnings=checked.warnings,
@@ -196,6 +207,8 @@ def study_message(record: StudyRecord) -> study_pb2.Study:
         sequence=record.sequence,
         project=record.project,
         owner=record.owned_by,
+        etag=record.etag,
+        notes=record.notes,
         create_time=timestamp(record.create_time),
         end_time=timestamp(record.end_time),
         delete_time=timestamp(record.delete_time),

@@ -115,10 +115,17 @@ def accept_study(
             warnings=checked.warnings,
             project=study.project or names.DEFAULT_PROJECT,
             owned_by=owned_by,
+            notes=study.notes,
         )
         return store.create_study(new)
 
     return under_free_id(made, request.study_id, "study")
+
+
+def check_study_labels(study: pb.Study, problems: Problems) -> None:
+    """The label that the service sets itself may not be given."""
+    if LABEL in study.labels:
+        problems.add("study.labels", f"the key {LABEL!r} is set by the service; leave it out")
 
 
 def check_study(
@@ -139,8 +146,7 @@ def check_study(
         problems.add("study_id", f"{shown(request.study_id)} is not an id: {names.STUDY_ID_RULE}")
     check_request_id(request.request_id, problems)
     check_envelope(request.study, "study", limits, problems)
-    if LABEL in request.study.labels:
-        problems.add("study.labels", f"the key {LABEL!r} is set by the service; leave it out")
+    check_study_labels(request.study, problems)
     spec = request.study.spec
     if kind_of(spec) not in KINDS:
         known = ", ".join(sorted(KINDS))

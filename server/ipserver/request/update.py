@@ -1,12 +1,15 @@
-"""Checks an UpdateExperimentRequest: what its mask names may change, to valid values (AIP-134, AIP-161)."""
+"""Checks updates of experiments and studies: masks name what may change, to valid values (AIP-134, 161)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from ipcore.errors import nearest
-from iplab.v1 import experiment_pb2
+from iplab.v1 import experiment_pb2, study_pb2, study_service_pb2
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver.errors import InvalidRequest
@@ -15,8 +18,12 @@ from ipserver.request.defaults import with_defaults
 from ipserver.request.fields import fields_of
 from ipserver.request.problems import Problems, shown
 from ipserver.request.stored import stored_spec
+from ipserver.request.study import KINDS, check_study_labels, kind_of, with_study_defaults
 from ipserver.request.validate import check_envelope, check_label_key
 from ipserver.store.records.experiments import ExperimentRecord, Revision
+from ipserver.store.records.studies import StudyRecord
+
+Described = experiment_pb2.Experiment | study_pb2.Study
 
 _UPDATABLE: Final = ("display_name", "labels", "notes", "priority")
 _ONE_LABEL: Final = "labels."
@@ -28,6 +35,28 @@ _FIXED: Final = {
     "project": "never changes; submit it anew in the other project",
     "name": "never changes",
 }
+_FIXED_OF_STUDY: Final = {**_FIXED, "spec": "never changes; ask a new study"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Update:
+    """An update of either kind.
+
+    Attributes:
+        given: The new values.
+        asked: Paths of the mask.
+        place: The field of the request that holds the values.
+        fixed: Fields that never change, and what to do instead.
+        differs: Whether the request has another spec than what is stored.
+        project: Of what is stored.
+    """
+
+    given: Described
+    asked: tuple[str, ...]
+    place: str
+    fixed: Mapping[str, str]
+    differs: bool
+    project: str
 
 
 def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, limits: Limits) -> Revision:
@@ -41,18 +70,43 @@ def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, 
     Raises:
         InvalidRequest: Something is wrong; every wrong field and path is named.
     """
-    problems = Problems()
     given = request.experiment
-    paths = _paths(request, before, problems)
-    # Only what is to change must be valid: callers may send back a whole experiment as they got it.
-    changed = experiment_pb2.Experiment()
+    differs = given.HasField("spec") and (
+        with_defaults(given.spec) != with_defaults(stored_spec(before.spec))
+    )
+    asked = _asked(request.update_mask)
+    update = _Update(given, asked, "experiment", _FIXED, differs, before.project)
+    return _revision(update, limits, Problems())
+
+
+def check_study_update(
+    request: study_service_pb2.UpdateStudyRequest, before: StudyRecord, limits: Limits
+) -> Revision:
+    """As `check_update`, of a study."""
+    given, problems = request.study, Problems()
+    stored = study_pb2.StudySpec.FromString(before.spec)
+    differs = given.HasField("spec") and (
+        kind_of(given.spec) not in KINDS or with_study_defaults(given.spec) != with_study_defaults(stored)
+    )
+    asked = _asked(request.update_mask)
+    check_study_labels(given, problems)
+    return _revision(
+        _Update(given, asked, "study", _FIXED_OF_STUDY, differs, before.project), limits, problems
+    )
+
+
+def _revision(update: _Update, limits: Limits, problems: Problems) -> Revision:
+    given = update.given
+    paths = _paths(update, problems)
+    # Only what is to change must be valid: callers may send back a whole resource as they got it.
+    changed = type(given)()
     for path in paths:
         if path in ("display_name", "notes", "priority"):
             setattr(changed, path, getattr(given, path))
         elif path == "labels":
             changed.labels.update(given.labels)
-    check_envelope(changed, "experiment", limits, problems)
-    single = _single_labels(paths, given, limits, problems)
+    check_envelope(changed, update.place, limits, problems)
+    single = _single_labels(paths, update, limits, problems)
     if problems.found:
         raise InvalidRequest(problems.found)
     values: dict[str, Any] = {path: getattr(changed, path) for path in _UPDATABLE if path in paths}
@@ -62,32 +116,33 @@ def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, 
 
 
 def _single_labels(
-    paths: Sequence[str], given: experiment_pb2.Experiment, limits: Limits, problems: Problems
+    paths: Sequence[str], update: _Update, limits: Limits, problems: Problems
 ) -> dict[str, str | None]:
     """New values of the labels that the mask names one by one; None: to be removed."""
     found: dict[str, str | None] = {}
     for path in paths:
         if path.startswith(_ONE_LABEL):
             key = path.removeprefix(_ONE_LABEL)
-            found[key] = given.labels.get(key)
+            found[key] = update.given.labels.get(key)
             if (value := found[key]) is not None:
-                place = f'experiment.labels["{key}"]'
-                check_value(fields_of(given)["labels"], value, place, limits, problems)
+                place = f'{update.place}.labels["{key}"]'
+                check_value(fields_of(update.given)["labels"], value, place, limits, problems)
     return found
 
 
-def _paths(
-    request: pb.UpdateExperimentRequest, before: ExperimentRecord, problems: Problems
-) -> tuple[str, ...]:
+def _asked(mask: FieldMask) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(mask.paths))
+
+
+def _paths(update: _Update, problems: Problems) -> tuple[str, ...]:
     """What is to be changed; paths that mean nothing, or nothing that can be changed, are noted."""
-    given = request.experiment
-    asked = tuple(dict.fromkeys(request.update_mask.paths))
+    given, asked = update.given, update.asked
     if asked and asked != ("*",):
-        return tuple(path for path in asked if _may_change(path, asked, problems))
-    if given.HasField("spec") and with_defaults(given.spec) != with_defaults(stored_spec(before.spec)):
-        problems.add("experiment.spec", _FIXED["spec"])
-    if given.project not in ("", before.project):
-        problems.add("experiment.project", _FIXED["project"])
+        return tuple(path for path in asked if _may_change(path, update, problems))
+    if update.differs:
+        problems.add(f"{update.place}.spec", update.fixed["spec"])
+    if given.project not in ("", update.project):
+        problems.add(f"{update.place}.project", update.fixed["project"])
     if asked:
         return _UPDATABLE
     implied = tuple(path for path in _UPDATABLE if getattr(given, path))
@@ -96,9 +151,9 @@ def _paths(
     return implied
 
 
-def _may_change(path: str, asked: Sequence[str], problems: Problems) -> bool:
+def _may_change(path: str, update: _Update, problems: Problems) -> bool:
     if path.startswith(_ONE_LABEL):
-        if "labels" in asked:
+        if "labels" in update.asked:
             problems.add(
                 _MASK, f"has 'labels', which are all of them, and {shown(path)}; keep one of the two"
             )
@@ -106,12 +161,12 @@ def _may_change(path: str, asked: Sequence[str], problems: Problems) -> bool:
         return check_label_key(path.removeprefix(_ONE_LABEL), _MASK, problems)
     if path in _UPDATABLE:
         return True
-    known = fields_of(experiment_pb2.Experiment)
+    known = fields_of(type(update.given))
     field = path.partition(".")[0]
     if path == "*":
         text = "'*' means everything that may be updated, and stands alone"
-    elif field in _FIXED:
-        text = f"{shown(path)} {_FIXED[field]}"
+    elif field in update.fixed:
+        text = f"{shown(path)} {update.fixed[field]}"
     elif field in known and field not in _UPDATABLE:
         text = f"{shown(path)} is set by the service"
     else:

@@ -205,6 +205,7 @@ studies = sa.Table(
     # The project, and the user who asked for it ("": nobody had to say who they are).
     _column("project", Name, server_default="default"),
     _column("owned_by", Name, server_default=""),
+    _column("notes", Name, server_default=""),
     *_deletion(),
 )
 _index("ix_studies_newest", studies.c.create_time, studies.c.id)

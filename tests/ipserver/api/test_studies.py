@@ -147,3 +147,48 @@ async def test_cancelling_and_deleting(api, stub):
     assert (failed.code, "was purged" in failed.message) == (grpc.StatusCode.ALREADY_EXISTS, True)
     failed = await api.fails(stub.GetStudy(pb.GetStudyRequest(name="experiments/s")))
     assert set(failed.violations) == {"name"}
+
+
+def update_request(paths=(), **fields):
+    request = pb.UpdateStudyRequest(study={"name": "studies/s", **fields})
+    request.update_mask.paths.extend(paths)
+    return request
+
+
+async def test_what_describes_a_study_is_updated(api, stub):
+    about = {"display_name": "First", "labels": {"team": "theory"}, "priority": 3, "notes": "one\n\ttwo"}
+    created = await stub.CreateStudy(study_request(study=about))
+    assert created.notes == "one\n\ttwo"
+    asked = update_request(["notes", "labels.paper"], notes="", labels={"paper": "3", "x": "y"}, priority=9)
+    after = await stub.UpdateStudy(asked)
+    assert (after.notes, dict(after.labels), after.priority) == ("", {"team": "theory", "paper": "3"}, 3)
+    assert (await stub.GetStudy(pb.GetStudyRequest(name="studies/s"))).etag == after.etag != created.etag
+    # A whole study may be sent back.
+    after.notes = "again"
+    after = await stub.UpdateStudy(pb.UpdateStudyRequest(study=after))
+    assert (after.notes, after.spec) == ("again", created.spec)
+    failed = await api.fails(stub.UpdateStudy(update_request(["notes"], etag=created.etag, notes="late")))
+    assert (failed.code, failed.reason) == (grpc.StatusCode.ABORTED, "ETAG_MISMATCH")
+    # What it asks for from now on has the new priority and labels.
+    await stub.UpdateStudy(update_request(["priority"], priority=9))
+    driver(api.store).step()
+    first = api.store.list_experiments(limit=9)[0]
+    assert (first.priority, first.labels["paper"], first.labels["study"]) == (9, "3", "s")
+
+
+async def test_what_is_wrong_with_an_update_of_a_study_is_named(api, stub):
+    created = await stub.CreateStudy(study_request())
+    changed = study_pb2.Study()
+    changed.CopyFrom(created)
+    changed.spec.error_rate = 0.2
+    failed = await api.fails(stub.UpdateStudy(pb.UpdateStudyRequest(study=changed)))
+    assert failed.violations["study.spec"] == "never changes; ask a new study"
+    changed.spec.ClearField("coordinate_check")
+    failed = await api.fails(stub.UpdateStudy(pb.UpdateStudyRequest(study=changed)))
+    assert set(failed.violations) == {"study.spec", "update_mask"}
+    asked = update_request(
+        ["priority", "labels.study", "state", "spec"], priority=5000, labels={"study": "x"}
+    )
+    failed = await api.fails(stub.UpdateStudy(asked))
+    assert set(failed.violations) == {"study.priority", "study.labels", "update_mask"}
+    assert (await stub.GetStudy(pb.GetStudyRequest(name="studies/s"))).etag == created.etag

@@ -17,6 +17,7 @@ from ipserver.store.records.experiments import Revision
 from ipserver.store.records.runs import Failure
 from ipserver.store.states import FailureReason
 from tests.ipserver.store.cases import lease, new_experiment, new_runs, planned, told
+from tests.ipserver.store.test_studies import new_study
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,15 @@ def told_of(store: Store) -> object:
 
 
 UPDATE = Revision(values={"notes": "n", "priority": 3}, labels={"a": None, "b": "2"})
+
+
+def asked(store: Store) -> None:
+    store.create_study(new_study(labels={"a": "1"}))
+
+
+def told_of_study(store: Store) -> object:
+    record = store.get_study("s")
+    return record.notes, record.labels, record.priority, record.sequence
 
 
 def cancelled(store: Store) -> None:
@@ -104,6 +114,7 @@ WRITES = {
         "audit", created, lambda store: store.note_refused_call(CALL, "NOT_FOUND", {"X": 2}, 1e9), audited
     ),
     "update": Write("update", created, lambda store: store.update_experiment("e", UPDATE), told_of),
+    "update-study": Write("update", asked, lambda store: store.update_study("s", UPDATE), told_of_study),
     "retry": Write("retry", failed, lambda store: store.retry_failed("e", "r", "hash"), told_and_waiting),
     "delete": Write("delete", cancelled, lambda store: store.delete_experiment("e", 1e9), listed),
     "undelete": Write("delete", deleted, lambda store: store.undelete_experiment("e"), listed),

@@ -7,8 +7,17 @@ from typing import Any
 
 import pytest
 
-from ipserver.errors import AlreadyExists, Fenced, InvalidRequest, NotFound, RequestIdReused
+from ipserver.errors import (
+    AlreadyExists,
+    EtagMismatch,
+    Fenced,
+    InvalidRequest,
+    NotFound,
+    QuotaExceeded,
+    RequestIdReused,
+)
 from ipserver.store import Store
+from ipserver.store.records.experiments import Revision
 from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
 from tests.ipserver.store.cases import Clock, last_slice, lease, new_experiment, new_runs, planned
@@ -179,3 +188,26 @@ def test_the_time_of_packs_is_that_of_their_attempts(store: Store, clock: Clock)
     store.commit_slice("e", pack.id, pack.token, last_slice(pack))
     lease(store)
     assert store.pack_seconds("e") == {"p0": (7.0, 2)}
+
+
+def test_what_describes_a_study_changes_and_all_else_stays(store: Store) -> None:
+    store.create_study(new_study())
+    before = held(store)
+    values = {"display_name": "New", "notes": "two\nlines", "priority": 7}
+    after = store.update_study("s", Revision(values=values, labels={"team": None, "paper": "3"}))
+    changed = {"display_name": "New", "notes": "two\nlines", "priority": 7, "labels": {"paper": "3"}}
+    assert after == replace(before, **changed, sequence=before.sequence + 1, now=after.now)
+    assert store.update_study("s", Revision(values=values)).sequence == after.sequence, "nothing is new"
+    # Its driver goes on, and knows of it.
+    assert store.begin_round("s", before.token, a_round(1), FOUND).priority == 7
+    assert store.get_study("s").etag == after.etag != before.etag, "progress does not change it"
+    with pytest.raises(EtagMismatch, match="study 's' was changed"):
+        store.update_study("s", Revision(etag=before.etag, values={"notes": "yours"}))
+    with pytest.raises(InvalidRequest, match=r"study.labels: would be 33 labels"):
+        store.update_study("s", Revision(labels={f"k{n}": "" for n in range(32)}))
+    store.accounts.set_quota("default", "", "priority", 3)
+    with pytest.raises(QuotaExceeded, match="at most 3, not 8"):
+        store.update_study("s", Revision(values={"priority": 8}))
+    assert store.update_study("s", Revision(values={"priority": 4})).priority == 4
+    with pytest.raises(NotFound):
+        store.update_study("x", Revision())

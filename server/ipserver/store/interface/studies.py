@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from ipserver.store.interface.base import Transactions
+from ipserver.store.records.experiments import Revision
 from ipserver.store.records.studies import NewRound, NewStudy, StudyOutcome, StudyRecord
 from ipserver.store.states import StudyState
-from ipserver.store.transactions import studies
+from ipserver.store.transactions import studies, updating
 
 
 class Studies(Transactions):
@@ -40,6 +41,17 @@ class Studies(Transactions):
     ) -> list[StudyRecord]:
         """Studies, newest first, with arguments as for `list_experiments`; `projects`: only those of them."""
         return self.database.read(studies.listing, limit, before, projects, show_deleted=show_deleted)
+
+    def update_study(self, id: str, revision: Revision) -> StudyRecord:
+        """Change what describes a study, and its priority. Repeatable without an etag.
+
+        Raises:
+            EtagMismatch: It was changed since.
+            InvalidRequest: It would have too many labels.
+            QuotaExceeded: The priority is raised above a limit.
+            NotFound: There is no such study.
+        """
+        return self._watched("update", updating.update_study, id, revision)
 
     def cancel_study(self, id: str) -> StudyRecord:
         """Request a study to end. Changes nothing if it has ended. Repeatable. Raises NotFound."""

@@ -49,10 +49,10 @@ class NewExperiment:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What is to become of what describes an experiment, and of its priority.
+    """What is to become of what describes an experiment or a study, and of its priority.
 
     Attributes:
-        etag: Nothing is changed unless this is the experiment's etag; "": whatever it is.
+        etag: Nothing is changed unless this is its etag; "": whatever it is.
         values: New values of `display_name`, `notes`, `priority` and `labels` (all of them); others stay.
         labels: Single labels: their new values, None for those to be removed.
     """
@@ -60,6 +60,12 @@ class Revision:
     etag: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
     labels: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def etag_of(uid: str, display_name: str, labels: Mapping[str, str], priority: int, notes: str) -> str:
+    """What stands for everything that a `Revision` can change."""
+    told = [uid, display_name, sorted(labels.items()), priority, notes]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +136,7 @@ class ExperimentRecord:
     @property
     def etag(self) -> str:
         """Changes with everything that a `Revision` can change, and with nothing else."""
-        told = [self.uid, self.display_name, sorted(self.labels.items()), self.priority, self.notes]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+        return etag_of(self.uid, self.display_name, self.labels, self.priority, self.notes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipserver.names import DEFAULT_PROJECT
+from ipserver.store.records.experiments import etag_of
 from ipserver.store.states import StudyState
 
 
@@ -32,6 +33,7 @@ class NewStudy:
     warnings: tuple[str, ...] = ()
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
+    notes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,14 @@ class StudyRecord:
     ended_runs: int
     project: str = DEFAULT_PROJECT
     owned_by: str = ""
+    notes: str = ""
     delete_time: float | None = None
     purge_time: float | None = None
+
+    @property
+    def etag(self) -> str:
+        """Changes with everything that a `Revision` can change, and with nothing else."""
+        return etag_of(self.uid, self.display_name, self.labels, self.priority, self.notes)
 
     @property
     def experiments(self) -> tuple[str, ...]:

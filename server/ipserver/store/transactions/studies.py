@@ -287,6 +287,7 @@ def _record(
         uid=row.uid,
         project=row.project,
         owned_by=row.owned_by,
+        notes=row.notes,
         delete_time=row.delete_time,
         purge_time=row.purge_time,
         display_name=row.display_name,

@@ -1,6 +1,6 @@
-"""Changes to what describes an experiment: name for people, labels, notes; and to its priority.
+"""Changes to what describes an experiment or a study: name for people, labels, notes; and to its priority.
 
-What changes leaves an event, without the text of notes, which may be long.
+What changes of an experiment leaves an event, without the text of notes, which may be long.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from ipserver.errors import EtagMismatch, FieldViolation, InvalidRequest
 from ipserver.names import MOST_LABELS
 from ipserver.store.database import Transaction
 from ipserver.store.records.experiments import ExperimentRecord, Revision
-from ipserver.store.transactions import quotas
+from ipserver.store.records.studies import StudyRecord
+from ipserver.store.transactions import quotas, studies
 from ipserver.store.transactions.edits import editing
 from ipserver.store.transactions.experiments import experiment_record, get
 
@@ -31,20 +32,37 @@ def update(transaction: Transaction, experiment: str, revision: Revision) -> Exp
     return get(transaction, experiment)
 
 
-def require_etag(record: ExperimentRecord, etag: str) -> None:
-    """Raise EtagMismatch unless this is the experiment's etag, or ""."""
+def update_study(transaction: Transaction, study: str, revision: Revision) -> StudyRecord:
+    """See `Store.update_study`."""
+    row = studies.locked(transaction, study)
+    before = studies.get(transaction, study)
+    require_etag(before, revision.etag)
+    values = dict(revision.values)
+    if revision.labels:
+        values["labels"] = _labels(before, revision)
+    if (priority := values.get("priority", before.priority)) > before.priority:
+        quotas.check_priority(transaction, before.project, before.owned_by, priority)
+    if any(value != getattr(before, name) for name, value in values.items()):
+        studies.change(transaction, row, **values)
+    return studies.get(transaction, study)
+
+
+def require_etag(record: ExperimentRecord | StudyRecord, etag: str) -> None:
+    """Raise EtagMismatch unless this is the record's etag, or ""."""
     if etag not in ("", record.etag):
+        one = "experiment" if isinstance(record, ExperimentRecord) else "study"
         raise EtagMismatch(
-            f"experiment {record.id!r} was changed since it had the etag {etag[:40]!r}; its etag is "
+            f"{one} {record.id!r} was changed since it had the etag {etag[:40]!r}; its etag is "
             f"{record.etag!r} now: read it again, and decide again"
         )
 
 
-def _labels(before: ExperimentRecord, revision: Revision) -> dict[str, str]:
+def _labels(before: ExperimentRecord | StudyRecord, revision: Revision) -> dict[str, str]:
     """All labels, once single ones are changed."""
     changed = {**revision.values.get("labels", before.labels), **revision.labels}
     labels = {key: value for key, value in changed.items() if value is not None}
     if len(labels) > MOST_LABELS:
+        field = "experiment.labels" if isinstance(before, ExperimentRecord) else "study.labels"
         text = f"would be {len(labels)} labels; at most {MOST_LABELS} are allowed: remove some"
-        raise InvalidRequest([FieldViolation("experiment.labels", text)])
+        raise InvalidRequest([FieldViolation(field, text)])
     return labels
