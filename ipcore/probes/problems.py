@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipcore.catalogue import PROBES
 from ipcore.config import PackConfig, Probes
 from ipcore.errors import unknown
-from ipcore.models import MLP, described
+from ipcore.models import Mlp, described
 from ipcore.probes.quantities import QUANTITIES, inside
 
 
@@ -65,8 +65,8 @@ def _quantity_violations(config: PackConfig, probes: Probes) -> list[tuple[str, 
             found.append((field, unknown("probe", name, PROBES)))
         elif name in probes.quantities[:i]:
             found.append((field, f"{name} is there twice"))
-        elif PROBES[name].chains_only and config.model != MLP:
-            text = f"{name} are those of a plain multilayer perceptron, not of {described(config.model)}"
+        elif PROBES[name].chains_only and not isinstance(config.model, Mlp):
+            text = f"{name} are those of a multilayer perceptron, not of {described(config.model)}"
             found.append((field, text))
         elif PROBES[name].of_outputs:
             continue  # layers are not what it looks at

@@ -9,7 +9,7 @@ from typing import Final
 from ipcore.catalogue import OPTIMIZERS, PROBES
 from ipcore.catalogue.entries import implementation
 from ipcore.config import Probes
-from ipcore.models import MLP, Model
+from ipcore.models import MLP, Mlp, Model
 from ipcore.probes.definition import Definition, Quantity
 
 
@@ -33,8 +33,8 @@ def asked(probes: Probes) -> tuple[Definition, ...]:
 def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probes:
     """Probes with what checks of coordinates and isolated updates need besides them.
 
-    Sizes of coordinates are held against theory, which covers multilayer perceptrons. The parts of their
-    changes say which exponents can show at the widths measured; gradients say whether Adam's epsilon
+    Sizes of coordinates are held against theory. The parts of their changes, which multilayer perceptrons
+    have, say which exponents can show at the widths measured; gradients say whether Adam's epsilon
     matters there.
 
     >>> with_companions(Probes(("coordinates",)), "adamw").quantities
@@ -43,9 +43,9 @@ def with_companions(probes: Probes, optimizer: str, model: Model = MLP) -> Probe
     ('ranks',)
     """
     needed: list[str] = []
-    if "coordinates" in probes.quantities and model == MLP:
+    if "coordinates" in probes.quantities and isinstance(model, Mlp):
         needed += ["parts"] if not probes.layers or max(probes.layers) > 1 else []
-    if {"coordinates", "isolated_updates"} & {*probes.quantities} and model == MLP:
+    if {"coordinates", "isolated_updates"} & {*probes.quantities} and isinstance(model, Mlp):
         needed += ["gradients"] if OPTIMIZERS[optimizer].has_epsilon else []
     added = [name for name in needed if name not in probes.quantities]
     return replace(probes, quantities=(*probes.quantities, *added))

@@ -63,6 +63,7 @@ class Propagation:
         self.L = p.hidden_layers
         self.skips = skips(rules.block_matrices, self.L)
         self.initial = initial_entries(unit, p.a, p.b)
+        self._whole = unit.counted(p.k_at(0))
         self._added = Updates(p, rules, unit)
         self._given = None if rules.alignment is None else GivenRows.of(unit, rules.alignment)
         self.x: list[Size] = []
@@ -86,7 +87,7 @@ class Propagation:
         """Sizes after `step` updates."""
         if step == 0:
             return self._forward_at_initialization()
-        phi, k, moves = self.rules.activation, self.unit.counted(self.p.k_at(step)), list[Size]()
+        phi, k, moves = self.rules.activation, self._weights(step), list[Size]()
         start = self._start
         kept = self._without_updates(k) if any(k) or None in k else start
         self._kept = [largest(*pair) for pair in zip(kept, self._bias0, strict=True)]
@@ -151,7 +152,7 @@ class Propagation:
         return times(self.h0[i], self._h[i]) if self.rules.normalized else _ZERO
 
     def _forward_at_initialization(self) -> Sizes:
-        signals = self._start = self._without_updates(self.unit.counted(self.p.k_at(0)))
+        signals = self._start = self._without_updates(self._weights(0))
         self.h0 = [nonzero(largest(*pair)) for pair in zip(signals, self._bias0, strict=True)]
         self._h = list(self.h0)
         self.x = [self.rules.activation.size(self.rules.seen(h)) for h in self.h0[: self.L]]
@@ -170,6 +171,10 @@ class Propagation:
             return nonzero(times(self.initial[i], self._given.initial[i - 1]))
         aligned = i == self.L or self.p.mean is not None
         return self.initial[i] + (self.unit.one if aligned else self.unit.half)
+
+    def _weights(self, step: int) -> list[Size]:
+        """How far initial matrices count at a step: m^{-k_l}; None: removed."""
+        return self.unit.counted(self.p.k_at(step)) if self.p.reweightings else self._whole
 
     def _without_updates(self, k: list[Size]) -> list[Size]:
         mean = self.p.mean is not None
@@ -202,7 +207,7 @@ class Propagation:
 
     def backward(self, step: int) -> None:
         """Sizes of the derivatives at `step`, after `forward(step)`."""
-        phi, k = self.rules.activation, self.unit.counted(self.p.k_at(step))
+        phi, k = self.rules.activation, self._weights(step)
         dh: list[Size] = [None] * self.L + [self.rules.loss_derivative(self._h[self.L])]
         product = times(self._dh0[self.L], dh[self.L]) if step > 0 else None
         # Over the outputs: their number does not grow, so the mean is of the order of the sum.

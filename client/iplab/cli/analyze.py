@@ -46,6 +46,14 @@ def setting_options(command: Command) -> Command:
     return command
 
 
+_normalization_option = click.option(
+    "--normalization",
+    default="none",
+    show_default=True,
+    help="rms: preactivations are divided by their root mean square before they enter the activation.",
+)
+
+
 @click.command()
 @setting_options
 @click.option("--c", default="", help="Learning rates, as --a; from step 1 on with --c-first-step.")
@@ -85,12 +93,7 @@ def setting_options(command: Command) -> Command:
     type=int,
     help="Residual blocks of 1 or 2 matrices; --hidden-layers is then one less than all matrices.",
 )
-@click.option(
-    "--normalization",
-    default="none",
-    show_default=True,
-    help="rms: preactivations are divided by their root mean square before they enter the activation.",
-)
+@_normalization_option
 @click.option("--steps", default=None, type=int, help="Updates to show. Default: until nothing changes.")
 @json_option
 def analyze(
@@ -185,12 +188,14 @@ def _alignment(forward: str, backward: str, initial: str, hidden_layers: int) ->
     type=int,
     help="Matrices per residual block; only 0, no blocks, is covered: see analyze --block-matrices.",
 )
+@_normalization_option
 @json_option
 def complete(
     *,
     kind: str,
     pareto: bool,
     block_matrices: int,
+    normalization: str,
     preset: str,
     a: str,
     b: str,
@@ -226,6 +231,7 @@ def complete(
                 mean=given.mean,
                 reweightings=given.reweightings,
                 block_matrices=block_matrices,
+                normalization=normalization,
             )
         else:
             needed(a=a, b=b)
@@ -240,6 +246,7 @@ def complete(
                 activation=activation,
                 loss=loss,
                 block_matrices=block_matrices,
+                normalization=normalization,
             )
     if as_json:
         print_json({**found.to_dict(), "notes": list(decimals)})

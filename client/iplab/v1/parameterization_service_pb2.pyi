@@ -176,6 +176,7 @@ class CompleteParameterizationRequest(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     PARETO_FIELD_NUMBER: _builtins.int
+    NORMALIZATION_FIELD_NUMBER: _builtins.int
     preset: _builtins.str
     """A preset by name."""
     hidden_layers: _builtins.int
@@ -190,6 +191,8 @@ class CompleteParameterizationRequest(_message.Message):
     """"largest" (default): every hidden layer changes as much as is stable. "balanced": all change by the same power."""
     pareto: _builtins.bool
     """Whether to return all stable rates of step 0, and the Pareto points among them."""
+    normalization: _builtins.str
+    """As in AnalyzeParameterizationRequest: "none" (default) or "rms", which excludes pareto."""
     @_builtins.property
     def exponents(self) -> _spec_pb2.Exponents:
         """Exponents written out: a and b; c and c_first_step stay empty."""
@@ -205,10 +208,11 @@ class CompleteParameterizationRequest(_message.Message):
         loss: _builtins.str = ...,
         kind: _builtins.str = ...,
         pareto: _builtins.bool = ...,
+        normalization: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["exponents", b"exponents", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "kind", b"kind", "loss", b"loss", "optimizer", b"optimizer", "pareto", b"pareto", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activation", b"activation", "exponents", b"exponents", "hidden_layers", b"hidden_layers", "kind", b"kind", "loss", b"loss", "normalization", b"normalization", "optimizer", b"optimizer", "pareto", b"pareto", "preset", b"preset", "scheme", b"scheme"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_scheme: _TypeAlias = _typing.Literal["preset", "exponents"]  # noqa: Y015
     _WhichOneofArgType_scheme: _TypeAlias = _typing.Literal["scheme", b"scheme"]  # noqa: Y015

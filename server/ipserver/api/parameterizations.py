@@ -125,6 +125,7 @@ def _complete(request: pb.CompleteParameterizationRequest) -> theory_pb2.Complet
                 biases=given.biases,
                 mean=given.mean,
                 reweightings=given.reweightings,
+                normalization=request.normalization or _NORMALIZATION,
             )
         )
         found.reason = "; note: ".join([found.reason, *_decimals(request)])

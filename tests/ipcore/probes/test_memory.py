@@ -10,7 +10,7 @@ import torch
 from ipcore.catalogue import PROBES, dataset_info
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import Dataset
-from ipcore.models import MLP, Model, ResidualMlp
+from ipcore.models import MLP, Mlp, Model, ResidualMlp
 from ipcore.planning.memory import pack_memory_bytes
 from ipcore.probes import memory, probe_memory_bytes
 from ipcore.probes.single_update import Newest
@@ -68,6 +68,7 @@ ANY_MODEL = tuple(name for name in INSIDE if name != "parts")
     ("model", "quantities"),
     [
         *((MLP, quantities) for quantities in (*((name,) for name in INSIDE), INSIDE)),
+        *((Mlp("rms"), quantities) for quantities in (("parts",), INSIDE)),
         *(
             (model, quantities)
             for model in (ResidualMlp(), ResidualMlp("1", 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -64,6 +66,31 @@ def test_sizes_and_derivatives_are_those_of_plain_pytorch(tiny: Dataset, matrice
             for name, tensor in expected.items():
                 value = found[run, f"{name}/{layer}", 3]
                 assert value == pytest.approx(tensor.abs().mean().item(), rel=1e-9), (name, layer)
+
+
+def test_parts_of_normalized_networks_are_those_of_plain_pytorch(tiny: Dataset):
+    """W_0 acts on what x = tanh(h / rms(h)) has changed by."""
+    trainer, found = recorded(tiny, Mlp("rms"), ("parts",))
+    x = torch.from_numpy(tiny.train.inputs[probe_examples(len(tiny.train), 6)]).double()
+    config = replace(trainer.config, probes=None)
+    for run, name in enumerate(("mup", "ntk")):
+        start = Trainer(config, [RunConfig(preset(name, L), 0.1, run)], tiny, dtype=torch.float64).network(0)
+        passes = []
+        for network in (start, trainer.network(run)):
+            scales = [5.0 ** float(-a) for a in network.parameterization.a]
+            w = [scale * weight for scale, weight in zip(scales, network.weights, strict=True)]
+            inputs, h = [x], [x @ w[0].mT + scales[0] * network.biases[0]]
+            for weight in w[1:]:
+                inputs.append(torch.tanh(torch.nn.functional.rms_norm(h[-1], h[-1].shape[-1:], eps=0)))
+                h.append(inputs[-1] @ weight.mT)
+            passes.append((w, inputs, h))
+        (w_0, x_0, h_0), (_, x_t, h_t) = passes
+        for i in range(1, L + 1):
+            below = (x_t[i] - x_0[i]) @ w_0[i].mT
+            own = h_t[i] - h_0[i] - below
+            for part, tensor in (("change_below", below), ("change_own", own)):
+                value = found[run, f"{part}/{i + 1}", 3]
+                assert value == pytest.approx(tensor.abs().mean().item(), rel=1e-9), (part, i)
 
 
 @pytest.mark.parametrize(

@@ -196,10 +196,10 @@ def test_biases_of_their_own_are_iterated() -> None:
     ("name", "activation"),
     [("ip", "relu"), ("ip", "sigmoid"), ("ip", "relu^2"), ("ip-llr", "gelu"), ("ip-non-centered", "tanh")],
 )
-def test_a_thousand_layers_take_seconds(name: str, activation: str) -> None:
-    """Under two on an idle core (`python -m tests.benchmarks.theory --deep`); up to twice on a busy one."""
+def test_a_thousand_layers_take_less_than_two_seconds(name: str, activation: str) -> None:
+    """Half of one on an idle core; all combinations: `python -m tests.benchmarks.theory --deep`."""
     p = preset(name, 1000)
-    assert cpu_seconds(lambda: analyze(p, activation=activation), 4) < 4
+    assert cpu_seconds(lambda: analyze(p, activation=activation), 2) < 2
 
 
 def test_a_hundred_random_networks_take_less_than_50_ms_each() -> None:

@@ -82,6 +82,13 @@ def test_completing_ip_gives_ip_llr():
     assert "-7/2" in text.stdout
 
 
+def test_completion_with_normalized_preactivations():
+    args = ("complete", "--preset", "ip", "--hidden-layers", "3", "--normalization", "rms")
+    found = json.loads(theory_says(*args, "--json"))
+    assert [phase["c"] for phase in found["parameterization"]["phases"]] == [["-1"] * 4]
+    assert found["changes"] == ["0", "-1/2", "-1/2"]
+
+
 def test_the_largest_and_the_balanced_completion_go_by_their_names():
     lists = ["--a", "0,1,1/2", "--b", "0,0,0", "--hidden-layers", "2", "--json"]
     largest = json.loads(theory_says("complete", *lists))

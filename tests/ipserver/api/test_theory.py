@@ -235,6 +235,11 @@ async def test_completion_says_what_is_unique_and_what_is_not(api):
         pb.CompleteParameterizationRequest(kind="balanced", **uneven)
     )
     assert (balanced.kind, balanced.maximal, balanced.r) == ("balanced", False, "1/2")
+    normalized = await api.parameterizations.CompleteParameterization(
+        pb.CompleteParameterizationRequest(preset="ip", hidden_layers=3, normalization="rms")
+    )
+    assert [list(phase.c) for phase in normalized.phases] == [["-1"] * 4]
+
     ip = await api.parameterizations.CompleteParameterization(
         pb.CompleteParameterizationRequest(preset="ip", hidden_layers=3, pareto=True)
     )

@@ -17,8 +17,10 @@ from cryptography import x509
 
 import iplab
 from ipserver.cli import main as ipserver
-from tests.ipserver.serving import SPEC, serving
+from tests.ipserver.balancing import Balancer
+from tests.ipserver.serving import SPEC, serving, wait_for
 from tests.ipserver.tls import write_ca, write_certificate
+from tests.ports import free_port
 
 pytestmark = pytest.mark.ray
 GRPCURL = shutil.which(
@@ -45,12 +47,29 @@ class Laboratory:
             self.operate("project", "grant", project, name, role)
         self.tokens[name] = self.operate("token", "create", name, "--note", "test").strip()
 
-    def connect(self, name):
+    def connect(self, name, address=""):
         environment = {"IPLAB_TLS_CA": str(self.ca_file), "IPLAB_TOKEN": self.tokens[name]}
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in environment.items():
                 patch.setenv(variable, value)
-            return iplab.connect(self.address)
+            return iplab.connect(address or self.address)
+
+    def another_api(self, tls):
+        """A second API on the same database, as a process, and its address; it answers when this returns."""
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("IPLAB_")}
+        settings = {"IPLAB_HOME": str(self.home), "IPLAB_TLS": str(tls), "IPLAB_AUTH": "1"}
+        address = f"127.0.0.1:{free_port()}"
+        with (self.home / "another.log").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ipserver", "api", "--address", address],
+                env=clean | settings,
+                stdout=log,
+                stderr=log,
+            )
+        said = self.home / "another.log"
+        wait_for(lambda: "listening on port" in said.read_text() or process.poll() is not None)
+        assert process.poll() is None, said.read_text()
+        return process, address
 
     def cli(self, name, *arguments, code=0):
         """The real command, as a process of its own, with a profile."""
@@ -91,6 +110,7 @@ def test_a_laboratory(tmp_path):
         lab.user("adam", "guests", "admin")
         lab.user("rex", "lab", "writer")
         submit_watch_extend(lab)
+        a_watch_outlives_an_api(lab, tls)
         what_others_see(lab)
         a_limit_is_met(lab)
         a_token_is_revoked(lab)
@@ -108,6 +128,32 @@ def submit_watch_extend(lab):
             made.extend(seeds=[2]).wait(progress=False, timeout=300).state is iplab.ExperimentState.SUCCEEDED
         )
         assert len(list(client.experiment("widths").runs())) == 6
+
+
+def a_watch_outlives_an_api(lab, tls):
+    """Two APIs on one database behind a balancer; the one that serves the watch is killed."""
+    process, second = lab.another_api(tls)
+    events, begun = [], threading.Event()
+    with Balancer(second, lab.address) as balancer, lab.connect("wendy", balancer.address) as client:
+        experiment = client.create(LONG, experiment_id="balanced")
+
+        def watch():
+            for event in experiment.watch(timeout=300):
+                events.append(event)
+                begun.set()
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        assert begun.wait(120)
+        assert balancer.taken == [second]
+        process.kill()
+        process.wait()
+        assert client.experiment("balanced").cancel().state in {"CANCELLING", "CANCELLED"}
+        watcher.join(300)
+    assert not watcher.is_alive()
+    assert set(balancer.taken[1:]) == {lab.address}
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert events[-1].state == "CANCELLED"
 
 
 def what_others_see(lab):
