@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _HEIGHT: Final = 1.45  # inches
 _MARKS: Final = 5  # markers on a line of many points
+_TOP: Final = 0.95  # how high crosses stand, as a share of the panel
 _FEW: Final = 9  # up to so many points each has a marker
 
 
@@ -200,8 +201,9 @@ def _draw_course(axes: Axes, course: Course, look: Look, shift: float) -> None:
 
 
 def _draw_diverged(axes: Axes, course: Course, look: Look) -> None:
-    """Where a seed left, a line from the mean up to a cross at the upper edge."""
-    top = axes.get_ylim()[1]
+    """Where a seed left, a line from the mean up to a cross just below the upper edge."""
+    scale = axes.transScale + axes.transLimits  # to shares of the panel, whatever the scale
+    top = scale.inverted().transform((0.0, _TOP))[1]
     for place in dict.fromkeys(course.diverged):
         before = [moment for moment in course.moments if moment.x <= place][-1:] or course.moments[:1]
         for moment in before:
@@ -220,6 +222,5 @@ def _draw_diverged(axes: Axes, course: Course, look: Look) -> None:
             markersize=5,
             markeredgewidth=1.4,
             color=look.colour,
-            clip_on=False,
             zorder=4,
         )

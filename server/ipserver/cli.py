@@ -89,13 +89,11 @@ def _replace_missing_user(settings: Settings) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Suppress log messages below ERROR while a report is printed."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        root.setLevel(level)
+        logging.disable(logging.NOTSET)
 
 
 @click.group(cls=CommandGroup)
@@ -198,6 +196,9 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
     free_address(f"127.0.0.1:{port}")
     uri = settings.mlflow_uri
     click.echo(f"MLflow on http://127.0.0.1:{port} over {without_password(uri)}")
+    click.echo(
+        'Its runs stand under "Model training", the switch at the top left; MLflow opens under "GenAI".'
+    )
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import logging
 import os
 import pwd
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ipserver.cli import main
+from ipserver.cli import _quiet, main
 
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
 
@@ -39,7 +40,9 @@ def test_mlflow_gets_its_uri_where_other_users_cannot_read_it(monkeypatch, tmp_p
     assert command[1:4] == ["-m", "mlflow", "server"]
     assert environment["MLFLOW_BACKEND_STORE_URI"] == uri
     assert not any("se/cr" in word for word in command)
-    assert shown.output == "MLflow on http://127.0.0.1:5001 over postgresql://lab:***@db/mlflow\n"
+    where, hint = shown.output.splitlines()
+    assert where == "MLflow on http://127.0.0.1:5001 over postgresql://lab:***@db/mlflow"
+    assert '"Model training"' in hint
 
 
 def test_mlflow_looks_for_no_module_in_the_working_folder(monkeypatch, tmp_path):
@@ -183,3 +186,12 @@ def test_projects_and_tokens_from_the_command_line(tmp_path):
 def test_wrong_accounts_are_named(tmp_path, arguments, said):
     _run(tmp_path, "migrate")
     assert said in _run(tmp_path, *arguments, code=2)
+
+
+def test_a_report_is_not_mixed_with_lines_of_the_log(caplog):
+    log = logging.getLogger("ipserver.test")
+    with _quiet():
+        log.warning("not now")
+        log.error("this must be seen")
+    log.warning("again")
+    assert caplog.messages == ["this must be seen", "again"]

@@ -257,4 +257,6 @@ def runs(
     else:
         cut = limit is not None and len(found) > limit
         of_all = "" if filter_ else f" of {one.counts.total}"
-        print_table(runs_table(found[:limit], f"the first {limit}{of_all} runs" if cut else ""))
+        first = "the first" if limit == 1 else f"the first {limit}"
+        noun = "run" if limit == 1 and filter_ else "runs"
+        print_table(runs_table(found[:limit], f"{first}{of_all} {noun}" if cut else ""))

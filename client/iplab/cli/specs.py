@@ -13,12 +13,14 @@ import click
 from iplab.cli.app import Service, json_option, note, print_json, warn
 from iplab.cli.results import brief
 from iplab.display.terminal import folded, visible
-from iplab.results.numbers import SETTING_DIGITS, number
+from iplab.results.numbers import number
 
 if TYPE_CHECKING:
     from iplab.results.comparing import Comparison, Pair
 
 _LONGEST = 60
+# With these a difference and its interval fit a terminal of 80 columns beside both means.
+_DIFFERENCE_DIGITS = 3
 
 
 @click.command()
@@ -234,10 +236,10 @@ def _print_results(found: Comparison, names: tuple[str, str]) -> None:
 
 def _interval(pair: Pair) -> str:
     low, high = pair.difference.low, pair.difference.high
-    middle = number(pair.difference.value, SETTING_DIGITS)
+    middle = number(pair.difference.value, _DIFFERENCE_DIGITS)
     if low is None or high is None:
         return middle
-    return f"{middle} ({number(low, SETTING_DIGITS)} .. {number(high, SETTING_DIGITS)})"
+    return f"{middle} ({number(low, _DIFFERENCE_DIGITS)} .. {number(high, _DIFFERENCE_DIGITS)})"
 
 
 def _short(value: object) -> str:

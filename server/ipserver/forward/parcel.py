@@ -143,8 +143,6 @@ def _first(task: ForwardTask) -> First:
         experiment_tags={
             **experiment.labels,
             **({"mlflow.note.content": experiment.display_name} if experiment.display_name else {}),
-            # Without it MLflow's page offers traces, judges and prompts.
-            "mlflow.experimentKind": "custom_model_development",
             "iplab.display_name": experiment.display_name,
             "iplab.uid": experiment.uid,
         },

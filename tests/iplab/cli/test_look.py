@@ -42,7 +42,7 @@ def test_runs(iplab, trained):
 def test_what_a_limit_leaves_out_is_said(iplab, trained):
     """ "all SUCCEEDED" above three rows would else read as if it were about every run."""
     assert iplab("runs", "trained", "--limit", 3).stdout.startswith("the first 3 of 8 runs, all SUCCEEDED")
-    assert "the first 1 runs" in iplab("runs", "trained", "--limit", 1, "--filter", "width = 8").stdout
+    assert "the first run" in iplab("runs", "trained", "--limit", 1, "--filter", "width = 8").stdout
     assert "the first" not in iplab("runs", "trained", "--limit", 8).stdout
     assert "the first 2 of 4 rows" in iplab("show", "trained", "--limit", 2).stderr
     assert "the first" not in iplab("show", "trained", "--limit", 4).stderr

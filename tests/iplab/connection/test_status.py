@@ -109,3 +109,9 @@ def test_errors_are_also_pythons_own():
     assert issubclass(iplab.NotFoundError, LookupError)
     assert issubclass(iplab.TimedOutError, TimeoutError)
     assert issubclass(iplab.UnavailableError, ConnectionError)
+
+
+def test_a_call_that_an_older_service_lacks_is_said_to_be_so():
+    error = mapped(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+    assert isinstance(error, iplab.ServerError)
+    assert "Method not found! The service at host:1 is older than this client: restart it" in str(error)

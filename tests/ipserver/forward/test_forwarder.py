@@ -121,8 +121,6 @@ def test_an_experiment_arrives_in_full(store, settings, mlflow):
     forward_all(store, settings)
 
     assert mlflow.get_experiment_by_name("e").tags["team"] == "theory"
-    # MLflow shows training runs, not traces and prompts.
-    assert mlflow.get_experiment_by_name("e").tags["mlflow.experimentKind"] == "custom_model_development"
     assert mlflow.get_experiment_by_name("e").tags["iplab.uid"] == store.get_experiment("e").uid
     assert store.get_experiment("e").mlflow_pending_runs == 0
     runs = mlflow_runs(mlflow)
