@@ -111,7 +111,7 @@ class Quota(_message.Message):
     RESET_TIME_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
     """"live_experiments", "queued_runs", "core_hours", "gpu_hours", "artifact_bytes", "priority",
-    "requests_per_second".
+    "retention_days", "requests_per_second".
     """
     meaning: _builtins.str
     """One line for people."""

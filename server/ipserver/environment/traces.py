@@ -6,8 +6,9 @@ A call's trace goes on in the dispatcher: the store keeps the call's context wit
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points, version
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
+_log = logging.getLogger(__name__)
 TRACEPARENT: Final = "traceparent"
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _tracer: Tracer | None = None
@@ -39,30 +41,35 @@ def wanted(environment: Mapping[str, str]) -> list[str]:
 def configure_traces(part: str, environment: Mapping[str, str] = os.environ) -> None:
     """Record spans from now on, if OpenTelemetry's variables ask for it.
 
+    What they ask for may be meant for other programs of the same user. So where a library is missing, or an
+    exporter, the log says so and the part works without.
+
     Args:
         part: Of the service. Its spans are those of "iplab-PART", unless OTEL_SERVICE_NAME says otherwise.
         environment: The variables.
-
-    Raises:
-        StartupError: They ask for spans, but a library is missing or there is no such exporter.
     """
-    names = wanted(environment)
-    if not names:
-        return
+    if names := wanted(environment):
+        try:
+            record_to(_provider(part, names, environment))
+        except StartupError as error:
+            _log.warning("no traces: %s", error)
+
+
+def _provider(part: str, names: Iterable[str], environment: Mapping[str, str]) -> TracerProvider:
+    """Raises StartupError: a library is missing, or there is no such exporter."""
     try:
         from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - an extra
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
         raise StartupError(
-            "OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT asks for traces: pip install 'iplab[otel]', "
-            "or unset them"
+            "OTEL_TRACES_EXPORTER or OTEL_EXPORTER_OTLP_ENDPOINT asks for them: pip install 'iplab[otel]'"
         ) from None
     own = {} if environment.get("OTEL_SERVICE_NAME") else {"service.name": f"iplab-{part}"}
     provider = TracerProvider(resource=Resource.create(own | {"service.version": version("iplab")}))
     for name in names:
         provider.add_span_processor(BatchSpanProcessor(_exporter(name, environment)))
-    record_to(provider)
+    return provider
 
 
 def _exporter(name: str, environment: Mapping[str, str]) -> Any:

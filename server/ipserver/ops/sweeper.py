@@ -34,12 +34,15 @@ class Sweeper:
         self._store = store
         self._artifacts = open_artifacts(settings.artifact_root)
         self._quiet = settings.sweep_seconds
+        self._keep = settings.deleted_seconds
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set."""
         while not stop.wait(min(self._quiet, _LONGEST_INTERVAL)):
             try:
                 while self.sweep() == _AT_ONCE and not stop.is_set():
+                    pass
+                while self.retire() == _AT_ONCE and not stop.is_set():
                     pass
                 while self.purge() == _AT_ONCE and not stop.is_set():
                     pass
@@ -60,6 +63,17 @@ class Sweeper:
             self._sweep(pack)
             self._store.mark_swept(pack.experiment, pack.pack)
         return len(ended)
+
+    def retire(self) -> int:
+        """Delete some experiments that their projects do not keep any longer; return their number.
+
+        Raises:
+            StoreUnavailable: The store cannot be reached now.
+        """
+        old = self._store.delete_old_experiments(self._keep, _AT_ONCE)
+        for experiment in old:
+            _log.info("%s is deleted: its project keeps experiments no longer", experiment)
+        return len(old)
 
     def purge(self) -> int:
         """Purge some of what was deleted and can no longer be undeleted; return the number of experiments.

@@ -130,6 +130,8 @@ experiments = sa.Table(
     # Context of the call that asked for training last, where traces are recorded (`environment.traces`).
     _column("trace", Name, server_default=""),
     *_deletion(),
+    # Whether somebody brought it back, so that the rule of its project does not delete it.
+    _column("kept", sa.Boolean(), server_default=sa.false()),
 )
 _index("ix_experiments_newest", experiments.c.create_time, experiments.c.id)
 _index("ix_experiments_project", experiments.c.project, experiments.c.create_time, experiments.c.id)

@@ -157,3 +157,15 @@ def test_of_a_purged_experiment_nothing_is_left(store, settings, files, monkeypa
     with pytest.raises(NotFound):
         store.get_experiment("e")
     assert sweeper.purge() == 0
+
+
+def test_what_a_project_no_longer_keeps_is_deleted(store, settings):
+    submit(store, small_spec())
+    store.cancel_experiment("e")
+    sweeper = Sweeper(store, settings)
+    assert sweeper.retire() == 0
+    store.accounts.set_quota("*", "", "retention_days", 0.0)
+    assert sweeper.retire() == 1
+    record = store.get_experiment("e")
+    assert record.purge_time == record.delete_time + settings.deleted_seconds
+    assert sweeper.retire() == 0

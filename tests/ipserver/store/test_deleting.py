@@ -234,3 +234,52 @@ def test_a_study_is_deleted_undeleted_and_purged(store: Store, clock: Clock) -> 
     assert store.forget_purged_studies() == 1
     with store.database.engine.connect() as connection:
         assert set(connection.execute(sa.select(purged.c.name)).scalars()) == {"studies/s", "studies/t"}
+
+
+DAY = 86_400.0
+
+
+def test_old_experiments_are_deleted_where_the_project_says_so(store: Store, clock: Clock) -> None:
+    for project in ("lab", "other"):
+        store.accounts.create_project(project)
+    for name, project in (("old", "lab"), ("theirs", "other")):
+        planned(store, [[0]], name, project=project)
+        store.cancel_experiment(name)
+    clock.advance(9 * DAY)
+    planned(store, [[0]], "young", project="lab")
+    store.cancel_experiment("young")
+    planned(store, [[0]], "running", project="lab")
+    clock.advance(DAY + 1)
+
+    assert store.delete_old_experiments(KEEP, 9) == [], "nobody asked for it"
+    store.accounts.set_quota("lab", "", "retention_days", 10)
+    assert store.delete_old_experiments(KEEP, 9) == ["old"]
+    assert store.delete_old_experiments(KEEP, 9) == []
+    deleted = store.get_experiment("old")
+    assert (deleted.delete_time, deleted.purge_time) == (clock.time, clock.time + KEEP)
+    last = store.events("old", after=0, limit=99)[-1]
+    assert "its project keeps experiments for 10 days after their end" in str(last.payload["message"])
+
+    store.undelete_experiment("old")
+    assert store.delete_old_experiments(KEEP, 9) == [], "somebody wants it"
+    clock.advance(100 * DAY)
+    assert store.delete_old_experiments(KEEP, 9) == ["young"]
+    store.accounts.set_quota("*", "", "retention_days", 50)
+    assert store.delete_old_experiments(KEEP, 9) == ["theirs"]
+    assert not store.get_experiment("running").state.terminal
+
+
+def test_a_rule_leaves_what_a_running_study_needs(store: Store, clock: Clock) -> None:
+    store.accounts.set_quota("*", "", "retention_days", 1)
+    store.create_study(new_study())
+    study = held(store)
+    store.begin_round("s", study.token, a_round(1, "first"), StudyOutcome())
+    for name in ("first", "second", "third"):
+        planned(store, [[0]], name)
+        store.cancel_experiment(name)
+    clock.advance(2 * DAY)
+    assert store.delete_old_experiments(KEEP, 1) == ["second"]
+    assert store.delete_old_experiments(KEEP, 9) == ["third"]
+    again = held(store)
+    store.finish_study("s", again.token, StudyState.SUCCEEDED, StudyOutcome())
+    assert store.delete_old_experiments(KEEP, 9) == ["first"]

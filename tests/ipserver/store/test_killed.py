@@ -68,6 +68,12 @@ def deleted(store: Store) -> None:
     store.delete_experiment("e", 1e9)
 
 
+def old(store: Store) -> None:
+    cancelled(store)
+    # Everything that has ended is old.
+    store.accounts.set_quota("*", "", "retention_days", 0.0)
+
+
 def purging(store: Store) -> None:
     deleted(store)
     store.purge_experiment("e")
@@ -117,6 +123,7 @@ WRITES = {
     "update-study": Write("update", asked, lambda store: store.update_study("s", UPDATE), told_of_study),
     "retry": Write("retry", failed, lambda store: store.retry_failed("e", "r", "hash"), told_and_waiting),
     "delete": Write("delete", cancelled, lambda store: store.delete_experiment("e", 1e9), listed),
+    "old": Write("delete", old, lambda store: store.delete_old_experiments(1e9, 9), listed),
     "undelete": Write("delete", deleted, lambda store: store.undelete_experiment("e"), listed),
     "purge": Write("delete", deleted, lambda store: store.purge_experiment("e"), listed),
     "forget": Write("purge", purging, lambda store: store.forget_purged_experiment("e"), listed),

@@ -41,6 +41,22 @@ class Deleting(Transactions):
         """
         return self._watched("delete", deleting.purge_experiment, id)
 
+    def delete_old_experiments(self, keep_seconds: float, limit: int) -> list[str]:
+        """Delete experiments that ended longer ago than their projects keep them (limit `retention_days`).
+
+        Left alone are those that somebody has brought back, and those of studies that go on.
+
+        Args:
+            keep_seconds: As for `delete_experiment`.
+            limit: Maximum number.
+
+        Returns:
+            Their ids.
+        """
+        if not any(quota.name == "retention_days" for quota in self.accounts.quotas()):
+            return []
+        return self._watched("delete", deleting.delete_old, keep_seconds, limit)
+
     def delete_study(self, id: str, keep_seconds: float) -> StudyRecord:
         """Hide an ended study from listings, as `delete_experiment`; its experiments stay."""
         return self._watched("delete", deleting.delete_study, id, keep_seconds)

@@ -56,6 +56,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "gpu_hours": Kind("hours of training on one GPU, this month", "", monthly=True),
         "artifact_bytes": Kind("bytes of weights and other files", "experiments that hold some are purged"),
         "priority": Kind("highest priority", ""),
+        "retention_days": Kind("days after their end until experiments are deleted", ""),
         "requests_per_second": Kind("requests per second to one API process", ""),
     }
 )

@@ -33,7 +33,7 @@ from ipserver.store.tables import (
     study_rounds,
 )
 from ipserver.store.transactions import experiments as experiment_store
-from ipserver.store.transactions import quotas
+from ipserver.store.transactions import projects, quotas
 from ipserver.store.transactions import studies as study_store
 from ipserver.store.transactions.edits import Edit, editing
 from ipserver.store.transactions.updating import require_etag
@@ -63,8 +63,37 @@ def undelete_experiment(transaction: Transaction, experiment: str) -> Experiment
     with editing(transaction, experiment) as edit:
         if edit.before.delete_time is not None:
             _require_not_purging(edit.before)
-            edit.values |= _NOT_DELETED
+            edit.values |= {**_NOT_DELETED, "kept": True}
     return experiment_store.get(transaction, experiment)
+
+
+def delete_old(transaction: Transaction, keep_seconds: float, limit: int) -> list[str]:
+    """See `Store.delete_old_experiments`."""
+    now, old = transaction.now(), dict[str, float]()
+    for project in projects.listing(transaction):
+        days = quotas.retention_days(transaction, project)
+        if days is not None:
+            found = sa.select(experiments.c.id).where(
+                experiments.c.project == project,
+                experiments.c.end_time <= now - 86_400.0 * days,
+                experiments.c.delete_time.is_(None),
+                ~experiments.c.kept,
+            )
+            old |= dict.fromkeys(transaction.connection.execute(found).scalars(), days)
+    # Locks of several experiments are taken in the order of their ids.
+    free = [experiment for experiment in sorted(old) if _asked_by(transaction, experiment) is None][:limit]
+    for experiment in free:
+        _delete_old(transaction, experiment, keep_seconds, old[experiment])
+    return free
+
+
+def _delete_old(transaction: Transaction, experiment: str, keep_seconds: float, days: float) -> None:
+    with editing(transaction, experiment) as edit:
+        # Since it was found, it may have been extended, deleted or brought back.
+        if edit.before.state.terminal and edit.before.delete_time is None and not edit.before.kept:
+            edit.values |= _deleted(transaction, keep_seconds)
+            text = f"it was deleted: its project keeps experiments for {days:g} days after their end"
+            edit.event("notice", {"message": text})
 
 
 def purge_experiment(transaction: Transaction, experiment: str) -> ExperimentRecord:

@@ -183,6 +183,12 @@ def check(transaction: Transaction, project: str, user: str, adding: Mapping[str
                 raise _full(transaction, who, project, name, value, used, asked, subject)
 
 
+def retention_days(transaction: Transaction, project: str) -> float | None:
+    """For how many days a project keeps experiments after their end; None: without end."""
+    found = limits_of(_values(transaction), project, WHOLE)
+    return next((max(0.0, value) for _, name, value in found if name == "retention_days"), None)
+
+
 def check_priority(transaction: Transaction, project: str, user: str, asked: float) -> None:
     """Check that a project and a user may ask for a priority. Raises QuotaExceeded."""
     for who, name, value in limits_of(_values(transaction), project, user):
