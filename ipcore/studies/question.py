@@ -170,8 +170,9 @@ class Limit(Question):
 class InfiniteWidth(Question):
     """How far are networks from their infinite-width limit, and at which width m* are they near enough?
 
-    The distance is that of final test losses, seed by seed, relative to the limit's; `tolerance` is what is
-    near enough. Every subject must have a limit (`ipcore.limits.kinds`), which the caller makes sure of.
+    The distance is that of outputs on the test set after the last update, seed by seed, relative to the
+    limit's; `tolerance` is what is near enough. Every subject must have a limit (`ipcore.limits.kinds`):
+    the caller makes sure of it.
     """
 
     kind: ClassVar[str] = "infinite-width"

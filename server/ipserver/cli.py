@@ -89,13 +89,11 @@ def _replace_missing_user(settings: Settings) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Suppress log messages below ERROR while a report is printed."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        root.setLevel(level)
+        logging.disable(logging.NOTSET)
 
 
 @click.group(cls=CommandGroup)

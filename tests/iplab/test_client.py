@@ -44,8 +44,9 @@ def test_validation_creates_nothing(client):
     checked = client.create(small_spec(), experiment_id="only-checked", validate_only=True)
     assert checked.counts.total == 8
     assert checked.run_memory_bytes > 0
-    with pytest.raises(iplab.NotFoundError, match="only-checked"):
+    with pytest.raises(iplab.NotFoundError, match="only-checked") as caught:
         client.experiment("only-checked")
+    assert caught.value.__suppress_context__, "notebooks show no traceback of gRPC above it"
 
 
 def test_every_wrong_field_is_named_at_once_in_the_callers_words(client):

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import logging
 import os
 import pwd
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from ipserver.cli import main
+from ipserver.cli import _quiet, main
 
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
 
@@ -185,3 +186,12 @@ def test_projects_and_tokens_from_the_command_line(tmp_path):
 def test_wrong_accounts_are_named(tmp_path, arguments, said):
     _run(tmp_path, "migrate")
     assert said in _run(tmp_path, *arguments, code=2)
+
+
+def test_a_report_is_not_mixed_with_lines_of_the_log(caplog):
+    log = logging.getLogger("ipserver.test")
+    with _quiet():
+        log.warning("not now")
+        log.error("this must be seen")
+    log.warning("again")
+    assert caplog.messages == ["this must be seen", "again"]

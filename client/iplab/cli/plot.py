@@ -34,7 +34,7 @@ isolated-updates     change by one layer's update alone, against the width
 drift                the best base rate against the width
 calibrated-rates     calibrated first rates against the width
 stationarity         change of the output against the width
-limit                distance of the final test loss from that of infinite width
+limit                distance of the outputs from those of infinite width
 alignment-exponents  alignment of updates against the width
 ranks, kernels, alignment, sizes, changes
                      a probe's quantity by layer, over updates

@@ -160,11 +160,11 @@ class Transport:
         try:
             call = method(request, timeout=timeout, metadata=self._metadata())
         except grpc.RpcError as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from None
         try:
             yield from call
         except grpc.RpcError as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from None
         finally:
             # A reader that stops early (break, Ctrl-C) must not leave the stream open on the service.
             cast(grpc.RpcContext, call).cancel()  # type: ignore[no-untyped-call] # so in grpc-stubs
@@ -186,9 +186,10 @@ class Transport:
         try:
             return attempt()
         except grpc.RpcError as error:
-            raise self._translated(error) from error
+            raise self._translated(error) from None
 
     def _translated(self, error: grpc.RpcError) -> IplabError:
+        """The SDK's error. It says all that gRPC's does, whose traceback would fill a notebook's cell."""
         translated = from_call(cast(grpc.Call, error), self.address)
         if isinstance(translated, TimedOutError):
             return TimedOutError(f"{translated}; raise it with iplab.connect(timeout=...)")

@@ -87,7 +87,8 @@ def listed(texts: Iterable[str]) -> str:
 def progress(done: int, total: int) -> str:
     """How far something is, as a bar that screen readers read."""
     return (
-        f"<progress value='{done}' max='{max(total, 1)}'>{done} of {total}</progress> {done} of {total} steps"
+        f"<div><progress value='{done}' max='{max(total, 1)}'>{done} of {total}</progress> "
+        f"{done} of {total} steps</div>"
     )
 
 

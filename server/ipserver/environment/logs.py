@@ -54,6 +54,18 @@ class TextLines(logging.Formatter):
         return without_secrets(super().format(record))
 
 
+class _StandardError(logging.Handler):
+    """Writes to what is standard error at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record's line."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
+        except Exception:  # as logging's own handlers: a line that cannot be written ends nobody
+            self.handleError(record)
+
+
 def configure_logs(form: str, level: str) -> None:
     """Write this process's logs to standard error.
 
@@ -61,11 +73,11 @@ def configure_logs(form: str, level: str) -> None:
         form: "text" or "json".
         level: Of our own loggers. Libraries are heard from INFO on, or from `level` on if that is higher.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
     root = logging.getLogger()
     for old in root.handlers[:]:
-        if isinstance(old, logging.StreamHandler) and isinstance(old.formatter, JsonLines | TextLines):
+        if isinstance(old, _StandardError):
             root.removeHandler(old)
     root.addHandler(handler)
     chosen = logging.getLevelNamesMapping()[level]
