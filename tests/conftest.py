@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -65,6 +66,18 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _logs_of_commands_end_with_their_test() -> Iterator[None]:
+    """Commands that tests call in their process set up logs; those of the next test must not write them."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if handler not in before and type(handler).__module__.startswith("ipserver."):
+            root.removeHandler(handler)
+            root.setLevel(level)
 
 
 @pytest.hookimpl(optionalhook=True)

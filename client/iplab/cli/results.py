@@ -44,11 +44,6 @@ def brief(warning: str, more: str) -> str:
     return first if first == warning else f"{first} ({more})"
 
 
-def all_diverged(experiment: Experiment) -> bool:
-    """Whether it ended without any result."""
-    return experiment.state.terminal and experiment.counts.diverged == experiment.counts.total
-
-
 def _fruitless(experiment: Experiment) -> bool:
     """Whether it ended before any run did."""
     counts = experiment.counts
@@ -98,7 +93,7 @@ def print_results(
             click.echo(folded(f"rates were chosen by {chosen_by(best[0].criterion)}"))
         if said := advice(best):
             click.echo(folded(said))
-    elif rows and not all_diverged(experiment) and not _fruitless(experiment):
+    elif rows and not experiment.all_diverged and not _fruitless(experiment):
         print_table(summary_table(rows))
         regimes = dict.fromkeys(row.predicted_regime for row in rows)
         click.echo(folded("; ".join(f"{regime.words}: {regime.meaning}" for regime in regimes)))

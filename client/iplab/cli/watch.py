@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from iplab.cli.app import ALL_DIVERGED, ENDED_BADLY, Service, json_option, print_json, warn
-from iplab.cli.results import all_diverged, divergence, headline, print_results
+from iplab.cli.results import divergence, headline, print_results
 from iplab.results.states import ExperimentState
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def finish(experiment: Experiment, *, as_json: bool) -> None:
 def _exit(experiment: Experiment) -> None:
     if experiment.state is not ExperimentState.SUCCEEDED:
         click.get_current_context().exit(ENDED_BADLY)
-    if all_diverged(experiment):
+    if experiment.all_diverged:
         click.get_current_context().exit(ALL_DIVERGED)
 
 

@@ -151,6 +151,11 @@ class Experiment(ExperimentFields):
         return read(Counts, self._experiment.counts)
 
     @property
+    def all_diverged(self) -> bool:
+        """Whether it ended without any result: no loss of any run stayed finite."""
+        return self.state.terminal and self.counts.diverged == self.counts.total
+
+    @property
     def queue_place(self) -> QueuePlace | None:
         """Where it stands while it is QUEUED, as of the last `refresh`; None: unknown, or it is not."""
         found = self._experiment

@@ -77,6 +77,8 @@ def fill(service, client):
     client.create(standard, experiment_id="standard")
     nasty = small_spec(parameterizations=[{"preset": "mup"}], widths=[8])
     client.create(nasty | {"display_name": NASTY, "labels": {"team": NASTY}}, experiment_id="nasty")
+    hopeless = small_spec(parameterizations=[{"preset": "mup"}], widths=[8], base_learning_rates=[1e18])
+    client.create(hopeless, experiment_id="hopeless")
     service.train()
     ask(service.store, "sizes", study={"display_name": "are sizes at step 0 those of theory?"})
     lab = Lab(service.store, service.settings)

@@ -108,6 +108,13 @@ def test_the_page_only_reads(page, method):
     assert page.get("/experiments/rates-digits", method=method).status == 405
 
 
+def test_an_experiment_without_any_result_does_not_look_like_a_success(page):
+    row = words(page.get("/?filter=state+%3D+SUCCEEDED"))
+    assert "hopeless all diverged" in row
+    assert "all diverged" in words(page.get("/experiments/hopeless"))
+    assert "all diverged" not in words(page.get("/experiments/rates-digits"))
+
+
 def test_lists_say_what_there_is(page):
     first = words(page.get("/"))
     assert "are sizes at step 0 those of theory? succeeded agrees coordinate-check" in first
