@@ -110,7 +110,7 @@ def test_the_page_only_reads(page, method):
 
 def test_an_experiment_without_any_result_does_not_look_like_a_success(page):
     row = words(page.get("/?filter=state+%3D+SUCCEEDED"))
-    assert "hopeless all diverged" in row
+    assert "hopeless eight small runs all diverged 2 of 2" in row
     assert "all diverged" in words(page.get("/experiments/hopeless"))
     assert "all diverged" not in words(page.get("/experiments/rates-digits"))
 
