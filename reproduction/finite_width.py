@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from ipcore.analysis import Samples, Slope, check_coordinates, finite_width, fit_slope
-from ipcore.analysis.finite_width import width_text
+from ipcore.analysis.widths import width_text
 from ipcore.config import PackConfig, Probes, RunConfig
 from ipcore.data import load_dataset
 from ipcore.theory import Power, analyze, crossover, fitted_slope, format_exponent, preset, sum_at

@@ -8,7 +8,6 @@ dominates at these widths. So the rule of `ipcore.analysis.verdicts` distinguish
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +18,7 @@ import numpy as np
 from ipcore.analysis.samples import Samples
 from ipcore.analysis.slopes import fit_slope
 from ipcore.analysis.verdicts import Judgement, Verdict, judge
+from ipcore.analysis.widths import width_text
 from ipcore.errors import AnalysisError
 from ipcore.theory import (
     Analysis,
@@ -35,7 +35,6 @@ from ipcore.theory.exponents import power
 _ZERO: Final = Fraction(0)
 _ALL: Final = 0.98  # a part with more than this share of the square is all of it, in words
 _MATERIAL: Final = 0.05  # slopes that are mentioned
-_LARGE: Final = 1e6
 
 Measured = Mapping[tuple[str, int, int], Samples]
 """By (quantity, layer, step)."""
@@ -181,17 +180,6 @@ def finite_width(measured: Measured, analysis: Analysis, step: int) -> FiniteWid
     except TheoryError:
         return None
     return FiniteWidth(step, width, widths, layers, expected, own)
-
-
-def width_text(width: float) -> str:
-    """A width of any size, in two digits.
-
-    >>> width_text(833.7), width_text(2.5e13), width_text(math.inf)
-    ('830', '2.5e+13', 'inf')
-    """
-    if not math.isfinite(width):
-        return "inf"
-    return f"{width:.2g}" if width >= _LARGE or width < 1 else f"{float(f'{width:.2g}'):.0f}"
 
 
 def _paired(measured: Measured, quantity: str, layer: int, step: int) -> Samples | None:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from ipcore.analysis.intervals import Estimate
 from ipcore.analysis.resampling import DRAWS, estimate, resamples
 from ipcore.analysis.slopes import MIN_WIDTHS
+from ipcore.analysis.widths import width_text
 from ipcore.errors import AnalysisError
 
 Floats = npt.NDArray[np.float64]
@@ -97,10 +98,10 @@ class LimitDistance:
         ]
         for needed in self.needed:
             how = " (extrapolated)" if needed.extrapolated else ""
-            said.append(
-                f"{needed.distance:g} is reached at width {needed.width.value:,.0f} "
-                f"[{needed.width.low:,.0f}, {needed.width.high:,.0f}]{how}."
+            star, low, high = (
+                width_text(one, 3) for one in (needed.width.value, needed.width.low, needed.width.high)
             )
+            said.append(f"{needed.distance:g} is reached at width {star} [{low}, {high}]{how}.")
         return " ".join(said)
 
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore import theory
+from ipcore.analysis.widths import width_text
 from ipcore.studies.decision import Cell, Interval, Need, Verdict
 from ipcore.studies.question import FALL, InfiniteWidth, Question, RateTransfer
 from ipcore.studies.results import Results
@@ -242,14 +243,8 @@ def percent(part: float) -> str:
 
 
 def _width(width: float) -> str:
-    """A width of two digits or so; nobody builds networks by more.
-
-    >>> _width(16_384.3), _width(97.2), _width(0.0), _width(math.inf)
-    ('16,400', '97', '1', 'inf')
-    """
-    if math.isinf(width):
-        return "inf"
-    return f"{float(f'{max(width, 1.0):.3g}'):,.0f}"
+    """A width that is needed; nobody builds networks of less than one neuron."""
+    return width_text(max(width, 1.0), 3)
 
 
 def _of_cells(kind: str, subject: str, verdict: Verdict, cells: Sequence[Cell], level: str) -> str:

@@ -215,21 +215,21 @@ def _boundary(question: PhaseBoundary) -> Iterator[Problem]:
 
 
 def _too_small(question: Question) -> Iterator[Problem]:
-    """A budget below one round."""
+    """A budget below what the first interval takes, which may be several rounds."""
     least, budget = minimum_cost(question), question.budget
     if budget.runs is not None and budget.runs < least.runs:
         by_width = ", ".join(f"{runs} at width {width_of(width)}" for width, runs in least.by_width)
-        text = f"{budget.runs} runs decide nothing: the first round has {least.runs} ({by_width})"
+        text = f"{budget.runs} runs decide nothing: the first interval takes {least.runs} ({by_width})"
         yield Problem("budget.runs", f"{text}; give at least {least.runs}")
     if least.core_seconds is None or least.wall_seconds is None:
         return
     if budget.core_hours is not None and budget.core_hours * _HOUR < least.core_seconds:
-        text = f"{budget.core_hours:g} core-hours decide nothing: the first round takes about"
+        text = f"{budget.core_hours:g} core-hours decide nothing: the first interval takes about"
         hours = least.core_seconds / _HOUR
         yield Problem(
             "budget.core_hours", f"{text} {duration(least.core_seconds)}; give at least {hours:.2g}"
         )
     if budget.wall_seconds is not None and budget.wall_seconds < least.wall_seconds:
-        text = f"{budget.wall_seconds:g} s decide nothing: the first round takes about"
+        text = f"{budget.wall_seconds:g} s decide nothing: the first interval takes about"
         seconds = math.ceil(least.wall_seconds)
         yield Problem("budget.wall_seconds", f"{text} {seconds} s; give at least that")

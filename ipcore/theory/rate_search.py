@@ -26,6 +26,9 @@ def largest_bounded(network: Network) -> tuple[Fraction | None, bool]:
     if above(without_updates(network), _ZERO):
         return None, True
     high = _too_large(network)
+    # Calibrated first updates are of order 1 whatever the base rate, and may make something grow.
+    if network.calibrated and not growth(network, -_far(network)).bounded:
+        return None, True
     low = _stable_below(network, high.delta)
     edge = _edge(network, low)
     for turn in range(_ROUNDS):
@@ -55,6 +58,11 @@ def _tiny(network: Network) -> Fraction:
     """A difference smaller than that of any two deltas at which something changes."""
     more = 4 * network.p.hidden_layers if counts_often(network.setting) else 0
     return Fraction(1, 2 ** (160 + more))
+
+
+def _far(network: Network) -> Fraction:
+    """A number beyond every delta at which something changes."""
+    return 1 / _tiny(network)
 
 
 def counts_often(setting: Rules) -> bool:

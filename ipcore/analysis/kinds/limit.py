@@ -27,6 +27,7 @@ from ipcore.analysis.limit_distance import LimitDistance, NeededWidth, WidthDist
 from ipcore.analysis.output_distance import Outputs, output_distance, stand_in, with_own_error
 from ipcore.analysis.report import Check, Report, WidthValue, finite
 from ipcore.analysis.verdicts import MIN_SEEDS, Verdict
+from ipcore.analysis.widths import width_text
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.errors import AnalysisError
 
@@ -193,8 +194,10 @@ def _reached(needed: NeededWidth, *, falls: bool) -> str:
     if not falls or needed.width.value > _BEYOND:
         return f"no width is known at which it is {_percent(needed.distance)}, since it may not fall"
     how = " (extrapolated)" if needed.extrapolated else ""
-    ends = f"[{needed.width.low:,.0f}, {needed.width.high:,.0f}]"
-    return f"{_percent(needed.distance)} is reached at width m* = {needed.width.value:,.0f} {ends}{how}"
+    star, low, high = (
+        width_text(one, 3) for one in (needed.width.value, needed.width.low, needed.width.high)
+    )
+    return f"{_percent(needed.distance)} is reached at width m* = {star} [{low}, {high}]{how}"
 
 
 def _percent(part: float) -> str:

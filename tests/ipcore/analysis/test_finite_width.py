@@ -72,7 +72,7 @@ def test_an_exponent_that_cannot_show_yet_is_said_to_be_so():
     _, _, why = h2.sentence.partition("; ")
     assert re.fullmatch(
         r"its parts measured at width 512 make -0\.40 of these widths: own updates \(1\) are 2[345]% of its "
-        r"square there, W_0 on the change below \(m\^\(-1/2\)\) the rest, equal at m ~ 1[567]00",
+        r"square there, W_0 on the change below \(m\^\(-1/2\)\) the rest, equal at m ~ 1,[567]00",
         why,
     )
     assert "the layers below pass on -0.4" in h3.sentence

@@ -82,8 +82,9 @@ def test_all_problems_are_named_at_once():
     assert [problem.field for problem in found] == ["error_rate", "tolerance", "budget"]
 
 
-def test_a_budget_below_one_round_says_the_least():
-    with pytest.raises(QuestionError, match=r"51 runs decide nothing: the first round has 52 .*at least 52"):
+def test_a_budget_below_the_first_interval_says_the_least():
+    least = r"51 runs decide nothing: the first interval takes 52 .*at least 52"
+    with pytest.raises(QuestionError, match=least):
         check(replace(slopes(), budget=Budget(runs=51)))
     check(replace(slopes(), budget=Budget(runs=52)))
     costly = replace(slopes(), run_cost=RunCost(100.0), setting=Setting(steps=1))

@@ -258,3 +258,14 @@ def test_bad_input_is_named(given_: dict[str, object], field: str, said: str) ->
     with pytest.raises(TheoryError, match=said) as error:
         largest_stable_rate(**{"parameterization": preset("ip-llr", 3), **given_})  # type: ignore[arg-type]
     assert error.value.field == field
+
+
+def test_calibrated_first_updates_that_make_the_output_grow_leave_no_stable_rate():
+    # Calibrated, h^2 and h^3 of NTK move by order 1 along their gradients, which are multiples of the
+    # readout's initial weights: m products of order 1 times the multiplier m^(-1/2) change f by m^(1/2),
+    # whatever the base rate. The first layer moves by m^(delta - 1/2), so hidden layers stay bounded up to
+    # delta = 1/2.
+    found = largest_stable_rate(preset("ntk", 3), loss="mse", calibrated=True)
+    assert (found.stable, found.controlled) == (None, None)
+    survived = largest_stable_rate(preset("ntk", 3), loss="cross_entropy", calibrated=True)
+    assert (survived.stable, survived.controlled) == (None, Fraction(1, 2))
