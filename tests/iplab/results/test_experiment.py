@@ -212,7 +212,7 @@ def test_runs_are_listed_and_filtered(trained):
 
 
 def test_listing_fetches_every_page(trained, monkeypatch):
-    monkeypatch.setattr("iplab.results.experiment._PAGE", 3)
+    monkeypatch.setattr("iplab.connection.paging.PAGE", 3)
     assert [run.index for run in trained.runs()] == list(range(8))
 
 
