@@ -37,6 +37,9 @@ class Blocking:
         value = getattr(self._handle, name)
         return self._called(value) if inspect.ismethod(value) else value
 
+    def __repr__(self):
+        return repr(self._handle)
+
     def _called(self, method):
         def call(*arguments, **named):
             result = method(*arguments, **named)
