@@ -49,7 +49,8 @@ if TYPE_CHECKING:
         StateChanged,
         Updated,
     )
-    from iplab.results.experiment import Experiment, Prediction
+    from iplab.results.experiment import Experiment
+    from iplab.results.experiment_view import Prediction
     from iplab.results.metrics import Metrics
     from iplab.results.report import Check, Report, Verdict
     from iplab.results.run import Run
@@ -116,7 +117,7 @@ _LAZY = {
     "Metrics": "results.metrics",
     "Notice": "results.events",
     "PackProgressed": "results.events",
-    "Prediction": "results.experiment",
+    "Prediction": "results.experiment_view",
     "Report": "results.report",
     "Run": "results.run",
     "RunsChanged": "results.events",

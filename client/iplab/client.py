@@ -6,15 +6,16 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 from iplab.connection.batches import in_batches
-from iplab.connection.credentials import channel_credentials
-from iplab.connection.profiles import find_profile
-from iplab.connection.transport import Transport, check_address
-from iplab.errors import InvalidRequestError, IplabError
+from iplab.connection.endpoint import find_way
+from iplab.connection.transport import Transport
+from iplab.errors import InvalidRequestError
 from iplab.results.experiment import Experiment
+from iplab.results.requests import experiment_name
 from iplab.specs.specfile import SpecSource, read_spec
+from iplab.specs.submission import Submission
 from iplab.studies.request import study_message
 from iplab.studies.study import Study
 from iplab.v1 import (
@@ -31,8 +32,6 @@ from iplab.v1 import (
 if TYPE_CHECKING:
     import grpc
     import pandas as pd
-
-_PAGE: Final = 1000
 
 
 def connect(
@@ -68,13 +67,7 @@ def connect(
         ...     experiment = client.create("examples/quickstart.yaml").wait()
         ...     final = experiment.summary()
     """
-    chosen = find_profile(address, profile)
-    if token is not None:
-        chosen = replace(chosen, token=token)
-    check_address(chosen.address)
-    if credentials is None:
-        credentials = channel_credentials(chosen)
-    return Client(Transport(chosen.address, timeout, metadata, credentials, chosen.read_token))
+    return Client(Transport(*find_way(address, timeout, metadata, profile, token, credentials)))
 
 
 class Client:
@@ -130,27 +123,11 @@ class Client:
             AlreadyExistsError: The experiment id is taken.
             RequestIdReusedError: The request id was used with another request.
         """
-        loaded = read_spec(spec)
-        # With wrong types the service is still asked, to name everything that is wrong at once.
-        broken = bool(loaded.violations)
-        request = experiment_service_pb2.CreateExperimentRequest(
-            experiment_id=experiment_id,
-            experiment=loaded.message,
-            request_id=str(uuid.uuid4()) if request_id is None else request_id,
-            validate_only=validate_only or broken,
-        )
-        safe = bool(request.request_id) or validate_only
-        try:
+        submission = Submission(spec, experiment_id, request_id, validate_only=validate_only)
+        with submission.refusals():
             message = self._transport.call(
-                self._transport.experiments.CreateExperiment, request, repeat=safe and not broken
+                self._transport.experiments.CreateExperiment, submission.request, repeat=submission.repeat
             )
-        except InvalidRequestError as error:
-            raise loaded.error(error.violations) from error
-        except IplabError:
-            if not broken:
-                raise
-        if broken:
-            raise loaded.error()
         return Experiment(self._transport, message)
 
     def experiment(self, experiment: str) -> Experiment:
@@ -162,8 +139,7 @@ class Client:
         Raises:
             NotFoundError: There is none of that id.
         """
-        name = experiment if experiment.startswith("experiments/") else f"experiments/{experiment}"
-        request = experiment_service_pb2.GetExperimentRequest(name=name)
+        request = experiment_service_pb2.GetExperimentRequest(name=experiment_name(experiment))
         return Experiment(
             self._transport, self._transport.call(self._transport.experiments.GetExperiment, request)
         )
@@ -177,7 +153,7 @@ class Client:
         Raises:
             NotFoundError: Some do not exist; the first eight are named.
         """
-        names = [one if one.startswith("experiments/") else f"experiments/{one}" for one in experiments]
+        names = [experiment_name(one) for one in experiments]
 
         def read(some: Sequence[str]) -> Sequence[experiment_pb2.Experiment]:
             request = experiment_service_pb2.BatchGetExperimentsRequest(names=some)
@@ -201,21 +177,10 @@ class Client:
         Raises:
             InvalidRequestError: The filter cannot be read.
         """
-        left, token = limit, ""
-        while left is None or left > 0:
-            request = experiment_service_pb2.ListExperimentsRequest(
-                page_size=_PAGE if left is None else min(left, _PAGE),
-                page_token=token,
-                filter=filter,
-                show_deleted=show_deleted,
-            )
-            page = self._transport.call(self._transport.experiments.ListExperiments, request)
-            for message in page.experiments:
-                yield Experiment(self._transport, message)
-            left = None if left is None else left - len(page.experiments)
-            token = page.next_page_token
-            if not token:
-                return
+        request = experiment_service_pb2.ListExperimentsRequest(filter=filter, show_deleted=show_deleted)
+        method = self._transport.experiments.ListExperiments
+        for message in self._transport.listing(method, request, lambda page: page.experiments, limit):
+            yield Experiment(self._transport, message)
 
     def unmatched(self, filter: str) -> str:
         """Why a filter matches no experiment: its values that none has; "" if it matches, or nobody knows."""
@@ -314,20 +279,10 @@ class Client:
             limit: At most so many; None: all.
             show_deleted: Whether deleted ones that are not purged yet are among them (`delete_time`).
         """
-        left, token = limit, ""
-        while left is None or left > 0:
-            request = study_service_pb2.ListStudiesRequest(
-                page_size=_PAGE if left is None else min(left, _PAGE),
-                page_token=token,
-                show_deleted=show_deleted,
-            )
-            page = self._transport.call(self._transport.studies.ListStudies, request)
-            for message in page.studies:
-                yield Study(self._transport, message)
-            left = None if left is None else left - len(page.studies)
-            token = page.next_page_token
-            if not token:
-                return
+        request = study_service_pb2.ListStudiesRequest(show_deleted=show_deleted)
+        method = self._transport.studies.ListStudies
+        for message in self._transport.listing(method, request, lambda page: page.studies, limit):
+            yield Study(self._transport, message)
 
     def runs_frame(self, *experiments: str, filter: str = "") -> pd.DataFrame:
         """Runs of several experiments as one frame of pandas: settings, state and results as plain columns.
@@ -368,17 +323,9 @@ class Client:
             InvalidRequestError: The filter cannot be read.
             PermissionDeniedError: You are admin of no project.
         """
-        left, token = limit, ""
-        while left is None or left > 0:
-            request = audit_service_pb2.ListAuditEntriesRequest(
-                page_size=_PAGE if left is None else min(left, _PAGE), page_token=token, filter=filter
-            )
-            page = self._transport.call(self._transport.audit.ListAuditEntries, request)
-            yield from page.entries
-            left = None if left is None else left - len(page.entries)
-            token = page.next_page_token
-            if not token:
-                return
+        request = audit_service_pb2.ListAuditEntriesRequest(filter=filter)
+        method = self._transport.audit.ListAuditEntries
+        yield from self._transport.listing(method, request, lambda page: page.entries, limit)
 
     def parameterizations(
         self, hidden_layers: int = 3

@@ -112,7 +112,7 @@ def trained(service, client):
 @pytest.fixture
 def impatient(monkeypatch):
     """Retries without pauses."""
-    for module in ("connection.transport", "results.events", "results.artifacts"):
+    for module in ("connection.transport", "results.following", "results.artifacts"):
         monkeypatch.setattr(f"iplab.{module}.pause", lambda delay: None)
 
 

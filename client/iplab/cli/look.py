@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from iplab.results.best import BestRate
     from iplab.results.experiment import Experiment
-    from iplab.results.run import Attempt, Run
+    from iplab.results.run import Run
+    from iplab.results.run_view import Attempt
     from iplab.results.summary import SummaryRow
 
 Row = TypeVar("Row")

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from iplab.connection.transport import RETRY_DELAYS, Transport, pause
+from iplab.connection.retries import RETRY_DELAYS
+from iplab.connection.transport import Transport, pause
 from iplab.errors import ArtifactDamagedError, UnavailableError
 from iplab.results.reading import read
 from iplab.v1 import run_service_pb2
-
-_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +38,9 @@ class Artifact:
 
 def list_artifacts(transport: Transport, run: str) -> Iterator[Artifact]:
     """Files of the run of that name, ascending by path, fetched by page."""
-    token = ""
-    while True:
-        request = run_service_pb2.ListArtifactsRequest(parent=run, page_size=_PAGE, page_token=token)
-        page = transport.call(transport.runs.ListArtifacts, request)
-        for entry in page.artifacts:
-            yield read(Artifact, entry)
-        token = page.next_page_token
-        if not token:
-            return
+    request = run_service_pb2.ListArtifactsRequest(parent=run)
+    for entry in transport.listing(transport.runs.ListArtifacts, request, lambda page: page.artifacts):
+        yield read(Artifact, entry)
 
 
 def read_chunks(transport: Transport, run: str, artifact: Artifact) -> Iterator[bytes]:

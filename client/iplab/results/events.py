@@ -1,21 +1,16 @@
-"""What happens to an experiment, as typed events, followed across interruptions."""
+"""What happens to an experiment, as typed events."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from ipcore.catalogue.widths import width_of
-from iplab.connection.transport import Transport, pause
-from iplab.errors import ServerError, TimedOutError, UnavailableError, WatchOverflowError
-from iplab.results.reading import computed, member, read
+from iplab.results.reading import computed, read
 from iplab.results.states import ExperimentState, RunState
-from iplab.v1 import experiment_pb2, experiment_service_pb2
-
-_FIRST_DELAY, _LAST_DELAY = 0.1, 2.0
+from iplab.v1 import experiment_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,71 +104,6 @@ class Notice(Event):
     """A message for people: a retry, or a resource that is awaited."""
 
     message: str
-
-
-def watch(
-    transport: Transport,
-    name: str,
-    after: int = 0,
-    timeout: float | None = None,
-    patience: float = 60.0,
-) -> Iterator[Event]:
-    """Events of an experiment, in order and without gaps, until it is terminal.
-
-    A stream that breaks (service restarted, watcher too slow) is taken up again after the last event.
-
-    Args:
-        transport: Channel to the service.
-        name: "experiments/{experiment}".
-        after: Events with a greater sequence come.
-        timeout: Seconds until TimedOutError; None: no limit.
-        patience: Seconds without the service until UnavailableError.
-
-    Raises:
-        NotFoundError: No such experiment.
-        TimedOutError: Still not terminal after `timeout`.
-        UnavailableError: The service stayed away longer than `patience`.
-    """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    last, delay = after, _FIRST_DELAY
-    lost: float | None = None  # since when the service has been away
-    while True:
-        left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-        request = experiment_service_pb2.WatchExperimentRequest(name=name, after_sequence=last)
-        try:
-            if lost is not None:
-                # A watch without news looks the same as one without a service: ask for something.
-                _newest(transport, name)
-                lost, delay = None, _FIRST_DELAY
-            for answer in transport.stream(transport.experiments.WatchExperiment, request, timeout=left):
-                for message in answer.events:
-                    if message.sequence <= last:
-                        continue
-                    if message.sequence != last + 1:
-                        raise ServerError(f"{name}: event {message.sequence} came after event {last}")
-                    last = message.sequence
-                    yield event_of(message)
-            # The service ends a stream at the terminal event; a proxy may end one at any time.
-            now = _newest(transport, name)
-            if member(ExperimentState, now, "state").terminal and last >= now.sequence:
-                return
-        except WatchOverflowError:
-            delay = _FIRST_DELAY
-        except TimedOutError:
-            if left is None:
-                raise
-            raise TimedOutError(f"{name} has not ended within {timeout:g} s") from None
-        except UnavailableError:
-            lost = time.monotonic() if lost is None else lost
-            if time.monotonic() - lost > patience:
-                raise
-        pause(delay)
-        delay = min(2 * delay, _LAST_DELAY)
-
-
-def _newest(transport: Transport, name: str) -> experiment_pb2.Experiment:
-    request = experiment_service_pb2.GetExperimentRequest(name=name)
-    return transport.call(transport.experiments.GetExperiment, request)
 
 
 # By the name of the field that holds them.

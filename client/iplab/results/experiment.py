@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from iplab.connection.batches import in_batches
+from iplab.connection.paging import PAGE
 from iplab.connection.transport import Transport
-from iplab.results import events
+from iplab.results import following, requests
 from iplab.results.best import BestRate, best_rate
 from iplab.results.events import Event
-from iplab.results.reading import member, read
+from iplab.results.experiment_view import ExperimentView, Predictions
 from iplab.results.report import Report, check_experiment
 from iplab.results.run import Run
 from iplab.results.settings import Settings
-from iplab.results.states import ExperimentState, Regime
-from iplab.results.summary import Summary, averaged, summary_row
-from iplab.specs.plain import time_of, to_plain
+from iplab.results.summary import Summary, summary_row
 from iplab.specs.updating import set_masked
-from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2, spec_pb2
-from iplab.v1.fields import ExperimentFields
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_pb2, run_service_pb2
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,80 +26,8 @@ if TYPE_CHECKING:
     from ipcore.figures import Picture
     from iplab.results.metrics import Metrics
 
-_PAGE = 1000
 
-
-def _run_id(run: int | str) -> str:
-    """A run's id: a function of its index, so that no listing is needed."""
-    return f"r{run:05d}" if isinstance(run, int) else run
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Number of runs in each state."""
-
-    total: int
-    queued: int
-    running: int
-    paused: int
-    cancelling: int
-    succeeded: int
-    diverged: int
-    failed: int
-    cancelled: int
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePlace:
-    """Where a waiting experiment stands: an estimate, which changes as others submit.
-
-    Attributes:
-        packs_before: Packs (runs that train together) that are likely to start before its first one.
-        expected_start_time: When that one is likely to start (UTC); None if that is unknown.
-    """
-
-    packs_before: int
-    expected_start_time: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What theory says of one parameterization of the grid at one depth and activation.
-
-    Attributes:
-        parameterization: Its label.
-        hidden_layers: L.
-        activation: Name.
-        regime: The verdict.
-        summary: One sentence: the regime, which layers move from which step, and what decides.
-        advice: What would change a trivial or diverging verdict, or "".
-    """
-
-    parameterization: str
-    hidden_layers: int
-    activation: str
-    regime: Regime
-    summary: str
-    advice: str
-
-
-class Predictions(tuple[Prediction, ...]):
-    """What theory says of a grid; it shows itself in a notebook."""
-
-    __slots__ = ()
-
-    def _repr_html_(self) -> str:
-        from iplab.display import html  # noqa: PLC0415 - notebooks alone
-
-        rows = [
-            (p.parameterization, p.hidden_layers, p.activation, p.regime.words, p.summary, p.advice)
-            for p in self
-        ]
-        headings = ("parameterization", "L", "activation", "theory", "why", "advice")
-        return html.table_html(headings, rows) if rows else ""
-
-
-class Experiment(ExperimentFields):
+class Experiment(ExperimentView):
     """Runs trained from one spec, as of the last time it was read (`refresh`).
 
     Attributes:
@@ -111,55 +35,9 @@ class Experiment(ExperimentFields):
     """
 
     def __init__(self, transport: Transport, message: experiment_pb2.Experiment) -> None:
+        super().__init__(message)
         self._transport = transport
         self._settings: Mapping[int, Settings] | None = None
-        self._take(message)
-
-    def _take(self, message: experiment_pb2.Experiment) -> None:
-        self._experiment = message
-        self.id = message.name.rpartition("/")[2]
-
-    def __repr__(self) -> str:
-        counts = self.counts
-        ended = counts.succeeded + counts.diverged + counts.failed + counts.cancelled
-        return (
-            f"<Experiment {self.id or '(not created)'}: {self.state}, {ended}/{counts.total} runs ended, "
-            f"{self.committed_steps}/{self.total_steps} steps>"
-        )
-
-    def _repr_html_(self) -> str:
-        from dataclasses import asdict  # noqa: PLC0415 - notebooks alone
-
-        from iplab.display import html  # noqa: PLC0415 - as above
-
-        counts = [f"{n} {name}" for name, n in asdict(self.counts).items() if n and name != "total"]
-        return html.titled(
-            f"{self.id or '(not created)'} is {self.state}: {self.counts.total} runs ({', '.join(counts)})",
-            html.paragraph(self.display_name) if self.display_name else "",
-            html.progress(self.committed_steps, self.total_steps),
-            html.listed(f"warning: {text}" for text in self.warnings),
-        )
-
-    @property
-    def state(self) -> ExperimentState:
-        """Its state."""
-        return member(ExperimentState, self._experiment, "state")
-
-    @property
-    def counts(self) -> Counts:
-        """Number of runs in each state."""
-        return read(Counts, self._experiment.counts)
-
-    @property
-    def all_diverged(self) -> bool:
-        """Whether it ended without any result: no loss of any run stayed finite."""
-        return self.state.terminal and self.counts.diverged == self.counts.total
-
-    @property
-    def queue_place(self) -> QueuePlace | None:
-        """Where it stands while it is QUEUED, as of the last `refresh`; None: unknown, or it is not."""
-        found = self._experiment
-        return read(QueuePlace, found.queue_place) if found.HasField("queue_place") else None
 
     @property
     def predictions(self) -> Predictions:
@@ -169,39 +47,7 @@ class Experiment(ExperimentFields):
         """
         if not self._experiment.predictions and self.id:
             self.refresh()
-        return Predictions(read(Prediction, prediction) for prediction in self._experiment.predictions)
-
-    @property
-    def spec(self) -> spec_pb2.ExperimentSpec:
-        """What is trained, with defaults filled in (a copy)."""
-        copy = spec_pb2.ExperimentSpec()
-        copy.CopyFrom(self._experiment.spec)
-        return copy
-
-    @property
-    def create_time(self) -> datetime:
-        """When it was accepted (UTC)."""
-        return time_of(self._experiment.create_time)
-
-    def as_spec(self, changes: Mapping[str, object] | None = None) -> dict[str, object]:
-        """What would be submitted to have it again, without its notes, as `client.create` takes it.
-
-        Args:
-            changes: New values by path; "spec." may be left out, and None removes a field.
-
-        Raises:
-            SpecError: A path that leads nowhere; all of them.
-
-        Example:
-            >>> client.create(experiment.as_spec({"steps": 1000, "grid.seeds": [8, 9]}))     # doctest: +SKIP
-        """
-        from iplab.specs.changing import spec_of  # noqa: PLC0415 - few need it
-
-        return spec_of(self._experiment, changes)
-
-    def to_dict(self) -> dict[str, object]:
-        """All fields as plain values, as `iplab show --json` prints them."""
-        return to_plain(self._experiment)
+        return super().predictions
 
     def refresh(self) -> Experiment:
         """Read it again. Returns itself."""
@@ -411,17 +257,10 @@ class Experiment(ExperimentFields):
         Raises:
             InvalidRequestError: The filter or the order cannot be read.
         """
-        token = ""
-        while True:
-            request = run_service_pb2.ListRunsRequest(
-                parent=self.name, page_size=_PAGE, page_token=token, filter=filter, order_by=order_by
-            )
-            page = self._transport.call(self._transport.runs.ListRuns, request)
-            for message in page.runs:
-                yield Run(self._transport, message)
-            token = page.next_page_token
-            if not token:
-                return
+        request = run_service_pb2.ListRunsRequest(parent=self.name, filter=filter, order_by=order_by)
+        found = self._transport.listing(self._transport.runs.ListRuns, request, lambda page: page.runs)
+        for message in found:
+            yield Run(self._transport, message)
 
     def unmatched(self, filter: str) -> str:
         """Why a filter matches none of its runs: its values that no run has; "" if it matches one."""
@@ -437,7 +276,7 @@ class Experiment(ExperimentFields):
         Raises:
             NotFoundError: The grid has no such run.
         """
-        request = run_service_pb2.GetRunRequest(name=f"{self.name}/runs/{_run_id(run)}")
+        request = run_service_pb2.GetRunRequest(name=requests.run_name(self.name, run))
         return Run(self._transport, self._transport.call(self._transport.runs.GetRun, request))
 
     def get_runs(self, runs: Iterable[int | str]) -> list[Run]:
@@ -449,13 +288,13 @@ class Experiment(ExperimentFields):
         Raises:
             NotFoundError: The grid has no such runs; the first eight are named.
         """
-        names = [f"{self.name}/runs/{_run_id(run)}" for run in runs]
+        names = [requests.run_name(self.name, run) for run in runs]
 
         def read(some: Sequence[str]) -> Sequence[run_pb2.Run]:
             request = run_service_pb2.BatchGetRunsRequest(parent=self.name, names=some)
             return self._transport.call(self._transport.runs.BatchGetRuns, request).runs
 
-        return [Run(self._transport, message) for message in in_batches(names, _PAGE, read)]
+        return [Run(self._transport, message) for message in in_batches(names, PAGE, read)]
 
     def watch(self, after: int = 0, timeout: float | None = None) -> Iterator[Event]:
         """Events in order and without gaps, old ones first, until it has ended.
@@ -470,7 +309,7 @@ class Experiment(ExperimentFields):
         Raises:
             UnavailableError: The service stayed away for a minute.
         """
-        return events.watch(self._transport, self.name, after, timeout)
+        return following.watch(self._transport, self.name, after, timeout)
 
     def wait(self, progress: bool = True, timeout: float | None = None) -> Experiment:
         """Wait until it has ended; one that is paused waits until somebody resumes it.
@@ -517,7 +356,7 @@ class Experiment(ExperimentFields):
         """Where runs stand in the grid, by index. It never changes, so all are read once."""
         if self._settings is not None:
             return self._settings
-        found = {run.index: run.settings for run in self.runs(filter)}
+        found = requests.settings_of(self.runs(filter))
         if not filter:
             self._settings = found
         return found
@@ -525,7 +364,7 @@ class Experiment(ExperimentFields):
     def _diverged(self, filter: str) -> Mapping[int, int]:
         """At which step runs diverged, by index."""
         chosen = f"({filter}) AND state = DIVERGED" if filter else "state = DIVERGED"
-        return {run.index: run.diverged_step or 0 for run in self.runs(chosen)}
+        return requests.diverged_of(self.runs(chosen))
 
     def summary(self, filter: str = "") -> Summary:
         """Mean and spread over seeds of the final test loss and accuracy, a row per point of the grid.
@@ -533,10 +372,9 @@ class Experiment(ExperimentFields):
         The rows are a list; `to_pandas()` makes a frame of them, and so does `pandas.DataFrame`, without the
         spreads.
         """
-        request = run_service_pb2.SummarizeRunsRequest(
-            parent=self.name, page_size=_PAGE, filter=filter, values=averaged().values()
-        )
-        return Summary(summary_row(group) for page in self._pages(request) for group in page.groups)
+        request = requests.summary(self.name, filter)
+        method = self._transport.runs.SummarizeRuns
+        return Summary(map(summary_row, self._transport.listing(method, request, lambda page: page.groups)))
 
     def best_rates(self, filter: str = "", by: str = "", *, largest: bool = False) -> list[BestRate]:
         """The best base learning rate of each parameterization, depth, width and activation.
@@ -555,23 +393,14 @@ class Experiment(ExperimentFields):
         """
         request = run_service_pb2.SummarizeRunsRequest(
             parent=self.name,
-            page_size=_PAGE,
             filter=filter,
             best_rate=run_service_pb2.BestRate(value=by, largest=largest),
         )
-        return [
-            best_rate(group, page.best_rate_value) for page in self._pages(request) for group in page.groups
-        ]
 
-    def _pages(
-        self, request: run_service_pb2.SummarizeRunsRequest
-    ) -> Iterator[run_service_pb2.SummarizeRunsResponse]:
-        while True:
-            page = self._transport.call(self._transport.runs.SummarizeRuns, request)
-            yield page
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        def rates(page: run_service_pb2.SummarizeRunsResponse) -> list[BestRate]:
+            return [best_rate(group, page.best_rate_value) for group in page.groups]
+
+        return list(self._transport.listing(self._transport.runs.SummarizeRuns, request, rates))
 
     def runs_frame(self, filter: str = "") -> pd.DataFrame:
         """Its runs as a frame of pandas: settings, state and results as plain columns, a row per run.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from iplab.connection.transport import Transport
+from iplab.results import requests
 from iplab.results.metrics import Metrics, collect
 from iplab.results.settings import Settings
-from iplab.v1 import run_service_pb2
 
 
 def query_metrics(
@@ -32,8 +32,6 @@ def query_metrics(
         settings: Reads where the runs stand in the grid, by index.
         diverged: Reads at which step those that diverged did.
     """
-    request = run_service_pb2.QueryMetricsRequest(
-        parent=parent, filter=filter, metrics=names, first_step=steps[0], last_step=steps[1]
-    )
+    request = requests.metrics(parent, filter, names, steps)
     found = transport.retry(lambda: collect(transport.stream(transport.runs.QueryMetrics, request)))
     return replace(found, settings=settings(), diverged=diverged())

@@ -10,7 +10,7 @@ from iplab.display.vocabulary import field_named
 from iplab.errors import InvalidRequestError, Violation
 
 if TYPE_CHECKING:
-    from iplab.results.run import Run
+    from iplab.results.run_view import RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Settings:
     seed: int
 
     @classmethod
-    def of(cls, run: Run) -> Settings:
+    def of(cls, run: RunView) -> Settings:
         """A run's."""
         return cls(*(getattr(run, name) for name in AXES))
 

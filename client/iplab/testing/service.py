@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import grpc
 
@@ -29,6 +29,9 @@ from iplab.v1 import (
 )
 from iplab.v1 import experiment_service_pb2 as pb
 from iplab.v1 import run_service_pb2 as run_pb
+
+if TYPE_CHECKING:
+    from iplab.aio import AsyncClient
 
 # Calls at a time; each watch is one.
 _THREADS: Final = 32
@@ -80,6 +83,13 @@ class FakeService:
     def connect(self, *, timeout: float = 30.0) -> Client:
         """A client of it, whatever profiles and variables there are."""
         return Client(Transport(self.address, timeout))
+
+    def connect_async(self, *, timeout: float = 30.0) -> AsyncClient:
+        """An async client of it, for the event loop that runs."""
+        from iplab.aio import AsyncClient  # noqa: PLC0415 - grpc.aio only where it is used
+        from iplab.connection.async_transport import AsyncTransport  # noqa: PLC0415 - as above
+
+        return AsyncClient(AsyncTransport(self.address, timeout))
 
     def play(self, experiment: str, *, fail: Collection[int] = (), diverge: Collection[int] = ()) -> None:
         """Play an experiment's queued runs to their end.

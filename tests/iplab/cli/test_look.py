@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 import iplab as sdk
 from iplab.cli import main
-from iplab.results.experiment import QueuePlace
+from iplab.results.experiment_view import QueuePlace
 from tests.iplab.conftest import small_spec
 from tests.ipserver.store.cases import new_pack
 

@@ -80,7 +80,7 @@ def test_a_service_on_loopback_is_reached_without_the_proxy(
 def test_elsewhere_the_error_names_the_variable_and_no_password(variable, refusing, monkeypatch):
     proxy, calls = refusing
     monkeypatch.setenv(variable, proxy)
-    monkeypatch.setattr("iplab.connection.transport.RETRY_DELAYS", ())
+    monkeypatch.setattr("iplab.connection.retries.RETRY_DELAYS", ())
 
     with (
         iplab.connect("192.0.2.1:50051", timeout=5) as client,

@@ -101,8 +101,8 @@ def test_a_watch_gives_up_when_the_service_stays_away(own_service, own_client, m
     now = [0.0]
     watch = experiment.watch()
     next(watch)
-    monkeypatch.setattr("iplab.results.events.time", clock(now))
-    monkeypatch.setattr("iplab.results.events.pause", lambda delay: now.__setitem__(0, now[0] + 20.0))
+    monkeypatch.setattr("iplab.results.following.time", clock(now))
+    monkeypatch.setattr("iplab.results.following.pause", lambda delay: now.__setitem__(0, now[0] + 20.0))
     # Patience counts from the loss of the service, however long the watch was quiet before.
     now[0] = 3600.0
     own_service.stop()
@@ -212,7 +212,7 @@ def test_runs_are_listed_and_filtered(trained):
 
 
 def test_listing_fetches_every_page(trained, monkeypatch):
-    monkeypatch.setattr("iplab.results.experiment._PAGE", 3)
+    monkeypatch.setattr("iplab.connection.paging.PAGE", 3)
     assert [run.index for run in trained.runs()] == list(range(8))
 
 

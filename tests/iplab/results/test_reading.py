@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
-from iplab.results import artifacts, events, experiment, report, run
+from iplab.results import artifacts, events, experiment, experiment_view, report, run, run_view
 from iplab.results.reading import computed, read
 from iplab.results.states import ExperimentState, Regime, RunState
 from iplab.v1 import experiment_pb2, report_pb2, run_pb2, theory_pb2
@@ -17,10 +17,10 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 READ = [
     (artifacts.Artifact, run_pb2.Artifact),
     (events.Event, experiment_pb2.ExperimentEvent),
-    (experiment.Counts, experiment_pb2.RunCounts),
-    (experiment.Prediction, theory_pb2.Prediction),
-    (run.Attempt, run_pb2.Attempt),
-    (run.Failure, run_pb2.Failure),
+    (experiment_view.Counts, experiment_pb2.RunCounts),
+    (experiment_view.Prediction, theory_pb2.Prediction),
+    (run_view.Attempt, run_pb2.Attempt),
+    (run_view.Failure, run_pb2.Failure),
     (report.Subject, report_pb2.CheckSubject),
     (report.Check, report_pb2.Check),
     (report.Conclusion, report_pb2.Conclusion),
@@ -52,7 +52,7 @@ def test_values_of_every_type():
 
 
 def test_enums_of_a_newer_service():
-    assert read(experiment.Prediction, theory_pb2.Prediction(regime=99)).regime is Regime.UNKNOWN
+    assert read(experiment_view.Prediction, theory_pb2.Prediction(regime=99)).regime is Regime.UNKNOWN
     check = read(report.Check, report_pb2.Check(kind=99, verdict=99))
     assert (check.kind, check.verdict) == ("UNKNOWN", report.Verdict.UNDECIDED)
 
@@ -139,9 +139,9 @@ def test_types_of_generated_attributes_are_those_of_the_fields():
         FieldDescriptor.TYPE_STRING: "str",
     }
     for view, message in (
-        (run.RunFields, run_pb2.Run),
-        (run.RunSummaryFields, run_pb2.RunSummary),
-        (experiment.ExperimentFields, experiment_pb2.Experiment),
+        (run_view.RunFields, run_pb2.Run),
+        (run_view.RunSummaryFields, run_pb2.RunSummary),
+        (experiment_view.ExperimentFields, experiment_pb2.Experiment),
     ):
         for entry in message.DESCRIPTOR.fields:
             if entry.type in kinds:

@@ -284,7 +284,7 @@ def test_everybody_sees_what_their_token_lets_them_see(tmp_path, monkeypatch):
 @pytest.fixture
 def own_page(monkeypatch):
     """A page over an address where nothing listens."""
-    monkeypatch.setattr("iplab.connection.transport.RETRY_DELAYS", ())
+    monkeypatch.setattr("iplab.connection.retries.RETRY_DELAYS", ())
     page = Page("127.0.0.1:1")
     yield page
     page.close()

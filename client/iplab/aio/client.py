@@ -1,0 +1,94 @@
+"""Async connections to a service: create and find experiments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from iplab.aio.experiment import AsyncExperiment
+from iplab.connection.async_transport import AsyncTransport
+from iplab.connection.endpoint import find_way
+from iplab.results.requests import experiment_name
+from iplab.specs.specfile import SpecSource
+from iplab.specs.submission import Submission
+from iplab.v1 import experiment_service_pb2
+
+if TYPE_CHECKING:
+    import grpc
+
+
+def connect(
+    address: str | None = None,
+    *,
+    timeout: float = 30.0,
+    metadata: Sequence[tuple[str, str]] = (),
+    profile: str | None = None,
+    token: str | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+) -> AsyncClient:
+    """An async client of the service at an address. Arguments as `iplab.connect`, which describes them.
+
+    Nothing is sent before the first call. The client belongs to the event loop in which it is made.
+
+    Raises:
+        InvalidRequestError: That is no address, or the profile, a certificate or the token cannot be used.
+        RuntimeError: No event loop runs here.
+    """
+    return AsyncClient(AsyncTransport(*find_way(address, timeout, metadata, profile, token, credentials)))
+
+
+class AsyncClient:
+    """A connection to a service, for one event loop; close it, or use it in an `async with` statement."""
+
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self._transport.address}>"
+
+    async def close(self) -> None:
+        """Close the connection. Experiments on the service are not affected."""
+        await self._transport.close()
+
+    async def create(
+        self,
+        spec: SpecSource,
+        *,
+        experiment_id: str = "",
+        request_id: str | None = None,
+        validate_only: bool = False,
+    ) -> AsyncExperiment:
+        """Submit an experiment. Arguments and errors as `iplab.Client.create`."""
+        submission = Submission(spec, experiment_id, request_id, validate_only=validate_only)
+        with submission.refusals():
+            message = await self._transport.call(
+                self._transport.experiments.CreateExperiment, submission.request, repeat=submission.repeat
+            )
+        return AsyncExperiment(self._transport, message)
+
+    async def experiment(self, experiment: str) -> AsyncExperiment:
+        """One experiment, by its id or name. Raises NotFoundError if there is none."""
+        request = experiment_service_pb2.GetExperimentRequest(name=experiment_name(experiment))
+        message = await self._transport.call(self._transport.experiments.GetExperiment, request)
+        return AsyncExperiment(self._transport, message)
+
+    async def experiments(
+        self, filter: str = "", limit: int | None = None, *, show_deleted: bool = False
+    ) -> AsyncIterator[AsyncExperiment]:
+        """Experiments, newest first, fetched by page. Arguments as `iplab.Client.experiments`."""
+        request = experiment_service_pb2.ListExperimentsRequest(filter=filter, show_deleted=show_deleted)
+        method = self._transport.experiments.ListExperiments
+        async for message in self._transport.listing(method, request, lambda page: page.experiments, limit):
+            yield AsyncExperiment(self._transport, message)

@@ -1,0 +1,97 @@
+"""An experiment, for programs with an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Self
+
+from iplab.aio.following import watch
+from iplab.aio.query import query_metrics
+from iplab.aio.run import AsyncRun
+from iplab.connection.async_transport import AsyncTransport
+from iplab.results import requests
+from iplab.results.events import Event
+from iplab.results.experiment_view import ExperimentView
+from iplab.results.summary import Summary, summary_row
+from iplab.v1 import experiment_pb2, experiment_service_pb2, run_service_pb2
+
+if TYPE_CHECKING:
+    from iplab.results.metrics import Metrics
+
+
+class AsyncExperiment(ExperimentView):
+    """Runs trained from one spec, as of the last time it was read (`refresh`)."""
+
+    def __init__(self, transport: AsyncTransport, message: experiment_pb2.Experiment) -> None:
+        super().__init__(message)
+        self._transport = transport
+
+    async def refresh(self) -> Self:
+        """Read it again. Returns itself."""
+        request = experiment_service_pb2.GetExperimentRequest(name=self.name)
+        self._take(await self._transport.call(self._transport.experiments.GetExperiment, request))
+        return self
+
+    async def cancel(self) -> Self:
+        """Ask all unfinished runs to stop; harmless if it has ended. Returns itself, with the new state."""
+        request = experiment_service_pb2.CancelExperimentRequest(name=self.name)
+        self._take(await self._transport.call(self._transport.experiments.CancelExperiment, request))
+        return self
+
+    async def delete(self, *, etag: str = "") -> Self:
+        """Delete it once it has ended; arguments and errors as `iplab.Experiment.delete`. Returns itself."""
+        request = experiment_service_pb2.DeleteExperimentRequest(name=self.name, etag=etag)
+        self._take(await self._transport.call(self._transport.experiments.DeleteExperiment, request))
+        return self
+
+    async def runs(self, filter: str = "", order_by: str = "") -> AsyncIterator[AsyncRun]:
+        """Its runs, fetched by page; arguments and errors as `iplab.Experiment.runs`."""
+        request = run_service_pb2.ListRunsRequest(parent=self.name, filter=filter, order_by=order_by)
+        found = self._transport.listing(self._transport.runs.ListRuns, request, lambda page: page.runs)
+        async for message in found:
+            yield AsyncRun(self._transport, message)
+
+    async def run(self, run: int | str) -> AsyncRun:
+        """One run, with its attempts, by its index or id. Raises NotFoundError if the grid has none."""
+        request = run_service_pb2.GetRunRequest(name=requests.run_name(self.name, run))
+        return AsyncRun(self._transport, await self._transport.call(self._transport.runs.GetRun, request))
+
+    async def watch(self, after: int = 0, timeout: float | None = None) -> AsyncIterator[Event]:
+        """Events in order and without gaps, until it has ended, also when a connection breaks meanwhile.
+
+        Arguments and errors as `iplab.Experiment.watch`.
+        """
+        async with aclosing(watch(self._transport, self.name, after, timeout)) as events:
+            async for event in events:
+                yield event
+
+    async def wait(self, *, timeout: float | None = None) -> Self:
+        """Wait until it has ended; nothing is shown meanwhile.
+
+        Args:
+            timeout: Seconds until TimedOutError; None: no limit.
+
+        Returns:
+            Itself, read again: SUCCEEDED, FAILED or CANCELLED.
+        """
+        async for _ in self.watch(timeout=timeout):
+            pass
+        return await self.refresh()
+
+    async def metrics(
+        self, filter: str = "", names: Sequence[str] = (), first_step: int = 0, last_step: int = 0
+    ) -> Metrics:
+        """Recorded points of its runs as columns; arguments and errors as `iplab.Experiment.metrics`."""
+        found = await query_metrics(self._transport, self.name, filter, names, (first_step, last_step))
+        runs = [run async for run in self.runs(filter)]
+        return replace(found, settings=requests.settings_of(runs), diverged=requests.diverged_of(runs))
+
+    async def summary(self, filter: str = "") -> Summary:
+        """Means over seeds, a row per point of the grid, as `iplab.Experiment.summary`."""
+        request = requests.summary(self.name, filter)
+        groups = self._transport.listing(
+            self._transport.runs.SummarizeRuns, request, lambda page: page.groups
+        )
+        return Summary([summary_row(group) async for group in groups])

@@ -1,0 +1,38 @@
+"""When a call is tried again: one rule for the sync and the async client."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from iplab.errors import IplabError, QuotaExceededError, UnavailableError
+
+# A restart of the service on one machine is over within these delays; more patience is the caller's choice.
+RETRY_DELAYS: Final = (0.1, 0.2, 0.4, 0.8, 1.5)
+# Requests that came too fast are sent again, if that may help within this time.
+_PACE: Final = "requests_per_second"
+_LONGEST_PACE: Final = 5.0
+
+
+class Retries:
+    """The attempts that one call has left."""
+
+    def __init__(self) -> None:
+        self._delays = iter(RETRY_DELAYS)
+
+    def delay_after(self, error: IplabError) -> float | None:
+        """Seconds to wait before the next attempt; None: there is none, `error` is the answer."""
+        least = 0.0
+        if isinstance(error, QuotaExceededError):
+            if error.limit != _PACE or error.retry_seconds is None or error.retry_seconds > _LONGEST_PACE:
+                return None
+            least = error.retry_seconds
+        elif not isinstance(error, UnavailableError):
+            return None
+        delay = next(self._delays, None)
+        return None if delay is None else max(delay, least)
+
+
+def jittered(delay: float) -> float:
+    """About `delay` seconds; the jitter keeps many clients from coming back at the same moment."""
+    return delay * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,176 @@
+"""What an experiment is, as it was read last: what its sync and async handles have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from iplab.results.reading import member, read
+from iplab.results.states import ExperimentState, Regime
+from iplab.specs.plain import time_of, to_plain
+from iplab.v1 import experiment_pb2, spec_pb2
+from iplab.v1.fields import ExperimentFields
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Number of runs in each state."""
+
+    total: int
+    queued: int
+    running: int
+    paused: int
+    cancelling: int
+    succeeded: int
+    diverged: int
+    failed: int
+    cancelled: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueuePlace:
+    """Where a waiting experiment stands: an estimate, which changes as others submit.
+
+    Attributes:
+        packs_before: Packs (runs that train together) that are likely to start before its first one.
+        expected_start_time: When that one is likely to start (UTC); None if that is unknown.
+    """
+
+    packs_before: int
+    expected_start_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What theory says of one parameterization of the grid at one depth and activation.
+
+    Attributes:
+        parameterization: Its label.
+        hidden_layers: L.
+        activation: Name.
+        regime: The verdict.
+        summary: One sentence: the regime, which layers move from which step, and what decides.
+        advice: What would change a trivial or diverging verdict, or "".
+    """
+
+    parameterization: str
+    hidden_layers: int
+    activation: str
+    regime: Regime
+    summary: str
+    advice: str
+
+
+class Predictions(tuple[Prediction, ...]):
+    """What theory says of a grid; it shows itself in a notebook."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from iplab.display import html  # noqa: PLC0415 - notebooks alone
+
+        rows = [
+            (p.parameterization, p.hidden_layers, p.activation, p.regime.words, p.summary, p.advice)
+            for p in self
+        ]
+        headings = ("parameterization", "L", "activation", "theory", "why", "advice")
+        return html.table_html(headings, rows) if rows else ""
+
+
+class ExperimentView(ExperimentFields):
+    """The message that was read last.
+
+    Attributes:
+        id: The last part of its name.
+    """
+
+    def __init__(self, message: experiment_pb2.Experiment) -> None:
+        self._take(message)
+
+    def _take(self, message: experiment_pb2.Experiment) -> None:
+        self._experiment = message
+        self.id = message.name.rpartition("/")[2]
+
+    def __repr__(self) -> str:
+        counts = self.counts
+        ended = counts.succeeded + counts.diverged + counts.failed + counts.cancelled
+        kind = type(self).__name__
+        return (
+            f"<{kind} {self.id or '(not created)'}: {self.state}, {ended}/{counts.total} runs ended, "
+            f"{self.committed_steps}/{self.total_steps} steps>"
+        )
+
+    def _repr_html_(self) -> str:
+        from dataclasses import asdict  # noqa: PLC0415 - notebooks alone
+
+        from iplab.display import html  # noqa: PLC0415 - as above
+
+        counts = [f"{n} {name}" for name, n in asdict(self.counts).items() if n and name != "total"]
+        return html.titled(
+            f"{self.id or '(not created)'} is {self.state}: {self.counts.total} runs ({', '.join(counts)})",
+            html.paragraph(self.display_name) if self.display_name else "",
+            html.progress(self.committed_steps, self.total_steps),
+            html.listed(f"warning: {text}" for text in self.warnings),
+        )
+
+    @property
+    def state(self) -> ExperimentState:
+        """Its state."""
+        return member(ExperimentState, self._experiment, "state")
+
+    @property
+    def counts(self) -> Counts:
+        """Number of runs in each state."""
+        return read(Counts, self._experiment.counts)
+
+    @property
+    def all_diverged(self) -> bool:
+        """Whether it ended without any result: no loss of any run stayed finite."""
+        return self.state.terminal and self.counts.diverged == self.counts.total
+
+    @property
+    def queue_place(self) -> QueuePlace | None:
+        """Where it stands while it is QUEUED, as of the last `refresh`; None: unknown, or it is not."""
+        found = self._experiment
+        return read(QueuePlace, found.queue_place) if found.HasField("queue_place") else None
+
+    @property
+    def predictions(self) -> Predictions:
+        """What theory says of every parameterization, depth and activation of the grid.
+
+        Listings leave predictions out: there are none until it is read again.
+        """
+        return Predictions(read(Prediction, prediction) for prediction in self._experiment.predictions)
+
+    @property
+    def spec(self) -> spec_pb2.ExperimentSpec:
+        """What is trained, with defaults filled in (a copy)."""
+        copy = spec_pb2.ExperimentSpec()
+        copy.CopyFrom(self._experiment.spec)
+        return copy
+
+    @property
+    def create_time(self) -> datetime:
+        """When it was accepted (UTC)."""
+        return time_of(self._experiment.create_time)
+
+    def as_spec(self, changes: Mapping[str, object] | None = None) -> dict[str, object]:
+        """What would be submitted to have it again, without its notes, as `client.create` takes it.
+
+        Args:
+            changes: New values by path; "spec." may be left out, and None removes a field.
+
+        Raises:
+            SpecError: A path that leads nowhere; all of them.
+
+        Example:
+            >>> client.create(experiment.as_spec({"steps": 1000, "grid.seeds": [8, 9]}))     # doctest: +SKIP
+        """
+        from iplab.specs.changing import spec_of  # noqa: PLC0415 - few need it
+
+        return spec_of(self._experiment, changes)
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields as plain values, as `iplab show --json` prints them."""
+        return to_plain(self._experiment)

@@ -1,0 +1,131 @@
+"""An experiment's events, followed across interruptions: one rule for the sync and the async client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from iplab.connection.transport import Transport, pause
+from iplab.errors import IplabError, ServerError, TimedOutError, UnavailableError, WatchOverflowError
+from iplab.results.events import Event, event_of
+from iplab.results.reading import member
+from iplab.results.states import ExperimentState
+from iplab.v1 import experiment_pb2, experiment_service_pb2
+
+_FIRST_DELAY, _LAST_DELAY = 0.1, 2.0
+
+
+class Following:
+    """Where a watch stands. It makes no calls: whoever watches makes them, in the order of `watch` below.
+
+    Args:
+        name: "experiments/{experiment}".
+        after: Events with a greater sequence come.
+        timeout: Seconds until TimedOutError; None: no limit.
+        patience: Seconds without the service until UnavailableError.
+    """
+
+    def __init__(
+        self, name: str, after: int = 0, timeout: float | None = None, patience: float = 60.0
+    ) -> None:
+        self._name, self._last, self._timeout, self._patience = name, after, timeout, patience
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._delay = _FIRST_DELAY
+        self._lost: float | None = None  # since when the service has been away
+
+    @property
+    def lost(self) -> bool:
+        """Whether the service was away: a watch without news looks the same, so ask for something first."""
+        return self._lost is not None
+
+    def found(self) -> None:
+        """The service has answered."""
+        self._lost, self._delay = None, _FIRST_DELAY
+
+    def get(self) -> experiment_service_pb2.GetExperimentRequest:
+        """Asks for the experiment as it is."""
+        return experiment_service_pb2.GetExperimentRequest(name=self._name)
+
+    def request(self) -> experiment_service_pb2.WatchExperimentRequest:
+        """Asks for the events after the last one."""
+        return experiment_service_pb2.WatchExperimentRequest(name=self._name, after_sequence=self._last)
+
+    def left(self) -> float | None:
+        """Seconds that are left; None: no limit."""
+        return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
+
+    def take(self, answer: experiment_service_pb2.WatchExperimentResponse) -> Iterator[Event]:
+        """The new events of an answer.
+
+        Raises:
+            ServerError: One is missing.
+        """
+        for message in answer.events:
+            if message.sequence <= self._last:
+                continue
+            if message.sequence != self._last + 1:
+                raise ServerError(f"{self._name}: event {message.sequence} came after event {self._last}")
+            self._last = message.sequence
+            yield event_of(message)
+
+    def ended(self, now: experiment_pb2.Experiment) -> bool:
+        """Whether all events came, after a stream has ended: a proxy may end one at any time."""
+        return member(ExperimentState, now, "state").terminal and self._last >= now.sequence
+
+    def survive(self, error: IplabError) -> None:
+        """Go on after an error of a call, or raise what the watch ends with."""
+        if isinstance(error, WatchOverflowError):
+            self._delay = _FIRST_DELAY
+        elif isinstance(error, TimedOutError) and self._timeout is not None:
+            raise TimedOutError(f"{self._name} has not ended within {self._timeout:g} s") from None
+        elif isinstance(error, UnavailableError):
+            self._lost = time.monotonic() if self._lost is None else self._lost
+            if time.monotonic() - self._lost > self._patience:
+                raise error
+        else:
+            raise error
+
+    def delay(self) -> float:
+        """Seconds to wait before the next call."""
+        now, self._delay = self._delay, min(2 * self._delay, _LAST_DELAY)
+        return now
+
+
+def watch(
+    transport: Transport,
+    name: str,
+    after: int = 0,
+    timeout: float | None = None,
+    patience: float = 60.0,
+) -> Iterator[Event]:
+    """Events of an experiment, in order and without gaps, until it is terminal.
+
+    A stream that breaks (service restarted, watcher too slow) is taken up again after the last event.
+
+    Args:
+        transport: Channel to the service.
+        name: "experiments/{experiment}".
+        after: Events with a greater sequence come.
+        timeout: Seconds until TimedOutError; None: no limit.
+        patience: Seconds without the service until UnavailableError.
+
+    Raises:
+        NotFoundError: No such experiment.
+        TimedOutError: Still not terminal after `timeout`.
+        UnavailableError: The service stayed away longer than `patience`.
+    """
+    following, methods = Following(name, after, timeout, patience), transport.experiments
+    while True:
+        try:
+            if following.lost:
+                transport.call(methods.GetExperiment, following.get())
+                following.found()
+            for answer in transport.stream(
+                methods.WatchExperiment, following.request(), timeout=following.left()
+            ):
+                yield from following.take(answer)
+            if following.ended(transport.call(methods.GetExperiment, following.get())):
+                return
+        except IplabError as error:
+            following.survive(error)
+        pause(following.delay())

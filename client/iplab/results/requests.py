@@ -1,0 +1,52 @@
+"""Names and requests that the sync and the async client share, and what their answers are put together to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from iplab.results.run_view import RunView
+from iplab.results.settings import Settings
+from iplab.results.summary import averaged
+from iplab.v1 import run_service_pb2
+
+
+def experiment_name(experiment: str) -> str:
+    """An experiment's name, from its id or its name.
+
+    >>> experiment_name("mine"), experiment_name("experiments/mine")
+    ('experiments/mine', 'experiments/mine')
+    """
+    return experiment if experiment.startswith("experiments/") else f"experiments/{experiment}"
+
+
+def run_name(experiment: str, run: int | str) -> str:
+    """A run's name, from its index or its id: a function of the index, so that no listing is needed.
+
+    >>> run_name("experiments/mine", 7)
+    'experiments/mine/runs/r00007'
+    """
+    return f"{experiment}/runs/{f'r{run:05d}' if isinstance(run, int) else run}"
+
+
+def metrics(
+    experiment: str, filter: str, names: Sequence[str], steps: tuple[int, int]
+) -> run_service_pb2.QueryMetricsRequest:
+    """Metric points of an experiment's runs; arguments as `Experiment.metrics`, `steps` first and last."""
+    return run_service_pb2.QueryMetricsRequest(
+        parent=experiment, filter=filter, metrics=names, first_step=steps[0], last_step=steps[1]
+    )
+
+
+def summary(experiment: str, filter: str) -> run_service_pb2.SummarizeRunsRequest:
+    """Means over seeds of all values that a `SummaryRow` has."""
+    return run_service_pb2.SummarizeRunsRequest(parent=experiment, filter=filter, values=averaged().values())
+
+
+def settings_of(runs: Iterable[RunView]) -> Mapping[int, Settings]:
+    """Where runs stand in the grid, by index."""
+    return {run.index: run.settings for run in runs}
+
+
+def diverged_of(runs: Iterable[RunView]) -> Mapping[int, int]:
+    """At which step those of the runs that diverged did, by index."""
+    return {run.index: run.diverged_step or 0 for run in runs if run.state == "DIVERGED"}
