@@ -241,7 +241,7 @@ def _seconds(one: Cost) -> float:
     return one.seconds() + 2 * one.evaluation_seconds()
 
 
-def _stand_in(config: PackConfig, spec: pb.ExperimentSpec, run: NewRun) -> PackConfig | None:
+def _stand_in(config: PackConfig, spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig | None:
     """The network that stands for a run of infinite width; None: its limit is computed, or nothing can."""
     if not config.infinite_width:
         return None
@@ -307,7 +307,7 @@ def _one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[New
         )
 
 
-def _limit(config: PackConfig, spec: pb.ExperimentSpec, run: NewRun) -> Limit | NoLimit:
+def _limit(config: PackConfig, spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> Limit | NoLimit:
     own = run_config(spec, run)
     return limit_of(
         own.parameterization,

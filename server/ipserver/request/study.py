@@ -216,6 +216,9 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
     if info is None:
         raise InvalidRequest(problems.found)
     budget, max_width = spec.budget, _max_width(base, info, limits)
+    own = _own_settings(message)
+    if kind == _BESIDE_LIMIT:
+        own["without_limit"] = tuple(_without_limit(spec))
     return KINDS[kind](
         subjects=tuple(subjects(spec)),
         setting=studies.Setting(
@@ -237,8 +240,7 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
         max_width=max_width,
         run_cost=_run_cost(base, info, max_width),
         cores=max(1.0, capacity.resources.get("cpus", 1.0) if capacity else 1.0),
-        **_own_settings(message),
-        **({"without_limit": tuple(_without_limit(spec))} if kind == _BESIDE_LIMIT else {}),
+        **own,
     )
 
 
