@@ -70,6 +70,17 @@ def stand_in(widths: Collection[int]) -> int | None:
     return widest if others and widest >= TIMES_WIDER * others[-1] else None
 
 
+def own_square(off: Floats, m: int, width: int) -> float:
+    """Squared error of networks that stand for infinite width: their variance, if it falls like 1/m.
+
+    Args:
+        off: Sketches of narrower networks less theirs, seed by seed, (S, J) with S >= 2.
+        m: Of the narrower networks.
+        width: M, theirs.
+    """
+    return float(off.var(axis=0, ddof=1).sum()) * m / (m + width)
+
+
 def with_own_error(
     wide: Mapping[int, Outputs], width: int, others: Mapping[int, Mapping[int, Outputs]]
 ) -> dict[int, Outputs]:
@@ -84,8 +95,7 @@ def with_own_error(
     both = sorted(by_seed.keys() & wide.keys())
     if len(both) < 2:
         return dict(wide)
-    off = np.stack([by_seed[seed].sums - wide[seed].sums for seed in both])
-    own = float(off.var(axis=0, ddof=1).sum()) * m / (m + width)
+    own = own_square(np.stack([by_seed[seed].sums - wide[seed].sums for seed in both]), m, width)
     return {seed: replace(one, error=math.sqrt(own / one.mean_square)) for seed, one in wide.items()}
 
 

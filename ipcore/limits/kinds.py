@@ -80,10 +80,12 @@ class NoLimit:
     Attributes:
         reason: In a word.
         sentence: In a sentence that says what to do instead.
+        wider: Whether a far wider network with deferred weights stands for the limit.
     """
 
     reason: Reason
     sentence: str
+    wider: bool = False
 
 
 def limit_of(
@@ -132,7 +134,7 @@ def _uncovered(p: Parameterization, optimizer: str, model: Model) -> NoLimit | N
         )
     if p.biases is not None or p.mean is not None:
         what = "initial weights with a mean" if p.biases is None else "biases with exponents of their own"
-        return NoLimit("unknown", f"with {what} no limit is computed: {_DEFERRED}")
+        return NoLimit("unknown", f"with {what} no limit is computed: {_DEFERRED}", wider=True)
     return None
 
 
@@ -147,7 +149,8 @@ def _by_exponents(
     rest = e[-1] - _HALF
     if e[:-1] == _ladder(L, _ZERO, _HALF, _HALF)[:-1] and 0 <= rest < _HALF and not p.reweightings:
         return _kernel(p, rest, calibrated=calibrated, weight_decay=weight_decay)
-    return NoLimit("unknown", f"no algorithm for the limit of these exponents is known here: {_DEFERRED}")
+    text = f"no algorithm for the limit of these exponents is known here: {_DEFERRED}"
+    return NoLimit("unknown", text, wider=True)
 
 
 def _ladder(hidden_layers: int, first: Fraction, hidden: Fraction, last: Fraction) -> tuple[Fraction, ...]:
@@ -183,6 +186,7 @@ def _learns(
         return NoLimit(
             "unknown",
             f"rates whose powers of the width change after step 1 have no algorithm here: {_DEFERRED}",
+            wider=True,
         )
     return found[0], found[1], tuple(one == other for one, other in zip(first, later, strict=True))
 
@@ -248,6 +252,7 @@ def _hybrid(p: Parameterization) -> Limit | NoLimit:
             "initial_weights",
             f"muP keeps its initial hidden matrices, and no algorithm for its limit with {L} hidden layers "
             f"at m = infinity is practical: {_DEFERRED}; hpz removes them, and has a limit",
+            wider=True,
         )
     (faded, *more) = p.reweightings
     inner = all(k is None or k > 0 for k in faded.k[1:-1])
@@ -256,6 +261,7 @@ def _hybrid(p: Parameterization) -> Limit | NoLimit:
             "unknown",
             "a limit is known where all initial hidden matrices, and no others, fade at step 1 (hp, hpz): "
             + _DEFERRED,
+            wider=True,
         )
     removed = faded.k[-2] is None
     sentence = "the limit of muP whose initial hidden matrices " + (

@@ -155,6 +155,7 @@ class Request:
         rates: Base learning rates.
         seeds: From 0 on.
         steps: Updates that are needed; less than those of a whole run where the start tells all.
+        deferred: Whether weights are deferred (`ipcore.limits`): these networks stand for infinite width.
     """
 
     subject: str
@@ -165,6 +166,7 @@ class Request:
     rates: tuple[float, ...]
     seeds: tuple[int, ...]
     steps: int
+    deferred: bool = False
 
     def runs(self) -> Iterator[Run]:
         """Each run, by rate and then by seed."""

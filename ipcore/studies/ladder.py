@@ -81,6 +81,8 @@ class Ladder:
         multiple: Runs that make one seed (2: pairs).
         shares: Runs per seed of a look at the smallest widths; one at all others.
         beside_limit: Whether every seed is trained at infinite width too.
+        times_wider: Networks so many times wider than the widest of a look stand for infinite width, with
+            deferred weights; 0: the limit is computed.
     """
 
     subject: str
@@ -93,6 +95,7 @@ class Ladder:
     multiple: int = 1
     shares: tuple[int, ...] = _SHARES
     beside_limit: bool = False
+    times_wider: int = 0
 
     @property
     def cell_count(self) -> int:
@@ -150,12 +153,18 @@ class Ladder:
             return State(self._open(), reason=Reason.FAILED, why=failed)
         widths = self._widths(first)
         why = f"the first look needs {first.seeds} seeds at widths {widths[0]}..{widths[-1]}"
+        if self.times_wider:
+            why += f", and at width {self._reference(first):,}, which stands for infinite width"
         return State(self._open(), (Step(ledger.missing(requests), why),))
 
     # What is complete
 
     def _widths(self, look: Look) -> tuple[int, ...]:
         return tuple(width << look.window for width in self.widths)
+
+    def _reference(self, look: Look) -> int:
+        """The width of what networks are held against."""
+        return self._widths(look)[-1] * self.times_wider or INFINITE_WIDTH
 
     def _counts(self, look: Look) -> tuple[int, ...]:
         more = (*self.shares, *[1] * len(self.widths))
@@ -164,8 +173,9 @@ class Ladder:
     def _requests(self, look: Look) -> tuple[Request, ...]:
         """All runs of a look, measured or not."""
         counts = dict(zip(self._widths(look), self._counts(look), strict=True))
+        reference = self._reference(look)
         if self.beside_limit:
-            counts[INFINITE_WIDTH] = max(counts.values())
+            counts[reference] = max(counts.values())
         return tuple(
             Request(
                 trainee.name,
@@ -176,6 +186,7 @@ class Ladder:
                 (rate,),
                 tuple(range(count * self.multiple)),
                 trainee.steps,
+                deferred=width == reference and self.times_wider > 0,
             )
             for width, count in counts.items()
             for trainee, rate in zip(self.trainees, self.rates, strict=True)

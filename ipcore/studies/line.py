@@ -170,13 +170,14 @@ class Ledger:
     def _each(self, request: Request) -> float | None:
         share = request.steps / self.whole
         costs = self._costs.get(request.subject)
-        if costs is None:
-            return None if self.run_cost is None else self.run_cost.at(request.width) * share
-        if request.width in costs:
+        if costs is not None and request.width in costs:
             return costs[request.width]
-        costs = {width: cost for width, cost in costs.items() if width != INFINITE_WIDTH}
-        if request.width == INFINITE_WIDTH or not costs:
-            return None if self.run_cost is None else self.run_cost.at(request.width) * share
+        costs = {width: cost for width, cost in (costs or {}).items() if width != INFINITE_WIDTH}
+        if request.width == INFINITE_WIDTH or request.deferred or not costs:
+            if self.run_cost is None:
+                return None
+            return self.run_cost.at(request.width, deferred=request.deferred) * share
+        # Networks that stand for infinite width are never the nearest: they are far wider than all others.
         near = min(costs, key=lambda width: abs(width - request.width))
         if self.run_cost is None or request.width <= near:
             return costs[near] * (request.width / near) ** 2

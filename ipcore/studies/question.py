@@ -171,11 +171,17 @@ class InfiniteWidth(Question):
     """How far are networks from their infinite-width limit, and at which width m* are they near enough?
 
     The distance is that of outputs on the test set after the last update, seed by seed, relative to the
-    limit's; `tolerance` is what is near enough. Every subject must have a limit (`ipcore.limits.kinds`):
-    the caller makes sure of it.
+    limit's; `tolerance` is what is near enough. The caller says which limits can be computed
+    (`ipcore.limits.kinds`).
+
+    Attributes:
+        without_limit: `str(subject)` of those whose limit is not computed. Networks with deferred weights
+            stand for it, `TIMES_WIDER` (`ipcore.analysis.output_distance`) times wider than the widest one
+            compared, which may be wider than `max_width`.
     """
 
     kind: ClassVar[str] = "infinite-width"
+    without_limit: tuple[str, ...] = ()
 
 
 KINDS: Final = (

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Final
 
 from ipcore import theory
+from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.analysis.widths import width_text
 from ipcore.studies.decision import Cell, Interval, Need, Verdict
 from ipcore.studies.question import FALL, InfiniteWidth, Question, RateTransfer
@@ -188,7 +189,7 @@ def answer_sentence(
     if isinstance(question, RateTransfer):
         body = _transfer(cells[0], subject, level, why)
     elif isinstance(question, InfiniteWidth):
-        body = _distance(cells, question.first_widths[-1], subject, level, why)
+        body = _distance(question, cells, subject, level, why)
     else:
         body = _of_cells(question.kind, subject, verdict, cells, level)
     said = f"{body} {spent(len(results.runs), results.core_seconds)}"
@@ -210,16 +211,20 @@ def _transfer(cell: Cell, subject: str, level: str, why: str) -> str:
     return f"{moved}, {against(cell)}{transfers}."
 
 
-def _distance(cells: Sequence[Cell], width: int, subject: str, level: str, why: str) -> str:
+def _distance(question: InfiniteWidth, cells: Sequence[Cell], subject: str, level: str, why: str) -> str:
     """The distance at the largest width that was asked for, and m*."""
     distance, needed = cells
     if math.isnan(distance.interval.value):
         known = f": {distance.why}" if distance.why and not why else ""
         return f"The distance of {subject} from its infinite-width limit is not measured{known}."
     eps, off, star = percent(distance.tolerance), distance.interval, needed.interval
+    whose = "those of infinite width"
+    if subject in question.without_limit:
+        reference = TIMES_WIDER * distance.widths[-1]
+        whose = f"those of networks of width {reference:,}, which stand for infinite width"
     said = (
-        f"At width {width:,} the outputs of {subject} on the test set are {percent(off.value)} ({level}: "
-        f"{percent(off.low)} .. {percent(off.high)}) from those of infinite width"
+        f"At width {question.first_widths[-1]:,} the outputs of {subject} on the test set are "
+        f"{percent(off.value)} ({level}: {percent(off.low)} .. {percent(off.high)}) from {whose}"
     )
     if distance.why:
         said += f"; {distance.why}"

@@ -106,18 +106,22 @@ class RunCost:
         core_seconds: Of one run of all updates at `width`.
         width: m.
         limit: Core-seconds of one run at infinite width.
+        deferred: Pairs (m, core-seconds) of one run with deferred weights; at other widths as of dense ones.
     """
 
     core_seconds: float
     width: int = 1024
     limit: float = 0.0
+    deferred: tuple[tuple[int, float], ...] = ()
 
-    def at(self, width: int) -> float:
+    def at(self, width: int, *, deferred: bool = False) -> float:
         """Core-seconds of a whole run at another width.
 
-        >>> RunCost(4.0).at(512)
-        1.0
+        >>> RunCost(4.0).at(512), RunCost(4.0, deferred=((8192, 9.0),)).at(8192, deferred=True)
+        (1.0, 9.0)
         """
+        if deferred and (known := dict(self.deferred).get(width)) is not None:
+            return known
         if width == INFINITE_WIDTH:
             return self.limit
         return self.core_seconds * (width / self.width) ** 2

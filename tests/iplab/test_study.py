@@ -5,6 +5,7 @@ import math
 import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -186,6 +187,43 @@ def test_networks_are_held_against_the_limits_of_their_seeds(service, client, tm
     assert drawn[32] == pytest.approx(distance)
     pytest.importorskip("matplotlib")
     assert picture.save(tmp_path / "far.svg").read_text().startswith("<?xml")
+
+
+def test_wider_networks_stand_for_a_limit_that_is_not_computed(service, client):
+    spec = {**BASE, "grid": {**BASE["grid"], "parameterizations": [{"preset": "mup"}]}}
+    asked = client.study(
+        "infinite-width", {"spec": spec}, budget="100 runs", tolerance=100.0, study_id="wide"
+    )
+    with driven(service):
+        study = asked.wait(timeout=300)
+    assert study.verdict is StudyVerdict.NO_PREDICTION, study.sentence
+    assert "from those of networks of width 512, which stand for infinite width" in study.sentence
+    specs = {experiment.spec.grid.widths[0]: experiment.spec for experiment in study.trained()}
+    assert {width: one.deferred_weights for width, one in specs.items()} == {
+        8: "",
+        16: "",
+        32: "",
+        512: "always",
+    }
+    sums = {}
+    for experiment in study.trained():
+        points = experiment.metrics(names=["output_sketch/*"])
+        for run in experiment.runs():
+            sums[run.width, run.seed] = np.array(
+                [points.series(run.index, f"output_sketch/{k}")[1][-1] for k in range(129)]
+            )
+    assert sorted(sums) == [(width, seed) for width in (8, 16, 32, 512) for seed in range(4)]
+    off = np.stack([sums[32, seed][1:] - sums[512, seed][1:] for seed in range(4)])
+    own = off.var(axis=0, ddof=1).sum() / 17
+    size = np.mean([sums[512, seed][0] for seed in range(4)])
+    distance = math.sqrt(((off**2).sum(axis=1).mean() - own) / (size - own))
+    cell = study.answers[0].cells[0]
+    assert cell.low < distance < cell.high
+    drawn = {
+        row["width"]: row["value"] for row in picture_of(study).rows() if row["series"].startswith("mup")
+    }
+    assert sorted(drawn) == [8, 16, 32]
+    assert drawn[32] == pytest.approx(distance)
 
 
 def test_studies_are_listed_cancelled_and_deleted(client, service):

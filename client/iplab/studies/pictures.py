@@ -104,7 +104,9 @@ def _sizes(study: Study, answer: Answer) -> tuple[Size, ...]:
                 sketches[run.width][run.seed] = recorded[run.index]
                 if math.isinf(run.width):
                     own[run.seed] = (run.final_limit_error or 0.0) ** 2 * float(recorded[run.index][0])
-    limits = sketches.pop(math.inf, {})
+    limits = sketches.pop(math.inf, None)
+    if limits is None:
+        limits, own = _stand_in(sketches, max(answer.cells[0].widths, default=0))
     found = []
     for width, by_seed in sorted(sketches.items()):
         both = by_seed.keys() & limits.keys()
@@ -113,6 +115,25 @@ def _sizes(study: Study, answer: Answer) -> tuple[Size, ...]:
             unit = sum(float(limits[seed][0]) - own[seed] for seed in both)
             found.append(Size(width, math.sqrt(off / unit)))
     return tuple(found)
+
+
+def _stand_in(
+    sketches: dict[float, dict[int, _Floats]], most: int
+) -> tuple[dict[int, _Floats], dict[int, float]]:
+    """What stands for infinite width beside networks up to a width, and its own squared error, by seed.
+
+    The far widest networks do, and what earlier stood for it is left out (`docs/limits.md`).
+    """
+    reference = max(sketches, default=0.0)
+    limits = sketches.pop(reference, {})
+    for width in [width for width in sketches if width > most]:
+        del sketches[width]
+    both = sketches.get(most, {}).keys() & limits.keys()
+    if len(both) < 2 or reference <= most:
+        return {}, {}
+    off = np.stack([(sketches[most][seed] - limits[seed])[1:] for seed in both])
+    own = float(off.var(axis=0, ddof=1).sum()) * most / (most + reference)
+    return limits, dict.fromkeys(limits, own)
 
 
 def _sketches(experiment: Experiment, step: int) -> dict[int, _Floats]:

@@ -532,7 +532,8 @@ Global___LimitQuestion: _TypeAlias = LimitQuestion  # noqa: Y015
 @_typing.final
 class InfiniteWidthQuestion(_message.Message):
     """The distance of the outputs on the test set from those of the same seed at infinite width, relative to them, and the
-    width m* at which it is `tolerance`. Every subject must have a limit that is computed. `infinite_width` of the base says by how
+    width m* at which it is `tolerance`. Where no limit is computed, networks
+    16 times wider with deferred weights stand for it. `infinite_width` of the base says by how
     many particles.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.studies.kinds.common import trainee_of
 from ipcore.studies.ladder import Ladder, Rung
 from ipcore.studies.line import Ledger, Line
@@ -16,7 +17,7 @@ _SILENT = "theory predicts how distances fall, not how large they are"
 
 
 def infinite_width(question: InfiniteWidth) -> tuple[Line, ...]:
-    """One ladder per subject, with the limit of every seed beside it.
+    """One ladder per subject, with the limit of every seed beside it, or a network that stands for it.
 
     Every width has the same seeds: each costs a limit, which is dearer than most networks.
     """
@@ -30,9 +31,14 @@ def infinite_width(question: InfiniteWidth) -> tuple[Line, ...]:
             question.max_width,
             shares=(),
             beside_limit=True,
+            times_wider=_times_wider(question, subject),
         )
         for subject in question.subjects
     )
+
+
+def _times_wider(question: InfiniteWidth, subject: Subject) -> int:
+    return TIMES_WIDER if str(subject) in question.without_limit else 0
 
 
 def _rungs(question: InfiniteWidth, subject: Subject) -> tuple[Rung, ...]:
@@ -40,10 +46,12 @@ def _rungs(question: InfiniteWidth, subject: Subject) -> tuple[Rung, ...]:
     width, silent = question.first_widths[-1], Band.silent(_SILENT)
 
     sketch = Metric(SKETCH, step=question.setting.steps)
+    times_wider = _times_wider(question, subject)
+    metrics = (sketch,) if times_wider else (sketch, FINAL_LIMIT_ERROR)
 
     def outputs(ledger: Ledger) -> TestOutputs:
         of = ledger, str(subject), subject.rate
-        return TestOutputs(vectors(*of, sketch), numbers(*of, FINAL_LIMIT_ERROR))
+        return TestOutputs(vectors(*of, sketch), numbers(*of, FINAL_LIMIT_ERROR), times_wider)
 
     return (
         Rung(
@@ -51,13 +59,13 @@ def _rungs(question: InfiniteWidth, subject: Subject) -> tuple[Rung, ...]:
             lambda ledger: Distance(outputs(ledger), width, eps),
             silent,
             eps,
-            (sketch, FINAL_LIMIT_ERROR),
+            metrics,
         ),
         Rung(
             f"width m* at distance {eps:g}",
             lambda ledger: NeededWidth(outputs(ledger), width, eps),
             silent,
             eps,
-            (sketch, FINAL_LIMIT_ERROR),
+            metrics,
         ),
     )

@@ -8,6 +8,9 @@ Soc. B 16, 1954), so it is right however far the line is extended, and open wher
 a width has the standard error of its jackknife pseudo-values (Miller, Ann. Math. Stat. 39, 1968) over seeds,
 and over the sums of the sketch from which distances are computed. These sums are the same at all widths, so
 what they are off hardly enters slopes.
+
+Where no limit is computed far wider networks stand for it. Their own error is their variance, if it falls
+like 1/m: at 16 times the width a 17th of the variance of the difference. Pseudo-values take it as known.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from ipcore.analysis.output_distance import own_square
 from ipcore.analysis.welch import Contrast, contrast, slope_weights
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.studies.decision import Interval, Verdict
@@ -41,11 +45,13 @@ class Beside:
         log: Pseudo-values of log D, [seeds].
         sums: Pseudo-values of log D over the sums of the sketch, [J].
         bias: Part of D^2 that is squared bias, 0 .. 1.
+        own: The reference's own error relative to |f|.
     """
 
     log: Floats
     sums: Floats
     bias: float
+    own: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +61,33 @@ class TestOutputs:
     Attributes:
         sketches: (width, seeds) -> [seeds, 1 + J]: what the probe `outputs` records; of infinite width too.
         errors: (width, seeds) -> [seeds]: of infinite width the error of f relative to |f|; NaN: exact.
+        times_wider: Networks so many times wider than the widest compared stand for infinite width; 0: their
+            limits are there.
     """
 
     __test__: ClassVar = False  # not a class of tests
 
     sketches: Values
     errors: Values
+    times_wider: int = 0
 
-    def beside(self, width: int, seeds: int) -> Beside | str:
-        """Networks beside their limits; a sentence if there is nothing to compare."""
-        networks, limits = self.sketches(width, seeds), self.sketches(INFINITE_WIDTH, seeds)
+    def beside(self, width: int, widest: int, seeds: int) -> Beside | str:
+        """Networks beside their limits; a sentence if there is nothing to compare.
+
+        Args:
+            width: m.
+            widest: The largest width compared, by which a network stands for infinite width.
+            seeds: S, at both.
+        """
+        reference = widest * self.times_wider or INFINITE_WIDTH
+        networks, limits = self.sketches(width, seeds), self.sketches(reference, seeds)
         both = np.isfinite(networks).all(axis=1) & np.isfinite(limits).all(axis=1)
         if both.sum() < 2:
-            return f"less than two seeds have outputs both at width {width} and at infinite width"
+            where = f"width {reference:,}" if self.times_wider else "infinite width"
+            return f"less than two seeds have outputs both at width {width} and at {where}"
         size = limits[both, 0]
-        own = np.nan_to_num(self.errors(INFINITE_WIDTH, seeds)[both]) ** 2 * size
         off = networks[both, 1:] - limits[both, 1:]
+        own = self._own(widest, reference, seeds)[both]
         n, sums = off.shape
         squares, units = (off**2).sum(axis=1) - own, size - own
         total, unit = squares.sum(), units.sum()
@@ -78,6 +95,11 @@ class TestOutputs:
         fewer = total - squares
         others = ((off**2).sum() - (off**2).sum(axis=0)) * sums / max(sums - 1, 1) - own.sum()
         if not (unit > units.max() and min(total, fewer.min(), others.min()) > 0):
+            if self.times_wider:
+                return (
+                    f"outputs at width {width} are those of width {reference:,} within these networks' own "
+                    "error, or those are 0"
+                )
             return (
                 f"outputs at width {width} are those of infinite width within the particles' own error, or "
                 "those are 0; more particles (infinite_width) have a smaller one"
@@ -89,7 +111,18 @@ class TestOutputs:
             n * log - (n - 1) * np.log(fewer / (unit - units)) / 2,
             sums * log - (sums - 1) * np.log(others / unit) / 2,
             min(1.0, max(0.0, bias)),
+            math.sqrt(own.sum() / unit),
         )
+
+    def _own(self, widest: int, reference: int, seeds: int) -> Floats:
+        """The squared error of what networks are held against, [seeds]."""
+        limits = self.sketches(reference, seeds)
+        if not self.times_wider:
+            return np.asarray(np.nan_to_num(self.errors(reference, seeds)) ** 2 * limits[:, 0], np.float64)
+        off = (self.sketches(widest, seeds) - limits)[:, 1:]
+        off = off[np.isfinite(off).all(axis=1)]
+        # Of less than two seeds `beside` says that there are too few, at the widest width itself.
+        return np.full(seeds, own_square(off, widest, reference) if len(off) > 1 else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +155,9 @@ class Distance:
         verdict = Verdict.UNDECIDED if low <= eps <= high else Verdict.NO_PREDICTION
         gap = abs(found.value - eps)
         why = f"{percent(share)} of its square is bias, the rest variance over seeds"
+        if self.outputs.times_wider:
+            own = line.found[-1].own
+            why += f"; what those are off themselves, {percent(own)} by a variance of order 1/m, is taken out"
         return Judged(verdict, interval, found, gap, gap, self.unit, why, enough=_exp(high))
 
 
@@ -196,7 +232,7 @@ class _Line:
 def _line(outputs: TestOutputs, widths: Sequence[int], counts: Sequence[int]) -> _Line | str:
     found = []
     for width, count in zip(widths, counts, strict=True):
-        one = outputs.beside(width, count)
+        one = outputs.beside(width, widths[-1], count)
         if isinstance(one, str):
             return one
         found.append(one)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
+from ipcore.analysis.output_distance import TIMES_WIDER
 from ipcore.catalogue import DatasetInfo
 from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipcore.config import PackConfig
@@ -46,7 +48,13 @@ def check_particles(spec: pb.ExperimentSpec, path: str, problems: Problems) -> N
 
 
 def check_limits(
-    spec: pb.ExperimentSpec, info: DatasetInfo, path: str, limits: Limits, problems: Problems
+    spec: pb.ExperimentSpec,
+    info: DatasetInfo,
+    path: str,
+    limits: Limits,
+    problems: Problems,
+    *,
+    stand_ins: bool = False,
 ) -> None:
     """Every run of infinite width has a limit that is computed here, and every deferred one can be.
 
@@ -56,6 +64,7 @@ def check_limits(
         path: Of the spec.
         limits: Of this service.
         problems: Where to note what is wrong.
+        stand_ins: Whether far wider networks may stand for limits that are not computed.
     """
     found: dict[tuple[str, str], None] = {}
     for network in networks(spec.grid):
@@ -63,12 +72,44 @@ def check_limits(
         if not is_special(config):
             continue
         for position, run in enumerate(_one_of_each(spec, network)):
+            if stand_ins and (wider := _stand_in(config, spec, run)) is not None:
+                found |= dict.fromkeys(_stand_in_problems(spec, network, position, wider, run, info, limits))
+                continue
             for field, text in limit_problems(
                 config, run_config(spec, run), info, limits.max_run_memory_bytes
             ):
                 found[_place(spec, network, position, field), text] = None
     for place, text in found:
         problems.add(f"{path}.{place}", text)
+
+
+def _stand_in_problems(
+    spec: pb.ExperimentSpec,
+    network: NetworkShape,
+    position: int,
+    wider: PackConfig,
+    run: NewRun,
+    info: DatasetInfo,
+    limits: Limits,
+) -> Iterator[tuple[str, str]]:
+    """What is wrong with a network that stands for infinite width: (path in the spec, sentence)."""
+    most = max(spec.grid.widths)
+    widest = f"grid.widths[{list(spec.grid.widths).index(most)}]"
+    about = f"width {most:,} is held against a network of width {wider.width:,} with deferred weights, which"
+    if wider.width > limits.max_width:
+        allowed = limits.max_width // TIMES_WIDER
+        yield (
+            widest,
+            f"{about} is more than the {limits.max_width:,} that this service allows: go up to width "
+            f"{allowed:,}",
+        )
+        return
+    memory = limits.max_run_memory_bytes
+    for field, text in limit_problems(wider, run_config(spec, run), info, memory):
+        if field == "width":
+            yield widest, f"{about} {text}"
+        else:
+            yield _place(spec, network, position, field), text
 
 
 def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
@@ -80,9 +121,12 @@ def limit_warnings(spec: pb.ExperimentSpec) -> list[str]:
             continue
         for run in _one_of_each(spec, network):
             limit = _limit(config, spec, run)
-            if not isinstance(limit, Limit):
-                continue
             of = f"width inf, {run.parameterization}, {run.hidden_layers} hidden layers, {run.activation}"
+            if not isinstance(limit, Limit):
+                said[
+                    f"{of}: {TIMES_WIDER} times wider networks stand for the limit, with deferred weights"
+                ] = None
+                continue
             said |= {f"{of}: {note}": None for note in limit.notes}
             if limit.kind == "particles" and config.replicas == 1:
                 said["with one replica the particles' own error is not known: ask for at least 2"] = None
@@ -129,8 +173,7 @@ def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
     for network, _, run in _limit_runs(one):
         limit = _limit(pack_config(one, network), one, run)
         if not isinstance(limit, Limit):
-            # Networks that keep their initial matrices have a limit, for which a far wider network stands.
-            if limit.reason != "initial_weights":
+            if not limit.wider:
                 found[run.parameterization] = limit.sentence
         elif not limit.starts_at_zero:
             found[run.parameterization] = (
@@ -142,19 +185,71 @@ def not_compared(spec: pb.ExperimentSpec) -> dict[str, str]:
 
 def widest_beside_limit(base: pb.ExperimentSpec) -> int:
     """The width up to which the particles of a limit are many enough for the networks beside it."""
-    config = next((pack_config(base, network) for network, *_ in _limit_runs(_of_one_seed(base))), None)
-    return INFINITE_WIDTH if config is None else config.width * config.replicas // _PARTICLES_PER_NEURON
+    spec = _of_one_seed(base)
+    for network, _, run in _limit_runs(spec):
+        config = pack_config(spec, network)
+        if _stand_in(config, spec, run) is None:
+            return config.width * config.replicas // _PARTICLES_PER_NEURON
+    return INFINITE_WIDTH
 
 
 def limit_seconds(base: pb.ExperimentSpec, info: DatasetInfo) -> float:
-    """Estimated work of the longest run of infinite width on an ordinary core, with two evaluations."""
+    """Estimated work of the longest run of infinite width on an ordinary core, with two evaluations.
+
+    0 where no limit is computed.
+    """
     spec = _of_one_seed(base)
     costs = [
         cost(config, run_config(spec, run), info)
         for network, _, run in _limit_runs(spec)
         for config in (pack_config(spec, network),)
+        if _stand_in(config, spec, run) is None
     ]
-    return max(one.seconds() + 2 * one.evaluation_seconds() for one in costs)
+    return max((_seconds(one) for one in costs), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """The dearest of the networks that stand for infinite width.
+
+    Attributes:
+        width: Theirs.
+        memory_bytes: Of one run.
+        seconds: Of one run on an ordinary core, with two evaluations.
+    """
+
+    width: int
+    memory_bytes: int
+    seconds: float
+
+
+def stand_in(base: pb.ExperimentSpec, info: DatasetInfo, width: int) -> StandIn | None:
+    """What stands for infinite width beside networks up to a width; None: all limits are computed."""
+    spec = _of_one_seed(base)
+    spec.grid.widths[:] = [width]
+    costs = [
+        cost(wider, run_config(spec, run), info)
+        for network, _, run in _limit_runs(spec)
+        if (wider := _stand_in(pack_config(spec, network), spec, run)) is not None
+    ]
+    if not costs:
+        return None
+    return StandIn(TIMES_WIDER * width, max(one.memory_bytes for one in costs), max(map(_seconds, costs)))
+
+
+def _seconds(one: Cost) -> float:
+    return one.seconds() + 2 * one.evaluation_seconds()
+
+
+def _stand_in(config: PackConfig, spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> PackConfig | None:
+    """The network that stands for a run of infinite width; None: its limit is computed, or nothing can."""
+    if not config.infinite_width:
+        return None
+    limit = _limit(config, spec, run)
+    if isinstance(limit, Limit) or not limit.wider:
+        return None
+    width = TIMES_WIDER * max(spec.grid.widths)
+    return replace(config, infinite_width=False, replicas=1, deferred=True, width=width)
 
 
 def _of_one_seed(base: pb.ExperimentSpec) -> pb.ExperimentSpec:
@@ -184,6 +279,7 @@ def cost_of(spec: pb.ExperimentSpec, info: DatasetInfo) -> CostOf:
         key = network, run.parameterization
         if key not in known:
             config = pack_config(spec, network)
+            config = _stand_in(config, spec, run) or config
             known[key] = cost(config, run_config(spec, run), info) if is_special(config) else None
         return known[key]
 
@@ -193,8 +289,10 @@ def cost_of(spec: pb.ExperimentSpec, info: DatasetInfo) -> CostOf:
 def largest_memory(spec: pb.ExperimentSpec, network: NetworkShape, info: DatasetInfo) -> int:
     """Estimated memory of the largest run of a kind of network that is no dense one."""
     config = pack_config(spec, network)
-    runs = _one_of_each(spec, network)
-    return max(cost(config, run_config(spec, run), info).memory_bytes for run in runs)
+    return max(
+        cost(_stand_in(config, spec, run) or config, run_config(spec, run), info).memory_bytes
+        for run in _one_of_each(spec, network)
+    )
 
 
 def _one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[NewRun]:
@@ -209,7 +307,7 @@ def _one_of_each(spec: pb.ExperimentSpec, network: NetworkShape) -> Iterator[New
         )
 
 
-def _limit(config: PackConfig, spec: pb.ExperimentSpec, run: NewRun) -> Limit | NoLimit:
+def _limit(config: PackConfig, spec: pb.ExperimentSpec, run: RunRecord | NewRun) -> Limit | NoLimit:
     own = run_config(spec, run)
     return limit_of(
         own.parameterization,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ipcore import studies, theory
 from ipcore.catalogue import PROBES, DatasetInfo
+from ipcore.limits.kinds import NoLimit, limit_of
 from ipcore.planning.machine import DEFAULT_CPU
 from ipcore.planning.memory import run_memory_bytes
 from ipcore.probes.quantities import QUANTITIES, definition
@@ -26,7 +27,7 @@ from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
 from ipserver.request.ids import under_free_id
-from ipserver.request.limit_runs import limit_seconds, unpaired_limits, widest_beside_limit
+from ipserver.request.limit_runs import limit_seconds, stand_in, unpaired_limits, widest_beside_limit
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems, shown
@@ -214,7 +215,10 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
     info = check_dataset(base.dataset, f"{_BASE}.dataset", capacity, problems)
     if info is None:
         raise InvalidRequest(problems.found)
-    budget = spec.budget
+    budget, max_width = spec.budget, _max_width(base, info, limits)
+    own = _own_settings(message)
+    if kind == _BESIDE_LIMIT:
+        own["without_limit"] = tuple(_without_limit(spec))
     return KINDS[kind](
         subjects=tuple(subjects(spec)),
         setting=studies.Setting(
@@ -233,10 +237,10 @@ def question_of(spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | N
         tolerance=spec.tolerance if spec.HasField("tolerance") else None,
         error_rate=spec.error_rate,
         widths=tuple(base.grid.widths),
-        max_width=_max_width(base, info, limits),
-        run_cost=_run_cost(base, info),
+        max_width=max_width,
+        run_cost=_run_cost(base, info, max_width),
         cores=max(1.0, capacity.resources.get("cpus", 1.0) if capacity else 1.0),
-        **_own_settings(message),
+        **own,
     )
 
 
@@ -263,6 +267,22 @@ def subjects(spec: pb.StudySpec) -> Iterator[studies.Subject]:
                     trained=own if reference else None,
                     calibrated=entry.HasField("calibration"),
                 )
+
+
+def _without_limit(spec: pb.StudySpec) -> Iterator[str]:
+    """Subjects whose limit is not computed, but for which far wider networks stand."""
+    base = spec.base
+    for subject in subjects(spec):
+        limit = limit_of(
+            subject.exponents,
+            subject.activation,
+            base.optimizer.name,
+            calibrated=subject.calibrated,
+            weight_decay=base.optimizer.weight_decay,
+            model=model_of(base),
+        )
+        if isinstance(limit, NoLimit) and limit.wider:
+            yield str(subject)
 
 
 def metrics_of(question: studies.Question) -> tuple[studies.Metric, ...]:
@@ -327,7 +347,8 @@ def _checked_base(
     del base.grid.seeds[:]
     base.grid.seeds.append(0)
     try:
-        return check_spec(base, limits, capacity, Problems())
+        # Only a study of distances has infinite width, and may go without the limits.
+        return check_spec(base, limits, capacity, Problems(), stand_ins=True)
     except InvalidRequest as error:
         problems.found += [
             FieldViolation(re.sub(r"^experiment\.spec", _BASE, wrong.field), wrong.message)
@@ -382,12 +403,15 @@ def _text_of(problem: studies.Problem, question: studies.Question) -> str:
 
 
 def _max_width(base: spec_pb2.ExperimentSpec, info: DatasetInfo, limits: Limits) -> int:
-    """The widest network, by doubling, that limits and memory allow."""
+    """The widest network, by doubling, that limits and memory allow, also of what is 16 times wider."""
     width = max(base.grid.widths)
     while 2 * width <= min(limits.max_width, _WIDEST, widest_beside_limit(base)) and all(
         run_memory_bytes(pack_config(base, shape), info) <= limits.max_run_memory_bytes
         for shape in _shapes(base, 2 * width)
     ):
+        wider = stand_in(base, info, 2 * width) if base.grid.infinite_width else None
+        if wider and (wider.width > limits.max_width or wider.memory_bytes > limits.max_run_memory_bytes):
+            break
         width *= 2
     return width
 
@@ -397,14 +421,20 @@ def _shapes(base: spec_pb2.ExperimentSpec, width: int) -> Iterator[NetworkShape]
         yield NetworkShape(hidden_layers, width, base.grid.activations[0])
 
 
-def _run_cost(base: spec_pb2.ExperimentSpec, info: DatasetInfo) -> studies.RunCost:
+def _run_cost(base: spec_pb2.ExperimentSpec, info: DatasetInfo, max_width: int) -> studies.RunCost:
     """What a run costs on an ordinary core, until some are measured."""
     seconds = max(
         DEFAULT_CPU.update_seconds(pack_config(base, shape), info, _COST_RUNS) / _COST_RUNS
         for shape in _shapes(base, _COST_WIDTH)
     )
-    limit = limit_seconds(base, info) if base.grid.infinite_width else 0.0
-    return studies.RunCost(base.steps * seconds, _COST_WIDTH, limit)
+    run = studies.RunCost(base.steps * seconds, _COST_WIDTH)
+    if not base.grid.infinite_width:
+        return run
+    deferred, width = [], max(base.grid.widths)
+    while width <= max_width and (wider := stand_in(base, info, width)) is not None:
+        deferred.append((wider.width, wider.seconds))
+        width *= 2
+    return replace(run, limit=limit_seconds(base, info), deferred=tuple(deferred))
 
 
 def _request_hash(request: service_pb2.CreateStudyRequest) -> str:

@@ -97,7 +97,12 @@ def check_create(
 
 
 def check_spec(
-    given: spec_pb2.ExperimentSpec, limits: Limits, capacity: CapacityReport | None, problems: Problems
+    given: spec_pb2.ExperimentSpec,
+    limits: Limits,
+    capacity: CapacityReport | None,
+    problems: Problems,
+    *,
+    stand_ins: bool = False,
 ) -> Checked:
     """Check a spec and expand its grid; its fields are named as those below "experiment.spec".
 
@@ -106,6 +111,7 @@ def check_spec(
         limits: Of this service.
         capacity: What a dispatcher saw last; None: nothing is known.
         problems: What is wrong with the rest of the request.
+        stand_ins: Whether far wider networks may stand for limits that are not computed, as in studies.
 
     Raises:
         InvalidRequest: Something is wrong, here or before; every wrong field is named.
@@ -130,7 +136,7 @@ def check_spec(
         problems.found += _memory_if_possible(spec, info, limits, {v.field for v in problems.found})
         raise InvalidRequest(problems.found)
     check_points(spec, "experiment.spec.record", limits, problems)
-    check_limits(spec, info, "experiment.spec", limits, problems)
+    check_limits(spec, info, "experiment.spec", limits, problems, stand_ins=stand_ins)
     if problems.found:
         raise InvalidRequest(problems.found)
     memories = _memories(spec, info)

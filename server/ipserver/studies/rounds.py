@@ -178,6 +178,8 @@ def _creation(
     else:
         grid.widths.append(block.width)
         own.ClearField("infinite_width")
+    if request.deferred:
+        own.deferred_weights = "always"
     grid.hidden_layers.append(hidden_layers)
     grid.activations.append(request.activation)
     grid.base_learning_rates.extend(block.rates)

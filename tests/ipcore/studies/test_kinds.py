@@ -1,6 +1,7 @@
 """Every kind of question: what it asks for, what theory predicts, and what it finds in a made-up world."""
 
 import math
+import re
 from dataclasses import replace
 from fractions import Fraction
 
@@ -29,6 +30,7 @@ from ipcore.studies import (
     PhaseBoundary,
     Reason,
     Results,
+    RunCost,
     Setting,
     Stationarity,
     Subject,
@@ -351,6 +353,81 @@ def test_the_needed_width_is_that_of_the_world(eps, expected):
     # Each seed of each width has its limit.
     seeds = {run.seed for run in ended.runs if run.width == INFINITE_WIDTH}
     assert {run.seed for run in ended.runs} == seeds
+
+
+def beside_wider(constant, noise=0.0):
+    """Networks constant / sqrt(m) off limits that nobody computes, each in its own direction."""
+
+    def train(run, metrics):
+        (sketch,) = metrics
+        assert run.width != INFINITE_WIDTH
+        limit = 0.3 * np.random.default_rng(run.seed).choice([-1.0, 1.0], SIZE) / SIZE**0.5
+        rng = np.random.default_rng([run.width, run.seed])
+        size = 0.3 * constant * run.width**-0.5 * math.exp(noise * rng.standard_normal())
+        off = size * rng.standard_normal(SIZE) / SIZE**0.5
+        return Outcome({sketch: (float((limit + off) @ (limit + off)), *(limit + off))}, core_seconds=0.01)
+
+    return train
+
+
+@pytest.mark.parametrize(("eps", "expected"), [(0.05, 3600), (0.2, 225)])
+def test_of_mup_networks_sixteen_times_wider_stand_for_infinite_width(eps, expected):
+    mup = subject("mup", 3)
+    question = InfiniteWidth(subjects=(mup,), budget=PLENTY, tolerance=eps, without_limit=(str(mup),))
+    first = plan(question, Results())
+    assert first.why.endswith("at widths 64..1024, and at width 16,384, which stands for infinite width")
+    assert {(r.width, r.deferred) for r in first.requests if r.width > 1024} == {(16_384, True)}
+    assert not any(r.deferred for r in first.requests if r.width <= 1024)
+    ended = study(question, beside_wider(3.0))
+    assert isinstance(ended.decision, Decided), ended.decision.sentence
+    distance, needed = ended.decision.answers[0].cells
+    assert distance.interval.low < 3 / 32 < distance.interval.high
+    # The distance of 16,384 itself, 3 / 128, is not in it: left in, D would be 3 % larger.
+    assert distance.interval.value == pytest.approx(3 / 32, rel=0.02)
+    assert needed.interval.low < expected < needed.interval.high
+    assert (
+        "from those of networks of width 16,384, which stand for infinite width; " in ended.decision.sentence
+    )
+    own = re.search(r"what those are off themselves, ([\d.]+) % by a variance", ended.decision.sentence)
+    assert float(own[1]) == pytest.approx(100 * 3 / 128, rel=0.1)
+    assert {run.seed for run in ended.runs} == {run.seed for run in ended.runs if run.width == 16_384}
+
+
+def test_what_stands_for_infinite_width_moves_with_the_widths():
+    mup = subject("mup", 3)
+    question = InfiniteWidth(
+        subjects=(mup,),
+        widths=(4, 8, 16),
+        budget=PLENTY,
+        tolerance=0.01,
+        max_width=128,
+        without_limit=(str(mup),),
+        run_cost=RunCost(1.0, deferred=((256, 0.01), (512, 0.01), (1024, 0.01), (2048, 0.01))),
+    )
+    ended = study(question, beside_wider(3.0, noise=0.3))
+    deferred = {run.width for run in ended.runs if run.width > 128}
+    widest = max(run.width for run in ended.runs if run.width <= 128)
+    assert widest > 16
+    assert deferred <= {256, 512, 1024, 2048}
+    assert 16 * widest in deferred
+    assert f"networks of width {16 * widest:,}, which stand for" in ended.decision.sentence
+
+
+def test_what_references_cost_is_counted_before_any_has_ended():
+    mup = subject("mup", 3)
+    question = InfiniteWidth(
+        subjects=(mup,),
+        widths=(64, 128, 256),
+        budget=PLENTY,
+        without_limit=(str(mup),),
+        run_cost=RunCost(16.0, deferred=((4096, 50.0),)),
+    )
+    # Four seeds each: 1/16, 1/4 and 1 s by the squares of the widths, and the reference.
+    assert plan(question, Results()).core_seconds == pytest.approx(4 * (1 / 16 + 1 / 4 + 1 + 50))
+    networks_only = {
+        run: Outcome({}, core_seconds=0.5) for run in plan(question, Results()).runs() if run.width <= 256
+    }
+    assert plan(question, Results(networks_only)).core_seconds == pytest.approx(4 * 50)
 
 
 def test_a_distance_that_does_not_fall_has_no_needed_width():

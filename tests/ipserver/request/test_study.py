@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ipcore import studies
+from ipcore.catalogue.widths import INFINITE_WIDTH
 from ipserver.errors import InvalidRequest
 from ipserver.request.limits import limits_with
 from ipserver.request.study import check_study, metrics_of, question_of, recorded_step
@@ -111,7 +112,6 @@ def test_everything_wrong_is_named(changes, fields):
 @pytest.mark.parametrize(
     ("preset", "changes", "field", "text"),
     [
-        ("mup", {}, "base.grid.parameterizations[0]", "hpz removes them, and has a limit"),
         (
             "ip",
             {"grid": {"hidden_layers": [3]}},
@@ -121,6 +121,8 @@ def test_everything_wrong_is_named(changes, fields):
         ("ip-llr", {"grid": {"activations": ["tanh"]}}, "base.grid.activations[0]", "hpz has the limit"),
         ("mup", {"base": {"optimizer": {"name": "adam"}}}, "base.optimizer.name", "use sgd or momentum"),
         ("ntk", {}, "base.grid.parameterizations[0]", "starts from a random f_0"),
+        ("sp", {}, "base.grid.parameterizations[0]", "the network diverges as it grows"),
+        ("mup", {"base": {"precision": "bf16"}}, "base.precision", "use 'fp32', not 'bf16'"),
     ],
 )
 def test_subjects_without_a_limit_to_compare_with_are_refused(preset, changes, field, text):
@@ -138,6 +140,51 @@ def test_only_a_study_of_distances_has_limits():
     # Networks become no wider than a quarter of all particles.
     assert question.max_width == 128
     assert question.run_cost.limit > question.run_cost.at(8)
+
+
+def beside_mup(**grid):
+    grid = {"parameterizations": [{"preset": "mup"}, {"preset": "ip-llr"}]} | grid
+    return {"spec": {"coordinate_check": None, "infinite_width": {}, "tolerance": None}, "grid": grid}
+
+
+def test_far_wider_networks_stand_for_limits_that_are_not_computed():
+    found = checked(**beside_mup(widths=[64, 128, 256]))
+    assert any("16 times wider networks stand for the limit" in text for text in found.warnings)
+    question = question_of(found.spec, LIMITS, None)
+    assert question.without_limit == ("mup (relu, 2 hidden layers)",)
+    # Wider ones would have references beyond 65,536, but the particles of ip-llr stop it before.
+    assert question.max_width == 4096
+    costs = dict(question.run_cost.deferred)
+    assert list(costs) == [16 * m for m in (256, 512, 1024, 2048, 4096)]
+    # All see 32 examples: work is proportional to the width.
+    assert costs[16 * 512] == pytest.approx(2 * costs[16 * 256], rel=0.01)
+    first = studies.plan(question, studies.Results())
+    asked = {(r.subject.split()[0], r.width, r.deferred) for r in first.requests}
+    assert asked == {(name, m, False) for name in ("mup", "ip-llr") for m in (64, 128, 256)} | {
+        ("mup", 4096, True),
+        ("ip-llr", INFINITE_WIDTH, False),
+    }
+
+
+def test_mup_of_one_hidden_layer_has_its_limit():
+    spec = checked(**beside_mup(parameterizations=[{"preset": "mup"}], hidden_layers=[1])).spec
+    assert question_of(spec, LIMITS, None).without_limit == ()
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (
+            {"max_width": 2000},
+            "width 256 is held against a network of width 4,096 with deferred weights, which is more than "
+            "the 2,000 that this service allows: go up to width 125",
+        ),
+        ({"max_run_memory_bytes": 6_000_000}, "of width 4,096 with deferred weights, which needs "),
+    ],
+)
+def test_what_stands_for_a_limit_must_fit(limits, text):
+    asked = beside_mup(parameterizations=[{"preset": "mup"}], widths=[64, 128, 256])
+    assert text in violations(limits_with(**limits), **asked)["study.spec.base.grid.widths[2]"]
 
 
 def test_widths_that_memory_forbids():
