@@ -21,7 +21,7 @@ _CASES: Final = [["mup", 2, [0.05, 0.2, 1.0]], ["ip-llr", 3, [1.0, 4.0]]]
 _SPEC: Final = {
     "dataset": "digits",
     "cases": _CASES,
-    "widths": [128, 256, 512, 1024],
+    "widths": [128, 256, 512, 1024, 2048],
     "seeds": list(range(12)),
     "batch_size": 64,
     "examples": 64,
