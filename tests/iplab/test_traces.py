@@ -1,5 +1,7 @@
 """One trace from the caller's program over the API and the store to the slices of a dispatcher."""
 
+import time
+
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -19,6 +21,16 @@ def recorded(monkeypatch):
     traces.record_to(provider)
     yield provider.get_tracer("program"), exporter
     traces.record_to(None)
+
+
+def ended(exporter, name):
+    """The only span of a name; a caller may have its answer before the service has ended its span."""
+    deadline = time.monotonic() + 60
+    while not (found := [it for it in exporter.get_finished_spans() if it.name == name]):
+        assert time.monotonic() < deadline, f"no span {name} has ended"
+        time.sleep(0.01)
+    (span,) = found
+    return span
 
 
 def path(span, spans):
@@ -79,7 +91,7 @@ def test_calls_that_fail_are_errors_without_their_text(recorded, client):
     _, exporter = recorded
     with pytest.raises(iplab.NotFoundError):
         client.experiment("no-such-thing")
-    (call,) = (it for it in exporter.get_finished_spans() if it.name == "ExperimentService/GetExperiment")
+    call = ended(exporter, "ExperimentService/GetExperiment")
     assert not call.status.is_ok
     assert call.attributes["rpc.grpc.status_code"] == 5
     assert "no-such-thing" not in call.to_json()
