@@ -19,10 +19,7 @@ from ipcore.theory.coverage import MAX_ANALYSIS_LAYERS, checked_setting
 from ipcore.theory.errors import TheoryError, shown
 from ipcore.theory.exponents import power
 from ipcore.theory.given_alignment import Alignment
-from ipcore.theory.growth import (
-    Network,
-    calibrated_rates,
-)
+from ipcore.theory.growth import Network, calibrated_rates
 from ipcore.theory.normalization import NONE
 from ipcore.theory.parameterization import Parameterization
 from ipcore.theory.rate_search import counts_often, largest_bounded
@@ -146,18 +143,8 @@ def largest_stable_rate(
     """
     if not isinstance(parameterization, Parameterization):
         raise TheoryError(f"must be a Parameterization, not {shown(parameterization)}", "parameterization")
-    p, setting = (
-        parameterization,
-        checked_setting(
-            parameterization,
-            rules(optimizer, activation, loss),
-            optimizer,
-            epsilon,
-            alignment,
-            block_matrices,
-            normalization,
-        )[0],
-    )
+    p, found = parameterization, rules(optimizer, activation, loss)
+    setting, *_ = checked_setting(p, found, optimizer, epsilon, alignment, block_matrices, normalization)
     _check(p, setting, calibrated)
     if calibrated:
         p = calibrated_rates(p, setting)
