@@ -431,7 +431,7 @@ audit = sa.Table(
     metadata,
     _column("id", Serial, primary_key=True, autoincrement=True),
     _column("time", sa.Double()),
-    # Set exactly when there is a code, the result.
+    # Entries of before may lack the result and its time.
     _column("end_time", sa.Double(), nullable=True),
     _column("code", Name),
     _column("user", Name),
