@@ -19,7 +19,7 @@ from iplab.cli.submit import numbers_of
 from iplab.display.commands import Choice
 
 # Questions with one line for people, and their own options.
-QUESTIONS: Final[Mapping[str, str]] = {
+ASKED: Final[Mapping[str, str]] = {
     "rate-transfer": "Does the best base learning rate move with the width?",
     "coordinate-check": "Do sizes in the network depend on the width as theory says?",
     "stationarity": "Does the change of the output fall with the width?",
@@ -100,7 +100,7 @@ def ask_command(question: str) -> click.Command:
         command = option(command)
     command = json_option(command)
     return click.command(
-        question, help=f"{QUESTIONS[question]}\n\nExit code by the verdict: see iplab --help."
+        question, help=f"{ASKED[question]}\n\nExit code by the verdict: see iplab --help."
     )(command)
 
 

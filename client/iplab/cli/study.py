@@ -12,7 +12,7 @@ from iplab.cli.app import (
     note,
     print_json,
 )
-from iplab.cli.ask import QUESTIONS, ask_command
+from iplab.cli.ask import ASKED, ask_command
 from iplab.cli.edit import changes, deletion, description_options, say_description
 from iplab.cli.study_answer import finish, print_study
 from iplab.display.commands import CommandGroup
@@ -31,7 +31,7 @@ def study(*, as_json: bool) -> None:
     """
 
 
-for _question in QUESTIONS:
+for _question in ASKED:
     study.add_command(ask_command(_question))
 
 
