@@ -10,6 +10,7 @@ from torch import Tensor
 from ipcore.config import PackConfig, RunConfig
 from ipcore.data import Dataset, Split
 from ipcore.engine.engine import Engine
+from ipcore.engine.inputs import Inputs
 from ipcore.models.network import Network
 from ipcore.probes.outputs import OUTPUTS
 from ipcore.probes.prober import Prober
@@ -39,7 +40,7 @@ class Measurements:
         pack: Engine,
         dataset: Dataset,
         validation: Split | None,
-        inputs: Tensor,
+        inputs: Inputs,
         labels: Tensor,
         clock: Callable[[], float],
     ) -> None:

@@ -275,11 +275,11 @@ class Trainer:
                 accuracy = correct.cpu().numpy() / self.config.batch_size
                 recorder.add("train_accuracy", step, time_ms, accuracy)
         bad = ~np.isfinite(losses)
-        for position in np.flatnonzero(bad.any(axis=0) & ~self._standing.masked):
-            self._diverge(int(position), first + int(bad[:, position].argmax()))
+        for position in np.flatnonzero(bad.any(axis=0) & ~self._standing.masked).tolist():
+            self._diverge(position, first + int(bad[:, position].argmax()))
         if self.step == self.config.steps:
-            network = self.network
-            for position in self.measurements.final(recorder, self.step, self._standing.live, network):
+            live = self._standing.live
+            for position in self.measurements.final(recorder, self.step, live, self.network):
                 self._diverge(position, self.step)
 
     @contextmanager
