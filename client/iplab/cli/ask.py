@@ -99,9 +99,10 @@ def ask_command(question: str) -> click.Command:
     for option in reversed((*_COMMON, *_OWN.get(question, ()))):
         command = option(command)
     command = json_option(command)
-    return click.command(
-        question, help=f"{ASKED[question]}\n\nExit code by the verdict: see iplab --help."
-    )(command)
+    about = f"{ASKED[question]}
+
+Exit code by the verdict: see iplab --help."
+    return click.command(question, help=about)(command)
 
 
 def _own_names(question: str) -> list[str]:
