@@ -99,9 +99,7 @@ def ask_command(question: str) -> click.Command:
     for option in reversed((*_COMMON, *_OWN.get(question, ()))):
         command = option(command)
     command = json_option(command)
-    about = f"{ASKED[question]}
-
-Exit code by the verdict: see iplab --help."
+    about = f"{ASKED[question]}\n\nExit code by the verdict: see iplab --help."
     return click.command(question, help=about)(command)
 
 
