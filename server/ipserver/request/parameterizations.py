@@ -11,7 +11,7 @@ from ipcore import theory
 from ipcore.catalogue import OPTIMIZERS
 from ipcore.catalogue.optimizers import users_of
 from ipcore.config import calibration_misfit
-from ipcore.theory.parameterization import expand_layers
+from ipcore.theory.checks import expand_layers
 from ipcore.theory.presets import find_preset
 from iplab.v1 import spec_pb2 as pb
 from iplab.v1.catalog_service_pb2 import Limits

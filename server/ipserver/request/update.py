@@ -17,8 +17,9 @@ from ipserver.request.checking import check_value
 from ipserver.request.defaults import with_defaults
 from ipserver.request.fields import fields_of
 from ipserver.request.problems import Problems, shown
+from ipserver.request.question import KINDS, kind_of
 from ipserver.request.stored import stored_spec
-from ipserver.request.study import KINDS, check_study_labels, kind_of, with_study_defaults
+from ipserver.request.study import check_study_labels, with_study_defaults
 from ipserver.request.validate import check_envelope, check_label_key
 from ipserver.store.records.experiments import ExperimentRecord, Revision
 from ipserver.store.records.studies import StudyRecord

@@ -31,7 +31,8 @@ from ipserver.errors import (
     ServiceError,
     StoreUnavailable,
 )
-from ipserver.request.study import metrics_of, question_of
+from ipserver.request.measured import metrics_of
+from ipserver.request.question import question_of
 from ipserver.request.submit import create, extend
 from ipserver.store import Store
 from ipserver.store.records.runs import RunRecord

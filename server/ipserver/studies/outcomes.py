@@ -11,7 +11,7 @@ import numpy as np
 from ipcore import studies
 from ipcore.probes.outputs import OUTPUTS as SKETCH
 from ipserver.names import lineage
-from ipserver.request.study import probe_of, recorded_step
+from ipserver.request.measured import probe_of, recorded_step
 from ipserver.store import Store
 from ipserver.store.records.runs import RunRecord
 from ipserver.store.segments import decode

@@ -22,8 +22,10 @@ from iplab.v1 import study_pb2 as pb
 from ipserver import names
 from ipserver.errors import ServiceError
 from ipserver.request.convert import custom, exponents
+from ipserver.request.measured import probe_of, recorded_step
 from ipserver.request.models import parameterization_depth
-from ipserver.request.study import LABEL, probe_of, recorded_step, subjects
+from ipserver.request.question import subjects
+from ipserver.request.study import LABEL
 from ipserver.store.records.studies import NewRound, RoundRecord, StudyRecord
 
 # Request ids are functions of the study's uid, the round and the action.

@@ -11,7 +11,7 @@ from ipserver.store.companion import accompanied
 from ipserver.store.database import Transaction
 from ipserver.store.records.audit import AuditedCall, AuditRecord
 from ipserver.store.records.filters import Comparison
-from ipserver.store.transactions.projects import grants
+from ipserver.store.tables import grants
 from tests.ipserver.store.cases import Clock, new_experiment, new_runs
 
 DAY = 86_400.0

@@ -10,7 +10,7 @@ from ipserver.environment.settings import Settings
 from ipserver.ops.doctor.finding import Found, Level
 from ipserver.ops.doctor.stored import opened
 from ipserver.ops.heartbeat import Pulse
-from ipserver.ops.parts import heartbeat_file
+from ipserver.ops.places import heartbeat_file
 from ipserver.ops.running import running_service
 from ipserver.ops.startup import check_data
 
