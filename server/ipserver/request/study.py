@@ -43,7 +43,7 @@ LABEL: Final = "study"
 
 @dataclass(frozen=True, slots=True)
 class CheckedStudy:
-    """What a valid request amounts to.
+    """Contents of a valid request.
 
     Attributes:
         spec: With its defaults filled in.
@@ -76,7 +76,7 @@ def repeated_study(store: Store, request: service_pb2.CreateStudyRequest) -> Stu
 def accept_study(
     store: Store, request: service_pb2.CreateStudyRequest, checked: CheckedStudy, owned_by: str = ""
 ) -> StudyRecord:
-    """Write down what a valid request asks for. Raises as `create_study`, but nothing is checked."""
+    """Store the study of a valid request, without checks. Raises as `create_study`."""
     request_id, request_hash = canonical_uuid(request.request_id), _request_hash(request)
     study = request.study
 
@@ -101,7 +101,7 @@ def accept_study(
 
 
 def check_study_labels(study: pb.Study, problems: Problems) -> None:
-    """The label that the service sets itself may not be given."""
+    """Refuse the label that the service sets itself."""
     if LABEL in study.labels:
         problems.add("study.labels", f"the key {LABEL!r} is set by the service; leave it out")
 
@@ -207,7 +207,7 @@ def _checked_base(
 def _question_problems(
     spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | None
 ) -> list[FieldViolation]:
-    """What is wrong with the question itself, by the names of the request."""
+    """Violations by the question, with the field names of the request."""
     kind = kind_of(spec)
     here = f"study.spec.{kind}"
     try:
@@ -243,7 +243,7 @@ def _field_of(field: str, here: str) -> str:
 
 
 def _text_of(problem: studies.Problem, question: studies.Question) -> str:
-    """The text, which begins with the subject that it is about: requests do not number subjects."""
+    """The message, beginning with its subject, because requests do not number subjects."""
     about = re.match(r"subjects\[(\d+)\]", problem.field)
     text = re.sub(r"subjects\[\d+\], ", "", problem.text).replace("setting.steps", "steps of the base")
     return f"{question.subjects[int(about[1])]}: {text}" if about else text
