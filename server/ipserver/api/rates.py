@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from ipserver.api.blocking import Blocking
-from ipserver.errors import QuotaExceeded
+from ipserver.errors import RateExceeded
 from ipserver.store.transactions.quotas import limits_of
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Rates:
         self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
 
     async def take(self, project: str, user: str) -> None:
-        """Count a request of a user in a project. Raises QuotaExceeded."""
+        """Count a request of a user in a project. Raises RateExceeded."""
         if self._monotonic() - self._read > _SECONDS:
             found = await self._blocking.run(self._accounts.quotas)
             self._limits = {
@@ -60,9 +60,8 @@ class Rates:
             whose = f"user {user!r} in project {project!r}" if user else f"project {project!r}"
             subject = f"project:{project}" + (f"/user:{user}" if user else "")
             when = f"in {seconds:.2g} s" if seconds is not None else "when the limit has been raised"
-            raise QuotaExceeded(
-                f"{whose} may send {rate:g} requests per second; ask again {when}", subject, _NAME, seconds
-            )
+            text = f"{whose} may send {rate:g} requests per second; ask again {when}"
+            raise RateExceeded(text, subject, _NAME, seconds, project=project)
         if len(self._buckets) >= _MOST_BUCKETS:
             self._buckets.clear()  # everyone starts with a second's worth again
         self._buckets[project, user] = left - 1.0, now
