@@ -16,6 +16,7 @@ see what no difference is.
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
@@ -64,8 +65,9 @@ def used():
     ticks = pathlib.Path(f"/proc/{api}/stat").read_text().rpartition(") ")[2].split()[11:13]
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 def work(seconds):
-    begun = used()
-    count = durability.submits(address, 1, seconds) * seconds
+    begun, count = used(), 0
+    while not count:
+        count = durability.submits(address, 1, seconds) * seconds
     return (used() - begun) / count
 """
 _CHILD = """
@@ -132,6 +134,7 @@ def compare(other: Path, work: str, turns: int, amount: float | None, seconds: f
         for turn in range(turns):
             for which in (0, 1) if turn % 2 == 0 else (1, 0):
                 times[which].append(pair[which].seconds(amount))
+    print(json.dumps(times), file=sys.stderr, flush=True)
     ratios = sorted(new / old for old, new in zip(*times, strict=True))
     low, middle, high = statistics.quantiles(ratios, n=4)
     return {
