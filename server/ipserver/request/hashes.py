@@ -13,7 +13,7 @@ def request_hash(request: Message, *, with_kind: bool = False) -> str:
     """SHA-256, in hexadecimal, of what a request asks for.
 
     Args:
-        request: Its request id and `validate_only` do not count. A project that is left out is the default one.
+        request: Its request id and `validate_only` do not count. Without a project it is in the default one.
         with_kind: Whether the type of the request counts, because several types share one set of request ids.
     """
     body = type(request)()
