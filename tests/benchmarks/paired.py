@@ -105,7 +105,7 @@ class Subject:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate()
 
     def seconds(self, amount: float) -> float:
         """Processor seconds of a unit of work, from an amount of it."""

@@ -34,7 +34,9 @@ def require_free(transaction: Transaction, table: sa.Table, id: str) -> None:
         raise AlreadyExists(f"{kind} {id!r} was purged, and ids are not used again; choose another id")
 
 
-def repeats(row: sa.Row[Any] | None, request_id: str, request_hash: str) -> TypeGuard[sa.Row[Any]]:
+def repeats(
+    row: sa.Row[*tuple[Any, ...]] | None, request_id: str, request_hash: str
+) -> TypeGuard[sa.Row[*tuple[Any, ...]]]:
     """Whether a request was made before under its id: `row` is what was stored of it, with its hash.
 
     Raises:
