@@ -195,7 +195,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
 
     It listens on 127.0.0.1 only.
     """
-    from ipserver.ops.parts import free_address  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.places import free_address  # noqa: PLC0415 - each command loads what it needs
 
     if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
         raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")

@@ -39,7 +39,7 @@ _PREDICTED: Final = ("parameterization", "hidden_layers", "activation")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A request that was read.
+    """A parsed request.
 
     Attributes:
         experiment: Id.
@@ -65,7 +65,7 @@ class Query:
 
 
 def parse(request: pb.SummarizeRunsRequest, tokens: PageTokens) -> Query:
-    """Read a request. Raises InvalidRequest, which names all that is wrong beside name, filter and page."""
+    """Parse a request. Raises InvalidRequest with all wrong fields except name, filter and page."""
     experiment = names.parse_experiment(request.parent, "parent")
     where, size = parse_filter(request.filter, RUN_FIELDS), paging.page_size(request.page_size)
     best = request.best_rate.value if request.HasField("best_rate") else None

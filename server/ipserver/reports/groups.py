@@ -10,13 +10,13 @@ from typing import Any, Final
 
 from ipserver.store.states import RunState
 
-# By what rates are chosen if nobody says: the first one that a run has.
+# Default criteria for the best rate: the first of these values that a run has.
 CRITERIA: Final = ("best_validation_loss", "final_test_loss")
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What groups need to know of a run.
+    """The values of a run that groups read.
 
     Attributes:
         axes: Where it stands in the grid: parameterization, axes of its network, base_learning_rate, seed.
@@ -114,7 +114,7 @@ def best_rate(
 
 
 def criterion_of(points: Iterable[Point]) -> str:
-    """By what rates are chosen if nobody says."""
+    """The default criterion for the best rate."""
     first, other = CRITERIA
     return first if any(point.values[first] is not None for point in points) else other
 

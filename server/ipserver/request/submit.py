@@ -51,7 +51,7 @@ def create(
         AlreadyExists: The id is taken.
         RequestIdReused: The request id was used with another request.
     """
-    # A repetition gets the first answer even if the request would not be accepted any more.
+    # A repetition gets the first answer, even if the request would now be refused.
     if first := repeated(store, request):
         return first
     require_room()

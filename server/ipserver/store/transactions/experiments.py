@@ -22,7 +22,7 @@ from ipserver.store.transactions import projects, quotas
 from ipserver.store.transactions.comparisons import experiment_condition
 from ipserver.store.transactions.edits import created_event, editing, insert_events
 from ipserver.store.transactions.missing import no_experiment, there_are_no
-from ipserver.store.transactions.studies import require_wanted
+from ipserver.store.transactions.study_rounds import require_wanted
 from ipserver.store.transactions.taken import require_free
 from ipserver.store.transitions import Change
 

@@ -14,7 +14,7 @@ from ipserver.store.transactions import quotas
 from ipserver.store.transactions.edits import editing
 from ipserver.store.transactions.experiments import get, insert_runs
 from ipserver.store.transactions.projects import lock
-from ipserver.store.transactions.studies import require_wanted
+from ipserver.store.transactions.study_rounds import require_wanted
 from ipserver.store.transitions import extension_problem
 
 
