@@ -1,4 +1,4 @@
-"""How long a watch goes on across interruptions: one rule for experiments and studies, sync and async."""
+"""Resumption of interrupted watches, by the same rule for experiments and studies, sync and async."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LAST_DELAY: Final = 2.0
 
 
 class Resuming:
-    """Where a watch stands. It makes no calls and does not sleep: whoever watches does.
+    """State of a watch across interruptions. It makes no calls and does not sleep; the caller does both.
 
     Args:
         name: Name of what is watched, "experiments/{experiment}".
@@ -28,7 +28,7 @@ class Resuming:
 
     @property
     def lost(self) -> bool:
-        """Whether the service was away: a watch without news looks the same, so ask for something first."""
+        """Whether the service was away. A silent watch may not show that it is back, so read first."""
         return self._lost is not None
 
     def found(self) -> None:
@@ -40,7 +40,7 @@ class Resuming:
         return None if self._deadline is None else max(self._deadline - time.monotonic(), 0.0)
 
     def survive(self, error: IplabError) -> None:
-        """Go on after an error of a call, or raise what the watch ends with."""
+        """Continue after an error of a call, or raise the error with which the watch ends."""
         if isinstance(error, WatchOverflowError):
             self._delay = _FIRST_DELAY
         elif isinstance(error, TimedOutError) and self._timeout is not None:

@@ -14,7 +14,7 @@ from iplab.v1 import experiment_pb2, experiment_service_pb2
 
 
 class Following(Resuming):
-    """Where a watch of an experiment stands. Whoever watches makes the calls, in the order of `watch` below.
+    """State of a watch of an experiment. The caller makes the calls, in the order of `watch` below.
 
     Args:
         name: "experiments/{experiment}".
@@ -30,11 +30,11 @@ class Following(Resuming):
         self._last = after
 
     def get(self) -> experiment_service_pb2.GetExperimentRequest:
-        """Asks for the experiment as it is."""
+        """Request of the experiment's present state."""
         return experiment_service_pb2.GetExperimentRequest(name=self._name)
 
     def request(self) -> experiment_service_pb2.WatchExperimentRequest:
-        """Asks for the events after the last one."""
+        """Request of the events after the last one."""
         return experiment_service_pb2.WatchExperimentRequest(name=self._name, after_sequence=self._last)
 
     def take(self, answer: experiment_service_pb2.WatchExperimentResponse) -> Iterator[Event]:

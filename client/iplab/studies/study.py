@@ -156,7 +156,7 @@ class Study(StudyFields):
         return self
 
     def purge(self) -> Study:
-        """Have it, deleted as it is, removed for good now; its experiments stay. Needs the role admin.
+        """Remove a deleted study permanently now; its experiments stay. Needs the role admin.
 
         Raises:
             InvalidRequestError: It is not deleted.
@@ -173,7 +173,7 @@ class Study(StudyFields):
             yield Experiment(self._transport, message)
 
     def watch(self, timeout: float | None = None) -> Iterator[Study]:
-        """Itself whenever it has changed, as it is now and then until it has ended.
+        """Yield the study now and after every change, until it has ended.
 
         A connection that breaks does not end the iteration.
 

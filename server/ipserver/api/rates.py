@@ -20,7 +20,7 @@ _MOST_BUCKETS: Final = 10_000
 
 
 class Rates:
-    """Refuses requests that come faster than the limits allow; one second's worth may come at once.
+    """Refuses requests above the limits per second, with a burst of one second's worth.
 
     Args:
         store: Where limits are.
@@ -36,7 +36,7 @@ class Rates:
         self._monotonic = monotonic
         self._limits: dict[tuple[str, str, str], float] = {}
         self._read = float("-inf")
-        # By project and user: requests that may come now, and when that was so.
+        # By project and user: the tokens of the bucket, and the time at which they were counted.
         self._buckets: dict[tuple[str, str], tuple[float, float]] = {}
 
     async def take(self, project: str, user: str) -> None:

@@ -36,7 +36,7 @@ _PREDICTED: Final = ("parameterization", "hidden_layers", "activation")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A request that was read.
+    """A parsed request.
 
     Attributes:
         experiment: Id.
@@ -62,7 +62,7 @@ class Query:
 
 
 def parse(request: pb.SummarizeRunsRequest, tokens: PageTokens) -> Query:
-    """Read a request. Raises InvalidRequest, which names all that is wrong beside name, filter and page."""
+    """Parse a request. Raises InvalidRequest with all wrong fields except name, filter and page."""
     experiment = names.parse_experiment(request.parent, "parent")
     where, size = parse_filter(request.filter, RUN_FIELDS), paging.page_size(request.page_size)
     best = request.best_rate.value if request.HasField("best_rate") else None
@@ -137,7 +137,7 @@ def summarized(
 
 
 def _criterion(store: Store, query: Query) -> str:
-    """By what rates are chosen if nobody says: the first value that a run has."""
+    """The default criterion for the best rate."""
     *others, last = CRITERIA
     known = (value for value in others if store.has_value(query.experiment, value, query.where))
     return next(known, last)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ipserver.store.states import RunState
 
-# By what rates are chosen if nobody says: the first one that a run has.
+# Default criteria for the best rate: the first of these values that a run has.
 CRITERIA: Final = ("best_validation_loss", "final_test_loss")
 
 

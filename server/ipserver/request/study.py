@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import uuid
@@ -17,6 +16,7 @@ from iplab.v1 import study_service_pb2 as service_pb2
 from iplab.v1.catalog_service_pb2 import Limits
 from ipserver import names
 from ipserver.errors import FieldViolation, InvalidRequest
+from ipserver.request.hashes import request_hash
 from ipserver.request.ids import under_free_id
 from ipserver.request.limit_runs import unpaired_limits
 from ipserver.request.measured import metrics_of, probe_of, recorded_step
@@ -43,7 +43,7 @@ LABEL: Final = "study"
 
 @dataclass(frozen=True, slots=True)
 class CheckedStudy:
-    """What a valid request amounts to.
+    """Contents of a valid request.
 
     Attributes:
         spec: With its defaults filled in.
@@ -70,14 +70,14 @@ def create_study(store: Store, request: service_pb2.CreateStudyRequest, limits: 
 def repeated_study(store: Store, request: service_pb2.CreateStudyRequest) -> StudyRecord | None:
     """The study that an earlier request of the same id created, or None. Raises RequestIdReused."""
     request_id = canonical_uuid(request.request_id)
-    return store.find_study_request(request_id, _request_hash(request)) if request_id else None
+    return store.find_study_request(request_id, request_hash(request)) if request_id else None
 
 
 def accept_study(
     store: Store, request: service_pb2.CreateStudyRequest, checked: CheckedStudy, owned_by: str = ""
 ) -> StudyRecord:
-    """Write down what a valid request asks for. Raises as `create_study`, but nothing is checked."""
-    request_id, request_hash = canonical_uuid(request.request_id), _request_hash(request)
+    """Store the study of a valid request, without checks. Raises as `create_study`."""
+    request_id, digest = canonical_uuid(request.request_id), request_hash(request)
     study = request.study
 
     def made() -> StudyRecord:
@@ -85,7 +85,7 @@ def accept_study(
             id=request.study_id or f"{kind_of(checked.spec).replace('_', '-')}-{secrets.token_hex(3)}",
             uid=str(uuid.uuid4()),
             request_id=request_id,
-            request_hash=request_hash,
+            request_hash=digest,
             display_name=study.display_name,
             labels=dict(study.labels),
             priority=study.priority,
@@ -101,7 +101,7 @@ def accept_study(
 
 
 def check_study_labels(study: pb.Study, problems: Problems) -> None:
-    """The label that the service sets itself may not be given."""
+    """Refuse the label that the service sets itself."""
     if LABEL in study.labels:
         problems.add("study.labels", f"the key {LABEL!r} is set by the service; leave it out")
 
@@ -207,7 +207,7 @@ def _checked_base(
 def _question_problems(
     spec: pb.StudySpec, limits: Limits, capacity: CapacityReport | None
 ) -> list[FieldViolation]:
-    """What is wrong with the question itself, by the names of the request."""
+    """Violations by the question, with the field names of the request."""
     kind = kind_of(spec)
     here = f"study.spec.{kind}"
     try:
@@ -243,17 +243,7 @@ def _field_of(field: str, here: str) -> str:
 
 
 def _text_of(problem: studies.Problem, question: studies.Question) -> str:
-    """The text, which begins with the subject that it is about: requests do not number subjects."""
+    """The message, beginning with its subject, because requests do not number subjects."""
     about = re.match(r"subjects\[(\d+)\]", problem.field)
     text = re.sub(r"subjects\[\d+\], ", "", problem.text).replace("setting.steps", "steps of the base")
     return f"{question.subjects[int(about[1])]}: {text}" if about else text
-
-
-def _request_hash(request: service_pb2.CreateStudyRequest) -> str:
-    body = service_pb2.CreateStudyRequest()
-    body.CopyFrom(request)
-    body.ClearField("request_id")
-    body.ClearField("validate_only")
-    if body.study.project == names.DEFAULT_PROJECT:
-        body.study.ClearField("project")  # it may have been filled in
-    return hashlib.sha256(body.SerializeToString(deterministic=True)).hexdigest()

@@ -61,7 +61,7 @@ class _Update:
 
 
 def check_update(request: pb.UpdateExperimentRequest, before: ExperimentRecord, limits: Limits) -> Revision:
-    """What a request amounts to.
+    """Check a request; return what it changes.
 
     Args:
         request: As it came.
@@ -136,7 +136,7 @@ def _asked(mask: FieldMask) -> tuple[str, ...]:
 
 
 def _paths(update: _Update, problems: Problems) -> tuple[str, ...]:
-    """What is to be changed; paths that mean nothing, or nothing that can be changed, are noted."""
+    """The paths to change. Unknown paths and fields that cannot change become violations."""
     given, asked = update.given, update.asked
     if asked and asked != ("*",):
         return tuple(path for path in asked if _may_change(path, update, problems))

@@ -1,4 +1,4 @@
-"""What the runs of a study have measured, read from the store."""
+"""Measurements of a study's runs, read from the store."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def outcomes(
     cpus: float,
     vector: Callable[[RunRecord, int], tuple[float, ...] | None],
 ) -> dict[studies.Run, studies.Outcome]:
-    """What became of the runs of an experiment that have ended.
+    """Outcomes of an experiment's ended runs.
 
     Args:
         store: The store.

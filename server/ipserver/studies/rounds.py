@@ -1,4 +1,4 @@
-"""From what a planner asks for to experiments: pure functions of the study and its earlier rounds.
+"""Translates a planner's requests into experiments. Pure functions of the study and its earlier rounds.
 
 A *block* is an experiment of a study: one subject at one width, a grid of rates and seeds. A request is met
 by extending a block if rates or seeds alone are added to it, and by a new block otherwise; so no run is
@@ -57,7 +57,7 @@ class Block:
     seeds: tuple[int, ...]
 
     def grown(self, request: studies.Request) -> Block | None:
-        """With the runs of a request; None if other runs would be added as well."""
+        """The experiment with the runs of a request; None if the extension would add other runs too."""
         if (self.subject, self.width, self.steps) != (request.subject, request.width, request.steps):
             return None
         if set(self.rates) == set(request.rates) and not {*self.seeds} & {*request.seeds}:
@@ -131,7 +131,7 @@ def _extension(block: Block, grown: Block, request_id: str) -> Action:
 
 
 def _action(block: Block, verb: str, message: Any) -> Action:
-    """As JSON, with the block as it is afterwards."""
+    """The action as JSON, with the resulting block."""
     return {
         "experiment": block.experiment,
         "subject": block.subject,

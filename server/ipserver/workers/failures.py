@@ -1,4 +1,4 @@
-"""Failures of training: what an error in a worker means, and the log lines before it."""
+"""Failures of workers: classification of errors, and the last log lines."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def space(settings: Settings) -> Found:
 
 
 def privacy(settings: Settings) -> Found:
-    """What other users of this machine can reach."""
+    """Check what other users of this machine can access."""
     found = 0
     if settings.home.exists():
         # Of a mounted folder, as in a container, whoever mounts it decides.

@@ -1,4 +1,4 @@
-"""Checks of what trains, drives studies, holds data and takes results."""
+"""Checks of dispatcher, studies, data folder and MLflow."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def ray(settings: Settings) -> Found:
 
 
 def studies(settings: Settings) -> Found:
-    """Whether somebody drives every study that has not ended."""
+    """Check that a dispatcher drives every unfinished study."""
     with opened(settings) as store:
         waiting = store.abandoned_studies(_SILENCE_SECONDS)
     age = Pulse(heartbeat_file(settings, "studies"), _HUNG_SECONDS).age
