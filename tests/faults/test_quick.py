@@ -18,3 +18,4 @@ def test_every_part_may_be_killed_in_turn(scene: Scene) -> None:
         ("dispatcher killed", "after"),
         ("forwarder killed", "before"),
     )
+    play(scene, ("API killed while it deletes", "after"))
