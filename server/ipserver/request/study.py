@@ -27,7 +27,7 @@ from ipserver.errors import FieldViolation, InvalidRequest
 from ipserver.request.convert import pack_config, parameterization
 from ipserver.request.datasets import check_dataset
 from ipserver.request.ids import under_free_id
-from ipserver.request.limit_runs import limit_seconds, stand_in, unpaired_limits, widest_beside_limit
+from ipserver.request.limit_studies import limit_seconds, stand_in, unpaired_limits, widest_beside_limit
 from ipserver.request.models import model_of, parameterization_depth
 from ipserver.request.predict import block_matrices, normalization, not_covered
 from ipserver.request.problems import Problems, shown

@@ -22,13 +22,8 @@ from ipserver.request.defaults import spec_hash, with_defaults
 from ipserver.request.expand import expand, networks
 from ipserver.request.fields import fields_of
 from ipserver.request.grid import check_grid
-from ipserver.request.limit_runs import (
-    check_limits,
-    check_particles,
-    is_special,
-    largest_memory,
-    limit_warnings,
-)
+from ipserver.request.limit_checks import check_limits, check_particles, limit_warnings
+from ipserver.request.limit_runs import is_special, largest_memory
 from ipserver.request.models import check_model
 from ipserver.request.parameterizations import parameterization_warnings
 from ipserver.request.predict import prediction_warnings
