@@ -16,8 +16,7 @@ from ipcore.analysis import LimitDistance, fit_distances
 from ipcore.data import Dataset
 from ipcore.errors import AnalysisError
 from ipcore.figures import Law, LawPanel, PowerLaws, Role, Size
-from ipcore.limits.cost import deferred_is_cheaper
-from ipcore.limits.learners import KernelLearner
+from ipcore.limits.paired import paired_outputs
 from ipcore.limits.trainer import LimitTrainer
 from ipcore.theory import preset
 from reproduction.data import load
@@ -55,6 +54,8 @@ _DEEP: Final[dict[str, Any]] = {
         ["ip-llr", 6, "relu", 0.03, 0.1, *_WIDE],
     ],
 }
+# Networks with more neurons than this for every example they see have deferred weights.
+_DEFERRED: Final = 6
 _LIMIT: Final = -1  # "seed" of the row that holds what all seeds of a width share
 Outputs = dict[int, npt.NDArray[np.float64]]  # by step: (seeds, n C)
 
@@ -160,7 +161,7 @@ def _limit_outputs(
 def _networks(spec: Spec, case: Sequence[Any], width: int, seeds: range, dataset: Dataset) -> Outputs:
     """Outputs of networks of a width, dense or with deferred weights, whichever takes less time."""
     config = _config(spec, case, width, deferred=True)
-    if deferred_is_cheaper(config):
+    if width > _DEFERRED * max(spec["steps"]) * spec["batch_size"]:
         trained = [_limit_outputs(spec, config, _run(case, seed), dataset) for seed in seeds]
         return {step: np.stack([one[step] for one in trained]) for step in spec["steps"]}
     inputs, trained = torch.from_numpy(dataset.test.inputs), []
@@ -180,27 +181,13 @@ def _networks(spec: Spec, case: Sequence[Any], width: int, seeds: range, dataset
 def _kernel_case(spec: Spec, case: Sequence[Any], dataset: Dataset) -> Iterator[Measured]:
     """Every network beside the kernel machine that starts from the network's own f_0."""
     name, layers, phi, rate, _, widths, seeds = case
-    test, train = (torch.from_numpy(split.inputs) for split in (dataset.test, dataset.train))
     for width, count in zip(widths, seeds, strict=True):
-        # f_0 is the network's own, so the drawn one is never looked at; here the limit has no replicas.
         for seed in range(count):
-            run = _run(case, seed)
-            dense = ipcore.Trainer(
-                _config(spec, case, width), [run], dataset, threads=1, data_seed=spec["data_seed"]
+            config, shared = _config(spec, case, width), spec["data_seed"]
+            pairs = paired_outputs(
+                config, _run(case, seed), dataset, spec["steps"], threads=1, data_seed=shared
             )
-            config = _config(spec, case, width, infinite_width=True)
-            limit = LimitTrainer(config, [run], dataset, threads=1, data_seed=spec["data_seed"])
-            learner = limit.learners[0]
-            if not isinstance(learner, KernelLearner):
-                raise TypeError("this case has no kernel")
-            start = dense.pack.infer(test)[0].double()
-            learner.machine.start(dense.pack.infer(train[learner.rows])[0], {"test": start})
-            values = {}
-            for step in spec["steps"]:
-                dense.advance(max_steps=step - dense.step)
-                limit.advance(max_steps=step - limit.step)
-                f, g = dense.pack.infer(test)[0].double(), limit.outputs(0)[0]
-                values[f"square@{step}"] = float((f - g).square().sum() / (g - start).square().sum())
+            values = {f"square@{pair.step}": pair.square for pair in pairs}
             yield Measured(name, layers, width, phi, rate, seed, values)
 
 

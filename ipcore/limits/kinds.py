@@ -226,7 +226,7 @@ def _integrable(p: Parameterization) -> Limit | NoLimit:
     if not any(learns[0]):
         return NoLimit(
             "constant",
-            f"with these rates and {L} hidden layers the network is constant at m = infinity: f stays 0, "
+            f"with these rates and {L} hidden layers the network is constant: f stays 0, "
             "since all updates vanish with the width; ip-llr's large first rates mend that",
         )
     if not all(learns[0][1:-1]):
@@ -250,8 +250,8 @@ def _hybrid(p: Parameterization) -> Limit | NoLimit:
     if not p.reweightings:
         return NoLimit(
             "initial_weights",
-            f"muP keeps its initial hidden matrices, and no algorithm for its limit with {L} hidden layers "
-            f"at m = infinity is practical: {_DEFERRED}; hpz removes them, and has a limit",
+            f"muP keeps its initial hidden matrices, and with {L} hidden layers no algorithm for its limit "
+            f"is practical: {_DEFERRED}; hpz removes them, and has a limit",
             wider=True,
         )
     (faded, *more) = p.reweightings

@@ -22,6 +22,7 @@ from ipcore.limits.first_pass import first_pass, initial_particles
 from ipcore.limits.growing import GrowingMatrix
 from ipcore.limits.problem import Problem
 from ipcore.limits.revival import Dormant
+from ipcore.limits.sweep import swept_outputs
 
 
 class Particles:
@@ -56,9 +57,13 @@ class Particles:
 
     def outputs(self, inputs: Tensor) -> Tensor:
         """Outputs f of inputs (n, d) after `step` updates, (n, C); exactly 0 at step 0."""
+        p = self._problem
         if self.step == 0:
-            return self._v.new_zeros((len(inputs), self._problem.outputs))
-        return self._readout(self._forward(inputs)[1][-1])
+            return self._v.new_zeros((len(inputs), p.outputs))
+        factors = [found for matrix in self._hidden if (found := matrix.factors) is not None]
+        if len(factors) < len(self._hidden):
+            return self._readout(self._forward(inputs)[1][-1])
+        return swept_outputs(p.inputs(inputs), self._w, factors, self._v, p.activation)
 
     def hidden(self, inputs: Tensor) -> list[Tensor]:
         """h^1 .. h^L of inputs (n, d) after step >= 1 updates, (n, N) each."""
@@ -87,16 +92,17 @@ class Particles:
         B = len(inputs)
         for layer, matrix in enumerate(self._hidden, start=2):
             matrix.update(u[layer - 1], x[layer - 1], rate=rates[layer - 1] / B, keep=keep)
-        gradients = u[0].T @ x[0], df.T @ x[-1]
-        if self._velocities is not None:
-            for velocity, gradient in zip(self._velocities, gradients, strict=True):
-                velocity.mul_(self._problem.momentum).add_(gradient)
-            gradients = self._velocities
         if keep != 1:
             self._w[:, : self._problem.input_dim] *= keep  # not its bias column
             self._v *= keep
-        self._w.sub_(gradients[0], alpha=rates[0] / B)
-        self._v.sub_(gradients[1], alpha=rates[-1] / B)
+        gradients = (u[0].T, x[0]), (df.T, x[-1])
+        ends = (self._w, rates[0] / B), (self._v, rates[-1] / B)
+        for i, ((weights, rate), gradient) in enumerate(zip(ends, gradients, strict=True)):
+            if self._velocities is None:
+                weights.addmm_(*gradient, alpha=-rate)
+            else:
+                velocity = self._velocities[i].addmm_(*gradient, beta=self._problem.momentum)
+                weights.sub_(velocity, alpha=rate)
         if self.step == 0:
             self._forget_velocities()
         self.step += 1

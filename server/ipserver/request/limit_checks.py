@@ -38,6 +38,12 @@ def check_particles(spec: pb.ExperimentSpec, path: str, problems: Problems) -> N
     asked = spec.deferred_weights
     if asked and asked not in DEFERRING:
         problems.add(f"{path}.deferred_weights", unknown("choice", asked, DEFERRING))
+    if spec.deferred_width < 0:
+        problems.add(f"{path}.deferred_width", f"must be at least 1, not {spec.deferred_width}")
+    elif spec.deferred_width and asked != "cheaper":
+        problems.add(
+            f"{path}.deferred_width", "is used only with deferred_weights: cheaper; add that or remove this"
+        )
 
 
 def check_limits(
