@@ -51,7 +51,18 @@ _DEEP: Final[dict[str, Any]] = {
         ["ip-llr", 3, "relu", 0.03, 0.1, *_WIDE],
         ["mup", 3, "relu", 0.1, None, *_MEASURABLE],
         ["ip-llr", 4, "relu", 0.03, 0.1, *_WIDE],
-        ["ip-llr", 6, "relu", 0.03, 0.1, *_WIDE],
+    ],
+}
+# Deep networks differ most from seed to seed: more seeds, widths and replicas than elsewhere.
+_SIX: Final[dict[str, Any]] = {
+    **_SPEC,
+    "replicas": 12,
+    "cases": [
+        [
+            *["ip-llr", 6, "relu", 0.03, 0.1],
+            [128, 256, 512, 1024, 2048, 4096],
+            [24, 24, 24, 20, 16, 12],
+        ],
     ],
 }
 # Networks with more neurons than this for every example they see have deferred weights.
@@ -282,7 +293,8 @@ def _picture(result: Result) -> str:
     panels = []
     for title, cases in groups.items():
         laws = tuple(_law(_title(case), found) for case in cases if (found := distances(result, case, last)))
-        panels.append(LawPanel(title, laws))
+        if laws:
+            panels.append(LawPanel(title, laws))
     seeds = min(min(case[6]) for case in result.spec["cases"])
     measured = f"Distance to the infinite-width limit after {last} updates, {result.spec['dataset']}"
     return svg(PowerLaws("relative distance of outputs", tuple(panels), 2, measured, seeds))
@@ -344,6 +356,20 @@ DEEP: Final = Study(
         "cases": [
             ["ip-llr", 4, "relu", 0.03, 0.1, [32, 64, 128], [6, 6, 6]],
         ],
+    },
+    section=_section,
+    measure=_measure,
+)
+SIX: Final = Study(
+    name="infinite-width-six-layers",
+    title="Networks beside their infinite-width limit: six hidden layers",
+    spec=_SIX,
+    quick={
+        **_SIX,
+        "particles": 2048,
+        "replicas": 3,
+        "steps": [4],
+        "cases": [["ip-llr", 6, "relu", 0.03, 0.1, [32, 64, 128], [6, 6, 6]]],
     },
     section=_section,
     measure=_measure,

@@ -277,13 +277,13 @@ def _with_notes(found: Limit | NoLimit, phi: Activation) -> Limit | NoLimit:
     notes, revives = list[str](), found.revives and (phi.name == "relu" or relu_power(phi.name) == 1)
     if _odd(phi) and len(found.first) > 3:
         notes.append(
-            f"{phi.name} is odd, so the first step does not reach layer 3: E[x_0^2 x_1^2] = 0, h_1^3 = 0 and "
-            "f_1 = 0; learning starts at step 2, and finite networks show their m^(-1/2) remainder there"
+            f"{phi.name} is odd: the first step does not reach layer 3, as E[x_0^2 x_1^2] = 0, so h_1^3 = 0 "
+            "and f_1 = 0; learning starts at step 2, and finite networks show their m^(-1/2) remainder there"
         )
     if revives:
         notes.append(
-            "neurons of the last hidden layer that are off on all of batch 0 revive through what is left of "
-            "the initial matrix; in HPZ they do not"
+            "dead neurons revive: those of the last hidden layer that are off on all of batch 0 turn on by "
+            "what is left of the initial matrix; in HPZ they do not"
         )
     return replace(found, revives=revives, notes=tuple(notes))
 
