@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ipcore.engine.engine import Engine, PackShape, Update
 from ipcore.engine.nodes import Nodes
+from ipcore.models.tally import tally
 
 
 class AutogradEngine(Engine):
@@ -26,7 +27,8 @@ class AutogradEngine(Engine):
     ) -> None:
         super().__init__(shape, activation, loss, dtype, device, compute)
         self.logits = self.buffer(shape.runs, shape.architecture.output_dim, shape.batch_size).mT
-        self._nodes = Nodes(self._matrices, self._offsets, self.activation)
+        lone = () if self.activation.keeps_preactivation else tally(shape.architecture).lone
+        self._nodes = Nodes(self._matrices, self._offsets, self.activation, lone)
 
     def scratch(self) -> list[Tensor]:
         """Buffers of the operations, from the first step on."""
@@ -50,7 +52,8 @@ class AutogradEngine(Engine):
         found: dict[int, tuple[Tensor, Tensor]] = {}
 
         def keep(layer: int, dz: Tensor, x: Tensor) -> None:
-            found[layer] = dz.to(self.dtype, copy=True), x.to(self.dtype)
+            # Copies, because the pass goes on to overwrite both.
+            found[layer] = dz.to(self.dtype, copy=True), x.to(self.dtype, copy=True)
 
         self.step(keep)
         return [found[layer] for layer in range(1, self.shape.layers + 1)]

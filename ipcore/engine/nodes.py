@@ -29,13 +29,22 @@ class Nodes:
         matrices: What matmuls read, (K, outputs, inputs) of each layer.
         offsets: Biases of the first layers, (K, 1, outputs).
         activation: phi.
+        lone: For each activation of a pass, whether its value may take the place of the preactivation
+            (`ipcore.models.tally.Tally`); (): of none.
 
     Attributes:
         pool: What operations compute into, in the order in which a pass comes to it. The first pass makes it.
     """
 
-    def __init__(self, matrices: Sequence[Tensor], offsets: Sequence[Tensor], activation: Activation) -> None:
+    def __init__(
+        self,
+        matrices: Sequence[Tensor],
+        offsets: Sequence[Tensor],
+        activation: Activation,
+        lone: Sequence[bool] = (),
+    ) -> None:
         self.matrices, self.offsets, self.activation = matrices, offsets, activation
+        self._lone, self._activated = lone, 0
         self.pool: list[Tensor] = []
         self._taken = 0
         # Weights are no leaves of the graph, since nobody asks for their gradients. This is the only one.
@@ -46,7 +55,7 @@ class Nodes:
 
     def begin(self, update: Update) -> None:
         """Begin a pass whose backward calls `update` once for every layer that was used."""
-        self._taken, self._update = 0, update
+        self._taken, self._activated, self._update = 0, 0, update
         self._uses = [0] * len(self.matrices)
 
     def end(self) -> None:
@@ -91,6 +100,11 @@ class Nodes:
             )
         self._taken += 1
         return self.pool[self._taken - 1]
+
+    def activated(self, h: Tensor) -> Tensor:
+        """Where the value of the pass's next activation goes: a tensor of the pool, or that of h itself."""
+        number, self._activated = self._activated, self._activated + 1
+        return h.detach() if self._lone and self._lone[number] else self.take(h, h.shape[-1])
 
     def derived(self, layer: int, dz: Tensor, x: Tensor) -> None:
         """Record one use of a layer; after the last use, update it with the sum of the gradients of all uses.
@@ -142,7 +156,7 @@ class _Linear(Function):
 class _Activate(Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, nodes: Nodes) -> Tensor:
-        x = nodes.take(h, h.shape[-1])
+        x = nodes.activated(h)
         nodes.activation.forward(h, x)
         ctx.h, ctx.x, ctx.activation = h, x, nodes.activation
         return x.detach()
