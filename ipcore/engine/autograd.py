@@ -1,4 +1,4 @@
-"""Trains K networks of any model: autograd derives the backward pass, matmuls are batched explicitly.
+"""Trains K networks of any model: a tape derives the backward pass, matmuls are batched explicitly.
 
 See `ipcore.engine.nodes` for what the operations do.
 """
@@ -37,15 +37,10 @@ class AutogradEngine(Engine):
     def step(self, update: Update) -> None:
         """As `Engine.step`."""
         self._round_weights()
-        with torch.inference_mode(False):
-            self._nodes.begin(update)
-            with torch.enable_grad():
-                f = self.shape.architecture.forward(self._nodes, self.inputs)
-            with torch.no_grad():
-                self.logits.copy_(f)
-                self._differentiate_loss()
-            torch.autograd.backward(f, self._d_output)
-            self._nodes.end()
+        f = self.shape.architecture.forward(self._nodes, self._nodes.begin(self.inputs))
+        self.logits.copy_(f.tensor)
+        self._differentiate_loss()
+        self._nodes.backward(f, self._d_output, update)
 
     def taps(self) -> list[tuple[Tensor, Tensor]]:
         """As `Engine.taps`."""
