@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from typing import Any, Final
 import click
 
 from iplab.display.commands import Choice, CommandGroup
+from iplab.display.terminal import shown_on
 from ipserver.environment.settings import Settings
 from ipserver.errors import StartupError
 from ipserver.names import ID_RULE, is_experiment_id
@@ -100,7 +102,8 @@ def _add_project(main: click.Group, options: Decorator, with_settings: Decorator
         if not is_experiment_id(project):
             raise StartupError(f"{project!r} is not an id: {ID_RULE}")
         _accounts(settings).create_project(project)
-        click.echo(f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in")
+        said = f"project {project} is there; `ipserver project grant {project} USER ROLE` lets users in"
+        click.echo(shown_on(sys.stdout, said))
 
     @project_group.command("list")
     @_JSON
@@ -154,7 +157,7 @@ def _add_quota(main: click.Group, options: Decorator, with_settings: Decorator) 
 
     @quota_group.command("set", epilog=_kinds())
     @click.argument("project")
-    @click.argument("name", type=Choice(list(KINDS)))
+    @click.argument("name", type=Choice(list(KINDS)), metavar="NAME")
     @click.argument("value")
     @click.option(
         "--user", default="", help='A user of the project; "*": each of them. [default: all together]'

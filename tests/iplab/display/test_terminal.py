@@ -156,7 +156,7 @@ def test_a_file_on_pythonpath_in_a_librarys_place_is_named(module, name, tmp_pat
         f"{module}: PYTHONPATH names {tmp_path}, where {name}.py would be loaded in the place of the library"
     )
     assert done.stderr.decode().startswith(said)
-    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr.splitlines()) == 2
 
 
 @pytest.mark.parametrize("env", [ASCII, LATIN])
