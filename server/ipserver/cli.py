@@ -26,7 +26,12 @@ from ipserver.cli_accounts import add_account_commands
 from ipserver.environment.logs import configure_logs
 from ipserver.environment.masking import without_password
 from ipserver.environment.settings import Settings, load_settings
-from ipserver.environment.surroundings import forgive_warnings, spare_loopback
+from ipserver.environment.surroundings import (
+    forget_other_runs,
+    forget_other_traces,
+    forgive_warnings,
+    spare_loopback,
+)
 from ipserver.errors import ServiceError, StartupError
 
 _OPTIONS = (
@@ -110,6 +115,7 @@ def main(**options: Any) -> None:
     configure_logs("text", "INFO")  # until the settings are known
     spare_loopback(os.environ)
     forgive_warnings(os.environ)
+    forget_other_traces(os.environ)
     if os.getpid() == 1:
         # The kernel does not deliver a signal without a handler to the first process of a container. A part
         # installs its handlers when it starts to work. Until then this handler ends it; otherwise it would
@@ -189,7 +195,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
 
     It listens on 127.0.0.1 only.
     """
-    from ipserver.ops.parts import free_address  # noqa: PLC0415 - each command loads what it needs
+    from ipserver.ops.places import free_address  # noqa: PLC0415 - each command loads what it needs
 
     if not settings.mlflow_tracking_uri and not (settings.home / "mlflow" / "mlflow.db").exists():
         raise StartupError(f"there is no MLflow store in {settings.home}; start `ipserver up` there first")
@@ -200,6 +206,7 @@ def mlflow_command(settings: Settings, *, port: int) -> None:
     # A UI for one person needs one worker and no job execution. Telemetry is off unless the user enables it.
     # The URI may hold a password and every user of the machine can read command lines, so it is passed in
     # the environment.
+    forget_other_runs(os.environ)
     environment = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **os.environ,

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 import iplab
 from iplab.cli import main
-from iplab.cli.study import _ASKED
+from iplab.cli.ask import ASKED
 from iplab.results.states import StudyReason, StudyState, StudyVerdict
 from iplab.studies.pictures import interval_picture, picture_of, rate_picture
 from iplab.studies.request import QUESTIONS, budget_of, study_message
@@ -301,7 +301,7 @@ def test_budgets():
 
 
 def test_every_question_has_a_command():
-    assert set(_ASKED) == set(QUESTIONS)
+    assert set(ASKED) == set(QUESTIONS)
     for question in QUESTIONS:
         spec = study_message(question, ExperimentSpec(), "1h", None, None, {})
         assert spec.WhichOneof("question") == question.replace("-", "_")

@@ -19,6 +19,7 @@ import pytest
 from click.testing import CliRunner
 
 from ipserver.cli import _quiet, main
+from ipserver.store import open_store
 
 UNSHARE = ["unshare", "--pid", "--fork", "--kill-child"]
 
@@ -191,6 +192,20 @@ def test_projects_and_tokens_from_the_command_line(tmp_path):
     assert token.split("_", 2)[2] not in json.dumps(listed)
     _run(tmp_path, "token", "revoke", listed["id"])
     assert "revoked" in _run(tmp_path, "token", "list")
+    _run(tmp_path, "quota", "set", "lab", "live_experiments", "3", "--user", "alice")
+    with open_store(f"sqlite:///{tmp_path}/iplab.db") as store:
+        entries = store.audit_entries(limit=99)
+    done = [(one.method, one.resource, one.project, one.code) for one in reversed(entries)]
+    assert done == [
+        ("ipserver project create", "projects/lab", "lab", "OK"),
+        ("ipserver project create", "projects/lab", "lab", "ALREADY_EXISTS"),
+        ("ipserver project grant writer", "projects/lab/users/alice", "lab", "OK"),
+        ("ipserver token create", "users/alice", "", "OK"),
+        ("ipserver token revoke", f"tokens/{listed['id']}", "", "OK"),
+        ("ipserver quota set live_experiments 3", "projects/lab/users/alice", "lab", "OK"),
+    ]
+    assert {(one.user, one.peer) for one in entries} == {(f"os:{getpass.getuser()}", socket.gethostname())}
+    assert token.split("_", 2)[2] not in repr(entries)
     assert json.loads(_run(tmp_path, "project", "list", "--json"))["grants"] == [
         {"project": "lab", "principal": "alice", "role": "writer"}
     ]

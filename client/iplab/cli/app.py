@@ -105,7 +105,7 @@ class App(CommandGroup):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Where the service is; None: as `iplab.connect` finds it."""
+    """Address of the service; None: the default of `iplab.connect`."""
 
     address: str | None = None
     profile: str | None = None
@@ -192,7 +192,7 @@ def warn(message: str) -> None:
 
 
 def no_match(things: str, why: str) -> str:
-    """What to say where a filter matches nothing: "no runs match", and why."""
+    """The message for a filter that matches nothing: "no runs match", and why."""
     if not why:
         return f"no {things} match"
     return f"no {things} match: {why}"

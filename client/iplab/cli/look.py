@@ -68,7 +68,7 @@ def list_experiments(service: Service, *, filter_: str, limit: int, deleted: boo
 
 
 def _share(experiment: Experiment) -> str:
-    """How much of it is done. Runs that diverge end early, so that not all steps are ever done."""
+    """Progress as text. Runs that diverge end early, so their remaining steps are never done."""
     if experiment.state is ExperimentState.SUCCEEDED:
         return "100 %"
     return f"{100 * experiment.committed_steps / max(experiment.total_steps, 1):.0f} %"
@@ -225,7 +225,7 @@ def print_run(run: Run) -> None:
 
 
 def _ending(attempt: Attempt) -> str:
-    """What ended an attempt, or that nothing has."""
+    """The end of an attempt, or that it is still running."""
     if attempt.end_time is None:
         return "still training"
     return attempt.end_reason or "finished its part"

@@ -1,4 +1,4 @@
-"""What an experiment came to, as `show`, `watch` and `submit --watch` print it."""
+"""The results of an experiment, as `show`, `watch` and `submit --watch` print them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def brief(warning: str, more: str) -> str:
 
 
 def _fruitless(experiment: Experiment) -> bool:
-    """Whether it ended before any run did."""
+    """Whether it ended without results: no run succeeded or diverged."""
     counts = experiment.counts
     return experiment.state.terminal and not counts.succeeded and not counts.diverged
 

@@ -79,7 +79,7 @@ def experiment_page(experiment: Experiment) -> str:
 
 
 def _figure(picture: Picture) -> str:
-    """As an image: two SVGs in one page would share the names of their parts."""
+    """The figure as an image, because ids of two inline SVGs would clash."""
     data, text = b64encode(picture.encoded(".svg")).decode(), escape(picture.caption)
     return (
         f'<figure><img alt="{text}" src="data:image/svg+xml;base64,{data}">'

@@ -26,6 +26,7 @@ from rich.progress import (
 from rich.status import Status
 from rich.text import Text
 
+from iplab.display.pace import Estimate, duration
 from iplab.display.terminal import visible
 from iplab.results.events import Event, Notice, PackProgressed, RunsChanged, StateChanged
 from iplab.results.states import ExperimentState, RunState
@@ -184,7 +185,7 @@ class _Lines:
 
     def __init__(self, console: Console, clock: Callable[[], float]) -> None:
         self._file, self._clock = console.file, clock
-        self._estimate = _Estimate(clock)
+        self._estimate = Estimate(clock)
         self._next = clock() + _LINE_SECONDS
 
     def say(self, text: str) -> None:
@@ -205,7 +206,7 @@ class _Cell:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._estimate = _Estimate(clock)
+        self._estimate = Estimate(clock)
         self._said: list[str] = []
         self._tally = Tally()
         self._left = ""
@@ -254,38 +255,6 @@ def _html(said: list[str], tally: Tally, left: str) -> str:
         )
     lines = "".join(f"<div>{escape(line)}</div>" for line in said[-8:])
     return f"{lines}<table>{''.join(rows)}</table>"
-
-
-class _Estimate:
-    """The time that is left, from the pace so far."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._start: tuple[float, int] | None = None
-
-    def left(self, done: int, total: int) -> str:
-        """As ", about 12 s left"; "" where nothing is known yet, or nothing is left."""
-        now = self._clock()
-        if self._start is None:
-            self._start = (now, done)
-        begin, before = self._start
-        if done >= total or done <= before or now <= begin:
-            return ""
-        return f", about {duration((now - begin) / (done - before) * (total - done))} left"
-
-
-def duration(seconds: float) -> str:
-    """A time for people.
-
-    >>> [duration(s) for s in (0.4, 42.3, 100, 5000, 400000)]
-    ['1 s', '42 s', '1 min 40 s', '1 h 23 min', '4 d 15 h']
-    """
-    whole = max(1, round(seconds))
-    for large, small, size, part in (("d", "h", 86400, 3600), ("h", "min", 3600, 60), ("min", "s", 60, 1)):
-        if whole >= size:
-            rest = whole % size // part
-            return f"{whole // size} {large}" + (f" {rest} {small}" if rest else "")
-    return f"{whole} s"
 
 
 def follow_study(changes: Iterable[Study], *, show: bool, console: Console | None = None) -> None:

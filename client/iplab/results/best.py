@@ -13,7 +13,7 @@ from iplab.results.summary import Spread, label, spread_of
 if TYPE_CHECKING:
     from iplab.v1 import run_service_pb2
 
-# By what rates are chosen if nobody says, and how to say it.
+# Default criteria for the best rate, with their words.
 CRITERIA: Final = {
     "best_validation_loss": "the smallest validation loss",
     "final_test_loss": "the final test loss, so test results are a little too good: add validation_size "
@@ -82,7 +82,7 @@ def _bracket(best: float | None, group: run_service_pb2.RunGroup) -> str:
 
 
 def chosen_by(criterion: str, *, largest: bool = False) -> str:
-    """How rates were chosen, for a sentence.
+    """The criterion, as part of a sentence.
 
     >>> chosen_by("best_validation_loss"), chosen_by("final_test_accuracy", largest=True)
     ('the smallest validation loss', 'the largest final test accuracy')
@@ -92,7 +92,7 @@ def chosen_by(criterion: str, *, largest: bool = False) -> str:
 
 
 def advice(best: Iterable[BestRate]) -> str:
-    """What to try where a best rate is not bracketed; "" where all are."""
+    """Advice if a best rate is not bracketed; "" if all are."""
     open_ends: dict[str, list[float]] = {}
     for row in best:
         if row.bracket and row.base_learning_rate is not None:

@@ -41,7 +41,7 @@ class Experiment(ExperimentView):
 
     @property
     def predictions(self) -> Predictions:
-        """What theory says of every parameterization, depth and activation of the grid.
+        """Theory's predictions for every parameterization, depth and activation of the grid.
 
         Listings leave predictions out, so they are read from the service when first asked for.
         """
@@ -228,7 +228,7 @@ class Experiment(ExperimentView):
         return self
 
     def purge(self) -> Experiment:
-        """Have it, deleted as it is, removed for good now, and not at its `purge_time`. Needs the role admin.
+        """Remove a deleted experiment permanently now, before its `purge_time`. Needs the role admin.
 
         A dispatcher removes its files and all that is known of it, once no worker can be writing any more. It
         cannot be brought back from now on, and its id is never used again.
@@ -353,7 +353,7 @@ class Experiment(ExperimentView):
         )  # fmt: skip
 
     def _settings_of(self, filter: str) -> Mapping[int, Settings]:
-        """Where runs stand in the grid, by index. It never changes, so all are read once."""
+        """Settings of runs by index. They never change, so they are read once."""
         if self._settings is not None:
             return self._settings
         found = requests.settings_of(self.runs(filter))

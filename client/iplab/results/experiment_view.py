@@ -150,7 +150,7 @@ class ExperimentView(ExperimentFields):
 
     @property
     def predictions(self) -> Predictions:
-        """What theory says of every parameterization, depth and activation of the grid.
+        """Theory's predictions for every parameterization, depth and activation of the grid.
 
         Listings leave predictions out: there are none until it is read again.
         """
@@ -169,7 +169,7 @@ class ExperimentView(ExperimentFields):
         return time_of(self._experiment.create_time)
 
     def as_spec(self, changes: Mapping[str, object] | None = None) -> dict[str, object]:
-        """What would be submitted to have it again, without its notes, as `client.create` takes it.
+        """The spec that would submit it again, without its notes, as `client.create` accepts it.
 
         Args:
             changes: New values by path; "spec." may be left out, and None removes a field.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Verdict(StrEnum):
-    """What measurement says of theory, at the widths that were measured."""
+    """Verdict of a comparison of measurement with theory, at the measured widths."""
 
     AGREES = "agrees"
     DISAGREES = "disagrees"
@@ -150,7 +150,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """What the coordinates, or the isolated updates, of one subject say together.
+    """The joint conclusion from the coordinates, or the isolated updates, of one subject.
 
     Attributes:
         subject: Whose runs.
@@ -165,7 +165,7 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything an experiment recorded that theory speaks of.
+    """An experiment's measurements compared with theory.
 
     Attributes:
         name: "experiments/{id}".

@@ -19,7 +19,7 @@ from ipserver.store.states import FailureReason
 from ipserver.store.summary import VALUES, Summary
 from ipserver.store.tables import artifacts, attempts, experiments, runs, segments
 from ipserver.store.transactions import experiments as experiment_store
-from ipserver.store.transactions.comparisons import RUN_FIELDS, run_condition
+from ipserver.store.transactions.comparisons import run_condition
 from ipserver.store.transactions.edits import editing
 from ipserver.store.transactions.missing import there_are_no
 from ipserver.store.transactions.ordering import Value, following, run_order
@@ -96,21 +96,6 @@ def indices(transaction: Transaction, experiment: str, where: Filter) -> frozens
     experiment_store.require(transaction, experiment)
     statement = sa.select(runs.c.run_index).where(runs.c.experiment == experiment, run_condition(where))
     return frozenset(transaction.connection.execute(statement).scalars())
-
-
-def columns(
-    transaction: Transaction, experiment: str, names: Sequence[str], where: Filter
-) -> list[tuple[Any, ...]]:
-    """See `Store.run_columns`."""
-    experiment_store.require(transaction, experiment)
-    if unknown := [name for name in names if name not in RUN_FIELDS]:
-        raise ValueError(f"there is no field {unknown[0]!r}")
-    statement = (
-        sa.select(*(RUN_FIELDS[name] for name in names))
-        .where(runs.c.experiment == experiment, run_condition(where))
-        .order_by(runs.c.run_index)
-    )
-    return [tuple(row) for row in transaction.connection.execute(statement)]
 
 
 def cancel(transaction: Transaction, experiment: str, index: int) -> RunRecord:
