@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from iplab.results.reading import member, read
 from iplab.results.states import ExperimentState, Regime
 from iplab.specs.plain import time_of, to_plain
 from iplab.v1 import experiment_pb2, spec_pb2
 from iplab.v1.fields import ExperimentFields
+
+_NO_RESULT: Final = (
+    "No run has a result: every loss stopped being finite. `experiment.plot()` shows where; try smaller base "
+    "learning rates."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +114,7 @@ class ExperimentView(ExperimentFields):
             self.headline,
             html.paragraph(self.display_name) if self.display_name else "",
             html.progress(self.committed_steps, self.total_steps),
+            html.paragraph(_NO_RESULT) if self.all_diverged else "",
             html.listed(f"warning: {text}" for text in self.warnings),
         )
 
