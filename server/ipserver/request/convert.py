@@ -38,7 +38,7 @@ def pack_config(spec: pb.ExperimentSpec, run: RunRecord | NewRun | NetworkShape)
     settings = {
         **_values(spec, PackConfig),
         **_values(spec.record, PackConfig),
-        **NetworkShape.of(run).values(),
+        **NetworkShape.values_of(run),
     }
     if settings["width"] == INFINITE_WIDTH:
         settings |= _limit(spec)
